@@ -1,0 +1,51 @@
+package engine
+
+// SectionName names a part of a snapshot; each collector fills one.
+type SectionName string
+
+// The sections that the engine itself knows how to join. A collector may add
+// any other: its document then stands in a policy's input.workspace under the
+// section's name.
+const (
+	SectionWorkspace  SectionName = "workspace"  // identity of the workspace and of the caller
+	SectionTokens     SectionName = "tokens"     // every personal access token
+	SectionPrincipals SectionName = "principals" // users and service principals
+	SectionSettings   SectionName = "settings"   // workspace configuration keys
+	SectionGrants     SectionName = "grants"     // who may create and use tokens
+)
+
+// CoverageStatus tells whether a section was read whole, or why not.
+type CoverageStatus string
+
+// The states of coverage. Only Complete can be judged; everything else makes
+// the policies that need the section unknown, never pass.
+const (
+	Complete       CoverageStatus = "complete"
+	Partial        CoverageStatus = "partial"         // rows or keys were read, some are defective or unreadable
+	Denied         CoverageStatus = "denied"          // the caller lacks the right
+	Disabled       CoverageStatus = "disabled"        // the feature is off in this workspace
+	NotInitialised CoverageStatus = "not_initialised" // the platform has not created it yet
+	Failed         CoverageStatus = "failed"          // no usable answer
+	Truncated      CoverageStatus = "truncated"       // the answer broke off
+	NotCollected   CoverageStatus = "not_collected"   // nobody asked for it (an import holds tokens only)
+)
+
+// Coverage is the state of one section of a snapshot.
+type Coverage struct {
+	Status CoverageStatus `json:"status"`
+	// Reason is a stable word, such as rate_limited or bad_timestamp; empty when complete.
+	Reason string `json:"reason,omitempty"`
+	// Detail is a sentence for people: what was asked, what came back.
+	Detail string `json:"detail,omitempty"`
+	// Hint says what to do about it.
+	Hint string `json:"hint,omitempty"`
+	// Count is the number of rows read (tokens, principals, keys, grants).
+	Count int `json:"count"`
+}
+
+// Complete reports whether the section was read whole.
+func (c Coverage) Complete() bool { return c.Status == Complete }
+
+// Usable reports whether rows were read: a partial section is judged row by
+// row, with its defective rows unknown.
+func (c Coverage) Usable() bool { return c.Status == Complete || c.Status == Partial }

@@ -1,0 +1,158 @@
+package engine
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Day is the length of a day in ms. Arithmetic is in UTC, so days have no seams.
+const Day int64 = 86_400_000
+
+// IssuerGrace is how far (ms) a token may outlive a whole number of days
+// before it counts as a day longer: issuers round.
+const IssuerGrace int64 = 60_000
+
+// PlatformMaxLifetimeDays is the longest lifetime that the platform gives a
+// new token where a workspace sets no limit of its own.
+const PlatformMaxLifetimeDays int64 = 730
+
+// Facts are derived from a token once, here, and are the same in Rego, SQL and
+// reports. A nil fact does not apply (days to the expiry of an endless token)
+// unless Unknown names it: then it could not be derived.
+type Facts struct {
+	AgeDays       *int64 // whole days since creation, rounded down
+	LifetimeDays  *int64 // whole days from creation to expiry, rounded up beyond a minute of grace; nil when endless
+	IdleDays      *int64 // whole days since last use; age when never used
+	ExpiresInDays *int64 // whole days to expiry, rounded down; negative when expired; nil when endless
+	Used          *bool
+	NeverExpires  *bool
+	Expired       *bool
+	OnBehalf      *bool // made by somebody other than its owner
+
+	// Unknown names the facts that could not be derived, as Rego spells them, sorted.
+	Unknown []string
+}
+
+// Derive computes the facts of a token at an instant (ms).
+func Derive(t Token, asOf int64) Facts {
+	var f Facts
+	f.deriveAge(t, asOf)
+	f.deriveExpiry(t, asOf)
+	f.deriveUse(t, asOf)
+	if t.OwnerID == "" || t.CreatorID == "" {
+		f.unknown("on_behalf")
+	} else {
+		f.OnBehalf = ptr(t.OwnerID != t.CreatorID)
+	}
+	slices.Sort(f.Unknown)
+	return f
+}
+
+func (f *Facts) deriveAge(t Token, asOf int64) {
+	if t.Created == nil {
+		f.unknown("age_days", "created_at")
+		return
+	}
+	f.AgeDays = ptr(floorDays(asOf - *t.Created))
+}
+
+func (f *Facts) deriveExpiry(t Token, asOf int64) {
+	if t.Expires == nil {
+		f.unknown("never_expires", "expired", "expires_in_days", "expires_at", "lifetime_days")
+		return
+	}
+	never := *t.Expires == NeverExpires
+	f.NeverExpires = ptr(never)
+	f.Expired = ptr(!never && *t.Expires <= asOf)
+	if never {
+		return
+	}
+	f.ExpiresInDays = ptr(floorDays(*t.Expires - asOf))
+	if t.Created == nil {
+		f.unknown("lifetime_days")
+		return
+	}
+	f.LifetimeDays = ptr(lifetimeDays(*t.Expires - *t.Created))
+}
+
+func (f *Facts) deriveUse(t Token, asOf int64) {
+	if t.defective("last_used_day") {
+		f.unknown("used", "idle_days", "last_used_at")
+		return
+	}
+	f.Used = ptr(t.LastUsed != nil)
+	if t.LastUsed != nil {
+		f.IdleDays = ptr(max(0, floorDays(asOf-*t.LastUsed)))
+		return
+	}
+	if f.AgeDays == nil {
+		f.unknown("idle_days")
+		return
+	}
+	f.IdleDays = f.AgeDays
+}
+
+func (f *Facts) unknown(names ...string) { f.Unknown = append(f.Unknown, names...) }
+
+func (t Token) defective(field string) bool {
+	return slices.ContainsFunc(t.Defects, func(d Defect) bool { return d.Field == field })
+}
+
+// lifetimeDays rounds up: a token of 90 days and an hour lives longer than 90 days.
+func lifetimeDays(ms int64) int64 {
+	return max(0, floorDays(ms-IssuerGrace+Day-1))
+}
+
+// floorDays rounds towards the past, so that -1 hour is day -1.
+func floorDays(ms int64) int64 {
+	days := ms / Day
+	if ms%Day < 0 {
+		days--
+	}
+	return days
+}
+
+// LifetimeLimit is what maxTokenLifetimeDays means for new tokens.
+type LifetimeLimit struct {
+	Days    int64 // days that a new token may live at most
+	Limited bool  // the workspace sets a limit of its own
+}
+
+// ParseLifetimeLimit reads maxTokenLifetimeDays. Unset, "", "0", "-1" and
+// "false" all leave the platform's limit in force. Any other text that is not
+// a whole number is unknown: ok is false.
+func ParseLifetimeLimit(value *string) (limit LifetimeLimit, ok bool) {
+	platform := LifetimeLimit{Days: PlatformMaxLifetimeDays}
+	if value == nil {
+		return platform, true
+	}
+	switch strings.ToLower(strings.TrimSpace(*value)) {
+	case "", "0", "-1", "false":
+		return platform, true
+	}
+	days, err := strconv.ParseInt(strings.TrimSpace(*value), 10, 64)
+	if err != nil || days < 0 {
+		return LifetimeLimit{}, false
+	}
+	return LifetimeLimit{Days: min(days, PlatformMaxLifetimeDays), Limited: true}, true
+}
+
+// ParseSwitch reads a boolean setting in any letter case; unset means whenUnset.
+// Other text is unknown: ok is false.
+func ParseSwitch(value *string, whenUnset bool) (on, ok bool) {
+	if value == nil {
+		return whenUnset, true
+	}
+	switch strings.ToLower(strings.TrimSpace(*value)) {
+	case "":
+		return whenUnset, true
+	case "true":
+		return true, true
+	case "false":
+		return false, true
+	}
+	return false, false
+}
+
+func ptr[T any](v T) *T { return &v }

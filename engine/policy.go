@@ -1,0 +1,114 @@
+package engine
+
+// Resource is what a policy judges, one at a time.
+type Resource string
+
+// The resources.
+const (
+	ResourceToken     Resource = "token"
+	ResourceWorkspace Resource = "workspace"
+)
+
+// Policy is the metadata of one Rego policy, with the configuration applied.
+type Policy struct {
+	ID          string
+	Title       string
+	Description string // why it matters, for an auditor
+	Remediation string // what to do, for an admin
+	Severity    Severity
+	Resource    Resource
+	Remedy      string              // revoke, set-setting, change-grant, narrow-scopes, set-comment, notify, manual
+	Controls    map[string][]string // framework → controls
+	Aliases     []string            // ids of the same check elsewhere, such as sat:IA-4
+	Needs       []string            // sections (tokens), keys (settings.maxTokenLifetimeDays): declared and found in the Rego
+	Params      []Param             // sorted by name
+	Judges      Judges              // which tokens it applies to
+	Package     string              // patrol.token.lifetime
+	File        string              // token/lifetime.rego, relative to the root of its pack
+	Pack        string              // "built-in", or the directory it was loaded from
+	Source      string              // the Rego text
+}
+
+// Judges says which tokens a policy applies to; all others are not applicable.
+type Judges string
+
+// Which tokens a policy judges. An expired token signs nobody in, so that only
+// policies that ask for it see it.
+const (
+	JudgesLive    Judges = "live"
+	JudgesExpired Judges = "expired"
+	JudgesAll     Judges = "all"
+)
+
+// Param is a parameter of a policy.
+type Param struct {
+	Name        string
+	Description string
+	Default     any    // JSON value
+	Value       any    // the value in force before overrides of a workspace
+	Origin      string // "default", or the place in the configuration
+}
+
+// Status is the outcome of one policy on one resource.
+type Status string
+
+// The outcomes. A finding is every outcome but Pass and NotApplicable.
+const (
+	Pass          Status = "pass"
+	Fail          Status = "fail"
+	Waived        Status = "waived"
+	Baselined     Status = "baselined"
+	Unknown       Status = "unknown" // the data needed was not covered
+	NotApplicable Status = "not_applicable"
+	Errored       Status = "error" // the policy could not be evaluated
+)
+
+// Statuses lists all outcomes in the order of reports.
+func Statuses() []Status {
+	return []Status{Pass, Fail, Waived, Baselined, Unknown, NotApplicable, Errored}
+}
+
+// Finding reports whether a result of this status is listed.
+func (s Status) Finding() bool { return s != Pass && s != NotApplicable }
+
+// Judged reports whether the policy reached a verdict.
+func (s Status) Judged() bool { return s != Unknown && s != Errored }
+
+// Finding is a result that is listed: which policy, on what, why, and what to do.
+type Finding struct {
+	Policy      string         `json:"policy"`
+	Title       string         `json:"-"`
+	Severity    Severity       `json:"severity"`
+	Status      Status         `json:"status"`
+	Workspace   string         `json:"workspace"`
+	WorkspaceID string         `json:"workspace_id"`
+	Resource    Resource       `json:"resource"`
+	ResourceID  string         `json:"resource_id"`
+	Owner       string         `json:"owner"` // name of the token's owner; its id when the name is not known; "" for a workspace
+	Message     string         `json:"message"`
+	Evidence    map[string]any `json:"evidence"`
+	Remedy      string         `json:"remedy"`
+	Fingerprint string         `json:"fingerprint"`
+	Waiver      *Waiver        `json:"waiver"`
+}
+
+// Waiver is the exception that a waived finding rests on.
+type Waiver struct {
+	ID       string `json:"id"`
+	Reason   string `json:"reason"`
+	Ticket   string `json:"ticket,omitempty"`
+	Approver string `json:"approver"`
+	Expires  string `json:"expires"` // last day (UTC) on which it counts
+}
+
+// Tally counts the results of one policy.
+type Tally map[Status]int
+
+// Evaluated is the number of resources that the policy was run for.
+func (t Tally) Evaluated() int {
+	n := 0
+	for _, count := range t {
+		n += count
+	}
+	return n
+}

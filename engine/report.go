@@ -1,0 +1,95 @@
+package engine
+
+import (
+	"iter"
+	"time"
+)
+
+// Report is everything that a report format may show. Formats are pure
+// functions of it: same report, same bytes. The iterators start anew at each
+// range and stream from the store, so that no format needs the population in
+// memory.
+type Report struct {
+	Version    string // of patrol
+	AsOf       time.Time
+	FailOn     Threshold
+	Workspaces []WorkspaceReport // by name, then id
+	Policies   []PolicyReport    // by severity, then id
+	Summary    Summary
+
+	// Findings in fixed order: severity, policy, workspace, resource.
+	Findings iter.Seq2[Finding, error]
+	// Tokens are the full population: by workspace, then token id.
+	Tokens iter.Seq2[TokenRow, error]
+}
+
+// WorkspaceReport is one judged snapshot.
+type WorkspaceReport struct {
+	Snapshot Snapshot
+	Settings Settings // nil when not covered
+	Grants   Grants   // nil when not covered
+	Counts   Tally    // results of all policies here
+}
+
+// PolicyReport is a policy and what it found.
+type PolicyReport struct {
+	Policy Policy
+	Tally  Tally
+}
+
+// TokenRow is a token in a report.
+type TokenRow struct {
+	Workspace Workspace
+	Subject
+}
+
+// Summary counts tokens, workspaces and findings.
+type Summary struct {
+	Tokens     int
+	Workspaces int
+	Statuses   Tally            // all results
+	Failed     map[Severity]int // results that failed, by severity
+}
+
+// Verdict is what the run comes to; the exit code follows from it.
+type Verdict string
+
+// The verdicts.
+const (
+	Clean      Verdict = "clean"      // no failed result at or above the threshold
+	Violations Verdict = "violations" // at least one
+	Incomplete Verdict = "incomplete" // something could not be read or judged; outranks violations
+)
+
+// Verdict decides between clean, violations and incomplete.
+func (r Report) Verdict() Verdict {
+	switch {
+	case r.incomplete():
+		return Incomplete
+	case r.violations() > 0:
+		return Violations
+	}
+	return Clean
+}
+
+func (r Report) incomplete() bool {
+	if r.Summary.Statuses[Unknown]+r.Summary.Statuses[Errored] > 0 {
+		return true
+	}
+	for _, w := range r.Workspaces {
+		if len(w.Snapshot.Incomplete()) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (r Report) violations() int {
+	n := 0
+	for severity, count := range r.Summary.Failed {
+		if r.FailOn.Fails(severity) {
+			n += count
+		}
+	}
+	return n
+}

@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"encoding/json"
+	"iter"
+	"time"
+)
+
+// Workspace identifies a workspace and says how it is labelled.
+type Workspace struct {
+	ID     string // the platform's id; "import:<name>" where an import does not tell it
+	Name   string
+	Host   string // with scheme; "" for an import
+	Cloud  string // aws, azure, gcp; "" when unknown
+	Labels map[string]string
+}
+
+// Capture is what one collection of one workspace brought, before it is stored.
+type Capture struct {
+	Workspace   Workspace
+	CollectedAt time.Time // by the workspace's clock
+	Sections    map[SectionName]Section
+}
+
+// Section is one part of a capture. Rows and document of a section that is not
+// Usable are ignored.
+type Section struct {
+	Coverage   Coverage
+	Document   json.RawMessage         // canonical JSON; nil for sections of rows
+	Principals []Principal             // sorted by id; section principals only
+	Tokens     iter.Seq2[Token, error] // ascending by id; section tokens only; can be ranged over once or more
+}
+
+// Snapshot describes a stored capture. It never changes.
+type Snapshot struct {
+	ID          int64
+	Workspace   Workspace
+	CollectedAt time.Time
+	Coverage    map[SectionName]Coverage
+	Documents   map[SectionName]json.RawMessage
+	Digest      string // sha256 over all rows and documents and the digest before, hexadecimal
+	Previous    string // digest of the workspace's snapshot before; "" for the first
+	Tokens      int    // rows stored
+}
+
+// Incomplete lists the sections that were asked for and not read whole, sorted by name.
+func (s Snapshot) Incomplete() []SectionName {
+	var names []SectionName
+	for _, name := range SortedKeys(s.Coverage) {
+		status := s.Coverage[name].Status
+		if status != Complete && status != NotCollected {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Subject is a token with everything that a policy sees of it.
+type Subject struct {
+	Token   Token
+	Facts   Facts
+	Owner   Party
+	Creator Party
+}
+
+// Party is the owner or creator of a token, as far as the directory knows it.
+type Party struct {
+	ID          string
+	Kind        Kind // "" when the directory was not read
+	Name        string
+	DisplayName string
+	Active      *bool // false for a missing principal; nil when unknown
+	Admin       *bool // false for a missing principal; nil when the directory was not read
+	Groups      []string
+	LiveTokens  int // tokens of this workspace that it owns and that have not expired
+}
+
+// Label is how reports name the party: its name, else its id.
+func (p Party) Label() string {
+	if p.Name != "" {
+		return p.Name
+	}
+	return p.ID
+}

@@ -1,0 +1,43 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// SafeText makes foreign text harmless for terminals, logs and reports, and
+// loses nothing: control characters, bidirectional overrides and zero-width
+// characters become visible as \u{202e}, bytes that are not UTF-8 as \xff.
+// Text without any of these is returned as it is.
+func SafeText(text string) string {
+	if !hasUnsafe(text) {
+		return text
+	}
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRuneInString(text[i:])
+		switch {
+		case r == utf8.RuneError && size <= 1:
+			fmt.Fprintf(&b, `\x%02x`, text[i])
+		case unsafeRune(r):
+			fmt.Fprintf(&b, `\u{%x}`, r)
+		default:
+			b.WriteRune(r)
+		}
+		i += size
+	}
+	return b.String()
+}
+
+func hasUnsafe(text string) bool {
+	return !utf8.ValidString(text) || strings.ContainsFunc(text, unsafeRune)
+}
+
+// unsafeRune holds for characters that act instead of being seen. Cf covers
+// bidirectional overrides, isolates, zero-width joiners and the byte order
+// mark. U+FFFE and U+FFFF are no characters in XML.
+func unsafeRune(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) || r == 0xFFFE || r == 0xFFFF
+}
