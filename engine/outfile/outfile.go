@@ -1,0 +1,91 @@
+// Package outfile writes files that appear whole or not at all and that only
+// their owner can read: everything patrol writes may hold an inventory of
+// credentials.
+package outfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"patrol/engine"
+
+	"github.com/google/renameio/v2"
+)
+
+// Write calls fill with a writer to a temporary file beside path and puts that
+// file in place of path when fill and every flush succeeded. On any error the
+// old file is untouched and nothing is left behind. The result has mode 0600.
+// It refuses to replace a directory, a symbolic link or a device.
+func Write(path string, fill func(io.Writer) error) error {
+	if err := refuseSpecial(path); err != nil {
+		return failure(path, err)
+	}
+	file, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600))
+	if err != nil {
+		return failure(path, err)
+	}
+	defer file.Cleanup() // no-op once replaced
+	if err := fill(file); err != nil {
+		return failure(path, err)
+	}
+	if err := file.CloseAtomicallyReplace(); err != nil {
+		return failure(path, err)
+	}
+	return failure(path, syncDir(filepath.Dir(path)))
+}
+
+var errSpecial = errors.New("is not a regular file")
+
+func refuseSpecial(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%w (%s)", errSpecial, info.Mode().Type())
+	}
+	return nil
+}
+
+// syncDir makes the rename durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// failure keeps errors that already tell their story, such as a failing source
+// of rows, and explains those of the file system.
+func failure(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, told := engine.AsError(err); told {
+		return err
+	}
+	reason, hint := explain(err)
+	return &engine.Error{Class: engine.ClassStorage, Reason: reason, Op: "write", Target: path, Hint: hint, Err: err}
+}
+
+func explain(err error) (reason, hint string) {
+	switch {
+	case errors.Is(err, errSpecial):
+		return "special_file", "Name a regular file, or remove what stands in its place."
+	case errors.Is(err, fs.ErrNotExist):
+		return "not_found", "Create the directory first, or name another."
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return "readonly", "Choose a place that you may write to."
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "disk_full", "Free some space, or choose another disk. The old file, if any, is untouched."
+	}
+	return "output", "See the cause; the old file, if any, is untouched."
+}
