@@ -13,6 +13,7 @@ type Report struct {
 	Version    string // of patrol
 	AsOf       time.Time
 	FailOn     Threshold
+	Narrowed   bool              // only some policies were chosen: sections that they do not need may be missing
 	Workspaces []WorkspaceReport // by name, then id
 	Policies   []PolicyReport    // by severity, then id
 	Summary    Summary
@@ -75,6 +76,9 @@ func (r Report) Verdict() Verdict {
 func (r Report) incomplete() bool {
 	if r.Summary.Statuses[Unknown]+r.Summary.Statuses[Errored] > 0 {
 		return true
+	}
+	if r.Narrowed {
+		return false
 	}
 	for _, w := range r.Workspaces {
 		if len(w.Snapshot.Incomplete()) > 0 {

@@ -41,3 +41,13 @@ func hasUnsafe(text string) bool {
 func unsafeRune(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) || r == 0xFFFE || r == 0xFFFF
 }
+
+// SafeLines is SafeText for text of our own that may run over several lines:
+// line feeds stay, everything foreign in the lines becomes harmless.
+func SafeLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = SafeText(line)
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,42 @@
+# patrol: audit Databricks personal access tokens against policy.
+# Needs Go, make and git; every other tool is built by Go at a pinned version.
+
+GO      ?= go
+BIN     := bin/patrol
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+OPA      := github.com/open-policy-agent/opa
+RACE    ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint bench docs clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/patrol
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/patrol
+
+demo: build ## Tell the whole story on a simulated account, without credentials
+	$(BIN) demo --output-dir patrol-demo
+
+test: ## Run every test: Go, Rego, stories through the real binary (RACE=-race for the race detector)
+	$(GO) vet ./...
+	$(GO) test $(RACE) -timeout 20m ./...
+	$(GO) run $(OPA) test policies
+
+lint: ## Check format and style of Go and Rego
+	$(GO) run $(GOLANGCI) run ./...
+	@test -z "$$($(GO) run $(OPA) fmt --list policies)" || { $(GO) run $(OPA) fmt --diff policies; exit 1; }
+	$(GO) run $(OPA) check --strict --schema policies/schemas policies
+
+bench: ## Measure speed and memory, as ratios and figures of one run
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) run ./cmd/bench
+
+docs: build ## Generate the pages on commands, exit codes and policies
+	$(BIN) docs docs
+
+clean: ## Remove what the other targets made
+	rm -rf bin patrol-demo

@@ -1,0 +1,72 @@
+package engine_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// pkg is what `go list -json` says of a package.
+type pkg struct {
+	ImportPath string
+	Imports    []string
+}
+
+// TestArrows holds the architecture: every import arrow ends at the engine's
+// vocabulary, siblings meet only in cmd, and each large library has one owner.
+func TestArrows(t *testing.T) {
+	owners := map[string][]string{
+		"modernc.org/sqlite":                      {"patrol/engine/store"},
+		"github.com/open-policy-agent/opa":        {"patrol/engine/eval"},
+		"github.com/xuri/excelize":                {"patrol/reports"},
+		"github.com/databricks/databricks-sdk-go": {"patrol/collectors"},
+		"github.com/spf13/cobra":                  {"patrol/cmd/patrol"},
+	}
+	for _, p := range listPackages(t) {
+		for _, path := range p.Imports {
+			if strings.HasPrefix(path, "patrol/") && !allowed(p.ImportPath, path) {
+				t.Errorf("%s imports %s: arrows end at patrol/engine, siblings meet in cmd", p.ImportPath, path)
+			}
+			for library, owner := range owners {
+				if strings.HasPrefix(path, library) && !slices.Contains(owner, p.ImportPath) {
+					t.Errorf("%s imports %s: only %v may", p.ImportPath, path, owner)
+				}
+			}
+			if p.ImportPath == "patrol/engine" && strings.Contains(path, ".") {
+				t.Errorf("patrol/engine imports %s: the vocabulary needs the standard library only", path)
+			}
+		}
+	}
+}
+
+func allowed(from, to string) bool {
+	if strings.HasPrefix(from, "patrol/cmd/") {
+		return true
+	}
+	return to == "patrol/engine" || (to == "patrol/engine/outfile" && from != "patrol/engine")
+}
+
+func listPackages(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "patrol/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []pkg
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		err := decoder.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return packages
+		}
+		if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		packages = append(packages, p)
+	}
+}
