@@ -1,0 +1,219 @@
+package simulator
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Defaults of [Options] that a zero value stands for. Tokens has none: 0 tokens
+// is a legitimate workspace, so callers that want "the usual" say DefaultTokens.
+const (
+	DefaultWorkspaces = 2
+	DefaultTokens     = 60
+	defaultMaxPage    = 10000
+)
+
+// Options describe an account. The zero value is two workspaces without tokens.
+type Options struct {
+	// Seed decides everything that is random in the population.
+	Seed uint64
+	// Workspaces is how many there are; 0 means DefaultWorkspaces.
+	Workspaces int
+	// Tokens is how many each workspace starts with; negative means DefaultTokens.
+	Tokens int
+	// Now is the simulated clock, time.Now when nil. It also fills the Date
+	// header of every answer.
+	Now func() time.Time
+	// Int64Strings sends 64-bit integers as decimal strings, as some gateways do.
+	Int64Strings bool
+	// Latency delays every answer.
+	Latency time.Duration
+	// RateLimit, when positive, is how many token-management calls one workspace
+	// answers per second of real time; more get 429 with Retry-After.
+	RateLimit int
+	// MaxPage bounds the resources on one SCIM page whatever the client asks
+	// for; 0 means 10000.
+	MaxPage int
+	// OnRequest, when set, hears of every API call as it arrives, before it has
+	// an effect. It runs on the goroutine of the call.
+	OnRequest func(Request)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Workspaces <= 0 {
+		o.Workspaces = DefaultWorkspaces
+	}
+	if o.Tokens < 0 {
+		o.Tokens = DefaultTokens
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.MaxPage <= 0 {
+		o.MaxPage = defaultMaxPage
+	}
+	return o
+}
+
+// Account is a simulated Databricks account. It is safe for concurrent use.
+type Account struct {
+	opts   Options
+	id     string
+	routes []route
+	offset atomic.Int64 // added to opts.Now, in nanoseconds
+	born   time.Time    // what the clock said when the population was made
+
+	// mu guards all that follows, workspaces and directory included. Tokens
+	// themselves are immutable once stored, so that a listing can be streamed
+	// from a copy of the row pointers without holding the lock.
+	mu         sync.RWMutex
+	directory  *directory
+	workspaces []*workspace
+	sessions   map[string]session
+	revoked    map[tokenID]bool
+	issued     uint64
+
+	faults faultSet
+	log    *requestLog
+}
+
+// New computes an account; it opens nothing.
+func New(opts Options) *Account {
+	opts = opts.withDefaults()
+	a := &Account{
+		opts:     opts,
+		sessions: map[string]session{},
+		revoked:  map[tokenID]bool{},
+		log:      newRequestLog(requestLogSize),
+	}
+	a.routes = routes()
+	a.born = a.Now().UTC().Truncate(time.Millisecond)
+	populate(a)
+	return a
+}
+
+// Now is the simulated time.
+func (a *Account) Now() time.Time {
+	return a.opts.Now().Add(time.Duration(a.offset.Load()))
+}
+
+// Advance moves the simulated clock by d, which may be negative.
+func (a *Account) Advance(d time.Duration) { a.offset.Add(int64(d)) }
+
+// ID is the account id.
+func (a *Account) ID() string { return a.id }
+
+// Workspace tells the facts of one workspace: what a client needs to reach it.
+type Workspace struct {
+	Name  string
+	ID    int64
+	Cloud string // "azure", "aws" or "gcp"
+	// Profile is the section of ConfigFile; "<Profile>-viewer" and
+	// "<Profile>-oauth" exist too.
+	Profile string
+	// Token is the PAT of Admin; ViewerToken that of a user who is no admin.
+	Token, ViewerToken string
+	// ClientID and ClientSecret are OAuth credentials of a service principal
+	// that is a workspace admin.
+	ClientID, ClientSecret string
+	Admin, Viewer          string
+	Labels                 map[string]string
+}
+
+// Workspaces returns the facts of every workspace, in order.
+func (a *Account) Workspaces() []Workspace {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	facts := make([]Workspace, 0, len(a.workspaces))
+	for _, ws := range a.workspaces {
+		facts = append(facts, ws.facts())
+	}
+	return facts
+}
+
+// Credentials returns the OAuth credentials of the account admin.
+func (a *Account) Credentials() (clientID, clientSecret string) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.directory.auditor.name, a.directory.auditor.secret
+}
+
+// ConfigFile is the text of a .databrickscfg for the account as served at host
+// ("http://127.0.0.1:8080"): per workspace a profile for its admin, one for its
+// viewer and one for its OAuth client, and one for the account.
+func (a *Account) ConfigFile(host string) string {
+	var b strings.Builder
+	fmt.Fprintln(&b, "# Simulated Databricks account: none of these credentials is real.")
+	for _, ws := range a.Workspaces() {
+		fmt.Fprintf(&b, "\n[%s]\nhost  = %s\ntoken = %s\n", ws.Profile, host, ws.Token)
+		fmt.Fprintf(&b, "\n[%s-viewer]\nhost  = %s\ntoken = %s\n", ws.Profile, host, ws.ViewerToken)
+		fmt.Fprintf(&b, "\n[%s-oauth]\nhost          = %s\nclient_id     = %s\nclient_secret = %s\n",
+			ws.Profile, host, ws.ClientID, ws.ClientSecret)
+	}
+	id, secret := a.Credentials()
+	fmt.Fprintf(&b, "\n[account]\nhost          = %s\naccount_id    = %s\nclient_id     = %s\nclient_secret = %s\n",
+		host, a.id, id, secret)
+	return b.String()
+}
+
+// workspace is the state of one workspace.
+type workspace struct {
+	name       string
+	id         int64
+	cloud      string
+	region     string
+	deployment string
+	created    int64
+	labels     map[string]string
+
+	admin, viewer           *principal
+	adminToken, viewerToken string
+	client                  *principal
+
+	// outside holds the principals of the directory that are not assigned here.
+	outside map[int64]bool
+	admins  *group
+	users   *group
+
+	tokens    tokenStore
+	tokensOff bool
+
+	conf       map[string]string
+	grants     []Grant
+	grantState GrantState
+	restrict   restrictSetting
+	ipLists    []ipList
+	limiter    limiter
+}
+
+func (ws *workspace) facts() Workspace {
+	return Workspace{
+		Name: ws.name, ID: ws.id, Cloud: ws.cloud, Profile: ws.name,
+		Token: ws.adminToken, ViewerToken: ws.viewerToken,
+		ClientID: ws.client.name, ClientSecret: ws.client.secret,
+		Admin: ws.admin.name, Viewer: ws.viewer.name,
+		Labels: maps.Clone(ws.labels),
+	}
+}
+
+// limiter counts calls within one second of real time: the simulated clock may
+// stand still, and a client that waits for Retry-After waits for real.
+type limiter struct {
+	mu    sync.Mutex
+	start time.Time
+	count int
+}
+
+func (l *limiter) allow(now time.Time, perSecond int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.start) >= time.Second {
+		l.start, l.count = now, 0
+	}
+	l.count++
+	return l.count <= perSecond
+}

@@ -1,0 +1,173 @@
+package simulator
+
+import (
+	"slices"
+	"strings"
+)
+
+// principal is a user or a service principal. One that is in no directory
+// stands for somebody who left.
+type principal struct {
+	id      int64
+	service bool
+	name    string // user name, or application id of a service principal
+	display string
+	active  bool
+	// hideActive leaves "active" out of SCIM answers, as some of them do.
+	hideActive   bool
+	accountAdmin bool
+	secret       string // OAuth client secret, if it has one
+}
+
+// group holds principals and other groups. The implied members of a workspace's
+// "users" group are not listed.
+type group struct {
+	id      int64
+	name    string
+	account bool // an account group, not local to a workspace
+	members []member
+	has     map[int64]bool
+}
+
+type member struct {
+	id      int64
+	display string
+	ref     string // "Users", "ServicePrincipals" or "Groups"
+	group   *group
+}
+
+func (g *group) add(p *principal) {
+	ref := "Users"
+	if p.service {
+		ref = "ServicePrincipals"
+	}
+	g.join(member{id: p.id, display: p.display, ref: ref})
+}
+
+func (g *group) nest(inner *group) {
+	g.join(member{id: inner.id, display: inner.name, ref: "Groups", group: inner})
+}
+
+func (g *group) join(m member) {
+	if g.has == nil {
+		g.has = map[int64]bool{}
+	}
+	if !g.has[m.id] {
+		g.has[m.id] = true
+		g.members = append(g.members, m)
+	}
+}
+
+func (g *group) drop(id int64) {
+	delete(g.has, id)
+	g.members = slices.DeleteFunc(g.members, func(m member) bool { return m.id == id })
+}
+
+// contains reports membership through any depth of nesting; seen breaks cycles.
+func (g *group) contains(id int64) bool { return g.containsVia(id, map[int64]bool{}) }
+
+func (g *group) containsVia(id int64, seen map[int64]bool) bool {
+	if g.has[id] {
+		return true
+	}
+	if seen[g.id] {
+		return false
+	}
+	seen[g.id] = true
+	return slices.ContainsFunc(g.members, func(m member) bool {
+		return m.group != nil && m.group.containsVia(id, seen)
+	})
+}
+
+// directory holds the principals and groups of the account.
+type directory struct {
+	users    []*principal
+	services []*principal
+	groups   []*group
+	byID     map[int64]*principal
+	byName   map[string]*principal
+	auditor  *principal // the account admin's service principal
+}
+
+func newDirectory() *directory {
+	return &directory{byID: map[int64]*principal{}, byName: map[string]*principal{}}
+}
+
+func (d *directory) add(p *principal) *principal {
+	if p.service {
+		d.services = append(d.services, p)
+	} else {
+		d.users = append(d.users, p)
+	}
+	d.byID[p.id] = p
+	d.byName[strings.ToLower(p.name)] = p
+	return p
+}
+
+func (d *directory) remove(p *principal) {
+	same := func(other *principal) bool { return other == p }
+	d.users = slices.DeleteFunc(d.users, same)
+	d.services = slices.DeleteFunc(d.services, same)
+	delete(d.byID, p.id)
+	delete(d.byName, strings.ToLower(p.name))
+	for _, g := range d.groups {
+		g.drop(p.id)
+	}
+}
+
+func (d *directory) named(name string) *principal { return d.byName[strings.ToLower(name)] }
+
+func (d *directory) group(name string) *group {
+	for _, g := range d.groups {
+		if strings.EqualFold(g.name, name) {
+			return g
+		}
+	}
+	return nil
+}
+
+// groupsIn are the groups that a workspace shows: its own two, then the account's.
+func (d *directory) groupsIn(ws *workspace) []*group {
+	return append([]*group{ws.admins, ws.users}, d.groups...)
+}
+
+func (d *directory) groupIn(ws *workspace, name string) *group {
+	for _, g := range d.groupsIn(ws) {
+		if strings.EqualFold(g.name, name) {
+			return g
+		}
+	}
+	return nil
+}
+
+// member finds the principal of that id if the workspace knows it.
+func (d *directory) member(ws *workspace, id int64) *principal {
+	if p := d.byID[id]; p != nil && !ws.outside[id] {
+		return p
+	}
+	return nil
+}
+
+func (d *directory) isAdmin(ws *workspace, p *principal) bool {
+	return d.member(ws, p.id) != nil && ws.admins.contains(p.id)
+}
+
+// canUse reports whether the ACL lets p use and create tokens.
+func (d *directory) canUse(ws *workspace, p *principal) bool {
+	if ws.grantState != GrantsInitialised || d.isAdmin(ws, p) {
+		return true
+	}
+	return slices.ContainsFunc(ws.grants, func(g Grant) bool {
+		switch {
+		case g.UserName != "":
+			return !p.service && strings.EqualFold(g.UserName, p.name)
+		case g.ServicePrincipalName != "":
+			return p.service && strings.EqualFold(g.ServicePrincipalName, p.name)
+		}
+		if strings.EqualFold(g.GroupName, ws.users.name) {
+			return true
+		}
+		in := d.groupIn(ws, g.GroupName)
+		return in != nil && in.contains(p.id)
+	})
+}

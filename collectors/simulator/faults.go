@@ -1,0 +1,250 @@
+package simulator
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Fault spoils the calls that match all of its conditions. The first fault that
+// matches, in order of AddFault, applies.
+type Fault struct {
+	// Conditions; empty means any.
+	Method string
+	// Path is a prefix of the path; with a trailing "$" it must be the whole
+	// path, and "*" stands for any characters, "/" included.
+	Path      string
+	Workspace string // id or name
+	Query     string // part of the raw query
+
+	// Status, Body and Headers replace the answer. A status without a body gets
+	// the error document that goes with it; a body without a status gets 200.
+	// Headers alone are added to the true answer.
+	Status  int
+	Body    string
+	Headers map[string]string
+	// Delay comes before everything else.
+	Delay time.Duration
+	// Truncate, when positive, sends only that many bytes of the body and breaks
+	// the connection, after announcing the full Content-Length. With Chunked the
+	// answer ends cleanly instead, as if it were whole.
+	Truncate int
+	Chunked  bool
+	// Reset ends the connection with a TCP reset, after Truncate bytes if that
+	// is set.
+	Reset bool
+	// After lets the call have its effect before it fails.
+	After bool
+
+	// Skip lets the first matching calls pass; Times bounds how many are spoilt
+	// after that, 0 means all.
+	Skip, Times int
+}
+
+// activeFault is a fault with its count of matching calls.
+type activeFault struct {
+	Fault
+	seen int
+}
+
+type faultSet struct {
+	mu   sync.Mutex
+	list []*activeFault
+}
+
+// AddFault arms a fault.
+func (a *Account) AddFault(f Fault) {
+	a.faults.mu.Lock()
+	defer a.faults.mu.Unlock()
+	a.faults.list = append(a.faults.list, &activeFault{Fault: f})
+}
+
+// ClearFaults disarms all faults.
+func (a *Account) ClearFaults() {
+	a.faults.mu.Lock()
+	defer a.faults.mu.Unlock()
+	a.faults.list = nil
+}
+
+// Faults returns what is armed, used-up faults included.
+func (a *Account) Faults() []Fault {
+	a.faults.mu.Lock()
+	defer a.faults.mu.Unlock()
+	list := make([]Fault, 0, len(a.faults.list))
+	for _, f := range a.faults.list {
+		list = append(list, f.Fault)
+	}
+	return list
+}
+
+// take returns the fault that applies to the call, and counts it.
+func (s *faultSet) take(c *call) (Fault, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.list {
+		if !f.matches(c) {
+			continue
+		}
+		f.seen++
+		if f.seen > f.Skip && (f.Times == 0 || f.seen <= f.Skip+f.Times) {
+			return f.Fault, true
+		}
+	}
+	return Fault{}, false
+}
+
+func (f Fault) matches(c *call) bool {
+	return (f.Method == "" || strings.EqualFold(f.Method, c.request.Method)) &&
+		f.matchesPath(c.request.URL.Path) &&
+		(f.Workspace == "" || c.ws.names(f.Workspace)) &&
+		strings.Contains(c.request.URL.RawQuery, f.Query)
+}
+
+func (f Fault) matchesPath(path string) bool {
+	if whole, ok := strings.CutSuffix(f.Path, "$"); ok {
+		return globMatch(whole, path)
+	}
+	return globMatch(f.Path+"*", path)
+}
+
+// globMatch matches "*" against any run of characters.
+func globMatch(pattern, s string) bool {
+	parts := strings.Split(pattern, "*")
+	s, ok := strings.CutPrefix(s, parts[0])
+	if !ok {
+		return false
+	}
+	if len(parts) == 1 {
+		return s == ""
+	}
+	for _, part := range parts[1 : len(parts)-1] {
+		i := strings.Index(s, part)
+		if i < 0 {
+			return false
+		}
+		s = s[i+len(part):]
+	}
+	return strings.HasSuffix(s, parts[len(parts)-1])
+}
+
+// replaces tells whether the fault has an answer of its own.
+func (f Fault) replaces() bool { return f.Status != 0 || f.Body != "" }
+
+// serveFault answers in the fault's way.
+func (c *call) serveFault(w http.ResponseWriter, f Fault, status *int) {
+	if !pause(c.request, f.Delay) {
+		return
+	}
+	if f.Reset && f.Truncate == 0 {
+		if f.After {
+			c.answer()
+		}
+		reset(w)
+		return
+	}
+	reply := c.spoil(f)
+	for name, value := range f.Headers {
+		reply.header.Set(name, value)
+	}
+	if f.Truncate > 0 {
+		sendTruncated(w, reply, f, status)
+		return
+	}
+	*status = reply.status
+	send(w, reply)
+}
+
+// spoil is the answer under the fault. The true answer is computed when it is
+// needed, or when the fault comes after the effect.
+func (c *call) spoil(f Fault) answer {
+	if !f.replaces() {
+		return c.answer()
+	}
+	if f.After {
+		c.answer()
+	}
+	status := f.Status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	if f.Body == "" && status >= http.StatusBadRequest {
+		return c.fail(status, errorCode(status), fmt.Sprintf("Injected fault: %d %s", status, http.StatusText(status)))
+	}
+	return answer{
+		status: status,
+		header: http.Header{"Content-Type": {"application/json"}},
+		body:   []byte(f.Body),
+	}
+}
+
+func errorCode(status int) string {
+	codes := map[int]string{
+		http.StatusBadRequest: "BAD_REQUEST", http.StatusUnauthorized: "UNAUTHENTICATED",
+		http.StatusForbidden: "PERMISSION_DENIED", http.StatusNotFound: "RESOURCE_DOES_NOT_EXIST",
+		http.StatusConflict: "RESOURCE_CONFLICT", http.StatusTooManyRequests: "REQUEST_LIMIT_EXCEEDED",
+		http.StatusInternalServerError: "INTERNAL_ERROR", http.StatusServiceUnavailable: "TEMPORARILY_UNAVAILABLE",
+		http.StatusGatewayTimeout: "DEADLINE_EXCEEDED",
+	}
+	if code, ok := codes[status]; ok {
+		return code
+	}
+	return "UNKNOWN"
+}
+
+// sendTruncated sends the head of the body. Unless the fault is clean, the
+// connection breaks, which the client sees as an unexpected end.
+func sendTruncated(w http.ResponseWriter, reply answer, f Fault, status *int) {
+	body := reply.body
+	if reply.stream != nil {
+		var b bytes.Buffer
+		_ = reply.stream(&b) // a buffer takes everything
+		body = b.Bytes()
+	}
+	for name, values := range reply.header {
+		w.Header()[name] = values
+	}
+	if !f.Chunked {
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	*status = reply.status
+	w.WriteHeader(reply.status)
+	_, _ = w.Write(body[:min(len(body), f.Truncate)])
+	_ = http.NewResponseController(w).Flush() // also what makes the answer chunked
+	switch {
+	case f.Reset:
+		*status = 0
+		reset(w)
+	case !f.Chunked:
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// reset closes the connection with RST; where that cannot be had, it at least
+// breaks off.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
+// faultList is for the control plane.
+func (s *faultSet) snapshot() []activeFault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]activeFault, 0, len(s.list))
+	for _, f := range s.list {
+		list = append(list, *f)
+	}
+	return slices.Clip(list)
+}

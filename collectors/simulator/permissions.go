@@ -1,0 +1,226 @@
+package simulator
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Levels of a [Grant].
+const (
+	CanUse    = "CAN_USE"
+	CanManage = "CAN_MANAGE"
+)
+
+// Grant lets one user, group or service principal (by application id) use
+// tokens; exactly one of the three names is set. The admins' CAN_MANAGE is
+// implied.
+type Grant struct {
+	UserName             string `json:"user_name,omitempty"`
+	GroupName            string `json:"group_name,omitempty"`
+	ServicePrincipalName string `json:"service_principal_name,omitempty"`
+	Level                string `json:"permission_level"`
+}
+
+// GrantState tells what the ACL of tokens answers.
+type GrantState string
+
+// The states of the tokens ACL.
+const (
+	// GrantsInitialised is the usual one.
+	GrantsInitialised GrantState = "initialised"
+	// GrantsNotInitialised answers 404 "tokens tokens does not exist".
+	GrantsNotInitialised GrantState = "not_initialised"
+	// GrantsDisabled answers 404 FEATURE_DISABLED.
+	GrantsDisabled GrantState = "disabled"
+)
+
+func (s GrantState) valid() bool {
+	return s == GrantsInitialised || s == GrantsNotInitialised || s == GrantsDisabled
+}
+
+// principalKey says whom the grant is for.
+func (g Grant) principalKey() string {
+	switch {
+	case g.UserName != "":
+		return "UserName(" + g.UserName + ")"
+	case g.GroupName != "":
+		return "GroupName(" + g.GroupName + ")"
+	}
+	return "ServicePrincipalName(" + g.ServicePrincipalName + ")"
+}
+
+func (g Grant) names() int {
+	n := 0
+	for _, name := range []string{g.UserName, g.GroupName, g.ServicePrincipalName} {
+		if name != "" {
+			n++
+		}
+	}
+	return n
+}
+
+func (g Grant) forAdmins() bool { return strings.EqualFold(g.GroupName, "admins") }
+
+func (c *call) grantsMissing() *answer {
+	var reply answer
+	switch c.ws.grantState {
+	case GrantsInitialised:
+		return nil
+	case GrantsNotInitialised:
+		reply = fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", "tokens tokens does not exist")
+	case GrantsDisabled:
+		reply = fail(http.StatusNotFound, "FEATURE_DISABLED", "Token access control is not enabled in this workspace.")
+	}
+	return &reply
+}
+
+func getGrants(c *call) answer {
+	if missing := c.grantsMissing(); missing != nil {
+		return *missing
+	}
+	return ok(c.acl())
+}
+
+// acl is the answer of GET, PUT and PATCH: admins first, then one entry per
+// principal with all of its levels.
+func (c *call) acl() obj {
+	all := append([]Grant{{GroupName: "admins", Level: CanManage}}, c.ws.grants...)
+	var entries []obj
+	at := map[string]int{}
+	for _, g := range all {
+		key := strings.ToLower(g.principalKey())
+		i, seen := at[key]
+		if !seen {
+			i = len(entries)
+			at[key] = i
+			entries = append(entries, c.aclEntry(g))
+		}
+		levels, _ := entries[i]["all_permissions"].([]obj)
+		entries[i]["all_permissions"] = append(levels, aclLevel(g))
+	}
+	return obj{"object_id": "/authorization/tokens", "object_type": "tokens", "access_control_list": entries}
+}
+
+func aclLevel(g Grant) obj {
+	if g.Level == CanManage {
+		return obj{"permission_level": g.Level, "inherited": true, "inherited_from_object": []string{"/authorization/"}}
+	}
+	return obj{"permission_level": g.Level, "inherited": false}
+}
+
+func (c *call) aclEntry(g Grant) obj {
+	entry := obj{}
+	switch {
+	case g.UserName != "":
+		entry["user_name"] = g.UserName
+	case g.ServicePrincipalName != "":
+		entry["service_principal_name"] = g.ServicePrincipalName
+	default:
+		entry["group_name"] = g.GroupName
+	}
+	if p := c.directory.named(g.UserName + g.ServicePrincipalName); p != nil && g.GroupName == "" {
+		entry["display_name"] = p.display
+	}
+	return entry
+}
+
+type aclRequest struct {
+	List []Grant `json:"access_control_list"`
+}
+
+// putGrants replaces the list. The admins' entry must be among it.
+func putGrants(c *call) answer {
+	grants, bad := c.readGrants()
+	if bad != nil {
+		return *bad
+	}
+	if !slices.ContainsFunc(grants, func(g Grant) bool { return g.forAdmins() && g.Level == CanManage }) {
+		return fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", "Cannot change permissions for group 'admins' to None.")
+	}
+	c.ws.grants = withoutManage(grants)
+	return ok(c.acl())
+}
+
+// patchGrants adds to the list; it cannot take away.
+func patchGrants(c *call) answer {
+	grants, bad := c.readGrants()
+	if bad != nil {
+		return *bad
+	}
+	c.ws.grants = mergeGrants(c.ws.grants, withoutManage(grants))
+	return ok(c.acl())
+}
+
+// withoutManage drops the admins' CAN_MANAGE, which is implied.
+func withoutManage(grants []Grant) []Grant {
+	kept := slices.DeleteFunc(slices.Clone(grants), func(g Grant) bool { return g.Level == CanManage })
+	return mergeGrants(nil, kept)
+}
+
+func mergeGrants(into, more []Grant) []Grant {
+	merged := slices.Clone(into)
+	for _, g := range more {
+		same := func(have Grant) bool {
+			return have.Level == g.Level && strings.EqualFold(have.principalKey(), g.principalKey())
+		}
+		if !slices.ContainsFunc(merged, same) {
+			merged = append(merged, g)
+		}
+	}
+	return merged
+}
+
+func (c *call) readGrants() ([]Grant, *answer) {
+	if missing := c.grantsMissing(); missing != nil {
+		return nil, missing
+	}
+	var body aclRequest
+	if bad := c.decode(&body); bad != nil {
+		return nil, bad
+	}
+	for _, g := range body.List {
+		if bad := c.checkGrant(g); bad != nil {
+			return nil, bad
+		}
+	}
+	return body.List, nil
+}
+
+func (c *call) checkGrant(g Grant) *answer {
+	var reply answer
+	switch {
+	case g.names() != 1:
+		reply = fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE",
+			"Exactly one of user_name, group_name and service_principal_name must be given.")
+	case g.Level != CanUse && g.Level != CanManage:
+		reply = fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", fmt.Sprintf("%q is not a permission level of tokens.", g.Level))
+	case g.Level == CanManage && !g.forAdmins():
+		reply = fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", "CAN_MANAGE can be granted to group 'admins' only.")
+	case !c.directory.knows(c.ws, g):
+		reply = fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", fmt.Sprintf("Principal: %s does not exist", g.principalKey()))
+	default:
+		return nil
+	}
+	return &reply
+}
+
+// knows reports whether the principal of a grant exists.
+func (d *directory) knows(ws *workspace, g Grant) bool {
+	if g.GroupName != "" {
+		return d.groupIn(ws, g.GroupName) != nil
+	}
+	p := d.named(g.UserName + g.ServicePrincipalName)
+	return p != nil && p.service == (g.ServicePrincipalName != "")
+}
+
+func grantLevels(c *call) answer {
+	if missing := c.grantsMissing(); missing != nil {
+		return *missing
+	}
+	return ok(obj{"permission_levels": []obj{
+		{"permission_level": CanUse, "description": "Can create and use tokens"},
+		{"permission_level": CanManage, "description": "Can manage tokens and their permissions"},
+	}})
+}

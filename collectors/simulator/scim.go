@@ -1,0 +1,327 @@
+package simulator
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	schemaUser    = "urn:ietf:params:scim:schemas:core:2.0:User"
+	schemaService = "urn:ietf:params:scim:schemas:core:2.0:ServicePrincipal"
+	schemaGroup   = "urn:ietf:params:scim:schemas:core:2.0:Group"
+	schemaList    = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
+	schemaError   = "urn:ietf:params:scim:api:messages:2.0:Error"
+	scimType      = "application/scim+json"
+)
+
+// resource is one SCIM resource: a principal or a group as a call sees it.
+type resource struct {
+	c         *call
+	principal *principal
+	group     *group
+}
+
+// accountWide tells the account's SCIM from a workspace's.
+func (c *call) accountWide() bool { return c.vars["account"] != "" }
+
+func scimUsers(c *call) []resource    { return c.principals(c.directory.users) }
+func scimServices(c *call) []resource { return c.principals(c.directory.services) }
+
+func (c *call) principals(from []*principal) []resource {
+	rows := make([]resource, 0, len(from))
+	for _, p := range from {
+		if c.accountWide() || !c.ws.outside[p.id] {
+			rows = append(rows, resource{c: c, principal: p})
+		}
+	}
+	return rows
+}
+
+func scimGroups(c *call) []resource {
+	groups := c.visibleGroups()
+	rows := make([]resource, 0, len(groups))
+	for _, g := range groups {
+		rows = append(rows, resource{c: c, group: g})
+	}
+	return rows
+}
+
+func (c *call) visibleGroups() []*group {
+	if c.accountWide() {
+		return c.directory.groups
+	}
+	return c.directory.groupsIn(c.ws)
+}
+
+func (r resource) id() int64 {
+	if r.group != nil {
+		return r.group.id
+	}
+	return r.principal.id
+}
+
+func (r resource) doc() obj {
+	switch {
+	case r.group != nil:
+		return r.groupDoc()
+	case r.principal.service:
+		return r.serviceDoc()
+	}
+	return r.userDoc()
+}
+
+func (r resource) userDoc() obj {
+	p := r.principal
+	doc := r.principalDoc(schemaUser)
+	doc["userName"] = p.name
+	doc["emails"] = []obj{{"type": "work", "value": p.name, "primary": true}}
+	given, family, _ := strings.Cut(p.display, " ")
+	doc["name"] = obj{"givenName": given, "familyName": family}
+	return doc
+}
+
+func (r resource) serviceDoc() obj {
+	doc := r.principalDoc(schemaService)
+	doc["applicationId"] = r.principal.name
+	return doc
+}
+
+func (r resource) principalDoc(schema string) obj {
+	p := r.principal
+	doc := obj{
+		"schemas": []string{schema}, "id": strconv.FormatInt(p.id, 10), "displayName": p.display,
+		"externalId":   fmt.Sprintf("ext-%d", p.id),
+		"entitlements": []obj{{"value": "workspace-access"}, {"value": "databricks-sql-access"}},
+	}
+	if !p.hideActive {
+		doc["active"] = p.active
+	}
+	if groups := r.groupRefs(); len(groups) > 0 {
+		doc["groups"] = groups
+	}
+	return doc
+}
+
+// groupRefs are direct memberships: nesting is for the reader to resolve.
+func (r resource) groupRefs() []obj {
+	var refs []obj
+	for _, g := range r.c.visibleGroups() {
+		implied := !r.c.accountWide() && g == r.c.ws.users && r.principal != nil
+		if g.has[r.id()] || implied {
+			id := strconv.FormatInt(g.id, 10)
+			refs = append(refs, obj{"display": g.name, "value": id, "type": "direct", "$ref": "Groups/" + id})
+		}
+	}
+	return refs
+}
+
+func (r resource) groupDoc() obj {
+	g := r.group
+	kind := "WorkspaceGroup"
+	if g.account {
+		kind = "Group"
+	}
+	doc := obj{
+		"schemas": []string{schemaGroup}, "id": strconv.FormatInt(g.id, 10), "displayName": g.name,
+		"meta": obj{"resourceType": kind},
+	}
+	if len(g.members) > 0 {
+		members := make([]obj, 0, len(g.members))
+		for _, m := range g.members {
+			id := strconv.FormatInt(m.id, 10)
+			members = append(members, obj{"display": m.display, "value": id, "$ref": m.ref + "/" + id})
+		}
+		doc["members"] = members
+	}
+	if groups := r.groupRefs(); len(groups) > 0 {
+		doc["groups"] = groups
+	}
+	return doc
+}
+
+// attr returns the values of an attribute for filters and sorting, without
+// building the whole document.
+func (r resource) attr(name string) []string {
+	if strings.EqualFold(name, "id") {
+		return []string{strconv.FormatInt(r.id(), 10)}
+	}
+	if r.group != nil {
+		return r.groupAttr(name)
+	}
+	p := r.principal
+	switch strings.ToLower(name) {
+	case "username", "emails", "emails.value":
+		if !p.service {
+			return []string{p.name}
+		}
+	case "applicationid":
+		if p.service {
+			return []string{p.name}
+		}
+	case "displayname":
+		return []string{p.display}
+	case "externalid":
+		return []string{fmt.Sprintf("ext-%d", p.id)}
+	case "active":
+		return []string{strconv.FormatBool(p.active)}
+	case "groups", "groups.display":
+		var names []string
+		for _, ref := range r.groupRefs() {
+			names = append(names, fmt.Sprint(ref["display"]))
+		}
+		return names
+	}
+	return nil
+}
+
+func (r resource) groupAttr(name string) []string {
+	switch strings.ToLower(name) {
+	case "displayname":
+		return []string{r.group.name}
+	case "members", "members.value":
+		var ids []string
+		for _, m := range r.group.members {
+			ids = append(ids, strconv.FormatInt(m.id, 10))
+		}
+		return ids
+	}
+	return nil
+}
+
+// scimList answers a page of the resources.
+func scimList(source func(*call) []resource) func(*call) answer {
+	return func(c *call) answer {
+		query := c.request.URL.Query()
+		rows, err := selectResources(source(c), query.Get("filter"))
+		if err != nil {
+			return scimError(http.StatusBadRequest, "invalidFilter", err.Error())
+		}
+		sortResources(rows, query.Get("sortBy"), query.Get("sortOrder"))
+		start, count, err := c.page()
+		if err != nil {
+			return scimError(http.StatusBadRequest, "invalidValue", err.Error())
+		}
+		from := min(start-1, len(rows))
+		to := min(from+count, len(rows))
+		docs := make([]obj, 0, to-from)
+		for _, r := range rows[from:to] {
+			docs = append(docs, c.project(r.doc()))
+		}
+		page := obj{
+			"schemas": []string{schemaList}, "totalResults": len(rows),
+			"startIndex": start, "itemsPerPage": len(docs),
+		}
+		if len(docs) > 0 {
+			page["Resources"] = docs
+		}
+		return jsonAnswer(http.StatusOK, scimType, page)
+	}
+}
+
+// page reads startIndex (from 1) and count.
+func (c *call) page() (start, count int, err error) {
+	query := c.request.URL.Query()
+	start, count = 1, c.opts.MaxPage
+	if text := query.Get("startIndex"); text != "" {
+		if start, err = strconv.Atoi(text); err != nil {
+			return 0, 0, fmt.Errorf("startIndex is not a number: %s", text)
+		}
+	}
+	if text := query.Get("count"); text != "" {
+		if count, err = strconv.Atoi(text); err != nil {
+			return 0, 0, fmt.Errorf("count is not a number: %s", text)
+		}
+	}
+	return max(start, 1), min(max(count, 0), c.opts.MaxPage), nil
+}
+
+func selectResources(rows []resource, text string) ([]resource, error) {
+	if text == "" {
+		return rows, nil
+	}
+	keep, err := parseFilter(text)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(rows, func(r resource) bool { return !keep(r) }), nil
+}
+
+func sortResources(rows []resource, by, order string) {
+	if by == "" {
+		return
+	}
+	slices.SortStableFunc(rows, func(x, y resource) int {
+		d := cmp.Compare(first(x.attr(by)), first(y.attr(by)))
+		if strings.EqualFold(order, "descending") {
+			return -d
+		}
+		return d
+	})
+}
+
+func first(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return strings.ToLower(list[0])
+}
+
+// project applies attributes and excludedAttributes; id and schemas stay.
+func (c *call) project(doc obj) obj {
+	query := c.request.URL.Query()
+	wanted, unwanted := attributeSet(query.Get("attributes")), attributeSet(query.Get("excludedAttributes"))
+	for name := range doc {
+		lower := strings.ToLower(name)
+		switch {
+		case lower == "id" || lower == "schemas":
+		case len(wanted) > 0 && !wanted[lower], unwanted[lower]:
+			delete(doc, name)
+		}
+	}
+	return doc
+}
+
+func attributeSet(text string) map[string]bool {
+	set := map[string]bool{}
+	for name := range strings.SplitSeq(strings.ToLower(text), ",") {
+		name, _, _ = strings.Cut(strings.TrimSpace(name), ".")
+		if name != "" {
+			set[name] = true
+		}
+	}
+	return set
+}
+
+func scimGet(source func(*call) []resource) func(*call) answer {
+	return func(c *call) answer {
+		for _, r := range source(c) {
+			if strconv.FormatInt(r.id(), 10) == c.vars["id"] {
+				return jsonAnswer(http.StatusOK, scimType, c.project(r.doc()))
+			}
+		}
+		return scimError(http.StatusNotFound, "", fmt.Sprintf("Resource with id %s not found.", c.vars["id"]))
+	}
+}
+
+// scimMe is the caller; its header tells which workspace answered. A service
+// principal's userName is its application id.
+func scimMe(c *call) answer {
+	p := c.who.principal
+	doc := resource{c: c, principal: p}.doc()
+	doc["userName"] = p.name
+	reply := jsonAnswer(http.StatusOK, scimType, c.project(doc))
+	reply.header.Set("X-Databricks-Org-Id", strconv.FormatInt(c.ws.id, 10))
+	return reply
+}
+
+func scimError(status int, kind, detail string) answer {
+	doc := obj{"schemas": []string{schemaError}, "detail": detail, "status": strconv.Itoa(status)}
+	if kind != "" {
+		doc["scimType"] = kind
+	}
+	return jsonAnswer(status, scimType, doc)
+}

@@ -1,0 +1,409 @@
+package simulator
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxBody bounds a request body.
+const maxBody = 1 << 20
+
+type obj = map[string]any
+
+// access is what a route asks of its caller.
+type access int
+
+const (
+	public access = iota // no credential needed
+	caller               // any valid credential
+	admin                // a workspace admin
+	owner                // an account admin, by OAuth
+)
+
+type route struct {
+	method  string
+	pattern []string
+	access  access
+	handle  func(*call) answer
+}
+
+// name is how counters call the route: "GET /api/2.0/token/list".
+func (r *route) name() string { return r.method + " /" + strings.Join(r.pattern, "/") }
+
+func (r *route) scim() bool {
+	for _, segment := range r.pattern {
+		if segment == "scim" {
+			return true
+		}
+	}
+	return false
+}
+
+func routes() []route {
+	const (
+		mgmt  = "/api/2.0/token-management"
+		perms = "/api/2.0/permissions/authorization/tokens"
+		scim  = "/api/2.0/preview/scim/v2"
+		acct  = "/api/2.0/accounts/{account}"
+		rwa   = "/api/2.0/settings/types/restrict_workspace_admins/names/default"
+	)
+	table := []struct {
+		method, path string
+		access       access
+		handle       func(*call) answer
+	}{
+		{"GET", mgmt + "/tokens", admin, listTokens},
+		{"GET", mgmt + "/tokens/{id}", admin, getToken},
+		{"PATCH", mgmt + "/tokens/{id}", admin, patchToken},
+		{"DELETE", mgmt + "/tokens/{id}", admin, deleteToken},
+		{"POST", mgmt + "/on-behalf-of/tokens", admin, createOnBehalf},
+
+		{"GET", "/api/2.0/token/list", caller, listOwnTokens},
+		{"POST", "/api/2.0/token/create", caller, createOwnToken},
+		{"POST", "/api/2.0/token/delete", caller, deleteOwnToken},
+		{"PATCH", "/api/2.0/token/{id}", caller, patchOwnToken},
+
+		{"GET", perms, admin, getGrants},
+		{"PUT", perms, admin, putGrants},
+		{"PATCH", perms, admin, patchGrants},
+		{"GET", perms + "/permissionLevels", admin, grantLevels},
+
+		{"GET", "/api/2.0/workspace-conf", admin, getConf},
+		{"PATCH", "/api/2.0/workspace-conf", admin, patchConf},
+		{"GET", "/api/2.0/preview/workspace-conf", admin, getConf},
+		{"PATCH", "/api/2.0/preview/workspace-conf", admin, patchConf},
+		{"GET", rwa, admin, getRestrict},
+		{"PATCH", rwa, admin, patchRestrict},
+		{"DELETE", rwa, admin, deleteRestrict},
+		{"GET", "/api/2.0/ip-access-lists", admin, listIPAccess},
+		{"GET", "/api/2.0/ip-access-lists/{id}", admin, getIPAccess},
+
+		{"GET", scim + "/Me", caller, scimMe},
+		{"GET", scim + "/Users", admin, scimList(scimUsers)},
+		{"GET", scim + "/Users/{id}", admin, scimGet(scimUsers)},
+		{"GET", scim + "/ServicePrincipals", admin, scimList(scimServices)},
+		{"GET", scim + "/ServicePrincipals/{id}", admin, scimGet(scimServices)},
+		{"GET", scim + "/Groups", admin, scimList(scimGroups)},
+		{"GET", scim + "/Groups/{id}", admin, scimGet(scimGroups)},
+		{"GET", acct + "/scim/v2/Users", owner, scimList(scimUsers)},
+		{"GET", acct + "/scim/v2/Users/{id}", owner, scimGet(scimUsers)},
+		{"GET", acct + "/scim/v2/ServicePrincipals", owner, scimList(scimServices)},
+		{"GET", acct + "/scim/v2/ServicePrincipals/{id}", owner, scimGet(scimServices)},
+		{"GET", acct + "/scim/v2/Groups", owner, scimList(scimGroups)},
+		{"GET", acct + "/scim/v2/Groups/{id}", owner, scimGet(scimGroups)},
+
+		{"GET", acct + "/workspaces", owner, listWorkspaces},
+		{"GET", acct + "/workspaces/{workspace}", owner, getWorkspace},
+		{"GET", acct + "/servicePrincipals/{id}/credentials/secrets", owner, listSecrets},
+		{"GET", "/api/2.0/accounts/servicePrincipals/{id}/credentials/secrets", admin, listSecrets},
+
+		{"GET", "/.well-known/databricks-config", public, hostConfig},
+		{"GET", "/oidc/.well-known/oauth-authorization-server", public, oauthServer},
+		{"GET", "/oidc/accounts/{account}/.well-known/oauth-authorization-server", public, oauthServer},
+		{"POST", "/oidc/v1/token", public, issueOAuth},
+		{"POST", "/oidc/accounts/{account}/v1/token", public, issueOAuth},
+	}
+	all := make([]route, 0, len(table))
+	for _, t := range table {
+		all = append(all, route{t.method, segments(t.path), t.access, t.handle})
+	}
+	return all
+}
+
+func segments(path string) []string { return strings.Split(strings.Trim(path, "/"), "/") }
+
+// match finds the route of a request. known tells that the path exists, be it
+// for other methods.
+func (a *Account) match(method, path string) (found *route, vars map[string]string, known bool) {
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	parts := segments(path)
+	for i := range a.routes {
+		r := &a.routes[i]
+		v, ok := matchSegments(r.pattern, parts)
+		if !ok {
+			continue
+		}
+		if r.method == method {
+			return r, v, true
+		}
+		known = true
+	}
+	return nil, nil, known
+}
+
+func matchSegments(pattern, parts []string) (map[string]string, bool) {
+	if len(pattern) != len(parts) {
+		return nil, false
+	}
+	vars := map[string]string{}
+	for i, p := range pattern {
+		switch {
+		case strings.HasPrefix(p, "{") && parts[i] != "":
+			vars[strings.Trim(p, "{}")] = parts[i]
+		case p != parts[i]:
+			return nil, false
+		}
+	}
+	return vars, true
+}
+
+// call is one request on its way through the simulator.
+type call struct {
+	*Account
+	request *http.Request
+	body    []byte
+	route   *route // nil when there is none
+	known   bool
+	vars    map[string]string
+	who     identity
+	ws      *workspace
+	refusal *answer // why the credential was refused
+}
+
+// answer is a response before it is sent; stream, when set, replaces body.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+	stream func(io.Writer) error
+}
+
+// ServeHTTP answers one request.
+func (a *Account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/_sim" || strings.HasPrefix(r.URL.Path, "/_sim/") {
+		a.serveControl(w, r)
+		return
+	}
+	c, err := a.newCall(r)
+	if err != nil {
+		a.stamp(w.Header(), 0)
+		send(w, fail(http.StatusBadRequest, "MALFORMED_REQUEST", err.Error()))
+		return
+	}
+	entry := c.entry()
+	entry.Seq = a.log.begin(entry, c.counter())
+	// The status is read when the deferred call runs, so that an aborted
+	// connection is recorded too.
+	status, faulted := 0, false
+	defer func() { a.log.finish(entry.Seq, status, faulted) }()
+	if a.opts.OnRequest != nil {
+		a.opts.OnRequest(entry)
+	}
+	a.stamp(w.Header(), entry.Seq)
+	if !pause(r, a.opts.Latency) {
+		return
+	}
+	if fault, ok := a.faults.take(c); ok {
+		faulted = true
+		c.serveFault(w, fault, &status)
+		return
+	}
+	reply := c.answer()
+	status = reply.status
+	send(w, reply)
+}
+
+func (a *Account) newCall(r *http.Request) (*call, error) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err != nil {
+		return nil, fmt.Errorf("read request body: %w", err)
+	}
+	if len(body) > maxBody {
+		return nil, errors.New("request body exceeds 1 MiB")
+	}
+	c := &call{Account: a, request: r, body: body}
+	c.route, c.vars, c.known = a.match(r.Method, r.URL.Path)
+	c.identify()
+	return c, nil
+}
+
+// counter names the endpoint for the exact counters.
+func (c *call) counter() string {
+	if c.route == nil {
+		return c.request.Method + " unknown"
+	}
+	return c.request.Method + strings.TrimPrefix(c.route.name(), c.route.method)
+}
+
+// answer carries the call out: credential, rate, rights, then the effect.
+func (c *call) answer() answer {
+	if refusal := c.refuse(); refusal != nil {
+		return *refusal
+	}
+	if c.writes() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+	} else {
+		c.mu.RLock()
+		defer c.mu.RUnlock()
+	}
+	if refusal := c.denied(); refusal != nil {
+		return *refusal
+	}
+	return c.route.handle(c)
+}
+
+func (c *call) writes() bool {
+	return c.request.Method != http.MethodGet && c.request.Method != http.MethodHead
+}
+
+// refuse tells why the call gets no further before any state is looked at.
+func (c *call) refuse() *answer {
+	switch {
+	case c.route == nil && c.known:
+		reply := fail(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED",
+			fmt.Sprintf("%s is not supported for %s", c.request.Method, c.request.URL.Path))
+		return &reply
+	case c.route == nil:
+		reply := fail(http.StatusNotFound, "ENDPOINT_NOT_FOUND",
+			fmt.Sprintf("No API found for '%s %s'", c.request.Method, c.request.URL.Path))
+		return &reply
+	case c.route.access == public:
+		return nil
+	case c.refusal != nil:
+		return c.refusal
+	case c.limited():
+		reply := fail(http.StatusTooManyRequests, "REQUEST_LIMIT_EXCEEDED",
+			"Your request was rejected because the rate limit of the Token Management API was exceeded.")
+		reply.header.Set("Retry-After", "1")
+		return &reply
+	}
+	return nil
+}
+
+func (c *call) limited() bool {
+	limit := c.opts.RateLimit
+	return limit > 0 && strings.HasPrefix(c.request.URL.Path, "/api/2.0/token-management/") &&
+		!c.ws.limiter.allow(time.Now(), limit)
+}
+
+// denied checks the caller's rights; the lock is held.
+func (c *call) denied() *answer {
+	switch c.route.access {
+	case admin:
+		if !c.directory.isAdmin(c.ws, c.who.principal) {
+			return c.forbid(fmt.Sprintf("Requesting user '%s' is not an admin.", c.who.principal.name))
+		}
+	case owner:
+		if !c.who.oauth {
+			return c.forbid("Account APIs do not accept personal access tokens; use OAuth.")
+		}
+		if !c.who.principal.accountAdmin {
+			return c.forbid(fmt.Sprintf("'%s' is not an account admin.", c.who.principal.name))
+		}
+		if c.vars["account"] != c.id {
+			reply := c.fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST",
+				fmt.Sprintf("Account %s does not exist", c.vars["account"]))
+			return &reply
+		}
+	case public, caller:
+	}
+	return nil
+}
+
+func (c *call) forbid(message string) *answer {
+	reply := c.fail(http.StatusForbidden, "PERMISSION_DENIED", message)
+	return &reply
+}
+
+// fail is an error in the dialect of the endpoint: SCIM has its own.
+func (c *call) fail(status int, code, message string) answer {
+	if c.route != nil && c.route.scim() {
+		return scimError(status, "", message)
+	}
+	return fail(status, code, message)
+}
+
+// decode reads the request body leniently, as the real API does: unknown
+// fields are ignored.
+func (c *call) decode(into any) *answer {
+	if err := json.Unmarshal(c.body, into); err != nil {
+		reply := fail(http.StatusBadRequest, "MALFORMED_REQUEST", "Could not parse request object: "+err.Error())
+		return &reply
+	}
+	return nil
+}
+
+// int64 is v in the form that the account sends 64-bit integers in.
+func (a *Account) int64(v int64) any {
+	if a.opts.Int64Strings {
+		return strconv.FormatInt(v, 10)
+	}
+	return v
+}
+
+// stamp sets the headers that every answer carries.
+func (a *Account) stamp(h http.Header, seq uint64) {
+	h.Set("Date", a.Now().UTC().Format(http.TimeFormat))
+	h.Set("X-Request-Id", fmt.Sprintf("%08x-0000-4000-8000-%012x", uint32(a.opts.Seed), seq))
+}
+
+// pause waits for d, or less if the client goes away, and reports whether it
+// is still there.
+func pause(r *http.Request, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-r.Context().Done():
+		return false
+	}
+}
+
+func send(w http.ResponseWriter, reply answer) {
+	for name, values := range reply.header {
+		w.Header()[name] = values
+	}
+	if reply.stream == nil && reply.status != http.StatusNoContent {
+		w.Header().Set("Content-Length", strconv.Itoa(len(reply.body)))
+	}
+	w.WriteHeader(reply.status)
+	// A client that went away is no news to a server.
+	if reply.stream != nil {
+		_ = reply.stream(w)
+		return
+	}
+	_, _ = w.Write(reply.body)
+}
+
+func ok(body any) answer { return jsonAnswer(http.StatusOK, "application/json", body) }
+
+func noContent() answer { return answer{status: http.StatusNoContent, header: http.Header{}} }
+
+// fail is an API error; code is a string, or an int as the gateway sends it.
+func fail(status int, code any, message string) answer {
+	return jsonAnswer(status, "application/json", obj{"error_code": code, "message": message})
+}
+
+func jsonAnswer(status int, contentType string, body any) answer {
+	return answer{
+		status: status,
+		header: http.Header{"Content-Type": {contentType}},
+		body:   encode(body),
+	}
+}
+
+// encode is JSON as the service writes it: without HTML escapes. The values are
+// the simulator's own, so that a failure is a programming error.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic(fmt.Sprintf("simulator: encode answer: %v", err))
+	}
+	return bytes.TrimRight(b.Bytes(), "\n")
+}
