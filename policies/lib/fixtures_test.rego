@@ -1,0 +1,81 @@
+# METADATA
+# title: Inputs for tests
+# description: >-
+#   A token and a workspace that no policy objects to. A test states only what
+#   differs, so that the reader sees what matters.
+package patrol.lib.fixtures
+
+# METADATA
+# description: The input of a token policy, with changes to the token, its owner or the workspace.
+token(changes, params) := object.union_n([healthy, {"params": params}, changes])
+
+# METADATA
+# description: The input of a workspace policy, with changes to the workspace.
+workspace(changes, params) := {
+	"as_of": healthy.as_of,
+	"params": params,
+	"workspace": object.union(healthy.workspace, changes),
+}
+
+# METADATA
+# description: A document without the given paths, as when they are unknown.
+without(document, paths) := json.remove(document, paths)
+
+person := {
+	"id": "7000000000000000001",
+	"kind": "user",
+	"name": "ann@example.com",
+	"display_name": "Ann Example",
+	"active": true,
+	"admin": false,
+	"groups": ["data-engineers"],
+	"live_tokens": 1,
+}
+
+healthy := {
+	"as_of": "2026-11-01T00:00:00Z",
+	"token": {
+		"id": "00000000000000000000000000000000000000000000000000000000000000aa",
+		"comment": "nightly export, OPS-12",
+		"scopes": ["sql"],
+		"autoscope_state": "user_selected",
+		"inferred_scopes": [],
+		"backfill_scopes": [],
+		"owner_id": "7000000000000000001",
+		"creator_id": "7000000000000000001",
+		"creator_name": "ann@example.com",
+		"created_at": "2026-10-02T00:00:00Z",
+		"expires_at": "2026-12-01T00:00:00Z",
+		"last_used_at": "2026-10-31T00:00:00Z",
+		"created_ms": 1790899200000,
+		"expires_ms": 1796083200000,
+		"last_used_ms": 1793404800000,
+		"age_days": 30,
+		"lifetime_days": 60,
+		"idle_days": 1,
+		"used": true,
+		"expires_in_days": 30,
+		"never_expires": false,
+		"expired": false,
+		"on_behalf": false,
+	},
+	"owner": person,
+	"creator": person,
+	"workspace": {
+		"id": "1234567890123456",
+		"name": "example",
+		"host": "https://example.cloud.databricks.com",
+		"cloud": "aws",
+		"labels": {"env": "dev"},
+		"settings": {"enableTokensConfig": "true", "maxTokenLifetimeDays": "90"},
+		"pats_enabled": true,
+		"max_lifetime_days": 90,
+		"lifetime_limited": true,
+		"grants": [
+			{"principal": "admins", "kind": "group", "level": "CAN_MANAGE", "inherited": true},
+			{"principal": "token-users", "kind": "group", "level": "CAN_USE", "inherited": false},
+		],
+		"tokens": 10,
+		"coverage": {"grants": "complete", "principals": "complete", "settings": "complete", "tokens": "complete"},
+	},
+}

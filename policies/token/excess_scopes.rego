@@ -1,0 +1,44 @@
+# METADATA
+# title: Unrestricted token uses only some scopes
+# description: >-
+#   The token may call every API, yet the platform has observed that it needs only a
+#   few. What it does not need helps only a thief.
+# schemas:
+#   - input: schema.token
+# custom:
+#   id: PAT-014
+#   severity: high
+#   remedy: narrow-scopes
+#   remediation: Narrow the token to the scopes that were observed in use.
+#   controls:
+#     nist-800-53r5: ["IA-5", "AC-6"]
+#     iso-27001-2022: ["A.5.17", "A.8.3"]
+#     pci-dss-4: ["8.6.3"]
+#     soc2: ["CC6.1"]
+#     owasp-nhi: ["NHI5"]
+#   needs: [tokens]
+package patrol.token.excess_scopes
+
+# Without a finished observation there is nothing to compare with. Sets that are
+# unknown leave the policy applicable, so that the result is unknown as well.
+applicable if not unobserved
+
+unobserved if input.token.autoscope_state in {"api_not_covered", "running"}
+
+unobserved if count(observed) == 0
+
+deny contains finding if {
+	unrestricted(input.token.scopes)
+	not unrestricted(observed)
+	finding := {
+		"msg": sprintf("unrestricted, observed use needs only %s", [concat(", ", observed)]),
+		"observed_scopes": observed,
+	}
+}
+
+# Both sets together: narrowing to them breaks nothing that was seen.
+observed := sort({scope | some scope in array.concat(input.token.inferred_scopes, input.token.backfill_scopes)})
+
+unrestricted(scopes) if count(scopes) == 0
+
+unrestricted(scopes) if "all-apis" in scopes

@@ -1,0 +1,42 @@
+# METADATA
+# title: Token's owner is outside the allowed domains
+# description: >-
+#   An owner whose e-mail address is of another organisation is not covered by your
+#   joining and leaving procedures.
+# schemas:
+#   - input: schema.token
+# custom:
+#   id: PAT-019
+#   severity: high
+#   remedy: revoke
+#   remediation: >-
+#     Revoke the token and remove the user, or add the domain to allowed_domains if
+#     the guest is expected.
+#   controls:
+#     nist-800-53r5: ["IA-5", "AC-2"]
+#     iso-27001-2022: ["A.5.17", "A.5.16"]
+#     pci-dss-4: ["8.6.3"]
+#     soc2: ["CC6.1"]
+#   needs: [tokens, principals]
+#   params:
+#     allowed_domains:
+#       default: []
+#       description: E-mail domains whose users may own tokens, subdomains named one by one; the policy applies only when set
+package patrol.token.owner_domain
+
+applicable if count(input.params.allowed_domains) > 0
+
+deny contains finding if {
+	input.owner.kind == "user"
+	not allowed
+	finding := {
+		"msg": sprintf("owner %s is outside %s", [input.owner.name, concat(", ", input.params.allowed_domains)]),
+		"name": input.owner.name,
+		"allowed_domains": input.params.allowed_domains,
+	}
+}
+
+allowed if {
+	some domain in input.params.allowed_domains
+	endswith(lower(input.owner.name), concat("@", ["", trim_left(lower(domain), "@")]))
+}
