@@ -37,7 +37,9 @@ deny contains finding if {
 }
 
 # Both sets together: narrowing to them breaks nothing that was seen.
-observed := sort({scope | some scope in array.concat(input.token.inferred_scopes, input.token.backfill_scopes)})
+observed := sort({scope | some scope in both}) if {
+	both := array.concat(input.token.inferred_scopes, input.token.backfill_scopes)
+}
 
 unrestricted(scopes) if count(scopes) == 0
 

@@ -1,0 +1,39 @@
+package patrol.token.minting_scope_test
+
+import data.patrol.lib.fixtures
+import data.patrol.token.minting_scope
+
+params := {"minting_scopes": ["authentication"]}
+
+test_minting_scope_fires if {
+	subject := fixtures.token({"token": {"scopes": ["sql", "authentication"]}}, params)
+	findings := minting_scope.deny with input as subject
+	findings == {{
+		"msg": "holds scope authentication, which makes tokens of any scope",
+		"scopes": ["authentication"],
+	}}
+}
+
+test_other_scopes_are_silent if {
+	findings := minting_scope.deny with input as fixtures.token({}, params)
+	findings == set()
+}
+
+test_unrestricted_is_silent if {
+	findings := minting_scope.deny with input as fixtures.token({"token": {"scopes": []}}, params)
+	findings == set()
+}
+
+test_scopes_of_choice_fire if {
+	subject := fixtures.token({"token": {"scopes": ["sql", "jobs"]}}, {"minting_scopes": ["SQL", "jobs", "authentication"]})
+	findings := minting_scope.deny with input as subject
+	findings == {{
+		"msg": "holds scope jobs, sql, which makes tokens of any scope",
+		"scopes": ["jobs", "sql"],
+	}}
+}
+
+test_unknown_scopes_are_silent if {
+	findings := minting_scope.deny with input as fixtures.without(fixtures.token({}, params), ["token/scopes"])
+	findings == set()
+}
