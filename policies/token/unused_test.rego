@@ -46,6 +46,13 @@ test_unknown_use_alone_is_silent if {
 	findings == set()
 }
 
+test_never_used_fires_once if {
+	# Even with a date of use, which such a token cannot have.
+	subject := fixtures.token({"token": {"used": false, "idle_days": 90}}, params)
+	findings := unused.deny with input as subject
+	{finding.msg | some finding in findings} == {"never used in 90 days, limit 90"}
+}
+
 never_used(age) := fixtures.without(
 	fixtures.token({"token": {"used": false, "age_days": age, "idle_days": age}}, params),
 	["token/last_used_at", "token/last_used_ms"],
