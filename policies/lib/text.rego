@@ -3,16 +3,10 @@
 package patrol.lib
 
 # METADATA
-# description: A number of days in words, for messages.
-days(0) := "less than a day"
-
-days(n) := counted(n, "day") if n != 0
-
-# METADATA
-# description: A number of things, as in 1 user, 2 users.
-counted(1, noun) := sprintf("1 %s", [noun])
-
-counted(n, noun) := sprintf("%v %ss", [n, noun]) if n != 1
+# description: >-
+#   A number of days in words, for messages. One definition and no cases: each case
+#   would be another condition when a policy is translated to SQL.
+days(n) := object.get({0: "less than a day", 1: "1 day"}, n, sprintf("%v days", [n]))
 
 # METADATA
 # description: The day of an RFC 3339 instant in UTC.

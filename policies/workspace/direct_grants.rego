@@ -19,8 +19,6 @@
 #   needs: [grants]
 package patrol.workspace.direct_grants
 
-import data.patrol.lib
-
 deny contains finding if {
 	users := sort({grant.principal |
 		some grant in input.workspace.grants
@@ -29,7 +27,7 @@ deny contains finding if {
 	})
 	count(users) > 0
 	finding := {
-		"msg": sprintf("CAN_USE granted directly to %s", [lib.counted(count(users), "user")]),
+		"msg": sprintf("CAN_USE granted to users directly: %v", [count(users)]),
 		"users": users,
 	}
 }

@@ -13,7 +13,7 @@ test_users_fire if {
 	]
 	findings := direct_grants.deny with input as fixtures.workspace({"grants": grants}, {})
 	findings == {{
-		"msg": "CAN_USE granted directly to 2 users",
+		"msg": "CAN_USE granted to users directly: 2",
 		"users": ["ann@example.com", "bob@example.com"],
 	}}
 }
@@ -21,7 +21,7 @@ test_users_fire if {
 test_one_user_fires if {
 	grants := [grant("ann@example.com", "user", "CAN_USE")]
 	findings := direct_grants.deny with input as fixtures.workspace({"grants": grants}, {})
-	findings == {{"msg": "CAN_USE granted directly to 1 user", "users": ["ann@example.com"]}}
+	findings == {{"msg": "CAN_USE granted to users directly: 1", "users": ["ann@example.com"]}}
 }
 
 test_others_are_silent if {
