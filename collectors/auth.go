@@ -1,0 +1,365 @@
+package collectors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/databricks/databricks-sdk-go/config"
+	"github.com/databricks/databricks-sdk-go/httpclient"
+	"github.com/databricks/databricks-sdk-go/logger"
+	"golang.org/x/oauth2"
+
+	"patrol/engine"
+)
+
+// signIn resolves a target by the SDK's unified authentication and proves the
+// credential. The client is nil if not even a host is known; otherwise it can
+// tell what is known of the workspace in spite of a problem.
+func signIn(ctx context.Context, t Target, o Options, transport http.RoundTripper) (*Client, *Problem) {
+	silenceSDK()
+	s := &signer{target: t, o: o, transport: transport, session: &session{}}
+	s.cfg = &config.Config{
+		Profile: t.Profile, Host: t.Host, ConfigFile: t.ConfigFile,
+		HTTPTransport:        signInTransport{transport, userAgent(o)},
+		HostMetadataResolver: s.metadata,
+		Loaders:              loaders(t),
+	}
+	problem := s.resolve(ctx)
+	if problem == nil {
+		problem = s.prove(ctx)
+	}
+	return s.client, problem
+}
+
+// silenceSDK takes the SDK's logger away: at debug level, which others may
+// switch on, it prints credentials. The SDK has no other place to say so.
+var silenceSDK = sync.OnceFunc(func() { logger.DefaultLogger = silent{} })
+
+type silent struct{}
+
+func (silent) Enabled(context.Context, logger.Level) bool { return false }
+func (silent) Tracef(context.Context, string, ...any)     {}
+func (silent) Debugf(context.Context, string, ...any)     {}
+func (silent) Infof(context.Context, string, ...any)      {}
+func (silent) Warnf(context.Context, string, ...any)      {}
+func (silent) Errorf(context.Context, string, ...any)     {}
+
+// signer builds a client step by step.
+type signer struct {
+	target    Target
+	o         Options
+	transport http.RoundTripper
+	session   *session
+	cfg       *config.Config
+	client    *Client
+	ctx       context.Context // of the resolution that is under way
+	problem   *Problem        // found by metadata, which can return none
+}
+
+// resolve finds out host and credential, without using the credential.
+func (s *signer) resolve(ctx context.Context) *Problem {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.o.SignInTimeout, errSignInTimeout)
+	defer cancel()
+	s.ctx = ctx
+	if err := s.cfg.EnsureResolved(); err != nil {
+		return s.signInProblem(ctx, err)
+	}
+	switch {
+	case s.problem != nil:
+		return s.problem
+	case s.cfg.Host == "" && s.cfg.AzureResourceID == "":
+		return configProblem("Name a profile, or set DATABRICKS_HOST and a credential.", "no workspace is configured")
+	}
+	s.pinAuthType()
+	return nil
+}
+
+// pinAuthType keeps the SDK from trying a dozen other ways, some of them
+// commands, after a credential that is plainly meant was refused: the error
+// would no longer name it.
+func (s *signer) pinAuthType() {
+	switch {
+	case s.cfg.AuthType != "":
+	case s.cfg.Token != "":
+		s.cfg.AuthType = "pat"
+	case s.cfg.ClientID != "" && s.cfg.ClientSecret != "":
+		s.cfg.AuthType = "oauth-m2m"
+	}
+}
+
+// prove signs in and asks who we are.
+func (s *signer) prove(ctx context.Context) *Problem {
+	trial := &http.Request{Method: http.MethodGet, URL: &url.URL{}, Header: http.Header{}}
+	if problem := s.sign(ctx, trial); problem != nil {
+		return problem
+	}
+	if s.client == nil { // the host became known by signing in only
+		if problem := s.connect(s.cfg.Host); problem != nil {
+			return problem
+		}
+	}
+	s.client.sign = s.sign
+	s.client.scrub.secrets = secrets(s.cfg)
+	s.client.routeID = s.cfg.WorkspaceID
+	s.session.authType = s.cfg.AuthType
+	s.session.me, s.session.meFault = s.client.forSection(engine.SectionWorkspace).whoAmI(ctx)
+	if fault := s.session.meFault; fault != nil && fault.Fatal() {
+		return fault
+	}
+	return s.rightWorkspace()
+}
+
+// rightWorkspace refuses an answer from another workspace than was asked for.
+func (s *signer) rightWorkspace() *Problem {
+	asked, got := s.cfg.WorkspaceID, s.session.me.workspaceID
+	if asked == "" || got == "" || asked == got || strings.Trim(asked, "0123456789") != "" {
+		return nil
+	}
+	return problem(engine.Failed, reasonWrongWorkspace, "Correct workspace_id or the host in the profile or environment.",
+		"asked for workspace %s, workspace %s answered", engine.SafeText(asked), engine.SafeText(got))
+}
+
+// sign puts the credential on a request.
+func (s *signer) sign(ctx context.Context, r *http.Request) *Problem {
+	signed := &http.Request{Method: r.Method, URL: r.URL, Header: http.Header{}}
+	err := s.within(ctx, func() error { return s.cfg.Authenticate(signed) })
+	if err != nil {
+		return s.signInProblem(ctx, err)
+	}
+	for key, values := range signed.Header {
+		r.Header[key] = values
+	}
+	return nil
+}
+
+var errSignInTimeout = errors.New("signing in takes too long")
+
+// within bounds how long the SDK signs in: it takes no context, and may ask
+// other services or run commands. After an early return the configuration is
+// still in use and must not be read.
+func (s *signer) within(ctx context.Context, do func() error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.o.SignInTimeout, errSignInTimeout)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// connect makes the client for a host, if it is one to send a credential to.
+func (s *signer) connect(host string) *Problem {
+	base, err := url.Parse(host)
+	if err != nil || base.Host == "" {
+		return configProblem("Give the host as https://name.", "the host %q is no address", engine.SafeText(host))
+	}
+	name := firstOf(s.target.Name, s.cfg.Profile, base.Host)
+	s.client = newClient(s.o, name, &url.URL{Scheme: base.Scheme, Host: base.Host}, s.transport, s.session)
+	if !secureURL(base) {
+		return problem(engine.Failed, reasonInsecure, "Use https; plain http is accepted for loopback hosts only.",
+			"the host %s is not addressed by https", engine.SafeText(host))
+	}
+	return nil
+}
+
+// metadata is asked by the SDK for what a host tells of itself to anybody. It
+// also finds out, before any credential is used, that a host is dead.
+func (s *signer) metadata(_ context.Context, host string) (*config.HostMetadata, error) {
+	if s.problem = s.connect(host); s.problem != nil {
+		return nil, s.problem
+	}
+	meta, problem := s.client.hostMetadata(s.ctx)
+	if problem != nil {
+		if problem.Fatal() {
+			s.problem = problem
+		}
+		return nil, nil // other hosts do not tell, and need not
+	}
+	s.session.metaID = meta.WorkspaceID
+	if cloud := strings.ToLower(string(meta.Cloud)); slices.Contains([]string{"aws", "azure", "gcp"}, cloud) {
+		s.session.cloud = cloud
+	}
+	return meta, nil
+}
+
+// hostMetadata makes one attempt, and a second if the host does not answer.
+func (c *Client) hostMetadata(ctx context.Context) (*config.HostMetadata, *Problem) {
+	for n := 0; ; n++ {
+		answer, failure := c.once(ctx, metadataPath, nil, errorsLimit)
+		if failure == nil {
+			return decodeMetadata(answer)
+		}
+		if !failure.quick {
+			return nil, failure.Problem
+		}
+		if problem := c.wait(ctx, failure, n); problem != nil {
+			return nil, problem
+		}
+	}
+}
+
+func decodeMetadata(answer *Answer) (*config.HostMetadata, *Problem) {
+	defer answer.Close()
+	meta := &config.HostMetadata{}
+	if err := newDecoder(answer).Decode(meta); err != nil {
+		return nil, badJSON("GET "+metadataPath, err)
+	}
+	return meta, nil
+}
+
+// signInProblem classifies what unified authentication reports.
+func (s *signer) signInProblem(ctx context.Context, err error) *Problem {
+	switch {
+	case errors.Is(err, errSignInTimeout), errors.Is(context.Cause(ctx), errSignInTimeout):
+		p := problem(engine.Failed, reasonTimeout, "Sign in by hand first, or pin DATABRICKS_AUTH_TYPE.", "sign in: no credential within %s", s.o.SignInTimeout)
+		p.fatal = true
+		return p
+	case ctx.Err() != nil:
+		return interrupted(ctx)
+	}
+	text := scrubber{secrets(s.cfg)}.excerpt(err.Error())
+	switch {
+	case errors.Is(err, config.ErrCannotConfigureDefault):
+		return problem(engine.Failed, reasonNoCredentials, "Name a profile, or set a credential that the Databricks tools know.", "sign in: no way to authenticate is configured")
+	case refusedCredential(err):
+		return problem(engine.Denied, reasonUnauthenticated, "Check client id and secret, or sign in again.", "sign in: %s", text)
+	case s.client == nil || strings.HasPrefix(err.Error(), "resolve: ") || strings.HasPrefix(err.Error(), "validate: "):
+		return configProblem("Check the profile and the DATABRICKS_ and ARM_ variables.", "%s", text)
+	}
+	return problem(engine.Failed, reasonSignIn, "Check the credential; `databricks auth describe` tells what is used.", "sign in: %s", text)
+}
+
+// refusedCredential reports whether the one who issues credentials said no.
+func refusedCredential(err error) bool {
+	var wire *httpclient.HttpError
+	if errors.As(err, &wire) {
+		return refusal(wire.StatusCode)
+	}
+	var retrieve *oauth2.RetrieveError
+	return errors.As(err, &retrieve) && retrieve.Response != nil && refusal(retrieve.Response.StatusCode)
+}
+
+func refusal(status int) bool { return status == 400 || status == 401 || status == 403 }
+
+// secrets are the values of a configuration that must not be shown.
+func secrets(cfg *config.Config) []string {
+	var found []string
+	for _, attribute := range config.ConfigAttributes {
+		if value := attribute.GetString(cfg); attribute.Sensitive && len(value) >= 6 {
+			found = append(found, value)
+		}
+	}
+	return found
+}
+
+// loaders read the configuration: as every Databricks tool does, except that
+// a profile that is asked for by name is not overruled by the environment.
+func loaders(t Target) []config.Loader {
+	if t.Profile == "" {
+		return []config.Loader{config.ConfigAttributes, config.ConfigFile, hardening{}}
+	}
+	return []config.Loader{namedProfile{t}, hardening{}}
+}
+
+// hardening overrides what nobody may switch on.
+type hardening struct{}
+
+func (hardening) Name() string { return "hardening" }
+
+func (hardening) Configure(cfg *config.Config) error {
+	cfg.DebugHeaders = false
+	cfg.InsecureSkipVerify = false
+	cfg.RetryTimeoutSeconds = int((20 * time.Second).Seconds())
+	if cfg.HTTPTimeoutSeconds == 0 {
+		cfg.HTTPTimeoutSeconds = 20
+	}
+	return nil
+}
+
+// namedProfile loads a profile first and fills gaps from the environment.
+// Otherwise DATABRICKS_HOST would have several profiles read one workspace.
+type namedProfile struct{ target Target }
+
+func (namedProfile) Name() string { return "named profile" }
+
+func (p namedProfile) Configure(cfg *config.Config) error {
+	cfg.ConfigFile = firstOf(cfg.ConfigFile, os.Getenv("DATABRICKS_CONFIG_FILE"))
+	if _, err := config.LoadFile(cfg.ConfigFile); err != nil {
+		return fmt.Errorf("profile %s: %w", p.target.Profile, err)
+	}
+	cfg.Host = ""
+	if err := config.ConfigFile.Configure(cfg); err != nil {
+		return err
+	}
+	if err := p.sameHost(cfg); err != nil {
+		return err
+	}
+	return fillFromEnvironment(cfg)
+}
+
+// sameHost refuses to send a profile's credential to another host.
+func (p namedProfile) sameHost(cfg *config.Config) error {
+	given := p.target.Host
+	if given == "" || cfg.Host == "" {
+		cfg.Host = firstOf(cfg.Host, given)
+		return nil
+	}
+	if (&config.Config{Host: given}).CanonicalHostName() != (&config.Config{Host: cfg.Host}).CanonicalHostName() {
+		return fmt.Errorf("profile %s is for %s, not for %s", p.target.Profile, cfg.Host, given)
+	}
+	return nil
+}
+
+// hostBound are attributes that mean nothing away from their host.
+var hostBound = []string{"account_id", "workspace_id", "azure_workspace_resource_id", "discovery_url", "cloud", "audience"}
+
+// fillFromEnvironment takes what the profile leaves open and what goes with
+// it: a secret for the profile's client id, but no second way to sign in.
+func fillFromEnvironment(cfg *config.Config) error {
+	ownHost, families := cfg.Host != "", authFamilies(cfg)
+	for _, attribute := range config.ConfigAttributes {
+		value, _ := attribute.ReadEnv()
+		if value == "" || !attribute.IsZero(cfg) || ownHost && slices.Contains(hostBound, attribute.Name) || !fits(attribute, cfg.AuthType, families) {
+			continue
+		}
+		if err := attribute.SetS(cfg, value); err != nil {
+			return fmt.Errorf("environment, %s: %w", attribute.Name, err)
+		}
+	}
+	return nil
+}
+
+func authFamilies(cfg *config.Config) map[string]bool {
+	families := map[string]bool{}
+	for _, attribute := range config.ConfigAttributes {
+		if attribute.HasAuthAttribute() && !attribute.IsZero(cfg) {
+			families[attribute.Auth] = true
+		}
+	}
+	return families
+}
+
+// fits reports whether an attribute goes with the profile's way to sign in.
+func fits(a config.ConfigAttribute, authType string, families map[string]bool) bool {
+	decided := authType != "" || len(families) > 0
+	switch {
+	case !decided:
+		return true
+	case a.Name == "auth_type":
+		return false
+	case !a.HasAuthAttribute():
+		return true
+	}
+	return families[a.Auth] || slices.Contains(a.AuthTypes, authType)
+}

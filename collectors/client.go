@@ -1,0 +1,275 @@
+package collectors
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"patrol/engine"
+)
+
+// Client reads from one workspace. It sends GET and nothing else. Methods may
+// be called one at a time per section.
+type Client struct {
+	o       Options
+	name    string // of the target, for events
+	base    *url.URL
+	http    *http.Client
+	limiter *rate.Limiter
+	scrub   scrubber
+	sign    func(ctx context.Context, r *http.Request) *Problem // nil: without a credential
+	routeID string                                              // workspace to address on a host that serves several
+	session *session
+
+	section engine.SectionName
+	budget  *budget
+}
+
+// session is what all sections of a workspace share.
+type session struct {
+	spools
+
+	mu       sync.Mutex // guards date
+	date     time.Time  // by the workspace's clock; zero until it told
+	cloud    string
+	metaID   string // workspace id that the host's metadata tells
+	authType string
+	me       caller
+	meFault  *Problem
+	reached  bool     // some answer came
+	fatal    *Problem // why nothing more can be read
+}
+
+func newClient(o Options, name string, base *url.URL, transport http.RoundTripper, s *session) *Client {
+	return &Client{
+		o: o, name: name, base: base, session: s,
+		http:    &http.Client{Transport: transport, CheckRedirect: neverRedirect},
+		limiter: rate.NewLimiter(rate.Limit(o.RequestRate), max(1, int(o.RequestRate))),
+		budget:  &budget{left: o.RetryBudget},
+	}
+}
+
+// forSection is the client with a budget of its own for one section.
+func (c *Client) forSection(name engine.SectionName) *Client {
+	copied := *c
+	copied.section = name
+	copied.budget = &budget{left: c.o.RetryBudget}
+	return &copied
+}
+
+// Answer is a body that arrived whole.
+type Answer struct {
+	Header http.Header
+	body   *spool
+}
+
+// Reader reads the body from its beginning.
+func (a *Answer) Reader() io.Reader { return a.body.Reader() }
+
+// Close frees the body.
+func (a *Answer) Close() error { return a.body.Close() }
+
+// Get asks for a path until an answer arrives whole, the call turns out to be
+// hopeless, or the section's budget is spent. limit bounds the body.
+func (c *Client) Get(ctx context.Context, path string, query url.Values, limit int64) (*Answer, *Problem) {
+	for n := 0; ; n++ {
+		answer, failure := c.once(ctx, path, query, limit)
+		if failure == nil {
+			return answer, nil
+		}
+		if problem := c.wait(ctx, failure, n); problem != nil {
+			c.session.stopAt(problem)
+			return nil, problem
+		}
+	}
+}
+
+// stopAt remembers a problem that makes further calls pointless.
+func (s *session) stopAt(p *Problem) {
+	if p.Fatal() {
+		s.fatal = p
+	}
+}
+
+// wait pauses before another attempt, or returns why there is none.
+func (c *Client) wait(ctx context.Context, f *failure, n int) *Problem {
+	if n >= f.retries {
+		return f.Problem
+	}
+	d := pause(f, n, c.o.Jitter)
+	if !c.budget.take(d) {
+		return f.Problem
+	}
+	c.event(Event{Kind: EventRetry, Reason: f.Reason, Detail: "again in " + d.Round(time.Millisecond).String() + ": " + f.Detail})
+	if err := c.o.Sleep(ctx, d); err != nil {
+		return interrupted(ctx)
+	}
+	return nil
+}
+
+// once makes one attempt.
+func (c *Client) once(ctx context.Context, path string, query url.Values, limit int64) (*Answer, *failure) {
+	if err := c.limiter.Wait(ctx); err != nil {
+		return nil, final(interrupted(ctx))
+	}
+	a := newAttempt(ctx, c.o.IdleTimeout)
+	defer a.stop()
+	request, problem := c.request(a.ctx, path, query)
+	if problem != nil {
+		return nil, final(problem)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.lost(a, path, err)
+	}
+	defer response.Body.Close()
+	c.noteAnswer(response.Header)
+	body := a.watch(response.Body)
+	if response.StatusCode != http.StatusOK {
+		return nil, c.refusal(path, response, body)
+	}
+	return c.receive(a, path, response, body, limit)
+}
+
+func (c *Client) request(ctx context.Context, path string, query url.Values) (*http.Request, *Problem) {
+	to := c.base.JoinPath(path)
+	to.RawQuery = query.Encode()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
+	if err != nil {
+		return nil, configProblem("Check the host of the workspace.", "make request for %s: %v", path, err)
+	}
+	if c.sign != nil {
+		if problem := c.sign(ctx, request); problem != nil {
+			return nil, problem
+		}
+	}
+	if c.routeID != "" {
+		request.Header.Set("X-Databricks-Workspace-Id", c.routeID)
+	}
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", userAgent(c.o))
+	return request, nil
+}
+
+func userAgent(o Options) string { return "patrol/" + o.UserAgentVersion }
+
+// receive reads a body to its end before anybody decodes it: a decoder would
+// not notice that the transfer broke off behind a complete value.
+func (c *Client) receive(a *attempt, path string, response *http.Response, body io.Reader, limit int64) (*Answer, *failure) {
+	if problem := jsonContent(path, response.Header); problem != nil {
+		return nil, final(problem)
+	}
+	s := newSpool(c.o.SpoolDir, limit)
+	_, err := io.CopyBuffer(struct{ io.Writer }{s}, body, make([]byte, copyBufBytes))
+	if err == nil {
+		return &Answer{Header: response.Header, body: s}, nil
+	}
+	err = errors.Join(err, s.Close())
+	return nil, c.brokenOff(a, path, s, err)
+}
+
+func (c *Client) noteAnswer(h http.Header) {
+	c.session.reached = true
+	at, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return
+	}
+	c.session.mu.Lock()
+	first := c.session.date.IsZero()
+	if first {
+		c.session.date = at.UTC()
+	}
+	c.session.mu.Unlock()
+	if first {
+		c.warnOfSkew(at)
+	}
+}
+
+const clockTolerance = 5 * time.Minute
+
+func (c *Client) warnOfSkew(at time.Time) {
+	skew := c.o.Now().Sub(at).Round(time.Second)
+	if skew.Abs() > clockTolerance {
+		c.event(Event{Kind: EventWarning, Reason: "clock_skew",
+			Detail: "the local clock differs from the workspace's by " + skew.String() + "; the workspace's counts"})
+	}
+}
+
+// now is the workspace's clock where it told, else ours.
+func (c *Client) now() time.Time {
+	c.session.mu.Lock()
+	defer c.session.mu.Unlock()
+	if !c.session.date.IsZero() {
+		return c.session.date
+	}
+	return c.o.Now().UTC()
+}
+
+func (c *Client) event(e Event) {
+	e.Workspace = c.name
+	if e.Section == "" {
+		e.Section = c.section
+	}
+	c.o.Progress(e)
+}
+
+// attempt is one request with a limit on silence, not on length: a long list
+// may take its time while bytes arrive.
+type attempt struct {
+	parent    context.Context
+	ctx       context.Context
+	cancel    context.CancelCauseFunc
+	timer     *time.Timer
+	idle      time.Duration
+	mu        sync.Mutex
+	connected bool
+}
+
+var errIdle = errors.New("no byte arrived in time")
+
+func newAttempt(parent context.Context, idle time.Duration) *attempt {
+	a := &attempt{parent: parent, idle: idle}
+	a.ctx, a.cancel = context.WithCancelCause(parent)
+	a.ctx = httptrace.WithClientTrace(a.ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { a.connect() }})
+	a.timer = time.AfterFunc(idle, func() { a.cancel(errIdle) })
+	return a
+}
+
+func (a *attempt) connect() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.connected = true
+}
+
+func (a *attempt) wasConnected() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.connected
+}
+
+func (a *attempt) stop() {
+	a.timer.Stop()
+	a.cancel(nil)
+}
+
+func (a *attempt) watch(r io.Reader) io.Reader { return watched{r, a} }
+
+type watched struct {
+	io.Reader
+	a *attempt
+}
+
+func (w watched) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if n > 0 {
+		w.a.timer.Reset(w.a.idle)
+	}
+	return n, err
+}

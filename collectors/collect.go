@@ -1,0 +1,199 @@
+package collectors
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"sync"
+
+	"patrol/engine"
+)
+
+// Outcome is what collecting one target came to. It holds a capture whatever
+// happened, so that a workspace which could not be read is reported as such.
+type Outcome struct {
+	Target  Target
+	Capture engine.Capture
+	// Err says why nothing could be read, as *engine.Error: bad configuration
+	// is of ClassUsage, everything else of ClassIncomplete. A section that
+	// fails by itself is told by its coverage only.
+	Err error
+
+	close func() error
+}
+
+// Close frees what the rows of the capture are read from.
+func (o Outcome) Close() error {
+	if o.close == nil {
+		return nil
+	}
+	return o.close()
+}
+
+// Collect reads all targets, several at once, and yields an outcome for each,
+// in the order of targets. The receiver closes each outcome when it has taken
+// what it needs. Ending the loop early stops what is still being read.
+func Collect(ctx context.Context, targets []Target, o Options) iter.Seq[Outcome] {
+	return func(yield func(Outcome) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		run := newRun(ctx, targets, o)
+		defer run.abandon(cancel)
+		for run.next < len(targets) {
+			if !yield(run.take()) {
+				return
+			}
+		}
+	}
+}
+
+// run reads targets ahead of the one who takes outcomes, but not far ahead:
+// outcomes that wait hold memory and disk.
+type run struct {
+	o        Options
+	outcomes []chan Outcome
+	next     int
+	ahead    chan struct{}
+	workers  sync.WaitGroup
+}
+
+func newRun(ctx context.Context, targets []Target, o Options) *run {
+	o = oneAtATime(o.withDefaults())
+	r := &run{o: o, ahead: make(chan struct{}, 2*o.Parallel)}
+	for range targets {
+		r.outcomes = append(r.outcomes, make(chan Outcome, 1))
+	}
+	transport, problem := newTransport(o)
+	r.workers.Go(func() { r.start(ctx, targets, transport, problem) })
+	return r
+}
+
+// start begins targets in order; a slot is free when a target is done, and
+// another when its outcome was taken.
+func (r *run) start(ctx context.Context, targets []Target, transport *http.Transport, problem *Problem) {
+	slots := make(chan struct{}, r.o.Parallel)
+	var readers sync.WaitGroup
+	for i, target := range targets {
+		r.ahead <- struct{}{}
+		slots <- struct{}{}
+		readers.Go(func() {
+			defer func() { <-slots }()
+			if problem != nil {
+				r.outcomes[i] <- outcomeOf(target, nil, r.o, problem)
+				return
+			}
+			r.outcomes[i] <- collectOne(ctx, target, r.o, transport)
+		})
+	}
+	readers.Wait()
+	if transport != nil {
+		transport.CloseIdleConnections()
+	}
+}
+
+func (r *run) take() Outcome {
+	outcome := <-r.outcomes[r.next]
+	r.next++
+	<-r.ahead
+	return outcome
+}
+
+// abandon stops readers and frees what nobody took.
+func (r *run) abandon(cancel context.CancelFunc) {
+	cancel()
+	for r.next < len(r.outcomes) {
+		_ = r.take().Close() // nobody wants it, nor why it failed
+	}
+	r.workers.Wait()
+}
+
+// oneAtATime lets Progress be called by one goroutine at a time.
+func oneAtATime(o Options) Options {
+	var mu sync.Mutex
+	progress := o.Progress
+	o.Progress = func(e Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		progress(e)
+	}
+	return o
+}
+
+// collectOne signs in to a workspace and reads its sections one by one.
+func collectOne(ctx context.Context, t Target, o Options, transport http.RoundTripper) Outcome {
+	o.Progress(Event{Kind: EventStarted, Workspace: t.Label()})
+	client, problem := signIn(ctx, t, o, transport)
+	outcome := outcomeOf(t, client, o, problem)
+	if problem == nil {
+		outcome.Err = client.read(ctx, outcome.Capture.Sections)
+	}
+	if client != nil {
+		outcome.Capture.CollectedAt = client.now()
+		outcome.Capture.Workspace.Name = client.name
+	}
+	o.Progress(Event{Kind: EventDone, Workspace: outcome.Capture.Workspace.Name})
+	return outcome
+}
+
+// outcomeOf is the outcome before any section is read: all sections carry the
+// problem, if there is one.
+func outcomeOf(t Target, c *Client, o Options, p *Problem) Outcome {
+	outcome := Outcome{Target: t, Capture: engine.Capture{
+		Workspace:   engine.Workspace{Name: t.Label()},
+		CollectedAt: o.Now().UTC(),
+		Sections:    map[engine.SectionName]engine.Section{},
+	}}
+	if c != nil {
+		outcome.Capture.Workspace = c.identity()
+		outcome.close = c.session.spools.Close
+	}
+	outcome.Capture.Workspace.Labels = t.Labels
+	if p == nil {
+		return outcome
+	}
+	for _, collector := range All() {
+		outcome.Capture.Sections[collector.Section] = failed(p)
+	}
+	outcome.Err = p.error(outcome.Capture.Workspace.Name)
+	return outcome
+}
+
+// error is the problem in the words of commands.
+func (p *Problem) error(target string) error {
+	class := engine.ClassIncomplete
+	switch p.Reason {
+	case reasonConfig, reasonInsecure, reasonNoCredentials:
+		class = engine.ClassUsage
+	}
+	return &engine.Error{Class: class, Reason: p.Reason, Op: "collect", Target: target, Hint: p.Hint, Err: p.withoutReason()}
+}
+
+func (p *Problem) withoutReason() error { return detailError(p.Detail) }
+
+type detailError string
+
+func (e detailError) Error() string { return string(e) }
+
+// read fills in all sections. One that fails hides no other, unless nothing
+// more can be read at all.
+func (c *Client) read(ctx context.Context, sections map[engine.SectionName]engine.Section) error {
+	for _, collector := range All() {
+		section := c.readSection(ctx, collector)
+		sections[collector.Section] = section
+		c.forSection(collector.Section).event(Event{Kind: EventDone, Reason: section.Coverage.Reason, Detail: section.Coverage.Detail, Coverage: &section.Coverage})
+	}
+	if stopped := c.session.fatal; stopped != nil {
+		return stopped.error(c.name)
+	}
+	return nil
+}
+
+func (c *Client) readSection(ctx context.Context, collector Collector) engine.Section {
+	if stopped := c.session.fatal; stopped != nil {
+		return failed(stopped)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.o.SectionTimeout, errSectionTimeout)
+	defer cancel()
+	section := c.forSection(collector.Section)
+	section.event(Event{Kind: EventStarted})
+	return collector.Read(ctx, section)
+}

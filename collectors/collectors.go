@@ -1,0 +1,34 @@
+package collectors
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"patrol/engine"
+)
+
+// Collector reads one section of a workspace.
+type Collector struct {
+	Section engine.SectionName
+	Doc     string   // what it reads, for people
+	Calls   []string // requests that it sends, as "GET /path"
+	Rights  string   // what the caller needs, for people
+	// Order decides which section is read first. Tokens come before
+	// principals, so that the owner of a token made meanwhile is not missing.
+	Order int
+	Read  func(ctx context.Context, c *Client) engine.Section
+}
+
+// set is what collectors register with: one method each, in their own file.
+type set struct{}
+
+// All returns every collector in the order in which sections are read.
+func All() []Collector {
+	all := engine.Plugins[Collector](set{})
+	slices.SortStableFunc(all, func(a, b Collector) int { return cmp.Compare(a.Order, b.Order) })
+	return all
+}
+
+// failed is the section that a problem leaves.
+func failed(p *Problem) engine.Section { return engine.Section{Coverage: p.Coverage()} }

@@ -1,0 +1,120 @@
+package collectors
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"patrol/engine"
+)
+
+// Target is a workspace to read. Without Profile and Host, the environment
+// and the default profile decide, as in every Databricks tool.
+type Target struct {
+	Name       string // "": the profile's name, else the host's
+	Profile    string // section of the configuration file; its values win over the environment
+	Host       string // must be the profile's own host where both are given
+	ConfigFile string // "": DATABRICKS_CONFIG_FILE, else ~/.databrickscfg
+	Labels     map[string]string
+}
+
+// Label names the target before anything is known about it.
+func (t Target) Label() string {
+	for _, name := range []string{t.Name, t.Profile, t.Host} {
+		if name != "" {
+			return name
+		}
+	}
+	return "default workspace"
+}
+
+// Options tune collection. The zero value is ready to use.
+type Options struct {
+	Now              func() time.Time
+	Parallel         int           // workspaces at once; 4
+	RetryBudget      time.Duration // waiting that a section may cost; 5 minutes
+	ConnectTimeout   time.Duration // to connect and, again, for the TLS handshake; 4 s
+	IdleTimeout      time.Duration // without a byte of an answer; 60 s
+	SectionTimeout   time.Duration // for a whole section; 30 minutes
+	SignInTimeout    time.Duration // for unified authentication; 45 s
+	RequestRate      float64       // requests per second and workspace; 10
+	SpoolDir         string        // for answers beyond memory; the system's
+	UserAgentVersion string
+	CAFile           string // PEM file of further authorities
+	Progress         func(Event)
+
+	// Sleep and Jitter stand in for time and chance in tests.
+	Sleep  func(ctx context.Context, d time.Duration) error
+	Jitter func() float64 // in [0,1)
+}
+
+func (o Options) withDefaults() Options {
+	orDefault(&o.Parallel, 4)
+	orDefault(&o.RetryBudget, 5*time.Minute)
+	orDefault(&o.ConnectTimeout, 4*time.Second)
+	orDefault(&o.IdleTimeout, time.Minute)
+	orDefault(&o.SectionTimeout, 30*time.Minute)
+	orDefault(&o.SignInTimeout, 45*time.Second)
+	orDefault(&o.RequestRate, 10)
+	orDefault(&o.UserAgentVersion, "dev")
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Progress == nil {
+		o.Progress = func(Event) {}
+	}
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
+	if o.Jitter == nil {
+		o.Jitter = rand.Float64
+	}
+	return o
+}
+
+func orDefault[T comparable](value *T, otherwise T) {
+	var zero T
+	if *value == zero {
+		*value = otherwise
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+// EventKind says what an Event is about.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventStarted EventKind = "started" // a workspace, or one of its sections
+	EventDone    EventKind = "done"    // a section, with its coverage; a workspace
+	EventRetry   EventKind = "retry"   // a call will be tried again
+	EventWarning EventKind = "warning" // something that a person should know
+)
+
+// Event tells what collection is doing. Events of one call come one at a time.
+type Event struct {
+	Kind      EventKind
+	Workspace string             // the target's name
+	Section   engine.SectionName // "" for the workspace as a whole
+	Reason    string             // stable word of a retry or warning
+	Detail    string
+	Coverage  *engine.Coverage // of a section that is done
+}
+
+func (e Event) String() string {
+	if e.Section == "" {
+		return fmt.Sprintf("%s: %s %s", e.Workspace, e.Kind, e.Detail)
+	}
+	return fmt.Sprintf("%s %s: %s %s", e.Workspace, e.Section, e.Kind, e.Detail)
+}

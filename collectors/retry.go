@@ -1,0 +1,67 @@
+package collectors
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Waiting between attempts.
+const (
+	backoffBase   = time.Second
+	backoffMost   = time.Minute
+	retryAfterCap = 5 * time.Minute
+	quickPause    = 400 * time.Millisecond
+)
+
+// How often a call is tried again, by what went wrong.
+const (
+	retriesOfServer  = 6
+	retriesOfTimeout = 2
+	retriesOfBody    = 2
+	retriesOfContact = 1 // a host that never answered: fail while people watch
+)
+
+// failure is a problem of one attempt and what may be tried about it.
+type failure struct {
+	*Problem
+	retries int           // attempts that are worth it
+	quick   bool          // a short pause instead of backing off
+	after   time.Duration // the least that the server asks for
+}
+
+func final(p *Problem) *failure { return &failure{Problem: p} }
+
+// budget is the waiting that a section may still cost.
+type budget struct{ left time.Duration }
+
+func (b *budget) take(d time.Duration) bool {
+	if d > b.left {
+		return false
+	}
+	b.left -= d
+	return true
+}
+
+// pause is how long to wait before attempt n+1: exponential with full jitter,
+// so that many callers do not come back together, and never less than asked.
+func pause(f *failure, n int, jitter func() float64) time.Duration {
+	if f.quick {
+		return quickPause
+	}
+	ceiling := min(backoffMost, backoffBase<<min(n, 10))
+	return max(f.after, time.Duration(jitter()*float64(ceiling)))
+}
+
+// retryAfter reads the header of that name: seconds or a date.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	wait := time.Duration(0)
+	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {
+		wait = time.Duration(min(seconds, int64(retryAfterCap/time.Second))) * time.Second
+	} else if at, err := http.ParseTime(text); err == nil {
+		wait = at.Sub(now)
+	}
+	return max(0, min(wait, retryAfterCap))
+}

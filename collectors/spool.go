@@ -1,0 +1,119 @@
+package collectors
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+// Limits of answers, in bytes.
+const (
+	spoolMemory  = 8 << 20   // held in memory; a file takes more
+	answerLimit  = 256 << 20 // of any answer but a token list
+	tokensLimit  = 2 << 30
+	errorsLimit  = 64 << 10 // of an error's body that is looked at
+	copyBufBytes = 64 << 10
+)
+
+var errTooLarge = errors.New("answer too large")
+
+// spool holds an answer: in memory while small, then in a private temporary
+// file that Close removes. Once filled it can be read at any place, by
+// several readers at once.
+type spool struct {
+	dir    string
+	limit  int64
+	size   int64
+	memory bytes.Buffer
+	file   *os.File
+	broken error // why it could not be written
+}
+
+func newSpool(dir string, limit int64) *spool { return &spool{dir: dir, limit: limit} }
+
+func (s *spool) Write(p []byte) (int, error) {
+	n, err := s.write(p)
+	if err != nil {
+		s.broken = err
+	}
+	return n, err
+}
+
+func (s *spool) failed() bool { return s.broken != nil }
+
+func (s *spool) write(p []byte) (int, error) {
+	if s.size+int64(len(p)) > s.limit {
+		return 0, errTooLarge
+	}
+	if s.file == nil && s.size+int64(len(p)) > spoolMemory {
+		if err := s.moveToFile(); err != nil {
+			return 0, err
+		}
+	}
+	s.size += int64(len(p))
+	if s.file != nil {
+		return s.file.Write(p)
+	}
+	return s.memory.Write(p)
+}
+
+func (s *spool) moveToFile() error {
+	file, err := os.CreateTemp(s.dir, "patrol-spool-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("create spool: %w", err)
+	}
+	s.file = file
+	if _, err := file.Write(s.memory.Bytes()); err != nil {
+		return fmt.Errorf("write spool: %w", err)
+	}
+	s.memory = bytes.Buffer{}
+	return nil
+}
+
+// ReadAt reads what was written. It must not run beside Write.
+func (s *spool) ReadAt(p []byte, at int64) (int, error) {
+	if s.file != nil {
+		return s.file.ReadAt(p, at)
+	}
+	return bytes.NewReader(s.memory.Bytes()).ReadAt(p, at)
+}
+
+// Reader reads the whole content from its beginning.
+func (s *spool) Reader() io.Reader { return io.NewSectionReader(s, 0, s.size) }
+
+// Close removes the file, if there is one.
+func (s *spool) Close() error {
+	s.memory = bytes.Buffer{}
+	if s.file == nil {
+		return nil
+	}
+	file := s.file
+	s.file = nil
+	return errors.Join(file.Close(), os.Remove(file.Name()))
+}
+
+// spools are those that outlive the call that filled them.
+type spools struct {
+	mu   sync.Mutex
+	kept []*spool
+}
+
+func (s *spools) keep(one *spool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = append(s.kept, one)
+}
+
+func (s *spools) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, one := range s.kept {
+		errs = append(errs, one.Close())
+	}
+	s.kept = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,413 @@
+package collectors
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"patrol/engine"
+)
+
+// tokenList is a token list in a spool with an index of its rows. The index
+// takes 32 bytes per row, so that a million tokens fit in little memory, and
+// rows come out in the order of their ids however often they are asked for.
+type tokenList struct {
+	body   *spool
+	window window
+	rows   []rowRef
+	unsure map[int64]bool // rows (by place) that another row of the same id contradicts
+	tally  tally          // of the list, and of rows that belong to no part
+
+	// An import may hold several workspaces, in each of which ids are unique.
+	// Otherwise there is one part, whatever workspace rows name.
+	parts   []part
+	partOf  map[string]uint32
+	parting bool
+}
+
+// part is the rows of one workspace.
+type part struct {
+	workspace string
+	rows      []rowRef
+	tally     tally
+}
+
+// rowRef is where a row lies, and the beginning of its id to sort by.
+type rowRef struct {
+	prefix [16]byte
+	at     int64
+	size   uint32
+	part   uint32
+}
+
+// readTokenList indexes a list: {"token_infos": […]} or […]. With parting it
+// keeps the rows of different workspaces apart.
+func readTokenList(what string, body *spool, w window, parting bool) (*tokenList, *Problem) {
+	list := &tokenList{body: body, window: w, unsure: map[int64]bool{}, partOf: map[string]uint32{}, parting: parting}
+	list.partFor("") // also where there is no row
+	decoder := json.NewDecoder(body.Reader())
+	if err := list.scan(decoder); err != nil {
+		return nil, badJSON(what, err)
+	}
+	if err := atEnd(decoder); err != nil {
+		return nil, badJSON(what, err)
+	}
+	if err := list.sort(); err != nil {
+		return nil, problem(engine.Failed, reasonSpool, "Run it again.", "%s: %v", what, err)
+	}
+	return list, nil
+}
+
+var errNoList = errors.New("neither a list of tokens nor an object with token_infos")
+
+// section is what a part of the list makes of the tokens section.
+func (l *tokenList) section(p part) engine.Section {
+	all := l.tally.join(p.tally)
+	return engine.Section{Coverage: all.coverage(len(p.rows)), Tokens: l.tokens(p.rows)}
+}
+
+// whole is the only part of a list that is not parted.
+func (l *tokenList) whole() part { return l.parts[0] }
+
+// partFor is the number of a workspace's part.
+func (l *tokenList) partFor(workspace string) uint32 {
+	n, known := l.partOf[workspace]
+	if !known {
+		n = uint32(len(l.parts))
+		l.partOf[workspace] = n
+		l.parts = append(l.parts, part{workspace: workspace})
+	}
+	return n
+}
+
+func (l *tokenList) scan(decoder *json.Decoder) error {
+	start, err := decoder.Token()
+	switch {
+	case err != nil:
+		return err
+	case start == json.Delim('['):
+		return l.scanRows(decoder)
+	case start != json.Delim('{'):
+		return errNoList
+	}
+	return l.scanObject(decoder)
+}
+
+func (l *tokenList) scanObject(decoder *json.Decoder) error {
+	seen := map[string]bool{}
+	for decoder.More() {
+		key, err := decoder.Token()
+		if err != nil {
+			return unexpectedEnd(err)
+		}
+		name, _ := key.(string)
+		if seen[name] {
+			return fmt.Errorf("the key %q occurs twice", name)
+		}
+		seen[name] = true
+		if err := l.scanMember(decoder, name); err != nil {
+			return unexpectedEnd(err)
+		}
+	}
+	_, err := decoder.Token()
+	return unexpectedEnd(err)
+}
+
+func (l *tokenList) scanMember(decoder *json.Decoder, name string) error {
+	if name == "token_infos" {
+		return l.scanInfos(decoder)
+	}
+	var value json.RawMessage
+	if err := decoder.Decode(&value); err != nil {
+		return err
+	}
+	if name == "next_page_token" && !absent(value) && string(value) != `""` {
+		l.tally.add(reasonPaged, "the answer names a next page")
+	}
+	return nil
+}
+
+func (l *tokenList) scanInfos(decoder *json.Decoder) error {
+	start, err := decoder.Token()
+	switch {
+	case err != nil:
+		return err
+	case start == nil: // null: none
+		return nil
+	case start != json.Delim('['):
+		return errors.New("token_infos is no list")
+	}
+	return l.scanRows(decoder)
+}
+
+func (l *tokenList) scanRows(decoder *json.Decoder) error {
+	var raw json.RawMessage
+	for decoder.More() {
+		if err := decoder.Decode(&raw); err != nil {
+			return unexpectedEnd(err)
+		}
+		l.add(raw, decoder.InputOffset()-int64(len(raw)))
+	}
+	_, err := decoder.Token()
+	return unexpectedEnd(err)
+}
+
+// unexpectedEnd is for an end within a value, which a decoder calls EOF.
+func unexpectedEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func (l *tokenList) add(raw []byte, at int64) {
+	o, _ := parseObject(raw)
+	token, ok := decodeRow(raw, o, l.window)
+	if !ok {
+		l.tally.add(reasonMissingID, "row at byte %d has no usable token_id", at)
+		return
+	}
+	ref := rowRef{at: at, size: uint32(len(raw))}
+	copy(ref.prefix[:], token.ID)
+	if l.parting {
+		workspace, _ := asID(o.members["workspace_id"])
+		ref.part = l.partFor(workspace)
+	}
+	for _, defect := range token.Defects {
+		l.parts[ref.part].tally.add(defect.Reason, "token %s: %s %s", engine.SafeText(shorten(token.ID)), defect.Field, engine.SafeText(defect.Value))
+	}
+	l.reserve(at)
+	l.rows = append(l.rows, ref)
+}
+
+func shorten(id string) string {
+	if len(id) > 16 {
+		return id[:16] + "…"
+	}
+	return id
+}
+
+// reserve makes room for all rows once their usual length is known: growing
+// a large index step by step would hold two of it.
+func (l *tokenList) reserve(at int64) {
+	const sample = 2048
+	if len(l.rows) == sample && at > 0 {
+		l.rows = slices.Grow(l.rows, int((l.body.size-at)*sample/at*11/10))
+	}
+}
+
+// sort orders the index by id and removes repeated rows.
+func (l *tokenList) sort() error {
+	var failed error
+	slices.SortFunc(l.rows, func(a, b rowRef) int {
+		c := cmp.Or(cmp.Compare(a.part, b.part), bytes.Compare(a.prefix[:], b.prefix[:]))
+		if c != 0 || failed != nil {
+			return c
+		}
+		c, err := l.compareIDs(a, b)
+		if err != nil {
+			failed = err
+		}
+		return cmp.Or(c, cmp.Compare(a.at, b.at))
+	})
+	if failed != nil {
+		return failed
+	}
+	if err := l.dedupe(); err != nil {
+		return err
+	}
+	for rest := l.rows; len(rest) > 0; {
+		end := slices.IndexFunc(rest, func(r rowRef) bool { return r.part != rest[0].part })
+		if end < 0 {
+			end = len(rest)
+		}
+		l.parts[rest[0].part].rows = rest[:end]
+		rest = rest[end:]
+	}
+	return nil
+}
+
+// compareIDs settles rows whose ids begin alike.
+func (l *tokenList) compareIDs(a, b rowRef) (int, error) {
+	first, err := l.token(a)
+	if err != nil {
+		return 0, err
+	}
+	second, err := l.token(b)
+	return cmp.Compare(first.ID, second.ID), err
+}
+
+// dedupe keeps one row per id. Equal rows are one row told twice; rows that
+// differ leave the id in and its dates unknown.
+func (l *tokenList) dedupe() error {
+	kept := l.rows[:0]
+	for _, row := range l.rows {
+		repeated, err := l.repeats(kept, row)
+		if err != nil {
+			return err
+		}
+		if !repeated {
+			kept = append(kept, row)
+		}
+	}
+	l.rows = kept
+	return nil
+}
+
+// repeats reports whether a row has the id of the last one kept.
+func (l *tokenList) repeats(kept []rowRef, row rowRef) (bool, error) {
+	if len(kept) == 0 {
+		return false, nil
+	}
+	last := kept[len(kept)-1]
+	if last.part != row.part || last.prefix != row.prefix {
+		return false, nil
+	}
+	if c, err := l.compareIDs(last, row); c != 0 || err != nil {
+		return false, err
+	}
+	return true, l.merge(last, row)
+}
+
+func (l *tokenList) merge(kept, other rowRef) error {
+	first, err := l.token(kept)
+	if err != nil {
+		return err
+	}
+	second, err := l.token(other)
+	if err != nil {
+		return err
+	}
+	id := engine.SafeText(shorten(first.ID))
+	if sameJSON(first.Raw, second.Raw) {
+		l.parts[kept.part].tally.note("token %s is listed twice, alike", id)
+		return nil
+	}
+	l.unsure[kept.at] = true
+	l.parts[kept.part].tally.add(reasonDuplicateID, "token %s is listed twice, with differences", id)
+	return nil
+}
+
+func sameJSON(a, b []byte) bool {
+	if bytes.Equal(a, b) {
+		return true
+	}
+	var values [2]any
+	for i, raw := range [][]byte{a, b} {
+		decoder := json.NewDecoder(bytes.NewReader(raw))
+		decoder.UseNumber()
+		if decoder.Decode(&values[i]) != nil {
+			return false
+		}
+	}
+	return reflect.DeepEqual(values[0], values[1])
+}
+
+// token reads one row again.
+func (l *tokenList) token(ref rowRef) (engine.Token, error) {
+	raw := make([]byte, ref.size)
+	if _, err := l.body.ReadAt(raw, ref.at); err != nil {
+		return engine.Token{}, fmt.Errorf("read spooled token: %w", err)
+	}
+	token, ok := decodeToken(raw, l.window)
+	if !ok {
+		return engine.Token{}, errors.New("read spooled token: the spool has changed")
+	}
+	if l.unsure[ref.at] {
+		doubt(&token)
+	}
+	return token, nil
+}
+
+// doubt makes the dates of a token unknown whose rows contradict each other.
+func doubt(t *engine.Token) {
+	t.Created, t.Expires, t.LastUsed = nil, nil, nil
+	for _, field := range []string{"creation_time", "expiry_time", "last_used_day"} {
+		t.Defects = slices.DeleteFunc(t.Defects, func(d engine.Defect) bool { return d.Field == field })
+		t.Defects = append(t.Defects, engine.Defect{Field: field, Reason: reasonDuplicateID})
+	}
+}
+
+// tokens yields the rows by ascending id, as often as it is ranged over.
+func (l *tokenList) tokens(rows []rowRef) iter.Seq2[engine.Token, error] {
+	return func(yield func(engine.Token, error) bool) {
+		for _, ref := range rows {
+			token, err := l.token(ref)
+			if !yield(token, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// tally counts what is wrong with rows and keeps the first examples.
+type tally struct {
+	counts   map[string]int
+	examples []string
+	notes    []string
+}
+
+const mostExamples = 3
+
+func (t *tally) add(reason, format string, args ...any) {
+	if t.counts == nil {
+		t.counts = map[string]int{}
+	}
+	t.counts[reason]++
+	if len(t.examples) < mostExamples {
+		t.examples = append(t.examples, fmt.Sprintf(format, args...))
+	}
+}
+
+// note records what is odd without being a defect.
+func (t *tally) note(format string, args ...any) {
+	if len(t.notes) < mostExamples {
+		t.notes = append(t.notes, fmt.Sprintf(format, args...))
+	}
+}
+
+// join is both tallies together.
+func (t tally) join(other tally) tally {
+	joined := tally{
+		counts:   maps.Clone(t.counts),
+		examples: slices.Concat(t.examples, other.examples),
+		notes:    slices.Concat(t.notes, other.notes),
+	}
+	if joined.counts == nil {
+		joined.counts = map[string]int{}
+	}
+	for reason, n := range other.counts {
+		joined.counts[reason] += n
+	}
+	return joined
+}
+
+// gravest orders reasons: rows that are not there before values that are not.
+var gravest = []string{reasonPaged, reasonCountMismatch, reasonMissingID, reasonDuplicateID, reasonDuplicateKey, reasonBadType, reasonBadTimestamp, reasonMissing}
+
+// coverage is complete when nothing was added.
+func (t *tally) coverage(rows int) engine.Coverage {
+	c := engine.Coverage{Status: engine.Complete, Count: rows, Detail: strings.Join(t.notes, "; ")}
+	if len(t.counts) == 0 {
+		return c
+	}
+	var counted []string
+	for _, reason := range gravest {
+		if n := t.counts[reason]; n > 0 {
+			c.Reason = firstOf(c.Reason, reason)
+			counted = append(counted, fmt.Sprintf("%s %d", reason, n))
+		}
+	}
+	c.Status = engine.Partial
+	c.Detail = fmt.Sprintf("among %d rows: %s; first: %s", rows, strings.Join(counted, ", "), strings.Join(slices.Concat(t.examples, t.notes), "; "))
+	c.Hint = "What could not be read counts as unknown; compare the rows with the workspace's own list."
+	return c
+}

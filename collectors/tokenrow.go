@@ -1,0 +1,178 @@
+package collectors
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"patrol/engine"
+)
+
+// window is the time in which timestamps of tokens can lie, in ms. A value
+// outside is not scaled or guessed at: it is unknown.
+type window struct{ from, to int64 }
+
+func windowAt(now time.Time) window {
+	return window{
+		from: time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli(),
+		to:   now.AddDate(5, 0, 0).UnixMilli(),
+	}
+}
+
+// rowDecoder reads the members of a token's row and notes what it cannot read.
+type rowDecoder struct {
+	object
+	window
+	token *engine.Token
+}
+
+// decodeToken reads a row of a token list, which is valid JSON. ok is false
+// if it tells no id, so that it cannot be told from others.
+func decodeToken(raw []byte, w window) (t engine.Token, ok bool) {
+	o, isObject := parseObject(raw)
+	if !isObject {
+		return t, false
+	}
+	return decodeRow(raw, o, w)
+}
+
+func decodeRow(raw []byte, o object, w window) (t engine.Token, ok bool) {
+	d := rowDecoder{o, w, &t}
+	for _, key := range d.twice {
+		d.defect(key, reasonDuplicateKey)
+	}
+	t.ID = d.text("token_id")
+	if t.ID == "" {
+		return t, false
+	}
+	t.Raw = json.RawMessage(raw)
+	t.Comment = d.text("comment")
+	t.Created = d.created()
+	t.Expires = d.expires()
+	t.LastUsed = d.lastUsed()
+	t.OwnerID = d.owner()
+	t.CreatorID = d.id("created_by_id")
+	t.CreatorName = d.text("created_by_username")
+	t.Scopes = d.texts("scopes")
+	t.AutoscopeState = d.text("autoscope_state")
+	t.InferredScopes = d.texts("inferred_scopes")
+	t.BackfillScopes = d.texts("backfill_scopes")
+	return t, true
+}
+
+// member is a value; a key that occurs twice has none.
+func (d rowDecoder) member(key string) json.RawMessage {
+	for _, twice := range d.twice {
+		if twice == key {
+			return nil
+		}
+	}
+	return d.members[key]
+}
+
+func (d rowDecoder) defect(key, reason string) {
+	for _, known := range d.token.Defects {
+		if known.Field == key {
+			return
+		}
+	}
+	d.token.Defects = append(d.token.Defects, engine.Defect{Field: key, Reason: reason, Value: cut(d.members[key])})
+}
+
+func cut(raw []byte) string {
+	const most = 64
+	if len(raw) > most {
+		raw = raw[:most]
+	}
+	return strings.ToValidUTF8(string(raw), "\uFFFD")
+}
+
+func (d rowDecoder) text(key string) string {
+	text, ok := asText(d.member(key))
+	if !ok {
+		d.defect(key, reasonBadType)
+	}
+	return text
+}
+
+func (d rowDecoder) texts(key string) []string {
+	texts, ok := asTexts(d.member(key))
+	if !ok {
+		d.defect(key, reasonBadType)
+	}
+	return texts
+}
+
+func (d rowDecoder) id(key string) string {
+	id, ok := asID(d.member(key))
+	if !ok {
+		d.defect(key, reasonBadType)
+	}
+	return id
+}
+
+// owner is what most policies ask about, so that its absence is a defect. A
+// report that was exported names owners instead of numbering them.
+func (d rowDecoder) owner() string {
+	const key = "owner_id"
+	id := d.id(key)
+	if id == "" && absent(d.members[key]) {
+		id = d.text(ownerNameKey)
+	}
+	if id == "" {
+		d.defect(key, reasonMissing)
+	}
+	return id
+}
+
+// ownerNameKey is our own addition to rows that come from a CSV report.
+const ownerNameKey = "owner_username"
+
+func (d rowDecoder) created() *int64 {
+	const key = "creation_time"
+	if absent(d.member(key)) {
+		d.defect(key, reasonMissing)
+		return nil
+	}
+	return d.timestamp(key)
+}
+
+// expires tells never (-1) from unknown: the platform does not say what an
+// absent or zero expiry means.
+func (d rowDecoder) expires() *int64 {
+	const key = "expiry_time"
+	raw := d.member(key)
+	if absent(raw) {
+		d.defect(key, reasonMissing)
+		return nil
+	}
+	switch n, ok := asInt(raw); {
+	case ok && n == engine.NeverExpires:
+		return new(engine.NeverExpires)
+	case ok && n == 0:
+		d.defect(key, reasonMissing)
+		return nil
+	}
+	return d.timestamp(key)
+}
+
+func (d rowDecoder) lastUsed() *int64 {
+	const key = "last_used_day"
+	if raw, given := d.members[key]; given && !absent(raw) {
+		return d.timestamp(key)
+	}
+	return nil
+}
+
+func (d rowDecoder) timestamp(key string) *int64 {
+	n, ok := asInt(d.member(key))
+	switch {
+	case !ok:
+		d.defect(key, reasonBadType)
+		return nil
+	case n < d.from || n > d.to:
+		d.defect(key, reasonBadTimestamp)
+		return nil
+	}
+	return &n
+}

@@ -1,0 +1,99 @@
+package collectors
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"time"
+)
+
+// newTransport connects to workspaces and to whoever signs us in.
+func newTransport(o Options) (*http.Transport, *Problem) {
+	authorities, problem := authorities(o.CAFile)
+	if problem != nil {
+		return nil, problem
+	}
+	dialer := &net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		ForceAttemptHTTP2:     true,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities},
+		TLSHandshakeTimeout:   o.ConnectTimeout,
+		ResponseHeaderTimeout: o.IdleTimeout,
+		MaxIdleConnsPerHost:   2,
+		IdleConnTimeout:       time.Minute,
+	}, nil
+}
+
+// authorities are the system's and those of a file; nil means the system's only.
+func authorities(file string) (*x509.CertPool, *Problem) {
+	if file == "" {
+		return nil, nil
+	}
+	hint := "Give a PEM file with one or more certificates of authorities."
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, configProblem(hint, "read certificate authorities: %v", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, configProblem(hint, "read certificate authorities: %s holds no certificate", file)
+	}
+	return pool, nil
+}
+
+// neverRedirect hands redirects to the caller, who refuses them: following one
+// would carry the credential elsewhere.
+func neverRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// secureURL reports whether a credential may be sent there: by https, or to
+// this very machine.
+func secureURL(u *url.URL) bool {
+	return u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname())
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+// signInTransport carries the requests that the SDK sends to obtain a
+// credential. Clouds serve their own on a link-local address by plain http.
+type signInTransport struct {
+	next      http.RoundTripper
+	userAgent string
+}
+
+func (t signInTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !secureURL(r.URL) && !linkLocal(r.URL.Hostname()) {
+		return nil, fmt.Errorf("sign in through %s: plain http is accepted for loopback hosts only", r.URL.Host)
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set("User-Agent", t.userAgent)
+	answer, err := t.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode >= 300 && answer.StatusCode < 400 {
+		answer.Body.Close()
+		return nil, fmt.Errorf("sign in through %s: redirect refused", r.URL.Host)
+	}
+	return answer, nil
+}
+
+func linkLocal(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLinkLocalUnicast()
+}

@@ -1,0 +1,263 @@
+package collectors
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"patrol/engine"
+)
+
+// getJSON asks for a small answer and decodes it whole.
+func (c *Client) getJSON(ctx context.Context, path string, query url.Values, into any) (http.Header, *Problem) {
+	answer, p := c.Get(ctx, path, query, answerLimit)
+	if p != nil {
+		return nil, p
+	}
+	defer answer.Close()
+	decoder := json.NewDecoder(answer.Reader())
+	if err := decoder.Decode(into); err != nil {
+		return nil, badJSON("GET "+path, err)
+	}
+	if err := atEnd(decoder); err != nil {
+		return nil, badJSON("GET "+path, err)
+	}
+	return answer.Header, nil
+}
+
+var errTrailing = errors.New("something follows the JSON value")
+
+func atEnd(decoder *json.Decoder) error {
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return errTrailing
+	}
+	return nil
+}
+
+// badJSON tells a value that breaks off from one that is no JSON, or not of
+// the expected shape.
+func badJSON(what string, err error) *Problem {
+	var syntax *json.SyntaxError
+	switch {
+	case errors.Is(err, io.EOF):
+		return badBody("%s: the answer is empty", what)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return truncatedBody("%s: the answer breaks off", what)
+	case errors.As(err, &syntax):
+		return badBody("%s: the answer is no JSON at byte %d", what, syntax.Offset)
+	}
+	return badBody("%s: %s", what, engine.SafeText(err.Error()))
+}
+
+// object is a JSON object with exact keys and values as they were written.
+type object struct {
+	members map[string]json.RawMessage
+	twice   []string // keys that occur more than once
+}
+
+// parseObject splits valid JSON into members without copying values. ok is
+// false if it is no object. encoding/json would match keys in any letter case
+// and silently take the last of two.
+func parseObject(raw []byte) (o object, ok bool) {
+	raw = bytes.TrimLeft(raw, jsonSpace)
+	if len(raw) == 0 || raw[0] != '{' {
+		return o, false
+	}
+	o.members = make(map[string]json.RawMessage, 16)
+	rest := bytes.TrimLeft(raw[1:], jsonSpace)
+	for len(rest) > 0 && rest[0] == '"' {
+		var key, value []byte
+		key, rest = cutString(rest)
+		rest = bytes.TrimLeft(rest, jsonSpace+":")
+		value, rest = cutValue(rest)
+		name := unquote(key)
+		if _, seen := o.members[name]; seen {
+			o.twice = append(o.twice, name)
+		}
+		o.members[name] = value
+		rest = bytes.TrimLeft(rest, jsonSpace+",")
+	}
+	return o, true
+}
+
+const jsonSpace = " \t\r\n"
+
+// cutString cuts a string with its quotes off the front.
+func cutString(text []byte) (value, rest []byte) {
+	for i := 1; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return text[:i+1], text[i+1:]
+		}
+	}
+	return text, nil
+}
+
+// cutValue cuts any value off the front.
+func cutValue(text []byte) (value, rest []byte) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	switch text[0] {
+	case '"':
+		return cutString(text)
+	case '{', '[':
+		return cutNested(text)
+	}
+	end := bytes.IndexAny(text, jsonSpace+",]}")
+	if end < 0 {
+		end = len(text)
+	}
+	return text[:end], text[end:]
+}
+
+func cutNested(text []byte) (value, rest []byte) {
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			inner, _ := cutString(text[i:])
+			i += len(inner) - 1
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+			if depth == 0 {
+				return text[:i+1], text[i+1:]
+			}
+		}
+	}
+	return text, nil
+}
+
+// unquote decodes a JSON string. Bytes that are not UTF-8 stay as they are:
+// encoding/json would merge them all into U+FFFD.
+func unquote(quoted []byte) string {
+	if len(quoted) < 2 {
+		return ""
+	}
+	inner := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return string(inner)
+	}
+	var b strings.Builder
+	for len(inner) > 0 {
+		bad := invalidAt(inner)
+		var chunk string
+		_ = json.Unmarshal([]byte(`"`+string(inner[:bad])+`"`), &chunk) // valid: the whole was
+		b.WriteString(chunk)
+		inner = inner[bad:]
+		if len(inner) > 0 {
+			b.WriteByte(inner[0])
+			inner = inner[1:]
+		}
+	}
+	return b.String()
+}
+
+// invalidAt is where the first byte that is not UTF-8 stands, or the length.
+func invalidAt(text []byte) int {
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return len(text)
+}
+
+func absent(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+
+// asText reads a string; absent and null are "".
+func asText(raw json.RawMessage) (text string, ok bool) {
+	if absent(raw) {
+		return "", true
+	}
+	if raw[0] != '"' {
+		return "", false
+	}
+	return unquote(raw), true
+}
+
+// asInt reads a whole number, written as a number or as a decimal string:
+// the platform does both, and its ids pass 2^53.
+func asInt(raw json.RawMessage) (int64, bool) {
+	digits := string(raw)
+	if len(raw) > 0 && raw[0] == '"' {
+		digits = unquote(raw)
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	return n, err == nil && !strings.HasPrefix(digits, "+")
+}
+
+// asID reads an identifier: a whole number above zero, or "" when absent.
+func asID(raw json.RawMessage) (string, bool) {
+	if absent(raw) {
+		return "", true
+	}
+	n, ok := asInt(raw)
+	if !ok || n < 0 {
+		return "", false
+	}
+	if n == 0 {
+		return "", true
+	}
+	return strconv.FormatInt(n, 10), true
+}
+
+// asTexts reads a list of strings; absent and null are empty.
+func asTexts(raw json.RawMessage) ([]string, bool) {
+	if absent(raw) {
+		return nil, true
+	}
+	var parts []json.RawMessage
+	if json.Unmarshal(raw, &parts) != nil {
+		return nil, false
+	}
+	texts := make([]string, 0, len(parts))
+	for _, part := range parts {
+		text, ok := asText(part)
+		if !ok || absent(part) {
+			return nil, false
+		}
+		texts = append(texts, text)
+	}
+	return texts, true
+}
+
+// asBool reads a boolean; absent and null are nil.
+func asBool(raw json.RawMessage) (*bool, bool) {
+	switch {
+	case absent(raw):
+		return nil, true
+	case string(raw) == "true":
+		return new(true), true
+	case string(raw) == "false":
+		return new(false), true
+	}
+	return nil, false
+}
+
+// document encodes a section's document: keys sorted, no HTML escapes.
+func document(value any) json.RawMessage {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		panic(fmt.Sprintf("collectors: encode document: %v", err)) // our own types always encode
+	}
+	return bytes.TrimRight(b.Bytes(), "\n")
+}
+
+func newDecoder(a *Answer) *json.Decoder { return json.NewDecoder(a.Reader()) }

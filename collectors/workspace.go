@@ -1,0 +1,114 @@
+package collectors
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"patrol/engine"
+)
+
+const (
+	mePath       = "/api/2.0/preview/scim/v2/Me"
+	metadataPath = "/.well-known/databricks-config"
+)
+
+// Workspace tells which workspace it is and as whom it is read.
+func (set) Workspace() Collector {
+	return Collector{
+		Section: engine.SectionWorkspace,
+		Doc:     "identity of the workspace and of the caller",
+		Calls:   []string{"GET " + metadataPath, "GET " + mePath},
+		Rights:  "any user of the workspace",
+		Order:   10,
+		Read:    readWorkspace,
+	}
+}
+
+// caller is whom the credential belongs to.
+type caller struct {
+	Admin       bool        `json:"admin"`
+	AuthType    string      `json:"auth_type"`
+	DisplayName string      `json:"display_name"`
+	ID          string      `json:"id"`
+	Kind        engine.Kind `json:"kind"`
+	Name        string      `json:"name"`
+
+	workspaceID string
+}
+
+// uuid is the shape of an application id, by which a service principal is known.
+var uuid = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// whoAmI asks once per session; it also proves the credential.
+func (c *Client) whoAmI(ctx context.Context) (caller, *Problem) {
+	var answer struct {
+		ID          string `json:"id"`
+		UserName    string `json:"userName"`
+		Application string `json:"applicationId"`
+		DisplayName string `json:"displayName"`
+		Groups      []struct {
+			Display string `json:"display"`
+		} `json:"groups"`
+	}
+	header, problem := c.getJSON(ctx, mePath, nil, &answer)
+	if problem != nil {
+		return caller{}, problem
+	}
+	me := caller{
+		AuthType: c.session.authType, ID: answer.ID, Name: firstOf(answer.Application, answer.UserName),
+		DisplayName: answer.DisplayName, Kind: engine.User, workspaceID: workspaceIDOf(header),
+	}
+	if uuid.MatchString(me.Name) {
+		me.Kind = engine.ServicePrincipal
+	}
+	for _, group := range answer.Groups {
+		me.Admin = me.Admin || group.Display == adminsGroup
+	}
+	return me, nil
+}
+
+// workspaceIDOf reads the header that names the workspace that answered; it
+// is being renamed.
+func workspaceIDOf(h http.Header) string {
+	return strings.TrimSpace(firstOf(h.Get("X-Databricks-Org-Id"), h.Get("X-Databricks-Workspace-Id")))
+}
+
+func readWorkspace(_ context.Context, c *Client) engine.Section {
+	if c.session.meFault != nil {
+		return failed(c.session.meFault)
+	}
+	workspace := c.identity()
+	return engine.Section{
+		Coverage: engine.Coverage{Status: engine.Complete, Count: 1},
+		Document: document(map[string]any{
+			"caller": c.session.me, "cloud": workspace.Cloud, "host": workspace.Host, "workspace_id": workspace.ID,
+		}),
+	}
+}
+
+// identity is what is known of the workspace so far.
+func (c *Client) identity() engine.Workspace {
+	return engine.Workspace{
+		ID:    firstOf(c.session.me.workspaceID, c.session.metaID),
+		Name:  c.name,
+		Host:  c.base.String(),
+		Cloud: firstOf(c.session.cloud, cloudOf(c.base)),
+	}
+}
+
+// cloudOf tells the cloud by the host's domain; "" when it does not tell.
+func cloudOf(host *url.URL) string {
+	for _, known := range []struct{ suffix, cloud string }{
+		{".azuredatabricks.net", "azure"}, {".databricks.azure.us", "azure"}, {".databricks.azure.cn", "azure"},
+		{".gcp.databricks.com", "gcp"},
+		{".cloud.databricks.com", "aws"}, {".cloud.databricks.us", "aws"}, {".cloud.databricks.mil", "aws"},
+	} {
+		if strings.HasSuffix(host.Hostname(), known.suffix) {
+			return known.cloud
+		}
+	}
+	return ""
+}
