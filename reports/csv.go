@@ -1,0 +1,42 @@
+package reports
+
+import (
+	"context"
+	"io"
+	"iter"
+
+	"patrol/engine"
+)
+
+// CSV is the findings, one row each, for spreadsheets and scripts.
+func (catalogue) CSV() Format {
+	return Format{
+		Name:  "csv",
+		File:  "findings.csv",
+		Doc:   "findings as CSV (UTF-8, every cell quoted, formulas defused)",
+		Write: writeCSV,
+	}
+}
+
+func writeCSV(ctx context.Context, w io.Writer, r engine.Report) error {
+	return writeRows(ctx, w, findingColumns(r.AsOf), r.Findings)
+}
+
+// writeRows writes a header and one row of CSV for each of rows.
+func writeRows[T any](ctx context.Context, w io.Writer, columns []column[T], rows iter.Seq2[T, error]) error {
+	out := NewCSVWriter(w)
+	if err := out.Write(names(columns)...); err != nil {
+		return err
+	}
+	cells := make([]any, len(columns))
+	err := each(ctx, rows, func(row T) error {
+		for i, c := range columns {
+			cells[i] = c.value(row)
+		}
+		return out.Write(cells...)
+	})
+	if err != nil {
+		return err
+	}
+	return out.Flush()
+}

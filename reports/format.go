@@ -1,0 +1,86 @@
+package reports
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"patrol/engine"
+	"patrol/engine/outfile"
+)
+
+// Format is a kind of report file.
+type Format struct {
+	Name string // as --format spells it
+	File string // the file's name in the output directory
+	Doc  string // one line for help and documentation
+
+	// Write writes the whole report to w. It stops with ctx's error when ctx
+	// ends and with the iterator's when the report cannot be read.
+	Write func(ctx context.Context, w io.Writer, r engine.Report) error
+}
+
+// catalogue is the set of formats: each file adds a method.
+type catalogue struct{}
+
+// Formats returns all formats, sorted by name.
+func Formats() []Format { return engine.Plugins[Format](catalogue{}) }
+
+// Lookup finds a format by name, in any letter case.
+func Lookup(name string) (Format, error) {
+	wanted := strings.ToLower(strings.TrimSpace(name))
+	var names []string
+	for _, format := range Formats() {
+		if format.Name == wanted {
+			return format, nil
+		}
+		names = append(names, format.Name)
+	}
+	known := strings.Join(names, ", ")
+	return Format{}, engine.UsageError("choose report format", fmt.Sprintf("%q", name),
+		"Name one or more of "+known+", separated by commas.", fmt.Errorf("want one of %s", known))
+}
+
+// WriteAll writes each format to its file in dir, which it creates for its
+// owner only when missing. Each file appears whole or not at all. It returns
+// the paths written, also when a later format fails.
+func WriteAll(ctx context.Context, dir string, formats []Format, r engine.Report) ([]string, error) {
+	if err := ensureDir(dir); err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, format := range formats {
+		path := filepath.Join(dir, format.File)
+		if err := writeFile(ctx, path, format, r); err != nil {
+			return paths, err
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+func writeFile(ctx context.Context, path string, format Format, r engine.Report) error {
+	err := outfile.Write(path, func(w io.Writer) error { return format.Write(ctx, w, r) })
+	if ended := ctx.Err(); err != nil && ended != nil {
+		return ended // an interruption is no fault of the disk
+	}
+	return err
+}
+
+func ensureDir(dir string) error {
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		return nil
+	}
+	hint := "Choose a place that you may write to."
+	reason := "readonly"
+	if errors.Is(err, fs.ErrExist) || !errors.Is(err, fs.ErrPermission) {
+		reason, hint = "output", "Name a directory, or a new name beside it."
+	}
+	return &engine.Error{Class: engine.ClassStorage, Reason: reason, Op: "create directory", Target: dir, Hint: hint, Err: err}
+}

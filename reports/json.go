@@ -1,0 +1,134 @@
+package reports
+
+import (
+	"context"
+	"io"
+	"iter"
+
+	"patrol/engine"
+)
+
+// JSON is the whole audit for programs, apart from the population of tokens.
+func (catalogue) JSON() Format {
+	return Format{
+		Name:  "json",
+		File:  "audit.json",
+		Doc:   "the audit as JSON: summary, workspaces, policies, findings",
+		Write: writeJSON,
+	}
+}
+
+// auditSchema grows when a reader of audit.json would have to change.
+const auditSchema = 1
+
+func writeJSON(ctx context.Context, w io.Writer, r engine.Report) error {
+	out := newJSONWriter(w)
+	out.open("{")
+	for _, m := range head(r) {
+		if err := out.member(m.key, m.value); err != nil {
+			return err
+		}
+	}
+	if err := members(ctx, out, "workspaces", known(r.Workspaces), workspaceJSON); err != nil {
+		return err
+	}
+	if err := members(ctx, out, "policies", known(r.Policies), policyJSON); err != nil {
+		return err
+	}
+	if err := members(ctx, out, "results", r.Findings, findingJSON); err != nil {
+		return err
+	}
+	out.close("", "}")
+	return out.end()
+}
+
+type member struct {
+	key   string
+	value any
+}
+
+func head(r engine.Report) []member {
+	return []member{
+		{"schema", auditSchema},
+		{"version", r.Version},
+		{"as_of", timeText(r.AsOf)},
+		{"fail_on", r.FailOn.String()},
+		{"verdict", r.Verdict()},
+		{"summary", summaryJSON(r.Summary)},
+	}
+}
+
+// member writes one member of the outermost object.
+func (j *jsonWriter) member(key string, value any) error {
+	j.next("  ")
+	if err := j.value(key); err != nil {
+		return err
+	}
+	j.out.WriteString(": ")
+	return j.value(value)
+}
+
+// members writes a member that is a list, one element a line.
+func members[T any](ctx context.Context, j *jsonWriter, key string, rows iter.Seq2[T, error], shape func(T) any) error {
+	j.next("  ")
+	j.out.WriteString(`"` + key + `": `)
+	j.open("[")
+	err := each(ctx, rows, func(row T) error {
+		j.next("    ")
+		return j.value(shape(row))
+	})
+	j.close("  ", "]")
+	return err
+}
+
+type jsonSummary struct {
+	Tokens     int            `json:"tokens"`
+	Workspaces int            `json:"workspaces"`
+	Statuses   jsonTally      `json:"statuses"`   // all results
+	Severities jsonSeverities `json:"severities"` // results that failed
+}
+
+// jsonTally counts results in the order of reports.
+type jsonTally struct {
+	Pass          int `json:"pass"`
+	Fail          int `json:"fail"`
+	Waived        int `json:"waived"`
+	Baselined     int `json:"baselined"`
+	Unknown       int `json:"unknown"`
+	NotApplicable int `json:"not_applicable"`
+	Errored       int `json:"error"`
+}
+
+type jsonSeverities struct {
+	Critical int `json:"critical"`
+	High     int `json:"high"`
+	Medium   int `json:"medium"`
+	Low      int `json:"low"`
+	Info     int `json:"info"`
+}
+
+func summaryJSON(s engine.Summary) jsonSummary {
+	return jsonSummary{
+		Tokens:     s.Tokens,
+		Workspaces: s.Workspaces,
+		Statuses:   tallyJSON(s.Statuses),
+		Severities: jsonSeverities{
+			Critical: s.Failed[engine.Critical], High: s.Failed[engine.High], Medium: s.Failed[engine.Medium],
+			Low: s.Failed[engine.Low], Info: s.Failed[engine.Info],
+		},
+	}
+}
+
+func tallyJSON(t engine.Tally) jsonTally {
+	return jsonTally{
+		Pass: t[engine.Pass], Fail: t[engine.Fail], Waived: t[engine.Waived], Baselined: t[engine.Baselined],
+		Unknown: t[engine.Unknown], NotApplicable: t[engine.NotApplicable], Errored: t[engine.Errored],
+	}
+}
+
+func findingJSON(f engine.Finding) any {
+	if f.Evidence == nil {
+		f.Evidence = map[string]any{}
+	}
+	return f
+}

@@ -1,0 +1,84 @@
+package reports
+
+import (
+	"strconv"
+
+	"patrol/engine"
+)
+
+type jsonWorkspace struct {
+	Name        string                              `json:"name"`
+	WorkspaceID string                              `json:"workspace_id"`
+	Host        string                              `json:"host"`
+	Cloud       string                              `json:"cloud"`
+	Labels      map[string]string                   `json:"labels,omitempty"`
+	Snapshot    string                              `json:"snapshot"`
+	Digest      string                              `json:"digest"`
+	Previous    string                              `json:"previous"`
+	CollectedAt string                              `json:"collected_at"`
+	Tokens      int                                 `json:"tokens"`
+	Coverage    map[engine.SectionName]jsonCoverage `json:"coverage"`
+	Statuses    jsonTally                           `json:"statuses"`
+}
+
+type jsonCoverage struct {
+	Status engine.CoverageStatus `json:"status"`
+	Reason string                `json:"reason"`
+	Detail string                `json:"detail,omitempty"`
+	Hint   string                `json:"hint,omitempty"`
+	Count  int                   `json:"count"`
+}
+
+func workspaceJSON(w engine.WorkspaceReport) any {
+	s := w.Snapshot
+	coverage := make(map[engine.SectionName]jsonCoverage, len(s.Coverage))
+	for name, c := range s.Coverage {
+		coverage[name] = jsonCoverage{c.Status, c.Reason, c.Detail, c.Hint, c.Count}
+	}
+	return jsonWorkspace{
+		Name:        s.Workspace.Name,
+		WorkspaceID: s.Workspace.ID,
+		Host:        s.Workspace.Host,
+		Cloud:       s.Workspace.Cloud,
+		Labels:      s.Workspace.Labels,
+		Snapshot:    strconv.FormatInt(s.ID, 10),
+		Digest:      s.Digest,
+		Previous:    s.Previous,
+		CollectedAt: timeText(s.CollectedAt),
+		Tokens:      s.Tokens,
+		Coverage:    coverage,
+		Statuses:    tallyJSON(w.Counts),
+	}
+}
+
+type jsonPolicy struct {
+	ID        string          `json:"id"`
+	Title     string          `json:"title"`
+	Severity  engine.Severity `json:"severity"`
+	Resource  engine.Resource `json:"resource"`
+	Evaluated int             `json:"evaluated"`
+	jsonTally
+	Remedy   string              `json:"remedy"`
+	Controls map[string][]string `json:"controls,omitempty"`
+	Aliases  []string            `json:"aliases,omitempty"`
+	Params   map[string]any      `json:"params,omitempty"`
+}
+
+func policyJSON(p engine.PolicyReport) any {
+	params := make(map[string]any, len(p.Policy.Params))
+	for _, param := range p.Policy.Params {
+		params[param.Name] = param.Value
+	}
+	return jsonPolicy{
+		ID:        p.Policy.ID,
+		Title:     p.Policy.Title,
+		Severity:  p.Policy.Severity,
+		Resource:  p.Policy.Resource,
+		Evaluated: p.Tally.Evaluated(),
+		jsonTally: tallyJSON(p.Tally),
+		Remedy:    p.Policy.Remedy,
+		Controls:  p.Policy.Controls,
+		Aliases:   p.Policy.Aliases,
+		Params:    params,
+	}
+}

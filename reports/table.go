@@ -1,0 +1,188 @@
+package reports
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"patrol/engine"
+
+	"github.com/dustin/go-humanize"
+)
+
+// Table writes the audit for a reader at a terminal, or of a CI log: what
+// failed, worst first, with a few examples; what could not be judged or read;
+// the verdict; what to do next. It needs no colour and no box to be read.
+func Table(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) error {
+	groups, err := collect(ctx, r, o.findings())
+	if err != nil {
+		return err
+	}
+	s := newScreen(w, o)
+	s.failures(r, groups)
+	s.unjudged(groups)
+	s.unread(r)
+	s.verdict(r)
+	s.next(r, o.Files)
+	return s.flush()
+}
+
+// group is what is shown of the findings of one policy.
+type group struct {
+	policy     string
+	title      string
+	severity   engine.Severity
+	counts     engine.Tally
+	workspaces map[string]bool // ids of those with failures
+	examples   []engine.Finding
+	reason     string // why the first one could not be judged
+}
+
+// collect counts findings and keeps the first few of each policy. Findings
+// come sorted, so that the groups are, too.
+func collect(ctx context.Context, r engine.Report, limit int) ([]*group, error) {
+	var groups []*group
+	err := each(ctx, r.Findings, func(f engine.Finding) error {
+		if len(groups) == 0 || groups[len(groups)-1].policy != f.Policy {
+			groups = append(groups, &group{
+				policy: f.Policy, title: f.Title, severity: f.Severity,
+				counts: engine.Tally{}, workspaces: map[string]bool{},
+			})
+		}
+		groups[len(groups)-1].add(f, limit)
+		return nil
+	})
+	return groups, err
+}
+
+func (g *group) add(f engine.Finding, limit int) {
+	g.counts[f.Status]++
+	switch {
+	case f.Status == engine.Fail:
+		g.workspaces[f.WorkspaceID] = true
+		if len(g.examples) < limit {
+			g.examples = append(g.examples, f)
+		}
+	case !f.Status.Judged() && g.reason == "":
+		g.reason = f.Message
+	}
+}
+
+func (s *screen) failures(r engine.Report, groups []*group) {
+	for _, level := range engine.Severities() {
+		if r.Summary.Failed[level] == 0 {
+			continue
+		}
+		s.styled(severityStyle(level), strings.ToUpper(string(level)))
+		for _, g := range groups {
+			if g.severity == level && g.counts[engine.Fail] > 0 {
+				s.group(g)
+			}
+		}
+		s.blank()
+	}
+}
+
+func (s *screen) group(g *group) {
+	s.styled(bold, "  "+g.policy+"  "+g.title)
+	s.line("    " + g.extent())
+	var rows [][]string
+	for _, f := range g.examples {
+		rows = append(rows, exampleRow(f))
+	}
+	layout := newGrid(rows, []int{18, 16, s.width / 3, s.width})
+	for _, row := range rows {
+		s.line("      " + layout.row(row))
+	}
+	if more := g.counts[engine.Fail] - len(g.examples); more > 0 && len(g.examples) > 0 {
+		s.line("      … and " + comma(more) + " more")
+	}
+}
+
+// exampleRow leaves out the id of a workspace: its name stands there already.
+func exampleRow(f engine.Finding) []string {
+	id := shortID(f.ResourceID)
+	if f.Resource == engine.ResourceWorkspace {
+		id = ""
+	}
+	return []string{f.Workspace, id, f.Owner, f.Message}
+}
+
+// extent says how many failed, where, and how many were excused.
+func (g *group) extent() string {
+	text := comma(g.counts[engine.Fail]) + " failed in " + plural(len(g.workspaces), "workspace")
+	for _, status := range []engine.Status{engine.Waived, engine.Baselined} {
+		if n := g.counts[status]; n > 0 {
+			text += fmt.Sprintf("; %s %s", comma(n), status)
+		}
+	}
+	return text
+}
+
+func (s *screen) unjudged(groups []*group) {
+	header := "NOT JUDGED"
+	for _, g := range groups {
+		missing := unjudgedCounts(g.counts)
+		if missing == "" {
+			continue
+		}
+		if header != "" {
+			s.styled(yellow, header)
+			header = ""
+		}
+		s.styled(bold, "  "+g.policy+"  "+g.title)
+		s.wrap("    ", missing+": "+g.reason)
+	}
+	if header == "" {
+		s.blank()
+	}
+}
+
+func unjudgedCounts(counts engine.Tally) string {
+	var parts []string
+	for _, status := range []engine.Status{engine.Unknown, engine.Errored} {
+		if n := counts[status]; n > 0 {
+			parts = append(parts, comma(n)+" "+string(status))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// unread lists the sections that were asked for and not read whole.
+func (s *screen) unread(r engine.Report) {
+	header := "NOT READ"
+	for _, w := range r.Workspaces {
+		for _, name := range w.Snapshot.Incomplete() {
+			if header != "" {
+				s.styled(yellow, header)
+				header = ""
+			}
+			s.section(w.Snapshot.Workspace.Name, name, w.Snapshot.Coverage[name])
+		}
+	}
+	if header == "" {
+		s.blank()
+	}
+}
+
+func (s *screen) section(workspace string, name engine.SectionName, c engine.Coverage) {
+	state := string(c.Status)
+	if c.Reason != "" && c.Reason != state {
+		state += " (" + c.Reason + ")"
+	}
+	s.styled(bold, "  "+workspace+"  "+string(name)+": "+state)
+	s.wrap("    ", c.Detail)
+	if c.Hint != "" {
+		s.wrap("    ", "hint: "+c.Hint)
+	}
+}
+
+func comma(n int) string { return humanize.Comma(int64(n)) }
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return comma(n) + " " + noun + "s"
+}

@@ -1,0 +1,129 @@
+package reports
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"strings"
+	"testing"
+
+	"patrol/engine"
+)
+
+func TestTable(t *testing.T) {
+	var b bytes.Buffer
+	o := TableOptions{Files: []string{"out/findings.csv", "out/audit.xlsx"}}
+	if err := Table(t.Context(), &b, report(), o); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "table.txt", b.Bytes())
+}
+
+func TestTableClean(t *testing.T) {
+	r := report()
+	r.Findings, r.Workspaces = known[engine.Finding](nil), r.Workspaces[:0]
+	r.Summary = engine.Summary{Tokens: 1234567, Workspaces: 1, Statuses: engine.Tally{engine.Pass: 9}}
+	var b bytes.Buffer
+	if err := Table(t.Context(), &b, r, TableOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "table_clean.txt", b.Bytes())
+}
+
+func TestTableColor(t *testing.T) {
+	var plainText, coloured bytes.Buffer
+	if err := errors.Join(
+		Table(t.Context(), &plainText, report(), TableOptions{}),
+		Table(t.Context(), &coloured, report(), TableOptions{Color: true}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	stripped := coloured.String()
+	for _, style := range []ansi{bold, red, yellow, green, cyan, faint} {
+		stripped = strings.ReplaceAll(stripped, "\x1b["+string(style)+"m", "")
+	}
+	if stripped = strings.ReplaceAll(stripped, "\x1b[0m", ""); stripped != plainText.String() || stripped == coloured.String() {
+		t.Error("colour changes more than colour")
+	}
+}
+
+// tables are all that goes to a terminal.
+var tables = map[string]func(context.Context, io.Writer, engine.Report, TableOptions) error{
+	"audit": Table,
+	"tokens": func(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) error {
+		return TokensTable(ctx, w, r.Tokens, o)
+	},
+}
+
+func TestTablesFit(t *testing.T) {
+	for name, table := range tables {
+		for _, width := range []int{0, 1, 40, 60, 80, 132, 400} {
+			var b bytes.Buffer
+			o := TableOptions{Width: width, Limit: 100}
+			if err := table(t.Context(), &b, report(), o); err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(b.String()) {
+				line = strings.TrimSuffix(line, "\n")
+				if got := cells(line); got > o.width() {
+					t.Errorf("%s, width %d: %d cells: %s", name, width, got, line)
+				}
+				if line != engine.SafeText(line) || line != strings.TrimRight(line, " ") {
+					t.Errorf("%s, width %d: acts on a terminal, or ends in spaces: %q", name, width, line)
+				}
+			}
+		}
+	}
+}
+
+func TestTablesStop(t *testing.T) {
+	broken := errors.New("page is torn")
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for name, table := range tables {
+		failing := report()
+		failing.Findings, failing.Tokens = breaking(failing.Findings, 3, broken), breaking(failing.Tokens, 3, broken)
+		var b bytes.Buffer
+		if err := table(t.Context(), &b, failing, TableOptions{}); !errors.Is(err, broken) || b.Len() > 0 {
+			t.Errorf("%s: got %v after %d bytes", name, err, b.Len())
+		}
+		if err := table(ended, &b, report(), TableOptions{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: got %v, want a cancelled context", name, err)
+		}
+		if err := table(t.Context(), brokenPipe{}, report(), TableOptions{}); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("%s: got %v, want a closed pipe", name, err)
+		}
+	}
+}
+
+func TestTokens(t *testing.T) {
+	for name, write := range map[string]func(context.Context, io.Writer, iter.Seq2[engine.TokenRow, error]) error{
+		"tokens.csv":  TokensCSV,
+		"tokens.json": TokensJSON,
+		"tokens.txt": func(ctx context.Context, w io.Writer, rows iter.Seq2[engine.TokenRow, error]) error {
+			return TokensTable(ctx, w, rows, TableOptions{Width: 120})
+		},
+	} {
+		var b bytes.Buffer
+		if err := write(t.Context(), &b, report().Tokens); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, b.Bytes())
+	}
+}
+
+func TestTokensTableLimit(t *testing.T) {
+	var b bytes.Buffer
+	if err := TokensTable(t.Context(), &b, many(1000).Tokens, TableOptions{Limit: 3}); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.String(); !strings.HasSuffix(got, "… and 997 more\n1,000 tokens.\n") || strings.Count(got, "\n") != 6 {
+		t.Error(got)
+	}
+	b.Reset()
+	if err := TokensTable(t.Context(), &b, many(1000).Tokens, TableOptions{}); err != nil || strings.Count(b.String(), "\n") != 1002 {
+		t.Errorf("%d lines, %v", strings.Count(b.String(), "\n"), err)
+	}
+}

@@ -1,0 +1,80 @@
+package reports
+
+import (
+	"strings"
+
+	"patrol/engine"
+)
+
+// verdict writes the numbers and what they come to.
+func (s *screen) verdict(r engine.Report) {
+	s.wrap("", plural(r.Summary.Tokens, "token")+" in "+plural(r.Summary.Workspaces, "workspace")+", judged as of "+timeText(r.AsOf)+".")
+	s.wrap("", "Findings: "+failedText(r.Summary)+othersText(r.Summary)+".")
+	style := verdictStyle(r.Verdict())
+	s.out.WriteString(s.paint(style, "Verdict: "+string(r.Verdict())) + "\n")
+	s.wrap("  ", explain(r)+".")
+}
+
+func verdictStyle(v engine.Verdict) ansi {
+	switch v {
+	case engine.Clean:
+		return green
+	case engine.Violations:
+		return red
+	}
+	return yellow
+}
+
+func failedText(sum engine.Summary) string {
+	var parts []string
+	for _, level := range engine.Severities() {
+		if n := sum.Failed[level]; n > 0 {
+			parts = append(parts, comma(n)+" "+string(level))
+		}
+	}
+	if len(parts) == 0 {
+		return "none failed"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func othersText(sum engine.Summary) string {
+	text := ""
+	for _, status := range []engine.Status{engine.Waived, engine.Baselined, engine.Unknown, engine.Errored} {
+		if n := sum.Statuses[status]; n > 0 {
+			text += "; " + comma(n) + " " + string(status)
+		}
+	}
+	return text
+}
+
+// next names what was written and what can be done now.
+func (s *screen) next(r engine.Report, files []string) {
+	if len(files) > 0 {
+		s.blank()
+		s.line("Written:")
+	}
+	for _, file := range files {
+		s.out.WriteString("  " + engine.SafeText(file) + "\n") // a path cut short is no use
+	}
+	steps := nextSteps(r)
+	if len(steps) == 0 {
+		return
+	}
+	s.blank()
+	s.line("Next:")
+	for _, step := range steps {
+		s.wrap("  ", step)
+	}
+}
+
+func nextSteps(r engine.Report) []string {
+	var steps []string
+	if r.Summary.Statuses[engine.Fail] > 0 {
+		steps = append(steps, "Run patrol plan -o plan.json for a proposal on each finding; it changes nothing.")
+	}
+	if r.Verdict() == engine.Incomplete {
+		steps = append(steps, "Run patrol audit again once it can read what it could not.")
+	}
+	return steps
+}

@@ -1,0 +1,111 @@
+package reports
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+
+	"patrol/engine"
+)
+
+// sample is how many rows decide the widths of the columns: the rest streams.
+const sample = 200
+
+// TokensTable writes tokens for a reader at a terminal.
+func TokensTable(ctx context.Context, w io.Writer, rows iter.Seq2[engine.TokenRow, error], o TableOptions) error {
+	t := &tokensTable{screen: newScreen(w, o), limit: o.Limit}
+	if err := each(ctx, rows, t.add); err != nil {
+		return err
+	}
+	t.begin()
+	t.sum()
+	return t.flush()
+}
+
+// tokensTable keeps rows until it knows how wide the columns are.
+type tokensTable struct {
+	*screen
+	limit   int
+	pending [][]string
+	layout  *grid
+	count   int
+}
+
+func tokensHeader() []string {
+	return []string{"WORKSPACE", "TOKEN", "OWNER", "CREATED", "EXPIRES", "LAST USED", "COMMENT"}
+}
+
+func (t *tokensTable) add(row engine.TokenRow) error {
+	t.count++
+	if t.limit > 0 && t.count > t.limit {
+		return nil
+	}
+	line := tokenLine(row)
+	if t.layout != nil {
+		t.line(t.layout.row(line))
+		return nil
+	}
+	t.pending = append(t.pending, line)
+	if len(t.pending) == sample {
+		t.begin()
+	}
+	return nil
+}
+
+// begin decides the widths and writes what was kept.
+func (t *tokensTable) begin() {
+	if t.layout != nil || len(t.pending) == 0 {
+		return
+	}
+	narrow := t.width / 6
+	layout := newGrid(append([][]string{tokensHeader()}, t.pending...), []int{narrow, 9, narrow + 6, 10, 10, 10, t.width})
+	t.layout = &layout
+	t.styled(bold, layout.row(tokensHeader()))
+	for _, line := range t.pending {
+		t.line(layout.row(line))
+	}
+	t.pending = nil
+}
+
+func (t *tokensTable) sum() {
+	if t.limit > 0 && t.count > t.limit {
+		t.line("… and " + comma(t.count-t.limit) + " more")
+	}
+	t.line(plural(t.count, "token") + ".")
+}
+
+func tokenLine(t engine.TokenRow) []string {
+	return []string{
+		t.Workspace.Name,
+		shortID(t.Token.ID),
+		ownerText(t.Owner),
+		dayText(moment(t.Token.Created)),
+		dayText(fact("expires_at", expiresAt)(t)),
+		dayText(fact("last_used_at", lastUsedAt)(t)),
+		t.Token.Comment,
+	}
+}
+
+// ownerText marks owners that can no longer answer for their tokens.
+func ownerText(p engine.Party) string {
+	switch {
+	case p.ID == "" && p.Name == "":
+		return "unknown"
+	case p.Kind == engine.Missing:
+		return "missing: " + p.Label()
+	case p.Active != nil && !*p.Active:
+		return "inactive: " + p.Label()
+	}
+	return p.Label()
+}
+
+func dayText(value any) string {
+	switch v := value.(type) {
+	case instant:
+		return time.UnixMilli(int64(v)).UTC().Format(time.DateOnly)
+	case never:
+		return "never"
+	}
+	return "unknown"
+}

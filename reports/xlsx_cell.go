@@ -1,0 +1,97 @@
+package reports
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"patrol/engine"
+
+	"github.com/xuri/excelize/v2"
+)
+
+// cell makes a worksheet's cell of a column's value. Only strings, numbers and
+// dates come out of it: no text can become a formula.
+func (b *book) cell(k kind, value any) any {
+	switch v := value.(type) {
+	case nil:
+		return nil
+	case unknown:
+		return excelize.Cell{StyleID: b.styles.absent, Value: "unknown"}
+	case never:
+		return excelize.Cell{StyleID: b.styles.absent, Value: "never"}
+	case instant:
+		return excelize.Cell{StyleID: b.styles.kinds[k], Value: time.UnixMilli(int64(v)).UTC()}
+	case int, int64:
+		return excelize.Cell{StyleID: b.styles.kinds[k], Value: v}
+	case bool:
+		return excelize.Cell{StyleID: b.styles.kinds[k], Value: yesNo(v)}
+	case engine.Severity:
+		return excelize.Cell{StyleID: b.styles.severity[v], Value: string(v)}
+	case engine.Status:
+		return excelize.Cell{StyleID: b.styles.status[v], Value: string(v)}
+	case []string:
+		return b.textCell(k, defuse(strings.Join(v, ", ")))
+	case lines:
+		return b.textCell(k, strings.Join(mapSlice(v, defuse), "\n"))
+	}
+	return b.textCell(k, defuse(fmt.Sprint(value)))
+}
+
+// textCell makes a cell of harmless text.
+func (b *book) textCell(k kind, text string) any {
+	if text == "" {
+		return nil
+	}
+	shown, cut := cutCell(text)
+	if cut {
+		b.cut++
+	}
+	return excelize.Cell{StyleID: b.styles.kinds[k], Value: shown}
+}
+
+func yesNo(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return "no"
+}
+
+// What a cell of Excel holds.
+const (
+	cellUnits     = 32_767 // UTF-16 units
+	cellLineFeeds = 253
+)
+
+// cutCell cuts text where Excel, or worse excelize without a word, would, and
+// says in the cell how much is missing.
+func cutCell(text string) (shown string, cut bool) {
+	if len(text) <= cellUnits && strings.Count(text, "\n") <= cellLineFeeds {
+		return text, false
+	}
+	fits := prefixThatFits(text, cellUnits)
+	if fits == len(text) {
+		return text, false
+	}
+	fits = prefixThatFits(text, cellUnits-len(cutMark)-20) // room for the mark and its number
+	return text[:fits] + fmt.Sprintf(cutMark, utf8.RuneCountInString(text[fits:])), true
+}
+
+const cutMark = "…[cut, %d characters more]"
+
+// prefixThatFits is the length of the longest beginning within the limits.
+func prefixThatFits(text string, units int) int {
+	feeds := cellLineFeeds
+	for i, r := range text {
+		units -= utf16.RuneLen(r)
+		if r == '\n' {
+			feeds--
+		}
+		if units < 0 || feeds < 0 {
+			return i
+		}
+	}
+	return len(text)
+}

@@ -1,0 +1,108 @@
+package reports
+
+import (
+	"archive/zip"
+	"compress/flate"
+	"errors"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+)
+
+// partPacker stands in for the ZIP writer of excelize, which adds worksheets in
+// random order and keeps the archive in memory. It compresses each part to a
+// spill file and writes the archive from there, sorted by name.
+type partPacker struct {
+	spill *os.File
+	size  int64 // of the spill file
+	ended func() error
+	parts []*part
+	open  *part
+}
+
+type part struct {
+	packer *partPacker
+	header zip.FileHeader
+	start  int64
+	flate  *flate.Writer
+	err    error
+}
+
+// Create starts a part and ends the one before.
+func (p *partPacker) Create(name string) (io.Writer, error) {
+	if err := p.finish(); err != nil {
+		return nil, err
+	}
+	next := &part{packer: p, start: p.size, header: zip.FileHeader{Name: name, Method: zip.Deflate}}
+	var err error
+	next.flate, err = flate.NewWriter((*spillWriter)(p), flate.DefaultCompression)
+	if err != nil {
+		return nil, err
+	}
+	p.open = next
+	p.parts = append(p.parts, next)
+	return next, nil
+}
+
+// Write adds to the part and stops when the context has ended.
+func (p *part) Write(b []byte) (int, error) {
+	if err := p.packer.ended(); err != nil {
+		return 0, err
+	}
+	p.header.CRC32 = crc32.Update(p.header.CRC32, crc32.IEEETable, b)
+	p.header.UncompressedSize64 += uint64(len(b))
+	return p.flate.Write(b)
+}
+
+// AddFS is part of the interface and not used by excelize.
+func (p *partPacker) AddFS(fs.FS) error { return errors.ErrUnsupported }
+
+// Close ends the last part. It writes no archive: excelize closes after
+// errors, too.
+func (p *partPacker) Close() error { return p.finish() }
+
+func (p *partPacker) finish() error {
+	if p.open == nil {
+		return nil
+	}
+	done := p.open
+	p.open = nil
+	if err := done.flate.Close(); err != nil {
+		return err
+	}
+	done.flate = nil // it holds more than half a megabyte
+	done.header.CompressedSize64 = uint64(p.size - done.start)
+	return nil
+}
+
+// spillWriter appends to the spill file.
+type spillWriter partPacker
+
+func (s *spillWriter) Write(b []byte) (int, error) {
+	n, err := s.spill.Write(b)
+	s.size += int64(n)
+	return n, err
+}
+
+// writeTo writes the archive.
+func (p *partPacker) writeTo(w io.Writer) error {
+	slices.SortFunc(p.parts, func(a, b *part) int { return strings.Compare(a.header.Name, b.header.Name) })
+	archive := zip.NewWriter(w)
+	for _, part := range p.parts {
+		out, err := archive.CreateRaw(&part.header)
+		if err != nil {
+			return err
+		}
+		packed := io.NewSectionReader(p.spill, part.start, int64(part.header.CompressedSize64))
+		if _, err := io.Copy(out, packed); err != nil {
+			return err
+		}
+		if err := p.ended(); err != nil {
+			return err
+		}
+	}
+	return archive.Close()
+}

@@ -1,0 +1,142 @@
+package reports
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/xuri/excelize/v2"
+)
+
+// fillSheet streams rows to a worksheet, and to further ones of the same name
+// with a number when they do not fit on one.
+func fillSheet[T any](ctx context.Context, b *book, name string, columns []column[T], rows iter.Seq2[T, error]) error {
+	s := &sheet{book: b, name: name}
+	for _, c := range columns {
+		s.headings = append(s.headings, c.heading())
+		s.widths = append(s.widths, c.width)
+	}
+	if err := s.start(); err != nil {
+		return err
+	}
+	cells := make([]any, len(columns))
+	err := each(ctx, rows, func(row T) error {
+		for i, c := range columns {
+			cells[i] = b.cell(c.kind, c.value(row))
+		}
+		return s.add(cells)
+	})
+	if err != nil {
+		return err
+	}
+	return s.end()
+}
+
+// sheet is a table on one or more worksheets.
+type sheet struct {
+	book     *book
+	name     string
+	headings []string
+	widths   []float64
+
+	part int // number of the worksheet, from 1
+	row  int // last row written on it
+	out  *excelize.StreamWriter
+}
+
+// start begins the next worksheet with its header.
+func (s *sheet) start() error {
+	s.part++
+	name := s.tab()
+	if _, err := s.book.file.NewSheet(name); err != nil {
+		return err
+	}
+	if err := s.book.printable(name); err != nil {
+		return err
+	}
+	var err error
+	if s.out, err = s.book.file.NewStreamWriter(name); err != nil {
+		return err
+	}
+	if err := s.out.SetPanes(frozenHeader()); err != nil {
+		return err
+	}
+	for i, width := range s.widths {
+		if err := s.out.SetColWidth(i+1, i+1, width); err != nil {
+			return err
+		}
+	}
+	s.row = 0
+	return s.write(s.header())
+}
+
+// tab is the worksheet's name. All names are ours and valid.
+func (s *sheet) tab() string {
+	if s.part == 1 {
+		return s.name
+	}
+	return fmt.Sprintf("%s (%d)", s.name, s.part)
+}
+
+func (s *sheet) header() []any {
+	cells := make([]any, len(s.headings))
+	for i, text := range s.headings {
+		cells[i] = excelize.Cell{StyleID: s.book.styles.header, Value: text}
+	}
+	return cells
+}
+
+// add writes a row, on a new worksheet when this one is full.
+func (s *sheet) add(cells []any) error {
+	if s.row > s.book.rows {
+		if err := s.end(); err != nil {
+			return err
+		}
+		if err := s.start(); err != nil {
+			return err
+		}
+		s.book.split = append(s.book.split, s.tab())
+	}
+	return s.write(cells)
+}
+
+func (s *sheet) write(cells []any) error {
+	s.row++
+	return s.out.SetRow(fmt.Sprintf("A%d", s.row), cells)
+}
+
+// end completes a worksheet with the filter over all its rows.
+func (s *sheet) end() error {
+	last, err := excelize.CoordinatesToCellName(len(s.headings), s.row)
+	if err != nil {
+		return err
+	}
+	if err := s.book.file.AutoFilter(s.tab(), "A1:"+last, nil); err != nil {
+		return err
+	}
+	return s.out.Flush()
+}
+
+func frozenHeader() *excelize.Panes {
+	return &excelize.Panes{
+		Freeze: true, YSplit: 1, TopLeftCell: "A2", ActivePane: "bottomLeft",
+		Selection: []excelize.Selection{{SQRef: "A2", ActiveCell: "A2", Pane: "bottomLeft"}},
+	}
+}
+
+// printable sets a worksheet up for paper: landscape, as wide as a page, with
+// the header on each.
+func (b *book) printable(name string) error {
+	if err := b.file.SetSheetProps(name, &excelize.SheetPropsOptions{FitToPage: ptr(true)}); err != nil {
+		return err
+	}
+	err := b.file.SetPageLayout(name, &excelize.PageLayoutOptions{
+		Orientation: ptr("landscape"), FitToWidth: ptr(1), FitToHeight: ptr(0),
+	})
+	if err != nil {
+		return err
+	}
+	return b.file.SetDefinedName(&excelize.DefinedName{
+		Name: "_xlnm.Print_Titles", RefersTo: fmt.Sprintf("'%s'!$1:$1", name), Scope: name,
+	})
+}

@@ -1,0 +1,96 @@
+package reports
+
+import (
+	"patrol/engine"
+
+	"github.com/xuri/excelize/v2"
+)
+
+// styles are the ids of a workbook's cell styles.
+type styles struct {
+	kinds    map[kind]int
+	severity map[engine.Severity]int
+	status   map[engine.Status]int
+	header   int
+	title    int
+	label    int
+	absent   int // unknown, never
+}
+
+// colours of severities have a contrast of at least 4.5 to 1, and the word
+// stands in the cell for those who do not see them.
+func colours(level engine.Severity) (fill, text string) {
+	switch level {
+	case engine.Critical:
+		return "7F1D1D", "FFFFFF"
+	case engine.High:
+		return "C2410C", "FFFFFF"
+	case engine.Medium:
+		return "FCD34D", "000000"
+	case engine.Low:
+		return "BFDBFE", "000000"
+	}
+	return "E5E7EB", "000000"
+}
+
+// styler makes styles and keeps the first error.
+type styler struct {
+	file *excelize.File
+	err  error
+}
+
+func newStyles(file *excelize.File) (styles, error) {
+	make := styler{file: file}
+	s := styles{
+		kinds: map[kind]int{
+			plain:      make.style(excelize.Style{}),
+			wrapped:    make.style(excelize.Style{Alignment: &excelize.Alignment{WrapText: true}}),
+			identifier: make.style(excelize.Style{NumFmt: 49}), // "@": stays text when edited
+			number:     make.style(excelize.Style{NumFmt: 3}),  // "#,##0"
+			date:       make.style(excelize.Style{CustomNumFmt: ptr("yyyy-mm-dd hh:mm:ss")}),
+		},
+		severity: map[engine.Severity]int{},
+		status:   map[engine.Status]int{},
+		header:   make.style(headerStyle()),
+		title:    make.style(excelize.Style{Font: &excelize.Font{Bold: true, Size: 16}}),
+		label:    make.style(excelize.Style{Font: &excelize.Font{Bold: true}}),
+		absent:   make.style(excelize.Style{Font: &excelize.Font{Italic: true, Color: "595959"}}),
+	}
+	for _, level := range engine.Severities() {
+		s.severity[level] = make.style(filled(colours(level)))
+	}
+	for _, outcome := range engine.Statuses() {
+		s.status[outcome] = s.kinds[plain]
+	}
+	s.status[engine.Fail] = make.style(excelize.Style{Font: &excelize.Font{Bold: true}})
+	s.status[engine.Unknown] = make.style(filled("EDE9FE", "000000"))
+	s.status[engine.Errored] = s.status[engine.Unknown]
+	return s, make.err
+}
+
+func (m *styler) style(s excelize.Style) int {
+	if s.Alignment == nil {
+		s.Alignment = &excelize.Alignment{}
+	}
+	s.Alignment.Vertical = "top"
+	id, err := m.file.NewStyle(&s)
+	if m.err == nil {
+		m.err = err
+	}
+	return id
+}
+
+func headerStyle() excelize.Style {
+	s := filled("1F2937", "FFFFFF")
+	s.Alignment = &excelize.Alignment{WrapText: true}
+	return s
+}
+
+func filled(fill, text string) excelize.Style {
+	return excelize.Style{
+		Font: &excelize.Font{Bold: true, Color: text},
+		Fill: excelize.Fill{Type: "pattern", Pattern: 1, Color: []string{fill}},
+	}
+}
+
+func ptr[T any](v T) *T { return &v }

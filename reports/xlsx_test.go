@@ -1,0 +1,283 @@
+package reports
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf16"
+
+	"patrol/engine"
+
+	"github.com/xuri/excelize/v2"
+)
+
+// dumpWorkbook shows all cells, for the golden file.
+func dumpWorkbook(t *testing.T, workbook []byte) []byte {
+	t.Helper()
+	file := openWorkbook(t, workbook)
+	var b bytes.Buffer
+	for _, name := range file.GetSheetList() {
+		fmt.Fprintf(&b, "## %s\n", name)
+		rows, err := file.GetRows(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range rows {
+			fmt.Fprintf(&b, "%s\n", strings.ReplaceAll(strings.Join(row, "\t"), "\n", "⏎"))
+		}
+	}
+	return b.Bytes()
+}
+
+func openWorkbook(t *testing.T, workbook []byte) *excelize.File {
+	t.Helper()
+	file, err := excelize.OpenReader(bytes.NewReader(workbook))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	return file
+}
+
+func workbook(t *testing.T, r engine.Report, rows int) *excelize.File {
+	t.Helper()
+	var b bytes.Buffer
+	if err := writeWorkbook(t.Context(), &b, r, rows); err != nil {
+		t.Fatal(err)
+	}
+	return openWorkbook(t, b.Bytes())
+}
+
+// TestWorkbookReadsBack compares every cell of the two big sheets with the
+// value that it was made of.
+func TestWorkbookReadsBack(t *testing.T) {
+	r := report()
+	file := workbook(t, r, maxDataRows)
+	compareSheet(t, file, "Findings", findingColumns(r.AsOf), r.Findings)
+	compareSheet(t, file, "Tokens", tokenColumns(), r.Tokens)
+}
+
+func compareSheet[T any](t *testing.T, file *excelize.File, name string, columns []column[T], rows iter.Seq2[T, error]) {
+	t.Helper()
+	line := 1
+	for row := range rows {
+		line++
+		for i, c := range columns {
+			ref, _ := excelize.CoordinatesToCellName(i+1, line)
+			got, err := file.GetCellValue(name, ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := shown(c.value(row)); got != want {
+				t.Errorf("%s!%s (%s): read back %q, want %q", name, ref, c.name, got, want)
+			}
+			if formula, _ := file.GetCellFormula(name, ref); formula != "" {
+				t.Errorf("%s!%s is a formula: %s", name, ref, formula)
+			}
+		}
+	}
+}
+
+// shown is how a value is read back from a sheet.
+func shown(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return ""
+	case unknown:
+		return "unknown"
+	case never:
+		return "never"
+	case bool:
+		return yesNo(v)
+	case instant:
+		return strings.NewReplacer("T", " ", "Z", "").Replace(v.text())
+	case []string:
+		return defuse(strings.Join(v, ", "))
+	}
+	return defuse(fmt.Sprint(value))
+}
+
+func TestWorkbookTypes(t *testing.T) {
+	file := workbook(t, report(), maxDataRows)
+	for ref, want := range map[string]excelize.CellType{
+		"B2": excelize.CellTypeInlineString, // workspace id: digits, and text all the same
+		"N2": excelize.CellTypeUnset,        // created at: a number with a date format
+		"Q2": excelize.CellTypeUnset,        // age in days
+	} {
+		if got, err := file.GetCellType("Tokens", ref); err != nil || got != want {
+			t.Errorf("%s has type %v, want %v (%v)", ref, got, want, err)
+		}
+	}
+	props, err := file.GetDocProps()
+	if err != nil || props.Creator != "patrol" || props.Created != "2026-07-01T12:00:00Z" {
+		t.Errorf("document properties: %+v, %v", props, err)
+	}
+}
+
+func TestWorkbookSplits(t *testing.T) {
+	r := report()
+	file := workbook(t, r, 10)
+	var names []string
+	total := 0
+	for _, name := range file.GetSheetList() {
+		if !strings.HasPrefix(name, "Findings") {
+			continue
+		}
+		rows, err := file.GetRows(name)
+		if err != nil || len(rows) < 2 || len(rows) > 11 || rows[0][0] != "Severity" {
+			t.Errorf("%s: %d rows, %v", name, len(rows), err)
+		}
+		names = append(names, name)
+		total += len(rows) - 1
+	}
+	if want := len(fixtureFindings()); total != want {
+		t.Errorf("found %d findings on %v, want %d", total, names, want)
+	}
+	if len(names) < 3 || names[1] != "Findings (2)" || file.GetSheetList()[1] != "Findings" {
+		t.Errorf("sheets are %v", file.GetSheetList())
+	}
+	if text := string(dumpSheet(t, file, summarySheet)); !strings.Contains(text, "Findings (2), Findings (3)") {
+		t.Errorf("the summary does not name the further sheets:\n%s", text)
+	}
+}
+
+func dumpSheet(t *testing.T, file *excelize.File, name string) []byte {
+	t.Helper()
+	rows, err := file.GetRows(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	for _, row := range rows {
+		b.WriteString(strings.Join(row, "\t") + "\n")
+	}
+	return b.Bytes()
+}
+
+// TestWorkbookSplitsOnlyWhenFull holds the edge: as many rows as fit need one sheet.
+func TestWorkbookSplitsOnlyWhenFull(t *testing.T) {
+	n := len(fixtureFindings())
+	for rows, want := range map[int]int{n: -1, n - 1: 0} {
+		index, err := workbook(t, report(), rows).GetSheetIndex("Findings (2)")
+		if err != nil || (index < 0) != (want < 0) {
+			t.Errorf("%d rows a sheet: index of a second sheet is %d (%v)", rows, index, err)
+		}
+	}
+}
+
+func TestCutCell(t *testing.T) {
+	feeds := strings.Repeat("\n", cellLineFeeds)
+	for _, test := range []struct {
+		name, text string
+		cut        bool
+	}{
+		{"at the limit", strings.Repeat("x", cellUnits), false},
+		{"one more", strings.Repeat("x", cellUnits+1), true},
+		{"bytes do not count", strings.Repeat("ж", cellUnits), false},
+		{"emoji are two units", strings.Repeat("🔑", cellUnits/2), false},
+		{"one emoji more", strings.Repeat("🔑", cellUnits/2+1), true},
+		{"line feeds at the limit", feeds, false},
+		{"one line feed more", feeds + "\n", true},
+	} {
+		got, cut := cutCell(test.text)
+		if cut != test.cut {
+			t.Errorf("%s: cut is %v", test.name, cut)
+		}
+		if !cut && got != test.text {
+			t.Errorf("%s: changed, though it fits", test.name)
+		}
+		if units := len(utf16.Encode([]rune(got))); units > cellUnits || strings.Count(got, "\n") > cellLineFeeds {
+			t.Errorf("%s: still %d units", test.name, units)
+		}
+		if cut && !strings.HasSuffix(got, " characters more]") {
+			t.Errorf("%s: no mark at the end: %q", test.name, got[len(got)-40:])
+		}
+	}
+}
+
+func TestWorkbookTellsWhatWasCut(t *testing.T) {
+	r := report()
+	long := fixtureTokens()[:1]
+	long[0].Token.Comment = strings.Repeat("🔑", 20_000)
+	r.Tokens = known(long)
+	file := workbook(t, r, maxDataRows)
+	comment, _ := file.GetCellValue("Tokens", "D2")
+	if !strings.Contains(comment, "…[cut, 3") {
+		t.Errorf("the cell ends in %q", comment[len(comment)-40:])
+	}
+	if text := string(dumpSheet(t, file, summarySheet)); !strings.Contains(text, "Cells cut (marked …[cut])\t1") {
+		t.Errorf("the summary does not count the cuts:\n%s", text)
+	}
+}
+
+// TestSpillStaysPrivate looks at the rows on disk while they are written.
+func TestSpillStaysPrivate(t *testing.T) {
+	dir := t.TempDir()
+	r := report()
+	looked := false
+	r.Tokens = func(yield func(engine.TokenRow, error) bool) {
+		spills, _ := filepath.Glob(filepath.Join(dir, ".patrol-xlsx-*"))
+		for _, spill := range spills {
+			info, err := os.Stat(spill)
+			looked = err == nil && info.Mode().Perm() == 0o700
+		}
+		fixture := report()
+		fixture.Tokens(yield)
+	}
+	if _, err := WriteAll(t.Context(), dir, []Format{catalogue{}.XLSX()}, r); err != nil {
+		t.Fatal(err)
+	}
+	if !looked {
+		t.Error("no spill directory of mode 0700 beside the file")
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// many is a report with n tokens and findings, none of them in memory.
+func many(n int) engine.Report {
+	r := report()
+	one, rows := fixtureFindings()[0], fixtureTokens()
+	r.Findings = func(yield func(engine.Finding, error) bool) {
+		for i := range n {
+			one.ResourceID = tokenID(i)
+			if !yield(one, nil) {
+				return
+			}
+		}
+	}
+	r.Tokens = func(yield func(engine.TokenRow, error) bool) {
+		for i := range n {
+			row := rows[i%len(rows)]
+			row.Token.ID = tokenID(i)
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+	return r
+}
+
+func BenchmarkFormats(b *testing.B) {
+	r := many(100_000)
+	for _, format := range Formats() {
+		b.Run(format.Name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := format.Write(context.Background(), discard{}, r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+type discard struct{}
+
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
