@@ -1,0 +1,48 @@
+package eval_test
+
+import (
+	"testing"
+	"time"
+
+	"patrol/engine/eval"
+	"patrol/policies"
+)
+
+// TestBuiltInPack loads the policies that ship with patrol.
+func TestBuiltInPack(t *testing.T) {
+	start := time.Now()
+	set, err := eval.Load(t.Context(), eval.Pack{Name: "built-in", FS: policies.FS})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d policies in %v", len(set.Policies()), time.Since(start))
+	for _, p := range set.Policies() {
+		t.Log(p.ID, p.Severity, p.Needs, p.Judges, len(p.Params))
+	}
+}
+
+// TestBuiltInRegoTests runs the Rego tests that stand beside the policies.
+func TestBuiltInRegoTests(t *testing.T) {
+	set, err := eval.Load(t.Context(), eval.Pack{Name: "built-in", FS: policies.FS})
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, coverage, err := set.RunTests(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(results) == 0 {
+		t.Fatal("no tests ran")
+	}
+	for _, r := range results {
+		if r.Outcome != eval.TestPassed {
+			t.Errorf("%s:%d: %s: %s: %s%s", r.File, r.Line, r.Name, r.Outcome, r.Message, r.Output)
+		}
+	}
+	for _, c := range coverage {
+		if c.Percent < 100 {
+			t.Errorf("%s: tests run %.0f %%, not lines %v", c.File, c.Percent, c.Missed)
+		}
+	}
+	t.Logf("%d tests", len(results))
+}

@@ -1,0 +1,180 @@
+package eval
+
+import (
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"patrol/engine"
+)
+
+// policy is a policy that can be run.
+type policy struct {
+	engine.Policy
+	compiler   *ast.Compiler
+	query      ast.Body // binds deny; has no result when applicable is not true
+	reads      reads    // of deny and applicable
+	applicable reads
+}
+
+const denyVar = ast.Var("deny")
+
+// compiler makes a compiler with the sandbox. Each policy has one of its own,
+// because each has its own type of input.params.
+func newCompiler() *ast.Compiler {
+	return ast.NewCompiler().WithCapabilities(capabilities()).WithStrict(true).SetErrorLimit(0)
+}
+
+// compile checks and prepares a policy together with the library it uses.
+func (s sources) compile(file *source, p engine.Policy, problems *Problems) *policy {
+	known, ok := s.schemas[p.Resource]
+	if !ok {
+		problems.add(file.place(), file.line(), reasonSchema, "no pack holds schemas/%s.json, the schema of input", p.Resource)
+		return nil
+	}
+	compiler := newCompiler().WithSchemas(schemaSet(known.withParams(p.Params)))
+	compiler.Compile(s.withLibrary(file))
+	if compiler.Failed() {
+		problems.addOPA(file.place(), compiler.Errors)
+		return nil
+	}
+	compiled := &policy{Policy: p, compiler: compiler}
+	compiled.link(file, known, problems)
+	return compiled
+}
+
+func schemaSet(s schema) *ast.SchemaSet {
+	set := ast.NewSchemaSet()
+	set.Put(ast.SchemaRootRef, map[string]any(s))
+	return set
+}
+
+// withLibrary is the module with those of the library that it uses, directly
+// or through others. The rest may be about another resource.
+func (s sources) withLibrary(file *source) map[string]*ast.Module {
+	modules := map[string]*ast.Module{}
+	s.addWithLibrary(file, modules)
+	return modules
+}
+
+func (s sources) addWithLibrary(file *source, modules map[string]*ast.Module) {
+	if modules[file.place()] != nil {
+		return
+	}
+	modules[file.place()] = file.module
+	used := dataRefs(file.module)
+	for _, library := range s.of(librarySource) {
+		for _, ref := range used {
+			if strings.HasPrefix(ref+".", library.pkg()+".") || strings.HasPrefix(library.pkg()+".", ref+".") {
+				s.addWithLibrary(library, modules)
+				break
+			}
+		}
+	}
+}
+
+// dataRefs lists the documents that a module imports or refers to in full.
+func dataRefs(module *ast.Module) []string {
+	refs := []string{strings.TrimPrefix(module.Package.Path.String(), "data.")}
+	ast.WalkRefs(module, func(ref ast.Ref) bool {
+		if ref[0].Equal(ast.DefaultRootDocument) {
+			refs = append(refs, strings.TrimPrefix(ref.ConstantPrefix().String(), "data."))
+		}
+		return false
+	})
+	return refs
+}
+
+// link finds what the policy reads and prepares its query.
+func (p *policy) link(file *source, known schema, problems *Problems) {
+	root := file.module.Package.Path
+	deny, applicable := root.Append(ast.StringTerm("deny")), root.Append(ast.StringTerm("applicable"))
+	if len(p.compiler.GetRulesExact(deny)) == 0 {
+		problems.add(file.place(), file.line(), reasonDeny, "no rule named deny: the policy would never fire")
+		return
+	}
+	bind := ast.Equality.Expr(ast.NewTerm(denyVar), p.denyTerm(deny))
+	p.query = ast.NewBody(bind)
+	report := func(ref ast.Ref, what string) { p.wrongRef(file, ref, what, problems) }
+	p.reads = p.analyse(deny, known, report)
+	if len(p.compiler.GetRulesExact(applicable)) > 0 {
+		p.applicable = p.analyse(applicable, known, report)
+		p.query = ast.NewBody(ast.Equality.Expr(ast.NewTerm(applicable), ast.InternedTerm(true)), bind)
+		p.reads.add(p.applicable)
+	}
+	p.addNeeds(file, known, problems)
+}
+
+// denyTerm is deny itself when it is a set built of rules, which always has a
+// value. Anything else may be undefined, and is wrapped in a list so that this
+// is not taken for a policy that does not apply.
+func (p *policy) denyTerm(deny ast.Ref) *ast.Term {
+	for _, rule := range p.compiler.GetRulesExact(deny) {
+		if rule.Head.RuleKind() != ast.MultiValue {
+			x := ast.VarTerm("x")
+			return ast.ArrayComprehensionTerm(x, ast.NewBody(ast.Equality.Expr(x, ast.NewTerm(deny))))
+		}
+	}
+	return ast.NewTerm(deny)
+}
+
+func (p *policy) analyse(rule ast.Ref, known schema, report func(ast.Ref, string)) reads {
+	found, err := findReads(p.compiler, rule, sections(known), report)
+	if err != nil {
+		report(rule, err.Error())
+	}
+	return found
+}
+
+func (p *policy) wrongRef(file *source, ref ast.Ref, what string, problems *Problems) {
+	place, line := file.place(), file.line()
+	if at := ref[0].Location; at != nil && at.File != "" {
+		place, line = at.File, at.Row
+	}
+	reason := reasonType
+	if !ref[0].Equal(ast.InputRootDocument) {
+		reason = reasonSandbox
+	}
+	problems.add(place, line, reason, "%s %s", ref, what)
+}
+
+// addNeeds joins the needs declared and found.
+func (p *policy) addNeeds(file *source, known schema, problems *Problems) {
+	all := p.reads.needs
+	if p.Resource == engine.ResourceToken {
+		all[string(engine.SectionTokens)] = true
+	}
+	for _, need := range p.Needs {
+		if !knownNeed(need, known) {
+			r := metadataReader{file: file, from: packageAnnotations(file.module).Location.Row, problems: problems}
+			r.wrong("needs", "needs: no section is called %s; known are %s and single settings such as %s", need,
+				strings.Join(sections(known), ", "), settingNeed(keyMaxLifetime))
+		}
+		all[need] = true
+	}
+	p.Needs = engine.SortedKeys(all)
+}
+
+// sections lists the sections that a policy may need: those of the engine and
+// those that the schema of input.workspace names.
+func sections(s schema) []string {
+	names := map[string]bool{"grants": true, "principals": true, "settings": true, "tokens": true}
+	for name := range s.fields("workspace") {
+		if !reserved(engine.SectionName(name)) {
+			names[name] = true
+		}
+	}
+	return engine.SortedKeys(names)
+}
+
+func knownNeed(need string, s schema) bool {
+	if key, ok := strings.CutPrefix(need, "settings."); ok {
+		return key != ""
+	}
+	for _, name := range sections(s) {
+		if name == need {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,97 @@
+package eval
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"patrol/engine"
+)
+
+// gaps says, for each need of a policy that this workspace does not cover, what
+// is missing and why. Tokens and principals are judged row by row, so that a
+// partial section will do; everything else must be whole.
+func (v *workspaceView) gaps(p *policy) []string {
+	var gaps []string
+	for _, need := range p.Needs {
+		if gap := v.gap(need); gap != "" {
+			gaps = append(gaps, gap)
+		}
+	}
+	return append(gaps, v.unreadable(p)...)
+}
+
+func (v *workspaceView) gap(need string) string {
+	section, key, single := strings.Cut(need, ".")
+	coverage, listed := v.snapshot.Coverage[engine.SectionName(section)]
+	if !listed {
+		coverage = engine.Coverage{Status: engine.NotCollected}
+	}
+	byRow := section == string(engine.SectionTokens) || section == string(engine.SectionPrincipals)
+	switch {
+	case !coverage.Usable(), !byRow && !single && !coverage.Complete():
+		return section + " is " + coverageText(coverage)
+	case single:
+		return v.settingGap(key)
+	}
+	return ""
+}
+
+func coverageText(c engine.Coverage) string {
+	text := string(c.Status)
+	if c.Reason != "" {
+		text += " (" + c.Reason + ")"
+	}
+	if c.Detail != "" {
+		text += ": " + c.Detail
+	}
+	return text
+}
+
+func (v *workspaceView) settingGap(key string) string {
+	setting, read := v.settings[key]
+	switch {
+	case !read:
+		return "setting " + key + " was not collected"
+	case setting.Problem == engine.Unsupported:
+		return "setting " + key + " is unsupported: this workspace does not know it"
+	case setting.Problem != "":
+		return "setting " + key + " is " + coverageText(engine.Coverage{Status: setting.Problem, Detail: setting.Detail})
+	}
+	return ""
+}
+
+// unreadable tells of fields of input.workspace that were covered but make no
+// sense, or that nobody knows.
+func (v *workspaceView) unreadable(p *policy) []string {
+	var gaps []string
+	for _, field := range []struct {
+		name string
+		key  string
+		want string
+	}{
+		{"pats_enabled", keyTokensEnabled, "true or false"},
+		{"max_lifetime_days", keyMaxLifetime, "a number of days"},
+		{"lifetime_limited", keyMaxLifetime, "a number of days"},
+	} {
+		setting, read := v.settings[field.key]
+		if read && setting.Problem == "" && v.lacks(p, field.name) {
+			gap := fmt.Sprintf("setting %s is %q, which is not %s", field.key, valueOf(setting), field.want)
+			if len(gaps) == 0 || gaps[len(gaps)-1] != gap {
+				gaps = append(gaps, gap)
+			}
+		}
+	}
+	for _, name := range []string{"cloud", "host"} {
+		if v.lacks(p, name) {
+			gaps = append(gaps, "the workspace's "+name+" is not known")
+		}
+	}
+	return gaps
+}
+
+// lacks: the policy reads this very field, or all of the workspace, and it is absent.
+func (v *workspaceView) lacks(p *policy, name string) bool {
+	return p.reads.touches("workspace", name) && v.term.Get(ast.StringTerm(name)) == nil
+}

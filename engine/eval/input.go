@@ -1,0 +1,275 @@
+package eval
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"patrol/engine"
+)
+
+// The settings that have a meaning of their own in input.workspace.
+const (
+	keyTokensEnabled = "enableTokensConfig"
+	keyMaxLifetime   = "maxTokenLifetimeDays"
+)
+
+func settingNeed(key string) string { return string(engine.SectionSettings) + "." + key }
+
+// object collects the fields of an input object; what is unknown or does not
+// apply is left out.
+type object [][2]*ast.Term
+
+func (o *object) put(name string, value *ast.Term) {
+	*o = append(*o, [2]*ast.Term{ast.InternedTerm(name), value})
+}
+
+func (o *object) text(name, value string) { o.put(name, ast.StringTerm(value)) }
+
+func (o *object) known(name, value string) {
+	if value != "" {
+		o.text(name, value)
+	}
+}
+
+func (o *object) number(name string, value *int64) {
+	if value != nil {
+		o.put(name, ast.IntNumberTerm(int(*value)))
+	}
+}
+
+func (o *object) truth(name string, value *bool) {
+	if value != nil {
+		o.put(name, ast.InternedTerm(*value))
+	}
+}
+
+func (o *object) instant(name string, ms *int64) {
+	if ms == nil || *ms == engine.NeverExpires {
+		return
+	}
+	o.text(name+"_at", rfc3339(time.UnixMilli(*ms)))
+	o.number(name+"_ms", ms)
+}
+
+func (o object) term() *ast.Term { return ast.NewTerm(ast.NewObject(o...)) }
+
+func rfc3339(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.999Z07:00") }
+
+func textsTerm(texts []string) *ast.Term {
+	if len(texts) == 0 {
+		return ast.InternedEmptyArray
+	}
+	terms := make([]*ast.Term, len(texts))
+	for i, text := range texts {
+		terms[i] = ast.StringTerm(text)
+	}
+	return ast.ArrayTerm(terms...)
+}
+
+// subject is a token as policies see it, built once and shared by all of them.
+type subject struct {
+	engine.Subject
+	token, owner, creator *ast.Term
+	unknown               facts
+}
+
+// newSubject builds the input of a token; directory tells that all principals
+// were read.
+func newSubject(t factTable, s engine.Subject, directory bool) *subject {
+	unknown := t.unknownFacts(s, directory)
+	return &subject{
+		Subject: s, unknown: unknown,
+		token:   tokenTerm(t, s, unknown),
+		owner:   partyTerm(s.Owner, directory),
+		creator: partyTerm(s.Creator, directory),
+	}
+}
+
+func tokenTerm(t factTable, s engine.Subject, unknown facts) *ast.Term {
+	o := make(object, 0, len(t.names))
+	o.text("id", s.Token.ID)
+	o.known("owner_id", s.Token.OwnerID)
+	o.known("creator_id", s.Token.CreatorID)
+	o.known("creator_name", s.Token.CreatorName)
+	o.instant("created", s.Token.Created)
+	o.instant("expires", s.Token.Expires)
+	o.instant("last_used", s.Token.LastUsed)
+	o.number("age_days", s.Facts.AgeDays)
+	o.number("lifetime_days", s.Facts.LifetimeDays)
+	o.number("idle_days", s.Facts.IdleDays)
+	o.truth("used", s.Facts.Used)
+	o.number("expires_in_days", s.Facts.ExpiresInDays)
+	o.truth("never_expires", s.Facts.NeverExpires)
+	o.truth("expired", s.Facts.Expired)
+	o.truth("on_behalf", s.Facts.OnBehalf)
+	// These have a value of their own when the platform left them out, so that
+	// only a defect tells that they are unknown.
+	for _, field := range []struct {
+		name string
+		term func() *ast.Term
+	}{
+		{"comment", func() *ast.Term { return ast.StringTerm(s.Token.Comment) }},
+		{"autoscope_state", func() *ast.Term { return ast.StringTerm(autoscopeState(s.Token.AutoscopeState)) }},
+		{"scopes", func() *ast.Term { return textsTerm(s.Token.Scopes) }},
+		{"inferred_scopes", func() *ast.Term { return textsTerm(s.Token.InferredScopes) }},
+		{"backfill_scopes", func() *ast.Term { return textsTerm(s.Token.BackfillScopes) }},
+	} {
+		if unknown&t.bits[field.name] == 0 {
+			o.put(field.name, field.term())
+		}
+	}
+	return o.term()
+}
+
+func autoscopeState(text string) string {
+	state := strings.ToLower(strings.TrimPrefix(text, "AUTOSCOPE_STATE_"))
+	if state == "unspecified" {
+		return ""
+	}
+	return state
+}
+
+func partyTerm(p engine.Party, directory bool) *ast.Term {
+	o := make(object, 0, len(partyFields()))
+	o.known("id", p.ID)
+	if !knownParty(p, directory) {
+		return o.term()
+	}
+	o.text("kind", string(p.Kind))
+	o.text("name", p.Name)
+	o.text("display_name", p.DisplayName)
+	o.truth("active", p.Active)
+	o.truth("admin", p.Admin)
+	o.put("groups", textsTerm(p.Groups))
+	o.put("live_tokens", ast.IntNumberTerm(p.LiveTokens))
+	return o.term()
+}
+
+// workspaceView is the workspace as policies see it, and what is missing.
+type workspaceView struct {
+	snapshot engine.Snapshot
+	settings engine.Settings // nil when not covered
+	term     *ast.Term
+}
+
+func newWorkspaceView(s engine.Snapshot) (*workspaceView, error) {
+	v := &workspaceView{snapshot: s}
+	o := object{}
+	o.text("id", s.Workspace.ID)
+	o.text("name", s.Workspace.Name)
+	o.known("host", s.Workspace.Host)
+	o.known("cloud", s.Workspace.Cloud)
+	o.put("labels", labelsTerm(s.Workspace.Labels))
+	o.put("coverage", coverageTerm(s.Coverage))
+	if s.Coverage[engine.SectionTokens].Usable() {
+		o.put("tokens", ast.IntNumberTerm(s.Tokens))
+	}
+	if err := v.addSettings(&o); err != nil {
+		return nil, err
+	}
+	if err := v.addDocuments(&o); err != nil {
+		return nil, err
+	}
+	v.term = o.term()
+	return v, nil
+}
+
+// wholeDirectory: every principal was read, so that whoever is not among them
+// does not exist.
+func (v *workspaceView) wholeDirectory() bool {
+	return v.snapshot.Coverage[engine.SectionPrincipals].Complete()
+}
+
+func labelsTerm(labels map[string]string) *ast.Term {
+	o := object{}
+	for _, key := range engine.SortedKeys(labels) {
+		o.text(key, labels[key])
+	}
+	return o.term()
+}
+
+func coverageTerm(coverage map[engine.SectionName]engine.Coverage) *ast.Term {
+	o := object{}
+	for _, section := range engine.SortedKeys(coverage) {
+		o.text(string(section), string(coverage[section].Status))
+	}
+	return o.term()
+}
+
+func (v *workspaceView) addSettings(o *object) error {
+	if !v.snapshot.Coverage[engine.SectionSettings].Usable() {
+		return nil
+	}
+	v.settings = engine.Settings{}
+	if document := v.snapshot.Documents[engine.SectionSettings]; len(document) > 0 {
+		if err := json.Unmarshal(document, &v.settings); err != nil {
+			return fmt.Errorf("read settings of workspace %s: %w", v.snapshot.Workspace.Name, err)
+		}
+	}
+	values := object{}
+	for _, key := range engine.SortedKeys(v.settings) {
+		if setting := v.settings[key]; setting.Problem == "" {
+			values.text(key, valueOf(setting))
+		}
+	}
+	o.put("settings", values.term())
+	if on, known := v.tokensEnabled(); known {
+		o.truth("pats_enabled", &on)
+	}
+	if limit, known := v.lifetimeLimit(); known {
+		o.number("max_lifetime_days", &limit.Days)
+		o.truth("lifetime_limited", &limit.Limited)
+	}
+	return nil
+}
+
+func valueOf(s engine.Setting) string {
+	if s.Value == nil {
+		return ""
+	}
+	return *s.Value
+}
+
+func (v *workspaceView) tokensEnabled() (on, known bool) {
+	setting, read := v.settings[keyTokensEnabled]
+	if !read || setting.Problem != "" {
+		return false, false
+	}
+	return engine.ParseSwitch(setting.Value, true)
+}
+
+func (v *workspaceView) lifetimeLimit() (engine.LifetimeLimit, bool) {
+	setting, read := v.settings[keyMaxLifetime]
+	if !read || setting.Problem != "" {
+		return engine.LifetimeLimit{}, false
+	}
+	return engine.ParseLifetimeLimit(setting.Value)
+}
+
+// addDocuments adds grants and the sections that the engine has no words for.
+func (v *workspaceView) addDocuments(o *object) error {
+	for _, section := range engine.SortedKeys(v.snapshot.Documents) {
+		if reserved(section) || !v.snapshot.Coverage[section].Usable() {
+			continue
+		}
+		value, err := ast.ValueFromReader(strings.NewReader(string(v.snapshot.Documents[section])))
+		if err != nil {
+			return fmt.Errorf("read %s of workspace %s: %w", section, v.snapshot.Workspace.Name, err)
+		}
+		o.put(string(section), ast.NewTerm(value))
+	}
+	return nil
+}
+
+func reserved(section engine.SectionName) bool {
+	switch section {
+	case engine.SectionWorkspace, engine.SectionTokens, engine.SectionPrincipals, engine.SectionSettings,
+		"id", "name", "host", "cloud", "labels", "coverage", "pats_enabled", "max_lifetime_days", "lifetime_limited":
+		return true
+	}
+	return false
+}

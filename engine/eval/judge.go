@@ -1,0 +1,217 @@
+package eval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/metrics"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"patrol/engine"
+)
+
+// assignment is a policy under the tuning of one workspace.
+type assignment struct {
+	*policy
+	severity engine.Severity
+	params   map[string]any // as evidence: params.<name>
+	term     *ast.Term      // input.params
+	overdue  *atomic.Int32  // evaluations that ran out of time
+}
+
+// maxOverdue is how often a policy may run out of time in one job. After that
+// the rest of its results are errors at once, or an audit would take days.
+const maxOverdue = 3
+
+func newAssignment(p *policy, t Tuning) (*assignment, error) {
+	params, err := p.tuned(t)
+	if err != nil {
+		return nil, err
+	}
+	value, err := ast.InterfaceToValue(params)
+	if err != nil {
+		return nil, fmt.Errorf("policy %s: parameters: %w", p.ID, err)
+	}
+	a := &assignment{policy: p, severity: p.Severity, params: paramEvidence(params), term: ast.NewTerm(value), overdue: &atomic.Int32{}}
+	if t.Severity != "" {
+		a.severity = t.Severity
+	}
+	return a, nil
+}
+
+// outcome is a result before it becomes a finding.
+type outcome struct {
+	status   engine.Status
+	message  string
+	evidence map[string]any
+}
+
+func failure(err error) outcome { return outcome{status: engine.Errored, message: err.Error()} }
+
+// judge evaluates one resource at a time; each worker has one.
+type judge struct {
+	table    factTable
+	view     *workspaceView
+	asOf     *ast.Term
+	clock    clock
+	watch    *watch
+	deadline time.Duration
+	queries  map[*policy]*topdown.Query
+}
+
+// zeros stands for randomness, which no allowed builtin uses.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+var _ io.Reader = zeros{}
+
+func newJudge(ctx context.Context, e *evaluation, assignments []*assignment) (*judge, error) {
+	j := &judge{
+		table: newFactTable(), view: e.view, asOf: ast.StringTerm(rfc3339(e.job.AsOf)),
+		clock: e.clock, watch: &watch{}, deadline: e.options.Deadline, queries: map[*policy]*topdown.Query{},
+	}
+	store := inmem.New() // empty: policies have no data but the library
+	txn, err := store.NewTransaction(ctx, storage.TransactionParams{})
+	if err != nil {
+		return nil, fmt.Errorf("prepare evaluation: %w", err)
+	}
+	for _, a := range assignments {
+		j.queries[a.policy] = topdown.NewQuery(a.query).
+			WithCompiler(a.compiler).WithStore(store).WithTransaction(txn).
+			WithCancel(j.watch).WithStrictBuiltinErrors(true).
+			WithMetrics(metrics.NoOp()).WithTime(e.job.AsOf).WithSeed(zeros{}).
+			WithIndexing(!e.options.Plain).WithEarlyExit(!e.options.Plain)
+	}
+	return j, nil
+}
+
+// token judges a token.
+func (j *judge) token(ctx context.Context, a *assignment, s *subject) outcome {
+	if !judges(a.Judges, s.Facts.Expired) {
+		return outcome{status: engine.NotApplicable}
+	}
+	input := j.input(a, [2]*ast.Term{ast.InternedTerm("token"), s.token},
+		[2]*ast.Term{ast.InternedTerm("owner"), s.owner}, [2]*ast.Term{ast.InternedTerm("creator"), s.creator})
+	return j.decide(ctx, a, input, s)
+}
+
+// workspace judges the workspace itself, of which every field is known by now.
+func (j *judge) workspace(ctx context.Context, a *assignment) outcome {
+	return j.decide(ctx, a, j.input(a), &subject{})
+}
+
+// judges: a token whose expiry is unknown counts as live.
+func judges(which engine.Judges, expired *bool) bool {
+	switch which {
+	case engine.JudgesAll:
+		return true
+	case engine.JudgesExpired:
+		return expired != nil && *expired
+	}
+	return expired == nil || !*expired
+}
+
+func (j *judge) input(a *assignment, more ...[2]*ast.Term) *ast.Term {
+	fields := append(more,
+		[2]*ast.Term{ast.InternedTerm("as_of"), j.asOf},
+		[2]*ast.Term{ast.InternedTerm("params"), a.term},
+		[2]*ast.Term{ast.InternedTerm("workspace"), j.view.term})
+	return ast.NewTerm(ast.NewObject(fields...))
+}
+
+func (j *judge) decide(ctx context.Context, a *assignment, input *ast.Term, s *subject) outcome {
+	deny, applies, err := j.run(ctx, a, input)
+	if err != nil {
+		return failure(err)
+	}
+	if !applies && a.applicable.needs == nil {
+		return failure(errNoSet)
+	}
+	if !applies {
+		return j.unlessUnknown(a.applicable.facts, s, outcome{status: engine.NotApplicable})
+	}
+	d, err := readDeny(deny)
+	switch {
+	case err != nil:
+		return failure(err)
+	case len(d.messages) == 0:
+		return j.unlessUnknown(a.reads.facts, s, outcome{status: engine.Pass})
+	case a.reads.weak&s.unknown != 0:
+		// It fired, but perhaps only because of what is missing.
+		return j.unlessUnknown(a.reads.weak, s, outcome{})
+	}
+	return outcome{status: engine.Fail, message: d.message(), evidence: d.evidence(a.policy, input.Value, a.params)}
+}
+
+func (j *judge) unlessUnknown(read facts, s *subject, otherwise outcome) outcome {
+	missing := read & s.unknown
+	if missing == 0 {
+		return otherwise
+	}
+	names := j.table.list(missing)
+	message := "unknown: " + strings.Join(names, ", ")
+	if why := defects(names, s.Token.Defects); why != "" {
+		message += " (" + why + ")"
+	}
+	return outcome{status: engine.Unknown, message: message, evidence: map[string]any{"unknown": names}}
+}
+
+// defects tells which of the platform's fields were defective behind the names.
+func defects(names []string, found []engine.Defect) string {
+	var why []string
+	for _, defect := range found {
+		if concerns(names, defect.Field) {
+			why = append(why, defect.Field+": "+defect.Reason)
+		}
+	}
+	return strings.Join(why, ", ")
+}
+
+func concerns(names []string, platform string) bool {
+	for _, name := range names {
+		for _, field := range platformFields(name) {
+			if field == platform {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// run evaluates the query. Without a result the policy does not apply.
+func (j *judge) run(ctx context.Context, a *assignment, input *ast.Term) (deny ast.Value, applies bool, err error) {
+	if a.overdue.Load() >= maxOverdue {
+		return nil, false, j.overdueError()
+	}
+	j.watch.begin(j.clock.now())
+	defer j.watch.end()
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("evaluation panicked: %v", fault)
+		}
+	}()
+	err = j.queries[a.policy].WithInput(input).Iter(ctx, func(result topdown.QueryResult) error {
+		deny, applies = result[denyVar].Value, true
+		return nil
+	})
+	if topdown.IsCancel(err) && ctx.Err() == nil {
+		a.overdue.Add(1)
+		err = j.overdueError()
+	}
+	return deny, applies, err
+}
+
+func (j *judge) overdueError() error {
+	return fmt.Errorf("evaluation did not end within %v", j.deadline)
+}
+
+var errNoRows = errors.New("the snapshot has tokens, the job has none")

@@ -1,0 +1,163 @@
+package eval
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/cover"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/tester"
+
+	"patrol/engine"
+)
+
+// TestOutcome says how a Rego test ended.
+type TestOutcome string
+
+// The outcomes of tests.
+const (
+	TestPassed  TestOutcome = "pass"
+	TestFailed  TestOutcome = "fail"
+	TestSkipped TestOutcome = "skip"  // its name begins with todo_
+	TestErrored TestOutcome = "error" // it could not be evaluated
+)
+
+// TestResult is one rule test_… of a *_test.rego file.
+type TestResult struct {
+	Name     string // patrol.token.lifetime_test.test_fires
+	File     string // pack and path
+	Line     int
+	Outcome  TestOutcome
+	Message  string // what went wrong
+	Output   string // what the test printed
+	Duration time.Duration
+}
+
+// TestCoverage is what the tests ran of one file that is no test.
+type TestCoverage struct {
+	File    string
+	Percent float64
+	Missed  []int // lines that no test ran
+}
+
+// RunTests runs the Rego tests of the packs loaded whose full name matches the
+// regular expression filter; "" matches all. They run in the sandbox of
+// policies, except that print prints and input is what the test makes of it.
+// Results are sorted by file and line, coverage by file.
+func (s *Set) RunTests(ctx context.Context, filter string) ([]TestResult, []TestCoverage, error) {
+	if _, err := regexp.Compile(filter); err != nil {
+		return nil, nil, engine.UsageError("run policy tests", filter, "Give a regular expression that matches the names of tests.", err)
+	}
+	modules, err := s.testModules()
+	if err != nil {
+		return nil, nil, err
+	}
+	coverage := cover.New()
+	results, err := s.runModules(ctx, modules, filter, coverage)
+	if err != nil {
+		return nil, nil, err
+	}
+	return results, s.coverageOf(coverage.Report(modules)), nil
+}
+
+// testModules parses the tests, which Load leaves alone: a broken test must not
+// stop an audit.
+func (s *Set) testModules() (map[string]*ast.Module, error) {
+	var problems Problems
+	tests := sources{}
+	for _, file := range s.sources.of(testSource) {
+		fresh := *file
+		tests.files = append(tests.files, &fresh)
+	}
+	tests.parse(testSource, &problems)
+	if err := problems.err(); err != nil {
+		return nil, err
+	}
+	modules := map[string]*ast.Module{}
+	for _, file := range slices.Concat(s.sources.files, tests.files) {
+		if file.module != nil {
+			modules[file.place()] = file.module
+		}
+	}
+	return modules, nil
+}
+
+func (s *Set) runModules(ctx context.Context, modules map[string]*ast.Module, filter string, coverage *cover.Cover) ([]TestResult, error) {
+	store := inmem.New()
+	txn, err := store.NewTransaction(ctx, storage.TransactionParams{})
+	if err != nil {
+		return nil, fmt.Errorf("run policy tests: %w", err)
+	}
+	defer store.Abort(ctx, txn)
+	runner := tester.NewRunner().
+		SetCompiler(newCompiler().WithEnablePrintStatements(true)).
+		SetStore(store).SetModules(modules).Filter(filter).
+		RaiseBuiltinErrors(true).CapturePrintOutput(true).
+		SetTimeout(cmp.Or(s.options.Deadline, standardDeadline)).
+		SetCoverageRuns(nil).SetCoverageQueryTracer(coverage)
+	found, err := runner.RunTests(ctx, txn)
+	if err != nil {
+		var problems Problems
+		problems.addOPA("", err)
+		return nil, problems.err()
+	}
+	var results []TestResult
+	for result := range found {
+		if result != nil { // a rule that is no test, or that the filter leaves out
+			results = append(results, testResult(result))
+		}
+	}
+	slices.SortFunc(results, func(a, b TestResult) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Name, b.Name))
+	})
+	return results, ctx.Err()
+}
+
+func testResult(r *tester.Result) TestResult {
+	t := TestResult{
+		Name: strings.TrimPrefix(r.Package, "data.") + "." + r.Name, File: r.Location.File, Line: r.Location.Row,
+		Outcome: TestPassed, Output: string(r.Output), Duration: r.Duration,
+	}
+	switch {
+	case r.Skip:
+		t.Outcome = TestSkipped
+	case r.Error != nil:
+		t.Outcome, t.Message = TestErrored, r.Error.Error()
+	case r.Fail:
+		t.Outcome, t.Message = TestFailed, failedAt(r)
+	}
+	return t
+}
+
+func failedAt(r *tester.Result) string {
+	if r.FailedAt == nil {
+		return "the test is not true"
+	}
+	return fmt.Sprintf("line %d: %s", r.FailedAt.Location.Row, r.FailedAt)
+}
+
+func (s *Set) coverageOf(report cover.Report) []TestCoverage {
+	var list []TestCoverage
+	for _, name := range slices.Sorted(maps.Keys(report.Files)) {
+		if strings.HasSuffix(name, "_test.rego") {
+			continue
+		}
+		file := report.Files[name]
+		c := TestCoverage{File: name, Percent: file.Coverage}
+		for _, missed := range file.NotCovered {
+			for line := missed.Start.Row; line <= missed.End.Row; line++ {
+				c.Missed = append(c.Missed, line)
+			}
+		}
+		list = append(list, c)
+	}
+	return list
+}

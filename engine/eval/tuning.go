@@ -1,0 +1,87 @@
+package eval
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+
+	"patrol/engine"
+)
+
+// Tuning is what a configuration changes about a policy.
+type Tuning struct {
+	Disabled bool
+	Severity engine.Severity // "" keeps the policy's own
+	Params   map[string]any  // values of JSON
+}
+
+// CheckTuning tells what in a tuning names no policy or no parameter, or has
+// the wrong type.
+func (s *Set) CheckTuning(tuning map[string]Tuning) error {
+	var wrong []error
+	for _, id := range engine.SortedKeys(tuning) {
+		if !s.ids[id] {
+			wrong = append(wrong, fmt.Errorf("policy %s: no such policy", id))
+		}
+	}
+	for _, p := range s.policies {
+		if _, err := p.tuned(tuning[p.ID]); err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return &engine.Error{
+		Class: engine.ClassUsage, Reason: "config", Op: "tune policies",
+		Hint: "Run patrol policies show ID for a policy's parameters and their types.",
+		Err:  errors.Join(wrong...),
+	}
+}
+
+// tuned is the policy's parameters under a tuning.
+func (p *policy) tuned(t Tuning) (map[string]any, error) {
+	params := make(map[string]any, len(p.Params))
+	standards := make(map[string]any, len(p.Params))
+	for _, param := range p.Params {
+		params[param.Name], standards[param.Name] = param.Value, param.Default
+	}
+	var wrong []error
+	if t.Severity != "" && t.Severity.Rank() == len(engine.Severities()) {
+		wrong = append(wrong, fmt.Errorf("policy %s: no such severity %q", p.ID, t.Severity))
+	}
+	for _, name := range engine.SortedKeys(t.Params) {
+		standard, known := standards[name]
+		if !known {
+			wrong = append(wrong, fmt.Errorf("policy %s: no parameter %s; it has %v", p.ID, name, engine.SortedKeys(standards)))
+			continue
+		}
+		value, err := checked(standard, t.Params[name])
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("policy %s: parameter %s: %w", p.ID, name, err))
+			continue
+		}
+		params[name] = value
+	}
+	return params, errors.Join(wrong...)
+}
+
+func checked(standard, given any) (any, error) {
+	value, err := normal(given)
+	if err != nil {
+		return nil, err
+	}
+	if problem := sameType(standard, value); problem != "" {
+		return nil, errors.New(problem)
+	}
+	return value, nil
+}
+
+// evidenceOf flattens parameters for the evidence of findings.
+func paramEvidence(params map[string]any) map[string]any {
+	evidence := make(map[string]any, len(params))
+	for name, value := range maps.All(params) {
+		evidence["params."+name] = value
+	}
+	return evidence
+}

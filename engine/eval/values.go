@@ -1,0 +1,168 @@
+package eval
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// normal brings a value of YAML, JSON or Go into one shape: nil, bool, string,
+// int64, float64, []any, map[string]any.
+func normal(value any) (any, error) {
+	switch v := value.(type) {
+	case nil, bool, string, int64:
+		return v, nil
+	case int:
+		return int64(v), nil
+	case uint64:
+		if v > math.MaxInt64 {
+			return nil, fmt.Errorf("number %d is too large", v)
+		}
+		return int64(v), nil
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, fmt.Errorf("%v is no number of JSON", v)
+		}
+		return v, nil
+	case json.Number:
+		return normalNumber(v)
+	case []string:
+		return normalList(len(v), func(i int) any { return v[i] })
+	case []any:
+		return normalList(len(v), func(i int) any { return v[i] })
+	case map[string]any:
+		return normalMap(v)
+	}
+	return nil, fmt.Errorf("%v (%T) is no JSON value; quote it", value, value)
+}
+
+func normalNumber(n json.Number) (any, error) {
+	if i, err := n.Int64(); err == nil {
+		return i, nil
+	}
+	f, err := n.Float64()
+	if err != nil {
+		return nil, fmt.Errorf("number %s is too large", n)
+	}
+	return f, nil
+}
+
+func normalList(n int, at func(int) any) (any, error) {
+	list := make([]any, n)
+	for i := range list {
+		element, err := normal(at(i))
+		if err != nil {
+			return nil, err
+		}
+		list[i] = element
+	}
+	return list, nil
+}
+
+func normalMap(m map[string]any) (any, error) {
+	out := make(map[string]any, len(m))
+	for key, value := range m {
+		element, err := normal(value)
+		if err != nil {
+			return nil, err
+		}
+		out[key] = element
+	}
+	return out, nil
+}
+
+// typeOf names the JSON type of a normal value.
+func typeOf(value any) string {
+	switch value.(type) {
+	case bool:
+		return "boolean"
+	case string:
+		return "string"
+	case int64, float64:
+		return "number"
+	case []any:
+		return "array"
+	case map[string]any:
+		return "object"
+	}
+	return "null"
+}
+
+// elementType is the type that all elements share; "" when they differ or there are none.
+func elementType(items []any) string {
+	if len(items) == 0 {
+		return ""
+	}
+	first := typeOf(items[0])
+	if slices.ContainsFunc(items, func(item any) bool { return typeOf(item) != first }) {
+		return ""
+	}
+	return first
+}
+
+// sameType tells what is wrong with a value for a parameter with this default; "" when it fits.
+func sameType(standard, value any) string {
+	if typeOf(standard) != typeOf(value) {
+		return fmt.Sprintf("want %s, got %s", typeOf(standard), typeOf(value))
+	}
+	items, isList := standard.([]any)
+	if !isList || elementType(items) == "" {
+		return ""
+	}
+	for i, item := range value.([]any) {
+		if typeOf(item) != elementType(items) {
+			return fmt.Sprintf("element %d: want %s, got %s", i+1, elementType(items), typeOf(item))
+		}
+	}
+	return ""
+}
+
+// toGo turns a value of Rego into one of JSON; whole numbers stay whole, sets
+// become sorted lists.
+func toGo(value ast.Value) any {
+	switch v := value.(type) {
+	case ast.Null:
+		return nil
+	case ast.Boolean:
+		return bool(v)
+	case ast.String:
+		return string(v)
+	case ast.Number:
+		return numberToGo(v)
+	case *ast.Array:
+		return listToGo(v.Len(), v.Foreach)
+	case ast.Set:
+		return listToGo(v.Len(), v.Foreach)
+	case ast.Object:
+		out := make(map[string]any, v.Len())
+		v.Foreach(func(key, element *ast.Term) { out[keyText(key)] = toGo(element.Value) })
+		return out
+	}
+	return value.String()
+}
+
+func numberToGo(n ast.Number) any {
+	if i, ok := n.Int64(); ok {
+		return i
+	}
+	if f, ok := n.Float64(); ok && !math.IsInf(f, 0) {
+		return f
+	}
+	return json.Number(n)
+}
+
+func listToGo(n int, foreach func(func(*ast.Term))) []any {
+	list := make([]any, 0, n)
+	foreach(func(element *ast.Term) { list = append(list, toGo(element.Value)) })
+	return list
+}
+
+func keyText(key *ast.Term) string {
+	if text, ok := key.Value.(ast.String); ok {
+		return string(text)
+	}
+	return key.String()
+}
