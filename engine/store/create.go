@@ -1,0 +1,122 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// applicationID marks a SQLite file as patrol's: "PTRL".
+const applicationID = 0x5054524c
+
+// The parts of a SQLite header that say whose file it is.
+const (
+	headerMagic   = "SQLite format 3\x00"
+	headerSize    = 100
+	atUserVersion = 60
+	atApplication = 68
+)
+
+// inspect refuses a file that is not ours, by its header alone: SQLite would
+// adopt an empty file, and might write to a foreign one.
+func inspect(path string, s schema) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return refusal(opOpen, path, missingFile.reason, missingFile.hint, err)
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return refusal(opOpen, path, "special_file", "Name a regular file.", fmt.Errorf("is not a regular file (%s)", info.Mode().Type()))
+	case info.Size() == 0:
+		return refusal(opOpen, path, "empty_file", "Remove the file, or name another: patrol adopts no empty file.", errors.New("is empty"))
+	}
+	return inspectHeader(path, s)
+}
+
+func inspectHeader(path string, s schema) error {
+	header, err := readHeader(path)
+	if err != nil {
+		return err
+	}
+	if len(header) < headerSize || string(header[:len(headerMagic)]) != headerMagic {
+		return refusal(opOpen, path, "not_a_database", "Name a patrol database, or a new file.", errors.New("is not a SQLite database"))
+	}
+	if binary.BigEndian.Uint32(header[atApplication:]) != applicationID {
+		return foreign(path)
+	}
+	return s.admits(path, int(int32(binary.BigEndian.Uint32(header[atUserVersion:])))) //nolint:gosec // SQLite's own type
+}
+
+func readHeader(path string) (header []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return io.ReadAll(io.LimitReader(f, headerSize))
+}
+
+func foreign(path string) error {
+	return refusal(opOpen, path, "foreign", "Name a patrol database, or a new file.", errors.New("belongs to another application"))
+}
+
+// create makes a database that appears under its name whole: built beside it
+// and then linked, so that neither a crash nor a second process can be met
+// half-way. A database that appeared in the meantime is kept.
+func create(ctx context.Context, path string, t tuning) error {
+	file, err := os.CreateTemp(filepath.Dir(path), ".patrol-new-*.db") // 0600 from birth
+	if errors.Is(err, os.ErrNotExist) {
+		return refusal("create database", path, missingFile.reason, "Create the directory first, or name another.", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	if err := errors.Join(file.Close(), build(ctx, file.Name(), t)); err != nil {
+		return err
+	}
+	if err := giveName(file.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// giveName gives a file its name, unless the name is taken. Where the file system
+// knows no hard links it is renamed, and the check can be outrun.
+func giveName(from, to string) error {
+	err := os.Link(from, to)
+	if err == nil || errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if _, missing := os.Lstat(to); !errors.Is(missing, os.ErrNotExist) {
+		return nil
+	}
+	return os.Rename(from, to)
+}
+
+func build(ctx context.Context, path string, t tuning) error {
+	connector, err := newConnector(path, way{mode: "rw"}, t)
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	_, err = db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID))
+	if err == nil {
+		err = t.schema.apply(ctx, db, 0)
+	}
+	return errors.Join(err, db.Close())
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,95 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"patrol/engine"
+
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// explanation is the reason word and the next step for a kind of failure.
+type explanation struct{ reason, hint string }
+
+var (
+	unexplained = explanation{"storage", "See the cause."}
+	missingFile = explanation{"not_found", "Check the path, or collect first: `patrol collect` creates the database."}
+	unwritable  = explanation{"readonly", "Writing needs write access to the database file and to its directory."}
+	fullDisk    = explanation{"disk_full", "Free some space and run again; nothing of this step was stored."}
+)
+
+// explainCode tells what a primary result code of SQLite means to a user.
+func explainCode(code int) explanation {
+	switch code {
+	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
+		return explanation{"busy", "Another process is writing to this database; wait for it and run again."}
+	case lib.SQLITE_READONLY, lib.SQLITE_PERM:
+		return unwritable
+	case lib.SQLITE_FULL:
+		return fullDisk
+	case lib.SQLITE_CORRUPT:
+		return explanation{"corrupt", "Restore the database from a copy; `patrol snapshots verify` tells which snapshots are whole."}
+	case lib.SQLITE_NOTADB:
+		return explanation{"not_a_database", "Name a patrol database, or a new file."}
+	case lib.SQLITE_CANTOPEN:
+		return explanation{"cannot_open", "Check that the path, its directory and their permissions are right."}
+	case lib.SQLITE_IOERR:
+		return explanation{"io", "The disk failed; check it and the database (`patrol snapshots verify`) before going on."}
+	}
+	return unexplained
+}
+
+func explain(err error) explanation {
+	var coded *sqlite.Error
+	switch {
+	case errors.As(err, &coded):
+		return explainCode(coded.Code() & 0xff)
+	case errors.Is(err, fs.ErrNotExist):
+		return missingFile
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return unwritable
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fullDisk
+	}
+	return unexplained
+}
+
+// failure explains an error of the database. Interruptions and errors that
+// already tell their story pass unchanged.
+func failure(op, target string, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if _, told := engine.AsError(err); told {
+		return err
+	}
+	why := explain(err)
+	return &engine.Error{Class: engine.ClassStorage, Reason: why.reason, Op: op, Target: target, Hint: why.hint, Err: err}
+}
+
+// cause puts an interruption first: database/sql answers it by ending the
+// transaction, and every later statement only says so.
+func cause(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w (%w)", ctx.Err(), err)
+	}
+	return err
+}
+
+// refusal is an error that the store itself decides on.
+func refusal(op, target, reason, hint string, err error) error {
+	return &engine.Error{Class: engine.ClassStorage, Reason: reason, Op: op, Target: target, Hint: hint, Err: err}
+}
+
+// badCapture refuses a capture that breaks the contract of engine.Capture.
+func badCapture(target string, err error) error {
+	return &engine.Error{
+		Class: engine.ClassIncomplete, Reason: "bad_capture", Op: "save snapshot", Target: target,
+		Hint: "Nothing was stored; collect again, and report it if it happens again.", Err: err,
+	}
+}

@@ -1,0 +1,338 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"patrol/engine"
+)
+
+const opEvaluation = "save evaluation"
+
+// EvaluationHeader says what an evaluation judged, when and by what.
+type EvaluationHeader struct {
+	AsOf      time.Time
+	FailOn    engine.Threshold
+	Version   string // of patrol
+	Policies  []engine.Policy
+	Snapshots []int64
+	Narrowed  bool // not all policies or workspaces were asked for
+}
+
+// Evaluation is being written, in one transaction: it exists for readers once
+// it is committed. Its methods are for one goroutine. Other readers, of this
+// process too, are not held up; other writers wait until it ends, so that it
+// must be ended, by Commit or Rollback, whatever happens.
+type Evaluation struct {
+	ctx        context.Context
+	db         *DB
+	tx         *sql.Tx
+	id         int64
+	policies   []engine.Policy // by id; the index is the place
+	workspaces []place
+	find       *sql.Stmt
+	findings   *batch
+	last       lookup
+	done       bool
+}
+
+// place is a judged snapshot; its index is its place.
+type place struct {
+	snapshot engine.Snapshot
+	key      int64 // of the workspace
+}
+
+// lookup remembers the last token looked up: policies judge one after the other.
+type lookup struct {
+	workspace int
+	token     string
+	version   int64
+	valid     bool
+}
+
+// BeginEvaluation starts to write an evaluation.
+func (db *DB) BeginEvaluation(ctx context.Context, h EvaluationHeader) (*Evaluation, error) {
+	workspaces, err := db.places(ctx, h.Snapshots)
+	if err != nil {
+		return nil, err
+	}
+	tx, err := db.begin(ctx)
+	if err != nil {
+		return nil, failure(opEvaluation, db.path, err)
+	}
+	e := &Evaluation{ctx: ctx, db: db, tx: tx, policies: slices.Clone(h.Policies), workspaces: workspaces}
+	if err := e.begin(h); err != nil {
+		e.Rollback()
+		return nil, failure(opEvaluation, db.path, cause(ctx, err))
+	}
+	return e, nil
+}
+
+// places sorts the judged snapshots as reports list them.
+func (db *DB) places(ctx context.Context, ids []int64) ([]place, error) {
+	places := make([]place, 0, len(ids))
+	for _, id := range ids {
+		s, err := db.Snapshot(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		key, err := db.workspaceKey(ctx, id)
+		if err != nil {
+			return nil, failure(opEvaluation, db.path, err)
+		}
+		places = append(places, place{s, key})
+	}
+	slices.SortFunc(places, func(a, b place) int { return byWorkspace(a.snapshot, b.snapshot) })
+	return places, nil
+}
+
+func (e *Evaluation) begin(h EvaluationHeader) error {
+	slices.SortFunc(e.policies, func(a, b engine.Policy) int { return strings.Compare(a.ID, b.ID) })
+	result, err := e.tx.Exec(`INSERT INTO evaluation (created_ms, as_of_ms, fail_on, version, narrowed) VALUES (?, ?, ?, ?, ?)`,
+		e.db.now().UnixMilli(), h.AsOf.UnixMilli(), h.FailOn.String(), h.Version, bit(h.Narrowed))
+	if err != nil {
+		return err
+	}
+	if e.id, err = result.LastInsertId(); err != nil {
+		return err
+	}
+	if err := errors.Join(e.saveWorkspaces(), e.savePolicies()); err != nil {
+		return err
+	}
+	return e.prepare()
+}
+
+func (e *Evaluation) saveWorkspaces() error {
+	for i, w := range e.workspaces {
+		if i > 0 && w.snapshot.ID == e.workspaces[i-1].snapshot.ID {
+			return fmt.Errorf("snapshot %d is judged twice", w.snapshot.ID)
+		}
+		_, err := e.tx.Exec(`INSERT INTO evaluation_workspace (evaluation_id, place, snapshot_id) VALUES (?, ?, ?)`, e.id, i, w.snapshot.ID)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Evaluation) savePolicies() error {
+	for i, p := range e.policies {
+		if i > 0 && p.ID == e.policies[i-1].ID {
+			return fmt.Errorf("policy %s is there twice", p.ID)
+		}
+		body, err := json.Marshal(p)
+		if err != nil {
+			return fmt.Errorf("policy %s: %w", p.ID, err)
+		}
+		document, err := saveDocument(e.tx, body)
+		if err != nil {
+			return err
+		}
+		_, err = e.tx.Exec(`INSERT INTO evaluation_policy (evaluation_id, place, policy_id, document) VALUES (?, ?, ?, ?)`, e.id, i, p.ID, document)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const findingColumns = `evaluation_id, rank, policy, workspace, resource, token_version, resource_id,
+	status, title, severity, remedy, owner, message, evidence, fingerprint, waiver`
+
+func (e *Evaluation) prepare() (err error) {
+	e.find, err = e.tx.Prepare(`SELECT v.version FROM token_version v WHERE ` + holds + ` AND v.token_id = ?3`)
+	if err != nil {
+		return err
+	}
+	e.findings, err = newBatch(e.tx, "INSERT INTO finding ("+findingColumns+")", 16)
+	return err
+}
+
+// Add stores a finding on a snapshot's resource.
+func (e *Evaluation) Add(f engine.Finding, snapshotID int64) error {
+	return failure(opEvaluation, e.db.path, cause(e.ctx, e.add(f, snapshotID)))
+}
+
+func (e *Evaluation) add(f engine.Finding, snapshotID int64) error {
+	if err := e.ctx.Err(); err != nil {
+		return err
+	}
+	workspace, policy, err := e.locate(snapshotID, f.Policy)
+	if err != nil {
+		return err
+	}
+	if w := e.workspaces[workspace].snapshot.Workspace; f.WorkspaceID != w.ID || f.Workspace != w.Name {
+		return fmt.Errorf("finding of %s names workspace %q (%s), snapshot %d is of %q (%s)", f.Policy, f.Workspace, f.WorkspaceID, snapshotID, w.Name, w.ID)
+	}
+	version, resourceID, err := e.resource(f, workspace)
+	if err != nil {
+		return err
+	}
+	evidence, waiver, err := encodeDetails(f)
+	if err != nil {
+		return fmt.Errorf("finding of %s on %s: %w", f.Policy, f.ResourceID, err)
+	}
+	p := e.policies[policy]
+	return e.findings.add(e.id, int64(f.Severity.Rank()), int64(policy), int64(workspace), string(f.Resource), version, resourceID,
+		string(f.Status), unless(f.Title, p.Title), unless(string(f.Severity), string(p.Severity)), unless(f.Remedy, p.Remedy),
+		f.Owner, f.Message, evidence, encodeFingerprint(f.Fingerprint), waiver)
+}
+
+// locate finds the places of a snapshot and a policy.
+func (e *Evaluation) locate(snapshotID int64, policyID string) (workspace, policy int, err error) {
+	workspace = slices.IndexFunc(e.workspaces, func(w place) bool { return w.snapshot.ID == snapshotID })
+	policy, found := slices.BinarySearchFunc(e.policies, policyID, func(p engine.Policy, id string) int { return cmp.Compare(p.ID, id) })
+	if workspace < 0 || !found {
+		return 0, 0, fmt.Errorf("snapshot %d or policy %q is no part of this evaluation", snapshotID, policyID)
+	}
+	return workspace, policy, nil
+}
+
+// resource refers to a token by its version, which is short, and to anything
+// else by its id.
+func (e *Evaluation) resource(f engine.Finding, workspace int) (version int64, id string, err error) {
+	w := e.workspaces[workspace]
+	if f.Resource != engine.ResourceToken || !usable(w.snapshot, engine.SectionTokens) {
+		return 0, f.ResourceID, nil
+	}
+	if l := e.last; l.valid && l.workspace == workspace && l.token == f.ResourceID {
+		return l.version, l.id(), nil
+	}
+	err = e.find.QueryRow(w.snapshot.ID, w.key, f.ResourceID).Scan(&version)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, "", err
+	}
+	e.last = lookup{workspace, f.ResourceID, version, true}
+	return version, e.last.id(), nil
+}
+
+// id is what stands beside the version: the resource's id where there is none.
+func (l lookup) id() string {
+	if l.version != 0 {
+		return ""
+	}
+	return l.token
+}
+
+// Tally stores how often a policy came to which result on a snapshot.
+func (e *Evaluation) Tally(snapshotID int64, policyID string, tally engine.Tally) error {
+	return failure(opEvaluation, e.db.path, cause(e.ctx, e.tally(snapshotID, policyID, tally)))
+}
+
+func (e *Evaluation) tally(snapshotID int64, policyID string, tally engine.Tally) error {
+	workspace, policy, err := e.locate(snapshotID, policyID)
+	if err != nil {
+		return err
+	}
+	for _, status := range engine.SortedKeys(tally) {
+		_, err := e.tx.Exec(`INSERT INTO tally (evaluation_id, workspace, policy, status, count) VALUES (?, ?, ?, ?, ?)`,
+			e.id, workspace, policy, string(status), tally[status])
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Commit makes the evaluation visible and returns its id.
+func (e *Evaluation) Commit() (id int64, err error) {
+	if e.done {
+		return 0, failure(opEvaluation, e.db.path, sql.ErrTxDone)
+	}
+	defer e.Rollback() // no-op once committed
+	if err := errors.Join(e.ctx.Err(), e.findings.flush(), e.findings.close(), e.find.Close()); err != nil {
+		return 0, failure(opEvaluation, e.db.path, cause(e.ctx, err))
+	}
+	if err := e.tx.Commit(); err != nil {
+		return 0, failure(opEvaluation, e.db.path, cause(e.ctx, err))
+	}
+	return e.id, nil
+}
+
+// Rollback drops the evaluation, unless it was committed.
+func (e *Evaluation) Rollback() {
+	if e.done {
+		return
+	}
+	e.done = true
+	_ = e.tx.Rollback() // it fails only where the transaction has ended already
+	e.db.release()
+}
+
+// unless is NULL where a value is the usual one.
+func unless(value, usual string) any {
+	if value == usual {
+		return nil
+	}
+	return value
+}
+
+// LatestEvaluation returns the id of the newest evaluation; the reason of the
+// error is no_evaluation when there is none.
+func (db *DB) LatestEvaluation(ctx context.Context) (int64, error) {
+	var id int64
+	err := db.sql.QueryRowContext(ctx, `SELECT id FROM evaluation ORDER BY id DESC LIMIT 1`).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, refusal("read evaluation", db.path, "no_evaluation", "Run `patrol evaluate` first.", errors.New("holds no evaluation"))
+	}
+	return id, failure("read evaluation", db.path, err)
+}
+
+// Evaluation returns what an evaluation judged; the reason of the error is
+// not_found when there is none of this id. Policies come by id, snapshots by
+// the name and id of their workspace.
+func (db *DB) Evaluation(ctx context.Context, id int64) (EvaluationHeader, error) {
+	var h EvaluationHeader
+	var asOf, narrowed int64
+	var failOn string
+	err := db.sql.QueryRowContext(ctx, `SELECT as_of_ms, fail_on, version, narrowed FROM evaluation WHERE id = ?`, id).
+		Scan(&asOf, &failOn, &h.Version, &narrowed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return h, refusal("read evaluation", strconv.FormatInt(id, 10), "not_found", "Run `patrol evaluate` again.", errors.New("does not exist"))
+	}
+	if err == nil {
+		h.AsOf, h.Narrowed = time.UnixMilli(asOf).UTC(), narrowed != 0
+		h.FailOn, err = engine.ParseThreshold(failOn)
+	}
+	if err == nil {
+		h.Snapshots, err = db.judged(ctx, id)
+	}
+	if err == nil {
+		h.Policies, err = db.policies(ctx, id)
+	}
+	return h, failure("read evaluation", db.path, err)
+}
+
+func (db *DB) judged(ctx context.Context, evaluation int64) (ids []int64, err error) {
+	query := `SELECT snapshot_id FROM evaluation_workspace WHERE evaluation_id = ? ORDER BY place`
+	for c, err := range scan(ctx, db.sql, query, evaluation) {
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, c.integer())
+	}
+	return ids, nil
+}
+
+func (db *DB) policies(ctx context.Context, evaluation int64) (policies []engine.Policy, err error) {
+	query := `SELECT d.body FROM evaluation_policy p JOIN document d ON d.digest = p.document WHERE p.evaluation_id = ? ORDER BY p.place`
+	for c, err := range scan(ctx, db.sql, query, evaluation) {
+		if err != nil {
+			return nil, err
+		}
+		p, err := decodePolicy(c.text())
+		if err != nil {
+			return nil, err
+		}
+		policies = append(policies, p)
+	}
+	return policies, nil
+}

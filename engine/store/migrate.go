@@ -1,0 +1,130 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// schema is the numbered steps that lead from an empty database to today's
+// tables: step n is the n-th file by name and leaves user_version n.
+type schema struct{ steps []string }
+
+func embedded() schema {
+	s, err := loadSchema(migrations)
+	if err != nil {
+		panic(err) // the files are part of the program
+	}
+	return s
+}
+
+func loadSchema(files fs.FS) (schema, error) {
+	names, err := fs.Glob(files, "migrations/*.sql") // sorted
+	if err != nil {
+		return schema{}, err
+	}
+	var s schema
+	for i, name := range names {
+		var number int
+		if _, err := fmt.Sscanf(name, "migrations/%d_", &number); err != nil || number != i+1 {
+			return schema{}, fmt.Errorf("migration %s: want number %04d", name, i+1)
+		}
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			return schema{}, err
+		}
+		s.steps = append(s.steps, string(text))
+	}
+	return s, nil
+}
+
+func (s schema) latest() int { return len(s.steps) }
+
+// admits refuses what this program cannot read.
+func (s schema) admits(path string, version int) error {
+	switch {
+	case version > s.latest():
+		return refusal(opOpen, path, "newer_schema", "Use the version of patrol that wrote it, or a newer one; nothing was changed.",
+			fmt.Errorf("schema %d is newer than %d", version, s.latest()))
+	case version < 1:
+		return foreign(path)
+	}
+	return nil
+}
+
+// apply runs the steps after version, each in a transaction of its own.
+func (s schema) apply(ctx context.Context, db *sql.DB, version int) error {
+	for number := version + 1; number <= s.latest(); number++ {
+		if err := s.step(ctx, db, number); err != nil {
+			return fmt.Errorf("migrate to schema %d: %w", number, err)
+		}
+	}
+	return nil
+}
+
+// step runs one step, unless another process was faster.
+func (s schema) step(ctx context.Context, db *sql.DB, number int) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var version int
+	if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil || version >= number {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, s.steps[number-1]); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", number)); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// upgrade backs the database up, migrates it and checks that the latest
+// snapshots are still what they were.
+func (db *DB) upgrade(ctx context.Context, s schema, version int) error {
+	backup, err := db.backup(ctx, version)
+	if err != nil {
+		return fmt.Errorf("back up schema %d: %w", version, err)
+	}
+	err = s.apply(ctx, db.sql, version)
+	if err == nil {
+		err = db.verifyLatest(ctx)
+	}
+	if err == nil {
+		return nil
+	}
+	why := explain(err)
+	return refusal("upgrade database", db.path, why.reason, "The database before the upgrade is kept in "+backup+".", err)
+}
+
+// backup copies the database into a new file beside it, mode 0600.
+func (db *DB) backup(ctx context.Context, version int) (path string, err error) {
+	path = fmt.Sprintf("%s.schema-%d-%s.backup", db.path, version, db.now().UTC().Format("20060102T150405.000Z"))
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return "", err
+	}
+	_, err = db.sql.ExecContext(ctx, "VACUUM INTO ?", path)
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(path))
+	}
+	return path, nil
+}
+
+func (db *DB) verifyLatest(ctx context.Context) error {
+	latest, err := db.Latest(ctx)
+	for _, snapshot := range latest {
+		err = errors.Join(err, db.VerifySnapshot(ctx, snapshot.ID))
+	}
+	return err
+}

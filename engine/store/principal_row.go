@@ -1,0 +1,54 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"patrol/engine"
+)
+
+const principalColumns = `principal_id, kind, name, display_name, active, admin, groups, raw`
+
+const principalWidth = 8
+
+// principalRow is a principal as its row; see tokenRow.
+type principalRow [principalWidth]any
+
+func (r principalRow) id() string { return r[0].(string) }
+
+func encodePrincipal(p engine.Principal) principalRow {
+	var active any
+	if p.Active != nil {
+		active = bit(*p.Active)
+	}
+	return principalRow{
+		p.ID, string(p.Kind), p.Name, p.DisplayName, active, bit(p.Admin), encodeList(p.Groups), textOrNil(string(p.Raw)),
+	}
+}
+
+func readPrincipal(c *cells, known *lists) (engine.Principal, error) {
+	p := engine.Principal{ID: c.text(), Kind: engine.Kind(c.text()), Name: c.text(), DisplayName: c.text()}
+	if active := c.integerOrNull(); active != nil {
+		p.Active = new(*active != 0)
+	}
+	p.Admin = c.integer() != 0
+	groups, raw := c.textOrNull(), c.textOrNull()
+	if c.err != nil {
+		return p, c.err
+	}
+	if raw != "" {
+		p.Raw = json.RawMessage(raw)
+	}
+	var err error
+	if p.Groups, err = known.decode(groups); err != nil {
+		return p, fmt.Errorf("principal %s: %w", p.ID, err)
+	}
+	return p, nil
+}
+
+func bit(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}

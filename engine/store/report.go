@@ -1,0 +1,172 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+
+	"patrol/engine"
+)
+
+const opReport = "read evaluation"
+
+// Report reads an evaluation. Findings and Tokens ask the database anew
+// whenever they are ranged over, until ctx ends or db is closed.
+func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, error) {
+	h, err := db.Evaluation(ctx, evaluationID)
+	if err != nil {
+		return engine.Report{}, err
+	}
+	r := engine.Report{Version: h.Version, AsOf: h.AsOf, FailOn: h.FailOn}
+	if r.Workspaces, err = db.workspaceReports(ctx, h.Snapshots); err != nil {
+		return engine.Report{}, err
+	}
+	policies := make([]engine.PolicyReport, len(h.Policies))
+	for i, p := range h.Policies {
+		policies[i] = engine.PolicyReport{Policy: p, Tally: engine.Tally{}}
+	}
+	if err := db.readTallies(ctx, evaluationID, r.Workspaces, policies); err != nil {
+		return engine.Report{}, failure(opReport, db.path, err)
+	}
+	r.Summary = summarise(r.Workspaces, policies)
+	r.Findings = db.findings(ctx, evaluationID, r.Workspaces, h.Policies)
+	r.Tokens = db.tokenRows(ctx, r.Workspaces, h.AsOf.UnixMilli())
+	r.Policies = bySeverity(policies)
+	return r, nil
+}
+
+func (db *DB) workspaceReports(ctx context.Context, snapshots []int64) ([]engine.WorkspaceReport, error) {
+	reports := make([]engine.WorkspaceReport, 0, len(snapshots))
+	for _, id := range snapshots {
+		s, err := db.Snapshot(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		w := engine.WorkspaceReport{Snapshot: s, Counts: engine.Tally{}}
+		if err := decodeDocument(s, engine.SectionSettings, &w.Settings); err != nil {
+			return nil, failure(opReport, db.path, err)
+		}
+		if err := decodeDocument(s, engine.SectionGrants, &w.Grants); err != nil {
+			return nil, failure(opReport, db.path, err)
+		}
+		reports = append(reports, w)
+	}
+	return reports, nil
+}
+
+// decodeDocument leaves target nil when the section was not covered.
+func decodeDocument[T any](s engine.Snapshot, name engine.SectionName, target *T) error {
+	document := s.Documents[name]
+	if document == nil || !usable(s, name) {
+		return nil
+	}
+	if err := json.Unmarshal(document, target); err != nil {
+		return fmt.Errorf("section %s of snapshot %d: %w", name, s.ID, err)
+	}
+	return nil
+}
+
+func (db *DB) readTallies(ctx context.Context, evaluation int64, workspaces []engine.WorkspaceReport, policies []engine.PolicyReport) error {
+	for c, err := range scan(ctx, db.sql, `SELECT workspace, policy, status, count FROM tally WHERE evaluation_id = ?`, evaluation) {
+		if err != nil {
+			return err
+		}
+		workspace, policy, status, count := c.integer(), c.integer(), engine.Status(c.text()), int(c.integer())
+		if c.err != nil {
+			return c.err
+		}
+		if !within(workspace, workspaces) || !within(policy, policies) {
+			return fmt.Errorf("stored tally refers to workspace %d and policy %d, which are not there", workspace, policy)
+		}
+		workspaces[workspace].Counts[status] += count
+		policies[policy].Tally[status] += count
+	}
+	return nil
+}
+
+func within[T any](i int64, list []T) bool { return i >= 0 && i < int64(len(list)) }
+
+func summarise(workspaces []engine.WorkspaceReport, policies []engine.PolicyReport) engine.Summary {
+	s := engine.Summary{Workspaces: len(workspaces), Statuses: engine.Tally{}, Failed: map[engine.Severity]int{}}
+	for _, w := range workspaces {
+		s.Tokens += w.Snapshot.Tokens
+	}
+	for _, p := range policies {
+		for status, count := range p.Tally {
+			s.Statuses[status] += count
+		}
+		if failed := p.Tally[engine.Fail]; failed > 0 {
+			s.Failed[p.Policy.Severity] += failed
+		}
+	}
+	return s
+}
+
+// bySeverity orders policies for reports; they come by id.
+func bySeverity(policies []engine.PolicyReport) []engine.PolicyReport {
+	slices.SortStableFunc(policies, func(a, b engine.PolicyReport) int {
+		return cmp.Compare(a.Policy.Severity.Rank(), b.Policy.Severity.Rank())
+	})
+	return policies
+}
+
+// The primary key gives the order up to the resource, so that SQLite sorts
+// only the findings of one policy in one workspace at a time.
+const findingQuery = `SELECT f.policy, f.workspace, f.resource, coalesce(v.token_id, f.resource_id) AS id,
+	f.status, f.title, f.severity, f.remedy, f.owner, f.message, f.evidence, f.fingerprint, f.waiver
+	FROM finding f LEFT JOIN token_version v ON v.version = f.token_version
+	WHERE f.evaluation_id = ? ORDER BY f.rank, f.policy, f.workspace, f.resource, id`
+
+func (db *DB) findings(ctx context.Context, evaluation int64, workspaces []engine.WorkspaceReport, policies []engine.Policy) iter.Seq2[engine.Finding, error] {
+	return func(yield func(engine.Finding, error) bool) {
+		for c, err := range scan(ctx, db.sql, findingQuery, evaluation) {
+			var f engine.Finding
+			if err == nil {
+				f, err = readFinding(c, workspaces, policies)
+			}
+			if !yield(f, failure("read findings", db.path, err)) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func readFinding(c *cells, workspaces []engine.WorkspaceReport, policies []engine.Policy) (engine.Finding, error) {
+	policy, workspace := c.integer(), c.integer()
+	if c.err != nil {
+		return engine.Finding{}, c.err
+	}
+	if !within(workspace, workspaces) || !within(policy, policies) {
+		return engine.Finding{}, fmt.Errorf("stored finding refers to workspace %d and policy %d, which are not there", workspace, policy)
+	}
+	p, w := policies[policy], workspaces[workspace].Snapshot.Workspace
+	f := engine.Finding{
+		Policy: p.ID, Workspace: w.Name, WorkspaceID: w.ID,
+		Resource: engine.Resource(c.text()), ResourceID: c.text(), Status: engine.Status(c.text()),
+		Title: c.textOr(p.Title), Severity: engine.Severity(c.textOr(string(p.Severity))), Remedy: c.textOr(p.Remedy),
+		Owner: c.text(), Message: c.text(),
+	}
+	evidence := c.textOrNull()
+	f.Fingerprint = decodeFingerprint(c)
+	waiver := c.textOrNull()
+	if c.err != nil {
+		return f, c.err
+	}
+	return f, decodeDetails(&f, evidence, waiver)
+}
+
+// tokenRows streams the population: the workspaces stand in order already.
+func (db *DB) tokenRows(ctx context.Context, workspaces []engine.WorkspaceReport, asOf int64) iter.Seq2[engine.TokenRow, error] {
+	return func(yield func(engine.TokenRow, error) bool) {
+		for _, w := range workspaces {
+			for subject, err := range db.subjects(ctx, w.Snapshot, asOf) {
+				if !yield(engine.TokenRow{Workspace: w.Snapshot.Workspace, Subject: subject}, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"patrol/engine"
+)
+
+const opSnapshots = "read snapshots"
+
+const snapshotQuery = `SELECT s.id, w.workspace_id, s.name, s.host, s.cloud, s.labels, s.collected_ms, s.tokens, s.previous, s.digest
+	FROM snapshot s JOIN workspace w ON w.key = s.workspace_key`
+
+// Snapshots lists all snapshots, newest first.
+func (db *DB) Snapshots(ctx context.Context) ([]engine.Snapshot, error) {
+	return db.snapshots(ctx, snapshotQuery+` ORDER BY s.id DESC`)
+}
+
+// Snapshot returns one snapshot; the reason of the error is not_found when
+// there is none of this id.
+func (db *DB) Snapshot(ctx context.Context, id int64) (engine.Snapshot, error) {
+	found, err := db.snapshots(ctx, snapshotQuery+` WHERE s.id = ?`, id)
+	if err != nil {
+		return engine.Snapshot{}, err
+	}
+	if len(found) == 0 {
+		return engine.Snapshot{}, refusal("read snapshot", strconv.FormatInt(id, 10), "not_found",
+			"`patrol snapshots list` shows which there are.", errors.New("does not exist"))
+	}
+	return found[0], nil
+}
+
+// Latest returns the newest snapshot of each workspace, by name, then id. A
+// workspace that never told its id is left out once a later snapshot of the
+// same name did: they are the same.
+func (db *DB) Latest(ctx context.Context) ([]engine.Snapshot, error) {
+	found, err := db.snapshots(ctx, snapshotQuery+`
+		WHERE s.id = (SELECT max(x.id) FROM snapshot x WHERE x.workspace_key = s.workspace_key)
+		AND NOT (w.workspace_id LIKE 'unidentified:%' AND EXISTS (
+			SELECT 1 FROM snapshot y JOIN workspace z ON z.key = y.workspace_key
+			WHERE y.name = s.name AND y.id > s.id AND z.workspace_id NOT LIKE 'unidentified:%'))`)
+	slices.SortFunc(found, byWorkspace)
+	return found, err
+}
+
+func byWorkspace(a, b engine.Snapshot) int {
+	return cmp.Or(strings.Compare(a.Workspace.Name, b.Workspace.Name), strings.Compare(a.Workspace.ID, b.Workspace.ID), cmp.Compare(a.ID, b.ID))
+}
+
+func (db *DB) snapshots(ctx context.Context, query string, args ...any) ([]engine.Snapshot, error) {
+	var found []engine.Snapshot
+	for c, err := range scan(ctx, db.sql, query, args...) {
+		if err != nil {
+			return nil, failure(opSnapshots, db.path, err)
+		}
+		s, err := readSnapshot(c)
+		if err != nil {
+			return nil, failure(opSnapshots, db.path, err)
+		}
+		found = append(found, s)
+	}
+	for i := range found {
+		if err := db.readSections(ctx, &found[i]); err != nil {
+			return nil, failure(opSnapshots, db.path, err)
+		}
+	}
+	return found, nil
+}
+
+func readSnapshot(c *cells) (engine.Snapshot, error) {
+	s := engine.Snapshot{ID: c.integer()}
+	s.Workspace = engine.Workspace{ID: c.text(), Name: c.text(), Host: c.text(), Cloud: c.text()}
+	labels := c.textOrNull()
+	s.CollectedAt = time.UnixMilli(c.integer()).UTC()
+	s.Tokens = int(c.integer())
+	s.Previous, s.Digest = c.text(), c.text()
+	if c.err != nil {
+		return s, c.err
+	}
+	var err error
+	s.Workspace.Labels, err = decodeLabels(labels)
+	return s, err
+}
+
+func (db *DB) readSections(ctx context.Context, s *engine.Snapshot) error {
+	s.Coverage = map[engine.SectionName]engine.Coverage{}
+	s.Documents = map[engine.SectionName]json.RawMessage{}
+	query := `SELECT s.name, s.status, s.reason, s.detail, s.hint, s.count, s.document, d.body
+		FROM section s LEFT JOIN document d ON d.digest = s.document WHERE s.snapshot_id = ?`
+	for c, err := range scan(ctx, db.sql, query, s.ID) {
+		if err != nil {
+			return err
+		}
+		name := engine.SectionName(c.text())
+		s.Coverage[name] = engine.Coverage{
+			Status: engine.CoverageStatus(c.text()), Reason: c.text(), Detail: c.text(), Hint: c.text(), Count: int(c.integer()),
+		}
+		document, body := c.textOrNull(), c.textOrNull()
+		if c.err != nil {
+			return c.err
+		}
+		if document != "" && body == "" {
+			return fmt.Errorf("document of section %s of snapshot %d is gone", name, s.ID)
+		}
+		if body != "" {
+			s.Documents[name] = json.RawMessage(body)
+		}
+	}
+	return nil
+}
+
+// usable reports whether a section of a snapshot has rows. Nothing else may
+// decide that: versions hold on through snapshots that did not read them.
+func usable(s engine.Snapshot, name engine.SectionName) bool { return s.Coverage[name].Usable() }

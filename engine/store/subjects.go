@@ -1,0 +1,122 @@
+package store
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"patrol/engine"
+)
+
+const opSubjects = "read tokens"
+
+// Subjects streams the tokens of a snapshot, ascending by id, each with its
+// facts at an instant and with its owner and creator as the directory of that
+// snapshot knew them. It yields nothing when the tokens were not read. Slices
+// in a subject are shared with others and must not be changed.
+func (db *DB) Subjects(ctx context.Context, snapshotID int64, asOf time.Time) iter.Seq2[engine.Subject, error] {
+	return func(yield func(engine.Subject, error) bool) {
+		s, err := db.Snapshot(ctx, snapshotID)
+		if err != nil {
+			yield(engine.Subject{}, err)
+			return
+		}
+		db.subjects(ctx, s, asOf.UnixMilli())(yield)
+	}
+}
+
+func (db *DB) subjects(ctx context.Context, s engine.Snapshot, asOf int64) iter.Seq2[engine.Subject, error] {
+	return func(yield func(engine.Subject, error) bool) {
+		if !usable(s, engine.SectionTokens) {
+			return
+		}
+		known, err := db.parties(ctx, s, asOf)
+		if err != nil {
+			yield(engine.Subject{}, failure(opSubjects, db.path, err))
+			return
+		}
+		for t, err := range db.tokens(ctx, s) {
+			if err != nil {
+				yield(engine.Subject{}, failure(opSubjects, db.path, err))
+				return
+			}
+			subject := engine.Subject{Token: t, Facts: engine.Derive(t, asOf), Owner: known.of(t.OwnerID), Creator: known.of(t.CreatorID)}
+			if !yield(subject, nil) {
+				return
+			}
+		}
+	}
+}
+
+// tokens streams the tokens of a snapshot, ascending by id.
+func (db *DB) tokens(ctx context.Context, s engine.Snapshot) iter.Seq2[engine.Token, error] {
+	query := `SELECT ` + tokenColumns + `, ` + useColumn + ` FROM token_version v WHERE ` + holds + ` ORDER BY v.token_id`
+	return func(yield func(engine.Token, error) bool) {
+		if !usable(s, engine.SectionTokens) {
+			return
+		}
+		workspace, err := db.workspaceKey(ctx, s.ID)
+		if err != nil {
+			yield(engine.Token{}, err)
+			return
+		}
+		known := &lists{}
+		for c, err := range scan(ctx, db.sql, query, s.ID, workspace) {
+			var t engine.Token
+			if err == nil {
+				t, err = readToken(c, known)
+			}
+			if !yield(t, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (db *DB) workspaceKey(ctx context.Context, snapshotID int64) (key int64, err error) {
+	err = db.sql.QueryRowContext(ctx, `SELECT workspace_key FROM snapshot WHERE id = ?`, snapshotID).Scan(&key)
+	return key, err
+}
+
+// Principals streams the principals of a snapshot, ascending by id. It yields
+// nothing when they were not read.
+func (db *DB) Principals(ctx context.Context, snapshotID int64) iter.Seq2[engine.Principal, error] {
+	return func(yield func(engine.Principal, error) bool) {
+		s, err := db.Snapshot(ctx, snapshotID)
+		if err != nil {
+			yield(engine.Principal{}, err)
+			return
+		}
+		for p, err := range db.principals(ctx, s, nil) {
+			if !yield(p, failure("read principals", db.path, err)) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (db *DB) principals(ctx context.Context, s engine.Snapshot, known *lists) iter.Seq2[engine.Principal, error] {
+	query := `SELECT ` + principalColumns + ` FROM principal_version v WHERE ` + holds + ` ORDER BY v.principal_id`
+	return func(yield func(engine.Principal, error) bool) {
+		if !usable(s, engine.SectionPrincipals) {
+			return
+		}
+		workspace, err := db.workspaceKey(ctx, s.ID)
+		if err != nil {
+			yield(engine.Principal{}, err)
+			return
+		}
+		if known == nil {
+			known = &lists{}
+		}
+		for c, err := range scan(ctx, db.sql, query, s.ID, workspace) {
+			var p engine.Principal
+			if err == nil {
+				p, err = readPrincipal(c, known)
+			}
+			if !yield(p, err) || err != nil {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"patrol/engine"
+)
+
+// tokenColumns are what a token's version row keeps of engine.Token, in the
+// order of tokenRow.values and readToken.
+const tokenColumns = `token_id, created_ms, expires_ms, owner_id, creator_id, creator_name, comment,
+	scopes, autoscope_state, inferred_scopes, backfill_scopes, defects, raw_slot, raw`
+
+const tokenWidth = 14
+
+// tokenRow is a token as its row: comparable, so that equal rows are shared
+// between snapshots.
+type tokenRow [tokenWidth]any
+
+func (r tokenRow) id() string { return r[0].(string) }
+
+const lastUsedField = "last_used_day"
+
+// encodeToken makes the row of a token whose raw row is canonical already.
+func encodeToken(t engine.Token) tokenRow {
+	raw, slot := cutLastUsed(string(t.Raw), t.LastUsed)
+	return tokenRow{
+		t.ID, orNull(t.Created), orNull(t.Expires), t.OwnerID, t.CreatorID, t.CreatorName, t.Comment,
+		encodeList(t.Scopes), t.AutoscopeState, encodeList(t.InferredScopes), encodeList(t.BackfillScopes),
+		encodeDefects(t.Defects), slot, textOrNil(raw),
+	}
+}
+
+// cutLastUsed puts 0 in the place of last_used_day in a raw row, because it
+// moves daily and would make every row a new version; slot tells the place. A
+// value that is not the time that the token carries stays where it is.
+func cutLastUsed(raw string, lastUsed *int64) (cut string, slot any) {
+	start, end, ok := memberValue(raw, lastUsedField)
+	if !ok || lastUsed == nil {
+		return raw, nil
+	}
+	if raw[start] == '"' { // the platform also writes numbers as strings
+		start, end = start+1, end-1
+	}
+	if raw[start:end] != strconv.FormatInt(*lastUsed, 10) {
+		return raw, nil
+	}
+	return raw[:start] + "0" + raw[end:], int64(start)
+}
+
+func pasteLastUsed(raw string, slot, lastUsed *int64) (json.RawMessage, error) {
+	if raw == "" {
+		return nil, nil
+	}
+	if slot == nil {
+		return json.RawMessage(raw), nil
+	}
+	at := *slot
+	if lastUsed == nil || at < 0 || at >= int64(len(raw)) {
+		return nil, errors.New("stored raw row is damaged")
+	}
+	b := make([]byte, 0, len(raw)+20)
+	b = append(b, raw[:at]...)
+	b = strconv.AppendInt(b, *lastUsed, 10)
+	return append(b, raw[at+1:]...), nil
+}
+
+func encodeDefects(defects []engine.Defect) any {
+	flat := make([]string, 0, 3*len(defects))
+	for _, d := range defects {
+		flat = append(flat, d.Field, d.Reason, d.Value)
+	}
+	return encodeList(flat)
+}
+
+func decodeDefects(text string) ([]engine.Defect, error) {
+	if text == "" {
+		return nil, nil
+	}
+	flat, err := decodeList(text)
+	if err != nil || len(flat)%3 != 0 {
+		return nil, errors.Join(err, errList)
+	}
+	var defects []engine.Defect
+	for ; len(flat) > 0; flat = flat[3:] {
+		defects = append(defects, engine.Defect{Field: flat[0], Reason: flat[1], Value: flat[2]})
+	}
+	return defects, nil
+}
+
+// readToken reads tokenColumns and, after them, the time of last use.
+func readToken(c *cells, known *lists) (engine.Token, error) {
+	t := engine.Token{
+		ID: c.text(), Created: c.integerOrNull(), Expires: c.integerOrNull(),
+		OwnerID: c.text(), CreatorID: c.text(), CreatorName: c.text(), Comment: c.text(),
+	}
+	scopes := c.textOrNull()
+	t.AutoscopeState = c.text()
+	inferred, backfill, defects, slot, raw := c.textOrNull(), c.textOrNull(), c.textOrNull(), c.integerOrNull(), c.textOrNull()
+	t.LastUsed = c.integerOrNull()
+	if c.err != nil {
+		return t, c.err
+	}
+	var errs [5]error
+	t.Scopes, errs[0] = known.decode(scopes)
+	t.InferredScopes, errs[1] = known.decode(inferred)
+	t.BackfillScopes, errs[2] = known.decode(backfill)
+	t.Defects, errs[3] = decodeDefects(defects)
+	t.Raw, errs[4] = pasteLastUsed(raw, slot, t.LastUsed)
+	for _, err := range errs {
+		if err != nil {
+			return t, fmt.Errorf("token %s: %w", t.ID, err)
+		}
+	}
+	return t, nil
+}
+
+// lastUse is how token_use keeps a time: as a day, and what is beyond it.
+// Both parts have the sign of the time, so that their sum cannot overflow.
+func lastUse(ms *int64) (day, rest any) {
+	if ms == nil {
+		return nil, nil
+	}
+	if r := *ms % engine.Day; r != 0 {
+		rest = r
+	}
+	return *ms / engine.Day, rest
+}
+
+// useColumn is the time of last use that holds in snapshot ?1 for the token
+// version v.
+const useColumn = `(SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
+	WHERE u.token_key = v.token_key AND u.since <= ?1 ORDER BY u.since DESC LIMIT 1)`
+
+// holds selects the versions v of workspace ?2 that hold in snapshot ?1.
+const holds = `v.workspace_key = ?2 AND v.since <= ?1 AND (v.until IS NULL OR v.until > ?1)`

@@ -1,0 +1,62 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"patrol/engine"
+)
+
+const opVerify = "verify snapshot"
+
+// VerifySnapshot computes the digest of a snapshot from the stored rows. The
+// reason of the error is digest_mismatch when it is not the digest that the
+// snapshot was sealed with: something changed it since.
+func (db *DB) VerifySnapshot(ctx context.Context, id int64) error {
+	s, err := db.Snapshot(ctx, id)
+	if err != nil {
+		return damagedRow(id, err)
+	}
+	digest, tokens, err := db.digest(ctx, s)
+	if err != nil {
+		return damagedRow(id, failure(opVerify, db.path, err))
+	}
+	if digest != s.Digest || tokens != s.Tokens {
+		return mismatch(id, fmt.Errorf("digest of %d stored tokens is %s, sealed were %d with %s", tokens, digest, s.Tokens, s.Digest))
+	}
+	return nil
+}
+
+func mismatch(id int64, err error) error {
+	return refusal(opVerify, strconv.FormatInt(id, 10), "digest_mismatch",
+		"Something other than patrol changed the database: restore it from a copy, or collect again into a new one.", err)
+}
+
+// damagedRow turns a row that cannot be decoded into what it means here.
+func damagedRow(id int64, err error) error {
+	if e, ok := engine.AsError(err); ok && e.Reason == unexplained.reason {
+		return mismatch(id, e.Err)
+	}
+	return err
+}
+
+func (db *DB) digest(ctx context.Context, s engine.Snapshot) (digest string, tokens int, err error) {
+	d := newDigester()
+	d.header(s)
+	for p, err := range db.principals(ctx, s, nil) {
+		if err != nil {
+			return "", 0, err
+		}
+		d.principal(p)
+	}
+	for t, err := range db.tokens(ctx, s) {
+		if err := errors.Join(ctx.Err(), err); err != nil {
+			return "", 0, err
+		}
+		d.token(t)
+		tokens++
+	}
+	return d.hex(), tokens, nil
+}
