@@ -31,15 +31,11 @@ applicable if input.token.autoscope_state != ""
 
 deny contains "automatic scoping is off" if input.token.autoscope_state == "disabled"
 
-deny contains finding if {
+deny contains message if {
 	input.token.autoscope_state == "running"
 	input.token.age_days > input.params.max_observation_days
-	finding := {
-		"msg": sprintf("automatic scoping still observes after %s, limit %v", [
-			lib.days(input.token.age_days),
-			input.params.max_observation_days,
-		]),
-		"age_days": input.token.age_days,
-		"max_observation_days": input.params.max_observation_days,
-	}
+	message := sprintf("automatic scoping still observes after %s, limit %v", [
+		lib.days(input.token.age_days),
+		input.params.max_observation_days,
+	])
 }

@@ -21,10 +21,7 @@ package patrol.token.expired
 
 import data.patrol.lib
 
-deny contains finding if {
+deny contains message if {
 	input.token.expired
-	finding := {
-		"msg": sprintf("expired on %s", [lib.day(input.token.expires_at)]),
-		"expires_at": input.token.expires_at,
-	}
+	message := sprintf("expired on %s", [lib.day(input.token.expires_at)])
 }

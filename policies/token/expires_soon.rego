@@ -30,19 +30,13 @@ package patrol.token.expires_soon
 
 import data.patrol.lib
 
-deny contains finding if {
+deny contains message if {
 	input.token.expires_in_days <= input.params.warn_days
 	input.token.used
 	input.token.idle_days <= input.params.in_use_days
-	finding := {
-		"msg": sprintf("expires on %s (in %s), last used on %s", [
-			lib.day(input.token.expires_at),
-			lib.days(input.token.expires_in_days),
-			lib.day(input.token.last_used_at),
-		]),
-		"expires_in_days": input.token.expires_in_days,
-		"expires_at": input.token.expires_at,
-		"last_used_at": input.token.last_used_at,
-		"warn_days": input.params.warn_days,
-	}
+	message := sprintf("expires on %s (in %s), last used on %s", [
+		lib.day(input.token.expires_at),
+		lib.days(input.token.expires_in_days),
+		lib.day(input.token.last_used_at),
+	])
 }

@@ -31,13 +31,9 @@ import data.patrol.lib
 
 applicable if input.workspace.labels[input.params.label]
 
-deny contains finding if {
+deny contains message if {
 	value := input.workspace.labels[input.params.label]
 	lib.one_of(value, input.params.values)
 	input.owner.kind == "user"
-	finding := {
-		"msg": sprintf("owner is a user, the workspace has %s=%s", [input.params.label, value]),
-		"label": input.params.label,
-		"value": value,
-	}
+	message := sprintf("owner is a user, the workspace has %s=%s", [input.params.label, value])
 }

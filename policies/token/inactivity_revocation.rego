@@ -33,17 +33,12 @@ package patrol.token.inactivity_revocation
 
 import data.patrol.lib
 
-deny contains finding if {
+deny contains message if {
 	input.token.idle_days >= input.params.warn_idle_days
 	input.token.idle_days < input.params.platform_idle_days
 	input.owner.kind in input.params.owner_kinds
-	finding := {
-		"msg": sprintf("unused for %s, the platform revokes at %v", [
-			lib.days(input.token.idle_days),
-			input.params.platform_idle_days,
-		]),
-		"idle_days": input.token.idle_days,
-		"platform_idle_days": input.params.platform_idle_days,
-		"owner_kind": input.owner.kind,
-	}
+	message := sprintf("unused for %s, the platform revokes at %v", [
+		lib.days(input.token.idle_days),
+		input.params.platform_idle_days,
+	])
 }

@@ -32,8 +32,6 @@ deny contains finding if {
 	input.token.lifetime_days > input.params.max_lifetime_days
 	finding := {
 		"msg": sprintf("lives %s, limit %v", [lib.days(input.token.lifetime_days), input.params.max_lifetime_days]),
-		"lifetime_days": input.token.lifetime_days,
-		"max_lifetime_days": input.params.max_lifetime_days,
 		"created_at": input.token.created_at,
 		"expires_at": input.token.expires_at,
 	}

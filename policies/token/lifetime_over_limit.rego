@@ -36,17 +36,12 @@ deny contains finding if {
 			lib.days(input.token.lifetime_days),
 			input.workspace.max_lifetime_days,
 		]),
-		"lifetime_days": input.token.lifetime_days,
-		"max_lifetime_days": input.workspace.max_lifetime_days,
 		"created_at": input.token.created_at,
 		"expires_at": input.token.expires_at,
 	}
 }
 
-deny contains finding if {
+deny contains message if {
 	input.token.never_expires
-	finding := {
-		"msg": sprintf("never expires, the workspace allows %s", [lib.days(input.workspace.max_lifetime_days)]),
-		"max_lifetime_days": input.workspace.max_lifetime_days,
-	}
+	message := sprintf("never expires, the workspace allows %s", [lib.days(input.workspace.max_lifetime_days)])
 }

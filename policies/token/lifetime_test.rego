@@ -9,8 +9,6 @@ test_one_day_over_fires if {
 	findings := lifetime.deny with input as fixtures.token({"token": {"lifetime_days": 91}}, params)
 	findings == {{
 		"msg": "lives 91 days, limit 90",
-		"lifetime_days": 91,
-		"max_lifetime_days": 90,
 		"created_at": "2026-10-02T00:00:00Z",
 		"expires_at": "2026-12-01T00:00:00Z",
 	}}

@@ -27,11 +27,8 @@ package patrol.token.minting_scope
 
 import data.patrol.lib
 
-deny contains finding if {
-	scopes := sort({scope | some scope in input.token.scopes; lib.one_of(scope, input.params.minting_scopes)})
-	count(scopes) > 0
-	finding := {
-		"msg": sprintf("holds scope %s, which makes tokens of any scope", [concat(", ", scopes)]),
-		"scopes": scopes,
-	}
+deny contains message if {
+	some scope in input.token.scopes
+	lib.one_of(scope, input.params.minting_scopes)
+	message := sprintf("holds scope %s, which makes tokens of any scope", [scope])
 }

@@ -27,12 +27,8 @@ import data.patrol.lib
 
 # idle_days is the age of a token that was never used. Unlike age_days it is known
 # of every token that was used, so that none is unknown for want of its creation.
-deny contains finding if {
+deny contains message if {
 	input.token.used == false
 	input.token.idle_days > input.params.max_unused_days
-	finding := {
-		"msg": sprintf("never used in %s, limit %v", [lib.days(input.token.idle_days), input.params.max_unused_days]),
-		"age_days": input.token.idle_days,
-		"max_unused_days": input.params.max_unused_days,
-	}
+	message := sprintf("never used in %s, limit %v", [lib.days(input.token.idle_days), input.params.max_unused_days])
 }

@@ -20,11 +20,7 @@
 #   needs: [tokens]
 package patrol.token.on_behalf
 
-deny contains finding if {
+deny contains message if {
 	input.token.on_behalf
-	finding := {
-		"msg": sprintf("made by principal %s for %s", [input.token.creator_id, input.token.owner_id]),
-		"creator_id": input.token.creator_id,
-		"owner_id": input.token.owner_id,
-	}
+	message := sprintf("made by principal %s for %s", [input.token.creator_id, input.token.owner_id])
 }

@@ -21,10 +21,4 @@
 #   needs: [tokens, principals]
 package patrol.token.owner_admin
 
-deny contains finding if {
-	input.owner.admin
-	finding := {
-		"msg": "owner is an admin",
-		"owner_kind": input.owner.kind,
-	}
-}
+deny contains "owner is an admin" if input.owner.admin

@@ -26,14 +26,10 @@ package patrol.token.owner_domain
 
 applicable if count(input.params.allowed_domains) > 0
 
-deny contains finding if {
+deny contains message if {
 	input.owner.kind == "user"
 	not allowed
-	finding := {
-		"msg": sprintf("owner %s is outside %s", [input.owner.name, concat(", ", input.params.allowed_domains)]),
-		"name": input.owner.name,
-		"allowed_domains": input.params.allowed_domains,
-	}
+	message := sprintf("owner %s is outside %s", [input.owner.name, concat(", ", input.params.allowed_domains)])
 }
 
 allowed if {

@@ -9,18 +9,14 @@ owner(name) := {"owner": {"name": name}}
 
 test_other_domain_fires if {
 	findings := owner_domain.deny with input as fixtures.token(owner("bob@example.net"), params)
-	findings == {{
-		"msg": "owner bob@example.net is outside example.com, example.org",
-		"name": "bob@example.net",
-		"allowed_domains": ["example.com", "example.org"],
-	}}
+	findings == {"owner bob@example.net is outside example.com, example.org"}
 }
 
 test_lookalikes_fire if {
 	lookalikes := ["bob@example.com.example.net", "bob@notexample.com", "bob@sub.example.com", "example.com", "bob"]
 	every name in lookalikes {
 		findings := owner_domain.deny with input as fixtures.token(owner(name), params)
-		{finding.name | some finding in findings} == {name}
+		findings == {sprintf("owner %s is outside example.com, example.org", [name])}
 	}
 }
 

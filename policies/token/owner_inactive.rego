@@ -21,11 +21,7 @@
 #   needs: [tokens, principals]
 package patrol.token.owner_inactive
 
-deny contains finding if {
+deny contains "owner is deactivated" if {
 	input.owner.kind != "missing"
 	input.owner.active == false
-	finding := {
-		"msg": "owner is deactivated",
-		"owner_kind": input.owner.kind,
-	}
 }

@@ -5,13 +5,13 @@ import data.patrol.token.owner_inactive
 
 test_deactivated_fires if {
 	findings := owner_inactive.deny with input as fixtures.token({"owner": {"active": false}}, {})
-	findings == {{"msg": "owner is deactivated", "owner_kind": "user"}}
+	findings == {"owner is deactivated"}
 }
 
 test_deactivated_service_principal_fires if {
 	subject := fixtures.token({"owner": {"kind": "service_principal", "active": false}}, {})
 	findings := owner_inactive.deny with input as subject
-	findings == {{"msg": "owner is deactivated", "owner_kind": "service_principal"}}
+	findings == {"owner is deactivated"}
 }
 
 test_active_is_silent if {

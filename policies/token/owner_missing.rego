@@ -21,10 +21,7 @@
 #   needs: [tokens, principals]
 package patrol.token.owner_missing
 
-deny contains finding if {
+deny contains message if {
 	input.owner.kind == "missing"
-	finding := {
-		"msg": sprintf("owner %s is not in the directory", [input.owner.id]),
-		"owner_id": input.owner.id,
-	}
+	message := sprintf("owner %s is not in the directory", [input.owner.id])
 }

@@ -24,13 +24,10 @@ package patrol.token.purpose
 
 deny contains "no comment" if blank(input.token.comment)
 
-deny contains finding if {
+deny contains message if {
 	not blank(input.token.comment)
 	not regex.match(input.params.pattern, input.token.comment)
-	finding := {
-		"msg": "comment does not match the required pattern",
-		"pattern": input.params.pattern,
-	}
+	message := sprintf("comment does not match %s", [input.params.pattern])
 }
 
 blank(text) if trim_space(text) == ""

@@ -30,8 +30,6 @@ deny contains finding if {
 	input.token.age_days > input.params.max_age_days
 	finding := {
 		"msg": sprintf("%s old, limit %v", [lib.days(input.token.age_days), input.params.max_age_days]),
-		"age_days": input.token.age_days,
-		"max_age_days": input.params.max_age_days,
 		"created_at": input.token.created_at,
 	}
 }

@@ -9,8 +9,6 @@ test_one_day_over_fires if {
 	findings := rotation.deny with input as fixtures.token({"token": {"age_days": 91}}, params)
 	findings == {{
 		"msg": "91 days old, limit 90",
-		"age_days": 91,
-		"max_age_days": 90,
 		"created_at": "2026-10-02T00:00:00Z",
 	}}
 }

@@ -22,11 +22,7 @@
 #       description: Tokens that one owner may hold in a workspace, expired ones not counted
 package patrol.token.too_many
 
-deny contains finding if {
+deny contains message if {
 	input.owner.live_tokens > input.params.max_live_tokens
-	finding := {
-		"msg": sprintf("owner holds %v live tokens, limit %v", [input.owner.live_tokens, input.params.max_live_tokens]),
-		"live_tokens": input.owner.live_tokens,
-		"max_live_tokens": input.params.max_live_tokens,
-	}
+	message := sprintf("owner holds %v live tokens, limit %v", [input.owner.live_tokens, input.params.max_live_tokens])
 }

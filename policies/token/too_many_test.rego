@@ -7,7 +7,7 @@ params := {"max_live_tokens": 5}
 
 test_one_over_fires if {
 	findings := too_many.deny with input as fixtures.token({"owner": {"live_tokens": 6}}, params)
-	findings == {{"msg": "owner holds 6 live tokens, limit 5", "live_tokens": 6, "max_live_tokens": 5}}
+	findings == {"owner holds 6 live tokens, limit 5"}
 }
 
 test_at_limit_is_silent if {
@@ -17,7 +17,7 @@ test_at_limit_is_silent if {
 
 test_lower_limit_fires if {
 	findings := too_many.deny with input as fixtures.token({"owner": {"live_tokens": 2}}, {"max_live_tokens": 1})
-	{finding.msg | some finding in findings} == {"owner holds 2 live tokens, limit 1"}
+	findings == {"owner holds 2 live tokens, limit 1"}
 }
 
 test_unknown_count_is_silent if {

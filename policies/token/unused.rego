@@ -32,18 +32,12 @@ deny contains finding if {
 	input.token.idle_days >= input.params.max_idle_days
 	finding := {
 		"msg": sprintf("unused for %s, limit %v", [lib.days(input.token.idle_days), input.params.max_idle_days]),
-		"idle_days": input.token.idle_days,
-		"max_idle_days": input.params.max_idle_days,
 		"last_used_at": input.token.last_used_at,
 	}
 }
 
-deny contains finding if {
+deny contains message if {
 	input.token.used == false
 	input.token.idle_days >= input.params.max_idle_days
-	finding := {
-		"msg": sprintf("never used in %s, limit %v", [lib.days(input.token.idle_days), input.params.max_idle_days]),
-		"idle_days": input.token.idle_days,
-		"max_idle_days": input.params.max_idle_days,
-	}
+	message := sprintf("never used in %s, limit %v", [lib.days(input.token.idle_days), input.params.max_idle_days])
 }

@@ -25,23 +25,17 @@
 #       description: Longest lifetime that a workspace may allow, in days
 package patrol.workspace.max_lifetime
 
-deny contains finding if {
+deny contains message if {
 	input.workspace.max_lifetime_days > input.params.max_lifetime_days
-	finding := {
-		"msg": found,
-		"setting": "maxTokenLifetimeDays",
-		"found_days": input.workspace.max_lifetime_days,
-		"max_lifetime_days": input.params.max_lifetime_days,
-	}
-}
-
-found := sprintf("limit %v days, want at most %v", [
-	input.workspace.max_lifetime_days,
-	input.params.max_lifetime_days,
-]) if {
 	input.workspace.lifetime_limited
+	message := sprintf("limit %v days, want at most %v", [
+		input.workspace.max_lifetime_days,
+		input.params.max_lifetime_days,
+	])
 }
 
-found := sprintf("no limit set (platform default %v days)", [input.workspace.max_lifetime_days]) if {
+deny contains message if {
+	input.workspace.max_lifetime_days > input.params.max_lifetime_days
 	input.workspace.lifetime_limited == false
+	message := sprintf("no limit set (platform default %v days)", [input.workspace.max_lifetime_days])
 }

@@ -27,17 +27,10 @@ package patrol.workspace.open_to_all
 
 import data.patrol.lib
 
-deny contains finding if {
-	open := sort({entry |
-		some grant in input.workspace.grants
-		grant.kind == "group"
-		grant.level in {"CAN_USE", "CAN_MANAGE"}
-		lib.one_of(grant.principal, input.params.groups)
-		entry := sprintf("group %s has %s", [grant.principal, grant.level])
-	})
-	count(open) > 0
-	finding := {
-		"msg": concat(", ", open),
-		"grants": open,
-	}
+deny contains message if {
+	some grant in input.workspace.grants
+	grant.kind == "group"
+	grant.level in {"CAN_USE", "CAN_MANAGE"}
+	lib.one_of(grant.principal, input.params.groups)
+	message := sprintf("group %s has %s", [grant.principal, grant.level])
 }

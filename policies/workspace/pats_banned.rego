@@ -32,13 +32,8 @@ import data.patrol.lib
 
 applicable if lib.one_of(input.workspace.labels[input.params.label], input.params.values)
 
-deny contains finding if {
+deny contains message if {
 	input.workspace.pats_enabled
-	value := input.workspace.labels[input.params.label]
-	finding := {
-		"msg": sprintf("tokens are enabled, the workspace has %s=%s", [input.params.label, value]),
-		"setting": "enableTokensConfig",
-		"label": input.params.label,
-		"value": value,
-	}
+	label := input.params.label
+	message := sprintf("tokens are enabled, the workspace has %s=%s", [label, input.workspace.labels[label]])
 }

@@ -9,12 +9,7 @@ banned := {"labels": {"no-pat": "true"}}
 
 test_enabled_fires if {
 	findings := pats_banned.deny with input as fixtures.workspace(banned, params)
-	findings == {{
-		"msg": "tokens are enabled, the workspace has no-pat=true",
-		"setting": "enableTokensConfig",
-		"label": "no-pat",
-		"value": "true",
-	}}
+	findings == {"tokens are enabled, the workspace has no-pat=true"}
 }
 
 test_disabled_is_silent if {
@@ -26,7 +21,7 @@ test_disabled_is_silent if {
 test_label_of_choice_fires if {
 	subject := fixtures.workspace({"labels": {"auth": "OAuth"}}, {"label": "auth", "values": ["oauth", "sso"]})
 	findings := pats_banned.deny with input as subject
-	{finding.msg | some finding in findings} == {"tokens are enabled, the workspace has auth=OAuth"}
+	findings == {"tokens are enabled, the workspace has auth=OAuth"}
 	pats_banned.applicable with input as subject
 }
 
