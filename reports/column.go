@@ -40,6 +40,7 @@ const (
 	identifier // text even when it is all digits
 	number
 	date
+	leftNumber // of the summary, whose values stand right beside their labels
 )
 
 // heading is the header of a column for people.

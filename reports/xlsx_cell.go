@@ -40,11 +40,9 @@ func (b *book) cell(k kind, value any) any {
 	return b.textCell(k, defuse(fmt.Sprint(value)))
 }
 
-// textCell makes a cell of harmless text.
+// textCell makes a cell of harmless text. An empty text makes a cell as well:
+// it keeps the long id before it from running over.
 func (b *book) textCell(k kind, text string) any {
-	if text == "" {
-		return nil
-	}
 	shown, cut := cutCell(text)
 	if cut {
 		b.cut++

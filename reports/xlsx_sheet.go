@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/xuri/excelize/v2"
 )
@@ -21,10 +23,14 @@ func fillSheet[T any](ctx context.Context, b *book, name string, columns []colum
 	}
 	cells := make([]any, len(columns))
 	err := each(ctx, rows, func(row T) error {
+		height := 1
 		for i, c := range columns {
 			cells[i] = b.cell(c.kind, c.value(row))
+			if c.kind == wrapped {
+				height = max(height, linesIn(cells[i], c.width))
+			}
 		}
-		return s.add(cells)
+		return s.add(cells, height)
 	})
 	if err != nil {
 		return err
@@ -51,7 +57,7 @@ func (s *sheet) start() error {
 	if _, err := s.book.file.NewSheet(name); err != nil {
 		return err
 	}
-	if err := s.book.printable(name); err != nil {
+	if err := s.book.printable(name, s.widths); err != nil {
 		return err
 	}
 	var err error
@@ -67,7 +73,8 @@ func (s *sheet) start() error {
 		}
 	}
 	s.row = 0
-	return s.write(s.header())
+	cells, height := s.header()
+	return s.write(cells, height)
 }
 
 // tab is the worksheet's name. All names are ours and valid.
@@ -78,16 +85,16 @@ func (s *sheet) tab() string {
 	return fmt.Sprintf("%s (%d)", s.name, s.part)
 }
 
-func (s *sheet) header() []any {
-	cells := make([]any, len(s.headings))
-	for i, text := range s.headings {
-		cells[i] = excelize.Cell{StyleID: s.book.styles.header, Value: text}
+func (s *sheet) header() (cells []any, height int) {
+	cells = s.book.header(s.headings...)
+	for i, cell := range cells {
+		height = max(height, linesIn(cell, s.widths[i]-3)) // the filter's button takes room
 	}
-	return cells
+	return cells, height
 }
 
 // add writes a row, on a new worksheet when this one is full.
-func (s *sheet) add(cells []any) error {
+func (s *sheet) add(cells []any, height int) error {
 	if s.row > s.book.rows {
 		if err := s.end(); err != nil {
 			return err
@@ -97,12 +104,34 @@ func (s *sheet) add(cells []any) error {
 		}
 		s.book.split = append(s.book.split, s.tab())
 	}
-	return s.write(cells)
+	return s.write(cells, height)
 }
 
-func (s *sheet) write(cells []any) error {
+// write writes a row that is so many lines high: not every spreadsheet finds
+// the height of wrapped text when it opens a file.
+func (s *sheet) write(cells []any, height int) error {
 	s.row++
-	return s.out.SetRow(fmt.Sprintf("A%d", s.row), cells)
+	if height <= 1 {
+		return s.out.SetRow(fmt.Sprintf("A%d", s.row), cells)
+	}
+	points := min(float64(height)*lineHeight, excelize.MaxRowHeight)
+	return s.out.SetRow(fmt.Sprintf("A%d", s.row), cells, excelize.RowOpts{Height: points})
+}
+
+const lineHeight = 15 // points
+
+// linesIn estimates the lines that a cell's text takes when it wraps.
+func linesIn(cell any, width float64) int {
+	shown, ok := cell.(excelize.Cell)
+	text, isText := shown.Value.(string)
+	if !ok || !isText {
+		return 1
+	}
+	count := 0
+	for line := range strings.SplitSeq(text, "\n") {
+		count += 1 + int(float64(max(0, utf8.RuneCountInString(line)-1))/max(1, width))
+	}
+	return count
 }
 
 // end completes a worksheet with the filter over all its rows.
@@ -124,14 +153,23 @@ func frozenHeader() *excelize.Panes {
 	}
 }
 
-// printable sets a worksheet up for paper: landscape, as wide as a page, with
-// the header on each.
-func (b *book) printable(name string) error {
+// pages is how many pages side by side keep columns legible.
+func pages(widths []float64) int {
+	total := 0.0
+	for _, width := range widths {
+		total += width
+	}
+	return 1 + int(total/250)
+}
+
+// printable sets a worksheet up for paper: landscape, with the header on each
+// page.
+func (b *book) printable(name string, widths []float64) error {
 	if err := b.file.SetSheetProps(name, &excelize.SheetPropsOptions{FitToPage: ptr(true)}); err != nil {
 		return err
 	}
 	err := b.file.SetPageLayout(name, &excelize.PageLayoutOptions{
-		Orientation: ptr("landscape"), FitToWidth: ptr(1), FitToHeight: ptr(0),
+		Orientation: ptr("landscape"), FitToWidth: ptr(pages(widths)), FitToHeight: ptr(0),
 	})
 	if err != nil {
 		return err

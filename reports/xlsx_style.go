@@ -33,6 +33,9 @@ func colours(level engine.Severity) (fill, text string) {
 	return "E5E7EB", "000000"
 }
 
+// dateFormat is the only one that no country reads wrongly. All times are UTC.
+const dateFormat = "yyyy-mm-dd hh:mm:ss"
+
 // styler makes styles and keeps the first error.
 type styler struct {
 	file *excelize.File
@@ -45,9 +48,10 @@ func newStyles(file *excelize.File) (styles, error) {
 		kinds: map[kind]int{
 			plain:      make.style(excelize.Style{}),
 			wrapped:    make.style(excelize.Style{Alignment: &excelize.Alignment{WrapText: true}}),
-			identifier: make.style(excelize.Style{NumFmt: 49}), // "@": stays text when edited
-			number:     make.style(excelize.Style{NumFmt: 3}),  // "#,##0"
-			date:       make.style(excelize.Style{CustomNumFmt: ptr("yyyy-mm-dd hh:mm:ss")}),
+			identifier: make.style(excelize.Style{NumFmt: 49}),                                                                // "@": stays text when edited
+			number:     make.style(excelize.Style{NumFmt: 3, Alignment: &excelize.Alignment{Horizontal: "right", Indent: 1}}), // "#,##0"
+			date:       make.style(excelize.Style{CustomNumFmt: ptr(dateFormat), Alignment: &excelize.Alignment{Horizontal: "left"}}),
+			leftNumber: make.style(excelize.Style{NumFmt: 3, Alignment: &excelize.Alignment{Horizontal: "left"}}),
 		},
 		severity: map[engine.Severity]int{},
 		status:   map[engine.Status]int{},
@@ -73,6 +77,13 @@ func (m *styler) style(s excelize.Style) int {
 		s.Alignment = &excelize.Alignment{}
 	}
 	s.Alignment.Vertical = "top"
+	if s.Font == nil {
+		s.Font = &excelize.Font{}
+	}
+	s.Font.Family = "Calibri"
+	if s.Font.Size == 0 {
+		s.Font.Size = 11
+	}
 	id, err := m.file.NewStyle(&s)
 	if m.err == nil {
 		m.err = err

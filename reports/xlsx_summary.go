@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"patrol/engine"
@@ -12,8 +13,8 @@ import (
 // summarise writes the first worksheet: the verdict, the counts, and what is
 // missing.
 func (b *book) summarise(r engine.Report) error {
-	s := &sheet{book: b, name: summarySheet, part: 1, widths: []float64{30, 22, 18, 18, 18, 12, 60, 60}}
-	if err := b.printable(summarySheet); err != nil {
+	s := &sheet{book: b, name: summarySheet, part: 1, widths: []float64{28, 20, 14, 16, 20, 12, 20, 50, 60}}
+	if err := b.printable(summarySheet, s.widths); err != nil {
 		return err
 	}
 	var err error
@@ -36,7 +37,7 @@ func (b *book) summarise(r engine.Report) error {
 // block writes rows and an empty one after them.
 func (s *sheet) block(rows [][]any) error {
 	for _, row := range rows {
-		if err := s.write(row); err != nil {
+		if err := s.write(row, s.height(row)); err != nil {
 			return err
 		}
 	}
@@ -44,55 +45,78 @@ func (s *sheet) block(rows [][]any) error {
 	return nil
 }
 
+// height of a row: only the last two columns wrap.
+func (s *sheet) height(row []any) int {
+	height := 1
+	if s.row == 0 {
+		height = 2 // the title
+	}
+	for i := len(s.widths) - 2; i < len(row); i++ {
+		height = max(height, linesIn(row[i], s.widths[i]))
+	}
+	return height
+}
+
 func (b *book) headline(r engine.Report) [][]any {
 	return [][]any{
 		{excelize.Cell{StyleID: b.styles.title, Value: "Audit of Databricks personal access tokens"}},
 		b.pair("As of", instant(r.AsOf.UnixMilli()), date),
-		b.pair("Verdict", string(r.Verdict()), plain),
+		{b.label("Verdict"), b.verdict(r.Verdict())},
 		b.pair("Meaning", explain(r), plain),
 		b.pair("Fails on", r.FailOn.String(), plain),
-		b.pair("Tokens", r.Summary.Tokens, number),
-		b.pair("Workspaces", r.Summary.Workspaces, number),
+		b.pair("Tokens", r.Summary.Tokens, leftNumber),
+		b.pair("Workspaces", r.Summary.Workspaces, leftNumber),
 		b.pair("Made by", strings.TrimSpace("patrol "+r.Version), plain),
 	}
 }
 
 func (b *book) pair(label string, value any, k kind) []any {
-	return []any{excelize.Cell{StyleID: b.styles.label, Value: label}, b.cell(k, value)}
+	return []any{b.label(label), b.cell(k, value)}
 }
 
-// counts is a table of results by severity and status.
+func (b *book) label(text string) any { return excelize.Cell{StyleID: b.styles.label, Value: text} }
+
+func (b *book) verdict(v engine.Verdict) any {
+	style := b.styles.label
+	if v != engine.Clean {
+		style = b.styles.status[engine.Unknown]
+	}
+	if v == engine.Violations {
+		style = b.styles.severity[engine.High]
+	}
+	return excelize.Cell{StyleID: style, Value: string(v)}
+}
+
+// counts is a table of results by outcome and severity.
 func (b *book) counts(r engine.Report) [][]any {
-	names := []string{"Results by severity"}
-	for _, status := range findingsFirst() {
-		names = append(names, heading(string(status)))
-	}
-	rows := [][]any{b.header(names...)}
+	head := b.header("Results", "All")
+	tallies := []engine.Tally{r.Summary.Statuses}
 	for _, level := range engine.Severities() {
-		rows = append(rows, b.countRow(b.cell(plain, level), tallyOf(r.Policies, level)))
+		head = append(head, b.cell(plain, level))
+		tallies = append(tallies, tallyOf(r.Policies, level))
 	}
-	total := excelize.Cell{StyleID: b.styles.label, Value: "all"}
-	return append(rows, b.countRow(total, r.Summary.Statuses))
+	rows := [][]any{head}
+	for _, status := range findingsFirst() {
+		row := []any{b.label(heading(string(status)))}
+		for _, tally := range tallies {
+			row = append(row, b.cell(number, tally[status]))
+		}
+		rows = append(rows, row)
+	}
+	return rows
 }
 
 func findingsFirst() []engine.Status {
-	var findings, others []engine.Status
-	for _, status := range engine.Statuses() {
-		if status.Finding() {
-			findings = append(findings, status)
-		} else {
-			others = append(others, status)
-		}
-	}
-	return append(findings, others...)
+	order := engine.Statuses()
+	slices.SortStableFunc(order, func(a, b engine.Status) int { return rank(a) - rank(b) })
+	return order
 }
 
-func (b *book) countRow(label any, tally engine.Tally) []any {
-	row := []any{label}
-	for _, status := range findingsFirst() {
-		row = append(row, b.cell(number, tally[status]))
+func rank(s engine.Status) int {
+	if s.Finding() {
+		return 0
 	}
-	return row
+	return 1
 }
 
 func tallyOf(policies []engine.PolicyReport, level engine.Severity) engine.Tally {
@@ -110,30 +134,32 @@ func tallyOf(policies []engine.PolicyReport, level engine.Severity) engine.Tally
 
 // coverage is a table of what was read, section by section.
 func (b *book) coverage(r engine.Report) [][]any {
-	rows := [][]any{b.header("Coverage: workspace", "Workspace id", "Section", "Status", "Reason", "Rows read", "Detail", "Hint")}
+	rows := [][]any{b.header("Coverage: workspace", "Workspace id", "Section", "Status", "Reason", "Rows read", "Collected at", "Detail", "Hint")}
 	for _, w := range r.Workspaces {
 		for _, name := range engine.SortedKeys(w.Snapshot.Coverage) {
-			rows = append(rows, b.coverageRow(w.Snapshot.Workspace, name, w.Snapshot.Coverage[name]))
+			rows = append(rows, b.coverageRow(w.Snapshot, name))
 		}
 	}
 	return rows
 }
 
-func (b *book) coverageRow(w engine.Workspace, name engine.SectionName, c engine.Coverage) []any {
+func (b *book) coverageRow(s engine.Snapshot, name engine.SectionName) []any {
+	c := s.Coverage[name]
 	state := b.cell(plain, string(c.Status))
 	if !c.Complete() && c.Status != engine.NotCollected {
 		state = excelize.Cell{StyleID: b.styles.status[engine.Unknown], Value: string(c.Status)}
 	}
 	return []any{
-		b.cell(plain, w.Name), b.cell(identifier, w.ID), b.cell(plain, string(name)), state,
-		b.cell(plain, c.Reason), b.cell(number, c.Count), b.cell(wrapped, c.Detail), b.cell(wrapped, c.Hint),
+		b.cell(plain, s.Workspace.Name), b.cell(identifier, s.Workspace.ID), b.cell(plain, string(name)), state,
+		b.cell(plain, c.Reason), b.cell(number, c.Count), b.cell(date, instant(s.CollectedAt.UnixMilli())),
+		b.cell(wrapped, c.Detail), b.cell(wrapped, c.Hint),
 	}
 }
 
 // manifest tells what of the report a worksheet could not hold.
 func (b *book) manifest() [][]any {
 	rows := [][]any{b.header("What did not fit", "")}
-	rows = append(rows, b.pair("Cells cut (marked …[cut])", b.cut, number))
+	rows = append(rows, b.pair("Cells cut (marked …[cut])", b.cut, leftNumber))
 	split := "none"
 	if len(b.split) > 0 {
 		split = fmt.Sprintf("%s: a worksheet holds %d rows", strings.Join(b.split, ", "), b.rows)
