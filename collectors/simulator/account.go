@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// Defaults of [Options] that a zero value stands for. Tokens has none: 0 tokens
-// is a legitimate workspace, so callers that want "the usual" say DefaultTokens.
+// The usual size of an account. A zero Options.Workspaces stands for the first;
+// Options.Tokens has no such meaning of zero, because a workspace without tokens
+// is worth simulating: a negative number stands for the second.
 const (
 	DefaultWorkspaces = 2
 	DefaultTokens     = 60

@@ -131,16 +131,14 @@ func TestTokenListFilters(t *testing.T) {
 	if byName < 2 || byName != byID {
 		t.Errorf("by name %d, by id %d", byName, byID)
 	}
-	if n := count(fmt.Sprintf("created_by_id=%d", obo.OwnerID)); n != 0 {
-		// The owner of this one never made a token itself in this population.
-		for _, tok := range w.Tokens(w.ws[0].Name) {
-			if tok.CreatedByID == obo.OwnerID {
-				n--
-			}
+	made := 0
+	for _, tok := range w.Tokens(w.ws[0].Name) {
+		if tok.CreatedByID == obo.OwnerID {
+			made++
 		}
-		if n != 0 {
-			t.Errorf("the filter is by owner: %d", n)
-		}
+	}
+	if n := count(fmt.Sprintf("created_by_id=%d", obo.OwnerID)); n != made {
+		t.Errorf("%d tokens of the creator, want %d: the filter is not by owner", n, made)
 	}
 	if r := w.as(0, "GET", tokensPath+"?created_by_username=nobody%40example.com", ""); r.body != "{}" {
 		t.Errorf("nothing: %s", r.body)
@@ -152,6 +150,10 @@ func TestEmptyWorkspaceHasNoTokenInfos(t *testing.T) {
 	w := newWorld(t, func(o *simulator.Options) { o.Tokens = 0 })
 	if r := w.as(0, "GET", tokensPath, ""); r.status != 200 || r.body != "{}" {
 		t.Errorf("got %d %s", r.status, r.body)
+	}
+	usual := simulator.New(simulator.Options{Tokens: -1})
+	if len(usual.Workspaces()) != simulator.DefaultWorkspaces || len(usual.Tokens("dev-sandbox")) != simulator.DefaultTokens {
+		t.Errorf("the usual account has %d workspaces", len(usual.Workspaces()))
 	}
 }
 
@@ -282,6 +284,7 @@ func TestTokensSwitchedOff(t *testing.T) {
 		t.Fatalf("patch: %d %s", r.status, r.body)
 	}
 	w.wantError(w.as(0, "GET", tokensPath, ""), 403, "403", "Invalid access token.")
+	w.wantError(w.do("GET", tokensPath, "x", ""), 403, "403", "Invalid access token.")
 	bearer := w.oauth(w.ws[0].ClientID, w.ws[0].ClientSecret)
 	rows, _ := w.do("GET", tokensPath, bearer, "").json(t)["token_infos"].([]any)
 	if len(rows) != 60 {

@@ -102,14 +102,15 @@ func (c *call) useToken(bearer string, chosen *workspace) *token {
 	case bearer == ExpiredToken || c.revoked[id]:
 		c.rejectToken()
 		return nil
-	case home == nil: // any other text is the first workspace's admin
-		c.who = identity{principal: c.ws.admin}
+	case home == nil: // any other text is a PAT of the admin
+		who = c.ws.admin
 	case chosen != nil && chosen != home:
 		c.rejectToken()
 		return nil
 	default:
-		c.ws, c.who = home, identity{principal: who}
+		c.ws = home
 	}
+	c.who = identity{principal: who}
 	if !c.tokenUsable(held) {
 		c.rejectToken()
 		return nil

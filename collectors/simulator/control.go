@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -161,13 +162,25 @@ func (a *Account) controlAddFaults(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	docs := make([]faultDoc, 1)
-	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
-		err = decodeStrict(data, &docs)
-	} else {
-		err = decodeStrict(data, &docs[0])
-	}
+	faults, err := ParseFaults(data)
 	if err != nil {
+		return nil, err
+	}
+	for _, f := range faults {
+		a.AddFault(f)
+	}
+	return a.controlGetFaults(r)
+}
+
+// ParseFaults reads a fault in JSON, or a list of them. An unknown key is an
+// error that names it.
+func ParseFaults(data []byte) ([]Fault, error) {
+	docs := make([]faultDoc, 1)
+	var into any = &docs[0]
+	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
+		into = &docs
+	}
+	if err := decodeStrict(data, into); err != nil {
 		return nil, err
 	}
 	faults := make([]Fault, 0, len(docs))
@@ -178,10 +191,7 @@ func (a *Account) controlAddFaults(r *http.Request) (any, error) {
 		}
 		faults = append(faults, f)
 	}
-	for _, f := range faults {
-		a.AddFault(f)
-	}
-	return a.controlGetFaults(r)
+	return faults, nil
 }
 
 func (a *Account) controlClearFaults(r *http.Request) (any, error) {
@@ -252,6 +262,7 @@ func (a *Account) controlGetState(r *http.Request) (any, error) {
 	}, nil
 }
 
+// stateDoc shares nothing with the state: it is encoded after the lock is gone.
 func (ws *workspace) stateDoc(withTokens bool) obj {
 	feature := "enabled"
 	if ws.tokensOff {
@@ -263,7 +274,7 @@ func (ws *workspace) stateDoc(withTokens bool) obj {
 		"viewer": ws.viewer.name, "viewer_token": ws.viewerToken,
 		"client_id": ws.client.name, "client_secret": ws.client.secret,
 		"token_count": ws.tokens.len(), "kinds": ws.kinds(),
-		"conf": ws.conf, "grants": ws.grantState, "access_control_list": ws.grants,
+		"conf": maps.Clone(ws.conf), "grants": ws.grantState, "access_control_list": slices.Clone(ws.grants),
 		"tokens_feature": feature, "restrict_workspace_admins": ws.restrict.status,
 	}
 	if withTokens {

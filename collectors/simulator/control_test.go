@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"patrol/collectors/simulator"
 )
@@ -29,6 +30,16 @@ func TestControlFaults(t *testing.T) {
 	}
 	if r := w.do("DELETE", "/_sim/faults", "", ""); r.body != `{"faults":[]}` {
 		t.Errorf("cleared: %s", r.body)
+	}
+}
+
+func TestParseFaults(t *testing.T) {
+	faults, err := simulator.ParseFaults([]byte(` [{"status":500,"body":{"a":1},"delay":"2s"},{"reset":true,"after":true,"times":1}] `))
+	if err != nil || len(faults) != 2 || faults[0].Body != `{"a":1}` || faults[0].Delay != 2*time.Second || !faults[1].After {
+		t.Errorf("got %+v, %v", faults, err)
+	}
+	if _, err := simulator.ParseFaults([]byte(`[{"status":500},{"status":7}]`)); err == nil || !strings.Contains(err.Error(), "fault 2") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -3,9 +3,9 @@ package simulator
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -60,6 +60,7 @@ type faultSet struct {
 
 // AddFault arms a fault.
 func (a *Account) AddFault(f Fault) {
+	f.Headers = maps.Clone(f.Headers)
 	a.faults.mu.Lock()
 	defer a.faults.mu.Unlock()
 	a.faults.list = append(a.faults.list, &activeFault{Fault: f})
@@ -238,7 +239,7 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// faultList is for the control plane.
+// snapshot is for the control plane.
 func (s *faultSet) snapshot() []activeFault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -246,5 +247,5 @@ func (s *faultSet) snapshot() []activeFault {
 	for _, f := range s.list {
 		list = append(list, *f)
 	}
-	return slices.Clip(list)
+	return list
 }

@@ -166,7 +166,7 @@ func TestSDKMe(t *testing.T) {
 				t.Errorf("%s: %+v, %v", profile, me, err)
 			}
 			var org string
-			err = httpclientDo(c, "/api/2.0/preview/scim/v2/Me", &org)
+			err = doForOrg(c, "/api/2.0/preview/scim/v2/Me", &org)
 			if err != nil || org != strconv.FormatInt(ws.ID, 10) {
 				t.Errorf("%s: org %q, %v", profile, org, err)
 			}
@@ -174,13 +174,13 @@ func TestSDKMe(t *testing.T) {
 	}
 }
 
-// httpclientDo reads the workspace id as the SDK's CurrentWorkspaceID does.
-func httpclientDo(c *client.DatabricksClient, path string, org *string) error {
-	api, err := c.Config.NewApiClient()
+// doForOrg reads the workspace id as the SDK's CurrentWorkspaceID does.
+func doForOrg(c *client.DatabricksClient, path string, org *string) error {
+	cfg, err := config.HTTPClientConfigFromConfig(c.Config)
 	if err != nil {
 		return err
 	}
-	return api.Do(context.Background(), http.MethodGet, path, httpclient.WithResponseHeader("X-Databricks-Org-Id", org))
+	return httpclient.NewApiClient(cfg).Do(context.Background(), http.MethodGet, path, httpclient.WithResponseHeader("X-Databricks-Org-Id", org))
 }
 
 func TestSDKAccount(t *testing.T) {
@@ -229,9 +229,12 @@ func TestSDKRestrictWorkspaceAdmins(t *testing.T) {
 		},
 	}
 	_, err = api.Update(ctx, update)
-	info := apierr.GetErrorInfo(err)
-	if !errors.Is(err, apierr.ErrResourceConflict) || len(info) != 1 || info[0].Metadata["etag"] != got.Etag {
-		t.Fatalf("update without etag: %v %+v", err, info)
+	var conflict *apierr.APIError
+	if !errors.As(err, &conflict) || !errors.Is(err, apierr.ErrResourceConflict) {
+		t.Fatalf("update without etag: %v", err)
+	}
+	if info := conflict.ErrorDetails().ErrorInfo; info == nil || info.Metadata["etag"] != got.Etag {
+		t.Errorf("the conflict carries no fresh etag: %+v", info)
 	}
 	update.Setting.Etag = got.Etag
 	next, err := api.Update(ctx, update)
