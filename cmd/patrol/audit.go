@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+
+	"patrol/engine"
+	"patrol/engine/store"
+
+	"github.com/spf13/cobra"
+)
+
+// auditOptions are the options of the three steps that an audit chains.
+type auditOptions struct {
+	source sourceOptions
+	judge  judgeOptions
+	report reportOptions
+}
+
+// Audit is the main job: collect, evaluate, report.
+func (c commands) Audit() *cobra.Command {
+	var o auditOptions
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "Collect, evaluate and report: the main job, the CI gate",
+		Long: "Reads the tokens and settings of each workspace, judges them by policy, prints the findings and writes the reports.\n\n" +
+			"Workspaces come from --profile, else from patrol.yaml, else from the Databricks environment variables or the default\n" +
+			"profile; --from reads a file instead.\n\n" + exitHelp(),
+		Example: "  patrol audit --profile prod --profile dev --fail-on high\n" +
+			"  patrol audit --from tokens.json --only PAT-001,PAT-002\n" +
+			"  patrol audit --format json -o - | jq .summary",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.audit(cmd.Context(), &o, c.origins["format"] != "default")
+		},
+	}
+	o.source.addFlags(cmd.Flags())
+	o.judge.addFlags(cmd.Flags())
+	o.report.addFlags(cmd.Flags())
+	return cmd
+}
+
+func (a *app) audit(ctx context.Context, o *auditOptions, formatGiven bool) error {
+	formats, err := o.report.choose(formatGiven)
+	if err != nil {
+		return err
+	}
+	set, err := a.loadPolicies(ctx, &o.judge)
+	if err != nil {
+		return err
+	}
+	return a.withStore(ctx, store.ReadWrite, func(db *store.DB) error {
+		snapshots, err := a.collect(ctx, db, &o.source)
+		if err != nil {
+			return err
+		}
+		evaluation, err := a.evaluate(ctx, db, set, snapshots, &o.judge)
+		if err != nil {
+			return err
+		}
+		return a.deliver(ctx, db, evaluation, formats, &o.report)
+	})
+}
+
+// Collect snapshots workspaces and judges nothing.
+func (c commands) Collect() *cobra.Command {
+	var o sourceOptions
+	cmd := &cobra.Command{
+		Use:   "collect",
+		Short: "Snapshot workspaces into the database",
+		Long: "Reads the tokens and settings of each workspace and stores them as a snapshot, which never changes. Only GET requests\n" +
+			"are sent. Ends with exit code 4 when a section could not be read whole.",
+		Example: "  patrol collect --profile prod\n  patrol collect --from tokens.json --db audit.db",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.withStore(cmd.Context(), store.ReadWrite, func(db *store.DB) error {
+				snapshots, err := c.collect(cmd.Context(), db, &o)
+				if err != nil {
+					return err
+				}
+				return completeness(snapshots)
+			})
+		},
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+func completeness(snapshots []engine.Snapshot) error {
+	for _, s := range snapshots {
+		if len(s.Incomplete()) > 0 {
+			return verdict(engine.Incomplete)
+		}
+	}
+	return nil
+}

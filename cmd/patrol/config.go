@@ -1,0 +1,279 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"patrol/engine"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// config is patrol.yaml, decoded strictly: an unknown key or a wrong type is an
+// error with its line.
+type config struct {
+	path       string
+	flags      map[string]configValue // keys that are flags
+	workspaces []workspaceConfig
+	policies   map[string]tuningConfig
+	overrides  []overrideConfig
+}
+
+// configValue is the text of a key that is a flag, and where it stands.
+type configValue struct {
+	text string
+	line int
+}
+
+// workspaceConfig says where a workspace is and how it is labelled.
+type workspaceConfig struct {
+	Name    string            `yaml:"name"`
+	Profile string            `yaml:"profile"`
+	Host    string            `yaml:"host"`
+	Labels  map[string]string `yaml:"labels"`
+
+	line int
+}
+
+// tuningConfig changes one policy.
+type tuningConfig struct {
+	enabled  *bool
+	severity engine.Severity
+	params   map[string]any
+	lines    map[string]int // parameter → line
+	line     int
+}
+
+// overrideConfig changes policies where a workspace matches.
+type overrideConfig struct {
+	match    matchConfig
+	policies map[string]tuningConfig
+	line     int
+}
+
+// matchConfig holds globs; all that are given must match.
+type matchConfig struct {
+	Name   string            `yaml:"name"`
+	Cloud  string            `yaml:"cloud"`
+	Labels map[string]string `yaml:"labels"`
+}
+
+// loadConfig reads the file at path. A missing file is an error only when it
+// was asked for.
+func loadConfig(path string, required bool, isFlag func(string) bool) (*config, error) {
+	c := &config{path: path, flags: map[string]configValue{}, policies: map[string]tuningConfig{}}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && !required {
+		c.path = ""
+		return c, nil
+	}
+	if err != nil {
+		return nil, &engine.Error{Class: engine.ClassUsage, Reason: "config", Op: "read configuration", Target: path,
+			Hint: "Name an existing file with --config, or leave the flag out.", Err: err}
+	}
+	file, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		return nil, c.syntaxError(err)
+	}
+	for _, doc := range file.Docs {
+		if doc.Body == nil || doc.Body.Type() == ast.CommentType {
+			continue
+		}
+		if err := c.readTop(doc.Body, isFlag); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (c *config) readTop(body ast.Node, isFlag func(string) bool) error {
+	return c.eachKey(body, "the file", func(key string, value ast.Node, line int) error {
+		switch key {
+		case "workspaces":
+			return c.readWorkspaces(value)
+		case "policies":
+			return c.readPolicies(value, c.policies)
+		case "overrides":
+			return c.readOverrides(value)
+		}
+		if !isFlag(key) {
+			return c.errorf(line, "unknown key %q", key)
+		}
+		text, err := c.flagText(key, value, line)
+		c.flags[key] = configValue{text, line}
+		return err
+	})
+}
+
+func (c *config) readWorkspaces(node ast.Node) error {
+	list, ok := node.(*ast.SequenceNode)
+	if !ok {
+		return c.errorf(lineOf(node), "workspaces: want a list, such as `- profile: prod`")
+	}
+	for _, item := range list.Values {
+		w := workspaceConfig{line: lineOf(item)}
+		if err := c.decode(item, &w); err != nil {
+			return err
+		}
+		if w.Profile == "" && w.Host == "" {
+			return c.errorf(w.line, "workspace %q: want a profile or a host", w.Name)
+		}
+		c.workspaces = append(c.workspaces, w)
+	}
+	return nil
+}
+
+func (c *config) readPolicies(node ast.Node, into map[string]tuningConfig) error {
+	return c.eachKey(node, "policies", func(id string, value ast.Node, line int) error {
+		tuning := tuningConfig{line: line, lines: map[string]int{}, params: map[string]any{}}
+		err := c.eachKey(value, id, func(key string, value ast.Node, line int) error {
+			return c.readTuning(&tuning, key, value, line)
+		})
+		into[id] = tuning
+		return err
+	})
+}
+
+func (c *config) readTuning(tuning *tuningConfig, key string, value ast.Node, line int) error {
+	switch key {
+	case "enabled":
+		return c.decode(value, &tuning.enabled)
+	case "severity":
+		var text string
+		if err := c.decode(value, &text); err != nil {
+			return err
+		}
+		severity, err := engine.ParseSeverity(text)
+		if err != nil {
+			return c.errorf(line, "%v", err)
+		}
+		tuning.severity = severity
+		return nil
+	case "params":
+		return c.eachKey(value, "params", func(name string, value ast.Node, line int) error {
+			var decoded any
+			err := c.decode(value, &decoded)
+			tuning.params[name], tuning.lines[name] = decoded, line
+			return err
+		})
+	}
+	return c.errorf(line, "unknown key %q: want enabled, severity or params", key)
+}
+
+func (c *config) readOverrides(node ast.Node) error {
+	list, ok := node.(*ast.SequenceNode)
+	if !ok {
+		return c.errorf(lineOf(node), "overrides: want a list of `match` and `policies`")
+	}
+	for _, item := range list.Values {
+		o := overrideConfig{policies: map[string]tuningConfig{}, line: lineOf(item)}
+		err := c.eachKey(item, "override", func(key string, value ast.Node, line int) error {
+			switch key {
+			case "match":
+				return c.decode(value, &o.match)
+			case "policies":
+				return c.readPolicies(value, o.policies)
+			}
+			return c.errorf(line, "unknown key %q: want match or policies", key)
+		})
+		if err != nil {
+			return err
+		}
+		c.overrides = append(c.overrides, o)
+	}
+	return nil
+}
+
+// flagText renders a scalar or a list of scalars as a flag's argument.
+func (c *config) flagText(key string, value ast.Node, line int) (string, error) {
+	var decoded any
+	if err := c.decode(value, &decoded); err != nil {
+		return "", err
+	}
+	items, isList := decoded.([]any)
+	if !isList {
+		items = []any{decoded}
+	}
+	texts := make([]string, len(items))
+	for i, item := range items {
+		switch item.(type) {
+		case string, bool, int64, uint64, float64:
+			texts[i] = fmt.Sprint(item)
+		default:
+			return "", c.errorf(line, "%s: want a value or a list of values", key)
+		}
+	}
+	return strings.Join(texts, ","), nil
+}
+
+// eachKey visits the keys of a mapping in the order of the file. An empty value
+// counts as an empty mapping.
+func (c *config) eachKey(node ast.Node, what string, visit func(key string, value ast.Node, line int) error) error {
+	var entries []*ast.MappingValueNode
+	switch n := node.(type) {
+	case *ast.MappingNode:
+		entries = n.Values
+	case *ast.MappingValueNode:
+		entries = []*ast.MappingValueNode{n}
+	case *ast.NullNode:
+	default:
+		return c.errorf(lineOf(node), "%s: want keys and values", what)
+	}
+	for _, entry := range entries {
+		var key string
+		if err := c.decode(entry.Key, &key); err != nil {
+			return err
+		}
+		if err := visit(key, entry.Value, lineOf(entry.Key)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *config) decode(node ast.Node, into any) error {
+	if err := yaml.NodeToValue(node, into, yaml.Strict()); err != nil {
+		return c.syntaxError(err)
+	}
+	return nil
+}
+
+// yamlError is what errors of the YAML library tell of their place.
+type yamlError interface {
+	error
+	GetToken() *token.Token
+	GetMessage() string
+}
+
+func (c *config) syntaxError(err error) error {
+	var placed yamlError
+	if !errors.As(err, &placed) || placed.GetToken() == nil {
+		return c.errorf(0, "%v", err)
+	}
+	return c.errorf(placed.GetToken().Position.Line, "%s", placed.GetMessage())
+}
+
+func (c *config) errorf(line int, format string, args ...any) error {
+	return &engine.Error{Class: engine.ClassUsage, Reason: "config", Op: "read configuration", Target: c.place(line),
+		Hint: "Correct the line; docs/configuration.md lists every key.", Err: fmt.Errorf(format, args...)}
+}
+
+func (c *config) place(line int) string {
+	if line == 0 {
+		return c.path
+	}
+	return fmt.Sprintf("%s:%d", c.path, line)
+}
+
+func lineOf(node ast.Node) int {
+	if node == nil || node.GetToken() == nil {
+		return 0
+	}
+	return node.GetToken().Position.Line
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"patrol/engine"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Config shows the configuration in force.
+func (c commands) Config() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Show the configuration",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	show := &cobra.Command{
+		Use:   "show",
+		Short: "Show each value in force and where it comes from",
+		Long: "Shows the value of each flag, for every command that has it, and where it comes from: a flag of this command line, an\n" +
+			"environment variable, a line of the configuration file, or the default. Then the workspaces and the policies that the\n" +
+			"configuration names.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.showConfig(cmd) },
+	}
+	cmd.AddCommand(show)
+	return cmd
+}
+
+func (a *app) showConfig(cmd *cobra.Command) error {
+	if _, err := a.loadPolicies(cmd.Context(), &judgeOptions{}); err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(a.env.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "KEY\tVALUE\tORIGIN")
+	fmt.Fprintf(w, "config\t%s\t%s\n", a.configPath, a.configOrigin(cmd))
+	values, err := a.everyFlag(cmd)
+	if err != nil {
+		return err
+	}
+	for _, name := range engine.SortedKeys(values) {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", name, engine.SafeText(values[name]), a.origins[name])
+	}
+	for i, workspace := range a.config.workspaces {
+		fmt.Fprintf(w, "workspaces[%d]\t%s\t%s\n", i, engine.SafeText(workspace.String()), a.config.place(workspace.line))
+	}
+	a.showTunings(w, "policies", a.config.policies)
+	for i, override := range a.config.overrides {
+		fmt.Fprintf(w, "overrides[%d].match\t%s\t%s\n", i, override.match, a.config.place(override.line))
+		a.showTunings(w, fmt.Sprintf("overrides[%d].policies", i), override.policies)
+	}
+	return w.Flush()
+}
+
+func (a *app) configOrigin(cmd *cobra.Command) string {
+	switch {
+	case a.config.path == "":
+		return "default (no such file)"
+	case cmd.Flags().Changed("config"):
+		return "flag --config"
+	}
+	if _, set := a.env.lookup(envName("config")); set {
+		return "environment " + envName("config")
+	}
+	return "default"
+}
+
+// everyFlag layers the flags of all commands. A name that several commands
+// share stands for all of them.
+func (a *app) everyFlag(cmd *cobra.Command) (map[string]string, error) {
+	values := map[string]string{}
+	for _, command := range append(cmd.Root().Commands(), cmd) {
+		if command.Hidden {
+			continue
+		}
+		if err := a.layer(command); err != nil {
+			return nil, err
+		}
+		command.Flags().VisitAll(func(flag *pflag.Flag) {
+			if !slices.Contains([]string{"help", "config", "version"}, flag.Name) {
+				values[flag.Name] = strings.Trim(flag.Value.String(), "[]")
+			}
+		})
+	}
+	return values, nil
+}
+
+func (w workspaceConfig) String() string {
+	text := fmt.Sprintf("name=%s profile=%s host=%s", w.Name, w.Profile, w.Host)
+	for _, label := range engine.SortedKeys(w.Labels) {
+		text += fmt.Sprintf(" %s=%s", label, w.Labels[label])
+	}
+	return text
+}
+
+func (a *app) showTunings(w *tabwriter.Writer, prefix string, tunings map[string]tuningConfig) {
+	for _, id := range engine.SortedKeys(tunings) {
+		t := tunings[id]
+		if t.enabled != nil {
+			fmt.Fprintf(w, "%s.%s.enabled\t%v\t%s\n", prefix, id, *t.enabled, a.config.place(t.line))
+		}
+		if t.severity != "" {
+			fmt.Fprintf(w, "%s.%s.severity\t%s\t%s\n", prefix, id, t.severity, a.config.place(t.line))
+		}
+		for _, name := range engine.SortedKeys(t.params) {
+			fmt.Fprintf(w, "%s.%s.params.%s\t%s\t%s\n", prefix, id, name, engine.SafeText(jsonText(t.params[name])), a.config.place(t.lines[name]))
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"patrol/collectors"
+	"patrol/engine"
+	"patrol/engine/store"
+
+	"github.com/spf13/cobra"
+)
+
+// Doctor says for each workspace what works and what to do if not.
+func (c commands) Doctor() *cobra.Command {
+	var o sourceOptions
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Check sign-in, rights and every section of each workspace, and the database",
+		Long: "Signs in to each workspace, asks who the caller is and whether it is an admin, reads each section once, and says what to do\n" +
+			"about whatever does not work. Only GET requests are sent; nothing is stored.",
+		Example: "  patrol doctor --profile prod",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.doctor(cmd.Context(), &o) },
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+func (a *app) doctor(ctx context.Context, o *sourceOptions) error {
+	healthy := a.doctorStore(ctx)
+	for _, target := range a.targets(o) {
+		report, err := collectors.Probe(ctx, target, a.collectOptions(o))
+		if err != nil {
+			return err
+		}
+		healthy = a.printProbe(report) && healthy
+	}
+	if !healthy {
+		return verdict(engine.Incomplete)
+	}
+	return nil
+}
+
+// doctorStore checks the database, if there is one yet.
+func (a *app) doctorStore(ctx context.Context) bool {
+	if _, err := os.Stat(a.dbPath); errors.Is(err, os.ErrNotExist) {
+		a.check(true, "database %s: not made yet; the first collect makes it", a.dbPath)
+		return true
+	}
+	err := a.withStore(ctx, store.ReadOnly, func(*store.DB) error { return nil })
+	if err != nil {
+		d := describe(err)
+		a.check(false, "database: %s: %s", d.Reason, d.Message)
+		a.hint(d.Hint)
+		return false
+	}
+	a.check(true, "database %s", a.dbPath)
+	return true
+}
+
+// printProbe prints what works in a workspace and reports whether all does.
+func (a *app) printProbe(r collectors.ProbeReport) bool {
+	fmt.Fprintf(a.env.stdout, "\n%s %s\n", engine.SafeText(r.Target.Label()), engine.SafeText(r.Workspace.Host))
+	if r.Problem.Status != "" {
+		a.check(false, "%s (%s) %s", r.Problem.Status, r.Problem.Reason, r.Problem.Detail)
+		a.hint(r.Problem.Hint)
+		return false
+	}
+	a.check(r.SignedIn, "signed in as %s (%s), workspace id %s", r.Caller, r.AuthType, r.Workspace.ID)
+	a.check(r.Admin, "workspace admin")
+	if !r.Admin {
+		a.hint("Let an admin add this principal to the group admins; only admins see other people's tokens.")
+	}
+	healthy := r.SignedIn && r.Admin
+	for _, s := range r.Sections {
+		healthy = a.printSection(s) && healthy
+	}
+	a.check(r.Premium == "yes", "Premium plan: %s", r.Premium)
+	return healthy
+}
+
+func (a *app) printSection(s collectors.SectionProbe) bool {
+	c := s.Coverage
+	if c.Complete() {
+		return a.check(true, "%s: %d read", s.Section, c.Count)
+	}
+	a.check(false, "%s: %s (%s) %s", s.Section, c.Status, c.Reason, c.Detail)
+	a.hint(c.Hint)
+	return false
+}
+
+// check prints a line that says ok or not, in words: colour is no carrier of meaning.
+func (a *app) check(ok bool, format string, args ...any) bool {
+	mark := "ok    "
+	if !ok {
+		mark = "FAILED"
+	}
+	fmt.Fprintf(a.env.stdout, "  %s  %s\n", mark, engine.SafeText(fmt.Sprintf(format, args...)))
+	return ok
+}
+
+func (a *app) hint(text string) {
+	if text != "" {
+		fmt.Fprintf(a.env.stdout, "          hint: %s\n", engine.SafeText(text))
+	}
+}

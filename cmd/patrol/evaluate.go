@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"patrol/engine"
+	"patrol/engine/store"
+
+	"github.com/spf13/cobra"
+)
+
+// evaluateOptions choose the snapshots and the policies.
+type evaluateOptions struct {
+	snapshots []int64
+	judge     judgeOptions
+	report    reportOptions
+}
+
+// Evaluate judges stored snapshots, offline.
+func (c commands) Evaluate() *cobra.Command {
+	var o evaluateOptions
+	cmd := &cobra.Command{
+		Use:   "evaluate",
+		Short: "Judge snapshots by policy, offline, as of any moment",
+		Long: "Judges the newest snapshot of each workspace, or those of --snapshot, and stores the results for `patrol report`.\n" +
+			"Nothing is sent anywhere. The same snapshot, policies and --as-of give the same results.\n\n" + exitHelp(),
+		Example: "  patrol evaluate --as-of 2027-01-01\n  patrol evaluate --snapshot 3 --only PAT-004 --fail-on none",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.evaluateStored(cmd.Context(), &o) },
+	}
+	cmd.Flags().Int64SliceVar(&o.snapshots, "snapshot", nil, "snapshots to judge, by `id` (default: the newest of each workspace)")
+	o.judge.addFlags(cmd.Flags())
+	return cmd
+}
+
+func (a *app) evaluateStored(ctx context.Context, o *evaluateOptions) error {
+	set, err := a.loadPolicies(ctx, &o.judge)
+	if err != nil {
+		return err
+	}
+	return a.withStore(ctx, store.ReadWrite, func(db *store.DB) error {
+		snapshots, err := a.storedSnapshots(ctx, db, o.snapshots)
+		if err != nil {
+			return err
+		}
+		evaluation, err := a.evaluate(ctx, db, set, snapshots, &o.judge)
+		if err != nil {
+			return err
+		}
+		return a.deliver(ctx, db, evaluation, nil, &o.report)
+	})
+}
+
+// storedSnapshots are those asked for, else the newest of each workspace, with
+// the labels that the configuration has for them now.
+func (a *app) storedSnapshots(ctx context.Context, db *store.DB, wanted []int64) ([]engine.Snapshot, error) {
+	var snapshots []engine.Snapshot
+	for _, id := range wanted {
+		snapshot, err := db.Snapshot(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		snapshots = append(snapshots, snapshot)
+	}
+	if len(wanted) == 0 {
+		latest, err := db.Latest(ctx)
+		if err != nil {
+			return nil, err
+		}
+		snapshots = latest
+	}
+	if len(snapshots) == 0 {
+		return nil, &engine.Error{Class: engine.ClassUsage, Reason: "no_snapshot", Op: "read snapshots of", Target: a.dbPath,
+			Hint: "Run `patrol collect` or `patrol audit` first, or name another database with --db.", Err: fmt.Errorf("there are none")}
+	}
+	for i := range snapshots {
+		a.relabel(&snapshots[i].Workspace)
+	}
+	return snapshots, nil
+}
+
+func (a *app) relabel(w *engine.Workspace) {
+	for _, configured := range a.config.workspaces {
+		if configured.Name == w.Name && configured.Labels != nil {
+			w.Labels = configured.Labels
+		}
+	}
+}
+
+// Report writes the reports of the latest evaluation, offline.
+func (c commands) Report() *cobra.Command {
+	var o reportOptions
+	cmd := &cobra.Command{
+		Use:     "report",
+		Short:   "Write reports of the latest evaluation, offline",
+		Long:    "Writes the reports of the latest evaluation in the database again, in any format. Ends with the exit code of that evaluation.\n\n" + exitHelp(),
+		Example: "  patrol report --format xlsx --output-dir auditors\n  patrol report -o findings.csv",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			formats, err := o.choose(c.origins["format"] != "default")
+			if err != nil {
+				return err
+			}
+			return c.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
+				evaluation, err := db.LatestEvaluation(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return c.deliver(cmd.Context(), db, evaluation, formats, &o)
+			})
+		},
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}

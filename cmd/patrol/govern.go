@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"patrol/engine"
+	"patrol/engine/eval"
+	"patrol/policies"
+)
+
+// builtinPack is how the policies that come with patrol are called.
+const builtinPack = "built-in"
+
+// policySet is the policies of a run and the configuration that tunes them.
+type policySet struct {
+	all    *eval.Set // every policy loaded
+	chosen *eval.Set // those that the flags select
+	config *config
+}
+
+// loadPolicies loads the built-in pack and those of --policy, checks the
+// configuration against them, and applies the selection.
+func (a *app) loadPolicies(ctx context.Context, o *judgeOptions) (*policySet, error) {
+	packs := []eval.Pack{{Name: builtinPack, FS: policies.FS}}
+	for _, dir := range o.packs {
+		if err := checkDir(dir); err != nil {
+			return nil, err
+		}
+		packs = append(packs, eval.Pack{Name: dir, FS: os.DirFS(dir)})
+	}
+	all, err := eval.Load(ctx, packs...)
+	if err != nil {
+		return nil, err
+	}
+	set := &policySet{all: all, config: a.config}
+	if err := set.checkConfig(); err != nil {
+		return nil, err
+	}
+	keep, err := selection(all.Policies(), o)
+	if err != nil {
+		return nil, err
+	}
+	set.chosen = all.Select(keep)
+	return set, nil
+}
+
+func checkDir(dir string) error {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("is not a directory")
+	}
+	if err != nil {
+		return engine.UsageError("load policies from", dir, "Name a directory of .rego files with --policy.", err)
+	}
+	return nil
+}
+
+// selection turns the selecting flags into a test of policies. An id that no
+// policy has is an error: a gate that silently checks nothing is worse than none.
+func selection(all []engine.Policy, o *judgeOptions) (func(engine.Policy) bool, error) {
+	for flag, ids := range map[string][]string{"--only": o.only, "--exclude": o.exclude} {
+		for _, id := range ids {
+			if !slices.ContainsFunc(all, func(p engine.Policy) bool { return named(p, id) }) {
+				return nil, engine.UsageError("read flag", flag, "See `patrol policies list` for the ids.", fmt.Errorf("no policy has the id or alias %q", id))
+			}
+		}
+	}
+	framework, control, _ := strings.Cut(o.framework, ":")
+	keep := func(p engine.Policy) bool {
+		return (len(o.only) == 0 || namedIn(p, o.only)) && !namedIn(p, o.exclude) &&
+			(o.severity.Severity == "" || p.Severity.AtLeast(o.severity.Severity)) &&
+			(o.framework == "" || serves(p, framework, control))
+	}
+	if !slices.ContainsFunc(all, keep) {
+		return nil, engine.UsageError("select policies", "", "Widen --only, --exclude, --severity or --framework.", fmt.Errorf("no policy is left"))
+	}
+	return keep, nil
+}
+
+func namedIn(p engine.Policy, ids []string) bool {
+	return slices.ContainsFunc(ids, func(id string) bool { return named(p, id) })
+}
+
+func named(p engine.Policy, id string) bool {
+	id = strings.TrimSpace(id)
+	return strings.EqualFold(p.ID, id) || slices.ContainsFunc(p.Aliases, func(alias string) bool { return strings.EqualFold(alias, id) })
+}
+
+func serves(p engine.Policy, framework, control string) bool {
+	controls, ok := p.Controls[framework]
+	return ok && (control == "" || slices.Contains(controls, control))
+}
+
+// checkConfig holds the policies named in the configuration against those that exist.
+func (s *policySet) checkConfig() error {
+	if err := s.checkTunings(s.config.policies); err != nil {
+		return err
+	}
+	for _, override := range s.config.overrides {
+		if err := s.checkTunings(override.policies); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *policySet) checkTunings(tunings map[string]tuningConfig) error {
+	for _, id := range engine.SortedKeys(tunings) {
+		tuning := tunings[id]
+		policy, ok := s.policy(id)
+		if !ok {
+			return s.config.errorf(tuning.line, "policy %q does not exist", id)
+		}
+		for _, name := range engine.SortedKeys(tuning.params) {
+			one := map[string]eval.Tuning{policy.ID: {Params: map[string]any{name: tuning.params[name]}}}
+			if err := s.all.CheckTuning(one); err != nil {
+				return s.config.errorf(tuning.lines[name], "%w", rootCause(err))
+			}
+		}
+	}
+	return nil
+}
+
+// rootCause is the cause that an Error carries, without its operation and target.
+func rootCause(err error) error {
+	if known, ok := engine.AsError(err); ok && known.Err != nil {
+		return known.Err
+	}
+	return err
+}
+
+func (s *policySet) policy(id string) (engine.Policy, bool) {
+	for _, p := range s.all.Policies() {
+		if named(p, id) {
+			return p, true
+		}
+	}
+	return engine.Policy{}, false
+}
+
+// effective is the tuning in force for a workspace: the configuration of the
+// policy, then each override that matches, in the order of the file.
+func (s *policySet) effective(w engine.Workspace) map[string]eval.Tuning {
+	tunings := map[string]eval.Tuning{}
+	s.apply(tunings, s.config.policies)
+	for _, override := range s.config.overrides {
+		if override.match.matches(w) {
+			s.apply(tunings, override.policies)
+		}
+	}
+	return tunings
+}
+
+func (s *policySet) apply(tunings map[string]eval.Tuning, from map[string]tuningConfig) {
+	for _, id := range engine.SortedKeys(from) {
+		policy, _ := s.policy(id)
+		t := tunings[policy.ID]
+		change := from[id]
+		if change.enabled != nil {
+			t.Disabled = !*change.enabled
+		}
+		if change.severity != "" {
+			t.Severity = change.severity
+		}
+		params := map[string]any{}
+		for name, value := range t.Params {
+			params[name] = value
+		}
+		for name, value := range change.params {
+			params[name] = value
+		}
+		t.Params = params
+		tunings[policy.ID] = t
+	}
+}
+
+func (m matchConfig) matches(w engine.Workspace) bool {
+	if !glob(m.Name, w.Name) || !glob(m.Cloud, w.Cloud) {
+		return false
+	}
+	for label, pattern := range m.Labels {
+		value, set := w.Labels[label]
+		if !set || !glob(pattern, value) {
+			return false
+		}
+	}
+	return true
+}
+
+// glob matches text against a pattern with * and ?; an empty pattern matches all.
+func glob(pattern, text string) bool {
+	if pattern == "" {
+		return true
+	}
+	matched, err := path.Match(strings.ToLower(pattern), strings.ToLower(text))
+	return err == nil && matched
+}

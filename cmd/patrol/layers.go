@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"patrol/engine"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// envPrefix begins the environment variable of every flag.
+const envPrefix = "PATROL_"
+
+// envName is the environment variable of a flag.
+func envName(flag string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// layer fills each flag that the command line does not set from the
+// environment, else from the configuration file, and notes where the value
+// came from.
+func (a *app) layer(cmd *cobra.Command) error {
+	var failed error
+	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+		if failed == nil && flag.Name != "config" && flag.Name != "help" {
+			failed = a.layerFlag(flag)
+		}
+	})
+	return failed
+}
+
+func (a *app) layerFlag(flag *pflag.Flag) error {
+	if flag.Changed {
+		a.origins[flag.Name] = "flag --" + flag.Name
+		return nil
+	}
+	if text, set := a.env.lookup(envName(flag.Name)); set {
+		a.origins[flag.Name] = "environment " + envName(flag.Name)
+		return setFlag(flag, text, "environment variable", envName(flag.Name))
+	}
+	if value, set := a.config.flags[flag.Name]; set {
+		a.origins[flag.Name] = a.config.place(value.line)
+		return setFlag(flag, value.text, "configuration", a.config.place(value.line))
+	}
+	a.origins[flag.Name] = "default"
+	return nil
+}
+
+// setFlag sets without marking the flag as changed, so that commands can still
+// tell what the user typed.
+func setFlag(flag *pflag.Flag, text, source, place string) error {
+	if err := flag.Value.Set(text); err != nil {
+		return &engine.Error{Class: engine.ClassUsage, Reason: "config", Op: "read " + source, Target: place,
+			Hint: "Correct the value; the flag is described by `patrol help`.",
+			Err:  fmt.Errorf("%s: %w", flag.Name, err)}
+	}
+	return nil
+}
+
+// allFlags returns the names of the flags of a command and all below it.
+func allFlags(root *cobra.Command) map[string]bool {
+	names := map[string]bool{}
+	add := func(flag *pflag.Flag) { names[flag.Name] = true }
+	root.PersistentFlags().VisitAll(add)
+	root.Flags().VisitAll(add)
+	for _, child := range root.Commands() {
+		for name := range allFlags(child) {
+			names[name] = true
+		}
+	}
+	return names
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"patrol/engine"
+	"patrol/reports"
+
+	"github.com/spf13/pflag"
+)
+
+// instant is a flag that holds a moment: RFC 3339, or a day (its first moment, UTC).
+type instant struct{ time.Time }
+
+func (i *instant) String() string {
+	if i.IsZero() {
+		return ""
+	}
+	return i.UTC().Format(time.RFC3339)
+}
+
+func (i *instant) Set(text string) error {
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			i.Time = t.UTC()
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is neither a time such as 2026-11-24T12:00:00Z nor a day such as 2026-11-24", text)
+}
+
+func (i *instant) Type() string { return "time" }
+
+// severityValue is a flag that holds a severity.
+type severityValue struct{ engine.Severity }
+
+func (s *severityValue) String() string { return string(s.Severity) }
+
+func (s *severityValue) Set(text string) (err error) {
+	s.Severity, err = engine.ParseSeverity(text)
+	return err
+}
+
+func (s *severityValue) Type() string { return "severity" }
+
+// thresholdValue is a flag that holds a severity or "none".
+type thresholdValue struct{ engine.Threshold }
+
+func (t *thresholdValue) Set(text string) (err error) {
+	t.Threshold, err = engine.ParseThreshold(text)
+	return err
+}
+
+func (t *thresholdValue) Type() string { return "severity" }
+
+// sourceOptions say which workspaces to read.
+type sourceOptions struct {
+	profiles []string
+	from     []string
+	caFile   string
+	parallel int
+
+	configFile string // another .databrickscfg than the environment's
+}
+
+func (o *sourceOptions) addFlags(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&o.profiles, "profile", nil, "read the workspace of this profile of .databrickscfg (repeatable)")
+	flags.StringArrayVar(&o.from, "from", nil, "import a `file` made by `databricks token-management list -o json` instead (repeatable)")
+	flags.StringVar(&o.caFile, "ca-file", "", "trust the certificates in this PEM `file` as well")
+	flags.IntVar(&o.parallel, "parallel", 4, "workspaces read at once")
+}
+
+// judgeOptions say which policies judge, and as of when.
+type judgeOptions struct {
+	packs     []string
+	only      []string
+	exclude   []string
+	severity  severityValue
+	framework string
+	asOf      instant
+	failOn    thresholdValue
+}
+
+func (o *judgeOptions) addFlags(flags *pflag.FlagSet) {
+	o.failOn.Threshold = engine.FailOn(engine.Low)
+	o.addSelection(flags)
+	flags.Var(&o.asOf, "as-of", "judge as of this moment (default: when the newest snapshot was taken)")
+	flags.Var(&o.failOn, "fail-on", "exit 1 on findings of this severity or worse: critical, high, medium, low, info, none")
+}
+
+// addSelection adds the flags that choose policies, without those of judging.
+func (o *judgeOptions) addSelection(flags *pflag.FlagSet) {
+	flags.StringArrayVarP(&o.packs, "policy", "p", nil, "load the policies in this `directory` too (repeatable)")
+	flags.StringSliceVar(&o.only, "only", nil, "only these policies: `ids` or aliases")
+	flags.StringSliceVar(&o.exclude, "exclude", nil, "all policies but these: `ids` or aliases")
+	flags.Var(&o.severity, "severity", "only policies of this severity or worse")
+	flags.StringVar(&o.framework, "framework", "", "only policies that serve this framework, or one control of it: `name[:control]`")
+}
+
+// narrowed reports whether some policies were left out by request.
+func (o *judgeOptions) narrowed() bool {
+	return len(o.only)+len(o.exclude) > 0 || o.severity.Severity != "" || o.framework != ""
+}
+
+// reportOptions say what to write, and where.
+type reportOptions struct {
+	formats []string
+	dir     string
+	output  string
+}
+
+func (o *reportOptions) addFlags(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&o.formats, "format", []string{"csv", "xlsx", "json"}, "`formats` of the report: "+strings.Join(formatNames(), ", "))
+	flags.StringVar(&o.dir, "output-dir", "patrol-report", "write the reports into this `directory`")
+	flags.StringVarP(&o.output, "output", "o", "", "write one format to this `file` (- for standard output)")
+}
+
+func formatNames() []string {
+	var names []string
+	for _, format := range reports.Formats() {
+		names = append(names, format.Name)
+	}
+	return names
+}
+
+// choose resolves the formats. With --output there must be one: the one asked
+// for, else the one whose file ends alike.
+func (o *reportOptions) choose(formatGiven bool) ([]reports.Format, error) {
+	if o.output == "" {
+		return lookupFormats(o.formats)
+	}
+	if formatGiven && len(o.formats) == 1 {
+		return lookupFormats(o.formats)
+	}
+	if formatGiven {
+		return nil, engine.UsageError("read flag", "--output", "Name one format with --format, or use --output-dir for several.",
+			fmt.Errorf("one file cannot hold %d formats", len(o.formats)))
+	}
+	for _, format := range reports.Formats() {
+		if strings.EqualFold(filepath.Ext(o.output), filepath.Ext(format.File)) {
+			return []reports.Format{format}, nil
+		}
+	}
+	return nil, engine.UsageError("read flag", "--output", "Name the format with --format.",
+		fmt.Errorf("no format is known by the ending of %q", o.output))
+}
+
+func lookupFormats(names []string) ([]reports.Format, error) {
+	var formats []reports.Format
+	for _, name := range names {
+		format, err := reports.Lookup(strings.TrimSpace(name))
+		if err != nil {
+			return nil, err
+		}
+		formats = append(formats, format)
+	}
+	return formats, nil
+}

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"patrol/collectors"
+	"patrol/engine"
+	"patrol/engine/eval"
+	"patrol/engine/outfile"
+	"patrol/engine/store"
+	"patrol/reports"
+)
+
+// openStore opens the database, for writing (then a missing one is made) or reading.
+func (a *app) openStore(ctx context.Context, mode store.Mode) (*store.DB, error) {
+	return store.Open(ctx, a.dbPath, store.Options{Mode: mode, Now: a.env.now})
+}
+
+// withStore opens the database for the length of work and reports the error of closing it.
+func (a *app) withStore(ctx context.Context, mode store.Mode, work func(*store.DB) error) error {
+	db, err := a.openStore(ctx, mode)
+	if err != nil {
+		return err
+	}
+	return errors.Join(work(db), db.Close())
+}
+
+// targets are the workspaces of this run: the flags', else the configuration's,
+// else the one that the Databricks environment variables and the default
+// profile describe.
+func (a *app) targets(o *sourceOptions) []collectors.Target {
+	var targets []collectors.Target
+	for _, profile := range o.profiles {
+		targets = append(targets, a.configured(profile).target(o))
+	}
+	if len(targets) > 0 {
+		return targets
+	}
+	for _, w := range a.config.workspaces {
+		targets = append(targets, w.target(o))
+	}
+	if len(targets) > 0 {
+		return targets
+	}
+	return []collectors.Target{workspaceConfig{}.target(o)}
+}
+
+// configured is what the configuration knows of a profile; at least its name.
+func (a *app) configured(profile string) workspaceConfig {
+	for _, w := range a.config.workspaces {
+		if w.Profile == profile {
+			return w
+		}
+	}
+	return workspaceConfig{Profile: profile}
+}
+
+func (w workspaceConfig) target(o *sourceOptions) collectors.Target {
+	return collectors.Target{Name: w.Name, Profile: w.Profile, Host: w.Host, Labels: w.Labels, ConfigFile: o.configFile}
+}
+
+// collect snapshots the workspaces or files of this run and returns the
+// snapshots in the order of the request. A workspace that cannot be read is a
+// snapshot that says so, not an error.
+func (a *app) collect(ctx context.Context, db *store.DB, o *sourceOptions) ([]engine.Snapshot, error) {
+	if len(o.from) > 0 && len(o.profiles) > 0 {
+		return nil, engine.UsageError("read flags", "--from and --profile", "Use one of them: a file or a workspace.", errors.New("cannot be combined"))
+	}
+	snapshots, err := a.read(ctx, db, o)
+	for _, snapshot := range snapshots {
+		a.tellSnapshot(snapshot)
+	}
+	return snapshots, err
+}
+
+// read stores a snapshot of each workspace, with progress on a terminal.
+func (a *app) read(ctx context.Context, db *store.DB, o *sourceOptions) ([]engine.Snapshot, error) {
+	tell, done := a.progress()
+	defer done()
+	options := a.collectOptions(o)
+	options.Progress = tell
+	var snapshots []engine.Snapshot
+	for outcome, err := range a.outcomes(ctx, o, options) {
+		if err != nil {
+			return snapshots, err
+		}
+		snapshot, err := a.save(ctx, db, outcome)
+		if err != nil {
+			return snapshots, err
+		}
+		snapshots = append(snapshots, snapshot)
+	}
+	return snapshots, ctx.Err()
+}
+
+// save stores what an outcome brought. A wrong configuration is the user's to
+// correct before anything is judged; a workspace that cannot be read is a
+// snapshot that says why. What an interrupt cut short is not stored.
+func (a *app) save(ctx context.Context, db *store.DB, outcome collectors.Outcome) (engine.Snapshot, error) {
+	if known, ok := engine.AsError(outcome.Err); ok && known.Class != engine.ClassIncomplete {
+		return engine.Snapshot{}, errors.Join(outcome.Err, outcome.Close())
+	}
+	if err := ctx.Err(); err != nil {
+		return engine.Snapshot{}, errors.Join(err, outcome.Close())
+	}
+	a.relabel(&outcome.Capture.Workspace)
+	snapshot, err := db.SaveSnapshot(ctx, outcome.Capture)
+	return snapshot, errors.Join(err, outcome.Close())
+}
+
+// outcomes brings the captures of this run, one after the other.
+func (a *app) outcomes(ctx context.Context, o *sourceOptions, options collectors.Options) iter.Seq2[collectors.Outcome, error] {
+	return func(yield func(collectors.Outcome, error) bool) {
+		for _, path := range o.from {
+			imported, err := collectors.Import(ctx, path, collectors.ImportOptions{Options: options})
+			if err != nil {
+				yield(collectors.Outcome{}, err)
+				return
+			}
+			for _, outcome := range imported {
+				if !yield(outcome, nil) {
+					return
+				}
+			}
+		}
+		if len(o.from) > 0 {
+			return
+		}
+		for outcome := range collectors.Collect(ctx, a.targets(o), options) {
+			if !yield(outcome, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (a *app) collectOptions(o *sourceOptions) collectors.Options {
+	return collectors.Options{
+		Now: a.env.now, Parallel: o.parallel, CAFile: o.caFile, UserAgentVersion: a.env.version,
+		SpoolDir: filepath.Dir(a.dbPath),
+	}
+}
+
+// tellSnapshot says what a snapshot holds, and each section that was not read whole.
+func (a *app) tellSnapshot(s engine.Snapshot) {
+	missing := s.Incomplete()
+	state := "complete"
+	if len(missing) > 0 {
+		state = fmt.Sprintf("%d section(s) incomplete", len(missing))
+	}
+	a.say("%s: %d tokens, %s", s.Workspace.Name, s.Tokens, state)
+	for _, name := range missing {
+		c := s.Coverage[name]
+		a.say("  %s: %s (%s) %s", name, c.Status, c.Reason, c.Detail)
+		if c.Hint != "" {
+			a.say("  hint: %s", c.Hint)
+		}
+	}
+}
+
+// evaluate judges snapshots and stores the results; it returns the id of the evaluation.
+func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapshots []engine.Snapshot, o *judgeOptions) (int64, error) {
+	header := store.EvaluationHeader{
+		AsOf: asOf(snapshots, o.asOf), FailOn: o.failOn.Threshold, Narrowed: o.narrowed(), Version: a.env.version,
+		Policies: set.chosen.Policies(), Snapshots: ids(snapshots),
+	}
+	evaluation, err := db.BeginEvaluation(ctx, header)
+	if err != nil {
+		return 0, err
+	}
+	for _, snapshot := range snapshots {
+		if err := a.judge(ctx, db, evaluation, set, snapshot, header.AsOf); err != nil {
+			evaluation.Rollback()
+			return 0, err
+		}
+	}
+	return evaluation.Commit()
+}
+
+func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluation, set *policySet, snapshot engine.Snapshot, when time.Time) error {
+	job := eval.Job{Snapshot: snapshot, AsOf: when, Tuning: set.effective(snapshot.Workspace)}
+	if snapshot.Coverage[engine.SectionTokens].Usable() {
+		job.Tokens = db.Subjects(ctx, snapshot.ID, when)
+	}
+	tallies, err := set.chosen.Evaluate(ctx, job, func(f engine.Finding) error { return evaluation.Add(f, snapshot.ID) })
+	if err != nil {
+		return err
+	}
+	for _, id := range engine.SortedKeys(tallies) {
+		if err := evaluation.Tally(snapshot.ID, id, tallies[id]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asOf is the moment to judge at: the one asked for, else when the newest
+// snapshot was taken, so that judging again gives the same.
+func asOf(snapshots []engine.Snapshot, asked instant) time.Time {
+	if !asked.IsZero() {
+		return asked.Time
+	}
+	var newest time.Time
+	for _, s := range snapshots {
+		if s.CollectedAt.After(newest) {
+			newest = s.CollectedAt
+		}
+	}
+	return newest
+}
+
+func ids(snapshots []engine.Snapshot) []int64 {
+	list := make([]int64, len(snapshots))
+	for i, s := range snapshots {
+		list[i] = s.ID
+	}
+	return list
+}
+
+// deliver writes the reports of an evaluation and returns its verdict as an error.
+func (a *app) deliver(ctx context.Context, db *store.DB, evaluation int64, formats []reports.Format, o *reportOptions) error {
+	report, err := db.Report(ctx, evaluation)
+	if err != nil {
+		return err
+	}
+	if o.output == "-" {
+		if err := formats[0].Write(ctx, a.env.stdout, report); err != nil {
+			return err
+		}
+		return verdict(report.Verdict())
+	}
+	files, err := a.writeFiles(ctx, report, formats, o)
+	if err != nil {
+		return err
+	}
+	if !a.quiet {
+		options := reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor), Files: files}
+		if err := reports.Table(ctx, a.env.stdout, report, options); err != nil {
+			return err
+		}
+	}
+	return verdict(report.Verdict())
+}
+
+func (a *app) writeFiles(ctx context.Context, report engine.Report, formats []reports.Format, o *reportOptions) ([]string, error) {
+	if len(formats) == 0 {
+		return nil, nil
+	}
+	if o.output == "" {
+		return reports.WriteAll(ctx, o.dir, formats, report)
+	}
+	return []string{o.output}, outfile.Write(o.output, func(w io.Writer) error { return formats[0].Write(ctx, w, report) })
+}
+
+// plural renders a count with its noun.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	if strings.HasSuffix(noun, "y") {
+		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(noun, "y"))
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

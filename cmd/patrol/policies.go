@@ -1,0 +1,214 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"patrol/engine"
+
+	"github.com/spf13/cobra"
+)
+
+// Policies shows the policies and what is in force.
+func (c commands) Policies() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "policies",
+		Short: "Show the policies",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(c.policiesList(), c.policiesShow())
+	return cmd
+}
+
+func (a *app) policiesList() *cobra.Command {
+	var o judgeOptions
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the policies, worst first",
+		Example: "  patrol policies list --severity high\n  patrol policies list --framework cis-azure-foundations-6.0",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			set, err := a.loadPolicies(cmd.Context(), &o)
+			if err != nil {
+				return err
+			}
+			return set.list(a.env.stdout)
+		},
+	}
+	o.addSelection(cmd.Flags())
+	return cmd
+}
+
+func (s *policySet) list(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tSEVERITY\tRESOURCE\tTITLE\tREMEDY")
+	tunings := s.effective(engine.Workspace{})
+	for _, p := range s.chosen.Policies() {
+		title := p.Title
+		if tunings[p.ID].Disabled {
+			title += " (disabled)"
+		}
+		severity := p.Severity
+		if tuned := tunings[p.ID].Severity; tuned != "" {
+			severity = tuned
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.ID, severity, p.Resource, title, p.Remedy)
+	}
+	return w.Flush()
+}
+
+func (a *app) policiesShow() *cobra.Command {
+	var o judgeOptions
+	var source bool
+	cmd := &cobra.Command{
+		Use:     "show ID",
+		Short:   "Show a policy: meaning, parameters in force and where they come from, controls",
+		Example: "  patrol policies show PAT-002\n  patrol policies show sat:IA-4 --source",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			set, err := a.loadPolicies(cmd.Context(), &o)
+			if err != nil {
+				return err
+			}
+			policy, ok := set.policy(args[0])
+			if !ok {
+				return engine.UsageError("show policy", args[0], "See `patrol policies list` for the ids.", fmt.Errorf("no policy has this id or alias"))
+			}
+			set.show(a.env.stdout, policy)
+			if source {
+				fmt.Fprintf(a.env.stdout, "\n%s", policy.Source)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringArrayVarP(&o.packs, "policy", "p", nil, "load the policies in this `directory` too (repeatable)")
+	cmd.Flags().BoolVar(&source, "source", false, "print the Rego as well")
+	return cmd
+}
+
+func (s *policySet) show(w io.Writer, p engine.Policy) {
+	tuning := s.config.policies[p.ID]
+	fmt.Fprintf(w, "%s  %s\n\n%s\n\n", p.ID, p.Title, fold(p.Description, 80))
+	fmt.Fprintf(w, "severity     %s\n", s.severityInForce(p, tuning))
+	if tuning.enabled != nil && !*tuning.enabled {
+		fmt.Fprintf(w, "disabled     %s\n", s.config.place(tuning.line))
+	}
+	fmt.Fprintf(w, "judges       %s\nremedy       %s\nneeds        %s\n", judges(p), p.Remedy, strings.Join(p.Needs, ", "))
+	fmt.Fprintf(w, "file         %s (%s)\n", p.File, p.Pack)
+	if len(p.Aliases) > 0 {
+		fmt.Fprintf(w, "aliases      %s\n", strings.Join(p.Aliases, ", "))
+	}
+	if p.Remediation != "" {
+		fmt.Fprintf(w, "\nWhat to do\n%s\n", fold(p.Remediation, 80))
+	}
+	s.showParams(w, p, tuning)
+	showControls(w, p)
+	s.showOverrides(w, p)
+}
+
+func (s *policySet) severityInForce(p engine.Policy, tuning tuningConfig) string {
+	if tuning.severity == "" {
+		return string(p.Severity)
+	}
+	return fmt.Sprintf("%s (%s; default %s)", tuning.severity, s.config.place(tuning.line), p.Severity)
+}
+
+func judges(p engine.Policy) string {
+	if p.Resource == engine.ResourceToken {
+		return string(p.Judges) + " tokens"
+	}
+	return "workspaces"
+}
+
+func (s *policySet) showParams(w io.Writer, p engine.Policy, tuning tuningConfig) {
+	if len(p.Params) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nParameters")
+	for _, param := range p.Params {
+		value, origin := param.Default, "default"
+		if changed, set := tuning.params[param.Name]; set {
+			value, origin = changed, s.config.place(tuning.lines[param.Name])
+		}
+		fmt.Fprintf(w, "  %s = %s  (%s)\n      %s\n", param.Name, jsonText(value), origin, param.Description)
+	}
+}
+
+func showControls(w io.Writer, p engine.Policy) {
+	if len(p.Controls) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nControls")
+	for _, framework := range engine.SortedKeys(p.Controls) {
+		fmt.Fprintf(w, "  %s: %s\n", framework, strings.Join(p.Controls[framework], ", "))
+	}
+}
+
+// showOverrides tells what changes in workspaces that match.
+func (s *policySet) showOverrides(w io.Writer, p engine.Policy) {
+	for _, override := range s.config.overrides {
+		change, ok := override.policies[p.ID]
+		if !ok {
+			continue
+		}
+		fmt.Fprintf(w, "\nWhere %s (%s)\n", override.match, s.config.place(override.line))
+		if change.enabled != nil {
+			fmt.Fprintf(w, "  enabled = %v  (%s)\n", *change.enabled, s.config.place(change.line))
+		}
+		if change.severity != "" {
+			fmt.Fprintf(w, "  severity = %s  (%s)\n", change.severity, s.config.place(change.line))
+		}
+		for _, name := range engine.SortedKeys(change.params) {
+			fmt.Fprintf(w, "  %s = %s  (%s)\n", name, jsonText(change.params[name]), s.config.place(change.lines[name]))
+		}
+	}
+}
+
+func (m matchConfig) String() string {
+	var parts []string
+	if m.Name != "" {
+		parts = append(parts, "name is "+m.Name)
+	}
+	if m.Cloud != "" {
+		parts = append(parts, "cloud is "+m.Cloud)
+	}
+	for _, label := range engine.SortedKeys(m.Labels) {
+		parts = append(parts, "label "+label+" is "+m.Labels[label])
+	}
+	if len(parts) == 0 {
+		return "any workspace"
+	}
+	return strings.Join(parts, " and ")
+}
+
+func jsonText(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Sprint(value)
+	}
+	return string(text)
+}
+
+// fold breaks text into lines of at most width columns, at spaces.
+func fold(text string, width int) string {
+	var b strings.Builder
+	column := 0
+	for _, word := range strings.Fields(text) {
+		switch {
+		case column == 0:
+		case column+1+len(word) > width:
+			b.WriteByte('\n')
+			column = 0
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String()
+}

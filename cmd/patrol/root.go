@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"patrol/engine"
+
+	"github.com/spf13/cobra"
+)
+
+// app is what all commands share in one run.
+type app struct {
+	env     *env
+	config  *config
+	origins map[string]string // flag → where its value came from
+
+	configPath string
+	dbPath     string
+	quiet      bool
+	verbose    bool
+	noColor    bool
+	logFormat  string
+}
+
+// commands is the set of commands: each file adds the method that builds its own.
+type commands struct{ *app }
+
+// run executes patrol with arguments and returns its exit code.
+func run(ctx context.Context, e *env, args []string) int {
+	a := &app{env: e, origins: map[string]string{}, config: &config{}}
+	root := a.root()
+	root.SetArgs(args)
+	err := causeOf(ctx, root.ExecuteContext(ctx))
+	var reached verdictError
+	if err != nil && !errors.As(err, &reached) {
+		printError(e.stderr, err, a.logFormat == "json")
+	}
+	return exitCode(err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "patrol",
+		Short: "Audit Databricks personal access tokens against policy",
+		Long: "patrol reads every personal access token of your Databricks workspaces and the settings that govern them,\n" +
+			"judges them by policies written in Rego, and reports what breaks policy and what to do about it.\n\n" +
+			exitHelp(),
+		Example:       "  patrol demo                          # the whole story on a simulated account\n  patrol audit --profile prod          # audit one workspace of ~/.databrickscfg\n  patrol audit --from tokens.json      # audit a dump of `databricks token-management list -o json`",
+		Version:       a.env.version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetOut(a.env.stdout)
+	root.SetErr(a.env.stderr)
+	root.SetIn(a.env.stdin)
+	a.addFlags(root)
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return a.prepare(root, cmd) }
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(engine.Plugins[*cobra.Command](commands{a})...)
+	return root
+}
+
+func (a *app) addFlags(root *cobra.Command) {
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.configPath, "config", "patrol.yaml", "configuration `file`; a missing default is no error")
+	flags.StringVar(&a.dbPath, "db", "patrol.db", "database `file` of snapshots and results")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing but errors")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say more: every section read, every retry")
+	flags.BoolVar(&a.noColor, "no-color", false, "no colours, also on a terminal")
+	flags.StringVar(&a.logFormat, "log-format", "text", "`format` of the conversation on stderr: text or json")
+}
+
+// prepare reads the configuration and completes the flags before any command runs.
+func (a *app) prepare(root, cmd *cobra.Command) error {
+	required := cmd.Flags().Changed("config")
+	if path, set := a.env.lookup(envName("config")); set && !required {
+		a.configPath, required = path, true
+	}
+	known := allFlags(root)
+	loaded, err := loadConfig(a.configPath, required, func(name string) bool { return known[name] })
+	if err != nil {
+		return err
+	}
+	a.config = loaded
+	if err := a.layer(cmd); err != nil {
+		return err
+	}
+	if a.logFormat != "text" && a.logFormat != "json" {
+		return engine.UsageError("read flag", "--log-format", "Use text or json.", fmt.Errorf("unknown format %q", a.logFormat))
+	}
+	return nil
+}
+
+// flagError explains a flag that cannot be read.
+func flagError(cmd *cobra.Command, err error) error {
+	return engine.UsageError("read flags of", cmd.CommandPath(), "See `"+cmd.CommandPath()+" --help`.", err)
+}
+
+// say writes a line of the conversation, as text or as a JSON record.
+func (a *app) say(format string, args ...any) {
+	if a.quiet {
+		return
+	}
+	a.tell(a.env.stderr, fmt.Sprintf(format, args...))
+}
+
+// detail is say for those who asked for more.
+func (a *app) detail(format string, args ...any) {
+	if a.verbose {
+		a.say(format, args...)
+	}
+}
+
+func (a *app) tell(w io.Writer, line string) {
+	if a.logFormat == "json" {
+		slog.New(slog.NewJSONHandler(w, nil)).Info(line)
+		return
+	}
+	fmt.Fprintln(w, engine.SafeLines(line))
+}
+
+// exitHelp prints the exit table for help texts.
+func exitHelp() string {
+	var b strings.Builder
+	b.WriteString("Exit codes:\n")
+	for _, row := range exitTable() {
+		fmt.Fprintf(&b, "  %3d  %s\n", row.code, row.meaning)
+	}
+	return b.String()
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"patrol/collectors/simulator"
+	"patrol/engine"
+	"patrol/engine/outfile"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// simulateOptions describe a simulated account.
+type simulateOptions struct {
+	listen       string
+	seed         uint64
+	workspaces   int
+	tokens       int
+	clock        instant
+	latency      time.Duration
+	rateLimit    int
+	int64Strings bool
+	faults       string
+	writeConfig  string
+}
+
+// Simulate serves the simulated account.
+func (c commands) Simulate() *cobra.Command {
+	var o simulateOptions
+	cmd := &cobra.Command{
+		Use:   "simulate",
+		Short: "Serve a simulated Databricks account on loopback, for training and tests",
+		Long: "Serves a stateful account with workspaces, principals, tokens, settings and grants over HTTP until interrupted. Any tool\n" +
+			"that speaks to Databricks can be pointed at it; nothing leaves this machine. docs/simulator.md describes the sign-ins, the\n" +
+			"population, and how to order faults.",
+		Example: "  patrol simulate --listen 127.0.0.1:8080 --write-config sim.cfg &\n" +
+			"  DATABRICKS_CONFIG_FILE=sim.cfg patrol audit --profile prod-analytics --profile dev-sandbox",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.simulate(cmd.Context(), &o) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "loopback `address` to serve on; port 0 takes a free one")
+	o.addPopulation(flags)
+	flags.DurationVar(&o.latency, "latency", 0, "wait this long before each answer")
+	flags.IntVar(&o.rateLimit, "rate-limit", 0, "answer 429 beyond this many token calls per second and workspace (0: never)")
+	flags.BoolVar(&o.int64Strings, "int64-strings", false, "send 64-bit integers as decimal strings")
+	flags.StringVar(&o.faults, "faults", "", "order the faults in this JSON `file`")
+	flags.StringVar(&o.writeConfig, "write-config", "", "write a .databrickscfg with a profile for each workspace to this `file`")
+	return cmd
+}
+
+func (o *simulateOptions) addPopulation(flags *pflag.FlagSet) {
+	flags.Uint64Var(&o.seed, "seed", 1, "the same seed and clock give the same account")
+	flags.IntVar(&o.workspaces, "workspaces", 2, "number of workspaces")
+	flags.IntVar(&o.tokens, "tokens", 60, "tokens per workspace")
+	flags.Var(&o.clock, "clock", "stop the account's clock at this moment (default: it runs with this machine's)")
+}
+
+func (o *simulateOptions) account(now func() time.Time) (*simulator.Account, error) {
+	if o.workspaces < 1 || o.tokens < 0 {
+		return nil, engine.UsageError("read flags", "--workspaces and --tokens", "Use at least one workspace and no negative number of tokens.",
+			fmt.Errorf("%d workspaces, %d tokens", o.workspaces, o.tokens))
+	}
+	if !o.clock.IsZero() {
+		now = func() time.Time { return o.clock.Time }
+	}
+	account := simulator.New(simulator.Options{
+		Seed: o.seed, Workspaces: o.workspaces, Tokens: o.tokens, Now: now,
+		Latency: o.latency, RateLimit: o.rateLimit, Int64Strings: o.int64Strings,
+	})
+	return account, o.orderFaults(account)
+}
+
+func (o *simulateOptions) orderFaults(account *simulator.Account) error {
+	if o.faults == "" {
+		return nil
+	}
+	text, err := os.ReadFile(o.faults)
+	if err != nil {
+		return engine.UsageError("read faults", o.faults, "Name a file of faults; docs/simulator.md describes it.", err)
+	}
+	faults, err := simulator.ParseFaults(text)
+	if err != nil {
+		return engine.UsageError("read faults", o.faults, "docs/simulator.md describes the file.", err)
+	}
+	for _, fault := range faults {
+		account.AddFault(fault)
+	}
+	return nil
+}
+
+func (a *app) simulate(ctx context.Context, o *simulateOptions) error {
+	account, err := o.account(a.env.now)
+	if err != nil {
+		return err
+	}
+	server, err := serve(ctx, o.listen, account)
+	if err != nil {
+		return err
+	}
+	defer server.stop()
+	if o.writeConfig != "" {
+		if err := writeText(o.writeConfig, account.ConfigFile(server.url)); err != nil {
+			return err
+		}
+	}
+	a.printAccount(server.url, account, o.writeConfig)
+	select {
+	case <-ctx.Done():
+		return nil // an interrupt is how a simulation ends
+	case err := <-server.failed:
+		return err
+	}
+}
+
+func (a *app) printAccount(url string, account *simulator.Account, configFile string) {
+	fmt.Fprintf(a.env.stdout, "simulated account at %s\n", url)
+	for _, w := range account.Workspaces() {
+		fmt.Fprintf(a.env.stdout, "  %-16s id %-20d DATABRICKS_HOST=%s DATABRICKS_TOKEN=%s\n", w.Name, w.ID, url, w.Token)
+	}
+	if configFile != "" {
+		fmt.Fprintf(a.env.stdout, "profiles in %s\n", configFile)
+	}
+	fmt.Fprintln(a.env.stdout, "ready; interrupt to stop")
+}
+
+func writeText(path, text string) error {
+	return outfile.Write(path, textWriter(text))
+}
+
+// server is an HTTP server on a loopback address.
+type server struct {
+	url    string
+	http   *http.Server
+	failed chan error
+}
+
+// serve starts a server on a loopback address; any other address is refused,
+// because a simulated account signs in anybody.
+func serve(ctx context.Context, address string, handler http.Handler) (*server, error) {
+	if err := loopbackOnly(address); err != nil {
+		return nil, engine.UsageError("listen on", address, "Use 127.0.0.1:PORT, or port 0 for a free one.", err)
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, engine.UsageError("listen on", address, "Choose another port, or 0 for a free one.", err)
+	}
+	s := &server{url: "http://" + listener.Addr().String(), http: &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}, failed: make(chan error, 1)}
+	go func() {
+		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- err
+		}
+	}()
+	return s, nil
+}
+
+func (s *server) stop() { _ = s.http.Close() }
+
+func loopbackOnly(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("%q is not a loopback address", host)
+	}
+	return nil
+}
