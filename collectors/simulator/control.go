@@ -184,10 +184,10 @@ func ParseFaults(data []byte) ([]Fault, error) {
 		return nil, err
 	}
 	faults := make([]Fault, 0, len(docs))
-	for _, d := range docs {
+	for i, d := range docs {
 		f, err := d.fault()
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("fault %d: %w", i+1, err)
 		}
 		faults = append(faults, f)
 	}
