@@ -1,0 +1,163 @@
+package engine
+
+// Action is what a step does.
+type Action string
+
+// The actions. Only Revoke, SetSetting, ChangeGrant, NarrowScopes and
+// SetComment change a workspace; Notify and Manual are for people.
+const (
+	Revoke       Action = "revoke"
+	SetSetting   Action = "set-setting"
+	ChangeGrant  Action = "change-grant"
+	NarrowScopes Action = "narrow-scopes"
+	SetComment   Action = "set-comment"
+	Notify       Action = "notify"
+	Manual       Action = "manual"
+)
+
+// PlanSchema is the version of the plan file that this patrol reads and writes.
+const PlanSchema = 1
+
+// Plan is a proposal: what would be changed, on what evidence, and within
+// which limits. Its bytes are written once; an approval is bound to their
+// SHA-256, so that they are never serialised again. The same evaluation and
+// configuration give the same bytes. Times are RFC 3339 in UTC.
+type Plan struct {
+	Schema      int             `json:"schema"`
+	ID          string          `json:"plan_id"` // derived from all that follows
+	Version     string          `json:"version"` // of patrol
+	Engine      string          `json:"engine"`  // version of OPA
+	Policies    string          `json:"policy_digest"`
+	AsOf        string          `json:"as_of"`
+	NotBefore   string          `json:"not_before"`
+	ExpiresAt   string          `json:"expires_at"`
+	Planner     string          `json:"planner"`
+	Workspaces  []PlanWorkspace `json:"workspaces"`
+	Limits      Limits          `json:"limits"`
+	Protected   Protected       `json:"protected"`
+	Steps       []Step          `json:"steps"`
+	NotPlanned  []NotPlanned    `json:"not_planned"` // findings without a step, and why
+	Undoes      string          `json:"undoes,omitempty"`
+	OnUse       string          `json:"on_use"` // skip or proceed, when a token was used since the plan
+	Reevaluates map[string]any  `json:"tuning"` // parameters in force by workspace id and policy, to judge again by
+}
+
+// PlanWorkspace is a workspace as it was when the plan was made.
+type PlanWorkspace struct {
+	ID          string                         `json:"workspace_id"`
+	Name        string                         `json:"name"`
+	Host        string                         `json:"host"`
+	Cloud       string                         `json:"cloud"`
+	Labels      map[string]string              `json:"labels"`
+	Snapshot    string                         `json:"snapshot"`
+	Digest      string                         `json:"digest"`
+	CollectedAt string                         `json:"collected_at"`
+	Tokens      int                            `json:"tokens"` // the population that percentages are of
+	Coverage    map[SectionName]CoverageStatus `json:"coverage"`
+}
+
+// Limits bound what one plan may do. Zero means zero.
+type Limits struct {
+	MaxSteps         int     `json:"max_steps"`
+	MaxPercent       float64 `json:"max_percent"`       // of each workspace's tokens
+	MaxPerOwner      int     `json:"max_per_owner"`     // in each workspace
+	MaxRecentlyUsed  int     `json:"max_recently_used"` // tokens used within RecentlyUsedDays
+	RecentlyUsedDays int64   `json:"recently_used_days"`
+}
+
+// DefaultLimits are in force where the configuration sets none.
+func DefaultLimits() Limits {
+	return Limits{MaxSteps: 25, MaxPercent: 10, MaxPerOwner: 10, MaxRecentlyUsed: 0, RecentlyUsedDays: 7}
+}
+
+// Protected are tokens and principals that no step may touch, by id only:
+// names and comments are anybody's to choose.
+type Protected struct {
+	Tokens     []string `json:"tokens"`
+	Principals []string `json:"principals"`
+}
+
+// Step is one change.
+type Step struct {
+	ID           string         `json:"id"` // derived from action, workspace and target; stable over plans
+	Action       Action         `json:"action"`
+	Workspace    string         `json:"workspace"`
+	WorkspaceID  string         `json:"workspace_id"`
+	Target       string         `json:"target"` // token id, configuration key, or principal of a grant
+	Owner        string         `json:"owner"`
+	OwnerID      string         `json:"owner_id"`
+	Policies     []string       `json:"policies"`
+	Severity     Severity       `json:"severity"` // the worst of the policies
+	Reasons      []string       `json:"reasons"`  // the findings' messages, in the order of Policies
+	Evidence     map[string]any `json:"evidence"`
+	Precondition Precondition   `json:"precondition"`
+	Expected     map[string]any `json:"expected"` // state after the step
+	Risk         Risk           `json:"risk"`
+	Critical     bool           `json:"critical"` // needs an approval of its own where signing is configured
+	NotBefore    string         `json:"not_before"`
+}
+
+// Precondition is what must still hold right before the step: anything else is drift.
+type Precondition struct {
+	Identity map[string]any `json:"identity,omitempty"` // of a token: the fields whose change makes it another token
+	Digest   string         `json:"digest"`             // sha256 of identity, of a setting's value, or of the whole access control list
+	Volatile map[string]any `json:"volatile,omitempty"` // may change; the policy is then judged again
+}
+
+// Risk tells a reviewer what could break.
+type Risk struct {
+	Level        string `json:"level"` // low, medium, high
+	Why          string `json:"why"`
+	IdleDays     *int64 `json:"idle_days,omitempty"`
+	RecentlyUsed bool   `json:"recently_used"`
+	Endangers    int    `json:"endangers"` // tokens that a changed grant would disable
+}
+
+// NotPlanned is a finding that got no step.
+type NotPlanned struct {
+	Policy      string `json:"policy"`
+	WorkspaceID string `json:"workspace_id"`
+	ResourceID  string `json:"resource_id"`
+	Reason      string `json:"reason"` // stable word: protected, no_remedy, coverage, disabled_remedy, superseded
+	Detail      string `json:"detail"`
+}
+
+// StepState is where a step stands in the journal.
+type StepState string
+
+// The states of a step. Pending, Intent, Acked and Unresolved are not terminal.
+const (
+	StatePending          StepState = "pending"
+	StateIntent           StepState = "intent"
+	StateAcked            StepState = "acked"
+	StateUnresolved       StepState = "unresolved"
+	StateDone             StepState = "done" // revoked, set or changed, and seen to be so
+	StateGoneBefore       StepState = "gone_before"
+	StateGoneAfterIntent  StepState = "gone_after_intent" // by us or by somebody at the same moment
+	StateSkippedDrift     StepState = "skipped_drift"
+	StateSkippedProtected StepState = "skipped_protected"
+	StateSkippedApproval  StepState = "skipped_approval" // not approved, deferred or rejected
+	StateRefused          StepState = "refused"
+	StateFailed           StepState = "failed"
+)
+
+// Terminal reports whether a step in this state is finished for good.
+func (s StepState) Terminal() bool {
+	switch s {
+	case StatePending, StateIntent, StateAcked, StateUnresolved:
+		return false
+	}
+	return true
+}
+
+// Outcome is what became of a step.
+type Outcome struct {
+	Step    Step      `json:"step"`
+	State   StepState `json:"state"`
+	Reason  string    `json:"reason"` // stable word; "" when done
+	Detail  string    `json:"detail"`
+	Attempt int       `json:"attempt"`
+	HTTP    int       `json:"http"`
+	Request string    `json:"request_id"`
+	At      string    `json:"at"`
+}
