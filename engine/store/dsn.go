@@ -31,7 +31,7 @@ func access(path string, mode Mode) way {
 	if mode == ReadWrite {
 		return way{mode: "rw"}
 	}
-	file, dir := writableFile(path), writable(filepath.Dir(path))
+	file, dir := openForWriting(path) == nil, writable(filepath.Dir(path))
 	if file && dir {
 		return way{mode: "rw", queryOnly: true}
 	}
@@ -39,9 +39,12 @@ func access(path string, mode Mode) way {
 	return way{mode: "ro", queryOnly: true, immutable: !dir && errors.Is(err, os.ErrNotExist)}
 }
 
-func writableFile(path string) bool {
+func openForWriting(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	return err == nil && f.Close() == nil
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 const lockTimeout = 5 * time.Second

@@ -90,13 +90,16 @@ func admit(ctx context.Context, path string, o Options, t tuning) error {
 		return refusal(opOpen, path, "bad_fs", "Put the database on a local disk.", fmt.Errorf("%s is no safe place for a database", name))
 	}
 	err := inspect(path, t.schema)
-	if !errors.Is(err, os.ErrNotExist) || o.Mode == ReadOnly || o.MustExist {
-		return err
+	if errors.Is(err, os.ErrNotExist) && o.Mode == ReadWrite && !o.MustExist {
+		if err := create(ctx, path, t); err != nil {
+			return err
+		}
+		err = inspect(path, t.schema)
 	}
-	if err := create(ctx, path, t); err != nil {
-		return err
+	if err == nil && o.Mode == ReadWrite {
+		err = openForWriting(path) // SQLite would fall back to reading
 	}
-	return inspect(path, t.schema)
+	return err
 }
 
 func connect(ctx context.Context, path string, o Options, t tuning) (*DB, error) {

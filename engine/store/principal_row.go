@@ -28,10 +28,7 @@ func encodePrincipal(p engine.Principal) principalRow {
 
 func readPrincipal(c *cells, known *lists) (engine.Principal, error) {
 	p := engine.Principal{ID: c.text(), Kind: engine.Kind(c.text()), Name: c.text(), DisplayName: c.text()}
-	if active := c.integerOrNull(); active != nil {
-		p.Active = new(*active != 0)
-	}
-	p.Admin = c.integer() != 0
+	p.Active, p.Admin = c.booleanOrNull(), c.boolean()
 	groups, raw := c.textOrNull(), c.textOrNull()
 	if c.err != nil {
 		return p, c.err

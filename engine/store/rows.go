@@ -86,8 +86,32 @@ func (c *cells) textOr(usual string) string {
 	return c.text()
 }
 
-// textOrNull returns "" for NULL.
-func (c *cells) textOrNull() string { return c.textOr("") }
+// textOrNull returns "" for NULL, in columns where nothing is always NULL.
+func (c *cells) textOrNull() string {
+	v := c.values[c.at]
+	if v == "" {
+		c.damaged(v, "text that is not empty")
+	}
+	return c.textOr("")
+}
+
+// boolean reads 0 or 1.
+func (c *cells) boolean() bool {
+	n := c.integer()
+	if n != 0 && n != 1 {
+		c.damaged(n, "0 or 1")
+	}
+	return n == 1
+}
+
+func (c *cells) booleanOrNull() *bool {
+	if c.values[c.at] == nil {
+		c.at++
+		return nil
+	}
+	b := c.boolean()
+	return &b
+}
 
 func (c *cells) integer() int64 {
 	v := c.next()
@@ -109,7 +133,7 @@ func (c *cells) integerOrNull() *int64 {
 
 func (c *cells) damaged(v any, want string) {
 	if c.err == nil {
-		c.err = fmt.Errorf("stored row is damaged: column %d is %T, want %s", c.at, v, want)
+		c.err = fmt.Errorf("stored row is damaged: column %d is %#v, want %s", c.at, v, want)
 	}
 }
 

@@ -1,0 +1,252 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"patrol/engine"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func policies() []engine.Policy {
+	list := twoPolicies()
+	list[0].Params = []engine.Param{{Name: "max", Default: int64(90), Value: int64(12345678901234567), Origin: "default"}}
+	list[0].Controls = map[string][]string{"nist": {"IA-5"}}
+	list[0].Source = "package patrol.token.lifetime"
+	return append(list, engine.Policy{ID: "WS-001", Severity: engine.High, Resource: engine.ResourceWorkspace})
+}
+
+type judged struct {
+	db         *DB
+	alpha, bet engine.Snapshot
+	header     EvaluationHeader
+}
+
+// twoWorkspaces makes snapshots whose order of age is not that of their names.
+func twoWorkspaces(t *testing.T) judged {
+	db := newDB(t)
+	bet := mustSave(t, db, capture("beta", "2", now, population(5, 2, ""), directory(2)))
+	alpha := mustSave(t, db, capture("alpha", "1", now, population(4, 2, ""), directory(1)))
+	return judged{db, alpha, bet, EvaluationHeader{
+		AsOf: now, FailOn: engine.FailOn(engine.Medium), Version: "1.2.3", Policies: policies(), Snapshots: []int64{bet.ID, alpha.ID}, Narrowed: true,
+	}}
+}
+
+func TestEvaluationRoundTrip(t *testing.T) {
+	j := twoWorkspaces(t)
+	e, err := j.db.BeginEvaluation(t.Context(), j.header)
+	must(t, err)
+	defer e.Rollback()
+	var want []engine.Finding
+	add := func(s engine.Snapshot, f engine.Finding) {
+		must(t, e.Add(f, s.ID))
+		want = append(want, f)
+	}
+	for _, s := range []engine.Snapshot{j.bet, j.alpha} {
+		for _, subject := range collect(t, j.db.Subjects(t.Context(), s.ID, now)) {
+			for _, p := range twoPolicies() {
+				add(s, findingOn(subject.Token, s, p))
+			}
+		}
+	}
+	odd := findingOn(engine.Token{ID: "not in the snapshot"}, j.alpha, twoPolicies()[0])
+	odd.Title, odd.Severity, odd.Remedy, odd.Fingerprint = "", engine.Critical, "manual", "short"
+	odd.Evidence = map[string]any{"id": int64(9007199254740993), "big": json.Number("123456789012345678901234567890"), "half": json.Number("0.5"), "list": []any{"<a>", nil, int64(1), true}}
+	odd.Waiver = &engine.Waiver{ID: "W-1", Reason: "until the move", Approver: "ann@example.com", Expires: "2026-04-01"}
+	odd.Status = engine.Waived
+	add(j.alpha, odd)
+	add(j.bet, engine.Finding{Policy: "WS-001", Severity: engine.High, Status: engine.Unknown, Workspace: "beta", WorkspaceID: "2", Resource: engine.ResourceWorkspace, ResourceID: "2"})
+	must(t, e.Tally(j.bet.ID, "PAT-002", engine.Tally{engine.Fail: 5, engine.Pass: 0}))
+	must(t, e.Tally(j.alpha.ID, "PAT-002", engine.Tally{engine.Fail: 3, engine.Waived: 1}))
+	must(t, e.Tally(j.bet.ID, "WS-001", engine.Tally{engine.Unknown: 1}))
+	id, err := e.Commit()
+	must(t, err)
+	if latest, err := j.db.LatestEvaluation(t.Context()); err != nil || latest != id {
+		t.Fatal(latest, err)
+	}
+
+	r, err := j.db.Report(t.Context(), id)
+	must(t, err)
+	slices.SortFunc(want, func(a, b engine.Finding) int {
+		return slices.Compare(sortKey(a), sortKey(b))
+	})
+	for range 2 { // starts anew at each range
+		if diff := cmp.Diff(want, collect(t, r.Findings)); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+	checkReport(t, j, r)
+}
+
+func sortKey(f engine.Finding) []string {
+	return []string{string(rune('0' + f.Severity.Rank())), f.Policy, f.Workspace, f.WorkspaceID, string(f.Resource), f.ResourceID}
+}
+
+func checkReport(t *testing.T, j judged, r engine.Report) {
+	t.Helper()
+	if r.Version != "1.2.3" || !r.AsOf.Equal(now) || r.FailOn != engine.FailOn(engine.Medium) || r.Verdict() != engine.Incomplete {
+		t.Fatalf("%+v", r)
+	}
+	var ids []string
+	for _, p := range r.Policies {
+		ids = append(ids, p.Policy.ID)
+	}
+	if !slices.Equal(ids, []string{"PAT-002", "WS-001", "PAT-001"}) {
+		t.Fatal(ids)
+	}
+	if diff := cmp.Diff(policies()[0], r.Policies[0].Policy); diff != "" {
+		t.Fatal(diff)
+	}
+	wantSummary := engine.Summary{
+		Tokens: 9, Workspaces: 2, Statuses: engine.Tally{engine.Fail: 8, engine.Pass: 0, engine.Waived: 1, engine.Unknown: 1},
+		Failed: map[engine.Severity]int{engine.High: 8},
+	}
+	if diff := cmp.Diff(wantSummary, r.Summary); diff != "" {
+		t.Fatal(diff)
+	}
+	first := r.Workspaces[0]
+	if first.Snapshot.Workspace.Name != "alpha" || first.Counts[engine.Fail] != 3 || first.Grants != nil || *first.Settings["maxTokenLifetimeDays"].Value != "90" {
+		t.Fatalf("%+v", first)
+	}
+	var got, want []engine.Subject
+	for _, row := range collect(t, r.Tokens) {
+		got = append(got, row.Subject)
+	}
+	for _, s := range []engine.Snapshot{j.alpha, j.bet} {
+		want = append(want, collect(t, j.db.Subjects(t.Context(), s.ID, now))...)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
+func TestEvaluationHeaderReadsBack(t *testing.T) {
+	j := twoWorkspaces(t)
+	e, err := j.db.BeginEvaluation(t.Context(), j.header)
+	must(t, err)
+	id, err := e.Commit()
+	must(t, err)
+	got, err := j.db.Evaluation(t.Context(), id)
+	must(t, err)
+	want := j.header
+	want.Snapshots = []int64{j.alpha.ID, j.bet.ID}
+	slices.SortFunc(want.Policies, func(a, b engine.Policy) int { return strings.Compare(a.ID, b.ID) })
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(engine.Threshold{})); diff != "" {
+		t.Fatal(diff)
+	}
+	_, err = e.Commit()
+	if err == nil {
+		t.Fatal("committed twice")
+	}
+}
+
+func TestNoEvaluation(t *testing.T) {
+	db := newDB(t)
+	_, err := db.LatestEvaluation(t.Context())
+	wantReason(t, err, "no_evaluation")
+	_, err = db.Report(t.Context(), 1)
+	wantReason(t, err, "not_found")
+}
+
+func TestEvaluationRefusesWhatIsNotItsOwn(t *testing.T) {
+	j := twoWorkspaces(t)
+	_, err := j.db.BeginEvaluation(t.Context(), EvaluationHeader{Snapshots: []int64{99}})
+	wantReason(t, err, "not_found")
+	_, err = j.db.BeginEvaluation(t.Context(), EvaluationHeader{Snapshots: []int64{1, 1}})
+	wantReason(t, err, "storage")
+	e, err := j.db.BeginEvaluation(t.Context(), j.header)
+	must(t, err)
+	defer e.Rollback()
+	good := findingOn(population(1, 1, "")[0], j.alpha, twoPolicies()[0])
+	for name, change := range map[string]func(*engine.Finding){
+		"policy":    func(f *engine.Finding) { f.Policy = "X" },
+		"workspace": func(f *engine.Finding) { f.WorkspaceID = "7" },
+		"evidence":  func(f *engine.Finding) { f.Evidence = map[string]any{"f": func() {}} },
+	} {
+		bad := good
+		change(&bad)
+		if e.Add(bad, j.alpha.ID) == nil {
+			t.Errorf("wrong %s passes", name)
+		}
+	}
+	if e.Add(good, 99) == nil || e.Tally(99, "PAT-001", engine.Tally{}) == nil {
+		t.Error("another snapshot passes")
+	}
+	must(t, e.Add(good, j.alpha.ID))
+	must(t, e.Add(good, j.alpha.ID)) // the batch is not written yet
+	if _, err := e.Commit(); err == nil {
+		t.Error("a finding is there twice")
+	}
+	_, err = j.db.LatestEvaluation(t.Context())
+	wantReason(t, err, "no_evaluation")
+}
+
+func TestUncommittedEvaluationIsNotSeen(t *testing.T) {
+	j := twoWorkspaces(t)
+	e, err := j.db.BeginEvaluation(t.Context(), j.header)
+	must(t, err)
+	_, err = j.db.LatestEvaluation(t.Context())
+	wantReason(t, err, "no_evaluation")
+	e.Rollback()
+	e.Rollback()
+	mustSave(t, j.db, capture("alpha", "1", now, nil, nil))
+}
+
+func TestInterruptedEvaluation(t *testing.T) {
+	j := twoWorkspaces(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	e, err := j.db.BeginEvaluation(ctx, j.header)
+	must(t, err)
+	cancel()
+	if err := e.Add(findingOn(population(1, 1, "")[0], j.alpha, twoPolicies()[0]), j.alpha.ID); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if _, err := e.Commit(); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	mustSave(t, j.db, capture("alpha", "1", now, nil, nil))
+}
+
+// Findings are written while tokens are read from the same file, and reports
+// are read while another snapshot is saved.
+func TestReadingBesideWriting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	db, other := mustOpen(t, path, readWrite), mustOpen(t, path, Options{Mode: ReadOnly, Now: clock})
+	s := mustSave(t, db, capture("prod", "1", now, population(3000, 20, ""), directory(20)))
+	id := writeFindings(t, db, s)
+	for _, reader := range []*DB{db, other} {
+		r, err := reader.Report(t.Context(), id)
+		must(t, err)
+		n := 0
+		for _, err := range r.Findings {
+			must(t, err)
+			if n++; n == 10 {
+				mustSave(t, db, capture("prod", "1", now, population(100, 20, "new"), nil))
+			}
+		}
+		if n != 6000 {
+			t.Fatal(n)
+		}
+	}
+}
+
+// SQLite must sort only within a policy and a workspace, not all findings.
+func TestFindingsComeFromTheKey(t *testing.T) {
+	db := newDB(t)
+	var plan []string
+	for c, err := range scan(t.Context(), db.sql, "EXPLAIN QUERY PLAN "+findingQuery, 1) {
+		must(t, err)
+		c.at = 3
+		plan = append(plan, c.text())
+	}
+	if text := strings.Join(plan, "\n"); strings.Contains(text, "SCAN") || !strings.Contains(text, "LAST TERM OF ORDER BY") {
+		t.Fatal(text)
+	}
+}

@@ -1,0 +1,474 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"patrol/engine"
+
+	"modernc.org/sqlite"
+)
+
+// rawDB opens a file by the driver alone, to prepare what Open must refuse.
+func rawDB(t *testing.T, path string, statements ...string) {
+	t.Helper()
+	db := rawHandle(t, path)
+	defer db.Close()
+	for _, statement := range statements {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(statement, err)
+		}
+	}
+}
+
+func rawHandle(t *testing.T, path string) *sql.DB {
+	t.Helper()
+	connector, err := sqlite.NewConnector(fileURI(path) + "?mode=rwc")
+	must(t, err)
+	return sql.OpenDB(connector)
+}
+
+func TestOpenRefusesAndTouchesNothing(t *testing.T) {
+	tests := []struct {
+		reason  string
+		prepare func(t *testing.T, path string)
+	}{
+		{"empty_file", func(t *testing.T, path string) { write(t, path, "") }},
+		{"not_a_database", func(t *testing.T, path string) { write(t, path, strings.Repeat("garbage ", 1000)) }},
+		{"not_a_database", func(t *testing.T, path string) { write(t, path, "SQLite format 3\x00") }},
+		{"special_file", func(t *testing.T, path string) { must(t, os.Mkdir(path, 0o700)) }},
+		{"foreign", func(t *testing.T, path string) { rawDB(t, path, "CREATE TABLE t (a)") }},
+		{"foreign", func(t *testing.T, path string) {
+			rawDB(t, path, "PRAGMA application_id = 1196444487", "PRAGMA user_version = 1", "CREATE TABLE t (a)")
+		}},
+		{"newer_schema", func(t *testing.T, path string) {
+			rawDB(t, path, "PRAGMA application_id = 1347703372", "PRAGMA user_version = 99", "CREATE TABLE t (a)")
+		}},
+	}
+	for _, tt := range tests {
+		for _, mode := range []Mode{ReadWrite, ReadOnly} {
+			t.Run(tt.reason, func(t *testing.T) {
+				dir := t.TempDir()
+				path := filepath.Join(dir, "x.db")
+				tt.prepare(t, path)
+				before := tree(t, dir)
+				db, err := Open(t.Context(), path, Options{Mode: mode, Now: clock})
+				if err == nil {
+					db.Close()
+				}
+				wantReason(t, err, tt.reason)
+				if after := tree(t, dir); after != before {
+					t.Fatalf("directory changed from\n%q\nto\n%q", before, after)
+				}
+			})
+		}
+	}
+}
+
+func TestOpenNotFound(t *testing.T) {
+	dir := t.TempDir()
+	_, err := Open(t.Context(), filepath.Join(dir, "no.db"), Options{Mode: ReadOnly, Now: clock})
+	wantReason(t, err, "not_found")
+	_, err = Open(t.Context(), filepath.Join(dir, "no.db"), Options{Mode: ReadWrite, MustExist: true, Now: clock})
+	wantReason(t, err, "not_found")
+	_, err = Open(t.Context(), filepath.Join(dir, "no", "no.db"), readWrite)
+	wantReason(t, err, "not_found")
+	if tree(t, dir) != "" {
+		t.Fatal("something was created")
+	}
+}
+
+func TestOpenWithoutClockIsRefused(t *testing.T) {
+	_, err := Open(t.Context(), filepath.Join(t.TempDir(), "x.db"), Options{Mode: ReadWrite})
+	wantReason(t, err, "usage")
+}
+
+// A schema that a crash left in the write-ahead log is seen, and refused.
+func TestNewerSchemaInLogIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	mustOpen(t, path, readWrite).Close()
+	db := mustOpen(t, path, readWrite)
+	if _, err := db.sql.Exec("PRAGMA user_version = 99"); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), "x.db")
+	copyFile(t, path, copied)
+	copyFile(t, path+"-wal", copied+"-wal")
+	_, err := Open(t.Context(), copied, readWrite)
+	wantReason(t, err, "newer_schema")
+}
+
+func TestOpenNamesWithMeaning(t *testing.T) {
+	for _, name := range []string{"a?mode=memory.db", "a#b.db", "100%41.db", "with space.db", ":memory:", "a&b=c.db", "ü\n.db", "a\xff.db"} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, name)
+		db, err := Open(t.Context(), path, readWrite)
+		if err != nil {
+			t.Errorf("%q: %v", name, err)
+			continue
+		}
+		mustSave(t, db, capture("prod", "1", now, nil, nil))
+		must(t, db.Close())
+		entries, _ := os.ReadDir(dir)
+		if len(entries) != 1 || entries[0].Name() != name {
+			t.Errorf("%q made %v", name, entries)
+		}
+	}
+}
+
+func TestSettingsOnEveryConnection(t *testing.T) {
+	db := newDB(t)
+	for range 5 { // all held at once: five connections
+		conn, err := db.sql.Conn(t.Context())
+		must(t, err)
+		defer conn.Close()
+		for pragma, want := range map[string]string{
+			"journal_mode": "wal", "foreign_keys": "1", "synchronous": "2", "trusted_schema": "0",
+			"cell_size_check": "1", "busy_timeout": "5000", "query_only": "0", "temp_store": "0",
+		} {
+			var got string
+			must(t, conn.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got))
+			if got != want {
+				t.Errorf("%s is %s, want %s", pragma, got, want)
+			}
+		}
+	}
+}
+
+func TestSettingsThatFailAreNoticed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	mustOpen(t, path, readWrite).Close()
+	_, err := open(t.Context(), path, readWrite, tuning{schema: embedded(), pragmas: []string{"foreign_keys(0)", "trusted_schema(1)"}})
+	if err == nil || !strings.Contains(err.Error(), "connection settings") {
+		t.Fatal(err)
+	}
+}
+
+func TestFilesArePrivateAndGone(t *testing.T) {
+	old := syscall.Umask(0)
+	defer syscall.Umask(old)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x.db")
+	db := mustOpen(t, path, readWrite)
+	mustSave(t, db, capture("prod", "1", now, population(50, 3, ""), nil))
+	for _, name := range []string{"x.db", "x.db-wal", "x.db-shm"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		must(t, err)
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", name, info.Mode())
+		}
+	}
+	must(t, db.Close())
+	reader := mustOpen(t, path, Options{Mode: ReadOnly, Now: clock})
+	if _, err := reader.Latest(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	must(t, reader.Close())
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+func TestReadOnlyCannotWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	mustOpen(t, path, readWrite).Close()
+	db := mustOpen(t, path, Options{Mode: ReadOnly, Now: clock})
+	_, err := db.SaveSnapshot(t.Context(), capture("prod", "1", now, nil, nil))
+	wantReason(t, err, "readonly")
+	_, err = db.BeginEvaluation(t.Context(), EvaluationHeader{})
+	wantReason(t, err, "readonly")
+	_, err = db.sql.Exec("DELETE FROM snapshot")
+	if explain(err).reason != "readonly" {
+		t.Fatal(err)
+	}
+}
+
+const asNobody = "PATROL_TEST_AS_NOBODY"
+
+// TestUnwritable runs itself again as a user without rights, because root may write anywhere.
+func TestUnwritable(t *testing.T) {
+	if dir := os.Getenv(asNobody); dir != "" {
+		unwritableCases(t, dir)
+		return
+	}
+	dir := publicDir(t)
+	for name, mode := range map[string]os.FileMode{"file": 0o444, "dir": 0o666} {
+		sub := filepath.Join(dir, name)
+		must(t, os.Mkdir(sub, 0o700))
+		mustSaveAndClose(t, filepath.Join(sub, "x.db"))
+		must(t, os.Chmod(filepath.Join(sub, "x.db"), mode))
+		must(t, os.Chmod(sub, 0o755))
+	}
+	must(t, os.Chmod(filepath.Join(dir, "file"), 0o777))
+	if os.Getuid() != 0 {
+		must(t, os.Chmod(filepath.Join(dir, "dir"), 0o555))
+		unwritableCases(t, dir)
+		return
+	}
+	command := exec.Command(testBinary(t, dir), "-test.run", "^TestUnwritable$", "-test.count=1")
+	command.Env = append(os.Environ(), asNobody+"="+dir, "TMPDIR="+dir)
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	command.Dir = dir
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func unwritableCases(t *testing.T, dir string) {
+	for _, name := range []string{"file", "dir"} {
+		sub := filepath.Join(dir, name)
+		path := filepath.Join(sub, "x.db")
+		before := tree(t, sub)
+		_, err := Open(context.Background(), path, readWrite)
+		wantReason(t, err, "readonly")
+		db, err := Open(context.Background(), path, Options{Mode: ReadOnly, Now: clock})
+		if err != nil {
+			t.Fatalf("%s: read-only: %v", name, err)
+		}
+		latest, err := db.Latest(context.Background())
+		if err != nil || len(latest) != 1 {
+			t.Fatal(latest, err)
+		}
+		must(t, db.Close())
+		if name == "dir" && tree(t, sub) != before {
+			t.Fatalf("%s changed", name)
+		}
+	}
+	_, err := Open(context.Background(), filepath.Join(dir, "dir", "new.db"), readWrite)
+	wantReason(t, err, "readonly")
+}
+
+// publicDir makes a directory that every user can reach.
+func publicDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/tmp", "patrol-store-*")
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	must(t, os.Chmod(dir, 0o755))
+	return dir
+}
+
+// testBinary copies this program to where another user may run it.
+func testBinary(t *testing.T, dir string) string {
+	path, err := os.Executable()
+	must(t, err)
+	target := filepath.Join(dir, "store.test")
+	copyFile(t, path, target)
+	must(t, os.Chmod(target, 0o755))
+	return target
+}
+
+func mustSaveAndClose(t *testing.T, path string) {
+	t.Helper()
+	db := mustOpen(t, path, readWrite)
+	mustSave(t, db, capture("prod", "1", now, population(10, 3, ""), directory(3)))
+	must(t, db.Close())
+}
+
+func TestUpgrade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	mustSaveAndClose(t, path)
+	two := tuning{schema: twoSteps(t, "ALTER TABLE snapshot ADD COLUMN note TEXT;")}
+
+	_, err := open(t.Context(), path, Options{Mode: ReadOnly, Now: clock}, two)
+	wantReason(t, err, "older_schema")
+	if len(backups(t, path)) != 0 {
+		t.Fatal("reading made a backup")
+	}
+	db, err := open(t.Context(), path, readWrite, two)
+	must(t, err)
+	if _, err := db.sql.Exec("SELECT note FROM snapshot"); err != nil {
+		t.Fatal(err)
+	}
+	must(t, db.Close())
+	_, err = Open(t.Context(), path, readWrite)
+	wantReason(t, err, "newer_schema")
+
+	kept := backups(t, path)
+	if len(kept) != 1 {
+		t.Fatal(kept)
+	}
+	info, err := os.Stat(kept[0])
+	must(t, err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("backup has mode %v", info.Mode())
+	}
+	old := mustOpen(t, kept[0], readWrite) // the backup is a database of schema 1
+	must(t, old.verifyLatest(t.Context()))
+}
+
+func TestFailedUpgradeKeepsTheOldSchema(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	mustSaveAndClose(t, path)
+	_, err := open(t.Context(), path, readWrite, tuning{schema: twoSteps(t, "CREATE TABLE note (a); CREATE TABLE snapshot (b);")})
+	e, ok := engine.AsError(err)
+	if !ok || !strings.Contains(e.Hint, backups(t, path)[0]) {
+		t.Fatal(err)
+	}
+	db := mustOpen(t, path, readWrite)
+	must(t, db.verifyLatest(t.Context()))
+	if _, err := db.sql.Exec("SELECT * FROM note"); err == nil {
+		t.Fatal("half of the step stayed")
+	}
+}
+
+func TestUpgradeNoticesLostRows(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	mustSaveAndClose(t, path)
+	_, err := open(t.Context(), path, readWrite, tuning{schema: twoSteps(t, "DELETE FROM token_use;")})
+	if e, ok := engine.AsError(err); !ok || !strings.Contains(e.Hint, "kept in") {
+		t.Fatal(err)
+	}
+}
+
+func twoSteps(t *testing.T, second string) schema {
+	t.Helper()
+	s, err := loadSchema(fstest.MapFS{
+		"migrations/0001_a.sql": {Data: []byte(embedded().steps[0])},
+		"migrations/0002_b.sql": {Data: []byte(second)},
+	})
+	must(t, err)
+	return s
+}
+
+func TestMigrationsAreNumbered(t *testing.T) {
+	_, err := loadSchema(fstest.MapFS{"migrations/0002_b.sql": {}})
+	if err == nil {
+		t.Fatal("a gap passes")
+	}
+}
+
+func backups(t *testing.T, path string) []string {
+	t.Helper()
+	found, err := filepath.Glob(path + ".schema-*")
+	must(t, err)
+	return found
+}
+
+func TestBusy(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	first := mustOpen(t, path, readWrite)
+	second, err := open(t.Context(), path, readWrite, tuning{schema: embedded(), timeout: 50 * time.Millisecond})
+	must(t, err)
+	t.Cleanup(func() { second.Close() })
+	e, err := first.BeginEvaluation(t.Context(), EvaluationHeader{})
+	must(t, err)
+	_, err = second.SaveSnapshot(t.Context(), capture("prod", "1", now, nil, nil))
+	wantReason(t, err, "busy")
+	e.Rollback()
+	mustSave(t, second, capture("prod", "1", now, nil, nil))
+}
+
+func TestDiskFull(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	mustSaveAndClose(t, path)
+	db, err := open(t.Context(), path, readWrite, tuning{schema: embedded(), pragmas: []string{"max_page_count(60)"}})
+	must(t, err)
+	t.Cleanup(func() { db.Close() })
+	_, err = db.SaveSnapshot(t.Context(), capture("prod", "1", now, population(5000, 10, "more"), nil))
+	wantReason(t, err, "disk_full")
+	must(t, db.verifyLatest(t.Context()))
+	mustSave(t, db, capture("prod", "1", now, population(10, 3, "other"), nil))
+}
+
+func TestCorrupt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	mustSaveAndClose(t, path)
+	data, err := os.ReadFile(path)
+	must(t, err)
+	copy(data[4096:], bytes.Repeat([]byte{0xff}, len(data)-4096))
+	write(t, path, string(data))
+	_, err = Open(t.Context(), path, readWrite)
+	wantReason(t, err, "corrupt")
+}
+
+func TestNetworkFileSystems(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("known on Linux only")
+	}
+	if networkFS(0x6969) != "NFS" || networkFS(0xff534d42) != "SMB" || networkFS(0xef53) != "" {
+		t.Fatal("wrong file systems refused")
+	}
+}
+
+func TestExplain(t *testing.T) {
+	for err, want := range map[error]string{
+		os.ErrPermission: "readonly", syscall.EROFS: "readonly", syscall.ENOSPC: "disk_full", os.ErrNotExist: "not_found", errors.New("x"): "storage",
+	} {
+		if got := explain(err).reason; got != want {
+			t.Errorf("%v: %s, want %s", err, got, want)
+		}
+	}
+	for code, want := range map[int]string{5: "busy", 6: "busy", 8: "readonly", 10: "io", 11: "corrupt", 13: "disk_full", 14: "cannot_open", 26: "not_a_database"} {
+		if got := explainCode(code).reason; got != want {
+			t.Errorf("%d: %s, want %s", code, got, want)
+		}
+	}
+	if failure("", "", context.Canceled) != context.Canceled {
+		t.Error("an interruption is explained away")
+	}
+}
+
+// The C library must find our files sound, too.
+func TestAgainstSQLiteInC(t *testing.T) {
+	program, err := exec.LookPath("sqlite3")
+	if err != nil {
+		t.Skip(err)
+	}
+	path := filepath.Join(t.TempDir(), "x.db")
+	mustSaveAndClose(t, path)
+	out, err := exec.Command(program, path, "PRAGMA integrity_check; PRAGMA foreign_key_check; SELECT count(*) FROM token_version").CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != "ok\n10" {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	must(t, os.WriteFile(path, []byte(text), 0o600))
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	must(t, err)
+	must(t, os.WriteFile(to, data, 0o600))
+}
+
+// tree is every name under a directory with its content.
+func tree(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	must(t, filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		b.WriteString(path + "\n")
+		if !entry.IsDir() {
+			data, err := os.ReadFile(path)
+			b.Write(data)
+			return err
+		}
+		return nil
+	}))
+	return b.String()
+}

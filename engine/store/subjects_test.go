@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"patrol/engine"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParties(t *testing.T) {
+	at := now.UnixMilli()
+	tokens := []engine.Token{
+		{ID: "a", OwnerID: "1", CreatorID: "2", Expires: new(at + 1)},
+		{ID: "b", OwnerID: "1", CreatorID: "9", Expires: new(int64(-1))},
+		{ID: "c", OwnerID: "1", CreatorID: "", Expires: new(at)}, // expired this very instant
+		{ID: "d", OwnerID: "9", CreatorID: "1"},                  // expiry unknown: not known to have ended
+		{ID: "e"},
+	}
+	principals := []engine.Principal{
+		{ID: "1", Kind: engine.User, Name: "ann@example.com", DisplayName: "Ann", Active: new(true), Admin: true, Groups: []string{"admins", "users"}},
+		{ID: "2", Kind: engine.ServicePrincipal, Name: "app"},
+	}
+	ann := engine.Party{ID: "1", Kind: engine.User, Name: "ann@example.com", DisplayName: "Ann", Active: new(true), Admin: new(true), Groups: []string{"admins", "users"}, LiveTokens: 2}
+	app := engine.Party{ID: "2", Kind: engine.ServicePrincipal, Name: "app", Admin: new(false)}
+	gone := engine.Party{ID: "9", Kind: engine.Missing, Active: new(false), Admin: new(false), LiveTokens: 1}
+	want := map[string][2]engine.Party{"a": {ann, app}, "b": {ann, gone}, "c": {ann, {}}, "d": {gone, ann}, "e": {}}
+
+	db := newDB(t)
+	s := mustSave(t, db, capture("prod", "1", now, tokens, principals))
+	mustSave(t, db, capture("other", "2", now, tokens, principals)) // counts for itself
+	for _, subject := range collect(t, db.Subjects(t.Context(), s.ID, now)) {
+		if diff := cmp.Diff(want[subject.Token.ID], [2]engine.Party{subject.Owner, subject.Creator}); diff != "" {
+			t.Errorf("%s: %s", subject.Token.ID, diff)
+		}
+		if diff := cmp.Diff(engine.Derive(subject.Token, at), subject.Facts); diff != "" {
+			t.Errorf("%s: %s", subject.Token.ID, diff)
+		}
+	}
+	later := collect(t, db.Subjects(t.Context(), s.ID, now.Add(time.Hour)))
+	if later[0].Owner.LiveTokens != 1 || *later[0].Facts.Expired != true {
+		t.Fatal(later[0])
+	}
+}
+
+func TestPartiesWithoutDirectory(t *testing.T) {
+	db := newDB(t)
+	mustSave(t, db, capture("prod", "1", now, population(3, 1, ""), directory(1)))
+	c := capture("prod", "1", now, population(3, 1, ""), nil)
+	c.Sections[engine.SectionPrincipals] = engine.Section{Coverage: engine.Coverage{Status: engine.Denied}}
+	s := mustSave(t, db, c)
+	for _, subject := range collect(t, db.Subjects(t.Context(), s.ID, now)) {
+		if diff := cmp.Diff(engine.Party{ID: subject.Token.OwnerID}, subject.Owner); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+	if got := collect(t, db.Principals(t.Context(), s.ID)); len(got) != 0 {
+		t.Fatal(got)
+	}
+}
+
+func TestReadersBreakOffAndAreInterrupted(t *testing.T) {
+	db := newDB(t)
+	s := mustSave(t, db, capture("prod", "1", now, population(5000, 10, ""), directory(10)))
+	subjects := db.Subjects(t.Context(), s.ID, now)
+	for range 50 {
+		for range subjects {
+			break
+		}
+		for range db.Principals(t.Context(), s.ID) {
+			break
+		}
+	}
+	if open := db.sql.Stats().InUse; open != 0 {
+		t.Fatalf("%d connections are still in use", open)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var last error
+	seen := 0
+	for _, err := range db.Subjects(ctx, s.ID, now) {
+		if seen++; seen == 100 {
+			cancel()
+		}
+		last = err
+	}
+	if !errors.Is(last, context.Canceled) || seen == 5000 {
+		t.Fatal(seen, last)
+	}
+}
+
+func TestOldSnapshotsStayWhileNewOnesCome(t *testing.T) {
+	db := newDB(t)
+	tokens := population(500, 10, "")
+	var saved []engine.Snapshot
+	for day := range 5 {
+		churn(tokens, day)
+		saved = append(saved, mustSave(t, db, capture("prod", "1", now.AddDate(0, 0, day), slices.Clone(tokens), directory(10-day))))
+	}
+	for _, s := range saved {
+		must(t, db.VerifySnapshot(t.Context(), s.ID))
+	}
+}
