@@ -134,12 +134,15 @@ func (t factTable) unknownFacts(s engine.Subject, directory bool) facts {
 	for _, defect := range s.Token.Defects {
 		set |= t.raw(defect.Field)
 	}
-	for name, value := range map[string]string{"owner_id": s.Token.OwnerID, "creator_id": s.Token.CreatorID, "creator_name": s.Token.CreatorName} {
-		if value == "" {
-			set |= t.bits[name]
-		}
-	}
+	set |= t.ifEmpty("owner_id", s.Token.OwnerID) | t.ifEmpty("creator_id", s.Token.CreatorID) | t.ifEmpty("creator_name", s.Token.CreatorName)
 	return set | t.unknownParty("owner.", s.Owner, directory) | t.unknownParty("creator.", s.Creator, directory)
+}
+
+func (t factTable) ifEmpty(name, value string) facts {
+	if value == "" {
+		return t.bits[name]
+	}
+	return 0
 }
 
 // raw is the field that a defective field of the answer makes unknown by

@@ -83,7 +83,9 @@ func (r *reads) addWorkspaceNeeds(ref ast.Ref, whole []string) {
 		r.needs[settingNeed(keyMaxLifetime)] = true
 	case "":
 		for _, section := range whole {
-			r.needs[section] = true
+			if section != string(engine.SectionPrincipals) { // they stand in owner and creator
+				r.needs[section] = true
+			}
 		}
 	default: // grants, tokens and the sections of collectors to come
 		r.needs[name] = true

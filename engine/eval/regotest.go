@@ -157,6 +157,7 @@ func (s *Set) coverageOf(report cover.Report) []TestCoverage {
 				c.Missed = append(c.Missed, line)
 			}
 		}
+		c.Missed = slices.Compact(c.Missed)
 		list = append(list, c)
 	}
 	return list

@@ -67,6 +67,7 @@ func (s sources) of(kind sourceKind) []*source {
 func readPacks(packs []Pack, problems *Problems) sources {
 	all := sources{schemas: map[engine.Resource]schema{}}
 	for _, pack := range packs {
+		before := len(all.files) + len(all.schemas)
 		err := fs.WalkDir(pack.FS, ".", func(name string, entry fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
@@ -82,6 +83,8 @@ func readPacks(packs []Pack, problems *Problems) sources {
 		})
 		if err != nil {
 			problems.add(pack.Name, 0, reasonRead, "%v", err)
+		} else if len(all.files)+len(all.schemas) == before { // whoever gives a pack means its policies
+			problems.add(pack.Name, 0, reasonRead, "no Rego file in it")
 		}
 	}
 	return all
@@ -143,7 +146,7 @@ func readFile(fsys fs.FS, name string) ([]byte, error) {
 func (s sources) parse(kind sourceKind, problems *Problems) {
 	options := ast.ParserOptions{
 		RegoVersion: ast.RegoV1, ProcessAnnotation: true,
-		Capabilities: capabilities(), SkipRules: false,
+		Capabilities: capabilities(),
 	}
 	for _, file := range s.of(kind) {
 		module, err := ast.ParseModuleWithOpts(file.place(), file.text, options)
@@ -156,7 +159,14 @@ func (s sources) parse(kind sourceKind, problems *Problems) {
 			continue
 		}
 		file.module = module
+		if kind == policySource && inLibrary(file.pkg()) {
+			file.kind = librarySource
+		}
 	}
+}
+
+func inLibrary(pkg string) bool {
+	return pkg == libraryPackage || strings.HasPrefix(pkg, libraryPackage+".")
 }
 
 // checkPackages holds packages to their places: one policy a package, one
@@ -182,7 +192,7 @@ func (s sources) checkPackages(problems *Problems) {
 func wrongPackage(file *source) string {
 	name := file.pkg()
 	if file.kind == librarySource {
-		if name == libraryPackage || strings.HasPrefix(name, libraryPackage+".") {
+		if inLibrary(name) {
 			return ""
 		}
 		return "package " + name + ": files under lib/ belong to " + libraryPackage + ".<name>"

@@ -37,6 +37,11 @@ func readDeny(value ast.Value) (denial, error) {
 	}
 	slices.Sort(d.messages)
 	d.messages = slices.Compact(d.messages)
+	for key, value := range d.details {
+		if many, ok := value.(several); ok {
+			d.details[key] = []any(many)
+		}
+	}
 	return d, nil
 }
 

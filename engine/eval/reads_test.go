@@ -1,0 +1,106 @@
+package eval
+
+import (
+	"slices"
+	"testing"
+)
+
+// reads of a policy, from its text: needs, facts and weak facts.
+func TestReads(t *testing.T) {
+	const library = `package patrol.lib
+
+old if input.token.age_days > 90
+
+person(p) if p.kind == "user"
+
+default active := false
+
+active if input.owner.active
+
+idle := "long" if input.token.idle_days > 90
+
+else := "short"
+
+names contains name if some name in input.owner.groups
+`
+	wholeToken := tokenFields()
+	slices.Sort(wholeToken)
+	party := func(prefix string) (names []string) {
+		for _, name := range partyFields() {
+			names = append(names, prefix+name)
+		}
+		slices.Sort(names)
+		return names
+	}
+	for name, c := range map[string]struct {
+		resource, custom, body string
+		needs, facts, weak     []string
+	}{
+		"a field":              {body: `deny contains "x" if input.token.age_days > 1`, needs: []string{"tokens"}, facts: []string{"age_days"}},
+		"in the message":       {body: `deny contains m if m := sprintf("%v", [input.token.idle_days])`, needs: []string{"tokens"}, facts: []string{"idle_days"}},
+		"in the details":       {body: `deny contains {"msg": "x", "on": input.token.owner_id} if input.token.used`, needs: []string{"tokens"}, facts: []string{"owner_id", "used"}},
+		"through a variable":   {body: "deny contains \"x\" if {\n\tk := input.token\n\tk.age_days > 1\n}", needs: []string{"tokens"}, facts: []string{"age_days"}, weak: []string{"age_days"}},
+		"in a comprehension":   {body: `deny contains "x" if count([1 | input.token.used]) == 0`, needs: []string{"tokens"}, facts: []string{"used"}, weak: []string{"used"}},
+		"under every":          {body: `deny contains "x" if every s in input.token.scopes { s != input.token.comment }`, needs: []string{"tokens"}, facts: []string{"comment", "scopes"}, weak: []string{"comment"}},
+		"some in":              {body: `deny contains "x" if "sql" in input.token.scopes`, needs: []string{"tokens"}, facts: []string{"scopes"}},
+		"under not":            {body: `deny contains "x" if not input.owner.active`, needs: []string{"principals", "tokens"}, facts: []string{"owner.active"}, weak: []string{"owner.active"}},
+		"compared with false":  {body: `deny contains "x" if input.owner.active == false`, needs: []string{"principals", "tokens"}, facts: []string{"owner.active"}},
+		"owner's id":           {body: `deny contains "x" if input.owner.id == "1"`, needs: []string{"tokens"}, facts: []string{"owner.id"}},
+		"creator":              {body: `deny contains "x" if input.creator.admin`, needs: []string{"principals", "tokens"}, facts: []string{"creator.admin"}},
+		"library rule":         {body: `deny contains "x" if data.patrol.lib.old`, needs: []string{"tokens"}, facts: []string{"age_days"}},
+		"library under not":    {body: `deny contains "x" if not data.patrol.lib.old`, needs: []string{"tokens"}, facts: []string{"age_days"}, weak: []string{"age_days"}},
+		"library with default": {body: `deny contains "x" if data.patrol.lib.active == false`, needs: []string{"principals", "tokens"}, facts: []string{"owner.active"}, weak: []string{"owner.active"}},
+		"library with else":    {body: `deny contains "x" if data.patrol.lib.idle == "short"`, needs: []string{"tokens"}, facts: []string{"idle_days"}, weak: []string{"idle_days"}},
+		"library set counted":  {body: `deny contains "x" if count(data.patrol.lib.names) == 0`, needs: []string{"principals", "tokens"}, facts: []string{"owner.groups"}, weak: []string{"owner.groups"}},
+		"library set searched": {body: `deny contains "x" if data.patrol.lib.names["a"]`, needs: []string{"principals", "tokens"}, facts: []string{"owner.groups"}},
+		"whole object":         {body: `deny contains "x" if data.patrol.lib.person(input.owner)`, needs: []string{"principals", "tokens"}, facts: party("owner."), weak: party("owner.")},
+		"dynamic":              {body: "deny contains \"x\" if {\n\tsome k\n\tinput.token[k] == 9\n}", needs: []string{"tokens"}, facts: wholeToken},
+		"nothing":              {body: `deny contains "x" if true`, needs: []string{"tokens"}},
+		"applicable":           {body: "applicable if input.owner.admin\n\ndeny contains \"x\" if input.token.used", needs: []string{"principals", "tokens"}, facts: []string{"owner.admin", "used"}},
+		"declared":             {custom: "needs: [grants]", body: `deny contains "x" if input.token.used`, needs: []string{"grants", "tokens"}, facts: []string{"used"}},
+		"whole input": {body: `deny contains "x" if walk(input, [["token", "used"], true])`,
+			needs: []string{"grants", "ip_access_lists", "principals", "restrict_workspace_admins", "settings", "tokens"},
+			facts: sorted(wholeToken, party("owner."), party("creator.")), weak: sorted(wholeToken, party("owner."), party("creator."))},
+		"a setting":         {resource: "workspace", body: `deny contains "x" if input.workspace.settings.enableX == "true"`, needs: []string{"settings.enableX"}},
+		"any setting":       {resource: "workspace", body: "deny contains \"x\" if {\n\tsome k\n\tinput.workspace.settings[k] == \"\"\n}", needs: []string{"settings"}},
+		"derived settings":  {resource: "workspace", body: "deny contains \"x\" if {\n\tinput.workspace.pats_enabled\n\tinput.workspace.max_lifetime_days > 1\n\tinput.workspace.lifetime_limited\n}", needs: []string{"settings.enableTokensConfig", "settings.maxTokenLifetimeDays"}},
+		"grants":            {resource: "workspace", body: `deny contains "x" if some g in input.workspace.grants`, needs: []string{"grants"}},
+		"number of tokens":  {resource: "workspace", body: `deny contains "x" if input.workspace.tokens > 3`, needs: []string{"tokens"}},
+		"another section":   {resource: "workspace", body: `deny contains "x" if input.workspace.ip_access_lists[_] == 1`, needs: []string{"ip_access_lists"}},
+		"labels and names":  {resource: "workspace", body: `deny contains input.workspace.name if input.workspace.labels[_] == input.as_of`},
+		"the whole of it":   {resource: "workspace", body: `deny contains "x" if object.get(input.workspace, "a", 1) == 1`, needs: []string{"grants", "ip_access_lists", "restrict_workspace_admins", "settings", "tokens"}},
+		"limit for a token": {body: `deny contains "x" if input.token.lifetime_days > input.workspace.max_lifetime_days`, needs: []string{"settings.maxTokenLifetimeDays", "tokens"}, facts: []string{"lifetime_days"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			resource := "token"
+			if c.resource != "" {
+				resource = c.resource
+			}
+			set := load(t, map[string]string{
+				resource + "/rule.rego": written{resource, "rule", "X-1", c.custom, c.body}.text(), "lib/l.rego": library,
+			})
+			p, table := set.policies[0], newFactTable()
+			equal(t, p.Needs, c.needs)
+			equal(t, table.list(p.reads.facts), c.facts)
+			equal(t, table.list(p.reads.weak), c.weak)
+		})
+	}
+}
+
+func sorted(lists ...[]string) []string {
+	all := slices.Concat(lists...)
+	slices.Sort(all)
+	return all
+}
+
+func TestFactTableFits(t *testing.T) {
+	table := newFactTable()
+	if len(table.names) > 64 {
+		t.Fatalf("%d fields do not fit into the bits of facts", len(table.names))
+	}
+	var all facts
+	for _, name := range table.names {
+		all |= table.bits[name]
+	}
+	equal(t, len(table.list(all)), len(table.names))
+}
