@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/databricks/databricks-sdk-go/apierr"
 	"github.com/databricks/databricks-sdk-go/config"
-	"github.com/databricks/databricks-sdk-go/httpclient"
 	"github.com/databricks/databricks-sdk-go/logger"
 	"golang.org/x/oauth2"
 
@@ -108,18 +108,39 @@ func (s *signer) prove(ctx context.Context) *Problem {
 	}
 	s.client.sign = s.sign
 	s.client.scrub.secrets = secrets(s.cfg)
-	s.client.routeID = s.cfg.WorkspaceID
 	s.session.authType = s.cfg.AuthType
 	s.session.me, s.session.meFault = s.client.forSection(engine.SectionWorkspace).whoAmI(ctx)
 	if fault := s.session.meFault; fault != nil && fault.Fatal() {
 		return fault
 	}
+	s.learnCloud(ctx)
 	return s.rightWorkspace()
+}
+
+// learnCloud asks a host that serves several workspaces once more, now that
+// it is known which one is meant.
+func (s *signer) learnCloud(ctx context.Context) {
+	who := s.client.identity()
+	if who.Cloud != "" || who.ID == "" {
+		return
+	}
+	asking := *s.client
+	asking.routeID = who.ID
+	if meta, problem := asking.hostMetadata(ctx); problem == nil {
+		s.noteMetadata(meta)
+	}
+}
+
+func (s *signer) noteMetadata(meta *config.HostMetadata) {
+	s.session.metaID = meta.WorkspaceID
+	if cloud := strings.ToLower(string(meta.Cloud)); slices.Contains([]string{"aws", "azure", "gcp"}, cloud) {
+		s.session.cloud = cloud
+	}
 }
 
 // rightWorkspace refuses an answer from another workspace than was asked for.
 func (s *signer) rightWorkspace() *Problem {
-	asked, got := s.cfg.WorkspaceID, s.session.me.workspaceID
+	asked, got := s.client.routeID, s.session.me.workspaceID
 	if asked == "" || got == "" || asked == got || strings.Trim(asked, "0123456789") != "" {
 		return nil
 	}
@@ -166,6 +187,7 @@ func (s *signer) connect(host string) *Problem {
 	}
 	name := firstOf(s.target.Name, s.cfg.Profile, base.Host)
 	s.client = newClient(s.o, name, &url.URL{Scheme: base.Scheme, Host: base.Host}, s.transport, s.session)
+	s.client.routeID = s.cfg.WorkspaceID
 	if !secureURL(base) {
 		return problem(engine.Failed, reasonInsecure, "Use https; plain http is accepted for loopback hosts only.",
 			"the host %s is not addressed by https", engine.SafeText(host))
@@ -186,10 +208,7 @@ func (s *signer) metadata(_ context.Context, host string) (*config.HostMetadata,
 		}
 		return nil, nil // other hosts do not tell, and need not
 	}
-	s.session.metaID = meta.WorkspaceID
-	if cloud := strings.ToLower(string(meta.Cloud)); slices.Contains([]string{"aws", "azure", "gcp"}, cloud) {
-		s.session.cloud = cloud
-	}
+	s.noteMetadata(meta)
 	return meta, nil
 }
 
@@ -242,15 +261,14 @@ func (s *signer) signInProblem(ctx context.Context, err error) *Problem {
 
 // refusedCredential reports whether the one who issues credentials said no.
 func refusedCredential(err error) bool {
-	var wire *httpclient.HttpError
-	if errors.As(err, &wire) {
-		return refusal(wire.StatusCode)
+	for _, refusal := range []error{apierr.ErrBadRequest, apierr.ErrUnauthenticated, apierr.ErrPermissionDenied} {
+		if errors.Is(err, refusal) {
+			return true
+		}
 	}
 	var retrieve *oauth2.RetrieveError
-	return errors.As(err, &retrieve) && retrieve.Response != nil && refusal(retrieve.Response.StatusCode)
+	return errors.As(err, &retrieve) && retrieve.Response != nil && slices.Contains([]int{400, 401, 403}, retrieve.Response.StatusCode)
 }
-
-func refusal(status int) bool { return status == 400 || status == 401 || status == 403 }
 
 // secrets are the values of a configuration that must not be shown.
 func secrets(cfg *config.Config) []string {

@@ -69,7 +69,7 @@ func fillImport(ctx context.Context, path string, from io.Reader, body *spool, o
 	if _, err := io.Copy(body, reader); err != nil {
 		return nil, importError(path, reasonSpool, "Check the file and the room for temporary files.", err)
 	}
-	list, problem := readTokenList("import", body, w, true)
+	list, problem := readTokenList("token list", body, w, true)
 	if problem != nil {
 		return nil, importError(path, problem.Reason,
 			"Import the output of `databricks token-management list -o json`.", problem.withoutReason())

@@ -51,7 +51,7 @@ func importCSV(path string, from io.Reader, body *spool, w window) (*tokenList, 
 	if err := rows.convert(body); err != nil {
 		return nil, fail(err)
 	}
-	list, problem := readTokenList("import", body, w, true)
+	list, problem := readTokenList("token list", body, w, true)
 	if problem != nil {
 		return nil, fail(problem.withoutReason())
 	}

@@ -10,8 +10,8 @@ import (
 // secretShapes are texts that are credentials whatever they belong to.
 var secretShapes = regexp.MustCompile(`(?i)\b(?:dapi|dkea|dose)[0-9a-f]{32}(?:-\d+)?` +
 	`|\beyJ[\w-]+\.[\w-]+\.[\w-]*` +
-	`|\b(?:bearer|basic)\s+[\w.~+/=-]{8,}` +
-	`|\bauthorization\s*[:=]\s*\S+`)
+	`|\bauthorization\s*[:=]\s*(?:(?:bearer|basic)\s+)?\S+` +
+	`|\b(?:bearer|basic)\s+[\w.~+/=-]{8,}`)
 
 // scrubber takes credentials out of texts that others wrote.
 type scrubber struct{ secrets []string }

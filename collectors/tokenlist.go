@@ -66,7 +66,7 @@ func readTokenList(what string, body *spool, w window, parting bool) (*tokenList
 	return list, nil
 }
 
-var errNoList = errors.New("neither a list of tokens nor an object with token_infos")
+var errNoList = errors.New("it is neither a list of tokens nor an object with token_infos")
 
 // section is what a part of the list makes of the tokens section.
 func (l *tokenList) section(p part) engine.Section {
@@ -117,8 +117,13 @@ func (l *tokenList) scanObject(decoder *json.Decoder) error {
 			return unexpectedEnd(err)
 		}
 	}
-	_, err := decoder.Token()
-	return unexpectedEnd(err)
+	if _, err := decoder.Token(); err != nil {
+		return unexpectedEnd(err)
+	}
+	if len(seen) > 0 && !seen["token_infos"] { // {} is an empty list; anything else is something else
+		return errNoList
+	}
+	return nil
 }
 
 func (l *tokenList) scanMember(decoder *json.Decoder, name string) error {
