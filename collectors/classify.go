@@ -171,7 +171,7 @@ func (c *Client) quote(e apiError) string {
 func (c *Client) byStatus(path string, response *http.Response, e apiError) *failure {
 	status := response.StatusCode
 	retry := func(p *Problem) *failure {
-		return &failure{Problem: p, retries: retriesOfServer, after: retryAfter(response.Header, c.serverNow(response.Header))}
+		return &failure{Problem: p, retries: retriesOfServer, least: retryAfter(response.Header, c.serverNow(response.Header))}
 	}
 	switch {
 	case status >= 300 && status < 400:
@@ -185,10 +185,10 @@ func (c *Client) byStatus(path string, response *http.Response, e apiError) *fai
 		return final(notFound(path, e))
 	case status == http.StatusTooManyRequests, strings.Contains(e.Code+e.Message, "REQUEST_LIMIT_EXCEEDED"):
 		return retry(problem(engine.Failed, reasonRateLimited, "Run it again later, or read fewer workspaces at once.",
-			"GET %s: status %d, and the budget for waiting is spent", path, status))
+			"GET %s: status %d", path, status))
 	case status == 500, status == 502, status == 503, status == 504:
 		return retry(problem(engine.Failed, reasonServerError, "Run it again later; if it persists, ask Databricks support.",
-			"GET %s: status %d after several attempts", path, status))
+			"GET %s: status %d", path, status))
 	}
 	return final(problem(engine.Failed, reasonUnexpected, "Look at the message; if it does not help, ask Databricks support.",
 		"GET %s: status %d", path, status))

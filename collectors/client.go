@@ -100,12 +100,12 @@ func (s *session) stopAt(p *Problem) {
 
 // wait pauses before another attempt, or returns why there is none.
 func (c *Client) wait(ctx context.Context, f *failure, n int) *Problem {
-	if n >= f.retries {
-		return f.Problem
-	}
 	d := pause(f, n, c.o.Jitter)
-	if !c.budget.take(d) {
-		return f.Problem
+	switch {
+	case n >= f.retries:
+		return f.after(n+1, "")
+	case !c.budget.take(d):
+		return f.after(n+1, ", with no time left to wait "+d.Round(time.Second).String())
 	}
 	c.event(Event{Kind: EventRetry, Reason: f.Reason, Detail: "again in " + d.Round(time.Millisecond).String() + ": " + f.Detail})
 	if err := c.o.Sleep(ctx, d); err != nil {

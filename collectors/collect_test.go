@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -392,8 +394,12 @@ func TestDeadHostsFailFast(t *testing.T) {
 	cleanEnvironment(t)
 	closed := httptest.NewServer(http.NotFoundHandler())
 	closed.Close()
-	tls := httptest.NewTLSServer(http.NotFoundHandler())
+	tls := httptest.NewUnstartedServer(http.NotFoundHandler())
+	tls.Config.ErrorLog = log.New(io.Discard, "", 0)
+	tls.StartTLS()
 	defer tls.Close()
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -404,7 +410,7 @@ func TestDeadHostsFailFast(t *testing.T) {
 		"no such name":      "https://workspace.invalid",
 		"unknown authority": tls.URL,
 		"no handshake":      "https://" + silent.Addr().String(),
-		"no tls":            strings.Replace(strings.Replace(tls.URL, "https", "http", 1), "http", "https", 1),
+		"no tls":            strings.Replace(plain.URL, "http", "https", 1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("DATABRICKS_TOKEN", "dapi"+strings.Repeat("0", 32))

@@ -1,6 +1,7 @@
 package collectors
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -28,7 +29,15 @@ type failure struct {
 	*Problem
 	retries int           // attempts that are worth it
 	quick   bool          // a short pause instead of backing off
-	after   time.Duration // the least that the server asks for
+	least   time.Duration // what the server asks to wait
+}
+
+// after is the problem as it stands after some attempts.
+func (f *failure) after(attempts int, why string) *Problem {
+	if attempts > 1 || why != "" {
+		f.Detail += fmt.Sprintf(" (attempt %d%s)", attempts, why)
+	}
+	return f.Problem
 }
 
 func final(p *Problem) *failure { return &failure{Problem: p} }
@@ -51,7 +60,7 @@ func pause(f *failure, n int, jitter func() float64) time.Duration {
 		return quickPause
 	}
 	ceiling := min(backoffMost, backoffBase<<min(n, 10))
-	return max(f.after, time.Duration(jitter()*float64(ceiling)))
+	return max(f.least, time.Duration(jitter()*float64(ceiling)))
 }
 
 // retryAfter reads the header of that name: seconds or a date.

@@ -304,8 +304,8 @@ func TestPause(t *testing.T) {
 	if want := []time.Duration{1, 2, 4, 8, 16, 32, 60, 60}; !slices.Equal(got, want) {
 		t.Errorf("%v", got)
 	}
-	f.after = 9 * time.Second
-	if d := pause(f, 0, func() float64 { return 0 }); d != f.after {
+	f.least = 9 * time.Second
+	if d := pause(f, 0, func() float64 { return 0 }); d != f.least {
 		t.Errorf("%v", d)
 	}
 }

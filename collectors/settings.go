@@ -32,7 +32,6 @@ var settingKeys = []string{
 	"enable-X-Content-Type-Options",
 	"enable-X-Frame-Options",
 	"enable-X-XSS-Protection",
-	"enableClusterViewAcls",
 	"enableDbfsFileBrowser",
 	"enableDcs",
 	"enableDeprecatedClusterNamedInitScripts",
