@@ -144,6 +144,13 @@ func TestSizes(t *testing.T) {
 			t.Logf("day %d: %.0f tokens/s, %.1f MB", day, float64(n)/time.Since(begun).Seconds(), float64(fileSize(t, db.path))/1e6)
 		}
 	}
+	for c, err := range scan(t.Context(), db.sql, "SELECT name, sum(pgsize), count(*) FROM dbstat GROUP BY name ORDER BY 2 DESC LIMIT 6") {
+		if err != nil {
+			t.Log(err)
+			break
+		}
+		t.Logf("%s: %.1f MB", c.text(), float64(c.integer())/1e6)
+	}
 	latest, err := db.Latest(t.Context())
 	if err != nil {
 		t.Fatal(err)

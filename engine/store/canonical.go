@@ -97,9 +97,7 @@ func (s *sorter) object() {
 
 func (s *sorter) member() (m member, changed bool) {
 	start := s.at
-	s.str()
-	name := s.text[start+1 : s.at-1]
-	s.at++ // colon
+	name := s.memberName()
 	valueAt := s.at
 	inner := sorter{text: s.text, at: valueAt, done: valueAt}
 	inner.value()
@@ -124,28 +122,13 @@ func (s *sorter) replace(start int, members []member) {
 	s.done = s.at
 }
 
-// memberValue finds where the value of a member of a canonical object starts
-// and ends; ok is false where the text is no object or has no such member.
-func memberValue(text, name string) (start, end int, ok bool) {
-	if text == "" || text[0] != '{' {
-		return 0, 0, false
-	}
-	s := sorter{text: text, at: 1}
-	for s.text[s.at] != '}' {
-		from := s.at
-		s.str()
-		found := s.text[from+1:s.at-1] == name
-		s.at++
-		start = s.at
-		s.skip()
-		if found {
-			return start, s.at, true
-		}
-		if s.text[s.at] == ',' {
-			s.at++
-		}
-	}
-	return 0, 0, false
+// memberName steps over the name of a member and its colon.
+func (s *sorter) memberName() string {
+	start := s.at
+	s.str()
+	name := s.text[start+1 : s.at-1]
+	s.at++ // colon
+	return name
 }
 
 // skip steps over a value without sorting it.

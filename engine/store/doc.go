@@ -13,7 +13,8 @@
 //
 // Raw rows and documents are stored in a canonical form: compact JSON, members
 // of objects sorted by the bytes of their names, and the text of every number
-// and string as it came, so that no digit and no byte is lost.
+// and string as it came, so that no digit and no byte is lost. What a token's
+// raw row repeats of its columns is stored once; reading puts it together again.
 //
 // # Digests
 //

@@ -16,7 +16,10 @@ func encodeList(list []string) any {
 	if len(list) == 0 {
 		return nil
 	}
-	b := make([]byte, 0, 16*len(list)+2)
+	return string(appendList(make([]byte, 0, 16*len(list)+2), list))
+}
+
+func appendList(b []byte, list []string) []byte {
 	b = append(b, '[')
 	for i, s := range list {
 		if i > 0 {
@@ -24,7 +27,7 @@ func encodeList(list []string) any {
 		}
 		b = appendQuoted(b, s)
 	}
-	return string(append(b, ']'))
+	return append(b, ']')
 }
 
 func appendQuoted(b []byte, s string) []byte {

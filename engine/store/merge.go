@@ -210,6 +210,7 @@ type tokenWriter struct {
 	next   int64
 	insert *batch
 	use    *batch
+	shapes *shapes
 	find   *sql.Stmt // the key of a token that was here before; nil when none was
 }
 
@@ -220,6 +221,9 @@ func newTokenWriter(s *saver) (*tokenWriter, error) {
 	}
 	w := &tokenWriter{s: s, next: next, insert: insert, order: ascending{what: "token"}}
 	if w.use, err = newBatch(s.tx, "INSERT INTO token_use (token_key, since, day, ms)", 4); err != nil {
+		return nil, err
+	}
+	if w.shapes, err = readShapes(s.ctx, s.tx); err != nil {
 		return nil, err
 	}
 	if err := w.prepareFind(); err != nil {
@@ -252,7 +256,11 @@ func (w *tokenWriter) write(t engine.Token) (err error) {
 		return err
 	}
 	w.s.digest.token(t)
-	row := encodeToken(t)
+	shape, own, err := w.shapes.refer(shapeOf(&t), w.addShape)
+	if err != nil {
+		return err
+	}
+	row := encodeToken(t, shape, own)
 	held, found, err := w.merge.find(t.ID)
 	if err == nil && !(found && held.row == row) {
 		held, err = w.replace(row, held, found)
@@ -262,6 +270,14 @@ func (w *tokenWriter) write(t engine.Token) (err error) {
 	}
 	day, ms := lastUse(t.LastUsed)
 	return w.use.add(held.key, w.s.snapshot.ID, day, ms)
+}
+
+func (w *tokenWriter) addShape(text string) (int64, error) {
+	result, err := w.s.exec(`INSERT INTO raw_shape (text) VALUES (?)`, text)
+	if err != nil {
+		return 0, err
+	}
+	return result.LastInsertId()
 }
 
 // replace ends the version that holds, if any, and adds one. It returns what is

@@ -27,6 +27,10 @@ func anyText() *rapid.Generator[string] {
 		rapid.SampledFrom([]string{"", "0", "null", `"`, `\`, "\x00", "a\x00b", "\u202e", "=1+1", "\xff\xfe"}))
 }
 
+func anyID() *rapid.Generator[string] {
+	return rapid.OneOf(anyText(), rapid.Map(rapid.Int64(), func(n int64) string { return fmt.Sprint(n) }))
+}
+
 func anyTime() *rapid.Generator[*int64] {
 	return rapid.Ptr(rapid.OneOf(rapid.Int64(), rapid.Just(int64(-1)), rapid.Just(int64(0)),
 		rapid.Map(rapid.Int64Range(0, 40_000), func(d int64) int64 { return d * engine.Day })), true)
@@ -51,17 +55,39 @@ func anyRaw(used *int64) *rapid.Generator[json.RawMessage] {
 	})
 }
 
+// rawLike draws a row that repeats the columns, more or less well.
+func rawLike(token engine.Token) *rapid.Generator[json.RawMessage] {
+	return rapid.Custom(func(t *rapid.T) json.RawMessage {
+		var members []string
+		for _, name := range rapid.SliceOf(rapid.SampledFrom([]string{
+			"comment", "created_by_id", "created_by_username", "creation_time", "expiry_time", "last_used_day",
+			"owner_id", "token_id", "scopes", "inferred_scopes", "backfill_scopes", "other",
+		})).Draw(t, "fields") {
+			letter := letterOf(name)
+			if rapid.Bool().Draw(t, "capital") {
+				letter -= toCapital
+			}
+			value, ok := appendColumn(nil, letter, &token)
+			if !ok || !json.Valid(value) {
+				value = []byte(rapid.SampledFrom([]string{`0`, `"0"`, `[]`, `null`, `{"a":"\u0001c"}`}).Draw(t, "value"))
+			}
+			members = append(members, fmt.Sprintf("%q:%s", name, value))
+		}
+		return json.RawMessage("{" + strings.Join(members, ",") + "}")
+	})
+}
+
 func anyToken(t *rapid.T, id string) engine.Token {
 	token := engine.Token{
 		ID: id, Comment: anyText().Draw(t, "comment"), Created: anyTime().Draw(t, "created"), Expires: anyTime().Draw(t, "expires"),
-		LastUsed: anyTime().Draw(t, "used"), OwnerID: anyText().Draw(t, "owner"), CreatorID: anyText().Draw(t, "creator"),
+		LastUsed: anyTime().Draw(t, "used"), OwnerID: anyID().Draw(t, "owner"), CreatorID: anyID().Draw(t, "creator"),
 		CreatorName: anyText().Draw(t, "name"), Scopes: anyLists().Draw(t, "scopes"), AutoscopeState: anyText().Draw(t, "state"),
 		InferredScopes: anyLists().Draw(t, "inferred"), BackfillScopes: anyLists().Draw(t, "backfill"),
 	}
 	if rapid.Bool().Draw(t, "defective") {
 		token.Defects = []engine.Defect{{Field: "last_used_day", Reason: "bad_type", Value: anyText().Draw(t, "value")}, {Field: "x"}}
 	}
-	token.Raw = anyRaw(token.LastUsed).Draw(t, "raw")
+	token.Raw = rapid.OneOf(anyRaw(token.LastUsed), rawLike(token)).Draw(t, "raw")
 	return token
 }
 
@@ -396,7 +422,7 @@ func editsOf(t *testing.T, path string) []edit {
 	db := mustOpen(t, path, Options{Mode: ReadOnly, Now: clock})
 	skip := []string{"key", "id", "version", "token_key", "until", "since"}
 	var edits []edit
-	for _, table := range []string{"workspace", "snapshot", "section", "document", "principal_version", "token_version", "token_use"} {
+	for _, table := range []string{"workspace", "snapshot", "section", "document", "principal_version", "token_version", "token_use", "raw_shape"} {
 		for c, err := range scan(t.Context(), db.sql, "SELECT name FROM pragma_table_info(?)", table) {
 			must(t, err)
 			if name := c.text(); !slices.Contains(skip, name) {
@@ -415,7 +441,7 @@ func (e edit) apply(t *testing.T, path string) bool {
 	defer db.Close()
 	key := map[string]string{
 		"workspace": "key", "snapshot": "id", "section": "snapshot_id || name", "document": "digest",
-		"principal_version": "version", "token_version": "version", "token_use": "token_key",
+		"principal_version": "version", "token_version": "version", "token_use": "token_key", "raw_shape": "key",
 	}[e.table]
 	var rows int
 	must(t, db.QueryRow("SELECT count(*) FROM "+e.table).Scan(&rows))
@@ -447,6 +473,25 @@ func TestVerifyNoticesRanges(t *testing.T) {
 		must(t, db.Close())
 		opened := mustOpen(t, path, readWrite)
 		wantReason(t, errors.Join(opened.VerifySnapshot(t.Context(), 1), opened.VerifySnapshot(t.Context(), 2)), "digest_mismatch")
+	}
+}
+
+// A workspace whose rows all have fields of their own costs space, not memory.
+func TestShapesAreBounded(t *testing.T) {
+	db := newDB(t)
+	tokens := population(maxShapes+100, 10, "")
+	for i := range tokens {
+		tokens[i].Raw = fmt.Appendf(nil, `{"token_id":%q,"unheard_of":%d}`, tokens[i].ID, i)
+	}
+	s := mustSave(t, db, capture("prod", "1", now, tokens, nil))
+	must(t, db.VerifySnapshot(t.Context(), s.ID))
+	wantCount(t, db, "SELECT count(*) FROM raw_shape", maxShapes)
+	mustSave(t, db, capture("prod", "1", now, tokens, nil))
+	wantCount(t, db, "SELECT count(*) FROM token_version", maxShapes+100)
+	for i, subject := range collect(t, db.Subjects(t.Context(), s.ID, now)) {
+		if string(subject.Token.Raw) != string(tokens[i].Raw) {
+			t.Fatal(string(subject.Token.Raw))
+		}
 	}
 }
 

@@ -60,11 +60,16 @@ func (db *DB) tokens(ctx context.Context, s engine.Snapshot) iter.Seq2[engine.To
 			yield(engine.Token{}, err)
 			return
 		}
-		known := &lists{}
+		known, err := readShapes(ctx, db.sql)
+		if err != nil {
+			yield(engine.Token{}, err)
+			return
+		}
+		reader := tokenReader{shapes: known}
 		for c, err := range scan(ctx, db.sql, query, s.ID, workspace) {
 			var t engine.Token
 			if err == nil {
-				t, err = readToken(c, known)
+				t, err = reader.read(c)
 			}
 			if !yield(t, err) || err != nil {
 				return

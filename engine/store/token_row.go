@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"patrol/engine"
 )
@@ -12,7 +11,7 @@ import (
 // tokenColumns are what a token's version row keeps of engine.Token, in the
 // order of tokenRow.values and readToken.
 const tokenColumns = `token_id, created_ms, expires_ms, owner_id, creator_id, creator_name, comment,
-	scopes, autoscope_state, inferred_scopes, backfill_scopes, defects, raw_slot, raw`
+	scopes, autoscope_state, inferred_scopes, backfill_scopes, defects, raw_shape, raw`
 
 const tokenWidth = 14
 
@@ -22,50 +21,14 @@ type tokenRow [tokenWidth]any
 
 func (r tokenRow) id() string { return r[0].(string) }
 
-const lastUsedField = "last_used_day"
-
-// encodeToken makes the row of a token whose raw row is canonical already.
-func encodeToken(t engine.Token) tokenRow {
-	raw, slot := cutLastUsed(string(t.Raw), t.LastUsed)
+// encodeToken makes the row of a token from its columns and what refers to its
+// raw row.
+func encodeToken(t engine.Token, shape, own any) tokenRow {
 	return tokenRow{
 		t.ID, orNull(t.Created), orNull(t.Expires), t.OwnerID, t.CreatorID, t.CreatorName, t.Comment,
 		encodeList(t.Scopes), t.AutoscopeState, encodeList(t.InferredScopes), encodeList(t.BackfillScopes),
-		encodeDefects(t.Defects), slot, textOrNil(raw),
+		encodeDefects(t.Defects), shape, own,
 	}
-}
-
-// cutLastUsed puts 0 in the place of last_used_day in a raw row, because it
-// moves daily and would make every row a new version; slot tells the place. A
-// value that is not the time that the token carries stays where it is.
-func cutLastUsed(raw string, lastUsed *int64) (cut string, slot any) {
-	start, end, ok := memberValue(raw, lastUsedField)
-	if !ok || lastUsed == nil {
-		return raw, nil
-	}
-	if raw[start] == '"' { // the platform also writes numbers as strings
-		start, end = start+1, end-1
-	}
-	if raw[start:end] != strconv.FormatInt(*lastUsed, 10) {
-		return raw, nil
-	}
-	return raw[:start] + "0" + raw[end:], int64(start)
-}
-
-func pasteLastUsed(raw string, slot, lastUsed *int64) (json.RawMessage, error) {
-	if raw == "" {
-		return nil, nil
-	}
-	if slot == nil {
-		return json.RawMessage(raw), nil
-	}
-	at := *slot
-	if lastUsed == nil || at < 0 || at >= int64(len(raw)) {
-		return nil, errors.New("stored raw row is damaged")
-	}
-	b := make([]byte, 0, len(raw)+20)
-	b = append(b, raw[:at]...)
-	b = strconv.AppendInt(b, *lastUsed, 10)
-	return append(b, raw[at+1:]...), nil
 }
 
 func encodeDefects(defects []engine.Defect) any {
@@ -91,31 +54,44 @@ func decodeDefects(text string) ([]engine.Defect, error) {
 	return defects, nil
 }
 
-// readToken reads tokenColumns and, after them, the time of last use.
-func readToken(c *cells, known *lists) (engine.Token, error) {
+// tokenReader reads tokenColumns and, after them, the time of last use.
+type tokenReader struct {
+	lists  lists
+	shapes *shapes
+}
+
+func (r *tokenReader) read(c *cells) (engine.Token, error) {
 	t := engine.Token{
 		ID: c.text(), Created: c.integerOrNull(), Expires: c.integerOrNull(),
 		OwnerID: c.text(), CreatorID: c.text(), CreatorName: c.text(), Comment: c.text(),
 	}
 	scopes := c.textOrNull()
 	t.AutoscopeState = c.text()
-	inferred, backfill, defects, slot, raw := c.textOrNull(), c.textOrNull(), c.textOrNull(), c.integerOrNull(), c.textOrNull()
+	inferred, backfill, defects, shape, own := c.textOrNull(), c.textOrNull(), c.textOrNull(), c.integerOrNull(), c.textOrNull()
 	t.LastUsed = c.integerOrNull()
 	if c.err != nil {
 		return t, c.err
 	}
 	var errs [5]error
-	t.Scopes, errs[0] = known.decode(scopes)
-	t.InferredScopes, errs[1] = known.decode(inferred)
-	t.BackfillScopes, errs[2] = known.decode(backfill)
+	t.Scopes, errs[0] = r.lists.decode(scopes)
+	t.InferredScopes, errs[1] = r.lists.decode(inferred)
+	t.BackfillScopes, errs[2] = r.lists.decode(backfill)
 	t.Defects, errs[3] = decodeDefects(defects)
-	t.Raw, errs[4] = pasteLastUsed(raw, slot, t.LastUsed)
+	t.Raw, errs[4] = r.raw(shape, own, &t)
 	for _, err := range errs {
 		if err != nil {
 			return t, fmt.Errorf("token %s: %w", t.ID, err)
 		}
 	}
 	return t, nil
+}
+
+func (r *tokenReader) raw(shape *int64, own string, t *engine.Token) (json.RawMessage, error) {
+	text, err := r.shapes.resolve(shape, own)
+	if err != nil {
+		return nil, err
+	}
+	return fill(text, t)
 }
 
 // lastUse is how token_use keeps a time: as a day, and what is beyond it.

@@ -59,6 +59,13 @@ CREATE TABLE principal_version (
 
 CREATE UNIQUE INDEX principal_at ON principal_version (workspace_key, principal_id, since, until);
 
+-- The raw rows of tokens without what the columns hold of them: control
+-- character 1 and a letter stand for a column's value. See shape.go.
+CREATE TABLE raw_shape (
+	key  INTEGER PRIMARY KEY,
+	text TEXT NOT NULL UNIQUE
+) STRICT;
+
 -- token_key is the version number of the token's first row: a number for the
 -- token that stays the same over all its versions.
 CREATE TABLE token_version (
@@ -79,8 +86,8 @@ CREATE TABLE token_version (
 	inferred_scopes TEXT,
 	backfill_scopes TEXT,
 	defects         TEXT, -- field, reason, value, field, reason, value…
-	raw_slot        INTEGER, -- where in raw a 0 stands for last_used_day, which is in token_use
-	raw             TEXT
+	raw_shape       INTEGER REFERENCES raw_shape (key), -- NULL: none, or in raw
+	raw             TEXT -- a shape that is not shared
 ) STRICT;
 
 CREATE UNIQUE INDEX token_at ON token_version (workspace_key, token_id, since, until);

@@ -1,0 +1,202 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"patrol/engine"
+)
+
+// A raw row repeats, for the most part, what the columns hold. Its shape is the
+// canonical row with each value that a column gives exactly replaced by a mark:
+// a control character, which JSON never holds unescaped, and a letter for the
+// column. Tokens of a workspace share a handful of shapes, so that a raw row
+// costs a small number; and it does not change when only last use moves. A
+// value that a column does not give to the byte stays in the shape.
+
+const mark = '\x01'
+
+// maxShapes bounds the shared shapes, and so the memory for them. Shapes beyond
+// that (rows with fields of their own that patrol does not know) stand in the
+// token's row.
+const maxShapes = 8192
+
+// letterOf tells the column behind a field of a token's raw row; 0: none. A
+// capital letter marks a number that came as a string.
+func letterOf(field string) byte {
+	switch field {
+	case "comment":
+		return 'c'
+	case "created_by_id":
+		return 'i'
+	case "created_by_username":
+		return 'u'
+	case "creation_time":
+		return 'n'
+	case "expiry_time":
+		return 'e'
+	case "last_used_day":
+		return 'l'
+	case "owner_id":
+		return 'o'
+	case "token_id":
+		return 't'
+	case "scopes":
+		return 's'
+	case "inferred_scopes":
+		return 'f'
+	case "backfill_scopes":
+		return 'b'
+	}
+	return 0
+}
+
+const toCapital = 'a' - 'A'
+
+// appendColumn writes the JSON that a column gives; ok is false when it gives none.
+func appendColumn(b []byte, letter byte, t *engine.Token) (_ []byte, ok bool) {
+	switch letter {
+	case 'c':
+		return appendQuoted(b, t.Comment), true
+	case 'u':
+		return appendQuoted(b, t.CreatorName), true
+	case 't':
+		return appendQuoted(b, t.ID), true
+	case 'i':
+		return append(b, t.CreatorID...), true
+	case 'o':
+		return append(b, t.OwnerID...), true
+	case 'n':
+		return appendTime(b, t.Created)
+	case 'e':
+		return appendTime(b, t.Expires)
+	case 'l':
+		return appendTime(b, t.LastUsed)
+	case 's':
+		return appendList(b, t.Scopes), true
+	case 'f':
+		return appendList(b, t.InferredScopes), true
+	case 'b':
+		return appendList(b, t.BackfillScopes), true
+	case 'I', 'O', 'N', 'E', 'L':
+		b, ok = appendColumn(append(b, '"'), letter+toCapital, t)
+		return append(b, '"'), ok
+	}
+	return b, false
+}
+
+func appendTime(b []byte, ms *int64) ([]byte, bool) {
+	if ms == nil {
+		return b, false
+	}
+	return strconv.AppendInt(b, *ms, 10), true
+}
+
+// shapeOf makes the shape of a token's canonical raw row.
+func shapeOf(t *engine.Token) string {
+	raw := string(t.Raw)
+	if raw == "" || raw[0] != '{' {
+		return raw
+	}
+	shape := make([]byte, 0, len(raw))
+	var scratch []byte
+	s := sorter{text: raw, at: 1}
+	done := 0
+	for raw[s.at] != '}' {
+		name := s.memberName()
+		start := s.at
+		s.skip()
+		if letter := letterOf(name); letter != 0 {
+			if raw[start] == '"' && strings.IndexByte("ionel", letter) >= 0 {
+				letter -= toCapital
+			}
+			var ok bool
+			if scratch, ok = appendColumn(scratch[:0], letter, t); ok && string(scratch) == raw[start:s.at] {
+				shape = append(append(shape, raw[done:start]...), mark, letter)
+				done = s.at
+			}
+		}
+		if raw[s.at] == ',' {
+			s.at++
+		}
+	}
+	return string(append(shape, raw[done:]...))
+}
+
+// fill makes the raw row again.
+func fill(shape string, t *engine.Token) (json.RawMessage, error) {
+	if shape == "" {
+		return nil, nil
+	}
+	raw := make([]byte, 0, len(shape)+320)
+	for {
+		at := strings.IndexByte(shape, mark)
+		if at < 0 {
+			return append(raw, shape...), nil
+		}
+		if at+1 >= len(shape) {
+			return nil, errShape
+		}
+		var ok bool
+		if raw, ok = appendColumn(append(raw, shape[:at]...), shape[at+1], t); !ok {
+			return nil, errShape
+		}
+		shape = shape[at+2:]
+	}
+}
+
+var errShape = errors.New("stored raw row is damaged")
+
+// shapes are the shared shapes, by key and by text.
+type shapes struct {
+	texts map[int64]string
+	keys  map[string]int64
+}
+
+func readShapes(ctx context.Context, q querier) (*shapes, error) {
+	s := &shapes{texts: map[int64]string{}, keys: map[string]int64{}}
+	for c, err := range scan(ctx, q, `SELECT key, text FROM raw_shape`) {
+		if err != nil {
+			return nil, err
+		}
+		key, text := c.integer(), c.text()
+		if c.err != nil {
+			return nil, c.err
+		}
+		s.texts[key], s.keys[text] = text, key
+	}
+	return s, nil
+}
+
+// refer gives what the columns raw_shape and raw hold of a shape. add stores a
+// new shape.
+func (s *shapes) refer(shape string, add func(text string) (key int64, err error)) (key, own any, err error) {
+	if shape == "" {
+		return nil, nil, nil
+	}
+	if key, ok := s.keys[shape]; ok {
+		return key, nil, nil
+	}
+	if len(s.keys) >= maxShapes {
+		return nil, shape, nil
+	}
+	added, err := add(shape)
+	s.keys[shape], s.texts[added] = added, shape
+	return added, nil, err
+}
+
+// resolve is the way back.
+func (s *shapes) resolve(key *int64, own string) (string, error) {
+	if key == nil {
+		return own, nil
+	}
+	text, ok := s.texts[*key]
+	if !ok || own != "" {
+		return "", fmt.Errorf("%w: shape %d", errShape, *key)
+	}
+	return text, nil
+}
