@@ -349,3 +349,18 @@ func TestSchemasMatchInput(t *testing.T) {
 	}
 	equal(t, engine.SortedKeys(toGo(subject.owner.Value).(map[string]any)), slices.Sorted(slices.Values(partyFields())))
 }
+
+// Whatever a pack holds, loading it ends with a set or with problems.
+func FuzzLoad(f *testing.F) {
+	f.Add(written{"token", "rule", "T-1", "params: {limit: {default: 90, description: D}}", `deny contains "x" if input.token.age_days > input.params.limit`}.text())
+	f.Add(written{"token", "rule", "T-1", "needs: {}", `deny contains x if x := data[input.token.id]`}.text())
+	f.Add("# METADATA\n# custom: [\npackage patrol.token.rule\n")
+	f.Add("# METADATA\n# scope: subpackages\npackage patrol\n\ndeny if input[_]")
+	base := schemas(f)
+	f.Fuzz(func(t *testing.T, text string) {
+		_, err := Load(t.Context(), base, pack("pack", map[string]string{"token/rule.rego": text}))
+		if err != nil {
+			asProblems(t, err)
+		}
+	})
+}
