@@ -51,7 +51,7 @@ func heading(name string) string {
 	return strings.ToUpper(words[:1]) + words[1:]
 }
 
-func names[T any](columns []column[T]) []any {
+func columnNames[T any](columns []column[T]) []any {
 	cells := make([]any, len(columns))
 	for i, c := range columns {
 		cells[i] = c.name

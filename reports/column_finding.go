@@ -48,7 +48,7 @@ func evidenceText(evidence map[string]any) any {
 	}
 	text, err := jsonText(evidence)
 	if err != nil {
-		return unknown{}
+		return "cannot be shown: " + err.Error()
 	}
 	return string(text)
 }

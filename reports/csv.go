@@ -25,7 +25,7 @@ func writeCSV(ctx context.Context, w io.Writer, r engine.Report) error {
 // writeRows writes a header and one row of CSV for each of rows.
 func writeRows[T any](ctx context.Context, w io.Writer, columns []column[T], rows iter.Seq2[T, error]) error {
 	out := NewCSVWriter(w)
-	if err := out.Write(names(columns)...); err != nil {
+	if err := out.Write(columnNames(columns)...); err != nil {
 		return err
 	}
 	cells := make([]any, len(columns))

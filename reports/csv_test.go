@@ -15,8 +15,13 @@ import (
 
 var numeric = regexp.MustCompile(`^-?[0-9]+$`)
 
-// executable reports whether a spreadsheet would take a cell for a formula.
-func executable(cell string) bool { return startsFormula(cell) && !numeric.MatchString(cell) }
+// executable reports whether a spreadsheet would take a cell for a formula. The
+// end of a row, which a reader with the wrong delimiter may take for text, is
+// the writer's: the fuzz target sees that no text holds one.
+func executable(cell string) bool {
+	cell = strings.TrimLeft(cell, "\r\n")
+	return startsFormula(cell) && !numeric.MatchString(cell)
+}
 
 // cellsOf reads CSV as a reader with this delimiter would, strictly or not.
 func cellsOf(t *testing.T, text string, delimiter rune) []string {

@@ -20,23 +20,27 @@ import (
 // comments are anybody's text. Such a cell gets an apostrophe in front, also
 // where it would only start a cell if the file were opened with another
 // delimiter. Numbers that patrol computed are left as they are.
-type CSVWriter struct{ out *bufio.Writer }
+type CSVWriter struct {
+	out *bufio.Writer
+	row []byte
+}
 
 // NewCSVWriter makes a writer; its caller calls Flush at the end.
-func NewCSVWriter(w io.Writer) *CSVWriter { return &CSVWriter{bufio.NewWriterSize(w, 64<<10)} }
+func NewCSVWriter(w io.Writer) *CSVWriter { return &CSVWriter{out: bufio.NewWriterSize(w, 64<<10)} }
 
 // Write writes one row. Strings, and all types that it does not know, are
 // foreign text; nil is an empty cell.
 func (c *CSVWriter) Write(cells ...any) error {
+	c.row = c.row[:0]
 	for i, cell := range cells {
 		if i > 0 {
-			c.out.WriteByte(',')
+			c.row = append(c.row, ',')
 		}
-		c.out.WriteByte('"')
-		c.out.WriteString(csvCell(cell))
-		c.out.WriteByte('"')
+		c.row = append(c.row, '"')
+		c.row = append(c.row, csvCell(cell)...)
+		c.row = append(c.row, '"')
 	}
-	_, err := c.out.WriteString("\r\n") // a bufio.Writer keeps its first error
+	_, err := c.out.Write(append(c.row, "\r\n"...))
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"patrol/engine"
 	"patrol/engine/outfile"
@@ -77,10 +78,14 @@ func ensureDir(dir string) error {
 	if err == nil {
 		return nil
 	}
-	hint := "Choose a place that you may write to."
-	reason := "readonly"
-	if errors.Is(err, fs.ErrExist) || !errors.Is(err, fs.ErrPermission) {
-		reason, hint = "output", "Name a directory, or a new name beside it."
+	told := &engine.Error{Class: engine.ClassStorage, Op: "create directory", Target: dir, Err: err}
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		told.Reason, told.Hint = "readonly", "Choose a place that you may write to."
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		told.Reason, told.Hint = "disk_full", "Free some space, or choose another disk."
+	default:
+		told.Reason, told.Hint = "output", "Name a directory: a file may stand in its place."
 	}
-	return &engine.Error{Class: engine.ClassStorage, Reason: reason, Op: "create directory", Target: dir, Hint: hint, Err: err}
+	return told
 }

@@ -64,14 +64,14 @@ func (j *jsonWriter) member(key string, value any) error {
 	if err := j.value(key); err != nil {
 		return err
 	}
-	j.out.WriteString(": ")
+	j.text.WriteString(": ")
 	return j.value(value)
 }
 
 // members writes a member that is a list, one element a line.
 func members[T any](ctx context.Context, j *jsonWriter, key string, rows iter.Seq2[T, error], shape func(T) any) error {
 	j.next("  ")
-	j.out.WriteString(`"` + key + `": `)
+	j.text.WriteString(`"` + key + `": `)
 	j.open("[")
 	err := each(ctx, rows, func(row T) error {
 		j.next("    ")

@@ -1,42 +1,41 @@
 package reports
 
 import (
-	"bufio"
+	"bytes"
 	"io"
 )
 
 // jsonWriter writes a JSON document whose lists have one element a line: a
 // difference between two reports is then a difference between lines.
 type jsonWriter struct {
-	out   *bufio.Writer
-	empty bool // nothing written yet at this level
+	out   io.Writer
+	text  bytes.Buffer // not yet written
+	empty bool         // nothing yet at this level
 }
 
-func newJSONWriter(w io.Writer) *jsonWriter {
-	return &jsonWriter{out: bufio.NewWriterSize(w, 64<<10), empty: true}
-}
+func newJSONWriter(w io.Writer) *jsonWriter { return &jsonWriter{out: w, empty: true} }
 
 // open starts an object or list.
 func (j *jsonWriter) open(bracket string) {
-	j.out.WriteString(bracket)
+	j.text.WriteString(bracket)
 	j.empty = true
 }
 
 // next starts a line for another member or element.
 func (j *jsonWriter) next(indent string) {
 	if !j.empty {
-		j.out.WriteByte(',')
+		j.text.WriteByte(',')
 	}
-	j.out.WriteString("\n" + indent)
+	j.text.WriteString("\n" + indent)
 	j.empty = false
 }
 
 // close ends an object or list; an empty one stays on its line.
 func (j *jsonWriter) close(indent, bracket string) {
 	if !j.empty {
-		j.out.WriteString("\n" + indent)
+		j.text.WriteString("\n" + indent)
 	}
-	j.out.WriteString(bracket)
+	j.text.WriteString(bracket)
 	j.empty = false
 }
 
@@ -46,12 +45,20 @@ func (j *jsonWriter) value(value any) error {
 	if err != nil {
 		return err
 	}
-	_, err = j.out.Write(text) // a bufio.Writer keeps its first error
+	j.text.Write(text)
+	if j.text.Len() < 64<<10 {
+		return nil
+	}
+	return j.flush()
+}
+
+func (j *jsonWriter) flush() error {
+	_, err := j.text.WriteTo(j.out)
 	return err
 }
 
 // end writes the final newline and what is buffered.
 func (j *jsonWriter) end() error {
-	j.out.WriteByte('\n')
-	return j.out.Flush()
+	j.text.WriteByte('\n')
+	return j.flush()
 }

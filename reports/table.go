@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"patrol/engine"
@@ -20,7 +21,7 @@ func Table(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) er
 		return err
 	}
 	s := newScreen(w, o)
-	s.failures(r, groups)
+	s.failures(groups)
 	s.unjudged(groups)
 	s.unread(r)
 	s.verdict(r)
@@ -69,16 +70,17 @@ func (g *group) add(f engine.Finding, limit int) {
 	}
 }
 
-func (s *screen) failures(r engine.Report, groups []*group) {
+func (s *screen) failures(groups []*group) {
 	for _, level := range engine.Severities() {
-		if r.Summary.Failed[level] == 0 {
+		failed := slices.DeleteFunc(slices.Clone(groups), func(g *group) bool {
+			return g.severity != level || g.counts[engine.Fail] == 0
+		})
+		if len(failed) == 0 {
 			continue
 		}
 		s.styled(severityStyle(level), strings.ToUpper(string(level)))
-		for _, g := range groups {
-			if g.severity == level && g.counts[engine.Fail] > 0 {
-				s.group(g)
-			}
+		for _, g := range failed {
+			s.group(g)
 		}
 		s.blank()
 	}
@@ -132,7 +134,7 @@ func (s *screen) unjudged(groups []*group) {
 			header = ""
 		}
 		s.styled(bold, "  "+g.policy+"  "+g.title)
-		s.wrap("    ", missing+": "+g.reason)
+		s.wrap("    ", missing+", for example: "+g.reason)
 	}
 	if header == "" {
 		s.blank()

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"fmt"
 	"strings"
 
 	"patrol/engine"
@@ -10,8 +11,7 @@ import (
 func (s *screen) verdict(r engine.Report) {
 	s.wrap("", plural(r.Summary.Tokens, "token")+" in "+plural(r.Summary.Workspaces, "workspace")+", judged as of "+timeText(r.AsOf)+".")
 	s.wrap("", "Findings: "+failedText(r.Summary)+othersText(r.Summary)+".")
-	style := verdictStyle(r.Verdict())
-	s.out.WriteString(s.paint(style, "Verdict: "+string(r.Verdict())) + "\n")
+	s.styled(verdictStyle(r.Verdict()), "Verdict: "+string(r.Verdict()))
 	s.wrap("  ", explain(r)+".")
 }
 
@@ -55,7 +55,7 @@ func (s *screen) next(r engine.Report, files []string) {
 		s.line("Written:")
 	}
 	for _, file := range files {
-		s.out.WriteString("  " + engine.SafeText(file) + "\n") // a path cut short is no use
+		fmt.Fprintln(s.out, "  "+engine.SafeText(file)) // a path cut short is no use
 	}
 	steps := nextSteps(r)
 	if len(steps) == 0 {

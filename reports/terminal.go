@@ -2,6 +2,7 @@ package reports
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"strings"
 	"unicode/utf8"
@@ -57,11 +58,11 @@ func newScreen(w io.Writer, o TableOptions) *screen {
 // line writes foreign text on one line, cut to the width.
 func (s *screen) line(text string) { s.styled("", text) }
 
-func (s *screen) blank() { s.out.WriteByte('\n') }
+func (s *screen) blank() { fmt.Fprintln(s.out) }
 
 // styled writes a line in a style, when there are colours.
 func (s *screen) styled(style ansi, text string) {
-	s.out.WriteString(s.paint(style, strings.TrimRight(fit(text, s.width), " ")) + "\n")
+	fmt.Fprintln(s.out, s.paint(style, strings.TrimRight(fit(text, s.width), " ")))
 }
 
 // wrap writes foreign text on as many lines as it needs, each after indent.
@@ -90,7 +91,6 @@ const (
 	yellow ansi = "33"
 	green  ansi = "32"
 	cyan   ansi = "36"
-	faint  ansi = "2"
 )
 
 func (s *screen) paint(style ansi, text string) string {

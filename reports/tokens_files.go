@@ -39,12 +39,13 @@ func writeObject[T any](out *jsonWriter, columns []column[T], row T) error {
 		if i == 0 {
 			start = `{"`
 		}
-		out.out.WriteString(start + c.name + `":`)
+		out.text.WriteString(start + c.name + `":`)
 		if err := out.value(jsonCell(c.value(row))); err != nil {
 			return err
 		}
 	}
-	return out.out.WriteByte('}')
+	out.text.WriteByte('}')
+	return nil
 }
 
 func jsonCell(value any) any {

@@ -28,7 +28,7 @@ func writeXLSX(ctx context.Context, w io.Writer, r engine.Report) error {
 }
 
 // writeWorkbook writes nothing to w before all rows were read.
-func writeWorkbook(ctx context.Context, w io.Writer, r engine.Report, rowsPerSheet int) (err error) {
+func writeWorkbook(ctx context.Context, w io.Writer, r engine.Report, rowsPerSheet int) error {
 	spill, err := os.MkdirTemp(beside(w), ".patrol-xlsx-")
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func writeWorkbook(ctx context.Context, w io.Writer, r engine.Report, rowsPerShe
 	if err != nil {
 		return err
 	}
-	defer b.file.Close()
+	defer func() { _ = b.file.Close() }() // its temporary files go with the spill
 	if err := b.fill(ctx, r); err != nil {
 		return err
 	}

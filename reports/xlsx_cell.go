@@ -29,9 +29,9 @@ func (b *book) cell(k kind, value any) any {
 	case bool:
 		return excelize.Cell{StyleID: b.styles.kinds[k], Value: yesNo(v)}
 	case engine.Severity:
-		return excelize.Cell{StyleID: b.styles.severity[v], Value: string(v)}
+		return excelize.Cell{StyleID: b.styles.severity[v], Value: defuse(string(v))}
 	case engine.Status:
-		return excelize.Cell{StyleID: b.styles.status[v], Value: string(v)}
+		return excelize.Cell{StyleID: b.styles.status[v], Value: defuse(string(v))}
 	case []string:
 		return b.textCell(k, defuse(strings.Join(v, ", ")))
 	case lines:

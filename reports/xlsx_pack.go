@@ -28,7 +28,6 @@ type part struct {
 	header zip.FileHeader
 	start  int64
 	flate  *flate.Writer
-	err    error
 }
 
 // Create starts a part and ends the one before.

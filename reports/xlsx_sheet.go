@@ -114,11 +114,14 @@ func (s *sheet) write(cells []any, height int) error {
 	if height <= 1 {
 		return s.out.SetRow(fmt.Sprintf("A%d", s.row), cells)
 	}
-	points := min(float64(height)*lineHeight, excelize.MaxRowHeight)
+	points := lineHeight * float64(min(height, highest))
 	return s.out.SetRow(fmt.Sprintf("A%d", s.row), cells, excelize.RowOpts{Height: points})
 }
 
-const lineHeight = 15 // points
+const (
+	lineHeight = 15.0 // points
+	highest    = 20   // lines: a cell's text may have thousands
+)
 
 // linesIn estimates the lines that a cell's text takes when it wraps.
 func linesIn(cell any, width float64) int {

@@ -43,33 +43,33 @@ type styler struct {
 }
 
 func newStyles(file *excelize.File) (styles, error) {
-	make := styler{file: file}
+	m := styler{file: file}
 	s := styles{
 		kinds: map[kind]int{
-			plain:      make.style(excelize.Style{}),
-			wrapped:    make.style(excelize.Style{Alignment: &excelize.Alignment{WrapText: true}}),
-			identifier: make.style(excelize.Style{NumFmt: 49}),                                                                // "@": stays text when edited
-			number:     make.style(excelize.Style{NumFmt: 3, Alignment: &excelize.Alignment{Horizontal: "right", Indent: 1}}), // "#,##0"
-			date:       make.style(excelize.Style{CustomNumFmt: ptr(dateFormat), Alignment: &excelize.Alignment{Horizontal: "left"}}),
-			leftNumber: make.style(excelize.Style{NumFmt: 3, Alignment: &excelize.Alignment{Horizontal: "left"}}),
+			plain:      m.style(excelize.Style{}),
+			wrapped:    m.style(excelize.Style{Alignment: &excelize.Alignment{WrapText: true}}),
+			identifier: m.style(excelize.Style{NumFmt: 49}),                                                                // "@": stays text when edited
+			number:     m.style(excelize.Style{NumFmt: 3, Alignment: &excelize.Alignment{Horizontal: "right", Indent: 1}}), // "#,##0"
+			date:       m.style(excelize.Style{CustomNumFmt: ptr(dateFormat), Alignment: &excelize.Alignment{Horizontal: "left"}}),
+			leftNumber: m.style(excelize.Style{NumFmt: 3, Alignment: &excelize.Alignment{Horizontal: "left"}}),
 		},
 		severity: map[engine.Severity]int{},
 		status:   map[engine.Status]int{},
-		header:   make.style(headerStyle()),
-		title:    make.style(excelize.Style{Font: &excelize.Font{Bold: true, Size: 16}}),
-		label:    make.style(excelize.Style{Font: &excelize.Font{Bold: true}}),
-		absent:   make.style(excelize.Style{Font: &excelize.Font{Italic: true, Color: "595959"}}),
+		header:   m.style(headerStyle()),
+		title:    m.style(excelize.Style{Font: &excelize.Font{Bold: true, Size: 16}}),
+		label:    m.style(excelize.Style{Font: &excelize.Font{Bold: true}}),
+		absent:   m.style(excelize.Style{Font: &excelize.Font{Italic: true, Color: "595959"}}),
 	}
 	for _, level := range engine.Severities() {
-		s.severity[level] = make.style(filled(colours(level)))
+		s.severity[level] = m.style(filled(colours(level)))
 	}
 	for _, outcome := range engine.Statuses() {
 		s.status[outcome] = s.kinds[plain]
 	}
-	s.status[engine.Fail] = make.style(excelize.Style{Font: &excelize.Font{Bold: true}})
-	s.status[engine.Unknown] = make.style(filled("EDE9FE", "000000"))
+	s.status[engine.Fail] = m.style(excelize.Style{Font: &excelize.Font{Bold: true}})
+	s.status[engine.Unknown] = m.style(filled("EDE9FE", "000000"))
 	s.status[engine.Errored] = s.status[engine.Unknown]
-	return s, make.err
+	return s, m.err
 }
 
 func (m *styler) style(s excelize.Style) int {
