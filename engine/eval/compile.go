@@ -19,7 +19,7 @@ type policy struct {
 
 const denyVar = ast.Var("deny")
 
-// compiler makes a compiler with the sandbox. Each policy has one of its own,
+// newCompiler makes a compiler with the sandbox. Each policy has one of its own,
 // because each has its own type of input.params.
 func newCompiler() *ast.Compiler {
 	return ast.NewCompiler().WithCapabilities(capabilities()).WithStrict(true).SetErrorLimit(0)

@@ -77,7 +77,7 @@ func checked(standard, given any) (any, error) {
 	return value, nil
 }
 
-// evidenceOf flattens parameters for the evidence of findings.
+// paramEvidence flattens parameters for the evidence of findings.
 func paramEvidence(params map[string]any) map[string]any {
 	evidence := make(map[string]any, len(params))
 	for name, value := range maps.All(params) {
