@@ -229,7 +229,7 @@ func (c *Client) hostMetadata(ctx context.Context) (*config.HostMetadata, *Probl
 }
 
 func decodeMetadata(answer *Answer) (*config.HostMetadata, *Problem) {
-	defer answer.Close()
+	defer discard(answer)
 	meta := &config.HostMetadata{}
 	if err := newDecoder(answer).Decode(meta); err != nil {
 		return nil, badJSON("GET "+metadataPath, err)

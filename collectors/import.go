@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -51,7 +52,7 @@ func importList(ctx context.Context, path string, o ImportOptions) (*tokenList, 
 	body := newSpool(o.SpoolDir, tokensLimit)
 	list, err := fillImport(ctx, path, file, body, o)
 	if err != nil {
-		_ = body.Close() // the first error says more
+		discard(body)
 		return nil, err
 	}
 	return list, nil
@@ -86,7 +87,7 @@ func sniff(ctx context.Context, path string, from io.Reader) (r io.Reader, csv b
 	buffered := bufio.NewReaderSize(cancellable{ctx, from}, copyBufBytes)
 	head, err := buffered.Peek(512)
 	switch {
-	case err != nil && err != io.EOF:
+	case err != nil && !errors.Is(err, io.EOF):
 		return nil, false, err
 	case bytes.HasPrefix(head, []byte("\xFF\xFE")), bytes.HasPrefix(head, []byte("\xFE\xFF")):
 		return nil, false, fmt.Errorf("the file is UTF-16")

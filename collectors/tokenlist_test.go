@@ -1,6 +1,7 @@
 package collectors
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -208,7 +209,7 @@ func TestSpoolFileIsPrivateAndGoes(t *testing.T) {
 	if names, _ = filepath.Glob(filepath.Join(dir, "*")); len(names) != 0 {
 		t.Errorf("left %v", names)
 	}
-	if _, err := newSpool(dir, 10).Write(chunk); err != errTooLarge {
+	if _, err := newSpool(dir, 10).Write(chunk); !errors.Is(err, errTooLarge) {
 		t.Errorf("limit: %v", err)
 	}
 }

@@ -22,7 +22,7 @@ func (c *Client) getJSON(ctx context.Context, path string, query url.Values, int
 	if p != nil {
 		return nil, p
 	}
-	defer answer.Close()
+	defer discard(answer)
 	decoder := json.NewDecoder(answer.Reader())
 	if err := decoder.Decode(into); err != nil {
 		return nil, badJSON("GET "+path, err)
@@ -261,3 +261,7 @@ func document(value any) json.RawMessage {
 }
 
 func newDecoder(a *Answer) *json.Decoder { return json.NewDecoder(a.Reader()) }
+
+// discard frees what was read; a temporary file that cannot be removed does
+// not spoil what came of it.
+func discard(c io.Closer) { _ = c.Close() }
