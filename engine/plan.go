@@ -15,6 +15,17 @@ const (
 	Manual       Action = "manual"
 )
 
+// Actions lists all actions, those that change a workspace first.
+func Actions() []Action {
+	return []Action{Revoke, SetSetting, ChangeGrant, NarrowScopes, SetComment, Notify, Manual}
+}
+
+// Changes reports whether a step of this action sends anything to a workspace.
+func (a Action) Changes() bool { return a != Notify && a != Manual }
+
+// OnToken reports whether the target of a changing step is a token.
+func (a Action) OnToken() bool { return a == Revoke || a == NarrowScopes || a == SetComment }
+
 // PlanSchema is the version of the plan file that this patrol reads and writes.
 const PlanSchema = 1
 
@@ -29,8 +40,8 @@ type Plan struct {
 	Engine      string          `json:"engine"`  // version of OPA
 	Policies    string          `json:"policy_digest"`
 	AsOf        string          `json:"as_of"`
-	NotBefore   string          `json:"not_before"`
-	ExpiresAt   string          `json:"expires_at"`
+	NotBefore   string          `json:"not_before"` // as_of and the grace period
+	ExpiresAt   string          `json:"expires_at"` // not_before and the time that the plan is good for
 	Planner     string          `json:"planner"`
 	Workspaces  []PlanWorkspace `json:"workspaces"`
 	Limits      Limits          `json:"limits"`
@@ -39,7 +50,16 @@ type Plan struct {
 	NotPlanned  []NotPlanned    `json:"not_planned"` // findings without a step, and why
 	Undoes      string          `json:"undoes,omitempty"`
 	OnUse       string          `json:"on_use"` // skip or proceed, when a token was used since the plan
-	Reevaluates map[string]any  `json:"tuning"` // parameters in force by workspace id and policy, to judge again by
+	Reevaluates Retuning        `json:"tuning"` // what the configuration changes about policies, to judge again by
+}
+
+// Retuning is, by workspace id and policy id, what the configuration changes.
+type Retuning map[string]map[string]PolicyTuning
+
+// PolicyTuning is what a configuration changes about one policy.
+type PolicyTuning struct {
+	Severity Severity       `json:"severity,omitempty"`
+	Params   map[string]any `json:"params,omitempty"`
 }
 
 // PlanWorkspace is a workspace as it was when the plan was made.
@@ -86,7 +106,7 @@ type Step struct {
 	Target       string         `json:"target"` // token id, configuration key, or principal of a grant
 	Owner        string         `json:"owner"`
 	OwnerID      string         `json:"owner_id"`
-	Policies     []string       `json:"policies"`
+	Policies     []string       `json:"policies"` // whose remedy the action is, worst first: the grounds of the step
 	Severity     Severity       `json:"severity"` // the worst of the policies
 	Reasons      []string       `json:"reasons"`  // the findings' messages, in the order of Policies
 	Evidence     map[string]any `json:"evidence"`
@@ -97,11 +117,13 @@ type Step struct {
 	NotBefore    string         `json:"not_before"`
 }
 
-// Precondition is what must still hold right before the step: anything else is drift.
+// Precondition is what must still hold right before the step: anything else is
+// drift. See precondition.go for what it holds by action; a step for people has
+// that of the token or state that it is about.
 type Precondition struct {
-	Identity map[string]any `json:"identity,omitempty"` // of a token: the fields whose change makes it another token
-	Digest   string         `json:"digest"`             // sha256 of identity, of a setting's value, or of the whole access control list
-	Volatile map[string]any `json:"volatile,omitempty"` // may change; the policy is then judged again
+	Identity map[string]any `json:"identity,omitempty"`
+	Digest   string         `json:"digest"`
+	Volatile map[string]any `json:"volatile,omitempty"` // may change; the policies are then judged again
 }
 
 // Risk tells a reviewer what could break.
@@ -118,7 +140,7 @@ type NotPlanned struct {
 	Policy      string `json:"policy"`
 	WorkspaceID string `json:"workspace_id"`
 	ResourceID  string `json:"resource_id"`
-	Reason      string `json:"reason"` // stable word: protected, no_remedy, coverage, disabled_remedy, superseded
+	Reason      string `json:"reason"` // stable word: protected, no_remedy, coverage, disabled_remedy, superseded, no_token
 	Detail      string `json:"detail"`
 }
 

@@ -33,10 +33,12 @@ func TokenIdentity(workspaceID string, t Token) map[string]any {
 	}
 }
 
-// TokenVolatile is what may change while the token stays the same.
+// TokenVolatile is what may change while the token stays the same. Of the
+// comment it tells a digest only: plans and journals must not keep the secrets
+// that people write into comments.
 func TokenVolatile(t Token) map[string]any {
 	return map[string]any{
-		"comment": t.Comment, "scopes": textsOrEmpty(t.Scopes), "autoscope_state": t.AutoscopeState, "last_used_day": stamp(t.LastUsed),
+		"comment_sha256": TextDigest(t.Comment), "scopes": textsOrEmpty(t.Scopes), "autoscope_state": t.AutoscopeState, "last_used_day": stamp(t.LastUsed),
 	}
 }
 
