@@ -303,7 +303,8 @@ type stateChange struct {
 type userChange struct {
 	Name    string `json:"name"` // user name, application id or id
 	Active  *bool  `json:"active"`
-	Admin   *bool  `json:"admin"` // of the workspace
+	Hide    bool   `json:"hide_active"` // leave "active" out of answers
+	Admin   *bool  `json:"admin"`       // of the workspace
 	Removed bool   `json:"removed"`
 }
 
@@ -354,6 +355,9 @@ func (a *Account) changeUser(change stateChange, _ obj) error {
 	var errs []error
 	if user.Active != nil {
 		errs = append(errs, a.SetActive(user.Name, *user.Active))
+	}
+	if user.Hide {
+		errs = append(errs, a.HideActive(user.Name))
 	}
 	if user.Admin != nil {
 		errs = append(errs, a.SetAdmin(change.Workspace, user.Name, *user.Admin))

@@ -13,7 +13,8 @@ type principal struct {
 	name    string // user name, or application id of a service principal
 	display string
 	active  bool
-	// hideActive leaves "active" out of SCIM answers, as some of them do.
+	// hideActive leaves "active" out of SCIM answers, as some of them do. Nobody
+	// is so from the start: one such owner makes an audit incomplete, rightly.
 	hideActive   bool
 	accountAdmin bool
 	secret       string // OAuth client secret, if it has one

@@ -104,9 +104,9 @@ func (cast *people) castRoles(c *caster) {
 	cast.contractor = c.user("contractor@example.net", "External Contractor")
 	cast.elsewhere = c.user("moved.on@example.com", "Moved To Another Workspace")
 	cast.busy = append(cast.busy, c.user("busy.builder@example.com", "Busy Builder"))
-	for i, hidden := range []bool{false, true} {
+	for i := range 2 {
 		p := c.user(fmt.Sprintf("deactivated%02d@example.com", i+1), "Deactivated User")
-		p.active, p.hideActive = false, hidden
+		p.active = false
 		cast.inactive = append(cast.inactive, p)
 	}
 }
@@ -125,7 +125,7 @@ func (cast *people) castCrowd(c *caster, tokens int) {
 		p := c.user(fmt.Sprintf("user%03d@example.com", number+len(cast.inactive)-2), fmt.Sprintf("User %03d", number+len(cast.inactive)-2))
 		switch {
 		case i%24 == 23:
-			p.active, p.hideActive = false, i%48 == 47
+			p.active = false
 			cast.inactive = append(cast.inactive, p)
 			continue
 		case i%512 == 511:
@@ -146,7 +146,7 @@ func castServices(c *caster, cast *people, a *Account) {
 		cast.services = append(cast.services, c.service(name))
 	}
 	retired := c.service("retired-loader")
-	retired.active, retired.hideActive = false, true
+	retired.active = false
 	for i := range a.opts.Tokens / 40 {
 		cast.services = append(cast.services, c.service(fmt.Sprintf("service-%03d", i+1)))
 	}

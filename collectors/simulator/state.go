@@ -223,6 +223,19 @@ func (a *Account) SetActive(user string, active bool) error {
 	return nil
 }
 
+// HideActive leaves the field "active" of a user or service principal out of
+// all answers, as the platform does at times.
+func (a *Account) HideActive(user string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p, err := a.principalOf(user)
+	if err != nil {
+		return err
+	}
+	p.hideActive = true
+	return nil
+}
+
 // RemoveUser deletes a user or service principal from the account. The tokens
 // stay, owned by nobody.
 func (a *Account) RemoveUser(user string) error {
