@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -203,4 +204,62 @@ func fileSize(tb testing.TB, path string) int64 {
 		total += info.Size()
 	}
 	return total
+}
+
+// TestMillion stores PATROL_MILLION tokens as they come, and prints how much
+// memory the process took. It reads them back, too.
+func TestMillion(t *testing.T) {
+	var n int
+	if _, err := fmt.Sscan(os.Getenv("PATROL_MILLION"), &n); err != nil {
+		t.Skip("PATROL_MILLION is not set")
+	}
+	template := population(1, 1, "")[0]
+	c := capture("prod", "1", now, nil, directory(1000))
+	c.Sections[engine.SectionTokens] = engine.Section{Coverage: complete, Tokens: func(yield func(engine.Token, error) bool) {
+		for i := range n {
+			token := template
+			token.ID, token.Comment = fmt.Sprintf("%064x", i), fmt.Sprintf("job %d", i)
+			token.OwnerID = fmt.Sprint(5_000_000_000_000_000 + i%1000)
+			token.Raw = rawOf(token)
+			if !yield(token, nil) {
+				return
+			}
+		}
+	}}
+	db := newDB(t)
+	begun := time.Now()
+	s := mustSave(t, db, c)
+	t.Logf("%.0f tokens/s, %s", float64(n)/time.Since(begun).Seconds(), peakMemory(t))
+	begun = time.Now()
+	for _, err := range db.Subjects(t.Context(), s.ID, now) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%.0f subjects/s, %s", float64(n)/time.Since(begun).Seconds(), peakMemory(t))
+	begun = time.Now()
+	id := writeFindings(t, db, s)
+	t.Logf("%.0f findings/s, %s", 2*float64(n)/time.Since(begun).Seconds(), peakMemory(t))
+	r, err := db.Report(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun = time.Now()
+	for _, err := range r.Findings {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%.0f findings/s read, %s, %.0f MB", 2*float64(n)/time.Since(begun).Seconds(), peakMemory(t), float64(fileSize(t, db.path))/1e6)
+}
+
+func peakMemory(tb testing.TB) string {
+	tb.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return "peak unknown"
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	peak, _, _ := strings.Cut(rest, "\n")
+	return "peak " + strings.TrimSpace(peak)
 }

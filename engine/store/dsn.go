@@ -153,7 +153,7 @@ func firstRow(ctx context.Context, conn driver.Conn, query string, columns int) 
 		return nil, err
 	}
 	values := make([]driver.Value, columns)
-	if err := rows.Next(values); err != nil && err != io.EOF {
+	if err := rows.Next(values); err != nil && !errors.Is(err, io.EOF) {
 		return nil, errors.Join(err, rows.Close())
 	}
 	return values, rows.Close()

@@ -96,7 +96,7 @@ func (db *DB) places(ctx context.Context, ids []int64) ([]place, error) {
 
 func (e *Evaluation) begin(h EvaluationHeader) error {
 	slices.SortFunc(e.policies, func(a, b engine.Policy) int { return strings.Compare(a.ID, b.ID) })
-	result, err := e.tx.Exec(`INSERT INTO evaluation (created_ms, as_of_ms, fail_on, version, narrowed) VALUES (?, ?, ?, ?, ?)`,
+	result, err := e.tx.ExecContext(e.ctx, `INSERT INTO evaluation (created_ms, as_of_ms, fail_on, version, narrowed) VALUES (?, ?, ?, ?, ?)`,
 		e.db.now().UnixMilli(), h.AsOf.UnixMilli(), h.FailOn.String(), h.Version, bit(h.Narrowed))
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func (e *Evaluation) saveWorkspaces() error {
 		if i > 0 && w.snapshot.ID == e.workspaces[i-1].snapshot.ID {
 			return fmt.Errorf("snapshot %d is judged twice", w.snapshot.ID)
 		}
-		_, err := e.tx.Exec(`INSERT INTO evaluation_workspace (evaluation_id, place, snapshot_id) VALUES (?, ?, ?)`, e.id, i, w.snapshot.ID)
+		_, err := e.tx.ExecContext(e.ctx, `INSERT INTO evaluation_workspace (evaluation_id, place, snapshot_id) VALUES (?, ?, ?)`, e.id, i, w.snapshot.ID)
 		if err != nil {
 			return err
 		}
@@ -132,11 +132,11 @@ func (e *Evaluation) savePolicies() error {
 		if err != nil {
 			return fmt.Errorf("policy %s: %w", p.ID, err)
 		}
-		document, err := saveDocument(e.tx, body)
+		document, err := saveDocument(e.ctx, e.tx, body)
 		if err != nil {
 			return err
 		}
-		_, err = e.tx.Exec(`INSERT INTO evaluation_policy (evaluation_id, place, policy_id, document) VALUES (?, ?, ?, ?)`, e.id, i, p.ID, document)
+		_, err = e.tx.ExecContext(e.ctx, `INSERT INTO evaluation_policy (evaluation_id, place, policy_id, document) VALUES (?, ?, ?, ?)`, e.id, i, p.ID, document)
 		if err != nil {
 			return err
 		}
@@ -148,7 +148,7 @@ const findingColumns = `evaluation_id, rank, policy, workspace, resource, token_
 	status, title, severity, remedy, owner, message, evidence, fingerprint, waiver`
 
 func (e *Evaluation) prepare() (err error) {
-	e.find, err = e.tx.Prepare(`SELECT v.version FROM token_version v WHERE ` + holds + ` AND v.token_id = ?3`)
+	e.find, err = e.tx.PrepareContext(e.ctx, `SELECT v.version FROM token_version v WHERE `+holds+` AND v.token_id = ?3`)
 	if err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ func (e *Evaluation) resource(f engine.Finding, workspace int) (version int64, i
 	if l := e.last; l.valid && l.workspace == workspace && l.token == f.ResourceID {
 		return l.version, l.id(), nil
 	}
-	err = e.find.QueryRow(w.snapshot.ID, w.key, f.ResourceID).Scan(&version)
+	err = e.find.QueryRowContext(context.Background(), w.snapshot.ID, w.key, f.ResourceID).Scan(&version)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, "", err
 	}
@@ -233,7 +233,7 @@ func (e *Evaluation) tally(snapshotID int64, policyID string, tally engine.Tally
 		return err
 	}
 	for _, status := range engine.SortedKeys(tally) {
-		_, err := e.tx.Exec(`INSERT INTO tally (evaluation_id, workspace, policy, status, count) VALUES (?, ?, ?, ?, ?)`,
+		_, err := e.tx.ExecContext(e.ctx, `INSERT INTO tally (evaluation_id, workspace, policy, status, count) VALUES (?, ?, ?, ?, ?)`,
 			e.id, workspace, policy, string(status), tally[status])
 		if err != nil {
 			return err

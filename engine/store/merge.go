@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -104,10 +105,10 @@ func (s *saver) principals() error {
 // newVersions prepares what the writers of both kinds need: the first free
 // version number, a statement that ends a version, and a batch for new ones.
 func newVersions(s *saver, table, columns string, width int) (next int64, end *sql.Stmt, insert *batch, err error) {
-	if err = s.tx.QueryRow("SELECT coalesce(max(version), 0) + 1 FROM " + table).Scan(&next); err != nil {
+	if err = s.tx.QueryRowContext(s.ctx, "SELECT coalesce(max(version), 0) + 1 FROM "+table).Scan(&next); err != nil {
 		return 0, nil, nil, err
 	}
-	if end, err = s.tx.Prepare("UPDATE " + table + " SET until = ? WHERE version = ?"); err != nil {
+	if end, err = s.tx.PrepareContext(s.ctx, "UPDATE "+table+" SET until = ? WHERE version = ?"); err != nil {
 		return 0, nil, nil, err
 	}
 	insert, err = newBatch(s.tx, "INSERT INTO "+table+" ("+columns+")", width)
@@ -129,7 +130,7 @@ func newPrincipalWriter(s *saver) (*principalWriter, error) {
 	}
 	w := &principalWriter{s: s, next: next, insert: insert, order: ascending{what: "principal"}}
 	w.merge, err = startMerge(s.heldPrincipals(), func(version int64) error {
-		_, err := end.Exec(s.snapshot.ID, version)
+		_, err := end.ExecContext(context.Background(), s.snapshot.ID, version)
 		return err
 	})
 	return w, err
@@ -230,7 +231,7 @@ func newTokenWriter(s *saver) (*tokenWriter, error) {
 		return nil, err
 	}
 	w.merge, err = startMerge(s.heldTokens(), func(version int64) error {
-		_, err := end.Exec(s.snapshot.ID, version)
+		_, err := end.ExecContext(context.Background(), s.snapshot.ID, version)
 		return err
 	})
 	return w, err
@@ -238,11 +239,11 @@ func newTokenWriter(s *saver) (*tokenWriter, error) {
 
 func (w *tokenWriter) prepareFind() (err error) {
 	var known bool
-	err = w.s.tx.QueryRow("SELECT EXISTS (SELECT 1 FROM token_version WHERE workspace_key = ?)", w.s.workspace).Scan(&known)
+	err = w.s.tx.QueryRowContext(w.s.ctx, "SELECT EXISTS (SELECT 1 FROM token_version WHERE workspace_key = ?)", w.s.workspace).Scan(&known)
 	if err != nil || !known {
 		return err
 	}
-	w.find, err = w.s.tx.Prepare(`SELECT v.token_key, (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
+	w.find, err = w.s.tx.PrepareContext(w.s.ctx, `SELECT v.token_key, (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
 		WHERE u.token_key = v.token_key ORDER BY u.since DESC LIMIT 1)
 		FROM token_version v WHERE v.workspace_key = ? AND v.token_id = ? ORDER BY v.since DESC LIMIT 1`)
 	return err
@@ -306,7 +307,7 @@ func (w *tokenWriter) recall(id string, version int64) (held current[tokenRow], 
 	if w.find == nil {
 		return held, nil
 	}
-	err = w.find.QueryRow(w.s.workspace, id).Scan(&held.key, &held.lastUsed)
+	err = w.find.QueryRowContext(context.Background(), w.s.workspace, id).Scan(&held.key, &held.lastUsed)
 	if errors.Is(err, sql.ErrNoRows) {
 		return held, nil
 	}

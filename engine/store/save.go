@@ -94,11 +94,11 @@ func (s *saver) identify() error {
 	if _, err := s.exec(`INSERT INTO workspace (workspace_id) VALUES (?) ON CONFLICT DO NOTHING`, w.ID); err != nil {
 		return err
 	}
-	return s.tx.QueryRow(`SELECT key FROM workspace WHERE workspace_id = ?`, w.ID).Scan(&s.workspace)
+	return s.tx.QueryRowContext(s.ctx, `SELECT key FROM workspace WHERE workspace_id = ?`, w.ID).Scan(&s.workspace)
 }
 
 func (s *saver) knownID(name, host string) (id string, err error) {
-	err = s.tx.QueryRow(`SELECT w.workspace_id FROM snapshot s JOIN workspace w ON w.key = s.workspace_key
+	err = s.tx.QueryRowContext(s.ctx, `SELECT w.workspace_id FROM snapshot s JOIN workspace w ON w.key = s.workspace_key
 		WHERE s.name = ? AND s.host = ? AND w.workspace_id NOT LIKE 'unidentified:%' ORDER BY s.id DESC LIMIT 1`, name, host).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return unidentified + name, nil
@@ -108,7 +108,7 @@ func (s *saver) knownID(name, host string) (id string, err error) {
 
 // chain finds the digest of the workspace's snapshot before.
 func (s *saver) chain() error {
-	err := s.tx.QueryRow(`SELECT digest FROM snapshot WHERE workspace_key = ? ORDER BY id DESC LIMIT 1`, s.workspace).Scan(&s.snapshot.Previous)
+	err := s.tx.QueryRowContext(s.ctx, `SELECT digest FROM snapshot WHERE workspace_key = ? ORDER BY id DESC LIMIT 1`, s.workspace).Scan(&s.snapshot.Previous)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -134,7 +134,7 @@ func (s *saver) header() error {
 
 func (s *saver) sections() error {
 	for _, name := range engine.SortedKeys(s.snapshot.Coverage) {
-		document, err := saveDocument(s.tx, s.snapshot.Documents[name])
+		document, err := saveDocument(s.ctx, s.tx, s.snapshot.Documents[name])
 		if err != nil {
 			return err
 		}
@@ -149,13 +149,13 @@ func (s *saver) sections() error {
 }
 
 // saveDocument stores a text under its digest, once, and returns the digest.
-func saveDocument(tx *sql.Tx, body json.RawMessage) (digest any, err error) {
+func saveDocument(ctx context.Context, tx *sql.Tx, body json.RawMessage) (digest any, err error) {
 	if body == nil {
 		return nil, nil
 	}
 	sum := sha256.Sum256(body)
 	key := hex.EncodeToString(sum[:])
-	_, err = tx.Exec(`INSERT INTO document (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING`, key, string(body))
+	_, err = tx.ExecContext(ctx, `INSERT INTO document (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING`, key, string(body))
 	return key, err
 }
 
@@ -166,7 +166,9 @@ func (s *saver) seal() error {
 	return err
 }
 
-func (s *saver) exec(query string, args ...any) (sql.Result, error) { return s.tx.Exec(query, args...) }
+func (s *saver) exec(query string, args ...any) (sql.Result, error) {
+	return s.tx.ExecContext(s.ctx, query, args...)
+}
 
 func encodeLabels(labels map[string]string) (any, error) {
 	if len(labels) == 0 {

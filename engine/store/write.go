@@ -8,7 +8,7 @@ import (
 
 // begin starts a writing transaction. Writers of one process wait for each
 // other here, however long that takes; those of other processes wait for the
-// lock as long as the busy timeout says. Statements in the transaction run
+// lock as long as the busy timeout says. Statements that run once per row run
 // without the context, which would cost a goroutine each: who writes asks the
 // context itself.
 func (db *DB) begin(ctx context.Context) (*sql.Tx, error) {
