@@ -11,8 +11,11 @@ import (
 	"path/filepath"
 )
 
-// applicationID marks a SQLite file as patrol's: "PTRL".
-const applicationID = 0x5054524c
+// What marks a SQLite file as patrol's.
+const (
+	applicationID = 0x5054524c // "PTRL": snapshots and evaluations
+	journalID     = 0x5054524a // "PTRJ": the journal of apply
+)
 
 // The parts of a SQLite header that say whose file it is.
 const (
@@ -47,7 +50,7 @@ func inspectHeader(path string, s schema) error {
 	if len(header) < headerSize || string(header[:len(headerMagic)]) != headerMagic {
 		return refusal(opOpen, path, "not_a_database", "Name a patrol database, or a new file.", errors.New("is not a SQLite database"))
 	}
-	if binary.BigEndian.Uint32(header[atApplication:]) != applicationID {
+	if binary.BigEndian.Uint32(header[atApplication:]) != s.application {
 		return foreign(path)
 	}
 	return s.admits(path, int(int32(binary.BigEndian.Uint32(header[atUserVersion:])))) //nolint:gosec // SQLite's own type
@@ -106,7 +109,7 @@ func build(ctx context.Context, path string, t tuning) error {
 		return err
 	}
 	db := sql.OpenDB(connector)
-	_, err = db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID))
+	_, err = db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", t.schema.application))
 	if err == nil {
 		err = t.schema.apply(ctx, db, 0)
 	}

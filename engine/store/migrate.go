@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 )
 
 //go:embed migrations/*.sql
@@ -15,25 +16,30 @@ var migrations embed.FS
 
 // schema is the numbered steps that lead from an empty database to today's
 // tables: step n is the n-th file by name and leaves user_version n.
-type schema struct{ steps []string }
+type schema struct {
+	application uint32 // what marks the file as ours
+	steps       []string
+}
 
-func embedded() schema {
-	s, err := loadSchema(migrations)
+func embedded() schema { return mustLoad(migrations, "migrations", applicationID) }
+
+func mustLoad(files fs.FS, dir string, application uint32) schema {
+	s, err := loadSchema(files, dir, application)
 	if err != nil {
 		panic(err) // the files are part of the program
 	}
 	return s
 }
 
-func loadSchema(files fs.FS) (schema, error) {
-	names, err := fs.Glob(files, "migrations/*.sql") // sorted
+func loadSchema(files fs.FS, dir string, application uint32) (schema, error) {
+	names, err := fs.Glob(files, dir+"/*.sql") // sorted
 	if err != nil {
 		return schema{}, err
 	}
-	var s schema
+	s := schema{application: application}
 	for i, name := range names {
 		var number int
-		if _, err := fmt.Sscanf(name, "migrations/%d_", &number); err != nil || number != i+1 {
+		if _, err := fmt.Sscanf(path.Base(name), "%d_", &number); err != nil || number != i+1 {
 			return schema{}, fmt.Errorf("migration %s: want number %04d", name, i+1)
 		}
 		text, err := fs.ReadFile(files, name)
@@ -97,7 +103,7 @@ func (db *DB) upgrade(ctx context.Context, s schema, version int) error {
 		return fmt.Errorf("back up schema %d: %w", version, err)
 	}
 	err = s.apply(ctx, db.sql, version)
-	if err == nil {
+	if err == nil && s.application == applicationID {
 		err = db.verifyLatest(ctx)
 	}
 	if err == nil {

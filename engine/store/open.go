@@ -118,7 +118,7 @@ func connect(ctx context.Context, path string, o Options, t tuning) (*DB, error)
 // settle brings the schema up to date, or refuses the database. It repeats the
 // checks of inspect because what is true may still be in the write-ahead log.
 func (db *DB) settle(ctx context.Context, s schema) error {
-	version, err := db.identify(ctx)
+	version, err := db.identify(ctx, s.application)
 	if err != nil {
 		return err
 	}
@@ -132,12 +132,12 @@ func (db *DB) settle(ctx context.Context, s schema) error {
 	return db.upgrade(ctx, s, version)
 }
 
-func (db *DB) identify(ctx context.Context) (version int, err error) {
+func (db *DB) identify(ctx context.Context, application uint32) (version int, err error) {
 	var id int64
 	if err := db.sql.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
 		return 0, err
 	}
-	if id != applicationID {
+	if id != int64(application) {
 		return 0, foreign(db.path)
 	}
 	err = db.sql.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version)

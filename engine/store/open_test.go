@@ -338,13 +338,13 @@ func twoSteps(t *testing.T, second string) schema {
 	s, err := loadSchema(fstest.MapFS{
 		"migrations/0001_a.sql": {Data: []byte(embedded().steps[0])},
 		"migrations/0002_b.sql": {Data: []byte(second)},
-	})
+	}, "migrations", applicationID)
 	must(t, err)
 	return s
 }
 
 func TestMigrationsAreNumbered(t *testing.T) {
-	_, err := loadSchema(fstest.MapFS{"migrations/0002_b.sql": {}})
+	_, err := loadSchema(fstest.MapFS{"migrations/0002_b.sql": {}}, "migrations", applicationID)
 	if err == nil {
 		t.Fatal("a gap passes")
 	}

@@ -1,0 +1,190 @@
+package collectors
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"patrol/engine"
+)
+
+// Session is a workspace that a credential has signed in to, for those who act
+// on it one request at a time. Methods may be called by one goroutine at a time.
+type Session struct {
+	client    *Client
+	transport *http.Transport
+	local     time.Time // by our clock, when
+	remote    time.Time // the workspace told this time
+}
+
+// Caller is whom the credential of a session belongs to.
+type Caller struct {
+	ID       string
+	Name     string
+	Kind     engine.Kind
+	Admin    bool
+	AuthType string // as the Databricks tools name it
+	// TokenID is what the id of the token would be that this session signs in
+	// with, if the platform derives ids as it seems to; "" without a token.
+	TokenID string
+}
+
+const (
+	sendTimeout = 30 * time.Second // for a request with its answer
+	sendLimit   = 16 << 20         // of an answer, in bytes
+)
+
+// SignIn signs in to a workspace by unified authentication and proves the
+// credential. Its error is an *engine.Error as in Outcome.
+func SignIn(ctx context.Context, t Target, o Options) (*Session, error) {
+	o = oneAtATime(o.withDefaults())
+	transport, problem := newTransport(o)
+	if problem != nil {
+		return nil, problem.error(t.Label())
+	}
+	client, problem := signIn(ctx, t, o, transport)
+	if problem == nil && client.session.meFault != nil {
+		problem = client.session.meFault
+	}
+	if problem != nil {
+		transport.CloseIdleConnections()
+		return nil, problem.error(t.Label())
+	}
+	s := &Session{client: client, transport: transport, local: o.Now()}
+	s.remote = client.now()
+	return s, nil
+}
+
+// Workspace is what is known of the workspace that answered.
+func (s *Session) Workspace() engine.Workspace { return s.client.identity() }
+
+// Caller tells whom the credential belongs to.
+func (s *Session) Caller() Caller {
+	me := s.client.session.me
+	c := Caller{ID: me.ID, Name: me.Name, Kind: me.Kind, Admin: me.Admin, AuthType: me.AuthType}
+	if me.AuthType == "pat" {
+		c.TokenID = s.tokenID()
+	}
+	return c
+}
+
+// tokenID hashes the token that goes into the header, so that no copy of it is kept.
+func (s *Session) tokenID() string {
+	r := &http.Request{Method: http.MethodGet, URL: &url.URL{}, Header: http.Header{}}
+	if s.client.sign(context.Background(), r) != nil {
+		return ""
+	}
+	_, token, ok := bytes.Cut([]byte(r.Header.Get("Authorization")), []byte("Bearer "))
+	if !ok {
+		return ""
+	}
+	sum := sha256.Sum256(token)
+	return hex.EncodeToString(sum[:])
+}
+
+// Skew is how far our clock is ahead of the workspace's.
+func (s *Session) Skew() time.Duration { return s.local.Sub(s.remote) }
+
+// Now is the time by the workspace's clock.
+func (s *Session) Now() time.Time { return s.client.o.Now().Add(-s.Skew()).UTC() }
+
+// Capture reads all sections afresh, as Collect does. The receiver closes the
+// outcome when it has taken what it needs.
+func (s *Session) Capture(ctx context.Context) Outcome {
+	outcome := outcomeOf(Target{Name: s.client.name}, s.client, s.client.o, nil)
+	outcome.Err = s.client.read(ctx, outcome.Capture.Sections)
+	outcome.Capture.CollectedAt = s.Now()
+	return outcome
+}
+
+// Tokens reads the list of tokens afresh.
+func (s *Session) Tokens(ctx context.Context) (engine.Section, error) {
+	section := readTokens(ctx, s.client.forSection(engine.SectionTokens))
+	if c := section.Coverage; !c.Usable() {
+		return section, &engine.Error{Class: engine.ClassIncomplete, Reason: c.Reason, Op: "list tokens of", Target: s.client.name, Hint: c.Hint, Err: detailError(c.Detail)}
+	}
+	return section, nil
+}
+
+// Close frees what was kept and ends connections.
+func (s *Session) Close() error {
+	s.transport.CloseIdleConnections()
+	return s.client.session.spools.Close()
+}
+
+// Send implements engine.Client: one request, one answer, whatever it is.
+func (s *Session) Send(ctx context.Context, method, target string, body []byte) (engine.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	request, err := s.request(ctx, method, target, body)
+	if err != nil {
+		return engine.Response{}, err
+	}
+	answer, err := s.client.http.Do(request)
+	if err != nil {
+		return engine.Response{}, fmt.Errorf("%s %s: %s", method, request.URL.Path, s.client.cause(err))
+	}
+	defer answer.Body.Close()
+	whole, err := io.ReadAll(io.LimitReader(answer.Body, sendLimit+1))
+	switch {
+	case err != nil:
+		return engine.Response{}, fmt.Errorf("%s %s: the answer broke off: %s", method, request.URL.Path, s.client.cause(err))
+	case len(whole) > sendLimit:
+		return engine.Response{}, fmt.Errorf("%s %s: %w", method, request.URL.Path, errTooLarge)
+	}
+	return engine.Response{Status: answer.StatusCode, Header: answer.Header, Body: whole}, nil
+}
+
+func (s *Session) request(ctx context.Context, method, target string, body []byte) (*http.Request, error) {
+	relative, err := url.Parse(target)
+	if err != nil || relative.Host != "" || relative.Scheme != "" {
+		return nil, fmt.Errorf("%s: %q is no path", method, target)
+	}
+	to := s.client.base.JoinPath(relative.EscapedPath())
+	to.RawQuery = relative.RawQuery
+	var content io.Reader
+	if body != nil {
+		content = struct{ io.Reader }{bytes.NewReader(body)} // not rewindable: nothing can send it twice
+	}
+	request, err := http.NewRequestWithContext(ctx, method, to.String(), content)
+	if err != nil {
+		return nil, fmt.Errorf("make request %s %s: %w", method, target, err)
+	}
+	if problem := s.client.sign(ctx, request); problem != nil {
+		return nil, errors.New(problem.Detail)
+	}
+	if s.client.routeID != "" {
+		request.Header.Set("X-Databricks-Workspace-Id", s.client.routeID)
+	}
+	if body != nil {
+		request.ContentLength = int64(len(body))
+		request.Header.Set("Content-Type", "application/json")
+	}
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", userAgent(s.client.o))
+	return request, nil
+}
+
+var errNoRow = errors.New("the row is no token")
+
+// ParseToken reads one row of the token API as a list would, with the same
+// window of times and the same notes of what is defective.
+func ParseToken(raw []byte, now time.Time) (engine.Token, error) {
+	t, ok := decodeToken(raw, windowAt(now))
+	if !ok {
+		return t, errNoRow
+	}
+	return t, nil
+}
+
+// Scrub takes the session's secrets and anything that looks like one out of a text.
+func (s *Session) Scrub(text string) string { return s.client.scrub.excerpt(text) }
+
+var _ engine.Client = (*Session)(nil)

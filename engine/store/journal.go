@@ -1,0 +1,264 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"patrol/engine"
+
+	"github.com/gofrs/flock"
+)
+
+//go:embed migrations/journal/*.sql
+var journalMigrations embed.FS
+
+func journalSchema() schema { return mustLoad(journalMigrations, "migrations/journal", journalID) }
+
+// Journal is the durable record of what apply did, in a file of its own, so
+// that no long transaction of a collection can delay a line that must be on
+// disk before a request is sent. At most one process writes to it: a lock on
+// the file beside it keeps others of this machine out, and the epoch of each
+// workspace, which every write compares in its own transaction, keeps out a
+// run that was overtaken while it slept.
+type Journal struct {
+	db     *DB
+	lock   *flock.Flock // nil: reading only
+	epochs map[string]int64
+}
+
+// JournalOptions of OpenJournal.
+type JournalOptions struct {
+	Mode      Mode
+	MustExist bool
+	Now       func() time.Time
+	room      func(dir string) (int64, error) // free bytes; a stand-in for tests
+	pragmas   []string
+}
+
+const (
+	opJournal = "open journal"
+	// journalRoom is the free space below which no run begins: its lines must
+	// fit, however long it gets.
+	journalRoom = 64 << 20
+)
+
+// OpenJournal opens the journal at path. ReadWrite creates it when it is
+// missing, refuses to begin without room on the disk, and locks out every other
+// writer until Close.
+func OpenJournal(ctx context.Context, path string, o JournalOptions) (*Journal, error) {
+	j := &Journal{}
+	if o.Mode == ReadWrite {
+		if err := j.exclude(path, o); err != nil {
+			return nil, err
+		}
+	}
+	db, err := open(ctx, path, Options{Mode: o.Mode, MustExist: o.MustExist, Now: o.Now}, tuning{schema: journalSchema(), pragmas: o.pragmas})
+	if err != nil {
+		return nil, errors.Join(err, j.unlock())
+	}
+	j.db = db
+	return j, nil
+}
+
+// exclude takes the lock, and looks for room before anything is created.
+func (j *Journal) exclude(path string, o JournalOptions) error {
+	dir := filepath.Dir(path)
+	if _, err := os.Stat(dir); err != nil {
+		return failure(opJournal, path, err)
+	}
+	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
+	got, err := lock.TryLock()
+	if err != nil {
+		return failure(opJournal, path, err)
+	}
+	if !got {
+		return refusal(opJournal, path, "locked", "Another patrol is applying with this journal: wait for it, or stop it.", errors.New("is in use"))
+	}
+	j.lock = lock
+	if err := roomIn(dir, o); err != nil {
+		return errors.Join(failure(opJournal, path, err), j.unlock())
+	}
+	return nil
+}
+
+func roomIn(dir string, o JournalOptions) error {
+	measure := o.room
+	if measure == nil {
+		measure = freeBytes
+	}
+	free, err := measure(dir)
+	if err != nil || free >= journalRoom {
+		return err
+	}
+	return refusal(opJournal, dir, fullDisk.reason, "Free some space first; nothing was sent.",
+		fmt.Errorf("%d MiB are free, a journal wants %d", free>>20, journalRoom>>20))
+}
+
+func (j *Journal) unlock() error {
+	if j.lock == nil {
+		return nil
+	}
+	return j.lock.Close() // the file stays: removing it would let two lock different files of one name
+}
+
+// Close closes the journal and lets others in.
+func (j *Journal) Close() error { return errors.Join(j.db.Close(), j.unlock()) }
+
+// Path is where the journal lies.
+func (j *Journal) Path() string { return j.db.path }
+
+// write runs work in one transaction that holds the write lock from its beginning.
+func (j *Journal) write(ctx context.Context, op string, work func(*sql.Tx) error) error {
+	tx, err := j.db.begin(ctx)
+	if err != nil {
+		return failure(op, j.db.path, err)
+	}
+	defer j.db.release()
+	if err := work(tx); err != nil {
+		return failure(op, j.db.path, errors.Join(err, tx.Rollback()))
+	}
+	return failure(op, j.db.path, tx.Commit())
+}
+
+// fenced refuses what a run that was overtaken wants to write.
+func (j *Journal) fenced(what string) error {
+	return refusal("write journal", j.db.path, "fenced", "Another run has taken over, or the step has ended; run `patrol apply --resume` when that one is done.",
+		fmt.Errorf("%s: this run may no longer write", what))
+}
+
+// Begin takes in a plan with its approval and takes the next epoch of each
+// workspace. It is the first thing that a run writes, and so also the proof
+// that it can.
+func (j *Journal) Begin(ctx context.Context, r engine.Registration) error {
+	epochs := map[string]int64{}
+	err := j.write(ctx, "begin run in journal", func(tx *sql.Tx) error {
+		b := beginning{tx, r, j.db.now().UnixMilli(), epochs}
+		return b.run()
+	})
+	if err == nil {
+		j.epochs = epochs
+	}
+	return err
+}
+
+// beginning is the first transaction of a run.
+type beginning struct {
+	tx     *sql.Tx
+	r      engine.Registration
+	at     int64
+	epochs map[string]int64
+}
+
+func (b beginning) run() error {
+	if err := b.takeIn(); err != nil {
+		return err
+	}
+	for _, step := range b.r.Steps {
+		if err := b.lease(step.WorkspaceID); err != nil {
+			return err
+		}
+		if err := b.add(step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b beginning) takeIn() error {
+	_, err := b.tx.Exec(`INSERT INTO plan (sha, body, registered_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, b.r.SHA, b.r.Bytes, b.at)
+	if err != nil || b.r.Approval == nil {
+		return err
+	}
+	_, err = b.tx.Exec(`INSERT INTO approval (plan_sha, sha, body, approvers, registered_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		b.r.SHA, engine.TextDigest(string(b.r.Approval)), b.r.Approval, encodeList(b.r.By), b.at)
+	return err
+}
+
+// lease takes the next epoch of a workspace, once per run.
+func (b beginning) lease(workspace string) error {
+	if _, taken := b.epochs[workspace]; taken {
+		return nil
+	}
+	var epoch int64
+	err := b.tx.QueryRow(`INSERT INTO lease (workspace_id, epoch, host, pid, since_ms) VALUES (?, 1, ?, ?, ?)
+		ON CONFLICT (workspace_id) DO UPDATE SET epoch = epoch + 1, host = excluded.host, pid = excluded.pid, since_ms = excluded.since_ms
+		RETURNING epoch`, workspace, b.r.Host, b.r.PID, b.at).Scan(&epoch)
+	if err != nil {
+		return err
+	}
+	b.epochs[workspace] = epoch
+	detail := engine.CompactJSON(map[string]any{"host": b.r.Host, "pid": b.r.PID, "approvers": b.r.By, "approval_sha256": engine.TextDigest(string(b.r.Approval))})
+	return appendEvent(b.tx, engine.JournalEvent{Plan: b.r.SHA, Workspace: workspace, To: "begun", Epoch: epoch, At: b.at, Detail: detail})
+}
+
+// add puts down an approved step as pending, unless it is known already.
+func (b beginning) add(s engine.Step) error {
+	entry := engine.Entry{
+		Plan: b.r.SHA, Step: s.ID, Workspace: s.WorkspaceID, Action: s.Action, Target: s.Target,
+		State: engine.StatePending, Epoch: b.epochs[s.WorkspaceID], At: b.at,
+	}
+	result, err := b.tx.Exec(`INSERT INTO item (plan_sha, item_id, workspace_id, action, target, state, reason, detail, attempt, epoch, http, request_id, observed, after, prior, at_ms)
+		VALUES (?, ?, ?, ?, ?, ?, '', '', 0, ?, 0, '', '', '', NULL, ?) ON CONFLICT DO NOTHING`,
+		entry.Plan, entry.Step, entry.Workspace, string(entry.Action), entry.Target, string(entry.State), entry.Epoch, entry.At)
+	if err != nil {
+		return err
+	}
+	if added, err := result.RowsAffected(); err != nil || added == 0 {
+		return err
+	}
+	return appendEvent(b.tx, eventOf("", entry))
+}
+
+// Epoch is the epoch that this run holds of a workspace.
+func (j *Journal) Epoch(workspace string) int64 { return j.epochs[workspace] }
+
+// LastEpoch is the latest epoch of a workspace, whoever holds it; 0 without any.
+func (j *Journal) LastEpoch(ctx context.Context, workspace string) (epoch int64, err error) {
+	err = j.db.sql.QueryRowContext(ctx, `SELECT epoch FROM lease WHERE workspace_id = ?`, workspace).Scan(&epoch)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return epoch, failure("read journal", j.db.path, err)
+}
+
+// Move writes that a step went from one state to that of to, with everything
+// that is known by then. State and epoch are compared in the same transaction:
+// if either is not as this run believes, nothing is written and the error's
+// reason is "fenced". It returns when the line is on disk.
+func (j *Journal) Move(ctx context.Context, from engine.StepState, to engine.Entry) error {
+	to.Epoch = j.epochs[to.Workspace]
+	return j.write(ctx, "write journal", func(tx *sql.Tx) error {
+		result, err := tx.Exec(`UPDATE item SET state = ?, reason = ?, detail = ?, attempt = ?, epoch = ?, http = ?, request_id = ?, observed = ?, after = ?, prior = ?, at_ms = ?
+			WHERE plan_sha = ? AND item_id = ? AND state = ? AND (SELECT epoch FROM lease WHERE lease.workspace_id = item.workspace_id) = ?`,
+			string(to.State), to.Reason, to.Detail, to.Attempt, to.Epoch, to.HTTP, to.Request, to.Before, to.After, textOrNil(string(to.Prior)), to.At,
+			to.Plan, to.Step, string(from), to.Epoch)
+		if err != nil {
+			return err
+		}
+		if moved, err := result.RowsAffected(); err != nil || moved != 1 {
+			return errors.Join(err, j.fenced("step "+to.Step))
+		}
+		return appendEvent(tx, eventOf(from, to))
+	})
+}
+
+// Note writes an event of the run.
+func (j *Journal) Note(ctx context.Context, n engine.Note) error {
+	mine := j.epochs[n.Workspace]
+	return j.write(ctx, "write journal", func(tx *sql.Tx) error {
+		var epoch int64
+		if err := tx.QueryRow(`SELECT epoch FROM lease WHERE workspace_id = ?`, n.Workspace).Scan(&epoch); err != nil {
+			return err
+		}
+		if epoch != mine {
+			return j.fenced("note on workspace " + n.Workspace)
+		}
+		return appendEvent(tx, engine.JournalEvent{Plan: n.Plan, Workspace: n.Workspace, To: string(n.Kind), Epoch: epoch, At: n.At, Detail: n.Detail})
+	})
+}

@@ -1,0 +1,161 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+
+	"patrol/engine"
+)
+
+const opReadJournal = "read journal"
+
+// PlanRecord is a plan that the journal knows.
+type PlanRecord struct {
+	SHA   string
+	Bytes []byte
+	At    int64 // when it was first applied, ms
+}
+
+// Plans lists the plans in the order in which they were first applied.
+func (j *Journal) Plans(ctx context.Context) ([]PlanRecord, error) {
+	var plans []PlanRecord
+	for plan, err := range rowsOf(ctx, j.db, readPlan, `SELECT sha, body, registered_ms FROM plan ORDER BY registered_ms, sha`) {
+		if err != nil {
+			return nil, err
+		}
+		plans = append(plans, plan)
+	}
+	return plans, nil
+}
+
+func readPlan(rows *sql.Rows) (p PlanRecord, err error) {
+	err = rows.Scan(&p.SHA, &p.Bytes, &p.At)
+	return p, err
+}
+
+// Entries lists where the steps of a plan stand, by step id.
+func (j *Journal) Entries(ctx context.Context, plan string) ([]engine.Entry, error) {
+	var entries []engine.Entry
+	for entry, err := range rowsOf(ctx, j.db, readEntry, `SELECT `+entryColumns+` FROM item WHERE plan_sha = ? ORDER BY item_id`, plan) {
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry)
+	}
+	return entries, nil
+}
+
+// Events streams the history of a plan, or of all plans for "", oldest first.
+func (j *Journal) Events(ctx context.Context, plan string) iter.Seq2[engine.JournalEvent, error] {
+	return rowsOf(ctx, j.db, readEvent, `SELECT `+eventColumns+` FROM event WHERE ?1 = '' OR plan_sha = ?1 ORDER BY seq`, plan)
+}
+
+// rowsOf streams the rows of a query.
+func rowsOf[T any](ctx context.Context, db *DB, read func(*sql.Rows) (T, error), query string, args ...any) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var zero T
+		rows, err := db.sql.QueryContext(ctx, query, args...)
+		if err != nil {
+			yield(zero, failure(opReadJournal, db.path, err))
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			row, err := read(rows)
+			if !yield(row, failure(opReadJournal, db.path, err)) || err != nil {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(zero, failure(opReadJournal, db.path, err))
+		}
+	}
+}
+
+// JournalCheck is what Verify looked at.
+type JournalCheck struct {
+	Events int
+	Steps  int
+	Plans  int
+	Head   string // hash of the last event; it vouches for all before
+}
+
+// Verify computes the chain of events again, and compares each step with what
+// its last event says and each plan with its digest.
+func (j *Journal) Verify(ctx context.Context) (JournalCheck, error) {
+	v := verifier{last: map[[2]string]engine.JournalEvent{}}
+	for event, err := range j.Events(ctx, "") {
+		if err == nil {
+			err = v.event(event)
+		}
+		if err != nil {
+			return v.check, j.damaged(err)
+		}
+	}
+	if err := v.entries(ctx, j); err != nil {
+		return v.check, j.damaged(err)
+	}
+	return v.check, j.damaged(v.plans(ctx, j))
+}
+
+func (j *Journal) damaged(err error) error {
+	if _, told := engine.AsError(err); told || err == nil {
+		return err
+	}
+	return refusal("verify journal", j.db.path, "journal_damaged", "Somebody or something changed it: keep it as evidence, and restore a copy.", err)
+}
+
+type verifier struct {
+	check JournalCheck
+	last  map[[2]string]engine.JournalEvent // of each plan and step
+}
+
+func (v *verifier) event(e engine.JournalEvent) error {
+	switch {
+	case e.Seq != int64(v.check.Events)+1:
+		return fmt.Errorf("event %d follows event %d", e.Seq, v.check.Events)
+	case e.Previous != v.check.Head:
+		return fmt.Errorf("event %d does not continue event %d", e.Seq, v.check.Events)
+	case e.Hash != chainHash(e):
+		return fmt.Errorf("event %d is not what it was", e.Seq)
+	}
+	v.check.Events++
+	v.check.Head = e.Hash
+	if e.Step != "" {
+		v.last[[2]string{e.Plan, e.Step}] = e
+	}
+	return nil
+}
+
+func (v *verifier) entries(ctx context.Context, j *Journal) error {
+	all := rowsOf(ctx, j.db, readEntry, `SELECT `+entryColumns+` FROM item ORDER BY plan_sha, item_id`)
+	for entry, err := range all {
+		if err != nil {
+			return err
+		}
+		last, known := v.last[[2]string{entry.Plan, entry.Step}]
+		if !known || !bytes.Equal(last.Detail, engine.CompactJSON(entry)) {
+			return fmt.Errorf("step %s is not as its last event says", entry.Step)
+		}
+		v.check.Steps++
+	}
+	if v.check.Steps != len(v.last) {
+		return errors.New("a step that has events is missing")
+	}
+	return nil
+}
+
+func (v *verifier) plans(ctx context.Context, j *Journal) error {
+	plans, err := j.Plans(ctx)
+	for _, plan := range plans {
+		if engine.TextDigest(string(plan.Bytes)) != plan.SHA {
+			return fmt.Errorf("plan %s is not what was approved", plan.SHA)
+		}
+		v.check.Plans++
+	}
+	return err
+}

@@ -1,0 +1,234 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"patrol/engine"
+)
+
+func journalClock() time.Time { return time.UnixMilli(1_795_500_000_000) }
+
+func openJournal(t *testing.T, path string, o JournalOptions) *Journal {
+	t.Helper()
+	o.Now = journalClock
+	if o.Mode == 0 {
+		o.Mode = ReadWrite
+	}
+	j, err := OpenJournal(t.Context(), path, o)
+	must(t, err)
+	t.Cleanup(func() { _ = j.Close() })
+	return j
+}
+
+func twoStepsOf(workspace string) engine.Registration {
+	body := []byte(`{"plan":1}`)
+	return engine.Registration{
+		SHA: engine.TextDigest(string(body)), Bytes: body, Approval: []byte(`{}`), By: []string{"a"}, Host: "here", PID: 1,
+		Steps: []engine.Step{
+			{ID: "s1", WorkspaceID: workspace, Action: engine.Revoke, Target: "t1"},
+			{ID: "s2", WorkspaceID: workspace, Action: engine.SetSetting, Target: "k"},
+		},
+	}
+}
+
+func entry(t *testing.T, j *Journal, plan, step string) engine.Entry {
+	t.Helper()
+	entries, err := j.Entries(t.Context(), plan)
+	must(t, err)
+	i := slices.IndexFunc(entries, func(e engine.Entry) bool { return e.Step == step })
+	if i < 0 {
+		t.Fatalf("no step %s", step)
+	}
+	return entries[i]
+}
+
+func moved(e engine.Entry, to engine.StepState) engine.Entry {
+	e.State = to
+	return e
+}
+
+func reasonOf(err error) string {
+	if e, ok := engine.AsError(err); ok {
+		return e.Reason
+	}
+	return ""
+}
+
+func TestJournalKeepsEveryField(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j.db")
+	j := openJournal(t, path, JournalOptions{})
+	r := twoStepsOf("1")
+	must(t, j.Begin(t.Context(), r))
+	want := engine.Entry{
+		Plan: r.SHA, Step: "s2", Workspace: "1", Action: engine.SetSetting, Target: "k", State: engine.StateIntent, Reason: "r", Detail: "d\n\"",
+		Attempt: 1, Epoch: 1, HTTP: 200, Request: "q", Before: "b", After: "a", Prior: json.RawMessage(`{"value":null}`), At: 5,
+	}
+	must(t, j.Move(t.Context(), engine.StatePending, want))
+	must(t, j.Note(t.Context(), engine.Note{Plan: r.SHA, Workspace: "1", Kind: engine.NoteStopped, Detail: json.RawMessage(`{}`), At: 6}))
+	if got := entry(t, j, r.SHA, "s2"); string(engine.CompactJSON(got)) != string(engine.CompactJSON(want)) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	must(t, j.Close())
+	for _, name := range []string{path, path + ".lock"} {
+		info, err := os.Stat(name)
+		must(t, err)
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", name, info.Mode())
+		}
+	}
+	reader := openJournal(t, path, JournalOptions{Mode: ReadOnly})
+	check, err := reader.Verify(t.Context())
+	must(t, err)
+	if check.Events != 5 || check.Steps != 2 || check.Plans != 1 {
+		t.Errorf("checked %+v", check)
+	}
+	plans, err := reader.Plans(t.Context())
+	must(t, err)
+	if len(plans) != 1 || string(plans[0].Bytes) != string(r.Bytes) {
+		t.Errorf("plans %+v", plans)
+	}
+}
+
+func TestJournalComparesAndSets(t *testing.T) {
+	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), JournalOptions{})
+	r := twoStepsOf("1")
+	must(t, j.Begin(t.Context(), r))
+	e := entry(t, j, r.SHA, "s1")
+	if err := j.Move(t.Context(), engine.StateIntent, moved(e, engine.StateAcked)); reasonOf(err) != "fenced" {
+		t.Errorf("moved from a state it is not in: %v", err)
+	}
+	must(t, j.Move(t.Context(), engine.StatePending, moved(e, engine.StateSkippedDrift)))
+	if err := j.Move(t.Context(), engine.StateSkippedDrift, moved(e, engine.StateIntent)); err == nil {
+		t.Error("left a state that is final")
+	}
+	other := entry(t, j, r.SHA, "s2")
+	if err := j.Move(t.Context(), engine.StatePending, moved(other, engine.StateDone)); err == nil {
+		t.Error("done without having intended to")
+	}
+	must(t, j.Begin(t.Context(), r)) // again: known steps stay
+	if got := entry(t, j, r.SHA, "s1"); got.State != engine.StateSkippedDrift {
+		t.Errorf("registering again made it %s", got.State)
+	}
+	if _, err := j.Verify(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestJournalFencesARunThatWasOvertaken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j.db")
+	old := openJournal(t, path, JournalOptions{})
+	r := twoStepsOf("1")
+	must(t, old.Begin(t.Context(), r))
+	must(t, old.unlock()) // as if its lock had been lost
+	fresh := openJournal(t, path, JournalOptions{})
+	must(t, fresh.Begin(t.Context(), r))
+	e := entry(t, old, r.SHA, "s1")
+	if err := old.Move(t.Context(), engine.StatePending, moved(e, engine.StateIntent)); reasonOf(err) != "fenced" {
+		t.Errorf("the old run wrote: %v", err)
+	}
+	if err := old.Note(t.Context(), engine.Note{Plan: r.SHA, Workspace: "1", Kind: engine.NoteStopped, Detail: json.RawMessage(`{}`)}); reasonOf(err) != "fenced" {
+		t.Errorf("the old run noted: %v", err)
+	}
+	must(t, fresh.Move(t.Context(), engine.StatePending, moved(e, engine.StateIntent)))
+}
+
+func TestJournalLocksOutASecondWriter(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j.db")
+	openJournal(t, path, JournalOptions{})
+	_, err := OpenJournal(t.Context(), path, JournalOptions{Mode: ReadWrite, Now: journalClock})
+	if e, ok := engine.AsError(err); !ok || e.Reason != "locked" || e.Class != engine.ClassStorage {
+		t.Fatalf("second writer: %v", err)
+	}
+	openJournal(t, path, JournalOptions{Mode: ReadOnly})
+}
+
+func TestJournalWantsRoom(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j.db")
+	tight := func(string) (int64, error) { return journalRoom - 1, nil }
+	_, err := OpenJournal(t.Context(), path, JournalOptions{Mode: ReadWrite, Now: journalClock, room: tight})
+	if reasonOf(err) != "disk_full" {
+		t.Fatalf("opened without room: %v", err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("left a journal behind")
+	}
+}
+
+// TestJournalSurvivesAFullDisk fills the file: the line that does not fit is an
+// error, what was there stays, and nothing is half written.
+func TestJournalSurvivesAFullDisk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j.db")
+	j := openJournal(t, path, JournalOptions{pragmas: []string{"max_page_count(24)"}})
+	r := twoStepsOf("1")
+	must(t, j.Begin(t.Context(), r))
+	e := moved(entry(t, j, r.SHA, "s1"), engine.StateIntent)
+	e.Detail = strings.Repeat("x", 200_000)
+	err := j.Move(t.Context(), engine.StatePending, e)
+	if reasonOf(err) != "disk_full" {
+		t.Fatalf("want disk_full, got %v", err)
+	}
+	if got := entry(t, j, r.SHA, "s1"); got.State != engine.StatePending {
+		t.Errorf("half written: %s", got.State)
+	}
+	_, err = j.Verify(t.Context())
+	must(t, err)
+}
+
+func TestJournalNoticesTampering(t *testing.T) {
+	for name, statements := range map[string][]string{
+		"a state":             {`DROP TRIGGER item_ends_once`, `UPDATE item SET state = 'done' WHERE item_id = 's1'`},
+		"a reason":            {`UPDATE item SET reason = 'other' WHERE item_id = 's2'`},
+		"an event":            {`DROP TRIGGER event_is_never_changed`, `UPDATE event SET at_ms = at_ms + 1 WHERE seq = 2`},
+		"an event with hash":  {`DROP TRIGGER event_is_never_changed`, `UPDATE event SET detail = '{}', hash = 'x' WHERE seq = 2`},
+		"an event in between": {`DROP TRIGGER event_is_never_removed`, `DELETE FROM event WHERE seq = 2`},
+		"the last event":      {`DROP TRIGGER event_is_never_removed`, `DELETE FROM event WHERE seq = (SELECT max(seq) FROM event)`},
+		"a step":              {`DROP TRIGGER item_is_never_removed`, `DELETE FROM item WHERE item_id = 's2'`},
+		"a plan":              {`DROP TRIGGER plan_is_never_changed`, `UPDATE plan SET body = x'00'`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), JournalOptions{})
+			r := twoStepsOf("1")
+			must(t, j.Begin(t.Context(), r))
+			must(t, j.Move(t.Context(), engine.StatePending, moved(entry(t, j, r.SHA, "s1"), engine.StateGoneBefore)))
+			for _, statement := range statements {
+				_, err := j.db.sql.ExecContext(context.Background(), statement)
+				must(t, err)
+			}
+			if _, err := j.Verify(t.Context()); reasonOf(err) != "journal_damaged" {
+				t.Errorf("not noticed: %v", err)
+			}
+		})
+	}
+}
+
+func TestJournalEventsAreAppendOnly(t *testing.T) {
+	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), JournalOptions{})
+	must(t, j.Begin(t.Context(), twoStepsOf("1")))
+	for _, statement := range []string{`UPDATE event SET hash = ''`, `DELETE FROM event`, `UPDATE plan SET body = x'00'`, `DELETE FROM plan`, `DELETE FROM item`} {
+		if _, err := j.db.sql.ExecContext(t.Context(), statement); err == nil {
+			t.Errorf("%s: done", statement)
+		}
+	}
+}
+
+func TestJournalAndDatabaseAreNotMixedUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.db")
+	db, err := Open(t.Context(), path, Options{Mode: ReadWrite, Now: journalClock})
+	must(t, err)
+	must(t, db.Close())
+	if _, err := OpenJournal(t.Context(), path, JournalOptions{Mode: ReadWrite, Now: journalClock}); reasonOf(err) != "foreign" {
+		t.Errorf("a database was taken for a journal: %v", err)
+	}
+	journal := filepath.Join(t.TempDir(), "j.db")
+	must(t, openJournal(t, journal, JournalOptions{}).Close())
+	if _, err := Open(t.Context(), journal, Options{Mode: ReadOnly, Now: journalClock}); reasonOf(err) != "foreign" {
+		t.Errorf("a journal was taken for a database: %v", err)
+	}
+}
