@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"iter"
+	"slices"
 	"time"
 )
 
@@ -54,6 +55,33 @@ func (s Snapshot) Incomplete() []SectionName {
 	}
 	return names
 }
+
+// Gap is a reason why sections were not read whole.
+type Gap struct {
+	Sections []SectionName // sorted by name
+	Coverage Coverage      // of the first; they differ in Count only
+}
+
+// Gaps tells why sections are incomplete, each reason once.
+func (s Snapshot) Gaps() []Gap {
+	var gaps []Gap
+	for _, name := range s.Incomplete() {
+		c := s.Coverage[name]
+		i := slices.IndexFunc(gaps, func(g Gap) bool {
+			c.Count = g.Coverage.Count
+			return g.Coverage == c
+		})
+		if i < 0 {
+			gaps = append(gaps, Gap{[]SectionName{name}, s.Coverage[name]})
+			continue
+		}
+		gaps[i].Sections = append(gaps[i].Sections, name)
+	}
+	return gaps
+}
+
+// Names lists the sections of a gap for readers.
+func (g Gap) Names() string { return joinWords(g.Sections) }
 
 // Subject is a token with everything that a policy sees of it.
 type Subject struct {

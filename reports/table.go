@@ -16,13 +16,13 @@ import (
 // failed, worst first, with a few examples; what could not be judged or read;
 // the verdict; what to do next. It needs no colour and no box to be read.
 func Table(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) error {
-	groups, err := collect(ctx, r, o.findings())
+	groups, causes, err := collect(ctx, r, o.findings())
 	if err != nil {
 		return err
 	}
 	s := newScreen(w, o)
 	s.failures(groups)
-	s.unjudged(groups)
+	s.unjudged(r, causes)
 	s.unread(r)
 	s.verdict(r)
 	s.next(r, o.Files)
@@ -37,13 +37,13 @@ type group struct {
 	counts     engine.Tally
 	workspaces map[string]bool // ids of those with failures
 	examples   []engine.Finding
-	reason     string // why the first one could not be judged
 }
 
-// collect counts findings and keeps the first few of each policy. Findings
-// come sorted, so that the groups are, too.
-func collect(ctx context.Context, r engine.Report, limit int) ([]*group, error) {
+// collect counts findings, keeps the first few of each policy, and gathers why
+// others could not be judged. Findings come sorted, so that the groups are, too.
+func collect(ctx context.Context, r engine.Report, limit int) ([]*group, causes, error) {
 	var groups []*group
+	var unjudged causes
 	err := each(ctx, r.Findings, func(f engine.Finding) error {
 		if len(groups) == 0 || groups[len(groups)-1].policy != f.Policy {
 			groups = append(groups, &group{
@@ -52,21 +52,20 @@ func collect(ctx context.Context, r engine.Report, limit int) ([]*group, error) 
 			})
 		}
 		groups[len(groups)-1].add(f, limit)
+		unjudged.add(f)
 		return nil
 	})
-	return groups, err
+	return groups, unjudged, err
 }
 
 func (g *group) add(f engine.Finding, limit int) {
 	g.counts[f.Status]++
-	switch {
-	case f.Status == engine.Fail:
-		g.workspaces[f.WorkspaceID] = true
-		if len(g.examples) < limit {
-			g.examples = append(g.examples, f)
-		}
-	case !f.Status.Judged() && g.reason == "":
-		g.reason = f.Message
+	if f.Status != engine.Fail {
+		return
+	}
+	g.workspaces[f.WorkspaceID] = true
+	if len(g.examples) < limit {
+		g.examples = append(g.examples, f)
 	}
 }
 
@@ -120,64 +119,6 @@ func (g *group) extent() string {
 		}
 	}
 	return text
-}
-
-func (s *screen) unjudged(groups []*group) {
-	header := "NOT JUDGED"
-	for _, g := range groups {
-		missing := unjudgedCounts(g.counts)
-		if missing == "" {
-			continue
-		}
-		if header != "" {
-			s.styled(yellow, header)
-			header = ""
-		}
-		s.styled(bold, "  "+g.policy+"  "+g.title)
-		s.wrap("    ", missing+", for example: "+g.reason)
-	}
-	if header == "" {
-		s.blank()
-	}
-}
-
-func unjudgedCounts(counts engine.Tally) string {
-	var parts []string
-	for _, status := range []engine.Status{engine.Unknown, engine.Errored} {
-		if n := counts[status]; n > 0 {
-			parts = append(parts, comma(n)+" "+string(status))
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
-// unread lists the sections that were asked for and not read whole.
-func (s *screen) unread(r engine.Report) {
-	header := "NOT READ"
-	for _, w := range r.Workspaces {
-		for _, name := range w.Snapshot.Incomplete() {
-			if header != "" {
-				s.styled(yellow, header)
-				header = ""
-			}
-			s.section(w.Snapshot.Workspace.Name, name, w.Snapshot.Coverage[name])
-		}
-	}
-	if header == "" {
-		s.blank()
-	}
-}
-
-func (s *screen) section(workspace string, name engine.SectionName, c engine.Coverage) {
-	state := string(c.Status)
-	if c.Reason != "" && c.Reason != state {
-		state += " (" + c.Reason + ")"
-	}
-	s.styled(bold, "  "+workspace+"  "+string(name)+": "+state)
-	s.wrap("    ", c.Detail)
-	if c.Hint != "" {
-		s.wrap("    ", "hint: "+c.Hint)
-	}
 }
 
 func comma(n int) string { return humanize.Comma(int64(n)) }

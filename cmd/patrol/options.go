@@ -56,12 +56,16 @@ func (t *thresholdValue) Set(text string) (err error) {
 
 func (t *thresholdValue) Type() string { return "severity" }
 
+// defaultRetryBudget is the waiting that a section may cost.
+const defaultRetryBudget = 5 * time.Minute
+
 // sourceOptions say which workspaces to read.
 type sourceOptions struct {
 	profiles []string
 	from     []string
 	caFile   string
 	parallel int
+	retry    time.Duration
 
 	configFile string // another .databrickscfg than the environment's
 }
@@ -71,6 +75,7 @@ func (o *sourceOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.from, "from", nil, "import a `file` made by `databricks token-management list -o json` instead (repeatable)")
 	flags.StringVar(&o.caFile, "ca-file", "", "trust the certificates in this PEM `file` as well")
 	flags.IntVar(&o.parallel, "parallel", 4, "workspaces read at once")
+	flags.DurationVar(&o.retry, "retry-budget", defaultRetryBudget, "waiting that each section may cost when a workspace is busy or fails (0s: never try again)")
 }
 
 // judgeOptions say which policies judge, and as of when.

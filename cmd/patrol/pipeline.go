@@ -144,23 +144,24 @@ func (a *app) outcomes(ctx context.Context, o *sourceOptions, options collectors
 func (a *app) collectOptions(o *sourceOptions) collectors.Options {
 	return collectors.Options{
 		Now: a.env.now, Parallel: o.parallel, CAFile: o.caFile, UserAgentVersion: a.env.version,
-		SpoolDir: filepath.Dir(a.dbPath),
+		SpoolDir:    filepath.Dir(a.dbPath),
+		RetryBudget: max(o.retry, 1), // 0 would mean the default: a nanosecond is no time for a retry
 	}
 }
 
-// tellSnapshot says what a snapshot holds, and each section that was not read whole.
+// tellSnapshot says what a snapshot holds, and why sections were not read whole.
 func (a *app) tellSnapshot(s engine.Snapshot) {
-	missing := s.Incomplete()
-	state := "complete"
+	missing, state := s.Incomplete(), "complete"
 	if len(missing) > 0 {
-		state = fmt.Sprintf("%d section(s) incomplete", len(missing))
+		state = plural(len(missing), "section") + " incomplete"
 	}
-	a.say("%s: %d tokens, %s", s.Workspace.Name, s.Tokens, state)
-	for _, name := range missing {
-		c := s.Coverage[name]
-		a.say("  %s: %s (%s) %s", name, c.Status, c.Reason, c.Detail)
-		if c.Hint != "" {
-			a.say("  hint: %s", c.Hint)
+	a.say("%s: %s, %s", s.Workspace.Name, plural(s.Tokens, "token"), state)
+	hinted := ""
+	for _, gap := range s.Gaps() {
+		a.say("  %s: %s (%s) %s", gap.Names(), gap.Coverage.Status, gap.Coverage.Reason, gap.Coverage.Detail)
+		if hint := gap.Coverage.Hint; hint != "" && hint != hinted {
+			a.say("  hint: %s", hint)
+			hinted = hint
 		}
 	}
 }

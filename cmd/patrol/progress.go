@@ -65,7 +65,7 @@ func advance(bar *mpb.Bar, e collectors.Event) {
 
 func (a *app) tellEvent(e collectors.Event) {
 	if e.Kind == collectors.EventWarning {
-		a.say("warning: %s", eventText(e))
+		a.say("warning: %s: %s", e.Workspace, e.Detail)
 		return
 	}
 	a.detail("%s", eventText(e))

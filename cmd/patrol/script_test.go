@@ -1,22 +1,21 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"reflect"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"patrol/collectors/simulator"
+	"patrol/engine"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -32,21 +31,41 @@ func TestScripts(t *testing.T) {
 		Dir:                 filepath.Join("..", "..", "testdata", "script"),
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"account":  cmdAccount,
-			"sim":      cmdSim,
-			"exits":    cmdExits,
-			"json":     cmdJSON,
-			"findings": cmdFindings,
-			"sent":     cmdSent,
-			"mode":     cmdMode,
+			"account":   cmdAccount,
+			"sim":       cmdSim,
+			"fault":     cmdFault,
+			"put":       cmdPut,
+			"sent":      cmdSent,
+			"exits":     cmdExits,
+			"signals":   cmdSignals,
+			"json":      cmdJSON,
+			"findings":  cmdFindings,
+			"tally":     cmdTally,
+			"coverage":  cmdCoverage,
+			"mode":      cmdMode,
+			"holds":     cmdHolds,
+			"harmless":  cmdHarmless,
+			"overwrite": cmdOverwrite,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")
 			e.Setenv("HOME", e.WorkDir)
+			e.Values[simKey{}] = &sim{}
 			return nil
 		},
 	})
 }
+
+// sim is the simulated account of a script.
+type sim struct {
+	account *simulator.Account
+	clock   time.Time
+	put     int // tokens made by put
+}
+
+type simKey struct{}
+
+func simOf(ts *testscript.TestScript) *sim { return ts.Value(simKey{}).(*sim) }
 
 // account [KEY=VALUE…] serves a simulated account for the rest of the script
 // and points DATABRICKS_CONFIG_FILE at its profiles. Keys: seed, workspaces,
@@ -77,6 +96,7 @@ func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	server := httptest.NewServer(account)
 	ts.Defer(server.Close)
+	*simOf(ts) = sim{account: account, clock: o.clock.Time}
 	serveSim(ts, account, server.URL)
 }
 
@@ -118,101 +138,90 @@ func cmdSim(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// exits CODE COMMAND… runs a command and wants that exit code.
-func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) < 2 || neg {
-		ts.Fatalf("usage: exits CODE COMMAND [ARG…]")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	got := 0
-	err = ts.Exec(args[1], args[2:]...)
-	var exit *exec.ExitError
+// fault JSON orders a fault, or a list of them; `fault clear` takes all back.
+func cmdFault(ts *testscript.TestScript, neg bool, args []string) {
 	switch {
-	case errors.As(err, &exit):
-		got = exit.ExitCode()
-	case err != nil:
-		ts.Fatalf("%v", err)
-	}
-	if got != want {
-		ts.Fatalf("exit code %d, want %d", got, want)
-	}
-}
-
-// json FILE PATH VALUE wants a value at a dotted path of a JSON file; a number
-// in the path is an index, and `#` the length.
-func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) != 3 {
-		ts.Fatalf("usage: json FILE PATH VALUE")
-	}
-	got := fmt.Sprint(lookup(ts, parseJSON(ts, args[0]), args[1]))
-	if (got == args[2]) == neg {
-		ts.Fatalf("%s: %s is %s, want %s", args[0], args[1], got, args[2])
-	}
-}
-
-func parseJSON(ts *testscript.TestScript, file string) any {
-	decoder := json.NewDecoder(strings.NewReader(ts.ReadFile(file)))
-	decoder.UseNumber()
-	var value any
-	ts.Check(decoder.Decode(&value))
-	return value
-}
-
-func lookup(ts *testscript.TestScript, value any, path string) any {
-	for _, key := range strings.Split(path, ".") {
-		switch v := value.(type) {
-		case map[string]any:
-			if key == "#" {
-				return len(v)
-			}
-			value = v[key]
-		case []any:
-			if key == "#" {
-				return len(v)
-			}
-			i, err := strconv.Atoi(key)
-			if err != nil || i >= len(v) {
-				ts.Fatalf("no element %s in a list of %d", key, len(v))
-			}
-			value = v[i]
-		default:
-			return nil
+	case neg || len(args) != 1:
+		ts.Fatalf("usage: fault JSON | fault clear")
+	case args[0] == "clear":
+		simOf(ts).account.ClearFaults()
+	default:
+		faults, err := simulator.ParseFaults([]byte(args[0]))
+		ts.Check(err)
+		for _, fault := range faults {
+			simOf(ts).account.AddFault(fault)
 		}
 	}
-	return value
 }
 
-// findings FILE [KEY=VALUE…] COUNT counts the results of an audit.json that have
-// all these values. COUNT may be + for at least one.
-func cmdFindings(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) < 2 || neg {
-		ts.Fatalf("usage: findings FILE [KEY=VALUE…] COUNT")
+// put KEY=VALUE… adds a healthy token, or changes the one of that id, and sets
+// $ID_id to the whole of it. Keys: id
+// (a few hexadecimal digits, filled up with zeros), created and used (distance
+// from the account's clock: -30d, -1d12h), lives (from creation: 90d, or
+// never), comment, owner (name; made when new), creator, scopes, workspace.
+func cmdPut(ts *testscript.TestScript, neg bool, args []string) {
+	s := simOf(ts)
+	s.put++
+	values := map[string]string{
+		"id": strconv.Itoa(s.put), "created": "-10d", "lives": "60d", "used": "-1d", "comment": "nightly export of sales",
+		"owner": "alice@example.com", "creator": "", "workspace": "", "scopes": "",
 	}
-	results, _ := lookup(ts, parseJSON(ts, args[0]), "results").([]any)
-	conditions, want := args[1:len(args)-1], args[len(args)-1]
-	count := 0
-	for _, result := range results {
-		if matchesAll(ts, result, conditions) {
-			count++
+	for _, arg := range args {
+		key, value, _ := strings.Cut(arg, "=")
+		if _, known := values[key]; !known || neg {
+			ts.Fatalf("put: unknown key %q", key)
 		}
+		values[key] = value
 	}
-	if want == "+" && count > 0 {
-		return
+	token := simulator.Token{ID: values["id"] + strings.Repeat("0", 64-len(values["id"])), Comment: values["comment"]}
+	token.CreationTime = s.moment(ts, values["created"])
+	token.ExpiryTime = -1
+	if values["lives"] != "never" {
+		token.ExpiryTime = token.CreationTime + distance(ts, values["lives"]).Milliseconds()
 	}
-	if strconv.Itoa(count) != want {
-		ts.Fatalf("%d findings with %v, want %s", count, conditions, want)
+	if values["used"] != "never" {
+		token.LastUsedDay = s.moment(ts, values["used"]) / engine.Day * engine.Day
 	}
+	if values["scopes"] != "" {
+		token.Scopes = strings.Split(values["scopes"], ",")
+	}
+	token.OwnerID = s.principal(ts, values["owner"])
+	token.CreatedByID = s.principal(ts, cmp.Or(values["creator"], values["owner"]))
+	ts.Setenv("ID_"+values["id"], token.ID)
+	_, err := s.account.PutToken(cmp.Or(values["workspace"], s.account.Workspaces()[0].Name), token)
+	ts.Check(err)
 }
 
-func matchesAll(ts *testscript.TestScript, result any, conditions []string) bool {
-	for _, condition := range conditions {
-		path, want, _ := strings.Cut(condition, "=")
-		if got := lookup(ts, result, path); !reflect.DeepEqual(fmt.Sprint(got), want) {
-			return false
+func (s *sim) moment(ts *testscript.TestScript, text string) int64 {
+	return s.clock.Add(distance(ts, text)).UnixMilli()
+}
+
+// distance reads a duration that may begin with days.
+func distance(ts *testscript.TestScript, text string) time.Duration {
+	days, rest, found := strings.Cut(text, "d")
+	if !found {
+		days, rest = "0", text
+	}
+	n, err := strconv.Atoi(days)
+	ts.Check(err)
+	more, err := time.ParseDuration(cmp.Or(rest, "0s"))
+	ts.Check(err)
+	return time.Duration(n)*24*time.Hour + more
+}
+
+// principal finds a user by name, or makes one. A number is an id that nobody has.
+func (s *sim) principal(ts *testscript.TestScript, name string) int64 {
+	if id, err := strconv.ParseInt(name, 10, 64); err == nil {
+		return id
+	}
+	for _, user := range s.account.Users() {
+		if user.Name == name {
+			return user.ID
 		}
 	}
-	return true
+	user, err := s.account.AddUser(simulator.User{Name: name, DisplayName: name, Active: true})
+	ts.Check(err)
+	return user.ID
 }
 
 // sent METHOD COUNT wants so many requests of a method in the account's record
@@ -236,19 +245,5 @@ func cmdSent(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if strconv.Itoa(count) != args[1] {
 		ts.Fatalf("%d %s requests, want %s", count, args[0], args[1])
-	}
-}
-
-// mode PERM FILE… wants the permission bits of files.
-func cmdMode(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) < 2 || neg {
-		ts.Fatalf("usage: mode PERM FILE…")
-	}
-	for _, file := range args[1:] {
-		info, err := os.Stat(ts.MkAbs(file))
-		ts.Check(err)
-		if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[0] {
-			ts.Fatalf("%s has mode %s, want %s", file, got, args[0])
-		}
 	}
 }
