@@ -85,6 +85,7 @@ type Finding struct {
 	Resource    Resource       `json:"resource"`
 	ResourceID  string         `json:"resource_id"`
 	Owner       string         `json:"owner"` // name of the token's owner; its id when the name is not known; "" for a workspace
+	OwnerID     string         `json:"-"`     // "" for a workspace, and when unknown
 	Message     string         `json:"message"`
 	Evidence    map[string]any `json:"evidence"`
 	Remedy      string         `json:"remedy"`

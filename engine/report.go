@@ -17,6 +17,7 @@ type Report struct {
 	Workspaces []WorkspaceReport // by name, then id
 	Policies   []PolicyReport    // by severity, then id
 	Summary    Summary
+	Exceptions Exceptions
 
 	// Findings in fixed order: severity, policy, workspace, resource.
 	Findings iter.Seq2[Finding, error]
