@@ -1,0 +1,206 @@
+package plan
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"patrol/engine"
+)
+
+// Build makes the plan of an evaluation. The same input gives the same plan.
+// Each failed finding of the chosen policies is the ground of one step, or
+// stands in NotPlanned with the reason. The error is of ClassRefused with the
+// reason suspect when a workspace lost most of its tokens since the snapshot
+// before: an empty answer must not become a plan.
+func Build(ctx context.Context, in Input) (engine.Plan, error) {
+	b := newBuilder(in)
+	if err := in.Config.check(b.policies); err != nil {
+		return engine.Plan{}, err
+	}
+	if err := b.refuseShrunk(); err != nil {
+		return engine.Plan{}, err
+	}
+	if err := b.gather(ctx); err != nil {
+		return engine.Plan{}, err
+	}
+	b.prepareGrants()
+	if err := b.readTokens(ctx); err != nil {
+		return engine.Plan{}, err
+	}
+	b.planWorkspaces()
+	b.noteVanished()
+	return b.finish()
+}
+
+// hit is a failed finding and what is to be done about it.
+type hit struct {
+	finding engine.Finding
+	action  engine.Action
+}
+
+// target is a token of a workspace.
+type target struct{ workspace, token string }
+
+type builder struct {
+	in         Input
+	asOf       time.Time
+	policies   map[string]engine.Policy
+	workspaces map[string]*workspace // by id
+	order      []*workspace          // as in the report
+	tokens     map[target][]hit      // in the order of findings: worst first
+	steps      []engine.Step
+	notPlanned []engine.NotPlanned
+}
+
+// workspace is a judged workspace and what the token pass learns about it.
+type workspace struct {
+	engine.WorkspaceReport
+	hits     []hit // on the workspace itself
+	caller   string
+	grants   *grantChange
+	live     int // tokens that have not expired
+	guarded  int // of them, protected ones
+	involved bool
+}
+
+func newBuilder(in Input) *builder {
+	b := &builder{
+		in: in, asOf: in.Report.AsOf.UTC(), policies: map[string]engine.Policy{}, workspaces: map[string]*workspace{}, tokens: map[target][]hit{},
+	}
+	for _, p := range in.Report.Policies {
+		b.policies[p.Policy.ID] = p.Policy
+	}
+	for _, report := range in.Report.Workspaces {
+		w := &workspace{WorkspaceReport: report, caller: callerOf(report.Snapshot)}
+		b.workspaces[report.Snapshot.Workspace.ID] = w
+		b.order = append(b.order, w)
+	}
+	return b
+}
+
+// callerOf is the principal that the snapshot was read as; "" when not known.
+func callerOf(s engine.Snapshot) string {
+	var document struct {
+		Caller struct {
+			ID string `json:"id"`
+		} `json:"caller"`
+	}
+	if err := json.Unmarshal(s.Documents[engine.SectionWorkspace], &document); err != nil {
+		return ""
+	}
+	return document.Caller.ID
+}
+
+// gather sorts the failed findings by their target.
+func (b *builder) gather(ctx context.Context) error {
+	for finding, err := range b.in.Report.Findings {
+		if err := firstError(err, ctx.Err()); err != nil {
+			return fmt.Errorf("read findings: %w", err)
+		}
+		if finding.Status != engine.Fail || !b.chosen(finding.Policy) {
+			continue
+		}
+		w := b.workspaces[finding.WorkspaceID]
+		if w == nil {
+			return fmt.Errorf("plan: finding of policy %s is in workspace %s, which was not judged", finding.Policy, finding.WorkspaceID)
+		}
+		w.involved = true
+		b.place(w, hit{finding: finding, action: b.remedy(finding)})
+	}
+	return nil
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *builder) chosen(id string) bool {
+	if b.in.Chosen == nil {
+		return true
+	}
+	p, known := b.policies[id]
+	return known && b.in.Chosen(p)
+}
+
+func (b *builder) remedy(f engine.Finding) engine.Action {
+	if action, set := b.in.Config.Remedies[f.Policy]; set {
+		return action
+	}
+	return engine.Action(f.Remedy)
+}
+
+// place puts a finding where it is planned, or says why it is not.
+func (b *builder) place(w *workspace, h hit) {
+	switch {
+	case h.action == None:
+		b.skip(h, "disabled_remedy", "the configuration gives this policy no remedy")
+	case !suits(h.action, h.finding.Resource):
+		b.skip(h, "no_remedy", fmt.Sprintf("remedy %q does not suit a %s", h.action, h.finding.Resource))
+	case h.finding.Resource == engine.ResourceWorkspace:
+		w.hits = append(w.hits, h)
+	case !w.Snapshot.Coverage[engine.SectionTokens].Complete():
+		b.skip(h, "coverage", "the workspace's tokens were not read whole: "+string(w.Snapshot.Coverage[engine.SectionTokens].Status))
+	default:
+		key := target{h.finding.WorkspaceID, h.finding.ResourceID}
+		b.tokens[key] = append(b.tokens[key], h)
+	}
+}
+
+func (b *builder) skip(h hit, reason, detail string) {
+	b.notPlanned = append(b.notPlanned, engine.NotPlanned{
+		Policy: h.finding.Policy, WorkspaceID: h.finding.WorkspaceID, ResourceID: h.finding.ResourceID, Reason: reason, Detail: detail,
+	})
+}
+
+func (b *builder) skipAll(hits []hit, reason, detail string) {
+	for _, h := range hits {
+		b.skip(h, reason, detail)
+	}
+}
+
+// readTokens passes once over the population. It makes the steps on tokens and
+// counts those that a change to the whole workspace would disable.
+func (b *builder) readTokens(ctx context.Context) error {
+	if len(b.tokens) == 0 && !b.countsTokens() {
+		return nil
+	}
+	for row, err := range b.in.Report.Tokens {
+		if err := firstError(err, ctx.Err()); err != nil {
+			return fmt.Errorf("read tokens: %w", err)
+		}
+		w := b.workspaces[row.Workspace.ID]
+		if w == nil {
+			continue
+		}
+		w.count(row.Subject, b.protection(w, row.Subject) != "")
+		key := target{row.Workspace.ID, row.Token.ID}
+		if hits := b.tokens[key]; hits != nil {
+			b.planToken(w, row.Subject, hits)
+			delete(b.tokens, key)
+		}
+	}
+	return nil
+}
+
+func (b *builder) countsTokens() bool {
+	for _, w := range b.order {
+		if len(w.hits) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// noteVanished tells of findings whose token the population does not hold.
+func (b *builder) noteVanished() {
+	for _, hits := range b.tokens {
+		b.skipAll(hits, "no_token", "the snapshot does not hold the token")
+	}
+}

@@ -1,0 +1,155 @@
+package plan
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"patrol/engine"
+	"patrol/engine/outfile"
+)
+
+// Encode renders a plan as its file. Every plan that Build makes can be read
+// back by Read.
+func Encode(p engine.Plan) []byte {
+	var pretty bytes.Buffer
+	// CompactJSON gives valid JSON, which always indents.
+	_ = json.Indent(&pretty, engine.CompactJSON(p), "", "  ")
+	pretty.WriteByte('\n')
+	return pretty.Bytes()
+}
+
+// Write writes a plan's bytes for their owner only: they are an inventory.
+func Write(path string, content []byte) error {
+	return outfile.Write(path, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
+}
+
+// Digest is what approvals are bound to: the SHA-256 of the file's bytes.
+func Digest(content []byte) string { return engine.TextDigest(string(content)) }
+
+// Read parses a plan file strictly: a plan that can be read in two ways is no
+// basis for a change. All errors are of ClassRefused, with the reasons
+// newer_plan, strict_json and bad_plan.
+func Read(content []byte) (engine.Plan, error) {
+	var p engine.Plan
+	if err := checkSchema(content, engine.PlanSchema); err != nil {
+		return p, err
+	}
+	if err := decodeStrict(content, &p); err != nil {
+		return p, refused("strict_json", "read plan", "A plan is never edited: make it anew with `patrol plan`.", err)
+	}
+	if !bytes.Equal(Encode(p), content) {
+		return p, refused("strict_json", "read plan", "A plan is never edited: make it anew with `patrol plan`.",
+			errors.New("the file is not written as patrol writes plans: letter case or order of keys, spaces, or numbers differ"))
+	}
+	if err := checkPlan(p); err != nil {
+		return p, refused("bad_plan", "read plan", "A plan is never edited: make it anew with `patrol plan`.", err)
+	}
+	return p, nil
+}
+
+// checkSchema compares the version before anything else is made of the content.
+func checkSchema(content []byte, known int) error {
+	var head struct {
+		Schema *int `json:"schema"`
+	}
+	// What is wrong otherwise is the strict decoder's to tell.
+	if err := json.NewDecoder(bytes.NewReader(content)).Decode(&head); err != nil || head.Schema == nil {
+		return nil
+	}
+	switch {
+	case *head.Schema > known:
+		return refused("newer_plan", "read plan", "Use the patrol that made it, or make it anew with this one.",
+			fmt.Errorf("the file has version %d, this patrol reads %d", *head.Schema, known))
+	case *head.Schema < known:
+		return refused("bad_plan", "read plan", "Make it anew with `patrol plan`.", fmt.Errorf("the file has version %d, this patrol reads %d", *head.Schema, known))
+	}
+	return nil
+}
+
+func refused(reason, op, hint string, err error) error {
+	return &engine.Error{Class: engine.ClassRefused, Reason: reason, Op: op, Hint: hint, Err: err}
+}
+
+// checkPlan holds a plan against what every plan that Build makes is like.
+func checkPlan(p engine.Plan) error {
+	if p.Schema != engine.PlanSchema {
+		return fmt.Errorf("schema is %d, want %d", p.Schema, engine.PlanSchema)
+	}
+	if planID(p) != p.ID {
+		return errors.New("plan_id does not belong to the content")
+	}
+	if err := checkTimes(p); err != nil {
+		return err
+	}
+	if p.OnUse != OnUseSkip && p.OnUse != OnUseProceed {
+		return fmt.Errorf("on_use is %q", p.OnUse)
+	}
+	if p.Limits.MaxSteps < 0 || p.Limits.MaxPercent < 0 || p.Limits.MaxPerOwner < 0 || p.Limits.MaxRecentlyUsed < 0 || p.Limits.RecentlyUsedDays < 0 {
+		return errors.New("a limit is negative")
+	}
+	return checkSteps(p)
+}
+
+func checkTimes(p engine.Plan) error {
+	asOf, err := parseTime("as_of", p.AsOf)
+	if err != nil {
+		return err
+	}
+	notBefore, err := parseTime("not_before", p.NotBefore)
+	if err != nil {
+		return err
+	}
+	expires, err := parseTime("expires_at", p.ExpiresAt)
+	if err != nil {
+		return err
+	}
+	if notBefore.Before(asOf) || expires.Before(notBefore) || expires.Sub(notBefore) > MaxValidity {
+		return fmt.Errorf("as_of %s, not_before %s and expires_at %s do not follow each other within %s", p.AsOf, p.NotBefore, p.ExpiresAt, MaxValidity)
+	}
+	return nil
+}
+
+func parseTime(field, text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, fmt.Errorf("%s is no time: %q", field, text)
+	}
+	return t, nil
+}
+
+func checkSteps(p engine.Plan) error {
+	workspaces, ids := map[string]engine.PlanWorkspace{}, map[string]bool{}
+	for _, w := range p.Workspaces {
+		if _, twice := workspaces[w.ID]; twice || w.ID == "" {
+			return fmt.Errorf("workspace %q is there twice, or has no id", w.ID)
+		}
+		workspaces[w.ID] = w
+	}
+	for _, s := range p.Steps {
+		w, known := workspaces[s.WorkspaceID]
+		switch {
+		case s.ID != stepID(s.Action, s.WorkspaceID, s.Target) || ids[s.ID]:
+			return fmt.Errorf("step %q is there twice, or its id does not belong to it", s.ID)
+		case !known:
+			return fmt.Errorf("step %s is in workspace %q, which the plan does not name", s.ID, s.WorkspaceID)
+		case actionRank(s) < 0 || riskRank(s) < 0:
+			return fmt.Errorf("step %s has action %q and risk %q", s.ID, s.Action, s.Risk.Level)
+		case s.Action.Changes() && (s.Precondition.Digest == "" || s.Target == ""):
+			return fmt.Errorf("step %s has no precondition or no target", s.ID)
+		case s.Action.OnToken() && w.Coverage[engine.SectionTokens] != engine.Complete:
+			return fmt.Errorf("step %s changes a token of workspace %s, whose tokens were not read whole", s.ID, w.Name)
+		}
+		if _, err := parseTime("not_before of step "+s.ID, s.NotBefore); err != nil {
+			return err
+		}
+		ids[s.ID] = true
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+package plan
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Signers says whose signatures count: an allowed_signers file as ssh-keygen(1)
+// describes it.
+type Signers struct{ list []allowed }
+
+// allowed is one line of the file.
+type allowed struct {
+	line       int
+	principals []string // patterns
+	namespaces []string // patterns; none allows all
+	after      time.Time
+	before     time.Time
+	key        ssh.PublicKey
+}
+
+// ParseSigners reads an allowed_signers file. A line that it does not fully
+// understand is an error: a restriction must not be overlooked.
+func ParseSigners(content []byte) (*Signers, error) {
+	s := &Signers{}
+	for i, line := range bytes.Split(content, []byte("\n")) {
+		text := strings.TrimSpace(string(line))
+		if text == "" || strings.HasPrefix(text, "#") {
+			continue
+		}
+		one, err := parseAllowed(text)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", i+1, err)
+		}
+		one.line = i + 1
+		s.list = append(s.list, one)
+	}
+	if len(s.list) == 0 {
+		return nil, errors.New("names no signer")
+	}
+	return s, nil
+}
+
+func parseAllowed(text string) (allowed, error) {
+	names, rest, err := splitPrincipals(text)
+	if err != nil {
+		return allowed{}, err
+	}
+	one := allowed{principals: strings.Split(names, ",")}
+	if slices.Contains(one.principals, "") {
+		return one, errors.New("a principal is empty")
+	}
+	key, _, options, more, err := ssh.ParseAuthorizedKey([]byte(rest))
+	if err != nil {
+		return one, fmt.Errorf("no key after the principals: %w", err)
+	}
+	if len(bytes.TrimSpace(more)) > 0 {
+		return one, errors.New("more than one key")
+	}
+	if strings.Contains(key.Type(), "-cert-") {
+		return one, errors.New("a certificate is no key: name the key itself")
+	}
+	one.key = key
+	for _, option := range options {
+		if err := one.option(option); err != nil {
+			return one, err
+		}
+	}
+	return one, nil
+}
+
+func splitPrincipals(text string) (names, rest string, err error) {
+	if strings.HasPrefix(text, `"`) {
+		names, rest, ok := strings.Cut(text[1:], `"`)
+		if !ok {
+			return "", "", errors.New("a quote is not closed")
+		}
+		return names, strings.TrimSpace(rest), nil
+	}
+	i := strings.IndexAny(text, " \t")
+	if i < 0 {
+		return "", "", errors.New("no key after the principals")
+	}
+	return text[:i], strings.TrimSpace(text[i:]), nil
+}
+
+func (a *allowed) option(option string) error {
+	name, value, _ := strings.Cut(option, "=")
+	value = strings.Trim(value, `"`)
+	var err error
+	switch strings.ToLower(name) {
+	case "cert-authority":
+		return errors.New("cert-authority is not supported: name each signer's own key")
+	case "namespaces":
+		a.namespaces = strings.Split(value, ",")
+	case "valid-after":
+		a.after, err = parseStamp(value)
+	case "valid-before":
+		a.before, err = parseStamp(value)
+	default:
+		return fmt.Errorf("option %q is not known", option)
+	}
+	return err
+}
+
+// parseStamp reads YYYYMMDD[HHMM[SS]][Z]. Without a Z ssh-keygen takes the
+// machine's time zone; patrol takes UTC, so that all machines agree.
+func parseStamp(text string) (time.Time, error) {
+	digits := strings.TrimSuffix(text, "Z")
+	for _, layout := range []string{"20060102", "200601021504", "20060102150405"} {
+		if len(digits) == len(layout) {
+			if t, err := time.Parse(layout, digits); err == nil {
+				return t, nil
+			}
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is no time such as 20261124 or 202611241200Z", text)
+}
+
+// permit tells why a key may not sign as a principal at a moment; nil when it may.
+func (s *Signers) permit(principal string, key ssh.PublicKey, now time.Time) error {
+	reason := errors.New("allowed_signers does not list the key")
+	for _, one := range s.list {
+		if !bytes.Equal(one.key.Marshal(), key.Marshal()) {
+			continue
+		}
+		err := one.permit(principal, now)
+		if err == nil {
+			return nil
+		}
+		reason = fmt.Errorf("allowed_signers, line %d: %w", one.line, err)
+	}
+	return reason
+}
+
+func (a allowed) permit(principal string, now time.Time) error {
+	switch {
+	case !matches(a.principals, principal):
+		return fmt.Errorf("the key is not that of %q", principal)
+	case a.namespaces != nil && !matches(a.namespaces, Namespace):
+		return fmt.Errorf("the key may not sign in namespace %s", Namespace)
+	case !a.after.IsZero() && now.Before(a.after):
+		return errors.New("the key is not valid yet")
+	case !a.before.IsZero() && !now.Before(a.before):
+		return errors.New("the key is not valid any more")
+	}
+	return nil
+}
+
+// matches holds when a pattern matches and none that begins with ! does.
+func matches(patterns []string, text string) bool {
+	found := false
+	for _, pattern := range patterns {
+		negated := strings.HasPrefix(pattern, "!")
+		if !wildcard(strings.TrimPrefix(pattern, "!"), text) {
+			continue
+		}
+		if negated {
+			return false
+		}
+		found = true
+	}
+	return found
+}
+
+// wildcard matches * and ? as ssh does; everything else stands for itself.
+func wildcard(pattern, text string) bool {
+	quoted := strings.NewReplacer(`\`, `\\`, `[`, `\[`).Replace(pattern)
+	// A slash separates nothing here; path.Match must not see one.
+	ok, err := path.Match(strings.ReplaceAll(quoted, "/", "\x00"), strings.ReplaceAll(text, "/", "\x00"))
+	return err == nil && ok
+}
+
+// Principal is whom a key stands for, when the file says so without patterns
+// and only once.
+func (s *Signers) Principal(key ssh.PublicKey) (string, bool) {
+	var found []string
+	for _, one := range s.list {
+		if bytes.Equal(one.key.Marshal(), key.Marshal()) {
+			found = append(found, one.principals...)
+		}
+	}
+	if len(found) != 1 || strings.ContainsAny(found[0], "*?!") {
+		return "", false
+	}
+	return found[0], true
+}

@@ -1,0 +1,135 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"patrol/engine"
+)
+
+// count notes a token for the steps that bear on a whole workspace.
+func (w *workspace) count(s engine.Subject, guarded bool) {
+	if s.Facts.Expired != nil && *s.Facts.Expired {
+		return
+	}
+	w.live++
+	if guarded {
+		w.guarded++
+	}
+	if w.grants != nil && w.grants.endangers(s) {
+		w.grants.endangered++
+		if guarded {
+			w.grants.guarded++
+		}
+	}
+}
+
+func (b *builder) planWorkspaces() {
+	for _, w := range b.order {
+		b.planSettings(w)
+		b.planGrants(w)
+		for _, action := range []engine.Action{engine.Notify, engine.Manual} {
+			if hits := hitsOf(w.hits, action); len(hits) > 0 {
+				b.steps = append(b.steps, b.peopleStep(w, action, hits))
+			}
+		}
+	}
+}
+
+func hitsOf(hits []hit, action engine.Action) []hit {
+	return slices.DeleteFunc(slices.Clone(hits), func(h hit) bool { return h.action != action })
+}
+
+func (b *builder) peopleStep(w *workspace, action engine.Action, hits []hit) engine.Step {
+	step := b.step(w, action, w.Snapshot.Workspace.ID, hits)
+	step.Risk.Level, step.Risk.Why = riskLow, "changes nothing"
+	return step
+}
+
+// Keys that patrol sets. Every other setting is for people: a policy must not
+// be able to open a workspace by naming a key.
+const (
+	keyLifetime = "maxTokenLifetimeDays"
+	keyEnabled  = "enableTokensConfig"
+)
+
+// planSettings sets the key that a policy declares to need.
+func (b *builder) planSettings(w *workspace) {
+	byKey := map[string][]hit{}
+	for _, h := range hitsOf(w.hits, engine.SetSetting) {
+		key, why := settableKey(b.policies[h.finding.Policy])
+		if why != "" {
+			b.skip(h, "no_remedy", why)
+			continue
+		}
+		byKey[key] = append(byKey[key], h)
+	}
+	for _, key := range engine.SortedKeys(byKey) {
+		b.planSetting(w, key, byKey[key])
+	}
+}
+
+// settableKey is the one key among the policy's needs that patrol can set.
+func settableKey(p engine.Policy) (key, why string) {
+	for _, need := range p.Needs {
+		name, isKey := strings.CutPrefix(need, string(engine.SectionSettings)+".")
+		if !isKey || name != keyLifetime && name != keyEnabled {
+			continue
+		}
+		if key != "" {
+			return "", "the policy needs several settings: which to set is not clear"
+		}
+		key = name
+	}
+	if key == "" {
+		return "", "the policy needs no setting that patrol can set (" + keyLifetime + ", " + keyEnabled + ")"
+	}
+	return key, ""
+}
+
+func (b *builder) planSetting(w *workspace, key string, hits []hit) {
+	setting, read := w.Settings[key]
+	if !read || setting.Problem != "" {
+		b.skipAll(hits, "coverage", "setting "+key+" was not read")
+		return
+	}
+	value, why := b.settingValue(w, key, hits)
+	if why != "" {
+		b.skipAll(hits, "no_remedy", why)
+		return
+	}
+	if key == keyEnabled && w.guarded > 0 {
+		b.skipAll(hits, "protected", fmt.Sprintf("it would disable %d protected tokens", w.guarded))
+		return
+	}
+	step := b.step(w, engine.SetSetting, key, hits)
+	state := engine.SettingState(key, setting.Value)
+	step.Precondition = engine.Precondition{Identity: state, Digest: engine.Fingerprint(state)}
+	step.Expected = map[string]any{"value": value}
+	step.Risk = engine.Risk{Level: riskLow, Why: "holds for new tokens only"}
+	if key == keyEnabled {
+		step.Risk = engine.Risk{Level: riskHigh, Endangers: w.live,
+			Why: fmt.Sprintf("disables %d live tokens and every integration that signs in with one", w.live)}
+	}
+	step.Critical = step.Risk.Level == riskHigh
+	b.steps = append(b.steps, step)
+}
+
+// settingValue is the value to set; of several policies the strictest.
+func (b *builder) settingValue(w *workspace, key string, hits []hit) (value, why string) {
+	if key == keyEnabled {
+		return "false", ""
+	}
+	days := engine.PlatformMaxLifetimeDays + 1
+	for _, h := range hits {
+		text := fmt.Sprint(b.param(w, h.finding.Policy, "max_lifetime_days"))
+		limit, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || limit < 1 || limit > engine.PlatformMaxLifetimeDays {
+			return "", fmt.Sprintf("parameter max_lifetime_days of %s is %s: want a number of days from 1 to %d", h.finding.Policy, text, engine.PlatformMaxLifetimeDays)
+		}
+		days = min(days, limit)
+	}
+	return strconv.FormatInt(days, 10), ""
+}
