@@ -43,6 +43,18 @@ type Coverage struct {
 	Count int `json:"count"`
 }
 
+// ReasonNotRequested is why a section that is read on request only was not
+// collected: policies that need it do not apply.
+const ReasonNotRequested = "not_requested"
+
+// NotRequested is the coverage of a section that nobody asked for.
+func NotRequested(hint string) Coverage {
+	return Coverage{Status: NotCollected, Reason: ReasonNotRequested, Detail: "it is read on request only", Hint: hint}
+}
+
+// Requested reports whether somebody asked for the section.
+func (c Coverage) Requested() bool { return c.Status != NotCollected || c.Reason != ReasonNotRequested }
+
 // Complete reports whether the section was read whole.
 func (c Coverage) Complete() bool { return c.Status == Complete }
 

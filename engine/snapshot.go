@@ -27,9 +27,10 @@ type Capture struct {
 // Usable are ignored.
 type Section struct {
 	Coverage   Coverage
-	Document   json.RawMessage         // canonical JSON; nil for sections of rows
-	Principals []Principal             // sorted by id; section principals only
-	Tokens     iter.Seq2[Token, error] // ascending by id; section tokens only; can be ranged over once or more
+	Document   json.RawMessage            // canonical JSON; nil for sections of rows
+	Principals []Principal                // sorted by id; section principals only
+	Tokens     iter.Seq2[Token, error]    // ascending by id; section tokens only; can be ranged over once or more
+	Activity   iter.Seq2[Activity, error] // in any order; section audit_log only
 }
 
 // Snapshot describes a stored capture. It never changes.
@@ -89,6 +90,7 @@ type Subject struct {
 	Facts   Facts
 	Owner   Party
 	Creator Party
+	Among   *Among // nil when it was not asked for
 }
 
 // Party is the owner or creator of a token, as far as the directory knows it.

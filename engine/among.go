@@ -1,0 +1,44 @@
+package engine
+
+// SectionAuditLog is what an imported audit log tells of each token. No call
+// of a workspace brings it: whoever audits exports it and names the file.
+const SectionAuditLog SectionName = "audit_log"
+
+// Among is how a token stands among the others of its snapshot, in the
+// snapshots before and in the audit log. The store computes it in SQL, so that
+// no rule across tokens needs them in memory.
+type Among struct {
+	// Successor is the newer live token of the same owner with the same comment
+	// that was used last; nil when there is none, or when it is not known.
+	Successor        *Successor
+	SuccessorUnknown bool // another token of that owner and comment lacks a date
+
+	// Live tokens that expire within NearExpiry of this one, itself included;
+	// nil for a token that is endless, expired, or of unknown expiry.
+	OwnerExpiringNear     *int64 // those of the same owner; nil also when the owner is unknown
+	WorkspaceExpiringNear *int64 // those of the workspace
+
+	InPrevious *bool  // was in the complete snapshot before; nil when there is none
+	FirstSeen  *int64 // ms: when the first snapshot that held it was collected
+
+	Activity *Activity // nil: the log has nothing of it, or there is no log
+}
+
+// NearExpiry is how close (ms) two tokens expire to count as expiring together.
+const NearExpiry = Day
+
+// Successor is a token that took the place of another.
+type Successor struct {
+	ID       string
+	Created  int64 // ms
+	LastUsed int64 // ms
+}
+
+// Activity is what an audit log tells of a token.
+type Activity struct {
+	TokenID      string
+	Events       int64
+	First, Last  int64    // ms, of the events
+	MaxIPsPerDay int64    // most addresses on one day (UTC)
+	UserAgents   []string // sorted
+}
