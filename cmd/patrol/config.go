@@ -23,6 +23,9 @@ type config struct {
 	workspaces []workspaceConfig
 	policies   map[string]tuningConfig
 	overrides  []overrideConfig
+
+	remediation remediationConfig
+	approval    approvalConfig
 }
 
 // configValue is the text of a key that is a flag, and where it stands.
@@ -67,7 +70,10 @@ type matchConfig struct {
 // loadConfig reads the file at path. A missing file is an error only when it
 // was asked for.
 func loadConfig(path string, required bool, isFlag func(string) bool) (*config, error) {
-	c := &config{path: path, flags: map[string]configValue{}, policies: map[string]tuningConfig{}}
+	c := &config{
+		path: path, flags: map[string]configValue{}, policies: map[string]tuningConfig{},
+		remediation: defaultRemediation(), approval: defaultApproval(),
+	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && !required {
 		c.path = ""
@@ -101,6 +107,10 @@ func (c *config) readTop(body ast.Node, isFlag func(string) bool) error {
 			return c.readPolicies(value, c.policies)
 		case "overrides":
 			return c.readOverrides(value)
+		case "remediation":
+			return c.readRemediation(value)
+		case "approval":
+			return c.readApproval(value)
 		}
 		if !isFlag(key) {
 			return c.errorf(line, "unknown key %q", key)

@@ -69,7 +69,7 @@ func simOf(ts *testscript.TestScript) *sim { return ts.Value(simKey{}).(*sim) }
 
 // account [KEY=VALUE…] serves a simulated account for the rest of the script
 // and points DATABRICKS_CONFIG_FILE at its profiles. Keys: seed, workspaces,
-// tokens, clock (default 2026-11-24T12:00:00Z), int64strings.
+// tokens, clock (default 2026-11-24T12:00:00Z; now), int64strings.
 func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 	o := simulateOptions{seed: 1, workspaces: 2, tokens: 60}
 	ts.Check(o.clock.Set("2026-11-24T12:00:00Z"))
@@ -84,6 +84,9 @@ func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 		case "tokens":
 			o.tokens, err = strconv.Atoi(value)
 		case "clock":
+			if value == "now" { // for what the machine's clock bounds, such as plans
+				value = time.Now().UTC().Format(time.RFC3339)
+			}
 			err = o.clock.Set(value)
 		case "int64strings":
 			o.int64Strings = true
