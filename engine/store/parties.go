@@ -11,12 +11,13 @@ import (
 // no order, and there are far fewer of them.
 type parties struct {
 	read  bool // the directory was read
+	whole bool // all of it: who is not in it does not exist
 	known map[string]engine.Party
 	live  map[string]int
 }
 
 func (db *DB) parties(ctx context.Context, s engine.Snapshot, asOf int64) (*parties, error) {
-	p := &parties{read: usable(s, engine.SectionPrincipals), known: map[string]engine.Party{}}
+	p := &parties{read: usable(s, engine.SectionPrincipals), whole: s.Coverage[engine.SectionPrincipals].Complete(), known: map[string]engine.Party{}}
 	if !p.read {
 		return p, nil
 	}
@@ -58,14 +59,18 @@ func (db *DB) liveTokens(ctx context.Context, s engine.Snapshot, asOf int64) (ma
 	return live, nil
 }
 
-// of returns what is known of a principal. One that a directory that was read
-// does not know is missing: neither active nor admin.
+// of returns what is known of a principal. One that a directory read whole does
+// not hold is missing: neither active nor admin. One that a directory read in
+// part does not hold may be among what could not be read: it is unknown.
 func (p *parties) of(id string) engine.Party {
 	if id == "" || !p.read {
 		return engine.Party{ID: id}
 	}
 	if party, ok := p.known[id]; ok {
 		return party
+	}
+	if !p.whole {
+		return engine.Party{ID: id, LiveTokens: p.live[id]}
 	}
 	missing := engine.Party{ID: id, Kind: engine.Missing, Active: new(false), Admin: new(false), LiveTokens: p.live[id]}
 	p.known[id] = missing

@@ -32,6 +32,9 @@ func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, er
 		return engine.Report{}, failure(opReport, db.path, err)
 	}
 	r.Summary = summarise(r.Workspaces, policies)
+	if r.Summary.Failed, err = db.failedBySeverity(ctx, evaluationID); err != nil {
+		return engine.Report{}, failure(opReport, db.path, err)
+	}
 	r.Findings = db.findings(ctx, evaluationID, r.Workspaces, h.Policies)
 	r.Tokens = db.tokenRows(ctx, r.Workspaces, h.AsOf.UnixMilli())
 	r.Policies = bySeverity(policies)
@@ -90,7 +93,7 @@ func (db *DB) readTallies(ctx context.Context, evaluation int64, workspaces []en
 func within[T any](i int64, list []T) bool { return i >= 0 && i < int64(len(list)) }
 
 func summarise(workspaces []engine.WorkspaceReport, policies []engine.PolicyReport) engine.Summary {
-	s := engine.Summary{Workspaces: len(workspaces), Statuses: engine.Tally{}, Failed: map[engine.Severity]int{}}
+	s := engine.Summary{Workspaces: len(workspaces), Statuses: engine.Tally{}}
 	for _, w := range workspaces {
 		s.Tokens += w.Snapshot.Tokens
 	}
@@ -98,11 +101,29 @@ func summarise(workspaces []engine.WorkspaceReport, policies []engine.PolicyRepo
 		for status, count := range p.Tally {
 			s.Statuses[status] += count
 		}
-		if failed := p.Tally[engine.Fail]; failed > 0 {
-			s.Failed[p.Policy.Severity] += failed
-		}
 	}
 	return s
+}
+
+// failedBySeverity counts failed findings by their own severity: a workspace's
+// configuration may grade a policy differently than its metadata does.
+func (db *DB) failedBySeverity(ctx context.Context, evaluation int64) (map[engine.Severity]int, error) {
+	failed := map[engine.Severity]int{}
+	query := `SELECT rank, count(*) FROM finding WHERE evaluation_id = ? AND status = ? GROUP BY rank`
+	for c, err := range scan(ctx, db.sql, query, evaluation, string(engine.Fail)) {
+		if err != nil {
+			return nil, err
+		}
+		rank, count := c.integer(), int(c.integer())
+		if c.err != nil {
+			return nil, c.err
+		}
+		if !within(rank, engine.Severities()) {
+			return nil, fmt.Errorf("stored finding has severity rank %d, which is none", rank)
+		}
+		failed[engine.Severities()[rank]] = count
+	}
+	return failed, nil
 }
 
 // bySeverity orders policies for reports; they come by id.

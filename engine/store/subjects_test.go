@@ -105,3 +105,17 @@ func TestOldSnapshotsStayWhileNewOnesCome(t *testing.T) {
 		must(t, db.VerifySnapshot(t.Context(), s.ID))
 	}
 }
+
+func TestPartialDirectoryProvesNobodyMissing(t *testing.T) {
+	for status, want := range map[engine.CoverageStatus]engine.Kind{engine.Complete: engine.Missing, engine.Partial: ""} {
+		db := newDB(t)
+		c := capture("alpha", "1", now, population(1, 1, ""), nil)
+		c.Sections[engine.SectionPrincipals] = engine.Section{Coverage: engine.Coverage{Status: status}}
+		s := mustSave(t, db, c)
+		for _, subject := range collect(t, db.Subjects(t.Context(), s.ID, now)) {
+			if subject.Owner.Kind != want || (subject.Owner.Active == nil) != (want == "") {
+				t.Errorf("%s: owner %+v", status, subject.Owner)
+			}
+		}
+	}
+}
