@@ -1,0 +1,164 @@
+package waiver
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"patrol/engine"
+)
+
+// Judge says why a waiver may not excuse a finding; nothing: it may.
+type Judge func(engine.WaiverRule, engine.Finding) []engine.WaiverRefusal
+
+// Matcher excuses the findings of one evaluation and counts what each waiver
+// came to. It is for one goroutine.
+type Matcher struct {
+	day      engine.Date
+	rules    []*rule // in the order of the file
+	byPolicy map[string]*index
+	scratch  []*rule
+}
+
+// rule is a waiver with its patterns compiled.
+type rule struct {
+	engine.WaiverRule
+	place                   int
+	workspace, token, owner *glob // nil: not asked for
+
+	judged, undecided bool // some policy of it was run where it applies; some of that is unknown
+	waived, lapsed    int
+	refusals          map[refusal]int
+}
+
+// refusal is why, whatever the finding.
+type refusal struct{ policy, message string }
+
+// index holds the waivers of one policy. Those for one token or one owner are
+// found by name; the rest are tried one by one.
+type index struct {
+	tokens, owners map[string][]*rule
+	rest           []*rule
+}
+
+// NewMatcher prepares waivers to be matched on the day of an evaluation.
+func NewMatcher(rules []engine.WaiverRule, day engine.Date) *Matcher {
+	m := &Matcher{day: day, byPolicy: map[string]*index{}}
+	for i, w := range rules {
+		r := &rule{WaiverRule: w, place: i, workspace: compiled(w.Workspace), token: compiled(w.Token), owner: compiled(w.Owner), refusals: map[refusal]int{}}
+		m.rules = append(m.rules, r)
+		for _, id := range w.Policies {
+			m.add(id, r)
+		}
+	}
+	return m
+}
+
+func compiled(pattern string) *glob {
+	if pattern == "" {
+		return nil
+	}
+	g := newGlob(pattern)
+	return &g
+}
+
+func (m *Matcher) add(policy string, r *rule) {
+	ix := m.byPolicy[policy]
+	if ix == nil {
+		ix = &index{tokens: map[string][]*rule{}, owners: map[string][]*rule{}}
+		m.byPolicy[policy] = ix
+	}
+	switch {
+	case r.token != nil && r.token.literal():
+		ix.tokens[r.token.pattern] = append(ix.tokens[r.token.pattern], r)
+	case r.owner != nil && r.owner.literal():
+		ix.owners[r.owner.pattern] = append(ix.owners[r.owner.pattern], r)
+	default:
+		ix.rest = append(ix.rest, r)
+	}
+}
+
+// Except turns a failed finding into a waived one where a waiver is in force
+// and judge has nothing against it: the first of the file. Whatever is not
+// failed stays as it is.
+func (m *Matcher) Except(f engine.Finding, judge Judge) engine.Finding {
+	if f.Status != engine.Fail {
+		return f
+	}
+	matching := m.matching(f)
+	for _, r := range matching {
+		if r.InForce(m.day) && !r.refused(f, judge) {
+			r.waived++
+			f.Status, f.Waiver = engine.Waived, r.Waiver()
+			return f
+		}
+	}
+	for _, r := range matching {
+		if m.day > r.Expires {
+			r.lapsed++
+		}
+	}
+	return f
+}
+
+func (r *rule) refused(f engine.Finding, judge Judge) bool {
+	refusals := judge(r.WaiverRule, f)
+	for _, why := range refusals {
+		r.refusals[refusal{why.Policy, why.Message}]++
+	}
+	return len(refusals) > 0
+}
+
+// matching lists the waivers that are about a finding, in the order of the file.
+func (m *Matcher) matching(f engine.Finding) []*rule {
+	ix := m.byPolicy[f.Policy]
+	if ix == nil {
+		return nil
+	}
+	s := subjectOf(f)
+	candidates := [][]*rule{ix.tokens[s.token], ix.owners[s.owner], nil, ix.rest}
+	if s.ownerID != s.owner {
+		candidates[2] = ix.owners[s.ownerID]
+	}
+	found := m.scratch[:0]
+	for _, some := range candidates {
+		for _, r := range some {
+			if r.about(&s) {
+				found = append(found, r)
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b *rule) int { return cmp.Compare(a.place, b.place) })
+	m.scratch = found
+	return found
+}
+
+// subject is what waivers look at of a finding, in lower case.
+type subject struct{ workspace, workspaceID, token, owner, ownerID string }
+
+func subjectOf(f engine.Finding) subject {
+	s := subject{
+		workspace: strings.ToLower(f.Workspace), workspaceID: strings.ToLower(f.WorkspaceID),
+		owner: strings.ToLower(f.Owner), ownerID: strings.ToLower(f.OwnerID),
+	}
+	if f.Resource == engine.ResourceToken {
+		s.token = strings.ToLower(f.ResourceID)
+	}
+	return s
+}
+
+func (r *rule) about(s *subject) bool {
+	return (r.token == nil || (s.token != "" && r.token.matches(s.token))) &&
+		(r.owner == nil || named(r.owner, s.owner, s.ownerID)) &&
+		r.in(s.workspace, s.workspaceID)
+}
+
+func (r *rule) in(workspace, id string) bool {
+	return r.workspace == nil || named(r.workspace, workspace, id)
+}
+
+// named matches a name or an id. What has neither is nobody's: an owner that
+// could not be read is not everybody.
+func named(g *glob, name, id string) bool {
+	return (name != "" && g.matches(name)) || (id != "" && g.matches(id))
+}
