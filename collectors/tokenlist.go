@@ -31,6 +31,8 @@ type tokenList struct {
 	parts   []part
 	partOf  map[string]uint32
 	parting bool
+
+	bare bool // a list without an object around it, as no workspace answers
 }
 
 // part is the rows of one workspace.
@@ -94,6 +96,7 @@ func (l *tokenList) scan(decoder *json.Decoder) error {
 	case err != nil:
 		return err
 	case start == json.Delim('['):
+		l.bare = true
 		return l.scanRows(decoder)
 	case start != json.Delim('{'):
 		return errNoList

@@ -31,5 +31,8 @@ func readTokens(ctx context.Context, c *Client) engine.Section {
 	if problem != nil {
 		return failed(problem)
 	}
+	if list.bare {
+		return failed(badBody("GET %s: the answer is a bare list, which no workspace gives", tokensPath))
+	}
 	return list.section(list.whole())
 }

@@ -48,6 +48,9 @@ func (a *app) audit(ctx context.Context, o *auditOptions, formatGiven bool) erro
 	if err != nil {
 		return err
 	}
+	if err := a.checkSources(ctx, &o.source); err != nil {
+		return err
+	}
 	return a.withStore(ctx, store.ReadWrite, func(db *store.DB) error {
 		snapshots, err := a.collect(ctx, db, &o.source)
 		if err != nil {
@@ -72,6 +75,9 @@ func (c commands) Collect() *cobra.Command {
 		Example: "  patrol collect --profile prod\n  patrol collect --from tokens.json --db audit.db",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.checkSources(cmd.Context(), &o); err != nil {
+				return err
+			}
 			return c.withStore(cmd.Context(), store.ReadWrite, func(db *store.DB) error {
 				snapshots, err := c.collect(cmd.Context(), db, &o)
 				if err != nil {

@@ -51,6 +51,8 @@ type tuningConfig struct {
 	params   map[string]any
 	lines    map[string]int // parameter → line
 	line     int
+
+	enabledLine, severityLine int
 }
 
 // overrideConfig changes policies where a workspace matches.
@@ -153,7 +155,10 @@ func (c *config) readPolicies(node ast.Node, into map[string]tuningConfig) error
 func (c *config) readTuning(tuning *tuningConfig, key string, value ast.Node, line int) error {
 	switch key {
 	case "enabled":
-		return c.decode(value, &tuning.enabled)
+		var enabled bool
+		err := c.decode(value, &enabled)
+		tuning.enabled, tuning.enabledLine = &enabled, line
+		return err
 	case "severity":
 		var text string
 		if err := c.decode(value, &text); err != nil {
@@ -163,7 +168,7 @@ func (c *config) readTuning(tuning *tuningConfig, key string, value ast.Node, li
 		if err != nil {
 			return c.errorf(line, "%v", err)
 		}
-		tuning.severity = severity
+		tuning.severity, tuning.severityLine = severity, line
 		return nil
 	case "params":
 		return c.eachKey(value, "params", func(name string, value ast.Node, line int) error {

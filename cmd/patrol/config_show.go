@@ -17,7 +17,7 @@ func (c commands) Config() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Show the configuration",
-		Args:  cobra.NoArgs,
+		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	show := &cobra.Command{
@@ -65,7 +65,7 @@ func (a *app) configOrigin(cmd *cobra.Command) string {
 	case cmd.Flags().Changed("config"):
 		return "flag --config"
 	}
-	if _, set := a.env.lookup(envName("config")); set {
+	if _, set := a.env.flag("config"); set {
 		return "environment " + envName("config")
 	}
 	return "default"
@@ -103,10 +103,10 @@ func (a *app) showTunings(w *tabwriter.Writer, prefix string, tunings map[string
 	for _, id := range engine.SortedKeys(tunings) {
 		t := tunings[id]
 		if t.enabled != nil {
-			fmt.Fprintf(w, "%s.%s.enabled\t%v\t%s\n", prefix, id, *t.enabled, a.config.place(t.line))
+			fmt.Fprintf(w, "%s.%s.enabled\t%v\t%s\n", prefix, id, *t.enabled, a.config.place(t.enabledLine))
 		}
 		if t.severity != "" {
-			fmt.Fprintf(w, "%s.%s.severity\t%s\t%s\n", prefix, id, t.severity, a.config.place(t.line))
+			fmt.Fprintf(w, "%s.%s.severity\t%s\t%s\n", prefix, id, t.severity, a.config.place(t.severityLine))
 		}
 		for _, name := range engine.SortedKeys(t.params) {
 			fmt.Fprintf(w, "%s.%s.params.%s\t%s\t%s\n", prefix, id, name, engine.SafeText(jsonText(t.params[name])), a.config.place(t.lines[name]))

@@ -18,6 +18,13 @@ func envName(flag string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
+// flag is the environment variable of a flag. An empty one counts as not set:
+// CI systems leave variables empty that have no value.
+func (e *env) flag(name string) (string, bool) {
+	text, set := e.lookup(envName(name))
+	return text, set && text != ""
+}
+
 // layer fills each flag that the command line does not set from the
 // environment, else from the configuration file, and notes where the value
 // came from.
@@ -36,7 +43,7 @@ func (a *app) layerFlag(flag *pflag.Flag) error {
 		a.origins[flag.Name] = "flag --" + flag.Name
 		return nil
 	}
-	if text, set := a.env.lookup(envName(flag.Name)); set {
+	if text, set := a.env.flag(flag.Name); set {
 		a.origins[flag.Name] = "environment " + envName(flag.Name)
 		return setFlag(flag, text, "environment variable", envName(flag.Name))
 	}

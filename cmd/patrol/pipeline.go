@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -66,13 +67,26 @@ func (w workspaceConfig) target(o *sourceOptions) collectors.Target {
 	return collectors.Target{Name: w.Name, Profile: w.Profile, Host: w.Host, Labels: w.Labels, ConfigFile: o.configFile}
 }
 
+// checkSources finds what is wrongly asked for before anything is done.
+func (a *app) checkSources(ctx context.Context, o *sourceOptions) error {
+	switch {
+	case len(o.from) == 0:
+		return collectors.Check(ctx, a.targets(o), a.collectOptions(o))
+	case len(o.profiles) > 0:
+		return engine.UsageError("read flags", "--from and --profile", "Use one of them: a file or a workspace.", errors.New("cannot be combined"))
+	}
+	for _, path := range o.from {
+		if _, err := os.Stat(path); err != nil {
+			return engine.UsageError("import", path, "Give a file with a token list.", err)
+		}
+	}
+	return nil
+}
+
 // collect snapshots the workspaces or files of this run and returns the
 // snapshots in the order of the request. A workspace that cannot be read is a
 // snapshot that says so, not an error.
 func (a *app) collect(ctx context.Context, db *store.DB, o *sourceOptions) ([]engine.Snapshot, error) {
-	if len(o.from) > 0 && len(o.profiles) > 0 {
-		return nil, engine.UsageError("read flags", "--from and --profile", "Use one of them: a file or a workspace.", errors.New("cannot be combined"))
-	}
 	snapshots, err := a.read(ctx, db, o)
 	for _, snapshot := range snapshots {
 		a.tellSnapshot(snapshot)

@@ -17,7 +17,7 @@ func (c commands) Policies() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policies",
 		Short: "Show the policies",
-		Args:  cobra.NoArgs,
+		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(c.policiesList(), c.policiesShow())
@@ -95,7 +95,7 @@ func (s *policySet) show(w io.Writer, p engine.Policy) {
 	fmt.Fprintf(w, "%s  %s\n\n%s\n\n", p.ID, p.Title, fold(p.Description, 80))
 	fmt.Fprintf(w, "severity     %s\n", s.severityInForce(p, tuning))
 	if tuning.enabled != nil && !*tuning.enabled {
-		fmt.Fprintf(w, "disabled     %s\n", s.config.place(tuning.line))
+		fmt.Fprintf(w, "disabled     %s\n", s.config.place(tuning.enabledLine))
 	}
 	fmt.Fprintf(w, "judges       %s\nremedy       %s\nneeds        %s\n", judges(p), p.Remedy, strings.Join(p.Needs, ", "))
 	fmt.Fprintf(w, "file         %s (%s)\n", p.File, p.Pack)
@@ -114,7 +114,7 @@ func (s *policySet) severityInForce(p engine.Policy, tuning tuningConfig) string
 	if tuning.severity == "" {
 		return string(p.Severity)
 	}
-	return fmt.Sprintf("%s (%s; default %s)", tuning.severity, s.config.place(tuning.line), p.Severity)
+	return fmt.Sprintf("%s (%s; default %s)", tuning.severity, s.config.place(tuning.severityLine), p.Severity)
 }
 
 func judges(p engine.Policy) string {
@@ -157,10 +157,10 @@ func (s *policySet) showOverrides(w io.Writer, p engine.Policy) {
 		}
 		fmt.Fprintf(w, "\nWhere %s (%s)\n", override.match, s.config.place(override.line))
 		if change.enabled != nil {
-			fmt.Fprintf(w, "  enabled = %v  (%s)\n", *change.enabled, s.config.place(change.line))
+			fmt.Fprintf(w, "  enabled = %v  (%s)\n", *change.enabled, s.config.place(change.enabledLine))
 		}
 		if change.severity != "" {
-			fmt.Fprintf(w, "  severity = %s  (%s)\n", change.severity, s.config.place(change.line))
+			fmt.Fprintf(w, "  severity = %s  (%s)\n", change.severity, s.config.place(change.severityLine))
 		}
 		for _, name := range engine.SortedKeys(change.params) {
 			fmt.Fprintf(w, "  %s = %s  (%s)\n", name, jsonText(change.params[name]), s.config.place(change.lines[name]))

@@ -54,7 +54,7 @@ func (a *app) root() *cobra.Command {
 		Version:       a.env.version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          unknownCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetOut(a.env.stdout)
@@ -80,7 +80,7 @@ func (a *app) addFlags(root *cobra.Command) {
 // prepare reads the configuration and completes the flags before any command runs.
 func (a *app) prepare(root, cmd *cobra.Command) error {
 	required := cmd.Flags().Changed("config")
-	if path, set := a.env.lookup(envName("config")); set && !required {
+	if path, set := a.env.flag("config"); set && !required {
 		a.configPath, required = path, true
 	}
 	known := allFlags(root)
@@ -96,6 +96,19 @@ func (a *app) prepare(root, cmd *cobra.Command) error {
 		return engine.UsageError("read flag", "--log-format", "Use text or json.", fmt.Errorf("unknown format %q", a.logFormat))
 	}
 	return nil
+}
+
+// unknownCommand refuses what follows a command that only groups others.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "See `" + cmd.CommandPath() + " --help`."
+	cmd.SuggestionsMinimumDistance = 2
+	if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
+		hint = "Did you mean `" + cmd.CommandPath() + " " + names[0] + "`?"
+	}
+	return engine.UsageError("run", cmd.CommandPath(), hint, fmt.Errorf("unknown command %q", args[0]))
 }
 
 // flagError explains a flag that cannot be read.

@@ -32,6 +32,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"account":   cmdAccount,
+			"profile":   cmdProfile,
 			"sim":       cmdSim,
 			"fault":     cmdFault,
 			"put":       cmdPut,
@@ -111,6 +112,15 @@ func serveSim(ts *testscript.TestScript, account *simulator.Account, url string)
 		ts.Setenv(fmt.Sprintf("WS%d", i+1), strconv.FormatInt(w.ID, 10))
 		ts.Setenv(fmt.Sprintf("TOKEN%d", i+1), w.Token)
 	}
+}
+
+// profile NAME HOST TOKEN adds a profile to those of the account.
+func cmdProfile(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 3 || neg {
+		ts.Fatalf("usage: profile NAME HOST TOKEN")
+	}
+	section := fmt.Sprintf("\n[%s]\nhost = %s\ntoken = %s\n", args[0], args[1], args[2])
+	ts.Check(os.WriteFile(ts.MkAbs("sim.cfg"), []byte(ts.ReadFile("sim.cfg")+section), 0o600))
 }
 
 // sim METHOD PATH [JSON|FILE] calls the account's control plane, or any of its

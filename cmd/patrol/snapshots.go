@@ -18,7 +18,7 @@ func (c commands) Snapshots() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snapshots",
 		Short: "Show the snapshots in the database",
-		Args:  cobra.NoArgs,
+		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(c.snapshotsList(), c.snapshotsShow(), c.snapshotsVerify())
