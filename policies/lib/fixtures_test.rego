@@ -18,6 +18,10 @@ workspace(changes, params) := {
 }
 
 # METADATA
+# description: The input of a waiver policy, with changes to the waiver, the policy it is about or the finding.
+waiver(changes, params) := object.union_n([granted, {"params": params}, changes])
+
+# METADATA
 # description: A document without the given paths, as when they are unknown.
 without(document, paths) := json.remove(document, paths)
 
@@ -77,5 +81,31 @@ healthy := {
 		],
 		"tokens": 10,
 		"coverage": {"grants": "complete", "principals": "complete", "settings": "complete", "tokens": "complete"},
+	},
+}
+
+granted := {
+	"as_of": healthy.as_of,
+	"waiver": {
+		"id": "W-1",
+		"policies": ["PAT-016"],
+		"workspace": "prod-*",
+		"token": "3922b2f6*",
+		"reason": "Partner connector cannot use OAuth before Q2.",
+		"ticket": "OPS-1234",
+		"approver": "security.lead@example.com",
+		"created": "2026-11-01",
+		"expires": "2027-02-01",
+		"term_days": 92,
+		"days_left": 92,
+	},
+	"policy": {"id": "PAT-016", "severity": "medium"},
+	"finding": {
+		"workspace": "prod-example",
+		"workspace_id": "1234567890123456",
+		"resource": "token",
+		"resource_id": "3922b2f600000000000000000000000000000000000000000000000000000000",
+		"owner": person.name,
+		"owner_id": person.id,
 	},
 }
