@@ -151,7 +151,11 @@ func outcomeOf(t Target, c *Client, o Options, p *Problem) Outcome {
 		return outcome
 	}
 	for _, collector := range All() {
-		outcome.Capture.Sections[collector.Section] = failed(p)
+		section := failed(p)
+		if coverage, unasked := o.unasked(collector); unasked {
+			section.Coverage = coverage
+		}
+		outcome.Capture.Sections[collector.Section] = section
 	}
 	outcome.Err = p.error(outcome.Capture.Workspace.Name)
 	return outcome
@@ -188,6 +192,9 @@ func (c *Client) read(ctx context.Context, sections map[engine.SectionName]engin
 }
 
 func (c *Client) readSection(ctx context.Context, collector Collector) engine.Section {
+	if coverage, unasked := c.o.unasked(collector); unasked {
+		return engine.Section{Coverage: coverage}
+	}
 	if stopped := c.session.fatal; stopped != nil {
 		return failed(stopped)
 	}

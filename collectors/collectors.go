@@ -17,7 +17,10 @@ type Collector struct {
 	// Order decides which section is read first. Tokens come before
 	// principals, so that the owner of a token made meanwhile is not missing.
 	Order int
-	Read  func(ctx context.Context, c *Client) engine.Section
+	// OnRequest says how to ask for a section that is read on request only; ""
+	// for one that is always read.
+	OnRequest string
+	Read      func(ctx context.Context, c *Client) engine.Section
 }
 
 // set is what collectors register with: one method each, in their own file.
@@ -28,6 +31,15 @@ func All() []Collector {
 	all := engine.Plugins[Collector](set{})
 	slices.SortStableFunc(all, func(a, b Collector) int { return cmp.Compare(a.Order, b.Order) })
 	return all
+}
+
+// unasked is the coverage of a section that is read on request only and that
+// nobody asked for.
+func (o Options) unasked(c Collector) (coverage engine.Coverage, unasked bool) {
+	if c.OnRequest == "" || slices.Contains(o.Sections, c.Section) {
+		return engine.Coverage{}, false
+	}
+	return engine.NotRequested(c.OnRequest), true
 }
 
 // failed is the section that a problem leaves.

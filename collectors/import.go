@@ -143,12 +143,19 @@ func (l *tokenList) outcomes(o ImportOptions) []Outcome {
 func importCapture(name, workspace string, tokens engine.Section, o ImportOptions) engine.Capture {
 	sections := map[engine.SectionName]engine.Section{}
 	for _, collector := range All() {
-		sections[collector.Section] = engine.Section{Coverage: engine.Coverage{
-			Status: engine.NotCollected, Reason: "import", Detail: "an imported file holds tokens only"}}
+		coverage, unasked := o.unasked(collector)
+		if !unasked {
+			coverage = engine.Coverage{Status: engine.NotCollected, Reason: "import", Detail: "an imported file holds tokens only"}
+		}
+		sections[collector.Section] = engine.Section{Coverage: coverage}
 	}
 	sections[engine.SectionTokens] = tokens
+	id := firstOf(workspace, "import:"+name)
+	if o.AuditLog != nil {
+		sections[engine.SectionAuditLog] = o.AuditLog.section(id)
+	}
 	return engine.Capture{
-		Workspace:   engine.Workspace{ID: firstOf(workspace, "import:"+name), Name: name, Labels: o.Labels},
+		Workspace:   engine.Workspace{ID: id, Name: name, Labels: o.Labels},
 		CollectedAt: o.Now().UTC(),
 		Sections:    sections,
 	}

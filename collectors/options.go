@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"patrol/engine"
@@ -43,6 +44,8 @@ type Options struct {
 	UserAgentVersion string
 	CAFile           string // PEM file of further authorities
 	Progress         func(Event)
+	Sections         []engine.SectionName // of those that are read on request only
+	AuditLog         *AuditLog            // for the section of that name; nil: there is none
 
 	// Sleep and Jitter stand in for time and chance in tests.
 	Sleep  func(ctx context.Context, d time.Duration) error
@@ -58,6 +61,9 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.SignInTimeout, 45*time.Second)
 	orDefault(&o.RequestRate, 10)
 	orDefault(&o.UserAgentVersion, "dev")
+	if o.AuditLog != nil {
+		o.Sections = append(slices.Clone(o.Sections), engine.SectionAuditLog)
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}

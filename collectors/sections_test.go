@@ -324,3 +324,51 @@ func TestSecureURL(t *testing.T) {
 		}
 	}
 }
+
+func TestIPAccessLists(t *testing.T) {
+	for body, want := range map[string]string{
+		`{}`: `complete  []`,
+		`{"ip_access_lists":[{"list_id":"2","label":"vpn","list_type":"BLOCK","enabled":false},{"list_id":"1","label":"office","list_type":"ALLOW","enabled":true,"ip_addresses":["192.0.2.0/24","::1"],"address_count":2}]}`: `complete  [{"addresses":["192.0.2.0/24","::1"],"enabled":true,"id":"1","label":"office","type":"ALLOW"},{"addresses":[],"enabled":false,"id":"2","label":"vpn","type":"BLOCK"}]`,
+		`{"ip_access_lists":[{"list_type":"ALLOW"}]}`:                                                `partial missing`,
+		`{"ip_access_lists":[{"enabled":true}]}`:                                                     `partial missing`,
+		`{"ip_access_lists":[7]}`:                                                                    `partial bad_type`,
+		`{"ip_access_lists":[{"list_type":"ALLOW","enabled":"yes"}]}`:                                `partial bad_type`,
+		`{"ip_access_lists":[{"list_type":"ALLOW","enabled":true,"ip_addresses":["office"]}]}`:       `partial bad_type`,
+		`{"ip_access_lists":[{"list_type":"ALLOW","enabled":true,"ip_addresses":["192.0.2.0/33"]}]}`: `partial bad_type`,
+		`{"ip_access_lists":7}`:                                                                      `failed bad_body`,
+	} {
+		s := readIPAccessLists(context.Background(), clientFor(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, body) }))
+		got := fmt.Sprintf("%s %s %s", s.Coverage.Status, s.Coverage.Reason, s.Document)
+		if !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s", body, got)
+		}
+	}
+}
+
+func TestRestrictWorkspaceAdmins(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"restrict_workspace_admins":{"status":"ALLOW_ALL"},"etag":"e"}`:                                                      `complete  {"disable_gov_tag_creation":false,"status":"ALLOW_ALL"}`,
+		`{"restrict_workspace_admins":{"status":"RESTRICT_TOKENS_AND_JOB_RUN_AS","disable_gov_tag_creation":true},"etag":"e"}`: `complete  {"disable_gov_tag_creation":true,"status":"RESTRICT_TOKENS_AND_JOB_RUN_AS"}`,
+		`{"restrict_workspace_admins":{"status":"SOMETHING_NEW"}}`:                                                             `failed bad_body`,
+		`{"restrict_workspace_admins":{}}`:                                                                                     `failed bad_body`,
+		`{}`:                                                                                                                   `failed bad_body`,
+	} {
+		s := readRestrictWorkspaceAdmins(context.Background(), clientFor(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, body) }))
+		if got := fmt.Sprintf("%s %s %s", s.Coverage.Status, s.Coverage.Reason, s.Document); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s", body, got)
+		}
+	}
+}
+
+// TestWithoutTheFeature: a call that the workspace does not have is no failure
+// of the call.
+func TestWithoutTheFeature(t *testing.T) {
+	for name, read := range map[string]func(context.Context, *Client) engine.Section{"ip": readIPAccessLists, "restrict": readRestrictWorkspaceAdmins} {
+		for _, body := range []string{`{"error_code":"FEATURE_DISABLED"}`, `{"error_code":"ENDPOINT_NOT_FOUND"}`} {
+			s := read(context.Background(), clientFor(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 404, body) }))
+			if c := s.Coverage; c.Status != engine.Disabled || c.Reason != reasonFeatureDisabled || strings.Contains(c.Hint, "Personal") {
+				t.Errorf("%s %s: %+v", name, body, c)
+			}
+		}
+	}
+}

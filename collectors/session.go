@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -188,3 +189,26 @@ func ParseToken(raw []byte, now time.Time) (engine.Token, error) {
 func (s *Session) Scrub(text string) string { return s.client.scrub.excerpt(text) }
 
 var _ engine.Client = (*Session)(nil)
+
+// ParseGrants reads the answer that lists who may use tokens, as the collector
+// of that section does.
+func ParseGrants(body []byte) (engine.Grants, error) {
+	var answer struct {
+		List *[]aclEntry `json:"access_control_list"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, err
+	}
+	if answer.List == nil {
+		return nil, errors.New("the answer has no access_control_list")
+	}
+	var grants engine.Grants
+	for i, entry := range *answer.List {
+		read := entry.grants()
+		if len(read) == 0 {
+			return nil, fmt.Errorf("entry %d names no principal or no permission", i+1)
+		}
+		grants = append(grants, read...)
+	}
+	return grants, nil
+}

@@ -399,7 +399,7 @@ func (t tally) join(other tally) tally {
 }
 
 // gravest orders reasons: rows that are not there before values that are not.
-var gravest = []string{reasonPaged, reasonCountMismatch, reasonMissingID, reasonDuplicateID, reasonDuplicateKey, reasonBadType, reasonBadTimestamp, reasonMissing}
+var gravest = []string{reasonPermission, reasonPaged, reasonCountMismatch, reasonMissingID, reasonDuplicateID, reasonDuplicateKey, reasonBadType, reasonBadTimestamp, reasonMissing}
 
 // coverage is complete when nothing was added.
 func (t *tally) coverage(rows int) engine.Coverage {

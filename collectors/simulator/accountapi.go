@@ -46,6 +46,15 @@ func (c *call) workspaceDoc(ws *workspace) obj {
 	return doc
 }
 
+// listManagedSecrets is the workspace's own door to the same list. Being a
+// workspace admin is not enough for it.
+func listManagedSecrets(c *call) answer {
+	if !c.who.principal.accountAdmin {
+		return *c.forbid("Only account admins and managers of the service principal may list its secrets.")
+	}
+	return listSecrets(c)
+}
+
 // listSecrets pages through the OAuth secrets of a service principal.
 func listSecrets(c *call) answer {
 	id, err := strconv.ParseInt(c.vars["id"], 10, 64)

@@ -102,7 +102,7 @@ func routes() []route {
 		{"GET", acct + "/workspaces", owner, listWorkspaces},
 		{"GET", acct + "/workspaces/{workspace}", owner, getWorkspace},
 		{"GET", acct + "/servicePrincipals/{id}/credentials/secrets", owner, listSecrets},
-		{"GET", "/api/2.0/accounts/servicePrincipals/{id}/credentials/secrets", admin, listSecrets},
+		{"GET", "/api/2.0/accounts/servicePrincipals/{id}/credentials/secrets", caller, listManagedSecrets},
 
 		{"GET", "/.well-known/databricks-config", public, hostConfig},
 		{"GET", "/oidc/.well-known/oauth-authorization-server", public, oauthServer},

@@ -1,0 +1,197 @@
+package collectors_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"patrol/collectors"
+	"patrol/collectors/simulator"
+	"patrol/engine"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func secretsOf(t *testing.T, o collectors.Outcome) engine.Secrets {
+	t.Helper()
+	var secrets engine.Secrets
+	if err := json.Unmarshal(o.Capture.Sections[engine.SectionSecrets].Document, &secrets); err != nil {
+		t.Fatal(err)
+	}
+	return secrets
+}
+
+const someSecrets = "/api/2.0/accounts/servicePrincipals/"
+
+func TestSecretsAreReadOnRequest(t *testing.T) {
+	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60})
+	w.options.Sections = []engine.SectionName{engine.SectionSecrets}
+	o := w.collect(w.admin())
+	if c := w.coverage(o, engine.SectionSecrets); !c.Complete() || c.Count == 0 {
+		t.Fatalf("%+v", c)
+	}
+	endless := 0
+	for _, s := range secretsOf(t, o) {
+		if s.ID == "" || s.OwnerID == "" || s.OwnerName == "" || s.Status != "ACTIVE" || s.Created == 0 {
+			t.Errorf("%+v", s)
+		}
+		if s.Expires == engine.NeverExpires {
+			endless++
+		}
+	}
+	if endless == 0 {
+		t.Error("no secret is endless")
+	}
+	for _, r := range w.Writes() {
+		t.Errorf("sent %s %s", r.Method, r.Path)
+	}
+}
+
+// TestSecretsTakeRights: a workspace admin is told what is missing, and is not
+// made to knock at every door.
+func TestSecretsTakeRights(t *testing.T) {
+	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60})
+	w.options.Sections = []engine.SectionName{engine.SectionSecrets}
+	o := w.collect(w.target(w.Workspaces()[0].Profile + "-oauth"))
+	c := w.coverage(o, engine.SectionSecrets)
+	if c.Status != engine.Denied || c.Reason != "permission_denied" || !strings.Contains(c.Hint, "account admin") {
+		t.Fatalf("%+v", c)
+	}
+	asked := 0
+	for _, r := range w.Requests() {
+		if strings.HasPrefix(r.Path, someSecrets) {
+			asked++
+		}
+	}
+	if asked != 3 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
+func TestSecretsThatCannotBeRead(t *testing.T) {
+	for name, test := range map[string]struct {
+		fault  simulator.Fault
+		status engine.CoverageStatus
+		reason string
+	}{
+		"refused in part":  {simulator.Fault{Path: someSecrets, Status: 403, Skip: 1, Times: 1}, engine.Partial, "permission_denied"},
+		"gone meanwhile":   {simulator.Fault{Path: someSecrets, Status: 404, Times: 1, Body: `{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"gone"}`}, engine.Complete, ""},
+		"no such endpoint": {simulator.Fault{Path: someSecrets, Status: 404, Body: `{"error_code":"ENDPOINT_NOT_FOUND","message":"no API"}`}, engine.Disabled, "feature_disabled"},
+		"broken":           {simulator.Fault{Path: someSecrets, Status: 502}, engine.Failed, "server_error"},
+		"no date":          {simulator.Fault{Path: someSecrets, Times: 1, Status: 200, Body: `{"secrets":[{"id":"a","status":"ACTIVE"}]}`}, engine.Partial, "missing"},
+		"bad date":         {simulator.Fault{Path: someSecrets, Times: 1, Status: 200, Body: `{"secrets":[{"id":"a","status":"ACTIVE","create_time":"soon"}]}`}, engine.Partial, "bad_timestamp"},
+		"bad end":          {simulator.Fault{Path: someSecrets, Times: 1, Status: 200, Body: `{"secrets":[{"id":"a","status":"ACTIVE","create_time":"2026-01-01T00:00:00Z","expire_time":"x"}]}`}, engine.Partial, "bad_timestamp"},
+		"bad type":         {simulator.Fault{Path: someSecrets, Times: 1, Status: 200, Body: `{"secrets":[{"id":7,"status":"ACTIVE"}]}`}, engine.Partial, "bad_type"},
+		"no object":        {simulator.Fault{Path: someSecrets, Times: 1, Status: 200, Body: `{"secrets":[7]}`}, engine.Partial, "bad_type"},
+		"pages in circles": {simulator.Fault{Path: someSecrets, Status: 200, Body: `{"secrets":[],"next_page_token":"again"}`}, engine.Complete, ""},
+		"no principals":    {simulator.Fault{Path: "/api/2.0/preview/scim/v2/ServicePrincipals", Status: 403}, engine.Denied, "permission_denied"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, simulator.Options{Seed: 1, Tokens: 20})
+			w.options.Sections = []engine.SectionName{engine.SectionSecrets}
+			w.AddFault(test.fault)
+			if c := w.coverage(w.collect(w.admin()), engine.SectionSecrets); c.Status != test.status || c.Reason != test.reason {
+				t.Errorf("%+v", c)
+			}
+		})
+	}
+}
+
+const logHeader = "workspace_id,token_id,events,first_event,last_event,max_ips_per_day,user_agents\n"
+
+func writeLog(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestAuditLog(t *testing.T) {
+	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 20})
+	id := fmt.Sprint(w.Workspaces()[0].ID)
+	want := []engine.Activity{
+		{TokenID: "b", Events: 12, First: 1793491200000, Last: 1793577600500, MaxIPsPerDay: 4, UserAgents: []string{"curl/8", "terraform, cicd/github"}},
+		{TokenID: "a", Events: 1, First: 1793491200000, Last: 1793491200000, MaxIPsPerDay: 1},
+	}
+	for name, text := range map[string]string{
+		"log.csv": logHeader +
+			id + `,b,12,2026-11-01T00:00:00Z,2026-11-02T00:00:00.500Z,4,"[""terraform, cicd/github"",""curl/8"",""curl/8""]"` + "\n" +
+			"77,b,1,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,1,[]\n" +
+			id + ",a,1,2026-11-01 00:00:00,2026-11-01 00:00:00,1,\n",
+		"log.jsonl": `{"workspace_id":` + id + `,"token_id":"b","events":12,"first_event":"2026-11-01T00:00:00Z","last_event":"2026-11-02T00:00:00.500Z","max_ips_per_day":"4","user_agents":["terraform, cicd/github","curl/8"]}` + "\n\n" +
+			`{"workspace_id":"77","token_id":"b","events":1,"first_event":"2026-11-01T00:00:00Z","last_event":"2026-11-01T00:00:00Z","max_ips_per_day":1,"user_agents":"[]"}` + "\n" +
+			`{"workspace_id":"` + id + `","token_id":"a","events":1,"first_event":"2026-11-01 00:00:00","last_event":"2026-11-01 00:00:00","max_ips_per_day":1,"user_agents":null}` + "\n",
+	} {
+		log, err := collectors.OpenAuditLog(t.Context(), writeLog(t, name, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.options.AuditLog = log
+		section := w.collect(w.admin()).Capture.Sections[engine.SectionAuditLog]
+		if section.Coverage != (engine.Coverage{Status: engine.Complete, Count: 2}) || string(section.Document) != `{"rows":2,"first_ms":1793491200000,"last_ms":1793577600500}` {
+			t.Errorf("%s: %+v %s", name, section.Coverage, section.Document)
+		}
+		for range 2 { // rows can be read again
+			var got []engine.Activity
+			for a, err := range section.Activity {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, a)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s: %s", name, diff)
+			}
+		}
+	}
+}
+
+// TestAuditLogOfOthers: a log without a row of the workspace may have left it out.
+func TestAuditLogOfOthers(t *testing.T) {
+	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 20})
+	log, err := collectors.OpenAuditLog(t.Context(), writeLog(t, "log.csv", logHeader+"77,b,1,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,1,[]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.options.AuditLog = log
+	c := w.coverage(w.collect(w.admin()), engine.SectionAuditLog)
+	if c.Status != engine.NotCollected || c.Reason != "no_rows" || !c.Requested() {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestAuditLogWithMistakes(t *testing.T) {
+	const good = "1,a,1,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,1,[]\n"
+	for name, test := range map[string]struct{ file, text, want string }{
+		"empty":          {"l.csv", "", "the file is empty"},
+		"no column":      {"l.csv", "workspace_id,token_id\n1,a\n", ":2: events is missing"},
+		"no id":          {"l.csv", logHeader + good + "1,,1,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,1,[]\n", ":3: token_id is missing"},
+		"twice":          {"l.csv", logHeader + good + good, ":3: the token stands in line 2, too"},
+		"short row":      {"l.csv", logHeader + "1,a\n", "line 2"},
+		"no count":       {"l.csv", logHeader + "1,a,x,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,1,[]\n", `:2: events: want a count, got "x"`},
+		"negative":       {"l.csv", logHeader + "1,a,1,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,-1,[]\n", "max_ips_per_day: want a count"},
+		"no time":        {"l.csv", logHeader + "1,a,1,soon,2026-11-01T00:00:00Z,1,[]\n", "first_event: want a time"},
+		"backwards":      {"l.csv", logHeader + "1,a,1,2026-11-02T00:00:00Z,2026-11-01T00:00:00Z,1,[]\n", "last_event is before first_event"},
+		"agents no list": {"l.csv", logHeader + "1,a,1,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,1,curl\n", "user_agents: want a list"},
+		"no JSON":        {"l.jsonl", `{"workspace_id":1` + "\n", ":1: want a JSON object a line"},
+		"no object":      {"l.jsonl", "{}\n[1]\n", ":1: workspace_id is missing"},
+		"key twice":      {"l.jsonl", `{"workspace_id":1,"workspace_id":2}`, "each key once"},
+		"long line":      {"l.jsonl", `{"a":"` + strings.Repeat("x", 2<<20) + `"}`, "token too long"},
+		"missing file":   {"", "", "no such file"},
+	} {
+		path := filepath.Join(t.TempDir(), "none")
+		if test.file != "" {
+			path = writeLog(t, test.file, test.text)
+		}
+		_, err := collectors.OpenAuditLog(t.Context(), path)
+		e, ok := engine.AsError(err)
+		if !ok || e.Class != engine.ClassUsage || e.Hint == "" || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
