@@ -179,7 +179,7 @@ func (b *builder) readTokens(ctx context.Context) error {
 		if w == nil {
 			continue
 		}
-		w.count(row.Subject, b.protection(w, row.Subject) != "")
+		w.count(row.Subject, b.configured(row.Subject) != "")
 		key := target{row.Workspace.ID, row.Token.ID}
 		if hits := b.tokens[key]; hits != nil {
 			b.planToken(w, row.Subject, hits)

@@ -127,7 +127,7 @@ func compareSteps(a, b engine.Step) int {
 	return cmp.Or(
 		cmp.Compare(stage(a), stage(b)), cmp.Compare(riskRank(a), riskRank(b)), cmp.Compare(actionRank(a), actionRank(b)),
 		cmp.Compare(idle(b), idle(a)), cmp.Compare(a.Severity.Rank(), b.Severity.Rank()),
-		cmp.Compare(a.Workspace, b.Workspace), cmp.Compare(a.WorkspaceID, b.WorkspaceID), cmp.Compare(a.Target, b.Target))
+		cmp.Compare(a.Workspace, b.Workspace), cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.WorkspaceID, b.WorkspaceID), cmp.Compare(a.Target, b.Target))
 }
 
 func stage(s engine.Step) int {
@@ -149,7 +149,7 @@ func actionRank(s engine.Step) int {
 }
 
 func idle(s engine.Step) int64 {
-	if s.Risk.IdleDays == nil {
+	if s.Risk.IdleDays == nil || !s.Action.Changes() {
 		return -1
 	}
 	return *s.Risk.IdleDays

@@ -10,6 +10,18 @@ import (
 // count: names and comments are anybody's to choose. An application id is the
 // name of a service principal that nobody can choose.
 func (b *builder) protection(w *workspace, s engine.Subject) string {
+	if why := b.configured(s); why != "" {
+		return why
+	}
+	if w.caller != "" && (s.Token.OwnerID == w.caller || s.Token.CreatorID == w.caller) {
+		return "owner or creator is the principal that patrol signed in as"
+	}
+	return ""
+}
+
+// configured tells what the configuration protects, by itself: that is what a
+// change to the whole workspace must spare, too.
+func (b *builder) configured(s engine.Subject) string {
 	protected := b.in.Config.Protected
 	switch {
 	case slices.Contains(protected.Tokens, s.Token.ID):
@@ -18,8 +30,6 @@ func (b *builder) protection(w *workspace, s engine.Subject) string {
 		return "the configuration protects its owner"
 	case names(protected.Principals, s.Token.CreatorID, s.Creator):
 		return "the configuration protects its creator"
-	case w.caller != "" && (s.Token.OwnerID == w.caller || s.Token.CreatorID == w.caller):
-		return "owner or creator is the principal that patrol signed in as"
 	}
 	return ""
 }

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"patrol/engine"
+	"patrol/engine/plan"
+
+	"github.com/spf13/cobra"
+)
+
+// approveOptions say which steps, in whose name, and how it is signed.
+type approveOptions struct {
+	all      bool
+	steps    []string
+	by       string
+	reason   string
+	validFor string
+	withdraw bool
+
+	changed func(flag string) bool
+}
+
+// Approve approves steps of a plan.
+func (c commands) Approve() *cobra.Command {
+	var o approveOptions
+	cmd := &cobra.Command{
+		Use:   "approve PLAN",
+		Short: "Approve a plan, or some of its steps",
+		Long: "Approves steps of a plan, for the very bytes that the plan has now, and writes PLAN.approval.json beside it. What is\n" +
+			"approved must be named on the command line: --all, --step or --from.\n\n" +
+			"Without approval.allowed_signers in the configuration an unsigned approval counts; it proves nothing about who gave it.\n" +
+			"docs/remediation.md tells how to sign.\n\n" + exitHelp(),
+		Example: "  patrol approve plan.json --all --reason \"change 4711\"\n" +
+			"  patrol approve plan.json --step s3fa9c01b22de --by alice@example.com --sign-key ~/.ssh/id_ed25519\n" +
+			"  patrol approve plan.json --withdraw",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.changed = func(flag string) bool { return cmd.Flags().Changed(flag) }
+			return c.approve(args[0], &o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.all, "all", false, "approve every step")
+	flags.StringSliceVar(&o.steps, "step", nil, "approve these steps: `ids`, as `patrol show` lists them")
+	flags.BoolVar(&o.withdraw, "withdraw", false, "end every approval given so far, or those of --step")
+	flags.StringVar(&o.by, "by", "", "`name` of the approver (default: the principal of the key, else the user of this machine)")
+	flags.StringVar(&o.reason, "reason", "", "why, such as the number of a change: `text`")
+	flags.StringVar(&o.validFor, "valid-for", "", "the approval ends after this `time`, such as 8h (default: with the plan)")
+	return cmd
+}
+
+func (a *app) approve(path string, o *approveOptions) error {
+	p, content, err := readPlan(path)
+	if err != nil {
+		return err
+	}
+	if err := plan.CheckExpiry(p, a.env.now()); err != nil {
+		return on(path, err)
+	}
+	statement, err := a.statement(p, content, o)
+	if err != nil {
+		return err
+	}
+	return a.keep(path, content, plan.EncodeStatement(statement), "")
+}
+
+// statement is what the flags say.
+func (a *app) statement(p engine.Plan, content []byte, o *approveOptions) (plan.Statement, error) {
+	host, _ := os.Hostname() // a help for readers, no more
+	s := plan.Statement{
+		Schema: plan.ApprovalSchema, Kind: plan.Approve, PlanSHA: plan.Digest(content), PlanID: p.ID,
+		Approver: a.person(o.by), Reason: o.reason, At: a.env.now().UTC().Format(time.RFC3339), ExpiresAt: p.ExpiresAt,
+		Host: host, User: a.person(""),
+	}
+	if err := a.limitTime(&s, o); err != nil {
+		return s, err
+	}
+	if o.withdraw {
+		s.Kind = plan.Withdraw
+	}
+	return s, choose(&s, p, o)
+}
+
+// limitTime ends the approval before the plan does.
+func (a *app) limitTime(s *plan.Statement, o *approveOptions) error {
+	if o.validFor == "" {
+		return nil
+	}
+	length, err := parseDuration(o.validFor)
+	if err != nil || length == 0 {
+		return engine.UsageError("read flag", "--valid-for", "Give a length of time such as 8h.", fmt.Errorf("%q is no length of time", o.validFor))
+	}
+	if end := a.env.now().UTC().Add(length).Format(time.RFC3339); end < s.ExpiresAt {
+		s.ExpiresAt = end
+	}
+	return nil
+}
+
+// choose takes the steps from the command line only: that nothing but it
+// approves anything keeps an environment variable from doing so.
+func choose(s *plan.Statement, p engine.Plan, o *approveOptions) error {
+	all, steps := o.changed("all") && o.all, o.changed("step")
+	switch {
+	case all && steps:
+		return engine.UsageError("read flags", "--all and --step", "Use one of them.", errors.New("cannot be combined"))
+	case all, s.Kind == plan.Withdraw && !steps:
+		s.All = true
+		return nil
+	case !steps:
+		return engine.UsageError("approve", "", "Say what to approve: --all, --step ID, or --from the reviewers' workbook.", errors.New("no step is named"))
+	}
+	return decide(s, p, o.steps)
+}
+
+func decide(s *plan.Statement, p engine.Plan, ids []string) error {
+	known := map[string]bool{}
+	for _, step := range p.Steps {
+		known[step.ID] = true
+	}
+	seen := map[string]bool{}
+	for _, id := range ids {
+		if !known[id] {
+			return engine.UsageError("approve", id, "`patrol show` lists the steps.", errors.New("the plan has no such step"))
+		}
+		if !seen[id] {
+			s.Decisions = append(s.Decisions, plan.Decision{Step: id, Verdict: plan.Accept})
+		}
+		seen[id] = true
+	}
+	return nil
+}
+
+// keep adds a statement to the plan's approvals and tells where they stand.
+func (a *app) keep(path string, content, payload []byte, signature string) error {
+	file, err := readApprovals(path)
+	if err != nil {
+		return err
+	}
+	if file != nil && plan.Foreign(file, content) {
+		a.say("%s was about an earlier plan: its approvals are dropped.", approvalPath(path))
+		file = nil
+	}
+	file, err = plan.Append(file, payload, signature)
+	if err != nil {
+		return on(approvalPath(path), err)
+	}
+	standing, err := a.standingOf(content, file)
+	if err != nil {
+		return on(approvalPath(path), err)
+	}
+	if err := plan.Write(approvalPath(path), file); err != nil {
+		return err
+	}
+	a.say("%s: written", approvalPath(path))
+	for _, line := range standing {
+		a.say("%s", line)
+	}
+	return nil
+}
+
+// standingOf tells what counts now and what hinders. An approval that can never
+// count is an error, and is not kept.
+func (a *app) standingOf(content, file []byte) ([]string, error) {
+	approved, err := a.verifyPlan(content, file)
+	if known, ok := engine.AsError(err); ok && known.Reason == "unapproved" {
+		return []string{"Not approved: " + err.Error()}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	lines := tellApproved(approved)
+	if err := plan.CheckLimits(approved.Plan, func(id string) bool { return approved.Steps[id] }); err != nil {
+		lines = append(lines, "Warning: apply will refuse these steps together: "+err.Error())
+	}
+	return lines, nil
+}

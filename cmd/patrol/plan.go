@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/user"
+	"runtime/debug"
+
+	"patrol/engine"
+	"patrol/engine/plan"
+	"patrol/engine/store"
+	"patrol/reports"
+
+	"github.com/spf13/cobra"
+)
+
+// planOptions say what to plan and where to write it.
+type planOptions struct {
+	judge        judgeOptions // packs and selection
+	output       string
+	formats      []string
+	planner      string
+	acceptShrink bool
+}
+
+// Plan turns the findings of the latest evaluation into steps.
+func (c commands) Plan() *cobra.Command {
+	var o planOptions
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Turn findings into a plan of changes for approval",
+		Long: "Makes a plan of the failed findings of the latest evaluation: which tokens to revoke or narrow, which settings and grants\n" +
+			"to change, whom to notify; each with its evidence and with what must still hold when it is applied. Nothing is sent\n" +
+			"anywhere. The same evaluation and configuration give the same bytes, so that a plan made again keeps its approval.\n\n" +
+			"docs/remediation.md is the guide, docs/plan-format.md defines the file.\n\n" + exitHelp(),
+		Example: "  patrol plan -o plan.json\n  patrol plan --only PAT-010,PAT-011 --format xlsx\n  patrol show plan.json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.makePlan(cmd.Context(), &o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&o.output, "output", "o", "plan.json", "write the plan to this `file`")
+	flags.StringArrayVarP(&o.judge.packs, "policy", "p", nil, "the `directory` of policies that the evaluation used too (repeatable)")
+	flags.StringSliceVar(&o.judge.only, "only", nil, "plan for findings of these policies only: `ids` or aliases")
+	flags.StringSliceVar(&o.judge.exclude, "exclude", nil, "plan for findings of all policies but these: `ids` or aliases")
+	flags.StringVar(&o.planner, "by", "", "`name` of who plans (default: the user of this machine)")
+	flags.BoolVar(&o.acceptShrink, "accept-shrink", false, "plan although a workspace holds no tokens, or far fewer than in the snapshot before")
+	return cmd
+}
+
+func (a *app) makePlan(ctx context.Context, o *planOptions) error {
+	set, err := a.loadPolicies(ctx, &o.judge)
+	if err != nil {
+		return err
+	}
+	settings, err := a.config.planConfig(set)
+	if err != nil {
+		return err
+	}
+	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
+		in, err := a.planInput(ctx, db, set, settings, o)
+		if err != nil {
+			return err
+		}
+		made, err := plan.Build(ctx, in)
+		if err != nil {
+			return err
+		}
+		return a.deliverPlan(made, o)
+	})
+}
+
+func (a *app) planInput(ctx context.Context, db *store.DB, set *policySet, settings plan.Config, o *planOptions) (plan.Input, error) {
+	evaluation, err := db.LatestEvaluation(ctx)
+	if err != nil {
+		return plan.Input{}, err
+	}
+	report, err := db.Report(ctx, evaluation)
+	if err != nil {
+		return plan.Input{}, err
+	}
+	if err := verifyJudged(ctx, db, report); err != nil {
+		return plan.Input{}, err
+	}
+	previous, err := previousTokens(ctx, db, report)
+	return plan.Input{
+		Report: report, Previous: previous, Tuning: set.retuning(report), Config: settings,
+		Chosen: func(p engine.Policy) bool {
+			return (len(o.judge.only) == 0 || namedIn(p, o.judge.only)) && !namedIn(p, o.judge.exclude)
+		},
+		Version: a.env.version, Engine: moduleVersion("github.com/open-policy-agent/opa"),
+		Planner: a.person(o.planner), AcceptShrink: o.acceptShrink,
+	}, err
+}
+
+// verifyJudged holds the snapshots against their digests: what somebody edited
+// in the database must not become a plan.
+func verifyJudged(ctx context.Context, db *store.DB, report engine.Report) error {
+	for _, w := range report.Workspaces {
+		if err := db.VerifySnapshot(ctx, w.Snapshot.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// previousTokens is how many tokens the complete snapshot before the judged one
+// held, by workspace id.
+func previousTokens(ctx context.Context, db *store.DB, report engine.Report) (map[string]int, error) {
+	all, err := db.Snapshots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	previous := map[string]int{}
+	for _, w := range report.Workspaces {
+		for _, s := range all { // newest first
+			if s.Workspace.ID == w.Snapshot.Workspace.ID && s.ID < w.Snapshot.ID && s.Coverage[engine.SectionTokens].Complete() {
+				previous[s.Workspace.ID] = s.Tokens
+				break
+			}
+		}
+	}
+	return previous, nil
+}
+
+// retuning is what the configuration changes about policies in each workspace.
+func (s *policySet) retuning(report engine.Report) engine.Retuning {
+	tunings := engine.Retuning{}
+	for _, w := range report.Workspaces {
+		byPolicy := map[string]engine.PolicyTuning{}
+		for id, t := range s.effective(w.Snapshot.Workspace) {
+			byPolicy[id] = engine.PolicyTuning{Severity: t.Severity, Params: t.Params}
+		}
+		tunings[w.Snapshot.Workspace.ID] = byPolicy
+	}
+	return tunings
+}
+
+// person is who acts: as told, else the user of this machine.
+func (a *app) person(told string) string {
+	if told != "" {
+		return told
+	}
+	for _, name := range []string{"USER", "LOGNAME", "USERNAME"} {
+		if account, set := a.env.lookup(name); set && account != "" {
+			return account
+		}
+	}
+	if account, err := user.Current(); err == nil && account.Username != "" {
+		return account.Username
+	}
+	return "unknown"
+}
+
+func moduleVersion(path string) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, module := range info.Deps {
+		if module.Path == path {
+			return module.Version
+		}
+	}
+	return ""
+}
+
+func (a *app) deliverPlan(p engine.Plan, o *planOptions) error {
+	content := plan.Encode(p)
+	if err := plan.Write(o.output, content); err != nil {
+		return err
+	}
+	a.say("%s: %s", o.output, countOfSteps(p))
+	if a.quiet {
+		return nil
+	}
+	return a.showPlan(p, content, reports.PlanView{Brief: true, Next: nextAfterPlan(p, o.output)})
+}
+
+func countOfSteps(p engine.Plan) string {
+	if len(p.Steps) == 0 {
+		return "nothing to do"
+	}
+	return plural(len(p.Steps), "step")
+}
+
+func nextAfterPlan(p engine.Plan, path string) []string {
+	if len(p.Steps) == 0 {
+		return nil
+	}
+	return []string{"Next:", "  patrol show " + path, fmt.Sprintf("  patrol approve %s --all", path)}
+}
+
+func (a *app) showPlan(p engine.Plan, content []byte, v reports.PlanView) error {
+	v.Plan, v.SHA256 = p, plan.Digest(content)
+	v.Over = p.Exceeds(func(string) bool { return true })
+	return reports.PlanTable(a.env.stdout, v, reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor)})
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"patrol/engine"
+	"patrol/engine/plan"
+	"patrol/reports"
+
+	"github.com/spf13/cobra"
+)
+
+// Show shows a plan to a reviewer.
+func (c commands) Show() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show PLAN",
+		Short: "Show a plan: counts, limits, and each step with what could break",
+		Long: "Shows a plan file: counts by action, owner and risk, the limits it goes beyond, each step with its grounds and the last\n" +
+			"use of its token, and where its approval stands. A plan that was changed is refused.",
+		Example: "  patrol show plan.json",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(_ *cobra.Command, args []string) error { return c.show(args[0]) },
+	}
+}
+
+func (a *app) show(path string) error {
+	p, content, err := readPlan(path)
+	if err != nil {
+		return err
+	}
+	v := reports.PlanView{}
+	a.standing(&v, content, path)
+	return a.showPlan(p, content, v)
+}
+
+// standing tells where the approval of a plan stands. That it is not approved
+// yet is no error for who only looks.
+func (a *app) standing(v *reports.PlanView, content []byte, path string) {
+	file, err := readApprovals(path)
+	if err == nil && file == nil {
+		v.Standing = []string{"Not approved yet: patrol approve " + path}
+		return
+	}
+	var approved plan.Approved
+	if err == nil {
+		approved, err = a.verifyPlan(content, file)
+	}
+	if err != nil {
+		v.Standing = []string{"Not approved: " + describe(err).Reason + ": " + err.Error()}
+		return
+	}
+	v.Verdicts = map[string]string{}
+	for id := range approved.Steps {
+		v.Verdicts[id] = "approved"
+	}
+	for id, why := range approved.Others {
+		v.Verdicts[id] = why
+	}
+	v.Standing = tellApproved(approved)
+}
+
+func tellApproved(approved plan.Approved) []string {
+	lines := []string{fmt.Sprintf("Approved: %d of %s, until %s.", len(approved.Steps), plural(len(approved.Plan.Steps), "step"), approved.ExpiresAt.UTC().Format("2006-01-02T15:04:05Z"))}
+	for _, by := range approved.By {
+		line := "  by " + by.Name + " at " + by.At
+		switch {
+		case by.Signed:
+			line += ", signed with key " + by.Key
+		case by.Key != "":
+			line += ", signed with key " + by.Key + ", which no allowed_signers vouches for"
+		default:
+			line += ", unsigned"
+		}
+		if by.Reason != "" {
+			line += ": " + by.Reason
+		}
+		lines = append(lines, line)
+	}
+	if approved.Unsigned {
+		lines = append(lines, "No signature was asked for: the configuration names no allowed_signers.")
+	}
+	return lines
+}
+
+// verifyPlan asks of approvals what the configuration asks.
+func (a *app) verifyPlan(content, approvals []byte) (plan.Approved, error) {
+	trust, err := a.config.trust()
+	if err != nil {
+		return plan.Approved{}, err
+	}
+	return plan.Verify(content, approvals, trust, a.env.now())
+}
+
+func readPlan(path string) (engine.Plan, []byte, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return engine.Plan{}, nil, engine.UsageError("read plan", path, "Make one with `patrol plan -o "+path+"`.", err)
+	}
+	p, err := plan.Read(content)
+	return p, content, on(path, err)
+}
+
+// on tells which file a refusal is about.
+func on(path string, err error) error {
+	known, ok := engine.AsError(err)
+	if !ok {
+		return err
+	}
+	told := *known
+	told.Target = strings.TrimSpace(path + " " + known.Target)
+	return &told
+}
+
+// approvalPath is the file of a plan's approvals: plan.approval.json beside plan.json.
+func approvalPath(path string) string {
+	return strings.TrimSuffix(path, filepath.Ext(path)) + ".approval.json"
+}
+
+// readApprovals returns nil when there is no approval yet.
+func readApprovals(path string) ([]byte, error) {
+	content, err := os.ReadFile(approvalPath(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &engine.Error{Class: engine.ClassStorage, Reason: "input", Op: "read approval", Target: approvalPath(path), Hint: "See the cause.", Err: err}
+	}
+	return content, nil
+}
