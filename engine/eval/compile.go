@@ -119,11 +119,18 @@ func (p *policy) denyTerm(deny ast.Ref) *ast.Term {
 }
 
 func (p *policy) analyse(rule ast.Ref, known schema, report func(ast.Ref, string)) reads {
-	found, err := findReads(p.compiler, rule, sections(known), report)
+	found, err := p.findReads(rule, known, report)
 	if err != nil {
 		report(rule, err.Error())
 	}
 	return found
+}
+
+func (p *policy) findReads(rule ast.Ref, known schema, report func(ast.Ref, string)) (reads, error) {
+	if p.Resource == engine.ResourceWaiver {
+		return findWaiverReads(p.compiler, rule, report)
+	}
+	return findReads(p.compiler, rule, sections(known), report)
 }
 
 func (p *policy) wrongRef(file *source, ref ast.Ref, what string, problems *Problems) {
@@ -145,6 +152,11 @@ func (p *policy) addNeeds(file *source, known schema, problems *Problems) {
 		all[string(engine.SectionTokens)] = true
 	}
 	for _, need := range p.Needs {
+		if p.Resource == engine.ResourceWaiver {
+			r := metadataReader{file: file, from: packageAnnotations(file.module).Location.Row, problems: problems}
+			r.wrong("needs", "needs: a policy over waivers reads no section")
+			continue
+		}
 		if !knownNeed(need, known) {
 			r := metadataReader{file: file, from: packageAnnotations(file.module).Location.Row, problems: problems}
 			r.wrong("needs", "needs: no section is called %s; known are %s and single settings such as %s", need,

@@ -254,7 +254,7 @@ deny contains {"msg": "new", "who": "nobody"} if input.params.seen > 1`))
 	equal(t, findings, []engine.Finding{{
 		Policy: "T-1", Title: "Title of T-1", Severity: engine.High, Status: engine.Fail,
 		Workspace: "prod", WorkspaceID: "1000", Resource: engine.ResourceToken, ResourceID: strings.Repeat("a", 64),
-		Owner: "ann@example.com", Message: "new; old", Remedy: "revoke",
+		Owner: "ann@example.com", OwnerID: "7000000000000000001", Message: "new; old", Remedy: "revoke",
 		Evidence: map[string]any{
 			"age_days": int64(30), "owner.active": true, "owner.name": "ann@example.com", "owner_id": "7000000000000000001",
 			"scopes": []any{"sql"}, "workspace.max_lifetime_days": int64(30), "limit": int64(9), "params.seen": 1.5,

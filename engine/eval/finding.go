@@ -17,7 +17,7 @@ func (v *workspaceView) finding(a *assignment, s *subject, o outcome) engine.Fin
 		Message: o.message, Evidence: o.evidence, Remedy: a.Remedy,
 	}
 	if s != nil {
-		f.Resource, f.ResourceID, f.Owner = engine.ResourceToken, s.Token.ID, s.Owner.Label()
+		f.Resource, f.ResourceID, f.Owner, f.OwnerID = engine.ResourceToken, s.Token.ID, s.Owner.Label(), s.Owner.ID
 	}
 	if f.Evidence == nil {
 		f.Evidence = map[string]any{}

@@ -36,7 +36,7 @@ func pack(name string, files map[string]string) Pack {
 func schemas(t testing.TB) Pack {
 	t.Helper()
 	files := map[string]string{}
-	for _, name := range []string{"schemas/token.json", "schemas/workspace.json"} {
+	for _, name := range []string{"schemas/token.json", "schemas/workspace.json", "schemas/waiver.json"} {
 		text, err := policies.FS.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

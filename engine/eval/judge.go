@@ -79,19 +79,38 @@ func newJudge(ctx context.Context, e *evaluation, assignments []*assignment) (*j
 		table: newFactTable(), view: e.view, asOf: ast.StringTerm(rfc3339(e.job.AsOf)),
 		clock: e.clock, watch: &watch{}, deadline: e.options.Deadline, queries: map[*policy]*topdown.Query{},
 	}
-	store := inmem.New() // empty: policies have no data but the library
-	txn, err := store.NewTransaction(ctx, storage.TransactionParams{})
+	data, err := newNoData(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("prepare evaluation: %w", err)
+		return nil, err
 	}
 	for _, a := range assignments {
-		j.queries[a.policy] = topdown.NewQuery(a.query).
-			WithCompiler(a.compiler).WithStore(store).WithTransaction(txn).
-			WithCancel(j.watch).WithStrictBuiltinErrors(true).
-			WithMetrics(metrics.NoOp()).WithTime(e.job.AsOf).WithSeed(zeros{}).
+		j.queries[a.policy] = data.query(a, e.job.AsOf, j.watch).
 			WithIndexing(!e.options.Plain).WithEarlyExit(!e.options.Plain)
 	}
 	return j, nil
+}
+
+// noData is an empty store: policies have no data but the library.
+type noData struct {
+	store storage.Store
+	txn   storage.Transaction
+}
+
+func newNoData(ctx context.Context) (noData, error) {
+	store := inmem.New()
+	txn, err := store.NewTransaction(ctx, storage.TransactionParams{})
+	if err != nil {
+		return noData{}, fmt.Errorf("prepare evaluation: %w", err)
+	}
+	return noData{store, txn}, nil
+}
+
+// query prepares a policy to be run in the sandbox.
+func (d noData) query(a *assignment, asOf time.Time, cancel topdown.Cancel) *topdown.Query {
+	return topdown.NewQuery(a.query).
+		WithCompiler(a.compiler).WithStore(d.store).WithTransaction(d.txn).
+		WithCancel(cancel).WithStrictBuiltinErrors(true).
+		WithMetrics(metrics.NoOp()).WithTime(asOf).WithSeed(zeros{})
 }
 
 // token judges a token.
@@ -99,9 +118,12 @@ func (j *judge) token(ctx context.Context, a *assignment, s *subject) outcome {
 	if !judges(a.Judges, s.Facts.Expired) {
 		return outcome{status: engine.NotApplicable}
 	}
-	input := j.input(a, [2]*ast.Term{ast.InternedTerm("token"), s.token},
+	return j.decide(ctx, a, j.tokenInput(a, s), s)
+}
+
+func (j *judge) tokenInput(a *assignment, s *subject) *ast.Term {
+	return j.input(a, [2]*ast.Term{ast.InternedTerm("token"), s.token},
 		[2]*ast.Term{ast.InternedTerm("owner"), s.owner}, [2]*ast.Term{ast.InternedTerm("creator"), s.creator})
-	return j.decide(ctx, a, input, s)
 }
 
 // workspace judges the workspace itself, of which every field is known by now.
@@ -190,7 +212,7 @@ func concerns(names []string, platform string) bool {
 // run evaluates the query. Without a result the policy does not apply.
 func (j *judge) run(ctx context.Context, a *assignment, input *ast.Term) (deny ast.Value, applies bool, err error) {
 	if a.overdue.Load() >= maxOverdue {
-		return nil, false, j.overdueError()
+		return nil, false, overdueError(j.deadline)
 	}
 	j.watch.begin(j.clock.now())
 	defer j.watch.end()
@@ -205,13 +227,13 @@ func (j *judge) run(ctx context.Context, a *assignment, input *ast.Term) (deny a
 	})
 	if topdown.IsCancel(err) && ctx.Err() == nil {
 		a.overdue.Add(1)
-		err = j.overdueError()
+		err = overdueError(j.deadline)
 	}
 	return deny, applies, err
 }
 
-func (j *judge) overdueError() error {
-	return fmt.Errorf("evaluation did not end within %v", j.deadline)
+func overdueError(deadline time.Duration) error {
+	return fmt.Errorf("evaluation did not end within %v", deadline)
 }
 
 var errNoRows = errors.New("the snapshot has tokens, the job has none")

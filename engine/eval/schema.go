@@ -26,13 +26,15 @@ func parseSchema(text []byte) (schema, error) {
 }
 
 // parts are the objects that may hold the properties: the schema itself, or
-// the members of its allOf.
+// the members of its allOf or anyOf. policies/README.md says why they differ.
 func (s schema) parts() []map[string]any {
 	parts := []map[string]any{s}
-	members, _ := s["allOf"].([]any)
-	for _, member := range members {
-		if part, ok := member.(map[string]any); ok {
-			parts = append(parts, part)
+	for _, key := range []string{"allOf", "anyOf"} {
+		members, _ := s[key].([]any)
+		for _, member := range members {
+			if part, ok := member.(map[string]any); ok {
+				parts = append(parts, part)
+			}
 		}
 	}
 	return parts
@@ -68,6 +70,7 @@ func (s schema) withParams(params []engine.Param) schema {
 	}
 	whole := maps.Clone(s)
 	delete(whole, "allOf")
+	delete(whole, "anyOf")
 	whole["type"], whole["properties"] = "object", properties
 	return whole
 }

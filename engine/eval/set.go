@@ -19,6 +19,7 @@ import (
 // Set is a set of policies that can be run. It is safe for concurrent use.
 type Set struct {
 	policies []*policy       // by severity, then id
+	waivers  []*policy       // those over waivers, in the same order
 	ids      map[string]bool // of all policies loaded, those that Select left out included
 	sources  sources
 	options  Options
@@ -125,7 +126,8 @@ func newSet(all sources, policies []*policy) *Set {
 	for _, p := range policies {
 		ids[p.ID] = true
 	}
-	return &Set{policies: policies, ids: ids, sources: all, digest: digestOf(all)}
+	results, waivers := splitWaivers(policies)
+	return &Set{policies: results, waivers: waivers, ids: ids, sources: all, digest: digestOf(all)}
 }
 
 // digestOf covers everything that decides results: Rego text, schemas, the

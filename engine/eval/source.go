@@ -3,6 +3,7 @@ package eval
 import (
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -199,7 +200,7 @@ func wrongPackage(file *source) string {
 	}
 	parts := strings.Split(name, ".")
 	if len(parts) != 3 || parts[0] != "patrol" || !knownResource(parts[1]) {
-		return "package " + name + ": want patrol.token.<name> or patrol.workspace.<name>"
+		return "package " + name + ": want " + resourceWords()
 	}
 	folder, _, inFolder := strings.Cut(file.path, "/")
 	if inFolder && knownResource(folder) && folder != parts[1] {
@@ -209,5 +210,5 @@ func wrongPackage(file *source) string {
 }
 
 func knownResource(name string) bool {
-	return name == string(engine.ResourceToken) || name == string(engine.ResourceWorkspace)
+	return slices.Contains(resources(), engine.Resource(name))
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"patrol/engine"
 )
@@ -24,7 +25,7 @@ func (s *Set) CheckTuning(tuning map[string]Tuning) error {
 			wrong = append(wrong, fmt.Errorf("policy %s: no such policy", id))
 		}
 	}
-	for _, p := range s.policies {
+	for _, p := range slices.Concat(s.policies, s.waivers) {
 		if _, err := p.tuned(tuning[p.ID]); err != nil {
 			wrong = append(wrong, err)
 		}

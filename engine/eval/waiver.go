@@ -1,0 +1,268 @@
+package eval
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/dependencies"
+	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"patrol/engine"
+)
+
+// WaiverCase is a waiver that is about to excuse a finding. Without a finding
+// it is judged by itself: by the policies that do not ask for one.
+type WaiverCase struct {
+	Waiver   engine.WaiverRule
+	Policy   string          // id of one of its policies
+	Severity engine.Severity // of that policy, as tuned
+	Finding  *engine.Finding
+}
+
+// WaiverJudge decides by the policies over waivers which of them count, under
+// the tuning of one workspace. Verdicts are kept by what the policies read, so
+// that a waiver costs little however much it excuses. It is for one goroutine.
+type WaiverJudge struct {
+	asOf     time.Time
+	deadline time.Duration
+	data     noData
+	policies []*waiverPolicy
+}
+
+// waiverPolicy is a policy over waivers and the verdicts that it gave.
+type waiverPolicy struct {
+	*assignment
+	verdicts map[waiverKey][]string // key → messages
+}
+
+// waiverKey is what a verdict depends on. What the policy does not read is empty.
+type waiverKey struct {
+	waiver, policy                         string
+	severity                               engine.Severity
+	workspace, workspaceID, owner, ownerID string
+	resource                               engine.Resource
+	resourceID                             string
+}
+
+// WaiverPolicies lists the policies over waivers by severity, then id. They are
+// no part of Policies and of Select: which waivers count does not depend on
+// what is looked at today.
+func (s *Set) WaiverPolicies() []engine.Policy {
+	list := make([]engine.Policy, len(s.waivers))
+	for i, p := range s.waivers {
+		list[i] = p.Policy
+	}
+	return list
+}
+
+// WaiverJudge prepares the policies over waivers. Tuning is per policy id,
+// already resolved for a workspace.
+func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string]Tuning) (*WaiverJudge, error) {
+	if err := s.CheckTuning(tuning); err != nil {
+		return nil, err
+	}
+	data, err := newNoData(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j := &WaiverJudge{asOf: asOf, deadline: cmp.Or(s.options.Deadline, standardDeadline), data: data}
+	for _, p := range s.waivers {
+		if tuning[p.ID].Disabled {
+			continue
+		}
+		a, err := newAssignment(p, tuning[p.ID])
+		if err != nil {
+			return nil, err
+		}
+		j.policies = append(j.policies, &waiverPolicy{a, map[waiverKey][]string{}})
+	}
+	return j, nil
+}
+
+// Judge tells why a waiver does not count; nothing: it counts. A policy that
+// cannot be evaluated refuses: an exception that nobody could check is none.
+func (j *WaiverJudge) Judge(ctx context.Context, c WaiverCase) []engine.WaiverRefusal {
+	var refusals []engine.WaiverRefusal
+	for _, p := range j.policies {
+		if c.Finding == nil && p.reads.touches("finding") {
+			continue
+		}
+		for _, message := range j.messages(ctx, p, c) {
+			refusals = append(refusals, engine.WaiverRefusal{Policy: p.ID, Message: message})
+		}
+	}
+	slices.SortFunc(refusals, func(a, b engine.WaiverRefusal) int {
+		return cmp.Or(cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Message, b.Message))
+	})
+	return refusals
+}
+
+func (j *WaiverJudge) messages(ctx context.Context, p *waiverPolicy, c WaiverCase) []string {
+	key := p.key(c)
+	if messages, known := p.verdicts[key]; known {
+		return messages
+	}
+	messages, err := j.run(ctx, p.assignment, waiverInput(p.assignment, c, j.asOf))
+	if err != nil {
+		messages = []string{"could not be judged: " + err.Error()}
+	}
+	if key.resourceID == "" && ctx.Err() == nil {
+		p.verdicts[key] = messages // by resource there would be as many as findings
+	}
+	return messages
+}
+
+func (p *waiverPolicy) key(c WaiverCase) waiverKey {
+	k := waiverKey{waiver: c.Waiver.ID}
+	take(p, &k.policy, c.Policy, "policy", "id")
+	take(p, &k.severity, c.Severity, "policy", "severity")
+	if f := c.Finding; f != nil {
+		take(p, &k.workspace, f.Workspace, "finding", "workspace")
+		take(p, &k.workspaceID, f.WorkspaceID, "finding", "workspace_id")
+		take(p, &k.owner, f.Owner, "finding", "owner")
+		take(p, &k.ownerID, f.OwnerID, "finding", "owner_id")
+		take(p, &k.resource, f.Resource, "finding", "resource")
+		take(p, &k.resourceID, f.ResourceID, "finding", "resource_id")
+	}
+	return k
+}
+
+// take copies what the policy reads.
+func take[T any](p *waiverPolicy, into *T, value T, path ...string) {
+	if p.reads.touches(path...) {
+		*into = value
+	}
+}
+
+func waiverInput(a *assignment, c WaiverCase, asOf time.Time) *ast.Term {
+	input := object{}
+	input.text("as_of", rfc3339(asOf))
+	input.put("params", a.term)
+	input.put("waiver", waiverTerm(c.Waiver, engine.DateOf(asOf)))
+	policy := object{}
+	policy.text("id", c.Policy)
+	policy.known("severity", string(c.Severity))
+	input.put("policy", policy.term())
+	if c.Finding != nil {
+		input.put("finding", findingTerm(*c.Finding))
+	}
+	return input.term()
+}
+
+func waiverTerm(w engine.WaiverRule, today engine.Date) *ast.Term {
+	o := object{}
+	o.text("id", w.ID)
+	o.put("policies", textsTerm(w.Policies))
+	o.text("workspace", w.Workspace)
+	o.text("token", w.Token)
+	o.text("owner", w.Owner)
+	o.text("reason", w.Reason)
+	o.text("ticket", w.Ticket)
+	o.text("approver", w.Approver)
+	o.text("created", w.Created.String())
+	o.text("expires", w.Expires.String())
+	o.put("term_days", ast.IntNumberTerm(w.TermDays()))
+	o.put("days_left", ast.IntNumberTerm(today.Until(w.Expires)))
+	return o.term()
+}
+
+// findingTerm leaves out the name of an owner that is known by id only.
+func findingTerm(f engine.Finding) *ast.Term {
+	o := object{}
+	o.text("workspace", f.Workspace)
+	o.text("workspace_id", f.WorkspaceID)
+	o.text("resource", string(f.Resource))
+	o.text("resource_id", f.ResourceID)
+	if f.Owner != f.OwnerID {
+		o.known("owner", f.Owner)
+	}
+	o.known("owner_id", f.OwnerID)
+	return o.term()
+}
+
+// run evaluates a policy over a waiver; no message: it has nothing against it.
+func (j *WaiverJudge) run(ctx context.Context, a *assignment, input *ast.Term) (messages []string, err error) {
+	if a.overdue.Load() >= maxOverdue {
+		return nil, overdueError(j.deadline)
+	}
+	if err := ctx.Err(); err != nil { // what follows would notice it too late
+		return nil, err
+	}
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("evaluation panicked: %v", fault)
+		}
+	}()
+	cancel := topdown.NewCancel()
+	defer context.AfterFunc(ctx, cancel.Cancel)()
+	timer := time.AfterFunc(j.deadline, cancel.Cancel)
+	defer timer.Stop()
+	deny, applies, err := j.query(ctx, a, input, cancel)
+	switch {
+	case topdown.IsCancel(err) && ctx.Err() == nil:
+		a.overdue.Add(1)
+		return nil, overdueError(j.deadline)
+	case err != nil:
+		return nil, err
+	case !applies && a.applicable.needs == nil:
+		return nil, errNoSet
+	case !applies:
+		return nil, nil
+	}
+	d, err := readDeny(deny)
+	return d.messages, err
+}
+
+func (j *WaiverJudge) query(ctx context.Context, a *assignment, input *ast.Term, cancel topdown.Cancel) (deny ast.Value, applies bool, err error) {
+	err = j.data.query(a, j.asOf, cancel).WithInput(input).Iter(ctx, func(result topdown.QueryResult) error {
+		deny, applies = result[denyVar].Value, true
+		return nil
+	})
+	return deny, applies, err
+}
+
+// findWaiverReads lists what a rule reads of a waiver's input. Its schema knows
+// every field; nothing in it rests on a section of a snapshot.
+func findWaiverReads(c *ast.Compiler, rule ast.Ref, report func(ast.Ref, string)) (reads, error) {
+	r := reads{needs: map[string]bool{}}
+	refs, err := dependencies.Base(c, rule)
+	for _, ref := range refs {
+		if !ref[0].Equal(ast.InputRootDocument) {
+			report(ref, "is neither input nor "+libraryPackage)
+			continue
+		}
+		r.refs = append(r.refs, ref)
+	}
+	return r, err
+}
+
+// splitWaivers parts the policies over waivers from those that judge resources.
+func splitWaivers(policies []*policy) (results, waivers []*policy) {
+	for _, p := range policies {
+		if p.Resource == engine.ResourceWaiver {
+			waivers = append(waivers, p)
+		} else {
+			results = append(results, p)
+		}
+	}
+	return results, waivers
+}
+
+// resourceWords lists the resources for errors.
+func resourceWords() string {
+	words := make([]string, len(resources()))
+	for i, of := range resources() {
+		words[i] = "patrol." + string(of) + ".<name>"
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
+}
+
+// resources are what policies judge.
+func resources() []engine.Resource {
+	return []engine.Resource{engine.ResourceToken, engine.ResourceWorkspace, engine.ResourceWaiver}
+}
