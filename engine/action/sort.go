@@ -1,0 +1,173 @@
+package action
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"patrol/engine"
+)
+
+// Sort tells what an answer means: nil for success; absent when the API itself
+// says that the target does not exist; otherwise a fault. Only the API's own
+// word counts as absence: a 404 of a proxy, of another service or of a feature
+// that is off says nothing about a token.
+func Sort(what string, r engine.Response) (absent bool, fault *engine.Fault) {
+	e := readError(r)
+	fail := func(kind engine.FaultKind) (bool, *engine.Fault) {
+		return false, &engine.Fault{Kind: kind, Detail: describe(what, r, e), HTTP: r.Status, Request: r.RequestID(), Wait: wait(r.Header)}
+	}
+	switch {
+	case r.Status == http.StatusTooManyRequests, e.code == "REQUEST_LIMIT_EXCEEDED":
+		return fail(engine.FaultBusy)
+	case r.Status >= 500, r.Status == http.StatusRequestTimeout:
+		return fail(engine.FaultUnclear)
+	case r.Status >= 300 && r.Status < 400, !isJSON(r):
+		return fail(engine.FaultEndpoint)
+	case r.Status == http.StatusOK, r.Status == http.StatusNoContent:
+		return false, nil
+	case r.Status == http.StatusUnauthorized, r.Status == http.StatusForbidden && e.deadCredential():
+		return fail(engine.FaultUnauthenticated)
+	case r.Status == http.StatusForbidden:
+		return fail(engine.FaultForbidden)
+	case r.Status == http.StatusNotFound && e.code == "RESOURCE_DOES_NOT_EXIST":
+		return true, nil
+	case r.Status == http.StatusNotFound:
+		return fail(engine.FaultEndpoint)
+	case r.Status >= 400:
+		return fail(engine.FaultRejected)
+	}
+	return fail(engine.FaultUnclear)
+}
+
+// isJSON accepts what says that it is JSON, and an empty body, which has no
+// kind; a login page with status 200 is neither.
+func isJSON(r engine.Response) bool {
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if len(bytes.TrimSpace(r.Body)) == 0 {
+		return kind != "text/html"
+	}
+	return strings.HasSuffix(kind, "json") || kind == "" && json.Valid(r.Body)
+}
+
+type apiError struct{ code, message string }
+
+func (e apiError) deadCredential() bool {
+	text := strings.ToLower(e.message)
+	return strings.Contains(text, "invalid access token") || strings.Contains(text, "invalid token")
+}
+
+func readError(r engine.Response) apiError {
+	var wire struct {
+		Code    any    `json:"error_code"` // a word, or a number
+		Message string `json:"message"`
+	}
+	if r.Status < 400 || json.Unmarshal(r.Body, &wire) != nil {
+		return apiError{}
+	}
+	code, _ := wire.Code.(string)
+	return apiError{code, wire.Message}
+}
+
+// describe is a sentence about an answer. Of foreign text it takes the API's
+// own message only, cut and made harmless.
+func describe(what string, r engine.Response, e apiError) string {
+	text := fmt.Sprintf("%s: status %d", what, r.Status)
+	if said := strings.TrimSpace(e.code + " " + e.message); said != "" {
+		text += ": " + clip(said)
+	}
+	return text
+}
+
+func clip(text string) string {
+	const most = 200
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return engine.SafeText(text)
+}
+
+// maxWait bounds what a server may ask us to wait.
+const maxWait = 5 * time.Minute
+
+func wait(h http.Header) time.Duration {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	if seconds, err := strconv.ParseInt(text, 10, 32); err == nil {
+		return min(max(0, time.Duration(seconds)*time.Second), maxWait)
+	}
+	at, err := http.ParseTime(text)
+	now, dated := http.ParseTime(h.Get("Date"))
+	if err != nil || dated != nil {
+		return 0
+	}
+	return min(max(0, at.Sub(now)), maxWait)
+}
+
+// lost is the fault of a request without a whole answer.
+func lost(err error) *engine.Fault {
+	return &engine.Fault{Kind: engine.FaultUnclear, Detail: clip(err.Error())}
+}
+
+// get looks at a path.
+func get(ctx context.Context, c engine.Client, target string) (r engine.Response, absent bool, err error) {
+	r, err = c.Send(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return r, false, lost(err)
+	}
+	absent, fault := Sort("GET "+path(target), r)
+	switch {
+	case fault != nil:
+		return r, false, fault
+	case !absent && r.Status != http.StatusOK:
+		return r, false, &engine.Fault{Kind: engine.FaultEndpoint, Detail: fmt.Sprintf("GET %s: status %d", path(target), r.Status), HTTP: r.Status}
+	}
+	return r, absent, nil
+}
+
+// act sends the one request of a step. done tells a success from an answer
+// that merely looks like one.
+func act(ctx context.Context, c engine.Client, method, target string, body []byte, done func(engine.Response) bool) (engine.Receipt, error) {
+	r, err := c.Send(ctx, method, target, body)
+	if err != nil {
+		return engine.Receipt{}, lost(err)
+	}
+	receipt := engine.Receipt{HTTP: r.Status, Request: r.RequestID()}
+	absent, fault := Sort(method+" "+path(target), r)
+	switch {
+	case fault != nil:
+		return receipt, fault
+	case absent:
+		receipt.Gone = true
+		return receipt, nil
+	case !done(r):
+		return receipt, &engine.Fault{
+			Kind: engine.FaultUnclear, HTTP: r.Status, Request: receipt.Request,
+			Detail: fmt.Sprintf("%s %s: status %d with an answer that is not the API's", method, path(target), r.Status),
+		}
+	}
+	return receipt, nil
+}
+
+func path(target string) string {
+	before, _, _ := strings.Cut(target, "?")
+	return before
+}
+
+// object is a whole JSON object.
+func object(r engine.Response) bool {
+	body := bytes.TrimSpace(r.Body)
+	return r.Status == http.StatusOK && len(body) > 0 && body[0] == '{' && json.Valid(body)
+}
+
+// unreadable is the fault of an answer with status 200 that cannot be read.
+// Nothing is concluded from it.
+func unreadable(what string, err error) *engine.Fault {
+	return &engine.Fault{Kind: engine.FaultUnclear, HTTP: http.StatusOK, Detail: clip(what + ": " + err.Error())}
+}

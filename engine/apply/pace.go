@@ -1,0 +1,29 @@
+package apply
+
+import (
+	"context"
+	"time"
+)
+
+// pacer keeps steps apart, so that a wrong plan does its harm slowly enough to
+// be stopped.
+type pacer struct {
+	clock Clock
+	every time.Duration
+	next  time.Time
+}
+
+func newPacer(j Job) *pacer {
+	return &pacer{clock: j.Clock, every: time.Duration(float64(time.Second) / j.Options.Rate)}
+}
+
+func (p *pacer) wait(ctx context.Context) error {
+	now := p.clock.Now()
+	if wait := p.next.Sub(now); wait > 0 && !p.next.IsZero() {
+		if err := p.clock.Sleep(ctx, min(wait, p.every)); err != nil {
+			return context.Cause(ctx)
+		}
+	}
+	p.next = p.clock.Now().Add(p.every)
+	return nil
+}

@@ -1,0 +1,92 @@
+package apply
+
+import (
+	"context"
+	"errors"
+
+	"patrol/engine"
+)
+
+// rehearse looks at every target and tells what a run would do, and does
+// nothing: no request but GET is sent, and nothing is written anywhere.
+func (r *run) rehearse(ctx context.Context) (engine.OutcomeReport, error) {
+	report, err := r.report(ctx)
+	if err != nil {
+		return report, err
+	}
+	foreseen := map[string]engine.Outcome{}
+	for _, w := range r.involved() {
+		open := r.openIn(w.ID)
+		pace := newPacer(r.job)
+		for n, step := range open {
+			if err := pace.wait(ctx); err != nil {
+				return report, err
+			}
+			outcome, err := r.foresee(ctx, step)
+			if err != nil {
+				return report, err
+			}
+			foreseen[step.ID] = outcome
+			r.job.Tell(Event{Kind: EventStep, Workspace: w.Name, Step: step, State: outcome.State, Reason: outcome.Reason, Detail: outcome.Detail, N: n + 1, Of: len(open)})
+		}
+	}
+	report = foresight(report, foreseen)
+	return report, r.foreseenVerdict(foreseen)
+}
+
+// foreseenVerdict is the exit that a real run would come to.
+func (r *run) foreseenVerdict(foreseen map[string]engine.Outcome) error {
+	for _, id := range engine.SortedKeys(foreseen) {
+		outcome := foreseen[id]
+		if outcome.Reason != reasonWouldBeDone && !outcome.State.CarriedOut() {
+			return &engine.Error{Class: engine.ClassPartial, Reason: "not_carried_out", Op: "rehearse", Target: r.job.Plan.ID,
+				Hint: "See each step's reason; nothing was sent.", Err: errors.New("a run would not carry out every approved step")}
+		}
+	}
+	return nil
+}
+
+const reasonWouldBeDone = "would_be_done"
+
+// foresee tells where a look would lead a step; pending means that a request
+// would be sent.
+func (r *run) foresee(ctx context.Context, s engine.Step) (engine.Outcome, error) {
+	outcome := engine.Outcome{Step: s, State: engine.StatePending, Reason: reasonWouldBeDone}
+	if !s.Action.Changes() {
+		outcome.State, outcome.Reason = engine.StateForPeople, ""
+		return outcome, nil
+	}
+	it := &item{run: r, step: s, live: r.job.Workspaces[s.WorkspaceID], remedy: r.remedies[s.Action], entry: r.entries[s.ID]}
+	seen, err := it.remedy.Read(ctx, it.live.Client, s)
+	fault, err := faultOf(err)
+	switch {
+	case err != nil:
+		return outcome, err
+	case fault != nil && stops(fault.Kind):
+		return outcome, refused(string(fault.Kind), s.Workspace, "Nothing was sent; check host and credential.", "%s", fault.Detail)
+	case fault != nil:
+		outcome.Reason, outcome.Detail = reasonUnreadable, fault.Detail
+		return outcome, nil
+	}
+	sight, reason, detail, err := it.judge(ctx, seen)
+	from := it.entry.State
+	if from == "" {
+		from = engine.StatePending
+	}
+	if to := afterLook(from, sight, s.Action == engine.Revoke); to != engine.StateIntent {
+		outcome.State, outcome.Reason, outcome.Detail = to, reason, detail
+	}
+	return outcome, err
+}
+
+// foresight puts what is foreseen in place of what the journal knows.
+func foresight(report engine.OutcomeReport, foreseen map[string]engine.Outcome) engine.OutcomeReport {
+	report.Counts = map[engine.StepState]int{}
+	for i, outcome := range report.Outcomes {
+		if better, ok := foreseen[outcome.Step.ID]; ok {
+			report.Outcomes[i] = better
+		}
+		report.Counts[report.Outcomes[i].State]++
+	}
+	return report
+}

@@ -1,0 +1,284 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"patrol/engine"
+)
+
+// run is a job under way.
+type run struct {
+	job      Job
+	remedies map[engine.Action]engine.Remedy
+	entries  map[string]engine.Entry // by step id, as the journal has them
+	expired  bool                    // settle what is in hand, begin nothing
+	before   map[string]ids          // tokens at the beginning, by workspace id
+	acted    int                     // steps that this run sent a request for
+	asked    bool                    // whether to go on after the first of them
+	refusals int                     // in a row
+}
+
+// Run carries the job out. Whatever happens, the report tells what is known;
+// the error tells how it ended: nil when every approved step came to its
+// purpose.
+//
+//	ClassRefused  a gate; nothing was sent
+//	ClassPartial  some step was not carried out, or the run stopped
+//	ClassStorage  the journal cannot be written; nothing is sent after that
+//
+// When ctx ends the step in hand is brought to rest first.
+func (j Job) Run(ctx context.Context) (engine.OutcomeReport, error) {
+	r := &run{job: j.withDefaults(), remedies: map[engine.Action]engine.Remedy{}, before: map[string]ids{}}
+	for _, remedy := range j.Remedies {
+		r.remedies[remedy.Name] = remedy
+	}
+	err := r.reload(ctx)
+	if err == nil {
+		err = r.gates(ctx)
+	}
+	if err != nil {
+		report, failed := r.report(ctx)
+		return report, errors.Join(err, failed)
+	}
+	if r.job.Options.DryRun {
+		return r.rehearse(ctx)
+	}
+	return r.perform(ctx)
+}
+
+func (j Job) withDefaults() Job {
+	if j.Options.Rate == 0 {
+		j.Options.Rate = 5
+	}
+	if j.Options.Canary == 0 {
+		j.Options.Canary = 3
+	}
+	if j.Tell == nil {
+		j.Tell = func(Event) {}
+	}
+	return j
+}
+
+// reload reads where the steps stand.
+func (r *run) reload(ctx context.Context) error {
+	r.entries = map[string]engine.Entry{}
+	if r.job.Journal == nil {
+		return nil
+	}
+	entries, err := r.job.Journal.Entries(ctx, r.job.SHA)
+	for _, entry := range entries {
+		r.entries[entry.Step] = entry
+	}
+	return err
+}
+
+// gates passes everything that must hold before the first write.
+func (r *run) gates(ctx context.Context) error {
+	if err := r.offline(); err != nil {
+		return err
+	}
+	if err := r.signedIn(); err != nil {
+		return err
+	}
+	for _, w := range r.involved() {
+		if err := r.count(ctx, w); err != nil {
+			return err
+		}
+		r.job.Tell(Event{Kind: EventGates, Workspace: w.Name, Of: len(r.openIn(w.ID))})
+	}
+	return nil
+}
+
+// count lists the tokens of a workspace once before anything is done.
+func (r *run) count(ctx context.Context, w engine.PlanWorkspace) error {
+	if !r.listed(w.ID) {
+		return nil
+	}
+	found, err := r.list(ctx, w.ID)
+	if err != nil {
+		return refused("unreadable", w.Name, "Run it again when the workspace can be read.", "list tokens: %w", err)
+	}
+	r.before[w.ID] = found
+	return r.checkPopulation(w, len(found))
+}
+
+// listed reports whether a workspace has steps on tokens.
+func (r *run) listed(workspace string) bool {
+	return slices.ContainsFunc(r.steps(), func(s engine.Step) bool { return s.WorkspaceID == workspace && s.Action.OnToken() })
+}
+
+// perform is the part that writes.
+func (r *run) perform(ctx context.Context) (engine.OutcomeReport, error) {
+	if err := r.confirmAll(ctx); err != nil {
+		report, failed := r.report(ctx)
+		return report, errors.Join(err, failed)
+	}
+	durable := context.WithoutCancel(ctx)
+	err := r.begin(durable)
+	if err == nil {
+		err = r.workspaces(ctx)
+	}
+	err = errors.Join(err, r.conclude(durable, err))
+	report, failed := r.report(durable)
+	if err = errors.Join(err, failed); err == nil {
+		err = verdict(report)
+	}
+	return report, explain(err, report.PlanID)
+}
+
+// begin takes the plan into the journal, and with it the right to write.
+func (r *run) begin(ctx context.Context) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	err = r.job.Journal.Begin(ctx, engine.Registration{
+		SHA: r.job.SHA, Bytes: r.job.Bytes, Approval: r.job.Approval.Bytes, By: r.job.Approval.By,
+		Steps: r.steps(), Host: host, PID: os.Getpid(),
+	})
+	if err != nil {
+		return err
+	}
+	return r.reload(ctx)
+}
+
+// confirmAll asks for each workspace in which something will be done, before
+// the first write anywhere.
+func (r *run) confirmAll(ctx context.Context) error {
+	for _, w := range r.involved() {
+		open := r.openIn(w.ID)
+		q := r.question(w, open)
+		if q.Steps == 0 || r.expired {
+			continue
+		}
+		if err := r.job.Confirm(ctx, q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) question(w engine.PlanWorkspace, open []engine.Step) Question {
+	q := Question{Workspace: w, Done: r.acted, Recently: r.job.Plan.Limits.RecentlyUsedDays}
+	owners := map[string]bool{}
+	for _, step := range open {
+		if !step.Action.Changes() {
+			continue
+		}
+		q.Steps++
+		if step.Risk.RecentlyUsed {
+			q.Recent++
+		}
+		if step.OwnerID != "" {
+			owners[step.OwnerID] = true
+		}
+	}
+	q.Owners = len(owners)
+	return q
+}
+
+// stopped ends a run before its time.
+type stopped struct {
+	reason string
+	detail string
+}
+
+func (s stopped) Error() string { return s.reason + ": " + s.detail }
+
+// explain turns the end of a run before its time into what a user is told.
+func explain(err error, plan string) error {
+	var s stopped
+	if _, told := engine.AsError(err); told || !errors.As(err, &s) {
+		return err
+	}
+	hint := "What was in hand is in the journal; see to the cause, then run `patrol apply --resume`."
+	if s.reason == string(engine.FaultUnauthenticated) {
+		hint = "Sign in again, then run `patrol apply --resume`."
+	}
+	return &engine.Error{Class: engine.ClassPartial, Reason: s.reason, Op: "apply", Target: plan, Hint: hint, Err: errors.New("stopped: " + s.detail)}
+}
+
+// workspaces goes through the workspaces of the plan, one after the other.
+func (r *run) workspaces(ctx context.Context) error {
+	for _, w := range r.involved() {
+		if err := r.workspace(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) workspace(ctx context.Context, w engine.PlanWorkspace) error {
+	open := r.openIn(w.ID)
+	pace := newPacer(r.job)
+	for n, step := range open {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		if err := r.canary(ctx, w, open[n:]); err != nil {
+			return err
+		}
+		if err := pace.wait(ctx); err != nil {
+			return err
+		}
+		err := r.step(ctx, step)
+		entry := r.entries[step.ID]
+		r.job.Tell(Event{Kind: EventStep, Workspace: w.Name, Step: step, State: entry.State, Reason: entry.Reason, Detail: entry.Detail, N: n + 1, Of: len(open)})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// canary asks once more when the first few steps of a run were carried out.
+func (r *run) canary(ctx context.Context, w engine.PlanWorkspace, left []engine.Step) error {
+	if r.asked || r.acted < r.job.Options.Canary {
+		return nil
+	}
+	r.asked = true
+	q := r.question(w, left)
+	q.Canary = true
+	if err := r.job.Confirm(ctx, q); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return stopped{"declined", "stopped after the first steps, on request"}
+	}
+	return nil
+}
+
+// step brings one step to rest.
+func (r *run) step(ctx context.Context, s engine.Step) error {
+	live := r.job.Workspaces[s.WorkspaceID]
+	it := &item{run: r, step: s, live: live, remedy: r.remedies[s.Action], entry: r.entries[s.ID]}
+	attempts := it.entry.Attempt
+	err := it.settle(ctx)
+	r.entries[s.ID] = it.entry
+	if it.entry.Attempt > attempts {
+		r.acted++
+	}
+	if err != nil {
+		return err
+	}
+	return r.countRefusals(it.entry)
+}
+
+const maxRefusals = 3
+
+// countRefusals stops a run whose rights seem to have gone.
+func (r *run) countRefusals(e engine.Entry) error {
+	if e.State != engine.StateRefused && e.Reason != reasonForbidden {
+		r.refusals = 0
+		return nil
+	}
+	r.refusals++
+	if r.refusals < maxRefusals {
+		return nil
+	}
+	return stopped{reasonForbidden, fmt.Sprintf("%d steps in a row were refused", r.refusals)}
+}
