@@ -1,0 +1,137 @@
+package eval
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"patrol/engine"
+)
+
+// Explanation shows why a policy came to its result on one resource.
+type Explanation struct {
+	Status  engine.Status
+	Message string
+	Facts   []Fact // the fields of input that the policy refers to, sorted
+	Params  []Fact // the parameters in force, sorted
+	Lines   []Line // the conditions that were tried, in the order of the file
+}
+
+// Fact is a field of input and its value, as JSON.
+type Fact struct {
+	Name  string
+	Value string // "" when the field is absent
+}
+
+// Line is a line of Rego and whether what stands there held.
+type Line struct {
+	File string
+	Row  int
+	Text string
+	Held bool
+}
+
+// Explain judges one token, or with a nil subject the workspace, by one policy
+// and tells how it came to the result.
+func (s *Set) Explain(ctx context.Context, job Job, id string, on *engine.Subject) (Explanation, error) {
+	chosen := s.Select(func(p engine.Policy) bool { return p.ID == id })
+	e, err := chosen.prepare(job, func(engine.Finding) error { return nil })
+	if err != nil {
+		return Explanation{}, err
+	}
+	assignments, err := e.assign(chosen.policies)
+	if err != nil {
+		return Explanation{}, err
+	}
+	if len(assignments) == 0 {
+		return Explanation{Status: engine.Unknown, Message: "data that the policy needs was not read; see `patrol snapshots show`"}, nil
+	}
+	a := assignments[0]
+	j, err := newJudge(ctx, e, assignments)
+	if err != nil {
+		return Explanation{}, err
+	}
+	trace := &lineTrace{policy: a.policy, held: map[int]bool{}}
+	j.queries[a.policy].WithQueryTracer(trace)
+	result, input := j.explain(ctx, a, on)
+	return Explanation{
+		Status: result.status, Message: result.message,
+		Facts: a.policy.valuesOf(input), Params: paramFacts(a), Lines: trace.lines(),
+	}, nil
+}
+
+// explain judges a token, or the workspace, and returns the input too.
+func (j *judge) explain(ctx context.Context, a *assignment, on *engine.Subject) (outcome, ast.Value) {
+	if on == nil {
+		return j.workspace(ctx, a), j.input(a).Value
+	}
+	s := newSubject(j.table, *on, j.view.wholeDirectory())
+	return j.token(ctx, a, s), j.tokenInput(a, s).Value
+}
+
+// valuesOf lists what the policy refers to, with the values at hand.
+func (p *policy) valuesOf(input ast.Value) []Fact {
+	var list []Fact
+	for _, ref := range p.reads.refs {
+		if word(ref, 1) == "params" {
+			continue
+		}
+		fact := Fact{Name: strings.TrimPrefix(ref.String(), "input.")}
+		if value, err := input.Find(ref[1:]); err == nil {
+			fact.Value = engine.RedactSecrets(value.String())
+		}
+		list = append(list, fact)
+	}
+	return list
+}
+
+func paramFacts(a *assignment) []Fact {
+	var list []Fact
+	for _, name := range engine.SortedKeys(a.params) {
+		list = append(list, Fact{Name: name, Value: fmt.Sprint(a.params[name])})
+	}
+	return list
+}
+
+// lineTrace is a tracer that notes which lines of the policy held.
+type lineTrace struct {
+	policy *policy
+	held   map[int]bool // row → whether it held at least once
+}
+
+func (*lineTrace) Enabled() bool               { return true }
+func (*lineTrace) Config() topdown.TraceConfig { return topdown.TraceConfig{} }
+
+func (t *lineTrace) TraceEvent(event topdown.Event) {
+	if event.Location == nil || !strings.HasSuffix(event.Location.File, t.policy.File) {
+		return
+	}
+	row := event.Location.Row
+	switch event.Op {
+	case topdown.EvalOp:
+		if _, seen := t.held[row]; !seen {
+			t.held[row] = true // until it fails
+		}
+	case topdown.FailOp:
+		t.held[row] = false
+	case topdown.ExitOp:
+		t.held[row] = true
+	}
+}
+
+func (t *lineTrace) lines() []Line {
+	source := strings.Split(t.policy.Source, "\n")
+	var list []Line
+	for row, held := range t.held {
+		if row >= 1 && row <= len(source) {
+			list = append(list, Line{File: t.policy.File, Row: row, Text: strings.TrimSpace(source[row-1]), Held: held})
+		}
+	}
+	slices.SortFunc(list, func(a, b Line) int { return cmp.Compare(a.Row, b.Row) })
+	return list
+}
