@@ -15,6 +15,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/tester"
+	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"patrol/engine"
 )
@@ -61,7 +62,7 @@ func (s *Set) RunTests(ctx context.Context, filter string) ([]TestResult, []Test
 		return nil, nil, err
 	}
 	coverage := cover.New()
-	results, err := s.runModules(ctx, modules, filter, coverage)
+	results, err := s.runModules(ctx, modules, filter, 0, coverage)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -90,7 +91,8 @@ func (s *Set) testModules() (map[string]*ast.Module, error) {
 	return modules, nil
 }
 
-func (s *Set) runModules(ctx context.Context, modules map[string]*ast.Module, filter string, coverage *cover.Cover) ([]TestResult, error) {
+// runModules runs tests, so many at once (0: as many as there are processors).
+func (s *Set) runModules(ctx context.Context, modules map[string]*ast.Module, filter string, parallel int, tracer topdown.QueryTracer) ([]TestResult, error) {
 	store := inmem.New()
 	txn, err := store.NewTransaction(ctx, storage.TransactionParams{})
 	if err != nil {
@@ -102,7 +104,7 @@ func (s *Set) runModules(ctx context.Context, modules map[string]*ast.Module, fi
 		SetStore(store).SetModules(modules).Filter(filter).
 		RaiseBuiltinErrors(true).CapturePrintOutput(true).
 		SetTimeout(cmp.Or(s.options.Deadline, standardDeadline)).
-		SetCoverageRuns(nil).SetCoverageQueryTracer(coverage)
+		SetCoverageRuns(nil).SetCoverageQueryTracer(tracer).SetParallel(parallel)
 	found, err := runner.RunTests(ctx, txn)
 	if err != nil {
 		var problems Problems
