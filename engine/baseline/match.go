@@ -1,0 +1,84 @@
+package baseline
+
+import (
+	"patrol/engine"
+)
+
+// Matcher excuses what a baseline knows and finds out which of it is gone. It
+// is for one goroutine.
+type Matcher struct {
+	file      *File
+	seen      []sight
+	judged    map[scope]bool // a policy was run in a workspace
+	undecided map[scope]bool // … but not on everything there
+	baselined int
+}
+
+// scope is a policy in a workspace.
+type scope struct{ policy, workspaceID string }
+
+// sight is how an entry was met in an evaluation.
+type sight byte
+
+const (
+	unseen sight = iota
+	present
+	unjudged // the result on it is unknown, or an error
+)
+
+// NewMatcher prepares a baseline for one evaluation.
+func NewMatcher(f *File) *Matcher {
+	return &Matcher{file: f, seen: make([]sight, len(f.Entries)), judged: map[scope]bool{}, undecided: map[scope]bool{}}
+}
+
+// Except turns a failed finding that the baseline lists into a baselined one.
+func (m *Matcher) Except(f engine.Finding) engine.Finding {
+	if _, listed := m.file.index[f.Fingerprint]; listed && f.Status == engine.Fail {
+		m.baselined++
+		f.Status = engine.Baselined
+	}
+	return f
+}
+
+// See notes a finding of the evaluation, whatever its status.
+func (m *Matcher) See(f engine.Finding) {
+	if i, listed := m.file.index[f.Fingerprint]; listed {
+		m.seen[i] = present
+		if !f.Status.Judged() {
+			m.seen[i] = unjudged
+		}
+		return
+	}
+	// A policy that could not be run at all is one finding on the workspace.
+	if !f.Status.Judged() && f.Resource == engine.ResourceWorkspace {
+		m.undecided[scope{f.Policy, f.WorkspaceID}] = true
+	}
+}
+
+// Judged notes which policies were run in a workspace. Rows of tokens that were
+// not all read leave open what became of the others.
+func (m *Matcher) Judged(s engine.Snapshot, tallies map[string]engine.Tally) {
+	for policy := range tallies {
+		m.judged[scope{policy, s.Workspace.ID}] = true
+		if !s.Coverage[engine.SectionTokens].Complete() {
+			m.undecided[scope{policy, s.Workspace.ID}] = true
+		}
+	}
+}
+
+// Use tells what the baseline came to.
+func (m *Matcher) Use() *engine.BaselineUse {
+	use := &engine.BaselineUse{
+		AsOf: m.file.AsOf, Version: m.file.Version, Entries: len(m.file.Entries), Baselined: m.baselined, Gone: []engine.BaselineEntry{},
+	}
+	for i, e := range m.file.Entries {
+		switch at := (scope{e.Policy, e.WorkspaceID}); {
+		case m.seen[i] == present:
+		case m.seen[i] == unseen && m.judged[at] && !m.undecided[at]:
+			use.Gone = append(use.Gone, e)
+		default:
+			use.NotJudged++
+		}
+	}
+	return use
+}

@@ -1,0 +1,73 @@
+package baseline
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"iter"
+	"time"
+
+	"patrol/engine"
+)
+
+// schema grows when a reader of the file would have to change.
+const schema = 1
+
+// timeLayout shows milliseconds only where there are any, as reports do.
+const timeLayout = "2006-01-02T15:04:05.999Z07:00"
+
+// Write writes the findings that fail now, those that a baseline excuses
+// already included, and returns how many they are. Waived ones are left out:
+// they fail again when their waiver ends. Same findings, same bytes.
+func Write(w io.Writer, version string, asOf time.Time, findings iter.Seq2[engine.Finding, error]) (int, error) {
+	out := bufio.NewWriter(w)
+	head, err := json.Marshal(header{schema, version, asOf.UTC().Format(timeLayout)})
+	if err != nil {
+		return 0, err
+	}
+	// Errors of a bufio.Writer stick: Flush reports the first.
+	_, _ = out.Write(head[:len(head)-1])
+	_, _ = out.WriteString(",\"findings\":[")
+	n := 0
+	for f, err := range findings {
+		if err != nil {
+			return n, err
+		}
+		if f.Status != engine.Fail && f.Status != engine.Baselined {
+			continue
+		}
+		if err := writeEntry(out, entryOf(f), n == 0); err != nil {
+			return n, err
+		}
+		n++
+	}
+	_, _ = out.WriteString("\n]}\n")
+	return n, out.Flush()
+}
+
+type header struct {
+	Schema  int    `json:"schema"`
+	Version string `json:"version"` // of patrol
+	AsOf    string `json:"as_of"`
+}
+
+func entryOf(f engine.Finding) engine.BaselineEntry {
+	return engine.BaselineEntry{
+		Fingerprint: f.Fingerprint, Policy: f.Policy, Severity: f.Severity, Workspace: f.Workspace, WorkspaceID: f.WorkspaceID,
+		Resource: f.Resource, ResourceID: f.ResourceID,
+	}
+}
+
+// writeEntry writes one entry a line, so that a change of the file shows what changed.
+func writeEntry(out *bufio.Writer, e engine.BaselineEntry, first bool) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	if !first {
+		_ = out.WriteByte(',')
+	}
+	_ = out.WriteByte('\n')
+	_, err = out.Write(line)
+	return err
+}
