@@ -1,0 +1,105 @@
+package plan_test
+
+import (
+	"fmt"
+	"testing"
+
+	"patrol/engine"
+	"patrol/engine/plan"
+)
+
+// limited is a plan that revokes n of 100 tokens of one owner, none used lately.
+func limited(t *testing.T, n int, limits engine.Limits) engine.Plan {
+	e := newEstate()
+	e.fill("1", 100-n)
+	for i := range n {
+		id := fmt.Sprintf("t%d", i)
+		e.token("1", id, "11", 120)
+		e.fail("PAT-004", "1", id)
+	}
+	in := e.input()
+	in.Config.Limits = limits
+	return build(t, in)
+}
+
+func every(string) bool { return true }
+
+// open leaves one limit to test.
+func open(change func(*engine.Limits)) engine.Limits {
+	l := engine.Limits{MaxSteps: 1000, MaxPercent: 100, MaxPerOwner: 1000, MaxRecentlyUsed: 1000, RecentlyUsedDays: 7}
+	change(&l)
+	return l
+}
+
+func TestLimits(t *testing.T) {
+	const n = 10 // of 100 tokens
+	steps := func(most int) engine.Limits { return open(func(l *engine.Limits) { l.MaxSteps = most }) }
+	owner := func(most int) engine.Limits { return open(func(l *engine.Limits) { l.MaxPerOwner = most }) }
+	percent := func(most float64) engine.Limits { return open(func(l *engine.Limits) { l.MaxPercent = most }) }
+	for _, tc := range []struct {
+		name   string
+		limits engine.Limits
+		ok     bool
+	}{
+		{"steps 0", steps(0), false}, {"steps 1", steps(1), false}, {"steps n-1", steps(n - 1), false}, {"steps n", steps(n), true}, {"steps n+1", steps(n + 1), true},
+		{"owner 0", owner(0), false}, {"owner n-1", owner(n - 1), false}, {"owner n", owner(n), true},
+		{"percent 0", percent(0), false}, {"percent below", percent(9.99), false}, {"percent exactly", percent(10), true}, {"percent 100", percent(100), true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			err := plan.CheckLimits(limited(t, n, tc.limits), every)
+			if tc.ok && err != nil {
+				t.Fatal(err)
+			}
+			if !tc.ok {
+				refusal(t, err, "over_limits")
+			}
+		})
+	}
+}
+
+func TestZeroMeansZeroOnlyForSteps(t *testing.T) {
+	zero := engine.Limits{}
+	if err := plan.CheckLimits(limited(t, 0, zero), every); err != nil {
+		t.Errorf("nothing to do goes beyond no limit: %v", err)
+	}
+	p := limited(t, 1, zero)
+	if err := plan.CheckLimits(p, func(string) bool { return false }); err != nil {
+		t.Errorf("no approved step goes beyond no limit: %v", err)
+	}
+	refusal(t, plan.CheckLimits(p, every), "over_limits")
+}
+
+func TestRecentlyUsed(t *testing.T) {
+	for _, tc := range []struct {
+		idle   int64
+		policy string
+		ok     bool
+	}{
+		{0, "PAT-004", false}, {7, "PAT-004", false}, {8, "PAT-004", true}, {-1, "PAT-004", true},
+		{0, "PAT-014", false}, // narrowing can break
+		{0, "PAT-021", true},  // a comment cannot
+		{0, "PAT-009", true},  // a notice neither
+	} {
+		e := newEstate()
+		e.fill("1", 99)
+		e.token("1", "t", "11", tc.idle, observed("", []string{"sql"}, nil))
+		e.fail(tc.policy, "1", "t")
+		err := plan.CheckLimits(build(t, e.input()), every)
+		if tc.ok && err != nil {
+			t.Errorf("%s, used %d days ago: %v", tc.policy, tc.idle, err)
+		}
+		if !tc.ok {
+			refusal(t, err, "over_limits")
+		}
+	}
+}
+
+func TestPercentIsOfEachWorkspace(t *testing.T) {
+	e := newEstate()
+	e.workspace("2", "dev")
+	e.fill("1", 1000)
+	e.fill("2", 4)
+	e.token("2", "t", "11", 120)
+	e.fail("PAT-004", "2", "t")
+	refusal(t, plan.CheckLimits(build(t, e.input()), every), "over_limits")
+}
