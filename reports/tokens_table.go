@@ -12,6 +12,9 @@ import (
 // sample is how many rows decide the widths of the columns: the rest streams.
 const sample = 200
 
+// roomForComments is the width from which comments are shown.
+const roomForComments = 90
+
 // TokensTable writes tokens for a reader at a terminal.
 func TokensTable(ctx context.Context, w io.Writer, rows iter.Seq2[engine.TokenRow, error], o TableOptions) error {
 	t := &tokensTable{screen: newScreen(w, o), limit: o.Limit}
@@ -43,7 +46,7 @@ func (t *tokensTable) add(row engine.TokenRow) error {
 	}
 	line := tokenLine(row)
 	if t.layout != nil {
-		t.line(t.layout.row(line))
+		t.line(t.row(line))
 		return nil
 	}
 	t.pending = append(t.pending, line)
@@ -58,14 +61,23 @@ func (t *tokensTable) begin() {
 	if t.layout != nil || len(t.pending) == 0 {
 		return
 	}
-	narrow := t.width / 6
-	layout := newGrid(append([][]string{tokensHeader()}, t.pending...), []int{narrow, 9, narrow + 6, 10, 10, 10, t.width})
+	narrow := t.width / 8
+	layout := newGrid(append([][]string{tokensHeader()}, t.pending...), []int{narrow, 9, narrow + 10, 10, 10, 10, t.width})
 	t.layout = &layout
-	t.styled(bold, layout.row(tokensHeader()))
+	t.styled(bold, t.row(tokensHeader()))
 	for _, line := range t.pending {
-		t.line(layout.row(line))
+		t.line(t.row(line))
 	}
 	t.pending = nil
+}
+
+// row lays out a line. Comments come last, and not at all where the screen is
+// too narrow to make sense of them.
+func (t *tokensTable) row(line []string) string {
+	if t.width < roomForComments {
+		line = line[:len(line)-1]
+	}
+	return t.layout.row(line)
 }
 
 func (t *tokensTable) sum() {

@@ -22,7 +22,7 @@ type env struct {
 
 	stdoutTerminal bool
 	stderrTerminal bool
-	width          int // columns of the terminal; 80 elsewhere
+	width          int // columns of the terminal; 120 elsewhere, such as in the log of a CI job
 }
 
 func systemEnv() *env {
@@ -31,7 +31,7 @@ func systemEnv() *env {
 		now: time.Now, lookup: os.LookupEnv, version: version,
 		stdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 		stderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
-		width:          80,
+		width:          120,
 	}
 	if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil && width > 0 {
 		e.width = width

@@ -292,3 +292,16 @@ func cmdOverwrite(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
 }
+
+// lines FILE wants JSON objects, one a line.
+func cmdLines(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 || neg {
+		ts.Fatalf("usage: lines FILE")
+	}
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		var object map[string]any
+		if err := json.Unmarshal([]byte(line), &object); err != nil {
+			ts.Fatalf("%s: %q: %v", args[0], line, err)
+		}
+	}
+}

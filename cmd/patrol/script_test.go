@@ -43,6 +43,7 @@ func TestScripts(t *testing.T) {
 			"findings":  cmdFindings,
 			"tally":     cmdTally,
 			"coverage":  cmdCoverage,
+			"lines":     cmdLines,
 			"mode":      cmdMode,
 			"holds":     cmdHolds,
 			"harmless":  cmdHarmless,

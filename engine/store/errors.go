@@ -86,6 +86,12 @@ func refusal(op, target, reason, hint string, err error) error {
 	return &engine.Error{Class: engine.ClassStorage, Reason: reason, Op: op, Target: target, Hint: hint, Err: err}
 }
 
+// missing is for a snapshot or evaluation that was asked for and is not there:
+// nothing is wrong with the database.
+func missing(op, target, reason, hint string, err error) error {
+	return &engine.Error{Class: engine.ClassUsage, Reason: reason, Op: op, Target: target, Hint: hint, Err: err}
+}
+
 // badCapture refuses a capture that breaks the contract of engine.Capture.
 func badCapture(target string, err error) error {
 	return &engine.Error{

@@ -281,7 +281,7 @@ func (db *DB) LatestEvaluation(ctx context.Context) (int64, error) {
 	var id int64
 	err := db.sql.QueryRowContext(ctx, `SELECT id FROM evaluation ORDER BY id DESC LIMIT 1`).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, refusal("read evaluation", db.path, "no_evaluation", "Run `patrol evaluate` first.", errors.New("holds no evaluation"))
+		return 0, missing("read evaluation", db.path, "no_evaluation", "Run `patrol evaluate` first.", errors.New("holds no evaluation"))
 	}
 	return id, failure("read evaluation", db.path, err)
 }
@@ -296,7 +296,7 @@ func (db *DB) Evaluation(ctx context.Context, id int64) (EvaluationHeader, error
 	err := db.sql.QueryRowContext(ctx, `SELECT as_of_ms, fail_on, version, narrowed FROM evaluation WHERE id = ?`, id).
 		Scan(&asOf, &failOn, &h.Version, &narrowed)
 	if errors.Is(err, sql.ErrNoRows) {
-		return h, refusal("read evaluation", strconv.FormatInt(id, 10), "not_found", "Run `patrol evaluate` again.", errors.New("does not exist"))
+		return h, missing("read evaluation", strconv.FormatInt(id, 10), "not_found", "Run `patrol evaluate` again.", errors.New("does not exist"))
 	}
 	if err == nil {
 		h.AsOf, h.Narrowed = time.UnixMilli(asOf).UTC(), narrowed != 0

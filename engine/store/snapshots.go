@@ -32,7 +32,7 @@ func (db *DB) Snapshot(ctx context.Context, id int64) (engine.Snapshot, error) {
 		return engine.Snapshot{}, err
 	}
 	if len(found) == 0 {
-		return engine.Snapshot{}, refusal("read snapshot", strconv.FormatInt(id, 10), "not_found",
+		return engine.Snapshot{}, missing("read snapshot", strconv.FormatInt(id, 10), "not_found",
 			"`patrol snapshots list` shows which there are.", errors.New("does not exist"))
 	}
 	return found[0], nil
