@@ -124,7 +124,7 @@ func twoPolicies() []engine.Policy {
 func findingOn(t engine.Token, s engine.Snapshot, p engine.Policy) engine.Finding {
 	return engine.Finding{
 		Policy: p.ID, Title: p.Title, Severity: p.Severity, Status: engine.Fail, Workspace: s.Workspace.Name, WorkspaceID: s.Workspace.ID,
-		Resource: engine.ResourceToken, ResourceID: t.ID, Owner: t.CreatorName, Message: "lives 100 days, limit 90",
+		Resource: engine.ResourceToken, ResourceID: t.ID, Owner: t.CreatorName, OwnerID: t.OwnerID, Message: "lives 100 days, limit 90",
 		Evidence: map[string]any{"lifetime_days": int64(100), "limit": int64(90), "owner_id": t.OwnerID}, Remedy: p.Remedy, Fingerprint: tokenID(len(t.ID)),
 	}
 }

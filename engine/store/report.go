@@ -35,6 +35,9 @@ func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, er
 	if r.Summary.Failed, err = db.failedBySeverity(ctx, evaluationID); err != nil {
 		return engine.Report{}, failure(opReport, db.path, err)
 	}
+	if r.Exceptions, err = db.exceptions(ctx, evaluationID); err != nil {
+		return engine.Report{}, failure(opReport, db.path, err)
+	}
 	r.Findings = db.findings(ctx, evaluationID, r.Workspaces, h.Policies)
 	r.Tokens = db.tokenRows(ctx, r.Workspaces, h.AsOf.UnixMilli())
 	r.Policies = bySeverity(policies)
@@ -137,7 +140,7 @@ func bySeverity(policies []engine.PolicyReport) []engine.PolicyReport {
 // The primary key gives the order up to the resource, so that SQLite sorts
 // only the findings of one policy in one workspace at a time.
 const findingQuery = `SELECT f.policy, f.workspace, f.resource, coalesce(v.token_id, f.resource_id) AS id,
-	f.status, f.title, f.severity, f.remedy, f.owner, f.message, f.evidence, f.fingerprint, f.waiver
+	f.status, f.title, f.severity, f.remedy, f.owner, f.message, f.evidence, f.fingerprint, f.waiver, coalesce(v.owner_id, '')
 	FROM finding f LEFT JOIN token_version v ON v.version = f.token_version
 	WHERE f.evaluation_id = ? ORDER BY f.rank, f.policy, f.workspace, f.resource, id`
 
@@ -173,6 +176,7 @@ func readFinding(c *cells, workspaces []engine.WorkspaceReport, policies []engin
 	evidence := c.textOrNull()
 	f.Fingerprint = decodeFingerprint(c)
 	waiver := c.textOrNull()
+	f.OwnerID = c.text()
 	if c.err != nil {
 		return f, c.err
 	}

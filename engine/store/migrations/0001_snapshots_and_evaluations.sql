@@ -108,7 +108,8 @@ CREATE TABLE evaluation (
 	as_of_ms   INTEGER NOT NULL,
 	fail_on    TEXT NOT NULL,
 	version    TEXT NOT NULL,
-	narrowed   INTEGER NOT NULL
+	narrowed   INTEGER NOT NULL,
+	exceptions TEXT REFERENCES document (digest) -- NULL: neither waivers nor a baseline
 ) STRICT;
 
 -- place: rank by name, then id, so that findings sort by it.
