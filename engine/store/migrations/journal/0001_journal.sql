@@ -72,5 +72,5 @@ CREATE TRIGGER item_ends_once BEFORE UPDATE ON item
 	WHEN OLD.state NOT IN ('pending', 'intent', 'acked', 'unresolved')
 	BEGIN SELECT RAISE(ABORT, 'the step has ended'); END;
 CREATE TRIGGER item_intends_before_it_acts BEFORE UPDATE ON item
-	WHEN NEW.state IN ('acked', 'unresolved', 'done', 'gone_after_intent', 'refused', 'failed') AND OLD.state = 'pending'
+	WHEN NEW.state IN ('acked', 'unresolved', 'done', 'gone_after_intent', 'failed') AND OLD.state = 'pending'
 	BEGIN SELECT RAISE(ABORT, 'a step that acts must have said so before'); END;
