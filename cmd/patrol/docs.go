@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -24,12 +25,7 @@ func (c commands) Docs() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, name := range engine.SortedKeys(pages) {
-				if err := writeText(filepath.Join(args[0], name), pages[name]); err != nil {
-					return err
-				}
-			}
-			return nil
+			return writePages(args[0], pages)
 		},
 	}
 }
@@ -43,11 +39,25 @@ func (a *app) pages(cmd *cobra.Command) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{
-		"commands.md":   commandsPage(cmd.Root()),
-		"exit-codes.md": exitPage(),
-		"policies.md":   policiesPage(set.all.Policies()),
-	}, nil
+	pages := map[string]string{"commands.md": commandsPage(cmd.Root()), "exit-codes.md": exitPage()}
+	for name, text := range policyPages(set.all.Policies()) {
+		pages[filepath.Join("policies", name)] = text
+	}
+	return pages, nil
+}
+
+// writePages writes pages below a directory.
+func writePages(dir string, pages map[string]string) error {
+	for _, name := range engine.SortedKeys(pages) {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "create", Target: filepath.Dir(path), Hint: "Name another directory.", Err: err}
+		}
+		if err := writeText(path, pages[name]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func commandsPage(root *cobra.Command) string {
@@ -106,44 +116,4 @@ func exitPage() string {
 		fmt.Fprintf(&b, "| %d | %s |\n", row.code, row.meaning)
 	}
 	return b.String()
-}
-
-func policiesPage(policies []engine.Policy) string {
-	var b strings.Builder
-	b.WriteString(generatedNotice + "# Policies\n\nThe policies that come with patrol, worst first. [policy-contract.md](policy-contract.md) tells how to write your own.\n\n| id | severity | judges | finds | remedy |\n|---|---|---|---|---|\n")
-	for _, p := range policies {
-		fmt.Fprintf(&b, "| [%s](#%s) | %s | %s | %s | %s |\n", p.ID, strings.ToLower(p.ID), p.Severity, judges(p), p.Title, p.Remedy)
-	}
-	for _, p := range policies {
-		policySection(&b, p)
-	}
-	return b.String()
-}
-
-func policySection(b *strings.Builder, p engine.Policy) {
-	fmt.Fprintf(b, "\n## %s\n\n**%s.** %s\n\n", p.ID, p.Title, oneLine(p.Description))
-	if p.Remediation != "" {
-		fmt.Fprintf(b, "What to do: %s\n\n", oneLine(p.Remediation))
-	}
-	fmt.Fprintf(b, "- severity %s, remedy `%s`, needs %s\n", p.Severity, p.Remedy, code(p.Needs))
-	for _, param := range p.Params {
-		fmt.Fprintf(b, "- parameter `%s`, default `%s`: %s\n", param.Name, jsonText(param.Default), oneLine(param.Description))
-	}
-	for _, framework := range engine.SortedKeys(p.Controls) {
-		fmt.Fprintf(b, "- %s: %s\n", framework, strings.Join(p.Controls[framework], ", "))
-	}
-	if len(p.Aliases) > 0 {
-		fmt.Fprintf(b, "- also known as %s\n", code(p.Aliases))
-	}
-	fmt.Fprintf(b, "- written in [`%s`](../policies/%s)\n", p.File, p.File)
-}
-
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
-
-func code(words []string) string {
-	quoted := make([]string, len(words))
-	for i, word := range words {
-		quoted[i] = "`" + word + "`"
-	}
-	return strings.Join(quoted, ", ")
 }

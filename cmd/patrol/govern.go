@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -27,11 +28,12 @@ type policySet struct {
 // configuration against them, and applies the selection.
 func (a *app) loadPolicies(ctx context.Context, o *judgeOptions) (*policySet, error) {
 	packs := []eval.Pack{{Name: builtinPack, FS: policies.FS}}
-	for _, dir := range o.packs {
-		if err := checkDir(dir); err != nil {
+	for _, path := range o.packs {
+		pack, err := openPack(path, o.packKey)
+		if err != nil {
 			return nil, err
 		}
-		packs = append(packs, eval.Pack{Name: dir, FS: os.DirFS(dir)})
+		packs = append(packs, pack)
 	}
 	all, err := eval.Load(ctx, packs...)
 	if err != nil {
@@ -49,13 +51,28 @@ func (a *app) loadPolicies(ctx context.Context, o *judgeOptions) (*policySet, er
 	return set, nil
 }
 
+// openPack opens a directory, or a bundle by the ending of its name.
+func openPack(path, keyFile string) (eval.Pack, error) {
+	if !strings.HasSuffix(path, ".tar.gz") {
+		return eval.Pack{Name: path, FS: os.DirFS(path)}, checkDir(path)
+	}
+	if keyFile == "" {
+		return eval.OpenBundle(path, nil)
+	}
+	key, err := os.ReadFile(keyFile)
+	if err != nil {
+		return eval.Pack{}, engine.UsageError("read policy key", keyFile, "Name a public key in PEM with --policy-key.", err)
+	}
+	return eval.OpenBundle(path, key)
+}
+
 func checkDir(dir string) error {
 	info, err := os.Stat(dir)
 	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("is not a directory")
+		err = errors.New("is not a directory")
 	}
 	if err != nil {
-		return engine.UsageError("load policies from", dir, "Name a directory of .rego files with --policy.", err)
+		return engine.UsageError("load policies from", dir, "Name a directory of .rego files, or a bundle ending in .tar.gz, with --policy.", err)
 	}
 	return nil
 }

@@ -81,6 +81,7 @@ func (o *sourceOptions) addFlags(flags *pflag.FlagSet) {
 // judgeOptions say which policies judge, and as of when.
 type judgeOptions struct {
 	packs     []string
+	packKey   string
 	only      []string
 	exclude   []string
 	severity  severityValue
@@ -98,11 +99,17 @@ func (o *judgeOptions) addFlags(flags *pflag.FlagSet) {
 
 // addSelection adds the flags that choose policies, without those of judging.
 func (o *judgeOptions) addSelection(flags *pflag.FlagSet) {
-	flags.StringArrayVarP(&o.packs, "policy", "p", nil, "load the policies in this `directory` too (repeatable)")
+	o.addPacks(flags)
 	flags.StringSliceVar(&o.only, "only", nil, "only these policies: `ids` or aliases")
 	flags.StringSliceVar(&o.exclude, "exclude", nil, "all policies but these: `ids` or aliases")
 	flags.Var(&o.severity, "severity", "only policies of this severity or worse")
 	flags.StringVar(&o.framework, "framework", "", "only policies that serve this framework, or one control of it: `name[:control]`")
+}
+
+// addPacks adds the flags that load more policies.
+func (o *judgeOptions) addPacks(flags *pflag.FlagSet) {
+	flags.StringArrayVarP(&o.packs, "policy", "p", nil, "load the policies in this `directory` or OPA bundle (.tar.gz) too (repeatable)")
+	flags.StringVar(&o.packKey, "policy-key", "", "bundles must be signed by this public key (PEM `file`)")
 }
 
 // narrowed reports whether some policies were left out by request.

@@ -20,7 +20,7 @@ func (c commands) Policies() *cobra.Command {
 		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.policiesList(), c.policiesShow())
+	cmd.AddCommand(c.policiesList(), c.policiesShow(), c.policiesTest(), c.policiesLint(), c.policiesNew(), c.policiesDocs())
 	return cmd
 }
 
@@ -64,10 +64,11 @@ func (s *policySet) list(out io.Writer) error {
 func (a *app) policiesShow() *cobra.Command {
 	var o judgeOptions
 	var source bool
+	var explain string
 	cmd := &cobra.Command{
 		Use:     "show ID",
 		Short:   "Show a policy: meaning, parameters in force and where they come from, controls",
-		Example: "  patrol policies show PAT-002\n  patrol policies show sat:IA-4 --source",
+		Example: "  patrol policies show PAT-002\n  patrol policies show sat:IA-4 --source\n  patrol policies show PAT-004 --explain 3922b2f6",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			set, err := a.loadPolicies(cmd.Context(), &o)
@@ -78,6 +79,9 @@ func (a *app) policiesShow() *cobra.Command {
 			if !ok {
 				return engine.UsageError("show policy", args[0], "See `patrol policies list` for the ids.", fmt.Errorf("no policy has this id or alias"))
 			}
+			if explain != "" {
+				return a.explain(cmd.Context(), set, policy, explain)
+			}
 			set.show(a.env.stdout, policy)
 			if source {
 				fmt.Fprintf(a.env.stdout, "\n%s", policy.Source)
@@ -85,7 +89,8 @@ func (a *app) policiesShow() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringArrayVarP(&o.packs, "policy", "p", nil, "load the policies in this `directory` too (repeatable)")
+	o.addPacks(cmd.Flags())
+	cmd.Flags().StringVar(&explain, "explain", "", "tell why this `token` (its id or the beginning of it) or workspace (name or id) passes or fails")
 	cmd.Flags().BoolVar(&source, "source", false, "print the Rego as well")
 	return cmd
 }

@@ -44,6 +44,7 @@ func (s *Set) Explain(ctx context.Context, job Job, id string, on *engine.Subjec
 	if err != nil {
 		return Explanation{}, err
 	}
+	e.options.Plain = true // an index would pass over rules without trying their lines
 	assignments, err := e.assign(chosen.policies)
 	if err != nil {
 		return Explanation{}, err

@@ -1,0 +1,314 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"patrol/engine"
+	"patrol/engine/eval"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/spf13/cobra"
+)
+
+// policiesTest runs Rego tests.
+func (a *app) policiesTest() *cobra.Command {
+	var o judgeOptions
+	var filter string
+	var coverage, watch bool
+	cmd := &cobra.Command{
+		Use:   "test",
+		Short: "Run the Rego tests of policies, in the sandbox that policies run in",
+		Long: "Runs the tests of the packs given by --policy, or without any those of the built-in policies. The same files pass the\n" +
+			"stock `opa test`. Ends with exit code 3 when a test does not pass.",
+		Example: "  patrol policies test --policy my-policies --coverage\n  patrol policies test --policy my-policies --watch",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			run := func() error { return a.runPolicyTests(cmd.Context(), &o, filter, coverage) }
+			if watch {
+				return a.watchPacks(cmd.Context(), o.packs, run)
+			}
+			return run()
+		},
+	}
+	o.addPacks(cmd.Flags())
+	cmd.Flags().StringVar(&filter, "run", "", "only tests whose full name matches this `regexp`")
+	cmd.Flags().BoolVar(&coverage, "coverage", false, "list the lines that no test runs")
+	cmd.Flags().BoolVar(&watch, "watch", false, "run again whenever a file of the packs changes")
+	return cmd
+}
+
+func (a *app) runPolicyTests(ctx context.Context, o *judgeOptions, filter string, coverage bool) error {
+	set, err := a.loadPolicies(ctx, o)
+	if err != nil {
+		return err
+	}
+	results, covered, err := set.all.RunTests(ctx, filter)
+	if err != nil {
+		return err
+	}
+	wanted := a.packNames(o)
+	passed, failed := 0, 0
+	for _, r := range results {
+		if !inPacks(r.File, wanted) {
+			continue
+		}
+		if r.Outcome == eval.TestPassed {
+			passed++
+			a.detail("pass  %s", r.Name)
+			continue
+		}
+		failed++
+		fmt.Fprintf(a.env.stdout, "%s  %s:%d  %s\n      %s\n", r.Outcome, r.File, r.Line, r.Name, engine.SafeLines(r.Message+r.Output))
+	}
+	fmt.Fprintf(a.env.stdout, "%d passed, %d failed\n", passed, failed)
+	if coverage {
+		a.printCoverage(covered, wanted)
+	}
+	switch {
+	case failed > 0:
+		return engine.UsageError("test policies", "", "Correct the policy or the test.", fmt.Errorf("%s failed", plural(failed, "test")))
+	case passed == 0:
+		return engine.UsageError("test policies", "", "Tests are rules named test_… in files named *_test.rego.", errors.New("no test ran"))
+	}
+	return nil
+}
+
+func (a *app) printCoverage(covered []eval.TestCoverage, wanted []string) {
+	for _, c := range covered {
+		if inPacks(c.File, wanted) {
+			fmt.Fprintf(a.env.stdout, "%5.1f %%  %s%s\n", c.Percent, c.File, missedLines(c.Missed))
+		}
+	}
+}
+
+func missedLines(lines []int) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("  not run: lines %s", strings.Trim(fmt.Sprint(lines), "[]"))
+}
+
+// packNames are the packs that a command is about: those given, else the built-in one.
+func (a *app) packNames(o *judgeOptions) []string {
+	if len(o.packs) == 0 {
+		return []string{builtinPack}
+	}
+	return o.packs
+}
+
+func inPacks(file string, packs []string) bool {
+	return slices.ContainsFunc(packs, func(pack string) bool { return strings.HasPrefix(file, filepath.ToSlash(filepath.Clean(pack))+"/") })
+}
+
+// settle is how long files must be quiet before tests run again: editors write
+// a file in several steps.
+const settle = 200 * time.Millisecond
+
+// watchPacks runs at once and whenever a file below the packs changes, until interrupted.
+func (a *app) watchPacks(ctx context.Context, packs []string, run func() error) error {
+	if len(packs) == 0 {
+		return engine.UsageError("read flag", "--watch", "Give the directory to watch with --policy.", errors.New("needs --policy"))
+	}
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return engine.UsageError("watch", strings.Join(packs, ", "), "Run without --watch.", err)
+	}
+	defer watcher.Close()
+	for {
+		if err := addDirs(watcher, packs); err != nil {
+			return err
+		}
+		if err := run(); err != nil {
+			printError(a.env.stderr, err, a.logFormat == "json")
+		}
+		if err := awaitChange(ctx, watcher); err != nil {
+			return err
+		}
+	}
+}
+
+func addDirs(watcher *fsnotify.Watcher, packs []string) error {
+	for _, pack := range packs {
+		err := filepath.WalkDir(pack, func(path string, entry os.DirEntry, err error) error {
+			if err == nil && entry.IsDir() {
+				return watcher.Add(path)
+			}
+			return err
+		})
+		if err != nil {
+			return engine.UsageError("watch", pack, "Name a directory of .rego files with --policy.", err)
+		}
+	}
+	return nil
+}
+
+// awaitChange returns when something changed and then nothing did for a while.
+func awaitChange(ctx context.Context, watcher *fsnotify.Watcher) error {
+	var quiet <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-watcher.Events:
+			quiet = time.After(settle)
+		case err := <-watcher.Errors:
+			return engine.UsageError("watch", "", "Run without --watch.", err)
+		case <-quiet:
+			return nil
+		}
+	}
+}
+
+// policiesLint holds policies to more than loading insists on.
+func (a *app) policiesLint() *cobra.Command {
+	var o judgeOptions
+	cmd := &cobra.Command{
+		Use:   "lint",
+		Short: "Check that policies are complete: metadata, format, tests, no exemption by comment",
+		Long: "Holds the policies of the packs given by --policy, or without any the built-in ones, to what their readers expect: loading\n" +
+			"without error (types, sandbox, metadata, unique ids, package and path), the format of `opa fmt`, remediation and\n" +
+			"controls, a test that fires and one that stays silent, and no exemption that reads a token's comment.",
+		Example: "  patrol policies lint --policy my-policies",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.lintPolicies(cmd.Context(), &o) },
+	}
+	o.addPacks(cmd.Flags())
+	return cmd
+}
+
+func (a *app) lintPolicies(ctx context.Context, o *judgeOptions) error {
+	set, err := a.loadPolicies(ctx, o)
+	if err != nil {
+		return err
+	}
+	found := 0
+	for _, pack := range a.packNames(o) {
+		problems, err := set.all.Lint(ctx, pack)
+		if err != nil {
+			return err
+		}
+		for _, p := range problems {
+			fmt.Fprintln(a.env.stdout, engine.SafeText(p.String()))
+		}
+		found += len(problems)
+	}
+	if found > 0 {
+		return engine.UsageError("lint policies", "", "Correct the places named; docs/policy-contract.md says what a policy holds.", errors.New(plural(found, "problem")))
+	}
+	fmt.Fprintln(a.env.stdout, "no problems")
+	return nil
+}
+
+// newOptions describe a policy to scaffold.
+type newOptions struct {
+	id       string
+	severity severityValue
+	dir      string
+}
+
+// policiesNew scaffolds a policy and its tests.
+func (a *app) policiesNew() *cobra.Command {
+	o := newOptions{severity: severityValue{engine.Medium}}
+	cmd := &cobra.Command{
+		Use:   "new RESOURCE/NAME",
+		Short: "Scaffold a policy with its two tests",
+		Long: "Writes a policy that loads, passes its tests and says where to go on from there. RESOURCE is token or workspace. Files\n" +
+			"that exist are never overwritten.",
+		Example: "  patrol policies new token/too_old --id ACME-001 --policy my-policies",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(_ *cobra.Command, args []string) error { return a.newPolicy(args[0], &o) },
+	}
+	cmd.Flags().StringVar(&o.id, "id", "", "stable `id` of the policy (required)")
+	cmd.Flags().Var(&o.severity, "severity", "how bad a violation is")
+	cmd.Flags().StringVarP(&o.dir, "policy", "p", "policies", "`directory` of the pack")
+	return cmd
+}
+
+var (
+	policyPath = regexp.MustCompile(`^(token|workspace)/([a-z][a-z0-9_]*)$`)
+	policyID   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)+$`)
+)
+
+func (a *app) newPolicy(name string, o *newOptions) error {
+	parts := policyPath.FindStringSubmatch(name)
+	if parts == nil {
+		return engine.UsageError("read argument", name, "Use token/NAME or workspace/NAME in lower case, such as token/too_old.", errors.New("not the path of a policy"))
+	}
+	if !policyID.MatchString(o.id) {
+		return engine.UsageError("read flag", "--id", "Use a prefix and a number, such as ACME-001.", fmt.Errorf("%q is no id", o.id))
+	}
+	files := scaffold(parts[1], parts[2], o)
+	for _, path := range engine.SortedKeys(files) {
+		if _, err := os.Lstat(path); err == nil {
+			return engine.UsageError("scaffold policy", path, "Choose another name, or remove the file.", errors.New("exists already"))
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(o.dir, parts[1]), 0o755); err != nil {
+		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "create", Target: o.dir, Hint: "Name another directory with --policy.", Err: err}
+	}
+	for _, path := range engine.SortedKeys(files) {
+		if err := writeText(path, files[path]); err != nil {
+			return err
+		}
+		fmt.Fprintln(a.env.stdout, path)
+	}
+	a.say("Next: edit the policy, then `patrol policies test --policy %s` and `patrol policies lint --policy %s`.", o.dir, o.dir)
+	return nil
+}
+
+// scaffold returns the files of a new policy by path.
+func scaffold(resource, name string, o *newOptions) map[string]string {
+	example := map[string]string{
+		"token":     "input.token.age_days > input.params.limit",
+		"workspace": "input.workspace.max_lifetime_days > input.params.limit",
+	}[resource]
+	field := strings.Fields(example)[0]
+	path := strings.Split(strings.TrimPrefix(field, "input."), ".")
+	replace := strings.NewReplacer("RESOURCE", resource, "NAME", name, "ID", o.id, "SEVERITY", string(o.severity.Severity),
+		"CONDITION", example, "FIELD", field, "OBJECT", path[0], "KEY", path[1])
+	base := filepath.Join(o.dir, resource, name)
+	return map[string]string{base + ".rego": replace.Replace(scaffoldPolicy), base + "_test.rego": replace.Replace(scaffoldTest)}
+}
+
+const scaffoldPolicy = `# METADATA
+# title: Say in a few words what it finds
+# description: Say why it matters, in one or two sentences that an auditor can read.
+# schemas:
+#   - input: schema.RESOURCE
+# custom:
+#   id: ID
+#   severity: SEVERITY
+#   remedy: notify
+#   remediation: Say what an admin should do.
+#   controls:
+#     soc2: ["CC6.1"]
+#   params:
+#     limit:
+#       default: 90
+#       description: Say what the number limits, and in which unit
+package patrol.RESOURCE.NAME
+
+deny contains message if {
+	CONDITION
+	message := sprintf("is %v, limit %v", [FIELD, input.params.limit])
+}
+`
+
+const scaffoldTest = `package patrol.RESOURCE.NAME_test
+
+import data.patrol.RESOURCE.NAME
+
+given(value) := {"OBJECT": {"KEY": value}, "params": {"limit": 90}}
+
+test_fires_above_the_limit if NAME.deny == {"is 91, limit 90"} with input as given(91)
+
+test_silent_at_the_limit if count(NAME.deny) == 0 with input as given(90)
+`

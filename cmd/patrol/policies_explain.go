@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"patrol/engine"
+	"patrol/engine/eval"
+	"patrol/engine/store"
+)
+
+// explain tells why a policy passes or fails one resource of the newest
+// snapshots: the facts, the parameters, and the lines of Rego.
+func (a *app) explain(ctx context.Context, set *policySet, policy engine.Policy, resource string) error {
+	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
+		snapshots, err := a.storedSnapshots(ctx, db, nil)
+		if err != nil {
+			return err
+		}
+		found := 0
+		for _, snapshot := range snapshots {
+			job := eval.Job{Snapshot: snapshot, AsOf: asOf(snapshots, instant{}), Tuning: set.effective(snapshot.Workspace)}
+			n, err := a.explainIn(ctx, db, set, policy, job, resource)
+			if err != nil {
+				return err
+			}
+			found += n
+		}
+		if found == 0 {
+			return engine.UsageError("explain", resource, "See `patrol tokens` for the ids.", fmt.Errorf("no %s of the newest snapshots is called so", policy.Resource))
+		}
+		return nil
+	})
+}
+
+// explainIn explains the resources of one snapshot that are meant, and counts them.
+func (a *app) explainIn(ctx context.Context, db *store.DB, set *policySet, policy engine.Policy, job eval.Job, resource string) (int, error) {
+	workspace := job.Snapshot.Workspace
+	if policy.Resource == engine.ResourceWorkspace {
+		if resource != workspace.Name && resource != workspace.ID {
+			return 0, nil
+		}
+		return 1, a.explainOne(ctx, set, policy, job, nil, "workspace "+workspace.Name)
+	}
+	if !job.Snapshot.Coverage[engine.SectionTokens].Usable() {
+		return 0, nil
+	}
+	found := 0
+	for subject, err := range db.Subjects(ctx, job.Snapshot.ID, job.AsOf) {
+		if err != nil {
+			return found, err
+		}
+		if !strings.HasPrefix(subject.Token.ID, resource) {
+			continue
+		}
+		found++
+		name := fmt.Sprintf("token %s of %s in %s", subject.Token.ID, subject.Owner.Label(), workspace.Name)
+		if err := a.explainOne(ctx, set, policy, job, &subject, name); err != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+func (a *app) explainOne(ctx context.Context, set *policySet, policy engine.Policy, job eval.Job, on *engine.Subject, name string) error {
+	e, err := set.all.Explain(ctx, job, policy.ID, on)
+	if err != nil {
+		return err
+	}
+	w := a.env.stdout
+	fmt.Fprintf(w, "%s  %s\n%s\nas of %s: %s", policy.ID, policy.Title, engine.SafeText(name), job.AsOf.UTC().Format("2006-01-02T15:04:05Z"), e.Status)
+	if e.Message != "" {
+		fmt.Fprintf(w, ": %s", engine.SafeText(e.Message))
+	}
+	fmt.Fprintln(w)
+	printFacts(a, "Facts", e.Facts)
+	printFacts(a, "Parameters", e.Params)
+	if len(e.Lines) > 0 {
+		fmt.Fprintf(w, "\nRego (%s)\n", policy.File)
+	}
+	for _, line := range e.Lines {
+		mark := "holds     "
+		if !line.Held {
+			mark = "does not  "
+		}
+		fmt.Fprintf(w, "  %4d  %s%s\n", line.Row, mark, line.Text)
+	}
+	fmt.Fprintln(w)
+	return nil
+}
+
+func printFacts(a *app, title string, facts []eval.Fact) {
+	if len(facts) == 0 {
+		return
+	}
+	fmt.Fprintf(a.env.stdout, "\n%s\n", title)
+	for _, fact := range facts {
+		value := fact.Value
+		if value == "" {
+			value = "(absent)"
+		}
+		fmt.Fprintf(a.env.stdout, "  %s = %s\n", strings.TrimPrefix(fact.Name, "params."), engine.SafeText(value))
+	}
+}
