@@ -39,6 +39,9 @@ func hasUnsafe(text string) bool {
 // bidirectional overrides, isolates, zero-width joiners and the byte order
 // mark. U+FFFE and U+FFFF are no characters in XML.
 func unsafeRune(r rune) bool {
+	if r < 0x7f { // most text is plain
+		return r < ' '
+	}
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) || r == 0xFFFE || r == 0xFFFF
 }
 

@@ -24,6 +24,10 @@ type Format struct {
 	// Write writes the whole report to w. It stops with ctx's error when ctx
 	// ends and with the iterator's when the report cannot be read.
 	Write func(ctx context.Context, w io.Writer, r engine.Report) error
+
+	// Parts, where set, writes the report to as many files as its readers need.
+	// Write then writes what the first one holds and says what it leaves out.
+	Parts Parts
 }
 
 // catalogue is the set of formats: each file adds a method.
@@ -56,17 +60,28 @@ func WriteAll(ctx context.Context, dir string, formats []Format, r engine.Report
 	}
 	var paths []string
 	for _, format := range formats {
-		path := filepath.Join(dir, format.File)
-		if err := writeFile(ctx, path, format, r); err != nil {
+		written, err := writeFiles(ctx, dir, format, r)
+		paths = append(paths, written...)
+		if err != nil {
 			return paths, err
 		}
-		paths = append(paths, path)
 	}
 	return paths, nil
 }
 
-func writeFile(ctx context.Context, path string, format Format, r engine.Report) error {
-	err := outfile.Write(path, func(w io.Writer) error { return format.Write(ctx, w, r) })
+func writeFiles(ctx context.Context, dir string, format Format, r engine.Report) ([]string, error) {
+	if format.Parts != nil {
+		return writeParts(ctx, dir, format, r)
+	}
+	path := filepath.Join(dir, format.File)
+	if err := writeFile(ctx, path, func(w io.Writer) error { return format.Write(ctx, w, r) }); err != nil {
+		return nil, err
+	}
+	return []string{path}, nil
+}
+
+func writeFile(ctx context.Context, path string, write Part) error {
+	err := outfile.Write(path, write)
 	if ended := ctx.Err(); err != nil && ended != nil {
 		return ended // an interruption is no fault of the disk
 	}

@@ -51,5 +51,8 @@ func escapeUnseen(text []byte) []byte {
 }
 
 func unseen(r rune) bool {
+	if r < 0x7f {
+		return r < ' '
+	}
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) || r == 0xFFFE || r == 0xFFFF
 }

@@ -62,3 +62,10 @@ func (j *jsonWriter) end() error {
 	j.text.WriteByte('\n')
 	return j.flush()
 }
+
+// item writes one member of an object inside a list.
+func (j *jsonWriter) item(key string, value any) error {
+	j.next("      ")
+	j.text.WriteString(`"` + key + `": `)
+	return j.value(value)
+}
