@@ -21,6 +21,11 @@ type approveOptions struct {
 	validFor string
 	withdraw bool
 
+	signKey   string
+	export    string
+	statement string
+	signature string
+
 	changed func(flag string) bool
 }
 
@@ -49,6 +54,10 @@ func (c commands) Approve() *cobra.Command {
 	flags.BoolVar(&o.withdraw, "withdraw", false, "end every approval given so far, or those of --step")
 	flags.StringVar(&o.by, "by", "", "`name` of the approver (default: the principal of the key, else the user of this machine)")
 	flags.StringVar(&o.reason, "reason", "", "why, such as the number of a change: `text`")
+	flags.StringVar(&o.signKey, "sign-key", "", "sign with this SSH key `file`; by the agent where it is a .pub file, has a pass phrase, or is a hardware key")
+	flags.StringVar(&o.export, "export-statement", "", "do not approve: write the statement to this `file`, for `ssh-keygen -Y sign -n "+plan.Namespace+"`")
+	flags.StringVar(&o.statement, "statement", "", "approve with this `file`, made by --export-statement")
+	flags.StringVar(&o.signature, "signature", "", "the signature `file` that ssh-keygen made of --statement")
 	flags.StringVar(&o.validFor, "valid-for", "", "the approval ends after this `time`, such as 8h (default: with the plan)")
 	return cmd
 }
@@ -61,11 +70,18 @@ func (a *app) approve(path string, o *approveOptions) error {
 	if err := plan.CheckExpiry(p, a.env.now()); err != nil {
 		return on(path, err)
 	}
-	statement, err := a.statement(p, content, o)
+	payload, err := a.payload(p, content, o)
 	if err != nil {
 		return err
 	}
-	return a.keep(path, content, plan.EncodeStatement(statement), "")
+	if o.export != "" {
+		return a.exportStatement(path, payload, o)
+	}
+	signature, err := a.signed(payload, o)
+	if err != nil {
+		return err
+	}
+	return a.keep(path, content, payload, signature)
 }
 
 // statement is what the flags say.
@@ -73,7 +89,7 @@ func (a *app) statement(p engine.Plan, content []byte, o *approveOptions) (plan.
 	host, _ := os.Hostname() // a help for readers, no more
 	s := plan.Statement{
 		Schema: plan.ApprovalSchema, Kind: plan.Approve, PlanSHA: plan.Digest(content), PlanID: p.ID,
-		Approver: a.person(o.by), Reason: o.reason, At: a.env.now().UTC().Format(time.RFC3339), ExpiresAt: p.ExpiresAt,
+		Approver: a.approver(o), Reason: o.reason, At: a.env.now().UTC().Format(time.RFC3339), ExpiresAt: p.ExpiresAt,
 		Host: host, User: a.person(""),
 	}
 	if err := a.limitTime(&s, o); err != nil {
