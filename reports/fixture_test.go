@@ -40,6 +40,7 @@ func report() engine.Report {
 		Workspaces: fixtureWorkspaces(len(tokens)),
 		Policies:   fixturePolicies(findings),
 		Summary:    engine.Summary{Tokens: len(tokens), Workspaces: 2, Statuses: statuses, Failed: failed},
+		Exceptions: fixtureExceptions(),
 		Findings:   known(findings),
 		Tokens:     known(tokens),
 	}

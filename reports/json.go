@@ -55,6 +55,7 @@ func head(r engine.Report) []member {
 		{"fail_on", r.FailOn.String()},
 		{"verdict", r.Verdict()},
 		{"summary", summaryJSON(r.Summary)},
+		{"exceptions", exceptionsJSON(r.Exceptions)},
 	}
 }
 

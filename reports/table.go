@@ -24,6 +24,7 @@ func Table(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) er
 	s.failures(groups)
 	s.unjudged(r, causes)
 	s.unread(r)
+	s.exceptions(r, o.exceptions())
 	s.verdict(r)
 	s.next(r, o.Files)
 	return s.flush()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -20,6 +21,7 @@ type TableOptions struct {
 	// Limit is how many findings to show of each policy (0: 5; negative: none),
 	// or how many tokens (0: all).
 	Limit int
+	All   bool     // every exception, not only the first few
 	Files []string // reports that were written, to name at the end
 }
 
@@ -41,6 +43,13 @@ func (o TableOptions) findings() int {
 		return defaultFindings
 	}
 	return max(o.Limit, 0)
+}
+
+func (o TableOptions) exceptions() int {
+	if o.All {
+		return math.MaxInt
+	}
+	return o.findings()
 }
 
 // screen writes lines of at most a width. Its text is foreign until it has

@@ -15,7 +15,7 @@ func (catalogue) XLSX() Format {
 	return Format{
 		Name:  "xlsx",
 		File:  "audit.xlsx",
-		Doc:   "workbook: summary, findings, all tokens, workspaces, policies",
+		Doc:   "workbook: summary, findings, all tokens, workspaces, policies, exceptions",
 		Write: writeXLSX,
 	}
 }
@@ -64,6 +64,9 @@ func (b *book) fill(ctx context.Context, r engine.Report) error {
 		return err
 	}
 	if err := fillSheet(ctx, b, "Policies", policyColumns(), known(r.Policies)); err != nil {
+		return err
+	}
+	if err := fillSheet(ctx, b, "Exceptions", exceptionColumns(), known(exceptionRows(r.Exceptions))); err != nil {
 		return err
 	}
 	return b.summarise(r)
