@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -29,5 +30,31 @@ func TestRedactSecrets(t *testing.T) {
 		if got := engine.RedactSecrets(want); got != want {
 			t.Errorf("%q is not stable: %q", want, got)
 		}
+	}
+}
+
+func TestRedactedReport(t *testing.T) {
+	secret := "dapi" + strings.Repeat("0123456789abcdef", 2)
+	evidence := map[string]any{"comment": secret, "days": 90, "scopes": []any{"sql", secret}, "more": map[string]any{"note": secret}}
+	r := engine.Report{
+		Findings: func(yield func(engine.Finding, error) bool) {
+			yield(engine.Finding{Message: "comment is " + secret, Evidence: evidence}, nil)
+		},
+		Tokens: func(yield func(engine.TokenRow, error) bool) {
+			yield(engine.TokenRow{Subject: engine.Subject{Token: engine.Token{Comment: secret}}}, nil)
+		},
+	}.Redacted()
+	for f := range r.Findings {
+		if text := fmt.Sprint(f); strings.Contains(text, secret) || !strings.Contains(text, "90") {
+			t.Error(text)
+		}
+	}
+	for row := range r.Tokens {
+		if row.Token.Comment != "[redacted Databricks token]" {
+			t.Error(row.Token.Comment)
+		}
+	}
+	if evidence["comment"] != secret {
+		t.Error("the original was changed")
 	}
 }

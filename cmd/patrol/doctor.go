@@ -84,8 +84,13 @@ func (a *app) printProbe(r collectors.ProbeReport) bool {
 
 func (a *app) printSection(s collectors.SectionProbe) bool {
 	c := s.Coverage
-	if c.Complete() {
+	switch {
+	case c.Complete():
 		return a.check(true, "%s: %d read", s.Section, c.Count)
+	case c.Status == engine.NotCollected: // what nobody asked for is not missing
+		fmt.Fprintf(a.env.stdout, "  -       %s: not read\n", s.Section)
+		a.hint(c.Hint)
+		return true
 	}
 	a.check(false, "%s: %s (%s) %s", s.Section, c.Status, c.Reason, c.Detail)
 	a.hint(c.Hint)

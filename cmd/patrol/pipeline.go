@@ -245,6 +245,7 @@ func (a *app) deliver(ctx context.Context, db *store.DB, evaluation int64, forma
 	if err != nil {
 		return err
 	}
+	report = report.Redacted()
 	if o.output == "-" {
 		if err := formats[0].Write(ctx, a.env.stdout, report); err != nil {
 			return err

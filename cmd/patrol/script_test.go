@@ -27,6 +27,10 @@ func TestMain(m *testing.M) {
 // TestScripts runs the stories in testdata/script through the real binary. Each
 // reads like a session of a user; the commands beside patrol are below.
 func TestScripts(t *testing.T) {
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("..", "..", "testdata", "script"),
 		RequireExplicitExec: true,
@@ -52,6 +56,8 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("EVIL", "\x1b[31m\u202e=HYPERLINK(\"x\")\a")
+			e.Setenv("REPO", root)
 			e.Values[simKey{}] = &sim{}
 			return nil
 		},

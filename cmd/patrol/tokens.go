@@ -136,7 +136,8 @@ func (o *tokensOptions) rows(ctx context.Context, db *store.DB, snapshots []engi
 				if err == nil && !o.keeps(subject, when) {
 					continue
 				}
-				if !yield(engine.TokenRow{Workspace: snapshot.Workspace, Subject: subject}, err) || err != nil {
+				row := engine.TokenRow{Workspace: snapshot.Workspace, Subject: subject}
+				if !yield(row.Redacted(), err) || err != nil {
 					return
 				}
 			}

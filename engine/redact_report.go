@@ -1,0 +1,60 @@
+package engine
+
+import "iter"
+
+// Redacted is the report as people may see it: without the secrets that others
+// wrote into comments. The store keeps comments as they are, because policies
+// judge them again.
+func (r Report) Redacted() Report {
+	r.Findings = redactEach(r.Findings, Finding.Redacted)
+	r.Tokens = redactEach(r.Tokens, TokenRow.Redacted)
+	return r
+}
+
+// Redacted is the finding without secrets: a policy may quote a comment.
+func (f Finding) Redacted() Finding {
+	f.Message = RedactSecrets(f.Message)
+	f.Evidence, _ = redactValue(f.Evidence).(map[string]any)
+	return f
+}
+
+// Redacted is the row without secrets.
+func (t TokenRow) Redacted() TokenRow {
+	t.Token.Comment = RedactSecrets(t.Token.Comment)
+	return t
+}
+
+func redactEach[T any](rows iter.Seq2[T, error], redact func(T) T) iter.Seq2[T, error] {
+	if rows == nil {
+		return nil
+	}
+	return func(yield func(T, error) bool) {
+		for row, err := range rows {
+			if !yield(redact(row), err) {
+				return
+			}
+		}
+	}
+}
+
+// redactValue takes secrets out of the texts of a JSON value, and leaves the
+// original as it is.
+func redactValue(value any) any {
+	switch v := value.(type) {
+	case string:
+		return RedactSecrets(v)
+	case []any:
+		list := make([]any, len(v))
+		for i, element := range v {
+			list[i] = redactValue(element)
+		}
+		return list
+	case map[string]any:
+		object := make(map[string]any, len(v))
+		for key, element := range v {
+			object[key] = redactValue(element)
+		}
+		return object
+	}
+	return value
+}
