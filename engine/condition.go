@@ -1,0 +1,135 @@
+package engine
+
+import "iter"
+
+// Condition is a test of a token's facts in words that a database can ask. A
+// comparison with a fact that is absent is false, whatever the comparison, so
+// that a condition is either true or false, and Not is what it says.
+type Condition interface{ condition() }
+
+// All holds when each of its conditions does; so does an empty one.
+type All []Condition
+
+// Any holds when one of its conditions does; an empty one never.
+type Any []Condition
+
+// Not holds when its condition does not.
+type Not struct{ Of Condition }
+
+// Known holds when a fact is there.
+type Known struct{ Fact Fact }
+
+// Compare holds when both values are there and compare so. Both are of the same
+// type: numbers, texts, or truth values, which are only equal or not.
+type Compare struct {
+	Op          Comparison
+	Left, Right Value
+}
+
+// In holds when a value equals one of a list.
+type In struct {
+	Value Value
+	List  []Constant
+}
+
+// Test holds when a function of texts says so.
+type Test struct {
+	Function Function
+	Args     []Value
+}
+
+func (All) condition()     {}
+func (Any) condition()     {}
+func (Not) condition()     {}
+func (Known) condition()   {}
+func (Compare) condition() {}
+func (In) condition()      {}
+func (Test) condition()    {}
+
+// Comparison is how two values compare.
+type Comparison string
+
+// The comparisons.
+const (
+	Equal          Comparison = "="
+	NotEqual       Comparison = "<>"
+	Less           Comparison = "<"
+	LessOrEqual    Comparison = "<="
+	Greater        Comparison = ">"
+	GreaterOrEqual Comparison = ">="
+)
+
+// Value is what conditions compare.
+type Value interface{ value() }
+
+// Fact is a fact of a token under the name that policies use below input:
+// age_days, owner.active.
+type Fact string
+
+// Constant is a string, an int64, a float64 or a bool.
+type Constant struct{ Of any }
+
+// Call is a function of values; it is absent when one of them is.
+type Call struct {
+	Function Function
+	Args     []Value
+}
+
+func (Fact) value()     {}
+func (Constant) value() {}
+func (Call) value()     {}
+
+// Function is a function of texts or lists. Each does exactly what the builtin
+// of Rego does.
+type Function string
+
+// The functions. Lower, Upper and TrimSpace give texts, Count gives the length
+// of a list; the others test a text against a constant one.
+const (
+	Lower      Function = "lower"
+	Upper      Function = "upper"
+	TrimSpace  Function = "trim_space"
+	Count      Function = "count"
+	StartsWith Function = "starts_with" // text, prefix
+	EndsWith   Function = "ends_with"   // text, suffix
+	Contains   Function = "contains"    // text, part
+	Matches    Function = "matches"     // text, regular expression that compiles
+)
+
+// SiftRule tells when a policy can come to anything but a pass. A database may
+// leave out what it cannot ask, as long as more tokens are run for it.
+type SiftRule struct {
+	Policy  string
+	Judges  Judges
+	Applies Condition // exactly when the policy applies
+	Fires   Condition // holds whenever the policy fires or fails to evaluate, and more often
+	Facts   []Fact    // what the policy refers to: where one is unknown, it must be run
+}
+
+// Sifted is the outcome of sifting a snapshot's tokens by rules.
+type Sifted struct {
+	Tokens iter.Seq2[SiftedToken, error] // those that a rule must be run on
+
+	// All tokens, and for each rule those on which it need not be run because it
+	// does not apply. On the rest of those that it need not be run on it passes.
+	Total         int
+	NotApplicable []int
+}
+
+// SiftedToken is a token with the rules that must be run on it.
+type SiftedToken struct {
+	Subject
+	Run RuleSet
+}
+
+// RuleSet is a set of rules by their index.
+type RuleSet []uint64
+
+// RulesPerWord is how many rules an element of a RuleSet holds: SQL has signed
+// integers.
+const RulesPerWord = 62
+
+// Has reports whether the set holds a rule.
+func (s RuleSet) Has(rule int) bool {
+	return s[rule/RulesPerWord]&(1<<(rule%RulesPerWord)) != 0
+}
