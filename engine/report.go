@@ -28,9 +28,10 @@ type Report struct {
 // WorkspaceReport is one judged snapshot.
 type WorkspaceReport struct {
 	Snapshot Snapshot
-	Settings Settings // nil when not covered
-	Grants   Grants   // nil when not covered
-	Counts   Tally    // results of all policies here
+	Settings Settings         // nil when not covered
+	Grants   Grants           // nil when not covered
+	Counts   Tally            // results of all policies here
+	Policies map[string]Tally // results of each policy here, by its id
 }
 
 // PolicyReport is a policy and what it found.

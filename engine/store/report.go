@@ -51,7 +51,7 @@ func (db *DB) workspaceReports(ctx context.Context, snapshots []int64) ([]engine
 		if err != nil {
 			return nil, err
 		}
-		w := engine.WorkspaceReport{Snapshot: s, Counts: engine.Tally{}}
+		w := engine.WorkspaceReport{Snapshot: s, Counts: engine.Tally{}, Policies: map[string]engine.Tally{}}
 		if err := decodeDocument(s, engine.SectionSettings, &w.Settings); err != nil {
 			return nil, failure(opReport, db.path, err)
 		}
@@ -87,7 +87,12 @@ func (db *DB) readTallies(ctx context.Context, evaluation int64, workspaces []en
 		if !within(workspace, workspaces) || !within(policy, policies) {
 			return fmt.Errorf("stored tally refers to workspace %d and policy %d, which are not there", workspace, policy)
 		}
-		workspaces[workspace].Counts[status] += count
+		w, p := workspaces[workspace], policies[policy].Policy.ID
+		w.Counts[status] += count
+		if w.Policies[p] == nil {
+			w.Policies[p] = engine.Tally{}
+		}
+		w.Policies[p][status] += count
 		policies[policy].Tally[status] += count
 	}
 	return nil
