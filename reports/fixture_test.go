@@ -33,12 +33,13 @@ func report() engine.Report {
 			failed[f.Severity]++
 		}
 	}
+	policies := fixturePolicies(findings)
 	return engine.Report{
 		Version:    "1.2.3",
 		AsOf:       asOf,
 		FailOn:     engine.FailOn(engine.Low),
-		Workspaces: fixtureWorkspaces(len(tokens)),
-		Policies:   fixturePolicies(findings),
+		Workspaces: withPolicies(fixtureWorkspaces(len(tokens)), policies, findings),
+		Policies:   policies,
 		Summary:    engine.Summary{Tokens: len(tokens), Workspaces: 2, Statuses: statuses, Failed: failed},
 		Exceptions: fixtureExceptions(),
 		Findings:   known(findings),
@@ -91,6 +92,27 @@ func fixtureWorkspaces(tokens int) []engine.WorkspaceReport {
 		},
 		Counts: engine.Tally{engine.Pass: 3, engine.Unknown: 2},
 	}}
+}
+
+// withPolicies adds what each policy came to in each workspace; all passes are
+// those of the first.
+func withPolicies(workspaces []engine.WorkspaceReport, policies []engine.PolicyReport, findings []engine.Finding) []engine.WorkspaceReport {
+	for i := range workspaces {
+		workspaces[i].Policies = map[string]engine.Tally{}
+		for _, p := range policies {
+			tally := engine.Tally{}
+			if i == 0 {
+				tally[engine.Pass] = p.Tally[engine.Pass]
+			}
+			for _, f := range findings {
+				if f.Policy == p.Policy.ID && f.WorkspaceID == workspaces[i].Snapshot.Workspace.ID {
+					tally[f.Status]++
+				}
+			}
+			workspaces[i].Policies[p.Policy.ID] = tally
+		}
+	}
+	return workspaces
 }
 
 func fixturePolicies(findings []engine.Finding) []engine.PolicyReport {

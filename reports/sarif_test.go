@@ -231,4 +231,3 @@ func (c *counter) Write(b []byte) (int, error) {
 func partsWithin(limits sarifLimits) Parts {
 	return func(ctx context.Context, r engine.Report) iter.Seq[Part] { return sarifParts(ctx, r, limits) }
 }
-
