@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -333,14 +334,32 @@ func TestUpgradeNoticesLostRows(t *testing.T) {
 	}
 }
 
+// twoSteps is today's schema with one step more.
 func twoSteps(t *testing.T, second string) schema {
 	t.Helper()
-	s, err := loadSchema(fstest.MapFS{
-		"migrations/0001_a.sql": {Data: []byte(embedded().steps[0])},
-		"migrations/0002_b.sql": {Data: []byte(second)},
-	}, "migrations", applicationID)
+	files := fstest.MapFS{}
+	for i, step := range append(embedded().steps, second) {
+		files[fmt.Sprintf("migrations/%04d_a.sql", i+1)] = &fstest.MapFile{Data: []byte(step)}
+	}
+	s, err := loadSchema(files, "migrations", applicationID)
 	must(t, err)
 	return s
+}
+
+// TestUpgradeFromTheFirstSchema opens what the first version of patrol wrote.
+func TestUpgradeFromTheFirstSchema(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	first := embedded()
+	first.steps = first.steps[:1]
+	old, err := open(t.Context(), path, readWrite, tuning{schema: first})
+	must(t, err)
+	s := mustSave(t, old, capture("prod", "1", now, population(10, 3, ""), directory(3)))
+	must(t, old.Close())
+	db := mustOpen(t, path, readWrite)
+	must(t, db.VerifySnapshot(t.Context(), s.ID))
+	if got := collect(t, db.SubjectsAmong(t.Context(), s.ID, now)); len(got) != 10 {
+		t.Fatal(len(got))
+	}
 }
 
 func TestMigrationsAreNumbered(t *testing.T) {

@@ -47,7 +47,7 @@ type saver struct {
 }
 
 func (s *saver) save() error {
-	for _, step := range []func() error{s.describe, s.identify, s.chain, s.header, s.sections, s.principals, s.tokens, s.seal} {
+	for _, step := range []func() error{s.describe, s.identify, s.chain, s.header, s.sections, s.principals, s.tokens, s.activity, s.seal} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -58,5 +58,8 @@ func (db *DB) digest(ctx context.Context, s engine.Snapshot) (digest string, tok
 		d.token(t)
 		tokens++
 	}
-	return d.hex(), tokens, nil
+	if usable(s, engine.SectionAuditLog) {
+		err = digestActivity(d, activities(ctx, db.sql, s.ID))
+	}
+	return d.hex(), tokens, err
 }

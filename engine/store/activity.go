@@ -1,0 +1,91 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"patrol/engine"
+)
+
+const activityColumns = `token_id, events, first_ms, last_ms, max_ips_per_day, user_agents`
+
+const activityWidth = 6
+
+// activity stores the rows of an audit log, which come in any order, and then
+// reads them back in that of the digest.
+func (s *saver) activity() error {
+	section := s.capture.Sections[engine.SectionAuditLog]
+	if !section.Coverage.Usable() || section.Activity == nil {
+		return nil
+	}
+	insert, err := newBatch(s.tx, "INSERT INTO token_activity (snapshot_id, "+activityColumns+")", activityWidth+1)
+	if err != nil {
+		return err
+	}
+	for a, err := range section.Activity {
+		if err := errors.Join(s.ctx.Err(), err); err != nil {
+			return fmt.Errorf("read audit log: %w", err)
+		}
+		if err := insert.add(s.snapshot.ID, a.TokenID, a.Events, a.First, a.Last, a.MaxIPsPerDay, encodeList(a.UserAgents)); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(insert.flush(), insert.close()); err != nil {
+		return err
+	}
+	return digestActivity(s.digest, activities(s.ctx, s.tx, s.snapshot.ID))
+}
+
+// activities streams what the audit log of a snapshot tells, ascending by token.
+func activities(ctx context.Context, q querier, snapshot int64) iter.Seq2[engine.Activity, error] {
+	query := `SELECT ` + activityColumns + ` FROM token_activity WHERE snapshot_id = ? ORDER BY token_id`
+	return func(yield func(engine.Activity, error) bool) {
+		var known lists
+		for c, err := range scan(ctx, q, query, snapshot) {
+			var a engine.Activity
+			if err == nil {
+				a, err = readActivity(c, &known)
+			}
+			if !yield(a, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func readActivity(c *cells, known *lists) (engine.Activity, error) {
+	a := engine.Activity{TokenID: c.text(), Events: c.integer(), First: c.integer(), Last: c.integer(), MaxIPsPerDay: c.integer()}
+	agents := c.textOrNull()
+	if c.err != nil {
+		return a, c.err
+	}
+	var err error
+	if a.UserAgents, err = known.decode(agents); err != nil {
+		return a, fmt.Errorf("activity of token %s: %w", a.TokenID, err)
+	}
+	return a, nil
+}
+
+// digestActivity adds nothing where there is no log, so that the digests of
+// snapshots without one are what they were before there were logs.
+func digestActivity(d *digester, rows iter.Seq2[engine.Activity, error]) error {
+	for a, err := range rows {
+		if err != nil {
+			return err
+		}
+		d.activity(a)
+	}
+	return nil
+}
+
+func (d *digester) activity(a engine.Activity) {
+	d.row('A')
+	d.text(a.TokenID)
+	for _, n := range []int64{a.Events, a.First, a.Last, a.MaxIPsPerDay} {
+		d.number(n)
+	}
+	d.list(a.UserAgents)
+	d.flush()
+}

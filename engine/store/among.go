@@ -1,0 +1,195 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"time"
+
+	"patrol/engine"
+)
+
+// SubjectsAmong streams what Subjects does, and how each token stands among the
+// others, in the snapshots before and in the audit log. It reads the tokens
+// twice: first to compare their dates, of which it keeps some sixty bytes a
+// token, then whole.
+func (db *DB) SubjectsAmong(ctx context.Context, snapshotID int64, asOf time.Time) iter.Seq2[engine.Subject, error] {
+	return func(yield func(engine.Subject, error) bool) {
+		s, err := db.Snapshot(ctx, snapshotID)
+		if err != nil {
+			yield(engine.Subject{}, err)
+			return
+		}
+		if !usable(s, engine.SectionTokens) {
+			return
+		}
+		all, err := db.compare(ctx, s, asOf.UnixMilli())
+		if err != nil {
+			yield(engine.Subject{}, failure(opSubjects, db.path, err))
+			return
+		}
+		defer all.stop()
+		for subject, err := range db.subjects(ctx, s, asOf.UnixMilli()) {
+			if err == nil {
+				subject.Among, err = all.next(subject.Token.ID)
+			}
+			if !yield(subject, failure(opSubjects, db.path, err)) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// comparison is what the tokens of a snapshot are among each other. Its slices
+// go by the place of a token in the order of ids.
+type comparison struct {
+	ctx       context.Context
+	db        *DB
+	dates     []dates
+	near      near
+	successor []int32 // place; none, doubtful
+	place     int
+	seen      map[int64]int64 // snapshot → when it was collected
+	previous  int64           // complete snapshot before; 0: there is none
+	log       func() (engine.Activity, error, bool)
+	stop      func()
+	logged    engine.Activity // next of the log
+	more      bool            // logged holds
+}
+
+var errUnequal = errors.New("the tokens of the snapshot were not read twice alike")
+
+func (db *DB) compare(ctx context.Context, s engine.Snapshot, asOf int64) (*comparison, error) {
+	workspace, err := db.workspaceKey(ctx, s.ID)
+	if err != nil {
+		return nil, err
+	}
+	c := &comparison{ctx: ctx, db: db, stop: func() {}}
+	if c.previous, err = db.previousWhole(ctx, s.ID, workspace); err != nil {
+		return nil, err
+	}
+	if c.seen, err = db.collectionTimes(ctx, workspace); err != nil {
+		return nil, err
+	}
+	if c.dates, err = db.dates(ctx, s.ID, workspace, c.previous, asOf); err != nil {
+		return nil, err
+	}
+	c.near, c.successor = nearby(c.dates), successors(c.dates)
+	if usable(s, engine.SectionAuditLog) {
+		c.log, c.stop = iter.Pull2(activities(ctx, db.sql, s.ID))
+		return c, c.advance()
+	}
+	return c, nil
+}
+
+func (c *comparison) advance() (err error) {
+	c.logged, err, c.more = c.log()
+	return err
+}
+
+// next is how the token in the next place stands.
+func (c *comparison) next(id string) (*engine.Among, error) {
+	if c.place >= len(c.dates) {
+		return nil, errUnequal
+	}
+	i := c.place
+	c.place++
+	d := c.dates[i]
+	a := &engine.Among{OwnerExpiringNear: c.near.owner[i].count(), WorkspaceExpiringNear: c.near.workspace[i].count()}
+	if c.previous > 0 {
+		a.InPrevious = &d.before
+	}
+	if at, known := c.seen[d.first]; known {
+		a.FirstSeen = &at
+	}
+	if err := c.activity(id, a); err != nil {
+		return nil, err
+	}
+	return a, c.succeed(c.successor[i], a)
+}
+
+// activity finds the token in the log, which has the same order. Tokens that
+// the snapshot does not hold are passed over.
+func (c *comparison) activity(id string, a *engine.Among) error {
+	for c.more && c.logged.TokenID < id {
+		if err := c.advance(); err != nil {
+			return err
+		}
+	}
+	if c.more && c.logged.TokenID == id {
+		found := c.logged
+		a.Activity = &found
+	}
+	return nil
+}
+
+func (c *comparison) succeed(place int32, a *engine.Among) error {
+	switch place {
+	case none:
+		return nil
+	case doubtful:
+		a.SuccessorUnknown = true
+		return nil
+	}
+	d := c.dates[place]
+	a.Successor = &engine.Successor{Created: d.created, LastUsed: d.used}
+	return c.db.sql.QueryRowContext(c.ctx, `SELECT token_id FROM token_version WHERE version = ?`, d.version).Scan(&a.Successor.ID)
+}
+
+// previousWhole is the last snapshot of a workspace before this one that read
+// its tokens whole; 0 when there is none.
+func (db *DB) previousWhole(ctx context.Context, snapshot, workspace int64) (id int64, err error) {
+	err = db.sql.QueryRowContext(ctx, `SELECT coalesce(max(s.id), 0) FROM snapshot s
+		JOIN section c ON c.snapshot_id = s.id AND c.name = 'tokens' AND c.status = 'complete'
+		WHERE s.workspace_key = ? AND s.id < ?`, workspace, snapshot).Scan(&id)
+	return id, err
+}
+
+func (db *DB) collectionTimes(ctx context.Context, workspace int64) (map[int64]int64, error) {
+	times := map[int64]int64{}
+	for c, err := range scan(ctx, db.sql, `SELECT id, collected_ms FROM snapshot WHERE workspace_key = ?`, workspace) {
+		if err != nil {
+			return nil, err
+		}
+		times[c.integer()] = c.integer()
+		if c.err != nil {
+			return nil, c.err
+		}
+	}
+	return times, nil
+}
+
+// datesQuery reads what comparing takes. ?1 is the snapshot, ?2 its workspace,
+// ?3 the complete snapshot before, or 0.
+const datesQuery = `SELECT v.version, v.owner_id, v.comment, v.created_ms, v.expires_ms, ` + useColumn + `,
+	coalesce(v.defects LIKE '%"last_used_day"%', 0),
+	v.since <= ?3 OR (?3 > 0 AND EXISTS (SELECT 1 FROM token_version p
+		WHERE p.workspace_key = ?2 AND p.token_id = v.token_id AND p.since <= ?3 AND (p.until IS NULL OR p.until > ?3))),
+	CASE WHEN v.version = v.token_key THEN v.since ELSE (SELECT f.since FROM token_version f WHERE f.version = v.token_key) END
+	FROM token_version v WHERE ` + holds + ` ORDER BY v.token_id`
+
+func (db *DB) dates(ctx context.Context, snapshot, workspace, previous, asOf int64) ([]dates, error) {
+	var all []dates
+	owners := map[string]int32{"": 0}
+	for c, err := range scan(ctx, db.sql, datesQuery, snapshot, workspace, previous) {
+		if err != nil {
+			return nil, err
+		}
+		d := dates{version: c.integer()}
+		owner, comment := c.text(), c.text()
+		created, expires, used := c.integerOrNull(), c.integerOrNull(), c.integerOrNull()
+		useUnknown := c.boolean()
+		d.before, d.first = c.boolean(), c.integer()
+		if c.err != nil {
+			return nil, c.err
+		}
+		if _, known := owners[owner]; !known {
+			owners[owner] = int32(len(owners)) //nolint:gosec // there are not so many
+		}
+		d.owner = owners[owner]
+		d.set(owner, comment, created, expires, used, useUnknown, asOf)
+		all = append(all, d)
+	}
+	return slices.Clip(all), nil
+}
