@@ -53,7 +53,9 @@ func TestDriftSkips(t *testing.T) {
 		{"a comment only", func(_ *world, s *simulator.Token) { s.Comment = "approved exception" }, engine.StateDone, ""},
 		{"expiry unknown", func(_ *world, s *simulator.Token) { s.Raw = []byte(`{"token_id":"` + s.ID + `"}`) }, engine.StateSkippedDrift, "identity"},
 		{"rule silent", func(w *world, _ *simulator.Token) {
-			w.judge = func(s engine.Step, _ engine.Token) (bool, string, error) { return s.ID != "s00", "PAT-001 is content", nil }
+			w.judge = func(s engine.Step, _ engine.Token) (bool, string, error) {
+				return s.ID != "s00", "PAT-001 is content", nil
+			}
 		}, engine.StateSkippedDrift, "rule_silent"},
 		{"no grounds", func(w *world, _ *simulator.Token) { w.plan.Steps[0].Policies = nil }, engine.StateSkippedDrift, "no_grounds"},
 		{"used since, and the configuration goes on", func(w *world, s *simulator.Token) {

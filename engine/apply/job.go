@@ -26,6 +26,9 @@ type Job struct {
 	Engine   string // version of the policy engine
 	Policies string // digest of the policies
 
+	// Protected are ids that are protected now, besides those that the plan names.
+	Protected engine.Protected
+
 	Options Options
 	Confirm func(context.Context, Question) error // asks a person; an error ends the run
 	Tell    func(Event)

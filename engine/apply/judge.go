@@ -39,15 +39,17 @@ func (it *item) protection(t *engine.Token) (reason, detail string) {
 	if t == nil {
 		return "", ""
 	}
-	caller, guarded := it.live.Caller, it.job.Plan.Protected
+	caller := it.live.Caller
+	tokens := append(slices.Clone(it.job.Plan.Protected.Tokens), it.job.Protected.Tokens...)
+	principals := append(slices.Clone(it.job.Plan.Protected.Principals), it.job.Protected.Principals...)
 	switch {
 	case t.ID == caller.TokenID:
 		return reasonInUse, "this run signs in with it"
 	case (t.OwnerID == caller.ID || t.CreatorID == caller.ID) && !it.job.Options.IncludeSelf:
 		return reasonSelf, "belongs to, or was made by, the principal that applies; --include-self revokes such tokens last"
-	case slices.Contains(guarded.Tokens, t.ID):
+	case slices.Contains(tokens, t.ID):
 		return reasonProtected, "the token is protected"
-	case slices.Contains(guarded.Principals, t.OwnerID) || slices.Contains(guarded.Principals, t.CreatorID):
+	case slices.Contains(principals, t.OwnerID) || slices.Contains(principals, t.CreatorID) || slices.Contains(principals, t.CreatorName):
 		return reasonProtected, "its owner or creator is protected"
 	}
 	return "", ""

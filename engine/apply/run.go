@@ -32,10 +32,7 @@ type run struct {
 //
 // When ctx ends the step in hand is brought to rest first.
 func (j Job) Run(ctx context.Context) (engine.OutcomeReport, error) {
-	r := &run{job: j.withDefaults(), remedies: map[engine.Action]engine.Remedy{}, before: map[string]ids{}}
-	for _, remedy := range j.Remedies {
-		r.remedies[remedy.Name] = remedy
-	}
+	r := newRun(j)
 	err := r.reload(ctx)
 	if err == nil {
 		err = r.gates(ctx)
@@ -48,6 +45,14 @@ func (j Job) Run(ctx context.Context) (engine.OutcomeReport, error) {
 		return r.rehearse(ctx)
 	}
 	return r.perform(ctx)
+}
+
+func newRun(j Job) *run {
+	r := &run{job: j.withDefaults(), remedies: map[engine.Action]engine.Remedy{}, before: map[string]ids{}}
+	for _, remedy := range j.Remedies {
+		r.remedies[remedy.Name] = remedy
+	}
+	return r
 }
 
 func (j Job) withDefaults() Job {

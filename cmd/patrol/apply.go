@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"patrol/collectors"
+	"patrol/engine"
+	"patrol/engine/action"
+	"patrol/engine/apply"
+	"patrol/engine/plan"
+	"patrol/engine/store"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// applyOptions say how a plan is carried out.
+type applyOptions struct {
+	source      sourceOptions
+	packs       []string
+	journal     string
+	yes         bool
+	dryRun      bool
+	resume      bool
+	idempotent  bool
+	includeSelf bool
+	rate        float64
+}
+
+// Apply carries out the approved steps of a plan.
+func (c commands) Apply() *cobra.Command {
+	var o applyOptions
+	cmd := &cobra.Command{
+		Use:   "apply PLAN",
+		Short: "Carry out the approved steps of a plan, and nothing else",
+		Long: "Checks plan, approval, limits, workspaces and rights, asks, and then carries out each approved step: looks at its target,\n" +
+			"skips it if it is not what was approved or its policies no longer find fault, writes to the journal what it is about to\n" +
+			"do, does it, and looks again. The first steps are a canary: on a terminal it asks once more after them.\n\n" +
+			"An interrupt lets the step in hand come to rest; a second one kills at once. Either way, and after any crash,\n" +
+			"--resume goes on where the journal says. Applying a finished plan again sends nothing.\n\n" + exitHelp(),
+		Example: "  patrol apply plan.json --profile prod --dry-run\n  patrol apply plan.json --profile prod\n  patrol apply plan.json --profile prod --resume --yes",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return c.apply(cmd.Context(), args[0], &o) },
+	}
+	flags := cmd.Flags()
+	flags.StringArrayVar(&o.source.profiles, "profile", nil, "act through this profile of .databrickscfg (repeatable)")
+	flags.StringVar(&o.source.caFile, "ca-file", "", "trust the certificates in this PEM `file` as well")
+	flags.StringArrayVarP(&o.packs, "policy", "p", nil, "the `directory` of policies that the plan was made with too (repeatable)")
+	addJournalFlag(flags, &o.journal)
+	flags.BoolVar(&o.yes, "yes", false, "answer every question with yes")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "pass every check and look at every target; send and write nothing")
+	flags.BoolVar(&o.resume, "resume", false, "go on with a plan that was begun: settle what was in hand, then carry out the rest")
+	flags.BoolVar(&o.idempotent, "idempotent", false, "exit 0 when the plan is finished already")
+	flags.BoolVar(&o.includeSelf, "include-self", false, "also act on tokens of the principal that applies, after all others; never on the one signed in with")
+	flags.Float64Var(&o.rate, "rate", 5, "steps per second at most")
+	return cmd
+}
+
+func (a *app) apply(ctx context.Context, path string, o *applyOptions) error {
+	if o.rate <= 0 {
+		return engine.UsageError("read flag", "--rate", "Give a number of steps per second, such as 5.", errors.New("is not above zero"))
+	}
+	job, err := a.applyJob(ctx, path, o)
+	if err != nil {
+		return err
+	}
+	journal, err := a.openApplyJournal(ctx, o)
+	if err != nil {
+		return err
+	}
+	if journal == nil {
+		return a.runApply(ctx, path, job, o)
+	}
+	job.Journal = journal
+	a.warnOfRegress(ctx, path, job.Plan, journal)
+	return errors.Join(a.runApply(ctx, path, job, o), journal.Close())
+}
+
+// applyJob is the job without what the network and the journal bring.
+func (a *app) applyJob(ctx context.Context, path string, o *applyOptions) (apply.Job, error) {
+	p, content, err := readPlan(path)
+	if err != nil {
+		return apply.Job{}, err
+	}
+	approval, err := a.applyApproval(path, content, o.resume)
+	if err != nil {
+		return apply.Job{}, err
+	}
+	set, err := a.loadPolicies(ctx, &judgeOptions{packs: o.packs})
+	if err != nil {
+		return apply.Job{}, err
+	}
+	grounds := plan.Grounds(p.Steps, set.policy)
+	return apply.Job{
+		Plan: p, SHA: plan.Digest(content), Bytes: content, Approval: approval,
+		Judge:  &freshJudge{app: a, set: set, plan: p, sessions: map[string]*collectors.Session{}, workspaces: map[string]*judgedWorkspace{}},
+		Clock:  apply.Clock{Now: a.env.now, Sleep: sleep},
+		Engine: moduleVersion("github.com/open-policy-agent/opa"), Policies: engine.PolicyDigest(grounds),
+		Protected: a.config.remediation.protected,
+		Options:   apply.Options{DryRun: o.dryRun, Resume: o.resume, IncludeSelf: o.includeSelf, Rate: o.rate},
+		Remedies: action.All(action.Parsers{
+			Token:  func(row []byte) (engine.Token, error) { return collectors.ParseToken(row, a.env.now()) },
+			Grants: collectors.ParseGrants,
+		}),
+		Confirm: func(ctx context.Context, q apply.Question) error { return a.confirm(ctx, q, o.yes) },
+		Tell:    a.tellApply,
+	}, nil
+}
+
+// applyApproval verifies the approval. When a run is to be gone on with whose
+// plan or approval has lapsed since, nothing counts as approved: what was in
+// hand is settled, and nothing new is begun.
+func (a *app) applyApproval(path string, content []byte, resume bool) (apply.Approval, error) {
+	file, err := readApprovals(path)
+	if err != nil {
+		return apply.Approval{}, err
+	}
+	approved, err := a.verifyPlan(content, file)
+	known, ok := engine.AsError(err)
+	switch {
+	case err == nil:
+	case resume && ok && (known.Reason == "expired" || known.Reason == "unapproved"):
+		a.say("%s: what an earlier run had in hand will be settled, nothing new is begun", err)
+		return apply.Approval{Bytes: file, Steps: map[string]bool{}}, nil
+	default:
+		return apply.Approval{}, on(path, err)
+	}
+	var by []string
+	for _, approver := range approved.By {
+		by = append(by, approver.Name)
+	}
+	return apply.Approval{Bytes: file, By: by, Steps: approved.Steps}, nil
+}
+
+// openApplyJournal opens the journal. A dry run only reads one that is there.
+func (a *app) openApplyJournal(ctx context.Context, o *applyOptions) (*store.Journal, error) {
+	path := a.journalPath(o.journal)
+	if !o.dryRun {
+		return store.OpenJournal(ctx, path, store.JournalOptions{Mode: store.ReadWrite, Now: a.env.now})
+	}
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return store.OpenJournal(ctx, path, store.JournalOptions{Mode: store.ReadOnly, Now: a.env.now})
+}
+
+// runApply signs in, carries the job out, and tells what became of it.
+func (a *app) runApply(ctx context.Context, path string, job apply.Job, o *applyOptions) error {
+	judge := job.Judge.(*freshJudge)
+	defer judge.close()
+	if job.Check(ctx) == nil { // Run tells what is wrong otherwise, and shows what a finished plan came to
+		if err := a.signInto(ctx, &job, judge, o); err != nil {
+			return err
+		}
+	}
+	report, err := job.Run(ctx)
+	known, isKnown := engine.AsError(err)
+	refused := isKnown && known.Class == engine.ClassRefused
+	applied := refused && known.Reason == "already_applied"
+	if !refused || applied {
+		err = errors.Join(err, a.deliverOutcome(path, report, o.dryRun))
+	}
+	if !refused && !o.dryRun {
+		a.refresh(context.WithoutCancel(ctx), judge)
+	}
+	if ctx.Err() != nil {
+		a.say("Stopped. What was in hand is in the journal; go on with: patrol apply %s --resume", path)
+	}
+	if applied && o.idempotent {
+		return nil
+	}
+	return err
+}
+
+// refresh snapshots the workspaces again, so that the next audit starts from
+// what apply left. That it fails changes nothing about what was applied.
+func (a *app) refresh(ctx context.Context, judge *freshJudge) {
+	err := a.withStore(ctx, store.ReadWrite, func(db *store.DB) error {
+		for _, id := range engine.SortedKeys(judge.sessions) {
+			snapshot, err := a.save(ctx, db, judge.sessions[id].Capture(ctx))
+			if err != nil {
+				return err
+			}
+			a.say("Collected again:")
+			a.tellSnapshot(snapshot)
+		}
+		return nil
+	})
+	if err != nil {
+		a.say("warning: the snapshots were not refreshed: %s", err)
+	}
+}
+
+// journalPath is where the journal lies: beside the database unless told otherwise.
+func (a *app) journalPath(told string) string {
+	if told != "" {
+		return told
+	}
+	return filepath.Join(filepath.Dir(a.dbPath), "patrol-journal.db")
+}
+
+// outcomePath names a file beside the plan: plan.outcome.json for plan.json.
+func outcomePath(plan, ending string) string {
+	return strings.TrimSuffix(plan, filepath.Ext(plan)) + ".outcome" + ending
+}
+
+// interactive reports whether somebody can answer questions.
+func (e *env) interactive() bool {
+	file, ok := e.stdin.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd())) && e.stderrTerminal
+}
