@@ -1,6 +1,9 @@
 package engine
 
-import "iter"
+import (
+	"iter"
+	"slices"
+)
 
 // Redacted is the report as people may see it: without the secrets that others
 // wrote into comments. The store keeps comments as they are, because policies
@@ -8,6 +11,9 @@ import "iter"
 func (r Report) Redacted() Report {
 	r.Findings = redactEach(r.Findings, Finding.Redacted)
 	r.Tokens = redactEach(r.Tokens, TokenRow.Redacted)
+	if r.Trend != nil {
+		r.Trend = r.Trend.redacted()
+	}
 	return r
 }
 
@@ -16,6 +22,14 @@ func (f Finding) Redacted() Finding {
 	f.Message = RedactSecrets(f.Message)
 	f.Evidence, _ = redactValue(f.Evidence).(map[string]any)
 	return f
+}
+
+func (t Trend) redacted() *Trend {
+	t.New = slices.Clone(t.New)
+	for i, f := range t.New {
+		t.New[i] = f.Redacted()
+	}
+	return &t
 }
 
 // Redacted is the row without secrets.

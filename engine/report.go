@@ -14,10 +14,12 @@ type Report struct {
 	AsOf       time.Time
 	FailOn     Threshold
 	Narrowed   bool              // only some policies were chosen: sections that they do not need may be missing
+	Framework  string            // the framework (or framework:control) all of whose policies ran, where it was all that was asked for
 	Workspaces []WorkspaceReport // by name, then id
 	Policies   []PolicyReport    // by severity, then id
 	Summary    Summary
 	Exceptions Exceptions
+	Trend      *Trend // nil: no snapshot before was judged
 
 	// Findings in fixed order: severity, policy, workspace, resource.
 	Findings iter.Seq2[Finding, error]
