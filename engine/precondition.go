@@ -64,10 +64,16 @@ func GrantsState(grants Grants) map[string]any {
 	return map[string]any{"access_control_list": list}
 }
 
-// Fingerprint is the SHA-256 (hexadecimal) of a state as compact JSON with
-// sorted keys.
+// Fingerprint is the SHA-256 (hexadecimal) of a state as compact JSON with all
+// keys sorted: the same whether the state was made here or read from a file.
 func Fingerprint(state map[string]any) string {
-	sum := sha256.Sum256(CompactJSON(state))
+	var plain any
+	decoder := json.NewDecoder(bytes.NewReader(CompactJSON(state)))
+	decoder.UseNumber()
+	if err := decoder.Decode(&plain); err != nil {
+		panic(fmt.Sprintf("engine: decode: %v", err)) // what was just encoded
+	}
+	sum := sha256.Sum256(CompactJSON(plain))
 	return hex.EncodeToString(sum[:])
 }
 
