@@ -5,44 +5,13 @@ import (
 	"errors"
 	"iter"
 	"slices"
-	"time"
 
 	"patrol/engine"
 )
 
-// SubjectsAmong streams what Subjects does, and how each token stands among the
-// others, in the snapshots before and in the audit log. It reads the tokens
-// twice: first to compare their dates, of which it keeps some sixty bytes a
-// token, then whole.
-func (db *DB) SubjectsAmong(ctx context.Context, snapshotID int64, asOf time.Time) iter.Seq2[engine.Subject, error] {
-	return func(yield func(engine.Subject, error) bool) {
-		s, err := db.Snapshot(ctx, snapshotID)
-		if err != nil {
-			yield(engine.Subject{}, err)
-			return
-		}
-		if !usable(s, engine.SectionTokens) {
-			return
-		}
-		all, err := db.compare(ctx, s, asOf.UnixMilli())
-		if err != nil {
-			yield(engine.Subject{}, failure(opSubjects, db.path, err))
-			return
-		}
-		defer all.stop()
-		for subject, err := range db.subjects(ctx, s, asOf.UnixMilli()) {
-			if err == nil {
-				subject.Among, err = all.next(subject.Token.ID)
-			}
-			if !yield(subject, failure(opSubjects, db.path, err)) || err != nil {
-				return
-			}
-		}
-	}
-}
-
 // comparison is what the tokens of a snapshot are among each other. Its slices
-// go by the place of a token in the order of ids.
+// go by the place of a token in the order of ids; they take some sixty bytes a
+// token.
 type comparison struct {
 	ctx       context.Context
 	db        *DB

@@ -60,21 +60,6 @@ func BenchmarkSubjects(b *testing.B) {
 	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "subjects/s")
 }
 
-func BenchmarkSubjectsAmong(b *testing.B) {
-	n := benchSize()
-	db := newDB(b)
-	s := mustSave(b, db, capture("prod", "1", now, population(n, n/20, ""), directory(n/20)))
-	b.ReportAllocs()
-	for b.Loop() {
-		for _, err := range db.SubjectsAmong(b.Context(), s.ID, now) {
-			if err != nil {
-				b.Fatal(err)
-			}
-		}
-	}
-	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "subjects/s")
-}
-
 func BenchmarkFindings(b *testing.B) {
 	n := benchSize()
 	db := newDB(b)

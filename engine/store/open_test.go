@@ -357,7 +357,7 @@ func TestUpgradeFromTheFirstSchema(t *testing.T) {
 	must(t, old.Close())
 	db := mustOpen(t, path, readWrite)
 	must(t, db.VerifySnapshot(t.Context(), s.ID))
-	if got := collect(t, db.SubjectsAmong(t.Context(), s.ID, now)); len(got) != 10 {
+	if got := collect(t, db.Subjects(t.Context(), s.ID, now)); len(got) != 10 {
 		t.Fatal(len(got))
 	}
 }

@@ -11,9 +11,11 @@ import (
 const opSubjects = "read tokens"
 
 // Subjects streams the tokens of a snapshot, ascending by id, each with its
-// facts at an instant and with its owner and creator as the directory of that
-// snapshot knew them. It yields nothing when the tokens were not read. Slices
-// in a subject are shared with others and must not be changed.
+// facts at an instant, with its owner and creator as the directory of that
+// snapshot knew them, and with how it stands among the others. It yields
+// nothing when the tokens were not read. Slices in a subject are shared with
+// others and must not be changed. The tokens are read twice: first to compare
+// them, then whole.
 func (db *DB) Subjects(ctx context.Context, snapshotID int64, asOf time.Time) iter.Seq2[engine.Subject, error] {
 	return func(yield func(engine.Subject, error) bool) {
 		s, err := db.Snapshot(ctx, snapshotID)
@@ -21,10 +23,27 @@ func (db *DB) Subjects(ctx context.Context, snapshotID int64, asOf time.Time) it
 			yield(engine.Subject{}, err)
 			return
 		}
-		db.subjects(ctx, s, asOf.UnixMilli())(yield)
+		if !usable(s, engine.SectionTokens) {
+			return
+		}
+		all, err := db.compare(ctx, s, asOf.UnixMilli())
+		if err != nil {
+			yield(engine.Subject{}, failure(opSubjects, db.path, err))
+			return
+		}
+		defer all.stop()
+		for subject, err := range db.subjects(ctx, s, asOf.UnixMilli()) {
+			if err == nil {
+				subject.Among, err = all.next(subject.Token.ID)
+			}
+			if !yield(subject, failure(opSubjects, db.path, err)) || err != nil {
+				return
+			}
+		}
 	}
 }
 
+// subjects are those of Subjects, without how they stand among each other.
 func (db *DB) subjects(ctx context.Context, s engine.Snapshot, asOf int64) iter.Seq2[engine.Subject, error] {
 	return func(yield func(engine.Subject, error) bool) {
 		if !usable(s, engine.SectionTokens) {
