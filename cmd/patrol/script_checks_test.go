@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -304,4 +306,23 @@ func cmdLines(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s: %q: %v", args[0], line, err)
 		}
 	}
+}
+
+// alike DIR OTHER wants each file below a directory to be the same in another.
+func cmdAlike(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: alike DIR OTHER")
+	}
+	root := ts.MkAbs(args[0])
+	ts.Check(filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		name, _ := filepath.Rel(root, path)
+		got, err := os.ReadFile(filepath.Join(args[1], name))
+		if err == nil && string(got) != ts.ReadFile(path) {
+			err = fmt.Errorf("%s is out of date: run `make docs`", name)
+		}
+		return err
+	}))
 }

@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"findings":  cmdFindings,
 			"tally":     cmdTally,
 			"coverage":  cmdCoverage,
+			"alike":     cmdAlike,
 			"lines":     cmdLines,
 			"mode":      cmdMode,
 			"holds":     cmdHolds,
