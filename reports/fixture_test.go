@@ -42,6 +42,7 @@ func report() engine.Report {
 		Policies:   policies,
 		Summary:    engine.Summary{Tokens: len(tokens), Workspaces: 2, Statuses: statuses, Failed: failed},
 		Exceptions: fixtureExceptions(),
+		Trend:      fixtureTrend(findings),
 		Findings:   known(findings),
 		Tokens:     known(tokens),
 	}
@@ -94,6 +95,21 @@ func fixtureWorkspaces(tokens int) []engine.WorkspaceReport {
 	}}
 }
 
+// fixtureTrend has one of each change, and new findings with hostile text.
+func fixtureTrend(findings []engine.Finding) *engine.Trend {
+	counts := map[engine.Change]map[engine.Severity]int{engine.ChangeNew: {engine.Critical: 1, engine.High: 30}}
+	for _, change := range engine.Changes()[1:] {
+		counts[change] = map[engine.Severity]int{engine.High: 2}
+	}
+	return &engine.Trend{
+		Since: asOf.Add(-7 * 24 * time.Hour), Workspaces: 1, Counts: counts, New: append(findings[:1:1], findings[2:21]...),
+		Fixes: map[engine.Severity]engine.Fix{
+			engine.High: {Count: 2, Mean: 54 * time.Hour},
+			engine.Low:  {Count: 1200, Mean: 40 * 24 * time.Hour, AtLeast: true},
+		},
+	}
+}
+
 // withPolicies adds what each policy came to in each workspace; all passes are
 // those of the first.
 func withPolicies(workspaces []engine.WorkspaceReport, policies []engine.PolicyReport, findings []engine.Finding) []engine.WorkspaceReport {
@@ -124,8 +140,8 @@ func fixturePolicies(findings []engine.Finding) []engine.PolicyReport {
 			Params:   []engine.Param{{Name: "grace_days", Default: 0, Value: 14}, {Name: "groups", Value: []any{"admins", "<ops>"}}},
 			Aliases:  []string{"sat:IA-4"}, File: "token/admin_endless.rego", Pack: "built-in",
 		},
-		{ID: "PAT-001", Title: "Token never expires", Severity: engine.High, Resource: engine.ResourceToken, Remedy: "revoke"},
-		{ID: "WS-001", Title: "Workspace sets no maximum lifetime for new tokens, so that they may live for two years", Severity: engine.Medium, Resource: engine.ResourceWorkspace, Remedy: "set-setting"},
+		{ID: "PAT-001", Title: "Token never expires", Severity: engine.High, Resource: engine.ResourceToken, Remedy: "revoke", Controls: map[string][]string{"nist-800-53r5": {"IA-5", "AC-2(3)(d)"}}},
+		{ID: "WS-001", Title: "Workspace sets no maximum lifetime for new tokens, so that they may live for two years", Severity: engine.Medium, Resource: engine.ResourceWorkspace, Remedy: "set-setting", Controls: map[string][]string{"iso-27001-2022": {"A.8.2"}}},
 		{ID: "PAT-030", Title: "Token has no comment", Severity: engine.Info, Resource: engine.ResourceToken, Remedy: "set-comment"},
 	}
 	reports := make([]engine.PolicyReport, len(policies))

@@ -35,6 +35,9 @@ func writeJSON(ctx context.Context, w io.Writer, r engine.Report) error {
 	if err := members(ctx, out, "policies", known(r.Policies), policyJSON); err != nil {
 		return err
 	}
+	if err := members(ctx, out, "frameworks", known(r.Frameworks()), frameworkJSON); err != nil {
+		return err
+	}
 	if err := members(ctx, out, "results", r.Findings, findingJSON); err != nil {
 		return err
 	}
@@ -56,6 +59,7 @@ func head(r engine.Report) []member {
 		{"verdict", r.Verdict()},
 		{"summary", summaryJSON(r.Summary)},
 		{"exceptions", exceptionsJSON(r.Exceptions)},
+		{"trend", trendJSON(r.Trend)},
 	}
 }
 
@@ -113,10 +117,14 @@ func summaryJSON(s engine.Summary) jsonSummary {
 		Tokens:     s.Tokens,
 		Workspaces: s.Workspaces,
 		Statuses:   tallyJSON(s.Statuses),
-		Severities: jsonSeverities{
-			Critical: s.Failed[engine.Critical], High: s.Failed[engine.High], Medium: s.Failed[engine.Medium],
-			Low: s.Failed[engine.Low], Info: s.Failed[engine.Info],
-		},
+		Severities: severitiesJSON(s.Failed),
+	}
+}
+
+func severitiesJSON(counts map[engine.Severity]int) jsonSeverities {
+	return jsonSeverities{
+		Critical: counts[engine.Critical], High: counts[engine.High], Medium: counts[engine.Medium],
+		Low: counts[engine.Low], Info: counts[engine.Info],
 	}
 }
 

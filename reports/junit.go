@@ -122,10 +122,11 @@ func caseOf(r engine.Report, p engine.Policy, all engine.Tally, j *judged) junit
 	return c
 }
 
+// countsText says how many findings there are of each status.
 func countsText(counts engine.Tally) string {
 	var parts []string
 	for _, status := range findingsFirst() {
-		if n := counts[status]; n > 0 {
+		if n := counts[status]; n > 0 && status.Finding() {
 			parts = append(parts, comma(n)+" "+statusWord(status))
 		}
 	}

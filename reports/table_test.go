@@ -21,6 +21,16 @@ func TestTable(t *testing.T) {
 	golden(t, "table.txt", b.Bytes())
 }
 
+func TestTableOfFrameworks(t *testing.T) {
+	var b bytes.Buffer
+	r := report()
+	r.Findings, r.Workspaces, r.Trend, r.Exceptions = known[engine.Finding](nil), nil, nil, engine.Exceptions{}
+	if err := Table(t.Context(), &b, r, TableOptions{Frameworks: true}); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "table_frameworks.txt", b.Bytes())
+}
+
 func TestTableClean(t *testing.T) {
 	r := report()
 	r.Findings, r.Workspaces = known[engine.Finding](nil), r.Workspaces[:0]

@@ -21,8 +21,10 @@ type TableOptions struct {
 	// Limit is how many findings to show of each policy (0: 5; negative: none),
 	// or how many tokens (0: all).
 	Limit int
-	All   bool     // every exception, not only the first few
-	Files []string // reports that were written, to name at the end
+	All   bool // every exception, not only the first few
+	// Frameworks shows where the audit stands on each control.
+	Frameworks bool
+	Files      []string // reports that were written, to name at the end
 }
 
 const (

@@ -1,0 +1,53 @@
+package reports
+
+import (
+	"fmt"
+	"strings"
+
+	"patrol/engine"
+)
+
+// trendText says in a line what changed since the snapshots before.
+func trendText(t *engine.Trend) string {
+	var parts []string
+	for _, change := range engine.Changes() {
+		n := t.Count(change)
+		if n == 0 && (change == engine.ChangeExcused || change == engine.ChangeUnjudged || change == engine.ChangeWorse) {
+			continue
+		}
+		parts = append(parts, comma(n)+" "+changeWord(change))
+	}
+	return "Since " + timeText(t.Since) + ": " + strings.Join(parts, ", ") + "."
+}
+
+func changeWord(c engine.Change) string {
+	switch c {
+	case engine.ChangeOpen:
+		return "still open"
+	case engine.ChangeUnjudged:
+		return "no longer judged"
+	}
+	return string(c)
+}
+
+// fixText says how long findings lasted that are fixed now; "" where none is.
+func fixText(t *engine.Trend) string {
+	var parts []string
+	for _, level := range engine.Severities() {
+		fix, ok := t.Fixes[level]
+		if !ok {
+			continue
+		}
+		least := ""
+		if fix.AtLeast {
+			least = "at least "
+		}
+		parts = append(parts, fmt.Sprintf("%s %s%s days (%s fixed)", level, least, dayCount(fix), comma(fix.Count)))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "Mean time to fix: " + strings.Join(parts, "; ") + "."
+}
+
+func dayCount(f engine.Fix) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", days(f)), ".0") }
