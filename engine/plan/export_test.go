@@ -1,0 +1,140 @@
+package plan_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"patrol/engine"
+	"patrol/engine/plan"
+)
+
+// hostile is a plan in which every foreign text tries to act.
+func hostile(t *testing.T) engine.Plan {
+	const evil = "x'; touch OWNED; $(touch OWNED) `touch OWNED` ${path.module} %{if true}\ntouch OWNED\n\"\\"
+	e := newEstate()
+	e.fill("1", 20)
+	e.workspaces[0].Snapshot.Workspace.Name = evil
+	e.workspaces[0].Grants = append(e.workspaces[0].Grants, engine.Grant{Principal: evil, Kind: "user", Level: "CAN_USE"})
+	e.token("1", "t"+evil, "11", 120, func(s *engine.Subject) { s.Owner.Name = evil })
+	e.token("1", "n", "12", 20, scoped("sql", "authentication"))
+	e.token("1", "c", "13", 20)
+	e.token("1", "f", "14", 1)
+	for policy, id := range map[string]string{"PAT-010": "t" + evil, "PAT-013": "n", "PAT-021": "c", "PAT-004": "f", "WS-001": "1", "WS-002": "1", "WS-003": "1"} {
+		e.fail(policy, "1", id)
+	}
+	for i := range e.findings {
+		e.findings[i].Message = evil
+	}
+	return build(t, e.input())
+}
+
+func render(t *testing.T, name string, p engine.Plan) string {
+	t.Helper()
+	for _, export := range plan.Exports() {
+		if export.Name == name {
+			return export.Render(p, plan.Digest(plan.Encode(p)))
+		}
+	}
+	t.Fatalf("no export %s", name)
+	return ""
+}
+
+// TestScriptRunsOnlyWhatItShould runs the script with a stand-in for the command
+// line that records its arguments.
+func TestScriptRunsOnlyWhatItShould(t *testing.T) {
+	if _, err := exec.LookPath("sh"); err != nil {
+		t.Skip("no shell here")
+	}
+	p := hostile(t)
+	dir := t.TempDir()
+	script := write(t, filepath.Join(dir, "plan.sh"), []byte(render(t, "cli", p)))
+	stub := write(t, filepath.Join(dir, "databricks"), []byte("#!/bin/sh\nfor a in \"$@\"; do printf '%s\\0' \"$a\"; done >>calls\nprintf '\\n' >>calls\n"))
+	if err := os.Chmod(stub, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	run := func(env ...string) error {
+		cmd := exec.Command("sh", script)
+		cmd.Dir = dir
+		cmd.Env = append(env, "PATH="+dir+":"+os.Getenv("PATH"))
+		return cmd.Run()
+	}
+	if run() == nil || run("CONFIRM=other", "PROFILE_1=prod") == nil || run("CONFIRM="+p.ID) == nil {
+		t.Error("the script runs without being confirmed, or without a profile")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "calls")); err == nil {
+		t.Fatal("an unconfirmed script called something")
+	}
+	if err := run("CONFIRM="+p.ID, "PROFILE_1=prod"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "OWNED")); err == nil {
+		t.Fatal("foreign text was executed")
+	}
+	calls, err := os.ReadFile(filepath.Join(dir, "calls"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changing, critical := 0, 0
+	for _, s := range p.Steps {
+		if s.Action.Changes() {
+			changing++
+		}
+		if s.Critical {
+			critical++
+		}
+	}
+	if got := strings.Count(string(calls), "--profile\x00prod\x00"); got != changing-critical || critical == 0 {
+		t.Errorf("%d calls of %d changes, %d of them critical:\n%q", got, changing, critical, calls)
+	}
+	if !strings.Contains(string(calls), "workspace-conf\x00set-status\x00--profile\x00prod\x00--json\x00{\"maxTokenLifetimeDays\":\"90\"}\x00") {
+		t.Errorf("the setting is not set:\n%q", calls)
+	}
+}
+
+// TestHCLHoldsNoTemplate checks the quoting by reading it back.
+func TestHCLHoldsNoTemplate(t *testing.T) {
+	text := render(t, "terraform", hostile(t))
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(strings.TrimSpace(line), "#") {
+			continue
+		}
+		for _, opening := range []string{"${", "%{"} {
+			if strings.Count(line, opening) != strings.Count(line, opening[:1]+opening) {
+				t.Errorf("a template is open in %q", line)
+			}
+		}
+		if strings.Contains(line, "touch") && !strings.Contains(line, `"`) {
+			t.Errorf("foreign text stands bare in %q", line)
+		}
+	}
+	for _, want := range []string{`"maxTokenLifetimeDays" = "90"`, `group_name = "builders"`, `host  = "https://prod.example.com"`, "steps on tokens here are beyond Terraform"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, `"users"`) {
+		t.Error("the removed group stays in the list")
+	}
+}
+
+func TestExportsAreListedAndExplained(t *testing.T) {
+	seen := map[string]bool{}
+	for _, export := range plan.Exports() {
+		if export.Name == "" || export.Ending == "" || export.Doc == "" || seen[export.Ending] {
+			t.Errorf("export %+v", export.Name)
+		}
+		seen[export.Ending] = true
+		for range 2 {
+			if export.Render(small(t), "x") != export.Render(small(t), "x") {
+				t.Errorf("%s differs for the same plan", export.Name)
+			}
+		}
+	}
+	if _, err := json.Marshal(seen); err != nil || len(seen) != 2 {
+		t.Errorf("%d exports", len(seen))
+	}
+}
