@@ -85,6 +85,9 @@ func (a *app) tellApply(e apply.Event) {
 	case apply.EventGates:
 		a.detail("%s: every check passed, %s open", e.Workspace, plural(e.Of, "step"))
 	case apply.EventStep:
+		if !e.Step.Action.Changes() {
+			return // the outcome counts them
+		}
 		text := fmt.Sprintf("[%d/%d] %s %s %s", e.N, e.Of, e.Workspace, e.Step.Action, targetOf(e.Step))
 		if e.Step.Owner != "" {
 			text += " of " + e.Step.Owner
@@ -105,10 +108,10 @@ func (a *app) tellApply(e apply.Event) {
 }
 
 func targetOf(s engine.Step) string {
-	if s.Action.OnToken() && len(s.Target) > 12 {
+	if len(s.Target) == 64 { // of a token: enough to tell it apart
 		return s.Target[:12] + "…"
 	}
-	return s.Target
+	return engine.SafeText(s.Target)
 }
 
 // deliverOutcome writes what became of the plan beside it, and shows it.

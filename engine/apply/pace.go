@@ -3,6 +3,8 @@ package apply
 import (
 	"context"
 	"time"
+
+	"patrol/engine"
 )
 
 // pacer keeps steps apart, so that a wrong plan does its harm slowly enough to
@@ -17,7 +19,11 @@ func newPacer(j Job) *pacer {
 	return &pacer{clock: j.Clock, every: time.Duration(float64(time.Second) / j.Options.Rate)}
 }
 
-func (p *pacer) wait(ctx context.Context) error {
+// before waits until a step may begin. One that sends nothing need not wait.
+func (p *pacer) before(ctx context.Context, s engine.Step) error {
+	if !s.Action.Changes() {
+		return nil
+	}
 	now := p.clock.Now()
 	if wait := p.next.Sub(now); wait > 0 && !p.next.IsZero() {
 		if err := p.clock.Sleep(ctx, min(wait, p.every)); err != nil {

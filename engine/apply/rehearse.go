@@ -19,7 +19,7 @@ func (r *run) rehearse(ctx context.Context) (engine.OutcomeReport, error) {
 		open := r.openIn(w.ID)
 		pace := newPacer(r.job)
 		for n, step := range open {
-			if err := pace.wait(ctx); err != nil {
+			if err := pace.before(ctx, step); err != nil {
 				return report, err
 			}
 			outcome, err := r.foresee(ctx, step)

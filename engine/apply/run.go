@@ -227,7 +227,7 @@ func (r *run) workspace(ctx context.Context, w engine.PlanWorkspace) error {
 		if err := r.canary(ctx, w, open[n:]); err != nil {
 			return err
 		}
-		if err := pace.wait(ctx); err != nil {
+		if err := pace.before(ctx, step); err != nil {
 			return err
 		}
 		err := r.step(ctx, step)

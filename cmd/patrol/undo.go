@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"patrol/engine"
+	"patrol/engine/plan"
+	"patrol/engine/store"
+
+	"github.com/spf13/cobra"
+)
+
+// undoOptions say what to undo, and where to write the plan.
+type undoOptions struct {
+	journal string
+	plan    string
+	output  string
+	planner string
+}
+
+// Undo makes a plan that restores settings and grants.
+func (c commands) Undo() *cobra.Command {
+	var o undoOptions
+	cmd := &cobra.Command{
+		Use:   "undo",
+		Short: "Make a plan that restores the settings and grants that apply changed",
+		Long: "Makes a plan from what the journal says about a plan that was applied: settings and grants get the values that they had\n" +
+			"before. It sends nothing: the plan is approved and applied like any other, and each step is skipped if somebody has\n" +
+			"changed the value since. Tokens that were revoked cannot be restored by anybody; the plan lists them.\n\n" + exitHelp(),
+		Example: "  patrol undo -o undo.json\n  patrol approve undo.json --all && patrol apply undo.json --profile prod",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.withJournal(cmd.Context(), o.journal, func(j *store.Journal) error { return c.undo(cmd.Context(), j, &o) })
+		},
+	}
+	flags := cmd.Flags()
+	addJournalFlag(flags, &o.journal)
+	flags.StringVar(&o.plan, "plan", "", "undo the plan whose id or digest begins with this `text` (default: the one applied last)")
+	flags.StringVarP(&o.output, "output", "o", "undo.json", "write the plan to this `file`")
+	flags.StringVar(&o.planner, "by", "", "`name` of who plans (default: the user of this machine)")
+	return cmd
+}
+
+func (a *app) undo(ctx context.Context, j *store.Journal, o *undoOptions) error {
+	applied, sha, err := chooseApplied(ctx, j, o.plan)
+	if err != nil {
+		return err
+	}
+	if _, err := j.Verify(ctx); err != nil {
+		return err
+	}
+	entries, err := j.Entries(ctx, sha)
+	if err != nil {
+		return err
+	}
+	made, err := a.undoPlan(applied, entries, o)
+	if err != nil {
+		return err
+	}
+	content := plan.Encode(made)
+	if err := plan.Write(o.output, content); err != nil {
+		return err
+	}
+	a.tellUndo(made, o.output)
+	return nil
+}
+
+func chooseApplied(ctx context.Context, j *store.Journal, wanted string) (engine.Plan, string, error) {
+	plans, err := j.Plans(ctx)
+	if err != nil {
+		return engine.Plan{}, "", err
+	}
+	for _, record := range slices.Backward(plans) {
+		p, err := plan.Read(record.Bytes)
+		if err != nil {
+			return p, "", err
+		}
+		if strings.HasPrefix(p.ID, wanted) || strings.HasPrefix(record.SHA, wanted) {
+			return p, record.SHA, nil
+		}
+	}
+	return engine.Plan{}, "", engine.UsageError("undo", wanted, "`patrol journal show` lists the plans.", errors.New("the journal knows no such plan"))
+}
+
+// undoPlan turns what was done around, last step first.
+func (a *app) undoPlan(applied engine.Plan, entries []engine.Entry, o *undoOptions) (engine.Plan, error) {
+	now := a.env.now().UTC().Truncate(time.Second)
+	made := engine.Plan{
+		Schema: engine.PlanSchema, Version: a.env.version, Engine: applied.Engine, Policies: engine.PolicyDigest(nil),
+		AsOf: now.Format(time.RFC3339), NotBefore: now.Format(time.RFC3339), ExpiresAt: now.Add(plan.DefaultValidity).Format(time.RFC3339),
+		Planner: a.person(o.planner), Limits: a.config.remediation.limits, Undoes: applied.ID, OnUse: plan.OnUseSkip, Reevaluates: engine.Retuning{},
+		Protected: engine.Protected{Tokens: []string{}, Principals: []string{}}, Steps: []engine.Step{}, NotPlanned: []engine.NotPlanned{},
+	}
+	known := map[string]engine.Entry{}
+	for _, entry := range entries {
+		known[entry.Step] = entry
+	}
+	for _, step := range slices.Backward(applied.Steps) {
+		entry, done := known[step.ID]
+		if !done || entry.Attempt == 0 {
+			continue
+		}
+		undone, why := undoStep(step, entry, now)
+		if why != "" {
+			made.NotPlanned = append(made.NotPlanned, engine.NotPlanned{WorkspaceID: step.WorkspaceID, ResourceID: step.Target, Reason: "cannot_undo", Detail: why})
+			continue
+		}
+		made.Steps = append(made.Steps, undone)
+	}
+	for _, w := range applied.Workspaces {
+		if slices.ContainsFunc(made.Steps, func(s engine.Step) bool { return s.WorkspaceID == w.ID }) {
+			w.CollectedAt = made.AsOf // what it rests on is the journal, as of now
+			made.Workspaces = append(made.Workspaces, w)
+		}
+	}
+	if made.Workspaces == nil {
+		made.Workspaces = []engine.PlanWorkspace{}
+	}
+	return plan.Complete(made)
+}
+
+// undoStep is the step that takes another back, or why there is none.
+func undoStep(s engine.Step, e engine.Entry, now time.Time) (engine.Step, string) {
+	undone := engine.Step{
+		ID: plan.StepID(s.Action, s.WorkspaceID, s.Target), Action: s.Action, Workspace: s.Workspace, WorkspaceID: s.WorkspaceID, Target: s.Target,
+		Policies: []string{}, Severity: engine.Info, Reasons: []string{}, Evidence: map[string]any{"undoes": s.ID, "plan": e.Plan},
+		Risk: engine.Risk{Level: "medium", Why: "gives back what step " + s.ID + " took"}, NotBefore: now.Format(time.RFC3339),
+	}
+	if !e.State.CarriedOut() && e.State != engine.StateUnresolved && e.State != engine.StateAcked && e.State != engine.StateIntent {
+		return undone, "it was not carried out: " + string(e.State)
+	}
+	var prior map[string]any
+	if e.Prior != nil {
+		if err := json.Unmarshal(e.Prior, &prior); err != nil {
+			return undone, "the value before cannot be read: " + err.Error()
+		}
+	}
+	switch s.Action {
+	case engine.Revoke:
+		return undone, "a revoked token cannot be restored: its owner has to make a new one"
+	case engine.SetSetting:
+		return undoSetting(undone, s, prior)
+	case engine.ChangeGrant:
+		undone.Precondition.Identity, undone.Expected = s.Expected, prior
+		undone.Precondition.Digest = engine.Fingerprint(s.Expected)
+		return undone, ""
+	}
+	return undone, "the journal does not keep what was there before"
+}
+
+// undoSetting restores a value. No call unsets a key; where the platform has a
+// value that means the same, that is written.
+func undoSetting(undone, s engine.Step, prior map[string]any) (engine.Step, string) {
+	value, set := prior["value"].(string)
+	if !set {
+		neutral := map[string]string{"maxTokenLifetimeDays": "0", "enableTokensConfig": "true"}
+		if value, set = neutral[s.Target]; !set {
+			return undone, "the key was never set before, and no call unsets one"
+		}
+	}
+	now, _ := s.Expected["value"].(string)
+	undone.Precondition.Identity = engine.SettingState(s.Target, &now)
+	undone.Precondition.Digest = engine.Fingerprint(undone.Precondition.Identity)
+	undone.Expected = map[string]any{"value": value}
+	return undone, ""
+}
+
+func (a *app) tellUndo(p engine.Plan, path string) {
+	a.say("%s: %s that undo plan %s", path, plural(len(p.Steps), "step"), p.Undoes)
+	revoked := 0
+	for _, left := range p.NotPlanned {
+		if strings.HasPrefix(left.Detail, "a revoked token") {
+			revoked++
+			continue
+		}
+		a.say("  not undone: %s: %s", engine.SafeText(left.ResourceID), left.Detail)
+	}
+	if revoked > 0 {
+		a.say("%s cannot be restored: who still needs one has to make a new token.", fmt.Sprintf("%s that %s revoked", plural(revoked, "token"), wasOrWere(revoked)))
+	}
+	if len(p.Steps) > 0 {
+		a.say("Next: patrol approve %s --all && patrol apply %s", path, path)
+	}
+}
+
+func wasOrWere(n int) string {
+	if n == 1 {
+		return "was"
+	}
+	return "were"
+}
