@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -38,6 +39,18 @@ func (r WaiverRule) TermDays() int { return r.Created.Until(r.Expires) }
 
 // InForce reports whether the waiver counts on a day.
 func (r WaiverRule) InForce(day Date) bool { return r.Created <= day && day <= r.Expires }
+
+// Scope is what the waiver is about, in words.
+func (r WaiverRule) Scope() string {
+	where := cmp.Or(r.Workspace, "any workspace")
+	switch {
+	case r.Token != "":
+		return "token " + r.Token + " in " + where
+	case r.Owner != "":
+		return "tokens of " + r.Owner + " in " + where
+	}
+	return where
+}
 
 // WaiverState says what a waiver came to in one evaluation.
 type WaiverState string

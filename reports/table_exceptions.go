@@ -85,21 +85,8 @@ func (s *screen) pending(w engine.WaiverUse) {
 	s.wrap("    ", fmt.Sprintf("%s  from %s on", w.ID, w.Created))
 }
 
-func (s *screen) scope(w engine.WaiverUse) { s.wrap("    ", w.ID+"  "+Scope(w.WaiverRule)) }
-
-// Scope is what a waiver is about, in words.
-func Scope(w engine.WaiverRule) string {
-	text := strings.Join(w.Policies, ", ")
-	switch {
-	case w.Token != "":
-		text += " on token " + w.Token
-	case w.Owner != "":
-		text += " on tokens of " + w.Owner
-	}
-	if w.Workspace != "" {
-		text += " in " + w.Workspace
-	}
-	return text
+func (s *screen) scope(w engine.WaiverUse) {
+	s.wrap("    ", w.ID+"  "+strings.Join(w.Policies, ", ")+" on "+w.Scope())
 }
 
 func (s *screen) baseline(b *engine.BaselineUse, limit int) {

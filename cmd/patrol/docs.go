@@ -40,7 +40,7 @@ func (a *app) pages(cmd *cobra.Command) (map[string]string, error) {
 		return nil, err
 	}
 	pages := map[string]string{"commands.md": commandsPage(cmd.Root()), "exit-codes.md": exitPage()}
-	for name, text := range policyPages(set.all.Policies()) {
+	for name, text := range policyPages(set.every()) {
 		pages[filepath.Join("policies", name)] = text
 	}
 	return pages, nil

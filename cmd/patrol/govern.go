@@ -22,6 +22,8 @@ type policySet struct {
 	all    *eval.Set // every policy loaded
 	chosen *eval.Set // those that the flags select
 	config *config
+
+	exceptions exceptions
 }
 
 // loadPolicies loads the built-in pack and those of --policy, checks the
@@ -48,7 +50,8 @@ func (a *app) loadPolicies(ctx context.Context, o *judgeOptions) (*policySet, er
 		return nil, err
 	}
 	set.chosen = all.Select(keep)
-	return set, nil
+	set.exceptions, err = a.loadExceptions(all.Policies(), &o.except)
+	return set, err
 }
 
 // openPack opens a directory, or a bundle by the ending of its name.
@@ -151,8 +154,13 @@ func rootCause(err error) error {
 	return err
 }
 
+// every lists all policies, those over waivers last.
+func (s *policySet) every() []engine.Policy {
+	return slices.Concat(s.all.Policies(), s.all.WaiverPolicies())
+}
+
 func (s *policySet) policy(id string) (engine.Policy, bool) {
-	for _, p := range s.all.Policies() {
+	for _, p := range s.every() {
 		if named(p, id) {
 			return p, true
 		}

@@ -88,6 +88,7 @@ type judgeOptions struct {
 	framework string
 	asOf      instant
 	failOn    thresholdValue
+	except    exceptOptions
 }
 
 func (o *judgeOptions) addFlags(flags *pflag.FlagSet) {
@@ -95,6 +96,7 @@ func (o *judgeOptions) addFlags(flags *pflag.FlagSet) {
 	o.addSelection(flags)
 	flags.Var(&o.asOf, "as-of", "judge as of this moment (default: when the newest snapshot was taken)")
 	flags.Var(&o.failOn, "fail-on", "exit 1 on findings of this severity or worse: critical, high, medium, low, info, none")
+	o.except.addFlags(flags)
 }
 
 // addSelection adds the flags that choose policies, without those of judging.

@@ -190,24 +190,41 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 	if err != nil {
 		return 0, err
 	}
+	defer evaluation.Rollback() // no-op once committed
+	excusing := set.exceptions.begin(header.AsOf)
 	for _, snapshot := range snapshots {
-		if err := a.judge(ctx, db, evaluation, set, snapshot, header.AsOf); err != nil {
-			evaluation.Rollback()
+		if err := a.judge(ctx, db, evaluation, set, snapshot, header.AsOf, excusing); err != nil {
 			return 0, err
 		}
 	}
-	return evaluation.Commit()
+	if err := evaluation.Exceptions(excusing.result()); err != nil {
+		return 0, err
+	}
+	a.tellExceptions(excusing.result())
+	id, err := evaluation.Commit()
+	if err != nil {
+		return 0, err
+	}
+	return id, a.createBaseline(ctx, db, id, o.except.create)
 }
 
-func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluation, set *policySet, snapshot engine.Snapshot, when time.Time) error {
+func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluation, set *policySet, snapshot engine.Snapshot, when time.Time, excusing *excusing) error {
 	job := eval.Job{Snapshot: snapshot, AsOf: when, Tuning: set.effective(snapshot.Workspace)}
 	if snapshot.Coverage[engine.SectionTokens].Usable() {
 		job.Tokens = db.Subjects(ctx, snapshot.ID, when)
 	}
-	tallies, err := set.chosen.Evaluate(ctx, job, func(f engine.Finding) error { return evaluation.Add(f, snapshot.ID) })
+	if err := excusing.enter(ctx, set, when, job.Tuning); err != nil {
+		return err
+	}
+	job.Except = excusing.except
+	tallies, err := set.chosen.Evaluate(ctx, job, func(f engine.Finding) error {
+		excusing.see(f)
+		return evaluation.Add(f, snapshot.ID)
+	})
 	if err != nil {
 		return err
 	}
+	excusing.judged(snapshot, tallies)
 	for _, id := range engine.SortedKeys(tallies) {
 		if err := evaluation.Tally(snapshot.ID, id, tallies[id]); err != nil {
 			return err
@@ -257,7 +274,7 @@ func (a *app) deliver(ctx context.Context, db *store.DB, evaluation int64, forma
 		return err
 	}
 	if !a.quiet {
-		options := reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor), Files: files}
+		options := reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor), All: a.verbose, Files: files}
 		if err := reports.Table(ctx, a.env.stdout, report, options); err != nil {
 			return err
 		}
@@ -280,7 +297,7 @@ func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
-	if strings.HasSuffix(noun, "y") {
+	if strings.HasSuffix(noun, "y") && !strings.HasSuffix(noun, "ay") {
 		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(noun, "y"))
 	}
 	return fmt.Sprintf("%d %ss", n, noun)

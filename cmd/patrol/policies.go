@@ -36,18 +36,24 @@ func (a *app) policiesList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return set.list(a.env.stdout)
+			return set.list(a.env.stdout, o.narrowed())
 		},
 	}
 	o.addSelection(cmd.Flags())
 	return cmd
 }
 
-func (s *policySet) list(out io.Writer) error {
+// list shows the policies chosen; those over waivers, which no flag selects,
+// where nothing was asked for in particular.
+func (s *policySet) list(out io.Writer, narrowed bool) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tSEVERITY\tRESOURCE\tTITLE\tREMEDY")
 	tunings := s.effective(engine.Workspace{})
-	for _, p := range s.chosen.Policies() {
+	listed := s.every()
+	if narrowed {
+		listed = s.chosen.Policies()
+	}
+	for _, p := range listed {
 		title := p.Title
 		if tunings[p.ID].Disabled {
 			title += " (disabled)"
@@ -78,6 +84,9 @@ func (a *app) policiesShow() *cobra.Command {
 			policy, ok := set.policy(args[0])
 			if !ok {
 				return engine.UsageError("show policy", args[0], "See `patrol policies list` for the ids.", fmt.Errorf("no policy has this id or alias"))
+			}
+			if explain != "" && policy.Resource == engine.ResourceWaiver {
+				return engine.UsageError("explain", args[0], "Run `patrol waivers check`: it tells which waivers are refused and why.", fmt.Errorf("it judges waivers"))
 			}
 			if explain != "" {
 				return a.explain(cmd.Context(), set, policy, explain)
@@ -126,7 +135,7 @@ func judges(p engine.Policy) string {
 	if p.Resource == engine.ResourceToken {
 		return string(p.Judges) + " tokens"
 	}
-	return "workspaces"
+	return string(p.Resource) + "s"
 }
 
 func (s *policySet) showParams(w io.Writer, p engine.Policy, tuning tuningConfig) {

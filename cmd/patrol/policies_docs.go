@@ -24,7 +24,7 @@ func (a *app) policiesDocs() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return writePages(args[0], policyPages(set.all.Policies()))
+			return writePages(args[0], policyPages(set.every()))
 		},
 	}
 	o.addPacks(cmd.Flags())

@@ -33,7 +33,7 @@ func (s *Set) Lint(ctx context.Context, pack string) (Problems, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range s.policies {
+	for _, p := range slices.Concat(s.policies, s.waivers) {
 		if p.Pack == pack {
 			p.lint(fired, &problems)
 		}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"patrol/engine"
+	"patrol/engine/baseline"
+	"patrol/engine/eval"
+	"patrol/engine/outfile"
+	"patrol/engine/store"
+	"patrol/engine/waiver"
+
+	"github.com/spf13/pflag"
+)
+
+// exceptOptions name the files that excuse findings. Empty names none.
+type exceptOptions struct {
+	waivers  string
+	baseline string
+	create   string
+}
+
+func (o *exceptOptions) addFlags(flags *pflag.FlagSet) {
+	o.addWaivers(flags)
+	flags.StringVar(&o.baseline, "baseline", "", "excuse the findings that this `file` lists, so that only new ones fail")
+	flags.StringVar(&o.create, "create-baseline", "", "write the findings that fail now to this `file`, for --baseline")
+}
+
+func (o *exceptOptions) addWaivers(flags *pflag.FlagSet) {
+	flags.StringVar(&o.waivers, "waivers", "waivers.yaml", "excuse findings by the dated waivers in this `file`; a missing default is no error")
+}
+
+// exceptions are the waivers and the baseline of a run; nil where there are none.
+type exceptions struct {
+	waivers  *waiver.File
+	baseline *baseline.File
+}
+
+// loadExceptions reads what excuses findings, before anything else is done.
+// known are the policies that a waiver may name.
+func (a *app) loadExceptions(known []engine.Policy, o *exceptOptions) (x exceptions, err error) {
+	if x.waivers, err = a.loadWaivers(known, o.waivers); err != nil || o.baseline == "" {
+		return x, err
+	}
+	text, err := os.ReadFile(o.baseline)
+	if err != nil {
+		return x, unreadable("read baseline", o.baseline, "Name a file made by --create-baseline.", err)
+	}
+	x.baseline, err = baseline.Parse(o.baseline, text)
+	return x, err
+}
+
+// loadWaivers gives nil where the default file does not exist.
+func (a *app) loadWaivers(known []engine.Policy, path string) (*waiver.File, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && a.origins["waivers"] == "default" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, unreadable("read waivers", path, "Name an existing file with --waivers, or leave the flag out.", err)
+	}
+	return waiver.Parse(path, text, known)
+}
+
+func unreadable(op, path, hint string, err error) error {
+	return &engine.Error{Class: engine.ClassUsage, Reason: "cannot_read", Op: op, Target: path, Hint: hint, Err: err}
+}
+
+// excusing is waivers and baseline at work in one evaluation.
+type excusing struct {
+	waivers  *waiver.Matcher   // nil: none
+	baseline *baseline.Matcher // nil: none
+
+	ctx   context.Context
+	judge *eval.WaiverJudge // of the workspace under way
+}
+
+func (x exceptions) begin(asOf time.Time) *excusing {
+	var e excusing
+	if x.waivers != nil {
+		e.waivers = waiver.NewMatcher(x.waivers.Rules, engine.DateOf(asOf))
+	}
+	if x.baseline != nil {
+		e.baseline = baseline.NewMatcher(x.baseline)
+	}
+	return &e
+}
+
+// enter begins a workspace: the policies over waivers are tuned like the others.
+func (e *excusing) enter(ctx context.Context, set *policySet, asOf time.Time, tuning map[string]eval.Tuning) (err error) {
+	e.ctx = ctx
+	if e.waivers != nil {
+		e.judge, err = set.all.WaiverJudge(ctx, asOf, tuning)
+	}
+	return err
+}
+
+// except asks the waivers first: they say who and why, which a baseline cannot.
+func (e *excusing) except(f engine.Finding) engine.Finding {
+	if e.waivers != nil {
+		f = e.waivers.Except(f, e.refusals)
+	}
+	if e.baseline != nil {
+		f = e.baseline.Except(f)
+	}
+	return f
+}
+
+func (e *excusing) refusals(w engine.WaiverRule, f engine.Finding) []engine.WaiverRefusal {
+	return e.judge.Judge(e.ctx, eval.WaiverCase{Waiver: w, Policy: f.Policy, Severity: f.Severity, Finding: &f})
+}
+
+func (e *excusing) see(f engine.Finding) {
+	if e.baseline != nil {
+		e.baseline.See(f)
+	}
+}
+
+func (e *excusing) judged(s engine.Snapshot, tallies map[string]engine.Tally) {
+	if e.waivers != nil {
+		e.waivers.Judged(s, tallies)
+	}
+	if e.baseline != nil {
+		e.baseline.Judged(s, tallies)
+	}
+}
+
+func (e *excusing) result() (x engine.Exceptions) {
+	if e.waivers != nil {
+		x.Waivers = e.waivers.Uses()
+	}
+	if e.baseline != nil {
+		x.Baseline = e.baseline.Use()
+	}
+	return x
+}
+
+// tellExceptions says in a line what the report tells in full.
+func (a *app) tellExceptions(x engine.Exceptions) {
+	if len(x.Waivers) > 0 {
+		a.say("waivers: %s", waiverCounts(x))
+	}
+	if b := x.Baseline; b != nil {
+		a.say("baseline: %s, %d still failing, %d gone, %d not judged", plural(b.Entries, "finding"), b.Baselined, len(b.Gone), b.NotJudged)
+	}
+}
+
+func waiverCounts(x engine.Exceptions) string {
+	parts := []string{fmt.Sprintf("%d in force", len(x.In(engine.WaiverInForce)))}
+	for _, kind := range []struct {
+		count int
+		words string
+	}{
+		{len(x.Expiring()), fmt.Sprintf("expiring within %d days", engine.WaiverNotice)},
+		{len(x.In(engine.WaiverExpired)), "expired"},
+		{len(x.Refused()), "refused by policy"},
+		{len(x.In(engine.WaiverUnmatched)), "matching nothing"},
+		{len(x.In(engine.WaiverPending)), "not yet in force"},
+		{len(x.In(engine.WaiverNotJudged)), "about what was not judged"},
+	} {
+		if kind.count > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", kind.count, kind.words))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// createBaseline writes what fails in an evaluation, when asked to.
+func (a *app) createBaseline(ctx context.Context, db *store.DB, evaluation int64, path string) error {
+	if path == "" {
+		return nil
+	}
+	report, err := db.Report(ctx, evaluation)
+	if err != nil {
+		return err
+	}
+	count := 0
+	err = outfile.Write(path, func(w io.Writer) (err error) {
+		count, err = baseline.Write(w, report.Version, report.AsOf, report.Findings)
+		return err
+	})
+	if err == nil {
+		a.say("baseline: %s written to %s", plural(count, "finding"), path)
+	}
+	return err
+}
