@@ -16,6 +16,7 @@ import (
 type approveOptions struct {
 	all      bool
 	steps    []string
+	from     string
 	by       string
 	reason   string
 	validFor string
@@ -39,7 +40,7 @@ func (c commands) Approve() *cobra.Command {
 			"approved must be named on the command line: --all, --step or --from.\n\n" +
 			"Without approval.allowed_signers in the configuration an unsigned approval counts; it proves nothing about who gave it.\n" +
 			"docs/remediation.md tells how to sign.\n\n" + exitHelp(),
-		Example: "  patrol approve plan.json --all --reason \"change 4711\"\n" +
+		Example: "  patrol approve plan.json --from plan.xlsx --by alice@example.com\n  patrol approve plan.json --all --reason \"change 4711\"\n" +
 			"  patrol approve plan.json --step s3fa9c01b22de --by alice@example.com --sign-key ~/.ssh/id_ed25519\n" +
 			"  patrol approve plan.json --withdraw",
 		Args: cobra.ExactArgs(1),
@@ -51,6 +52,7 @@ func (c commands) Approve() *cobra.Command {
 	flags := cmd.Flags()
 	flags.BoolVar(&o.all, "all", false, "approve every step")
 	flags.StringSliceVar(&o.steps, "step", nil, "approve these steps: `ids`, as `patrol show` lists them")
+	flags.StringVar(&o.from, "from", "", "take the decisions from the reviewers' workbook `plan.xlsx`")
 	flags.BoolVar(&o.withdraw, "withdraw", false, "end every approval given so far, or those of --step")
 	flags.StringVar(&o.by, "by", "", "`name` of the approver (default: the principal of the key, else the user of this machine)")
 	flags.StringVar(&o.reason, "reason", "", "why, such as the number of a change: `text`")
@@ -119,13 +121,15 @@ func (a *app) limitTime(s *plan.Statement, o *approveOptions) error {
 // choose takes the steps from the command line only: that nothing but it
 // approves anything keeps an environment variable from doing so.
 func choose(s *plan.Statement, p engine.Plan, o *approveOptions) error {
-	all, steps := o.changed("all") && o.all, o.changed("step")
+	all, steps, from := o.changed("all") && o.all, o.changed("step"), o.changed("from")
 	switch {
-	case all && steps:
-		return engine.UsageError("read flags", "--all and --step", "Use one of them.", errors.New("cannot be combined"))
+	case all && (steps || from), steps && from, from && s.Kind == plan.Withdraw:
+		return engine.UsageError("read flags", "--all, --step, --from", "Use one of them; --withdraw goes with --step.", errors.New("cannot be combined"))
 	case all, s.Kind == plan.Withdraw && !steps:
 		s.All = true
 		return nil
+	case from:
+		return fromWorkbook(s, p, o.from)
 	case !steps:
 		return engine.UsageError("approve", "", "Say what to approve: --all, --step ID, or --from the reviewers' workbook.", errors.New("no step is named"))
 	}

@@ -17,7 +17,7 @@ func (a *app) payload(p engine.Plan, content []byte, o *approveOptions) ([]byte,
 		statement, err := a.statement(p, content, o)
 		return plan.EncodeStatement(statement), err
 	}
-	if o.changed("all") || o.changed("step") || o.withdraw || o.signKey != "" || o.export != "" {
+	if o.changed("all") || o.changed("step") || o.changed("from") || o.withdraw || o.signKey != "" || o.export != "" {
 		return nil, engine.UsageError("read flags", "--statement", "The statement says what is approved: give no other flag with it.", errors.New("cannot be combined"))
 	}
 	payload, err := readInput("read statement", o.statement)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/user"
 	"runtime/debug"
+	"strings"
 
 	"patrol/engine"
 	"patrol/engine/plan"
@@ -44,12 +45,18 @@ func (c commands) Plan() *cobra.Command {
 	flags.StringArrayVarP(&o.judge.packs, "policy", "p", nil, "the `directory` of policies that the evaluation used too (repeatable)")
 	flags.StringSliceVar(&o.judge.only, "only", nil, "plan for findings of these policies only: `ids` or aliases")
 	flags.StringSliceVar(&o.judge.exclude, "exclude", nil, "plan for findings of all policies but these: `ids` or aliases")
+	flags.StringSliceVar(&o.formats, "format", nil, "write these `forms` beside it too: "+strings.Join(planFormats(), ", ")+" (the workbook is for reviewers)")
 	flags.StringVar(&o.planner, "by", "", "`name` of who plans (default: the user of this machine)")
 	flags.BoolVar(&o.acceptShrink, "accept-shrink", false, "plan although a workspace holds no tokens, or far fewer than in the snapshot before")
 	return cmd
 }
 
 func (a *app) makePlan(ctx context.Context, o *planOptions) error {
+	formats, err := a.formatsToWrite(o)
+	if err != nil {
+		return err
+	}
+	o.formats = formats
 	set, err := a.loadPolicies(ctx, &o.judge)
 	if err != nil {
 		return err
@@ -67,7 +74,7 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 		if err != nil {
 			return err
 		}
-		return a.deliverPlan(made, o)
+		return a.deliverPlan(ctx, made, o)
 	})
 }
 
@@ -166,12 +173,19 @@ func moduleVersion(path string) string {
 	return ""
 }
 
-func (a *app) deliverPlan(p engine.Plan, o *planOptions) error {
+func (a *app) deliverPlan(ctx context.Context, p engine.Plan, o *planOptions) error {
 	content := plan.Encode(p)
 	if err := plan.Write(o.output, content); err != nil {
 		return err
 	}
 	a.say("%s: %s", o.output, countOfSteps(p))
+	files, err := a.writePlanFiles(ctx, p, content, o.output, o.formats)
+	for _, file := range files {
+		a.say("%s: written", file)
+	}
+	if err != nil {
+		return err
+	}
 	if a.quiet {
 		return nil
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"patrol/engine"
@@ -118,7 +117,7 @@ func on(path string, err error) error {
 
 // approvalPath is the file of a plan's approvals: plan.approval.json beside plan.json.
 func approvalPath(path string) string {
-	return strings.TrimSuffix(path, filepath.Ext(path)) + ".approval.json"
+	return beside(path, ".approval.json")
 }
 
 // readApprovals returns nil when there is no approval yet.

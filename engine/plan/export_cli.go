@@ -51,7 +51,7 @@ func ordinal(n int) string {
 
 func cliStep(b *strings.Builder, s engine.Step, profile string) {
 	b.WriteByte('\n')
-	comment(b, "", "%s %s %s of %s: %s", s.ID, s.Action, s.Target, s.Owner, s.Risk.Why)
+	comment(b, "", "%s %s %s: %s", s.ID, s.Action, strings.TrimSpace(s.Target+" "+s.Owner), s.Risk.Why)
 	for i, policy := range s.Policies {
 		comment(b, "", "  %s %s", policy, s.Reasons[i])
 	}
