@@ -13,7 +13,7 @@ func (s *screen) trend(t *engine.Trend, limit int) {
 	}
 	s.styled(bold, "CHANGES")
 	s.wrap("  ", trendText(t))
-	if text := fixText(t); text != "" {
+	if text := timesToFix(t); text != "" {
 		s.wrap("  ", text)
 	}
 	var rows [][]string

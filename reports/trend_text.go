@@ -30,8 +30,8 @@ func changeWord(c engine.Change) string {
 	return string(c)
 }
 
-// fixText says how long findings lasted that are fixed now; "" where none is.
-func fixText(t *engine.Trend) string {
+// timesToFix says how long findings lasted that are fixed now; "" where none is.
+func timesToFix(t *engine.Trend) string {
 	var parts []string
 	for _, level := range engine.Severities() {
 		fix, ok := t.Fixes[level]
