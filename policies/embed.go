@@ -1,5 +1,5 @@
 // Package policies holds the built-in policies, so that the binary needs no
-// files beside it. A policy is one Rego file under token/, workspace/ or waiver/
+// files beside it. A policy is one Rego file under token/, workspace/, secret/ or waiver/
 // with its test next to it; README.md says how one is written.
 package policies
 
@@ -9,5 +9,5 @@ import "embed"
 // (schemas/<resource>.json), and the policies with their tests
 // (token/lifetime.rego, token/lifetime_test.rego). Its root is this folder.
 //
-//go:embed lib/*.rego schemas/*.json token/*.rego workspace/*.rego waiver/*.rego
+//go:embed lib/*.rego schemas/*.json token/*.rego workspace/*.rego secret/*.rego waiver/*.rego
 var FS embed.FS

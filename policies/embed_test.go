@@ -34,15 +34,19 @@ func TestSchemasMerge(t *testing.T) {
 	}
 }
 
-// TestSchemasAgree holds that the input of both resources describes a
-// workspace alike.
+// TestSchemasAgree holds that the inputs of all resources describe a workspace
+// alike.
 func TestSchemasAgree(t *testing.T) {
-	token := schema(t, "schemas/token.json")["allOf"].([]any)[0].(map[string]any)
 	workspace := schema(t, "schemas/workspace.json")
-	for _, key := range []string{"as_of", "params", "workspace"} {
-		inToken, inWorkspace := property(token, key), property(workspace, key)
-		if inToken == nil || !reflect.DeepEqual(inToken, inWorkspace) {
-			t.Errorf("%s differs: %v in token.json, %v in workspace.json", key, inToken, inWorkspace)
+	for file, other := range map[string]map[string]any{
+		"token.json":  schema(t, "schemas/token.json")["allOf"].([]any)[0].(map[string]any),
+		"secret.json": schema(t, "schemas/secret.json")["definitions"].(map[string]any)["secret_input"].(map[string]any),
+	} {
+		for _, key := range []string{"as_of", "params", "workspace"} {
+			there, inWorkspace := property(other, key), property(workspace, key)
+			if there == nil || !reflect.DeepEqual(there, inWorkspace) {
+				t.Errorf("%s differs: %v in %s, %v in workspace.json", key, there, file, inWorkspace)
+			}
 		}
 	}
 }

@@ -22,6 +22,15 @@ workspace(changes, params) := {
 waiver(changes, params) := object.union_n([granted, {"params": params}, changes])
 
 # METADATA
+# description: The input of a policy over secrets, with changes to the secret.
+secret(changes, params) := {
+	"as_of": healthy.as_of,
+	"params": params,
+	"secret": object.union(rotated, changes),
+	"workspace": healthy.workspace,
+}
+
+# METADATA
 # description: A document without the given paths, as when they are unknown.
 without(document, paths) := json.remove(document, paths)
 
@@ -62,6 +71,15 @@ healthy := {
 		"never_expires": false,
 		"expired": false,
 		"on_behalf": false,
+		"owner_expiring_near": 1,
+		"workspace_expiring_near": 1,
+		"in_previous_snapshot": true,
+		"first_seen_at": "2026-10-02T12:00:00Z",
+		"audit_events": 40,
+		"audit_first_event_at": "2026-10-02T08:00:00Z",
+		"audit_last_event_at": "2026-10-31T08:00:00Z",
+		"audit_max_ips_per_day": 1,
+		"audit_user_agents": ["databricks-sql-python/4.0"],
 	},
 	"owner": person,
 	"creator": person,
@@ -71,7 +89,12 @@ healthy := {
 		"host": "https://example.cloud.databricks.com",
 		"cloud": "aws",
 		"labels": {"env": "dev"},
-		"settings": {"enableTokensConfig": "true", "maxTokenLifetimeDays": "90"},
+		"settings": {
+			"enableIpAccessLists": "true",
+			"enableTokensConfig": "true",
+			"enableVerboseAuditLogs": "true",
+			"maxTokenLifetimeDays": "90",
+		},
 		"pats_enabled": true,
 		"max_lifetime_days": 90,
 		"lifetime_limited": true,
@@ -81,7 +104,37 @@ healthy := {
 		],
 		"tokens": 10,
 		"coverage": {"grants": "complete", "principals": "complete", "settings": "complete", "tokens": "complete"},
+		"caller": {
+			"id": "7000000000000000009",
+			"name": "6d1c2a30-0000-4000-8000-000000000001",
+			"kind": "service_principal",
+			"auth_type": "oauth-m2m",
+			"admin": true,
+		},
+		"ip_access_lists": [{
+			"id": "a1",
+			"label": "office",
+			"type": "ALLOW",
+			"enabled": true,
+			"addresses": ["192.0.2.0/24", "198.51.100.7"],
+		}],
+		"restrict_workspace_admins": {"status": "RESTRICT_TOKENS_AND_JOB_RUN_AS", "disable_gov_tag_creation": false},
 	},
+}
+
+rotated := {
+	"id": "5a7e",
+	"owner_id": "7000000000000000009",
+	"owner_name": "6d1c2a30-0000-4000-8000-000000000001",
+	"owner_display_name": "etl-runner",
+	"status": "ACTIVE",
+	"created_at": "2026-10-02T00:00:00Z",
+	"expires_at": "2027-10-02T00:00:00Z",
+	"age_days": 30,
+	"lifetime_days": 365,
+	"expires_in_days": 335,
+	"never_expires": false,
+	"expired": false,
 }
 
 granted := {
