@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -252,4 +253,40 @@ func (c *config) trust() (plan.Trust, error) {
 			Hint: "approval.allowed_signers names a file as ssh-keygen(1) describes it under ALLOWED SIGNERS.", Err: err}
 	}
 	return t, nil
+}
+
+// showRemediation lists what is in force about plans and approvals. Only
+// remedies have lines of their own: all else has a default.
+func (a *app) showRemediation(w io.Writer) {
+	r, t := a.config.remediation, a.config.approval
+	for _, id := range engine.SortedKeys(r.remedies) {
+		fmt.Fprintf(w, "remediation.remedies.%s\t%s\t%s\n", engine.SafeText(id), r.remedies[id].action, a.config.place(r.remedies[id].line))
+	}
+	standard := settingRowsOf(defaultRemediation(), defaultApproval())
+	for i, row := range settingRowsOf(r, t) {
+		origin := "default"
+		if row != standard[i] {
+			origin = a.config.path
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", row[0], engine.SafeText(row[1]), origin)
+	}
+}
+
+func settingRowsOf(r remediationConfig, t approvalConfig) [][2]string {
+	return [][2]string{
+		{"remediation.protected.tokens", strings.Join(r.protected.Tokens, ",")},
+		{"remediation.protected.principals", strings.Join(r.protected.Principals, ",")},
+		{"remediation.limits.max_steps", fmt.Sprint(r.limits.MaxSteps)},
+		{"remediation.limits.max_percent", fmt.Sprint(r.limits.MaxPercent)},
+		{"remediation.limits.max_per_owner", fmt.Sprint(r.limits.MaxPerOwner)},
+		{"remediation.limits.max_recently_used", fmt.Sprint(r.limits.MaxRecentlyUsed)},
+		{"remediation.limits.recently_used_days", fmt.Sprint(r.limits.RecentlyUsedDays)},
+		{"remediation.grace", r.grace.String()},
+		{"remediation.valid_for", r.validity.String()},
+		{"remediation.on_use", r.onUse},
+		{"approval.required", fmt.Sprint(t.required)},
+		{"approval.allowed_signers", t.allowedSigners},
+		{"approval.planner_may_approve", fmt.Sprint(t.plannerMayApprove)},
+		{"approval.critical_need_own", fmt.Sprint(t.criticalNeedOwn)},
+	}
 }

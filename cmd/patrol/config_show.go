@@ -55,6 +55,7 @@ func (a *app) showConfig(cmd *cobra.Command) error {
 		fmt.Fprintf(w, "overrides[%d].match\t%s\t%s\n", i, override.match, a.config.place(override.line))
 		a.showTunings(w, fmt.Sprintf("overrides[%d].policies", i), override.policies)
 	}
+	a.showRemediation(w)
 	return w.Flush()
 }
 

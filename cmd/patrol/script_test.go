@@ -53,6 +53,7 @@ func TestScripts(t *testing.T) {
 			"holds":     cmdHolds,
 			"harmless":  cmdHarmless,
 			"overwrite": cmdOverwrite,
+			"decide":    cmdDecide,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")
