@@ -69,7 +69,7 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 // demo is for: they are no failure.
 func (a *app) demoAudit(ctx context.Context, profiles, dir string) error {
 	options := auditOptions{}
-	options.source.configFile, options.source.retry = profiles, defaultRetryBudget
+	options.source = sourceOptions{configFile: profiles, parallel: defaultParallel, retry: defaultRetryBudget}
 	options.judge.failOn.Threshold = engine.FailOn(engine.Low)
 	options.report = reportOptions{formats: []string{"csv", "xlsx", "json"}, dir: dir}
 	err := a.audit(ctx, &options, false)

@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"patrol/engine"
+
 	"golang.org/x/term"
 )
 
@@ -37,6 +39,23 @@ func systemEnv() *env {
 		e.width = width
 	}
 	return e
+}
+
+// product is standard output. It remembers that it could not be written, for
+// those who do not look: a list cut short must not look like a whole one.
+type product struct {
+	w   io.Writer
+	err error
+}
+
+func (p *product) Write(text []byte) (int, error) {
+	n, err := p.w.Write(text)
+	if err == nil {
+		return n, nil
+	}
+	p.err = &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "write", Target: "standard output",
+		Hint: "Make room, or see why the reader of the pipe ended.", Err: err}
+	return n, p.err
 }
 
 // say writes a line of the conversation.

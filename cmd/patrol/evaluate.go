@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"patrol/engine"
 	"patrol/engine/store"
@@ -56,7 +57,10 @@ func (a *app) evaluateStored(ctx context.Context, o *evaluateOptions) error {
 // the labels that the configuration has for them now.
 func (a *app) storedSnapshots(ctx context.Context, db *store.DB, wanted []int64) ([]engine.Snapshot, error) {
 	var snapshots []engine.Snapshot
-	for _, id := range wanted {
+	for i, id := range wanted {
+		if slices.Contains(wanted[:i], id) {
+			continue
+		}
 		snapshot, err := db.Snapshot(ctx, id)
 		if err != nil {
 			return nil, err

@@ -56,8 +56,11 @@ func (t *thresholdValue) Set(text string) (err error) {
 
 func (t *thresholdValue) Type() string { return "severity" }
 
-// defaultRetryBudget is the waiting that a section may cost.
-const defaultRetryBudget = 5 * time.Minute
+// What reading may cost by default: workspaces at once, waiting for each section.
+const (
+	defaultParallel    = 4
+	defaultRetryBudget = 5 * time.Minute
+)
 
 // sourceOptions say which workspaces to read.
 type sourceOptions struct {
@@ -74,7 +77,7 @@ func (o *sourceOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.profiles, "profile", nil, "read the workspace of this profile of .databrickscfg (repeatable)")
 	flags.StringArrayVar(&o.from, "from", nil, "import a `file` made by `databricks token-management list -o json` instead (repeatable)")
 	flags.StringVar(&o.caFile, "ca-file", "", "trust the certificates in this PEM `file` as well")
-	flags.IntVar(&o.parallel, "parallel", 4, "workspaces read at once")
+	flags.IntVar(&o.parallel, "parallel", defaultParallel, "workspaces read at once")
 	flags.DurationVar(&o.retry, "retry-budget", defaultRetryBudget, "waiting that each section may cost when a workspace is busy or fails (0s: never try again)")
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -33,56 +32,6 @@ func (a *app) withStore(ctx context.Context, mode store.Mode, work func(*store.D
 	return errors.Join(work(db), db.Close())
 }
 
-// targets are the workspaces of this run: the flags', else the configuration's,
-// else the one that the Databricks environment variables and the default
-// profile describe.
-func (a *app) targets(o *sourceOptions) []collectors.Target {
-	var targets []collectors.Target
-	for _, profile := range o.profiles {
-		targets = append(targets, a.configured(profile).target(o))
-	}
-	if len(targets) > 0 {
-		return targets
-	}
-	for _, w := range a.config.workspaces {
-		targets = append(targets, w.target(o))
-	}
-	if len(targets) > 0 {
-		return targets
-	}
-	return []collectors.Target{workspaceConfig{}.target(o)}
-}
-
-// configured is what the configuration knows of a profile; at least its name.
-func (a *app) configured(profile string) workspaceConfig {
-	for _, w := range a.config.workspaces {
-		if w.Profile == profile {
-			return w
-		}
-	}
-	return workspaceConfig{Profile: profile}
-}
-
-func (w workspaceConfig) target(o *sourceOptions) collectors.Target {
-	return collectors.Target{Name: w.Name, Profile: w.Profile, Host: w.Host, Labels: w.Labels, ConfigFile: o.configFile}
-}
-
-// checkSources finds what is wrongly asked for before anything is done.
-func (a *app) checkSources(ctx context.Context, o *sourceOptions) error {
-	switch {
-	case len(o.from) == 0:
-		return collectors.Check(ctx, a.targets(o), a.collectOptions(o))
-	case len(o.profiles) > 0:
-		return engine.UsageError("read flags", "--from and --profile", "Use one of them: a file or a workspace.", errors.New("cannot be combined"))
-	}
-	for _, path := range o.from {
-		if _, err := os.Stat(path); err != nil {
-			return engine.UsageError("import", path, "Give a file with a token list.", err)
-		}
-	}
-	return nil
-}
-
 // collect snapshots the workspaces or files of this run and returns the
 // snapshots in the order of the request. A workspace that cannot be read is a
 // snapshot that says so, not an error.
@@ -104,6 +53,9 @@ func (a *app) read(ctx context.Context, db *store.DB, o *sourceOptions) ([]engin
 	for outcome, err := range a.outcomes(ctx, o, options) {
 		if err != nil {
 			return snapshots, err
+		}
+		if err := notTwice(snapshots, outcome.Capture.Workspace); err != nil {
+			return snapshots, errors.Join(err, outcome.Close())
 		}
 		snapshot, err := a.save(ctx, db, outcome)
 		if err != nil {

@@ -32,10 +32,15 @@ type commands struct{ *app }
 
 // run executes patrol with arguments and returns its exit code.
 func run(ctx context.Context, e *env, args []string) int {
+	product := &product{w: e.stdout}
+	e.stdout = product
 	a := &app{env: e, origins: map[string]string{}, config: &config{}}
 	root := a.root()
 	root.SetArgs(args)
 	err := causeOf(ctx, root.ExecuteContext(ctx))
+	if err == nil {
+		err = product.err
+	}
 	var reached verdictError
 	if err != nil && !errors.As(err, &reached) {
 		printError(e.stderr, err, a.logFormat == "json")

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"patrol/collectors"
+	"patrol/engine"
+)
+
+// targets are the workspaces of this run: the flags', else the configuration's,
+// else the one that the Databricks environment variables and the default
+// profile describe.
+func (a *app) targets(o *sourceOptions) []collectors.Target {
+	var targets []collectors.Target
+	for _, profile := range o.profiles {
+		targets = append(targets, a.configured(profile).target(o))
+	}
+	if len(targets) > 0 {
+		return targets
+	}
+	for _, w := range a.config.workspaces {
+		targets = append(targets, w.target(o))
+	}
+	if len(targets) > 0 {
+		return targets
+	}
+	return []collectors.Target{workspaceConfig{}.target(o)}
+}
+
+// configured is what the configuration knows of a profile; at least its name.
+func (a *app) configured(profile string) workspaceConfig {
+	for _, w := range a.config.workspaces {
+		if w.Profile == profile {
+			return w
+		}
+	}
+	return workspaceConfig{Profile: profile}
+}
+
+func (w workspaceConfig) target(o *sourceOptions) collectors.Target {
+	return collectors.Target{Name: w.Name, Profile: w.Profile, Host: w.Host, Labels: w.Labels, ConfigFile: o.configFile}
+}
+
+// checkSources finds what is wrongly asked for before anything is done.
+func (a *app) checkSources(ctx context.Context, o *sourceOptions) error {
+	if o.parallel < 1 {
+		return engine.UsageError("read flag", "--parallel", "Use 1 to read one workspace after the other.", fmt.Errorf("%d is less than 1", o.parallel))
+	}
+	if len(o.from) == 0 {
+		return a.checkTargets(ctx, o)
+	}
+	if len(o.profiles) > 0 {
+		return engine.UsageError("read flags", "--from and --profile", "Use one of them: a file or a workspace.", errors.New("cannot be combined"))
+	}
+	for _, path := range o.from {
+		if _, err := os.Stat(path); err != nil {
+			return engine.UsageError("import", path, "Give a file with a token list.", err)
+		}
+	}
+	return nil
+}
+
+func (a *app) checkTargets(ctx context.Context, o *sourceOptions) error {
+	targets := a.targets(o)
+	for i, target := range targets {
+		same := func(other collectors.Target) bool {
+			return other.Profile == target.Profile && other.Host == target.Host
+		}
+		if slices.ContainsFunc(targets[:i], same) {
+			return engine.UsageError("read", target.Label(), "Name each workspace once.", errors.New("is asked for twice"))
+		}
+	}
+	return collectors.Check(ctx, targets, a.collectOptions(o))
+}
+
+// notTwice refuses a workspace that was just read under another name: its
+// findings would count twice.
+func notTwice(read []engine.Snapshot, w engine.Workspace) error {
+	for _, s := range read {
+		if s.Workspace.ID == w.ID {
+			return engine.UsageError("read", w.Name, "Name each workspace once; give imported files different names.",
+				fmt.Errorf("is the workspace %s that was read as %s", w.ID, s.Workspace.Name))
+		}
+	}
+	return nil
+}
