@@ -42,3 +42,6 @@ type Activity struct {
 	MaxIPsPerDay int64    // most addresses on one day (UTC)
 	UserAgents   []string // sorted
 }
+
+// DaysSince is the whole days from one moment (ms) to another, never negative.
+func DaysSince(from, to int64) int64 { return max(0, floorDays(to-from)) }

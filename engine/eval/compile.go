@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"maps"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -151,6 +152,10 @@ func (p *policy) addNeeds(file *source, known schema, problems *Problems) {
 	if p.Resource == engine.ResourceToken {
 		all[string(engine.SectionTokens)] = true
 	}
+	if p.Resource == engine.ResourceSecret {
+		all[string(engine.SectionSecrets)] = true
+	}
+	p.tolerate(file, known, problems)
 	for _, need := range p.Needs {
 		if p.Resource == engine.ResourceWaiver {
 			r := metadataReader{file: file, from: packageAnnotations(file.module).Location.Row, problems: problems}
@@ -167,10 +172,35 @@ func (p *policy) addNeeds(file *source, known schema, problems *Problems) {
 	p.Needs = engine.SortedKeys(all)
 }
 
+// tolerate takes away the needs that the policy does without by itself: it
+// looks at what is missing.
+func (p *policy) tolerate(file *source, known schema, problems *Problems) {
+	note := packageAnnotations(file.module)
+	if note == nil {
+		return
+	}
+	r := metadataReader{file: file, from: note.Location.Row, problems: problems}
+	tolerated := r.texts("tolerates", note.Custom["tolerates"])
+	if len(tolerated) > 0 && p.Resource != engine.ResourceWorkspace {
+		r.wrong("tolerates", "tolerates is for policies on workspaces: of a token, what is unknown stays unknown")
+	}
+	for _, section := range tolerated {
+		if !knownNeed(section, known) {
+			r.wrong("tolerates", "tolerates: no section is called %s", section)
+		}
+		maps.DeleteFunc(p.reads.needs, func(need string, _ bool) bool {
+			return need == section || strings.HasPrefix(need, section+".")
+		})
+	}
+}
+
 // sections lists the sections that a policy may need: those of the engine and
 // those that the schema of input.workspace names.
 func sections(s schema) []string {
-	names := map[string]bool{"grants": true, "principals": true, "settings": true, "tokens": true}
+	names := map[string]bool{"grants": true, "principals": true, "settings": true, "tokens": true, "workspace": true}
+	for _, name := range notInWorkspace() {
+		names[name] = true
+	}
 	for name := range s.fields("workspace") {
 		if !reserved(engine.SectionName(name)) {
 			names[name] = true

@@ -71,7 +71,7 @@ func (s *Set) prepare(job Job, emit func(engine.Finding) error) (*evaluation, er
 	if err := s.CheckTuning(job.Tuning); err != nil {
 		return nil, err
 	}
-	view, err := newWorkspaceView(job.Snapshot)
+	view, err := newWorkspaceView(job.Snapshot, job.AsOf)
 	if err != nil {
 		return nil, &engine.Error{
 			Class: engine.ClassStorage, Reason: "corrupt", Op: "evaluate", Target: job.Snapshot.Workspace.Name,
@@ -111,7 +111,7 @@ func (e *evaluation) run(ctx context.Context, policies []*policy) error {
 }
 
 // assign tunes the policies. One whose needs are not covered here is unknown,
-// once, and goes no further.
+// once, and goes no further; one whose needs nobody asked for does not apply.
 func (e *evaluation) assign(policies []*policy) ([]*assignment, error) {
 	var assignments []*assignment
 	for _, p := range policies {
@@ -123,13 +123,17 @@ func (e *evaluation) assign(policies []*policy) ([]*assignment, error) {
 			return nil, err
 		}
 		e.tallies[p.ID] = engine.Tally{}
+		if e.view.unasked(p) {
+			e.tallies[p.ID][engine.NotApplicable]++
+			continue
+		}
 		gaps := e.view.gaps(p)
 		if len(gaps) == 0 {
 			assignments = append(assignments, a)
 			continue
 		}
 		o := outcome{status: engine.Unknown, message: "not judged: " + strings.Join(gaps, "; ")}
-		if err := e.tell(e.view.finding(a, nil, o)); err != nil {
+		if err := e.tell(e.view.finding(a, e.view.itself(), o)); err != nil {
 			return nil, err
 		}
 	}
@@ -151,11 +155,16 @@ func (e *evaluation) judges(ctx context.Context, assignments []*assignment) ([]*
 func (e *evaluation) judgeAll(ctx context.Context, judges []*judge, assignments []*assignment) error {
 	var forTokens []*assignment
 	for _, a := range assignments {
-		if a.Resource == engine.ResourceToken {
+		var err error
+		switch a.Resource {
+		case engine.ResourceToken:
 			forTokens = append(forTokens, a)
-			continue
+		case engine.ResourceSecret:
+			err = e.judgeSecrets(ctx, judges[0], a)
+		default:
+			err = e.judgeWorkspace(ctx, judges[0], a)
 		}
-		if err := e.judgeWorkspace(ctx, judges[0], a); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -177,7 +186,7 @@ func (e *evaluation) judgeWorkspace(ctx context.Context, j *judge, a *assignment
 		e.tallies[a.ID][o.status]++
 		return nil
 	}
-	return e.tell(e.view.finding(a, nil, o))
+	return e.tell(e.view.finding(a, e.view.itself(), o))
 }
 
 // judgeTokens runs reader → workers → this goroutine, which alone emits.
@@ -243,7 +252,7 @@ func (j *judge) work(ctx context.Context, assignments []*assignment, rows <-chan
 }
 
 func (j *judge) judgeToken(ctx context.Context, assignments []*assignment, t engine.Subject, b *batch) {
-	s := newSubject(j.table, t, j.view.wholeDirectory())
+	s := j.view.newSubject(j.table, t)
 	for i, a := range assignments {
 		switch o := j.token(ctx, a, s); o.status {
 		case engine.Pass:
@@ -251,7 +260,7 @@ func (j *judge) judgeToken(ctx context.Context, assignments []*assignment, t eng
 		case engine.NotApplicable:
 			b.counts[i].notApplicable++
 		default:
-			b.findings = append(b.findings, j.view.finding(a, s, o))
+			b.findings = append(b.findings, j.view.finding(a, ofToken(t), o))
 		}
 	}
 }

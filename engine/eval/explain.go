@@ -49,6 +49,9 @@ func (s *Set) Explain(ctx context.Context, job Job, id string, on *engine.Subjec
 	if err != nil {
 		return Explanation{}, err
 	}
+	if e.tallies[id][engine.NotApplicable] > 0 {
+		return Explanation{Status: engine.NotApplicable, Message: "nobody asked for the data that the policy needs; see --with and --audit-log of `patrol collect`"}, nil
+	}
 	if len(assignments) == 0 {
 		return Explanation{Status: engine.Unknown, Message: "data that the policy needs was not read; see `patrol snapshots show`"}, nil
 	}
@@ -71,7 +74,7 @@ func (j *judge) explain(ctx context.Context, a *assignment, on *engine.Subject) 
 	if on == nil {
 		return j.workspace(ctx, a), j.input(a).Value
 	}
-	s := newSubject(j.table, *on, j.view.wholeDirectory())
+	s := j.view.newSubject(j.table, *on)
 	return j.token(ctx, a, s), j.tokenInput(a, s).Value
 }
 

@@ -18,6 +18,9 @@ func tokenFields() []string {
 		"owner_id", "creator_id", "creator_name",
 		"created_at", "created_ms", "expires_at", "expires_ms", "last_used_at", "last_used_ms",
 		"age_days", "lifetime_days", "idle_days", "used", "expires_in_days", "never_expires", "expired", "on_behalf",
+		"superseded_by", "superseded_by_created_at", "superseded_by_idle_days",
+		"owner_expiring_near", "workspace_expiring_near", "in_previous_snapshot", "first_seen_at",
+		"audit_events", "audit_first_event_at", "audit_last_event_at", "audit_max_ips_per_day", "audit_user_agents",
 	}
 }
 
@@ -48,6 +51,14 @@ func platformFields(field string) []string {
 		return []string{"last_used_day", "creation_time"}
 	case "on_behalf":
 		return []string{"owner_id", "created_by_id"}
+	case "superseded_by", "superseded_by_created_at", "superseded_by_idle_days":
+		return []string{"owner_id", "comment"}
+	case "owner_expiring_near":
+		return []string{"owner_id", "expiry_time"}
+	case "workspace_expiring_near":
+		return []string{"expiry_time"}
+	case "in_previous_snapshot", "first_seen_at":
+		return nil
 	}
 	return []string{field}
 }

@@ -8,16 +8,13 @@ import (
 	"patrol/engine"
 )
 
-// finding makes the finding of an outcome. s is nil for a workspace.
-func (v *workspaceView) finding(a *assignment, s *subject, o outcome) engine.Finding {
+// finding makes the finding of an outcome.
+func (v *workspaceView) finding(a *assignment, on target, o outcome) engine.Finding {
 	w := v.snapshot.Workspace
 	f := engine.Finding{
 		Policy: a.ID, Title: a.Title, Severity: a.severity, Status: o.status,
-		Workspace: w.Name, WorkspaceID: w.ID, Resource: engine.ResourceWorkspace, ResourceID: w.ID,
+		Workspace: w.Name, WorkspaceID: w.ID, Resource: on.resource, ResourceID: on.id, Owner: on.owner, OwnerID: on.ownerID,
 		Message: o.message, Evidence: o.evidence, Remedy: a.Remedy,
-	}
-	if s != nil {
-		f.Resource, f.ResourceID, f.Owner, f.OwnerID = engine.ResourceToken, s.Token.ID, s.Owner.Label(), s.Owner.ID
 	}
 	if f.Evidence == nil {
 		f.Evidence = map[string]any{}

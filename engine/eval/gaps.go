@@ -2,6 +2,7 @@ package eval
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -22,12 +23,30 @@ func (v *workspaceView) gaps(p *policy) []string {
 	return append(gaps, v.unreadable(p)...)
 }
 
+// unasked: the policy needs a section that is read on request only, and nobody
+// asked for it.
+func (v *workspaceView) unasked(p *policy) bool {
+	return slices.ContainsFunc(p.Needs, func(need string) bool {
+		return !v.coverage(engine.SectionName(need)).Requested()
+	})
+}
+
+// coverage is the state of a section. A snapshot from before a section was
+// known does not list it.
+func (v *workspaceView) coverage(section engine.SectionName) engine.Coverage {
+	coverage, listed := v.snapshot.Coverage[section]
+	switch {
+	case listed:
+		return coverage
+	case section == engine.SectionAuditLog, section == engine.SectionSecrets:
+		return engine.NotRequested("")
+	}
+	return engine.Coverage{Status: engine.NotCollected}
+}
+
 func (v *workspaceView) gap(need string) string {
 	section, key, single := strings.Cut(need, ".")
-	coverage, listed := v.snapshot.Coverage[engine.SectionName(section)]
-	if !listed {
-		coverage = engine.Coverage{Status: engine.NotCollected}
-	}
+	coverage := v.coverage(engine.SectionName(section))
 	byRow := section == string(engine.SectionTokens) || section == string(engine.SectionPrincipals)
 	switch {
 	case !coverage.Usable(), !byRow && !single && !coverage.Complete():

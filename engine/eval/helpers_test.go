@@ -36,7 +36,7 @@ func pack(name string, files map[string]string) Pack {
 func schemas(t testing.TB) Pack {
 	t.Helper()
 	files := map[string]string{}
-	for _, name := range []string{"schemas/token.json", "schemas/workspace.json", "schemas/waiver.json"} {
+	for _, name := range []string{"schemas/token.json", "schemas/workspace.json", "schemas/waiver.json", "schemas/secret.json"} {
 		text, err := policies.FS.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -128,7 +128,8 @@ func healthy(change func(*engine.Token)) engine.Subject {
 	}
 	creator := person
 	creator.ID = token.CreatorID
-	return engine.Subject{Token: token, Facts: engine.Derive(token, now), Owner: person, Creator: creator}
+	among := &engine.Among{OwnerExpiringNear: ptr(int64(1)), WorkspaceExpiringNear: ptr(int64(1)), InPrevious: ptr(true), FirstSeen: ptr(now - 30*engine.Day)}
+	return engine.Subject{Token: token, Facts: engine.Derive(token, now), Owner: person, Creator: creator, Among: among}
 }
 
 // covered is a snapshot of a workspace that was read whole.

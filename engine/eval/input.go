@@ -70,6 +70,9 @@ func textsTerm(texts []string) *ast.Term {
 	return ast.ArrayTerm(terms...)
 }
 
+// instantOf adds a time alone, under its whole name.
+func (o *object) instantOf(name string, ms int64) { o.text(name, rfc3339(time.UnixMilli(ms))) }
+
 // subject is a token as policies see it, built once and shared by all of them.
 type subject struct {
 	engine.Subject
@@ -77,19 +80,19 @@ type subject struct {
 	unknown               facts
 }
 
-// newSubject builds the input of a token; directory tells that all principals
-// were read.
-func newSubject(t factTable, s engine.Subject, directory bool) *subject {
-	unknown := t.unknownFacts(s, directory)
+// newSubject builds the input of a token in a workspace.
+func (v *workspaceView) newSubject(t factTable, s engine.Subject) *subject {
+	directory := v.wholeDirectory()
+	unknown := t.unknownFacts(s, directory) | t.unknownAmong(s) | v.unknownActivity(t, s)
 	return &subject{
 		Subject: s, unknown: unknown,
-		token:   tokenTerm(t, s, unknown),
+		token:   v.tokenTerm(t, s, unknown),
 		owner:   partyTerm(s.Owner, directory),
 		creator: partyTerm(s.Creator, directory),
 	}
 }
 
-func tokenTerm(t factTable, s engine.Subject, unknown facts) *ast.Term {
+func (v *workspaceView) tokenTerm(t factTable, s engine.Subject, unknown facts) *ast.Term {
 	o := make(object, 0, len(t.names))
 	o.text("id", s.Token.ID)
 	o.known("owner_id", s.Token.OwnerID)
@@ -106,6 +109,10 @@ func tokenTerm(t factTable, s engine.Subject, unknown facts) *ast.Term {
 	o.truth("never_expires", s.Facts.NeverExpires)
 	o.truth("expired", s.Facts.Expired)
 	o.truth("on_behalf", s.Facts.OnBehalf)
+	o.among(t, s, unknown, v.asOf)
+	if s.Among != nil && v.coverage(engine.SectionAuditLog).Usable() {
+		o.activity(s.Among.Activity)
+	}
 	// These have a value of their own when the platform left them out, so that
 	// only a defect tells that they are unknown.
 	for _, field := range []struct {
@@ -153,11 +160,13 @@ func partyTerm(p engine.Party, directory bool) *ast.Term {
 type workspaceView struct {
 	snapshot engine.Snapshot
 	settings engine.Settings // nil when not covered
+	secrets  engine.Secrets
+	asOf     int64 // ms
 	term     *ast.Term
 }
 
-func newWorkspaceView(s engine.Snapshot) (*workspaceView, error) {
-	v := &workspaceView{snapshot: s}
+func newWorkspaceView(s engine.Snapshot, asOf time.Time) (*workspaceView, error) {
+	v := &workspaceView{snapshot: s, asOf: asOf.UnixMilli()}
 	o := object{}
 	o.text("id", s.Workspace.ID)
 	o.text("name", s.Workspace.Name)
@@ -171,11 +180,56 @@ func newWorkspaceView(s engine.Snapshot) (*workspaceView, error) {
 	if err := v.addSettings(&o); err != nil {
 		return nil, err
 	}
+	if err := v.addCaller(&o); err != nil {
+		return nil, err
+	}
+	if err := v.readSecrets(); err != nil {
+		return nil, err
+	}
 	if err := v.addDocuments(&o); err != nil {
 		return nil, err
 	}
 	v.term = o.term()
 	return v, nil
+}
+
+// addCaller tells as whom the workspace was read.
+func (v *workspaceView) addCaller(o *object) error {
+	if !v.snapshot.Coverage[engine.SectionWorkspace].Usable() {
+		return nil
+	}
+	var document struct {
+		Caller struct {
+			ID       string `json:"id"`
+			Name     string `json:"name"`
+			Kind     string `json:"kind"`
+			AuthType string `json:"auth_type"`
+			Admin    bool   `json:"admin"`
+		} `json:"caller"`
+	}
+	if err := v.document(engine.SectionWorkspace, &document); err != nil {
+		return err
+	}
+	caller := object{}
+	caller.known("id", document.Caller.ID)
+	caller.known("name", document.Caller.Name)
+	caller.known("kind", document.Caller.Kind)
+	caller.known("auth_type", document.Caller.AuthType)
+	caller.truth("admin", &document.Caller.Admin)
+	o.put("caller", caller.term())
+	return nil
+}
+
+// document decodes the document of a section, where there is one.
+func (v *workspaceView) document(section engine.SectionName, into any) error {
+	document := v.snapshot.Documents[section]
+	if len(document) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(document, into); err != nil {
+		return fmt.Errorf("read %s of workspace %s: %w", section, v.snapshot.Workspace.Name, err)
+	}
+	return nil
 }
 
 // wholeDirectory: every principal was read, so that whoever is not among them
@@ -192,9 +246,13 @@ func labelsTerm(labels map[string]string) *ast.Term {
 	return o.term()
 }
 
+// coverageTerm leaves out what nobody asked for.
 func coverageTerm(coverage map[engine.SectionName]engine.Coverage) *ast.Term {
 	o := object{}
 	for _, section := range engine.SortedKeys(coverage) {
+		if !coverage[section].Requested() {
+			continue
+		}
 		o.text(string(section), string(coverage[section].Status))
 	}
 	return o.term()
@@ -205,10 +263,8 @@ func (v *workspaceView) addSettings(o *object) error {
 		return nil
 	}
 	v.settings = engine.Settings{}
-	if document := v.snapshot.Documents[engine.SectionSettings]; len(document) > 0 {
-		if err := json.Unmarshal(document, &v.settings); err != nil {
-			return fmt.Errorf("read settings of workspace %s: %w", v.snapshot.Workspace.Name, err)
-		}
+	if err := v.document(engine.SectionSettings, &v.settings); err != nil {
+		return err
 	}
 	values := object{}
 	for _, key := range engine.SortedKeys(v.settings) {
@@ -267,8 +323,8 @@ func (v *workspaceView) addDocuments(o *object) error {
 
 func reserved(section engine.SectionName) bool {
 	switch section {
-	case engine.SectionWorkspace, engine.SectionTokens, engine.SectionPrincipals, engine.SectionSettings,
-		"id", "name", "host", "cloud", "labels", "coverage", "pats_enabled", "max_lifetime_days", "lifetime_limited":
+	case engine.SectionWorkspace, engine.SectionTokens, engine.SectionPrincipals, engine.SectionSettings, engine.SectionSecrets,
+		"caller", "id", "name", "host", "cloud", "labels", "coverage", "pats_enabled", "max_lifetime_days", "lifetime_limited":
 		return true
 	}
 	return false

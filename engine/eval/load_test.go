@@ -180,7 +180,7 @@ func TestProblemsOfPackages(t *testing.T) {
 		want  Problem
 	}{
 		"other root":        {map[string]string{"token/a.rego": strings.Replace(rule("token", "a", "A"), "patrol.", "acme.", 1)}, Problem{"pack/token/a.rego", 8, reasonPackage, "want patrol.token.<name>"}},
-		"unknown resource":  {map[string]string{"token/a.rego": rule("secret", "a", "A")}, Problem{"pack/token/a.rego", 8, reasonPackage, "want patrol.token.<name>"}},
+		"unknown resource":  {map[string]string{"token/a.rego": rule("cluster", "a", "A")}, Problem{"pack/token/a.rego", 8, reasonPackage, "want patrol.token.<name>"}},
 		"wrong folder":      {map[string]string{"workspace/a.rego": rule("token", "a", "A")}, Problem{"pack/workspace/a.rego", 8, reasonPackage, "stands in folder workspace/"}},
 		"too deep":          {map[string]string{"token/a.rego": rule("token", "a.b", "A")}, Problem{"pack/token/a.rego", 8, reasonPackage, "want patrol.token.<name>"}},
 		"library elsewhere": {map[string]string{"lib/a.rego": "package patrol.token.a\n"}, Problem{"pack/lib/a.rego", 1, reasonPackage, "belong to patrol.lib"}},
@@ -329,15 +329,15 @@ func TestSchemasMatchInput(t *testing.T) {
 	set := builtIn(t)
 	known := set.sources.schemas[engine.ResourceToken]
 	equal(t, engine.SortedKeys(known.fields("token")), slices.Sorted(slices.Values(tokenFields())))
-	view, err := newWorkspaceView(covered(nil))
+	view, err := newWorkspaceView(covered(readEverything), asOf())
 	if err != nil {
 		t.Fatal(err)
 	}
-	subject := newSubject(newFactTable(), healthy(nil), true)
+	subject := view.newSubject(newFactTable(), compared(healthy(nil)))
 	for name, built := range map[string]*ast.Term{"token": subject.token, "workspace": view.term} {
 		got := toGo(built.Value).(map[string]any)
 		for _, field := range engine.SortedKeys(known.fields(name)) {
-			if _, ok := got[field]; !ok && !slices.Contains([]string{"ip_access_lists", "restrict_workspace_admins"}, field) {
+			if _, ok := got[field]; !ok {
 				t.Errorf("input.%s.%s is in the schema and never built", name, field)
 			}
 		}

@@ -27,7 +27,7 @@ func annotationKeys() []string {
 }
 
 func customKeys() []string {
-	return []string{"id", "severity", "remedy", "remediation", "controls", "aliases", "needs", "params", "judges"}
+	return []string{"id", "severity", "remedy", "remediation", "controls", "aliases", "needs", "params", "judges", "tolerates"}
 }
 
 // readMetadata turns the package's METADATA into a policy. Everything wrong is

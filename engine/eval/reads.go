@@ -56,6 +56,11 @@ func (r *reads) addNeeds(ref ast.Ref, whole []string) {
 	switch root := word(ref, 1); root {
 	case "token":
 		r.needs[string(engine.SectionTokens)] = true
+		if restsOnLog(word(ref, 2)) {
+			r.needs[string(engine.SectionAuditLog)] = true
+		}
+	case "secret":
+		r.needs[string(engine.SectionSecrets)] = true
 	case "owner", "creator":
 		if name := word(ref, 2); name != "id" {
 			r.needs[string(engine.SectionPrincipals)] = true
@@ -77,19 +82,27 @@ func (r *reads) addWorkspaceNeeds(ref ast.Ref, whole []string) {
 			need = settingNeed(key)
 		}
 		r.needs[need] = true
+	case "caller":
+		r.needs[string(engine.SectionWorkspace)] = true
 	case "pats_enabled":
 		r.needs[settingNeed(keyTokensEnabled)] = true
 	case "max_lifetime_days", "lifetime_limited":
 		r.needs[settingNeed(keyMaxLifetime)] = true
 	case "":
 		for _, section := range whole {
-			if section != string(engine.SectionPrincipals) { // they stand in owner and creator
+			if !slices.Contains(notInWorkspace(), section) {
 				r.needs[section] = true
 			}
 		}
 	default: // grants, tokens and the sections of collectors to come
 		r.needs[name] = true
 	}
+}
+
+// notInWorkspace are sections that do not stand in input.workspace: principals
+// stand in owner and creator, what a log tells stands in the token.
+func notInWorkspace() []string {
+	return []string{string(engine.SectionPrincipals), string(engine.SectionSecrets), string(engine.SectionAuditLog)}
 }
 
 // touches reports whether a ref at, above or below path is read.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"strings"
 
 	"patrol/engine"
 )
@@ -25,8 +26,8 @@ func parseSchema(text []byte) (schema, error) {
 	return s, nil
 }
 
-// parts are the objects that may hold the properties: the schema itself, or
-// the members of its allOf or anyOf. policies/README.md says why they differ.
+// parts are the objects that may hold the properties: the schema itself, the
+// members of its allOf or anyOf, or the definition that it refers to. policies/README.md says why they differ.
 func (s schema) parts() []map[string]any {
 	parts := []map[string]any{s}
 	for _, key := range []string{"allOf", "anyOf"} {
@@ -36,6 +37,11 @@ func (s schema) parts() []map[string]any {
 				parts = append(parts, part)
 			}
 		}
+	}
+	reference, _ := s["$ref"].(string)
+	definitions, _ := s["definitions"].(map[string]any)
+	if part, ok := definitions[strings.TrimPrefix(reference, "#/definitions/")].(map[string]any); ok {
+		parts = append(parts, part)
 	}
 	return parts
 }
@@ -71,6 +77,7 @@ func (s schema) withParams(params []engine.Param) schema {
 	whole := maps.Clone(s)
 	delete(whole, "allOf")
 	delete(whole, "anyOf")
+	delete(whole, "$ref")
 	whole["type"], whole["properties"] = "object", properties
 	return whole
 }

@@ -37,7 +37,9 @@ type WaiverJudge struct {
 // waiverPolicy is a policy over waivers and the verdicts that it gave.
 type waiverPolicy struct {
 	*assignment
-	verdicts map[waiverKey][]string // key → messages
+	asksFinding bool
+	asks        [8]bool                // which of keyPaths it reads
+	verdicts    map[waiverKey][]string // key → messages
 }
 
 // waiverKey is what a verdict depends on. What the policy does not read is empty.
@@ -79,7 +81,7 @@ func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string
 		if err != nil {
 			return nil, err
 		}
-		j.policies = append(j.policies, &waiverPolicy{a, map[waiverKey][]string{}})
+		j.policies = append(j.policies, newWaiverPolicy(a))
 	}
 	return j, nil
 }
@@ -89,10 +91,10 @@ func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string
 func (j *WaiverJudge) Judge(ctx context.Context, c WaiverCase) []engine.WaiverRefusal {
 	var refusals []engine.WaiverRefusal
 	for _, p := range j.policies {
-		if c.Finding == nil && p.reads.touches("finding") {
+		if c.Finding == nil && p.asksFinding {
 			continue
 		}
-		for _, message := range j.messages(ctx, p, c) {
+		for _, message := range j.messages(ctx, p, &c) {
 			refusals = append(refusals, engine.WaiverRefusal{Policy: p.ID, Message: message})
 		}
 	}
@@ -102,12 +104,12 @@ func (j *WaiverJudge) Judge(ctx context.Context, c WaiverCase) []engine.WaiverRe
 	return refusals
 }
 
-func (j *WaiverJudge) messages(ctx context.Context, p *waiverPolicy, c WaiverCase) []string {
+func (j *WaiverJudge) messages(ctx context.Context, p *waiverPolicy, c *WaiverCase) []string {
 	key := p.key(c)
 	if messages, known := p.verdicts[key]; known {
 		return messages
 	}
-	messages, err := j.run(ctx, p.assignment, waiverInput(p.assignment, c, j.asOf))
+	messages, err := j.run(ctx, p.assignment, waiverInput(p.assignment, *c, j.asOf))
 	if err != nil {
 		messages = []string{"could not be judged: " + err.Error()}
 	}
@@ -117,26 +119,41 @@ func (j *WaiverJudge) messages(ctx context.Context, p *waiverPolicy, c WaiverCas
 	return messages
 }
 
-func (p *waiverPolicy) key(c WaiverCase) waiverKey {
-	k := waiverKey{waiver: c.Waiver.ID}
-	take(p, &k.policy, c.Policy, "policy", "id")
-	take(p, &k.severity, c.Severity, "policy", "severity")
+func newWaiverPolicy(a *assignment) *waiverPolicy {
+	p := &waiverPolicy{assignment: a, asksFinding: a.reads.touches("finding"), verdicts: map[waiverKey][]string{}}
+	for i, path := range keyPaths() {
+		p.asks[i] = a.reads.touches(path[0], path[1])
+	}
+	return p
+}
+
+// keyPaths lists what a verdict may depend on beside the waiver, in the order of
+// waiverPolicy.asks.
+func keyPaths() [8][2]string {
+	return [8][2]string{
+		{"policy", "id"}, {"policy", "severity"}, {"finding", "workspace"}, {"finding", "workspace_id"},
+		{"finding", "owner"}, {"finding", "owner_id"}, {"finding", "resource"}, {"finding", "resource_id"},
+	}
+}
+
+// key names what the verdict depends on. It is built for each finding that a
+// waiver is about, so that it must cost nothing.
+func (p *waiverPolicy) key(c *WaiverCase) waiverKey {
+	k := waiverKey{waiver: c.Waiver.ID, policy: only(p.asks[0], c.Policy), severity: only(p.asks[1], c.Severity)}
 	if f := c.Finding; f != nil {
-		take(p, &k.workspace, f.Workspace, "finding", "workspace")
-		take(p, &k.workspaceID, f.WorkspaceID, "finding", "workspace_id")
-		take(p, &k.owner, f.Owner, "finding", "owner")
-		take(p, &k.ownerID, f.OwnerID, "finding", "owner_id")
-		take(p, &k.resource, f.Resource, "finding", "resource")
-		take(p, &k.resourceID, f.ResourceID, "finding", "resource_id")
+		k.workspace, k.workspaceID = only(p.asks[2], f.Workspace), only(p.asks[3], f.WorkspaceID)
+		k.owner, k.ownerID = only(p.asks[4], f.Owner), only(p.asks[5], f.OwnerID)
+		k.resource, k.resourceID = only(p.asks[6], f.Resource), only(p.asks[7], f.ResourceID)
 	}
 	return k
 }
 
-// take copies what the policy reads.
-func take[T any](p *waiverPolicy, into *T, value T, path ...string) {
-	if p.reads.touches(path...) {
-		*into = value
+// only is the text where it counts, else nothing.
+func only[T ~string](counts bool, text T) T {
+	if counts {
+		return text
 	}
+	return ""
 }
 
 func waiverInput(a *assignment, c WaiverCase, asOf time.Time) *ast.Term {
@@ -160,6 +177,7 @@ func waiverTerm(w engine.WaiverRule, today engine.Date) *ast.Term {
 	o.put("policies", textsTerm(w.Policies))
 	o.text("workspace", w.Workspace)
 	o.text("token", w.Token)
+	o.text("secret", w.Secret)
 	o.text("owner", w.Owner)
 	o.text("reason", w.Reason)
 	o.text("ticket", w.Ticket)
@@ -264,5 +282,5 @@ func resourceWords() string {
 
 // resources are what policies judge.
 func resources() []engine.Resource {
-	return []engine.Resource{engine.ResourceToken, engine.ResourceWorkspace, engine.ResourceWaiver}
+	return []engine.Resource{engine.ResourceToken, engine.ResourceWorkspace, engine.ResourceSecret, engine.ResourceWaiver}
 }

@@ -1,0 +1,99 @@
+package eval
+
+import (
+	"strings"
+
+	"patrol/engine"
+)
+
+// auditPrefix begins the facts that an imported audit log tells.
+const auditPrefix = "audit_"
+
+// all is the set of the facts of these names.
+func (t factTable) all(names ...string) facts {
+	var set facts
+	for _, name := range names {
+		set |= t.bits[name]
+	}
+	return set
+}
+
+// unknownAmong: a token that nobody compared with the others stands nowhere.
+func (t factTable) unknownAmong(s engine.Subject) facts {
+	succession := t.all("superseded_by", "superseded_by_created_at", "superseded_by_idle_days")
+	near := t.all("owner_expiring_near", "workspace_expiring_near")
+	if s.Among == nil {
+		return succession | near | t.all("in_previous_snapshot", "first_seen_at")
+	}
+	var set facts
+	if s.Among.SuccessorUnknown || s.Token.OwnerID == "" || commentUnknown(s.Token) {
+		set |= succession
+	}
+	if s.Token.Expires == nil {
+		set |= near
+	}
+	if s.Token.OwnerID == "" {
+		set |= t.bits["owner_expiring_near"]
+	}
+	if s.Among.FirstSeen == nil {
+		set |= t.bits["first_seen_at"]
+	}
+	return set
+}
+
+func commentUnknown(t engine.Token) bool {
+	for _, defect := range t.Defects {
+		if defect.Field == "comment" {
+			return true
+		}
+	}
+	return false
+}
+
+// unknownActivity: where a log was asked for and not read, nothing of it is
+// known. Where nobody asked for one, its facts do not apply.
+func (v *workspaceView) unknownActivity(t factTable, s engine.Subject) facts {
+	log := v.coverage(engine.SectionAuditLog)
+	if !log.Requested() || log.Usable() && s.Among != nil {
+		return 0
+	}
+	return t.all("audit_events", "audit_first_event_at", "audit_last_event_at", "audit_max_ips_per_day", "audit_user_agents")
+}
+
+// among adds how a token stands among others.
+func (o *object) among(t factTable, s engine.Subject, unknown facts, asOf int64) {
+	a := s.Among
+	if a == nil {
+		return
+	}
+	if a.Successor != nil && unknown&t.bits["superseded_by"] == 0 {
+		idle := engine.DaysSince(a.Successor.LastUsed, asOf)
+		o.text("superseded_by", a.Successor.ID)
+		o.instantOf("superseded_by_created_at", a.Successor.Created)
+		o.number("superseded_by_idle_days", &idle)
+	}
+	o.number("owner_expiring_near", a.OwnerExpiringNear)
+	o.number("workspace_expiring_near", a.WorkspaceExpiringNear)
+	o.truth("in_previous_snapshot", a.InPrevious)
+	if a.FirstSeen != nil {
+		o.instantOf("first_seen_at", *a.FirstSeen)
+	}
+}
+
+// activity adds what the log tells; one that has nothing of a token tells that
+// it saw none of it.
+func (o *object) activity(a *engine.Activity) {
+	if a == nil {
+		a = &engine.Activity{}
+	}
+	o.number("audit_events", &a.Events)
+	o.number("audit_max_ips_per_day", &a.MaxIPsPerDay)
+	o.put("audit_user_agents", textsTerm(a.UserAgents))
+	if a.Events > 0 {
+		o.instantOf("audit_first_event_at", a.First)
+		o.instantOf("audit_last_event_at", a.Last)
+	}
+}
+
+// restsOnLog: the field of a token is told by an imported audit log alone.
+func restsOnLog(field string) bool { return strings.HasPrefix(field, auditPrefix) }
