@@ -10,7 +10,7 @@ OPA      := github.com/open-policy-agent/opa
 RACE    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint bench docs clean
+.PHONY: help build demo test torture lint bench docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: ## Run every test: Go, Rego, stories through the real binary (RACE=-race f
 	$(GO) vet ./...
 	$(GO) test $(RACE) -timeout 20m ./...
 	$(GO) run $(OPA) test policies
+
+torture: ## Kill apply 10,000 times while it works (KILLS=n), and hold what is left against the truth
+	PATROL_TORTURE_KILLS=$(or $(KILLS),10000) $(GO) test -count=1 -timeout 6h -v -run TestTorture ./cmd/patrol
 
 lint: ## Check format and style of Go and Rego
 	$(GO) run $(GOLANGCI) run ./...
