@@ -30,6 +30,9 @@ func (c commands) Doctor() *cobra.Command {
 }
 
 func (a *app) doctor(ctx context.Context, o *sourceOptions) error {
+	if err := o.request.resolve(ctx); err != nil {
+		return err
+	}
 	healthy := a.doctorStore(ctx)
 	for _, target := range a.targets(o) {
 		report, err := collectors.Probe(ctx, target, a.collectOptions(o))

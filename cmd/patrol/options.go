@@ -69,6 +69,7 @@ type sourceOptions struct {
 	caFile   string
 	parallel int
 	retry    time.Duration
+	request  requestOptions
 
 	configFile string // another .databrickscfg than the environment's
 }
@@ -78,6 +79,7 @@ func (o *sourceOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.from, "from", nil, "import a `file` made by `databricks token-management list -o json` instead (repeatable)")
 	flags.StringVar(&o.caFile, "ca-file", "", "trust the certificates in this PEM `file` as well")
 	flags.IntVar(&o.parallel, "parallel", defaultParallel, "workspaces read at once")
+	o.request.addFlags(flags)
 	flags.DurationVar(&o.retry, "retry-budget", defaultRetryBudget, "waiting that each section may cost when a workspace is busy or fails (0s: never try again)")
 }
 

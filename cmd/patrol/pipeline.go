@@ -111,6 +111,8 @@ func (a *app) collectOptions(o *sourceOptions) collectors.Options {
 	return collectors.Options{
 		Now: a.env.now, Parallel: o.parallel, CAFile: o.caFile, UserAgentVersion: a.env.version,
 		SpoolDir:    filepath.Dir(a.dbPath),
+		Sections:    o.request.sections,
+		AuditLog:    o.request.log,
 		RetryBudget: max(o.retry, 1), // 0 would mean the default: a nanosecond is no time for a retry
 	}
 }

@@ -220,7 +220,7 @@ func (a *app) policiesNew() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "new RESOURCE/NAME",
 		Short: "Scaffold a policy with its two tests",
-		Long: "Writes a policy that loads, passes its tests and says where to go on from there. RESOURCE is token or workspace. Files\n" +
+		Long: "Writes a policy that loads, passes its tests and says where to go on from there. RESOURCE is token, workspace or secret. Files\n" +
 			"that exist are never overwritten.",
 		Example: "  patrol policies new token/too_old --id ACME-001 --policy my-policies",
 		Args:    cobra.ExactArgs(1),
@@ -233,14 +233,14 @@ func (a *app) policiesNew() *cobra.Command {
 }
 
 var (
-	policyPath = regexp.MustCompile(`^(token|workspace)/([a-z][a-z0-9_]*)$`)
+	policyPath = regexp.MustCompile(`^(token|workspace|secret)/([a-z][a-z0-9_]*)$`)
 	policyID   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)+$`)
 )
 
 func (a *app) newPolicy(name string, o *newOptions) error {
 	parts := policyPath.FindStringSubmatch(name)
 	if parts == nil {
-		return engine.UsageError("read argument", name, "Use token/NAME or workspace/NAME in lower case, such as token/too_old.", errors.New("not the path of a policy"))
+		return engine.UsageError("read argument", name, "Use token/NAME, workspace/NAME or secret/NAME in lower case, such as token/too_old.", errors.New("not the path of a policy"))
 	}
 	if !policyID.MatchString(o.id) {
 		return engine.UsageError("read flag", "--id", "Use a prefix and a number, such as ACME-001.", fmt.Errorf("%q is no id", o.id))
@@ -269,6 +269,7 @@ func scaffold(resource, name string, o *newOptions) map[string]string {
 	example := map[string]string{
 		"token":     "input.token.age_days > input.params.limit",
 		"workspace": "input.workspace.max_lifetime_days > input.params.limit",
+		"secret":    "input.secret.age_days > input.params.limit",
 	}[resource]
 	field := strings.Fields(example)[0]
 	path := strings.Split(strings.TrimPrefix(field, "input."), ".")

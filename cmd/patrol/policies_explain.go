@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -41,7 +42,11 @@ func (a *app) explainIn(ctx context.Context, db *store.DB, set *policySet, polic
 		if resource != workspace.Name && resource != workspace.ID {
 			return 0, nil
 		}
-		return 1, a.explainOne(ctx, set, policy, job, nil, "workspace "+workspace.Name)
+		e, err := set.all.Explain(ctx, job, policy.ID, nil)
+		return 1, a.showExplanation(policy, job, "workspace "+workspace.Name, e, err)
+	}
+	if policy.Resource == engine.ResourceSecret {
+		return a.explainSecrets(ctx, set, policy, job, resource)
 	}
 	if !job.Snapshot.Coverage[engine.SectionTokens].Usable() {
 		return 0, nil
@@ -56,15 +61,38 @@ func (a *app) explainIn(ctx context.Context, db *store.DB, set *policySet, polic
 		}
 		found++
 		name := fmt.Sprintf("token %s of %s in %s", subject.Token.ID, subject.Owner.Label(), workspace.Name)
-		if err := a.explainOne(ctx, set, policy, job, &subject, name); err != nil {
+		e, err := set.all.Explain(ctx, job, policy.ID, &subject)
+		if err := a.showExplanation(policy, job, name, e, err); err != nil {
 			return found, err
 		}
 	}
 	return found, nil
 }
 
-func (a *app) explainOne(ctx context.Context, set *policySet, policy engine.Policy, job eval.Job, on *engine.Subject, name string) error {
-	e, err := set.all.Explain(ctx, job, policy.ID, on)
+// explainSecrets explains the OAuth secrets of one snapshot that are meant.
+func (a *app) explainSecrets(ctx context.Context, set *policySet, policy engine.Policy, job eval.Job, resource string) (int, error) {
+	var secrets engine.Secrets
+	if text := job.Snapshot.Documents[engine.SectionSecrets]; text != nil {
+		if err := json.Unmarshal(text, &secrets); err != nil {
+			return 0, fmt.Errorf("read secrets of workspace %s: %w", job.Snapshot.Workspace.Name, err)
+		}
+	}
+	found := 0
+	for _, secret := range secrets {
+		if !strings.HasPrefix(secret.ID, resource) {
+			continue
+		}
+		found++
+		name := fmt.Sprintf("secret %s of service principal %s in %s", secret.ID, secret.OwnerName, job.Snapshot.Workspace.Name)
+		e, err := set.all.ExplainSecret(ctx, job, policy.ID, secret)
+		if err := a.showExplanation(policy, job, name, e, err); err != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+func (a *app) showExplanation(policy engine.Policy, job eval.Job, name string, e eval.Explanation, err error) error {
 	if err != nil {
 		return err
 	}

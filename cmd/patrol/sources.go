@@ -50,6 +50,9 @@ func (a *app) checkSources(ctx context.Context, o *sourceOptions) error {
 	if o.parallel < 1 {
 		return engine.UsageError("read flag", "--parallel", "Use 1 to read one workspace after the other.", fmt.Errorf("%d is less than 1", o.parallel))
 	}
+	if err := o.request.resolve(ctx); err != nil {
+		return err
+	}
 	if len(o.from) == 0 {
 		return a.checkTargets(ctx, o)
 	}

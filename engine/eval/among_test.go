@@ -146,6 +146,15 @@ func TestSecretsAreJudged(t *testing.T) {
 	if findings[0].Fingerprint == findings[1].Fingerprint {
 		t.Error("two secrets have one fingerprint")
 	}
+	told, job.AsOf = nil, asOf()
+	for _, secret := range secrets {
+		e, err := set.ExplainSecret(t.Context(), job, "SP-001", secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told = append(told, string(e.Status)+" "+e.Message)
+	}
+	equal(t, told, []string{"fail secret is 400 days old, limit 365", "fail secret is 366 days old, limit 365", "not_applicable ", "not_applicable "})
 	job.Snapshot.Documents[engine.SectionSecrets] = json.RawMessage(`{}`)
 	_, _, err = evaluateIn(t.Context(), set, job)
 	if e, ok := engine.AsError(err); !ok || e.Reason != "corrupt" {

@@ -39,6 +39,17 @@ type Line struct {
 // Explain judges one token, or with a nil subject the workspace, by one policy
 // and tells how it came to the result.
 func (s *Set) Explain(ctx context.Context, job Job, id string, on *engine.Subject) (Explanation, error) {
+	return s.explain(ctx, job, id, func(j *judge, a *assignment) (outcome, ast.Value) { return j.explain(ctx, a, on) })
+}
+
+// ExplainSecret is Explain for an OAuth secret.
+func (s *Set) ExplainSecret(ctx context.Context, job Job, id string, on engine.Secret) (Explanation, error) {
+	return s.explain(ctx, job, id, func(j *judge, a *assignment) (outcome, ast.Value) {
+		return j.secret(ctx, a, on), j.secretInput(a, on).Value
+	})
+}
+
+func (s *Set) explain(ctx context.Context, job Job, id string, run func(*judge, *assignment) (outcome, ast.Value)) (Explanation, error) {
 	chosen := s.Select(func(p engine.Policy) bool { return p.ID == id })
 	e, err := chosen.prepare(job, func(engine.Finding) error { return nil })
 	if err != nil {
@@ -62,7 +73,7 @@ func (s *Set) Explain(ctx context.Context, job Job, id string, on *engine.Subjec
 	}
 	trace := &lineTrace{policy: a.policy, held: map[int]bool{}}
 	j.queries[a.policy].WithQueryTracer(trace)
-	result, input := j.explain(ctx, a, on)
+	result, input := run(j, a)
 	return Explanation{
 		Status: result.status, Message: result.message,
 		Facts: a.policy.valuesOf(input), Params: paramFacts(a), Lines: trace.lines(),

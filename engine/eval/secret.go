@@ -37,7 +37,11 @@ func (e *evaluation) judgeSecrets(ctx context.Context, j *judge, a *assignment) 
 }
 
 func (j *judge) secret(ctx context.Context, a *assignment, s engine.Secret) outcome {
-	return j.decide(ctx, a, j.input(a, [2]*ast.Term{ast.InternedTerm("secret"), secretTerm(s, j.view.asOf)}), &subject{})
+	return j.decide(ctx, a, j.secretInput(a, s), &subject{})
+}
+
+func (j *judge) secretInput(a *assignment, s engine.Secret) *ast.Term {
+	return j.input(a, [2]*ast.Term{ast.InternedTerm("secret"), secretTerm(s, j.view.asOf)})
 }
 
 func secretTerm(s engine.Secret, asOf int64) *ast.Term {

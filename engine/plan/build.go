@@ -143,6 +143,8 @@ func (b *builder) place(w *workspace, h hit) {
 		b.skip(h, "disabled_remedy", "the configuration gives this policy no remedy")
 	case !suits(h.action, h.finding.Resource):
 		b.skip(h, "no_remedy", fmt.Sprintf("remedy %q does not suit a %s", h.action, h.finding.Resource))
+	case h.finding.Resource == engine.ResourceSecret:
+		b.skip(h, "no_remedy", "patrol changes tokens and workspaces; an OAuth secret is for people to replace")
 	case h.finding.Resource == engine.ResourceWorkspace:
 		w.hits = append(w.hits, h)
 	case !w.Snapshot.Coverage[engine.SectionTokens].Complete():

@@ -70,8 +70,11 @@ func (c Config) check(policies map[string]engine.Policy) error {
 
 // Remedies are the remedies that a finding on a resource can have.
 func Remedies(resource engine.Resource) []engine.Action {
-	if resource == engine.ResourceWorkspace {
+	switch resource {
+	case engine.ResourceWorkspace:
 		return []engine.Action{engine.SetSetting, engine.ChangeGrant, engine.Notify, engine.Manual, None}
+	case engine.ResourceSecret:
+		return []engine.Action{engine.Notify, engine.Manual, None}
 	}
 	return []engine.Action{engine.Revoke, engine.NarrowScopes, engine.SetComment, engine.Notify, engine.Manual, None}
 }
