@@ -161,6 +161,9 @@ func TestSafeText(t *testing.T) {
 		"zero\u200bwidth":        `zero\u{200b}width`,
 		"bad\xff\xfeutf8":        `bad\xff\xfeutf8`,
 		"line\r\nbreak\tand tab": `line\u{d}\u{a}break\u{9}and tab`,
+		"a ##VSO[task.x]b":       `a \u{23}#VSO[task.x]b`,
+		"##[command]###[x":       `\u{23}#[command]#\u{23}#[x`,
+		"issue ##12 ##vso":       "issue ##12 ##vso",
 	} {
 		if got := engine.SafeText(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)

@@ -10,7 +10,9 @@ import (
 // SafeText makes foreign text harmless for terminals, logs and reports, and
 // loses nothing: control characters, bidirectional overrides and zero-width
 // characters become visible as \u{202e}, bytes that are not UTF-8 as \xff.
-// Text without any of these is returned as it is.
+// Text without any of these is returned as it is. So that no comment commands
+// the pipeline whose log shows it, the beginning of what an agent takes for a
+// command anywhere in a line, ##vso[ or ##[, becomes \u{23}#.
 func SafeText(text string) string {
 	if !hasUnsafe(text) {
 		return text
@@ -21,7 +23,7 @@ func SafeText(text string) string {
 		switch {
 		case r == utf8.RuneError && size <= 1:
 			fmt.Fprintf(&b, `\x%02x`, text[i])
-		case unsafeRune(r):
+		case unsafeRune(r), r == '#' && LogCommand(text[i:]):
 			fmt.Fprintf(&b, `\u{%x}`, r)
 		default:
 			b.WriteRune(r)
@@ -32,7 +34,20 @@ func SafeText(text string) string {
 }
 
 func hasUnsafe(text string) bool {
-	return !utf8.ValidString(text) || strings.ContainsFunc(text, unsafeRune)
+	return !utf8.ValidString(text) || strings.ContainsFunc(text, unsafeRune) || strings.Contains(text, "##")
+}
+
+// LogCommand reports whether text begins as a command to the agent of a
+// pipeline does.
+func LogCommand(text string) bool {
+	rest, ok := strings.CutPrefix(text, "##")
+	if !ok {
+		return false
+	}
+	if len(rest) >= 3 && strings.EqualFold(rest[:3], "vso") {
+		rest = rest[3:]
+	}
+	return strings.HasPrefix(rest, "[")
 }
 
 // unsafeRune holds for characters that act instead of being seen. Cf covers

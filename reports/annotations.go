@@ -15,20 +15,24 @@ import (
 // runner looks for them.
 func (catalogue) GitHub() Format {
 	return Format{
-		Name:  "github",
-		File:  "annotations.github.txt",
-		Doc:   "annotations for GitHub Actions, one per policy; for --output -",
-		Write: func(ctx context.Context, w io.Writer, r engine.Report) error { return annotate(ctx, w, r, githubLine, 10) },
+		Name: "github",
+		File: "annotations.github.txt",
+		Doc:  "annotations for GitHub Actions, one per policy; for --output -",
+		Write: func(ctx context.Context, w io.Writer, r engine.Report) error {
+			return annotate(ctx, w, r, githubLine, 10)
+		},
 	}
 }
 
 // AzureDevOps is the same for Azure Pipelines.
 func (catalogue) AzureDevOps() Format {
 	return Format{
-		Name:  "azuredevops",
-		File:  "annotations.azuredevops.txt",
-		Doc:   "annotations for Azure Pipelines, one per policy; for --output -",
-		Write: func(ctx context.Context, w io.Writer, r engine.Report) error { return annotate(ctx, w, r, azureLine, 10) },
+		Name: "azuredevops",
+		File: "annotations.azuredevops.txt",
+		Doc:  "annotations for Azure Pipelines, one per policy; for --output -",
+		Write: func(ctx context.Context, w io.Writer, r engine.Report) error {
+			return annotate(ctx, w, r, azureLine, 10)
+		},
 	}
 }
 

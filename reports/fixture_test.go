@@ -20,6 +20,7 @@ var hostile = []string{
 	"\x1b[31mred\x1b]0;title\a", "\u202egnp.exe", "zero\u200bwidth", "null\x00byte", "bad\xff\xfeutf8", "\ufffe\uffff", "\ufffd",
 	"_x000D_", "_x005F_x000D_", "_x005F_", "_xZZZZ_",
 	"<script>alert(1)</script>", "a & b", `\u{202e}`, "two\r\nlines",
+	"##vso[task.setvariable variable=PATH]x", "a ##[command]x", "::error::x", "issue ##12",
 	"ключ 鍵 🔑", "5e12", "0012", "9007199254740993", " leading and trailing ",
 }
 

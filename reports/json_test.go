@@ -29,7 +29,7 @@ func TestAuditJSON(t *testing.T) {
 	if err := json.Unmarshal(b.Bytes(), &audit); err != nil {
 		t.Fatal(err)
 	}
-	if len(audit.Results) != len(fixtureFindings()) || audit.Schema != 1 || audit.Summary.Statuses["pass"] != 100 || audit.Summary.Severities["high"] != 33 {
+	if len(audit.Results) != len(fixtureFindings()) || audit.Schema != 1 || audit.Summary.Statuses["pass"] != 100 || audit.Summary.Severities["high"] != 37 {
 		t.Errorf("%d results; %+v", len(audit.Results), audit.Summary)
 	}
 	if len(audit.Summary.Statuses) != len(engine.Statuses()) || len(audit.Summary.Severities) != len(engine.Severities()) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"unicode"
 	"unicode/utf16"
+
+	"patrol/engine"
 )
 
 // jsonText encodes a value on one line. Unlike json.Marshal it leaves < > & as
@@ -31,15 +33,17 @@ func encode(value any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// escapeUnseen escapes control and format characters. They occur in strings
-// only, so that a reader sees no difference.
+// escapeUnseen escapes control and format characters, and the beginning of
+// what an agent takes for a command where it is shown in a pipeline's log. They
+// occur in strings only, so that a reader sees no difference.
 func escapeUnseen(text []byte) []byte {
-	if !bytes.ContainsFunc(text, unseen) {
+	if !bytes.ContainsFunc(text, unseen) && !bytes.Contains(text, []byte("##")) {
 		return text
 	}
 	var b bytes.Buffer
-	for _, r := range string(text) {
-		if !unseen(r) {
+	whole := string(text)
+	for i, r := range whole {
+		if !unseen(r) && (r != '#' || !engine.LogCommand(whole[i:])) {
 			b.WriteRune(r)
 			continue
 		}

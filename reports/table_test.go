@@ -137,3 +137,20 @@ func TestTokensTableLimit(t *testing.T) {
 		t.Errorf("%d lines, %v", strings.Count(b.String(), "\n"), err)
 	}
 }
+
+// TestTablesCommandNobody: no line is a command to a pipeline's agent.
+func TestTablesCommandNobody(t *testing.T) {
+	r := report()
+	r.Workspaces[1].Snapshot.Coverage[engine.SectionSettings] = engine.Coverage{Status: engine.Failed, Detail: strings.Repeat("::error::x ", 40)}
+	for name, table := range tables {
+		var b bytes.Buffer
+		if err := table(t.Context(), &b, r, TableOptions{Limit: 100}); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.SplitSeq(b.String(), "\n") {
+			if strings.HasPrefix(strings.TrimSpace(line), "::") || strings.Contains(strings.ToLower(line), "##vso[") || strings.Contains(line, "##[") {
+				t.Errorf("%s: %q", name, line)
+			}
+		}
+	}
+}

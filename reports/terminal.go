@@ -73,7 +73,16 @@ func (s *screen) blank() { fmt.Fprintln(s.out) }
 
 // styled writes a line in a style, when there are colours.
 func (s *screen) styled(style ansi, text string) {
-	fmt.Fprintln(s.out, s.paint(style, strings.TrimRight(fit(text, s.width), " ")))
+	fmt.Fprintln(s.out, s.paint(style, strings.TrimRight(fit(notCommand(text), s.width), " ")))
+}
+
+// notCommand breaks the beginning of what GitHub's runner takes for a command.
+func notCommand(text string) string {
+	start := strings.TrimLeft(text, " ")
+	if !strings.HasPrefix(start, "::") {
+		return text
+	}
+	return text[:len(text)-len(start)] + `\u{3a}` + start[1:]
 }
 
 // wrap writes foreign text on as many lines as it needs, each after indent.
