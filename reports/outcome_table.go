@@ -78,7 +78,14 @@ func (s *screen) outcomeStep(o engine.Outcome) {
 		target = "token " + shortID(target)
 	}
 	s.line(fmt.Sprintf("  %s  %s  %s  %s", o.Step.ID, o.Step.Action, o.Step.Workspace, target))
-	s.wrap("    ", strings.TrimSuffix(fmt.Sprintf("%s (%s): %s", strings.ReplaceAll(string(o.State), "_", " "), o.Reason, o.Detail), ": "))
+	text := strings.ReplaceAll(string(o.State), "_", " ")
+	if o.Reason != "" {
+		text += " (" + o.Reason + ")"
+	}
+	if o.Detail != "" {
+		text += ": " + o.Detail
+	}
+	s.wrap("    ", text)
 }
 
 func (s *screen) outcomeWorkspace(w engine.OutcomeWorkspace) {

@@ -90,10 +90,13 @@ func chooseApplied(ctx context.Context, j *store.Journal, wanted string) (engine
 
 // undoPlan turns what was done around, last step first.
 func (a *app) undoPlan(applied engine.Plan, entries []engine.Entry, o *undoOptions) (engine.Plan, error) {
-	now := a.env.now().UTC().Truncate(time.Second)
+	due, asOf := a.env.now().UTC().Add(-time.Hour).Truncate(time.Second), lastWritten(entries) // an hour: the workspace's clock may be behind ours
+	if due.Before(asOf) {
+		due = asOf
+	}
 	made := engine.Plan{
 		Schema: engine.PlanSchema, Version: a.env.version, Engine: applied.Engine, Policies: engine.PolicyDigest(nil),
-		AsOf: now.Format(time.RFC3339), NotBefore: now.Format(time.RFC3339), ExpiresAt: now.Add(plan.DefaultValidity).Format(time.RFC3339),
+		AsOf: asOf.Format(time.RFC3339), NotBefore: due.Format(time.RFC3339), ExpiresAt: due.Add(plan.DefaultValidity).Format(time.RFC3339),
 		Planner: a.person(o.planner), Limits: a.config.remediation.limits, Undoes: applied.ID, OnUse: plan.OnUseSkip, Reevaluates: engine.Retuning{},
 		Protected: engine.Protected{Tokens: []string{}, Principals: []string{}}, Steps: []engine.Step{}, NotPlanned: []engine.NotPlanned{},
 	}
@@ -106,7 +109,7 @@ func (a *app) undoPlan(applied engine.Plan, entries []engine.Entry, o *undoOptio
 		if !done || entry.Attempt == 0 {
 			continue
 		}
-		undone, why := undoStep(step, entry, now)
+		undone, why := undoStep(step, entry, due)
 		if why != "" {
 			made.NotPlanned = append(made.NotPlanned, engine.NotPlanned{WorkspaceID: step.WorkspaceID, ResourceID: step.Target, Reason: "cannot_undo", Detail: why})
 			continue
@@ -115,7 +118,7 @@ func (a *app) undoPlan(applied engine.Plan, entries []engine.Entry, o *undoOptio
 	}
 	for _, w := range applied.Workspaces {
 		if slices.ContainsFunc(made.Steps, func(s engine.Step) bool { return s.WorkspaceID == w.ID }) {
-			w.CollectedAt = made.AsOf // what it rests on is the journal, as of now
+			w.CollectedAt = made.AsOf // what it rests on is the journal
 			made.Workspaces = append(made.Workspaces, w)
 		}
 	}
@@ -125,12 +128,21 @@ func (a *app) undoPlan(applied engine.Plan, entries []engine.Entry, o *undoOptio
 	return plan.Complete(made)
 }
 
+// lastWritten is when the plan's last step came to rest, by the workspace's clock.
+func lastWritten(entries []engine.Entry) time.Time {
+	var last int64
+	for _, entry := range entries {
+		last = max(last, entry.At)
+	}
+	return time.UnixMilli(last).UTC().Truncate(time.Second)
+}
+
 // undoStep is the step that takes another back, or why there is none.
-func undoStep(s engine.Step, e engine.Entry, now time.Time) (engine.Step, string) {
+func undoStep(s engine.Step, e engine.Entry, due time.Time) (engine.Step, string) {
 	undone := engine.Step{
 		ID: plan.StepID(s.Action, s.WorkspaceID, s.Target), Action: s.Action, Workspace: s.Workspace, WorkspaceID: s.WorkspaceID, Target: s.Target,
 		Policies: []string{}, Severity: engine.Info, Reasons: []string{}, Evidence: map[string]any{"undoes": s.ID, "plan": e.Plan},
-		Risk: engine.Risk{Level: "medium", Why: "gives back what step " + s.ID + " took"}, NotBefore: now.Format(time.RFC3339),
+		Risk: engine.Risk{Level: "medium", Why: "gives back what step " + s.ID + " took"}, NotBefore: due.Format(time.RFC3339),
 	}
 	if !e.State.CarriedOut() && e.State != engine.StateUnresolved && e.State != engine.StateAcked && e.State != engine.StateIntent {
 		return undone, "it was not carried out: " + string(e.State)

@@ -83,18 +83,22 @@ func (r *run) judged() bool {
 	return false
 }
 
-// checkTimes holds the plan against our own clock, before any network; the
-// workspaces' clocks follow.
-func (r *run) checkTimes() error { return r.checkTimesAt(r.job.Clock.Now()) }
+// checkTimes holds the plan against our own clock, before any network. Whether
+// its time has come is told by the workspaces' clocks, of which the plan's times
+// are: ours may be behind.
+func (r *run) checkTimes() error {
+	now := r.job.Clock.Now()
+	return r.checkTimesAt(now, now.Add(maxSkew))
+}
 
-func (r *run) checkTimesAt(now time.Time) error {
+func (r *run) checkTimesAt(now, latest time.Time) error {
 	notBefore, err1 := time.Parse(time.RFC3339, r.job.Plan.NotBefore)
 	expires, err2 := time.Parse(time.RFC3339, r.job.Plan.ExpiresAt)
 	if err := errors.Join(err1, err2); err != nil {
 		return refused("bad_time", r.job.Plan.ID, hintReplan, "%w", err)
 	}
 	switch {
-	case now.Before(notBefore):
+	case latest.Before(notBefore):
 		return refused("too_early", r.job.Plan.ID, "Wait: the owners were given until then.", "may be applied from %s on", r.job.Plan.NotBefore)
 	case !now.Before(expires) && !r.settling():
 		return refused("expired", r.job.Plan.ID, hintReplan, "good until %s", r.job.Plan.ExpiresAt)
@@ -221,7 +225,7 @@ func (r *run) checkWorkspace(w engine.PlanWorkspace, live Workspace) error {
 			return refused("pat_auth", w.Name, "Sign in by OAuth for this step.", "switching tokens off would cut off the token that this run signs in with")
 		}
 	}
-	return r.checkTimesAt(live.Now())
+	return r.checkTimesAt(live.Now(), live.Now())
 }
 
 // disablesTokens holds for the step that switches all tokens off.
