@@ -20,6 +20,7 @@ type WaiverRule struct {
 	Policies  []string `json:"policies"`            // ids, sorted
 	Workspace string   `json:"workspace,omitempty"` // glob over name or id; "": any
 	Token     string   `json:"token,omitempty"`     // glob over the token's id
+	Secret    string   `json:"secret,omitempty"`    // glob over the id of a service principal's OAuth secret
 	Owner     string   `json:"owner,omitempty"`     // glob over the owner's name or id
 	Reason    string   `json:"reason"`
 	Ticket    string   `json:"ticket,omitempty"`
@@ -46,8 +47,10 @@ func (r WaiverRule) Scope() string {
 	switch {
 	case r.Token != "":
 		return "token " + r.Token + " in " + where
+	case r.Secret != "":
+		return "secret " + r.Secret + " in " + where
 	case r.Owner != "":
-		return "tokens of " + r.Owner + " in " + where
+		return "all of " + r.Owner + " in " + where
 	}
 	return where
 }

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -18,7 +19,7 @@ type exceptionRow struct {
 func exceptionRows(x engine.Exceptions) []exceptionRow {
 	rows := make([]exceptionRow, 0, len(x.Waivers))
 	for _, w := range x.Waivers {
-		rows = append(rows, exceptionRow{"waiver", string(w.State), w, w.Token})
+		rows = append(rows, exceptionRow{"waiver", string(w.State), w, cmp.Or(w.Token, w.Secret)})
 	}
 	if x.Baseline == nil {
 		return rows

@@ -9,8 +9,9 @@ import (
 type Matcher struct {
 	file      *File
 	seen      []sight
-	judged    map[scope]bool // a policy was run in a workspace
-	undecided map[scope]bool // … but not on everything there
+	judged    map[scope]bool  // a policy was run in a workspace
+	undecided map[scope]bool  // … but could not be
+	partial   map[string]bool // workspaces whose tokens were not all read
 	baselined int
 }
 
@@ -28,7 +29,7 @@ const (
 
 // NewMatcher prepares a baseline for one evaluation.
 func NewMatcher(f *File) *Matcher {
-	return &Matcher{file: f, seen: make([]sight, len(f.Entries)), judged: map[scope]bool{}, undecided: map[scope]bool{}}
+	return &Matcher{file: f, seen: make([]sight, len(f.Entries)), judged: map[scope]bool{}, undecided: map[scope]bool{}, partial: map[string]bool{}}
 }
 
 // Except turns a failed finding that the baseline lists into a baselined one.
@@ -55,15 +56,13 @@ func (m *Matcher) See(f engine.Finding) {
 	}
 }
 
-// Judged notes which policies were run in a workspace. Rows of tokens that were
-// not all read leave open what became of the others.
+// Judged notes which policies were run in a workspace. Where not all tokens were
+// read, it is open what became of the others.
 func (m *Matcher) Judged(s engine.Snapshot, tallies map[string]engine.Tally) {
 	for policy := range tallies {
 		m.judged[scope{policy, s.Workspace.ID}] = true
-		if !s.Coverage[engine.SectionTokens].Complete() {
-			m.undecided[scope{policy, s.Workspace.ID}] = true
-		}
 	}
+	m.partial[s.Workspace.ID] = !s.Coverage[engine.SectionTokens].Complete()
 }
 
 // Use tells what the baseline came to.
@@ -74,6 +73,8 @@ func (m *Matcher) Use() *engine.BaselineUse {
 	for i, e := range m.file.Entries {
 		switch at := (scope{e.Policy, e.WorkspaceID}); {
 		case m.seen[i] == present:
+		case e.Resource == engine.ResourceToken && m.partial[e.WorkspaceID]:
+			use.NotJudged++
 		case m.seen[i] == unseen && m.judged[at] && !m.undecided[at]:
 			use.Gone = append(use.Gone, e)
 		default:

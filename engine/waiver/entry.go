@@ -15,7 +15,7 @@ var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]*$`)
 
 // keys are those that a waiver may have; required are those it must have.
 func keys() []string {
-	return []string{"id", "policy", "workspace", "token", "owner", "reason", "ticket", "approver", "created", "expires"}
+	return []string{"id", "policy", "workspace", "token", "secret", "owner", "reason", "ticket", "approver", "created", "expires"}
 }
 
 func required() []string { return []string{"policy", "reason", "approver", "created", "expires"} }
@@ -71,6 +71,8 @@ func (r *reader) field(e *entry, key string, value ast.Node, line int) {
 		e.Workspace = text
 	case "token":
 		e.Token = text
+	case "secret":
+		e.Secret = text
 	case "owner":
 		e.Owner = text
 	case "reason":
@@ -144,20 +146,33 @@ func (r *reader) checkID(e *entry) {
 	r.ids[key] = line
 }
 
-// checkScope: a waiver for tokens says which, one for workspaces cannot.
+// checkScope: a waiver for tokens says which, by id or by owner, and so does
+// one for secrets; one for workspaces cannot.
 func (r *reader) checkScope(e *entry) {
-	tokens := slices.Contains(e.resources, engine.ResourceToken)
-	workspaces := slices.ContainsFunc(e.resources, func(of engine.Resource) bool { return of != engine.ResourceToken })
-	scoped := e.lines["token"] + e.lines["owner"]
+	if len(e.resources) == 0 {
+		return // told already
+	}
+	of := e.resources[0]
+	if slices.ContainsFunc(e.resources, func(other engine.Resource) bool { return other != of }) {
+		r.wrong(e.lines["policy"], "policy", "policies on different resources need a waiver each")
+		return
+	}
+	var given []string
+	for _, key := range []string{"token", "secret", "owner"} {
+		if e.lines[key] == 0 {
+			continue
+		}
+		if of == engine.ResourceWorkspace || (key != "owner" && key != string(of)) {
+			r.wrong(e.lines[key], key, "%s judges %ss: leave %s out", e.Policies[0], of, key)
+			return
+		}
+		given = append(given, key)
+	}
 	switch {
-	case e.lines["token"] > 0 && e.lines["owner"] > 0:
-		r.wrong(max(e.lines["token"], e.lines["owner"]), "owner", "want token or owner, not both")
-	case tokens && workspaces:
-		r.wrong(e.lines["policy"], "policy", "policies on tokens and on workspaces need a waiver each")
-	case tokens && scoped == 0:
-		r.wrong(e.lines["policy"], "policy", "%s judges tokens: say which by token or owner", e.Policies[0])
-	case workspaces && scoped > 0:
-		r.wrong(scoped, "policy", "%s judges workspaces: leave token and owner out", e.Policies[0])
+	case len(given) > 1:
+		r.wrong(e.lines["owner"], "owner", "want %s or owner, not both", of)
+	case len(given) == 0 && of != engine.ResourceWorkspace:
+		r.wrong(e.lines["policy"], "policy", "%s judges %ss: say which by %s or owner", e.Policies[0], of, of)
 	}
 }
 

@@ -23,8 +23,8 @@ type Matcher struct {
 // rule is a waiver with its patterns compiled.
 type rule struct {
 	engine.WaiverRule
-	place                   int
-	workspace, token, owner *glob // nil: not asked for
+	place                int
+	workspace, id, owner *glob // nil: not asked for
 
 	judged, undecided bool // some policy of it was run where it applies; some of that is unknown
 	waived, lapsed    int
@@ -34,18 +34,18 @@ type rule struct {
 // refusal is why, whatever the finding.
 type refusal struct{ policy, message string }
 
-// index holds the waivers of one policy. Those for one token or one owner are
+// index holds the waivers of one policy. Those for one id or one owner are
 // found by name; the rest are tried one by one.
 type index struct {
-	tokens, owners map[string][]*rule
-	rest           []*rule
+	ids, owners map[string][]*rule
+	rest        []*rule
 }
 
 // NewMatcher prepares waivers to be matched on the day of an evaluation.
 func NewMatcher(rules []engine.WaiverRule, day engine.Date) *Matcher {
 	m := &Matcher{day: day, byPolicy: map[string]*index{}}
 	for i, w := range rules {
-		r := &rule{WaiverRule: w, place: i, workspace: compiled(w.Workspace), token: compiled(w.Token), owner: compiled(w.Owner), refusals: map[refusal]int{}}
+		r := &rule{WaiverRule: w, place: i, workspace: compiled(w.Workspace), id: compiled(cmp.Or(w.Token, w.Secret)), owner: compiled(w.Owner), refusals: map[refusal]int{}}
 		m.rules = append(m.rules, r)
 		for _, id := range w.Policies {
 			m.add(id, r)
@@ -65,12 +65,12 @@ func compiled(pattern string) *glob {
 func (m *Matcher) add(policy string, r *rule) {
 	ix := m.byPolicy[policy]
 	if ix == nil {
-		ix = &index{tokens: map[string][]*rule{}, owners: map[string][]*rule{}}
+		ix = &index{ids: map[string][]*rule{}, owners: map[string][]*rule{}}
 		m.byPolicy[policy] = ix
 	}
 	switch {
-	case r.token != nil && r.token.literal():
-		ix.tokens[r.token.pattern] = append(ix.tokens[r.token.pattern], r)
+	case r.id != nil && r.id.literal():
+		ix.ids[r.id.pattern] = append(ix.ids[r.id.pattern], r)
 	case r.owner != nil && r.owner.literal():
 		ix.owners[r.owner.pattern] = append(ix.owners[r.owner.pattern], r)
 	default:
@@ -116,7 +116,7 @@ func (m *Matcher) matching(f engine.Finding) []*rule {
 		return nil
 	}
 	s := subjectOf(f)
-	candidates := [][]*rule{ix.tokens[s.token], ix.owners[s.owner], nil, ix.rest}
+	candidates := [][]*rule{ix.ids[s.id], ix.owners[s.owner], nil, ix.rest}
 	if s.ownerID != s.owner {
 		candidates[2] = ix.owners[s.ownerID]
 	}
@@ -134,21 +134,22 @@ func (m *Matcher) matching(f engine.Finding) []*rule {
 }
 
 // subject is what waivers look at of a finding, in lower case.
-type subject struct{ workspace, workspaceID, token, owner, ownerID string }
+// id is that of a token or a secret.
+type subject struct{ workspace, workspaceID, id, owner, ownerID string }
 
 func subjectOf(f engine.Finding) subject {
 	s := subject{
 		workspace: strings.ToLower(f.Workspace), workspaceID: strings.ToLower(f.WorkspaceID),
 		owner: strings.ToLower(f.Owner), ownerID: strings.ToLower(f.OwnerID),
 	}
-	if f.Resource == engine.ResourceToken {
-		s.token = strings.ToLower(f.ResourceID)
+	if f.Resource != engine.ResourceWorkspace {
+		s.id = strings.ToLower(f.ResourceID)
 	}
 	return s
 }
 
 func (r *rule) about(s *subject) bool {
-	return (r.token == nil || (s.token != "" && r.token.matches(s.token))) &&
+	return (r.id == nil || (s.id != "" && r.id.matches(s.id))) &&
 		(r.owner == nil || named(r.owner, s.owner, s.ownerID)) &&
 		r.in(s.workspace, s.workspaceID)
 }

@@ -88,6 +88,15 @@ func TestExceptUnknownOwner(t *testing.T) {
 	}
 }
 
+func TestExceptSecret(t *testing.T) {
+	m := NewMatcher(rules(t, entryWith("policy: SP-001", "-token", "secret: 1F*")), inForce)
+	f := failed("SP-001", "1f9", "5e-app")
+	f.Resource = engine.ResourceSecret
+	if got := m.Except(f, allow); got.Status != engine.Waived {
+		t.Error(got.Status)
+	}
+}
+
 func TestExceptWorkspace(t *testing.T) {
 	m := NewMatcher(rules(t, entryWith("policy: WS-001", "-token")), inForce)
 	f := engine.Finding{Policy: "WS-001", Status: engine.Fail, Workspace: "prod-eu", WorkspaceID: "1", Resource: engine.ResourceWorkspace, ResourceID: "1"}

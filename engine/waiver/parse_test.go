@@ -15,6 +15,7 @@ func known() []engine.Policy {
 		{ID: "PAT-001", Resource: engine.ResourceToken, Aliases: []string{"sat:IA-4"}},
 		{ID: "PAT-002", Resource: engine.ResourceToken, Aliases: []string{"sat:IA-4"}},
 		{ID: "PAT-016", Resource: engine.ResourceToken},
+		{ID: "SP-001", Resource: engine.ResourceSecret},
 		{ID: "WS-001", Resource: engine.ResourceWorkspace, Aliases: []string{"sat:IA-5"}},
 	}
 }
@@ -94,6 +95,7 @@ func TestParseAccepts(t *testing.T) {
 		"a folded reason":  {entryWith("reason: >\n      two\n      lines"), func(r engine.WaiverRule) bool { return r.Reason == "two lines" }},
 		"a quoted day":     {entryWith(`expires: "2027-02-02"`), func(r engine.WaiverRule) bool { return r.Expires == day("2027-02-02") }},
 		"one day":          {entryWith("expires: 2026-11-01"), func(r engine.WaiverRule) bool { return r.TermDays() == 0 }},
+		"a secret":         {entryWith("policy: SP-001", "-token", "secret: 1f*"), func(r engine.WaiverRule) bool { return r.Secret == "1f*" }},
 		"a workspace":      {entryWith("policy: sat:IA-5", "-token", "-workspace"), func(r engine.WaiverRule) bool { return r.Token+r.Owner+r.Workspace == "" }},
 	} {
 		if got := rules(t, c.text); len(got) != 1 || !c.holds(got[0]) {
@@ -110,7 +112,7 @@ func TestParseRefuses(t *testing.T) {
 		"an instant":         {entryWith("expires: 2027-02-01T00:00:00Z"), `waivers.yaml:10: expires: "2027-02-01T00:00:00Z" is no day: want one such as 2027-02-01`},
 		"a number for a day": {entryWith("expires: 20270201"), `waivers.yaml:10: expires: "20270201" is no day: want one such as 2027-02-01`},
 		"ends before":        {entryWith("expires: 2026-10-31"), "waivers.yaml:10: expires: 2026-10-31 is before created, 2026-11-01"},
-		"unknown key":        {entryWith("comment: nightly"), "waivers.yaml:11: comment: unknown key: want one of id, policy, workspace, token, owner, reason, ticket, approver, created, expires"},
+		"unknown key":        {entryWith("comment: nightly"), "waivers.yaml:11: comment: unknown key: want one of id, policy, workspace, token, secret, owner, reason, ticket, approver, created, expires"},
 		"unknown policy":     {entryWith("policy: PAT-999"), `waivers.yaml:3: policy: unknown policy "PAT-999"`},
 		"one of two unknown": {entryWith("policy: [PAT-001, PAT-99]"), `waivers.yaml:3: policy: unknown policy "PAT-99"`},
 		"in a list below":    {entryWith("policy:\n      - PAT-001\n      - PAT-99"), `waivers.yaml:5: policy: unknown policy "PAT-99"`},
@@ -129,8 +131,13 @@ func TestParseRefuses(t *testing.T) {
 		"an anchor":          {entryWith("reason: &r because it is so"), "waivers.yaml:6: reason: anchors, aliases, tags and merge keys are not read here; write the value out"},
 		"token and owner":    {entryWith("owner: ann@example.com"), "waivers.yaml:11: owner: want token or owner, not both"},
 		"neither":            {entryWith("-token"), "waivers.yaml:3: policy: PAT-016 judges tokens: say which by token or owner"},
-		"workspace's token":  {entryWith("policy: WS-001"), "waivers.yaml:5: policy: WS-001 judges workspaces: leave token and owner out"},
-		"both resources":     {entryWith("policy: [PAT-001, WS-001]"), "waivers.yaml:3: policy: policies on tokens and on workspaces need a waiver each"},
+		"workspace's token":  {entryWith("policy: WS-001"), "waivers.yaml:5: token: WS-001 judges workspaces: leave token out"},
+		"workspace's owner":  {entryWith("policy: WS-001", "-token", "owner: a"), "waivers.yaml:10: owner: WS-001 judges workspaces: leave owner out"},
+		"secret for a token": {entryWith("-token", "secret: a*"), "waivers.yaml:10: secret: PAT-016 judges tokens: leave secret out"},
+		"token for a secret": {entryWith("policy: SP-001"), "waivers.yaml:5: token: SP-001 judges secrets: leave token out"},
+		"secret and owner":   {entryWith("policy: SP-001", "-token", "secret: a*", "owner: a"), "waivers.yaml:11: owner: want secret or owner, not both"},
+		"neither secret":     {entryWith("policy: SP-001", "-token"), "waivers.yaml:3: policy: SP-001 judges secrets: say which by secret or owner"},
+		"both resources":     {entryWith("policy: [PAT-001, WS-001]"), "waivers.yaml:3: policy: policies on different resources need a waiver each"},
 		"an id with a blank": {entryWith("id: W 1"), `waivers.yaml:2: id: "W 1": want letters, digits and . _ : / -`},
 		"an id twice":        {entryWith() + second, "waivers.yaml:11: id: w-1 is already that of the waiver in line 2"},
 		"a key twice":        {entryWith() + "    expires: 2027-03-01\n", `waivers.yaml:11: mapping key "expires" already defined at [10:5]`},

@@ -144,6 +144,7 @@ granted := {
 		"policies": ["PAT-016"],
 		"workspace": "prod-*",
 		"token": "3922b2f6*",
+		"secret": "",
 		"reason": "Partner connector cannot use OAuth before Q2.",
 		"ticket": "OPS-1234",
 		"approver": "security.lead@example.com",

@@ -1,7 +1,7 @@
 # METADATA
-# title: Waiver is approved by the owner of the token
+# title: Waiver is approved by the owner of what it excuses
 # description: >-
-#   Nobody excuses his own token: an exception needs a second pair of eyes to be a
+#   Nobody excuses a token of their own: an exception needs a second pair of eyes to be a
 #   decision of the organisation and not of the person whom it suits.
 # schemas:
 #   - input: schema.waiver
@@ -26,14 +26,14 @@ import data.patrol.lib
 
 deny contains message if {
 	lib.one_of(input.waiver.approver, owners)
-	message := sprintf("approved by %s, who owns the token", [input.waiver.approver])
+	message := sprintf("approved by %s, who owns the %s", [input.waiver.approver, input.finding.resource])
 }
 
 deny contains message if {
 	input.params.refuse_unknown_owner
-	input.finding.resource == "token"
+	input.finding.resource != "workspace"
 	not input.finding.owner
-	message := "the owner of the token is not known by name"
+	message := sprintf("the owner of the %s is not known by name", [input.finding.resource])
 }
 
 owners contains input.finding.owner

@@ -17,6 +17,12 @@ test_owner_by_id_fires if {
 	findings == {"approved by 7000000000000000001, who owns the token"}
 }
 
+test_owner_of_a_secret_fires if {
+	subject := fixtures.waiver({"waiver": {"approver": "ann@example.com"}, "finding": {"resource": "secret"}}, params)
+	findings := approver.deny with input as subject
+	findings == {"approved by ann@example.com, who owns the secret"}
+}
+
 test_somebody_else_is_silent if {
 	findings := approver.deny with input as fixtures.waiver({}, strict)
 	findings == set()
