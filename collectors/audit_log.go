@@ -101,7 +101,7 @@ func (l *AuditLog) section(workspace string) engine.Section {
 		return engine.Section{Coverage: engine.Coverage{Status: engine.Failed, Reason: reasonNoWorkspaceID,
 			Detail: "the workspace's id is not known, so that its rows cannot be told", Hint: "Run it again when the workspace can be reached."}}
 	case stats == nil:
-		return engine.Section{Coverage: engine.Coverage{Status: engine.NotCollected, Reason: reasonNoRows,
+		return engine.Section{Coverage: engine.Coverage{Status: engine.Failed, Reason: reasonNoRows,
 			Detail: "the audit log has no row of workspace " + engine.SafeText(workspace), Hint: hintAuditLog}}
 	}
 	return engine.Section{

@@ -90,7 +90,7 @@ func (a *app) printSection(s collectors.SectionProbe) bool {
 	switch {
 	case c.Complete():
 		return a.check(true, "%s: %d read", s.Section, c.Count)
-	case c.Status == engine.NotCollected: // what nobody asked for is not missing
+	case !c.Requested(): // what nobody asked for is not missing
 		fmt.Fprintf(a.env.stdout, "  -       %s: not read\n", s.Section)
 		a.hint(c.Hint)
 		return true

@@ -326,3 +326,14 @@ func cmdAlike(ts *testscript.TestScript, neg bool, args []string) {
 		return err
 	}))
 }
+
+// append FILE LINE adds a line to a file, which it makes where there is none.
+func cmdAppend(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: append FILE LINE")
+	}
+	file, err := os.OpenFile(ts.MkAbs(args[0]), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	ts.Check(err)
+	_, err = file.WriteString(args[1] + "\n")
+	ts.Check(errors.Join(err, file.Close()))
+}

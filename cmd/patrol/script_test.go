@@ -53,6 +53,7 @@ func TestScripts(t *testing.T) {
 			"holds":     cmdHolds,
 			"harmless":  cmdHarmless,
 			"overwrite": cmdOverwrite,
+			"append":    cmdAppend,
 			"decide":    cmdDecide,
 		},
 		Setup: func(e *testscript.Env) error {

@@ -298,6 +298,7 @@ type stateChange struct {
 	ACL         *[]Grant           `json:"access_control_list"`
 	Tokens      string             `json:"tokens"` // enabled or disabled
 	Restrict    string             `json:"restrict_workspace_admins"`
+	IPLists     *[]IPList          `json:"ip_access_lists"`
 }
 
 type userChange struct {
@@ -400,7 +401,12 @@ func (a *Account) changeFeatures(change stateChange, _ obj) error {
 		return fmt.Errorf("tokens: %q is neither enabled nor disabled", change.Tokens)
 	}
 	if change.Restrict != "" {
-		return a.SetRestrictAdmins(change.Workspace, change.Restrict)
+		if err := a.SetRestrictAdmins(change.Workspace, change.Restrict); err != nil {
+			return err
+		}
+	}
+	if change.IPLists != nil {
+		return a.SetIPLists(change.Workspace, *change.IPLists)
 	}
 	return nil
 }

@@ -349,6 +349,31 @@ func (a *Account) SetRestrictAdmins(where, status string) error {
 	})
 }
 
+// IPList is an IP access list.
+type IPList struct {
+	Label     string   `json:"label"`
+	Type      string   `json:"list_type"` // ALLOW, BLOCK
+	Addresses []string `json:"ip_addresses"`
+	Enabled   bool     `json:"enabled"`
+}
+
+// SetIPLists replaces the IP access lists of a workspace.
+func (a *Account) SetIPLists(where string, lists []IPList) error {
+	return a.within(where, func(ws *workspace) error {
+		ws.ipLists = nil
+		for i, l := range lists {
+			if l.Type != "ALLOW" && l.Type != "BLOCK" {
+				return errUnknown("list type", l.Type)
+			}
+			ws.ipLists = append(ws.ipLists, ipList{
+				id: fmt.Sprintf("00000000-0000-4000-8000-%012x", i+1), label: l.Label, kind: l.Type, enabled: l.Enabled,
+				addresses: l.Addresses, created: ws.created, by: ws.admin.id,
+			})
+		}
+		return nil
+	})
+}
+
 // RestrictAdmins returns the status of restrict_workspace_admins.
 func (a *Account) RestrictAdmins(where string) string {
 	a.mu.RLock()
