@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/engine/notice"
 	"patrol/engine/plan"
 	"patrol/engine/store"
 	"patrol/reports"
@@ -17,11 +18,14 @@ import (
 
 // planOptions say what to plan and where to write it.
 type planOptions struct {
-	judge        judgeOptions // packs and selection
-	output       string
-	formats      []string
-	planner      string
-	acceptShrink bool
+	judge   judgeOptions // packs and selection
+	output  string
+	formats []string
+	planner string
+
+	notices        string
+	noticeTemplate string
+	acceptShrink   bool
 }
 
 // Plan turns the findings of the latest evaluation into steps.
@@ -46,6 +50,8 @@ func (c commands) Plan() *cobra.Command {
 	flags.StringSliceVar(&o.judge.only, "only", nil, "plan for findings of these policies only: `ids` or aliases")
 	flags.StringSliceVar(&o.judge.exclude, "exclude", nil, "plan for findings of all policies but these: `ids` or aliases")
 	flags.StringSliceVar(&o.formats, "format", nil, "write these `forms` beside it too: "+strings.Join(planFormats(), ", ")+" (the workbook is for reviewers)")
+	flags.StringVar(&o.notices, "notices", "", "write a message to each owner who is to act, or has time to before a change, into this `directory`")
+	flags.StringVar(&o.noticeTemplate, "notice-template", "", "write notices by this template `file` instead of the standard one")
 	flags.StringVar(&o.planner, "by", "", "`name` of who plans (default: the user of this machine)")
 	flags.BoolVar(&o.acceptShrink, "accept-shrink", false, "plan although a workspace holds no tokens, or far fewer than in the snapshot before")
 	return cmd
@@ -53,6 +59,10 @@ func (c commands) Plan() *cobra.Command {
 
 func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 	formats, err := a.formatsToWrite(o)
+	if err != nil {
+		return err
+	}
+	template, err := a.noticeSource(o)
 	if err != nil {
 		return err
 	}
@@ -74,7 +84,14 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 		if err != nil {
 			return err
 		}
-		return a.deliverPlan(ctx, made, o)
+		messages, err := notice.Messages(made, template)
+		if err != nil {
+			return err
+		}
+		if err := a.deliverPlan(ctx, made, o); err != nil {
+			return err
+		}
+		return a.writeNotices(made, messages, o.notices)
 	})
 }
 

@@ -1,0 +1,227 @@
+package notice
+
+import (
+	"bytes"
+	"cmp"
+	_ "embed"
+	"fmt"
+	"net/mail"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+	"time"
+
+	"patrol/engine"
+)
+
+//go:embed notice.md.tmpl
+var standard string
+
+// Message is what one owner is told.
+type Message struct {
+	Owner   string // as the plan names it
+	Address string // mail address; "" when the owner has none (a service principal, somebody who left)
+	Name    string // of its files, without ending
+	Subject string
+	Body    string // Markdown
+}
+
+// Data is what a template sees. All texts are safe to stand in Markdown.
+type Data struct {
+	Owner     string
+	PlanID    string
+	AsOf      string // day
+	Tokens    []Token
+	Changing  int    // tokens that will be changed
+	NotBefore string // day of the first change; "" when nothing will change
+}
+
+// Token is one token of the owner.
+type Token struct {
+	Workspace string
+	Host      string
+	ID        string
+	Created   string // day; "" when unknown
+	LastUsed  string // day; "never"
+	What      string // what will happen or is asked
+	From      string // day from which it happens; "" when nothing will be done
+	Reasons   []Reason
+}
+
+// Reason is a policy that the token breaks.
+type Reason struct {
+	Policy  string
+	Message string
+}
+
+// Messages writes one message per owner of a plan: about tokens that they are
+// to act on, and about changes that the grace period leaves them time to avert.
+// An empty source means the standard template.
+func Messages(p engine.Plan, source string) ([]Message, error) {
+	text, err := template.New("notice").Option("missingkey=error").Parse(cmp.Or(source, standard))
+	if err != nil {
+		return nil, badTemplate(err)
+	}
+	owners := map[string]*owner{}
+	for _, step := range p.Steps {
+		if told(p, step) {
+			key := cmp.Or(step.Owner, step.OwnerID)
+			if owners[key] == nil {
+				owners[key] = &owner{label: key}
+			}
+			owners[key].steps = append(owners[key].steps, step)
+		}
+	}
+	var messages []Message
+	for _, key := range engine.SortedKeys(owners) {
+		message, err := owners[key].message(p, text)
+		if err != nil {
+			return nil, err
+		}
+		messages = append(messages, message)
+	}
+	return messages, nil
+}
+
+func badTemplate(err error) error {
+	return engine.UsageError("read template of notices", "", "docs/remediation.md lists what a template can use.", err)
+}
+
+// told reports whether the owner of a step's token hears of it.
+func told(p engine.Plan, s engine.Step) bool {
+	onToken := s.Action.OnToken() || s.Action == engine.Notify && s.OwnerID != ""
+	return onToken && (s.Action == engine.Notify || s.NotBefore > p.AsOf)
+}
+
+type owner struct {
+	label string
+	steps []engine.Step
+}
+
+func (o *owner) message(p engine.Plan, text *template.Template) (Message, error) {
+	data := o.data(p)
+	var body bytes.Buffer
+	if err := text.Execute(&body, data); err != nil {
+		return Message{}, badTemplate(err)
+	}
+	m := Message{Owner: o.label, Address: address(o.label), Name: fileName(o.label), Body: strings.TrimSpace(body.String()) + "\n"}
+	m.Subject = fmt.Sprintf("Your Databricks tokens: %s to look at", count(len(data.Tokens), "token"))
+	if data.Changing > 0 {
+		m.Subject = fmt.Sprintf("Your Databricks tokens: %s will change from %s", count(data.Changing, "token"), data.NotBefore)
+	}
+	return m, nil
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func (o *owner) data(p engine.Plan) Data {
+	d := Data{Owner: markdown(o.label), PlanID: markdown(p.ID), AsOf: day(p.AsOf)}
+	hosts := map[string]string{}
+	for _, w := range p.Workspaces {
+		hosts[w.ID] = w.Host
+	}
+	slices.SortStableFunc(o.steps, func(a, b engine.Step) int {
+		return cmp.Or(cmp.Compare(b.NotBefore, a.NotBefore), cmp.Compare(a.Workspace, b.Workspace), cmp.Compare(a.Target, b.Target))
+	})
+	changed := map[string]bool{}
+	for _, step := range o.steps {
+		token := tokenOf(step, hosts[step.WorkspaceID])
+		if token.From != "" {
+			changed[step.WorkspaceID+" "+step.Target] = true
+			if d.NotBefore == "" || token.From < d.NotBefore {
+				d.NotBefore = token.From
+			}
+		}
+		d.Tokens = append(d.Tokens, token)
+	}
+	d.Changing = len(changed)
+	return d
+}
+
+func tokenOf(s engine.Step, host string) Token {
+	t := Token{
+		Workspace: markdown(s.Workspace), Host: markdown(host), ID: markdown(s.Target),
+		Created: dayOfMs(s.Precondition.Identity["creation_time"]), LastUsed: cmp.Or(dayOfMs(s.Precondition.Volatile["last_used_day"]), "never"),
+		What: what(s),
+	}
+	if s.Action.Changes() {
+		t.From = day(s.NotBefore)
+	}
+	for i, policy := range s.Policies {
+		t.Reasons = append(t.Reasons, Reason{Policy: markdown(policy), Message: markdown(s.Reasons[i])})
+	}
+	return t
+}
+
+func what(s engine.Step) string {
+	switch s.Action {
+	case engine.Revoke:
+		return "It will be revoked: whatever signs in with it stops working."
+	case engine.NarrowScopes:
+		return "Its scopes will be narrowed to those that were seen in use."
+	case engine.SetComment:
+		return "Its comment will be removed, because it held a secret. Replace that secret."
+	}
+	return "Please look at it."
+}
+
+// day is the day of a time in a plan.
+func day(text string) string {
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t.UTC().Format(time.DateOnly)
+	}
+	return ""
+}
+
+// dayOfMs is the day of milliseconds as a plan holds them; "" when unknown.
+func dayOfMs(value any) string {
+	text, _ := value.(string)
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return ""
+	}
+	return time.UnixMilli(ms).UTC().Format(time.DateOnly)
+}
+
+// address is the owner's mail address, when the name is one and nothing else.
+func address(name string) string {
+	parsed, err := mail.ParseAddress(name)
+	if err != nil || parsed.Address != name || engine.SafeText(name) != name {
+		return ""
+	}
+	return name
+}
+
+// fileName keeps what is harmless in every file system; the digest tells apart
+// owners whose names differ in the rest only.
+func fileName(name string) string {
+	kept := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '@', r == '.', r == '-', r == '_':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return '_'
+	}, name)
+	kept = strings.Trim(kept, ".-_")
+	return fmt.Sprintf("%s-%s", cmp.Or(kept[:min(len(kept), 80)], "owner"), engine.TextDigest(name)[:8])
+}
+
+// markdown makes foreign text stand for itself in Markdown.
+func markdown(text string) string {
+	var b strings.Builder
+	for _, r := range engine.SafeText(text) {
+		if strings.ContainsRune("\\`*[]<>#!|~&", r) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
