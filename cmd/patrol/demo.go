@@ -23,8 +23,10 @@ func (c commands) Demo() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Tell the whole story on a simulated account, without credentials",
-		Long: "Starts a simulated account on loopback, audits its workspaces as `patrol audit` would, and leaves the database and the\n" +
-			"reports in a directory for you to look at. Ends with exit code 0: the findings are part of the story.",
+		Long: "Starts a simulated account on loopback, audits its workspaces, plans what to do, approves the harmless part, applies it\n" +
+			"while one token changes under its hands, and audits again: each step as the command that is named with it would. Leaves\n" +
+			"database, reports, plan, outcome and journal in a directory for you to look at. Ends with exit code 0: the findings, and\n" +
+			"the step that is skipped, are part of the story.",
 		Example: "  patrol demo\n  patrol demo --tokens 5000 --output-dir /tmp/demo",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.demo(cmd.Context(), &o) },
@@ -57,7 +59,14 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 	for _, w := range account.Workspaces() {
 		a.config.workspaces = append(a.config.workspaces, workspaceConfig{Name: w.Name, Profile: w.Profile, Labels: w.Labels})
 	}
+	own := *a.env
+	own.now = account.Now // plans and approvals are dated by the account's clock
+	a.env = &own
 	if err := a.demoAudit(ctx, profiles, o.dir); err != nil {
+		return err
+	}
+	story := demoStory{app: a, account: account, profiles: profiles, dir: o.dir}
+	if err := story.tell(ctx); err != nil {
 		return err
 	}
 	a.say("")
@@ -69,7 +78,7 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 // demo is for: they are no failure.
 func (a *app) demoAudit(ctx context.Context, profiles, dir string) error {
 	options := auditOptions{}
-	options.source = sourceOptions{configFile: profiles, parallel: defaultParallel, retry: defaultRetryBudget}
+	options.source = demoSource(profiles)
 	options.judge.failOn.Threshold = engine.FailOn(engine.Low)
 	options.report = reportOptions{formats: []string{"csv", "xlsx", "json"}, dir: dir}
 	err := a.audit(ctx, &options, false)

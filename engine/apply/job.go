@@ -112,7 +112,7 @@ type Event struct {
 	State     engine.StepState
 	Reason    string
 	Detail    string
-	N, Of     int // place of the step in the workspace
+	N, Of     int // place of the step among those of the workspace that change something
 }
 
 // EventKind says what an Event is about.

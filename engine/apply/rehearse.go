@@ -18,7 +18,11 @@ func (r *run) rehearse(ctx context.Context) (engine.OutcomeReport, error) {
 	for _, w := range r.involved() {
 		open := r.openIn(w.ID)
 		pace := newPacer(r.job)
-		for n, step := range open {
+		place, changing := 0, len(changingOf(open))
+		for _, step := range open {
+			if step.Action.Changes() {
+				place++
+			}
 			if err := pace.before(ctx, step); err != nil {
 				return report, err
 			}
@@ -27,7 +31,7 @@ func (r *run) rehearse(ctx context.Context) (engine.OutcomeReport, error) {
 				return report, err
 			}
 			foreseen[step.ID] = outcome
-			r.job.Tell(Event{Kind: EventStep, Workspace: w.Name, Step: step, State: outcome.State, Reason: outcome.Reason, Detail: outcome.Detail, N: n + 1, Of: len(open)})
+			r.job.Tell(Event{Kind: EventStep, Workspace: w.Name, Step: step, State: outcome.State, Reason: outcome.Reason, Detail: outcome.Detail, N: place, Of: changing})
 		}
 	}
 	report = foresight(report, foreseen)

@@ -170,12 +170,9 @@ func (r *run) confirmAll(ctx context.Context) error {
 func (r *run) question(w engine.PlanWorkspace, open []engine.Step) Question {
 	q := Question{Workspace: w, Done: r.acted, Recently: r.job.Plan.Limits.RecentlyUsedDays}
 	owners := map[string]bool{}
-	for _, step := range open {
-		if !step.Action.Changes() {
-			continue
-		}
+	for _, step := range changingOf(open) {
 		q.Steps++
-		if step.Risk.RecentlyUsed {
+		if step.Risk.RecentlyUsed && step.Action != engine.SetComment {
 			q.Recent++
 		}
 		if step.OwnerID != "" {
@@ -220,6 +217,7 @@ func (r *run) workspaces(ctx context.Context) error {
 func (r *run) workspace(ctx context.Context, w engine.PlanWorkspace) error {
 	open := r.openIn(w.ID)
 	pace := newPacer(r.job)
+	place, changing := 0, len(changingOf(open))
 	for n, step := range open {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
@@ -227,12 +225,15 @@ func (r *run) workspace(ctx context.Context, w engine.PlanWorkspace) error {
 		if err := r.canary(ctx, w, open[n:]); err != nil {
 			return err
 		}
+		if step.Action.Changes() {
+			place++
+		}
 		if err := pace.before(ctx, step); err != nil {
 			return err
 		}
 		err := r.step(ctx, step)
 		entry := r.entries[step.ID]
-		r.job.Tell(Event{Kind: EventStep, Workspace: w.Name, Step: step, State: entry.State, Reason: entry.Reason, Detail: entry.Detail, N: n + 1, Of: len(open)})
+		r.job.Tell(Event{Kind: EventStep, Workspace: w.Name, Step: step, State: entry.State, Reason: entry.Reason, Detail: entry.Detail, N: place, Of: changing})
 		if err != nil {
 			return err
 		}

@@ -34,6 +34,11 @@ func (r *run) steps() []engine.Step {
 	return steps
 }
 
+// changingOf are the steps that send something.
+func changingOf(steps []engine.Step) []engine.Step {
+	return slices.DeleteFunc(slices.Clone(steps), func(s engine.Step) bool { return !s.Action.Changes() })
+}
+
 // involved are the workspaces in which something is left to do.
 func (r *run) involved() []engine.PlanWorkspace {
 	var found []engine.PlanWorkspace
