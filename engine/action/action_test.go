@@ -1,0 +1,220 @@
+package action_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"patrol/engine"
+	"patrol/engine/action"
+)
+
+// recorder answers everything alike and remembers what was sent.
+type recorder struct {
+	answer engine.Response
+	err    error
+	sent   []string
+	bodies []string
+}
+
+func (r *recorder) Send(_ context.Context, method, target string, body []byte) (engine.Response, error) {
+	path, _, _ := strings.Cut(target, "?")
+	r.sent = append(r.sent, method+" "+path)
+	r.bodies = append(r.bodies, string(body))
+	return r.answer, r.err
+}
+
+func answer(status int, body string) engine.Response {
+	return engine.Response{Status: status, Body: []byte(body), Header: http.Header{"Content-Type": {"application/json"}, "X-Request-Id": {"q"}}}
+}
+
+func remedies() []engine.Remedy {
+	return action.All(action.Parsers{
+		Token: func(row []byte) (engine.Token, error) {
+			var wire struct {
+				ID string `json:"token_id"`
+			}
+			err := json.Unmarshal(row, &wire)
+			return engine.Token{ID: wire.ID}, err
+		},
+		Grants: func(answer []byte) (engine.Grants, error) {
+			var wire struct{ Grants engine.Grants }
+			err := json.Unmarshal(answer, &wire)
+			return wire.Grants, err
+		},
+	})
+}
+
+// step is one that every remedy can carry out in some way.
+func step(name engine.Action) engine.Step {
+	s := engine.Step{Action: name, Target: "t/1", WorkspaceID: "1", Expected: map[string]any{"absent": true, "scopes": []any{"sql"}, "comment": "c", "value": "90"}}
+	if name == engine.ChangeGrant {
+		users := engine.Grant{Principal: "users", Kind: "group", Level: "CAN_USE"}
+		admins := engine.Grant{Principal: "admins", Kind: "group", Level: "CAN_MANAGE", Inherited: true}
+		s.Precondition.Identity = engine.GrantsState(engine.Grants{users, admins})
+		s.Expected = engine.GrantsState(engine.Grants{admins})
+	}
+	return s
+}
+
+func TestEveryChangingActionHasItsRemedy(t *testing.T) {
+	var want, got []engine.Action
+	for _, name := range engine.Actions() {
+		if name.Changes() {
+			want = append(want, name)
+		}
+	}
+	for _, remedy := range remedies() {
+		got = append(got, remedy.Name)
+		if remedy.Doc == "" || remedy.Sent == "" || remedy.OfToken != remedy.Name.OnToken() {
+			t.Errorf("%s: %+v", remedy.Name, remedy)
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(want, got) {
+		t.Errorf("remedies %v, want %v", got, want)
+	}
+}
+
+// TestRemediesSendWhatTheySay: looking sends one GET, acting sends one request
+// of the kind that the remedy declares, whatever is answered.
+func TestRemediesSendWhatTheySay(t *testing.T) {
+	answers := []recorder{
+		{answer: answer(200, `{}`)}, {answer: answer(200, `{"token_info":{"token_id":"t/1"},"t/1":"90"}`)}, {answer: answer(204, ``)}, {answer: answer(200, `[`)},
+		{answer: answer(404, `{"error_code":"RESOURCE_DOES_NOT_EXIST"}`)}, {answer: answer(403, ``)}, {answer: answer(500, `x`)}, {err: errors.New("reset")},
+	}
+	for _, remedy := range remedies() {
+		for _, one := range answers {
+			looking, acting := one, one
+			_, err := remedy.Read(t.Context(), &looking, step(remedy.Name))
+			faultOnly(t, err)
+			if len(looking.sent) != 1 || !strings.HasPrefix(looking.sent[0], "GET ") {
+				t.Errorf("%s: looking sent %v", remedy.Name, looking.sent)
+			}
+			_, err = remedy.Do(t.Context(), &acting, step(remedy.Name), engine.Observation{State: step(remedy.Name).Precondition.Identity})
+			faultOnly(t, err)
+			if len(acting.sent) != 1 || !declared(remedy.Sent, acting.sent[0]) {
+				t.Errorf("%s: acting sent %v, declares %s", remedy.Name, acting.sent, remedy.Sent)
+			}
+		}
+	}
+}
+
+// faultOnly wants errors that the machine knows what to do about.
+func faultOnly(t *testing.T, err error) {
+	t.Helper()
+	var fault *engine.Fault
+	if err != nil && !errors.As(err, &fault) {
+		t.Errorf("%v is no fault", err)
+	}
+}
+
+func declared(sent, request string) bool {
+	method, path, _ := strings.Cut(request, " ")
+	words := strings.Fields(sent)
+	prefix, _, _ := strings.Cut(words[len(words)-1], "{")
+	return slices.Contains(words, method) && strings.HasPrefix(path, prefix)
+}
+
+func find(name engine.Action) engine.Remedy {
+	all := remedies()
+	return all[slices.IndexFunc(all, func(r engine.Remedy) bool { return r.Name == name })]
+}
+
+// TestTakingAGrantKeepsTheOthers: the list that is sent is the list that was
+// seen without the one entry, with the admins, without whom it is refused, and
+// without what is inherited from elsewhere.
+func TestTakingAGrantKeepsTheOthers(t *testing.T) {
+	s := step(engine.ChangeGrant)
+	seen := engine.GrantsState(engine.Grants{
+		{Principal: "users", Kind: "group", Level: "CAN_USE"},
+		{Principal: "admins", Kind: "group", Level: "CAN_MANAGE", Inherited: true},
+		{Principal: "a@example.com", Kind: "user", Level: "CAN_USE"},
+		{Principal: "5e12", Kind: "service_principal", Level: "CAN_USE"},
+		{Principal: "from-above", Kind: "group", Level: "CAN_USE", Inherited: true},
+	})
+	c := recorder{answer: answer(200, `{}`)}
+	if _, err := find(engine.ChangeGrant).Do(t.Context(), &c, s, engine.Observation{State: seen}); err != nil {
+		t.Fatal(err)
+	}
+	want := `{"access_control_list":[{"group_name":"admins","permission_level":"CAN_MANAGE"},` +
+		`{"permission_level":"CAN_USE","service_principal_name":"5e12"},{"permission_level":"CAN_USE","user_name":"a@example.com"}]}`
+	if c.sent[0][:4] != "PUT " || c.bodies[0] != want {
+		t.Errorf("sent %s %s, want %s", c.sent[0], c.bodies[0], want)
+	}
+}
+
+func TestGivingAGrantBackTouchesNothingElse(t *testing.T) {
+	s := step(engine.ChangeGrant)
+	s.Precondition.Identity, s.Expected = s.Expected, s.Precondition.Identity
+	c := recorder{answer: answer(200, `{}`)}
+	if _, err := find(engine.ChangeGrant).Do(t.Context(), &c, s, engine.Observation{State: s.Precondition.Identity}); err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"access_control_list":[{"group_name":"users","permission_level":"CAN_USE"}]}`; c.sent[0][:6] != "PATCH " || c.bodies[0] != want {
+		t.Errorf("sent %s %s", c.sent[0], c.bodies[0])
+	}
+}
+
+func TestSort(t *testing.T) {
+	html := answer(200, "<html>")
+	html.Header.Set("Content-Type", "text/html; charset=utf-8")
+	late := answer(429, `{}`)
+	late.Header.Set("Retry-After", "Tue, 24 Nov 2026 12:00:30 GMT")
+	late.Header.Set("Date", "Tue, 24 Nov 2026 12:00:00 GMT")
+	for name, tc := range map[string]struct {
+		r      engine.Response
+		absent bool
+		kind   engine.FaultKind
+	}{
+		"success":            {answer(200, `{}`), false, ""},
+		"nothing to say":     {answer(204, ``), false, ""},
+		"absent":             {answer(404, `{"error_code":"RESOURCE_DOES_NOT_EXIST"}`), true, ""},
+		"not found":          {answer(404, `{"error_code":"NOT_FOUND"}`), false, engine.FaultEndpoint},
+		"404 without body":   {answer(404, ``), false, engine.FaultEndpoint},
+		"code as a number":   {answer(403, `{"error_code":403,"message":"Invalid access token."}`), false, engine.FaultUnauthenticated},
+		"no right":           {answer(403, `{"error_code":"PERMISSION_DENIED"}`), false, engine.FaultForbidden},
+		"401":                {answer(401, ``), false, engine.FaultUnauthenticated},
+		"page":               {html, false, engine.FaultEndpoint},
+		"redirect":           {answer(307, ``), false, engine.FaultEndpoint},
+		"limit as 500":       {answer(500, `{"error_code":"REQUEST_LIMIT_EXCEEDED"}`), false, engine.FaultBusy},
+		"later":              {late, false, engine.FaultBusy},
+		"gateway":            {answer(502, `<html>`), false, engine.FaultUnclear},
+		"conflict":           {answer(409, `{}`), false, engine.FaultRejected},
+		"some other success": {answer(202, `{}`), false, engine.FaultUnclear},
+	} {
+		t.Run(name, func(t *testing.T) {
+			absent, fault := action.Sort("x", tc.r)
+			if absent != tc.absent || (fault == nil) != (tc.kind == "") || fault != nil && fault.Kind != tc.kind {
+				t.Errorf("absent %v, fault %v", absent, fault)
+			}
+			if name == "later" && fault.Wait != 30*time.Second {
+				t.Errorf("waits %s", fault.Wait)
+			}
+		})
+	}
+}
+
+// FuzzSort: whatever comes back, absence is never concluded but from the API's
+// own word, and no text of a stranger reaches a terminal raw.
+func FuzzSort(f *testing.F) {
+	f.Add(404, "application/json", `{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"\u001b[31m"}`)
+	f.Add(200, "text/html", "<html>")
+	f.Add(403, "", "\xff\x00")
+	f.Fuzz(func(t *testing.T, status int, kind, body string) {
+		r := engine.Response{Status: status, Body: []byte(body), Header: http.Header{"Content-Type": {kind}}}
+		absent, fault := action.Sort("GET /x", r)
+		if absent && (status != http.StatusNotFound || !strings.Contains(body, "RESOURCE_DOES_NOT_EXIST") && !strings.Contains(body, `\u`)) {
+			t.Errorf("absent by status %d, %q", status, body)
+		}
+		if fault != nil && engine.SafeText(fault.Detail) != fault.Detail {
+			t.Errorf("raw text: %q", fault.Detail)
+		}
+	})
+}
