@@ -205,6 +205,12 @@ func TestSettingsThatCannotBeSet(t *testing.T) {
 	unread.fail("WS-001", "1", "1")
 	equal(t, "unread key", notPlanned(build(t, unread.input())), []string{"WS-001 1 coverage"})
 
+	partial := newEstate()
+	partial.fill("1", 1)
+	partial.workspaces[0].Snapshot.Coverage[engine.SectionSettings] = engine.Coverage{Status: engine.Partial}
+	partial.fail("WS-001", "1", "1")
+	equal(t, "settings not read whole", notPlanned(build(t, partial.input())), []string{"WS-001 1 coverage"})
+
 	odd := newEstate()
 	odd.fill("1", 1)
 	odd.fail("WS-001", "1", "1")

@@ -143,6 +143,8 @@ func checkSteps(p engine.Plan) error {
 			return fmt.Errorf("step %s has action %q and risk %q", s.ID, s.Action, s.Risk.Level)
 		case s.Action.Changes() && (s.Precondition.Digest == "" || s.Target == ""):
 			return fmt.Errorf("step %s has no precondition or no target", s.ID)
+		case s.Precondition.Digest != "" && s.Precondition.Digest != engine.Fingerprint(s.Precondition.Identity):
+			return fmt.Errorf("the precondition of step %s is not what its digest says", s.ID)
 		case s.Action.OnToken() && w.Coverage[engine.SectionTokens] != engine.Complete:
 			return fmt.Errorf("step %s changes a token of workspace %s, whose tokens were not read whole", s.ID, w.Name)
 		}

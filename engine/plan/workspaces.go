@@ -91,6 +91,10 @@ func settableKey(p engine.Policy) (key, why string) {
 
 func (b *builder) planSetting(w *workspace, key string, hits []hit) {
 	setting, read := w.Settings[key]
+	if coverage := w.Snapshot.Coverage[engine.SectionSettings]; !coverage.Complete() {
+		b.skipAll(hits, "coverage", "the workspace's settings were not read whole: "+string(coverage.Status))
+		return
+	}
 	if !read || setting.Problem != "" {
 		b.skipAll(hits, "coverage", "setting "+key+" was not read")
 		return
