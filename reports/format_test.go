@@ -37,7 +37,7 @@ func golden(t *testing.T, name string, got []byte) {
 }
 
 // legibleForms turn files that are no text into text for their golden file.
-var legibleForms = map[string]func(*testing.T, []byte) []byte{"audit.xlsx": dumpWorkbook}
+var legibleForms = map[string]func(*testing.T, []byte) []byte{"audit.xlsx": dumpWorkbook, "audit.html": legiblePage}
 
 // TestFormats holds every format, present and future, to the same promises.
 func TestFormats(t *testing.T) {

@@ -1,0 +1,127 @@
+package reports
+
+import (
+	"strings"
+
+	"patrol/engine"
+)
+
+// page is what the template shows. All text in it that others wrote is already
+// inert as text; the template makes it inert as markup.
+type page struct {
+	ContentPolicy string
+	Version       string
+	AsOf          string
+	Verdict       engine.Verdict
+	Meaning       string
+	FailOn        string
+	Tokens        int
+	Workspaces    int
+	Severities    []severityTile
+	Results       []resultRow
+	Completeness  completeness
+	Places        []workspaceView
+	Worst         []workspaceView // of Places
+	Others        int             // workspaces that are not in Worst
+	Trend         *trendView
+	Exceptions    []waiverView
+	Baseline      *engine.BaselineUse
+	Policies      []policyView
+}
+
+func newPage(r engine.Report) page {
+	places := workspaceViews(r.Workspaces)
+	return page{
+		Version:      r.Version,
+		AsOf:         timeText(r.AsOf),
+		Verdict:      r.Verdict(),
+		Meaning:      explain(r),
+		FailOn:       r.FailOn.String(),
+		Tokens:       r.Summary.Tokens,
+		Workspaces:   r.Summary.Workspaces,
+		Severities:   severityTiles(r),
+		Results:      resultRows(r),
+		Completeness: newCompleteness(r),
+		Places:       places,
+		Worst:        worst(places),
+		Others:       max(0, len(places)-listed),
+		Trend:        newTrendView(r.Trend),
+		Exceptions:   waiverViews(r.Exceptions.Waivers),
+		Baseline:     r.Exceptions.Baseline,
+		Policies:     policyViews(r.Policies),
+	}
+}
+
+// severityTile is a count of failed results.
+type severityTile struct {
+	Severity engine.Severity
+	Failed   int
+	Fails    bool // such a result fails the run
+}
+
+func severityTiles(r engine.Report) []severityTile {
+	var tiles []severityTile
+	for _, severity := range engine.Severities() {
+		tiles = append(tiles, severityTile{severity, r.Summary.Failed[severity], r.FailOn.Fails(severity)})
+	}
+	return tiles
+}
+
+// resultRow is a status with its counts: all, and by severity.
+type resultRow struct {
+	Status  engine.Status
+	Finding bool
+	All     int
+	Counts  []severityCount
+}
+
+type severityCount struct {
+	Severity engine.Severity
+	Count    int
+}
+
+func resultRows(r engine.Report) []resultRow {
+	var rows []resultRow
+	for _, status := range findingsFirst() {
+		row := resultRow{Status: status, Finding: status.Finding(), All: r.Summary.Statuses[status]}
+		for _, severity := range engine.Severities() {
+			row.Counts = append(row.Counts, severityCount{severity, tallyOf(r.Policies, severity)[status]})
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+type waiverView struct {
+	engine.WaiverUse
+	Policies string
+	Target   string
+	Refusals []string
+}
+
+func waiverViews(waivers []engine.WaiverUse) []waiverView {
+	var views []waiverView
+	for _, w := range waivers {
+		view := waiverView{WaiverUse: w, Policies: strings.Join(w.Policies, ", "), Target: waiverTarget(w.WaiverRule)}
+		view.ID, view.Reason, view.Ticket, view.Approver = foreign(w.ID), foreign(w.Reason), foreign(w.Ticket), foreign(w.Approver)
+		for _, refusal := range w.Refusals {
+			view.Refusals = append(view.Refusals, foreign(refusal.Policy+": "+refusal.Message))
+		}
+		views = append(views, view)
+	}
+	return views
+}
+
+// waiverTarget says in words what a waiver covers.
+func waiverTarget(w engine.WaiverRule) string {
+	var parts []string
+	for _, part := range [][2]string{{"workspace", w.Workspace}, {"token", w.Token}, {"owner", w.Owner}} {
+		if part[1] != "" {
+			parts = append(parts, part[0]+" "+foreign(part[1]))
+		}
+	}
+	if parts == nil {
+		return "every resource"
+	}
+	return strings.Join(parts, ", ")
+}
