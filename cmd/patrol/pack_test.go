@@ -1,0 +1,279 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"patrol/engine"
+	"patrol/engine/eval"
+	"patrol/policies"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// recorded is where the answers of a small workspace lie.
+func recorded(name string) string { return filepath.Join("..", "..", "testdata", "recorded", name) }
+
+// recordedWorkspace serves the answers as of a day; without leaves tokens out,
+// by the beginning of their id.
+func recordedWorkspace(t *testing.T, at time.Time, without string) *httptest.Server {
+	t.Helper()
+	text, err := os.ReadFile(recorded("workspace.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers map[string]json.RawMessage
+	if err := json.Unmarshal(text, &answers); err != nil {
+		t.Fatal(err)
+	}
+	answers[recordedTokens] = withoutTokens(t, answers[recordedTokens], without)
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", at.UTC().Format(http.TimeFormat))
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("X-Databricks-Org-Id", "6543210987654321")
+		answer, known := answers[r.URL.Path]
+		if !known || r.Method != http.MethodGet {
+			w.WriteHeader(http.StatusNotFound)
+			answer = json.RawMessage(`{"error_code":"ENDPOINT_NOT_FOUND"}`)
+		}
+		_, _ = w.Write(answer)
+	}))
+}
+
+const recordedTokens = "/api/2.0/token-management/tokens"
+
+func withoutTokens(t *testing.T, list json.RawMessage, prefix string) json.RawMessage {
+	t.Helper()
+	var answer struct {
+		Tokens []map[string]any `json:"token_infos"`
+	}
+	decoder := json.NewDecoder(bytes.NewReader(list))
+	decoder.UseNumber() // ids pass 2^53
+	if err := decoder.Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	answer.Tokens = slices.DeleteFunc(answer.Tokens, func(token map[string]any) bool {
+		return prefix != "" && strings.HasPrefix(token["token_id"].(string), prefix)
+	})
+	text, err := json.Marshal(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// runPatrol runs a command in this process, signed in to a server.
+func runPatrol(t *testing.T, server *httptest.Server, at time.Time, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	profiles := filepath.Join(t.TempDir(), "databrickscfg")
+	if err := os.WriteFile(profiles, []byte("[recorded]\nhost = "+server.URL+"\ntoken = of-the-story\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("DATABRICKS_CONFIG_FILE", profiles)
+	var out, talk bytes.Buffer
+	e := &env{
+		stdin: strings.NewReader(""), stdout: &out, stderr: &talk, now: func() time.Time { return at },
+		lookup: func(string) (string, bool) { return "", false }, version: "test", width: 120,
+	}
+	return run(context.Background(), e, args), out.String(), talk.String()
+}
+
+// packTally is what one policy came to.
+type packTally struct {
+	ID                         string
+	Pass, Fail, Unknown, Error int
+	NotApplicable              int `json:"not_applicable"`
+}
+
+// packReport is what the story reads of an audit.json.
+type packReport struct {
+	Policies []packTally
+	Results  []struct {
+		Policy, Status, Message string
+		ResourceID              string `json:"resource_id"`
+	}
+}
+
+// TestPack is the story of every policy: a small recorded workspace is read as
+// it was yesterday and today, and each policy finds what it is about.
+func TestPack(t *testing.T) {
+	today := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	dir := t.TempDir()
+	db, config := filepath.Join(dir, "patrol.db"), recorded("patrol.yaml")
+	yesterday := recordedWorkspace(t, today.AddDate(0, 0, -1), "0026")
+	defer yesterday.Close()
+	if code, _, stderr := runPatrol(t, yesterday, today, "collect", "--config", config, "--db", db); code != 0 {
+		t.Fatalf("collect ends with %d: %s", code, stderr)
+	}
+	now := recordedWorkspace(t, today, "")
+	defer now.Close()
+	args := []string{"audit", "--config", config, "--db", db, "--audit-log", recorded("audit-log.csv"), "--output-dir", dir}
+	code, stdout, stderr := runPatrol(t, now, today, append(args, "--format", allFormats())...)
+	if code != 1 {
+		t.Fatalf("audit ends with %d: %s", code, stderr)
+	}
+	report := readPackReport(t, filepath.Join(dir, "audit.json"))
+	checkFindings(t, report)
+	checkEachPolicy(t, report)
+	said := stdout + stderr
+	for _, args := range [][]string{
+		{"tokens"}, {"tokens", "--format", "json"}, {"tokens", "--format", "csv"},
+		{"policies", "show", "PAT-021", "--explain", "0021"}, {"policies", "show", "PAT-023", "--explain", "002301"},
+		{"plan", "-o", filepath.Join(dir, "plan.json")}, {"show", filepath.Join(dir, "plan.json")}, {"snapshots", "show", "2"},
+	} {
+		code, stdout, stderr := runPatrol(t, now, today, append(args, "--config", config, "--db", db)...)
+		if code != 0 {
+			t.Errorf("%v ends with %d: %s", args, code, stderr)
+		}
+		said += stdout + stderr
+	}
+	checkNoSecret(t, dir, said)
+}
+
+func allFormats() string { return strings.Join(formatNames(), ",") }
+
+func readPackReport(t *testing.T, path string) packReport {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report packReport
+	if err := json.Unmarshal(text, &report); err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// checkFindings compares policy → resource → message with the golden file.
+func checkFindings(t *testing.T, report packReport) {
+	t.Helper()
+	found := map[string]map[string]string{}
+	for _, r := range report.Results {
+		if r.Status != string(engine.Fail) {
+			t.Errorf("%s on %s: %s %s", r.Policy, r.ResourceID, r.Status, r.Message)
+		}
+		if found[r.Policy] == nil {
+			found[r.Policy] = map[string]string{}
+		}
+		id := r.ResourceID
+		if len(id) == 64 {
+			id = id[:6] // the rest is zeros
+		}
+		found[r.Policy][id] = r.Message
+	}
+	got, err := json.MarshalIndent(found, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = append(got, '\n')
+	golden := recorded("findings.json")
+	if *update {
+		if err := os.WriteFile(golden, got, 0o644); err != nil { //nolint:gosec // a file of the repository
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+// checkEachPolicy holds the recorded workspace to having a case for every
+// policy, those of the future included.
+func checkEachPolicy(t *testing.T, report packReport) {
+	t.Helper()
+	set, err := eval.Load(t.Context(), eval.Pack{Name: "built-in", FS: policies.FS})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range set.Policies() {
+		i := slices.IndexFunc(report.Policies, func(r packTally) bool { return r.ID == p.ID })
+		if i < 0 {
+			t.Errorf("%s was not run", p.ID)
+			continue
+		}
+		r := report.Policies[i]
+		if r.Fail == 0 || r.Unknown+r.Error > 0 {
+			t.Errorf("%s: %+v: the recorded workspace has no case for it, or something that it cannot judge", p.ID, r)
+		}
+		if p.Resource != engine.ResourceWorkspace && r.Pass+r.NotApplicable == 0 {
+			t.Errorf("%s fails everything", p.ID)
+		}
+	}
+}
+
+// checkNoSecret: the kind of a secret in a comment is told, its text nowhere.
+func checkNoSecret(t *testing.T, dir, said string) {
+	t.Helper()
+	const secret = "correct-horse"
+	texts := map[string][]byte{"terminal": []byte(said)}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if filepath.Base(file) == "patrol.db" || strings.HasPrefix(filepath.Base(file), "patrol.db-") {
+			continue // keeps what the workspace said, so that policies can judge it again
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(file, ".xlsx") {
+			text = unzipped(t, text)
+		}
+		texts[filepath.Base(file)] = text
+	}
+	if len(texts) < len(formatNames())+1 {
+		t.Errorf("%d texts of %d formats", len(texts), len(formatNames()))
+	}
+	id := "0021" + strings.Repeat("0", 60)
+	for name, text := range texts {
+		if bytes.Contains(text, []byte(secret)) {
+			t.Errorf("%s tells the secret", name)
+		}
+		if name == "audit.json" && !bytes.Contains(text, []byte(id)) {
+			t.Errorf("%s does not tell the id", name)
+		}
+	}
+}
+
+func unzipped(t *testing.T, archive []byte) []byte {
+	t.Helper()
+	reader, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []byte
+	for _, file := range reader.File {
+		part, err := file.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(part)
+		if err != nil {
+			t.Fatal(fmt.Errorf("%s: %w", file.Name, err))
+		}
+		all = append(all, text...)
+	}
+	return all
+}
