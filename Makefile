@@ -10,7 +10,7 @@ OPA      := github.com/open-policy-agent/opa
 RACE    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test torture lint bench docs clean
+.PHONY: help build demo test torture lint mutate bench docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lint: ## Check format and style of Go and Rego
 	$(GO) run $(GOLANGCI) run ./...
 	@test -z "$$($(GO) run $(OPA) fmt --list policies)" || { $(GO) run $(OPA) fmt --diff policies; exit 1; }
 	$(GO) run $(OPA) check --strict --schema policies/schemas policies
+
+mutate: ## Change each line of each policy in turn and count how many changes the Rego tests catch
+	PATROL_MUTATE=1 $(GO) test -run TestMutants -count=1 -v ./engine/eval
 
 bench: ## Measure speed and memory, as ratios and figures of one run
 	$(GO) test -run '^$$' -bench . -benchmem ./...

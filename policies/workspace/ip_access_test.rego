@@ -17,6 +17,14 @@ test_lists_that_are_off_fire if {
 	}
 }
 
+test_lists_that_are_off_are_all_there_is_to_say if {
+	every lists in [[], [allow("all", ["0.0.0.0/0"])]] {
+		subject := fixtures.workspace({"settings": {"enableIpAccessLists": "false"}, "ip_access_lists": lists}, params)
+		findings := ip_access.deny with input as subject
+		findings == {"IP access lists are not enabled"}
+	}
+}
+
 test_any_letter_case_is_on if {
 	findings := ip_access.deny with input as fixtures.workspace({"settings": {"enableIpAccessLists": "TRue"}}, params)
 	findings == set()
