@@ -117,7 +117,7 @@ func (s *Session) Tokens(ctx context.Context) (engine.Section, error) {
 // Close frees what was kept and ends connections.
 func (s *Session) Close() error {
 	s.transport.CloseIdleConnections()
-	return s.client.session.spools.Close()
+	return s.client.session.Close()
 }
 
 // Send implements engine.Client: one request, one answer, whatever it is.

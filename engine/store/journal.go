@@ -138,7 +138,7 @@ func (j *Journal) fenced(what string) error {
 func (j *Journal) Begin(ctx context.Context, r engine.Registration) error {
 	epochs := map[string]int64{}
 	err := j.write(ctx, "begin run in journal", func(tx *sql.Tx) error {
-		b := beginning{tx, r, j.db.now().UnixMilli(), epochs}
+		b := beginning{ctx, tx, r, j.db.now().UnixMilli(), epochs}
 		return b.run()
 	})
 	if err == nil {
@@ -149,6 +149,7 @@ func (j *Journal) Begin(ctx context.Context, r engine.Registration) error {
 
 // beginning is the first transaction of a run.
 type beginning struct {
+	ctx    context.Context
 	tx     *sql.Tx
 	r      engine.Registration
 	at     int64
@@ -171,11 +172,11 @@ func (b beginning) run() error {
 }
 
 func (b beginning) takeIn() error {
-	_, err := b.tx.Exec(`INSERT INTO plan (sha, body, registered_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, b.r.SHA, b.r.Bytes, b.at)
+	_, err := b.tx.ExecContext(b.ctx, `INSERT INTO plan (sha, body, registered_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, b.r.SHA, b.r.Bytes, b.at)
 	if err != nil || b.r.Approval == nil {
 		return err
 	}
-	_, err = b.tx.Exec(`INSERT INTO approval (plan_sha, sha, body, approvers, registered_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+	_, err = b.tx.ExecContext(b.ctx, `INSERT INTO approval (plan_sha, sha, body, approvers, registered_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 		b.r.SHA, engine.TextDigest(string(b.r.Approval)), b.r.Approval, encodeList(b.r.By), b.at)
 	return err
 }
@@ -186,7 +187,7 @@ func (b beginning) lease(workspace string) error {
 		return nil
 	}
 	var epoch int64
-	err := b.tx.QueryRow(`INSERT INTO lease (workspace_id, epoch, host, pid, since_ms) VALUES (?, 1, ?, ?, ?)
+	err := b.tx.QueryRowContext(b.ctx, `INSERT INTO lease (workspace_id, epoch, host, pid, since_ms) VALUES (?, 1, ?, ?, ?)
 		ON CONFLICT (workspace_id) DO UPDATE SET epoch = epoch + 1, host = excluded.host, pid = excluded.pid, since_ms = excluded.since_ms
 		RETURNING epoch`, workspace, b.r.Host, b.r.PID, b.at).Scan(&epoch)
 	if err != nil {
@@ -194,7 +195,7 @@ func (b beginning) lease(workspace string) error {
 	}
 	b.epochs[workspace] = epoch
 	detail := engine.CompactJSON(map[string]any{"host": b.r.Host, "pid": b.r.PID, "approvers": b.r.By, "approval_sha256": engine.TextDigest(string(b.r.Approval))})
-	return appendEvent(b.tx, engine.JournalEvent{Plan: b.r.SHA, Workspace: workspace, To: "begun", Epoch: epoch, At: b.at, Detail: detail})
+	return appendEvent(b.ctx, b.tx, engine.JournalEvent{Plan: b.r.SHA, Workspace: workspace, To: "begun", Epoch: epoch, At: b.at, Detail: detail})
 }
 
 // add puts down an approved step as pending, unless it is known already.
@@ -203,7 +204,7 @@ func (b beginning) add(s engine.Step) error {
 		Plan: b.r.SHA, Step: s.ID, Workspace: s.WorkspaceID, Action: s.Action, Target: s.Target,
 		State: engine.StatePending, Epoch: b.epochs[s.WorkspaceID], At: b.at,
 	}
-	result, err := b.tx.Exec(`INSERT INTO item (plan_sha, item_id, workspace_id, action, target, state, reason, detail, attempt, epoch, http, request_id, observed, after, prior, at_ms)
+	result, err := b.tx.ExecContext(b.ctx, `INSERT INTO item (plan_sha, item_id, workspace_id, action, target, state, reason, detail, attempt, epoch, http, request_id, observed, after, prior, at_ms)
 		VALUES (?, ?, ?, ?, ?, ?, '', '', 0, ?, 0, '', '', '', NULL, ?) ON CONFLICT DO NOTHING`,
 		entry.Plan, entry.Step, entry.Workspace, string(entry.Action), entry.Target, string(entry.State), entry.Epoch, entry.At)
 	if err != nil {
@@ -212,7 +213,7 @@ func (b beginning) add(s engine.Step) error {
 	if added, err := result.RowsAffected(); err != nil || added == 0 {
 		return err
 	}
-	return appendEvent(b.tx, eventOf("", entry))
+	return appendEvent(b.ctx, b.tx, eventOf("", entry))
 }
 
 // Epoch is the epoch that this run holds of a workspace.
@@ -234,7 +235,7 @@ func (j *Journal) LastEpoch(ctx context.Context, workspace string) (epoch int64,
 func (j *Journal) Move(ctx context.Context, from engine.StepState, to engine.Entry) error {
 	to.Epoch = j.epochs[to.Workspace]
 	return j.write(ctx, "write journal", func(tx *sql.Tx) error {
-		result, err := tx.Exec(`UPDATE item SET state = ?, reason = ?, detail = ?, attempt = ?, epoch = ?, http = ?, request_id = ?, observed = ?, after = ?, prior = ?, at_ms = ?
+		result, err := tx.ExecContext(ctx, `UPDATE item SET state = ?, reason = ?, detail = ?, attempt = ?, epoch = ?, http = ?, request_id = ?, observed = ?, after = ?, prior = ?, at_ms = ?
 			WHERE plan_sha = ? AND item_id = ? AND state = ? AND (SELECT epoch FROM lease WHERE lease.workspace_id = item.workspace_id) = ?`,
 			string(to.State), to.Reason, to.Detail, to.Attempt, to.Epoch, to.HTTP, to.Request, to.Before, to.After, textOrNil(string(to.Prior)), to.At,
 			to.Plan, to.Step, string(from), to.Epoch)
@@ -244,7 +245,7 @@ func (j *Journal) Move(ctx context.Context, from engine.StepState, to engine.Ent
 		if moved, err := result.RowsAffected(); err != nil || moved != 1 {
 			return errors.Join(err, j.fenced("step "+to.Step))
 		}
-		return appendEvent(tx, eventOf(from, to))
+		return appendEvent(ctx, tx, eventOf(from, to))
 	})
 }
 
@@ -253,12 +254,12 @@ func (j *Journal) Note(ctx context.Context, n engine.Note) error {
 	mine := j.epochs[n.Workspace]
 	return j.write(ctx, "write journal", func(tx *sql.Tx) error {
 		var epoch int64
-		if err := tx.QueryRow(`SELECT epoch FROM lease WHERE workspace_id = ?`, n.Workspace).Scan(&epoch); err != nil {
+		if err := tx.QueryRowContext(ctx, `SELECT epoch FROM lease WHERE workspace_id = ?`, n.Workspace).Scan(&epoch); err != nil {
 			return err
 		}
 		if epoch != mine {
 			return j.fenced("note on workspace " + n.Workspace)
 		}
-		return appendEvent(tx, engine.JournalEvent{Plan: n.Plan, Workspace: n.Workspace, To: string(n.Kind), Epoch: epoch, At: n.At, Detail: n.Detail})
+		return appendEvent(ctx, tx, engine.JournalEvent{Plan: n.Plan, Workspace: n.Workspace, To: string(n.Kind), Epoch: epoch, At: n.At, Detail: n.Detail})
 	})
 }

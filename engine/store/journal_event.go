@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -25,14 +26,14 @@ func chainHash(e engine.JournalEvent) string {
 }
 
 // appendEvent writes the next event of the chain.
-func appendEvent(tx *sql.Tx, e engine.JournalEvent) error {
-	err := tx.QueryRow(`SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1`).Scan(&e.Seq, &e.Previous)
+func appendEvent(ctx context.Context, tx *sql.Tx, e engine.JournalEvent) error {
+	err := tx.QueryRowContext(ctx, `SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1`).Scan(&e.Seq, &e.Previous)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	e.Seq++
 	e.Hash = chainHash(e)
-	_, err = tx.Exec(`INSERT INTO event (seq, plan_sha, item_id, workspace_id, from_state, to_state, epoch, at_ms, detail, prev_hash, hash)
+	_, err = tx.ExecContext(ctx, `INSERT INTO event (seq, plan_sha, item_id, workspace_id, from_state, to_state, epoch, at_ms, detail, prev_hash, hash)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		e.Seq, e.Plan, e.Step, e.Workspace, e.From, e.To, e.Epoch, e.At, string(e.Detail), e.Previous, e.Hash)
 	return err

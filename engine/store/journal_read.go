@@ -63,7 +63,7 @@ func rowsOf[T any](ctx context.Context, db *DB, read func(*sql.Rows) (T, error),
 			yield(zero, failure(opReadJournal, db.path, err))
 			return
 		}
-		defer rows.Close()
+		defer func() { _ = rows.Close() }() // Err tells
 		for rows.Next() {
 			row, err := read(rows)
 			if !yield(row, failure(opReadJournal, db.path, err)) || err != nil {
