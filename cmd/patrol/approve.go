@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -46,7 +47,7 @@ func (c commands) Approve() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.changed = func(flag string) bool { return cmd.Flags().Changed(flag) }
-			return c.approve(args[0], &o)
+			return c.approve(cmd.Context(), args[0], &o)
 		},
 	}
 	flags := cmd.Flags()
@@ -64,7 +65,7 @@ func (c commands) Approve() *cobra.Command {
 	return cmd
 }
 
-func (a *app) approve(path string, o *approveOptions) error {
+func (a *app) approve(ctx context.Context, path string, o *approveOptions) error {
 	p, content, err := readPlan(path)
 	if err != nil {
 		return err
@@ -72,14 +73,14 @@ func (a *app) approve(path string, o *approveOptions) error {
 	if err := plan.CheckExpiry(p, a.env.now()); err != nil {
 		return on(path, err)
 	}
-	payload, err := a.payload(p, content, o)
+	payload, err := a.payload(ctx, p, content, o)
 	if err != nil {
 		return err
 	}
 	if o.export != "" {
 		return a.exportStatement(path, payload, o)
 	}
-	signature, err := a.signed(payload, o)
+	signature, err := a.signed(ctx, payload, o)
 	if err != nil {
 		return err
 	}
@@ -87,11 +88,11 @@ func (a *app) approve(path string, o *approveOptions) error {
 }
 
 // statement is what the flags say.
-func (a *app) statement(p engine.Plan, content []byte, o *approveOptions) (plan.Statement, error) {
+func (a *app) statement(ctx context.Context, p engine.Plan, content []byte, o *approveOptions) (plan.Statement, error) {
 	host, _ := os.Hostname() // a help for readers, no more
 	s := plan.Statement{
 		Schema: plan.ApprovalSchema, Kind: plan.Approve, PlanSHA: plan.Digest(content), PlanID: p.ID,
-		Approver: a.approver(o), Reason: o.reason, At: a.env.now().UTC().Format(time.RFC3339), ExpiresAt: p.ExpiresAt,
+		Approver: a.approver(ctx, o), Reason: o.reason, At: a.env.now().UTC().Format(time.RFC3339), ExpiresAt: p.ExpiresAt,
 		Host: host, User: a.person(""),
 	}
 	if err := a.limitTime(&s, o); err != nil {

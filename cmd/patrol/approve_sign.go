@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 
@@ -9,12 +10,12 @@ import (
 )
 
 // payload is the statement to keep: that of --statement, else what the flags say.
-func (a *app) payload(p engine.Plan, content []byte, o *approveOptions) ([]byte, error) {
+func (a *app) payload(ctx context.Context, p engine.Plan, content []byte, o *approveOptions) ([]byte, error) {
 	if (o.statement == "") != (o.signature == "") {
 		return nil, engine.UsageError("read flags", "--statement and --signature", "Give both, or use --sign-key.", errors.New("one is missing"))
 	}
 	if o.statement == "" {
-		statement, err := a.statement(p, content, o)
+		statement, err := a.statement(ctx, p, content, o)
 		return plan.EncodeStatement(statement), err
 	}
 	if o.changed("all") || o.changed("step") || o.changed("from") || o.withdraw || o.signKey != "" || o.export != "" {
@@ -31,7 +32,7 @@ func (a *app) payload(p engine.Plan, content []byte, o *approveOptions) ([]byte,
 }
 
 // signed is the signature under the payload; "" when nobody signs.
-func (a *app) signed(payload []byte, o *approveOptions) (string, error) {
+func (a *app) signed(ctx context.Context, payload []byte, o *approveOptions) (string, error) {
 	if o.signature != "" {
 		signature, err := readInput("read signature", o.signature)
 		return string(signature), err
@@ -40,7 +41,7 @@ func (a *app) signed(payload []byte, o *approveOptions) (string, error) {
 		return "", nil
 	}
 	socket, _ := a.env.lookup("SSH_AUTH_SOCK")
-	signer, closer, err := plan.Keyring{Agent: socket}.Signer(o.signKey)
+	signer, closer, err := plan.Keyring{Agent: socket}.Signer(ctx, o.signKey)
 	if err != nil {
 		return "", signError(o.signKey, err)
 	}
@@ -65,7 +66,7 @@ func readInput(op, path string) ([]byte, error) {
 
 // approver is in whose name the statement is made: as told, else whom the
 // signing key stands for, else the user of this machine.
-func (a *app) approver(o *approveOptions) string {
+func (a *app) approver(ctx context.Context, o *approveOptions) string {
 	if o.by != "" || o.signKey == "" {
 		return a.person(o.by)
 	}
@@ -74,7 +75,7 @@ func (a *app) approver(o *approveOptions) string {
 		return a.person("")
 	}
 	socket, _ := a.env.lookup("SSH_AUTH_SOCK")
-	signer, closer, err := plan.Keyring{Agent: socket}.Signer(o.signKey)
+	signer, closer, err := plan.Keyring{Agent: socket}.Signer(ctx, o.signKey)
 	if err != nil {
 		return a.person("") // signing tells the error
 	}

@@ -41,7 +41,7 @@ func (d *demoStory) tell(ctx context.Context) error {
 		d.say("No step is harmless enough to approve in a demo.")
 		return nil
 	}
-	if err := d.approveSteps(chosen); err != nil {
+	if err := d.approveSteps(ctx, chosen); err != nil {
 		return err
 	}
 	if err := d.drift(chosen); err != nil {
@@ -109,13 +109,13 @@ func (d *demoStory) choose() ([]engine.Step, error) {
 	return steps, nil
 }
 
-func (d *demoStory) approveSteps(steps []engine.Step) error {
+func (d *demoStory) approveSteps(ctx context.Context, steps []engine.Step) error {
 	var ids []string
 	for _, step := range steps {
 		ids = append(ids, step.ID)
 	}
 	d.step("A person approves: here only what has a low risk and stays within the limits.", "patrol approve "+d.path("plan.json")+" --step "+strings.Join(ids, ","))
-	return d.approve(d.path("plan.json"), &approveOptions{
+	return d.approve(ctx, d.path("plan.json"), &approveOptions{
 		steps: ids, by: "reviewer@example.com", reason: "demo", changed: func(flag string) bool { return flag == "step" },
 	})
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +23,7 @@ type Keyring struct {
 
 // Signer returns the signer of a private or public key file, and what to close
 // after the last signature.
-func (k Keyring) Signer(path string) (ssh.Signer, io.Closer, error) {
+func (k Keyring) Signer(ctx context.Context, path string) (ssh.Signer, io.Closer, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return nil, nil, err
@@ -35,7 +36,7 @@ func (k Keyring) Signer(path string) (ssh.Signer, io.Closer, error) {
 	if cause != nil {
 		return nil, nil, cause
 	}
-	return k.fromAgent(public)
+	return k.fromAgent(ctx, public)
 }
 
 // publicKey is the key to ask the agent for: the file's own, or that of a
@@ -59,11 +60,11 @@ func publicKey(path string, content []byte, private error) (ssh.PublicKey, error
 	return key, nil
 }
 
-func (k Keyring) fromAgent(key ssh.PublicKey) (ssh.Signer, io.Closer, error) {
+func (k Keyring) fromAgent(ctx context.Context, key ssh.PublicKey) (ssh.Signer, io.Closer, error) {
 	if k.Agent == "" {
 		return nil, nil, fmt.Errorf("key %s needs an agent (SSH_AUTH_SOCK is not set)", ssh.FingerprintSHA256(key))
 	}
-	conn, err := net.Dial("unix", k.Agent)
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", k.Agent)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reach the agent: %w", err)
 	}

@@ -61,7 +61,7 @@ func TestSSHKeygenAcceptsOurSignatures(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
 			path, public := newKey(t, kind, "")
-			key, closer, err := plan.Keyring{}.Signer(path)
+			key, closer, err := plan.Keyring{}.Signer(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -120,7 +120,7 @@ func TestOurVerifierAcceptsSSHKeygen(t *testing.T) {
 // TestAgentSigns: keys with a pass phrase and .pub files sign by the agent.
 func TestAgentSigns(t *testing.T) {
 	path, public := newKey(t, kinds["ed25519"], "a pass phrase")
-	if _, _, err := (plan.Keyring{}).Signer(path); err == nil || !strings.Contains(err.Error(), "SSH_AUTH_SOCK") {
+	if _, _, err := (plan.Keyring{}).Signer(t.Context(), path); err == nil || !strings.Contains(err.Error(), "SSH_AUTH_SOCK") {
 		t.Errorf("without an agent: %v", err)
 	}
 	content, _ := os.ReadFile(path)
@@ -130,7 +130,7 @@ func TestAgentSigns(t *testing.T) {
 	}
 	socket := serveAgent(t, private)
 	for _, file := range []string{path, path + ".pub"} {
-		key, closer, err := plan.Keyring{Agent: socket}.Signer(file)
+		key, closer, err := plan.Keyring{Agent: socket}.Signer(t.Context(), file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +142,7 @@ func TestAgentSigns(t *testing.T) {
 		}
 	}
 	other, _ := newKey(t, kinds["ed25519"], "another")
-	if _, _, err := (plan.Keyring{Agent: socket}).Signer(other); err == nil || !strings.Contains(err.Error(), "does not hold key") {
+	if _, _, err := (plan.Keyring{Agent: socket}).Signer(t.Context(), other); err == nil || !strings.Contains(err.Error(), "does not hold key") {
 		t.Errorf("a key that the agent lacks: %v", err)
 	}
 }
@@ -173,10 +173,10 @@ func serveAgent(t *testing.T, private any) string {
 
 func TestNoKey(t *testing.T) {
 	dir := t.TempDir()
-	if _, _, err := (plan.Keyring{}).Signer(filepath.Join(dir, "none")); !os.IsNotExist(err) {
+	if _, _, err := (plan.Keyring{}).Signer(t.Context(), filepath.Join(dir, "none")); !os.IsNotExist(err) {
 		t.Errorf("missing file: %v", err)
 	}
-	if _, _, err := (plan.Keyring{}).Signer(write(t, filepath.Join(dir, "text"), []byte("hello"))); err == nil {
+	if _, _, err := (plan.Keyring{}).Signer(t.Context(), write(t, filepath.Join(dir, "text"), []byte("hello"))); err == nil {
 		t.Error("a text signs")
 	}
 }
