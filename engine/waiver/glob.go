@@ -8,15 +8,15 @@ import (
 // glob is a pattern with * (any text) and ? (one character), in any letter
 // case. Every other character means itself: names hold brackets and slashes.
 type glob struct {
-	pattern string
-	prefix  string // up to the first wildcard: tells most texts apart at once
+	pattern        string
+	prefix, suffix string // up to the first wildcard, from the last one on: they tell most texts apart at once
 }
 
 func newGlob(pattern string) glob {
 	g := glob{pattern: strings.ToLower(pattern)}
-	g.prefix = g.pattern
+	g.prefix, g.suffix = g.pattern, g.pattern
 	if i := strings.IndexAny(g.pattern, "*?"); i >= 0 {
-		g.prefix = g.pattern[:i]
+		g.prefix, g.suffix = g.pattern[:i], g.pattern[strings.LastIndexAny(g.pattern, "*?")+1:]
 	}
 	return g
 }
@@ -28,7 +28,7 @@ func (g glob) literal() bool { return len(g.prefix) == len(g.pattern) }
 
 // matches compares with a text in lower case.
 func (g *glob) matches(text string) bool {
-	return strings.HasPrefix(text, g.prefix) && g.walk(text)
+	return strings.HasPrefix(text, g.prefix) && strings.HasSuffix(text, g.suffix) && g.walk(text)
 }
 
 // walk: after a mismatch the last * takes one more character; earlier ones need

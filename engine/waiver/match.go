@@ -35,10 +35,37 @@ type rule struct {
 type refusal struct{ policy, message string }
 
 // index holds the waivers of one policy. Those for one id or one owner are
-// found by name; the rest are tried one by one.
+// found by name, patterns for ids by their first character; the rest are tried
+// one by one: those with a pattern for owners once for each owner, because an
+// owner has many tokens.
 type index struct {
-	ids, owners map[string][]*rule
-	rest        []*rule
+	ids, owners   map[string][]*rule
+	idPatterns    map[byte][]*rule
+	ownerPatterns []*rule
+	rest          []*rule
+	ofOwner       map[[2]string][]*rule // name and id → those of ownerPatterns that match
+}
+
+func newIndex() *index {
+	return &index{ids: map[string][]*rule{}, owners: map[string][]*rule{}, idPatterns: map[byte][]*rule{}, ofOwner: map[[2]string][]*rule{}}
+}
+
+// patternsFor lists the waivers whose pattern matches the owner.
+func (ix *index) patternsFor(s *subject) []*rule {
+	if len(ix.ownerPatterns) == 0 {
+		return nil
+	}
+	key := [2]string{s.owner, s.ownerID}
+	found, known := ix.ofOwner[key]
+	if !known {
+		for _, r := range ix.ownerPatterns {
+			if named(r.owner, s.owner, s.ownerID) {
+				found = append(found, r)
+			}
+		}
+		ix.ofOwner[key] = found
+	}
+	return found
 }
 
 // NewMatcher prepares waivers to be matched on the day of an evaluation.
@@ -65,7 +92,7 @@ func compiled(pattern string) *glob {
 func (m *Matcher) add(policy string, r *rule) {
 	ix := m.byPolicy[policy]
 	if ix == nil {
-		ix = &index{ids: map[string][]*rule{}, owners: map[string][]*rule{}}
+		ix = newIndex()
 		m.byPolicy[policy] = ix
 	}
 	switch {
@@ -73,6 +100,10 @@ func (m *Matcher) add(policy string, r *rule) {
 		ix.ids[r.id.pattern] = append(ix.ids[r.id.pattern], r)
 	case r.owner != nil && r.owner.literal():
 		ix.owners[r.owner.pattern] = append(ix.owners[r.owner.pattern], r)
+	case r.id != nil && r.id.prefix != "":
+		ix.idPatterns[r.id.prefix[0]] = append(ix.idPatterns[r.id.prefix[0]], r)
+	case r.owner != nil:
+		ix.ownerPatterns = append(ix.ownerPatterns, r)
 	default:
 		ix.rest = append(ix.rest, r)
 	}
@@ -116,9 +147,12 @@ func (m *Matcher) matching(f engine.Finding) []*rule {
 		return nil
 	}
 	s := subjectOf(f)
-	candidates := [][]*rule{ix.ids[s.id], ix.owners[s.owner], nil, ix.rest}
+	candidates := [6][]*rule{ix.ids[s.id], ix.owners[s.owner], ix.patternsFor(&s), ix.rest}
 	if s.ownerID != s.owner {
-		candidates[2] = ix.owners[s.ownerID]
+		candidates[4] = ix.owners[s.ownerID]
+	}
+	if s.id != "" {
+		candidates[5] = ix.idPatterns[s.id[0]]
 	}
 	found := m.scratch[:0]
 	for _, some := range candidates {

@@ -197,12 +197,17 @@ func TestGlob(t *testing.T) {
 
 // BenchmarkExcept: each finding against 500 waivers of its policy.
 func BenchmarkExcept(b *testing.B) {
-	for _, pattern := range []string{"owner: etl-%d@example.com", `owner: "etl-%d-*@example.com"`} {
+	for _, pattern := range []string{"owner: etl-%d@example.com", `owner: "etl-%d-*@example.com"`, `owner: "*-%d"`, `token: "%d*"`} {
 		b.Run(strings.TrimSpace(pattern), func(b *testing.B) {
 			list := make([]engine.WaiverRule, 500)
 			for i := range list {
-				owner := strings.Trim(strings.TrimPrefix(fmt.Sprintf(pattern, i), "owner: "), `"`)
-				list[i] = engine.WaiverRule{ID: fmt.Sprint(i), Policies: []string{"PAT-016"}, Owner: owner, Created: inForce, Expires: inForce}
+				key, glob, _ := strings.Cut(fmt.Sprintf(pattern, i), ": ")
+				list[i] = engine.WaiverRule{ID: fmt.Sprint(i), Policies: []string{"PAT-016"}, Created: inForce, Expires: inForce}
+				if glob = strings.Trim(glob, `"`); key == "owner" {
+					list[i].Owner = glob
+				} else {
+					list[i].Token = glob
+				}
 			}
 			m := NewMatcher(list, inForce)
 			f := failed("PAT-016", strings.Repeat("a", 64), "etl-499-x@example.com")
