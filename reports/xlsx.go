@@ -15,7 +15,7 @@ func (catalogue) XLSX() Format {
 	return Format{
 		Name:  "xlsx",
 		File:  "audit.xlsx",
-		Doc:   "workbook: summary, findings, all tokens, workspaces, policies, exceptions",
+		Doc:   "the auditor's workbook: cover, summary, charts, findings, all tokens, policies, frameworks, exceptions",
 		Write: writeXLSX,
 	}
 }
@@ -45,15 +45,33 @@ func writeWorkbook(ctx context.Context, w io.Writer, r engine.Report, rowsPerShe
 	return b.writeTo(ctx, w)
 }
 
-// fill writes all sheets in the order of their tabs, but the summary last: it
-// tells what did not fit.
+// fill writes all sheets in the order of their tabs, but those last that tell
+// of the others: the charts, the summary, the cover.
 func (b *book) fill(ctx context.Context, r engine.Report) error {
-	if err := fillSheet(ctx, b, "Findings", findingColumns(r.AsOf), r.Findings); err != nil {
+	l, p := newLeads(r.Policies), newPopulation(r.AsOf)
+	if err := b.front(); err != nil {
 		return err
 	}
-	if err := fillSheet(ctx, b, "Tokens", tokenColumns(), r.Tokens); err != nil {
+	if err := fillLinked(ctx, b, "Findings", findingColumns(r.AsOf), r.Findings, l.finding); err != nil {
 		return err
 	}
+	if err := fillSheet(ctx, b, "Tokens", tokenColumns(), p.watch(r.Tokens)); err != nil {
+		return err
+	}
+	if err := b.context(ctx, r, l); err != nil {
+		return err
+	}
+	if err := b.charts(r, p); err != nil {
+		return err
+	}
+	if err := b.summarise(r); err != nil {
+		return err
+	}
+	return b.cover(r, b.file.GetSheetList()[1:])
+}
+
+// context writes what findings rest on.
+func (b *book) context(ctx context.Context, r engine.Report, l *leads) error {
 	if err := fillSheet(ctx, b, "Workspaces", workspaceColumns(), known(r.Workspaces)); err != nil {
 		return err
 	}
@@ -63,13 +81,13 @@ func (b *book) fill(ctx context.Context, r engine.Report) error {
 	if err := fillSheet(ctx, b, "Grants", grantColumns(), known(grantRows(r.Workspaces))); err != nil {
 		return err
 	}
-	if err := fillSheet(ctx, b, "Policies", policyColumns(), known(r.Policies)); err != nil {
+	if err := fillLinked(ctx, b, "Policies", policyColumns(), known(r.Policies), l.policy); err != nil {
 		return err
 	}
-	if err := fillSheet(ctx, b, "Exceptions", exceptionColumns(), known(exceptionRows(r.Exceptions))); err != nil {
+	if err := b.frameworks(ctx, r, l); err != nil {
 		return err
 	}
-	return b.summarise(r)
+	return fillSheet(ctx, b, "Exceptions", exceptionColumns(), known(exceptionRows(r.Exceptions)))
 }
 
 // beside names the directory for rows that do not fit in memory: that of the

@@ -17,6 +17,7 @@ type book struct {
 	styles styles
 	spill  string // directory for what does not fit in memory
 	rows   int    // data rows per worksheet
+	links  int    // links per worksheet
 	cut    int    // cells that did not fit
 	split  []string
 }
@@ -24,7 +25,7 @@ type book struct {
 const summarySheet = "Summary"
 
 func newBook(spill string, r engine.Report, rows int) (*book, error) {
-	b := &book{file: excelize.NewFile(excelize.Options{TmpDir: spill}), spill: spill, rows: rows}
+	b := &book{file: excelize.NewFile(excelize.Options{TmpDir: spill}), spill: spill, rows: rows, links: maxLinks}
 	if err := b.file.SetSheetName("Sheet1", summarySheet); err != nil {
 		return nil, err
 	}

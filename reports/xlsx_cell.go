@@ -32,6 +32,8 @@ func (b *book) cell(k kind, value any) any {
 		return excelize.Cell{StyleID: b.styles.severity[v], Value: defuse(string(v))}
 	case engine.Status:
 		return excelize.Cell{StyleID: b.styles.status[v], Value: defuse(string(v))}
+	case engine.ControlStatus:
+		return excelize.Cell{StyleID: b.styles.control[v], Value: controlWord(v)}
 	case []string:
 		return b.textCell(k, defuse(strings.Join(v, ", ")))
 	case lines:

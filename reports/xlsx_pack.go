@@ -2,12 +2,14 @@ package reports
 
 import (
 	"archive/zip"
+	"bytes"
 	"compress/flate"
 	"errors"
 	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -28,6 +30,25 @@ type part struct {
 	header zip.FileHeader
 	start  int64
 	flate  *flate.Writer
+	sorted *bytes.Buffer // collects what has to be put in order first
+}
+
+// contentTypes is the part that lists what kinds of parts there are. Excelize
+// adds those of pictures in random order.
+const contentTypes = "[Content_Types].xml"
+
+// defaults are the elements of that list whose order means nothing.
+var defaults = regexp.MustCompile(`(<Default [^>]*></Default>)+`)
+
+// inOrder sorts the elements that a run of defaults holds.
+func inOrder(list []byte) []byte {
+	return defaults.ReplaceAllFunc(list, func(run []byte) []byte {
+		const end = "</Default>"
+		elements := strings.SplitAfter(strings.TrimSuffix(string(run), end), end)
+		elements[len(elements)-1] += end
+		slices.Sort(elements)
+		return []byte(strings.Join(elements, ""))
+	})
 }
 
 // Create starts a part and ends the one before.
@@ -41,6 +62,9 @@ func (p *partPacker) Create(name string) (io.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if name == contentTypes {
+		next.sorted = &bytes.Buffer{}
+	}
 	p.open = next
 	p.parts = append(p.parts, next)
 	return next, nil
@@ -50,6 +74,9 @@ func (p *partPacker) Create(name string) (io.Writer, error) {
 func (p *part) Write(b []byte) (int, error) {
 	if err := p.packer.ended(); err != nil {
 		return 0, err
+	}
+	if p.sorted != nil {
+		return p.sorted.Write(b)
 	}
 	p.header.CRC32 = crc32.Update(p.header.CRC32, crc32.IEEETable, b)
 	p.header.UncompressedSize64 += uint64(len(b))
@@ -69,6 +96,12 @@ func (p *partPacker) finish() error {
 	}
 	done := p.open
 	p.open = nil
+	if list := done.sorted; list != nil {
+		done.sorted = nil
+		if _, err := done.Write(inOrder(list.Bytes())); err != nil {
+			return err
+		}
+	}
 	if err := done.flate.Close(); err != nil {
 		return err
 	}

@@ -13,6 +13,11 @@ import (
 // fillSheet streams rows to a worksheet, and to further ones of the same name
 // with a number when they do not fit on one.
 func fillSheet[T any](ctx context.Context, b *book, name string, columns []column[T], rows iter.Seq2[T, error]) error {
+	return fillLinked(ctx, b, name, columns, rows, func(*sheet, T) {})
+}
+
+// fillLinked does the same; lead says where each row leads.
+func fillLinked[T any](ctx context.Context, b *book, name string, columns []column[T], rows iter.Seq2[T, error], lead func(*sheet, T)) error {
 	s := &sheet{book: b, name: name}
 	for _, c := range columns {
 		s.headings = append(s.headings, c.heading())
@@ -30,6 +35,7 @@ func fillSheet[T any](ctx context.Context, b *book, name string, columns []colum
 				height = max(height, linesIn(cells[i], c.width))
 			}
 		}
+		lead(s, row)
 		return s.add(cells, height)
 	})
 	if err != nil {
@@ -48,6 +54,9 @@ type sheet struct {
 	part int // number of the worksheet, from 1
 	row  int // last row written on it
 	out  *excelize.StreamWriter
+
+	link  link // of the next row
+	links int  // on this worksheet
 }
 
 // start begins the next worksheet with its header.
@@ -72,18 +81,37 @@ func (s *sheet) start() error {
 			return err
 		}
 	}
-	s.row = 0
+	s.row, s.links = 0, 0
 	cells, height := s.header()
 	return s.write(cells, height)
 }
 
 // tab is the worksheet's name. All names are ours and valid.
-func (s *sheet) tab() string {
-	if s.part == 1 {
+func (s *sheet) tab() string { return s.tabOf(s.part) }
+
+func (s *sheet) tabOf(part int) string {
+	if part == 1 {
 		return s.name
 	}
-	return fmt.Sprintf("%s (%d)", s.name, s.part)
+	return fmt.Sprintf("%s (%d)", s.name, part)
 }
+
+// nextTab and nextRow are where the next row goes.
+func (s *sheet) nextTab() string {
+	if s.full() {
+		return s.tabOf(s.part + 1)
+	}
+	return s.tab()
+}
+
+func (s *sheet) nextRow() int {
+	if s.full() {
+		return 2
+	}
+	return s.row + 1
+}
+
+func (s *sheet) full() bool { return s.row > s.book.rows }
 
 func (s *sheet) header() (cells []any, height int) {
 	cells = s.book.header(s.headings...)
@@ -95,7 +123,7 @@ func (s *sheet) header() (cells []any, height int) {
 
 // add writes a row, on a new worksheet when this one is full.
 func (s *sheet) add(cells []any, height int) error {
-	if s.row > s.book.rows {
+	if s.full() {
 		if err := s.end(); err != nil {
 			return err
 		}
@@ -104,7 +132,11 @@ func (s *sheet) add(cells []any, height int) error {
 		}
 		s.book.split = append(s.book.split, s.tab())
 	}
-	return s.write(cells, height)
+	s.linked(cells)
+	if err := s.write(cells, height); err != nil {
+		return err
+	}
+	return s.follow()
 }
 
 // write writes a row that is so many lines high: not every spreadsheet finds
@@ -144,6 +176,9 @@ func (s *sheet) end() error {
 		return err
 	}
 	if err := s.book.file.AutoFilter(s.tab(), "A1:"+last, nil); err != nil {
+		return err
+	}
+	if err := s.mark(); err != nil {
 		return err
 	}
 	return s.out.Flush()

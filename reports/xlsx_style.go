@@ -15,6 +15,10 @@ type styles struct {
 	title    int
 	label    int
 	absent   int // unknown, never
+	link     int
+	control  map[engine.ControlStatus]int
+	warning  int // conditional
+	none     int // conditional, changes nothing
 }
 
 // colours of severities have a contrast of at least 4.5 to 1, and the word
@@ -60,6 +64,18 @@ func newStyles(file *excelize.File) (styles, error) {
 		label:    m.style(excelize.Style{Font: &excelize.Font{Bold: true}}),
 		absent:   m.style(excelize.Style{Font: &excelize.Font{Italic: true, Color: "595959"}}),
 	}
+	s.link = m.style(excelize.Style{Font: &excelize.Font{Color: "1D4ED8", Underline: "single"}})
+	s.control = map[engine.ControlStatus]int{
+		engine.ControlMet:         m.style(filled("BBF7D0", "000000")),
+		engine.ControlNotMet:      m.style(filled(colours(engine.High))),
+		engine.ControlIncomplete:  m.style(filled("EDE9FE", "000000")),
+		engine.ControlNotAssessed: s.kinds[plain],
+	}
+	s.warning = m.condition(excelize.Style{
+		Font: &excelize.Font{Bold: true, Color: "7C2D12"},
+		Fill: excelize.Fill{Type: "pattern", Pattern: 1, Color: []string{"FFEDD5"}},
+	})
+	s.none = m.condition(excelize.Style{})
 	for _, level := range engine.Severities() {
 		s.severity[level] = m.style(filled(colours(level)))
 	}
@@ -85,6 +101,15 @@ func (m *styler) style(s excelize.Style) int {
 		s.Font.Size = 11
 	}
 	id, err := m.file.NewStyle(&s)
+	if m.err == nil {
+		m.err = err
+	}
+	return id
+}
+
+// condition makes a style that a cell gets by its value.
+func (m *styler) condition(s excelize.Style) int {
+	id, err := m.file.NewConditionalStyle(&s)
 	if m.err == nil {
 		m.err = err
 	}

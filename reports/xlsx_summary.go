@@ -26,7 +26,7 @@ func (b *book) summarise(r engine.Report) error {
 			return err
 		}
 	}
-	for _, block := range [][][]any{b.headline(r), b.counts(r), b.coverage(r), b.manifest()} {
+	for _, block := range [][][]any{b.headline(r), b.counts(r), b.changes(r.Trend), b.coverage(r), b.manifest()} {
 		if err := s.block(block); err != nil {
 			return err
 		}
@@ -132,6 +132,29 @@ func tallyOf(policies []engine.PolicyReport, level engine.Severity) engine.Tally
 	return sum
 }
 
+// changes is a table of what changed since the snapshots before.
+func (b *book) changes(t *engine.Trend) [][]any {
+	if t == nil {
+		return [][]any{b.header("Changes", ""), b.pair("Since", "no snapshot before was judged", plain)}
+	}
+	head := b.header("Changes", "All")
+	for _, level := range engine.Severities() {
+		head = append(head, b.cell(plain, level))
+	}
+	rows := [][]any{head, b.pair("Since", instant(t.Since.UnixMilli()), date)}
+	for _, change := range engine.Changes() {
+		row := []any{b.label(heading(changeWord(change))), b.cell(number, t.Count(change))}
+		for _, level := range engine.Severities() {
+			row = append(row, b.cell(number, t.Counts[change][level]))
+		}
+		rows = append(rows, row)
+	}
+	if text := timesToFix(t); text != "" {
+		rows = append(rows, []any{b.cell(plain, text)})
+	}
+	return rows
+}
+
 // coverage is a table of what was read, section by section.
 func (b *book) coverage(r engine.Report) [][]any {
 	rows := [][]any{b.header("Coverage: workspace", "Workspace id", "Section", "Status", "Reason", "Rows read", "Collected at", "Detail", "Hint")}
@@ -164,7 +187,8 @@ func (b *book) manifest() [][]any {
 	if len(b.split) > 0 {
 		split = fmt.Sprintf("%s: a worksheet holds %d rows", strings.Join(b.split, ", "), b.rows)
 	}
-	return append(rows, b.pair("Further worksheets", split, plain))
+	rows = append(rows, b.pair("Further worksheets", split, plain))
+	return append(rows, b.pair("Links", fmt.Sprintf("the first %d rows of a worksheet lead to their policies", maxLinks), plain))
 }
 
 func (b *book) header(names ...string) []any {

@@ -138,7 +138,7 @@ func TestWorkbookSplits(t *testing.T) {
 	if want := len(fixtureFindings()); total != want {
 		t.Errorf("found %d findings on %v, want %d", total, names, want)
 	}
-	if len(names) < 3 || names[1] != "Findings (2)" || file.GetSheetList()[1] != "Findings" {
+	if len(names) < 3 || names[1] != "Findings (2)" || file.GetSheetList()[3] != "Findings" {
 		t.Errorf("sheets are %v", file.GetSheetList())
 	}
 	if text := string(dumpSheet(t, file, summarySheet)); !strings.Contains(text, "Findings (2), Findings (3)") {
@@ -281,3 +281,123 @@ func BenchmarkFormats(b *testing.B) {
 type discard struct{}
 
 func (discard) Write(b []byte) (int, error) { return len(b), nil }
+
+// TestWorkbookLinks: a finding leads to its policy, a policy to its first
+// finding, wherever the worksheet was split.
+func TestWorkbookLinks(t *testing.T) {
+	file := workbook(t, report(), 10)
+	for ref, want := range map[string]string{
+		"Findings!B2":                  "'Policies'!A2",
+		"Findings!B4":                  "'Policies'!A3",
+		"Findings (2)!B2":              "'Policies'!A3",
+		"Policies!A2":                  "'Findings'!A2",
+		"Policies!A4":                  "'Findings (5)'!A3",
+		"cis-azure-foundations-6.0!D2": "'Policies'!A2",
+	} {
+		tab, cell, _ := strings.Cut(ref, "!")
+		if ok, target, err := file.GetCellHyperLink(tab, cell); !ok || target != want || err != nil {
+			t.Errorf("%s leads to %q (%v, %v), want %q", ref, target, ok, err, want)
+		}
+	}
+	titles := map[string]bool{}
+	for _, policy := range []string{"Policies!A2", "Policies!A3", "Policies!A4", "Policies!A5"} {
+		tab, cell, _ := strings.Cut(policy, "!")
+		_, target, _ := file.GetCellHyperLink(tab, cell)
+		place, row, _ := strings.Cut(strings.Trim(target, "'"), "'!A")
+		id, _ := file.GetCellValue(tab, cell)
+		got, _ := file.GetCellValue(place, "B"+row)
+		if got != id {
+			t.Errorf("%s leads to a finding of %s", id, got)
+		}
+		titles[got] = true
+	}
+	if len(titles) != 4 {
+		t.Errorf("policies are %v", titles)
+	}
+}
+
+// TestWorkbookLinksAreCapped at what a spreadsheet opens quickly.
+func TestWorkbookLinksAreCapped(t *testing.T) {
+	b, err := newBook(t.TempDir(), report(), maxDataRows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.links = 5
+	r := report()
+	if err := fillLinked(t.Context(), b, "Findings", findingColumns(r.AsOf), r.Findings, newLeads(r.Policies).finding); err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	if err := b.writeTo(t.Context(), &packed); err != nil {
+		t.Fatal(err)
+	}
+	file := openWorkbook(t, packed.Bytes())
+	for row, want := range map[int]bool{6: true, 7: false} {
+		if ok, _, err := file.GetCellHyperLink("Findings", fmt.Sprintf("B%d", row)); ok != want || err != nil {
+			t.Errorf("row %d is a link: %v, %v", row, ok, err)
+		}
+	}
+}
+
+func TestPopulation(t *testing.T) {
+	p := newPopulation(asOf)
+	row := func(created, expires, used *int64) engine.TokenRow {
+		return tokenRow(prod, engine.Token{Created: created, Expires: expires, LastUsed: used})
+	}
+	for _, test := range []struct {
+		row               engine.TokenRow
+		age, idle, expiry string
+	}{
+		{row(ms(-30*24), ms(1), ms(-7*24)), "up to 30 days", "up to 7 days", "2026-07"},
+		{row(ms(-31*24), ms(31*24), ms(-8*24)), "31 to 90", "8 to 30", "2026-08"},
+		{row(ms(-731*24), ms(-1), ms(-90*24)), "over 730", "90 and more", "expired"},
+		{row(ms(-91*24), ptr(engine.NeverExpires), nil), "91 to 180", "never used", "never"},
+		{row(nil, nil, ms(-89*24)), "unknown", "61 to 89", "unknown"},
+		{row(ms(-1), ms(24*365*2), ms(-1)), "up to 30 days", "up to 7 days", "2028-06"},
+		{row(ms(-1), ms(24*365*3), ms(-1)), "up to 30 days", "up to 7 days", "later"},
+	} {
+		before := *newPopulation(asOf)
+		before.add(test.row)
+		if age, idle, expiry := only(before.age), only(before.idle), only(before.expiry); age != test.age || idle != test.idle || expiry != test.expiry {
+			t.Errorf("counted as %s, %s, %s; want %s, %s, %s", age, idle, expiry, test.age, test.idle, test.expiry)
+		}
+	}
+	if n := len(p.expiry); n != monthsAhead+4 {
+		t.Errorf("%d months and more", n)
+	}
+}
+
+// only is the label of the one bucket that counts something.
+func only(list []bucket) string {
+	found := ""
+	for _, b := range list {
+		if b.count > 0 {
+			found += b.label
+		}
+	}
+	return found
+}
+
+func TestFreeTab(t *testing.T) {
+	b, err := newBook(t.TempDir(), engine.Report{}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ name, want string }{
+		{"soc2", "soc2"},
+		{"a/b:c", "a_b_c"},
+		{"Summary", "Summary (2)"},
+		{"history", "Framework history"},
+		{"'", "Framework"},
+		{strings.Repeat("x", 40), strings.Repeat("x", 31)},
+		{strings.Repeat("x", 41), strings.Repeat("x", 27) + " (2)"},
+	} {
+		got := b.freeTab(test.name)
+		if got != test.want {
+			t.Errorf("%q: %q, want %q", test.name, got, test.want)
+		}
+		if _, err := b.file.NewSheet(got); err != nil {
+			t.Error(err)
+		}
+	}
+}
