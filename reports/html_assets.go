@@ -85,7 +85,7 @@ func digest(text string) string {
 
 // writeFrame writes everything but the data: the script comes before them, so that
 // a reader sees the summary while they arrive.
-func (a assets) writeFrame(w io.Writer, p page) error {
+func (a assets) writeFrame(w io.Writer, p htmlPage) error {
 	p.ContentPolicy = a.contentPolicy()
 	if err := a.frame.ExecuteTemplate(w, "head", p); err != nil {
 		return err

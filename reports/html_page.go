@@ -6,9 +6,9 @@ import (
 	"patrol/engine"
 )
 
-// page is what the template shows. All text in it that others wrote is already
+// htmlPage is what the template shows. All text in it that others wrote is already
 // inert as text; the template makes it inert as markup.
-type page struct {
+type htmlPage struct {
 	ContentPolicy string
 	Version       string
 	AsOf          string
@@ -29,9 +29,9 @@ type page struct {
 	Policies      []policyView
 }
 
-func newPage(r engine.Report) page {
+func newPage(r engine.Report) htmlPage {
 	places := workspaceViews(r.Workspaces)
-	return page{
+	return htmlPage{
 		Version:      r.Version,
 		AsOf:         timeText(r.AsOf),
 		Verdict:      r.Verdict(),

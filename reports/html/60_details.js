@@ -15,7 +15,7 @@ class Details {
     byId('details-body').replaceChildren(...parts.filter(Boolean));
     if (!this.dialog.open) this.dialog.showModal();
     byId('details-body').scrollTop = 0;
-    byId('details-close').focus();
+    byId('details-title').focus();
   }
 
   finding(row) {
