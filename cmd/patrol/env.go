@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"time"
@@ -57,9 +56,6 @@ func (p *product) Write(text []byte) (int, error) {
 		Hint: "Make room, or see why the reader of the pipe ended.", Err: err}
 	return n, p.err
 }
-
-// say writes a line of the conversation.
-func (e *env) say(format string, args ...any) { fmt.Fprintf(e.stderr, format+"\n", args...) }
 
 // color reports whether to colour the product: only on a terminal, and never
 // where NO_COLOR is set.
