@@ -24,7 +24,8 @@ type EvaluationHeader struct {
 	Version   string // of patrol
 	Policies  []engine.Policy
 	Snapshots []int64
-	Narrowed  bool // not all policies or workspaces were asked for
+	Narrowed  bool   // not all policies or workspaces were asked for
+	Framework string // the framework, or framework:control, whose policies all ran, where nothing else narrowed the choice
 }
 
 // Evaluation is being written, in one transaction: it exists for readers once
@@ -96,8 +97,8 @@ func (db *DB) places(ctx context.Context, ids []int64) ([]place, error) {
 
 func (e *Evaluation) begin(h EvaluationHeader) error {
 	slices.SortFunc(e.policies, func(a, b engine.Policy) int { return strings.Compare(a.ID, b.ID) })
-	result, err := e.tx.ExecContext(e.ctx, `INSERT INTO evaluation (created_ms, as_of_ms, fail_on, version, narrowed) VALUES (?, ?, ?, ?, ?)`,
-		e.db.now().UnixMilli(), h.AsOf.UnixMilli(), h.FailOn.String(), h.Version, bit(h.Narrowed))
+	result, err := e.tx.ExecContext(e.ctx, `INSERT INTO evaluation (created_ms, as_of_ms, fail_on, version, narrowed, framework) VALUES (?, ?, ?, ?, ?, ?)`,
+		e.db.now().UnixMilli(), h.AsOf.UnixMilli(), h.FailOn.String(), h.Version, bit(h.Narrowed), h.Framework)
 	if err != nil {
 		return err
 	}
@@ -293,8 +294,8 @@ func (db *DB) Evaluation(ctx context.Context, id int64) (EvaluationHeader, error
 	var h EvaluationHeader
 	var asOf, narrowed int64
 	var failOn string
-	err := db.sql.QueryRowContext(ctx, `SELECT as_of_ms, fail_on, version, narrowed FROM evaluation WHERE id = ?`, id).
-		Scan(&asOf, &failOn, &h.Version, &narrowed)
+	err := db.sql.QueryRowContext(ctx, `SELECT as_of_ms, fail_on, version, narrowed, framework FROM evaluation WHERE id = ?`, id).
+		Scan(&asOf, &failOn, &h.Version, &narrowed, &h.Framework)
 	if errors.Is(err, sql.ErrNoRows) {
 		return h, missing("read evaluation", strconv.FormatInt(id, 10), "not_found", "Run `patrol evaluate` again.", errors.New("does not exist"))
 	}

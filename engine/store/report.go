@@ -20,7 +20,7 @@ func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, er
 	if err != nil {
 		return engine.Report{}, err
 	}
-	r := engine.Report{Version: h.Version, AsOf: h.AsOf, FailOn: h.FailOn, Narrowed: h.Narrowed}
+	r := engine.Report{Version: h.Version, AsOf: h.AsOf, FailOn: h.FailOn, Narrowed: h.Narrowed, Framework: h.Framework}
 	if r.Workspaces, err = db.workspaceReports(ctx, h.Snapshots); err != nil {
 		return engine.Report{}, err
 	}
@@ -41,6 +41,9 @@ func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, er
 	r.Findings = db.findings(ctx, evaluationID, r.Workspaces, h.Policies)
 	r.Tokens = db.tokenRows(ctx, r.Workspaces, h.AsOf.UnixMilli())
 	r.Policies = bySeverity(policies)
+	if r.Trend, err = db.trend(ctx, evaluationID, r, h.Policies); err != nil {
+		return engine.Report{}, failure(opReport, db.path, cause(ctx, err))
+	}
 	return r, nil
 }
 
@@ -144,10 +147,13 @@ func bySeverity(policies []engine.PolicyReport) []engine.PolicyReport {
 
 // The primary key gives the order up to the resource, so that SQLite sorts
 // only the findings of one policy in one workspace at a time.
-const findingQuery = `SELECT f.policy, f.workspace, f.resource, coalesce(v.token_id, f.resource_id) AS id,
+const findingQuery = findingSelect + `WHERE f.evaluation_id = ? ORDER BY f.rank, f.policy, f.workspace, f.resource, id`
+
+// findingSelect is what readFinding reads.
+const findingSelect = `SELECT f.policy, f.workspace, f.resource, coalesce(v.token_id, f.resource_id) AS id,
 	f.status, f.title, f.severity, f.remedy, f.owner, f.message, f.evidence, f.fingerprint, f.waiver, coalesce(v.owner_id, '')
 	FROM finding f LEFT JOIN token_version v ON v.version = f.token_version
-	WHERE f.evaluation_id = ? ORDER BY f.rank, f.policy, f.workspace, f.resource, id`
+	`
 
 func (db *DB) findings(ctx context.Context, evaluation int64, workspaces []engine.WorkspaceReport, policies []engine.Policy) iter.Seq2[engine.Finding, error] {
 	return func(yield func(engine.Finding, error) bool) {
