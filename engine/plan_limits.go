@@ -30,7 +30,7 @@ func short(n float64) string { return fmt.Sprintf("%.4g", n) }
 // disable is told in the step's risk instead. Recent use counts where access
 // can break: when a token is revoked or its scopes are narrowed.
 func (p Plan) Exceeds(chosen func(id string) bool) []Excess {
-	t := limitTally{tokens: map[string]map[string]bool{}, owners: map[[2]string]map[string]bool{}, recent: map[[2]string]bool{}}
+	t := limitTally{tokens: map[string]map[string]bool{}, owners: map[[2]string]map[string]bool{}, labels: map[[2]string]string{}, recent: map[[2]string]bool{}}
 	for _, step := range p.Steps {
 		if step.Action.Changes() && chosen(step.ID) {
 			t.add(step)
@@ -44,6 +44,7 @@ type limitTally struct {
 	steps  int
 	tokens map[string]map[string]bool    // workspace id → token ids
 	owners map[[2]string]map[string]bool // workspace id, owner id → token ids
+	labels map[[2]string]string          // how people know these owners
 	recent map[[2]string]bool            // workspace id, token id
 }
 
@@ -58,6 +59,7 @@ func (t *limitTally) add(s Step) {
 	}
 	if t.owners[owner] == nil {
 		t.owners[owner] = map[string]bool{}
+		t.labels[owner] = s.Workspace + " for " + cmp.Or(s.Owner, s.OwnerID)
 	}
 	t.tokens[s.WorkspaceID][s.Target] = true
 	t.owners[owner][s.Target] = true
@@ -78,7 +80,7 @@ func (t *limitTally) excesses(p Plan) []Excess {
 		check("max_percent", w.Name, percent(len(t.tokens[w.ID]), w.Tokens), p.Limits.MaxPercent)
 	}
 	for _, owner := range sortedPairs(t.owners) {
-		check("max_per_owner", p.ownerLabel(owner), float64(len(t.owners[owner])), float64(p.Limits.MaxPerOwner))
+		check("max_per_owner", t.labels[owner], float64(len(t.owners[owner])), float64(p.Limits.MaxPerOwner))
 	}
 	check("max_recently_used", "", float64(len(t.recent)), float64(p.Limits.MaxRecentlyUsed))
 	return found
@@ -103,13 +105,4 @@ func sortedPairs[V any](m map[[2]string]V) [][2]string {
 	}
 	slices.SortFunc(pairs, func(a, b [2]string) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
 	return pairs
-}
-
-func (p Plan) ownerLabel(owner [2]string) string {
-	for _, s := range p.Steps {
-		if s.WorkspaceID == owner[0] && s.OwnerID == owner[1] && s.Action.OnToken() {
-			return s.Workspace + " for " + cmp.Or(s.Owner, s.OwnerID)
-		}
-	}
-	return owner[0] + " for " + owner[1]
 }
