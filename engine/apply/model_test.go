@@ -37,7 +37,7 @@ type world struct {
 	alive, drifted bool
 	deletedBy      who
 	late           int8 // requests on their way whose sender gave up
-	state          engine.StepState
+	state          place
 	intended       bool
 	epoch          int8
 	proc           [2]proc
@@ -70,12 +70,50 @@ const (
 type proc struct {
 	at        step
 	epoch     int8
-	local, to engine.StepState
+	local, to place
 	message   message
 	sawDrift  bool
 	old       bool // the look is
 	tries     int8
-	began     engine.StepState
+	began     place
+}
+
+// place is a state in one byte: the model keeps many.
+type place int8
+
+const (
+	pending place = iota
+	intent
+	acked
+	unresolved
+	done
+	goneBefore
+	goneAfterIntent
+	skippedDrift
+)
+
+// places are the states that the model can reach.
+func places() [8]engine.StepState {
+	return [...]engine.StepState{engine.StatePending, engine.StateIntent, engine.StateAcked, engine.StateUnresolved,
+		engine.StateDone, engine.StateGoneBefore, engine.StateGoneAfterIntent, engine.StateSkippedDrift}
+}
+
+func (p place) state() engine.StepState { return places()[p] }
+
+// booked names the move that writes the state, without making a text each time.
+func (p place) booked() string {
+	return [...]string{"books pending", "books intent", "books acked", "books unresolved", "books done", "books gone before", "books gone after intent", "books skipped drift"}[p]
+}
+
+func (p place) ended() bool { return p >= done }
+
+func placeOf(s engine.StepState) place {
+	for i, known := range places() {
+		if known == s {
+			return place(i)
+		}
+	}
+	panic("the model does not know state " + string(s))
 }
 
 type message int8
@@ -94,7 +132,7 @@ const (
 )
 
 // moves are the successors of a state, by name.
-func (m model) moves(w world, emit func(string, world, string)) {
+func (m model) moves(w world, emit func(int, string, world, string)) {
 	for i := range w.proc {
 		m.process(w, i, emit)
 	}
@@ -102,19 +140,19 @@ func (m model) moves(w world, emit func(string, world, string)) {
 		n := w
 		n.late--
 		n.delete()
-		emit("a late request arrives", n, "")
+		emit(nature, "a late request arrives", n, "")
 	}
 	if w.drifts > 0 && w.alive && !w.drifted {
 		n := w
 		n.drifts--
 		n.drifted = true
-		emit("the token drifts", n, "")
+		emit(nature, "the token drifts", n, "")
 	}
 	if w.thirds > 0 && w.alive {
 		n := w
 		n.thirds--
 		n.alive, n.deletedBy = false, other
-		emit("somebody else removes it", n, "")
+		emit(nature, "somebody else removes it", n, "")
 	}
 }
 
@@ -126,12 +164,12 @@ func (w *world) delete() (ok bool) {
 	return true
 }
 
-func (m model) process(w world, i int, emit func(string, world, string)) {
+func (m model) process(w world, i int, emit func(int, string, world, string)) {
 	p := w.proc[i]
 	do := func(name string, change func(*world, *proc) string) {
 		n := w
 		broken := change(&n, &n.proc[i])
-		emit(fmt.Sprintf("%d %s", i, name), n, broken)
+		emit(i, name, n, broken)
 	}
 	if p.at != off && w.crashes > 0 {
 		do("crashes", func(n *world, q *proc) string {
@@ -154,7 +192,7 @@ func (m model) process(w world, i int, emit func(string, world, string)) {
 	case begun:
 		m.begun(w, p, do)
 	case looked:
-		do("says that it acts", func(n *world, q *proc) string { return m.write(n, q, engine.StateIntent) })
+		do("says that it acts", func(n *world, q *proc) string { return m.write(n, q, intent) })
 		m.age(p, do)
 	case intended:
 		do("sends", func(n *world, q *proc) string { return m.send(n, q) })
@@ -164,7 +202,7 @@ func (m model) process(w world, i int, emit func(string, world, string)) {
 	case sent:
 		m.sent(p, do)
 	case answered, booking:
-		do("books "+string(p.to), func(n *world, q *proc) string { return m.write(n, q, q.to) })
+		do(p.to.booked(), func(n *world, q *proc) string { return m.write(n, q, q.to) })
 	}
 }
 
@@ -181,7 +219,7 @@ func (w *world) orphan(p *proc) {
 }
 
 func (m model) begun(w world, p proc, do func(string, func(*world, *proc) string)) {
-	if p.local.Terminal() || p.tries > mostTries {
+	if p.local.ended() || p.tries > mostTries {
 		do("ends", func(_ *world, q *proc) string { *q = proc{}; return "" })
 		return
 	}
@@ -193,14 +231,14 @@ func (m model) begun(w world, p proc, do func(string, func(*world, *proc) string
 		case n.drifted && !m.noDriftCheck:
 			s = sightDrifted
 		}
-		if q.local == engine.StateAcked && s != sightGone {
-			q.at, q.to = booking, engine.StateUnresolved // it gave up waiting
+		if q.local == acked && s != sightGone {
+			q.at, q.to = booking, unresolved // it gave up waiting
 			return ""
 		}
-		to := afterLook(q.local, s, true)
+		to := placeOf(afterLook(q.local.state(), s, true))
 		q.sawDrift, q.old, q.to = n.drifted && n.alive, false, to
 		q.at = booking
-		if to == engine.StateIntent {
+		if to == intent {
 			q.at = looked
 		}
 		return ""
@@ -218,7 +256,7 @@ func (m model) send(n *world, q *proc) string {
 	switch {
 	case q.sawDrift || q.old:
 		return "I5: sent after a look that saw drift, or long ago"
-	case q.began.Terminal():
+	case q.began.ended():
 		return "I7: sent by a run that began after the end"
 	}
 	return ""
@@ -236,14 +274,14 @@ func (m model) sent(p proc, do func(string, func(*world, *proc) string)) {
 	}
 	do("gets no answer", func(n *world, q *proc) string {
 		n.orphan(q)
-		q.at, q.to, q.message = booking, afterAct(engine.FaultUnclear), none
+		q.at, q.to, q.message = booking, placeOf(afterAct(engine.FaultUnclear)), none
 		return ""
 	})
 	if p.message == replyOK || p.message == replyGone {
 		do("gets the answer", func(_ *world, q *proc) string {
-			q.at, q.to = answered, afterAct("")
+			q.at, q.to = answered, placeOf(afterAct(""))
 			if q.message == replyGone && !m.ackOn404 {
-				q.to = afterAct(faultGone)
+				q.to = placeOf(afterAct(faultGone))
 			}
 			q.message = none
 			return ""
@@ -253,9 +291,9 @@ func (m model) sent(p proc, do func(string, func(*world, *proc) string)) {
 
 // write moves the journal: compare-and-set of state and epoch in one go, or,
 // for the mutants, in two.
-func (m model) write(n *world, q *proc, to engine.StepState) string {
+func (m model) write(n *world, q *proc, to place) string {
 	q.to = to
-	if m.noIntent && to == engine.StateIntent {
+	if m.noIntent && to == intent {
 		q.at = intended // and says nothing
 		return ""
 	}
@@ -274,19 +312,19 @@ func (m model) write(n *world, q *proc, to engine.StepState) string {
 	return m.commit(n, q, to)
 }
 
-func (m model) commit(n *world, q *proc, to engine.StepState) string {
+func (m model) commit(n *world, q *proc, to place) string {
 	broken := ""
-	if n.state.Terminal() && n.state != to {
+	if n.state.ended() && n.state != to {
 		broken = "I3: an ended step was written again"
 	}
 	if n.epoch != q.epoch && broken == "" && !m.codeFence {
 		broken = "I4: written by an overtaken run"
 	}
 	n.state = to
-	n.intended = n.intended || to == engine.StateIntent
+	n.intended = n.intended || to == intent
 	q.local = to
 	q.at = begun
-	if to == engine.StateIntent {
+	if to == intent {
 		q.at = intended
 		q.tries++
 	}
@@ -298,53 +336,65 @@ func (w world) broken() string {
 	switch {
 	case w.deletedBy == us && !w.intended:
 		return "I2: deleted without an intent"
-	case w.state == engine.StateDone && w.alive:
+	case w.state == done && w.alive:
 		return "I8: called done, and is there"
-	case w.state == engine.StateDone && w.deletedBy != us:
+	case w.state == done && w.deletedBy != us:
 		return "I9: called ours, and was somebody else's"
-	case w.state == engine.StateGoneBefore && w.deletedBy == us:
+	case w.state == goneBefore && w.deletedBy == us:
 		return "I9: called somebody else's, and was ours"
 	}
 	return ""
 }
 
+// nature is the actor of what no applier does.
+const nature = -1
+
+// origin is how a state was reached first.
+type origin struct {
+	from  int32 // the state before
+	actor int
+	by    string
+}
+
+func (o origin) String() string {
+	if o.actor == nature {
+		return o.by
+	}
+	return fmt.Sprintf("%d %s", o.actor, o.by)
+}
+
 // explore walks every reachable state, shortest first, and returns how many
 // there are and the trace to the first that breaks something.
 func (m model) explore() (states int, trace []string) {
-	start := world{alive: true, state: engine.StatePending, crashes: mostCrashes, drifts: 1, thirds: 1, begins: maxBegins}
-	type origin struct {
-		from world
-		by   string
-	}
-	seen := map[world]origin{start: {}}
-	queue := []world{start}
+	start := world{alive: true, state: pending, crashes: mostCrashes, drifts: 1, thirds: 1, begins: maxBegins}
+	reached, origins := []world{start}, []origin{{from: -1}}
+	seen := map[world]struct{}{start: {}}
 	var bad string
 	var end origin
-	for len(queue) > 0 && bad == "" {
-		w := queue[0]
-		queue = queue[1:]
-		m.moves(w, func(name string, n world, broken string) {
+	for next := 0; next < len(reached) && bad == ""; next++ {
+		m.moves(reached[next], func(actor int, name string, n world, broken string) {
 			if broken == "" {
 				broken = n.broken()
 			}
+			by := origin{int32(next), actor, name} //nolint:gosec // there are fewer states
 			if broken != "" && bad == "" {
-				bad, end = broken, origin{w, name}
+				bad, end = broken, by
 				return
 			}
 			if _, known := seen[n]; !known {
-				seen[n] = origin{w, name}
-				queue = append(queue, n)
+				seen[n] = struct{}{}
+				reached, origins = append(reached, n), append(origins, by)
 			}
 		})
 	}
 	if bad == "" {
-		return len(seen), nil
+		return len(reached), nil
 	}
-	trace = []string{end.by, bad}
-	for w := end.from; w != start; w = seen[w].from {
-		trace = append([]string{seen[w].by}, trace...)
+	trace = []string{bad}
+	for by := end; by.from >= 0; by = origins[by.from] {
+		trace = append([]string{by.String()}, trace...)
 	}
-	return len(seen), trace
+	return len(reached), trace
 }
 
 func TestModel(t *testing.T) {
