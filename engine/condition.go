@@ -96,40 +96,29 @@ const (
 	Matches    Function = "matches"     // text, regular expression that compiles
 )
 
-// SiftRule tells when a policy can come to anything but a pass. A database may
-// leave out what it cannot ask, as long as more tokens are run for it.
+// SiftRule tells on which tokens a policy can come to anything but a pass. A
+// database may leave out what it cannot ask, as long as more tokens are read.
 type SiftRule struct {
-	Policy  string
-	Judges  Judges
-	Applies Condition // exactly when the policy applies
-	Fires   Condition // holds whenever the policy fires or fails to evaluate, and more often
-	Facts   []Fact    // what the policy refers to: where one is unknown, it must be run
+	Policy string
+	Judges Judges
+	Fires  Condition // holds whenever the policy fires or fails to evaluate, and maybe more often
+	Facts  []Fact    // what the policy refers to: where one is unknown, the policy decides
 }
 
-// Sifted is the outcome of sifting a snapshot's tokens by rules.
+// SiftRequest asks for the tokens that have to be looked at.
+type SiftRequest struct {
+	Rules []SiftRule // none: every token
+	Among bool       // tell how they stand among each other
+}
+
+// Sifted is what a sift left of a snapshot's tokens.
 type Sifted struct {
-	Tokens iter.Seq2[SiftedToken, error] // those that a rule must be run on
-
-	// All tokens, and for each rule those on which it need not be run because it
-	// does not apply. On the rest of those that it need not be run on it passes.
-	Total         int
-	NotApplicable []int
+	Tokens iter.Seq2[Subject, error] // ascending by id, without their raw rows
+	Spared *Spared                   // nil: every token is there
 }
 
-// SiftedToken is a token with the rules that must be run on it.
-type SiftedToken struct {
-	Subject
-	Run RuleSet
-}
-
-// RuleSet is a set of rules by their index.
-type RuleSet []uint64
-
-// RulesPerWord is how many rules an element of a RuleSet holds: SQL has signed
-// integers.
-const RulesPerWord = 62
-
-// Has reports whether the set holds a rule.
-func (s RuleSet) Has(rule int) bool {
-	return s[rule/RulesPerWord]&(1<<(rule%RulesPerWord)) != 0
+// Spared counts what was sifted.
+type Spared struct {
+	Total   int // tokens in the snapshot
+	Expired int // those of them that have expired
 }

@@ -21,6 +21,9 @@ type Job struct {
 	// Tokens may be nil when the section is not usable. It is ranged over once,
 	// from a goroutine of its own.
 	Tokens iter.Seq2[engine.Subject, error]
+	// Sift, when there is one, is asked for the tokens instead, so that not all
+	// of them need be read.
+	Sift func(engine.SiftRequest) (engine.Sifted, error)
 	// Tuning is per policy id, already resolved for this workspace.
 	Tuning map[string]Tuning
 	// Except may change the status of a failed finding to waived or baselined
@@ -50,6 +53,10 @@ type evaluation struct {
 	emit        func(engine.Finding) error
 	assignments []*assignment // those with nothing missing
 	tallies     map[string]engine.Tally
+
+	tokens iter.Seq2[engine.Subject, error] // to be looked at
+	spared *engine.Spared                   // nil: those are all
+	read   engine.Spared                    // of those
 }
 
 // Evaluate gives every resource of a snapshot one result per policy and emits
@@ -171,10 +178,17 @@ func (e *evaluation) judgeAll(ctx context.Context, judges []*judge, assignments 
 	if len(forTokens) == 0 {
 		return nil
 	}
-	if e.job.Tokens == nil {
+	if err := e.sift(ctx, judges[0], forTokens); err != nil {
+		return fmt.Errorf("sift tokens: %w", err)
+	}
+	if e.tokens == nil {
 		return errNoRows
 	}
-	return e.judgeTokens(ctx, judges, forTokens)
+	if err := e.judgeTokens(ctx, judges, forTokens); err != nil {
+		return err
+	}
+	e.countSpared(forTokens)
+	return nil
 }
 
 func (e *evaluation) judgeWorkspace(ctx context.Context, j *judge, a *assignment) error {
@@ -194,7 +208,7 @@ func (e *evaluation) judgeTokens(ctx context.Context, judges []*judge, assignmen
 	group, ctx := errgroup.WithContext(ctx)
 	rows := make(chan []engine.Subject, len(judges))
 	results := make(chan batch, len(judges))
-	group.Go(func() error { defer close(rows); return e.read(ctx, rows) })
+	group.Go(func() error { defer close(rows); return e.hand(ctx, rows) })
 	workers, workCtx := errgroup.WithContext(ctx)
 	for _, j := range judges {
 		workers.Go(func() error { return j.work(workCtx, assignments, rows, results) })
@@ -207,13 +221,14 @@ func (e *evaluation) judgeTokens(ctx context.Context, judges []*judge, assignmen
 	return emitted
 }
 
-// read hands the tokens out in batches.
-func (e *evaluation) read(ctx context.Context, rows chan<- []engine.Subject) error {
+// hand hands the tokens out in batches.
+func (e *evaluation) hand(ctx context.Context, rows chan<- []engine.Subject) error {
 	next := make([]engine.Subject, 0, batchSize)
-	for s, err := range e.job.Tokens {
+	for s, err := range e.tokens {
 		if err != nil {
 			return fmt.Errorf("read tokens: %w", err)
 		}
+		e.count(s)
 		if next = append(next, s); len(next) < batchSize {
 			continue
 		}

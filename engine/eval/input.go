@@ -73,23 +73,26 @@ func textsTerm(texts []string) *ast.Term {
 // instantOf adds a time alone, under its whole name.
 func (o *object) instantOf(name string, ms int64) { o.text(name, rfc3339(time.UnixMilli(ms))) }
 
-// subject is a token as policies see it, built once and shared by all of them.
+// subject is a token as policies see it, shared by all of them.
 type subject struct {
 	engine.Subject
-	token, owner, creator *ast.Term
 	unknown               facts
+	token, owner, creator *ast.Term // built when the first policy is run on it
 }
 
-// newSubject builds the input of a token in a workspace.
+// newSubject finds out what is unknown of a token in a workspace.
 func (v *workspaceView) newSubject(t factTable, s engine.Subject) *subject {
-	directory := v.wholeDirectory()
-	unknown := t.unknownFacts(s, directory) | t.unknownAmong(s) | v.unknownActivity(t, s)
-	return &subject{
-		Subject: s, unknown: unknown,
-		token:   v.tokenTerm(t, s, unknown),
-		owner:   partyTerm(s.Owner, directory),
-		creator: partyTerm(s.Creator, directory),
+	return &subject{Subject: s, unknown: t.unknownFacts(s, v.wholeDirectory()) | t.unknownAmong(s) | v.unknownActivity(t, s)}
+}
+
+// build makes the input of the token.
+func (s *subject) build(t factTable, v *workspaceView) {
+	if s.token != nil {
+		return
 	}
+	s.token = v.tokenTerm(t, s.Subject, s.unknown)
+	s.owner = partyTerm(s.Owner, v.wholeDirectory())
+	s.creator = partyTerm(s.Creator, v.wholeDirectory())
 }
 
 func (v *workspaceView) tokenTerm(t factTable, s engine.Subject, unknown facts) *ast.Term {
@@ -120,7 +123,7 @@ func (v *workspaceView) tokenTerm(t factTable, s engine.Subject, unknown facts) 
 		term func() *ast.Term
 	}{
 		{"comment", func() *ast.Term { return ast.StringTerm(s.Token.Comment) }},
-		{"autoscope_state", func() *ast.Term { return ast.StringTerm(autoscopeState(s.Token.AutoscopeState)) }},
+		{"autoscope_state", func() *ast.Term { return ast.StringTerm(engine.AutoscopeState(s.Token.AutoscopeState)) }},
 		{"scopes", func() *ast.Term { return textsTerm(s.Token.Scopes) }},
 		{"inferred_scopes", func() *ast.Term { return textsTerm(s.Token.InferredScopes) }},
 		{"backfill_scopes", func() *ast.Term { return textsTerm(s.Token.BackfillScopes) }},
@@ -130,14 +133,6 @@ func (v *workspaceView) tokenTerm(t factTable, s engine.Subject, unknown facts) 
 		}
 	}
 	return o.term()
-}
-
-func autoscopeState(text string) string {
-	state := strings.ToLower(strings.TrimPrefix(text, "AUTOSCOPE_STATE_"))
-	if state == "unspecified" {
-		return ""
-	}
-	return state
 }
 
 func partyTerm(p engine.Party, directory bool) *ast.Term {

@@ -25,6 +25,7 @@ type assignment struct {
 	params   map[string]any // as evidence: params.<name>
 	term     *ast.Term      // input.params
 	overdue  *atomic.Int32  // evaluations that ran out of time
+	gate     *gate          // nil: run it on every token
 }
 
 // maxOverdue is how often a policy may run out of time in one job. After that
@@ -118,10 +119,16 @@ func (j *judge) token(ctx context.Context, a *assignment, s *subject) outcome {
 	if !judges(a.Judges, s.Facts.Expired) {
 		return outcome{status: engine.NotApplicable}
 	}
+	if a.reads.facts&s.unknown == 0 {
+		if status, settled := a.gate.settle(&s.Subject); settled {
+			return outcome{status: status}
+		}
+	}
 	return j.decide(ctx, a, j.tokenInput(a, s), s)
 }
 
 func (j *judge) tokenInput(a *assignment, s *subject) *ast.Term {
+	s.build(j.table, j.view)
 	return j.input(a, [2]*ast.Term{ast.InternedTerm("token"), s.token},
 		[2]*ast.Term{ast.InternedTerm("owner"), s.owner}, [2]*ast.Term{ast.InternedTerm("creator"), s.creator})
 }

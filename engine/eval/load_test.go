@@ -334,6 +334,7 @@ func TestSchemasMatchInput(t *testing.T) {
 		t.Fatal(err)
 	}
 	subject := view.newSubject(newFactTable(), compared(healthy(nil)))
+	subject.build(newFactTable(), view)
 	for name, built := range map[string]*ast.Term{"token": subject.token, "workspace": view.term} {
 		got := toGo(built.Value).(map[string]any)
 		for _, field := range engine.SortedKeys(known.fields(name)) {

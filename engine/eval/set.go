@@ -32,6 +32,8 @@ type Options struct {
 	Deadline time.Duration
 	// Workers is the number of goroutines; 0 means GOMAXPROCS.
 	Workers int
+	// NoPushdown runs every policy on every token.
+	NoPushdown bool
 	// Plain switches rule indexing and early exit off, for tests that compare
 	// the results with and without them.
 	Plain bool

@@ -37,6 +37,9 @@ func (db *DB) parties(ctx context.Context, s engine.Snapshot, asOf int64) (*part
 	return p, nil
 }
 
+const liveQuery = `SELECT v.owner_id, count(*) FROM token_version v WHERE ` + holds + ` AND v.owner_id <> ''
+	AND (v.expires_ms IS NULL OR v.expires_ms = -1 OR v.expires_ms > ?3) GROUP BY v.owner_id`
+
 // liveTokens counts by owner the tokens of a snapshot that have not expired at
 // an instant. A token whose expiry is unknown counts: nothing says that it ended.
 func (db *DB) liveTokens(ctx context.Context, s engine.Snapshot, asOf int64) (map[string]int, error) {
@@ -44,10 +47,8 @@ func (db *DB) liveTokens(ctx context.Context, s engine.Snapshot, asOf int64) (ma
 	if err != nil {
 		return nil, err
 	}
-	query := `SELECT v.owner_id, count(*) FROM token_version v WHERE ` + holds + ` AND v.owner_id <> ''
-		AND (v.expires_ms IS NULL OR v.expires_ms = -1 OR v.expires_ms > ?3) GROUP BY v.owner_id`
 	live := map[string]int{}
-	for c, err := range scan(ctx, db.sql, query, s.ID, workspace, asOf) {
+	for c, err := range scan(ctx, db.sql, liveQuery, s.ID, workspace, asOf) {
 		if err != nil {
 			return nil, err
 		}

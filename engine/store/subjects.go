@@ -26,13 +26,21 @@ func (db *DB) Subjects(ctx context.Context, snapshotID int64, asOf time.Time) it
 		if !usable(s, engine.SectionTokens) {
 			return
 		}
-		all, err := db.compare(ctx, s, asOf.UnixMilli())
+		at := asOf.UnixMilli()
+		db.standing(ctx, s, at, db.subjects(ctx, s, at))(yield)
+	}
+}
+
+// standing tells of subjects, all of a snapshot, how they stand among each other.
+func (db *DB) standing(ctx context.Context, s engine.Snapshot, asOf int64, subjects iter.Seq2[engine.Subject, error]) iter.Seq2[engine.Subject, error] {
+	return func(yield func(engine.Subject, error) bool) {
+		all, err := db.compare(ctx, s, asOf)
 		if err != nil {
 			yield(engine.Subject{}, failure(opSubjects, db.path, err))
 			return
 		}
 		defer all.stop()
-		for subject, err := range db.subjects(ctx, s, asOf.UnixMilli()) {
+		for subject, err := range subjects {
 			if err == nil {
 				subject.Among, err = all.next(subject.Token.ID)
 			}
@@ -45,6 +53,10 @@ func (db *DB) Subjects(ctx context.Context, snapshotID int64, asOf time.Time) it
 
 // subjects are those of Subjects, without how they stand among each other.
 func (db *DB) subjects(ctx context.Context, s engine.Snapshot, asOf int64) iter.Seq2[engine.Subject, error] {
+	return db.subjectsOf(ctx, s, asOf, db.tokens(ctx, s))
+}
+
+func (db *DB) subjectsOf(ctx context.Context, s engine.Snapshot, asOf int64, tokens iter.Seq2[engine.Token, error]) iter.Seq2[engine.Subject, error] {
 	return func(yield func(engine.Subject, error) bool) {
 		if !usable(s, engine.SectionTokens) {
 			return
@@ -54,7 +66,7 @@ func (db *DB) subjects(ctx context.Context, s engine.Snapshot, asOf int64) iter.
 			yield(engine.Subject{}, failure(opSubjects, db.path, err))
 			return
 		}
-		for t, err := range db.tokens(ctx, s) {
+		for t, err := range tokens {
 			if err != nil {
 				yield(engine.Subject{}, failure(opSubjects, db.path, err))
 				return

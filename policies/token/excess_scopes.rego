@@ -25,7 +25,10 @@ applicable if not unobserved
 
 unobserved if input.token.autoscope_state in {"api_not_covered", "running"}
 
-unobserved if count(observed) == 0
+unobserved if {
+	count(input.token.inferred_scopes) == 0
+	count(input.token.backfill_scopes) == 0
+}
 
 deny contains finding if {
 	unrestricted(input.token.scopes)

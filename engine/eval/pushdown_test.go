@@ -1,0 +1,116 @@
+package eval
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+
+	"patrol/engine"
+	"patrol/engine/enginetest"
+	"patrol/policies"
+)
+
+// oddSet is every built-in policy and those that are odd on purpose.
+func oddSet(t testing.TB) *Set {
+	t.Helper()
+	set, err := Load(t.Context(), Pack{Name: "built-in", FS: policies.FS}, Pack{Name: "odd", FS: os.DirFS("testdata/odd")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set.Select(func(p engine.Policy) bool { return p.Resource == engine.ResourceToken })
+}
+
+// awkward is a population with every field present, absent and at thresholds.
+func awkward(seed uint64, n int, whole bool) []engine.Subject {
+	at := asOf().UnixMilli()
+	subjects := enginetest.Subjects(enginetest.Tokens(seed, n, at), enginetest.Principals(), whole, at)
+	enginetest.Stand(seed, subjects, at)
+	return subjects
+}
+
+// With and without pushdown every result is the same, byte for byte.
+func TestPushdownChangesNoResult(t *testing.T) {
+	set := oddSet(t)
+	for name, change := range map[string]func(*engine.Snapshot){
+		"whole directory": nil,
+		"partial directory": func(s *engine.Snapshot) {
+			s.Coverage[engine.SectionPrincipals] = engine.Coverage{Status: engine.Partial}
+		},
+		"other workspace": func(s *engine.Snapshot) {
+			s.Workspace.Labels = map[string]string{"env": "dev"}
+			s.Documents[engine.SectionSettings] = json.RawMessage(`{"enableTokensConfig":{"value":"true"},"maxTokenLifetimeDays":{"value":""}}`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			snapshot := covered(change)
+			seed := rand.Uint64()
+			t.Log("seed", seed)
+			subjects := awkward(seed, corpusSize(), snapshot.Coverage[engine.SectionPrincipals].Complete())
+			want, wantTallies := evaluate(t, set.With(Options{NoPushdown: true}), Job{Snapshot: snapshot, Tokens: rows(subjects...)})
+			got, gotTallies := evaluate(t, set, Job{Snapshot: snapshot, Tokens: rows(subjects...)})
+			equal(t, gotTallies, wantTallies)
+			equal(t, bytesOf(t, got), bytesOf(t, want))
+			checkVariety(t, set, wantTallies)
+		})
+	}
+}
+
+// corpusSize is few tokens where time is short.
+func corpusSize() int {
+	if testing.Short() {
+		return 100
+	}
+	return 500
+}
+
+func bytesOf(t testing.TB, findings []engine.Finding) string {
+	t.Helper()
+	var b strings.Builder
+	for _, f := range findings {
+		text, err := json.Marshal(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Write(append(text, '\n'))
+	}
+	return b.String()
+}
+
+// checkVariety: a corpus in which few policies fire proves little.
+func checkVariety(t *testing.T, set *Set, tallies map[string]engine.Tally) {
+	t.Helper()
+	seen := engine.Tally{}
+	for _, tally := range tallies {
+		for status := range tally {
+			seen[status]++
+		}
+	}
+	if n := len(set.policies); seen[engine.Fail] < n/2 || seen[engine.Pass] < n/2 || seen[engine.Unknown] < n/3 || seen[engine.Errored] < 8 {
+		t.Errorf("policies with each status: %v of %d", seen, n)
+	}
+}
+
+// TestPushdownReach shows how far pushdown gets, so that a change that silently
+// runs everything on everything is noticed.
+func TestPushdownReach(t *testing.T) {
+	set := oddSet(t)
+	every := 0
+	for _, p := range set.policies {
+		d, err := set.Pushdown(t.Context(), Job{Snapshot: covered(nil), AsOf: asOf()}, p.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s %s: every %q\n  asked %v\n  dropped %v", p.ID, p.File, d.Every, d.Asked, d.Dropped)
+		if d.Every != "" {
+			every++
+			if p.Pack == "built-in" {
+				t.Errorf("%s is run on every token: %s", p.ID, d.Every)
+			}
+		}
+	}
+	if every > len(set.policies)/5 {
+		t.Errorf("%d of %d policies are run on every token", every, len(set.policies))
+	}
+}
