@@ -13,7 +13,7 @@ import (
 // taken for a pass.
 type completeness struct {
 	Statement string
-	Narrowed  bool
+	Choice    string // of policies, where not all ran
 	Gaps      []gapView
 }
 
@@ -26,7 +26,7 @@ type gapView struct {
 }
 
 func newCompleteness(r engine.Report) completeness {
-	c := completeness{Narrowed: r.Narrowed}
+	c := completeness{Choice: choiceText(r)}
 	whole := 0
 	for _, w := range r.Workspaces {
 		gaps := w.Snapshot.Gaps()
@@ -39,6 +39,16 @@ func newCompleteness(r engine.Report) completeness {
 	}
 	c.Statement = completenessText(len(r.Workspaces), whole, r.Summary.Statuses)
 	return c
+}
+
+func choiceText(r engine.Report) string {
+	switch {
+	case r.Framework != "":
+		return "Only the policies of " + foreign(r.Framework) + " were run: the audit says nothing about the others."
+	case r.Narrowed:
+		return "Only some policies were chosen: the audit says nothing about the others."
+	}
+	return ""
 }
 
 func newGapView(w engine.Workspace, gap engine.Gap) gapView {

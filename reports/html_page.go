@@ -27,6 +27,7 @@ type htmlPage struct {
 	Exceptions    []waiverView
 	Baseline      *engine.BaselineUse
 	Policies      []policyView
+	Frameworks    []frameworkView
 }
 
 func newPage(r engine.Report) htmlPage {
@@ -49,6 +50,7 @@ func newPage(r engine.Report) htmlPage {
 		Exceptions:   waiverViews(r.Exceptions.Waivers),
 		Baseline:     r.Exceptions.Baseline,
 		Policies:     policyViews(r.Policies),
+		Frameworks:   frameworkViews(r.Frameworks()),
 	}
 }
 

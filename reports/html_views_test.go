@@ -147,7 +147,7 @@ func (b *tab) sees(table string, rows, all int, noun string) {
 }
 
 func views() []string {
-	return []string{"summary", "timeline", "findings", "tokens", "policies", "workspaces", "policy/PAT-007"}
+	return []string{"summary", "timeline", "findings", "tokens", "policies", "controls", "workspaces", "policy/PAT-007"}
 }
 
 func testViews(t *testing.T, b *tab) {
@@ -170,7 +170,7 @@ func testViews(t *testing.T, b *tab) {
 }
 
 func testEmpty(t *testing.T, b *tab) {
-	for _, view := range views()[:6] {
+	for _, view := range views()[:7] {
 		b.at(view)
 	}
 	b.at("tokens")
@@ -199,7 +199,7 @@ func testPolicyView(t *testing.T, b *tab) {
 // testHostile looks for elements that text became, and for the text itself.
 func testHostile(t *testing.T, b *tab) {
 	visible := `</script><img src=x onerror=alert(1)><!--<script>"'\u{202e}`
-	for _, view := range []string{"summary", "workspaces", "policy/PAT-007", "findings", "tokens", "timeline"} {
+	for _, view := range []string{"summary", "workspaces", "controls", "policy/PAT-007", "findings", "tokens", "timeline"} {
 		b.at(view)
 		if view != "timeline" && !strings.Contains(eval[string](b, `document.querySelector('.view:not([hidden])').innerText`), visible) {
 			t.Errorf("%s does not show the text as it is", view)

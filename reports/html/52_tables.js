@@ -6,7 +6,7 @@ function findingsView(data, open) {
   const {findings} = data, {at} = findings;
   const policies = new Map(at.policy.map((id, i) => [id, at.title[i]]));
   const fields = [
-    {key: 'q', label: 'Search', hint: 'message, owner, policy, id', kind: 'text', test: search(findings, ['message', 'owner', 'policy', 'title', 'workspace', 'resource_id', 'waiver_reason', 'fingerprint'])},
+    {key: 'q', label: 'Search', hint: 'text, owner, policy, id', kind: 'text', test: search(findings, ['message', 'owner', 'policy', 'title', 'workspace', 'resource_id', 'waiver_reason', 'fingerprint'])},
     {key: 'policy', label: 'Policy', kind: 'choice', choices: [...policies].sort().map(([id, title]) => [id, `${id} ${title}`]), test: equals(at.policy)},
     {key: 'workspace', label: 'Workspace', kind: 'choice', choices: data.workspaces, test: equals(at.workspace_id)},
     {key: 'owner', label: 'Owner', kind: 'text', test: contains(at.owner)},
@@ -32,7 +32,7 @@ function tokensView(data, open) {
     {key: `${name}_to`, label: 'to', group: label, kind: 'to', test: to(values)},
   ];
   const fields = [
-    {key: 'q', label: 'Search', hint: 'comment, owner, creator, id', kind: 'text', test: search(tokens, ['comment', 'owner', 'owner_id', 'creator', 'token_id', 'workspace', 'scopes'])},
+    {key: 'q', label: 'Search', hint: 'comment, owner, id', kind: 'text', test: search(tokens, ['comment', 'owner', 'owner_id', 'creator', 'token_id', 'workspace', 'scopes'])},
     {key: 'workspace', label: 'Workspace', kind: 'choice', choices: data.workspaces, test: equals(at.workspace_id)},
     {key: 'owner', label: 'Owner', kind: 'text', test: contains(at.owner, at.owner_id)},
     ...dates('created', 'Created', at.created_at), ...dates('expires', 'Expires', at.expires_at), ...dates('used', 'Last used', at.last_used_at),

@@ -5,6 +5,7 @@ const MONTHS = 24; // shown; what ends later is counted
 const MONTH = ['January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November', 'December'];
 const LEAST_CLIFF = 10; // tokens
 const STEEP = 4; // times the average of the days on which any token ends
+const STEPS = [0.2, 0.5, 1]; // parts of a cliff at which a day is drawn stronger
 
 class Calendar {
   constructor(data, asOf) {
@@ -118,8 +119,7 @@ class Calendar {
     const tokens = this.days.get(date)?.length ?? 0;
     const past = date < Math.floor(this.asOf / DAY);
     if (tokens === 0) return make('i', {class: past ? 'past' : ''}, number);
-    const level = Math.min(4, Math.ceil(4 * Math.log1p(tokens) / Math.log1p(this.limit)));
-    const cliff = this.isCliff(date);
+    const cliff = this.isCliff(date), level = 1 + STEPS.filter(step => tokens >= step * this.limit).length;
     const title = `${day(date * DAY)}: ${plural(tokens, 'token')}${cliff ? ', a cliff' : ''}`;
     return make('a', {href: this.link(date, date), class: `level-${level}${cliff ? ' cliff' : ''}`, title, 'aria-label': title, tabindex: '-1'}, number);
   }
