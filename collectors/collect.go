@@ -144,7 +144,7 @@ func outcomeOf(t Target, c *Client, o Options, p *Problem) Outcome {
 	}}
 	if c != nil {
 		outcome.Capture.Workspace = c.identity()
-		outcome.close = c.session.spools.Close
+		outcome.close = c.session.Close
 	}
 	outcome.Capture.Workspace.Labels = t.Labels
 	if p == nil {

@@ -141,10 +141,10 @@ func plainSARIF(text string) string {
 }
 
 func suppressions(f engine.Finding) []sarifSuppression {
-	switch {
-	case f.Status == engine.Waived:
+	switch f.Status {
+	case engine.Waived:
 		return []sarifSuppression{{Kind: "external", Status: "accepted", Justification: waiverText(f.Waiver)}}
-	case f.Status == engine.Baselined:
+	case engine.Baselined:
 		return []sarifSuppression{{Kind: "external", Status: "accepted", Justification: "known to the baseline"}}
 	}
 	return nil

@@ -263,7 +263,7 @@ func (w *tokenWriter) write(t engine.Token) (err error) {
 	}
 	row := encodeToken(t, shape, own)
 	held, found, err := w.merge.find(t.ID)
-	if err == nil && !(found && held.row == row) {
+	if err == nil && (!found || held.row != row) {
 		held, err = w.replace(row, held, found)
 	}
 	if err != nil || equal(held.lastUsed, t.LastUsed) {

@@ -435,7 +435,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%d: %s, want %s", code, got, want)
 		}
 	}
-	if failure("", "", context.Canceled) != context.Canceled {
+	if !errors.Is(failure("", "", context.Canceled), context.Canceled) {
 		t.Error("an interruption is explained away")
 	}
 }
