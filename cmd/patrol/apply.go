@@ -21,7 +21,7 @@ import (
 // applyOptions say how a plan is carried out.
 type applyOptions struct {
 	source      sourceOptions
-	packs       []string
+	judge       judgeOptions // packs and waivers
 	journal     string
 	yes         bool
 	dryRun      bool
@@ -49,7 +49,10 @@ func (c commands) Apply() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&o.source.profiles, "profile", nil, "act through this profile of .databrickscfg (repeatable)")
 	flags.StringVar(&o.source.caFile, "ca-file", "", "trust the certificates in this PEM `file` as well")
-	flags.StringArrayVarP(&o.packs, "policy", "p", nil, "the `directory` of policies that the plan was made with too (repeatable)")
+	flags.DurationVar(&o.source.retry, "retry-budget", defaultRetryBudget, "waiting that looking may cost when a workspace is busy or fails; what changes something is never tried again by itself")
+	o.source.request.addFlags(flags)
+	o.judge.addPacks(flags)
+	o.judge.except.addWaivers(flags)
 	addJournalFlag(flags, &o.journal)
 	flags.BoolVar(&o.yes, "yes", false, "answer every question with yes")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "pass every check and look at every target; send and write nothing")
@@ -90,7 +93,10 @@ func (a *app) applyJob(ctx context.Context, path string, o *applyOptions) (apply
 	if err != nil {
 		return apply.Job{}, err
 	}
-	set, err := a.loadPolicies(ctx, &judgeOptions{packs: o.packs})
+	if err := o.source.request.resolve(ctx); err != nil {
+		return apply.Job{}, err
+	}
+	set, err := a.loadPolicies(ctx, &o.judge)
 	if err != nil {
 		return apply.Job{}, err
 	}
@@ -162,7 +168,7 @@ func (a *app) runApply(ctx context.Context, path string, job apply.Job, o *apply
 	refused := isKnown && known.Class == engine.ClassRefused
 	applied := refused && known.Reason == "already_applied"
 	if !refused || applied {
-		err = errors.Join(err, a.deliverOutcome(path, report, o.dryRun))
+		err = errors.Join(err, a.deliverOutcome(context.WithoutCancel(ctx), path, report, o.dryRun))
 	}
 	if !refused && !o.dryRun {
 		a.refresh(context.WithoutCancel(ctx), judge)

@@ -115,12 +115,13 @@ func targetOf(s engine.Step) string {
 }
 
 // deliverOutcome writes what became of the plan beside it, and shows it.
-func (a *app) deliverOutcome(path string, report engine.OutcomeReport, rehearsed bool) error {
+func (a *app) deliverOutcome(ctx context.Context, path string, report engine.OutcomeReport, rehearsed bool) error {
 	var files []string
 	if !rehearsed {
-		files = []string{outcomePath(path, ".json"), outcomePath(path, ".csv")}
+		files = []string{outcomePath(path, ".json"), outcomePath(path, ".csv"), outcomePath(path, ".xlsx")}
 		err := outfile.Write(files[0], func(w io.Writer) error { return writeOutcome(w, report) })
 		err = errors.Join(err, outfile.Write(files[1], func(w io.Writer) error { return reports.OutcomeCSV(w, report) }))
+		err = errors.Join(err, outfile.Write(files[2], func(w io.Writer) error { return reports.OutcomeXLSX(ctx, w, report) }))
 		if err != nil {
 			return err
 		}

@@ -71,6 +71,11 @@ func (j *freshJudge) verdicts(ctx context.Context, w *judgedWorkspace, s engine.
 	chosen := j.set.all.Select(func(p engine.Policy) bool { return slices.Contains(s.Policies, p.ID) })
 	one := func(yield func(engine.Subject, error) bool) { yield(subject, nil) }
 	job := eval.Job{Snapshot: w.snapshot, AsOf: now, Tokens: one, Tuning: w.tuning}
+	excusing := exceptions{waivers: j.set.exceptions.waivers}.begin(now) // a baseline says nothing about what may be revoked
+	if err := excusing.enter(ctx, j.set, now, w.tuning); err != nil {
+		return nil, err
+	}
+	job.Except = excusing.except
 	found := map[string]engine.Finding{}
 	_, err := chosen.Evaluate(ctx, job, func(f engine.Finding) error {
 		found[f.Policy] = f
