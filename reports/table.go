@@ -26,9 +26,7 @@ func Table(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) er
 	s.unread(r)
 	s.exceptions(r, o.exceptions())
 	s.trend(r.Trend, o.findings())
-	if o.Frameworks {
-		s.frameworks(r.Frameworks())
-	}
+	s.framework(r, o.Framework)
 	s.verdict(r)
 	s.next(r, o.Files)
 	return s.flush()

@@ -25,7 +25,7 @@ func TestTableOfFrameworks(t *testing.T) {
 	var b bytes.Buffer
 	r := report()
 	r.Findings, r.Workspaces, r.Trend, r.Exceptions = known[engine.Finding](nil), nil, nil, engine.Exceptions{}
-	if err := Table(t.Context(), &b, r, TableOptions{Frameworks: true}); err != nil {
+	if err := Table(t.Context(), &b, r, TableOptions{Framework: "nist-800-53r5"}); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "table_frameworks.txt", b.Bytes())

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"slices"
 	"strings"
 
 	"patrol/engine"
@@ -30,20 +31,37 @@ func (s *screen) trend(t *engine.Trend, limit int) {
 	s.blank()
 }
 
-// frameworks says where the audit stands, control by control.
-func (s *screen) frameworks(frameworks []engine.Framework) {
-	for _, f := range frameworks {
-		s.styled(bold, strings.ToUpper(engine.FrameworkTitle(f.Name)))
-		var rows [][]string
-		for _, c := range f.Controls {
-			rows = append(rows, []string{c.ID, controlWord(c.Status), controlCounts(c), strings.Join(c.Policies, ", ")})
-		}
-		layout := newGrid(rows, []int{14, 12, s.width / 2, s.width})
-		for i, row := range rows {
-			s.styled(controlStyle(f.Controls[i].Status), "  "+layout.row(row))
-		}
-		s.blank()
+// framework says where the audit stands on a framework, or one control of it.
+func (s *screen) framework(r engine.Report, wanted string) {
+	if wanted == "" {
+		return
 	}
+	name, control, _ := strings.Cut(wanted, ":")
+	for _, f := range r.Frameworks() {
+		if f.Name == name {
+			s.controls(f, control)
+			return
+		}
+	}
+	s.wrap("", "No policy of this audit serves "+wanted+".")
+	s.blank()
+}
+
+func (s *screen) controls(f engine.Framework, only string) {
+	shown := slices.DeleteFunc(slices.Clone(f.Controls), func(c engine.Control) bool { return only != "" && c.ID != only })
+	s.styled(bold, strings.ToUpper(engine.FrameworkTitle(f.Name)))
+	var rows [][]string
+	for _, c := range shown {
+		rows = append(rows, []string{c.ID, controlWord(c.Status), controlCounts(c), strings.Join(c.Policies, ", ")})
+	}
+	layout := newGrid(rows, []int{14, 12, s.width / 2, s.width})
+	for i, row := range rows {
+		s.styled(controlStyle(shown[i].Status), "  "+layout.row(row))
+	}
+	if len(rows) == 0 {
+		s.line("  No policy of this audit serves " + only + ".")
+	}
+	s.blank()
 }
 
 func controlWord(s engine.ControlStatus) string { return strings.ReplaceAll(string(s), "_", " ") }

@@ -22,9 +22,9 @@ type TableOptions struct {
 	// or how many tokens (0: all).
 	Limit int
 	All   bool // every exception, not only the first few
-	// Frameworks shows where the audit stands on each control.
-	Frameworks bool
-	Files      []string // reports that were written, to name at the end
+	// Framework, or framework:control, to show where the audit stands on it.
+	Framework string
+	Files     []string // reports that were written, to name at the end
 }
 
 const (

@@ -116,5 +116,6 @@ func (c commands) Report() *cobra.Command {
 		},
 	}
 	o.addFlags(cmd.Flags())
+	cmd.Flags().StringVar(&o.framework, "framework", "", "show where this framework, or one control of it, stands: `name[:control]`")
 	return cmd
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -94,6 +93,8 @@ type judgeOptions struct {
 	asOf      instant
 	failOn    thresholdValue
 	except    exceptOptions
+
+	noPushdown bool
 }
 
 func (o *judgeOptions) addFlags(flags *pflag.FlagSet) {
@@ -102,6 +103,7 @@ func (o *judgeOptions) addFlags(flags *pflag.FlagSet) {
 	flags.Var(&o.asOf, "as-of", "judge as of this moment (default: when the newest snapshot was taken)")
 	flags.Var(&o.failOn, "fail-on", "exit 1 on findings of this severity or worse: critical, high, medium, low, info, none")
 	o.except.addFlags(flags)
+	flags.BoolVar(&o.noPushdown, "no-pushdown", false, "run every policy on every token instead of asking first where it may fire; the results are the same")
 }
 
 // addSelection adds the flags that choose policies, without those of judging.
@@ -124,11 +126,22 @@ func (o *judgeOptions) narrowed() bool {
 	return len(o.only)+len(o.exclude) > 0 || o.severity.Severity != "" || o.framework != ""
 }
 
+// wholeFramework is the framework, or framework:control, whose policies all
+// ran; "" where anything else narrowed the choice.
+func (o *judgeOptions) wholeFramework() string {
+	if len(o.only)+len(o.exclude) > 0 || o.severity.Severity != "" {
+		return ""
+	}
+	return o.framework
+}
+
 // reportOptions say what to write, and where.
 type reportOptions struct {
 	formats []string
 	dir     string
 	output  string
+
+	framework string // to show in the terminal
 }
 
 func (o *reportOptions) addFlags(flags *pflag.FlagSet) {
@@ -158,13 +171,24 @@ func (o *reportOptions) choose(formatGiven bool) ([]reports.Format, error) {
 		return nil, engine.UsageError("read flag", "--output", "Name one format with --format, or use --output-dir for several.",
 			fmt.Errorf("one file cannot hold %d formats", len(o.formats)))
 	}
-	for _, format := range reports.Formats() {
-		if strings.EqualFold(filepath.Ext(o.output), filepath.Ext(format.File)) {
-			return []reports.Format{format}, nil
-		}
+	if format, ok := byEnding(o.output); ok {
+		return []reports.Format{format}, nil
 	}
 	return nil, engine.UsageError("read flag", "--output", "Name the format with --format.",
 		fmt.Errorf("no format is known by the ending of %q", o.output))
+}
+
+// byEnding finds the format whose file ends as a path does: out.ocsf.json is
+// OCSF, any other .json is the audit itself.
+func byEnding(path string) (found reports.Format, ok bool) {
+	longest := 0
+	for _, format := range reports.Formats() {
+		_, ending, _ := strings.Cut(format.File, ".")
+		if len(ending) > longest && strings.HasSuffix(strings.ToLower(path), "."+ending) {
+			found, ok, longest = format, true, len(ending)
+		}
+	}
+	return found, ok
 }
 
 func lookupFormats(names []string) ([]reports.Format, error) {

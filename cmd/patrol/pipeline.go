@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,7 +139,7 @@ func (a *app) tellSnapshot(s engine.Snapshot) {
 func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapshots []engine.Snapshot, o *judgeOptions) (int64, error) {
 	header := store.EvaluationHeader{
 		AsOf: asOf(snapshots, o.asOf), FailOn: o.failOn.Threshold, Narrowed: o.narrowed(), Version: a.env.version,
-		Policies: set.chosen.Policies(), Snapshots: ids(snapshots),
+		Policies: set.chosen.Policies(), Snapshots: ids(snapshots), Framework: o.wholeFramework(),
 	}
 	evaluation, err := db.BeginEvaluation(ctx, header)
 	if err != nil {
@@ -166,6 +167,7 @@ func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluat
 	job := eval.Job{Snapshot: snapshot, AsOf: when, Tuning: set.effective(snapshot.Workspace)}
 	if snapshot.Coverage[engine.SectionTokens].Usable() {
 		job.Tokens = db.Subjects(ctx, snapshot.ID, when)
+		job.Sift = func(r engine.SiftRequest) (engine.Sifted, error) { return db.Sift(ctx, snapshot.ID, when, r) }
 	}
 	if err := excusing.enter(ctx, set, when, job.Tuning); err != nil {
 		return err
@@ -228,7 +230,7 @@ func (a *app) deliver(ctx context.Context, db *store.DB, evaluation int64, forma
 		return err
 	}
 	if !a.quiet {
-		options := reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor), All: a.verbose, Files: files}
+		options := reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor), All: a.verbose, Files: files, Framework: cmp.Or(o.framework, report.Framework)}
 		if err := reports.Table(ctx, a.env.stdout, report, options); err != nil {
 			return err
 		}
