@@ -79,8 +79,14 @@ func (a *app) apply(ctx context.Context, path string, o *applyOptions) error {
 		return a.runApply(ctx, path, job, o)
 	}
 	job.Journal = journal
-	a.warnOfRegress(ctx, path, job.Plan, journal)
-	return errors.Join(a.runApply(ctx, path, job, o), journal.Close())
+	if !o.dryRun {
+		err = job.Judge.(*freshJudge).settleIn(journal.Path())
+	}
+	if err == nil {
+		a.warnOfRegress(ctx, path, job.Plan, journal)
+		err = a.runApply(ctx, path, job, o)
+	}
+	return errors.Join(err, journal.Close())
 }
 
 // applyJob is the job without what the network and the journal bring.

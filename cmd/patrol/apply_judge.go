@@ -28,6 +28,7 @@ type freshJudge struct {
 	plan       engine.Plan
 	sessions   map[string]*collectors.Session
 	workspaces map[string]*judgedWorkspace
+	beside     string // directory beside the journal; "" in a rehearsal
 	dir        string
 	db         *store.DB
 }
@@ -112,13 +113,33 @@ func (j *freshJudge) database(ctx context.Context) (*store.DB, error) {
 	if j.db != nil {
 		return j.db, nil
 	}
-	dir, err := os.MkdirTemp("", "patrol-apply-") // 0700
-	if err != nil {
+	if err := j.makeDir(); err != nil {
 		return nil, err
 	}
-	j.dir = dir
-	j.db, err = store.Open(ctx, filepath.Join(dir, "fresh.db"), store.Options{Mode: store.ReadWrite, Now: j.app.env.now})
+	var err error
+	j.db, err = store.Open(ctx, filepath.Join(j.dir, "fresh.db"), store.Options{Mode: store.ReadWrite, Now: j.app.env.now})
 	return j.db, err
+}
+
+// settleIn gives the database a place beside the journal, whose lock makes it
+// ours, and wipes what a run that was killed has left there.
+func (j *freshJudge) settleIn(journal string) error {
+	j.beside = journal + ".fresh"
+	if err := os.RemoveAll(j.beside); err != nil {
+		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "wipe", Target: j.beside, Hint: "Remove it by hand: an earlier run has left it.", Err: err}
+	}
+	return nil
+}
+
+// makeDir makes the directory of the database. A rehearsal, which holds no
+// lock, has one of its own.
+func (j *freshJudge) makeDir() (err error) {
+	if j.beside == "" {
+		j.dir, err = os.MkdirTemp("", "patrol-rehearsal-") // 0700
+		return err
+	}
+	j.dir = j.beside
+	return os.Mkdir(j.dir, 0o700)
 }
 
 // targets keeps the tokens that steps are about.

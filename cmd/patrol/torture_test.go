@@ -460,6 +460,9 @@ func (r *torture) check() {
 	}
 	var report engine.OutcomeReport
 	r.must(json.Unmarshal(first, &report))
+	if _, err := os.Stat(filepath.Join(r.dir, "patrol-journal.db.fresh")); err == nil {
+		r.Errorf("%s: an inventory is left behind", r.dir)
+	}
 	r.checkOutcomes(report)
 	r.checkTokens()
 	r.journal(func(j *store.Journal) {
