@@ -49,7 +49,7 @@ func (a *app) loadPolicies(ctx context.Context, o *judgeOptions) (*policySet, er
 	if err != nil {
 		return nil, err
 	}
-	set.chosen = all.Select(keep)
+	set.chosen = all.Select(keep).With(eval.Options{NoPushdown: o.noPushdown})
 	set.exceptions, err = a.loadExceptions(all.Policies(), &o.except)
 	return set, err
 }

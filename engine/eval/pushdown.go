@@ -29,8 +29,8 @@ type errEvery string
 func (e errEvery) Error() string { return string(e) }
 
 // pushdown finds out what can be asked of a policy under these parameters.
-func (a *assignment) pushdown(ctx context.Context, known *ast.Term) Pushdown {
-	s := sieve{ctx: ctx, assignment: a, known: known, total: newTotality(a.compiler)}
+func (a *assignment) pushdown(ctx context.Context, unknown []*ast.Term, known *ast.Term) Pushdown {
+	s := sieve{ctx: ctx, assignment: a, unknown: unknown, known: known, total: newTotality(a.compiler)}
 	s.out.Rule = engine.SiftRule{Policy: a.ID, Judges: a.Judges, Facts: factNames(a.reads.facts)}
 	if err := s.conditions(); err != nil {
 		s.out.Every = err.Error()
@@ -50,10 +50,11 @@ func factNames(set facts) []engine.Fact {
 // sieve is a pushdown in the making.
 type sieve struct {
 	*assignment
-	ctx   context.Context
-	known *ast.Term
-	total *totality
-	out   Pushdown
+	ctx     context.Context
+	unknown []*ast.Term
+	known   *ast.Term
+	total   *totality
+	out     Pushdown
 }
 
 func (s *sieve) conditions() (err error) {
@@ -74,6 +75,10 @@ func (s *sieve) conditions() (err error) {
 	return nil
 }
 
+func (s *sieve) reduce(query ast.Body) (residual, error) {
+	return reduce(s.ctx, s.compiler, query, s.unknown, s.known)
+}
+
 func (s *sieve) rule(name string) ast.Ref {
 	return ast.MustParseRef("data." + s.Package).Append(ast.StringTerm(name))
 }
@@ -87,7 +92,7 @@ func (s *sieve) applies() (engine.Condition, error) {
 	if !s.total.document(ref) {
 		return nil, errEvery("applicable may fail to evaluate")
 	}
-	r, err := reduce(s.ctx, s.compiler, ast.NewBody(ast.Equality.Expr(ast.NewTerm(ref), ast.InternedTerm(true))), s.known)
+	r, err := s.reduce(ast.NewBody(ast.Equality.Expr(ast.NewTerm(ref), ast.InternedTerm(true))))
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +132,7 @@ func (s *sieve) body(body ast.Body) (engine.Any, error) {
 		s.out.Dropped = append(s.out.Dropped, Dropped{body[0].String(), "it may fail to evaluate"})
 		return engine.Any{engine.All{}}, nil
 	}
-	r, err := reduce(s.ctx, s.compiler, body[:n], s.known)
+	r, err := s.reduce(body[:n])
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +150,7 @@ func (s *sieve) patterns(body ast.Body, n int) (int, error) {
 		if !callsPattern(expr) {
 			continue
 		}
-		r, err := reduce(s.ctx, s.compiler, body[:i+1], s.known)
+		r, err := s.reduce(body[:i+1])
 		if err != nil {
 			return 0, err
 		}
@@ -180,24 +185,19 @@ func size(c engine.Condition) int {
 	return n
 }
 
-// Pushdown tells what a database is asked of a policy on tokens, under the
-// tuning and in the workspace of a job.
-func (s *Set) Pushdown(ctx context.Context, job Job, id string) (Pushdown, error) {
-	chosen := s.Select(func(p engine.Policy) bool { return p.ID == id && p.Resource == engine.ResourceToken })
-	e, err := chosen.prepare(job, func(engine.Finding) error { return nil })
-	if err != nil {
-		return Pushdown{}, err
-	}
-	for _, p := range chosen.policies {
-		a, err := newAssignment(p, job.Tuning[p.ID])
+// Pushdown tells what is asked of tokens before a policy is run on them, under a
+// tuning and whatever the workspace.
+func (s *Set) Pushdown(ctx context.Context, id string, t Tuning) (Pushdown, error) {
+	for _, p := range s.policies {
+		if p.ID != id || p.Resource != engine.ResourceToken {
+			continue
+		}
+		a, err := newAssignment(p, t)
 		if err != nil {
 			return Pushdown{}, err
 		}
-		j, err := newJudge(ctx, e, nil)
-		if err != nil {
-			return Pushdown{}, err
-		}
-		return a.pushdown(ctx, j.knownInput(a)), nil
+		known := ast.NewTerm(ast.NewObject([2]*ast.Term{ast.InternedTerm("params"), a.term}))
+		return a.pushdown(ctx, append(tokenInputs(), workspaceInputs()...), known), nil
 	}
 	return Pushdown{Every: "it does not judge tokens"}, nil
 }

@@ -98,10 +98,7 @@ func TestPushdownReach(t *testing.T) {
 	set := oddSet(t)
 	every := 0
 	for _, p := range set.policies {
-		d, err := set.Pushdown(t.Context(), Job{Snapshot: covered(nil), AsOf: asOf()}, p.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
+		d := pushdownOf(t, set, p)
 		t.Logf("%s %s: every %q\n  asked %v\n  dropped %v", p.ID, p.File, d.Every, d.Asked, d.Dropped)
 		if d.Every != "" {
 			every++
@@ -113,4 +110,21 @@ func TestPushdownReach(t *testing.T) {
 	if every > len(set.policies)/5 {
 		t.Errorf("%d of %d policies are run on every token", every, len(set.policies))
 	}
+}
+
+func pushdownOf(t *testing.T, set *Set, p *policy) Pushdown {
+	t.Helper()
+	e, err := set.prepare(Job{Snapshot: covered(nil), AsOf: asOf()}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := newAssignment(p, Tuning{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := newJudge(t.Context(), e, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.pushdown(t.Context(), tokenInputs(), j.input(a))
 }

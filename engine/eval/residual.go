@@ -26,13 +26,18 @@ const (
 	maxBodies        = 256
 )
 
-// unknownInputs are what changes from token to token.
-func unknownInputs() []*ast.Term {
+// tokenInputs are what changes from token to token.
+func tokenInputs() []*ast.Term {
 	return []*ast.Term{ast.MustParseTerm("input.token"), ast.MustParseTerm("input.owner"), ast.MustParseTerm("input.creator")}
 }
 
+// workspaceInputs are what changes from workspace to workspace.
+func workspaceInputs() []*ast.Term {
+	return []*ast.Term{ast.MustParseTerm("input.workspace"), ast.MustParseTerm("input.as_of")}
+}
+
 // reduce evaluates a query as far as the known input allows.
-func reduce(ctx context.Context, c *ast.Compiler, query ast.Body, known *ast.Term) (r residual, err error) {
+func reduce(ctx context.Context, c *ast.Compiler, query ast.Body, unknown []*ast.Term, known *ast.Term) (r residual, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			err = fmt.Errorf("partial evaluation panicked: %v", fault)
@@ -48,7 +53,7 @@ func reduce(ctx context.Context, c *ast.Compiler, query ast.Body, known *ast.Ter
 	timer := time.AfterFunc(residualDeadline, cancel.Cancel)
 	defer timer.Stop()
 	bodies, support, err := topdown.NewQuery(query).
-		WithCompiler(c).WithStore(store).WithTransaction(txn).WithInput(known).WithUnknowns(unknownInputs()).
+		WithCompiler(c).WithStore(store).WithTransaction(txn).WithInput(known).WithUnknowns(unknown).
 		WithCancel(cancel).WithStrictBuiltinErrors(true).WithMetrics(metrics.NoOp()).WithSeed(zeros{}).
 		PartialRun(ctx)
 	if err != nil {

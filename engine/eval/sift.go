@@ -3,8 +3,6 @@ package eval
 import (
 	"context"
 
-	"github.com/open-policy-agent/opa/v1/ast"
-
 	"patrol/engine"
 )
 
@@ -51,7 +49,7 @@ func (e *evaluation) sift(ctx context.Context, j *judge, assignments []*assignme
 	var rules []engine.SiftRule
 	sparing, among := true, false
 	for _, a := range assignments {
-		p := a.pushdown(ctx, j.knownInput(a))
+		p := a.pushdown(ctx, tokenInputs(), j.input(a))
 		a.gate = newGate(p, e.view.asOf)
 		sparing = sparing && a.gate != nil && holdsAlways(p.Applies)
 		among = among || a.reads.facts&j.table.amongOthers() != 0
@@ -67,9 +65,6 @@ func (e *evaluation) sift(ctx context.Context, j *judge, assignments []*assignme
 	e.spared, e.tokens = sifted.Spared, sifted.Tokens
 	return err
 }
-
-// knownInput is what of the input is the same for all tokens.
-func (j *judge) knownInput(a *assignment) *ast.Term { return j.input(a) }
 
 // holdsAlways reports whether a condition is plainly true.
 func holdsAlways(c engine.Condition) bool {

@@ -467,7 +467,7 @@ func (b *conjunction) present(e *ast.Expr) engine.All {
 			return engine.All{notEmpty(fact)}
 		}
 	}
-	ast.NewGenericVisitor(func(x any) bool {
+	visitor := ast.NewGenericVisitor(func(x any) bool {
 		switch x := x.(type) {
 		case *ast.ArrayComprehension, *ast.SetComprehension, *ast.ObjectComprehension:
 			return true
@@ -475,7 +475,13 @@ func (b *conjunction) present(e *ast.Expr) engine.All {
 			all = append(all, b.presentRef(x)...)
 		}
 		return false
-	}).Walk(e.Terms)
+	})
+	if term, ok := e.Terms.(*ast.Term); ok {
+		visitor.Walk(term)
+	}
+	for _, operand := range e.Operands() {
+		visitor.Walk(operand)
+	}
 	return all
 }
 
