@@ -3,7 +3,9 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 )
 
 // Excess is a limit that steps go beyond.
@@ -22,7 +24,8 @@ func (e Excess) String() string {
 	return text
 }
 
-func short(n float64) string { return fmt.Sprintf("%.4g", n) }
+// short keeps two decimals where there are any.
+func short(n float64) string { return strconv.FormatFloat(math.Round(n*100)/100, 'f', -1, 64) }
 
 // Exceeds tells which of the plan's limits those steps go beyond that chosen
 // selects, among those that change a workspace. Percent, owner and recent use

@@ -74,6 +74,9 @@ func countSteps(p engine.Plan) string {
 	return text
 }
 
+// mostExcesses bounds the limits shown as gone beyond: each owner has one.
+const mostExcesses = 10
+
 // mostOwners bounds the owners shown; how many more there are is told.
 const mostOwners = 5
 
@@ -119,7 +122,11 @@ func (s *screen) planLimits(v PlanView) {
 	l := v.Plan.Limits
 	s.wrap("  ", fmt.Sprintf("limits: %d steps, %g%% of a workspace's tokens, %d per owner, %d used within %d days",
 		l.MaxSteps, l.MaxPercent, l.MaxPerOwner, l.MaxRecentlyUsed, l.RecentlyUsedDays))
-	for _, excess := range v.Over {
+	for i, excess := range v.Over {
+		if i == mostExcesses {
+			s.styled(yellow, fmt.Sprintf("  OVER: … and %s more", comma(len(v.Over)-i)))
+			break
+		}
 		s.styled(yellow, "  OVER: "+excess.String())
 	}
 	if len(v.Over) > 0 {

@@ -238,7 +238,11 @@ func (b *book) planLimits(p engine.Plan) [][]any {
 		b.pair("Tokens of one owner", l.MaxPerOwner, leftNumber),
 		b.pair(fmt.Sprintf("Used within %d days", l.RecentlyUsedDays), l.MaxRecentlyUsed, leftNumber),
 	}
-	for _, excess := range p.Exceeds(func(string) bool { return true }) {
+	for i, excess := range p.Exceeds(func(string) bool { return true }) {
+		if i == mostExcesses {
+			rows = append(rows, b.pair("Beyond a limit", "and more: see patrol show", plain))
+			break
+		}
 		rows = append(rows, b.pair("Beyond a limit", excess.String(), plain))
 	}
 	return rows

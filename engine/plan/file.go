@@ -48,10 +48,14 @@ func Read(content []byte) (engine.Plan, error) {
 		return p, refused("strict_json", "read plan", "A plan is never edited: make it anew with `patrol plan`.",
 			errors.New("the file is not written as patrol writes plans: letter case or order of keys, spaces, or numbers differ"))
 	}
-	if err := checkPlan(p); err != nil {
-		return p, refused("bad_plan", "read plan", "A plan is never edited: make it anew with `patrol plan`.", err)
+	return p, badPlan(checkPlan(p))
+}
+
+func badPlan(err error) error {
+	if err == nil {
+		return nil
 	}
-	return p, nil
+	return refused("bad_plan", "read plan", "A plan is never edited: make it anew with `patrol plan`.", err)
 }
 
 // checkSchema compares the version before anything else is made of the content.

@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -27,12 +29,14 @@ func (b *builder) finish() (engine.Plan, error) {
 // Complete gives a plan made by hand (such as one that undoes another) its id,
 // and the very form that Read would give it.
 func Complete(p engine.Plan) (engine.Plan, error) {
+	decoder := json.NewDecoder(bytes.NewReader(engine.CompactJSON(p)))
+	decoder.UseNumber()
 	var same engine.Plan
-	if err := decodeStrict(engine.CompactJSON(p), &same); err != nil {
+	if err := decoder.Decode(&same); err != nil {
 		return p, fmt.Errorf("complete plan: %w", err)
 	}
 	same.ID = planID(same)
-	return Read(Encode(same))
+	return same, badPlan(checkPlan(same))
 }
 
 func (b *builder) validity() time.Duration { return cmp.Or(b.in.Config.Validity, DefaultValidity) }

@@ -2,16 +2,25 @@ package plan
 
 import (
 	"errors"
+	"fmt"
 
 	"patrol/engine"
 )
+
+// mostExcesses bounds what one error tells: hundreds of owners can be over theirs.
+const mostExcesses = 10
 
 // CheckLimits refuses steps that together go beyond the plan's limits, with the
 // reason over_limits. Give it every step that is approved or was ever started:
 // limits hold for the plan, not for one run of it.
 func CheckLimits(p engine.Plan, chosen func(id string) bool) error {
 	var errs []error
-	for _, excess := range p.Exceeds(chosen) {
+	excesses := p.Exceeds(chosen)
+	for i, excess := range excesses {
+		if i == mostExcesses {
+			errs = append(errs, fmt.Errorf("and %d more", len(excesses)-i))
+			break
+		}
 		errs = append(errs, errors.New(excess.String()))
 	}
 	if len(errs) == 0 {
