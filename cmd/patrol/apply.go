@@ -223,5 +223,5 @@ func outcomePath(plan, ending string) string {
 // interactive reports whether somebody can answer questions.
 func (e *env) interactive() bool {
 	file, ok := e.stdin.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd())) && e.stderrTerminal
+	return ok && term.IsTerminal(int(file.Fd()))
 }
