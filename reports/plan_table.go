@@ -150,13 +150,17 @@ func (s *screen) planOmitted(v PlanView) {
 	s.blank()
 }
 
-// planSteps shows what changes a workspace first, in the order in which apply
+// forReview puts what changes a workspace first, in the order in which apply
 // would do it; then what is for people.
+func forReview(steps []engine.Step) []engine.Step {
+	people := slices.DeleteFunc(slices.Clone(steps), func(step engine.Step) bool { return step.Action.Changes() })
+	changes := slices.DeleteFunc(slices.Clone(steps), func(step engine.Step) bool { return !step.Action.Changes() })
+	return append(changes, people...)
+}
+
 func (s *screen) planSteps(v PlanView) {
-	people := slices.DeleteFunc(slices.Clone(v.Plan.Steps), func(step engine.Step) bool { return step.Action.Changes() })
-	changes := slices.DeleteFunc(slices.Clone(v.Plan.Steps), func(step engine.Step) bool { return !step.Action.Changes() })
 	heading := ""
-	for _, step := range append(changes, people...) {
+	for _, step := range forReview(v.Plan.Steps) {
 		if now := stepHeading(step); now != heading {
 			heading = now
 			s.styled(bold, heading)

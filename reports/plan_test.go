@@ -123,7 +123,7 @@ func TestReviewersCannotSlip(t *testing.T) {
 			t.Errorf("%s: locked %v, want %v", cell, got, locked)
 		}
 	}
-	if formula, _ := file.GetCellFormula(stepsSheet, "H2"); formula != "" {
+	if formula, _ := file.GetCellFormula(stepsSheet, "I2"); formula != "" {
 		t.Errorf("an owner's name became the formula %q", formula)
 	}
 }

@@ -50,7 +50,7 @@ func PlanXLSX(ctx context.Context, w io.Writer, p engine.Plan, digest string) er
 }
 
 func (b *book) fillPlan(ctx context.Context, p engine.Plan, digest string) error {
-	if err := b.fillSteps(p.Steps); err != nil {
+	if err := b.fillSteps(forReview(p.Steps)); err != nil {
 		return err
 	}
 	if err := fillSheet(ctx, b, "Not planned", notPlannedColumns(), known(p.NotPlanned)); err != nil {
@@ -67,12 +67,12 @@ func stepColumns() []column[engine.Step] {
 		{"action", plain, 14, func(s engine.Step) any { return string(s.Action) }},
 		{"risk", plain, 9, func(s engine.Step) any { return s.Risk.Level }},
 		{"what_could_break", wrapped, 34, func(s engine.Step) any { return stepRisk(s) }},
+		{"grounds", wrapped, 60, func(s engine.Step) any { return grounds(s) }},
 		{"workspace", plain, 22, func(s engine.Step) any { return s.Workspace }},
-		{"owner", plain, 30, func(s engine.Step) any { return s.Owner }},
+		{"owner", plain, 36, func(s engine.Step) any { return s.Owner }},
 		{"target", identifier, 22, func(s engine.Step) any { return s.Target }},
 		{"effect", wrapped, 26, func(s engine.Step) any { return stepEffect(s) }},
 		{"severity", plain, 10, func(s engine.Step) any { return s.Severity }},
-		{"grounds", wrapped, 60, func(s engine.Step) any { return grounds(s) }},
 		{"not_before", plain, 21, func(s engine.Step) any { return s.NotBefore }},
 		{"workspace_id", identifier, 20, func(s engine.Step) any { return s.WorkspaceID }},
 		{"owner_id", identifier, 20, func(s engine.Step) any { return s.OwnerID }},
@@ -168,7 +168,7 @@ func (b *book) guardSteps(steps int) error {
 // summarisePlan writes the first worksheet: which plan it is, its counts and
 // limits, and how to decide.
 func (b *book) summarisePlan(p engine.Plan, digest string) error {
-	s := &sheet{book: b, name: summarySheet, part: 1, widths: []float64{28, 70, 30}}
+	s := &sheet{book: b, name: summarySheet, part: 1, widths: []float64{36, 70, 30}}
 	if err := b.printable(summarySheet, s.widths); err != nil {
 		return err
 	}
