@@ -60,40 +60,5 @@ func (v *workspaceView) unknownActivity(t factTable, s engine.Subject) facts {
 	return t.all("audit_events", "audit_first_event_at", "audit_last_event_at", "audit_max_ips_per_day", "audit_user_agents")
 }
 
-// among adds how a token stands among others.
-func (o *object) among(t factTable, s engine.Subject, unknown facts, asOf int64) {
-	a := s.Among
-	if a == nil {
-		return
-	}
-	if a.Successor != nil && unknown&t.bits["superseded_by"] == 0 {
-		idle := engine.DaysSince(a.Successor.LastUsed, asOf)
-		o.text("superseded_by", a.Successor.ID)
-		o.instantOf("superseded_by_created_at", a.Successor.Created)
-		o.number("superseded_by_idle_days", &idle)
-	}
-	o.number("owner_expiring_near", a.OwnerExpiringNear)
-	o.number("workspace_expiring_near", a.WorkspaceExpiringNear)
-	o.truth("in_previous_snapshot", a.InPrevious)
-	if a.FirstSeen != nil {
-		o.instantOf("first_seen_at", *a.FirstSeen)
-	}
-}
-
-// activity adds what the log tells; one that has nothing of a token tells that
-// it saw none of it.
-func (o *object) activity(a *engine.Activity) {
-	if a == nil {
-		a = &engine.Activity{}
-	}
-	o.number("audit_events", &a.Events)
-	o.number("audit_max_ips_per_day", &a.MaxIPsPerDay)
-	o.put("audit_user_agents", textsTerm(a.UserAgents))
-	if a.Events > 0 {
-		o.instantOf("audit_first_event_at", a.First)
-		o.instantOf("audit_last_event_at", a.Last)
-	}
-}
-
 // restsOnLog: the field of a token is told by an imported audit log alone.
 func restsOnLog(field string) bool { return strings.HasPrefix(field, auditPrefix) }

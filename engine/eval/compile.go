@@ -15,6 +15,7 @@ type policy struct {
 	compiler   *ast.Compiler
 	query      ast.Body // binds deny; has no result when applicable is not true
 	reads      reads    // of deny and applicable
+	shown      shown    // what follows from them: the input
 	applicable reads
 }
 
@@ -103,6 +104,7 @@ func (p *policy) link(file *source, known schema, problems *Problems) {
 		p.query = ast.NewBody(ast.Equality.Expr(ast.NewTerm(applicable), ast.InternedTerm(true)), bind)
 		p.reads.add(p.applicable)
 	}
+	p.shown = newShown(p.reads.refs)
 	p.addNeeds(file, known, problems)
 }
 

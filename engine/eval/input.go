@@ -35,24 +35,14 @@ func (o *object) known(name, value string) {
 	}
 }
 
-func (o *object) number(name string, value *int64) {
-	if value != nil {
-		o.put(name, ast.IntNumberTerm(int(*value)))
-	}
-}
+func (o *object) number(name string, value *int64) { o.some(name, numberTerm(value)) }
 
-func (o *object) truth(name string, value *bool) {
-	if value != nil {
-		o.put(name, ast.InternedTerm(*value))
-	}
-}
+func (o *object) truth(name string, value *bool) { o.some(name, truthTerm(value)) }
 
-func (o *object) instant(name string, ms *int64) {
-	if ms == nil || *ms == engine.NeverExpires {
-		return
+func (o *object) some(name string, value *ast.Term) {
+	if value != nil {
+		o.put(name, value)
 	}
-	o.text(name+"_at", rfc3339(time.UnixMilli(*ms)))
-	o.number(name+"_ms", ms)
 }
 
 func (o object) term() *ast.Term { return ast.NewTerm(ast.NewObject(o...)) }
@@ -73,82 +63,15 @@ func textsTerm(texts []string) *ast.Term {
 // instantOf adds a time alone, under its whole name.
 func (o *object) instantOf(name string, ms int64) { o.text(name, rfc3339(time.UnixMilli(ms))) }
 
-// subject is a token as policies see it, shared by all of them.
+// subject is a token with what is unknown of it.
 type subject struct {
 	engine.Subject
-	unknown               facts
-	token, owner, creator *ast.Term // built when the first policy is run on it
+	unknown facts
 }
 
 // newSubject finds out what is unknown of a token in a workspace.
 func (v *workspaceView) newSubject(t factTable, s engine.Subject) *subject {
 	return &subject{Subject: s, unknown: t.unknownFacts(s, v.wholeDirectory()) | t.unknownAmong(s) | v.unknownActivity(t, s)}
-}
-
-// build makes the input of the token.
-func (s *subject) build(t factTable, v *workspaceView) {
-	if s.token != nil {
-		return
-	}
-	s.token = v.tokenTerm(t, s.Subject, s.unknown)
-	s.owner = partyTerm(s.Owner, v.wholeDirectory())
-	s.creator = partyTerm(s.Creator, v.wholeDirectory())
-}
-
-func (v *workspaceView) tokenTerm(t factTable, s engine.Subject, unknown facts) *ast.Term {
-	o := make(object, 0, len(t.names))
-	o.text("id", s.Token.ID)
-	o.known("owner_id", s.Token.OwnerID)
-	o.known("creator_id", s.Token.CreatorID)
-	o.known("creator_name", s.Token.CreatorName)
-	o.instant("created", s.Token.Created)
-	o.instant("expires", s.Token.Expires)
-	o.instant("last_used", s.Token.LastUsed)
-	o.number("age_days", s.Facts.AgeDays)
-	o.number("lifetime_days", s.Facts.LifetimeDays)
-	o.number("idle_days", s.Facts.IdleDays)
-	o.truth("used", s.Facts.Used)
-	o.number("expires_in_days", s.Facts.ExpiresInDays)
-	o.truth("never_expires", s.Facts.NeverExpires)
-	o.truth("expired", s.Facts.Expired)
-	o.truth("on_behalf", s.Facts.OnBehalf)
-	o.among(t, s, unknown, v.asOf)
-	if s.Among != nil && v.coverage(engine.SectionAuditLog).Usable() {
-		o.activity(s.Among.Activity)
-	}
-	// These have a value of their own when the platform left them out, so that
-	// only a defect tells that they are unknown.
-	for _, field := range []struct {
-		name string
-		term func() *ast.Term
-	}{
-		{"comment", func() *ast.Term { return ast.StringTerm(s.Token.Comment) }},
-		{"autoscope_state", func() *ast.Term { return ast.StringTerm(engine.AutoscopeState(s.Token.AutoscopeState)) }},
-		{"scopes", func() *ast.Term { return textsTerm(s.Token.Scopes) }},
-		{"inferred_scopes", func() *ast.Term { return textsTerm(s.Token.InferredScopes) }},
-		{"backfill_scopes", func() *ast.Term { return textsTerm(s.Token.BackfillScopes) }},
-	} {
-		if unknown&t.bits[field.name] == 0 {
-			o.put(field.name, field.term())
-		}
-	}
-	return o.term()
-}
-
-func partyTerm(p engine.Party, directory bool) *ast.Term {
-	o := make(object, 0, len(partyFields()))
-	o.known("id", p.ID)
-	if !knownParty(p, directory) {
-		return o.term()
-	}
-	o.text("kind", string(p.Kind))
-	o.text("name", p.Name)
-	o.text("display_name", p.DisplayName)
-	o.truth("active", p.Active)
-	o.truth("admin", p.Admin)
-	o.put("groups", textsTerm(p.Groups))
-	o.put("live_tokens", ast.IntNumberTerm(p.LiveTokens))
-	return o.term()
 }
 
 // workspaceView is the workspace as policies see it, and what is missing.

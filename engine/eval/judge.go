@@ -127,10 +127,10 @@ func (j *judge) token(ctx context.Context, a *assignment, s *subject) outcome {
 	return j.decide(ctx, a, j.tokenInput(a, s), s)
 }
 
+// tokenInput shows a policy what of the token it refers to, which is all that it
+// can tell from everything.
 func (j *judge) tokenInput(a *assignment, s *subject) *ast.Term {
-	s.build(j.table, j.view)
-	return j.input(a, [2]*ast.Term{ast.InternedTerm("token"), s.token},
-		[2]*ast.Term{ast.InternedTerm("owner"), s.owner}, [2]*ast.Term{ast.InternedTerm("creator"), s.creator})
+	return j.input(a, a.shown.pairs(j.view, s)...)
 }
 
 // workspace judges the workspace itself, of which every field is known by now.
