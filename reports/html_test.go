@@ -275,13 +275,13 @@ func manyTokens(n int) engine.Report {
 
 // TestPageStreams: memory does not grow with the population.
 func TestPageStreams(t *testing.T) {
-	r := manyTokens(40 * blockRows)
+	r := manyTokens(15 * blockRows)
 	most := peakHeap(t, func() {
 		if err := writeHTML(t.Context(), io.Discard, r); err != nil {
 			t.Error(err)
 		}
 	})
-	if limit := uint64(64 << 20); most > limit {
+	if limit := uint64(32 << 20); most > limit {
 		t.Errorf("held %d MB, want at most %d", most>>20, limit>>20)
 	}
 }
