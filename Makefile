@@ -37,9 +37,9 @@ lint: ## Check format and style of Go and Rego
 mutate: ## Change each line of each policy in turn and count how many changes the Rego tests catch
 	PATROL_MUTATE=1 $(GO) test -run TestMutants -count=1 -v ./engine/eval
 
-bench: ## Measure speed and memory, as ratios and figures of one run
+bench: build ## Measure speed and memory, as ratios and figures of one run
 	$(GO) test -run '^$$' -bench . -benchmem ./...
-	$(GO) run ./cmd/bench
+	$(GO) run ./cmd/bench -patrol $(BIN)
 
 docs: build ## Generate the pages on commands, exit codes and policies
 	$(BIN) docs docs
