@@ -42,7 +42,7 @@ func timesToFix(t *engine.Trend) string {
 		if fix.AtLeast {
 			least = "at least "
 		}
-		parts = append(parts, fmt.Sprintf("%s %s%s days (%s fixed)", level, least, dayCount(fix), comma(fix.Count)))
+		parts = append(parts, fmt.Sprintf("%s %s%s (%s fixed)", level, least, span(fix), comma(fix.Count)))
 	}
 	if len(parts) == 0 {
 		return ""
@@ -50,4 +50,13 @@ func timesToFix(t *engine.Trend) string {
 	return "Mean time to fix: " + strings.Join(parts, "; ") + "."
 }
 
+// span is a mean for readers: in hours below a day.
+func span(f engine.Fix) string {
+	if hours := int(f.Mean.Hours()); hours < 24 {
+		return plural(hours, "hour")
+	}
+	return dayCount(f) + " days"
+}
+
+// dayCount is a mean in days, without its unit.
 func dayCount(f engine.Fix) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", days(f)), ".0") }
