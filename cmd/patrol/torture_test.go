@@ -75,7 +75,7 @@ func tortureKills(t *testing.T) int64 {
 	case testing.Short():
 		return 20
 	}
-	return 300
+	return usualKills
 }
 
 // tortureSeed makes a run that failed repeatable, as far as scheduling is.

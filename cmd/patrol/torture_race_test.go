@@ -1,0 +1,7 @@
+//go:build race
+
+package main
+
+// usualKills are fewer under the race detector: each start of the binary takes
+// ten times as long.
+const usualKills = 40
