@@ -91,6 +91,7 @@ type Finding struct {
 	Remedy      string         `json:"remedy"`
 	Fingerprint string         `json:"fingerprint"`
 	Waiver      *Waiver        `json:"waiver"`
+	Row         int64          `json:"-"` // of the token that was judged; see Subject
 }
 
 // Waiver is the exception that a waived finding rests on.

@@ -91,6 +91,7 @@ type Subject struct {
 	Owner   Party
 	Creator Party
 	Among   *Among // nil when it was not asked for
+	Row     int64  // where a store keeps the token; 0: nowhere
 }
 
 // Party is the owner or creator of a token, as far as the directory knows it.

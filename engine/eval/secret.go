@@ -68,6 +68,7 @@ func secretTerm(s engine.Secret, asOf int64) *ast.Term {
 type target struct {
 	resource           engine.Resource
 	id, owner, ownerID string
+	row                int64
 }
 
 func ofSecret(s engine.Secret) target {
@@ -75,11 +76,11 @@ func ofSecret(s engine.Secret) target {
 	if owner == "" {
 		owner = s.OwnerID
 	}
-	return target{engine.ResourceSecret, s.ID, owner, s.OwnerID}
+	return target{resource: engine.ResourceSecret, id: s.ID, owner: owner, ownerID: s.OwnerID}
 }
 
 func ofToken(s engine.Subject) target {
-	return target{engine.ResourceToken, s.Token.ID, s.Owner.Label(), s.Owner.ID}
+	return target{engine.ResourceToken, s.Token.ID, s.Owner.Label(), s.Owner.ID, s.Row}
 }
 
 func (v *workspaceView) itself() target {

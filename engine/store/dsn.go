@@ -49,6 +49,11 @@ func openForWriting(path string) error {
 
 const lockTimeout = 5 * time.Second
 
+// cacheSize is 4 MB for each connection, of which an evaluation has up to five:
+// tables are read from end to end or in the order of their keys, where more
+// only takes memory.
+const cacheSize = "cache_size(-4000)"
+
 // dsn spells the connection settings. They ride in the name so that they hold
 // on every connection of the pool.
 func (w way) dsn(path string, t tuning) string {
@@ -60,7 +65,7 @@ func (w way) dsn(path string, t tuning) string {
 	q.Set("_txlock", "immediate")
 	q.Set("_defensive", "1")
 	q.Set("_dqs", "0")
-	q["_pragma"] = append([]string{"trusted_schema(0)", "cell_size_check(1)", "cache_size(-4000)"}, t.pragmas...)
+	q["_pragma"] = append([]string{"trusted_schema(0)", "cell_size_check(1)", cacheSize}, t.pragmas...)
 	if w.mode == "rw" && !w.queryOnly {
 		q.Set("_journal_mode", "WAL")
 	}

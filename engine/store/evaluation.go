@@ -204,6 +204,9 @@ func (e *Evaluation) resource(f engine.Finding, workspace int) (version int64, i
 	if f.Resource != engine.ResourceToken || !usable(w.snapshot, engine.SectionTokens) {
 		return 0, f.ResourceID, nil
 	}
+	if f.Row != 0 {
+		return f.Row, "", nil
+	}
 	if l := e.last; l.valid && l.workspace == workspace && l.token == f.ResourceID {
 		return l.version, l.id(), nil
 	}

@@ -52,24 +52,25 @@ func (db *DB) countTokens(ctx context.Context, s engine.Snapshot, asOf int64) (*
 	return n, err
 }
 
-// siftTokens is tokens with a condition and without the raw rows, which no
-// policy sees.
-func (db *DB) siftTokens(ctx context.Context, s engine.Snapshot, asOf int64, q *siftQuery) iter.Seq2[engine.Token, error] {
-	return func(yield func(engine.Token, error) bool) {
+// siftTokens reads the tokens of a query without their raw rows, which no policy
+// sees.
+func (db *DB) siftTokens(ctx context.Context, s engine.Snapshot, asOf int64, q *siftQuery) iter.Seq2[storedToken, error] {
+	return func(yield func(storedToken, error) bool) {
 		if !usable(s, engine.SectionTokens) {
 			return
 		}
 		workspace, err := db.workspaceKey(ctx, s.ID)
 		if err != nil {
-			yield(engine.Token{}, err)
+			yield(storedToken{}, err)
 			return
 		}
 		reader := tokenReader{shapes: &shapes{}}
 		args := append([]any{s.ID, workspace, asOf}, q.args...)
 		for c, err := range scan(ctx, db.sql, q.text(), args...) {
-			var t engine.Token
+			var t storedToken
 			if err == nil {
-				t, err = reader.read(c)
+				t.row = c.integer()
+				t.Token, err = reader.read(c)
 			}
 			if !yield(t, err) || err != nil {
 				return
@@ -159,7 +160,7 @@ func (q *siftQuery) text() string {
 	if q.spares() {
 		condition = "\n\tAND (" + strings.Join(q.where, "\n\tOR ") + ")"
 	}
-	return q.joins.tables() + `SELECT v.token_id, v.created_ms, v.expires_ms, v.owner_id, v.creator_id, v.creator_name, v.comment,
+	return q.joins.tables() + `SELECT v.version, v.token_id, v.created_ms, v.expires_ms, v.owner_id, v.creator_id, v.creator_name, v.comment,
 	v.scopes, v.autoscope_state, v.inferred_scopes, v.backfill_scopes, v.defects, NULL, NULL, ` + usedMs + `
 	FROM ` + q.joins.from() + `
 	WHERE ` + holds + condition + `

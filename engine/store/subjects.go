@@ -53,10 +53,22 @@ func (db *DB) standing(ctx context.Context, s engine.Snapshot, asOf int64, subje
 
 // subjects are those of Subjects, without how they stand among each other.
 func (db *DB) subjects(ctx context.Context, s engine.Snapshot, asOf int64) iter.Seq2[engine.Subject, error] {
-	return db.subjectsOf(ctx, s, asOf, db.tokens(ctx, s))
+	return db.subjectsOf(ctx, s, asOf, func(yield func(storedToken, error) bool) {
+		for t, err := range db.tokens(ctx, s) {
+			if !yield(storedToken{Token: t}, err) {
+				return
+			}
+		}
+	})
 }
 
-func (db *DB) subjectsOf(ctx context.Context, s engine.Snapshot, asOf int64, tokens iter.Seq2[engine.Token, error]) iter.Seq2[engine.Subject, error] {
+// storedToken is a token with the number of its row, where it was asked for.
+type storedToken struct {
+	engine.Token
+	row int64
+}
+
+func (db *DB) subjectsOf(ctx context.Context, s engine.Snapshot, asOf int64, tokens iter.Seq2[storedToken, error]) iter.Seq2[engine.Subject, error] {
 	return func(yield func(engine.Subject, error) bool) {
 		if !usable(s, engine.SectionTokens) {
 			return
@@ -71,7 +83,7 @@ func (db *DB) subjectsOf(ctx context.Context, s engine.Snapshot, asOf int64, tok
 				yield(engine.Subject{}, failure(opSubjects, db.path, err))
 				return
 			}
-			subject := engine.Subject{Token: t, Facts: engine.Derive(t, asOf), Owner: known.of(t.OwnerID), Creator: known.of(t.CreatorID)}
+			subject := engine.Subject{Token: t.Token, Row: t.row, Facts: engine.Derive(t.Token, asOf), Owner: known.of(t.OwnerID), Creator: known.of(t.CreatorID)}
 			if !yield(subject, nil) {
 				return
 			}
