@@ -87,6 +87,7 @@ func requirements() map[string]map[string]string {
 			"8.6.1":  "Prevent people from using system accounts unless it is needed.",
 			"8.6.2":  "Keep secrets of system accounts out of code and settings.",
 			"8.6.3":  "Protect and renew secrets of system accounts as often as their risk asks.",
+			"10.2":   "Log who did what, so that unusual use can be found.",
 			"10.2.1": "Keep audit logs switched on.",
 			"12.3.1": "Justify what is left to one's own risk analysis.",
 		},
