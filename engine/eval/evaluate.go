@@ -46,13 +46,12 @@ type counts struct{ pass, notApplicable int }
 
 // evaluation is a job under way.
 type evaluation struct {
-	job         Job
-	view        *workspaceView
-	options     Options
-	clock       clock
-	emit        func(engine.Finding) error
-	assignments []*assignment // those with nothing missing
-	tallies     map[string]engine.Tally
+	job     Job
+	view    *workspaceView
+	options Options
+	clock   clock
+	emit    func(engine.Finding) error
+	tallies map[string]engine.Tally
 
 	tokens iter.Seq2[engine.Subject, error] // to be looked at
 	spared *engine.Spared                   // nil: those are all
