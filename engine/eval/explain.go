@@ -76,7 +76,7 @@ func (s *Set) explain(ctx context.Context, job Job, id string, run func(*judge, 
 	result, input := run(j, a)
 	return Explanation{
 		Status: result.status, Message: result.message,
-		Facts: a.policy.valuesOf(input), Params: paramFacts(a), Lines: trace.lines(),
+		Facts: a.valuesOf(input), Params: paramFacts(a), Lines: trace.lines(),
 	}, nil
 }
 
