@@ -41,7 +41,7 @@ func (db *DB) compare(ctx context.Context, s engine.Snapshot, asOf int64) (*comp
 	if c.seen, err = db.collectionTimes(ctx, workspace); err != nil {
 		return nil, err
 	}
-	if c.dates, err = db.dates(ctx, s.ID, workspace, c.previous, asOf); err != nil {
+	if c.dates, err = db.dates(ctx, s, workspace, c.previous, asOf); err != nil {
 		return nil, err
 	}
 	c.near, c.successor = nearby(c.dates), successors(c.dates)
@@ -138,10 +138,10 @@ const datesQuery = `SELECT v.version, v.owner_id, v.comment, v.created_ms, v.exp
 	CASE WHEN v.version = v.token_key THEN v.since ELSE (SELECT f.since FROM token_version f WHERE f.version = v.token_key) END
 	FROM token_version v WHERE ` + holds + ` ORDER BY v.token_id`
 
-func (db *DB) dates(ctx context.Context, snapshot, workspace, previous, asOf int64) ([]dates, error) {
-	var all []dates
+func (db *DB) dates(ctx context.Context, s engine.Snapshot, workspace, previous, asOf int64) ([]dates, error) {
+	all := make([]dates, 0, max(0, s.Tokens)) // growing would hold two of them
 	owners := map[string]int32{"": 0}
-	for c, err := range scan(ctx, db.sql, datesQuery, snapshot, workspace, previous) {
+	for c, err := range scan(ctx, db.sql, datesQuery, s.ID, workspace, previous) {
 		if err != nil {
 			return nil, err
 		}

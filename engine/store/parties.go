@@ -2,78 +2,170 @@ package store
 
 import (
 	"context"
+	"fmt"
 
 	"patrol/engine"
 )
 
 // parties are the principals of a snapshot as owners and creators of tokens.
-// They are held in memory while the tokens stream by: tokens refer to them in
-// no order, and there are far fewer of them.
+// They are held in memory while the tokens stream by, because tokens refer to
+// them in no order: some hundred bytes each, without pointers, so that the
+// collector of garbage has nothing to follow.
 type parties struct {
-	read  bool // the directory was read
-	whole bool // all of it: who is not in it does not exist
-	known map[string]engine.Party
-	live  map[string]int
+	read    bool // the directory was read
+	whole   bool // all of it: who is not in it does not exist
+	places  map[string]int32
+	entries []partyEntry
+	texts   []byte     // names, one after the other, while they are read
+	text    string     // and then
+	truths  [2]*bool   // false and true
+	groups  [][]string // lists of groups that occur
+	byText  map[string]int32
 }
 
+// partyEntry is a principal; its names are in texts from start on.
+type partyEntry struct {
+	start         uint64
+	name, display uint32 // lengths
+	groups        int32
+	live          int32 // tokens that it owns and that have not expired
+	kind          uint8 // place in kinds
+	known         bool  // the directory holds it
+	active        int8  // 0, 1; -1: the directory does not say
+	admin         bool
+}
+
+// kinds are what a directory tells apart.
+func kinds() [3]engine.Kind { return [3]engine.Kind{engine.User, engine.ServicePrincipal, ""} }
+
 func (db *DB) parties(ctx context.Context, s engine.Snapshot, asOf int64) (*parties, error) {
-	p := &parties{read: usable(s, engine.SectionPrincipals), whole: s.Coverage[engine.SectionPrincipals].Complete(), known: map[string]engine.Party{}}
+	p := &parties{
+		read: usable(s, engine.SectionPrincipals), whole: s.Coverage[engine.SectionPrincipals].Complete(),
+		places: map[string]int32{}, byText: map[string]int32{}, truths: [2]*bool{new(false), new(true)},
+	}
 	if !p.read {
 		return p, nil
 	}
-	var err error
-	if p.live, err = db.liveTokens(ctx, s, asOf); err != nil {
+	if err := db.addPrincipals(ctx, s, p); err != nil {
 		return nil, err
 	}
-	for principal, err := range db.principals(ctx, s, nil) {
-		if err != nil {
-			return nil, err
+	return p, db.addLive(ctx, s, asOf, p)
+}
+
+const partiesQuery = `SELECT principal_id, kind, name, display_name, active, admin, groups
+	FROM principal_version v WHERE ` + holds + ` ORDER BY v.principal_id`
+
+func (db *DB) addPrincipals(ctx context.Context, s engine.Snapshot, p *parties) error {
+	workspace, err := db.workspaceKey(ctx, s.ID)
+	if err != nil {
+		return err
+	}
+	for c, err := range scan(ctx, db.sql, partiesQuery, s.ID, workspace) {
+		if err == nil {
+			err = p.add(c)
 		}
-		p.known[principal.ID] = engine.Party{
-			ID: principal.ID, Kind: principal.Kind, Name: principal.Name, DisplayName: principal.DisplayName,
-			Active: principal.Active, Admin: new(principal.Admin), Groups: principal.Groups, LiveTokens: p.live[principal.ID],
+		if err != nil {
+			return err
 		}
 	}
-	return p, nil
+	p.text, p.texts = string(p.texts), nil
+	return nil
+}
+
+// add takes in a row of partiesQuery.
+func (p *parties) add(c *cells) error {
+	id, kind, name, display := c.text(), engine.Kind(c.text()), c.text(), c.text()
+	active, admin, groups := c.booleanOrNull(), c.boolean(), c.textOrNull()
+	if c.err != nil {
+		return c.err
+	}
+	list, err := p.groupList(groups)
+	if err != nil {
+		return fmt.Errorf("principal %s: %w", id, err)
+	}
+	e := partyEntry{start: uint64(len(p.texts)), name: uint32(len(name)), display: uint32(len(display)), groups: list, known: true, admin: admin, active: -1} //nolint:gosec // lengths of texts
+	if active != nil {
+		e.active = int8(bit(*active))
+	}
+	for e.kind = 0; e.kind < 2 && kinds()[e.kind] != kind; e.kind++ {
+	}
+	p.texts = append(append(p.texts, name...), display...)
+	p.put(id, e)
+	return nil
+}
+
+func (p *parties) put(id string, e partyEntry) {
+	p.places[id] = int32(len(p.entries)) //nolint:gosec // there are not so many
+	p.entries = append(p.entries, e)
+}
+
+// groupList keeps each list of groups once: few different ones occur.
+func (p *parties) groupList(text string) (int32, error) {
+	if place, ok := p.byText[text]; ok {
+		return place, nil
+	}
+	list, err := decodeList(text)
+	if err != nil {
+		return 0, err
+	}
+	place := int32(len(p.groups)) //nolint:gosec // there are not so many
+	p.byText[text], p.groups = place, append(p.groups, list[:len(list):len(list)])
+	return place, nil
 }
 
 const liveQuery = `SELECT v.owner_id, count(*) FROM token_version v WHERE ` + holds + ` AND v.owner_id <> ''
 	AND (v.expires_ms IS NULL OR v.expires_ms = -1 OR v.expires_ms > ?3) GROUP BY v.owner_id`
 
-// liveTokens counts by owner the tokens of a snapshot that have not expired at
-// an instant. A token whose expiry is unknown counts: nothing says that it ended.
-func (db *DB) liveTokens(ctx context.Context, s engine.Snapshot, asOf int64) (map[string]int, error) {
+// addLive counts by owner the tokens of a snapshot that have not expired at an
+// instant. A token whose expiry is unknown counts: nothing says that it ended.
+func (db *DB) addLive(ctx context.Context, s engine.Snapshot, asOf int64, p *parties) error {
 	workspace, err := db.workspaceKey(ctx, s.ID)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	live := map[string]int{}
 	for c, err := range scan(ctx, db.sql, liveQuery, s.ID, workspace, asOf) {
 		if err != nil {
-			return nil, err
+			return err
 		}
-		live[c.text()] = int(c.integer())
+		owner, live := c.text(), int32(c.integer()) //nolint:gosec // there are not so many
 		if c.err != nil {
-			return nil, c.err
+			return c.err
 		}
+		if _, known := p.places[owner]; !known {
+			p.put(owner, partyEntry{})
+		}
+		p.entries[p.places[owner]].live = live
 	}
-	return live, nil
+	return nil
 }
 
 // of returns what is known of a principal. One that a directory read whole does
 // not hold is missing: neither active nor admin. One that a directory read in
 // part does not hold may be among what could not be read: it is unknown.
 func (p *parties) of(id string) engine.Party {
+	party := engine.Party{ID: id}
 	if id == "" || !p.read {
-		return engine.Party{ID: id}
-	}
-	if party, ok := p.known[id]; ok {
 		return party
 	}
-	if !p.whole {
-		return engine.Party{ID: id, LiveTokens: p.live[id]}
+	var e partyEntry
+	if place, ok := p.places[id]; ok {
+		e = p.entries[place]
 	}
-	missing := engine.Party{ID: id, Kind: engine.Missing, Active: new(false), Admin: new(false), LiveTokens: p.live[id]}
-	p.known[id] = missing
-	return missing
+	party.LiveTokens = int(e.live)
+	switch {
+	case e.known:
+		p.fill(&party, e)
+	case p.whole:
+		party.Kind, party.Active, party.Admin = engine.Missing, p.truths[0], p.truths[0]
+	}
+	return party
+}
+
+func (p *parties) fill(party *engine.Party, e partyEntry) {
+	name := e.start + uint64(e.name)
+	party.Kind, party.Groups, party.Admin = kinds()[e.kind], p.groups[e.groups], p.truths[bit(e.admin)]
+	party.Name, party.DisplayName = p.text[e.start:name], p.text[name:name+uint64(e.display)]
+	if e.active >= 0 {
+		party.Active = p.truths[e.active]
+	}
 }

@@ -28,11 +28,11 @@ func expected(s engine.Subject) map[engine.Fact]any {
 	f := s.Facts
 	return map[engine.Fact]any{
 		"age_days": value(f.AgeDays), "lifetime_days": value(f.LifetimeDays), "idle_days": value(f.IdleDays),
-		"expires_in_days": value(f.ExpiresInDays), "used": truth(f.Used), "never_expires": truth(f.NeverExpires),
-		"expired": truth(f.Expired), "on_behalf": truth(f.OnBehalf), "created_ms": value(s.Token.Created),
+		"expires_in_days": value(f.ExpiresInDays), "used": bitOf(f.Used), "never_expires": bitOf(f.NeverExpires),
+		"expired": bitOf(f.Expired), "on_behalf": bitOf(f.OnBehalf), "created_ms": value(s.Token.Created),
 		"last_used_ms": value(s.Token.LastUsed), "comment": s.Token.Comment,
-		"owner.kind": string(s.Owner.Kind), "owner.name": s.Owner.Name, "owner.active": truth(s.Owner.Active),
-		"owner.admin": truth(s.Owner.Admin), "owner.live_tokens": int64(s.Owner.LiveTokens), "creator.kind": string(s.Creator.Kind),
+		"owner.kind": string(s.Owner.Kind), "owner.name": s.Owner.Name, "owner.active": bitOf(s.Owner.Active),
+		"owner.admin": bitOf(s.Owner.Admin), "owner.live_tokens": int64(s.Owner.LiveTokens), "creator.kind": string(s.Creator.Kind),
 	}
 }
 
@@ -43,7 +43,7 @@ func value(n *int64) any {
 	return *n
 }
 
-func truth(b *bool) any {
+func bitOf(b *bool) any {
 	if b == nil {
 		return nil
 	}
