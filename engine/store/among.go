@@ -10,21 +10,22 @@ import (
 )
 
 // comparison is what the tokens of a snapshot are among each other. Its slices
-// go by the place of a token in the order of ids; they take some sixty bytes a
-// token.
+// go by the place of a token in the order of ids; they take some twenty bytes a
+// token, and seventy while the tokens are compared.
 type comparison struct {
-	ctx       context.Context
-	db        *DB
-	dates     []dates
-	near      near
-	successor []int32 // place; none, doubtful
-	place     int
-	seen      map[int64]int64 // snapshot → when it was collected
-	previous  int64           // complete snapshot before; 0: there is none
-	log       func() (engine.Activity, error, bool)
-	stop      func()
-	logged    engine.Activity // next of the log
-	more      bool            // logged holds
+	ctx        context.Context
+	db         *DB
+	past       []past
+	near       near
+	successor  []int32 // place; none, doubtful
+	successors map[int32]dates
+	place      int
+	seen       map[int64]int64 // snapshot → when it was collected
+	previous   int64           // complete snapshot before; 0: there is none
+	log        func() (engine.Activity, error, bool)
+	stop       func()
+	logged     engine.Activity // next of the log
+	more       bool            // logged holds
 }
 
 var errUnequal = errors.New("the tokens of the snapshot were not read twice alike")
@@ -41,15 +42,34 @@ func (db *DB) compare(ctx context.Context, s engine.Snapshot, asOf int64) (*comp
 	if c.seen, err = db.collectionTimes(ctx, workspace); err != nil {
 		return nil, err
 	}
-	if c.dates, err = db.dates(ctx, s, workspace, c.previous, asOf); err != nil {
+	all, err := db.dates(ctx, s, workspace, c.previous, asOf)
+	if err != nil {
 		return nil, err
 	}
-	c.near, c.successor = nearby(c.dates), successors(c.dates)
+	c.near, c.successor = nearby(all), successors(all)
+	c.keep(all)
 	if usable(s, engine.SectionAuditLog) {
 		c.log, c.stop = iter.Pull2(activities(ctx, db.sql, s.ID))
 		return c, c.advance()
 	}
 	return c, nil
+}
+
+// past is what stays of a token's dates.
+type past struct {
+	first  int32 // snapshot that first held it
+	before bool  // the complete snapshot before held it
+}
+
+// keep keeps what is still to be told, so that the dates can go.
+func (c *comparison) keep(all []dates) {
+	c.past, c.successors = make([]past, len(all)), map[int32]dates{}
+	for i := range all {
+		c.past[i] = past{int32(all[i].first), all[i].before} //nolint:gosec // there are not so many snapshots
+		if place := c.successor[i]; place >= 0 {
+			c.successors[place] = all[place]
+		}
+	}
 }
 
 func (c *comparison) advance() (err error) {
@@ -59,17 +79,17 @@ func (c *comparison) advance() (err error) {
 
 // next is how the token in the next place stands.
 func (c *comparison) next(id string) (*engine.Among, error) {
-	if c.place >= len(c.dates) {
+	if c.place >= len(c.past) {
 		return nil, errUnequal
 	}
 	i := c.place
 	c.place++
-	d := c.dates[i]
+	d := c.past[i]
 	a := &engine.Among{OwnerExpiringNear: c.near.owner[i].count(), WorkspaceExpiringNear: c.near.workspace[i].count()}
 	if c.previous > 0 {
 		a.InPrevious = &d.before
 	}
-	if at, known := c.seen[d.first]; known {
+	if at, known := c.seen[int64(d.first)]; known {
 		a.FirstSeen = &at
 	}
 	if err := c.activity(id, a); err != nil {
@@ -101,7 +121,7 @@ func (c *comparison) succeed(place int32, a *engine.Among) error {
 		a.SuccessorUnknown = true
 		return nil
 	}
-	d := c.dates[place]
+	d := c.successors[place]
 	a.Successor = &engine.Successor{Created: d.created, LastUsed: d.used}
 	return c.db.sql.QueryRowContext(c.ctx, `SELECT token_id FROM token_version WHERE version = ?`, d.version).Scan(&a.Successor.ID)
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"slices"
@@ -51,14 +52,14 @@ func (d *dates) set(owner, comment string, created, expires, used *int64, useUnk
 }
 
 // places lists the places of the tokens that keep accepts, in an order.
-func places(all []dates, keep func(dates) bool, order func(a, b dates) int) []int32 {
+func places(all []dates, keep func(*dates) bool, order func(a, b *dates) int) []int32 {
 	var list []int32
 	for i := range all {
-		if keep(all[i]) {
+		if keep(&all[i]) {
 			list = append(list, int32(i)) //nolint:gosec // there are not so many
 		}
 	}
-	slices.SortStableFunc(list, func(a, b int32) int { return order(all[a], all[b]) })
+	slices.SortStableFunc(list, func(a, b int32) int { return order(&all[a], &all[b]) })
 	return list
 }
 
@@ -77,28 +78,28 @@ func (t tally) count() *int64 {
 }
 
 func nearby(all []dates) near {
-	dated := func(d dates) bool { return d.expires != unknown }
-	owned := func(d dates) bool { return dated(d) && d.owner != 0 }
-	byExpiry := places(all, dated, func(a, b dates) int { return cmp.Compare(a.expires, b.expires) })
-	byOwner := places(all, owned, func(a, b dates) int {
+	dated := func(d *dates) bool { return d.expires != unknown }
+	owned := func(d *dates) bool { return dated(d) && d.owner != 0 }
+	byExpiry := places(all, dated, func(a, b *dates) int { return cmp.Compare(a.expires, b.expires) })
+	byOwner := places(all, owned, func(a, b *dates) int {
 		return cmp.Or(cmp.Compare(a.owner, b.owner), cmp.Compare(a.expires, b.expires))
 	})
-	anybody := func(dates, dates) bool { return true }
-	sameOwner := func(a, b dates) bool { return a.owner == b.owner }
+	anybody := func(*dates, *dates) bool { return true }
+	sameOwner := func(a, b *dates) bool { return a.owner == b.owner }
 	return near{owner: window(all, byOwner, sameOwner), workspace: window(all, byExpiry, anybody)}
 }
 
 // window counts, for each token in a list that is sorted by group and expiry,
 // those of its group within engine.NearExpiry.
-func window(all []dates, list []int32, alike func(a, b dates) bool) []tally {
+func window(all []dates, list []int32, alike func(a, b *dates) bool) []tally {
 	counts := make([]tally, len(all))
 	from, to := 0, 0
 	for _, place := range list {
-		d := all[place]
-		for !alike(all[list[from]], d) || all[list[from]].expires < d.expires-engine.NearExpiry {
+		d := &all[place]
+		for !alike(&all[list[from]], d) || all[list[from]].expires < d.expires-engine.NearExpiry {
 			from++
 		}
-		for to = max(to, from); to < len(list) && alike(all[list[to]], d) && all[list[to]].expires <= d.expires+engine.NearExpiry; {
+		for to = max(to, from); to < len(list) && alike(&all[list[to]], d) && all[list[to]].expires <= d.expires+engine.NearExpiry; {
 			to++
 		}
 		counts[place] = tally(to - from) //nolint:gosec // there are not so many
@@ -114,8 +115,8 @@ func successors(all []dates) []int32 {
 	for i := range found {
 		found[i] = none
 	}
-	list := places(all, func(d dates) bool { return d.kin != [16]byte{} }, func(a, b dates) int {
-		return cmp.Or(slices.Compare(a.kin[:], b.kin[:]), cmp.Compare(b.created, a.created)) // newest first
+	list := places(all, func(d *dates) bool { return d.kin != [16]byte{} }, func(a, b *dates) int {
+		return cmp.Or(bytes.Compare(a.kin[:], b.kin[:]), cmp.Compare(b.created, a.created)) // newest first
 	})
 	for len(list) > 0 {
 		end := 1
