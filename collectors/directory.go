@@ -3,6 +3,7 @@ package collectors
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // adminsGroup is the platform's own group of workspace admins.
@@ -11,23 +12,28 @@ const adminsGroup = "admins"
 // membership is who belongs to which groups, directly; ids of groups and of
 // principals share one space.
 type membership struct {
-	parents map[string]map[string]bool // member → groups
-	names   map[string]string          // group → display name
-	closure map[string][]string        // memo of all groups above a group
+	parents map[string][]string // member → groups; few each
+	ids     map[string]string   // of groups: one text for all that name it
+	names   map[string]string   // group → display name
+	closure map[string][]string // memo of all groups above a group
+	lists   map[string][]string // memo of the names of all groups above some
 }
 
 func newMembership() *membership {
-	return &membership{parents: map[string]map[string]bool{}, names: map[string]string{}, closure: map[string][]string{}}
+	return &membership{
+		parents: map[string][]string{}, ids: map[string]string{}, names: map[string]string{},
+		closure: map[string][]string{}, lists: map[string][]string{},
+	}
 }
 
 func (m *membership) add(member, group string) {
-	if member == "" || group == "" {
+	if member == "" || group == "" || slices.Contains(m.parents[member], group) {
 		return
 	}
-	if m.parents[member] == nil {
-		m.parents[member] = map[string]bool{}
+	if _, known := m.ids[group]; !known {
+		m.ids[group] = group
 	}
-	m.parents[member][group] = true
+	m.parents[member] = append(m.parents[member], m.ids[group])
 }
 
 func (m *membership) name(group, name string) {
@@ -37,14 +43,22 @@ func (m *membership) name(group, name string) {
 }
 
 // groupsOf names all groups of a principal, nested ones included, sorted.
+// Principals of the same groups share the list.
 func (m *membership) groupsOf(principal string) []string {
+	direct := slices.Sorted(slices.Values(m.parents[principal]))
+	key := strings.Join(direct, "\x00")
+	if known, ok := m.lists[key]; ok {
+		return known
+	}
 	names := map[string]bool{}
-	for group := range m.parents[principal] {
+	for _, group := range direct {
 		for _, above := range m.above(group) {
 			names[firstOf(m.names[above], above)] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(names))
+	list := slices.Clip(slices.Sorted(maps.Keys(names)))
+	m.lists[key] = list
+	return list
 }
 
 // above is a group and all groups that it is in, however deep. Groups may
@@ -57,7 +71,7 @@ func (m *membership) above(group string) []string {
 	for queue := []string{group}; len(queue) > 0; {
 		next := queue[0]
 		queue = queue[1:]
-		for parent := range m.parents[next] {
+		for _, parent := range m.parents[next] {
 			if !seen[parent] {
 				seen[parent] = true
 				queue = append(queue, parent)

@@ -48,11 +48,7 @@ func (d *directory) servicePrincipals(ctx context.Context, c *Client) *Problem {
 }
 
 func (d *directory) read(ctx context.Context, c *Client, list, nameKey string, kind engine.Kind) *Problem {
-	rows, problem := scimRows(ctx, c, list, "id,"+nameKey+",displayName,active,groups", &d.tally)
-	if problem != nil {
-		return problem
-	}
-	for _, row := range rows {
+	return scimRows(ctx, c, list, "id,"+nameKey+",displayName,active,groups", &d.tally, func(row scimRow) {
 		active, ok := asBool(row.members["active"])
 		if !ok {
 			d.add(reasonBadType, "%s: active is no boolean: %s", engine.SafeText(row.id), engine.SafeText(cut(row.members["active"])))
@@ -62,25 +58,19 @@ func (d *directory) read(ctx context.Context, c *Client, list, nameKey string, k
 			Name: row.text(nameKey, &d.tally), DisplayName: row.text("displayName", &d.tally),
 		})
 		d.memberOf(row)
-	}
-	return nil
+	})
 }
 
 // groups completes what principals say of themselves: nesting is told by
 // groups only.
 func (d *directory) groups(ctx context.Context, c *Client) *Problem {
-	rows, problem := scimRows(ctx, c, "Groups", "id,displayName,members,groups", &d.tally)
-	if problem != nil {
-		return problem
-	}
-	for _, row := range rows {
+	return scimRows(ctx, c, "Groups", "id,displayName,members,groups", &d.tally, func(row scimRow) {
 		d.name(row.id, row.text("displayName", &d.tally))
 		for _, member := range row.references("members", &d.tally) {
 			d.membership.add(member.Value, row.id)
 		}
 		d.memberOf(row)
-	}
-	return nil
+	})
 }
 
 func (d *directory) memberOf(row scimRow) {

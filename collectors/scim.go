@@ -27,51 +27,50 @@ type scimPage struct {
 	Resources []json.RawMessage `json:"Resources"`
 }
 
-// scimRows pages through a listing. Servers may give fewer rows than asked
-// for, or more, or ignore where to start: it ends when the total has come,
-// when a page is empty, or when one brings nothing new. Rows that cannot be
-// told apart, and a total that was not met, go into the tally.
-func scimRows(ctx context.Context, c *Client, kind, attributes string, t *tally) ([]scimRow, *Problem) {
-	var rows []scimRow
-	seen := map[string]bool{}
+// scimRows pages through a listing and hands over its rows one by one, so that
+// a directory is never held twice. Servers may give fewer rows than asked for,
+// or more, or ignore where to start: it ends when the total has come, when a
+// page is empty, or when one brings nothing new. Rows that cannot be told apart,
+// and a total that was not met, go into the tally.
+func scimRows(ctx context.Context, c *Client, kind, attributes string, t *tally, each func(scimRow)) *Problem {
+	seen := map[string]struct{}{}
 	received, total := 0, -1
 	for {
 		page := scimPage{}
 		query := url.Values{"startIndex": {strconv.Itoa(received + 1)}, "count": {strconv.Itoa(scimPageSize)}, "attributes": {attributes}}
 		if _, problem := c.getJSON(ctx, scimPath+kind, query, &page); problem != nil {
-			return nil, problem
+			return problem
 		}
 		if page.Total != nil {
 			total = *page.Total
 		}
-		fresh := newRows(page.Resources, kind, seen, t)
-		rows = append(rows, fresh...)
+		before := len(seen)
+		newRows(page.Resources, kind, seen, t, each)
 		received += len(page.Resources)
-		if len(fresh) == 0 || total >= 0 && received >= total {
+		if len(seen) == before || total >= 0 && received >= total {
 			break
 		}
 	}
-	if total >= 0 && len(rows) != total {
-		t.add(reasonCountMismatch, "%s: %d announced, %d read", kind, total, len(rows))
+	if total >= 0 && len(seen) != total {
+		t.add(reasonCountMismatch, "%s: %d announced, %d read", kind, total, len(seen))
 	}
-	return rows, nil
+	return nil
 }
 
-func newRows(resources []json.RawMessage, kind string, seen map[string]bool, t *tally) []scimRow {
-	var rows []scimRow
+func newRows(resources []json.RawMessage, kind string, seen map[string]struct{}, t *tally, each func(scimRow)) {
 	for _, raw := range resources {
 		row := scimRow{raw: bytes.Clone(raw)}
 		row.object, _ = parseObject(row.raw)
 		row.id = scimID(row.members["id"])
-		switch {
-		case row.id == "":
+		if row.id == "" {
 			t.add(reasonMissingID, "%s: a row has no id", kind)
-		case !seen[row.id]:
-			seen[row.id] = true
-			rows = append(rows, row)
+			continue
+		}
+		if _, known := seen[row.id]; !known {
+			seen[row.id] = struct{}{}
+			each(row)
 		}
 	}
-	return rows
 }
 
 // scimID reads an id, which is text that may be written as a number.

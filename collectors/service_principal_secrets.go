@@ -45,7 +45,10 @@ type secretReader struct {
 
 func readSecrets(ctx context.Context, c *Client) engine.Section {
 	r := secretReader{secrets: engine.Secrets{}}
-	principals, problem := scimRows(ctx, c, "ServicePrincipals", "id,applicationId,displayName", &r.tally)
+	var principals []scimRow
+	problem := scimRows(ctx, c, "ServicePrincipals", "id,applicationId,displayName", &r.tally, func(row scimRow) {
+		principals = append(principals, row)
+	})
 	if problem != nil {
 		return failed(problem)
 	}
