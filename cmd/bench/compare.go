@@ -63,7 +63,30 @@ func (b *bench) compare(ctx context.Context, a *account) error {
 			return fmt.Errorf("%s and %s differ: %w", rivals[0].name, r.name, err)
 		}
 	}
-	report(rivals, b.tokens, len(found))
+	report(rivals, b.tokens)
+	return b.byHand(ctx, found, at)
+}
+
+// byHand judges the stored tokens in plain Go, the floor of the comparison.
+func (b *bench) byHand(ctx context.Context, found map[string]bool, at time.Time) error {
+	db, err := b.stored()
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var got map[string]bool
+	c, err := b.within(nothing, func() error {
+		got, err = loop(ctx, db, at.UnixMilli())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("judge by hand: %w", err)
+	}
+	c.print("floor: the same by hand in Go")
+	if err := same(found, got); err != nil {
+		return fmt.Errorf("the loop by hand differs: %w", err)
+	}
+	fmt.Printf("\nAll find the same %d findings. %d processors, %s.\n", len(found), runtime.NumCPU(), runtime.Version())
 	return nil
 }
 
@@ -173,14 +196,13 @@ func same(a, b map[string]bool) error {
 
 // report prints every contestant with how many times more than patrol's
 // evaluation of stored tokens it takes.
-func report(rivals []rival, tokens, findings int) {
+func report(rivals []rival, tokens int) {
 	base := rivals[len(rivals)-1].measure
 	header(fmt.Sprintf("%d tokens, six rules", tokens), "× wall", "× peak")
 	for _, r := range rivals {
 		c := r.measure
 		c.print(r.name, fmt.Sprintf("%.1f", c.wall.Seconds()/base.wall.Seconds()), fmt.Sprintf("%.1f", float64(c.peak)/float64(base.peak)))
 	}
-	fmt.Printf("\nAll find the same %d findings. %d processors, %s.\n", findings, runtime.NumCPU(), runtime.Version())
 }
 
 func readPatrol(text []byte) (map[string]bool, error) {

@@ -80,7 +80,11 @@ func nothing() error { return nil }
 
 // print shows a cost as a row of a table.
 func (c cost) print(name string, more ...string) {
-	fmt.Printf("| %-28s | %7.2f | %7.2f | %7.0f |", name, c.wall.Seconds(), c.cpu.Seconds(), float64(c.peak)/1e6)
+	peak := "" // unknown within this process
+	if c.peak > 0 {
+		peak = fmt.Sprintf("%.0f", float64(c.peak)/1e6)
+	}
+	fmt.Printf("| %-29s | %7.2f | %7.2f | %7s |", name, c.wall.Seconds(), c.cpu.Seconds(), peak)
 	for _, cell := range more {
 		fmt.Printf(" %9s |", cell)
 	}
@@ -88,7 +92,7 @@ func (c cost) print(name string, more ...string) {
 }
 
 func header(title string, more ...string) {
-	fmt.Printf("\n| %-28s | wall s  | cpu s   | peak MB |", title)
+	fmt.Printf("\n| %-29s | wall s  | cpu s   | peak MB |", title)
 	for _, cell := range more {
 		fmt.Printf(" %9s |", cell)
 	}

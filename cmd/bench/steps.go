@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 )
 
-// steps measures each step of an audit, and the audit in one go.
+// steps measures each step of an audit, the audit in one go, and what it cannot
+// go below.
 func (b *bench) steps(ctx context.Context, a *account) error {
 	header(fmt.Sprintf("%d tokens, all policies", b.tokens))
+	costs := map[string]cost{}
 	env := []string{"DATABRICKS_CONFIG_FILE=" + a.config}
 	for _, step := range []struct {
 		name  string
@@ -34,7 +36,15 @@ func (b *bench) steps(ctx context.Context, a *account) error {
 			return err
 		}
 		c.print(step.name)
+		costs[step.name] = c
 	}
+	floor, err := b.floors(ctx)
+	if err != nil {
+		return err
+	}
+	evaluate := costs["evaluate"]
+	fmt.Printf("\nEvaluation takes %.1f times the wall and %.1f times the processor time of both floors.\n",
+		evaluate.wall.Seconds()/floor.wall.Seconds(), evaluate.cpu.Seconds()/floor.cpu.Seconds())
 	return nil
 }
 

@@ -3,36 +3,36 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"patrol/engine"
 )
 
 // parties are the principals of a snapshot as owners and creators of tokens.
 // They are held in memory while the tokens stream by, because tokens refer to
-// them in no order: some hundred bytes each, without pointers, so that the
-// collector of garbage has nothing to follow.
+// them in no order: less than a hundred bytes each, without pointers, so that
+// the collector of garbage has nothing to follow.
 type parties struct {
-	read    bool // the directory was read
-	whole   bool // all of it: who is not in it does not exist
-	places  map[string]int32
-	entries []partyEntry
-	texts   []byte     // names, one after the other, while they are read
-	text    string     // and then
-	truths  [2]*bool   // false and true
-	groups  [][]string // lists of groups that occur
+	read    bool         // the directory was read
+	whole   bool         // all of it: who is not in it does not exist
+	entries []partyEntry // by id
+	texts   strings.Builder
+	others  map[string]int32 // live tokens of owners whom the directory does not hold
+	truths  [2]*bool         // false and true
+	groups  [][]string       // lists of groups that occur
 	byText  map[string]int32
 }
 
-// partyEntry is a principal; its names are in texts from start on.
+// partyEntry is a principal; its id and names are in texts from start on.
 type partyEntry struct {
-	start         uint64
-	name, display uint32 // lengths
-	groups        int32
-	live          int32 // tokens that it owns and that have not expired
-	kind          uint8 // place in kinds
-	known         bool  // the directory holds it
-	active        int8  // 0, 1; -1: the directory does not say
-	admin         bool
+	start             uint64
+	id, name, display uint32 // lengths
+	groups            int32
+	live              int32 // tokens that it owns and that have not expired
+	kind              uint8 // place in kinds
+	active            int8  // 0, 1; -1: the directory does not say
+	admin             bool
 }
 
 // kinds are what a directory tells apart.
@@ -41,11 +41,12 @@ func kinds() [3]engine.Kind { return [3]engine.Kind{engine.User, engine.ServiceP
 func (db *DB) parties(ctx context.Context, s engine.Snapshot, asOf int64) (*parties, error) {
 	p := &parties{
 		read: usable(s, engine.SectionPrincipals), whole: s.Coverage[engine.SectionPrincipals].Complete(),
-		places: map[string]int32{}, byText: map[string]int32{}, truths: [2]*bool{new(false), new(true)},
+		others: map[string]int32{}, byText: map[string]int32{}, truths: [2]*bool{new(false), new(true)},
 	}
 	if !p.read {
 		return p, nil
 	}
+	p.entries = make([]partyEntry, 0, max(0, s.Coverage[engine.SectionPrincipals].Count)) // growing would hold two of them
 	if err := db.addPrincipals(ctx, s, p); err != nil {
 		return nil, err
 	}
@@ -68,7 +69,6 @@ func (db *DB) addPrincipals(ctx context.Context, s engine.Snapshot, p *parties) 
 			return err
 		}
 	}
-	p.text, p.texts = string(p.texts), nil
 	return nil
 }
 
@@ -83,20 +83,28 @@ func (p *parties) add(c *cells) error {
 	if err != nil {
 		return fmt.Errorf("principal %s: %w", id, err)
 	}
-	e := partyEntry{start: uint64(len(p.texts)), name: uint32(len(name)), display: uint32(len(display)), groups: list, known: true, admin: admin, active: -1} //nolint:gosec // lengths of texts
+	e := partyEntry{
+		start: uint64(p.texts.Len()), id: uint32(len(id)), name: uint32(len(name)), display: uint32(len(display)), //nolint:gosec // lengths of texts
+		groups: list, admin: admin, active: -1,
+	}
 	if active != nil {
 		e.active = int8(bit(*active))
 	}
 	for e.kind = 0; e.kind < 2 && kinds()[e.kind] != kind; e.kind++ {
 	}
-	p.texts = append(append(p.texts, name...), display...)
-	p.put(id, e)
+	for _, text := range []string{id, name, display} {
+		p.texts.WriteString(text)
+	}
+	p.entries = append(p.entries, e)
 	return nil
 }
 
-func (p *parties) put(id string, e partyEntry) {
-	p.places[id] = int32(len(p.entries)) //nolint:gosec // there are not so many
-	p.entries = append(p.entries, e)
+// find is the place of a principal that the directory holds.
+func (p *parties) find(id string) (place int, known bool) {
+	text := p.texts.String()
+	return slices.BinarySearchFunc(p.entries, id, func(e partyEntry, id string) int {
+		return strings.Compare(text[e.start:e.start+uint64(e.id)], id)
+	})
 }
 
 // groupList keeps each list of groups once: few different ones occur.
@@ -131,10 +139,11 @@ func (db *DB) addLive(ctx context.Context, s engine.Snapshot, asOf int64, p *par
 		if c.err != nil {
 			return c.err
 		}
-		if _, known := p.places[owner]; !known {
-			p.put(owner, partyEntry{})
+		if place, known := p.find(owner); known {
+			p.entries[place].live = live
+		} else {
+			p.others[owner] = live
 		}
-		p.entries[p.places[owner]].live = live
 	}
 	return nil
 }
@@ -147,24 +156,23 @@ func (p *parties) of(id string) engine.Party {
 	if id == "" || !p.read {
 		return party
 	}
-	var e partyEntry
-	if place, ok := p.places[id]; ok {
-		e = p.entries[place]
+	if place, known := p.find(id); known {
+		p.fill(&party, p.entries[place])
+		return party
 	}
-	party.LiveTokens = int(e.live)
-	switch {
-	case e.known:
-		p.fill(&party, e)
-	case p.whole:
+	party.LiveTokens = int(p.others[id])
+	if p.whole {
 		party.Kind, party.Active, party.Admin = engine.Missing, p.truths[0], p.truths[0]
 	}
 	return party
 }
 
 func (p *parties) fill(party *engine.Party, e partyEntry) {
-	name := e.start + uint64(e.name)
+	text := p.texts.String()
+	name := e.start + uint64(e.id)
+	display := name + uint64(e.name)
 	party.Kind, party.Groups, party.Admin = kinds()[e.kind], p.groups[e.groups], p.truths[bit(e.admin)]
-	party.Name, party.DisplayName = p.text[e.start:name], p.text[name:name+uint64(e.display)]
+	party.Name, party.DisplayName, party.LiveTokens = text[name:display], text[display:display+uint64(e.display)], int(e.live)
 	if e.active >= 0 {
 		party.Active = p.truths[e.active]
 	}

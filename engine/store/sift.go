@@ -204,6 +204,21 @@ func SiftSQL(rule engine.SiftRule) (where, why string) {
 	return strings.Join(q.where, "\nOR "), ""
 }
 
+// ScanSQL counts on how many tokens of snapshot ?1 of workspace ?2 the condition
+// of each rule holds at ?3 (ms): the least that has to be asked of the database
+// to judge them. Rules of which SQL can ask nothing are left out.
+func ScanSQL(rules []engine.SiftRule) string {
+	q := newShown()
+	var counts []string
+	for _, rule := range rules {
+		condition, _ := q.condition(rule.Fires)
+		if condition != always && condition != never {
+			counts = append(counts, "total("+and(judgedBy(rule.Judges), condition)+")")
+		}
+	}
+	return q.joins.tables() + "SELECT " + strings.Join(counts, ",\n\t") + "\n\tFROM " + q.joins.from() + "\n\tWHERE " + holds
+}
+
 func newShown() *siftQuery {
 	d := directoryRead{read: true, whole: true}
 	return &siftQuery{facts: factColumns(), doubts: d.doubts(), where: []string{isDisputed}, plain: true}
