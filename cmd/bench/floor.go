@@ -43,7 +43,9 @@ func (b *bench) floors(ctx context.Context) (cost, error) {
 }
 
 // stored opens what patrol collected, for reading.
-func (b *bench) stored() (*sql.DB, error) { return sql.Open("sqlite", "file:"+b.path("patrol.db")+"?mode=ro") }
+func (b *bench) stored() (*sql.DB, error) {
+	return sql.Open("sqlite", "file:"+b.path("patrol.db")+"?mode=ro")
+}
 
 // scanOf is the scan that the conditions of all built-in policies on tokens come
 // down to.

@@ -46,6 +46,7 @@ func (a *app) collect(ctx context.Context, db *store.DB, o *sourceOptions) ([]en
 
 // read stores a snapshot of each workspace, with progress on a terminal.
 func (a *app) read(ctx context.Context, db *store.DB, o *sourceOptions) ([]engine.Snapshot, error) {
+	defer a.env.boundMemory(collectBound)()
 	tell, done := a.progress()
 	defer done()
 	options := a.collectOptions(o)
@@ -164,6 +165,7 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 }
 
 func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluation, set *policySet, snapshot engine.Snapshot, when time.Time, excusing *excusing) error {
+	defer a.env.boundMemory(judgeBound + judgeBoundEach*int64(snapshot.Tokens))()
 	job := eval.Job{Snapshot: snapshot, AsOf: when, Tuning: set.effective(snapshot.Workspace)}
 	if snapshot.Coverage[engine.SectionTokens].Usable() {
 		job.Tokens = db.Subjects(ctx, snapshot.ID, when)

@@ -10,7 +10,7 @@ import (
 )
 
 // Pushdown tells on which tokens a policy must be run, in words that a database
-// can ask. docs/decisions/NNNN-pushdown.md says why it is safe.
+// can ask. docs/decisions/0010-sql-sifts-rego-decides.md says why it is safe.
 type Pushdown struct {
 	Rule    engine.SiftRule
 	Applies engine.Condition // exactly when the policy applies
