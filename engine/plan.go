@@ -26,6 +26,19 @@ func (a Action) Changes() bool { return a != Notify && a != Manual }
 // OnToken reports whether the target of a changing step is a token.
 func (a Action) OnToken() bool { return a == Revoke || a == NarrowScopes || a == SetComment }
 
+// ToOwner tells a token's owner what an action does to it, or asks of them.
+func (a Action) ToOwner() string {
+	switch a {
+	case Revoke:
+		return "It will be revoked: whatever signs in with it stops working."
+	case NarrowScopes:
+		return "Its scopes will be narrowed to those that were seen in use."
+	case SetComment:
+		return "Its comment will be removed, because it held a secret. Replace that secret."
+	}
+	return "Please look at it."
+}
+
 // PlanSchema is the version of the plan file that this patrol reads and writes.
 const PlanSchema = 1
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"patrol/engine"
@@ -13,18 +12,16 @@ import (
 	"github.com/xuri/excelize/v2"
 )
 
-// The worksheet that reviewers fill in, and the columns that count when it is
-// read back. All other cells are there to be read only.
+// The worksheet that reviewers fill in.
 const (
 	stepsSheet     = "Steps"
-	stepHeader     = "Step"
 	decisionHeader = "Decision"
-	commentHeader  = "Comment"
-	digestLabel    = "Plan sha256"
 )
 
-// decisionWords are what a reviewer may choose.
-var decisionWords = [...]string{"approve", "reject", "defer"}
+// decisionForm is what reviewers fill in.
+func decisionForm() form {
+	return form{sheet: stepsSheet, input: []string{stepHeader, decisionHeader, commentHeader}, words: []string{"approve", "reject", "defer"}}
+}
 
 // PlanXLSX writes the workbook in which reviewers decide about a plan. digest
 // is the SHA-256 of the plan file's bytes: the decisions count for it only.
@@ -50,7 +47,7 @@ func PlanXLSX(ctx context.Context, w io.Writer, p engine.Plan, digest string) er
 }
 
 func (b *book) fillPlan(ctx context.Context, p engine.Plan, digest string) error {
-	if err := b.fillSteps(forReview(p.Steps)); err != nil {
+	if err := b.fillForm(decisionForm(), stepColumns(), forReview(p.Steps)); err != nil {
 		return err
 	}
 	if err := fillSheet(ctx, b, "Not planned", notPlannedColumns(), known(p.NotPlanned)); err != nil {
@@ -97,96 +94,10 @@ func notPlannedColumns() []column[engine.NotPlanned] {
 	}
 }
 
-// fillSteps writes the worksheet to decide on. Everything but the decision and
-// its comment is locked against slips; what is read back does not rest on that.
-func (b *book) fillSteps(steps []engine.Step) error {
-	columns := stepColumns()
-	s := &sheet{book: b, name: stepsSheet}
-	for _, c := range columns {
-		s.headings = append(s.headings, c.heading())
-		s.widths = append(s.widths, c.width)
-	}
-	if err := s.start(); err != nil {
-		return err
-	}
-	input, err := b.inputStyle()
-	if err != nil {
-		return err
-	}
-	for _, step := range steps {
-		if err := s.add(b.stepRow(columns, step, input)); err != nil {
-			return err
-		}
-	}
-	if err := b.guardSteps(len(steps)); err != nil {
-		return err
-	}
-	return s.end()
-}
-
-func (b *book) stepRow(columns []column[engine.Step], step engine.Step, input int) (cells []any, height int) {
-	height = 1
-	for _, c := range columns {
-		if c.value == nil {
-			cells = append(cells, excelize.Cell{StyleID: input, Value: ""})
-			continue
-		}
-		cell := b.cell(c.kind, c.value(step))
-		if c.kind == wrapped {
-			height = max(height, linesIn(cell, c.width))
-		}
-		cells = append(cells, cell)
-	}
-	return cells, height
-}
-
-// inputStyle is that of cells to fill in: text, so that nothing typed into them
-// becomes a formula or a number.
-func (b *book) inputStyle() (int, error) {
-	return b.file.NewStyle(&excelize.Style{
-		NumFmt: 49, Protection: &excelize.Protection{Locked: false}, Alignment: &excelize.Alignment{Vertical: "top", WrapText: true},
-		Fill: excelize.Fill{Type: "pattern", Pattern: 1, Color: []string{"FEF9C3"}}, Font: &excelize.Font{Family: "Calibri", Size: 11},
-		Border: []excelize.Border{{Type: "bottom", Color: "D1D5DB", Style: 1}, {Type: "right", Color: "D1D5DB", Style: 1}},
-	})
-}
-
-func (b *book) guardSteps(steps int) error {
-	choice := excelize.NewDataValidation(true)
-	choice.SetSqref(fmt.Sprintf("B2:B%d", max(2, steps+1)))
-	if err := choice.SetDropList(decisionWords[:]); err != nil {
-		return err
-	}
-	choice.SetError(excelize.DataValidationErrorStyleStop, "Decision", "Choose "+strings.Join(decisionWords[:], ", ")+", or leave the cell empty.")
-	if err := b.file.AddDataValidation(stepsSheet, choice); err != nil {
-		return err
-	}
-	return b.file.ProtectSheet(stepsSheet, &excelize.SheetProtectionOptions{
-		AutoFilter: true, Sort: true, FormatColumns: true, FormatRows: true, SelectLockedCells: true, SelectUnlockedCells: true,
-	})
-}
-
 // summarisePlan writes the first worksheet: which plan it is, its counts and
 // limits, and how to decide.
 func (b *book) summarisePlan(p engine.Plan, digest string) error {
-	s := &sheet{book: b, name: summarySheet, part: 1, widths: []float64{36, 70, 30}}
-	if err := b.printable(summarySheet, s.widths); err != nil {
-		return err
-	}
-	var err error
-	if s.out, err = b.file.NewStreamWriter(summarySheet); err != nil {
-		return err
-	}
-	for i, width := range s.widths {
-		if err := s.out.SetColWidth(i+1, i+1, width); err != nil {
-			return err
-		}
-	}
-	for _, block := range [][][]any{b.planHeadline(p, digest), b.planCounts(p), b.planLimits(p), b.instructions()} {
-		if err := s.block(block); err != nil {
-			return err
-		}
-	}
-	return s.out.Flush()
+	return b.fillSummary(b.planHeadline(p, digest), b.planCounts(p), b.planLimits(p), b.instructions())
 }
 
 func (b *book) planHeadline(p engine.Plan, digest string) [][]any {

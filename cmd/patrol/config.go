@@ -26,6 +26,7 @@ type config struct {
 
 	remediation remediationConfig
 	approval    approvalConfig
+	smtp        smtpConfig
 }
 
 // configValue is the text of a key that is a flag, and where it stands.
@@ -113,6 +114,8 @@ func (c *config) readTop(body ast.Node, isFlag func(string) bool) error {
 			return c.readRemediation(value)
 		case "approval":
 			return c.readApproval(value)
+		case "notices":
+			return c.readNotices(value)
 		}
 		if !isFlag(key) {
 			return c.errorf(line, "unknown key %q", key)

@@ -25,6 +25,7 @@ type planOptions struct {
 
 	notices        string
 	noticeTemplate string
+	replies        string
 	acceptShrink   bool
 }
 
@@ -52,6 +53,7 @@ func (c commands) Plan() *cobra.Command {
 	flags.StringSliceVar(&o.formats, "format", nil, "write these `forms` beside it too: "+strings.Join(planFormats(), ", ")+" (the workbook is for reviewers)")
 	flags.StringVar(&o.notices, "notices", "", "write a message to each owner who is to act, or has time to before a change, into this `directory`")
 	flags.StringVar(&o.noticeTemplate, "notice-template", "", "write notices by this template `file` instead of the standard one")
+	flags.StringVar(&o.replies, "replies", "", "revoke what owners gave up, by the `file` that notices read wrote")
 	flags.StringVar(&o.planner, "by", "", "`name` of who plans (default: the user of this machine)")
 	flags.BoolVar(&o.acceptShrink, "accept-shrink", false, "plan although a workspace holds no tokens, or far fewer than in the snapshot before")
 	return cmd
@@ -63,6 +65,10 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 		return err
 	}
 	template, err := a.noticeSource(o)
+	if err != nil {
+		return err
+	}
+	replies, err := repliesFor(o.replies)
 	if err != nil {
 		return err
 	}
@@ -80,10 +86,12 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 		if err != nil {
 			return err
 		}
+		in.Replies = replies
 		made, err := plan.Build(ctx, in)
 		if err != nil {
 			return err
 		}
+		a.tellUnused(replies, made)
 		messages, err := notice.Messages(made, template)
 		if err != nil {
 			return err
@@ -91,7 +99,7 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 		if err := a.deliverPlan(ctx, made, o); err != nil {
 			return err
 		}
-		return a.writeNotices(made, messages, o.notices)
+		return a.writeNotices(ctx, made, messages, o.notices)
 	})
 }
 

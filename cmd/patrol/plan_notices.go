@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/notice"
 	"patrol/engine/plan"
+	"patrol/reports"
 )
 
 // noticeSource is the template of --notice-template; "" for the standard one.
@@ -23,9 +26,9 @@ func (a *app) noticeSource(o *planOptions) (string, error) {
 	return string(content), err
 }
 
-// writeNotices writes a file for each owner, and a mail where there is an
-// address. Nothing is sent.
-func (a *app) writeNotices(p engine.Plan, messages []notice.Message, dir string) error {
+// writeNotices writes a file and a workbook for each owner, and a mail where
+// there is an address. Nothing is sent.
+func (a *app) writeNotices(ctx context.Context, p engine.Plan, messages []notice.Message, dir string) error {
 	if dir == "" {
 		return nil
 	}
@@ -36,18 +39,36 @@ func (a *app) writeNotices(p engine.Plan, messages []notice.Message, dir string)
 	if err != nil {
 		return err
 	}
-	mails := 0
+	digest, mails := plan.Digest(plan.Encode(p)), 0
 	for _, m := range messages {
-		if err := plan.Write(filepath.Join(dir, m.Name+".md"), []byte(m.Body)); err != nil {
+		var workbook bytes.Buffer
+		if err := reports.ReplyXLSX(ctx, &workbook, p, digest, m.Steps); err != nil {
 			return err
 		}
-		if content := m.Mail(asOf); content != nil {
+		files := map[string][]byte{".md": []byte(m.Body), ".xlsx": workbook.Bytes()}
+		if content := m.Mail(asOf, workbook.Bytes()); content != nil {
+			files[".eml"] = content
 			mails++
-			if err := plan.Write(filepath.Join(dir, m.Name+".eml"), content); err != nil {
+		}
+		for _, ending := range engine.SortedKeys(files) {
+			if err := plan.Write(filepath.Join(dir, m.Name+ending), files[ending]); err != nil {
 				return err
 			}
 		}
 	}
 	a.say("%s: %s, %d of them as mails ready to send", dir, plural(len(messages), "notice"), mails)
 	return nil
+}
+
+// tellUnused names tokens that owners gave up and that this plan does not revoke.
+func (a *app) tellUnused(replies plan.Replies, p engine.Plan) {
+	planned := map[string]bool{}
+	for _, step := range p.Steps {
+		planned[step.WorkspaceID+" "+step.Target] = planned[step.WorkspaceID+" "+step.Target] || step.Action == engine.Revoke
+	}
+	for _, reply := range replies.Replies {
+		if reply.Reply == engine.ReplyRevoke && !planned[reply.WorkspaceID+" "+reply.Token] {
+			a.say("token %s of %s was given up, and has no step that revokes it: see not_planned, or it breaks no policy any more", engine.SafeText(reply.Token), engine.SafeText(reply.Workspace))
+		}
+	}
 }

@@ -55,6 +55,9 @@ func TestScripts(t *testing.T) {
 			"overwrite": cmdOverwrite,
 			"append":    cmdAppend,
 			"decide":    cmdDecide,
+			"answer":    cmdAnswer,
+
+			"mailserver": cmdMailserver,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")

@@ -25,6 +25,7 @@ type Message struct {
 	Name    string // of its files, without ending
 	Subject string
 	Body    string // Markdown
+	Steps   []engine.Step
 }
 
 // Data is what a template sees. All texts are safe to stand in Markdown.
@@ -64,14 +65,12 @@ func Messages(p engine.Plan, source string) ([]Message, error) {
 		return nil, badTemplate(err)
 	}
 	owners := map[string]*owner{}
-	for _, step := range p.Steps {
-		if told(p, step) {
-			key := cmp.Or(step.Owner, step.OwnerID)
-			if owners[key] == nil {
-				owners[key] = &owner{label: key}
-			}
-			owners[key].steps = append(owners[key].steps, step)
+	for _, step := range Asked(p) {
+		key := cmp.Or(step.Owner, step.OwnerID)
+		if owners[key] == nil {
+			owners[key] = &owner{label: key}
 		}
+		owners[key].steps = append(owners[key].steps, step)
 	}
 	var messages []Message
 	for _, key := range engine.SortedKeys(owners) {
@@ -86,6 +85,17 @@ func Messages(p engine.Plan, source string) ([]Message, error) {
 
 func badTemplate(err error) error {
 	return engine.UsageError("read template of notices", "", "docs/remediation.md lists what a template can use.", err)
+}
+
+// Asked are the steps of a plan that owners are told about and can answer to.
+func Asked(p engine.Plan) []engine.Step {
+	var steps []engine.Step
+	for _, step := range p.Steps {
+		if told(p, step) {
+			steps = append(steps, step)
+		}
+	}
+	return steps
 }
 
 // told reports whether the owner of a step's token hears of it.
@@ -105,7 +115,7 @@ func (o *owner) message(p engine.Plan, text *template.Template) (Message, error)
 	if err := text.Execute(&body, data); err != nil {
 		return Message{}, badTemplate(err)
 	}
-	m := Message{Owner: o.label, Address: address(o.label), Name: fileName(o.label), Body: strings.TrimSpace(body.String()) + "\n"}
+	m := Message{Owner: o.label, Address: address(o.label), Name: fileName(o.label), Body: strings.TrimSpace(body.String()) + "\n", Steps: o.steps}
 	m.Subject = fmt.Sprintf("Your Databricks tokens: %s to look at", count(len(data.Tokens), "token"))
 	if data.Changing > 0 {
 		m.Subject = fmt.Sprintf("Your Databricks tokens: %s will change from %s", count(data.Changing, "token"), data.NotBefore)
@@ -148,7 +158,7 @@ func tokenOf(s engine.Step, host string) Token {
 	t := Token{
 		Workspace: markdown(s.Workspace), Host: markdown(host), ID: markdown(s.Target),
 		Created: dayOfMs(s.Precondition.Identity["creation_time"]), LastUsed: cmp.Or(dayOfMs(s.Precondition.Volatile["last_used_day"]), "never"),
-		What: what(s),
+		What: s.Action.ToOwner(),
 	}
 	if s.Action.Changes() {
 		t.From = day(s.NotBefore)
@@ -157,18 +167,6 @@ func tokenOf(s engine.Step, host string) Token {
 		t.Reasons = append(t.Reasons, Reason{Policy: markdown(policy), Message: markdown(s.Reasons[i])})
 	}
 	return t
-}
-
-func what(s engine.Step) string {
-	switch s.Action {
-	case engine.Revoke:
-		return "It will be revoked: whatever signs in with it stops working."
-	case engine.NarrowScopes:
-		return "Its scopes will be narrowed to those that were seen in use."
-	case engine.SetComment:
-		return "Its comment will be removed, because it held a secret. Replace that secret."
-	}
-	return "Please look at it."
 }
 
 // day is the day of a time in a plan.

@@ -2,8 +2,10 @@ package notice_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"io"
-	"mime/quotedprintable"
+	"mime"
+	"mime/multipart"
 	"net/mail"
 	"strings"
 	"testing"
@@ -69,7 +71,7 @@ func TestOneMessagePerOwner(t *testing.T) {
 
 func TestMailIsReadByOthers(t *testing.T) {
 	m := messages(t, planOf(step(engine.Notify, "ana@example.com", "t1", today)))[0]
-	read, err := mail.ReadMessage(bytes.NewReader(m.Mail(asOf)))
+	read, err := mail.ReadMessage(bytes.NewReader(m.Mail(asOf, book)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,10 +79,35 @@ func TestMailIsReadByOthers(t *testing.T) {
 	if err != nil || len(to) != 1 || to[0].Address != "ana@example.com" {
 		t.Errorf("to %v, %v", to, err)
 	}
-	body, err := io.ReadAll(quotedprintable.NewReader(read.Body))
-	if err != nil || strings.ReplaceAll(string(body), "\r\n", "\n") != m.Body {
-		t.Errorf("body %q, %v", body, err)
+	_, params, err := mime.ParseMediaType(read.Header.Get("Content-Type"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	parts := multipart.NewReader(read.Body, params["boundary"])
+	text := nextPart(t, parts, func(r io.Reader) io.Reader { return r }) // the reader undoes quoted-printable
+	if strings.ReplaceAll(string(text), "\r\n", "\n") != m.Body {
+		t.Errorf("body %q", text)
+	}
+	attached := nextPart(t, parts, func(r io.Reader) io.Reader { return base64.NewDecoder(base64.StdEncoding, r) })
+	if !bytes.Equal(attached, book) {
+		t.Errorf("attached %q", attached)
+	}
+}
+
+// book stands for a workbook of more than one line.
+var book = bytes.Repeat([]byte("PK\x03\x04"), 100)
+
+func nextPart(t *testing.T, parts *multipart.Reader, decode func(io.Reader) io.Reader) []byte {
+	t.Helper()
+	part, err := parts.NextPart()
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(decode(part))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
 }
 
 func TestForeignTextStaysText(t *testing.T) {
@@ -88,7 +115,7 @@ func TestForeignTextStaysText(t *testing.T) {
 	s := step(engine.Notify, evil, evil, today)
 	s.Workspace, s.Reasons = evil, []string{evil}
 	m := messages(t, planOf(s))[0]
-	if m.Address != "" || m.Mail(asOf) != nil {
+	if m.Address != "" || m.Mail(asOf, book) != nil {
 		t.Errorf("the name became the address %q", m.Address)
 	}
 	for _, bad := range []string{"\u202e", "\r", "[x](", "<script>", "\nBcc"} {
@@ -130,7 +157,7 @@ func TestTemplateOfTheUser(t *testing.T) {
 	p := planOf(step(engine.Notify, "ana@example.com", "t1", today))
 	list, err := notice.Messages(p, "Dear {{.Owner}}: {{range .Tokens}}{{.ID}}{{end}}")
 	if err != nil || list[0].Body != "Dear ana@example.com: t1\n" {
-		t.Errorf("body %q, %v", list, err)
+		t.Errorf("bodies %+v, %v", list, err)
 	}
 	for _, bad := range []string{"{{", "{{.Nothing}}", "{{range .Tokens}}{{.Comment}}{{end}}"} {
 		_, err := notice.Messages(p, bad)
@@ -150,9 +177,9 @@ func FuzzMessages(f *testing.F) {
 			if engine.SafeLines(m.Body) != m.Body {
 				t.Fatalf("body acts: %q", m.Body)
 			}
-			if content := m.Mail(asOf); content != nil {
+			if content := m.Mail(asOf, book); content != nil {
 				read, err := mail.ReadMessage(bytes.NewReader(content))
-				if err != nil || len(read.Header) != 7 {
+				if err != nil || len(read.Header) != 6 {
 					t.Fatalf("headers %v, %v", read, err)
 				}
 			}

@@ -50,6 +50,7 @@ type builder struct {
 	workspaces map[string]*workspace // by id
 	order      []*workspace          // as in the report
 	tokens     map[target][]hit      // in the order of findings: worst first
+	given      map[target]bool       // tokens that their owners gave up
 	steps      []engine.Step
 	notPlanned []engine.NotPlanned
 }
@@ -68,6 +69,7 @@ type workspace struct {
 func newBuilder(in Input) *builder {
 	b := &builder{
 		in: in, asOf: in.Report.AsOf.UTC(), policies: map[string]engine.Policy{}, workspaces: map[string]*workspace{}, tokens: map[target][]hit{},
+		given: in.Replies.revoked(),
 	}
 	for _, p := range in.Report.Policies {
 		b.policies[p.Policy.ID] = p.Policy
@@ -129,11 +131,17 @@ func (b *builder) chosen(id string) bool {
 	return known && b.in.Chosen(p)
 }
 
+// remedy is what the configuration, else the policy, says; a token that its
+// owner gave up is revoked instead, unless nothing is to be done about it.
 func (b *builder) remedy(f engine.Finding) engine.Action {
-	if action, set := b.in.Config.Remedies[f.Policy]; set {
-		return action
+	action := engine.Action(f.Remedy)
+	if configured, set := b.in.Config.Remedies[f.Policy]; set {
+		action = configured
 	}
-	return engine.Action(f.Remedy)
+	if action != None && f.Resource == engine.ResourceToken && b.given[target{f.WorkspaceID, f.ResourceID}] {
+		return engine.Revoke
+	}
+	return action
 }
 
 // place puts a finding where it is planned, or says why it is not.

@@ -14,10 +14,12 @@ import (
 
 // Encode renders a plan as its file. Every plan that Build makes can be read
 // back by Read.
-func Encode(p engine.Plan) []byte {
+func Encode(p engine.Plan) []byte { return encode(p) }
+
+func encode(value any) []byte {
 	var pretty bytes.Buffer
 	// CompactJSON gives valid JSON, which always indents.
-	_ = json.Indent(&pretty, engine.CompactJSON(p), "", "  ")
+	_ = json.Indent(&pretty, engine.CompactJSON(value), "", "  ")
 	pretty.WriteByte('\n')
 	return pretty.Bytes()
 }

@@ -40,6 +40,7 @@ type Input struct {
 	Tuning   engine.Retuning
 	Chosen   func(engine.Policy) bool // nil chooses all
 	Config   Config
+	Replies  Replies // of the owners
 
 	Version      string // of patrol
 	Engine       string // version of OPA

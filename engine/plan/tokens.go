@@ -11,6 +11,9 @@ import (
 // NeutralComment replaces a comment that held a secret.
 const NeutralComment = "[comment removed by patrol: it held a secret]"
 
+// ownerReply is the evidence that the owner gave a token up.
+const ownerReply = "owner_reply"
+
 // planToken makes the steps on one token. Revoking makes every other step on it
 // pointless; the findings behind those are told as superseded.
 func (b *builder) planToken(w *workspace, s engine.Subject, hits []hit) {
@@ -29,6 +32,9 @@ func (b *builder) planToken(w *workspace, s engine.Subject, hits []hit) {
 	if len(groups[engine.Revoke]) > 0 {
 		step := b.tokenStep(w, s, engine.Revoke, groups[engine.Revoke])
 		step.Expected = map[string]any{"absent": true}
+		if b.given[target{step.WorkspaceID, s.Token.ID}] {
+			step.Evidence[ownerReply] = engine.ReplyRevoke
+		}
 		b.steps = append(b.steps, step)
 		b.supersede(groups, step.ID)
 		return

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"patrol/engine"
+	"patrol/engine/notice"
+	"patrol/engine/plan"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
+)
+
+// Notices sends what `plan --notices` wrote, and reads what owners answer.
+func (c commands) Notices() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "notices",
+		Short: "Send notices to the owners of tokens, and read what they answer",
+		Long: "`patrol plan --notices DIR` writes a message for each owner with a workbook to answer in. Send them as you like, or by\n" +
+			"`notices send` through the mail server of the configuration. `notices read` reads the answers.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(c.noticesSend(), c.noticesRead())
+	return cmd
+}
+
+type sendOptions struct {
+	dryRun    bool
+	perMinute int
+	again     []string
+}
+
+func (c commands) noticesSend() *cobra.Command {
+	var o sendOptions
+	cmd := &cobra.Command{
+		Use:   "send DIR",
+		Short: "Send the .eml files of a directory, each once",
+		Long: "Sends each .eml file of a directory by the mail server under notices.smtp in the configuration. What was sent is noted beside\n" +
+			"it in a .sent file before and after, so that nothing is sent twice: after a crash a message of which nobody knows\n" +
+			"whether it was sent is named, and sent only with --again.\n\n" + exitHelp(),
+		Example: "  patrol notices send notices --dry-run\n  patrol notices send notices",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return c.sendNotices(cmd.Context(), args[0], &o) },
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.dryRun, "dry-run", false, "say what would be sent, and to whom")
+	flags.IntVar(&o.perMinute, "per-minute", 60, "send at most this `number` of messages a minute")
+	flags.StringSliceVar(&o.again, "again", nil, "send these `files` although they may have been sent before")
+	return cmd
+}
+
+func (a *app) sendNotices(ctx context.Context, dir string, o *sendOptions) error {
+	if o.perMinute < 1 {
+		return engine.UsageError("read flag", "--per-minute", "Give 1 or more.", fmt.Errorf("%d is less", o.perMinute))
+	}
+	server, err := a.config.smtp.server(a.env.lookup)
+	if err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(escapeGlob(dir), "*.eml"))
+	if err != nil || len(files) == 0 {
+		return engine.UsageError("send notices of", dir, "Write them with `patrol plan --notices "+dir+"`.", errors.Join(err, errors.New("it holds no .eml file")))
+	}
+	slices.Sort(files)
+	s := sender{app: a, server: server, options: o, pace: rate.NewLimiter(rate.Limit(float64(o.perMinute)/60), 1)}
+	for _, file := range files {
+		if err := s.send(ctx, file); err != nil {
+			return err
+		}
+	}
+	a.say("%s: %d sent, %d sent before, %d not sent", dir, s.sent, s.before, s.failed)
+	if s.failed > 0 {
+		return &engine.Error{Class: engine.ClassIncomplete, Reason: "not_sent", Op: "send notices of", Target: dir,
+			Hint: "Correct what is named above and run it again: what was sent is not sent again.", Err: fmt.Errorf("%s not sent", plural(s.failed, "message"))}
+	}
+	return nil
+}
+
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+// sender sends one message after the other.
+type sender struct {
+	*app
+	server               notice.Server
+	options              *sendOptions
+	pace                 *rate.Limiter
+	sent, before, failed int
+}
+
+// sending is the record of a message, beside it. A message without an end was
+// handed over, or not: nobody knows.
+type sending struct {
+	To        string `json:"to"`
+	MessageID string `json:"message_id"`
+	Begun     string `json:"begun"`
+	Sent      string `json:"sent,omitempty"`
+}
+
+// send returns an error only where going on makes no sense.
+func (s *sender) send(ctx context.Context, file string) error {
+	content, err := readInput("send notice", file)
+	if err != nil {
+		return err
+	}
+	draft, err := notice.FromFile(content, s.server.From, s.env.now())
+	if err != nil {
+		s.fail(file, err)
+		return nil
+	}
+	record, err := readSending(file)
+	if err != nil {
+		return err
+	}
+	switch again := slices.Contains(s.options.again, file) || slices.Contains(s.options.again, filepath.Base(file)); {
+	case again:
+	case record.Sent != "":
+		s.before++
+		s.detail("%s: sent to %s on %s", file, record.To, record.Sent)
+		return nil
+	case record.Begun != "":
+		s.fail(file, fmt.Errorf("it may have been sent to %s on %s: look, and send it with --again %s", record.To, record.Begun, filepath.Base(file)))
+		return nil
+	}
+	if s.options.dryRun {
+		s.say("%s: would be sent to %s", file, draft.To)
+		return nil
+	}
+	if err := s.pace.Wait(ctx); err != nil {
+		return err
+	}
+	return s.hand(ctx, file, draft)
+}
+
+func (s *sender) hand(ctx context.Context, file string, draft notice.Draft) error {
+	record := sending{To: draft.To, MessageID: draft.ID, Begun: s.env.now().UTC().Format(time.RFC3339)}
+	err := s.server.Send(ctx, draft.To, draft.Content, func() error { return writeSending(file, record) })
+	var rejected *notice.RejectedError
+	switch {
+	case errors.As(err, &rejected):
+		s.fail(file, err)
+		return dropSending(file)
+	case err != nil:
+		s.fail(file, fmt.Errorf("it may have been sent: %w", err))
+		return ctx.Err()
+	}
+	record.Sent = s.env.now().UTC().Format(time.RFC3339)
+	s.sent++
+	s.say("%s: sent to %s", file, draft.To)
+	return writeSending(file, record)
+}
+
+func (s *sender) fail(file string, err error) {
+	s.failed++
+	s.tell(s.env.stderr, engine.SafeText(fmt.Sprintf("%s: not sent: %v", file, err)))
+}
+
+func sendingPath(file string) string { return file + ".sent" }
+
+func readSending(file string) (record sending, err error) {
+	content, err := os.ReadFile(sendingPath(file))
+	if errors.Is(err, os.ErrNotExist) {
+		return record, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(content, &record)
+	}
+	if err == nil && record.Begun == "" {
+		err = errors.New("it does not say when")
+	}
+	if err != nil {
+		return record, engine.UsageError("read record", sendingPath(file), "It tells whether the notice was sent: restore it, or delete it if you are sure that it was not.", err)
+	}
+	return record, nil
+}
+
+func writeSending(file string, record sending) error {
+	return plan.Write(sendingPath(file), append(engine.CompactJSON(record), '\n'))
+}
+
+func dropSending(file string) error {
+	if err := os.Remove(sendingPath(file)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "remove", Target: sendingPath(file), Hint: "Remove it: the notice was not sent.", Err: err}
+	}
+	return nil
+}
