@@ -14,7 +14,8 @@ func TextDigest(text string) string {
 }
 
 // PolicyDigest is the digest of what decides about the verdicts of policies:
-// their source, the tokens they judge and the defaults of their parameters.
+// their source and what it rests on, the tokens they judge and the defaults of
+// their parameters.
 func PolicyDigest(policies []Policy) string {
 	sorted := slices.Clone(policies)
 	slices.SortFunc(sorted, func(a, b Policy) int { return cmp.Compare(a.ID, b.ID) })
@@ -24,7 +25,7 @@ func PolicyDigest(policies []Policy) string {
 		for _, param := range p.Params {
 			defaults[param.Name] = param.Default
 		}
-		rows[i] = []any{p.ID, p.Package, p.Judges, p.Source, defaults}
+		rows[i] = []any{p.ID, p.Package, p.Judges, p.Source, p.Basis, defaults}
 	}
 	return TextDigest(string(CompactJSON(rows)))
 }

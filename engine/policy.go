@@ -27,6 +27,7 @@ type Policy struct {
 	File        string              // token/lifetime.rego, relative to the root of its pack
 	Pack        string              // "built-in", or the directory it was loaded from
 	Source      string              // the Rego text
+	Basis       string              // SHA-256 of what it rests on besides: library, schema of input, sandbox
 }
 
 // Judges says which tokens a policy applies to; all others are not applicable.

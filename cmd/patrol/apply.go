@@ -145,7 +145,7 @@ func (a *app) applyApproval(path string, content []byte, resume bool) (apply.App
 	for _, approver := range approved.By {
 		by = append(by, approver.Name)
 	}
-	return apply.Approval{Bytes: file, By: by, Steps: approved.Steps}, nil
+	return apply.Approval{Bytes: file, By: by, Steps: approved.Steps, Until: approved.ExpiresAt}, nil
 }
 
 // openApplyJournal opens the journal. A dry run only reads one that is there.

@@ -583,6 +583,44 @@ func TestWithdrawnApprovalSettlesOnly(t *testing.T) {
 	w.sent(http.MethodDelete, 2)
 }
 
+// TestARunThatOutlivesItsApprovalStops: whether the time ends before a step or
+// while it is written down, nothing more is sent, and what is left can go on.
+func TestARunThatOutlivesItsApprovalStops(t *testing.T) {
+	for name, until := range map[string]time.Duration{"approval": time.Minute, "plan": 0} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "")
+			w.revoke(3)
+			late := &lateJournal{clock: w.clock, at: 2}
+			w.change = func(j *apply.Job) {
+				late.Journal = j.Journal
+				j.Journal = late
+				if until > 0 {
+					j.Approval.Until = w.clock.now().Add(until)
+				}
+			}
+			report := w.must("expired")
+			w.states(report, engine.StateDone, engine.StateIntent, engine.StatePending)
+			w.sent(http.MethodDelete, 1)
+		})
+	}
+}
+
+// lateJournal takes a day for one of the intents.
+type lateJournal struct {
+	apply.Journal
+	clock *clock
+	at, n int
+}
+
+func (l *lateJournal) Move(ctx context.Context, from engine.StepState, to engine.Entry) error {
+	if to.State == engine.StateIntent {
+		if l.n++; l.n == l.at {
+			l.clock.advance(23*time.Hour + time.Second)
+		}
+	}
+	return l.Journal.Move(ctx, from, to)
+}
+
 func TestExpiredPlanSettlesOnly(t *testing.T) {
 	w := newWorld(t, "")
 	w.revoke(2)

@@ -101,11 +101,17 @@ func (it *item) attempt(ctx context.Context, l look) (again bool, err error) {
 	if ctx.Err() != nil { // nothing was sent: the step can rest here
 		return false, context.Cause(ctx)
 	}
+	if err := it.outlived(); err != nil {
+		return false, err
+	}
 	if err := it.intend(ctx, l); err != nil {
 		return false, err
 	}
 	if it.stale(l.at) {
 		return true, nil
+	}
+	if err := it.outlived(); err != nil {
+		return false, err
 	}
 	receipt, err := it.remedy.Do(context.WithoutCancel(ctx), it.live.Client, it.step, l.seen)
 	fault, err := faultOf(err)
@@ -122,6 +128,22 @@ func (it *item) attempt(ctx context.Context, l look) (again bool, err error) {
 		return true, nil
 	}
 	return it.answered(ctx, fault)
+}
+
+// outlived ends a run that went on for longer than its plan and approvals are
+// good for: people were slow to answer, or the workspace was.
+func (it *item) outlived() error {
+	until, err := time.Parse(time.RFC3339, it.job.Plan.ExpiresAt)
+	if err != nil {
+		return err
+	}
+	if approved := it.job.Approval.Until; !approved.IsZero() && approved.Before(until) {
+		until = approved
+	}
+	if it.job.Clock.Now().Before(until) {
+		return nil
+	}
+	return stopped{reasonExpired, "the plan and its approvals were good until " + until.UTC().Format(time.RFC3339)}
 }
 
 // intend writes down, before anything is sent, that it will be.

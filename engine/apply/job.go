@@ -39,6 +39,7 @@ type Approval struct {
 	Bytes []byte
 	By    []string
 	Steps map[string]bool // ids
+	Until time.Time       // when the plan, or the first approval that counts, ends; zero: with the plan
 }
 
 // Options of a run.

@@ -198,8 +198,11 @@ func explain(err error, plan string) error {
 		return err
 	}
 	hint := "What was in hand is in the journal; see to the cause, then run `patrol apply --resume`."
-	if s.reason == string(engine.FaultUnauthenticated) {
+	switch s.reason {
+	case string(engine.FaultUnauthenticated):
 		hint = "Sign in again, then run `patrol apply --resume`."
+	case reasonExpired:
+		hint = "Approve what is left again and run `patrol apply --resume`; if the plan itself has expired, plan again."
 	}
 	return &engine.Error{Class: engine.ClassPartial, Reason: s.reason, Op: "apply", Target: plan, Hint: hint, Err: errors.New("stopped: " + s.detail)}
 }

@@ -34,8 +34,10 @@ func (s sources) compile(file *source, p engine.Policy, problems *Problems) *pol
 		problems.add(file.place(), file.line(), reasonSchema, "no pack holds schemas/%s.json, the schema of input", p.Resource)
 		return nil
 	}
+	modules := s.withLibrary(file)
+	p.Basis = s.basis(file, modules, known)
 	compiler := newCompiler().WithSchemas(schemaSet(known.withParams(p.Params)))
-	compiler.Compile(s.withLibrary(file))
+	compiler.Compile(modules)
 	if compiler.Failed() {
 		problems.addOPA(file.place(), compiler.Errors)
 		return nil
@@ -43,6 +45,17 @@ func (s sources) compile(file *source, p engine.Policy, problems *Problems) *pol
 	compiled := &policy{Policy: p, compiler: compiler}
 	compiled.link(file, known, problems)
 	return compiled
+}
+
+// basis is the digest of what decides about a policy besides its own text.
+func (s sources) basis(file *source, modules map[string]*ast.Module, known schema) string {
+	var parts []string
+	for _, library := range s.of(librarySource) {
+		if library != file && modules[library.place()] != nil {
+			parts = append(parts, library.path, library.text)
+		}
+	}
+	return engine.TextDigest(string(engine.CompactJSON([]any{parts, known, sandboxDigestInput()})))
 }
 
 func schemaSet(s schema) *ast.SchemaSet {

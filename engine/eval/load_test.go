@@ -315,6 +315,32 @@ func TestOrderSelectDigest(t *testing.T) {
 	}
 }
 
+// TestBasis: a plan rests on a policy's own text and on its Basis, so that the
+// library that a policy uses cannot change under an approved plan.
+func TestBasis(t *testing.T) {
+	files := map[string]string{
+		"token/a.rego": written{"token", "a", "A", "", "import data.patrol.lib\n\ndeny contains \"x\" if lib.old"}.text(),
+		"token/b.rego": written{"token", "b", "B", "", `deny contains "x" if input.token.used`}.text(),
+		"lib/l.rego":   "package patrol.lib\n\nold if input.token.age_days > 9\n",
+	}
+	basis := func() [2]string {
+		set := load(t, files)
+		return [2]string{set.Policies()[0].Basis, set.Policies()[1].Basis}
+	}
+	before := basis()
+	if again := basis(); again != before || len(before[0]) != 64 {
+		t.Errorf("basis %v is not stable: %v", before, again)
+	}
+	files["lib/l.rego"] = strings.Replace(files["lib/l.rego"], "9", "8", 1)
+	after := basis()
+	if after[0] == before[0] {
+		t.Error("a changed library leaves the policy that uses it")
+	}
+	if after[1] != before[1] {
+		t.Error("a changed library changes a policy that does not use it")
+	}
+}
+
 func TestLoadIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
