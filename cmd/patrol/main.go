@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -14,17 +15,18 @@ var version = "dev"
 
 func main() { os.Exit(start()) }
 
-// start is main with deferred functions that run. The second signal kills at
-// once, because the handler is gone after the first.
+// start is main with deferred functions that run. The first signal ends what is
+// under way in good order, the second at once.
 func start() int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	signals := make(chan os.Signal, 1)
+	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		caught := <-signals
-		signal.Stop(signals)
-		cancel(interrupted{caught})
+		cancel(interrupted{<-signals})
+		again := <-signals
+		fmt.Fprintln(os.Stderr, "interrupted again: ended at once, and what was in hand may be lost; after apply, run it again with --resume")
+		os.Exit(exitCode(interrupted{again}))
 	}()
 	return run(ctx, systemEnv(), os.Args[1:])
 }

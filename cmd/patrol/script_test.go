@@ -21,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"patrol": main})
+	testscript.Main(m, map[string]func(){"patrol": main, "patrol" + panicking: mainPanicking})
 }
 
 // TestScripts runs the stories in testdata/script through the real binary. Each

@@ -30,9 +30,10 @@ import (
 	"patrol/policies"
 )
 
-// TestTorture kills the real binary with SIGKILL while it applies plans to the
-// simulated account: right before a request has its effect, right after, and at
-// any other moment. Every plan is then gone on with until a run survives. In
+// TestTorture ends the real binary while it applies plans to the simulated
+// account: by SIGKILL right before a request has its effect, right after, and at
+// any other moment; by one interrupt or two, and by a panic, at any moment.
+// Every plan is then gone on with until a run survives. In
 // the end no token was revoked that was not approved or had drifted, and every
 // approved one has an outcome that is true.
 //
@@ -95,8 +96,10 @@ func tortureSeed(t *testing.T) uint64 {
 // tortureTally counts what happened.
 type tortureTally struct {
 	kills, before, after, timed, rounds, runs atomic.Int64
+	interrupts, twice, panics                 atomic.Int64
 
 	mu     sync.Mutex
+	slow   time.Duration // the longest that a second interrupt took
 	states map[engine.StepState]int
 }
 
@@ -112,8 +115,8 @@ func (y *tortureTally) count(outcomes []engine.Outcome) {
 }
 
 func (y *tortureTally) String() string {
-	text := fmt.Sprintf("%d kills (%d before the effect of a request, %d after, %d at any moment), %d plans, %d runs;",
-		y.kills.Load(), y.before.Load(), y.after.Load(), y.timed.Load(), y.rounds.Load(), y.runs.Load())
+	text := fmt.Sprintf("%d kills (%d before the effect of a request, %d after, %d at any moment), %d interrupts, %d of them twice (gone %d ms after at most), %d panics; %d plans, %d runs;",
+		y.kills.Load(), y.before.Load(), y.after.Load(), y.timed.Load(), y.interrupts.Load(), y.twice.Load(), y.slow.Milliseconds(), y.panics.Load(), y.rounds.Load(), y.runs.Load())
 	for _, state := range engine.SortedKeys(y.states) {
 		text += fmt.Sprintf(" %s %d", state, y.states[state])
 	}
@@ -357,39 +360,118 @@ func (r *torture) kill(how *atomic.Int64) {
 	}
 }
 
-// apply runs the binary once, and reports whether it was killed.
-func (r *torture) apply(resume, doomed bool) (killed bool) {
+// apply runs the binary once, and reports whether it was ended.
+func (r *torture) apply(resume, doomed bool) (ended bool) {
+	binary := r.binary
 	if doomed {
-		r.mu.Lock()
-		r.fuse, r.late = 1+r.random.IntN(10), r.random.IntN(2) == 0
-		if r.random.IntN(4) == 0 {
-			r.fuse = 1 << 30 // by the clock instead
-		}
-		timed := r.fuse > 1000
-		r.mu.Unlock()
-		if timed {
-			timer := time.AfterFunc(time.Duration(30+r.random.IntN(150))*time.Millisecond, func() { r.kill(&r.tally.timed) })
-			defer timer.Stop()
+		switch r.random.IntN(8) {
+		case 0:
+			defer r.soon(r.interrupt).Stop()
+		case 1:
+			defer r.soon(r.interruptTwice).Stop()
+		case 2:
+			binary += panicking
+		default:
+			if timer := r.light(); timer != nil {
+				defer timer.Stop()
+			}
 		}
 	}
-	code, _ := r.patrol("apply", resume)
-	if code == -1 {
+	switch code, output := r.patrol(binary, "apply", resume); {
+	case code == -1 && doomed:
 		r.tally.kills.Add(1)
 		return true
-	}
-	if !slices.Contains([]int{exitOK, exitPartial, exitRefused}, code) {
-		r.Errorf("%s: exit %d", r.dir, code)
+	case code == exitInterrupt && doomed:
+		return true
+	case code == exitPanic && doomed && strings.Contains(output, panicText):
+		r.tally.panics.Add(1)
+		return true
+	case !slices.Contains([]int{exitOK, exitPartial, exitRefused}, code):
+		r.Errorf("%s: exit %d: %s", r.dir, code, output)
 	}
 	return false
 }
 
+// light sets the fuse: so many requests, or the clock.
+func (r *torture) light() *time.Timer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fuse, r.late = 1+r.random.IntN(10), r.random.IntN(2) == 0
+	if r.random.IntN(4) > 0 {
+		return nil
+	}
+	r.fuse = 1 << 30
+	return r.soon(func() { r.kill(&r.tally.timed) })
+}
+
+// soon is a moment in the life of a run, from its start on.
+func (r *torture) soon(do func()) *time.Timer {
+	return time.AfterFunc(time.Duration(30+r.random.IntN(150))*time.Millisecond, do)
+}
+
+func (r *torture) interrupt() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.process != nil && r.process.Signal(os.Interrupt) == nil {
+		r.tally.interrupts.Add(1)
+	}
+}
+
+// interruptTwice wants the process to be gone at once after the second.
+func (r *torture) interruptTwice() {
+	r.interrupt()
+	time.Sleep(5 * time.Millisecond) // for the first to be taken in
+	r.mu.Lock()
+	again := r.process != nil && r.process.Signal(os.Interrupt) == nil
+	r.mu.Unlock()
+	if !again {
+		return
+	}
+	r.tally.twice.Add(1)
+	begin := time.Now()
+	for n := 1; r.alive(); n++ {
+		time.Sleep(time.Millisecond)
+		if n%20 == 0 { // two that arrive before the process runs again are one
+			r.mu.Lock()
+			if r.process != nil {
+				_ = r.process.Signal(os.Interrupt)
+			}
+			r.mu.Unlock()
+		}
+	}
+	r.tally.mu.Lock()
+	defer r.tally.mu.Unlock()
+	r.tally.slow = max(r.tally.slow, time.Since(begin))
+}
+
+func (r *torture) alive() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.process != nil
+}
+
+// A binary that panics in a goroutine of its own at any moment.
+const (
+	panicking = "-panicking"
+	panicText = "torture: a fault of our own"
+	exitPanic = 2 // of the runtime
+)
+
+func mainPanicking() {
+	go func() {
+		time.Sleep(time.Duration(30+rand.IntN(150)) * time.Millisecond)
+		panic(panicText)
+	}()
+	main()
+}
+
 // patrol runs the binary; -1 means that it was killed.
-func (r *torture) patrol(command string, resume bool) (code int, output string) {
+func (r *torture) patrol(binary, command string, resume bool) (code int, output string) {
 	args := []string{command, "plan.json", "--profile", r.workspace.Profile, "--yes", "--rate", "1000", "-q"}
 	if resume {
 		args = append(args, "--resume")
 	}
-	cmd := exec.Command(r.binary, args...)
+	cmd := exec.Command(binary, args...)
 	cmd.Dir = r.dir
 	cmd.Env = append(os.Environ(), "DATABRICKS_CONFIG_FILE="+filepath.Join(r.dir, "cfg"), "HOME="+r.dir)
 	var out bytes.Buffer
@@ -438,7 +520,7 @@ func (r *torture) hasBegun() bool {
 
 // settled runs undisturbed and reports whether every step has ended.
 func (r *torture) settled(resume bool) bool {
-	code, output := r.patrol("apply", resume)
+	code, output := r.patrol(r.binary, "apply", resume)
 	if !slices.Contains([]int{exitOK, exitPartial, exitRefused}, code) {
 		r.Errorf("%s: an undisturbed run ended with %d: %s", r.dir, code, output)
 	}
@@ -449,12 +531,12 @@ func (r *torture) settled(resume bool) bool {
 // check holds what is in the end against what was approved and what happened.
 func (r *torture) check() {
 	before := len(r.account.Writes())
-	code, output := r.patrol("apply", true)
+	code, output := r.patrol(r.binary, "apply", true)
 	if code != exitRefused || len(r.account.Writes()) != before {
 		r.Errorf("%s: applied again: exit %d, %d requests: %s", r.dir, code, len(r.account.Writes())-before, output)
 	}
 	first := r.outcome()
-	r.patrol("apply", true)
+	r.patrol(r.binary, "apply", true)
 	if !bytes.Equal(first, r.outcome()) {
 		r.Errorf("%s: the outcome is not the same when made again", r.dir)
 	}
