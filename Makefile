@@ -26,8 +26,9 @@ test: ## Run every test: Go, Rego, stories through the real binary (RACE=-race f
 	$(GO) test $(RACE) -timeout 20m ./...
 	$(GO) run $(OPA) test policies
 
-torture: ## Kill apply 10,000 times while it works (KILLS=n), and hold what is left against the truth
-	PATROL_TORTURE_KILLS=$(or $(KILLS),10000) $(GO) test -count=1 -timeout 6h -v -run TestTorture ./cmd/patrol
+torture: ## End apply 10,000 times while it works (KILLS=n), race 500, drift 1,000, and hold what is left against the truth
+	PATROL_TORTURE_KILLS=$(or $(KILLS),10000) PATROL_TORTURE_RACES=$(or $(RACES),500) PATROL_TORTURE_DRIFTS=$(or $(DRIFTS),1000) \
+		$(GO) test -count=1 -timeout 6h -v -run 'TestTorture|TestRaces|TestDrifts$$' ./cmd/patrol ./engine/apply
 
 lint: ## Check format and style of Go and Rego
 	$(GO) run $(GOLANGCI) run ./...
