@@ -73,7 +73,7 @@ func (b *bench) byHand(ctx context.Context, found map[string]bool, at time.Time)
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	var got map[string]bool
 	c, err := b.within(nothing, func() error {
 		got, err = loop(ctx, db, at.UnixMilli())

@@ -28,7 +28,7 @@ func (b *bench) floors(ctx context.Context) (cost, error) {
 	if err != nil {
 		return cost{}, err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	scan, err := b.within(nothing, func() error { return drain(ctx, db, query, 1, 1, time.Now().UnixMilli()) })
 	if err != nil {
 		return cost{}, fmt.Errorf("scan: %w", err)
@@ -90,7 +90,7 @@ func (b *bench) rewrite(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	defer copied.Close()
+	defer func() { _ = copied.Close() }()
 	copied.SetMaxOpenConns(1) // what is attached is attached to one
 	for _, statement := range []string{
 		table,

@@ -47,7 +47,7 @@ func drifts() []drift {
 		}},
 		{"workspace", changed("wrong_workspace", func(j *apply.Job) {
 			for id, live := range j.Workspaces {
-				live.Workspace.ID += "1"
+				live.ID += "1"
 				j.Workspaces[id] = live
 			}
 		})},

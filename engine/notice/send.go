@@ -71,7 +71,7 @@ func (s Server) Send(ctx context.Context, to string, content []byte, begun func(
 	if err != nil {
 		return &RejectedError{err}
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	client, err := s.greet(conn)
