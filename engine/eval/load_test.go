@@ -284,6 +284,7 @@ params: {limit: {default: 90, description: days}, ratio: {default: 0.5, descript
 			{Name: "ratio", Description: "share", Default: 0.5, Value: 0.5, Origin: "default"},
 		},
 		Package: "patrol.token.rule", File: "token/rule.rego", Pack: "pack", Source: text,
+		Basis: got.Basis, // TestBasis
 	}
 	equal(t, got, want)
 }
