@@ -410,33 +410,28 @@ func (r *torture) soon(do func()) *time.Timer {
 }
 
 func (r *torture) interrupt() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.process != nil && r.process.Signal(os.Interrupt) == nil {
+	if p := r.running(); p != nil && p.Signal(os.Interrupt) == nil {
 		r.tally.interrupts.Add(1)
 	}
 }
 
 // interruptTwice wants the process to be gone at once after the second.
 func (r *torture) interruptTwice() {
-	r.interrupt()
+	p := r.running()
+	if p == nil || p.Signal(os.Interrupt) != nil {
+		return
+	}
+	r.tally.interrupts.Add(1)
 	time.Sleep(5 * time.Millisecond) // for the first to be taken in
-	r.mu.Lock()
-	again := r.process != nil && r.process.Signal(os.Interrupt) == nil
-	r.mu.Unlock()
-	if !again {
+	if r.running() != p || p.Signal(os.Interrupt) != nil {
 		return
 	}
 	r.tally.twice.Add(1)
 	begin := time.Now()
-	for n := 1; r.alive(); n++ {
+	for n := 1; r.running() == p; n++ {
 		time.Sleep(time.Millisecond)
 		if n%20 == 0 { // two that arrive before the process runs again are one
-			r.mu.Lock()
-			if r.process != nil {
-				_ = r.process.Signal(os.Interrupt)
-			}
-			r.mu.Unlock()
+			_ = p.Signal(os.Interrupt)
 		}
 	}
 	r.tally.mu.Lock()
@@ -444,10 +439,12 @@ func (r *torture) interruptTwice() {
 	r.tally.slow = max(r.tally.slow, time.Since(begin))
 }
 
-func (r *torture) alive() bool {
+// running is the process of the run that is under way; nil between runs. Signals
+// to one that has ended go nowhere.
+func (r *torture) running() *os.Process {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.process != nil
+	return r.process
 }
 
 // A binary that panics in a goroutine of its own at any moment.

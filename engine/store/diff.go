@@ -1,0 +1,212 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"patrol/engine"
+)
+
+const opDiff = "compare snapshots"
+
+// diffColumns are a token's columns without its raw row.
+const diffColumns = `v.token_id, v.created_ms, v.expires_ms, v.owner_id, v.creator_id, v.creator_name, v.comment,
+	v.scopes, v.autoscope_state, v.inferred_scopes, v.backfill_scopes, v.defects, NULL, NULL`
+
+// A version that holds in both snapshots did not change. So of a token that did,
+// the version that held in the first (?1) ended by the second (?3), or the one
+// that holds in the second began after the first. ?2 is the workspace.
+const (
+	endedQuery = `SELECT v.version, v.token_key, ` + diffColumns + `, ` + useColumn + `
+	FROM token_version v WHERE v.workspace_key = ?2 AND v.since <= ?1 AND v.until > ?1 AND v.until <= ?3 ORDER BY v.token_id`
+	begunQuery = `SELECT v.version, v.token_key, ` + diffColumns + `, (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
+		WHERE u.token_key = v.token_key AND u.since <= ?3 ORDER BY u.since DESC LIMIT 1)
+	FROM token_version v WHERE v.workspace_key = ?2 AND v.since > ?1 AND v.since <= ?3 AND (v.until IS NULL OR v.until > ?3) ORDER BY v.token_id`
+)
+
+// TokenChanges streams what became of the tokens between two snapshots of one
+// workspace, ascending by id: those that appeared, that changed in anything but
+// their last use, and that vanished (without a cause). Tokens come without their
+// raw row. Both snapshots must have read their tokens.
+func (db *DB) TokenChanges(ctx context.Context, from, to engine.Snapshot) iter.Seq2[engine.TokenChange, error] {
+	return func(yield func(engine.TokenChange, error) bool) {
+		ended, begun, err := db.endedAndBegun(ctx, from, to)
+		if err != nil {
+			yield(engine.TokenChange{}, failure(opDiff, db.path, err))
+			return
+		}
+		for change, err := range paired(ended, begun) {
+			if !yield(change, failure(opDiff, db.path, err)) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (db *DB) endedAndBegun(ctx context.Context, from, to engine.Snapshot) (ended, begun iter.Seq2[engine.Token, error], err error) {
+	workspace, err := db.comparable(ctx, from, to)
+	if err != nil {
+		return nil, nil, err
+	}
+	read := func(query string) iter.Seq2[engine.Token, error] { return db.versions(ctx, query, from.ID, workspace, to.ID) }
+	return read(endedQuery), read(begunQuery), nil
+}
+
+var errOrder = errors.New("the first was taken after the second")
+
+// comparable is the key of the workspace of both snapshots.
+func (db *DB) comparable(ctx context.Context, from, to engine.Snapshot) (int64, error) {
+	first, err := db.workspaceKey(ctx, from.ID)
+	if err != nil {
+		return 0, err
+	}
+	second, err := db.workspaceKey(ctx, to.ID)
+	switch {
+	case err != nil:
+		return 0, err
+	case first != second:
+		return 0, fmt.Errorf("snapshot %d is of workspace %s, snapshot %d of %s", from.ID, from.Workspace.Name, to.ID, to.Workspace.Name)
+	case from.ID > to.ID:
+		return 0, errOrder
+	}
+	return first, nil
+}
+
+func (db *DB) versions(ctx context.Context, query string, args ...any) iter.Seq2[engine.Token, error] {
+	return func(yield func(engine.Token, error) bool) {
+		reader := tokenReader{shapes: &shapes{}}
+		for c, err := range scan(ctx, db.sql, query, args...) {
+			var t engine.Token
+			if err == nil {
+				c.at = 2 // past the numbers of the version and the token
+				t, err = reader.read(c)
+			}
+			if !yield(t, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// paired joins the versions that ended and those that began, both ascending by id.
+func paired(ended, begun iter.Seq2[engine.Token, error]) iter.Seq2[engine.TokenChange, error] {
+	return func(yield func(engine.TokenChange, error) bool) {
+		next, stop := iter.Pull2(begun)
+		defer stop()
+		after, err, more := next()
+		appeared := func(until string) bool { // whatever began before the next that ended
+			for more && err == nil && (until == "" || after.ID < until) {
+				now := after
+				if !yield(engine.TokenChange{Kind: engine.Appeared, After: &now}, nil) {
+					return false
+				}
+				after, err, more = next()
+			}
+			return true
+		}
+		for before, failed := range ended {
+			if failed != nil {
+				yield(engine.TokenChange{}, failed)
+				return
+			}
+			if !appeared(before.ID) {
+				return
+			}
+			if err != nil {
+				break
+			}
+			was := before
+			change := engine.TokenChange{Kind: engine.Vanished, Before: &was}
+			if more && after.ID == before.ID {
+				now := after
+				change = engine.TokenChange{Kind: engine.Changed, Before: &was, After: &now, Fields: engine.TokenFields(&was, &now)}
+				after, err, more = next()
+				if len(change.Fields) == 0 {
+					continue
+				}
+			}
+			if !yield(change, nil) {
+				return
+			}
+		}
+		if err == nil && !appeared("") {
+			return
+		}
+		if err != nil {
+			yield(engine.TokenChange{}, err)
+		}
+	}
+}
+
+// UsedBetween is how many tokens of a workspace were seen to have been used
+// between two snapshots of it.
+func (db *DB) UsedBetween(ctx context.Context, from, to engine.Snapshot) (n int, err error) {
+	workspace, err := db.comparable(ctx, from, to)
+	if err != nil {
+		return 0, failure(opDiff, db.path, err)
+	}
+	err = db.sql.QueryRowContext(ctx, `SELECT count(DISTINCT u.token_key) FROM token_use u JOIN token_version v ON v.version = u.token_key
+		WHERE v.workspace_key = ? AND u.since > ? AND u.since <= ? AND u.day IS NOT NULL`, workspace, from.ID, to.ID).Scan(&n)
+	return n, failure(opDiff, db.path, err)
+}
+
+const (
+	endedPrincipals = `SELECT ` + principalColumns + ` FROM principal_version v
+	WHERE v.workspace_key = ?2 AND v.since <= ?1 AND v.until > ?1 AND v.until <= ?3 ORDER BY v.principal_id`
+	begunPrincipals = `SELECT ` + principalColumns + ` FROM principal_version v
+	WHERE v.workspace_key = ?2 AND v.since > ?1 AND v.since <= ?3 AND (v.until IS NULL OR v.until > ?3) ORDER BY v.principal_id`
+)
+
+// PrincipalChanges lists what became of the principals between two snapshots of
+// one workspace, ascending by id. Both must have read their directory.
+func (db *DB) PrincipalChanges(ctx context.Context, from, to engine.Snapshot) ([]engine.PrincipalChange, error) {
+	workspace, err := db.comparable(ctx, from, to)
+	if err != nil {
+		return nil, failure(opDiff, db.path, err)
+	}
+	ended, err := db.principalVersions(ctx, endedPrincipals, from.ID, workspace, to.ID)
+	if err != nil {
+		return nil, failure(opDiff, db.path, err)
+	}
+	begun, err := db.principalVersions(ctx, begunPrincipals, from.ID, workspace, to.ID)
+	if err != nil {
+		return nil, failure(opDiff, db.path, err)
+	}
+	return principalPairs(ended, begun), nil
+}
+
+func (db *DB) principalVersions(ctx context.Context, query string, args ...any) (found []engine.Principal, err error) {
+	known := &lists{}
+	for c, err := range scan(ctx, db.sql, query, args...) {
+		if err != nil {
+			return nil, err
+		}
+		p, err := readPrincipal(c, known)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, p)
+	}
+	return found, nil
+}
+
+func principalPairs(ended, begun []engine.Principal) (changes []engine.PrincipalChange) {
+	for len(ended) > 0 || len(begun) > 0 {
+		switch {
+		case len(ended) == 0 || len(begun) > 0 && begun[0].ID < ended[0].ID:
+			changes = append(changes, engine.PrincipalChange{Kind: engine.Appeared, After: &begun[0]})
+			begun = begun[1:]
+		case len(begun) == 0 || ended[0].ID < begun[0].ID:
+			changes = append(changes, engine.PrincipalChange{Kind: engine.Vanished, Before: &ended[0]})
+			ended = ended[1:]
+		default:
+			if fields := engine.PrincipalFields(&ended[0], &begun[0]); len(fields) > 0 {
+				changes = append(changes, engine.PrincipalChange{Kind: engine.Changed, Before: &ended[0], After: &begun[0], Fields: fields})
+			}
+			ended, begun = ended[1:], begun[1:]
+		}
+	}
+	return changes
+}
