@@ -27,7 +27,7 @@ func signIn(ctx context.Context, t Target, o Options, transport http.RoundTrippe
 	silenceSDK()
 	s := &signer{target: t, o: o, transport: transport, session: &session{}}
 	s.cfg = &config.Config{
-		Profile: t.Profile, Host: t.Host, ConfigFile: t.ConfigFile,
+		Profile: t.Profile, Host: t.knownHost(), ConfigFile: t.ConfigFile,
 		HTTPTransport:        signInTransport{transport, userAgent(o)},
 		HostMetadataResolver: s.metadata,
 		Loaders:              loaders(t),
@@ -140,7 +140,7 @@ func (s *signer) noteMetadata(meta *config.HostMetadata) {
 
 // rightWorkspace refuses an answer from another workspace than was asked for.
 func (s *signer) rightWorkspace() *Problem {
-	asked, got := s.client.routeID, s.session.me.workspaceID
+	asked, got := firstOf(s.client.routeID, s.target.WorkspaceID), s.session.me.workspaceID
 	if asked == "" || got == "" || asked == got || strings.Trim(asked, "0123456789") != "" {
 		return nil
 	}
@@ -284,6 +284,9 @@ func secrets(cfg *config.Config) []string {
 // loaders read the configuration: as every Databricks tool does, except that
 // a profile that is asked for by name is not overruled by the environment.
 func loaders(t Target) []config.Loader {
+	if t.Discovered {
+		return append(loaders(t.ofAccount()), discovered{t})
+	}
 	if t.Profile == "" {
 		return []config.Loader{config.ConfigAttributes, config.ConfigFile, hardening{}}
 	}

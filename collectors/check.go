@@ -26,7 +26,7 @@ func Check(ctx context.Context, targets []Target, o Options) error {
 // check resolves a target as signing in does, but asks the host for nothing.
 func check(ctx context.Context, t Target, o Options) *Problem {
 	s := &signer{target: t, o: o, session: &session{}}
-	s.cfg = &config.Config{Profile: t.Profile, Host: t.Host, ConfigFile: t.ConfigFile, Loaders: loaders(t)}
+	s.cfg = &config.Config{Profile: t.Profile, Host: t.knownHost(), ConfigFile: t.ConfigFile, Loaders: loaders(t)}
 	s.cfg.HostMetadataResolver = func(_ context.Context, host string) (*config.HostMetadata, error) {
 		s.problem = s.connect(host)
 		return nil, nil

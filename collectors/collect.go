@@ -121,6 +121,10 @@ func oneAtATime(o Options) Options {
 // collectOne signs in to a workspace and reads its sections one by one.
 func collectOne(ctx context.Context, t Target, o Options, transport http.RoundTripper) Outcome {
 	o.Progress(Event{Kind: EventStarted, Workspace: t.Label()})
+	if t.Unreadable != "" {
+		o.Progress(Event{Kind: EventDone, Workspace: t.Label()})
+		return outcomeOf(t, nil, o, t.unreadable())
+	}
 	client, problem := signIn(ctx, t, o, transport)
 	outcome := outcomeOf(t, client, o, problem)
 	if problem == nil {
@@ -138,12 +142,12 @@ func collectOne(ctx context.Context, t Target, o Options, transport http.RoundTr
 // problem, if there is one.
 func outcomeOf(t Target, c *Client, o Options, p *Problem) Outcome {
 	outcome := Outcome{Target: t, Capture: engine.Capture{
-		Workspace:   engine.Workspace{Name: t.Label()},
+		Workspace:   engine.Workspace{ID: t.WorkspaceID, Name: t.Label(), Host: t.Host, Cloud: t.Cloud},
 		CollectedAt: o.Now().UTC(),
 		Sections:    map[engine.SectionName]engine.Section{},
 	}}
 	if c != nil {
-		outcome.Capture.Workspace = c.identity()
+		outcome.Capture.Workspace = t.complete(c.identity())
 		outcome.close = c.session.Close
 	}
 	outcome.Capture.Workspace.Labels = t.Labels

@@ -18,6 +18,13 @@ type Target struct {
 	Host       string // must be the profile's own host where both are given
 	ConfigFile string // "": DATABRICKS_CONFIG_FILE, else ~/.databrickscfg
 	Labels     map[string]string
+
+	// Of a workspace that an account lists:
+	WorkspaceID string // it must be the one that answers; "": whichever does
+	Cloud       string // where the account tells; "": by the host
+	Discovered  bool   // Host is the account's to tell; the credential is the account's
+	Routed      bool   // the host serves several workspaces: requests name the one that is meant
+	Unreadable  string // why there is nothing to ask, such as its status; "" when there is
 }
 
 // Label names the target before anything is known about it.

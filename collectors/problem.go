@@ -26,6 +26,7 @@ const (
 	reasonNoCredentials   = "no_credentials"
 	reasonNotFound        = "not_found"
 	reasonNotInitialised  = "not_initialised"
+	reasonNotRunning      = "not_running"
 	reasonPaged           = "paged"
 	reasonPermission      = "permission_denied"
 	reasonRateLimited     = "rate_limited"

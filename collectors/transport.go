@@ -26,7 +26,7 @@ func newTransport(o Options) (*http.Transport, *Problem) {
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities},
 		TLSHandshakeTimeout:   o.ConnectTimeout,
 		ResponseHeaderTimeout: o.IdleTimeout,
-		MaxIdleConnsPerHost:   2,
+		MaxIdleConnsPerHost:   max(2, o.Parallel), // an account may serve all its workspaces by one host
 		IdleConnTimeout:       time.Minute,
 	}, nil
 }

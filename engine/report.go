@@ -19,6 +19,7 @@ type Report struct {
 	Policies   []PolicyReport    // by severity, then id
 	Summary    Summary
 	Exceptions Exceptions
+	MayMiss    int    // percentage of the expected workspaces that may not have been read; 0: none
 	Trend      *Trend // nil: no snapshot before was judged
 
 	// Findings in fixed order: severity, policy, workspace, resource.
@@ -77,15 +78,20 @@ func (r Report) Verdict() Verdict {
 	return Clean
 }
 
+// incomplete: too few workspaces were read, or one that was is not judged
+// whole. Those that may be missing are the business of the percentage alone.
 func (r Report) incomplete() bool {
-	if r.Summary.Statuses[Unknown]+r.Summary.Statuses[Errored] > 0 {
+	if r.Reach().Percent() < 100-r.MayMiss {
 		return true
 	}
-	if r.Narrowed {
-		return false
+	if r.MayMiss == 0 && r.Summary.Statuses[Unknown]+r.Summary.Statuses[Errored] > 0 {
+		return true
 	}
 	for _, w := range r.Workspaces {
-		if len(w.Snapshot.Incomplete()) > 0 {
+		if !w.Snapshot.reached() && r.MayMiss > 0 {
+			continue
+		}
+		if w.Counts[Unknown]+w.Counts[Errored] > 0 || !r.Narrowed && len(w.Snapshot.Incomplete()) > 0 {
 			return true
 		}
 	}

@@ -59,6 +59,7 @@ func head(r engine.Report) []member {
 		{"verdict", r.Verdict()},
 		{"summary", summaryJSON(r.Summary)},
 		{"exceptions", exceptionsJSON(r.Exceptions)},
+		{"account", reachJSON(r)},
 		{"trend", trendJSON(r.Trend)},
 	}
 }

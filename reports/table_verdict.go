@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"patrol/engine"
@@ -10,9 +11,28 @@ import (
 // verdict writes the numbers and what they come to.
 func (s *screen) verdict(r engine.Report) {
 	s.wrap("", plural(r.Summary.Tokens, "token")+" in "+plural(r.Summary.Workspaces, "workspace")+", judged as of "+timeText(r.AsOf)+".")
+	s.reach(r)
 	s.wrap("", "Findings: "+failedText(r.Summary)+othersText(r.Summary)+".")
 	s.styled(verdictStyle(r.Verdict()), "Verdict: "+string(r.Verdict()))
 	s.wrap("  ", explain(r)+".")
+}
+
+// reach says how many workspaces were read, where that is not plain from the
+// rest, and names some of those that no snapshot tells of.
+func (s *screen) reach(r engine.Report) {
+	reach := r.Reach()
+	if len(reach.Accounts) == 0 && reach.Read == reach.Expected {
+		return
+	}
+	s.wrap("", fmt.Sprintf("Workspaces: expected %d, read %d (%d %%, wanted %d %%).", reach.Expected, reach.Read, reach.Percent(), 100-r.MayMiss))
+	unseen := slices.DeleteFunc(reach.Missing, func(u engine.Unread) bool { return u.Status != string(engine.NotCollected) })
+	for i, u := range unseen {
+		if i == defaultFindings {
+			s.line(fmt.Sprintf("  and %d more", len(unseen)-i))
+			return
+		}
+		s.wrap("  ", u.Name+" ("+u.WorkspaceID+"): "+u.Detail)
+	}
 }
 
 func verdictStyle(v engine.Verdict) ansi {

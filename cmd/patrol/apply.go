@@ -177,7 +177,7 @@ func (a *app) runApply(ctx context.Context, path string, job apply.Job, o *apply
 		err = errors.Join(err, a.deliverOutcome(context.WithoutCancel(ctx), path, report, o.dryRun))
 	}
 	if !refused && !o.dryRun {
-		a.refresh(context.WithoutCancel(ctx), judge)
+		a.refresh(context.WithoutCancel(ctx), judge, &o.source)
 	}
 	if ctx.Err() != nil {
 		a.say("Stopped. What was in hand is in the journal; go on with: patrol apply %s --resume", path)
@@ -190,10 +190,10 @@ func (a *app) runApply(ctx context.Context, path string, job apply.Job, o *apply
 
 // refresh snapshots the workspaces again, so that the next audit starts from
 // what apply left. That it fails changes nothing about what was applied.
-func (a *app) refresh(ctx context.Context, judge *freshJudge) {
+func (a *app) refresh(ctx context.Context, judge *freshJudge, o *sourceOptions) {
 	err := a.withStore(ctx, store.ReadWrite, func(db *store.DB) error {
 		for _, id := range engine.SortedKeys(judge.sessions) {
-			snapshot, err := a.save(ctx, db, judge.sessions[id].Capture(ctx))
+			snapshot, err := a.save(ctx, db, o, judge.sessions[id].Capture(ctx))
 			if err != nil {
 				return err
 			}

@@ -19,6 +19,9 @@ func (a *app) signInto(ctx context.Context, job *apply.Job, judge *freshJudge, o
 	if err != nil {
 		return err
 	}
+	if err := a.discover(ctx, &o.source); err != nil {
+		return err
+	}
 	var failed error
 	for _, target := range byName(a.targets(&o.source), job.Plan.Workspaces) {
 		if len(job.Workspaces) == len(wanted) {

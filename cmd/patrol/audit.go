@@ -88,6 +88,7 @@ func (c commands) Collect() *cobra.Command {
 		},
 	}
 	o.addFlags(cmd.Flags())
+	cmd.Flags().Var(&o.shard, "shard", "read only this part of the workspaces: `i/n`, from 0/n to n-1/n; merge the databases by patrol snapshots merge")
 	return cmd
 }
 

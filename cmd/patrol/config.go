@@ -21,6 +21,7 @@ type config struct {
 	path       string
 	flags      map[string]configValue // keys that are flags
 	workspaces []workspaceConfig
+	account    *accountConfig // nil: none
 	policies   map[string]tuningConfig
 	overrides  []overrideConfig
 
@@ -106,6 +107,11 @@ func (c *config) readTop(body ast.Node, isFlag func(string) bool) error {
 		switch key {
 		case "workspaces":
 			return c.readWorkspaces(value)
+		case "account":
+			if _, text := value.(*ast.StringNode); text {
+				break // the flag of that name: a profile
+			}
+			return c.readAccount(value, line)
 		case "policies":
 			return c.readPolicies(value, c.policies)
 		case "overrides":

@@ -79,7 +79,7 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 func (a *app) demoAudit(ctx context.Context, profiles, dir string) error {
 	options := auditOptions{}
 	options.source = demoSource(profiles)
-	options.judge.failOn.Threshold = engine.FailOn(engine.Low)
+	options.judge.failOn.Threshold, options.judge.minCoverage = engine.FailOn(engine.Low), everything
 	options.report = reportOptions{formats: []string{"csv", "xlsx", "json"}, dir: dir}
 	err := a.audit(ctx, &options, false)
 	var reached verdictError

@@ -33,6 +33,9 @@ func (a *app) doctor(ctx context.Context, o *sourceOptions) error {
 	if err := o.request.resolve(ctx); err != nil {
 		return err
 	}
+	if err := a.discover(ctx, o); err != nil {
+		return err
+	}
 	healthy := a.doctorStore(ctx)
 	for _, target := range a.targets(o) {
 		report, err := collectors.Probe(ctx, target, a.collectOptions(o))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,6 +56,9 @@ func (t *thresholdValue) Set(text string) (err error) {
 
 func (t *thresholdValue) Type() string { return "severity" }
 
+// everything is the coverage wanted by default: no workspace may be missing.
+const everything = 100
+
 // What reading may cost by default: workspaces at once, waiting for each section.
 const (
 	defaultParallel    = 4
@@ -69,12 +73,16 @@ type sourceOptions struct {
 	parallel int
 	retry    time.Duration
 	request  requestOptions
+	account  string     // profile of an account
+	shard    shardValue // which of the workspaces; collect only
+	found    *discovery // of the account; nil before it was asked, and without one
 
 	configFile string // another .databrickscfg than the environment's
 }
 
 func (o *sourceOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.profiles, "profile", nil, "read the workspace of this profile of .databrickscfg (repeatable)")
+	flags.StringVar(&o.account, "account", "", "read all workspaces of the account of this `profile`; `account:` in patrol.yaml says which")
 	flags.StringArrayVar(&o.from, "from", nil, "import a `file` made by `databricks token-management list -o json` instead (repeatable)")
 	flags.StringVar(&o.caFile, "ca-file", "", "trust the certificates in this PEM `file` as well")
 	flags.IntVar(&o.parallel, "parallel", defaultParallel, "workspaces read at once")
@@ -94,14 +102,33 @@ type judgeOptions struct {
 	failOn    thresholdValue
 	except    exceptOptions
 
-	noPushdown bool
+	minCoverage percentValue
+	noPushdown  bool
 }
+
+// percentValue is a flag that holds a whole percentage.
+type percentValue int
+
+func (p *percentValue) String() string { return strconv.Itoa(int(*p)) }
+
+func (p *percentValue) Set(text string) error {
+	n, err := strconv.Atoi(strings.TrimSuffix(text, "%"))
+	if err != nil || n < 0 || n > 100 {
+		return fmt.Errorf("%q is no whole percentage from 0 to 100", text)
+	}
+	*p = percentValue(n)
+	return nil
+}
+
+func (p *percentValue) Type() string { return "percent" }
 
 func (o *judgeOptions) addFlags(flags *pflag.FlagSet) {
 	o.failOn.Threshold = engine.FailOn(engine.Low)
 	o.addSelection(flags)
 	flags.Var(&o.asOf, "as-of", "judge as of this moment (default: when the newest snapshot was taken)")
 	flags.Var(&o.failOn, "fail-on", "exit 1 on findings of this severity or worse: critical, high, medium, low, info, none")
+	o.minCoverage = everything
+	flags.Var(&o.minCoverage, "min-coverage", "exit 4 when less than this percentage of the expected workspaces was read; those beyond it may be missing")
 	o.except.addFlags(flags)
 	flags.BoolVar(&o.noPushdown, "no-pushdown", false, "run every policy on every token instead of asking first where it may fire; the results are the same")
 }

@@ -41,13 +41,27 @@ func (a *app) collect(ctx context.Context, db *store.DB, o *sourceOptions) ([]en
 	for _, snapshot := range snapshots {
 		a.tellSnapshot(snapshot)
 	}
+	if err == nil && (o.found != nil || len(snapshots) != 1) {
+		a.tellReach(a.targets(o), snapshots)
+	}
 	return snapshots, err
+}
+
+// tellReach says how many workspaces were to be read and how many were.
+func (a *app) tellReach(expected []collectors.Target, snapshots []engine.Snapshot) {
+	read := 0
+	for _, s := range snapshots {
+		if s.Coverage[engine.SectionTokens].Usable() {
+			read++
+		}
+	}
+	a.say("expected %s, read %d", plural(max(len(expected), len(snapshots)), "workspace"), read)
 }
 
 // read stores a snapshot of each workspace, with progress on a terminal.
 func (a *app) read(ctx context.Context, db *store.DB, o *sourceOptions) ([]engine.Snapshot, error) {
 	defer a.env.boundMemory(collectBound)()
-	tell, done := a.progress()
+	tell, done := a.progress(len(a.targets(o)))
 	defer done()
 	options := a.collectOptions(o)
 	options.Progress = tell
@@ -59,7 +73,7 @@ func (a *app) read(ctx context.Context, db *store.DB, o *sourceOptions) ([]engin
 		if err := notTwice(snapshots, outcome.Capture.Workspace); err != nil {
 			return snapshots, errors.Join(err, outcome.Close())
 		}
-		snapshot, err := a.save(ctx, db, outcome)
+		snapshot, err := a.save(ctx, db, o, outcome)
 		if err != nil {
 			return snapshots, err
 		}
@@ -71,7 +85,7 @@ func (a *app) read(ctx context.Context, db *store.DB, o *sourceOptions) ([]engin
 // save stores what an outcome brought. A wrong configuration is the user's to
 // correct before anything is judged; a workspace that cannot be read is a
 // snapshot that says why. What an interrupt cut short is not stored.
-func (a *app) save(ctx context.Context, db *store.DB, outcome collectors.Outcome) (engine.Snapshot, error) {
+func (a *app) save(ctx context.Context, db *store.DB, o *sourceOptions, outcome collectors.Outcome) (engine.Snapshot, error) {
 	if known, ok := engine.AsError(outcome.Err); ok && known.Class != engine.ClassIncomplete {
 		return engine.Snapshot{}, errors.Join(outcome.Err, outcome.Close())
 	}
@@ -79,6 +93,9 @@ func (a *app) save(ctx context.Context, db *store.DB, outcome collectors.Outcome
 		return engine.Snapshot{}, errors.Join(err, outcome.Close())
 	}
 	a.relabel(&outcome.Capture.Workspace)
+	if err := o.found.note(&outcome.Capture); err != nil {
+		return engine.Snapshot{}, errors.Join(err, outcome.Close())
+	}
 	snapshot, err := db.SaveSnapshot(ctx, outcome.Capture)
 	return snapshot, errors.Join(err, outcome.Close())
 }
@@ -141,6 +158,7 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 	header := store.EvaluationHeader{
 		AsOf: asOf(snapshots, o.asOf), FailOn: o.failOn.Threshold, Narrowed: o.narrowed(), Version: a.env.version,
 		Policies: set.chosen.Policies(), Snapshots: ids(snapshots), Framework: o.wholeFramework(),
+		MayMiss: everything - int(o.minCoverage),
 	}
 	evaluation, err := db.BeginEvaluation(ctx, header)
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"patrol/collectors"
@@ -14,12 +15,13 @@ import (
 // progress tells what collection is doing: a bar per workspace on a terminal,
 // plain lines elsewhere for those who asked for details. Warnings are always told.
 // The second function ends the bars.
-func (a *app) progress() (func(collectors.Event), func()) {
+func (a *app) progress(workspaces int) (func(collectors.Event), func()) {
 	if !a.env.stderrTerminal || a.quiet || a.logFormat == "json" {
 		return a.tellEvent, func() {}
 	}
 	bars := mpb.New(mpb.WithOutput(a.env.stderr), mpb.WithWidth(min(a.env.width, 100)), mpb.WithRefreshRate(150*time.Millisecond), mpb.WithAutoRefresh())
 	sections := int64(len(collectors.All()))
+	whole := wholeBar(bars, workspaces)
 	open := map[string]*mpb.Bar{}
 	var warnings []collectors.Event // told when the bars no longer own the terminal
 	tell := func(e collectors.Event) {
@@ -30,11 +32,15 @@ func (a *app) progress() (func(collectors.Event), func()) {
 			}
 		case collectors.EventDone:
 			advance(open[e.Workspace], e)
+			if e.Section == "" {
+				whole.Increment()
+			}
 		case collectors.EventWarning:
 			warnings = append(warnings, e)
 		}
 	}
 	return tell, func() {
+		whole.Abort(true)
 		for _, bar := range open {
 			bar.Abort(true)
 		}
@@ -43,6 +49,14 @@ func (a *app) progress() (func(collectors.Event), func()) {
 			a.tellEvent(warning)
 		}
 	}
+}
+
+// wholeBar counts the workspaces that are done and estimates the time left.
+func wholeBar(bars *mpb.Progress, workspaces int) *mpb.Bar {
+	return bars.AddBar(int64(workspaces),
+		mpb.BarPriority(math.MaxInt), // below the others
+		mpb.PrependDecorators(decor.Name("workspaces ")),
+		mpb.AppendDecorators(decor.CountersNoUnit("%d/%d read "), decor.AverageETA(decor.ET_STYLE_GO)))
 }
 
 func newBar(bars *mpb.Progress, total int64, name string) *mpb.Bar {

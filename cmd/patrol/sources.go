@@ -11,16 +11,22 @@ import (
 	"patrol/engine"
 )
 
-// targets are the workspaces of this run: the flags', else the configuration's,
-// else the one that the Databricks environment variables and the default
-// profile describe.
-func (a *app) targets(o *sourceOptions) []collectors.Target {
+// targets are the workspaces of this run, or of its shard.
+func (a *app) targets(o *sourceOptions) []collectors.Target { return o.shard.of(a.allTargets(o)) }
+
+// allTargets are the flags' workspaces, else those that the account listed,
+// else the configuration's, else the one that the Databricks environment
+// variables and the default profile describe.
+func (a *app) allTargets(o *sourceOptions) []collectors.Target {
 	var targets []collectors.Target
 	for _, profile := range o.profiles {
 		targets = append(targets, a.configured(profile).target(o))
 	}
 	if len(targets) > 0 {
 		return targets
+	}
+	if o.found != nil {
+		return o.found.targets
 	}
 	for _, w := range a.config.workspaces {
 		targets = append(targets, w.target(o))
@@ -56,6 +62,9 @@ func (a *app) checkSources(ctx context.Context, o *sourceOptions) error {
 	if len(o.from) == 0 {
 		return a.checkTargets(ctx, o)
 	}
+	if o.account != "" {
+		return engine.UsageError("read flags", "--from and --account", "Use one of them: a file or an account.", errors.New("cannot be combined"))
+	}
 	if len(o.profiles) > 0 {
 		return engine.UsageError("read flags", "--from and --profile", "Use one of them: a file or a workspace.", errors.New("cannot be combined"))
 	}
@@ -68,10 +77,16 @@ func (a *app) checkSources(ctx context.Context, o *sourceOptions) error {
 }
 
 func (a *app) checkTargets(ctx context.Context, o *sourceOptions) error {
+	if o.account != "" && len(o.profiles) > 0 {
+		return engine.UsageError("read flags", "--account and --profile", "Use one of them.", errors.New("cannot be combined"))
+	}
+	if err := a.discover(ctx, o); err != nil {
+		return err
+	}
 	targets := a.targets(o)
 	for i, target := range targets {
 		same := func(other collectors.Target) bool {
-			return other.Profile == target.Profile && other.Host == target.Host
+			return other.Profile == target.Profile && other.Host == target.Host && other.WorkspaceID == target.WorkspaceID
 		}
 		if slices.ContainsFunc(targets[:i], same) {
 			return engine.UsageError("read", target.Label(), "Name each workspace once.", errors.New("is asked for twice"))

@@ -168,6 +168,7 @@ type workspace struct {
 	cloud      string
 	region     string
 	deployment string
+	status     string // "": RUNNING
 	created    int64
 	labels     map[string]string
 

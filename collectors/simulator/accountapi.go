@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -26,10 +27,14 @@ func getWorkspace(c *call) answer {
 }
 
 func (c *call) workspaceDoc(ws *workspace) obj {
+	status, message := "RUNNING", "Workspace is running."
+	if ws.status != "" {
+		status, message = ws.status, "Workspace is "+strings.ToLower(ws.status)+"."
+	}
 	doc := obj{
 		"account_id": c.id, "workspace_id": c.int64(ws.id), "workspace_name": ws.name,
-		"deployment_name": ws.deployment, "workspace_status": "RUNNING",
-		"workspace_status_message": "Workspace is running.", "pricing_tier": "PREMIUM",
+		"deployment_name": ws.deployment, "workspace_status": status,
+		"workspace_status_message": message, "pricing_tier": "PREMIUM",
 		"creation_time": c.int64(ws.created), "cloud": ws.cloud, "custom_tags": ws.labels,
 	}
 	switch ws.cloud {

@@ -298,6 +298,7 @@ type stateChange struct {
 	ACL         *[]Grant           `json:"access_control_list"`
 	Tokens      string             `json:"tokens"` // enabled or disabled
 	Restrict    string             `json:"restrict_workspace_admins"`
+	Status      string             `json:"workspace_status"` // as the account lists it
 	IPLists     *[]IPList          `json:"ip_access_lists"`
 }
 
@@ -399,6 +400,11 @@ func (a *Account) changeFeatures(change stateChange, _ obj) error {
 		}
 	default:
 		return fmt.Errorf("tokens: %q is neither enabled nor disabled", change.Tokens)
+	}
+	if change.Status != "" {
+		if err := a.SetStatus(change.Workspace, change.Status); err != nil {
+			return err
+		}
 	}
 	if change.Restrict != "" {
 		if err := a.SetRestrictAdmins(change.Workspace, change.Restrict); err != nil {

@@ -407,3 +407,11 @@ func (ws *workspace) kinds() map[string]int {
 	}
 	return counts
 }
+
+// SetStatus changes how the account lists a workspace; it answers as before.
+func (a *Account) SetStatus(where, status string) error {
+	return a.within(where, func(ws *workspace) error {
+		ws.status = status
+		return nil
+	})
+}

@@ -25,6 +25,7 @@ type EvaluationHeader struct {
 	Policies  []engine.Policy
 	Snapshots []int64
 	Narrowed  bool   // not all policies or workspaces were asked for
+	MayMiss   int    // percentage of the expected workspaces that may not have been read
 	Framework string // the framework, or framework:control, whose policies all ran, where nothing else narrowed the choice
 }
 
@@ -97,8 +98,8 @@ func (db *DB) places(ctx context.Context, ids []int64) ([]place, error) {
 
 func (e *Evaluation) begin(h EvaluationHeader) error {
 	slices.SortFunc(e.policies, func(a, b engine.Policy) int { return strings.Compare(a.ID, b.ID) })
-	result, err := e.tx.ExecContext(e.ctx, `INSERT INTO evaluation (created_ms, as_of_ms, fail_on, version, narrowed, framework) VALUES (?, ?, ?, ?, ?, ?)`,
-		e.db.now().UnixMilli(), h.AsOf.UnixMilli(), h.FailOn.String(), h.Version, bit(h.Narrowed), h.Framework)
+	result, err := e.tx.ExecContext(e.ctx, `INSERT INTO evaluation (created_ms, as_of_ms, fail_on, version, narrowed, framework, min_coverage) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		e.db.now().UnixMilli(), h.AsOf.UnixMilli(), h.FailOn.String(), h.Version, bit(h.Narrowed), h.Framework, 100-h.MayMiss)
 	if err != nil {
 		return err
 	}
@@ -297,8 +298,8 @@ func (db *DB) Evaluation(ctx context.Context, id int64) (EvaluationHeader, error
 	var h EvaluationHeader
 	var asOf, narrowed int64
 	var failOn string
-	err := db.sql.QueryRowContext(ctx, `SELECT as_of_ms, fail_on, version, narrowed, framework FROM evaluation WHERE id = ?`, id).
-		Scan(&asOf, &failOn, &h.Version, &narrowed, &h.Framework)
+	err := db.sql.QueryRowContext(ctx, `SELECT as_of_ms, fail_on, version, narrowed, framework, 100 - min_coverage FROM evaluation WHERE id = ?`, id).
+		Scan(&asOf, &failOn, &h.Version, &narrowed, &h.Framework, &h.MayMiss)
 	if errors.Is(err, sql.ErrNoRows) {
 		return h, missing("read evaluation", strconv.FormatInt(id, 10), "not_found", "Run `patrol evaluate` again.", errors.New("does not exist"))
 	}

@@ -20,7 +20,7 @@ func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, er
 	if err != nil {
 		return engine.Report{}, err
 	}
-	r := engine.Report{Version: h.Version, AsOf: h.AsOf, FailOn: h.FailOn, Narrowed: h.Narrowed, Framework: h.Framework}
+	r := engine.Report{Version: h.Version, AsOf: h.AsOf, FailOn: h.FailOn, Narrowed: h.Narrowed, Framework: h.Framework, MayMiss: h.MayMiss}
 	if r.Workspaces, err = db.workspaceReports(ctx, h.Snapshots); err != nil {
 		return engine.Report{}, err
 	}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"patrol/collectors"
+	"patrol/engine"
+)
+
+// discovery is what an account told, once per run.
+type discovery struct {
+	targets []collectors.Target
+	listing engine.AccountListing
+}
+
+// accountOf is the account of this run, nil when there is none: the flag's,
+// with what the configuration says of it, else the configuration's.
+func (a *app) accountOf(o *sourceOptions) *accountConfig {
+	configured := a.config.account
+	switch {
+	case len(o.profiles)+len(o.from) > 0:
+		return nil
+	case o.account == "":
+		return configured
+	case configured != nil && configured.Profile == o.account:
+		return configured
+	}
+	return &accountConfig{Profile: o.account}
+}
+
+// discover asks the account of this run, if there is one, for its workspaces.
+func (a *app) discover(ctx context.Context, o *sourceOptions) error {
+	account := a.accountOf(o)
+	if account == nil || o.found != nil {
+		return nil
+	}
+	if o.account == "" && len(a.config.workspaces) > 0 {
+		return a.config.errorf(account.line, "workspaces and account: use one of them, or choose with --profile or --account")
+	}
+	target := account.target(o)
+	listed, err := collectors.Discover(ctx, target, a.collectOptions(o))
+	if err != nil {
+		return err
+	}
+	chosen, err := account.choose(target, listed)
+	if err != nil {
+		return err
+	}
+	a.say("account %s lists %s; %d expected", listed.ID, plural(len(listed.Workspaces), "workspace"), len(chosen))
+	o.found = account.discovery(target, listed.ID, chosen)
+	return nil
+}
+
+func (a *accountConfig) target(o *sourceOptions) collectors.AccountTarget {
+	t := collectors.AccountTarget{Profile: a.Profile, Host: a.Host, AccountID: a.AccountID, ConfigFile: o.configFile}
+	if t.Host == "" && t.Profile == "" {
+		t.Host = consoles()[a.Cloud]
+	}
+	return t
+}
+
+// choose narrows what an account lists. An id that it does not list is an
+// error: a misspelt one would never be missed.
+func (a *accountConfig) choose(t collectors.AccountTarget, listed collectors.Account) ([]collectors.AccountWorkspace, error) {
+	for _, id := range slices.Concat(a.Include.IDs, a.Exclude.IDs) {
+		if !slices.ContainsFunc(listed.Workspaces, func(w collectors.AccountWorkspace) bool { return w.ID == id }) {
+			return nil, engine.UsageError("choose workspaces of", t.Label(), "Correct `ids` under `account:`.", fmt.Errorf("it lists no workspace %s", id))
+		}
+	}
+	var chosen []collectors.AccountWorkspace
+	for _, w := range listed.Workspaces {
+		if a.Include.holds(w) && !a.Exclude.holdsAny(w) {
+			chosen = append(chosen, w)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, engine.UsageError("choose workspaces of", t.Label(), "Widen `include`, or narrow `exclude`, under `account:`.",
+			fmt.Errorf("none of %d is left", len(listed.Workspaces)))
+	}
+	return chosen, nil
+}
+
+// discovery makes targets, each under a name of its own.
+func (a *accountConfig) discovery(t collectors.AccountTarget, id string, chosen []collectors.AccountWorkspace) *discovery {
+	d := &discovery{listing: engine.AccountListing{AccountID: id}}
+	uses := map[string]int{}
+	for _, w := range chosen {
+		uses[w.Name]++
+	}
+	for _, w := range chosen {
+		target := w.Target(t)
+		if uses[w.Name] > 1 {
+			target.Name = strings.TrimPrefix(w.Name+"-"+w.ID, "-")
+		}
+		target.Labels = a.labelsOf(w)
+		if a.WorkspaceProfile != "" {
+			target.Profile = strings.NewReplacer("{name}", w.Name, "{id}", w.ID).Replace(a.WorkspaceProfile)
+			target.Discovered = false
+		}
+		d.targets = append(d.targets, target)
+		d.listing.Workspaces = append(d.listing.Workspaces, engine.ListedWorkspace{ID: w.ID, Name: target.Name, Status: w.Status})
+	}
+	return d
+}
+
+// note puts what the account listed into a capture, so that whoever judges it
+// later knows what else there should be, and the labels that follow from it.
+func (d *discovery) note(c *engine.Capture) error {
+	if d == nil {
+		return nil
+	}
+	section, err := d.listing.Section()
+	if err != nil {
+		return errors.Join(errors.New("note the account's workspaces"), err)
+	}
+	c.Sections[engine.SectionAccount] = section
+	for _, target := range d.targets {
+		if target.WorkspaceID == c.Workspace.ID {
+			c.Workspace.Labels = target.Labels
+		}
+	}
+	return nil
+}

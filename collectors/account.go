@@ -1,0 +1,269 @@
+package collectors
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/databricks/databricks-sdk-go/config"
+
+	"patrol/engine"
+)
+
+// AccountTarget is an account whose workspaces are to be found. Without
+// Profile and Host, the environment and the default profile decide.
+type AccountTarget struct {
+	Profile    string // of .databrickscfg; its values win over the environment
+	Host       string // of the account console, or of a host that serves account and workspaces
+	AccountID  string // "": the profile's, else the environment's, else the host's own
+	ConfigFile string // "": DATABRICKS_CONFIG_FILE, else ~/.databrickscfg
+}
+
+// Label names the account before anything is known about it.
+func (t AccountTarget) Label() string {
+	return "account " + firstOf(t.Profile, t.AccountID, t.Host, "of the environment")
+}
+
+// Account is what an account tells of its workspaces.
+type Account struct {
+	ID         string
+	Host       string             // where it was asked
+	Workspaces []AccountWorkspace // by id
+}
+
+// AccountWorkspace is a workspace as its account lists it.
+type AccountWorkspace struct {
+	ID     string
+	Name   string
+	Status string // RUNNING, or why nothing answers: PROVISIONING, FAILED, BANNED, CANCELLING…
+	Detail string // what the account says of the status
+	Cloud  string // aws, azure, gcp; "" when unknown
+	Host   string // with scheme; "" when the account does not tell a usable one
+	Routed bool   // Host serves other workspaces too
+	Tags   map[string]string
+}
+
+// Running reports whether the workspace should answer.
+func (w AccountWorkspace) Running() bool { return w.Status == "RUNNING" }
+
+// Target is the workspace as one to read with the account's own credential.
+func (w AccountWorkspace) Target(account AccountTarget) Target {
+	t := Target{
+		Name: firstOf(w.Name, w.ID), Profile: account.Profile, ConfigFile: account.ConfigFile,
+		Host: w.Host, WorkspaceID: w.ID, Cloud: w.Cloud, Discovered: true, Routed: w.Routed,
+	}
+	switch {
+	case !w.Running():
+		t.Unreadable = "the account lists it as " + firstOf(w.Status, "without a status")
+		if w.Detail != "" {
+			t.Unreadable += ": " + w.Detail
+		}
+	case w.Host == "":
+		t.Unreadable = "the account does not tell a usable deployment name"
+	}
+	return t
+}
+
+// unreadable is the problem of a workspace that cannot be asked.
+func (t Target) unreadable() *Problem {
+	return problem(engine.Failed, reasonNotRunning,
+		"Leave it out by `account.exclude` if that is as it should be; docs/account.md tells how.", "%s", engine.SafeText(t.Unreadable))
+}
+
+// complete fills in what only the account told.
+func (t Target) complete(w engine.Workspace) engine.Workspace {
+	w.ID = firstOf(w.ID, t.WorkspaceID)
+	w.Cloud = firstOf(w.Cloud, t.Cloud)
+	return w
+}
+
+// ofAccount is the account as the target whose credential reads the workspace.
+func (t Target) ofAccount() Target { return Target{Profile: t.Profile, ConfigFile: t.ConfigFile} }
+
+// knownHost is the host before any configuration is read: an account's
+// credential is found as if its workspaces did not exist.
+func (t Target) knownHost() string {
+	if t.Discovered {
+		return ""
+	}
+	return t.Host
+}
+
+// discovered takes the account's credential to a workspace that it listed.
+type discovered struct{ target Target }
+
+func (discovered) Name() string { return "discovered workspace" }
+
+func (d discovered) Configure(cfg *config.Config) error {
+	cfg.Host, cfg.WorkspaceID = d.target.Host, ""
+	if d.target.Routed {
+		cfg.WorkspaceID = d.target.WorkspaceID
+		return nil
+	}
+	cfg.AccountID, cfg.DiscoveryURL, cfg.TokenAudience = "", "", "" // they belong to the account's host
+	return nil
+}
+
+// Discover asks an account for its workspaces. Its error is an *engine.Error as in Outcome.
+func Discover(ctx context.Context, t AccountTarget, o Options) (Account, error) {
+	o = oneAtATime(o.withDefaults())
+	transport, problem := newTransport(o)
+	if problem != nil {
+		return Account{}, t.failure(problem)
+	}
+	defer transport.CloseIdleConnections()
+	client, problem := t.signIn(ctx, o, &signer{o: o, transport: transport, session: &session{}})
+	if problem != nil {
+		return Account{}, t.failure(problem)
+	}
+	account, problem := client.listWorkspaces(ctx)
+	if problem != nil {
+		return account, t.failure(problem)
+	}
+	return account, nil
+}
+
+func (t AccountTarget) failure(p *Problem) error {
+	err := p.error(t.Label())
+	if known, ok := engine.AsError(err); ok {
+		known.Op = "list the workspaces of"
+	}
+	return err
+}
+
+// accountClient reads from an account.
+type accountClient struct {
+	*Client
+	id string
+}
+
+// signIn resolves the account's credential; the list of workspaces proves it.
+func (t AccountTarget) signIn(ctx context.Context, o Options, s *signer) (*accountClient, *Problem) {
+	silenceSDK()
+	s.target = Target{Name: t.Label(), Profile: t.Profile, Host: t.Host, ConfigFile: t.ConfigFile}
+	s.cfg = &config.Config{
+		Profile: t.Profile, Host: t.Host, AccountID: t.AccountID, ConfigFile: t.ConfigFile,
+		HTTPTransport:        signInTransport{s.transport, userAgent(o)},
+		HostMetadataResolver: s.metadata,
+		Loaders:              loaders(s.target),
+	}
+	if problem := s.resolve(ctx); problem != nil {
+		return nil, problem
+	}
+	if problem := t.usable(s.cfg); problem != nil {
+		return nil, problem
+	}
+	trial := &http.Request{Method: http.MethodGet, URL: &url.URL{}, Header: http.Header{}}
+	if problem := s.sign(ctx, trial); problem != nil {
+		return nil, problem
+	}
+	if s.client == nil {
+		if problem := s.connect(s.cfg.Host); problem != nil {
+			return nil, problem
+		}
+	}
+	s.client.sign, s.client.routeID = s.sign, ""
+	s.client.scrub.secrets = secrets(s.cfg)
+	return &accountClient{s.client, s.cfg.AccountID}, nil
+}
+
+func (t AccountTarget) usable(cfg *config.Config) *Problem {
+	switch {
+	case cfg.AuthType == "pat" || cfg.AuthType == "basic":
+		return configProblem("Sign in by OAuth: client_id and client_secret of an account admin's service principal, or `databricks auth login`.",
+			"the account API takes no personal access token")
+	case !accountID.MatchString(cfg.AccountID):
+		return configProblem("Set account_id in the profile or under `account:`; the account console shows it.",
+			"the account id %q is none", engine.SafeText(cfg.AccountID))
+	}
+	return nil
+}
+
+// accountID is the shape of an account's id, which becomes part of a path.
+var accountID = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
+
+// listWorkspaces reads the whole list: it has no pages.
+func (c *accountClient) listWorkspaces(ctx context.Context) (Account, *Problem) {
+	account := Account{ID: c.id, Host: c.base.String()}
+	path := "/api/2.0/accounts/" + c.id + "/workspaces"
+	var rows []json.RawMessage
+	if _, problem := c.getJSON(ctx, path, nil, &rows); problem != nil {
+		return account, problem
+	}
+	seen := map[string]bool{}
+	for i, raw := range rows {
+		w, problem := c.accountWorkspace(raw)
+		switch {
+		case problem != "":
+			return account, badBody("GET %s: row %d: %s", path, i+1, problem)
+		case seen[w.ID]:
+			return account, badBody("GET %s: row %d: workspace %s is there twice", path, i+1, w.ID)
+		}
+		seen[w.ID] = true
+		account.Workspaces = append(account.Workspaces, w)
+	}
+	slices.SortFunc(account.Workspaces, func(a, b AccountWorkspace) int { return strings.Compare(a.ID, b.ID) })
+	return account, nil
+}
+
+// accountWorkspace reads a row; problem says why it cannot be: a list that is
+// half understood would hide a workspace.
+func (c *accountClient) accountWorkspace(raw json.RawMessage) (w AccountWorkspace, problem string) {
+	row, ok := parseObject(raw)
+	if !ok {
+		return w, "is no object"
+	}
+	if w.ID, ok = asID(row.members["workspace_id"]); !ok || w.ID == "" {
+		return w, "has no workspace_id"
+	}
+	texts := map[string]*string{"workspace_name": &w.Name, "workspace_status": &w.Status, "workspace_status_message": &w.Detail, "cloud": &w.Cloud}
+	for key, into := range texts {
+		if *into, ok = asText(row.members[key]); !ok {
+			return w, key + " is no text"
+		}
+	}
+	deployment, _ := asText(row.members["deployment_name"]) // one that is no text is no usable name
+	if w.Tags, ok = asTags(row.members["custom_tags"]); !ok {
+		return w, "custom_tags are no texts"
+	}
+	w.Host, w.Routed = workspaceHost(c.base, deployment)
+	w.Cloud = firstOf(knownCloud(w.Cloud), cloudOf(c.base))
+	return w, ""
+}
+
+func asTags(raw json.RawMessage) (tags map[string]string, ok bool) {
+	if absent(raw) {
+		return nil, true
+	}
+	return tags, json.Unmarshal(raw, &tags) == nil
+}
+
+func knownCloud(text string) string {
+	if text = strings.ToLower(text); slices.Contains([]string{"aws", "azure", "gcp"}, text) {
+		return text
+	}
+	return ""
+}
+
+// deploymentName is the shape of the first labels of a workspace's host. It
+// comes from outside and decides where the credential goes.
+var deploymentName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[0-9]{1,3})?$`)
+
+// workspaceHost is where a workspace answers: on a console's domain, the
+// deployment's name in place of the console's; anywhere else the very host
+// that listed it, which then serves all workspaces.
+func workspaceHost(account *url.URL, deployment string) (host string, routed bool) {
+	first, zone, _ := strings.Cut(account.Host, ".")
+	console := first == "accounts" || strings.HasPrefix(first, "accounts-")
+	if !console || cloudOf(account) == "" {
+		return account.String(), true
+	}
+	if !deploymentName.MatchString(deployment) {
+		return "", false
+	}
+	return account.Scheme + "://" + deployment + "." + zone, false
+}

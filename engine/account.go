@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// SectionAccount is the list of the workspaces that an account expects to be
+// read, the same in each of their snapshots. A workspace that was not found
+// through an account has no such section.
+const SectionAccount SectionName = "account"
+
+// AccountListing is the document of the account section.
+type AccountListing struct {
+	AccountID  string            `json:"account_id"`
+	Workspaces []ListedWorkspace `json:"workspaces"` // by id; without those that were excluded
+}
+
+// ListedWorkspace is a workspace that should be read.
+type ListedWorkspace struct {
+	ID     string `json:"workspace_id"`
+	Name   string `json:"name"`
+	Status string `json:"status"` // as the account spells it
+}
+
+// Section is the listing as a section of a capture.
+func (l AccountListing) Section() (Section, error) {
+	text, err := json.Marshal(l)
+	return Section{Coverage: Coverage{Status: Complete, Count: len(l.Workspaces)}, Document: text}, err
+}
+
+// Reach tells how many of the workspaces that should have been read were read:
+// what a report says nothing of must not look clean.
+type Reach struct {
+	Accounts []string // ids, sorted; none when the workspaces were named one by one
+	Expected int
+	Read     int      // whose list of tokens was read
+	Missing  []Unread // by name, then id
+}
+
+// Unread is a workspace that should have been read and was not.
+type Unread struct {
+	WorkspaceID string `json:"workspace_id"`
+	Name        string `json:"name"`
+	Status      string `json:"status"` // of the coverage of its tokens; not_collected without a snapshot
+	Reason      string `json:"reason"`
+	Detail      string `json:"detail"`
+}
+
+// Percent is the share that was read, rounded down: 100 only when all were.
+func (r Reach) Percent() int {
+	if r.Expected == 0 {
+		return 100
+	}
+	return 100 * r.Read / r.Expected
+}
+
+// reached reports whether the tokens of a snapshot were read.
+func (s Snapshot) reached() bool { return s.Coverage[SectionTokens].Usable() }
+
+// Reach compares what was read with what should have been: the judged
+// workspaces, and what the newest listing of each account names beyond them.
+func (r Report) Reach() Reach {
+	var reach Reach
+	judged := map[string]bool{}
+	for _, w := range r.Workspaces {
+		s := w.Snapshot
+		judged[s.Workspace.ID] = true
+		reach.Expected++
+		if s.reached() {
+			reach.Read++
+			continue
+		}
+		c := s.Coverage[SectionTokens]
+		reach.Missing = append(reach.Missing, Unread{s.Workspace.ID, s.Workspace.Name, string(c.Status), c.Reason, c.Detail})
+	}
+	listings := r.listings()
+	for _, id := range SortedKeys(listings) {
+		reach.Accounts = append(reach.Accounts, id)
+		for _, w := range listings[id].Workspaces {
+			if judged[w.ID] {
+				continue
+			}
+			judged[w.ID] = true
+			reach.Expected++
+			reach.Missing = append(reach.Missing, Unread{w.ID, w.Name, string(NotCollected), "no_snapshot",
+				fmt.Sprintf("account %s lists it (%s), no snapshot of it was judged", id, w.Status)})
+		}
+	}
+	slices.SortFunc(reach.Missing, func(a, b Unread) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.WorkspaceID, b.WorkspaceID))
+	})
+	return reach
+}
+
+// listings are the newest of each account. A document that cannot be read was
+// not written by patrol; verifying the snapshot tells so.
+func (r Report) listings() map[string]AccountListing {
+	newest := map[string]AccountListing{}
+	at := map[string]int64{}
+	for _, w := range r.Workspaces {
+		var listing AccountListing
+		document, ok := w.Snapshot.Documents[SectionAccount]
+		if !ok || json.Unmarshal(document, &listing) != nil {
+			continue
+		}
+		if _, known := newest[listing.AccountID]; !known || w.Snapshot.CollectedAt.UnixMilli() > at[listing.AccountID] {
+			newest[listing.AccountID], at[listing.AccountID] = listing, w.Snapshot.CollectedAt.UnixMilli()
+		}
+	}
+	return newest
+}
