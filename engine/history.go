@@ -2,6 +2,8 @@ package engine
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -122,7 +124,7 @@ func whyUnknown(f Facts, t *Token, journal bool) string {
 	case t.Expires == nil:
 		return "its expiry is not known"
 	case !journal:
-		return "neither expired nor idle; there is no journal that tells whether patrol revoked it"
+		return "neither expired nor idle; no journal tells whether patrol did it"
 	}
 	return ""
 }
@@ -168,4 +170,112 @@ func sameTruth(a, b *bool) bool {
 		return a == b
 	}
 	return *a == *b
+}
+
+// ChangeRow is a change of anything between two snapshots, as lists show it.
+type ChangeRow struct {
+	Workspace Workspace
+	From, To  int64 // ids of the snapshots
+	Kind      ChangeKind
+	Object    string // token, principal, or the section
+	ID        string // of the token or principal; key of a setting or grant
+	Label     string // name of the principal, comment of the token
+	Owner     string // name, else id, of a token's owner
+	OwnerID   string
+	Fields    []string
+	Before    string // what the fields were
+	After     string // and are
+	Cause     Cause
+	Detail    string
+	Token     *Token // as it was seen last; nil for anything else
+}
+
+// Row is a change of a token as a row, with secrets in its comment redacted.
+func (c TokenChange) Row() ChangeRow {
+	r := ChangeRow{Kind: c.Kind, Object: "token", ID: c.ID(), Fields: c.Fields, Cause: c.Cause, Detail: c.Detail, Token: c.Last()}
+	r.Owner, r.OwnerID, r.Label = r.Token.OwnerID, r.Token.OwnerID, RedactSecrets(r.Token.Comment)
+	for _, name := range c.Fields {
+		r.Before = list(r.Before, name+"="+tokenField(c.Before, name))
+		r.After = list(r.After, name+"="+tokenField(c.After, name))
+	}
+	return r
+}
+
+// Row is a change of a principal as a row.
+func (c PrincipalChange) Row() ChangeRow {
+	last := c.After
+	if last == nil {
+		last = c.Before
+	}
+	r := ChangeRow{Kind: c.Kind, Object: "principal", ID: last.ID, Label: last.Name, Fields: c.Fields}
+	for _, name := range c.Fields {
+		r.Before = list(r.Before, name+"="+principalField(c.Before, name))
+		r.After = list(r.After, name+"="+principalField(c.After, name))
+	}
+	return r
+}
+
+// Row is a change of a workspace's state as a row.
+func (c StateChange) Row() ChangeRow {
+	return ChangeRow{Kind: c.Kind, Object: string(c.Section), ID: c.Key, Before: c.Before, After: c.After}
+}
+
+func list(texts, more string) string {
+	if texts == "" {
+		return more
+	}
+	return texts + "; " + more
+}
+
+func tokenField(t *Token, name string) string {
+	switch name {
+	case "autoscope_state":
+		return t.AutoscopeState
+	case "backfill_scopes":
+		return strings.Join(t.BackfillScopes, ",")
+	case "comment":
+		return RedactSecrets(t.Comment)
+	case "created_at":
+		return moment(t.Created)
+	case "creator_id":
+		return t.CreatorID
+	case "creator_name":
+		return t.CreatorName
+	case "expires_at":
+		return moment(t.Expires)
+	case "inferred_scopes":
+		return strings.Join(t.InferredScopes, ",")
+	case "owner_id":
+		return t.OwnerID
+	}
+	return strings.Join(t.Scopes, ",")
+}
+
+func principalField(p *Principal, name string) string {
+	switch name {
+	case "active":
+		if p.Active == nil {
+			return "unknown"
+		}
+		return strconv.FormatBool(*p.Active)
+	case "admin":
+		return strconv.FormatBool(p.Admin)
+	case "display_name":
+		return p.DisplayName
+	case "groups":
+		return strings.Join(p.Groups, ",")
+	case "kind":
+		return string(p.Kind)
+	}
+	return p.Name
+}
+
+func moment(ms *int64) string {
+	switch {
+	case ms == nil:
+		return "unknown"
+	case *ms == NeverExpires:
+		return "never"
+	}
+	return time.UnixMilli(*ms).UTC().Format(time.RFC3339)
 }

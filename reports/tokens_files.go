@@ -19,10 +19,15 @@ func TokensCSV(ctx context.Context, w io.Writer, rows iter.Seq2[engine.TokenRow,
 // TokensCSV has as columns. Where nothing applies or a fact could not be
 // derived the value is null; unknown_facts tells them apart.
 func TokensJSON(ctx context.Context, w io.Writer, rows iter.Seq2[engine.TokenRow, error]) error {
-	columns := tokenColumns()
+	return writeObjects(ctx, w, tokenColumns(), rows)
+}
+
+// writeObjects writes rows as a list of objects, one a line, with the names of the
+// columns as keys.
+func writeObjects[T any](ctx context.Context, w io.Writer, columns []column[T], rows iter.Seq2[T, error]) error {
 	out := newJSONWriter(w)
 	out.open("[")
-	err := each(ctx, rows, func(row engine.TokenRow) error {
+	err := each(ctx, rows, func(row T) error {
 		out.next("  ")
 		return writeObject(out, columns, row)
 	})

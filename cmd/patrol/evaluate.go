@@ -13,7 +13,7 @@ import (
 
 // evaluateOptions choose the snapshots and the policies.
 type evaluateOptions struct {
-	snapshots []int64
+	snapshots []string
 	judge     judgeOptions
 	report    reportOptions
 }
@@ -25,12 +25,13 @@ func (c commands) Evaluate() *cobra.Command {
 		Use:   "evaluate",
 		Short: "Judge snapshots by policy, offline, as of any moment",
 		Long: "Judges the newest snapshot of each workspace, or those of --snapshot, and stores the results for `patrol report`.\n" +
+			"A day judges a past state by today's policies, --as-of a coming moment: 2026-11-01 is the newest snapshot of each workspace then.\n" +
 			"Nothing is sent anywhere. The same snapshot, policies and --as-of give the same results.\n\n" + exitHelp(),
-		Example: "  patrol evaluate --as-of 2027-01-01\n  patrol evaluate --snapshot 3 --only PAT-004 --fail-on none",
+		Example: "  patrol evaluate --as-of 2027-01-01\n  patrol evaluate --snapshot 2026-11-01 --fail-on none",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.evaluateStored(cmd.Context(), &o) },
 	}
-	cmd.Flags().Int64SliceVar(&o.snapshots, "snapshot", nil, "snapshots to judge, by `id` (default: the newest of each workspace)")
+	cmd.Flags().StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to judge: `ids`, days, or latest~1 (default: the newest of each workspace)")
 	o.judge.addFlags(cmd.Flags())
 	return cmd
 }
@@ -55,17 +56,18 @@ func (a *app) evaluateStored(ctx context.Context, o *evaluateOptions) error {
 
 // storedSnapshots are those asked for, else the newest of each workspace, with
 // the labels that the configuration has for them now.
-func (a *app) storedSnapshots(ctx context.Context, db *store.DB, wanted []int64) ([]engine.Snapshot, error) {
+func (a *app) storedSnapshots(ctx context.Context, db *store.DB, wanted []string) ([]engine.Snapshot, error) {
 	var snapshots []engine.Snapshot
-	for i, id := range wanted {
-		if slices.Contains(wanted[:i], id) {
-			continue
-		}
-		snapshot, err := db.Snapshot(ctx, id)
+	for _, ref := range wanted {
+		found, err := a.snapshotsOf(ctx, db, ref)
 		if err != nil {
 			return nil, err
 		}
-		snapshots = append(snapshots, snapshot)
+		for _, snapshot := range found {
+			if !slices.ContainsFunc(snapshots, func(s engine.Snapshot) bool { return s.ID == snapshot.ID }) {
+				snapshots = append(snapshots, snapshot)
+			}
+		}
 	}
 	if len(wanted) == 0 {
 		latest, err := db.Latest(ctx)

@@ -28,7 +28,7 @@ type tokensOptions struct {
 	created       span
 	expires       span
 	lastUsed      span
-	snapshots     []int64
+	snapshots     []string
 	asOf          instant
 	format        string
 	output        string
@@ -57,7 +57,7 @@ func (c commands) Tokens() *cobra.Command {
 	o.created.addFlags(flags, "created", "created")
 	o.expires.addFlags(flags, "expires", "expires")
 	o.lastUsed.addFlags(flags, "last-used", "was last used")
-	flags.Int64SliceVar(&o.snapshots, "snapshot", nil, "snapshots to list, by `id` (default: the newest of each workspace)")
+	flags.StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to list: `ids`, days, or latest~1 (default: the newest of each workspace)")
 	flags.Var(&o.asOf, "as-of", "count ages and days left to this moment (default: when the newest snapshot was taken)")
 	flags.StringVar(&o.format, "format", "table", "`format`: table, csv, json")
 	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")

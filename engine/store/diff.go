@@ -50,7 +50,9 @@ func (db *DB) endedAndBegun(ctx context.Context, from, to engine.Snapshot) (ende
 	if err != nil {
 		return nil, nil, err
 	}
-	read := func(query string) iter.Seq2[engine.Token, error] { return db.versions(ctx, query, from.ID, workspace, to.ID) }
+	read := func(query string) iter.Seq2[engine.Token, error] {
+		return db.versions(ctx, query, from.ID, workspace, to.ID)
+	}
 	return read(endedQuery), read(begunQuery), nil
 }
 

@@ -159,3 +159,28 @@ func (v *verifier) plans(ctx context.Context, j *Journal) error {
 	}
 	return err
 }
+
+// Removals are the tokens that a journal holds as revoked, by workspace id and
+// token id: by patrol, or by it or somebody at the same moment.
+func (j *Journal) Removals(ctx context.Context) (map[[2]string]engine.Removal, error) {
+	removals := map[[2]string]engine.Removal{}
+	rows := rowsOf(ctx, j.db, readRemoval, `SELECT workspace_id, target, state, plan_sha, at_ms FROM item
+		WHERE action = ? AND state IN (?, ?) ORDER BY at_ms`, string(engine.Revoke), string(engine.StateDone), string(engine.StateGoneAfterIntent))
+	for row, err := range rows {
+		if err != nil {
+			return nil, err
+		}
+		removals[row.token] = row.Removal
+	}
+	return removals, nil
+}
+
+type removalRow struct {
+	token [2]string
+	engine.Removal
+}
+
+func readRemoval(rows *sql.Rows) (r removalRow, err error) {
+	err = rows.Scan(&r.token[0], &r.token[1], &r.State, &r.Plan, &r.At)
+	return r, err
+}

@@ -120,3 +120,21 @@ func (db *DB) readSections(ctx context.Context, s *engine.Snapshot) error {
 // usable reports whether a section of a snapshot has rows. Nothing else may
 // decide that: versions hold on through snapshots that did not read them.
 func usable(s engine.Snapshot, name engine.SectionName) bool { return s.Coverage[name].Usable() }
+
+// AsOf returns of each workspace the newest snapshot that was taken at a moment
+// or before, by name, then id.
+func (db *DB) AsOf(ctx context.Context, at time.Time) ([]engine.Snapshot, error) {
+	found, err := db.snapshots(ctx, snapshotQuery+`
+		WHERE s.id = (SELECT max(x.id) FROM snapshot x WHERE x.workspace_key = s.workspace_key AND x.collected_ms <= ?)`, at.UnixMilli())
+	slices.SortFunc(found, byWorkspace)
+	return found, err
+}
+
+// Back returns of each workspace the snapshot that is so many before the newest,
+// by name, then id; workspaces that have fewer are left out.
+func (db *DB) Back(ctx context.Context, n int) ([]engine.Snapshot, error) {
+	found, err := db.snapshots(ctx, snapshotQuery+`
+		WHERE s.id = (SELECT x.id FROM snapshot x WHERE x.workspace_key = s.workspace_key ORDER BY x.id DESC LIMIT 1 OFFSET ?)`, n)
+	slices.SortFunc(found, byWorkspace)
+	return found, err
+}

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+
+	"patrol/engine"
+	"patrol/engine/store"
+	"patrol/reports"
+
+	"github.com/spf13/cobra"
+)
+
+type diffOptions struct{ format, output, journal string }
+
+func (a *app) snapshotsDiff() *cobra.Command {
+	var o diffOptions
+	cmd := &cobra.Command{
+		Use:   "diff [FROM [TO]]",
+		Short: "Tell what changed between two snapshots: tokens, principals, settings, grants",
+		Long: "Tells what appeared, changed and vanished between two snapshots of a workspace, or of each workspace, and why tokens vanished:\n" +
+			"revoked by patrol, as its journal says; expired; unused for so long that the platform revokes them; or by somebody else. The\n" +
+			"last two are conclusions: the platform keeps no record of tokens that are gone. Last use is no change; it is counted.\n\n" +
+			snapshotRefHelp + " Without TO it is latest, without FROM the one before it.\n\n" + exitHelp(),
+		Example: "  patrol snapshots diff\n  patrol snapshots diff 2026-11-01 2026-11-24 --format csv -o changes.csv\n  patrol snapshots diff 12 15",
+		Args:    cobra.MaximumNArgs(2),
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.diff(cmd.Context(), args, &o) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.format, "format", "table", "`format`: table, csv, json")
+	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
+	addJournalFlag(flags, &o.journal)
+	return cmd
+}
+
+func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
+	write, err := changeWriter(a, o.format)
+	if err != nil {
+		return err
+	}
+	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
+		pairs, err := a.pairs(ctx, db, args)
+		if err != nil {
+			return err
+		}
+		removals, known, err := a.removals(ctx, o.journal)
+		if err != nil {
+			return err
+		}
+		d := &differ{app: a, db: db, removals: removals, journal: known}
+		err = a.writeProduct(o.output, func(w io.Writer) error { return write(ctx, w, d.rows(ctx, pairs)) })
+		if err != nil {
+			return err
+		}
+		if d.unread {
+			return verdict(engine.Incomplete)
+		}
+		return nil
+	})
+}
+
+type changeRows = iter.Seq2[engine.ChangeRow, error]
+
+func changeWriter(a *app, format string) (func(context.Context, io.Writer, changeRows) error, error) {
+	switch format {
+	case "table":
+		options := reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor)}
+		return func(ctx context.Context, w io.Writer, rows changeRows) error {
+			return reports.ChangesTable(ctx, w, rows, options)
+		}, nil
+	case "csv":
+		return reports.ChangesCSV, nil
+	case "json":
+		return reports.ChangesJSON, nil
+	}
+	return nil, engine.UsageError("read flag", "--format", "Use table, csv or json.", fmt.Errorf("unknown format %q", format))
+}
+
+// snapshotPair is two snapshots of one workspace.
+type snapshotPair struct{ from, to engine.Snapshot }
+
+// pairs joins the snapshots that two references name, by workspace.
+func (a *app) pairs(ctx context.Context, db *store.DB, args []string) ([]snapshotPair, error) {
+	refs := []string{"latest~1", "latest"}
+	copy(refs, args)
+	from, err := a.snapshotsOf(ctx, db, refs[0])
+	if err != nil {
+		return nil, err
+	}
+	to, err := a.snapshotsOf(ctx, db, refs[1])
+	if err != nil {
+		return nil, err
+	}
+	before := map[string]engine.Snapshot{}
+	for _, s := range from {
+		before[s.Workspace.ID] = s
+	}
+	var pairs []snapshotPair
+	for _, s := range to {
+		first, known := before[s.Workspace.ID]
+		switch {
+		case !known && len(from) > 1:
+			a.say("%s: has no snapshot at %s", s.Workspace.Name, refs[0])
+		case known && first.ID > s.ID:
+			return nil, engine.UsageError("compare snapshots", fmt.Sprintf("%d and %d", first.ID, s.ID), "Name the earlier one first.", errors.New("the first was taken after the second"))
+		case known:
+			pairs = append(pairs, snapshotPair{first, s})
+		}
+	}
+	if len(pairs) == 0 {
+		return nil, engine.UsageError("compare snapshots", refs[0]+" and "+refs[1], snapshotRefHelp, errors.New("no workspace has both"))
+	}
+	return pairs, nil
+}
+
+// removals is what the journal says of revoked tokens, and whether there is one.
+func (a *app) removals(ctx context.Context, told string) (map[[2]string]engine.Removal, bool, error) {
+	path := a.journalPath(told)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && told == "" {
+		return nil, false, nil
+	}
+	journal, err := store.OpenJournal(ctx, path, store.JournalOptions{Mode: store.ReadOnly, Now: a.env.now})
+	if err != nil {
+		return nil, false, err
+	}
+	removals, err := journal.Removals(ctx)
+	return removals, true, errors.Join(err, journal.Close())
+}
+
+// differ compares snapshots.
+type differ struct {
+	*app
+	db       *store.DB
+	removals map[[2]string]engine.Removal
+	journal  bool
+	unread   bool // something could not be compared
+}
+
+func (d *differ) rows(ctx context.Context, pairs []snapshotPair) changeRows {
+	return func(yield func(engine.ChangeRow, error) bool) {
+		for _, p := range pairs {
+			for row, err := range d.pair(ctx, p) {
+				row.Workspace, row.From, row.To = p.to.Workspace, p.from.ID, p.to.ID
+				if !yield(row, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (d *differ) pair(ctx context.Context, p snapshotPair) changeRows {
+	return func(yield func(engine.ChangeRow, error) bool) {
+		for _, part := range []func(context.Context, snapshotPair) changeRows{d.state, d.principals, d.tokens} {
+			for row, err := range part(ctx, p) {
+				if !yield(row, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// both reports whether both snapshots read a section whole; where not, it says so.
+func (d *differ) both(p snapshotPair, name engine.SectionName) bool {
+	for _, s := range []engine.Snapshot{p.from, p.to} {
+		if c := s.Coverage[name]; !c.Complete() {
+			d.unread = true
+			d.say("%s: %s cannot be compared: snapshot %d has them %s (%s)", s.Workspace.Name, name, s.ID, c.Status, c.Reason)
+			return false
+		}
+	}
+	return true
+}
+
+func (d *differ) state(_ context.Context, p snapshotPair) changeRows {
+	return func(yield func(engine.ChangeRow, error) bool) {
+		changes, unread, err := engine.StateChanges(p.from, p.to)
+		if err != nil {
+			yield(engine.ChangeRow{}, err)
+			return
+		}
+		for _, name := range unread {
+			d.unread = true
+			d.say("%s: %s cannot be compared: one of the snapshots did not read them whole", p.to.Workspace.Name, name)
+		}
+		for _, change := range changes {
+			if !yield(change.Row(), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (d *differ) principals(ctx context.Context, p snapshotPair) changeRows {
+	return func(yield func(engine.ChangeRow, error) bool) {
+		if !d.both(p, engine.SectionPrincipals) {
+			return
+		}
+		changes, err := d.db.PrincipalChanges(ctx, p.from, p.to)
+		if err != nil {
+			yield(engine.ChangeRow{}, err)
+			return
+		}
+		for _, change := range changes {
+			if !yield(change.Row(), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (d *differ) tokens(ctx context.Context, p snapshotPair) changeRows {
+	return func(yield func(engine.ChangeRow, error) bool) {
+		if !d.both(p, engine.SectionTokens) {
+			return
+		}
+		names := d.names(ctx, p)
+		for change, err := range d.db.TokenChanges(ctx, p.from, p.to) {
+			if err != nil {
+				yield(engine.ChangeRow{}, err)
+				return
+			}
+			d.explain(&change, p)
+			row := change.Row()
+			if row.Owner, err = names(row.OwnerID); err != nil {
+				yield(engine.ChangeRow{}, err)
+				return
+			}
+			if !yield(row, nil) {
+				return
+			}
+		}
+		used, err := d.db.UsedBetween(ctx, p.from, p.to)
+		if err != nil {
+			yield(engine.ChangeRow{}, err)
+			return
+		}
+		d.say("%s: %s seen in use between snapshots %d and %d", p.to.Workspace.Name, plural(used, "token"), p.from.ID, p.to.ID)
+	}
+}
+
+// explain tells why a token vanished.
+func (d *differ) explain(change *engine.TokenChange, p snapshotPair) {
+	if change.Kind != engine.Vanished {
+		return
+	}
+	var removal *engine.Removal
+	if found, ok := d.removals[[2]string{p.to.Workspace.ID, change.ID()}]; ok {
+		removal = &found
+	}
+	change.Cause, change.Detail = engine.WhyVanished(change.Before, p.to.CollectedAt, removal, d.journal)
+}
+
+// names tells the name of a principal as either snapshot knew it. The
+// directories are read once the first is asked for.
+func (d *differ) names(ctx context.Context, p snapshotPair) func(id string) (string, error) {
+	var names map[string]string
+	return func(id string) (string, error) {
+		if names == nil {
+			names = map[string]string{}
+			for _, s := range []engine.Snapshot{p.from, p.to} {
+				for principal, err := range d.db.Principals(ctx, s.ID) {
+					if err != nil {
+						return "", err
+					}
+					names[principal.ID] = principal.Name
+				}
+			}
+		}
+		if name := names[id]; name != "" {
+			return name, nil
+		}
+		return id, nil
+	}
+}
