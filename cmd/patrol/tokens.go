@@ -45,9 +45,10 @@ func (c commands) Tokens() *cobra.Command {
 			"A moment is a day (2026-11-24), a time (RFC 3339) or a distance from the snapshot: 30d is 30 days after, -30d before.",
 		Example: "  patrol tokens --inactive-owner\n  patrol tokens --no-expiry --workspace 'prod-*' --format csv\n" +
 			"  patrol tokens --expires-before 14d --last-used-after -7d",
-		Args: cobra.NoArgs,
+		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.tokens(cmd.Context(), &o) },
 	}
+	cmd.AddCommand(c.tokensHistory())
 	flags := cmd.Flags()
 	flags.StringVar(&o.owner, "owner", "", "owner's name or id matches this `glob`")
 	flags.StringVar(&o.workspace, "workspace", "", "workspace's name or id matches this `glob`")

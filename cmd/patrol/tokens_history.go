@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"patrol/engine"
+	"patrol/engine/store"
+	"patrol/reports"
+
+	"github.com/spf13/cobra"
+)
+
+type historyOptions struct{ format, journal string }
+
+func (a *app) tokensHistory() *cobra.Command {
+	var o historyOptions
+	cmd := &cobra.Command{
+		Use:   "history ID",
+		Short: "Tell all that the database remembers of a token",
+		Long: "Tells of a token, by its id or the beginning of it: when snapshots first saw it, how it changed, how its last use moved, what\n" +
+			"policies found, and when and why it vanished. Ids are unique in a workspace; of several that fit all are told.\n\n" + exitHelp(),
+		Example: "  patrol tokens history 3922b2f6",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.tokenHistory(cmd.Context(), args[0], &o) },
+	}
+	cmd.Flags().StringVar(&o.format, "format", "table", "`format`: table, json")
+	addJournalFlag(cmd.Flags(), &o.journal)
+	return cmd
+}
+
+func (a *app) tokenHistory(ctx context.Context, id string, o *historyOptions) error {
+	if o.format != "table" && o.format != "json" {
+		return engine.UsageError("read flag", "--format", "Use table or json.", fmt.Errorf("unknown format %q", o.format))
+	}
+	if id == "" {
+		return engine.UsageError("read argument", "ID", "See `patrol tokens` for the ids.", errors.New("is empty"))
+	}
+	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
+		found, err := db.TokenHistory(ctx, id)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return engine.UsageError("find token", id, "See `patrol tokens` for the ids; expired and revoked ones are known as long as their snapshots are kept.", errors.New("no snapshot holds one whose id begins so"))
+		}
+		removals, known, err := a.removals(ctx, o.journal)
+		if err != nil {
+			return err
+		}
+		told := make([]reports.History, len(found))
+		for i, h := range found {
+			told[i] = historyOf(h, removals, known)
+		}
+		return a.printHistory(a.env.stdout, told, o.format)
+	})
+}
+
+func historyOf(h engine.TokenHistory, removals map[[2]string]engine.Removal, journal bool) reports.History {
+	id := h.Versions[0].Token.ID
+	events := h.Events(func(t engine.Token, at int64) (engine.Cause, string) {
+		var removal *engine.Removal
+		if found, ok := removals[[2]string{h.Workspace.ID, id}]; ok {
+			removal = &found
+		}
+		return engine.WhyVanished(&t, time.UnixMilli(at), removal, journal)
+	})
+	return reports.History{Workspace: h.Workspace.Name, WorkspaceID: h.Workspace.ID, TokenID: id, Events: events}
+}
+
+func (a *app) printHistory(w io.Writer, told []reports.History, format string) error {
+	if format == "table" {
+		return reports.HistoryTable(w, told, reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor)})
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(told)
+}

@@ -1,0 +1,113 @@
+package store
+
+import (
+	"context"
+
+	"patrol/engine"
+)
+
+const opHistory = "read history of token"
+
+// TokenHistory is everything that the database remembers of the tokens whose id
+// begins with a text, by workspace and token: versions, moves of the last use,
+// and findings, each oldest first. Nothing found is an empty list.
+func (db *DB) TokenHistory(ctx context.Context, prefix string) ([]engine.TokenHistory, error) {
+	var all []engine.TokenHistory
+	for key, err := range db.tokenKeys(ctx, prefix) {
+		if err != nil {
+			return nil, failure(opHistory, prefix, err)
+		}
+		h, err := db.history(ctx, key)
+		if err != nil {
+			return nil, failure(opHistory, prefix, err)
+		}
+		all = append(all, h)
+	}
+	return all, nil
+}
+
+// tokenKey is a token of a workspace, in the database.
+type tokenKey struct{ workspace, token int64 }
+
+func (db *DB) tokenKeys(ctx context.Context, prefix string) func(func(tokenKey, error) bool) {
+	query := `SELECT DISTINCT v.workspace_key, v.token_key, v.token_id FROM workspace w JOIN token_version v ON v.workspace_key = w.key
+		WHERE v.token_id >= ?1 AND v.token_id < ?2 ORDER BY v.token_id, v.workspace_key LIMIT 100`
+	return func(yield func(tokenKey, error) bool) {
+		for c, err := range scan(ctx, db.sql, query, prefix, prefix+"\U0010ffff") {
+			var key tokenKey
+			if err == nil {
+				key = tokenKey{c.integer(), c.integer()}
+				err = c.err
+			}
+			if !yield(key, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (db *DB) history(ctx context.Context, key tokenKey) (h engine.TokenHistory, err error) {
+	for _, read := range []func(context.Context, tokenKey, *engine.TokenHistory) error{db.historyVersions, db.historyUses, db.historyResults} {
+		if err := read(ctx, key, &h); err != nil {
+			return h, err
+		}
+	}
+	last := h.Versions[len(h.Versions)-1].Since
+	s, err := db.Snapshot(ctx, last)
+	h.Workspace = s.Workspace
+	return h, err
+}
+
+const historyVersionsQuery = `SELECT v.since, a.collected_ms, v.until, b.collected_ms, ` + diffColumns + `, NULL
+	FROM token_version v JOIN snapshot a ON a.id = v.since LEFT JOIN snapshot b ON b.id = v.until
+	WHERE v.workspace_key = ? AND v.token_key = ? ORDER BY v.since`
+
+func (db *DB) historyVersions(ctx context.Context, key tokenKey, h *engine.TokenHistory) error {
+	reader := tokenReader{shapes: &shapes{}}
+	for c, err := range scan(ctx, db.sql, historyVersionsQuery, key.workspace, key.token) {
+		if err != nil {
+			return err
+		}
+		v := engine.TokenVersion{Since: c.integer(), SinceAt: c.integer(), Until: c.integerOrNull(), UntilAt: c.integerOrNull()}
+		if v.Token, err = reader.read(c); err != nil {
+			return err
+		}
+		h.Versions = append(h.Versions, v)
+	}
+	return nil
+}
+
+func (db *DB) historyUses(ctx context.Context, key tokenKey, h *engine.TokenHistory) error {
+	query := `SELECT u.since, s.collected_ms, u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u JOIN snapshot s ON s.id = u.since
+		WHERE u.token_key = ? ORDER BY u.since`
+	for c, err := range scan(ctx, db.sql, query, key.token) {
+		if err != nil {
+			return err
+		}
+		h.Uses = append(h.Uses, engine.TokenUse{Snapshot: c.integer(), At: c.integer(), LastUsed: c.integerOrNull()})
+		if c.err != nil {
+			return c.err
+		}
+	}
+	return nil
+}
+
+func (db *DB) historyResults(ctx context.Context, key tokenKey, h *engine.TokenHistory) error {
+	query := `SELECT f.evaluation_id, e.as_of_ms, p.policy_id, f.status, f.message
+		FROM evaluation e JOIN evaluation_policy p ON p.evaluation_id = e.id
+		JOIN finding f ON f.evaluation_id = e.id AND f.policy = p.place
+		JOIN token_version v ON v.version = f.token_version
+		WHERE v.workspace_key = ? AND v.token_key = ? AND f.resource = 'token' ORDER BY e.id, f.rank, p.policy_id`
+	for c, err := range scan(ctx, db.sql, query, key.workspace, key.token) {
+		if err != nil {
+			return err
+		}
+		h.Results = append(h.Results, engine.TokenResult{
+			Evaluation: c.integer(), AsOf: c.integer(), Policy: c.text(), Status: engine.Status(c.text()), Message: c.text(),
+		})
+		if c.err != nil {
+			return c.err
+		}
+	}
+	return nil
+}
