@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 			"overwrite": cmdOverwrite,
 			"append":    cmdAppend,
 			"decide":    cmdDecide,
+			"digests":   cmdDigests,
 			"answer":    cmdAnswer,
 
 			"mailserver": cmdMailserver,

@@ -22,6 +22,7 @@ func (c commands) Snapshots() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(c.snapshotsList(), c.snapshotsShow(), c.snapshotsDiff(), c.snapshotsVerify())
+	cmd.AddCommand(c.snapshotsMerge())
 	return cmd
 }
 

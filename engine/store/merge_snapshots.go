@@ -1,0 +1,193 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+
+	"patrol/engine"
+)
+
+const opMerge = "merge snapshot"
+
+// Merged tells what became of a snapshot of another database.
+type Merged struct {
+	From engine.Snapshot // as the other database holds it
+	Into engine.Snapshot // as it was stored here, or had been before
+	// Known: it had been here already. Resealed: it follows another snapshot
+	// here than there, so that its digest differs; its rows are the same.
+	Known, Resealed bool
+}
+
+// MergeSnapshots stores the snapshots of another database that are not here
+// yet, oldest first, each in a transaction of its own: what was merged before
+// an error stays, and merging again goes on from there. The rows of each
+// snapshot must have the digest that it was sealed with. A snapshot is put at
+// the end of its workspace's chain; one that was collected before the end of
+// the chain is refused (reason out_of_order), because the chain is sealed.
+func (db *DB) MergeSnapshots(ctx context.Context, other *DB) iter.Seq2[Merged, error] {
+	return func(yield func(Merged, error) bool) {
+		found, err := other.snapshots(ctx, snapshotQuery+` ORDER BY s.id`)
+		if err != nil {
+			yield(Merged{}, err)
+			return
+		}
+		for _, s := range found {
+			merged, err := db.mergeSnapshot(ctx, other, s)
+			if !yield(merged, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (db *DB) mergeSnapshot(ctx context.Context, other *DB, s engine.Snapshot) (Merged, error) {
+	merged := Merged{From: s, Known: true}
+	held, err := db.snapshots(ctx, snapshotQuery+` WHERE w.workspace_id = ? ORDER BY s.id`, s.Workspace.ID)
+	if err != nil {
+		return merged, err
+	}
+	for _, h := range held {
+		same, err := db.sameSnapshot(ctx, h, s)
+		if err != nil {
+			return merged, failure(opMerge, db.path, err)
+		}
+		if same {
+			merged.Into, merged.Resealed = h, h.Digest != s.Digest
+			return merged, nil
+		}
+	}
+	if n := len(held); n > 0 && held[n-1].CollectedAt.After(s.CollectedAt) {
+		return merged, outOfOrder(other, s, held[n-1])
+	}
+	merged.Known = false
+	merged.Into, err = db.takeOver(ctx, other, s)
+	merged.Resealed = merged.Into.Digest != s.Digest
+	return merged, err
+}
+
+func outOfOrder(other *DB, s, last engine.Snapshot) error {
+	return refusal(opMerge, s.Workspace.Name+" of "+other.path, "out_of_order",
+		"Merge databases in the order in which they were collected, into a new database if need be.",
+		fmt.Errorf("was collected %s, before the last one here, %s", s.CollectedAt, last.CollectedAt))
+}
+
+// sameSnapshot reports whether h, which is held here, is s of another
+// database: sealed alike, or sealed anew behind another snapshot.
+func (db *DB) sameSnapshot(ctx context.Context, h, s engine.Snapshot) (bool, error) {
+	if h.Digest == s.Digest {
+		return true, nil
+	}
+	if !h.CollectedAt.Equal(s.CollectedAt) || h.Tokens != s.Tokens || h.Previous == s.Previous {
+		return false, nil
+	}
+	h.Previous = s.Previous
+	digest, _, err := db.digest(ctx, h)
+	return digest == s.Digest, err
+}
+
+// takeOver stores a snapshot of another database, unless its rows are not
+// those that it was sealed with.
+func (db *DB) takeOver(ctx context.Context, other *DB, s engine.Snapshot) (engine.Snapshot, error) {
+	from := &source{ctx: ctx, db: other, snapshot: s, digest: newDigester()}
+	from.digest.header(s)
+	capture, err := from.capture()
+	if err != nil {
+		return engine.Snapshot{}, damagedRow(s.ID, failure(opMerge, other.path, err))
+	}
+	tx, err := db.begin(ctx)
+	if err != nil {
+		return engine.Snapshot{}, failure(opMerge, db.path, err)
+	}
+	defer db.release()
+	defer tx.Rollback()
+	into := saver{ctx: ctx, db: db, tx: tx, capture: capture, digest: newDigester()}
+	if err := into.save(); err != nil {
+		return engine.Snapshot{}, failure(opMerge, db.path, cause(ctx, err))
+	}
+	if digest := from.digest.hex(); digest != s.Digest || into.snapshot.Tokens != s.Tokens {
+		return engine.Snapshot{}, mismatchIn(other, s, digest)
+	}
+	if err := tx.Commit(); err != nil {
+		return engine.Snapshot{}, failure(opMerge, db.path, cause(ctx, err))
+	}
+	return into.snapshot, nil
+}
+
+func mismatchIn(other *DB, s engine.Snapshot, digest string) error {
+	return refusal(opMerge, strconv.FormatInt(s.ID, 10)+" of "+other.path, "digest_mismatch",
+		"Something other than patrol changed that database: collect its workspaces again. Nothing of this snapshot was stored.",
+		fmt.Errorf("digest of the stored rows is %s, sealed was %s", digest, s.Digest))
+}
+
+// source reads a stored snapshot as a capture and digests the rows that go by.
+type source struct {
+	ctx      context.Context
+	db       *DB
+	snapshot engine.Snapshot
+	digest   *digester
+}
+
+func (f *source) capture() (engine.Capture, error) {
+	c := engine.Capture{Workspace: f.snapshot.Workspace, CollectedAt: f.snapshot.CollectedAt, Sections: map[engine.SectionName]engine.Section{}}
+	for name, coverage := range f.snapshot.Coverage {
+		c.Sections[name] = engine.Section{Coverage: coverage, Document: f.snapshot.Documents[name]}
+	}
+	return c, errors.Join(f.principals(c.Sections), f.tokens(c.Sections), f.activity(c.Sections))
+}
+
+func (f *source) principals(sections map[engine.SectionName]engine.Section) error {
+	section, ok := sections[engine.SectionPrincipals]
+	if !ok || !section.Coverage.Usable() {
+		return nil
+	}
+	for p, err := range f.db.principals(f.ctx, f.snapshot, nil) {
+		if err != nil {
+			return err
+		}
+		f.digest.principal(p)
+		section.Principals = append(section.Principals, p)
+	}
+	sections[engine.SectionPrincipals] = section
+	return nil
+}
+
+func (f *source) tokens(sections map[engine.SectionName]engine.Section) error {
+	section, ok := sections[engine.SectionTokens]
+	if !ok || !section.Coverage.Usable() {
+		return nil
+	}
+	section.Tokens = func(yield func(engine.Token, error) bool) {
+		for t, err := range f.db.tokens(f.ctx, f.snapshot) {
+			if err == nil {
+				f.digest.token(t)
+			}
+			if !yield(t, err) {
+				return
+			}
+		}
+	}
+	sections[engine.SectionTokens] = section
+	return nil
+}
+
+func (f *source) activity(sections map[engine.SectionName]engine.Section) error {
+	section, ok := sections[engine.SectionAuditLog]
+	if !ok || !section.Coverage.Usable() {
+		return nil
+	}
+	section.Activity = func(yield func(engine.Activity, error) bool) {
+		for a, err := range activities(f.ctx, f.db.sql, f.snapshot.ID) {
+			if err == nil {
+				f.digest.activity(a)
+			}
+			if !yield(a, err) {
+				return
+			}
+		}
+	}
+	sections[engine.SectionAuditLog] = section
+	return nil
+}
