@@ -9,8 +9,8 @@ import (
 // wrote into comments. The store keeps comments as they are, because policies
 // judge them again.
 func (r Report) Redacted() Report {
-	r.Findings = redactEach(r.Findings, Finding.Redacted)
-	r.Tokens = redactEach(r.Tokens, TokenRow.Redacted)
+	r.Findings = mapEach(r.Findings, Finding.Redacted)
+	r.Tokens = mapEach(r.Tokens, TokenRow.Redacted)
 	if r.Trend != nil {
 		r.Trend = r.Trend.redacted()
 	}
@@ -20,7 +20,7 @@ func (r Report) Redacted() Report {
 // Redacted is the finding without secrets: a policy may quote a comment.
 func (f Finding) Redacted() Finding {
 	f.Message = RedactSecrets(f.Message)
-	f.Evidence, _ = redactValue(f.Evidence).(map[string]any)
+	f.Evidence, _ = mapTexts(f.Evidence, RedactSecrets).(map[string]any)
 	return f
 }
 
@@ -38,35 +38,34 @@ func (t TokenRow) Redacted() TokenRow {
 	return t
 }
 
-func redactEach[T any](rows iter.Seq2[T, error], redact func(T) T) iter.Seq2[T, error] {
+func mapEach[T any](rows iter.Seq2[T, error], change func(T) T) iter.Seq2[T, error] {
 	if rows == nil {
 		return nil
 	}
 	return func(yield func(T, error) bool) {
 		for row, err := range rows {
-			if !yield(redact(row), err) {
+			if !yield(change(row), err) {
 				return
 			}
 		}
 	}
 }
 
-// redactValue takes secrets out of the texts of a JSON value, and leaves the
-// original as it is.
-func redactValue(value any) any {
+// mapTexts changes the texts of a JSON value, and leaves the original as it is.
+func mapTexts(value any, change func(string) string) any {
 	switch v := value.(type) {
 	case string:
-		return RedactSecrets(v)
+		return change(v)
 	case []any:
 		list := make([]any, len(v))
 		for i, element := range v {
-			list[i] = redactValue(element)
+			list[i] = mapTexts(element, change)
 		}
 		return list
 	case map[string]any:
 		object := make(map[string]any, len(v))
 		for key, element := range v {
-			object[key] = redactValue(element)
+			object[key] = mapTexts(element, change)
 		}
 		return object
 	}

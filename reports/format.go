@@ -52,15 +52,16 @@ func Lookup(name string) (Format, error) {
 }
 
 // WriteAll writes each format to its file in dir, which it creates for its
-// owner only when missing. Each file appears whole or not at all. It returns
-// the paths written, also when a later format fails.
-func WriteAll(ctx context.Context, dir string, formats []Format, r engine.Report) ([]string, error) {
+// owner only when missing, encrypted where files says so. Each file appears
+// whole or not at all. It returns the paths written, also when a later format
+// fails.
+func WriteAll(ctx context.Context, dir string, formats []Format, r engine.Report, files outfile.Files) ([]string, error) {
 	if err := ensureDir(dir); err != nil {
 		return nil, err
 	}
 	var paths []string
 	for _, format := range formats {
-		written, err := writeFiles(ctx, dir, format, r)
+		written, err := writeFiles(ctx, dir, format, r, files)
 		paths = append(paths, written...)
 		if err != nil {
 			return paths, err
@@ -69,19 +70,19 @@ func WriteAll(ctx context.Context, dir string, formats []Format, r engine.Report
 	return paths, nil
 }
 
-func writeFiles(ctx context.Context, dir string, format Format, r engine.Report) ([]string, error) {
+func writeFiles(ctx context.Context, dir string, format Format, r engine.Report, files outfile.Files) ([]string, error) {
 	if format.Parts != nil {
-		return writeParts(ctx, dir, format, r)
+		return writeParts(ctx, dir, format, r, files)
 	}
 	path := filepath.Join(dir, format.File)
-	if err := writeFile(ctx, path, func(w io.Writer) error { return format.Write(ctx, w, r) }); err != nil {
+	if err := writeFile(ctx, files, path, func(w io.Writer) error { return format.Write(ctx, w, r) }); err != nil {
 		return nil, err
 	}
-	return []string{path}, nil
+	return []string{files.Name(path)}, nil
 }
 
-func writeFile(ctx context.Context, path string, write Part) error {
-	err := outfile.Write(path, write)
+func writeFile(ctx context.Context, files outfile.Files, path string, write Part) error {
+	err := files.Write(path, write)
 	if ended := ctx.Err(); err != nil && ended != nil {
 		return ended // an interruption is no fault of the disk
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/outfile"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -103,7 +104,7 @@ func testStops(t *testing.T, format Format) {
 	} {
 		dir := t.TempDir()
 		t.Setenv("TMPDIR", dir)
-		paths, err := WriteAll(test.ctx, dir, []Format{format}, test.r)
+		paths, err := WriteAll(test.ctx, dir, []Format{format}, test.r, outfile.Files{})
 		if !errors.Is(err, test.want) || len(paths) != 0 {
 			t.Errorf("%s: got %v, %v; want %v and no path", test.name, paths, err, test.want)
 		}
@@ -138,7 +139,7 @@ func TestLookup(t *testing.T) {
 
 func TestWriteAll(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "out")
-	paths, err := WriteAll(t.Context(), dir, Formats(), report())
+	paths, err := WriteAll(t.Context(), dir, Formats(), report(), outfile.Files{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +166,7 @@ func TestWriteAllRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, target := range []string{file, filepath.Join(file, "below")} {
-		_, err := WriteAll(t.Context(), target, Formats(), report())
+		_, err := WriteAll(t.Context(), target, Formats(), report(), outfile.Files{})
 		if told, ok := engine.AsError(err); !ok || told.Class != engine.ClassStorage || told.Hint == "" {
 			t.Errorf("%s: got %v, want a storage error with a hint", target, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/engine/outfile"
 )
 
 // Part writes one file of a report that takes several.
@@ -33,28 +34,28 @@ func partFile(file string, n int) string {
 
 // writeParts writes all files of a format and removes those that an earlier,
 // larger report left beside them: they would be taken for a part of this one.
-func writeParts(ctx context.Context, dir string, format Format, r engine.Report) ([]string, error) {
+func writeParts(ctx context.Context, dir string, format Format, r engine.Report, files outfile.Files) ([]string, error) {
 	var paths []string
 	for part := range format.Parts(ctx, r) {
 		path := filepath.Join(dir, partFile(format.File, len(paths)+1))
-		if err := writeFile(ctx, path, part); err != nil {
+		if err := writeFile(ctx, files, path, part); err != nil {
 			return paths, err
 		}
-		paths = append(paths, path)
+		paths = append(paths, files.Name(path))
 	}
-	return paths, removeParts(dir, format.File, len(paths))
+	return paths, removeParts(dir, format.File, len(paths), files)
 }
 
-func removeParts(dir, file string, written int) error {
-	ending := filepath.Ext(file)
-	stem := strings.TrimSuffix(file, ending) + "-"
+func removeParts(dir, file string, written int, files outfile.Files) error {
+	ending := files.Name(filepath.Ext(file))
+	stem := strings.TrimSuffix(file, filepath.Ext(file)) + "-"
 	found, err := filepath.Glob(filepath.Join(dir, stem+"*"+ending))
 	if err != nil {
 		return nil // the directory's name is no pattern: then nothing can be found by one
 	}
 	for _, path := range found {
 		number := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), stem), ending)
-		if n, err := strconv.Atoi(number); err != nil || n <= written || partFile(file, n) != filepath.Base(path) {
+		if n, err := strconv.Atoi(number); err != nil || n <= written || files.Name(partFile(file, n)) != filepath.Base(path) {
 			continue
 		}
 		if err := os.Remove(path); err != nil {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/outfile"
 
 	"github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif"
 )
@@ -139,7 +140,7 @@ func TestSARIFParts(t *testing.T) {
 		os.WriteFile(filepath.Join(dir, "audit-x.sarif"), nil, 0o600)
 		format := catalogue{}.SARIF()
 		format.Parts = partsWithin(sarifLimits{results: 5, runs: 4, packed: 1 << 30})
-		paths, err := WriteAll(t.Context(), dir, []Format{format}, many(n))
+		paths, err := WriteAll(t.Context(), dir, []Format{format}, many(n), outfile.Files{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"patrol/engine/outfile"
 )
 
 // TestWorkbookInOffice opens the workbook in LibreOffice and compares what it
@@ -23,7 +25,7 @@ func TestWorkbookInOffice(t *testing.T) {
 		t.Skip("LibreOffice is not installed: skipping what it makes of a workbook")
 	}
 	dir := t.TempDir()
-	if _, err := WriteAll(t.Context(), dir, []Format{catalogue{}.XLSX()}, report()); err != nil {
+	if _, err := WriteAll(t.Context(), dir, []Format{catalogue{}.XLSX()}, report(), outfile.Files{}); err != nil {
 		t.Fatal(err)
 	}
 	// comma, quote, UTF-8, from line 1, all quoted, as shown, formulas instead of their values, every sheet

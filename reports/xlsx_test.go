@@ -12,6 +12,7 @@ import (
 	"unicode/utf16"
 
 	"patrol/engine"
+	"patrol/engine/outfile"
 
 	"github.com/xuri/excelize/v2"
 )
@@ -229,7 +230,7 @@ func TestSpillStaysPrivate(t *testing.T) {
 		fixture := report()
 		fixture.Tokens(yield)
 	}
-	if _, err := WriteAll(t.Context(), dir, []Format{catalogue{}.XLSX()}, r); err != nil {
+	if _, err := WriteAll(t.Context(), dir, []Format{catalogue{}.XLSX()}, r, outfile.Files{}); err != nil {
 		t.Fatal(err)
 	}
 	if !looked {

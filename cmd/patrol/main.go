@@ -18,6 +18,10 @@ func main() { os.Exit(start()) }
 // start is main with deferred functions that run. The first signal ends what is
 // under way in good order, the second at once.
 func start() int {
+	if err := harden(); err != nil {
+		fmt.Fprintln(os.Stderr, "harden: core dumps stay on:", err)
+		return exitStorage
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)

@@ -167,6 +167,7 @@ type reportOptions struct {
 	formats []string
 	dir     string
 	output  string
+	guard   guardOptions
 
 	framework string // to show in the terminal
 }
@@ -174,6 +175,7 @@ type reportOptions struct {
 func (o *reportOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.formats, "format", []string{"csv", "xlsx", "json"}, "`formats` of the report: "+strings.Join(formatNames(), ", "))
 	flags.StringVar(&o.dir, "output-dir", "patrol-report", "write the reports into this `directory`")
+	o.guard.addFlags(flags)
 	flags.StringVarP(&o.output, "output", "o", "", "write one format to this `file` (- for standard output)")
 }
 
@@ -188,6 +190,9 @@ func formatNames() []string {
 // choose resolves the formats. With --output there must be one: the one asked
 // for, else the one whose file ends alike.
 func (o *reportOptions) choose(formatGiven bool) ([]reports.Format, error) {
+	if _, err := o.guard.read(); err != nil { // before anything is collected
+		return nil, err
+	}
 	if o.output == "" {
 		return lookupFormats(o.formats)
 	}

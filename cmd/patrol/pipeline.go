@@ -238,14 +238,21 @@ func (a *app) deliver(ctx context.Context, db *store.DB, evaluation int64, forma
 	if err != nil {
 		return err
 	}
-	report = report.Redacted()
+	guard, err := o.guard.read()
+	if err != nil {
+		return err
+	}
+	if report, err = guard.report(report.Redacted()); err != nil {
+		return err
+	}
 	if o.output == "-" {
-		if err := formats[0].Write(ctx, a.env.stdout, report); err != nil {
+		err := guard.files.Fill(a.env.stdout, func(w io.Writer) error { return formats[0].Write(ctx, w, report) })
+		if err != nil {
 			return err
 		}
 		return verdict(report.Verdict())
 	}
-	files, err := a.writeFiles(ctx, report, formats, o)
+	files, err := a.writeFiles(ctx, report, formats, o, guard.files)
 	if err != nil {
 		return err
 	}
@@ -258,14 +265,14 @@ func (a *app) deliver(ctx context.Context, db *store.DB, evaluation int64, forma
 	return verdict(report.Verdict())
 }
 
-func (a *app) writeFiles(ctx context.Context, report engine.Report, formats []reports.Format, o *reportOptions) ([]string, error) {
+func (a *app) writeFiles(ctx context.Context, report engine.Report, formats []reports.Format, o *reportOptions, files outfile.Files) ([]string, error) {
 	if len(formats) == 0 {
 		return nil, nil
 	}
 	if o.output == "" {
-		return reports.WriteAll(ctx, o.dir, formats, report)
+		return reports.WriteAll(ctx, o.dir, formats, report, files)
 	}
-	return []string{o.output}, outfile.Write(o.output, func(w io.Writer) error { return formats[0].Write(ctx, w, report) })
+	return []string{files.Name(o.output)}, files.Write(o.output, func(w io.Writer) error { return formats[0].Write(ctx, w, report) })
 }
 
 // plural renders a count with its noun.

@@ -15,7 +15,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-type diffOptions struct{ format, output, journal string }
+type diffOptions struct {
+	format, output, journal string
+	guard                   guardOptions
+}
 
 func (a *app) snapshotsDiff() *cobra.Command {
 	var o diffOptions
@@ -32,6 +35,7 @@ func (a *app) snapshotsDiff() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.format, "format", "table", "`format`: table, csv, json")
+	o.guard.addEncryption(flags)
 	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
 	addJournalFlag(flags, &o.journal)
 	return cmd
@@ -39,6 +43,10 @@ func (a *app) snapshotsDiff() *cobra.Command {
 
 func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
 	write, err := changeWriter(a, o.format)
+	if err != nil {
+		return err
+	}
+	guard, err := o.guard.read()
 	if err != nil {
 		return err
 	}
@@ -52,7 +60,7 @@ func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
 			return err
 		}
 		d := &differ{app: a, db: db, removals: removals, journal: known}
-		err = a.writeProduct(o.output, func(w io.Writer) error { return write(ctx, w, d.rows(ctx, pairs)) })
+		err = a.writeProduct(guard.files, o.output, func(w io.Writer) error { return write(ctx, w, d.rows(ctx, pairs)) })
 		if err != nil {
 			return err
 		}

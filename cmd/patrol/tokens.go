@@ -32,6 +32,7 @@ type tokensOptions struct {
 	asOf          instant
 	format        string
 	output        string
+	guard         guardOptions
 }
 
 // Tokens lists the tokens of the newest snapshots.
@@ -61,6 +62,7 @@ func (c commands) Tokens() *cobra.Command {
 	flags.StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to list: `ids`, days, or latest~1 (default: the newest of each workspace)")
 	flags.Var(&o.asOf, "as-of", "count ages and days left to this moment (default: when the newest snapshot was taken)")
 	flags.StringVar(&o.format, "format", "table", "`format`: table, csv, json")
+	o.guard.addFlags(flags)
 	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
 	return cmd
 }
@@ -70,14 +72,18 @@ func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
 	if err != nil {
 		return err
 	}
+	guard, err := o.guard.read()
+	if err != nil {
+		return err
+	}
 	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
 		snapshots, err := a.storedSnapshots(ctx, db, o.snapshots)
 		if err != nil {
 			return err
 		}
 		when := asOf(snapshots, o.asOf)
-		rows := o.rows(ctx, db, snapshots, when)
-		if err := a.writeProduct(o.output, func(w io.Writer) error { return write(ctx, w, rows) }); err != nil {
+		rows := guard.rows(o.rows(ctx, db, snapshots, when))
+		if err := a.writeProduct(guard.files, o.output, func(w io.Writer) error { return write(ctx, w, rows) }); err != nil {
 			return err
 		}
 		return a.tokensCovered(snapshots)
@@ -85,11 +91,11 @@ func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
 }
 
 // writeProduct writes to standard output or to a file that appears whole.
-func (a *app) writeProduct(output string, fill func(io.Writer) error) error {
+func (a *app) writeProduct(files outfile.Files, output string, fill func(io.Writer) error) error {
 	if output == "-" {
-		return fill(a.env.stdout)
+		return files.Fill(a.env.stdout, fill)
 	}
-	return outfile.Write(output, fill)
+	return files.Write(output, fill)
 }
 
 // rowWriter writes a list of tokens in some format.

@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"iter"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func testPseudonyms(t *testing.T) *Pseudonyms {
+	t.Helper()
+	p, err := NewPseudonyms(bytes.Repeat([]byte{7}, PseudonymKeyMin))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestPseudonymsAreStableAndKeyed(t *testing.T) {
+	p := testPseudonyms(t)
+	// computed by: printf alice@example.com | openssl dgst -sha256 -mac HMAC -macopt hexkey:0707… | cut -c1-20
+	const want = "person-09870f7a555563284d0f"
+	for _, name := range []string{"alice@example.com", "Alice@Example.COM"} {
+		if got := p.Name(name); got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+	other, err := NewPseudonyms(bytes.Repeat([]byte{8}, PseudonymKeyMin))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other.Name("alice@example.com") == want {
+		t.Error("the key makes no difference")
+	}
+	if p.Name("") != "" {
+		t.Error("nobody has a pseudonym")
+	}
+	if _, err := NewPseudonyms(make([]byte, PseudonymKeyMin-1)); err == nil {
+		t.Error("a short key is taken")
+	}
+}
+
+func TestPseudonymsInText(t *testing.T) {
+	p := testPseudonyms(t)
+	alice := p.Name("alice@example.com")
+	for text, want := range map[string]string{
+		"owner alice@example.com is outside":      "owner " + alice + " is outside",
+		"<Alice@example.com>, ask":                "<" + alice + ">, ask",
+		"alice@example.com.":                      alice + ".",
+		"no address @ all":                        "no address @ all",
+		"9f3c1d5e-0000-4000-8000-000000000001":    "9f3c1d5e-0000-4000-8000-000000000001",
+		"":                                        "",
+		"zoë.müller@exämple.com":                  p.Name("zoë.müller@exämple.com"),
+		"mailto:o'brien+pat@mail.example.co.uk,x": "mailto:" + p.Name("o'brien+pat@mail.example.co.uk") + ",x",
+	} {
+		if got := p.Text(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+func one[T any](row T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) { yield(row, nil) }
+}
+
+// TestPseudonymisedReportNamesNobody puts a name into every text of a report, by
+// reflection, so that a new field is either covered or named here.
+func TestPseudonymisedReportNamesNobody(t *testing.T) {
+	const address, full = "alice@example.com", "Alice Liddell"
+	said := address + " aka " + full
+	alice := Party{ID: "1", Kind: User, Name: address, DisplayName: full}
+	value := said
+	finding := Finding{Owner: address, OwnerID: "1", Message: said, Evidence: map[string]any{"approved": []any{said, map[string]any{"who": said}}},
+		Waiver: &Waiver{Approver: address, Reason: said}}
+	r := Report{
+		Workspaces: []WorkspaceReport{{
+			Snapshot: Snapshot{Workspace: Workspace{Labels: map[string]string{"contact": said}}, Documents: map[SectionName]json.RawMessage{SectionSettings: []byte(said)},
+				Coverage: map[SectionName]Coverage{SectionTokens: {Detail: said}}},
+			Settings: Settings{"k": {Value: &value, Detail: said}},
+			Grants:   Grants{{Principal: address, Kind: "user"}, {Principal: "admins", Kind: "group"}},
+		}},
+		Policies: []PolicyReport{{Policy: Policy{Params: []Param{{Default: []any{said}, Value: said}}}}},
+		Exceptions: Exceptions{Waivers: []WaiverUse{{WaiverRule: WaiverRule{Owner: address, Approver: full, Reason: said},
+			Refusals: []WaiverRefusal{{Message: said}}}}},
+		Trend:    &Trend{New: []Finding{finding}},
+		Findings: one(finding),
+		Tokens: one(TokenRow{Workspace: Workspace{Labels: map[string]string{"contact": said}}, Subject: Subject{
+			Token: Token{Comment: said, CreatorName: address, Raw: []byte(`"` + said + `"`)}, Owner: alice, Creator: alice,
+		}}),
+	}
+	got, err := r.Pseudonymised(testPseudonyms(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := []any{got.Workspaces, got.Policies, got.Exceptions, *got.Trend}
+	for f := range got.Findings {
+		parts = append(parts, f)
+	}
+	for row := range got.Tokens {
+		parts = append(parts, row)
+	}
+	texts := 0
+	for _, part := range parts {
+		eachText(reflect.ValueOf(part), func(text string) {
+			texts++
+			if strings.Contains(text, "alice@") || strings.Contains(text, "Alice") || strings.Contains(text, "Liddell") {
+				t.Errorf("%T still says %q", part, text)
+			}
+		})
+	}
+	if texts < 20 {
+		t.Errorf("looked at %d texts only", texts)
+	}
+	if *r.Workspaces[0].Settings["k"].Value != said || r.Trend.New[0].Owner != address {
+		t.Error("the report itself was changed")
+	}
+	if got.Workspaces[0].Grants[1].Principal != "admins" {
+		t.Error("a group lost its name")
+	}
+}
+
+func TestPseudonymsSpareServicePrincipals(t *testing.T) {
+	job := Party{ID: "2", Kind: ServicePrincipal, Name: "9f3c1d5e-0000-4000-8000-000000000001", DisplayName: "etl job"}
+	row := TokenRow{Subject: Subject{Owner: job, Creator: job}}
+	if got := row.Pseudonymised(testPseudonyms(t)); !reflect.DeepEqual(got.Owner, job) {
+		t.Errorf("got %+v", got.Owner)
+	}
+}
+
+// eachText visits every text in a value.
+func eachText(v reflect.Value, visit func(string)) {
+	switch v.Kind() {
+	case reflect.String:
+		visit(v.String())
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			eachText(v.Elem(), visit)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			eachText(v.Field(i), visit)
+		}
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			visit(string(v.Bytes()))
+			return
+		}
+		for i := range v.Len() {
+			eachText(v.Index(i), visit)
+		}
+	case reflect.Map:
+		for entries := v.MapRange(); entries.Next(); {
+			eachText(entries.Key(), visit)
+			eachText(entries.Value(), visit)
+		}
+	}
+}
