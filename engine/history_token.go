@@ -3,11 +3,13 @@ package engine
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // TokenHistory is what the database remembers of a token.
 type TokenHistory struct {
-	Workspace Workspace // as the newest snapshot that knew it has it
+	Workspace Workspace // as its newest snapshot has it
+	FirstSeen int64     // when the first snapshot that held it was taken, though it may be pruned, ms
 	Versions  []TokenVersion
 	Uses      []TokenUse
 	Results   []TokenResult
@@ -66,6 +68,8 @@ func (h TokenHistory) Events(why func(Token, int64) (Cause, string)) []TokenEven
 func (h TokenHistory) versionEvents(why func(Token, int64) (Cause, string)) (events []TokenEvent) {
 	for i, v := range h.Versions {
 		switch {
+		case i == 0 && h.FirstSeen < v.SinceAt:
+			events = append(events, TokenEvent{h.FirstSeen, "first seen", "by a snapshot that was pruned"}, TokenEvent{v.SinceAt, "known as", firstSeen(v.Token)})
 		case i == 0:
 			events = append(events, TokenEvent{v.SinceAt, "first seen", firstSeen(v.Token)})
 		case *h.Versions[i-1].Until == v.Since:
@@ -98,12 +102,14 @@ func (h TokenHistory) usedAt(snapshot int64) (used *int64) {
 }
 
 func firstSeen(t Token) string {
-	text := "created " + moment(t.Created) + ", expires " + moment(t.Expires) + ", owner " + t.OwnerID
+	text := "created " + dayOf(t.Created) + ", expires " + dayOf(t.Expires) + ", owner " + t.OwnerID
 	if t.Comment != "" {
 		text += ", " + RedactSecrets(t.Comment)
 	}
 	return text
 }
+
+func dayOf(ms *int64) string { return strings.Split(moment(ms), "T")[0] }
 
 // sortEvents keeps the order within one moment.
 func sortEvents(events []TokenEvent) {

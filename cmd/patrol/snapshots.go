@@ -21,8 +21,7 @@ func (c commands) Snapshots() *cobra.Command {
 		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.snapshotsList(), c.snapshotsShow(), c.snapshotsDiff(), c.snapshotsVerify())
-	cmd.AddCommand(c.snapshotsMerge())
+	cmd.AddCommand(c.snapshotsList(), c.snapshotsShow(), c.snapshotsDiff(), c.snapshotsVerify(), c.snapshotsPrune(), c.snapshotsMerge())
 	return cmd
 }
 
@@ -69,6 +68,9 @@ func (a *app) snapshotsVerify() *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify [ID]",
 		Short: "Compute the digests of all snapshots, or one, anew and compare",
+		Long: "Computes digests anew from the rows, and holds each against the one that the snapshot was sealed with. Without an ID all snapshots\n" +
+			"are verified, and that none is missing between them, pruned ones included. Only that the newest were removed cannot be told\n" +
+			"from the database itself: note the newest digest elsewhere.\n\n" + exitHelp(),
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -76,6 +78,9 @@ func (a *app) snapshotsVerify() *cobra.Command {
 			}
 			return a.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
 				snapshots, err := db.Snapshots(cmd.Context())
+				if err == nil {
+					err = db.VerifyChain(cmd.Context())
+				}
 				for _, s := range snapshots {
 					if err == nil {
 						err = a.verify(cmd.Context(), db, s)

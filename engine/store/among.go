@@ -137,7 +137,8 @@ func (db *DB) previousWhole(ctx context.Context, snapshot, workspace int64) (id 
 
 func (db *DB) collectionTimes(ctx context.Context, workspace int64) (map[int64]int64, error) {
 	times := map[int64]int64{}
-	for c, err := range scan(ctx, db.sql, `SELECT id, collected_ms FROM snapshot WHERE workspace_key = ?`, workspace) {
+	for c, err := range scan(ctx, db.sql, `SELECT id, collected_ms FROM snapshot WHERE workspace_key = ?1
+		UNION ALL SELECT id, collected_ms FROM pruned_snapshot WHERE workspace_key = ?1`, workspace) {
 		if err != nil {
 			return nil, err
 		}

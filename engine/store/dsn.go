@@ -65,7 +65,7 @@ func (w way) dsn(path string, t tuning) string {
 	q.Set("_txlock", "immediate")
 	q.Set("_defensive", "1")
 	q.Set("_dqs", "0")
-	q["_pragma"] = append([]string{"trusted_schema(0)", "cell_size_check(1)", cacheSize}, t.pragmas...)
+	q["_pragma"] = append([]string{"trusted_schema(0)", "cell_size_check(1)", "secure_delete(1)", cacheSize}, t.pragmas...)
 	if w.mode == "rw" && !w.queryOnly {
 		q.Set("_journal_mode", "WAL")
 	}

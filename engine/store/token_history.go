@@ -21,7 +21,9 @@ func (db *DB) TokenHistory(ctx context.Context, prefix string) ([]engine.TokenHi
 		if err != nil {
 			return nil, failure(opHistory, prefix, err)
 		}
-		all = append(all, h)
+		if len(h.Versions) > 0 { // else only its trace is left of what was pruned
+			all = append(all, h)
+		}
 	}
 	return all, nil
 }
@@ -52,15 +54,28 @@ func (db *DB) history(ctx context.Context, key tokenKey) (h engine.TokenHistory,
 			return h, err
 		}
 	}
-	last := h.Versions[len(h.Versions)-1].Since
-	s, err := db.Snapshot(ctx, last)
+	if err := db.sql.QueryRowContext(ctx, firstSeenQuery, key.token).Scan(&h.FirstSeen); err != nil {
+		return h, err
+	}
+	var newest int64
+	if err := db.sql.QueryRowContext(ctx, `SELECT max(id) FROM snapshot WHERE workspace_key = ?`, key.workspace).Scan(&newest); err != nil {
+		return h, err
+	}
+	s, err := db.Snapshot(ctx, newest)
 	h.Workspace = s.Workspace
 	return h, err
 }
 
-const historyVersionsQuery = `SELECT v.since, a.collected_ms, v.until, b.collected_ms, ` + diffColumns + `, NULL
-	FROM token_version v JOIN snapshot a ON a.id = v.since LEFT JOIN snapshot b ON b.id = v.until
-	WHERE v.workspace_key = ? AND v.token_key = ? ORDER BY v.since`
+const firstSeenQuery = `SELECT coalesce((SELECT s.collected_ms FROM snapshot s WHERE s.id = v.since),
+	(SELECT p.collected_ms FROM pruned_snapshot p WHERE p.id = v.since)) FROM token_version v WHERE v.version = ?`
+
+// A version may have begun with a snapshot that was pruned since; one that ended
+// with it is told no more.
+const historyVersionsQuery = `SELECT v.since, coalesce(a.collected_ms, (SELECT p.collected_ms FROM pruned_snapshot p WHERE p.id = v.since)),
+	v.until, b.collected_ms, ` + diffColumns + `, NULL
+	FROM token_version v LEFT JOIN snapshot a ON a.id = v.since LEFT JOIN snapshot b ON b.id = v.until
+	WHERE v.workspace_key = ? AND v.token_key = ? AND (v.until IS NULL OR EXISTS (SELECT 1 FROM snapshot k WHERE k.workspace_key = v.workspace_key AND k.id < v.until))
+	ORDER BY v.since`
 
 func (db *DB) historyVersions(ctx context.Context, key tokenKey, h *engine.TokenHistory) error {
 	reader := tokenReader{shapes: &shapes{}}

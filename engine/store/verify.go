@@ -63,3 +63,40 @@ func (db *DB) digest(ctx context.Context, s engine.Snapshot) (digest string, tok
 	}
 	return d.hex(), tokens, err
 }
+
+// VerifyChain checks that each snapshot of each workspace names the digest of
+// the one before, those that were pruned included: none is missing, none was
+// slipped in. The reason of the error is chain_broken. Whether the newest ones
+// were removed no database can tell of itself: keep the newest digest elsewhere.
+func (db *DB) VerifyChain(ctx context.Context) error {
+	var workspace int64
+	last := ""
+	query := `SELECT workspace_key, id, previous, digest FROM snapshot
+		UNION ALL SELECT workspace_key, id, previous, digest FROM pruned_snapshot ORDER BY 1, 2`
+	for c, err := range scan(ctx, db.sql, query) {
+		if err != nil {
+			return failure(opVerify, db.path, err)
+		}
+		key, id, previous, digest := c.integer(), c.integer(), c.text(), c.text()
+		if c.err != nil {
+			return damagedRow(id, failure(opVerify, db.path, c.err))
+		}
+		if key != workspace {
+			workspace, last = key, ""
+		}
+		if previous != last {
+			return refusal(opVerify, strconv.FormatInt(id, 10), "chain_broken",
+				"Something other than patrol removed or added a snapshot of that workspace: restore the database from a copy.",
+				fmt.Errorf("names %.12s as the digest before, which is %.12s", orNone(previous), orNone(last)))
+		}
+		last = digest
+	}
+	return nil
+}
+
+func orNone(digest string) string {
+	if digest == "" {
+		return "none"
+	}
+	return digest
+}

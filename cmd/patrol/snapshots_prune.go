@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"patrol/engine"
+	"patrol/engine/store"
+
+	"github.com/spf13/cobra"
+)
+
+type pruneOptions struct {
+	keep, keepDays int
+	dryRun         bool
+	changed        func(flag string) bool
+}
+
+func (a *app) snapshotsPrune() *cobra.Command {
+	var o pruneOptions
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove old snapshots for good, and the evaluations that judged them",
+		Long: "Removes the oldest snapshots of each workspace that neither --keep nor --keep-days keeps; the newest stays in any case. What only\n" +
+			"they held is overwritten, and the file is written anew, for which the disk needs room for a second one. Their digests\n" +
+			"stay, so that `snapshots verify` still finds a broken chain. Snapshots that do not verify are not pruned: they may be evidence.\n\n" + exitHelp(),
+		Example: "  patrol snapshots prune --keep-days 400 --dry-run\n  patrol snapshots prune --keep 30",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.changed = func(flag string) bool { return cmd.Flags().Changed(flag) }
+			return a.prune(cmd.Context(), &o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&o.keep, "keep", 0, "keep this `number` of snapshots of each workspace, the newest ones")
+	flags.IntVar(&o.keepDays, "keep-days", 0, "keep the snapshots of so many `days`")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "say what would be removed")
+	return cmd
+}
+
+func (a *app) prune(ctx context.Context, o *pruneOptions) error {
+	if o.keep < 1 && o.keepDays < 1 || o.keep < 0 || o.keepDays < 0 || o.changed("keep") && o.keep == 0 || o.changed("keep-days") && o.keepDays == 0 {
+		return engine.UsageError("prune snapshots", "", "Say what to keep: --keep or --keep-days, 1 or more; what either keeps stays.", errors.New("nothing says what to keep"))
+	}
+	return a.withStore(ctx, store.ReadWrite, func(db *store.DB) error {
+		all, err := db.Snapshots(ctx)
+		if err != nil {
+			return err
+		}
+		old := o.old(all, a.env.now())
+		for _, s := range old {
+			a.detail("snapshot %d of %s, %s", s.ID, s.Workspace.Name, s.CollectedAt.UTC().Format(time.RFC3339))
+		}
+		if len(old) == 0 || o.dryRun {
+			a.say("%s of %d would go%s", plural(len(old), "snapshot"), len(all), oldest(old))
+			return nil
+		}
+		if err := verifyAll(ctx, db, old); err != nil {
+			return err
+		}
+		evaluations, err := db.Prune(ctx, old)
+		if err == nil || evaluations > 0 {
+			a.say("pruned %s of %d and %s", plural(len(old), "snapshot"), len(all), plural(evaluations, "evaluation"))
+		}
+		return err
+	})
+}
+
+func oldest(old []engine.Snapshot) string {
+	if len(old) == 0 {
+		return ""
+	}
+	return ", the oldest of " + old[len(old)-1].CollectedAt.UTC().Format(time.DateOnly)
+}
+
+func verifyAll(ctx context.Context, db *store.DB, snapshots []engine.Snapshot) error {
+	if err := db.VerifyChain(ctx); err != nil {
+		return err
+	}
+	for _, s := range snapshots {
+		if err := db.VerifySnapshot(ctx, s.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// old are the snapshots to remove of all, newest first: of each workspace those
+// that are older than the oldest one that is kept.
+func (o *pruneOptions) old(all []engine.Snapshot, now time.Time) (old []engine.Snapshot) {
+	oldestKept := map[string]int64{}
+	seen := map[string]int{}
+	for _, s := range all {
+		id := s.Workspace.ID
+		seen[id]++
+		young := o.keepDays > 0 && now.Sub(s.CollectedAt) < time.Duration(o.keepDays)*24*time.Hour
+		if seen[id] <= max(o.keep, 1) || young {
+			oldestKept[id] = s.ID
+		}
+	}
+	for _, s := range all {
+		if s.ID < oldestKept[s.Workspace.ID] {
+			old = append(old, s)
+		}
+	}
+	return old
+}
