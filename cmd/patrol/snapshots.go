@@ -71,7 +71,7 @@ func (a *app) snapshotsVerify() *cobra.Command {
 		Long: "Computes digests anew from the rows, and holds each against the one that the snapshot was sealed with. Without an ID all snapshots\n" +
 			"are verified, and that none is missing between them, pruned ones included. Only that the newest were removed cannot be told\n" +
 			"from the database itself: note the newest digest elsewhere.\n\n" + exitHelp(),
-		Args:  cobra.MaximumNArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return a.withSnapshot(cmd.Context(), args[0], func(db *store.DB, s engine.Snapshot) error { return a.verify(cmd.Context(), db, s) })
