@@ -24,6 +24,7 @@ func TestArrows(t *testing.T) {
 		"modernc.org/sqlite":                      {"patrol/engine/store"},
 		"github.com/open-policy-agent/opa":        {"patrol/engine/eval"},
 		"github.com/xuri/excelize":                {"patrol/reports"},
+		"github.com/parquet-go/parquet-go":        {"patrol/reports/parquet"},
 		"github.com/databricks/databricks-sdk-go": {"patrol/collectors"},
 		"github.com/spf13/cobra":                  {"patrol/cmd/patrol"},
 	}
