@@ -29,7 +29,7 @@ type policySet struct {
 // loadPolicies loads the built-in pack and those of --policy, checks the
 // configuration against them, and applies the selection.
 func (a *app) loadPolicies(ctx context.Context, o *judgeOptions) (*policySet, error) {
-	packs := []eval.Pack{{Name: builtinPack, FS: policies.FS}}
+	packs := []eval.Pack{{Name: builtinPack, FS: policies.FS, Trusted: true}}
 	for _, path := range o.packs {
 		pack, err := openPack(path, o.packKey)
 		if err != nil {
@@ -37,7 +37,11 @@ func (a *app) loadPolicies(ctx context.Context, o *judgeOptions) (*policySet, er
 		}
 		packs = append(packs, pack)
 	}
-	all, err := eval.Load(ctx, packs...)
+	sandbox, err := newSandbox()
+	if err != nil {
+		return nil, err
+	}
+	all, err := loadPacks(ctx, sandbox, packs)
 	if err != nil {
 		return nil, err
 	}
@@ -49,9 +53,21 @@ func (a *app) loadPolicies(ctx context.Context, o *judgeOptions) (*policySet, er
 	if err != nil {
 		return nil, err
 	}
-	set.chosen = all.Select(keep).With(eval.Options{NoPushdown: o.noPushdown})
+	set.chosen = all.Select(keep).With(eval.Options{NoPushdown: o.noPushdown, Sandbox: sandbox})
 	set.exceptions, err = a.loadExceptions(all.Policies(), &o.except)
 	return set, err
+}
+
+// loadPacks loads packs, those of others in a sandbox first.
+func loadPacks(ctx context.Context, sandbox eval.Sandbox, packs []eval.Pack) (*eval.Set, error) {
+	if err := eval.TryLoad(ctx, sandbox, packs...); err != nil {
+		return nil, err
+	}
+	all, err := eval.Load(ctx, packs...)
+	if err != nil {
+		return nil, err
+	}
+	return all.With(eval.Options{Sandbox: sandbox}), nil
 }
 
 // openPack opens a directory, or a bundle by the ending of its name.

@@ -12,6 +12,7 @@ import (
 // policy is a policy that can be run.
 type policy struct {
 	engine.Policy
+	trusted    bool // as its pack
 	compiler   *ast.Compiler
 	query      ast.Body // binds deny; has no result when applicable is not true
 	reads      reads    // of deny and applicable
@@ -42,7 +43,7 @@ func (s sources) compile(file *source, p engine.Policy, problems *Problems) *pol
 		problems.addOPA(file.place(), compiler.Errors)
 		return nil
 	}
-	compiled := &policy{Policy: p, compiler: compiler}
+	compiled := &policy{Policy: p, trusted: file.trusted, compiler: compiler}
 	compiled.link(file, known, problems)
 	return compiled
 }

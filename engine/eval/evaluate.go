@@ -18,8 +18,9 @@ import (
 type Job struct {
 	Snapshot engine.Snapshot
 	AsOf     time.Time
-	// Tokens may be nil when the section is not usable. It is ranged over once,
-	// from a goroutine of its own.
+	// Tokens may be nil when the section is not usable. It is ranged over once
+	// for the policies judged in this process and once for those in a sandbox,
+	// each time from a goroutine of its own or the calling one.
 	Tokens iter.Seq2[engine.Subject, error]
 	// Sift, when there is one, is asked for the tokens instead, so that not all
 	// of them need be read.
@@ -47,6 +48,7 @@ type counts struct{ pass, notApplicable int }
 // evaluation is a job under way.
 type evaluation struct {
 	job     Job
+	sources sources // of the set, for a sandbox
 	view    *workspaceView
 	options Options
 	clock   clock
@@ -88,7 +90,7 @@ func (s *Set) prepare(job Job, emit func(engine.Finding) error) (*evaluation, er
 	options.Deadline = cmp.Or(options.Deadline, standardDeadline)
 	options.Workers = cmp.Or(options.Workers, runtime.GOMAXPROCS(0))
 	return &evaluation{
-		job: job, view: view, options: options, emit: emit,
+		job: job, sources: s.sources, view: view, options: options, emit: emit,
 		clock: clock{time.Now()}, tallies: map[string]engine.Tally{},
 	}, nil
 }
@@ -101,6 +103,7 @@ func (e *evaluation) run(ctx context.Context, policies []*policy) error {
 	if err != nil {
 		return err
 	}
+	assignments, foreign := e.apart(assignments)
 	judges, err := e.judges(ctx, assignments)
 	if err != nil {
 		return err
@@ -111,6 +114,9 @@ func (e *evaluation) run(ctx context.Context, policies []*policy) error {
 		guard(ctx, e.clock, e.options.Deadline, judges)
 	}()
 	err = e.judgeAll(ctx, judges, assignments)
+	if err == nil {
+		err = e.judgeApart(ctx, foreign)
+	}
 	cancel()
 	<-guarded
 	return err

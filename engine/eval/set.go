@@ -32,6 +32,9 @@ type Options struct {
 	Deadline time.Duration
 	// Workers is the number of goroutines; 0 means GOMAXPROCS.
 	Workers int
+	// Sandbox runs the policies of packs that are not trusted in a process of
+	// its own; nil runs them in this one.
+	Sandbox Sandbox
 	// NoPushdown runs every policy on every token.
 	NoPushdown bool
 	// Plain switches rule indexing and early exit off, for tests that compare

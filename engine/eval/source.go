@@ -15,6 +15,8 @@ import (
 type Pack struct {
 	Name string // "built-in", or the directory it was read from
 	FS   fs.FS
+	// Trusted packs are judged in this process also where there is a sandbox.
+	Trusted bool
 }
 
 // libraryPackage is the only document besides input that policies may use.
@@ -33,11 +35,12 @@ const (
 
 // source is one Rego file of a pack.
 type source struct {
-	pack   string
-	path   string // relative to the pack
-	text   string
-	kind   sourceKind
-	module *ast.Module
+	pack    string
+	path    string // relative to the pack
+	text    string
+	trusted bool // as the pack
+	kind    sourceKind
+	module  *ast.Module
 }
 
 // place is how errors name the file.
@@ -101,7 +104,7 @@ func (s *sources) readRego(pack Pack, name string) error {
 	if err != nil {
 		return err
 	}
-	s.files = append(s.files, &source{pack: pack.Name, path: name, text: string(text), kind: kindOf(name)})
+	s.files = append(s.files, &source{pack: pack.Name, path: name, text: string(text), trusted: pack.Trusted, kind: kindOf(name)})
 	return nil
 }
 

@@ -1,0 +1,149 @@
+package eval
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"patrol/engine"
+)
+
+// A sandbox speaks frames over its standard streams: four bytes of length, big
+// endian, then JSON. JSON and not gob, because gob loses pointers to zero
+// values, and that a fact is false is not that it is unknown.
+
+// maxReply bounds what a sandbox may answer at once; what is longer comes from
+// no sandbox that works. maxText bounds the message and the evidence of one
+// result: 128 results of that length fit.
+const (
+	maxReply = 32 << 20
+	maxText  = 64 << 10
+)
+
+// request is what a sandbox is told: first the packs, then the job, then what to judge.
+type request struct {
+	Packs    []wirePack
+	Deadline time.Duration
+	Job      *wireJob
+	Judge    *wireJudge
+}
+
+// wirePack is a pack as text.
+type wirePack struct {
+	Name  string
+	Files map[string][]byte // as bytes, so that what is no UTF-8 arrives as it is
+}
+
+// wireJob is a Job without its functions.
+type wireJob struct {
+	Snapshot engine.Snapshot
+	AsOf     time.Time
+	Tuning   map[string]Tuning
+	Policies []string // ids
+}
+
+// wireJudge is what to judge by which policies: tokens, or the workspace with its secrets.
+type wireJudge struct {
+	Policies []string
+	Tokens   []engine.Subject // by policies over tokens
+}
+
+// reply is what a sandbox says. One of its fields counts.
+type reply struct {
+	Ready  bool        `json:",omitempty"` // packs and job were read
+	Failed string      `json:",omitempty"` // they were not
+	Begun  string      `json:",omitempty"` // this policy is in hand now
+	Alive  bool        `json:",omitempty"` // another evaluation has begun since
+	Done   *wireResult `json:",omitempty"` // this policy is done with what was to judge
+}
+
+// wireResult is what a policy made of what it was given to judge.
+type wireResult struct {
+	Policy              string
+	Pass, NotApplicable int
+	Findings            []wireOutcome
+}
+
+// wireOutcome is an outcome of the resource at Index.
+type wireOutcome struct {
+	Index    int
+	Status   engine.Status
+	Message  string
+	Evidence map[string]any
+}
+
+func writeFrame(w io.Writer, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encode frame: %w", err)
+	}
+	if len(text) > math.MaxInt32 {
+		return errors.New("encode frame: too large")
+	}
+	_, err = w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...))
+	return err
+}
+
+// readFrame reads a frame of limit bytes at most. Numbers stay exact.
+func readFrame(r io.Reader, limit uint32, value any) error {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return err
+	}
+	size := binary.BigEndian.Uint32(head[:])
+	if size > limit {
+		return fmt.Errorf("read frame: %d bytes are more than %d", size, limit)
+	}
+	text := make([]byte, size)
+	if _, err := io.ReadFull(r, text); err != nil {
+		return fmt.Errorf("read frame: %w", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(value); err != nil {
+		return fmt.Errorf("read frame: %w", err)
+	}
+	return nil
+}
+
+// bounded keeps results small enough to be handed on: one that is not is an
+// error, since a result cut short would say something else.
+func bounded(o outcome) outcome {
+	text, err := json.Marshal(o.evidence)
+	if err != nil {
+		return failure(fmt.Errorf("encode evidence: %w", err))
+	}
+	if size := len(o.message) + len(text); size > maxText {
+		return failure(fmt.Errorf("the result is too long: message and evidence may have %d bytes", maxText))
+	}
+	return o
+}
+
+// outcome gives numbers the types that an evaluation in process gives.
+func (w wireOutcome) outcome() outcome {
+	evidence, _ := exactNumbers(w.Evidence).(map[string]any)
+	return outcome{status: w.Status, message: w.Message, evidence: evidence}
+}
+
+func exactNumbers(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		for key, element := range v {
+			v[key] = exactNumbers(element)
+		}
+	case []any:
+		for i, element := range v {
+			v[i] = exactNumbers(element)
+		}
+	case json.Number:
+		if number, err := normalNumber(v); err == nil {
+			return number
+		}
+	}
+	return value
+}

@@ -1,0 +1,245 @@
+package eval
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"testing/fstest"
+	"time"
+
+	"patrol/engine"
+)
+
+// ServeSandbox is a sandbox: it bounds the resources of this process, reads
+// packs and a job from in, judges what it is given, and answers on out. It ends
+// when in does, even in the midst of an evaluation. This process must do
+// nothing else.
+func ServeSandbox(ctx context.Context, in io.Reader, out io.Writer) error {
+	if err := boundMemory(); err != nil {
+		return err
+	}
+	if err := boundCPU(2 * loadDeadline); err != nil {
+		return err
+	}
+	debug.SetMemoryLimit(memoryGoal)
+	ctx, cancel := context.WithCancelCause(ctx)
+	requests := make(chan request)
+	go func() { cancel(listenForRequests(in, requests)) }()
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx, requests, &voice{w: bufio.NewWriter(out)}) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done(): // whoever asked is gone: leave whatever runs
+		if cause := context.Cause(ctx); !errors.Is(cause, io.EOF) {
+			return cause
+		}
+		return nil
+	}
+}
+
+// memoryGoal makes the garbage collector work harder before the bound is hit.
+const memoryGoal = 512 << 20
+
+func listenForRequests(in io.Reader, requests chan<- request) error {
+	buffered := bufio.NewReader(in)
+	for {
+		var r request
+		if err := readFrame(buffered, 1<<32-1, &r); err != nil {
+			return err
+		}
+		requests <- r
+	}
+}
+
+// voice writes replies, one at a time.
+type voice struct {
+	mu sync.Mutex
+	w  *bufio.Writer
+}
+
+func (v *voice) say(r reply) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err := writeFrame(v.w, r); err != nil {
+		return err
+	}
+	return v.w.Flush()
+}
+
+func serve(ctx context.Context, requests <-chan request, v *voice) error {
+	var b *bench
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case r := <-requests:
+			if r.Judge == nil {
+				prepared, err := newBench(ctx, r)
+				if err != nil {
+					return v.say(reply{Failed: err.Error()})
+				}
+				b = prepared
+				if b != nil {
+					go b.watch(ctx, v)
+				}
+				if err := v.say(reply{Ready: true}); err != nil {
+					return err
+				}
+				continue
+			}
+			if b == nil {
+				return fmt.Errorf("judge: no job was given")
+			}
+			if err := b.work(ctx, r.Judge, v); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// bench is a job in a sandbox: one judge.
+type bench struct {
+	*judge
+	assignments map[string]*assignment
+}
+
+// newBench loads the packs; without a job that was all.
+func newBench(ctx context.Context, r request) (*bench, error) {
+	set, err := Load(ctx, unwired(r.Packs)...)
+	if err != nil || r.Job == nil {
+		return nil, err
+	}
+	chosen := set.Select(func(p engine.Policy) bool { return slices.Contains(r.Job.Policies, p.ID) }).
+		With(Options{Deadline: r.Deadline, Workers: 1, NoPushdown: true})
+	e, err := chosen.prepare(Job{Snapshot: r.Job.Snapshot, AsOf: r.Job.AsOf, Tuning: r.Job.Tuning}, nil)
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{assignments: map[string]*assignment{}}
+	var list []*assignment
+	for _, p := range chosen.policies {
+		a, err := newAssignment(p, r.Job.Tuning[p.ID])
+		if err != nil {
+			return nil, err
+		}
+		b.assignments[p.ID] = a
+		list = append(list, a)
+	}
+	b.judge, err = newJudge(ctx, e, list)
+	return b, err
+}
+
+// watch stops overdue evaluations, and says that the work goes on as long as it does.
+func (b *bench) watch(ctx context.Context, v *voice) {
+	go guard(ctx, b.clock, b.deadline, []*judge{b.judge})
+	ticker := time.NewTicker(cmp.Or(min(b.deadline/4, 100*time.Millisecond), time.Millisecond))
+	defer ticker.Stop()
+	last := b.judge.watch.current.Load()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if now := b.judge.watch.current.Load(); now != last {
+			last = now
+			_ = v.say(reply{Alive: true}) // whoever does not listen is gone
+		}
+	}
+}
+
+// work judges by each policy, and answers after each.
+func (b *bench) work(ctx context.Context, w *wireJudge, v *voice) error {
+	if err := boundCPU(2*time.Duration(len(w.Policies)*maxOverdue)*b.deadline + 2*loadDeadline); err != nil {
+		return err
+	}
+	subjects := make([]*subject, len(w.Tokens))
+	for i, t := range w.Tokens {
+		subjects[i] = b.view.newSubject(b.table, t)
+	}
+	for _, id := range w.Policies {
+		a := b.assignments[id]
+		if a == nil {
+			return fmt.Errorf("judge: no policy %s in the job", id)
+		}
+		if err := v.say(reply{Begun: id}); err != nil {
+			return err
+		}
+		result := &wireResult{Policy: id}
+		for i, o := range b.outcomes(ctx, a, subjects) {
+			result.add(i, o)
+		}
+		if err := v.say(reply{Done: result}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outcomes judges all that a policy is given.
+func (b *bench) outcomes(ctx context.Context, a *assignment, subjects []*subject) []outcome {
+	var outcomes []outcome
+	switch a.Resource {
+	case engine.ResourceToken:
+		for _, s := range subjects {
+			outcomes = append(outcomes, bounded(b.token(ctx, a, s)))
+		}
+	case engine.ResourceSecret:
+		for _, s := range b.view.secrets {
+			outcomes = append(outcomes, bounded(b.secret(ctx, a, s)))
+		}
+	default:
+		outcomes = append(outcomes, bounded(b.workspace(ctx, a)))
+	}
+	return outcomes
+}
+
+func (w *wireResult) add(i int, o outcome) {
+	switch o.status {
+	case engine.Pass:
+		w.Pass++
+	case engine.NotApplicable:
+		w.NotApplicable++
+	default:
+		w.Findings = append(w.Findings, wireOutcome{i, o.status, o.message, o.evidence})
+	}
+}
+
+// wired is the packs as text, without tests. The schemas come first, since the
+// first pack that has one says what input is.
+func (s sources) wired() []wirePack {
+	schemas := map[string][]byte{}
+	for _, resource := range engine.SortedKeys(s.schemas) {
+		schemas["schemas/"+string(resource)+".json"] = engine.CompactJSON(s.schemas[resource])
+	}
+	list := []wirePack{{Name: "schemas", Files: schemas}}
+	for _, file := range s.files {
+		if file.kind == testSource {
+			continue
+		}
+		if last := list[len(list)-1]; len(list) == 1 || last.Name != file.pack {
+			list = append(list, wirePack{Name: file.pack, Files: map[string][]byte{}})
+		}
+		list[len(list)-1].Files[file.path] = []byte(file.text)
+	}
+	return list
+}
+
+func unwired(packs []wirePack) []Pack {
+	var list []Pack
+	for _, w := range packs {
+		files := fstest.MapFS{}
+		for path, text := range w.Files {
+			files[path] = &fstest.MapFile{Data: text}
+		}
+		list = append(list, Pack{Name: w.Name, FS: files})
+	}
+	return list
+}
