@@ -49,6 +49,9 @@ func run(ctx context.Context, o options) error {
 	if err := b.steps(ctx, account); err != nil {
 		return err
 	}
+	if err := b.fleet(ctx); err != nil {
+		return err
+	}
 	if o.alone {
 		return nil
 	}

@@ -62,6 +62,7 @@ const everything = 100
 // What reading may cost by default: workspaces at once, waiting for each section.
 const (
 	defaultParallel    = 4
+	accountParallel    = 16 // each workspace of an account has limits of its own
 	defaultRetryBudget = 5 * time.Minute
 )
 
@@ -85,7 +86,7 @@ func (o *sourceOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.account, "account", "", "read all workspaces of the account of this `profile`; `account:` in patrol.yaml says which")
 	flags.StringArrayVar(&o.from, "from", nil, "import a `file` made by `databricks token-management list -o json` instead (repeatable)")
 	flags.StringVar(&o.caFile, "ca-file", "", "trust the certificates in this PEM `file` as well")
-	flags.IntVar(&o.parallel, "parallel", defaultParallel, "workspaces read at once")
+	flags.IntVar(&o.parallel, "parallel", defaultParallel, "workspaces read at once (16 by default where an account lists them)")
 	o.request.addFlags(flags)
 	flags.DurationVar(&o.retry, "retry-budget", defaultRetryBudget, "waiting that each section may cost when a workspace is busy or fails (0s: never try again)")
 }

@@ -127,6 +127,9 @@ func (a *app) outcomes(ctx context.Context, o *sourceOptions, options collectors
 }
 
 func (a *app) collectOptions(o *sourceOptions) collectors.Options {
+	if o.found != nil && a.origins["parallel"] == "default" {
+		o.parallel = accountParallel
+	}
 	return collectors.Options{
 		Now: a.env.now, Parallel: o.parallel, CAFile: o.caFile, UserAgentVersion: a.env.version,
 		SpoolDir:    filepath.Dir(a.dbPath),
