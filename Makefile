@@ -8,12 +8,14 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 OPA      := github.com/open-policy-agent/opa
 RACE    ?=
+VULN     := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+CYCLONE  := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test torture lint mutate bench docs clean
+.PHONY: help build demo test torture lint mutate bench docs vuln licences sbom reproducible clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/patrol
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/patrol
@@ -44,6 +46,20 @@ bench: build ## Measure speed and memory, as ratios and figures of one run
 
 docs: build ## Generate the pages on commands, exit codes and policies
 	$(BIN) docs docs
+
+vuln: ## Look for known vulnerabilities in what the binary calls (VULN_REQUIRED=1: fail where the database is out of reach)
+	@out=$$($(GO) run $(VULN) ./... 2>&1); code=$$?; echo "$$out"; \
+	case "$$out" in *"fetching vulnerabilities"*"dial tcp"*) \
+		echo "vuln: NOT CHECKED: the vulnerability database cannot be reached from here" >&2; exit $(or $(VULN_REQUIRED),0);; esac; exit $$code
+
+licences: ## List the licence of every module in the binary, and refuse those that are not allowed
+	$(GO) test -count=1 -v -run TestLicences ./cmd/patrol
+
+sbom: build ## Write bin/patrol.cdx.json: every module in the binary, with its digest (CycloneDX)
+	CGO_ENABLED=0 $(GO) run $(CYCLONE) bin -json -std -output $(BIN).cdx.json $(BIN)
+
+reproducible: ## Build twice, in two places with two caches, and compare byte by byte
+	VERSION='$(VERSION)' LDFLAGS='$(LDFLAGS)' GO='$(GO)' sh .ci/reproducible
 
 clean: ## Remove what the other targets made
 	rm -rf bin patrol-demo
