@@ -6,7 +6,18 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
+
+// State is what a workspace was like at an earlier time, section by section: the
+// last that was read whole. A section without a document was never.
+type State struct{ Settings, Grants Dated }
+
+// Dated is the document of a section and when it was read.
+type Dated struct {
+	Document json.RawMessage
+	At       time.Time
+}
 
 // StateChange is what changed of a workspace's own state between two snapshots:
 // a setting, a grant, or another section as a whole.

@@ -41,6 +41,7 @@ func requirements() map[string]map[string]string {
 			"A.8.16": "Watch systems for unusual behaviour.",
 			"A.8.20": "Secure and control networks.",
 			"A.8.31": "Keep development, test and production apart.",
+			"A.8.32": "Make changes to systems by a process, not by chance.",
 		},
 		"nist-800-53r5": {
 			"AC-2":       "Manage accounts over their whole life.",
@@ -56,7 +57,9 @@ func requirements() map[string]map[string]string {
 			"AC-17":      "Restrict and control access from outside.",
 			"AU-12":      "Record the events that an audit needs.",
 			"CA-5":       "Keep a plan of known weaknesses and their correction.",
+			"CM-3":       "Decide about changes to systems, record them, and review what was changed.",
 			"CM-6":       "Set systems up securely, and record each deviation.",
+			"CM-7":       "Offer only the functions that are needed, and switch the rest off.",
 			"IA-4":       "Manage identifiers: one for each identity, none reused.",
 			"IA-5":       "Manage authenticators: issue, protect, renew and revoke them.",
 			"IA-5(1)":    "Hold secrets to rules of strength and renewal.",

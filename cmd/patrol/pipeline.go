@@ -188,6 +188,10 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluation, set *policySet, snapshot engine.Snapshot, when time.Time, excusing *excusing) error {
 	defer a.env.boundMemory(judgeBound + judgeBoundEach*int64(snapshot.Tokens))()
 	job := eval.Job{Snapshot: snapshot, AsOf: when, Tuning: set.effective(snapshot.Workspace)}
+	var err error
+	if job.Previous, err = db.PreviousState(ctx, snapshot); err != nil {
+		return err
+	}
 	if snapshot.Coverage[engine.SectionTokens].Usable() {
 		job.Tokens = db.Subjects(ctx, snapshot.ID, when)
 		job.Sift = func(r engine.SiftRequest) (engine.Sifted, error) { return db.Sift(ctx, snapshot.ID, when, r) }

@@ -22,6 +22,9 @@ func (a *app) explain(ctx context.Context, set *policySet, policy engine.Policy,
 		found := 0
 		for _, snapshot := range snapshots {
 			job := eval.Job{Snapshot: snapshot, AsOf: asOf(snapshots, instant{}), Tuning: set.effective(snapshot.Workspace)}
+			if job.Previous, err = db.PreviousState(ctx, snapshot); err != nil {
+				return err
+			}
 			n, err := a.explainIn(ctx, db, set, policy, job, resource)
 			if err != nil {
 				return err

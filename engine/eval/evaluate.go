@@ -17,6 +17,8 @@ import (
 // Job is one snapshot to judge.
 type Job struct {
 	Snapshot engine.Snapshot
+	// Previous is settings and grants as they were before; nil when nobody knows.
+	Previous *engine.State
 	AsOf     time.Time
 	// Tokens may be nil when the section is not usable. It is ranged over once
 	// for the policies judged in this process and once for those in a sandbox,
@@ -79,7 +81,7 @@ func (s *Set) prepare(job Job, emit func(engine.Finding) error) (*evaluation, er
 	if err := s.CheckTuning(job.Tuning); err != nil {
 		return nil, err
 	}
-	view, err := newWorkspaceView(job.Snapshot, job.AsOf)
+	view, err := newWorkspaceView(job.Snapshot, job.Previous, job.AsOf)
 	if err != nil {
 		return nil, &engine.Error{
 			Class: engine.ClassStorage, Reason: "corrupt", Op: "evaluate", Target: job.Snapshot.Workspace.Name,

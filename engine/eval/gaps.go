@@ -36,6 +36,10 @@ func (v *workspaceView) unasked(p *policy) bool {
 func (v *workspaceView) coverage(section engine.SectionName) engine.Coverage {
 	coverage, listed := v.snapshot.Coverage[section]
 	switch {
+	case section == previousSection && v.previous == nil:
+		return engine.NotRequested("no snapshot before read settings or grants whole")
+	case section == previousSection:
+		return engine.Coverage{Status: engine.Complete}
 	case listed:
 		return coverage
 	case section == engine.SectionAuditLog, section == engine.SectionSecrets:
@@ -100,6 +104,11 @@ func (v *workspaceView) unreadable(p *policy) []string {
 			if len(gaps) == 0 || gaps[len(gaps)-1] != gap {
 				gaps = append(gaps, gap)
 			}
+		}
+	}
+	for _, field := range []string{"pats_enabled", "max_lifetime_days", "lifetime_limited"} {
+		if v.previous != nil && v.previous.Get(ast.StringTerm("settings_at")) != nil && p.reads.touches("workspace", previousSection, field) && v.previous.Get(ast.StringTerm(field)) == nil {
+			gaps = append(gaps, "what "+field+" was in the snapshot before is not known")
 		}
 	}
 	for _, name := range []string{"cloud", "host"} {

@@ -81,9 +81,14 @@ type workspaceView struct {
 	secrets  engine.Secrets
 	asOf     int64 // ms
 	term     *ast.Term
+	previous *ast.Term // settings and grants as they were before; nil: nobody knows
 }
 
-func newWorkspaceView(s engine.Snapshot, asOf time.Time) (*workspaceView, error) {
+// previousSection is what policies need of the snapshots before: settings and
+// grants.
+const previousSection = "previous"
+
+func newWorkspaceView(s engine.Snapshot, previous *engine.State, asOf time.Time) (*workspaceView, error) {
 	v := &workspaceView{snapshot: s, asOf: asOf.UnixMilli()}
 	o := object{}
 	o.text("id", s.Workspace.ID)
@@ -107,8 +112,41 @@ func newWorkspaceView(s engine.Snapshot, asOf time.Time) (*workspaceView, error)
 	if err := v.addDocuments(&o); err != nil {
 		return nil, err
 	}
+	if previous != nil {
+		if err := v.addPrevious(&o, *previous); err != nil {
+			return nil, err
+		}
+	}
 	v.term = o.term()
 	return v, nil
+}
+
+// addPrevious adds settings and grants as they were before.
+func (v *workspaceView) addPrevious(o *object, state engine.State) error {
+	before := &workspaceView{snapshot: engine.Snapshot{
+		Workspace: v.snapshot.Workspace, Coverage: map[engine.SectionName]engine.Coverage{}, Documents: map[engine.SectionName]json.RawMessage{},
+	}}
+	fields := object{}
+	for _, part := range []struct {
+		section engine.SectionName
+		at      string
+		dated   engine.Dated
+	}{{engine.SectionSettings, "settings_at", state.Settings}, {engine.SectionGrants, "grants_at", state.Grants}} {
+		if part.dated.Document != nil {
+			before.snapshot.Coverage[part.section] = engine.Coverage{Status: engine.Complete}
+			before.snapshot.Documents[part.section] = part.dated.Document
+			fields.text(part.at, rfc3339(part.dated.At))
+		}
+	}
+	if err := before.addSettings(&fields); err != nil {
+		return err
+	}
+	if err := before.addDocuments(&fields); err != nil {
+		return err
+	}
+	v.previous = fields.term()
+	o.put(previousSection, v.previous)
+	return nil
 }
 
 // addCaller tells as whom the workspace was read.
@@ -242,7 +280,7 @@ func (v *workspaceView) addDocuments(o *object) error {
 func reserved(section engine.SectionName) bool {
 	switch section {
 	case engine.SectionWorkspace, engine.SectionTokens, engine.SectionPrincipals, engine.SectionSettings, engine.SectionSecrets,
-		"caller", "id", "name", "host", "cloud", "labels", "coverage", "pats_enabled", "max_lifetime_days", "lifetime_limited":
+		previousSection, "caller", "id", "name", "host", "cloud", "labels", "coverage", "pats_enabled", "max_lifetime_days", "lifetime_limited":
 		return true
 	}
 	return false

@@ -356,7 +356,11 @@ func TestSchemasMatchInput(t *testing.T) {
 	set := builtIn(t)
 	known := set.sources.schemas[engine.ResourceToken]
 	equal(t, engine.SortedKeys(known.fields("token")), slices.Sorted(slices.Values(tokenFields())))
-	view, err := newWorkspaceView(covered(readEverything), asOf())
+	now := covered(nil)
+	before := engine.State{
+		Settings: engine.Dated{Document: now.Documents[engine.SectionSettings], At: asOf()}, Grants: engine.Dated{Document: now.Documents[engine.SectionGrants], At: asOf()},
+	}
+	view, err := newWorkspaceView(covered(readEverything), &before, asOf())
 	if err != nil {
 		t.Fatal(err)
 	}

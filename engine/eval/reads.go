@@ -100,9 +100,10 @@ func (r *reads) addWorkspaceNeeds(ref ast.Ref, whole []string) {
 }
 
 // notInWorkspace are sections that do not stand in input.workspace: principals
-// stand in owner and creator, what a log tells stands in the token.
+// stand in owner and creator, what a log tells stands in the token. The snapshot
+// before is no section of this one: who reads everything can do without.
 func notInWorkspace() []string {
-	return []string{string(engine.SectionPrincipals), string(engine.SectionSecrets), string(engine.SectionAuditLog)}
+	return []string{string(engine.SectionPrincipals), string(engine.SectionSecrets), string(engine.SectionAuditLog), previousSection}
 }
 
 // touches reports whether a ref at, above or below path is read.

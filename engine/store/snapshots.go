@@ -138,3 +138,27 @@ func (db *DB) Back(ctx context.Context, n int) ([]engine.Snapshot, error) {
 	slices.SortFunc(found, byWorkspace)
 	return found, err
 }
+
+// PreviousState returns settings and grants as the last snapshots of the same
+// workspace before s had them that read them whole; nil when there are none.
+func (db *DB) PreviousState(ctx context.Context, s engine.Snapshot) (*engine.State, error) {
+	state := &engine.State{}
+	query := `SELECT x.collected_ms, d.body FROM section c JOIN document d ON d.digest = c.document JOIN snapshot x ON x.id = c.snapshot_id
+		WHERE c.name = ?2 AND c.snapshot_id = (SELECT max(p.snapshot_id) FROM snapshot z JOIN snapshot q ON q.workspace_key = z.workspace_key AND q.id < z.id
+			JOIN section p ON p.snapshot_id = q.id AND p.name = ?2 AND p.status = 'complete' WHERE z.id = ?1)`
+	for name, into := range map[engine.SectionName]*engine.Dated{engine.SectionSettings: &state.Settings, engine.SectionGrants: &state.Grants} {
+		for c, err := range scan(ctx, db.sql, query, s.ID, string(name)) {
+			if err != nil {
+				return nil, failure(opSnapshots, db.path, err)
+			}
+			into.At, into.Document = time.UnixMilli(c.integer()).UTC(), json.RawMessage(c.text())
+			if c.err != nil {
+				return nil, failure(opSnapshots, db.path, c.err)
+			}
+		}
+	}
+	if state.Settings.Document == nil && state.Grants.Document == nil {
+		return nil, nil
+	}
+	return state, nil
+}
