@@ -12,7 +12,7 @@ VULN     := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CYCLONE  := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test torture lint mutate bench docs vuln licences sbom reproducible clean
+.PHONY: help build demo test torture fuzz lint mutate bench docs vuln licences sbom reproducible clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ test: ## Run every test: Go, Rego, stories through the real binary (RACE=-race f
 torture: ## End apply 10,000 times while it works (KILLS=n), race 500, drift 1,000, and hold what is left against the truth
 	PATROL_TORTURE_KILLS=$(or $(KILLS),10000) PATROL_TORTURE_RACES=$(or $(RACES),500) PATROL_TORTURE_DRIFTS=$(or $(DRIFTS),1000) \
 		$(GO) test -count=1 -timeout 6h -v -run 'TestTorture|TestRaces|TestDrifts$$' ./cmd/patrol ./engine/apply
+
+fuzz: ## Fuzz every parser for a minute each (FUZZTIME=10m); what fails is kept in the package's testdata/fuzz
+	@grep -rn --include='*_test.go' '^func Fuzz' . | sed -E 's/^(.*)\/[^/]*:[0-9]+:func (Fuzz[A-Za-z0-9]*).*/\1 \2/' | while read -r dir target; do \
+		echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) "$$dir" </dev/null || exit 1; done
 
 lint: ## Check format and style of Go and Rego
 	$(GO) run $(GOLANGCI) run ./...

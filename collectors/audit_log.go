@@ -244,12 +244,11 @@ func csvRecords(from io.Reader) iter.Seq2[map[string]string, place] {
 			if errors.Is(err, io.EOF) {
 				return
 			}
-			record := make(map[string]string, len(header))
-			for i, cell := range cells {
-				record[strings.TrimSpace(header[i])] = cell
-			}
-			line := 0
-			if err == nil {
+			record, line := make(map[string]string, len(header)), 0
+			if err == nil { // a row of another length comes with its error
+				for i, cell := range cells {
+					record[strings.TrimSpace(header[i])] = cell
+				}
 				line, _ = r.FieldPos(0)
 			}
 			if !yield(record, place{line, err}) || err != nil {

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"patrol/engine"
+)
+
+// FuzzConfig: a configuration is read, or refused with a usage error; never a panic.
+func FuzzConfig(f *testing.F) {
+	for _, seed := range []string{
+		"", "fail-on: high\n", "workspaces:\n  - name: a\n    profile: b\n    labels: {x: y}\n", "policies:\n  PAT-001: {severity: low, params: {a: 1}}\n",
+		"overrides:\n  - match: {name: \"*\"}\n    policies: {PAT-001: off}\n", "remediation:\n  limits: {steps: 0, percent: 1e400}\n", "a: &a [*a]\n", "? [a]\n: b\n",
+		"workspaces: [1, null, {}]\n", "approval: {required: -1}\n", "---\n---\na: 1\n", "\xff\xfe", "notices:\n  mail: {}\n", "account: {}\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	path := filepath.Join(f.TempDir(), "patrol.yaml")
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := loadConfig(path, true, func(name string) bool { return name == "fail-on" }); err != nil {
+			if e, ok := engine.AsError(err); !ok || e.Class != engine.ClassUsage {
+				t.Fatalf("%T: %v", err, err)
+			}
+		}
+	})
+}
