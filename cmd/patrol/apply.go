@@ -95,7 +95,7 @@ func (a *app) applyJob(ctx context.Context, path string, o *applyOptions) (apply
 	if err != nil {
 		return apply.Job{}, err
 	}
-	approval, err := a.applyApproval(path, content, o.resume)
+	approval, err := a.applyApproval(path, p, content, o.resume)
 	if err != nil {
 		return apply.Job{}, err
 	}
@@ -126,12 +126,12 @@ func (a *app) applyJob(ctx context.Context, path string, o *applyOptions) (apply
 // applyApproval verifies the approval. When a run is to be gone on with whose
 // plan or approval has lapsed since, nothing counts as approved: what was in
 // hand is settled, and nothing new is begun.
-func (a *app) applyApproval(path string, content []byte, resume bool) (apply.Approval, error) {
+func (a *app) applyApproval(path string, p engine.Plan, content []byte, resume bool) (apply.Approval, error) {
 	file, err := readApprovals(path)
 	if err != nil {
 		return apply.Approval{}, err
 	}
-	approved, err := a.verifyPlan(content, file)
+	approved, err := a.verifyPlan(p, content, file)
 	known, ok := engine.AsError(err)
 	switch {
 	case err == nil:

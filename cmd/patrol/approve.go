@@ -84,7 +84,7 @@ func (a *app) approve(ctx context.Context, path string, o *approveOptions) error
 	if err != nil {
 		return err
 	}
-	return a.keep(path, content, payload, signature)
+	return a.keep(path, p, content, payload, signature)
 }
 
 // statement is what the flags say.
@@ -156,7 +156,7 @@ func decide(s *plan.Statement, p engine.Plan, ids []string) error {
 }
 
 // keep adds a statement to the plan's approvals and tells where they stand.
-func (a *app) keep(path string, content, payload []byte, signature string) error {
+func (a *app) keep(path string, p engine.Plan, content, payload []byte, signature string) error {
 	file, err := readApprovals(path)
 	if err != nil {
 		return err
@@ -169,7 +169,7 @@ func (a *app) keep(path string, content, payload []byte, signature string) error
 	if err != nil {
 		return on(approvalPath(path), err)
 	}
-	standing, err := a.standingOf(content, file)
+	standing, err := a.standingOf(p, content, file)
 	if err != nil {
 		return on(approvalPath(path), err)
 	}
@@ -185,8 +185,8 @@ func (a *app) keep(path string, content, payload []byte, signature string) error
 
 // standingOf tells what counts now and what hinders. An approval that can never
 // count is an error, and is not kept.
-func (a *app) standingOf(content, file []byte) ([]string, error) {
-	approved, err := a.verifyPlan(content, file)
+func (a *app) standingOf(p engine.Plan, content, file []byte) ([]string, error) {
+	approved, err := a.verifyPlan(p, content, file)
 	if known, ok := engine.AsError(err); ok && known.Reason == "unapproved" {
 		return []string{"Not approved: " + err.Error()}, nil
 	}

@@ -199,12 +199,12 @@ func moduleVersion(path string) string {
 }
 
 func (a *app) deliverPlan(ctx context.Context, p engine.Plan, o *planOptions) error {
-	content := plan.Encode(p)
-	if err := plan.Write(o.output, content); err != nil {
+	digest, err := plan.Save(o.output, p)
+	if err != nil {
 		return err
 	}
 	a.say("%s: %s", o.output, countOfSteps(p))
-	files, err := a.writePlanFiles(ctx, p, content, o.output, o.formats)
+	files, err := a.writePlanFiles(ctx, p, digest, o.output, o.formats)
 	for _, file := range files {
 		a.say("%s: written", file)
 	}
@@ -214,7 +214,7 @@ func (a *app) deliverPlan(ctx context.Context, p engine.Plan, o *planOptions) er
 	if a.quiet {
 		return nil
 	}
-	return a.showPlan(p, content, reports.PlanView{Brief: true, Next: nextAfterPlan(p, o.output)})
+	return a.showPlan(p, digest, reports.PlanView{Brief: true, Next: nextAfterPlan(p, o.output)})
 }
 
 func countOfSteps(p engine.Plan) string {
@@ -231,8 +231,8 @@ func nextAfterPlan(p engine.Plan, path string) []string {
 	return []string{"Next:", "  patrol show " + path, fmt.Sprintf("  patrol approve %s --all", path)}
 }
 
-func (a *app) showPlan(p engine.Plan, content []byte, v reports.PlanView) error {
-	v.Plan, v.SHA256 = p, plan.Digest(content)
+func (a *app) showPlan(p engine.Plan, digest string, v reports.PlanView) error {
+	v.Plan, v.SHA256 = p, digest
 	v.Over = p.Exceeds(func(string) bool { return true })
 	return reports.PlanTable(a.env.stdout, v, reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor)})
 }

@@ -50,8 +50,7 @@ func beside(path, ending string) string {
 }
 
 // writePlanFiles writes the other forms of a plan beside it.
-func (a *app) writePlanFiles(ctx context.Context, p engine.Plan, content []byte, path string, formats []string) ([]string, error) {
-	digest := plan.Digest(content)
+func (a *app) writePlanFiles(ctx context.Context, p engine.Plan, digest, path string, formats []string) ([]string, error) {
 	var files []string
 	if slices.Contains(formats, bookFormat) {
 		file := beside(path, "."+bookFormat)

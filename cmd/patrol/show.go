@@ -33,13 +33,13 @@ func (a *app) show(path string) error {
 		return err
 	}
 	v := reports.PlanView{}
-	a.standing(&v, content, path)
-	return a.showPlan(p, content, v)
+	a.standing(&v, p, content, path)
+	return a.showPlan(p, plan.Digest(content), v)
 }
 
 // standing tells where the approval of a plan stands. That it is not approved
 // yet is no error for who only looks.
-func (a *app) standing(v *reports.PlanView, content []byte, path string) {
+func (a *app) standing(v *reports.PlanView, p engine.Plan, content []byte, path string) {
 	file, err := readApprovals(path)
 	if err == nil && file == nil {
 		v.Standing = []string{"Not approved yet: patrol approve " + path}
@@ -47,7 +47,7 @@ func (a *app) standing(v *reports.PlanView, content []byte, path string) {
 	}
 	var approved plan.Approved
 	if err == nil {
-		approved, err = a.verifyPlan(content, file)
+		approved, err = a.verifyPlan(p, content, file)
 	}
 	if err != nil {
 		v.Standing = []string{"Not approved: " + describe(err).Reason + ": " + err.Error()}
@@ -87,12 +87,12 @@ func tellApproved(approved plan.Approved) []string {
 }
 
 // verifyPlan asks of approvals what the configuration asks.
-func (a *app) verifyPlan(content, approvals []byte) (plan.Approved, error) {
+func (a *app) verifyPlan(p engine.Plan, content, approvals []byte) (plan.Approved, error) {
 	trust, err := a.config.trust()
 	if err != nil {
 		return plan.Approved{}, err
 	}
-	return plan.Verify(content, approvals, trust, a.env.now())
+	return plan.VerifyRead(p, content, approvals, trust, a.env.now())
 }
 
 func readPlan(path string) (engine.Plan, []byte, error) {

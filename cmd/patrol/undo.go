@@ -63,8 +63,7 @@ func (a *app) undo(ctx context.Context, j *store.Journal, o *undoOptions) error 
 	if err != nil {
 		return err
 	}
-	content := plan.Encode(made)
-	if err := plan.Write(o.output, content); err != nil {
+	if _, err := plan.Save(o.output, made); err != nil {
 		return err
 	}
 	a.tellUndo(made, o.output)

@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,14 +16,23 @@ import (
 
 // Encode renders a plan as its file. Every plan that Build makes can be read
 // back by Read.
-func Encode(p engine.Plan) []byte { return encode(p) }
+func Encode(p engine.Plan) []byte {
+	var b bytes.Buffer
+	_ = writePlan(&b, p, pretty()) // a buffer takes all
+	b.WriteByte('\n')
+	return b.Bytes()
+}
 
-func encode(value any) []byte {
-	var pretty bytes.Buffer
-	// CompactJSON gives valid JSON, which always indents.
-	_ = json.Indent(&pretty, engine.CompactJSON(value), "", "  ")
-	pretty.WriteByte('\n')
-	return pretty.Bytes()
+func encode(value any) []byte { return append(indented(value, ""), '\n') }
+
+// Save writes a plan's file and returns the file's digest.
+func Save(path string, p engine.Plan) (sha256sum string, err error) {
+	sum := sha256.New()
+	err = outfile.Write(path, func(w io.Writer) error {
+		buffered := bufio.NewWriter(io.MultiWriter(w, sum))
+		return errors.Join(writePlan(buffered, p, pretty()), writePlanEnd(buffered), buffered.Flush())
+	})
+	return sumOf(sum), err
 }
 
 // Write writes a plan's bytes for their owner only: they are an inventory.
@@ -43,10 +54,10 @@ func Read(content []byte) (engine.Plan, error) {
 	if err := checkSchema(content, engine.PlanSchema); err != nil {
 		return p, err
 	}
-	if err := decodeStrict(content, &p); err != nil {
+	if err := decodePlan(content, &p); err != nil {
 		return p, refused("strict_json", "read plan", "A plan is never edited: make it anew with `patrol plan`.", err)
 	}
-	if !bytes.Equal(Encode(p), content) {
+	if !isFileOf(p, content) {
 		return p, refused("strict_json", "read plan", "A plan is never edited: make it anew with `patrol plan`.",
 			errors.New("the file is not written as patrol writes plans: letter case or order of keys, spaces, or numbers differ"))
 	}

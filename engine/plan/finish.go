@@ -1,9 +1,8 @@
 package plan
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"time"
@@ -21,19 +20,33 @@ func (b *builder) finish() (engine.Plan, error) {
 		Workspaces: b.planned(), Limits: b.in.Config.Limits, Protected: sortedProtected(b.in.Config.Protected),
 		Steps: b.steps, NotPlanned: b.notPlanned, OnUse: cmp.Or(b.in.Config.OnUse, OnUseSkip), Reevaluates: b.retuning(),
 	}
-	p.Steps = append([]engine.Step{}, p.Steps...)
-	p.NotPlanned = append([]engine.NotPlanned{}, p.NotPlanned...)
+	if p.Steps == nil {
+		p.Steps = []engine.Step{}
+	}
+	if p.NotPlanned == nil {
+		p.NotPlanned = []engine.NotPlanned{}
+	}
 	return Complete(p)
 }
 
 // Complete gives a plan made by hand (such as one that undoes another) its id,
-// and the very form that Read would give it.
+// and the very form that Read would give it: the elements of its lists are
+// replaced in place.
 func Complete(p engine.Plan) (engine.Plan, error) {
-	decoder := json.NewDecoder(bytes.NewReader(engine.CompactJSON(p)))
-	decoder.UseNumber()
-	var same engine.Plan
-	if err := decoder.Decode(&same); err != nil {
+	same, err := reread(shell(p))
+	if err != nil {
 		return p, fmt.Errorf("complete plan: %w", err)
+	}
+	same.Steps, same.NotPlanned = p.Steps, p.NotPlanned
+	for i := range same.Steps {
+		if same.Steps[i], err = reread(same.Steps[i]); err != nil {
+			return p, fmt.Errorf("complete plan: %w", err)
+		}
+	}
+	for i := range same.NotPlanned {
+		if same.NotPlanned[i], err = reread(same.NotPlanned[i]); err != nil {
+			return p, fmt.Errorf("complete plan: %w", err)
+		}
 	}
 	same.ID = planID(same)
 	return same, badPlan(checkPlan(same))
@@ -46,7 +59,9 @@ func (b *builder) time(after time.Duration) string { return b.asOf.Add(after).Fo
 // planID is derived from all else in the plan.
 func planID(p engine.Plan) string {
 	p.ID = ""
-	return "p" + engine.TextDigest(string(engine.CompactJSON(p)))[:16]
+	sum := sha256.New()
+	_ = writePlan(sum, p, compact()) // a hash takes all
+	return "p" + sumOf(sum)[:16]
 }
 
 // grounds are the policies that steps rest on.

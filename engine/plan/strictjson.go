@@ -16,16 +16,17 @@ import (
 // another could read differently. All of that is an error here, and unknown
 // fields are as well. Numbers stay as they are written.
 func decodeStrict(content []byte, into any) error {
+	if err := checkText(content); err != nil {
+		return err
+	}
+	return strictDecoder(bytes.NewReader(content)).Decode(into)
+}
+
+func checkText(content []byte) error {
 	if !utf8.Valid(content) {
 		return errors.New("the file is not UTF-8")
 	}
-	if err := checkKeys(content); err != nil {
-		return err
-	}
-	decoder := json.NewDecoder(bytes.NewReader(content))
-	decoder.DisallowUnknownFields()
-	decoder.UseNumber()
-	return decoder.Decode(into)
+	return checkKeys(content)
 }
 
 // maxDepth bounds nesting far beyond any plan.
