@@ -16,6 +16,7 @@ func main() {
 	flag.IntVar(&o.tokens, "tokens", 100_000, "tokens in the workspace")
 	flag.IntVar(&o.runs, "runs", 3, "runs of which the fastest counts")
 	flag.BoolVar(&o.alone, "alone", false, "measure patrol alone, without opa and conftest")
+	flag.IntVar(&o.days, "history", 0, "measure a history of so many daily snapshots instead; 365 take about half an hour")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -28,6 +29,7 @@ func main() {
 type options struct {
 	patrol, tools string
 	tokens, runs  int
+	days          int
 	alone         bool
 }
 
@@ -40,6 +42,9 @@ func run(ctx context.Context, o options) error {
 	b := &bench{dir: dir, options: o}
 	if b.patrol, err = filepath.Abs(o.patrol); err != nil {
 		return err
+	}
+	if o.days > 0 {
+		return b.history(ctx)
 	}
 	account, err := b.serve(ctx)
 	if err != nil {
