@@ -21,7 +21,7 @@ func (c commands) Snapshots() *cobra.Command {
 		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.snapshotsList(), c.snapshotsShow(), c.snapshotsDiff(), c.snapshotsVerify(), c.snapshotsPrune(), c.snapshotsMerge())
+	cmd.AddCommand(c.snapshotsList(), c.snapshotsShow(), c.snapshotsDiff(), c.snapshotsVerify(), c.snapshotsPrune(), c.snapshotsBackup(), c.snapshotsMerge())
 	return cmd
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 )
 
@@ -116,15 +115,7 @@ func (db *DB) upgrade(ctx context.Context, s schema, version int) error {
 // backup copies the database into a new file beside it, mode 0600.
 func (db *DB) backup(ctx context.Context, version int) (path string, err error) {
 	path = fmt.Sprintf("%s.schema-%d-%s.backup", db.path, version, db.now().UTC().Format("20060102T150405.000Z"))
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
-	if err != nil {
-		return "", err
-	}
-	_, err = db.sql.ExecContext(ctx, "VACUUM INTO ?", path)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(path))
-	}
-	return path, nil
+	return path, db.copyInto(ctx, path)
 }
 
 func (db *DB) verifyLatest(ctx context.Context) error {

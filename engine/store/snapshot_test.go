@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -375,7 +377,7 @@ func TestVerifyNoticesEveryEdit(t *testing.T) {
 	base := editable(t)
 	edits := editsOf(t, base)
 	random := rand.New(rand.NewPCG(1, 2))
-	for made := 0; made < 250; {
+	for made := 0; made < editsToMake(t); {
 		e := edits[random.IntN(len(edits))]
 		e.row, e.value = random.IntN(60), []any{"forged", int64(7), nil, int64(-3), ""}[random.IntN(5)]
 		path := filepath.Join(t.TempDir(), "x.db")
@@ -391,6 +393,17 @@ func TestVerifyNoticesEveryEdit(t *testing.T) {
 		}
 		must(t, db.Close())
 	}
+}
+
+// editsToMake is 100, or what PATROL_TORTURE_EDITS says.
+func editsToMake(t *testing.T) int {
+	text, set := os.LookupEnv("PATROL_TORTURE_EDITS")
+	if !set {
+		return 100
+	}
+	n, err := strconv.Atoi(text)
+	must(t, err)
+	return n
 }
 
 func editable(t *testing.T) string {

@@ -1,0 +1,63 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// Backup copies the database as it is at one moment into a new file, mode 0600,
+// while others may go on writing. The copy holds no free space.
+func (db *DB) Backup(ctx context.Context, path string) error {
+	return failure("back up database into", path, db.copyInto(ctx, path))
+}
+
+func (db *DB) copyInto(ctx context.Context, path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	err = db.vacuumInto(ctx, path)
+	if err == nil {
+		err = db.logged(ctx, path)
+	}
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}
+
+// vacuumInto lifts query_only for this one statement, which SQLite takes for a
+// change of the database that it copies.
+func (db *DB) vacuumInto(ctx context.Context, path string) (err error) {
+	conn, err := db.sql.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if db.mode != ReadOnly {
+		_, err = conn.ExecContext(ctx, "VACUUM INTO ?", path)
+		return err
+	}
+	if _, err := conn.ExecContext(ctx, "PRAGMA query_only = OFF"); err != nil {
+		return err
+	}
+	_, err = conn.ExecContext(ctx, "VACUUM INTO ?", path)
+	_, restored := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA query_only = ON")
+	return errors.Join(err, restored)
+}
+
+// logged gives a copy the write-ahead log that VACUUM INTO does not take over,
+// without which readers would refuse it.
+func (db *DB) logged(ctx context.Context, path string) error {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	copied, err := connect(ctx, absolute, Options{Mode: ReadWrite, Now: db.now}, tuning{})
+	if err != nil {
+		return err
+	}
+	return copied.sql.Close()
+}
