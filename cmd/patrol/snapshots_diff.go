@@ -60,7 +60,13 @@ func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
 			return err
 		}
 		d := &differ{app: a, db: db, removals: removals, journal: known}
-		err = a.writeProduct(guard.files, o.output, func(w io.Writer) error { return write(ctx, w, d.rows(ctx, pairs)) })
+		err = a.writeProduct(guard.files, o.output, func(w io.Writer) error {
+			if err := write(ctx, w, d.rows(ctx, pairs)); err != nil || d.told > 0 || d.unread || o.format != "table" {
+				return err
+			}
+			_, err := fmt.Fprintln(w, "Nothing changed.")
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -146,12 +152,14 @@ type differ struct {
 	removals map[[2]string]engine.Removal
 	journal  bool
 	unread   bool // something could not be compared
+	told     int  // changes
 }
 
 func (d *differ) rows(ctx context.Context, pairs []snapshotPair) changeRows {
 	return func(yield func(engine.ChangeRow, error) bool) {
 		for _, p := range pairs {
 			for row, err := range d.pair(ctx, p) {
+				d.told++
 				row.Workspace, row.From, row.To = p.to.Workspace, p.from.ID, p.to.ID
 				if !yield(row, err) || err != nil {
 					return
