@@ -69,12 +69,12 @@ func (c *Client) unreachable(err error) *failure {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		retries = 0
 	}
-	if c.session.reached { // it was there a moment ago: perhaps it restarts
+	if c.session.wasReached() { // it was there a moment ago: perhaps it restarts
 		retries = retriesOfServer
 	}
 	p := problem(engine.Failed, reasonUnreachable, hint, "connect to %s: %s", c.base.Host, c.cause(err))
 	p.fatal = true
-	return &failure{Problem: p, retries: retries, quick: !c.session.reached}
+	return &failure{Problem: p, retries: retries, quick: !c.session.wasReached()}
 }
 
 // cause is the innermost text of a network error, without the URL.

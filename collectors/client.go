@@ -10,19 +10,17 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"patrol/engine"
 )
 
-// Client reads from one workspace. It sends GET and nothing else. Methods may
-// be called one at a time per section.
+// Client reads from one workspace. It sends GET and nothing else. Sections may
+// be read at once, each through a client of its own.
 type Client struct {
 	o       Options
 	name    string // of the target, for events
 	base    *url.URL
 	http    *http.Client
-	limiter *rate.Limiter
+	pace    *pace
 	scrub   scrubber
 	sign    func(ctx context.Context, r *http.Request) *Problem // nil: without a credential
 	routeID string                                              // workspace to address on a host that serves several
@@ -30,13 +28,29 @@ type Client struct {
 
 	section engine.SectionName
 	budget  *budget
+	trouble *trouble
+}
+
+// trouble is why nothing more can be read, as one section met it.
+type trouble struct {
+	mu    sync.Mutex
+	fatal *Problem // the first
+}
+
+// note remembers a problem that makes further calls pointless.
+func (t *trouble) note(p *Problem) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p.Fatal() && t.fatal == nil {
+		t.fatal = p
+	}
 }
 
 // session is what all sections of a workspace share.
 type session struct {
 	spools
 
-	mu       sync.Mutex // guards date
+	mu       sync.Mutex // guards date and reached
 	date     time.Time  // by the workspace's clock; zero until it told
 	cloud    string
 	metaID   string // workspace id that the host's metadata tells
@@ -44,15 +58,22 @@ type session struct {
 	me       caller
 	meFault  *Problem
 	reached  bool     // some answer came
-	fatal    *Problem // why nothing more can be read
+	fatal    *Problem // why nothing more can be read; set between sections only
+}
+
+func (s *session) wasReached() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reached
 }
 
 func newClient(o Options, name string, base *url.URL, transport http.RoundTripper, s *session) *Client {
 	return &Client{
 		o: o, name: name, base: base, session: s,
 		http:    &http.Client{Transport: transport, CheckRedirect: neverRedirect},
-		limiter: rate.NewLimiter(rate.Limit(o.RequestRate), max(1, int(o.RequestRate))),
-		budget:  &budget{left: o.RetryBudget},
+		pace:    newPace(o.RequestRate),
+		budget:  newBudget(o.RetryBudget, 1),
+		trouble: &trouble{},
 	}
 }
 
@@ -60,7 +81,8 @@ func newClient(o Options, name string, base *url.URL, transport http.RoundTrippe
 func (c *Client) forSection(name engine.SectionName) *Client {
 	copied := *c
 	copied.section = name
-	copied.budget = &budget{left: c.o.RetryBudget}
+	copied.budget = newBudget(c.o.RetryBudget, 1)
+	copied.trouble = &trouble{}
 	return &copied
 }
 
@@ -85,16 +107,9 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, limit i
 			return answer, nil
 		}
 		if problem := c.wait(ctx, failure, n); problem != nil {
-			c.session.stopAt(problem)
+			c.trouble.note(problem)
 			return nil, problem
 		}
-	}
-}
-
-// stopAt remembers a problem that makes further calls pointless.
-func (s *session) stopAt(p *Problem) {
-	if p.Fatal() {
-		s.fatal = p
 	}
 }
 
@@ -106,6 +121,8 @@ func (c *Client) wait(ctx context.Context, f *failure, n int) *Problem {
 		return f.after(n+1, "")
 	case !c.budget.take(d):
 		return f.after(n+1, ", with no time left to wait "+d.Round(time.Second).String())
+	case !c.o.waiting.take(d):
+		return f.after(n+1, ", with no time left in this run to wait "+d.Round(time.Second).String())
 	}
 	c.event(Event{Kind: EventRetry, Reason: f.Reason, Detail: "again in " + d.Round(time.Millisecond).String() + ": " + f.Detail})
 	if err := c.o.Sleep(ctx, d); err != nil {
@@ -116,9 +133,11 @@ func (c *Client) wait(ctx context.Context, f *failure, n int) *Problem {
 
 // once makes one attempt.
 func (c *Client) once(ctx context.Context, path string, query url.Values, limit int64) (*Answer, *failure) {
-	if err := c.limiter.Wait(ctx); err != nil {
+	done, err := c.pace.enter(ctx, path)
+	if err != nil {
 		return nil, final(interrupted(ctx))
 	}
+	defer done()
 	a := newAttempt(ctx, c.o.IdleTimeout)
 	defer a.stop()
 	request, problem := c.request(a.ctx, path, query)
@@ -176,13 +195,10 @@ func (c *Client) receive(a *attempt, path string, response *http.Response, body 
 }
 
 func (c *Client) noteAnswer(h http.Header) {
-	c.session.reached = true
 	at, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
-		return
-	}
 	c.session.mu.Lock()
-	first := c.session.date.IsZero()
+	c.session.reached = true
+	first := err == nil && c.session.date.IsZero()
 	if first {
 		c.session.date = at.UTC()
 	}

@@ -58,6 +58,7 @@ type run struct {
 
 func newRun(ctx context.Context, targets []Target, o Options) *run {
 	o = oneAtATime(o.withDefaults())
+	o.waiting = newBudget(o.RetryBudget, len(targets)+1)
 	r := &run{o: o, ahead: make(chan struct{}, 2*o.Parallel)}
 	for range targets {
 		r.outcomes = append(r.outcomes, make(chan Outcome, 1))
@@ -181,13 +182,13 @@ type detailError string
 
 func (e detailError) Error() string { return string(e) }
 
-// read fills in all sections. One that fails hides no other, unless nothing
-// more can be read at all.
+// read fills in all sections: several at once where nothing follows from their
+// order. One that fails hides no other, unless nothing more can be read at all.
 func (c *Client) read(ctx context.Context, sections map[engine.SectionName]engine.Section) error {
-	for _, collector := range All() {
-		section := c.readSection(ctx, collector)
-		sections[collector.Section] = section
-		c.forSection(collector.Section).event(Event{Kind: EventDone, Reason: section.Coverage.Reason, Detail: section.Coverage.Detail, Coverage: &section.Coverage})
+	for _, stage := range stages(All()) {
+		for i, section := range c.readStage(ctx, stage) {
+			sections[stage[i].Section] = section
+		}
 	}
 	if stopped := c.session.fatal; stopped != nil {
 		return stopped.error(c.name)
@@ -195,6 +196,27 @@ func (c *Client) read(ctx context.Context, sections map[engine.SectionName]engin
 	return nil
 }
 
+// readStage reads sections at once. What stops them all is told by the first
+// of them in their order, whichever met it first.
+func (c *Client) readStage(ctx context.Context, stage []Collector) []engine.Section {
+	read, clients := make([]engine.Section, len(stage)), make([]*Client, len(stage))
+	var readers sync.WaitGroup
+	for i, collector := range stage {
+		clients[i] = c.forSection(collector.Section)
+		readers.Go(func() { read[i] = clients[i].readSection(ctx, collector) })
+	}
+	readers.Wait()
+	for i, client := range clients {
+		if c.session.fatal == nil {
+			c.session.fatal = client.trouble.fatal
+		}
+		coverage := read[i].Coverage
+		client.event(Event{Kind: EventDone, Reason: coverage.Reason, Detail: coverage.Detail, Coverage: &coverage})
+	}
+	return read
+}
+
+// readSection reads through a client of the section's own.
 func (c *Client) readSection(ctx context.Context, collector Collector) engine.Section {
 	if coverage, unasked := c.o.unasked(collector); unasked {
 		return engine.Section{Coverage: coverage}
@@ -204,7 +226,6 @@ func (c *Client) readSection(ctx context.Context, collector Collector) engine.Se
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.SectionTimeout, errSectionTimeout)
 	defer cancel()
-	section := c.forSection(collector.Section)
-	section.event(Event{Kind: EventStarted})
-	return collector.Read(ctx, section)
+	c.event(Event{Kind: EventStarted})
+	return collector.Read(ctx, c)
 }

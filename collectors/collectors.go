@@ -14,9 +14,12 @@ type Collector struct {
 	Doc     string   // what it reads, for people
 	Calls   []string // requests that it sends, as "GET /path"
 	Rights  string   // what the caller needs, for people
-	// Order decides which section is read first. Tokens come before
-	// principals, so that the owner of a token made meanwhile is not missing.
+	// Order is that of lists and reports.
 	Order int
+	// First says that the section is read before those that follow it: tokens
+	// before principals, so that the owner of a token made meanwhile is not
+	// missing. All others are read at once.
+	First bool
 	// OnRequest says how to ask for a section that is read on request only; ""
 	// for one that is always read.
 	OnRequest string
@@ -26,11 +29,26 @@ type Collector struct {
 // set is what collectors register with: one method each, in their own file.
 type set struct{}
 
-// All returns every collector in the order in which sections are read.
+// All returns every collector in order.
 func All() []Collector {
 	all := engine.Plugins[Collector](set{})
 	slices.SortStableFunc(all, func(a, b Collector) int { return cmp.Compare(a.Order, b.Order) })
 	return all
+}
+
+// stages are the collectors that are read at once, one stage after the other.
+func stages(all []Collector) [][]Collector {
+	var stages [][]Collector
+	var together []Collector
+	for _, c := range all {
+		if together = append(together, c); c.First {
+			stages, together = append(stages, together), nil
+		}
+	}
+	if together != nil {
+		stages = append(stages, together)
+	}
+	return stages
 }
 
 // unasked is the coverage of a section that is read on request only and that

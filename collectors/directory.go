@@ -14,14 +14,15 @@ const adminsGroup = "admins"
 type membership struct {
 	parents map[string][]string // member → groups; few each
 	ids     map[string]string   // of groups: one text for all that name it
-	names   map[string]string   // group → display name
+	names   map[string]string   // group → display name, as the group tells it
+	hints   map[string]string   // group → display name, as members tell it
 	closure map[string][]string // memo of all groups above a group
 	lists   map[string][]string // memo of the names of all groups above some
 }
 
 func newMembership() *membership {
 	return &membership{
-		parents: map[string][]string{}, ids: map[string]string{}, names: map[string]string{},
+		parents: map[string][]string{}, ids: map[string]string{}, names: map[string]string{}, hints: map[string]string{},
 		closure: map[string][]string{}, lists: map[string][]string{},
 	}
 }
@@ -42,6 +43,14 @@ func (m *membership) name(group, name string) {
 	}
 }
 
+// hint is a group's name as a member tells it. Of names that differ the first
+// in order counts: members come in any order.
+func (m *membership) hint(group, name string) {
+	if known := m.hints[group]; name != "" && (known == "" || name < known) {
+		m.hints[group] = name
+	}
+}
+
 // groupsOf names all groups of a principal, nested ones included, sorted.
 // Principals of the same groups share the list.
 func (m *membership) groupsOf(principal string) []string {
@@ -53,7 +62,7 @@ func (m *membership) groupsOf(principal string) []string {
 	names := map[string]bool{}
 	for _, group := range direct {
 		for _, above := range m.above(group) {
-			names[firstOf(m.names[above], above)] = true
+			names[firstOf(m.names[above], m.hints[above], above)] = true
 		}
 	}
 	list := slices.Clip(slices.Sorted(maps.Keys(names)))

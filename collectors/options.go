@@ -39,14 +39,16 @@ func (t Target) Label() string {
 
 // Options tune collection. The zero value is ready to use.
 type Options struct {
-	Now              func() time.Time
-	Parallel         int           // workspaces at once; 4
-	RetryBudget      time.Duration // waiting that a section may cost; 5 minutes
+	Now      func() time.Time
+	Parallel int // workspaces at once; 4
+	// RetryBudget is the waiting that a section may cost; 5 minutes. All that
+	// is read in one run may cost it once for each workspace and once more.
+	RetryBudget      time.Duration
 	ConnectTimeout   time.Duration // to connect and, again, for the TLS handshake; 4 s
 	IdleTimeout      time.Duration // without a byte of an answer; 60 s
 	SectionTimeout   time.Duration // for a whole section; 30 minutes
 	SignInTimeout    time.Duration // for unified authentication; 45 s
-	RequestRate      float64       // requests per second and workspace; 10
+	RequestRate      float64       // requests per second, workspace and family of endpoints; 0: as pace.go says for each
 	SpoolDir         string        // for answers beyond memory; the system's
 	UserAgentVersion string
 	CAFile           string // PEM file of further authorities
@@ -57,6 +59,8 @@ type Options struct {
 	// Sleep and Jitter stand in for time and chance in tests.
 	Sleep  func(ctx context.Context, d time.Duration) error
 	Jitter func() float64 // in [0,1)
+
+	waiting *budget // of the run, shared by all its sections
 }
 
 func (o Options) withDefaults() Options {
@@ -66,8 +70,8 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.IdleTimeout, time.Minute)
 	orDefault(&o.SectionTimeout, 30*time.Minute)
 	orDefault(&o.SignInTimeout, 45*time.Second)
-	orDefault(&o.RequestRate, 10)
 	orDefault(&o.UserAgentVersion, "dev")
+	o.waiting = newBudget(o.RetryBudget, 2)
 	if o.AuditLog != nil {
 		o.Sections = append(slices.Clone(o.Sections), engine.SectionAuditLog)
 	}

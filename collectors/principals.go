@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
 
 	"patrol/engine"
 )
@@ -23,70 +24,95 @@ func (set) Principals() Collector {
 
 func readPrincipals(ctx context.Context, c *Client) engine.Section {
 	d := directory{membership: newMembership()}
-	for _, read := range []func(context.Context, *Client) *Problem{d.users, d.servicePrincipals, d.groups} {
-		if problem := read(ctx, c); problem != nil {
-			return failed(problem) // half a directory would call owners missing who are not
-		}
+	if problem := d.readLists(ctx, c); problem != nil {
+		return failed(problem) // half a directory would call owners missing who are not
 	}
 	principals := d.finish()
 	return engine.Section{Coverage: d.coverage(len(principals)), Principals: principals}
 }
 
-// directory gathers principals and who is in which group.
+// directory gathers principals and who is in which group. What it comes to
+// does not depend on which list arrives first.
 type directory struct {
+	mu sync.Mutex // lists are read at once
 	*membership
 	tally
 	principals []engine.Principal
 }
 
-func (d *directory) users(ctx context.Context, c *Client) *Problem {
-	return d.read(ctx, c, "Users", "userName", engine.User)
+// readLists reads the three lists at once. Of problems, that of the first list
+// is told.
+func (d *directory) readLists(ctx context.Context, c *Client) *Problem {
+	lists := []func(context.Context, *Client, *tally) *Problem{d.users, d.servicePrincipals, d.groups}
+	problems, tallies := make([]*Problem, len(lists)), make([]tally, len(lists))
+	var readers sync.WaitGroup
+	for i, read := range lists {
+		readers.Go(func() { problems[i] = read(ctx, c, &tallies[i]) })
+	}
+	readers.Wait()
+	for i := range lists {
+		if problems[i] != nil {
+			return problems[i]
+		}
+		d.tally = d.join(tallies[i])
+	}
+	d.examples, d.notes = d.examples[:min(len(d.examples), mostExamples)], d.notes[:min(len(d.notes), mostExamples)]
+	return nil
 }
 
-func (d *directory) servicePrincipals(ctx context.Context, c *Client) *Problem {
-	return d.read(ctx, c, "ServicePrincipals", "applicationId", engine.ServicePrincipal)
+func (d *directory) users(ctx context.Context, c *Client, t *tally) *Problem {
+	return d.read(ctx, c, t, "Users", "userName", engine.User)
 }
 
-func (d *directory) read(ctx context.Context, c *Client, list, nameKey string, kind engine.Kind) *Problem {
-	return scimRows(ctx, c, list, "id,"+nameKey+",displayName,active,groups", &d.tally, func(row scimRow) {
+func (d *directory) servicePrincipals(ctx context.Context, c *Client, t *tally) *Problem {
+	return d.read(ctx, c, t, "ServicePrincipals", "applicationId", engine.ServicePrincipal)
+}
+
+func (d *directory) read(ctx context.Context, c *Client, t *tally, list, nameKey string, kind engine.Kind) *Problem {
+	return scimRows(ctx, c, list, "id,"+nameKey+",displayName,active,groups", t, func(row scimRow) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
 		active, ok := asBool(row.members["active"])
 		if !ok {
-			d.add(reasonBadType, "%s: active is no boolean: %s", engine.SafeText(row.id), engine.SafeText(cut(row.members["active"])))
+			t.add(reasonBadType, "%s: active is no boolean: %s", engine.SafeText(row.id), engine.SafeText(cut(row.members["active"])))
 		}
 		d.principals = append(d.principals, engine.Principal{
 			ID: row.id, Kind: kind, Active: active, Raw: row.raw,
-			Name: row.text(nameKey, &d.tally), DisplayName: row.text("displayName", &d.tally),
+			Name: row.text(nameKey, t), DisplayName: row.text("displayName", t),
 		})
-		d.memberOf(row)
+		d.memberOf(row, t)
 	})
 }
 
 // groups completes what principals say of themselves: nesting is told by
 // groups only.
-func (d *directory) groups(ctx context.Context, c *Client) *Problem {
-	return scimRows(ctx, c, "Groups", "id,displayName,members,groups", &d.tally, func(row scimRow) {
-		d.name(row.id, row.text("displayName", &d.tally))
-		for _, member := range row.references("members", &d.tally) {
+func (d *directory) groups(ctx context.Context, c *Client, t *tally) *Problem {
+	return scimRows(ctx, c, "Groups", "id,displayName,members,groups", t, func(row scimRow) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.name(row.id, row.text("displayName", t))
+		for _, member := range row.references("members", t) {
 			d.membership.add(member.Value, row.id)
 		}
-		d.memberOf(row)
+		d.memberOf(row, t)
 	})
 }
 
-func (d *directory) memberOf(row scimRow) {
-	for _, group := range row.references("groups", &d.tally) {
+func (d *directory) memberOf(row scimRow, t *tally) {
+	for _, group := range row.references("groups", t) {
 		d.membership.add(row.id, group.Value)
-		if d.names[group.Value] == "" {
-			d.name(group.Value, group.Display)
-		}
+		d.hint(group.Value, group.Display)
 	}
 }
 
 func (d *directory) add(reason, format string, args ...any) { d.tally.add(reason, format, args...) }
 
-// finish tells everybody's groups and sorts by id.
+// finish tells everybody's groups and sorts by id; a user comes before a
+// service principal of the same id.
 func (d *directory) finish() []engine.Principal {
-	slices.SortStableFunc(d.principals, func(a, b engine.Principal) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(d.principals, func(a, b engine.Principal) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), -cmp.Compare(a.Kind, b.Kind))
+	})
 	kept := d.principals[:0]
 	for _, p := range d.principals {
 		if len(kept) > 0 && kept[len(kept)-1].ID == p.ID {

@@ -52,7 +52,7 @@ func (r *ProbeReport) fill(c *Client, o Outcome) {
 	r.Workspace = o.Capture.Workspace
 	if c != nil {
 		me := c.session.me
-		r.Reachable, r.AuthType = c.session.reached, c.session.authType
+		r.Reachable, r.AuthType = c.session.wasReached(), c.session.authType
 		r.SignedIn = me.ID != "" || me.Name != ""
 		r.Caller, r.Admin = me.Name, me.Admin
 	}

@@ -2,9 +2,11 @@ package collectors
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -42,10 +44,23 @@ func (f *failure) after(attempts int, why string) *Problem {
 
 func final(p *Problem) *failure { return &failure{Problem: p} }
 
-// budget is the waiting that a section may still cost.
-type budget struct{ left time.Duration }
+// budget is the waiting that a section, or a run, may still cost in sum.
+type budget struct {
+	mu   sync.Mutex
+	left time.Duration
+}
+
+// newBudget is times as much as each may cost.
+func newBudget(each time.Duration, times int) *budget {
+	if each > math.MaxInt64/time.Duration(times) {
+		return &budget{left: math.MaxInt64}
+	}
+	return &budget{left: each * time.Duration(times)}
+}
 
 func (b *budget) take(d time.Duration) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if d > b.left {
 		return false
 	}

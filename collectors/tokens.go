@@ -17,6 +17,7 @@ func (set) Tokens() Collector {
 		Calls:   []string{"GET " + tokensPath},
 		Rights:  "workspace admin; Premium plan or above",
 		Order:   20,
+		First:   true,
 		Read:    readTokens,
 	}
 }
