@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -88,7 +89,7 @@ func (t TokenRow) people() (names []string) {
 
 func (w WorkspaceReport) pseudonymised(p *Pseudonyms, text func(string) string) WorkspaceReport {
 	w.Snapshot.Workspace = w.Snapshot.Workspace.pseudonymised(text)
-	w.Snapshot.Documents = nil
+	w.Snapshot.Documents = onlyAccount(w.Snapshot.Documents)
 	w.Snapshot.Coverage = mapValues(w.Snapshot.Coverage, func(c Coverage) Coverage {
 		c.Detail = text(c.Detail)
 		return c
@@ -107,6 +108,16 @@ func (w WorkspaceReport) pseudonymised(p *Pseudonyms, text func(string) string) 
 		return g
 	})
 	return w
+}
+
+// onlyAccount keeps the list of an account's workspaces, which names nobody and
+// tells how many were to be read. All other documents may name people.
+func onlyAccount(documents map[SectionName]json.RawMessage) map[SectionName]json.RawMessage {
+	list, known := documents[SectionAccount]
+	if !known {
+		return nil
+	}
+	return map[SectionName]json.RawMessage{SectionAccount: list}
 }
 
 // pseudonymised changes parameters: lists of whom a policy approves of.
