@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"patrol/engine"
+	"patrol/engine/eval"
+	"patrol/engine/store"
+	"patrol/reports"
+
+	"github.com/spf13/cobra"
+)
+
+type forecastOptions struct {
+	days      int
+	cliff     int
+	snapshots []string
+	format    string
+	output    string
+	judge     judgeOptions
+	guard     guardOptions
+}
+
+// Forecast tells what comes if nobody does anything.
+func (c commands) Forecast() *cobra.Command {
+	o := forecastOptions{}
+	cmd := &cobra.Command{
+		Use:   "forecast",
+		Short: "Tell which tokens will end, be revoked for inactivity, or begin to break policy",
+		Long: "Tells, for each of the coming days, which tokens end, which the platform will revoke because they were unused for 90 days, and\n" +
+			"which begin to break a policy that they do not break now, if nobody does anything until then; and on which days many end\n" +
+			"at once. Each day is judged as a whole, by the policies in force now, from the newest snapshots; nothing is sent anywhere.\n\n" + exitHelp(),
+		Example: "  patrol forecast --days 30\n  patrol forecast --format ics -o tokens.ics\n  patrol forecast --only PAT-004 --format csv -o idle.csv",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.forecast(cmd.Context(), &o) },
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&o.days, "days", 90, "look so many `days` ahead, at most 730")
+	flags.IntVar(&o.cliff, "cliff", 0, "name days on which at least so many `tokens` end (default: 5 % of all, and 10)")
+	flags.StringSliceVar(&o.snapshots, "snapshot", nil, "start from these snapshots: `ids`, days, or latest~1 (default: the newest of each workspace)")
+	flags.Var(&o.judge.asOf, "as-of", "start from this moment (default: when the newest snapshot was taken)")
+	flags.StringArrayVarP(&o.judge.packs, "policy", "p", nil, "also load policies from this `directory` (repeatable)")
+	flags.StringSliceVar(&o.judge.only, "only", nil, "judge by these policies only: `ids` or aliases")
+	flags.StringSliceVar(&o.judge.exclude, "exclude", nil, "leave these policies out: `ids` or aliases")
+	flags.StringVar(&o.format, "format", "table", "`format`: table, csv, json, ics")
+	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
+	o.guard.addFlags(flags)
+	return cmd
+}
+
+const mostDays = 730 // the platform's longest lifetime
+
+func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
+	if o.days < 1 || o.days > mostDays || o.cliff < 0 {
+		return engine.UsageError("read flags", "--days, --cliff", "Give 1 to 730 days, and no negative number of tokens.", errors.New("out of range"))
+	}
+	write, err := a.forecastWriter(o.format)
+	if err != nil {
+		return err
+	}
+	guard, err := o.guard.read()
+	if err != nil {
+		return err
+	}
+	set, err := a.loadPolicies(ctx, &o.judge)
+	if err != nil {
+		return err
+	}
+	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
+		snapshots, err := a.storedSnapshots(ctx, db, o.snapshots)
+		if err != nil {
+			return err
+		}
+		f := &forecaster{app: a, db: db, set: set, options: o, from: asOf(snapshots, o.judge.asOf), seen: map[pairKey]bool{}}
+		if err := f.run(ctx, snapshots); err != nil {
+			return err
+		}
+		span := reports.ForecastSpan{AsOf: f.from, Days: o.days, Tokens: f.tokens}
+		if err := a.writeProduct(guard.files, o.output, func(w io.Writer) error { return write(w, f.list, span) }); err != nil {
+			return err
+		}
+		return a.tokensCovered(snapshots)
+	})
+}
+
+func (a *app) forecastWriter(format string) (func(io.Writer, []engine.Forecast, reports.ForecastSpan) error, error) {
+	switch format {
+	case "table":
+		options := reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor)}
+		return func(w io.Writer, list []engine.Forecast, span reports.ForecastSpan) error {
+			return reports.ForecastTable(w, list, span, options)
+		}, nil
+	case "csv":
+		return reports.ForecastCSV, nil
+	case "json":
+		return reports.ForecastJSON, nil
+	case "ics":
+		return reports.ForecastICS, nil
+	}
+	return nil, engine.UsageError("read flag", "--format", "Use table, csv, json or ics.", fmt.Errorf("unknown format %q", format))
+}
+
+// pairKey is a policy on a token.
+type pairKey struct{ policy, workspace, token string }
+
+// forecaster judges one day after the other. It keeps what failed before, so
+// that each pair of policy and token is told on the first day that it fails.
+type forecaster struct {
+	*app
+	db      *store.DB
+	set     *policySet
+	options *forecastOptions
+	from    time.Time
+	seen    map[pairKey]bool
+	list    []engine.Forecast
+	tokens  int
+}
+
+func (f *forecaster) run(ctx context.Context, snapshots []engine.Snapshot) error {
+	tokens := f.set.chosen.Select(func(p engine.Policy) bool { return p.Resource == engine.ResourceToken })
+	for n := range f.options.days + 1 {
+		f.detail("day %d of %d", n, f.options.days)
+		for _, s := range snapshots {
+			if err := f.judge(ctx, tokens, s, n); err != nil {
+				return err
+			}
+		}
+	}
+	for _, s := range snapshots {
+		if err := f.dates(ctx, s); err != nil {
+			return err
+		}
+	}
+	least := f.options.cliff
+	if least == 0 {
+		least = max(10, f.tokens/20)
+	}
+	f.list = append(f.list, engine.Cliffs(f.list, least)...)
+	engine.SortForecast(f.list)
+	return nil
+}
+
+// judge judges a workspace on the n-th day.
+func (f *forecaster) judge(ctx context.Context, policies *eval.Set, s engine.Snapshot, n int) error {
+	if !s.Coverage[engine.SectionTokens].Usable() {
+		return nil
+	}
+	at := f.from.Add(time.Duration(n) * 24 * time.Hour)
+	job := eval.Job{Snapshot: s, AsOf: at, Tuning: f.set.effective(s.Workspace), Tokens: f.db.Subjects(ctx, s.ID, at)}
+	job.Sift = func(r engine.SiftRequest) (engine.Sifted, error) { return f.db.Sift(ctx, s.ID, at, r) }
+	_, err := policies.Evaluate(ctx, job, func(found engine.Finding) error {
+		key := pairKey{found.Policy, s.Workspace.ID, found.ResourceID}
+		if found.Status != engine.Fail || f.seen[key] {
+			return nil
+		}
+		f.seen[key] = true
+		if n > 0 {
+			found = found.Redacted()
+			f.list = append(f.list, engine.Forecast{
+				Day: at.UTC().Format(time.DateOnly), Kind: engine.WillViolate, Workspace: s.Workspace, TokenID: found.ResourceID,
+				Owner: found.Owner, OwnerID: found.OwnerID, Policy: found.Policy, Title: found.Title, Severity: found.Severity, Message: found.Message,
+			})
+		}
+		return nil
+	})
+	return err
+}
+
+// dates adds what follows from the dates of tokens alone.
+func (f *forecaster) dates(ctx context.Context, s engine.Snapshot) error {
+	to := f.from.Add(time.Duration(f.options.days) * 24 * time.Hour)
+	for subject, err := range f.db.Subjects(ctx, s.ID, f.from) {
+		if err != nil {
+			return err
+		}
+		f.tokens++
+		f.list = append(f.list, engine.ForecastToken(s.Workspace, subject, f.from, to)...)
+	}
+	return nil
+}

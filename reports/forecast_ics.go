@@ -1,0 +1,104 @@
+package reports
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"patrol/engine"
+)
+
+// namedInEvent is how many tokens an event names; the rest is counted.
+const namedInEvent = 20
+
+// ForecastICS writes a forecast as a calendar (RFC 5545): for each day and kind
+// one event of a whole day. The same forecast gives the same bytes, and an event
+// keeps its UID from one forecast to the next, so that importing again updates it.
+func ForecastICS(w io.Writer, list []engine.Forecast, span ForecastSpan) error {
+	c := &calendar{out: bufio.NewWriter(w), stamp: span.AsOf.UTC().Format("20060102T150405Z")}
+	c.lines("BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//patrol//forecast//EN", "CALSCALE:GREGORIAN")
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && list[n].Day == list[0].Day && list[n].Kind == list[0].Kind {
+			n++
+		}
+		if err := c.event(list[:n]); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	c.lines("END:VCALENDAR")
+	return c.out.Flush()
+}
+
+type calendar struct {
+	out   *bufio.Writer
+	stamp string
+}
+
+func (c *calendar) event(list []engine.Forecast) error {
+	on, err := time.Parse(time.DateOnly, list[0].Day)
+	if err != nil {
+		return fmt.Errorf("forecast of day %q: %w", list[0].Day, err)
+	}
+	c.lines("BEGIN:VEVENT",
+		"UID:"+list[0].Day+"-"+string(list[0].Kind)+"@patrol",
+		"DTSTAMP:"+c.stamp,
+		"DTSTART;VALUE=DATE:"+on.Format("20060102"),
+		"DTEND;VALUE=DATE:"+on.AddDate(0, 0, 1).Format("20060102"),
+		"SUMMARY:"+icsText(eventTitle(list)),
+		"DESCRIPTION:"+icsText(eventText(list)),
+		"TRANSP:TRANSPARENT",
+		"END:VEVENT")
+	return nil
+}
+
+func eventTitle(list []engine.Forecast) string {
+	switch list[0].Kind {
+	case engine.Cliff:
+		return "Databricks: " + list[0].Message
+	case engine.WillExpire:
+		return "Databricks: " + plural(len(list), "token") + " will end"
+	case engine.WillIdleOut:
+		return "Databricks: " + plural(len(list), "token") + " may be revoked for inactivity"
+	}
+	return "Databricks: " + plural(tokensOf(list), "token") + " will begin to break policy"
+}
+
+func eventText(list []engine.Forecast) string {
+	var b strings.Builder
+	for i, f := range list {
+		if i == namedInEvent {
+			fmt.Fprintf(&b, "and %s more", comma(len(list)-i))
+			break
+		}
+		b.WriteString(engine.SafeText(forecastText(f)) + "\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// icsText escapes a text as section 3.3.11 wants it.
+func icsText(text string) string {
+	return strings.NewReplacer(`\`, `\\`, ";", `\;`, ",", `\,`, "\n", `\n`).Replace(text)
+}
+
+const icsLine = 75 // octets, without the line break
+
+// lines writes content lines, folded between characters.
+func (c *calendar) lines(lines ...string) {
+	for _, line := range lines {
+		room := icsLine
+		for len(line) > room {
+			cut := room
+			for !utf8.RuneStart(line[cut]) {
+				cut--
+			}
+			c.out.WriteString(line[:cut] + "\r\n ")
+			line, room = line[cut:], icsLine-1
+		}
+		c.out.WriteString(line + "\r\n")
+	}
+}
