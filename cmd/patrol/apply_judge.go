@@ -79,7 +79,7 @@ func (j *freshJudge) verdicts(ctx context.Context, w *judgedWorkspace, s engine.
 	job.Except = excusing.except
 	found := map[string]engine.Finding{}
 	_, err := chosen.Evaluate(ctx, job, func(f engine.Finding) error {
-		found[f.Policy] = f
+		found[f.Policy] = f.Redacted() // what it says goes into the journal
 		return nil
 	})
 	return found, err

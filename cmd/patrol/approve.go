@@ -101,7 +101,18 @@ func (a *app) statement(ctx context.Context, p engine.Plan, content []byte, o *a
 	if o.withdraw {
 		s.Kind = plan.Withdraw
 	}
-	return s, choose(&s, p, o)
+	err := choose(&s, p, o)
+	return withoutSecrets(s), err
+}
+
+// withoutSecrets is a statement fit to be kept for years: people quote comments
+// when they say why.
+func withoutSecrets(s plan.Statement) plan.Statement {
+	s.Reason = engine.RedactSecrets(s.Reason)
+	for i := range s.Decisions {
+		s.Decisions[i].Reason = engine.RedactSecrets(s.Decisions[i].Reason)
+	}
+	return s
 }
 
 // limitTime ends the approval before the plan does.

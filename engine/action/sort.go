@@ -85,9 +85,10 @@ func describe(what string, r engine.Response, e apiError) string {
 	return text
 }
 
+// clip makes foreign text, which may repeat a token's comment, fit to be kept.
 func clip(text string) string {
 	const most = 200
-	text = strings.Join(strings.Fields(text), " ")
+	text = engine.RedactSecrets(strings.Join(strings.Fields(text), " "))
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}

@@ -109,6 +109,9 @@ func (b *builder) gather(ctx context.Context) error {
 			return fmt.Errorf("plan: finding of policy %s is in workspace %s, which was not judged", finding.Policy, finding.WorkspaceID)
 		}
 		w.involved = true
+		// All that a plan says of a finding comes from here: nothing after this
+		// sees the secrets that a policy quotes.
+		finding = finding.Redacted()
 		b.place(w, hit{finding: finding, action: b.remedy(finding)})
 	}
 	return nil
