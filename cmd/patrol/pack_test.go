@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -30,8 +31,9 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func recorded(name string) string { return filepath.Join("..", "..", "testdata", "recorded", name) }
 
 // recordedWorkspace serves the answers as of a day; without leaves tokens out,
-// by the beginning of their id.
-func recordedWorkspace(t *testing.T, at time.Time, without string) *httptest.Server {
+// by the beginning of their id, and changed replaces the members of answers, by
+// their path.
+func recordedWorkspace(t *testing.T, at time.Time, without string, changed map[string]map[string]any) *httptest.Server {
 	t.Helper()
 	text, err := os.ReadFile(recorded("workspace.json"))
 	if err != nil {
@@ -42,6 +44,9 @@ func recordedWorkspace(t *testing.T, at time.Time, without string) *httptest.Ser
 		t.Fatal(err)
 	}
 	answers[recordedTokens] = withoutTokens(t, answers[recordedTokens], without)
+	for path, members := range changed {
+		answers[path] = withMembers(t, answers[path], members)
+	}
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Date", at.UTC().Format(http.TimeFormat))
 		w.Header().Set("Content-Type", "application/json")
@@ -75,6 +80,29 @@ func withoutTokens(t *testing.T, list json.RawMessage, prefix string) json.RawMe
 		t.Fatal(err)
 	}
 	return text
+}
+
+func withMembers(t *testing.T, answer json.RawMessage, members map[string]any) json.RawMessage {
+	t.Helper()
+	var object map[string]any
+	if err := json.Unmarshal(answer, &object); err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(object, members)
+	text, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// stricter is how the recorded workspace was the day before: no tokens, a lower
+// limit, and nobody who might make any.
+func stricter() map[string]map[string]any {
+	return map[string]map[string]any{
+		"/api/2.0/workspace-conf":                   {"enableTokensConfig": "false", "maxTokenLifetimeDays": "7"},
+		"/api/2.0/permissions/authorization/tokens": {"access_control_list": []any{}},
+	}
 }
 
 // runPatrol runs a command in this process, signed in to a server.
@@ -115,12 +143,12 @@ func TestPack(t *testing.T) {
 	today := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	dir := t.TempDir()
 	db, config := filepath.Join(dir, "patrol.db"), recorded("patrol.yaml")
-	yesterday := recordedWorkspace(t, today.AddDate(0, 0, -1), "0026")
+	yesterday := recordedWorkspace(t, today.AddDate(0, 0, -1), "0026", stricter())
 	defer yesterday.Close()
 	if code, _, stderr := runPatrol(t, yesterday, today, "collect", "--config", config, "--db", db); code != 0 {
 		t.Fatalf("collect ends with %d: %s", code, stderr)
 	}
-	now := recordedWorkspace(t, today, "")
+	now := recordedWorkspace(t, today, "", nil)
 	defer now.Close()
 	args := []string{"audit", "--config", config, "--db", db, "--audit-log", recorded("audit-log.csv"), "--output-dir", dir}
 	code, stdout, stderr := runPatrol(t, now, today, append(args, "--format", allFormats())...)
