@@ -22,7 +22,7 @@ func (s scrubber) text(text string) string {
 	for _, secret := range s.secrets {
 		text = strings.ReplaceAll(text, secret, scrubbed)
 	}
-	return secretShapes.ReplaceAllString(text, scrubbed)
+	return engine.RedactSecrets(secretShapes.ReplaceAllString(text, scrubbed))
 }
 
 // excerpt is the beginning of a foreign text, harmless and on one line.

@@ -31,7 +31,7 @@ func (e *Error) Error() string {
 	var parts []string
 	for _, part := range []string{e.Op, e.Target} {
 		if part != "" {
-			parts = append(parts, part)
+			parts = append(parts, SafeText(part)) // a target is what somebody typed: it must not break the line
 		}
 	}
 	text := strings.Join(parts, " ")

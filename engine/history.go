@@ -217,7 +217,7 @@ func (c PrincipalChange) Row() ChangeRow {
 
 // Row is a change of a workspace's state as a row.
 func (c StateChange) Row() ChangeRow {
-	return ChangeRow{Kind: c.Kind, Object: string(c.Section), ID: c.Key, Before: c.Before, After: c.After}
+	return ChangeRow{Kind: c.Kind, Object: string(c.Section), ID: c.Key, Before: RedactSecrets(c.Before), After: RedactSecrets(c.After)}
 }
 
 func list(texts, more string) string {
@@ -261,7 +261,7 @@ func principalField(p *Principal, name string) string {
 	case "admin":
 		return strconv.FormatBool(p.Admin)
 	case "display_name":
-		return p.DisplayName
+		return RedactSecrets(p.DisplayName)
 	case "groups":
 		return strings.Join(p.Groups, ",")
 	case "kind":

@@ -10,6 +10,10 @@ import (
 // judge them again.
 func (r Report) Redacted() Report {
 	r.Findings = mapEach(r.Findings, Finding.Redacted)
+	r.Workspaces = slices.Clone(r.Workspaces)
+	for i, w := range r.Workspaces {
+		r.Workspaces[i].Settings = w.Settings.redacted()
+	}
 	r.Tokens = mapEach(r.Tokens, TokenRow.Redacted)
 	if r.Trend != nil {
 		r.Trend = r.Trend.redacted()
@@ -35,7 +39,28 @@ func (t Trend) redacted() *Trend {
 // Redacted is the row without secrets.
 func (t TokenRow) Redacted() TokenRow {
 	t.Token.Comment = RedactSecrets(t.Token.Comment)
+	t.Token.Defects = slices.Clone(t.Token.Defects)
+	for i, d := range t.Token.Defects {
+		t.Token.Defects[i].Value = RedactSecrets(d.Value)
+	}
 	return t
+}
+
+// redacted are the settings without secrets in their values.
+func (s Settings) redacted() Settings {
+	if s == nil {
+		return nil
+	}
+	shown := make(Settings, len(s))
+	for key, setting := range s {
+		if setting.Value != nil {
+			value := RedactSecrets(*setting.Value)
+			setting.Value = &value
+		}
+		setting.Detail = RedactSecrets(setting.Detail)
+		shown[key] = setting
+	}
+	return shown
 }
 
 func mapEach[T any](rows iter.Seq2[T, error], change func(T) T) iter.Seq2[T, error] {

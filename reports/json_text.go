@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"unicode"
-	"unicode/utf16"
 
 	"patrol/engine"
 )
@@ -22,7 +20,7 @@ func jsonText(value any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode JSON: %w", err)
 	}
-	return escapeUnseen(text), nil
+	return engine.EscapeJSON(text), nil
 }
 
 func encode(value any) ([]byte, error) {
@@ -31,32 +29,4 @@ func encode(value any) ([]byte, error) {
 	encoder.SetEscapeHTML(false)
 	err := encoder.Encode(value)
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
-}
-
-// escapeUnseen escapes control and format characters, and the beginning of
-// what an agent takes for a command where it is shown in a pipeline's log. They
-// occur in strings only, so that a reader sees no difference.
-func escapeUnseen(text []byte) []byte {
-	if !bytes.ContainsFunc(text, unseen) && !bytes.Contains(text, []byte("##")) {
-		return text
-	}
-	var b bytes.Buffer
-	whole := string(text)
-	for i, r := range whole {
-		if !unseen(r) && (r != '#' || !engine.LogCommand(whole[i:])) {
-			b.WriteRune(r)
-			continue
-		}
-		for _, unit := range utf16.Encode([]rune{r}) {
-			fmt.Fprintf(&b, `\u%04x`, unit)
-		}
-	}
-	return b.Bytes()
-}
-
-func unseen(r rune) bool {
-	if r < 0x7f {
-		return r < ' '
-	}
-	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) || r == 0xFFFE || r == 0xFFFF
 }

@@ -109,7 +109,7 @@ func printError(w io.Writer, err error, asJSON bool) {
 	f := describe(err)
 	if asJSON {
 		line, _ := json.Marshal(map[string]any{"level": "ERROR", "error": f})
-		fmt.Fprintf(w, "%s\n", line)
+		fmt.Fprintf(w, "%s\n", engine.EscapeJSON(line))
 		return
 	}
 	fmt.Fprintf(w, "%s: %s\n", f.Reason, engine.SafeLines(f.Message))

@@ -138,10 +138,20 @@ func (a *app) detail(format string, args ...any) {
 
 func (a *app) tell(w io.Writer, line string) {
 	if a.logFormat == "json" {
-		slog.New(slog.NewJSONHandler(w, nil)).Info(line)
+		slog.New(slog.NewJSONHandler(jsonLog{w}, nil)).Info(line)
 		return
 	}
 	fmt.Fprintln(w, engine.SafeLines(line))
+}
+
+// jsonLog is a log of JSON lines that do nothing on a terminal.
+type jsonLog struct{ w io.Writer }
+
+func (l jsonLog) Write(line []byte) (int, error) {
+	if _, err := l.w.Write(engine.EscapeJSON(line)); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }
 
 // exitHelp prints the exit table for help texts.

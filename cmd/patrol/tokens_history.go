@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -76,8 +77,13 @@ func (a *app) printHistory(w io.Writer, told []reports.History, format string) e
 	if format == "table" {
 		return reports.HistoryTable(w, told, reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor)})
 	}
-	encoder := json.NewEncoder(w)
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(told)
+	if err := encoder.Encode(told); err != nil {
+		return err
+	}
+	_, err := w.Write(engine.EscapeJSON(b.Bytes()))
+	return err
 }

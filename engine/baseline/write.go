@@ -68,6 +68,6 @@ func writeEntry(out *bufio.Writer, e engine.BaselineEntry, first bool) error {
 		_ = out.WriteByte(',')
 	}
 	_ = out.WriteByte('\n')
-	_, err = out.Write(line)
+	_, err = out.Write(engine.EscapeJSON(line))
 	return err
 }

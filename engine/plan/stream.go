@@ -35,7 +35,7 @@ func compact() form {
 func indented(value any, depth string) []byte {
 	var b bytes.Buffer
 	// CompactJSON gives valid JSON, which always indents.
-	_ = json.Indent(&b, engine.CompactJSON(value), depth, "  ")
+	_ = json.Indent(&b, engine.EscapeJSON(engine.CompactJSON(value)), depth, "  ")
 	return b.Bytes()
 }
 
