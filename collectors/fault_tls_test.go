@@ -65,7 +65,7 @@ func TestRedirectDuringSignInIsRefused(t *testing.T) {
 		w.AddFault(simulator.Fault{Path: "/oidc/v1/token", Status: status, Headers: map[string]string{"Location": elsewhere.URL}})
 		o := w.collect(w.target(w.Workspaces()[0].Profile + "-oauth"))
 		failure, ok := engine.AsError(o.Err)
-		if !ok || failure.Class != engine.ClassIncomplete || failure.Hint == "" || !strings.Contains(failure.Error(), "redirect refused") {
+		if !ok || failure.Reason != "sign_in" || failure.Class != engine.ClassIncomplete || failure.Hint == "" || !strings.Contains(failure.Error(), "redirect refused") {
 			t.Errorf("%d: %v", status, o.Err)
 		}
 		if c := w.coverage(o, engine.SectionTokens); c.Complete() {
