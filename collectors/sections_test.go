@@ -1,6 +1,8 @@
 package collectors
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -278,6 +280,32 @@ func TestAnswerTooLarge(t *testing.T) {
 	c := clientFor(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, strings.Repeat(" ", 1000)) })
 	if _, p := c.Get(context.Background(), tokensPath, nil, 999); p == nil || p.Reason != reasonBadBody {
 		t.Errorf("%v", p)
+	}
+}
+
+// TestPackedAnswerTooLarge: what counts is the size after unpacking, so that a
+// few kilobytes cannot fill memory or disk.
+func TestPackedAnswerTooLarge(t *testing.T) {
+	var packed bytes.Buffer
+	zip := gzip.NewWriter(&packed)
+	for range 64 {
+		if _, err := zip.Write(bytes.Repeat([]byte(" "), 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := zip.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := clientFor(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept-Encoding") != "gzip" {
+			t.Errorf("accepts %q", r.Header.Get("Accept-Encoding"))
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(packed.Bytes()) // the reader breaks off
+	})
+	if _, p := c.Get(context.Background(), tokensPath, nil, 1<<20); p == nil || p.Reason != reasonBadBody {
+		t.Errorf("%d bytes that unpack to 64 MiB: %v", packed.Len(), p)
 	}
 }
 
