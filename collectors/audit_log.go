@@ -236,6 +236,10 @@ func csvRecords(from io.Reader) iter.Seq2[map[string]string, place] {
 		r.Comma, r.ReuseRecord = separator(head), true
 		header, err := r.Read()
 		header = slices.Clone(header)
+		if twice := eachColumnOnce(header); err == nil && twice != nil {
+			yield(nil, place{1, twice})
+			return
+		}
 		for {
 			var cells []string
 			if err == nil {
@@ -256,6 +260,19 @@ func csvRecords(from io.Reader) iter.Seq2[map[string]string, place] {
 			}
 		}
 	}
+}
+
+// eachColumnOnce: of two columns of one name nobody knows which one counts.
+func eachColumnOnce(header []string) error {
+	for i, name := range header {
+		name = strings.TrimSpace(name)
+		for _, before := range header[:i] {
+			if name != "" && strings.TrimSpace(before) == name {
+				return fmt.Errorf("column %q stands in the header twice", name)
+			}
+		}
+	}
+	return nil
 }
 
 func readLogRow(record map[string]string) (row logRow, err error) {

@@ -195,3 +195,13 @@ func TestAuditLogWithMistakes(t *testing.T) {
 		}
 	}
 }
+
+// TestAuditLogWithAColumnTwice: nobody knows which of the two counts.
+func TestAuditLogWithAColumnTwice(t *testing.T) {
+	path := writeLog(t, "log.csv", strings.TrimSpace(logHeader)+", events \n77,b,1,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,1,[],9\n")
+	_, err := collectors.OpenAuditLog(t.Context(), path)
+	e, ok := engine.AsError(err)
+	if !ok || e.Class != engine.ClassUsage || e.Target != path+":1" || !strings.Contains(err.Error(), `column "events"`) {
+		t.Errorf("want the file and the column, got %v", err)
+	}
+}

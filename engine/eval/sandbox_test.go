@@ -3,12 +3,14 @@ package eval
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"os"
 	"os/exec"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,7 +18,10 @@ import (
 	"patrol/policies"
 )
 
-const serveFlag = "__sandbox"
+const (
+	serveFlag = "__sandbox"
+	hangFlag  = "__hang"
+)
 
 // TestMain is the sandbox too.
 func TestMain(m *testing.M) {
@@ -27,7 +32,18 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if len(os.Args) > 1 && os.Args[1] == hangFlag {
+		hang()
+	}
 	os.Exit(m.Run())
+}
+
+// hang is a sandbox that begins to judge, and then neither stops nor listens.
+func hang() {
+	_ = writeFrame(os.Stdout, reply{Begun: "B-1"})
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 func sandbox() *exec.Cmd { return &exec.Cmd{Path: os.Args[0], Args: []string{os.Args[0], serveFlag}} }
@@ -314,5 +330,26 @@ func TestTryLoad(t *testing.T) {
 	e, ok := engine.AsError(TryLoad(t.Context(), ended, packs...))
 	if !ok || e.Class != engine.ClassUsage || e.Reason != "policy" {
 		t.Errorf("want a usage error, got %v", e)
+	}
+}
+
+// TestSandboxThatHangsIsKilled, whatever it does about being cancelled.
+func TestSandboxThatHangsIsKilled(t *testing.T) {
+	c, err := startChild(&exec.Cmd{Path: os.Args[0], Args: []string{os.Args[0], hangFlag}}, bombDeadline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.kill()
+	start := time.Now()
+	err = c.judge(t.Context(), wireJudge{Policies: []string{"B-1"}}, func(*wireResult) error { return nil })
+	var end *sandboxEnd
+	if !errors.As(err, &end) || end.policy != "B-1" || end.why != overdueError(bombDeadline).Error() {
+		t.Fatalf("got %v", err)
+	}
+	if took := time.Since(start); took > bombDeadline+bombLimit {
+		t.Errorf("took %v", took)
+	}
+	if status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+		t.Errorf("it ended by itself: %v", c.cmd.ProcessState)
 	}
 }
