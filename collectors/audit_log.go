@@ -34,6 +34,7 @@ func (set) AuditLog() Collector {
 		Doc:       "what an exported audit log tells of each token: user agents and addresses",
 		Rights:    "none: the log is a file",
 		OnRequest: hintAuditLog,
+		Flag:      "--audit-log",
 		Order:     90,
 		Read: func(_ context.Context, c *Client) engine.Section {
 			return c.o.AuditLog.section(c.identity().ID)

@@ -57,8 +57,10 @@ type session struct {
 	authType string
 	me       caller
 	meFault  *Problem
-	reached  bool     // some answer came
-	fatal    *Problem // why nothing more can be read; set between sections only
+	reached  bool // some answer came
+	// Of stages that are over, for the sections that come after them:
+	fatal  *Problem       // why nothing more can be read
+	tokens engine.Section // zero until it was read
 }
 
 func (s *session) wasReached() bool {

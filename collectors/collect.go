@@ -210,6 +210,9 @@ func (c *Client) readStage(ctx context.Context, stage []Collector) []engine.Sect
 		if c.session.fatal == nil {
 			c.session.fatal = client.trouble.fatal
 		}
+		if stage[i].Section == engine.SectionTokens {
+			c.session.tokens = read[i]
+		}
 		coverage := read[i].Coverage
 		client.event(Event{Kind: EventDone, Reason: coverage.Reason, Detail: coverage.Detail, Coverage: &coverage})
 	}

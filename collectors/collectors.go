@@ -23,6 +23,7 @@ type Collector struct {
 	// OnRequest says how to ask for a section that is read on request only; ""
 	// for one that is always read.
 	OnRequest string
+	Flag      string // the flag that names its file; "" where calls read it
 	Read      func(ctx context.Context, c *Client) engine.Section
 }
 

@@ -154,9 +154,13 @@ func importCapture(name, workspace string, tokens engine.Section, o ImportOption
 	if o.AuditLog != nil {
 		sections[engine.SectionAuditLog] = o.AuditLog.section(id)
 	}
+	identity, now := engine.Workspace{ID: id, Name: name, Labels: o.Labels}, o.Now().UTC()
+	if o.TokenReport != nil {
+		sections[engine.SectionTokenReport] = o.TokenReport.section(identity, tokens, now)
+	}
 	return engine.Capture{
-		Workspace:   engine.Workspace{ID: id, Name: name, Labels: o.Labels},
-		CollectedAt: o.Now().UTC(),
+		Workspace:   identity,
+		CollectedAt: now,
 		Sections:    sections,
 	}
 }

@@ -55,6 +55,7 @@ type Options struct {
 	Progress         func(Event)
 	Sections         []engine.SectionName // of those that are read on request only
 	AuditLog         *AuditLog            // for the section of that name; nil: there is none
+	TokenReport      *TokenReport         // likewise
 
 	// Sleep and Jitter stand in for time and chance in tests.
 	Sleep  func(ctx context.Context, d time.Duration) error
@@ -74,6 +75,9 @@ func (o Options) withDefaults() Options {
 	o.waiting = newBudget(o.RetryBudget, 2)
 	if o.AuditLog != nil {
 		o.Sections = append(slices.Clone(o.Sections), engine.SectionAuditLog)
+	}
+	if o.TokenReport != nil {
+		o.Sections = append(slices.Clone(o.Sections), engine.SectionTokenReport)
 	}
 	if o.Now == nil {
 		o.Now = time.Now

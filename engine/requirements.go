@@ -57,6 +57,7 @@ func requirements() map[string]map[string]string {
 			"AC-17":      "Restrict and control access from outside.",
 			"AU-12":      "Record the events that an audit needs.",
 			"CA-5":       "Keep a plan of known weaknesses and their correction.",
+			"CA-7":       "Watch continuously whether controls are in place and work.",
 			"CM-3":       "Decide about changes to systems, record them, and review what was changed.",
 			"CM-6":       "Set systems up securely, and record each deviation.",
 			"CM-7":       "Offer only the functions that are needed, and switch the rest off.",
@@ -95,6 +96,7 @@ func requirements() map[string]map[string]string {
 			"12.3.1": "Justify what is left to one's own risk analysis.",
 		},
 		"soc2": {
+			"CC4.1": "Check whether controls are there and work.",
 			"CC6.1": "Protect systems and data by logical access controls.",
 			"CC6.2": "Authorise users before they get credentials, and take these back at the end.",
 			"CC6.3": "Grant, change and withdraw access by role and least privilege.",

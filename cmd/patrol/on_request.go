@@ -13,11 +13,13 @@ import (
 
 // requestOptions say which sections are read that an ordinary audit leaves out.
 type requestOptions struct {
-	with    []string
-	logPath string
+	with     []string
+	logPath  string
+	reported string // path of a token report
 
 	sections []engine.SectionName
 	log      *collectors.AuditLog
+	report   *collectors.TokenReport
 }
 
 func (o *requestOptions) addFlags(flags *pflag.FlagSet) {
@@ -25,11 +27,16 @@ func (o *requestOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.logPath, "audit-log", "", "judge tokens by this exported audit log too: a `file` made by the query in docs/audit-log.md")
 }
 
-// sectionsOnRequest are those that calls can read; an audit log is a file.
+// addReportFlag is for commands that read whole workspaces.
+func (o *requestOptions) addReportFlag(flags *pflag.FlagSet) {
+	flags.StringVar(&o.reported, "token-report", "", "compare what is read with this token report of the account console too: an exported CSV `file`")
+}
+
+// sectionsOnRequest are those that calls can read; others come from a file.
 func sectionsOnRequest() []string {
 	var names []string
 	for _, collector := range collectors.All() {
-		if collector.OnRequest != "" && collector.Section != engine.SectionAuditLog {
+		if collector.OnRequest != "" && collector.Flag == "" {
 			names = append(names, string(collector.Section))
 		}
 	}
@@ -48,7 +55,12 @@ func (o *requestOptions) resolve(ctx context.Context) (err error) {
 		o.sections = append(o.sections, section)
 	}
 	if o.logPath != "" {
-		o.log, err = collectors.OpenAuditLog(ctx, o.logPath)
+		if o.log, err = collectors.OpenAuditLog(ctx, o.logPath); err != nil {
+			return err
+		}
+	}
+	if o.reported != "" {
+		o.report, err = collectors.OpenTokenReport(ctx, o.reported)
 	}
 	return err
 }
@@ -61,8 +73,10 @@ func sectionOnRequest(name string) (engine.SectionName, error) {
 		}
 	}
 	hint := "Known are: " + strings.Join(known, ", ") + "."
-	if name == string(engine.SectionAuditLog) {
-		hint = "Name the file with --audit-log."
+	for _, collector := range collectors.All() {
+		if name == string(collector.Section) && collector.Flag != "" {
+			hint = "Name the file with " + collector.Flag + "."
+		}
 	}
 	return "", engine.UsageError("read flag", "--with", hint, fmt.Errorf("no section that is read on request is called %q", name))
 }

@@ -44,7 +44,26 @@ func (a *app) collect(ctx context.Context, db *store.DB, o *sourceOptions) ([]en
 	if err == nil && (o.found != nil || len(snapshots) != 1) {
 		a.tellReach(a.targets(o), snapshots)
 	}
+	if err == nil {
+		a.tellBeyond(o.request.report, snapshots)
+	}
 	return snapshots, err
+}
+
+// tellBeyond warns of workspaces that only the token report knows: no snapshot
+// can say so.
+func (a *app) tellBeyond(report *collectors.TokenReport, snapshots []engine.Snapshot) {
+	if report == nil {
+		return
+	}
+	var read []engine.Workspace
+	for _, s := range snapshots {
+		read = append(read, s.Workspace)
+	}
+	if tokens, workspaces := report.Beyond(read); tokens > 0 {
+		shown := strings.Join(workspaces[:min(len(workspaces), 5)], ", ")
+		a.say("warning: the token report has %s of %s that this run did not read: %s", plural(tokens, "token"), plural(len(workspaces), "workspace"), engine.SafeText(shown))
+	}
 }
 
 // tellReach says how many workspaces were to be read and how many were.
@@ -135,6 +154,7 @@ func (a *app) collectOptions(o *sourceOptions) collectors.Options {
 		SpoolDir:    filepath.Dir(a.dbPath),
 		Sections:    o.request.sections,
 		AuditLog:    o.request.log,
+		TokenReport: o.request.report,
 		RetryBudget: max(o.retry, 1), // 0 would mean the default: a nanosecond is no time for a retry
 	}
 }

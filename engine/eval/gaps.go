@@ -42,7 +42,7 @@ func (v *workspaceView) coverage(section engine.SectionName) engine.Coverage {
 		return engine.Coverage{Status: engine.Complete}
 	case listed:
 		return coverage
-	case section == engine.SectionAuditLog, section == engine.SectionSecrets:
+	case section == engine.SectionAuditLog, section == engine.SectionSecrets, section == engine.SectionTokenReport:
 		return engine.NotRequested("")
 	}
 	return engine.Coverage{Status: engine.NotCollected}
