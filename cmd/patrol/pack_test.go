@@ -150,7 +150,8 @@ func TestPack(t *testing.T) {
 	}
 	now := recordedWorkspace(t, today, "", nil)
 	defer now.Close()
-	args := []string{"audit", "--config", config, "--db", db, "--audit-log", recorded("audit-log.csv"), "--output-dir", dir}
+	args := []string{"audit", "--config", config, "--db", db, "--audit-log", recorded("audit-log.csv"), "--token-report", recorded("token-report.csv"),
+		"--output-dir", dir}
 	code, stdout, stderr := runPatrol(t, now, today, append(args, "--format", allFormats())...)
 	if code != 1 {
 		t.Fatalf("audit ends with %d: %s", code, stderr)
