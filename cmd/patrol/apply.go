@@ -67,6 +67,7 @@ func (a *app) apply(ctx context.Context, path string, o *applyOptions) error {
 	if o.rate <= 0 {
 		return engine.UsageError("read flag", "--rate", "Give a number of steps per second, such as 5.", errors.New("is not above zero"))
 	}
+	defer a.env.boundForPlan(path)()
 	job, err := a.applyJob(ctx, path, o)
 	if err != nil {
 		return err

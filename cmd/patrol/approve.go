@@ -66,6 +66,7 @@ func (c commands) Approve() *cobra.Command {
 }
 
 func (a *app) approve(ctx context.Context, path string, o *approveOptions) error {
+	defer a.env.boundForPlan(path)()
 	p, content, err := readPlan(path)
 	if err != nil {
 		return err

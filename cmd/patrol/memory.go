@@ -1,6 +1,9 @@
 package main
 
-import "runtime/debug"
+import (
+	"os"
+	"runtime/debug"
+)
 
 // Go lets the heap grow to twice of what lives in it, which is little except
 // with very many tokens or principals. These bounds, in bytes, make it collect
@@ -9,6 +12,8 @@ const (
 	collectBound   = 256 << 20
 	judgeBound     = 40 << 20
 	judgeBoundEach = 64 // more for each token
+	planBound      = 64 << 20
+	planBoundEach  = 4 // more for each byte of the plan's file: about what it takes in memory
 )
 
 // boundMemory sets a bound until the function that it returns is called. A bound
@@ -19,4 +24,13 @@ func (e *env) boundMemory(bytes int64) (restore func()) {
 	}
 	before := debug.SetMemoryLimit(bytes)
 	return func() { debug.SetMemoryLimit(before) }
+}
+
+// boundForPlan is boundMemory for who reads a plan.
+func (e *env) boundForPlan(path string) (restore func()) {
+	file, err := os.Stat(path)
+	if err != nil {
+		return func() {} // reading it tells
+	}
+	return e.boundMemory(planBound + planBoundEach*file.Size())
 }

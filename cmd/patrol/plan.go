@@ -96,10 +96,11 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 		if err != nil {
 			return err
 		}
-		if err := a.deliverPlan(ctx, made, o); err != nil {
+		digest, err := a.deliverPlan(ctx, made, o)
+		if err != nil {
 			return err
 		}
-		return a.writeNotices(ctx, made, messages, o.notices)
+		return a.writeNotices(ctx, made, digest, messages, o.notices)
 	})
 }
 
@@ -198,23 +199,22 @@ func moduleVersion(path string) string {
 	return ""
 }
 
-func (a *app) deliverPlan(ctx context.Context, p engine.Plan, o *planOptions) error {
-	digest, err := plan.Save(o.output, p)
+// deliverPlan writes the plan and its other forms, tells of it, and returns the
+// digest of its file.
+func (a *app) deliverPlan(ctx context.Context, p engine.Plan, o *planOptions) (digest string, err error) {
+	digest, err = plan.Save(o.output, p)
 	if err != nil {
-		return err
+		return "", err
 	}
 	a.say("%s: %s", o.output, countOfSteps(p))
 	files, err := a.writePlanFiles(ctx, p, digest, o.output, o.formats)
 	for _, file := range files {
 		a.say("%s: written", file)
 	}
-	if err != nil {
-		return err
+	if err != nil || a.quiet {
+		return digest, err
 	}
-	if a.quiet {
-		return nil
-	}
-	return a.showPlan(p, digest, reports.PlanView{Brief: true, Next: nextAfterPlan(p, o.output)})
+	return digest, a.showPlan(p, digest, reports.PlanView{Brief: true, Next: nextAfterPlan(p, o.output)})
 }
 
 func countOfSteps(p engine.Plan) string {

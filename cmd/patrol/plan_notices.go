@@ -28,7 +28,7 @@ func (a *app) noticeSource(o *planOptions) (string, error) {
 
 // writeNotices writes a file and a workbook for each owner, and a mail where
 // there is an address. Nothing is sent.
-func (a *app) writeNotices(ctx context.Context, p engine.Plan, messages []notice.Message, dir string) error {
+func (a *app) writeNotices(ctx context.Context, p engine.Plan, digest string, messages []notice.Message, dir string) error {
 	if dir == "" {
 		return nil
 	}
@@ -39,7 +39,7 @@ func (a *app) writeNotices(ctx context.Context, p engine.Plan, messages []notice
 	if err != nil {
 		return err
 	}
-	digest, mails := plan.Digest(plan.Encode(p)), 0
+	mails := 0
 	for _, m := range messages {
 		var workbook bytes.Buffer
 		if err := reports.ReplyXLSX(ctx, &workbook, p, digest, m.Steps); err != nil {

@@ -28,6 +28,7 @@ func (c commands) Show() *cobra.Command {
 }
 
 func (a *app) show(path string) error {
+	defer a.env.boundForPlan(path)()
 	p, content, err := readPlan(path)
 	if err != nil {
 		return err

@@ -71,20 +71,15 @@ func (a *app) undo(ctx context.Context, j *store.Journal, o *undoOptions) error 
 }
 
 func chooseApplied(ctx context.Context, j *store.Journal, wanted string) (engine.Plan, string, error) {
-	plans, err := j.Plans(ctx)
+	record, err := j.LastPlan(ctx, wanted)
 	if err != nil {
 		return engine.Plan{}, "", err
 	}
-	for _, record := range slices.Backward(plans) {
-		p, err := plan.Read(record.Bytes)
-		if err != nil {
-			return p, "", err
-		}
-		if strings.HasPrefix(p.ID, wanted) || strings.HasPrefix(record.SHA, wanted) {
-			return p, record.SHA, nil
-		}
+	if record == nil {
+		return engine.Plan{}, "", engine.UsageError("undo", wanted, "`patrol journal show` lists the plans.", errors.New("the journal knows no such plan"))
 	}
-	return engine.Plan{}, "", engine.UsageError("undo", wanted, "`patrol journal show` lists the plans.", errors.New("the journal knows no such plan"))
+	p, err := plan.Read(record.Bytes)
+	return p, record.SHA, err
 }
 
 // undoPlan turns what was done around, last step first.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,7 +45,10 @@ func Write(path string, content []byte) error {
 }
 
 // Digest is what approvals are bound to: the SHA-256 of the file's bytes.
-func Digest(content []byte) string { return engine.TextDigest(string(content)) }
+func Digest(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
 
 // Read parses a plan file strictly: a plan that can be read in two ways is no
 // basis for a change. All errors are of ClassRefused, with the reasons
@@ -73,21 +77,41 @@ func badPlan(err error) error {
 
 // checkSchema compares the version before anything else is made of the content.
 func checkSchema(content []byte, known int) error {
+	schema := schemaOf(content)
+	switch {
+	case schema == nil: // what is wrong is the strict decoder's to tell
+		return nil
+	case *schema > known:
+		return refused("newer_plan", "read plan", "Use the patrol that made it, or make it anew with this one.",
+			fmt.Errorf("the file has version %d, this patrol reads %d", *schema, known))
+	case *schema < known:
+		return refused("bad_plan", "read plan", "Make it anew with `patrol plan`.", fmt.Errorf("the file has version %d, this patrol reads %d", *schema, known))
+	}
+	return nil
+}
+
+// schemaOf is the version that a file states; nil when it states none. It stands
+// first in every file that patrol writes, and no more is read of those: a plan
+// may be very large.
+func schemaOf(content []byte) *int {
 	var head struct {
 		Schema *int `json:"schema"`
 	}
-	// What is wrong otherwise is the strict decoder's to tell.
-	if err := json.NewDecoder(bytes.NewReader(content)).Decode(&head); err != nil || head.Schema == nil {
+	decoder := json.NewDecoder(bytes.NewReader(content))
+	opening, err := decoder.Token()
+	if err != nil || opening != json.Delim('{') {
 		return nil
 	}
-	switch {
-	case *head.Schema > known:
-		return refused("newer_plan", "read plan", "Use the patrol that made it, or make it anew with this one.",
-			fmt.Errorf("the file has version %d, this patrol reads %d", *head.Schema, known))
-	case *head.Schema < known:
-		return refused("bad_plan", "read plan", "Make it anew with `patrol plan`.", fmt.Errorf("the file has version %d, this patrol reads %d", *head.Schema, known))
+	if key, err := decoder.Token(); err == nil && key == "schema" {
+		if decoder.Decode(&head.Schema) != nil {
+			return nil
+		}
+		return head.Schema
 	}
-	return nil
+	if json.Unmarshal(content, &head) != nil {
+		return nil
+	}
+	return head.Schema
 }
 
 func refused(reason, op, hint string, err error) error {
