@@ -34,8 +34,9 @@ type Forecast struct {
 
 // ForecastToken tells when a token ends, and when the platform revokes it for
 // not being used, if that is after one moment and not after another. A token that
-// has ended by then is not revoked. Unknown dates tell nothing.
-func ForecastToken(w Workspace, s Subject, from, to time.Time) (list []Forecast) {
+// has ended by then is not revoked, nor is one that stays in use. Unknown dates
+// tell nothing.
+func ForecastToken(w Workspace, s Subject, stays bool, from, to time.Time) (list []Forecast) {
 	if s.Facts.Expired == nil || *s.Facts.Expired {
 		return nil
 	}
@@ -49,7 +50,7 @@ func ForecastToken(w Workspace, s Subject, from, to time.Time) (list []Forecast)
 	if idle == nil {
 		idle = s.Token.Created
 	}
-	if s.Facts.IdleDays == nil || idle == nil {
+	if stays || s.Facts.IdleDays == nil || idle == nil {
 		return list
 	}
 	if out := *idle + InactivityDays*Day; within(out, from, to) && (end == NeverExpires || out < end) {

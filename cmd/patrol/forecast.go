@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"time"
 
 	"patrol/engine"
@@ -18,6 +19,7 @@ import (
 type forecastOptions struct {
 	days      int
 	cliff     int
+	inUse     int
 	snapshots []string
 	format    string
 	output    string
@@ -33,13 +35,14 @@ func (c commands) Forecast() *cobra.Command {
 		Short: "Tell which tokens will end, be revoked for inactivity, or begin to break policy",
 		Long: "Tells, for each of the coming days, which tokens end, which the platform will revoke because they were unused for 90 days, and\n" +
 			"which begin to break a policy that they do not break now, if nobody does anything until then; and on which days many end\n" +
-			"at once. Each day is judged as a whole, by the policies in force now, from the newest snapshots; nothing is sent anywhere.\n\n" + exitHelp(),
+			"at once. Tokens in use now are presumed to stay in use. Each day is judged as a whole, by the policies in force now, from the newest snapshots; nothing is sent anywhere.\n\n" + exitHelp(),
 		Example: "  patrol forecast --days 30\n  patrol forecast --format ics -o tokens.ics\n  patrol forecast --only PAT-004 --format csv -o idle.csv",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.forecast(cmd.Context(), &o) },
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&o.days, "days", 90, "look so many `days` ahead, at most 730")
+	flags.IntVar(&o.inUse, "in-use", 30, "presume that tokens used within so many `days` before stay in use (0: none)")
 	flags.IntVar(&o.cliff, "cliff", 0, "name days on which at least so many `tokens` end (default: 5 % of all, and 10)")
 	flags.StringSliceVar(&o.snapshots, "snapshot", nil, "start from these snapshots: `ids`, days, or latest~1 (default: the newest of each workspace)")
 	flags.Var(&o.judge.asOf, "as-of", "start from this moment (default: when the newest snapshot was taken)")
@@ -55,8 +58,8 @@ func (c commands) Forecast() *cobra.Command {
 const mostDays = 730 // the platform's longest lifetime
 
 func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
-	if o.days < 1 || o.days > mostDays || o.cliff < 0 {
-		return engine.UsageError("read flags", "--days, --cliff", "Give 1 to 730 days, and no negative number of tokens.", errors.New("out of range"))
+	if o.days < 1 || o.days > mostDays || o.cliff < 0 || o.inUse < 0 {
+		return engine.UsageError("read flags", "--days, --cliff, --in-use", "Give 1 to 730 days, and no negative numbers.", errors.New("out of range"))
 	}
 	write, err := a.forecastWriter(o.format)
 	if err != nil {
@@ -150,8 +153,8 @@ func (f *forecaster) judge(ctx context.Context, policies *eval.Set, s engine.Sna
 		return nil
 	}
 	at := f.from.Add(time.Duration(n) * 24 * time.Hour)
-	job := eval.Job{Snapshot: s, AsOf: at, Tuning: f.set.effective(s.Workspace), Tokens: f.db.Subjects(ctx, s.ID, at)}
-	job.Sift = func(r engine.SiftRequest) (engine.Sifted, error) { return f.db.Sift(ctx, s.ID, at, r) }
+	// Without sifting: the database knows nothing of the use that is presumed.
+	job := eval.Job{Snapshot: s, AsOf: at, Tuning: f.set.effective(s.Workspace), Tokens: f.subjects(ctx, s, at)}
 	_, err := policies.Evaluate(ctx, job, func(found engine.Finding) error {
 		key := pairKey{found.Policy, s.Workspace.ID, found.ResourceID}
 		if found.Status != engine.Fail || f.seen[key] {
@@ -170,6 +173,31 @@ func (f *forecaster) judge(ctx context.Context, policies *eval.Set, s engine.Sna
 	return err
 }
 
+// subjects are the tokens that have not ended at a moment, as they are presumed
+// to be then.
+func (f *forecaster) subjects(ctx context.Context, s engine.Snapshot, at time.Time) iter.Seq2[engine.Subject, error] {
+	return func(yield func(engine.Subject, error) bool) {
+		for subject, err := range f.db.Subjects(ctx, s.ID, at) {
+			if err == nil && holds(subject.Facts.Expired) {
+				continue
+			}
+			if used := subject.Token.LastUsed; used != nil && f.stays(*used) {
+				moved := *used + at.Sub(f.from).Milliseconds()
+				subject.Token.LastUsed = &moved
+				subject.Facts = engine.Derive(subject.Token, at.UnixMilli())
+			}
+			if !yield(subject, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// stays presumes that a token stays in use.
+func (f *forecaster) stays(used int64) bool {
+	return f.from.UnixMilli()-used <= int64(f.options.inUse)*engine.Day && f.options.inUse > 0
+}
+
 // dates adds what follows from the dates of tokens alone.
 func (f *forecaster) dates(ctx context.Context, s engine.Snapshot) error {
 	to := f.from.Add(time.Duration(f.options.days) * 24 * time.Hour)
@@ -178,7 +206,8 @@ func (f *forecaster) dates(ctx context.Context, s engine.Snapshot) error {
 			return err
 		}
 		f.tokens++
-		f.list = append(f.list, engine.ForecastToken(s.Workspace, subject, f.from, to)...)
+		stays := subject.Token.LastUsed != nil && f.stays(*subject.Token.LastUsed)
+		f.list = append(f.list, engine.ForecastToken(s.Workspace, subject, stays, f.from, to)...)
 	}
 	return nil
 }
