@@ -13,19 +13,28 @@ func (db *DB) Backup(ctx context.Context, path string) error {
 	return failure("back up database into", path, db.copyInto(ctx, path))
 }
 
+// copyInto makes the copy beside path and then gives it its name, which nothing
+// may have: a copy that a crash left half-made is not taken for one.
 func (db *DB) copyInto(ctx context.Context, path string) error {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if _, err := os.Lstat(path); err == nil {
+		return &os.PathError{Op: "open", Path: path, Err: os.ErrExist}
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), ".patrol-copy-*.db") // 0600 from birth
 	if err != nil {
 		return err
 	}
-	err = db.vacuumInto(ctx, path)
+	defer discard(file.Name())
+	err = db.vacuumInto(ctx, file.Name())
 	if err == nil {
-		err = db.logged(ctx, path)
+		err = db.logged(ctx, file.Name())
 	}
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return errors.Join(err, os.Remove(path))
+		return err
 	}
-	return nil
+	if err := giveNewName(file.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
 }
 
 // vacuumInto lifts query_only for this one statement, which SQLite takes for a
@@ -59,5 +68,5 @@ func (db *DB) logged(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return copied.sql.Close()
+	return errors.Join(emptyLog(ctx, copied.sql), copied.sql.Close())
 }

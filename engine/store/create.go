@@ -80,7 +80,7 @@ func create(ctx context.Context, path string, t tuning) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name())
+	defer discard(file.Name())
 	if err := errors.Join(file.Close(), build(ctx, file.Name(), t)); err != nil {
 		return err
 	}
@@ -90,15 +90,23 @@ func create(ctx context.Context, path string, t tuning) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// giveName gives a file its name, unless the name is taken. Where the file system
-// knows no hard links it is renamed, and the check can be outrun.
+// giveName gives a file its name, unless the name is taken.
 func giveName(from, to string) error {
+	if err := giveNewName(from, to); !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// giveNewName gives a file a name that nothing has. Where the file system knows
+// no hard links it is renamed, and the check can be outrun.
+func giveNewName(from, to string) error {
 	err := os.Link(from, to)
 	if err == nil || errors.Is(err, os.ErrExist) {
-		return nil
+		return err
 	}
 	if _, missing := os.Lstat(to); !errors.Is(missing, os.ErrNotExist) {
-		return nil
+		return errors.Join(os.ErrExist, missing)
 	}
 	return os.Rename(from, to)
 }
@@ -111,9 +119,30 @@ func build(ctx context.Context, path string, t tuning) error {
 	db := sql.OpenDB(connector)
 	_, err = db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", t.schema.application))
 	if err == nil {
-		err = t.schema.apply(ctx, db, 0)
+		err = t.schema.apply(ctx, db)
+	}
+	if err == nil {
+		err = emptyLog(ctx, db)
 	}
 	return errors.Join(err, db.Close())
+}
+
+// emptyLog moves the write-ahead log into the file, which is then whole without
+// it. Closing does so as well, but says nothing where the disk was too full.
+func emptyLog(ctx context.Context, db *sql.DB) error {
+	var busy, pages, moved int
+	err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &moved)
+	if err == nil && (busy != 0 || pages != moved) {
+		return fmt.Errorf("move write-ahead log into database: %d of %d pages", moved, pages)
+	}
+	return err
+}
+
+// discard removes a file that got no name, and what SQLite keeps beside it.
+func discard(path string) {
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
+		_ = os.Remove(path + suffix)
+	}
 }
 
 func syncDir(dir string) error {

@@ -48,6 +48,9 @@ func explain(err error) explanation {
 	var coded *sqlite.Error
 	switch {
 	case errors.As(err, &coded):
+		if coded.Code() == lib.SQLITE_IOERR_SHMSIZE { // no room for -shm, which is not called a full disk
+			return fullDisk
+		}
 		return explainCode(coded.Code() & 0xff)
 	case errors.Is(err, fs.ErrNotExist):
 		return missingFile

@@ -64,31 +64,24 @@ func (s schema) admits(path string, version int) error {
 	return nil
 }
 
-// apply runs the steps after version, each in a transaction of its own.
-func (s schema) apply(ctx context.Context, db *sql.DB, version int) error {
-	for number := version + 1; number <= s.latest(); number++ {
-		if err := s.step(ctx, db, number); err != nil {
-			return fmt.Errorf("migrate to schema %d: %w", number, err)
-		}
-	}
-	return nil
-}
-
-// step runs one step, unless another process was faster.
-func (s schema) step(ctx context.Context, db *sql.DB, number int) error {
+// apply runs the missing steps in one transaction: whatever ends this
+// process, the file has the old schema or the new one.
+func (s schema) apply(ctx context.Context, db *sql.DB) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
 	var version int
-	if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil || version >= number {
+	if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil { // another process may have been faster
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, s.steps[number-1]); err != nil {
-		return err
+	for number := version + 1; number <= s.latest(); number++ {
+		if _, err := tx.ExecContext(ctx, s.steps[number-1]); err != nil {
+			return fmt.Errorf("migrate to schema %d: %w", number, err)
+		}
 	}
-	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", number)); err != nil {
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", max(version, s.latest()))); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -101,7 +94,7 @@ func (db *DB) upgrade(ctx context.Context, s schema, version int) error {
 	if err != nil {
 		return fmt.Errorf("back up schema %d: %w", version, err)
 	}
-	err = s.apply(ctx, db.sql, version)
+	err = s.apply(ctx, db.sql)
 	if err == nil && s.application == applicationID {
 		err = db.verifyLatest(ctx)
 	}

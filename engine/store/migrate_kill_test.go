@@ -1,0 +1,158 @@
+package store
+
+import (
+	"bufio"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const upgradeThis = "PATROL_TEST_UPGRADE"
+
+// TestMigrationsKilled kills the upgrade of a database of the first schema at
+// random instants: then the file has the old schema or the new one, no mixture,
+// and its snapshot verifies; what is called a backup is whole; the next run
+// finishes the upgrade. PATROL_TORTURE_MIGRATIONS sets how often; `make torture`
+// asks for 1,000.
+func TestMigrationsKilled(t *testing.T) {
+	if path := os.Getenv(upgradeThis); path != "" {
+		upgradeInChild(t, path)
+		return
+	}
+	base := firstSchema(t)
+	fresh := filepath.Join(t.TempDir(), "fresh.db")
+	mustOpen(t, fresh, readWrite).Close()
+	states := map[string]int{tablesOf(t, base): 0, tablesOf(t, fresh): 0}
+	whole, killed, copies := timeOfUpgrade(t, base), 0, 0
+	for range migrationsToKill(t) {
+		path := filepath.Join(t.TempDir(), "x.db")
+		copyFile(t, base, path)
+		if killUpgrade(t, path, rand.N(whole)) {
+			killed++
+		}
+		shape := tablesOf(t, path)
+		if _, known := states[shape]; !known {
+			t.Fatalf("the schema is neither old nor new:\n%s", shape)
+		}
+		states[shape]++
+		copies += checkBackups(t, path, tablesOf(t, base))
+		db := mustOpen(t, path, readWrite)
+		must(t, db.VerifySnapshot(t.Context(), 1))
+		must(t, db.Close())
+		checkInC(t, path)
+		must(t, os.RemoveAll(filepath.Dir(path)))
+	}
+	if killed == 0 {
+		t.Error("nothing was killed")
+	}
+	t.Logf("%d kills within %v: %d left the old schema, %d the new one; %d backups", killed, whole, states[tablesOf(t, base)], states[tablesOf(t, fresh)], copies)
+}
+
+func upgradeInChild(t *testing.T, path string) {
+	_, err := os.Stdout.WriteString("ready\n")
+	must(t, err)
+	db, err := Open(t.Context(), path, Options{Mode: ReadWrite, Now: time.Now})
+	must(t, err)
+	must(t, db.Close())
+}
+
+func firstSchema(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "first.db")
+	first := embedded()
+	first.steps = first.steps[:1]
+	db, err := open(t.Context(), path, readWrite, tuning{schema: first})
+	must(t, err)
+	mustSave(t, db, capture("prod", "1", now, population(200, 8, ""), directory(8)))
+	must(t, db.Close())
+	return path
+}
+
+// upgrading starts the upgrade in a process of its own and returns when it is about to open the file.
+func upgrading(t *testing.T, path string) *exec.Cmd {
+	command := exec.Command(os.Args[0], "-test.run", "^TestMigrationsKilled$", "-test.count=1")
+	command.Env = append(os.Environ(), upgradeThis+"="+path)
+	out, err := command.StdoutPipe()
+	must(t, err)
+	must(t, command.Start())
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatal(line, err)
+	}
+	return command
+}
+
+// timeOfUpgrade is a little more than an undisturbed upgrade takes.
+func timeOfUpgrade(t *testing.T, base string) time.Duration {
+	path := filepath.Join(t.TempDir(), "x.db")
+	copyFile(t, base, path)
+	command := upgrading(t, path)
+	begin := time.Now()
+	must(t, command.Wait())
+	return time.Since(begin) * 11 / 10
+}
+
+func killUpgrade(t *testing.T, path string, after time.Duration) bool {
+	command := upgrading(t, path)
+	time.Sleep(after)
+	_ = command.Process.Kill() // it may have finished
+	_ = command.Wait()
+	return !command.ProcessState.Exited()
+}
+
+// tablesOf is the version and every table, index and trigger of a database.
+func tablesOf(t *testing.T, path string) string {
+	t.Helper()
+	db := rawHandle(t, path)
+	defer db.Close()
+	rows, err := db.Query("SELECT user_version FROM pragma_user_version UNION ALL SELECT sql FROM (SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name)")
+	must(t, err)
+	defer rows.Close()
+	var shape strings.Builder
+	for rows.Next() {
+		var line string
+		must(t, rows.Scan(&line))
+		shape.WriteString(line + "\n")
+	}
+	must(t, rows.Err())
+	return shape.String()
+}
+
+// checkBackups wants every file that is named a backup to be the old database, and counts them.
+func checkBackups(t *testing.T, path, old string) int {
+	t.Helper()
+	kept := backups(t, path)
+	for _, backup := range kept {
+		if shape := tablesOf(t, backup); shape != old {
+			t.Errorf("%s is no whole backup:\n%s", backup, shape)
+		}
+		checkInC(t, backup)
+	}
+	return len(kept)
+}
+
+func checkInC(t *testing.T, path string) {
+	t.Helper()
+	program, err := exec.LookPath("sqlite3")
+	if err != nil {
+		return // TestAgainstSQLiteInC says so
+	}
+	out, err := exec.Command(program, path, "PRAGMA integrity_check; SELECT count(*) FROM token_version").CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != "ok\n200" {
+		t.Errorf("%s: %v: %s", path, err, out)
+	}
+}
+
+// migrationsToKill is 20, or what PATROL_TORTURE_MIGRATIONS says.
+func migrationsToKill(t *testing.T) int {
+	text, set := os.LookupEnv("PATROL_TORTURE_MIGRATIONS")
+	if !set {
+		return 20
+	}
+	n, err := strconv.Atoi(text)
+	must(t, err)
+	return n
+}
