@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -77,19 +79,46 @@ func (a *app) snapshotsVerify() *cobra.Command {
 				return a.withSnapshot(cmd.Context(), args[0], func(db *store.DB, s engine.Snapshot) error { return a.verify(cmd.Context(), db, s) })
 			}
 			return a.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-				snapshots, err := db.Snapshots(cmd.Context())
-				if err == nil {
-					err = db.VerifyChain(cmd.Context())
-				}
-				for _, s := range snapshots {
-					if err == nil {
-						err = a.verify(cmd.Context(), db, s)
-					}
-				}
-				return err
+				return a.verifyStored(cmd.Context(), db)
 			})
 		},
 	}
+}
+
+// verifyStored verifies the chain and all snapshots. One that is damaged does not
+// hide the next: each is named.
+func (a *app) verifyStored(ctx context.Context, db *store.DB) error {
+	snapshots, err := db.Snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	broken := db.VerifyChain(ctx)
+	if broken != nil && !damage(broken) {
+		return broken
+	}
+	var damaged []string
+	for _, s := range snapshots {
+		err := a.verify(ctx, db, s)
+		if err != nil && !damage(err) {
+			return err
+		}
+		if err != nil {
+			damaged = append(damaged, strconv.FormatInt(s.ID, 10))
+			fmt.Fprintf(a.env.stdout, "snapshot %d of %s: DAMAGED\n", s.ID, engine.SafeText(s.Workspace.Name))
+			broken = cmp.Or(broken, err)
+		}
+	}
+	if len(damaged) > 1 {
+		return &engine.Error{Class: engine.ClassStorage, Reason: "digest_mismatch", Op: "verify snapshots", Target: strings.Join(damaged, ", "),
+			Hint: "Something other than patrol changed the database: restore it from a copy, or collect again into a new one.", Err: broken}
+	}
+	return broken
+}
+
+// damage tells what verification found from what kept it from looking.
+func damage(err error) bool {
+	e, ok := engine.AsError(err)
+	return ok && (e.Reason == "digest_mismatch" || e.Reason == "chain_broken")
 }
 
 func (a *app) verify(ctx context.Context, db *store.DB, s engine.Snapshot) error {

@@ -22,8 +22,8 @@ func (a *app) snapshotsPrune() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove old snapshots for good, and the evaluations that judged them",
-		Long: "Removes the oldest snapshots of each workspace that neither --keep nor --keep-days keeps; the newest stays in any case. What only\n" +
-			"they held is overwritten, and the file is written anew, for which the disk needs room for a second one. Their digests\n" +
+		Long: "Removes the oldest snapshots of each workspace that neither --keep nor --keep-days keeps. The newest stays in any case,\n" +
+			"and so does the newest whose tokens were read whole, with all since. What only they held is overwritten, and the file is written anew, for which the disk needs room for a second one. Their digests\n" +
 			"stay, so that `snapshots verify` still finds a broken chain. Snapshots that do not verify are not pruned: they may be evidence.\n\n" + exitHelp(),
 		Example: "  patrol snapshots prune --keep-days 400 --dry-run\n  patrol snapshots prune --keep 30",
 		Args:    cobra.NoArgs,
@@ -87,15 +87,19 @@ func verifyAll(ctx context.Context, db *store.DB, snapshots []engine.Snapshot) e
 }
 
 // old are the snapshots to remove of all, newest first: of each workspace those
-// that are older than the oldest one that is kept.
+// that are older than the oldest one that is kept. The newest whose tokens were
+// read whole is kept too: it is the last that tells all.
 func (o *pruneOptions) old(all []engine.Snapshot, now time.Time) (old []engine.Snapshot) {
 	oldestKept := map[string]int64{}
 	seen := map[string]int{}
+	whole := map[string]bool{}
 	for _, s := range all {
 		id := s.Workspace.ID
 		seen[id]++
+		lastWhole := !whole[id] && s.Coverage[engine.SectionTokens].Complete()
+		whole[id] = whole[id] || lastWhole
 		young := o.keepDays > 0 && now.Sub(s.CollectedAt) < time.Duration(o.keepDays)*24*time.Hour
-		if seen[id] <= max(o.keep, 1) || young {
+		if seen[id] <= max(o.keep, 1) || young || lastWhole {
 			oldestKept[id] = s.ID
 		}
 	}
