@@ -96,9 +96,9 @@ func (c *calendar) lines(lines ...string) {
 			for !utf8.RuneStart(line[cut]) {
 				cut--
 			}
-			c.out.WriteString(line[:cut] + "\r\n ")
+			_, _ = c.out.WriteString(line[:cut] + "\r\n ")
 			line, room = line[cut:], icsLine-1
 		}
-		c.out.WriteString(line + "\r\n")
+		_, _ = c.out.WriteString(line + "\r\n") // Flush tells
 	}
 }

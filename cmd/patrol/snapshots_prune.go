@@ -23,8 +23,9 @@ func (a *app) snapshotsPrune() *cobra.Command {
 		Use:   "prune",
 		Short: "Remove old snapshots for good, and the evaluations that judged them",
 		Long: "Removes the oldest snapshots of each workspace that neither --keep nor --keep-days keeps. The newest stays in any case,\n" +
-			"and so does the newest whose tokens were read whole, with all since. What only they held is overwritten, and the file is written anew, for which the disk needs room for a second one. Their digests\n" +
-			"stay, so that `snapshots verify` still finds a broken chain. Snapshots that do not verify are not pruned: they may be evidence.\n\n" + exitHelp(),
+			"and so does the newest whose tokens were read whole, with all since. What only they held is overwritten,\n" +
+			"and the file is written anew, for which the disk needs room for a second one. Their digests stay, so that\n" +
+			"`snapshots verify` still finds a broken chain. Snapshots that do not verify are not pruned: they may be evidence.\n\n" + exitHelp(),
 		Example: "  patrol snapshots prune --keep-days 400 --dry-run\n  patrol snapshots prune --keep 30",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
