@@ -26,21 +26,27 @@ func decisionForm() form {
 // PlanXLSX writes the workbook in which reviewers decide about a plan. digest
 // is the SHA-256 of the plan file's bytes: the decisions count for it only.
 func PlanXLSX(ctx context.Context, w io.Writer, p engine.Plan, digest string) error {
+	return writePlanBook(ctx, w, p, func(b *book) error { return b.fillPlan(ctx, p, digest) })
+}
+
+// writePlanBook writes a workbook about a plan, dated by what the plan judged so
+// that the same plan gives the same bytes.
+func writePlanBook(ctx context.Context, w io.Writer, p engine.Plan, fill func(*book) error) error {
+	asOf, err := time.Parse(time.RFC3339, p.AsOf)
+	if err != nil {
+		return fmt.Errorf("plan is of no time: %w", err)
+	}
 	spill, err := os.MkdirTemp(beside(w), ".patrol-xlsx-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(spill)
-	asOf, err := time.Parse(time.RFC3339, p.AsOf)
-	if err != nil {
-		return fmt.Errorf("plan is of no time: %w", err)
-	}
 	b, err := newBook(spill, engine.Report{AsOf: asOf}, maxDataRows)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = b.file.Close() }()
-	if err := b.fillPlan(ctx, p, digest); err != nil {
+	if err := fill(b); err != nil {
 		return err
 	}
 	return b.writeTo(ctx, w)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -35,27 +34,12 @@ type TokenReply struct {
 // ReplyXLSX writes the workbook in which the owner of the tokens of these steps
 // answers. digest is the SHA-256 of the plan file's bytes.
 func ReplyXLSX(ctx context.Context, w io.Writer, p engine.Plan, digest string, steps []engine.Step) error {
-	spill, err := os.MkdirTemp(beside(w), ".patrol-xlsx-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(spill)
-	asOf, err := time.Parse(time.RFC3339, p.AsOf)
-	if err != nil {
-		return fmt.Errorf("plan is of no time: %w", err)
-	}
-	b, err := newBook(spill, engine.Report{AsOf: asOf}, maxDataRows)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = b.file.Close() }()
-	if err := b.fillForm(replyForm(), replyColumns(), steps); err != nil {
-		return err
-	}
-	if err := b.fillSummary(b.replyHeadline(p, digest, steps), b.replyInstructions()); err != nil {
-		return err
-	}
-	return b.writeTo(ctx, w)
+	return writePlanBook(ctx, w, p, func(b *book) error {
+		if err := b.fillForm(replyForm(), replyColumns(), steps); err != nil {
+			return err
+		}
+		return b.fillSummary(b.replyHeadline(p, digest, steps), b.replyInstructions())
+	})
 }
 
 func replyColumns() []column[engine.Step] {

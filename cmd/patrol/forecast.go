@@ -86,6 +86,10 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 		if err := a.writeProduct(guard.files, o.output, func(w io.Writer) error { return write(w, f.list, span) }); err != nil {
 			return err
 		}
+		if f.unjudged > 0 {
+			a.say("%s could not be judged (unknown or error) and have no part in this: see `patrol evaluate`", plural(f.unjudged, "result"))
+			return verdict(engine.Incomplete)
+		}
 		return a.tokensCovered(snapshots)
 	})
 }
@@ -121,6 +125,8 @@ type forecaster struct {
 	seen    map[pairKey]bool
 	list    []engine.Forecast
 	tokens  int
+
+	unjudged int // results of the first day that are unknown or errors
 }
 
 func (f *forecaster) run(ctx context.Context, snapshots []engine.Snapshot) error {
@@ -156,6 +162,9 @@ func (f *forecaster) judge(ctx context.Context, policies *eval.Set, s engine.Sna
 	// Without sifting: the database knows nothing of the use that is presumed.
 	job := eval.Job{Snapshot: s, AsOf: at, Tuning: f.set.effective(s.Workspace), Tokens: f.subjects(ctx, s, at)}
 	_, err := policies.Evaluate(ctx, job, func(found engine.Finding) error {
+		if n == 0 && (found.Status == engine.Unknown || found.Status == engine.Errored) {
+			f.unjudged++
+		}
 		key := pairKey{found.Policy, s.Workspace.ID, found.ResourceID}
 		if found.Status != engine.Fail || f.seen[key] {
 			return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"patrol/engine"
@@ -53,18 +54,8 @@ func historyDay(random *rand.Rand, all []engine.Token, day int) []engine.Token {
 		t.Raw = rawOf(*t)
 		list = append(list, *t)
 	}
-	slices.SortFunc(list, func(a, b engine.Token) int { return compareIDs(a.ID, b.ID) })
+	slices.SortFunc(list, func(a, b engine.Token) int { return strings.Compare(a.ID, b.ID) })
 	return list
-}
-
-func compareIDs(a, b string) int {
-	if a < b {
-		return -1
-	}
-	if a > b {
-		return 1
-	}
-	return 0
 }
 
 // changesOf compares two lists in the plainest way.
