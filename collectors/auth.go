@@ -316,12 +316,14 @@ func (namedProfile) Name() string { return "named profile" }
 
 func (p namedProfile) Configure(cfg *config.Config) error {
 	cfg.ConfigFile = firstOf(cfg.ConfigFile, os.Getenv("DATABRICKS_CONFIG_FILE"))
-	if _, err := config.LoadFile(cfg.ConfigFile); err != nil {
-		return fmt.Errorf("profile %s: %w", p.target.Profile, err)
-	}
 	cfg.Host = ""
 	if err := config.ConfigFile.Configure(cfg); err != nil {
-		return err
+		return fmt.Errorf("profile %s: %w", p.target.Profile, err)
+	}
+	if cfg.Host == "" { // the SDK takes a file that is not there for an empty one
+		if _, err := config.LoadFile(cfg.ConfigFile); err != nil {
+			return fmt.Errorf("profile %s: %w", p.target.Profile, err)
+		}
 	}
 	if err := p.sameHost(cfg); err != nil {
 		return err
