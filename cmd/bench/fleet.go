@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 )
 
@@ -20,49 +22,80 @@ const (
 	fleetParallel   = 64
 )
 
-// fleet measures reading a whole account: some workspaces at once against one
-// after the other. The sequential time is that of the first tenth, ten times:
-// it is made of waiting, which is the same in every workspace.
+// fleet measures reading a whole account: some workspaces at once, the fastest
+// of the runs, against one after the other, which is made of waiting and is the
+// same each time.
 func (b *bench) fleet(ctx context.Context) error {
-	whole, err := b.readFleet(ctx, fleetWorkspaces, fleetParallel)
+	whole, err := b.fastestFleet(ctx)
 	if err != nil {
 		return err
 	}
-	const part = 10
-	tenth, err := b.readFleet(ctx, fleetWorkspaces/part, 1)
+	sequential, err := b.readFleet(ctx, 1)
 	if err != nil {
 		return err
 	}
 	header(fmt.Sprintf("account of %d workspaces with %d tokens, %s latency", fleetWorkspaces, fleetTokens, fleetLatency))
 	whole.print(fmt.Sprintf("collect, %d at once", fleetParallel))
-	tenth.print(fmt.Sprintf("collect, 1 at once, %d of them", fleetWorkspaces/part))
+	sequential.print("collect, 1 at once")
 	fmt.Printf("\nReading %d at once is %.1f times as fast as one after the other; no call was refused for its rate.\n",
-		fleetParallel, part*tenth.wall.Seconds()/whole.wall.Seconds())
+		fleetParallel, sequential.wall.Seconds()/whole.wall.Seconds())
 	return nil
 }
 
-// readFleet collects an account with that many workspaces and wants no 429.
-func (b *bench) readFleet(ctx context.Context, workspaces, parallel int) (c cost, err error) {
-	config := b.path(fmt.Sprintf("fleet-%d", workspaces))
-	serve := exec.CommandContext(ctx, b.patrol, "simulate", "--listen", "127.0.0.1:0", "--workspaces", fmt.Sprint(workspaces),
-		"--tokens", fmt.Sprint(fleetTokens), "--latency", fleetLatency.String(), "--rate-limit", fmt.Sprint(fleetRate), "--write-config", config)
-	serve.Cancel = func() error { return serve.Process.Signal(os.Interrupt) }
-	if err := serve.Start(); err != nil {
+func (b *bench) fastestFleet(ctx context.Context) (fastest cost, err error) {
+	for i := range max(b.runs, 1) {
+		c, err := b.readFleet(ctx, fleetParallel)
+		if err != nil {
+			return c, err
+		}
+		if i == 0 || c.wall < fastest.wall {
+			fastest = c
+		}
+	}
+	return fastest, nil
+}
+
+// readFleet collects an account, served by a process of its own, and wants no 429.
+func (b *bench) readFleet(ctx context.Context, parallel int) (c cost, err error) {
+	if err := b.remove("fleet"); err != nil {
 		return c, err
 	}
-	a := &account{process: serve, config: config}
+	a := &account{config: b.path("fleet")}
+	a.process = exec.CommandContext(ctx, b.patrol, "simulate", "--listen", "127.0.0.1:0", "--workspaces", fmt.Sprint(fleetWorkspaces),
+		"--tokens", fmt.Sprint(fleetTokens), "--latency", fleetLatency.String(), "--rate-limit", fmt.Sprint(fleetRate), "--write-config", a.config)
+	a.process.Cancel = func() error { return a.process.Process.Signal(os.Interrupt) }
+	if err := a.process.Start(); err != nil {
+		return c, err
+	}
 	defer a.stop()
 	if a.profile, err = a.ready(ctx); err != nil {
 		return c, err
 	}
-	db := fmt.Sprintf("fleet-%d.db", workspaces)
-	args := []string{"collect", "--account", "account", "--parallel", fmt.Sprint(parallel), "--db", db, "-q"}
+	if err := a.keepAccountOnly(); err != nil {
+		return c, err
+	}
+	args := []string{"collect", "--account", "account", "--parallel", fmt.Sprint(parallel), "--db", "fleet.db", "-q"}
 	// Some simulated workspaces have had no token permission yet, which is exit code 4.
-	c, err = b.measure(ctx, job{binary: b.patrol, args: args, env: []string{"DATABRICKS_CONFIG_FILE=" + config}, found: 4})
+	c, err = b.measure(ctx, job{binary: b.patrol, args: args, env: []string{"DATABRICKS_CONFIG_FILE=" + a.config}, found: 4})
 	if err != nil {
 		return c, err
 	}
-	return c, a.listedOnce(ctx, workspaces)
+	return c, a.listedOnce(ctx, fleetWorkspaces)
+}
+
+// keepAccountOnly takes the profiles of single workspaces out of the
+// configuration: who reads an account has one profile.
+func (a *account) keepAccountOnly() error {
+	text, err := os.ReadFile(a.config)
+	if err != nil {
+		return err
+	}
+	_, account, found := strings.Cut(string(text), "[account]")
+	if !found {
+		return errors.New("the account's configuration has no profile for the account")
+	}
+	account, _, _ = strings.Cut(account, "[")
+	return os.WriteFile(a.config, []byte("[account]"+account), 0o600)
 }
 
 // listedOnce wants each token list to have been asked for once: a call that is

@@ -17,6 +17,7 @@ func main() {
 	flag.IntVar(&o.runs, "runs", 3, "runs of which the fastest counts")
 	flag.BoolVar(&o.alone, "alone", false, "measure patrol alone, without opa and conftest")
 	flag.IntVar(&o.days, "history", 0, "measure a history of so many daily snapshots instead; 365 take about half an hour")
+	flag.BoolVar(&o.account, "account", false, "measure reading an account of many workspaces instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -30,7 +31,7 @@ type options struct {
 	patrol, tools string
 	tokens, runs  int
 	days          int
-	alone         bool
+	alone, account bool
 }
 
 func run(ctx context.Context, o options) error {
@@ -45,6 +46,9 @@ func run(ctx context.Context, o options) error {
 	}
 	if o.days > 0 {
 		return b.history(ctx)
+	}
+	if o.account {
+		return b.fleet(ctx)
 	}
 	account, err := b.serve(ctx)
 	if err != nil {
