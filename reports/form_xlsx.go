@@ -94,18 +94,9 @@ func (b *book) guard(f form, steps int) error {
 
 // fillSummary writes the first worksheet from blocks of rows.
 func (b *book) fillSummary(blocks ...[][]any) error {
-	s := &sheet{book: b, name: summarySheet, part: 1, widths: []float64{36, 70, 30}}
-	if err := b.printable(summarySheet, s.widths); err != nil {
+	s, err := b.summary([]float64{36, 70, 30})
+	if err != nil {
 		return err
-	}
-	var err error
-	if s.out, err = b.file.NewStreamWriter(summarySheet); err != nil {
-		return err
-	}
-	for i, width := range s.widths {
-		if err := s.out.SetColWidth(i+1, i+1, width); err != nil {
-			return err
-		}
 	}
 	for _, block := range blocks {
 		if err := s.block(block); err != nil {

@@ -10,21 +10,29 @@ import (
 	"github.com/xuri/excelize/v2"
 )
 
+// summary opens the first worksheet with columns of these widths.
+func (b *book) summary(widths []float64) (s *sheet, err error) {
+	s = &sheet{book: b, name: summarySheet, part: 1, widths: widths}
+	if err := b.printable(summarySheet, widths); err != nil {
+		return nil, err
+	}
+	if s.out, err = b.file.NewStreamWriter(summarySheet); err != nil {
+		return nil, err
+	}
+	for i, width := range widths {
+		if err := s.out.SetColWidth(i+1, i+1, width); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
 // summarise writes the first worksheet: the verdict, the counts, and what is
 // missing.
 func (b *book) summarise(r engine.Report) error {
-	s := &sheet{book: b, name: summarySheet, part: 1, widths: []float64{28, 20, 14, 16, 20, 12, 20, 50, 60}}
-	if err := b.printable(summarySheet, s.widths); err != nil {
+	s, err := b.summary([]float64{28, 20, 14, 16, 20, 12, 20, 50, 60})
+	if err != nil {
 		return err
-	}
-	var err error
-	if s.out, err = b.file.NewStreamWriter(summarySheet); err != nil {
-		return err
-	}
-	for i, width := range s.widths {
-		if err := s.out.SetColWidth(i+1, i+1, width); err != nil {
-			return err
-		}
 	}
 	for _, block := range [][][]any{b.headline(r), b.counts(r), b.changes(r.Trend), b.coverage(r), b.manifest()} {
 		if err := s.block(block); err != nil {
