@@ -113,7 +113,7 @@ func (c commands) Report() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.deliver(cmd.Context(), db, evaluation, formats, &o)
+				return c.redeliver(cmd.Context(), db, evaluation, formats, &o)
 			})
 		},
 	}

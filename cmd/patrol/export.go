@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"patrol/engine"
+	"patrol/engine/outfile"
 	"patrol/engine/store"
 	"patrol/reports/parquet"
 
@@ -45,7 +46,23 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 		if err != nil {
 			return err
 		}
-		paths, err := parquet.Write(ctx, o.dir, parquet.Source{Report: report.Redacted(), Changes: changesSince(ctx, db)})
+		all, err := db.Snapshots(ctx)
+		if err != nil {
+			return err
+		}
+		read := judged(report)
+		for _, s := range read {
+			if before := snapshotBefore(all, s); before.ID != 0 {
+				read = append(read, before)
+			}
+		}
+		var paths []string
+		err = whileVerifying(ctx, db, read, func(intact func() error) (err error) {
+			paths, err = parquet.Write(ctx, o.dir, parquet.Source{
+				Report: report.Redacted(), Changes: changesSince(ctx, db, all), Files: outfile.Files{}.OnlyIf(intact),
+			})
+			return err
+		})
 		if err == nil && !a.quiet {
 			fmt.Fprintf(a.env.stdout, "%s below %s\n", plural(len(paths), "file"), engine.SafeText(o.dir))
 		}
@@ -53,27 +70,24 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 	})
 }
 
-// changesSince finds the snapshot before by the digest that a snapshot is
-// chained to.
-func changesSince(ctx context.Context, db *store.DB) func(engine.Snapshot) (engine.Snapshot, iter.Seq2[engine.TokenChange, error], error) {
-	var all []engine.Snapshot // read once
+// changesSince tells what changed since the snapshot before.
+func changesSince(ctx context.Context, db *store.DB, all []engine.Snapshot) func(engine.Snapshot) (engine.Snapshot, iter.Seq2[engine.TokenChange, error], error) {
 	return func(s engine.Snapshot) (before engine.Snapshot, changes iter.Seq2[engine.TokenChange, error], err error) {
-		if s.Previous == "" {
-			return before, nil, nil
-		}
-		if all == nil {
-			if all, err = db.Snapshots(ctx); err != nil {
-				return before, nil, err
-			}
-		}
-		for _, candidate := range all {
-			if candidate.Digest == s.Previous && candidate.Workspace.ID == s.Workspace.ID {
-				before = candidate
-			}
-		}
+		before = snapshotBefore(all, s)
 		if !before.Coverage[engine.SectionTokens].Usable() || !s.Coverage[engine.SectionTokens].Usable() {
 			return before, nil, nil
 		}
 		return before, db.TokenChanges(ctx, before, s), nil
 	}
+}
+
+// snapshotBefore finds the snapshot before by the digest that a snapshot is
+// chained to; its zero value where there is none.
+func snapshotBefore(all []engine.Snapshot, s engine.Snapshot) (before engine.Snapshot) {
+	for _, candidate := range all {
+		if s.Previous != "" && candidate.Digest == s.Previous && candidate.Workspace.ID == s.Workspace.ID {
+			before = candidate
+		}
+	}
+	return before
 }

@@ -79,7 +79,13 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 			return err
 		}
 		f := &forecaster{app: a, db: db, set: set, options: o, from: asOf(snapshots, o.judge.asOf), seen: map[pairKey]bool{}}
-		if err := f.run(ctx, snapshots); err != nil {
+		err = whileVerifying(ctx, db, snapshots, func(intact func() error) error {
+			if err := f.run(ctx, snapshots); err != nil {
+				return err
+			}
+			return intact()
+		})
+		if err != nil {
 			return err
 		}
 		span := reports.ForecastSpan{AsOf: f.from, Days: o.days, Tokens: f.tokens}

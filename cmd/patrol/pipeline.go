@@ -189,10 +189,16 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 	}
 	defer evaluation.Rollback() // no-op once committed
 	excusing := set.exceptions.begin(header.AsOf)
-	for _, snapshot := range snapshots {
-		if err := a.judge(ctx, db, evaluation, set, snapshot, header.AsOf, excusing); err != nil {
-			return 0, err
+	err = whileVerifying(ctx, db, snapshots, func(intact func() error) error {
+		for _, snapshot := range snapshots {
+			if err := a.judge(ctx, db, evaluation, set, snapshot, header.AsOf, excusing); err != nil {
+				return err
+			}
 		}
+		return intact()
+	})
+	if err != nil {
+		return 0, err
 	}
 	if err := evaluation.Exceptions(excusing.result()); err != nil {
 		return 0, err
@@ -259,16 +265,35 @@ func ids(snapshots []engine.Snapshot) []int64 {
 	return list
 }
 
-// deliver writes the reports of an evaluation and returns its verdict as an error.
+// deliver writes the reports of an evaluation whose snapshots were found intact
+// by this run, and returns its verdict as an error.
 func (a *app) deliver(ctx context.Context, db *store.DB, evaluation int64, formats []reports.Format, o *reportOptions) error {
 	report, err := db.Report(ctx, evaluation)
 	if err != nil {
 		return err
 	}
+	return a.deliverReport(ctx, report, formats, o, nil)
+}
+
+// redeliver is deliver for snapshots that nobody looked at since.
+func (a *app) redeliver(ctx context.Context, db *store.DB, evaluation int64, formats []reports.Format, o *reportOptions) error {
+	report, err := db.Report(ctx, evaluation)
+	if err != nil {
+		return err
+	}
+	return whileVerifying(ctx, db, judged(report), func(intact func() error) error {
+		return a.deliverReport(ctx, report, formats, o, intact)
+	})
+}
+
+// deliverReport writes reports that count only if the snapshots are intact; nil:
+// that is known.
+func (a *app) deliverReport(ctx context.Context, report engine.Report, formats []reports.Format, o *reportOptions, intact func() error) error {
 	guard, err := o.guard.read()
 	if err != nil {
 		return err
 	}
+	guard.files = guard.files.OnlyIf(intact)
 	if report, err = guard.report(report.Redacted()); err != nil {
 		return err
 	}
@@ -280,6 +305,9 @@ func (a *app) deliver(ctx context.Context, db *store.DB, evaluation int64, forma
 		return verdict(report.Verdict())
 	}
 	files, err := a.writeFiles(ctx, report, formats, o, guard.files)
+	if err == nil {
+		err = guard.files.Ask() // nothing may have been written
+	}
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func (a *app) planInput(ctx context.Context, db *store.DB, set *policySet, setti
 	if err != nil {
 		return plan.Input{}, err
 	}
-	if err := verifyJudged(ctx, db, report); err != nil {
+	if err := verifySnapshots(ctx, db, judged(report)); err != nil {
 		return plan.Input{}, err
 	}
 	previous, err := previousTokens(ctx, db, report)
@@ -125,17 +125,6 @@ func (a *app) planInput(ctx context.Context, db *store.DB, set *policySet, setti
 		Version: a.env.version, Engine: moduleVersion("github.com/open-policy-agent/opa"),
 		Planner: a.person(o.planner), AcceptShrink: o.acceptShrink,
 	}, err
-}
-
-// verifyJudged holds the snapshots against their digests: what somebody edited
-// in the database must not become a plan.
-func verifyJudged(ctx context.Context, db *store.DB, report engine.Report) error {
-	for _, w := range report.Workspaces {
-		if err := db.VerifySnapshot(ctx, w.Snapshot.ID); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // previousTokens is how many tokens the complete snapshot before the judged one

@@ -19,6 +19,9 @@ func (a *app) explain(ctx context.Context, set *policySet, policy engine.Policy,
 		if err != nil {
 			return err
 		}
+		if err := verifySnapshots(ctx, db, snapshots); err != nil {
+			return err
+		}
 		found := 0
 		for _, snapshot := range snapshots {
 			job := eval.Job{Snapshot: snapshot, AsOf: asOf(snapshots, instant{}), Tuning: set.effective(snapshot.Workspace)}

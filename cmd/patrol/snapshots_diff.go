@@ -60,12 +60,14 @@ func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
 			return err
 		}
 		d := &differ{app: a, db: db, removals: removals, journal: known}
-		err = a.writeProduct(guard.files, o.output, func(w io.Writer) error {
-			if err := write(ctx, w, d.rows(ctx, pairs)); err != nil || d.told > 0 || d.unread || o.format != "table" {
+		err = whileVerifying(ctx, db, snapshotsIn(pairs), func(intact func() error) error {
+			return a.writeProduct(guard.files.OnlyIf(intact), o.output, func(w io.Writer) error {
+				if err := write(ctx, w, d.rows(ctx, pairs)); err != nil || d.told > 0 || d.unread || o.format != "table" {
+					return err
+				}
+				_, err := fmt.Fprintln(w, "Nothing changed.")
 				return err
-			}
-			_, err := fmt.Fprintln(w, "Nothing changed.")
-			return err
+			})
 		})
 		if err != nil {
 			return err
@@ -96,6 +98,13 @@ func changeWriter(a *app, format string) (func(context.Context, io.Writer, chang
 
 // snapshotPair is two snapshots of one workspace.
 type snapshotPair struct{ from, to engine.Snapshot }
+
+func snapshotsIn(pairs []snapshotPair) (list []engine.Snapshot) {
+	for _, p := range pairs {
+		list = append(list, p.from, p.to)
+	}
+	return list
+}
 
 // pairs joins the snapshots that two references name, by workspace.
 func (a *app) pairs(ctx context.Context, db *store.DB, args []string) ([]snapshotPair, error) {

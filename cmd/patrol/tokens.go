@@ -83,7 +83,10 @@ func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
 		}
 		when := asOf(snapshots, o.asOf)
 		rows := guard.rows(o.rows(ctx, db, snapshots, when))
-		if err := a.writeProduct(guard.files, o.output, func(w io.Writer) error { return write(ctx, w, rows) }); err != nil {
+		err = whileVerifying(ctx, db, snapshots, func(intact func() error) error {
+			return a.writeProduct(guard.files.OnlyIf(intact), o.output, func(w io.Writer) error { return write(ctx, w, rows) })
+		})
+		if err != nil {
 			return err
 		}
 		return a.tokensCovered(snapshots)

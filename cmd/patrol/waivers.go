@@ -174,6 +174,9 @@ func (c *waiverCheck) matchLatest(ctx context.Context, db *store.DB, excusing *e
 	if err != nil {
 		return err
 	}
+	if err := verifySnapshots(ctx, db, judged(report)); err != nil {
+		return err
+	}
 	c.matched = "matched against the findings as of " + report.AsOf.UTC().Format(time.RFC3339)
 	return c.rematch(ctx, report, excusing)
 }

@@ -17,7 +17,26 @@ const Ending = ".age"
 
 // Files writes the files of a run: plain ones, or encrypted to recipients, so
 // that the plain text never reaches the disk.
-type Files struct{ recipients []age.Recipient }
+type Files struct {
+	recipients []age.Recipient
+	check      func() error // nil: nothing to ask
+}
+
+// OnlyIf asks check, which may take its time, before anything counts: a file is
+// filled meanwhile, and gets its name only where check returns nil; a stream,
+// which cannot be taken back, is begun only then.
+func (f Files) OnlyIf(check func() error) Files {
+	f.check = check
+	return f
+}
+
+// Ask is what OnlyIf made to be asked.
+func (f Files) Ask() error {
+	if f.check == nil {
+		return nil
+	}
+	return f.check()
+}
 
 // EncryptTo encrypts to each of these age recipients (age1…); any one of their
 // identities opens a file. Without keys files are plain.
@@ -60,11 +79,23 @@ func (f Files) Name(path string) string {
 // Write writes a file as the function Write does, to Name(path), encrypted where
 // there are recipients.
 func (f Files) Write(path string, fill func(io.Writer) error) error {
-	return Write(f.Name(path), func(w io.Writer) error { return f.Fill(w, fill) })
+	return Write(f.Name(path), func(w io.Writer) error {
+		if err := f.seal(w, fill); err != nil {
+			return err
+		}
+		return f.Ask()
+	})
 }
 
 // Fill fills w, encrypted where there are recipients.
 func (f Files) Fill(w io.Writer, fill func(io.Writer) error) error {
+	if err := f.Ask(); err != nil {
+		return err
+	}
+	return f.seal(w, fill)
+}
+
+func (f Files) seal(w io.Writer, fill func(io.Writer) error) error {
 	if !f.Encrypted() {
 		return fill(w)
 	}

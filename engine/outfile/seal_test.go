@@ -135,3 +135,23 @@ func TestPlainFilesStayPlain(t *testing.T) {
 		t.Errorf("got %d bytes, %v", len(content), err)
 	}
 }
+
+// TestOnlyIf writes what must not count.
+func TestOnlyIf(t *testing.T) {
+	refused := errors.New("edited")
+	files := Files{}.OnlyIf(func() error { return refused })
+	path := filepath.Join(t.TempDir(), "report")
+	if err := files.Write(path, say); !errors.Is(err, refused) {
+		t.Errorf("Write: %v", err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	var stream bytes.Buffer
+	if err := files.Fill(&stream, say); !errors.Is(err, refused) || stream.Len() > 0 {
+		t.Errorf("Fill: %v, and %d bytes", err, stream.Len())
+	}
+	if err := (Files{}).OnlyIf(func() error { return nil }).Write(path, say); err != nil {
+		t.Errorf("Write: %v", err)
+	}
+}

@@ -153,8 +153,7 @@ func saveDocument(ctx context.Context, tx *sql.Tx, body json.RawMessage) (digest
 	if body == nil {
 		return nil, nil
 	}
-	sum := sha256.Sum256(body)
-	key := hex.EncodeToString(sum[:])
+	key := documentDigest(body)
 	_, err = tx.ExecContext(ctx, `INSERT INTO document (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING`, key, string(body))
 	return key, err
 }
@@ -164,6 +163,11 @@ func (s *saver) seal() error {
 	s.snapshot.Digest = s.digest.hex()
 	_, err := s.exec(`UPDATE snapshot SET digest = ?, tokens = ? WHERE id = ?`, s.snapshot.Digest, s.snapshot.Tokens, s.snapshot.ID)
 	return err
+}
+
+func documentDigest(body json.RawMessage) string {
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:])
 }
 
 func (s *saver) exec(query string, args ...any) (sql.Result, error) {

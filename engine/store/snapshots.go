@@ -143,7 +143,7 @@ func (db *DB) Back(ctx context.Context, n int) ([]engine.Snapshot, error) {
 // workspace before s had them that read them whole; nil when there are none.
 func (db *DB) PreviousState(ctx context.Context, s engine.Snapshot) (*engine.State, error) {
 	state := &engine.State{}
-	query := `SELECT x.collected_ms, d.body FROM section c JOIN document d ON d.digest = c.document JOIN snapshot x ON x.id = c.snapshot_id
+	query := `SELECT x.collected_ms, d.body, d.digest, x.id FROM section c JOIN document d ON d.digest = c.document JOIN snapshot x ON x.id = c.snapshot_id
 		WHERE c.name = ?2 AND c.snapshot_id = (SELECT max(p.snapshot_id) FROM snapshot z JOIN snapshot q ON q.workspace_key = z.workspace_key AND q.id < z.id
 			JOIN section p ON p.snapshot_id = q.id AND p.name = ?2 AND p.status = 'complete' WHERE z.id = ?1)`
 	for name, into := range map[engine.SectionName]*engine.Dated{engine.SectionSettings: &state.Settings, engine.SectionGrants: &state.Grants} {
@@ -152,8 +152,12 @@ func (db *DB) PreviousState(ctx context.Context, s engine.Snapshot) (*engine.Sta
 				return nil, failure(opSnapshots, db.path, err)
 			}
 			into.At, into.Document = time.UnixMilli(c.integer()).UTC(), json.RawMessage(c.text())
+			digest, from := c.text(), c.integer()
 			if c.err != nil {
 				return nil, failure(opSnapshots, db.path, c.err)
+			}
+			if documentDigest(into.Document) != digest {
+				return nil, mismatch(from, fmt.Errorf("section %s is not what was stored", name))
 			}
 		}
 	}

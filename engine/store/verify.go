@@ -24,6 +24,9 @@ func (db *DB) VerifySnapshot(ctx context.Context, id int64) error {
 		return damagedRow(id, failure(opVerify, db.path, err))
 	}
 	if digest != s.Digest || tokens != s.Tokens {
+		if _, err := db.Snapshot(ctx, id); err != nil {
+			return damagedRow(id, err) // pruned meanwhile
+		}
 		return mismatch(id, fmt.Errorf("digest of %d stored tokens is %s, sealed were %d with %s", tokens, digest, s.Tokens, s.Digest))
 	}
 	return nil

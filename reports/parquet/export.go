@@ -25,6 +25,7 @@ type Source struct {
 	// Changes are those of a judged snapshot since the workspace's snapshot
 	// before; none where there is no such snapshot, or one did not read tokens.
 	Changes func(engine.Snapshot) (before engine.Snapshot, changes iter.Seq2[engine.TokenChange, error], err error)
+	Files   outfile.Files // how files are written; the zero value writes plain ones
 }
 
 // Write writes the tables tokens, results and changes below dir:
@@ -61,7 +62,7 @@ func file[R any](e *export, table string, day time.Time, name string, rows iter.
 		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "create directory", Target: dir, Hint: "Choose another --output-dir.", Err: err}
 	}
 	path := filepath.Join(dir, name+".parquet")
-	err := outfile.Write(path, func(w io.Writer) error {
+	err := e.Files.Write(path, func(w io.Writer) error {
 		out := parquet.NewGenericWriter[R](w, parquet.MaxRowsPerRowGroup(rowGroup), parquet.CreatedBy("patrol", "1", ""))
 		for row, err := range rows {
 			if err := errors.Join(e.ctx.Err(), err); err != nil {
