@@ -21,10 +21,15 @@ type AccountTarget struct {
 	Host       string // of the account console, or of a host that serves account and workspaces
 	AccountID  string // "": the profile's, else the environment's, else the host's own
 	ConfigFile string // "": DATABRICKS_CONFIG_FILE, else ~/.databrickscfg
+
+	Azure *AzureAccount // ask Azure in place of the account; Host and AccountID are then not used
 }
 
 // Label names the account before anything is known about it.
 func (t AccountTarget) Label() string {
+	if t.Azure != nil {
+		return "account " + t.Azure.id()
+	}
 	return "account " + firstOf(t.Profile, t.AccountID, t.Host, "of the environment")
 }
 
@@ -37,26 +42,35 @@ type Account struct {
 
 // AccountWorkspace is a workspace as its account lists it.
 type AccountWorkspace struct {
-	ID     string
+	ID     string // of a resource of Azure that has none yet: its resource id
 	Name   string
-	Status string // RUNNING, or why nothing answers: PROVISIONING, FAILED, BANNED, CANCELLING…
+	Status string // RUNNING or Succeeded, or why nothing answers: PROVISIONING, FAILED, BANNED, CANCELLING…, as it is spelled
 	Detail string // what the account says of the status
 	Cloud  string // aws, azure, gcp; "" when unknown
 	Host   string // with scheme; "" when the account does not tell a usable one
 	Routed bool   // Host serves other workspaces too
 	Tags   map[string]string
+
+	azure *azureSignIn // nil: the account listed it
 }
 
 // Running reports whether the workspace should answer.
-func (w AccountWorkspace) Running() bool { return w.Status == "RUNNING" }
+func (w AccountWorkspace) Running() bool {
+	if w.azure != nil {
+		return w.Status == succeeded
+	}
+	return w.Status == "RUNNING"
+}
 
 // Target is the workspace as one to read with the account's own credential.
 func (w AccountWorkspace) Target(account AccountTarget) Target {
 	t := Target{
 		Name: firstOf(w.Name, w.ID), Profile: account.Profile, ConfigFile: account.ConfigFile,
-		Host: w.Host, WorkspaceID: w.ID, Cloud: w.Cloud, Discovered: true, Routed: w.Routed,
+		Host: w.Host, WorkspaceID: w.ID, Cloud: w.Cloud, Discovered: true, Routed: w.Routed, azure: w.azure,
 	}
 	switch {
+	case w.azure != nil:
+		t.Unreadable = azureReason(w)
 	case !w.Running():
 		t.Unreadable = "the account lists it as " + firstOf(w.Status, "without a status")
 		if w.Detail != "" {
@@ -100,9 +114,14 @@ func (discovered) Name() string { return "discovered workspace" }
 
 func (d discovered) Configure(cfg *config.Config) error {
 	cfg.Host, cfg.WorkspaceID = d.target.Host, ""
+	if d.target.azure != nil {
+		d.target.azure.configure(cfg)
+	}
 	if d.target.Routed {
 		cfg.WorkspaceID = d.target.WorkspaceID
-		return nil
+		if d.target.azure == nil {
+			return nil
+		}
 	}
 	cfg.AccountID, cfg.DiscoveryURL, cfg.TokenAudience = "", "", "" // they belong to the account's host
 	return nil
@@ -116,6 +135,13 @@ func Discover(ctx context.Context, t AccountTarget, o Options) (Account, error) 
 		return Account{}, t.failure(problem)
 	}
 	defer transport.CloseIdleConnections()
+	if t.Azure != nil {
+		account, problem := t.discoverAzure(ctx, o, transport)
+		if problem != nil {
+			return account, t.failure(problem)
+		}
+		return account, nil
+	}
 	client, problem := t.signIn(ctx, o, &signer{o: o, transport: transport, session: &session{}})
 	if problem != nil {
 		return Account{}, t.failure(problem)

@@ -14,6 +14,9 @@ import (
 func Check(ctx context.Context, targets []Target, o Options) error {
 	silenceSDK()
 	for _, t := range targets {
+		if t.Unreadable != "" {
+			continue // nobody will ask it
+		}
 		if problem := check(ctx, t, o.withDefaults()); problem != nil {
 			if known, ok := engine.AsError(problem.error(t.Label())); ok && known.Class == engine.ClassUsage {
 				return known

@@ -123,11 +123,11 @@ var textCode = regexp.MustCompile(`^\s*([A-Z][A-Z_]+):\s*(.*)`)
 
 func parseAPIError(body []byte) apiError {
 	var wire struct {
-		Code    any    `json:"error_code"` // a word, or a number
-		Message string `json:"message"`
-		Error   string `json:"error"`
-		Detail  string `json:"detail"`
-		Scim    string `json:"scimType"`
+		Code    any          `json:"error_code"` // a word, or a number
+		Message string       `json:"message"`
+		Error   apiErrorText `json:"error"`
+		Detail  string       `json:"detail"`
+		Scim    string       `json:"scimType"`
 	}
 	if json.Unmarshal(body, &wire) != nil {
 		if m := textCode.FindSubmatch(body); m != nil {
@@ -135,10 +135,21 @@ func parseAPIError(body []byte) apiError {
 		}
 		return apiError{Message: string(body)}
 	}
-	e := apiError{Message: firstOf(wire.Message, wire.Detail, wire.Error)}
+	e := apiError{Message: firstOf(wire.Message, wire.Detail, wire.Error.Message)}
 	e.Code, _ = wire.Code.(string)
-	e.Code = firstOf(e.Code, wire.Scim)
+	e.Code = firstOf(e.Code, wire.Scim, wire.Error.Code)
 	return e
+}
+
+// apiErrorText is an error's member of that name: a text, or what Azure has
+// there, an object.
+type apiErrorText struct{ apiError }
+
+func (e *apiErrorText) UnmarshalJSON(text []byte) error {
+	if len(text) > 0 && text[0] == '{' {
+		return json.Unmarshal(text, &e.apiError)
+	}
+	return json.Unmarshal(text, &e.Message)
 }
 
 func firstOf(texts ...string) string {

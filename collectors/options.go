@@ -25,6 +25,8 @@ type Target struct {
 	Discovered  bool   // Host is the account's to tell; the credential is the account's
 	Routed      bool   // the host serves several workspaces: requests name the one that is meant
 	Unreadable  string // why there is nothing to ask, such as its status; "" when there is
+
+	azure *azureSignIn // of a workspace that Azure lists; nil: unified authentication decides
 }
 
 // Label names the target before anything is known about it.

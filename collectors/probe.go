@@ -32,6 +32,12 @@ type SectionProbe struct {
 func Probe(ctx context.Context, t Target, o Options) (ProbeReport, error) {
 	o = oneAtATime(o.withDefaults())
 	report := ProbeReport{Target: t, Premium: "unknown"}
+	if t.Unreadable != "" {
+		problem := t.unreadable()
+		report.Problem = problem.Coverage()
+		report.fill(nil, outcomeOf(t, nil, o, problem))
+		return report, nil
+	}
 	transport, problem := newTransport(o)
 	if problem != nil {
 		return report, problem.error(t.Label())

@@ -57,6 +57,12 @@ func (a *app) discover(ctx context.Context, o *sourceOptions) error {
 
 func (a *accountConfig) target(o *sourceOptions) collectors.AccountTarget {
 	t := collectors.AccountTarget{Profile: a.Profile, Host: a.Host, AccountID: a.AccountID, ConfigFile: o.configFile}
+	if a.Azure != nil {
+		t.Azure = &collectors.AzureAccount{
+			Subscriptions: a.Azure.Subscriptions, Tenant: a.Azure.Tenant, Environment: a.Azure.Environment, Endpoint: a.Azure.Endpoint,
+		}
+		return t
+	}
 	if t.Host == "" && t.Profile == "" {
 		t.Host = consoles()[a.Cloud]
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"patrol/collectors"
@@ -17,6 +18,7 @@ type accountConfig struct {
 	Host      string            `yaml:"host"`
 	AccountID string            `yaml:"account_id"`
 	Cloud     string            `yaml:"cloud"`
+	Azure     *azureConfig      `yaml:"azure"`
 	Include   selectionConfig   `yaml:"include"`
 	Exclude   selectionConfig   `yaml:"exclude"`
 	Labels    map[string]string `yaml:"labels"` // label → tag:NAME, or a text for all
@@ -24,7 +26,16 @@ type accountConfig struct {
 	// {id}; "": the account's own credential.
 	WorkspaceProfile string `yaml:"workspace_profile"`
 
-	line int
+	line   int
+	values []configLeaf // all that is set, as it stands in the file
+}
+
+// azureConfig has Azure list the workspaces, in place of the account.
+type azureConfig struct {
+	Subscriptions []string `yaml:"subscriptions"`
+	Tenant        string   `yaml:"tenant"`
+	Environment   string   `yaml:"environment"`
+	Endpoint      string   `yaml:"endpoint"` // of a simulated account
 }
 
 // selectionConfig chooses workspaces by what the account tells of them.
@@ -48,40 +59,99 @@ func (c *config) readAccount(node ast.Node, line int) error {
 		return err
 	}
 	c.account = account
-	if account.Cloud != "" && consoles()[account.Cloud] == "" {
-		return c.errorf(line, "account: cloud %q: want aws, azure or gcp", account.Cloud)
+	var err error
+	if account.values, err = c.leaves(node, "account"); err != nil {
+		return err
 	}
-	if account.Profile == "" && account.AccountID == "" {
-		return c.errorf(line, "account: want a profile, or account_id with host or cloud")
+	if err := c.checkAccountPlace(account); err != nil {
+		return err
 	}
-	if account.Profile == "" && account.Host == "" && account.Cloud == "" {
-		return c.errorf(line, "account: want the host of the account console, or the cloud")
-	}
-	for _, s := range []selectionConfig{account.Include, account.Exclude} {
-		if bad := s.malformed(); bad != "" {
-			return c.errorf(line, "account: %q is no pattern of names: use * and ?", bad)
+	for _, choice := range []struct {
+		key string
+		selectionConfig
+	}{{"include", account.Include}, {"exclude", account.Exclude}} {
+		if bad, is := choice.malformed(); is {
+			return c.accountErrorf(choice.key, "%s: %q is no pattern of names: use * and ?", choice.key, bad)
 		}
 	}
 	for _, label := range engine.SortedKeys(account.Labels) {
 		if account.Labels[label] == "" || account.Labels[label] == tagPrefix {
-			return c.errorf(line, "account: label %s: want tag:NAME or a text", label)
+			return c.accountErrorf("labels."+label, "label %s: want tag:NAME or a text", label)
 		}
 	}
 	return nil
 }
 
-// malformed is the first pattern that cannot be matched; "" when all can.
-func (s selectionConfig) malformed() string {
+// checkAccountPlace holds against each other what says where to ask.
+func (c *config) checkAccountPlace(a *accountConfig) error {
+	_, azure := a.lineOf("azure")
+	switch {
+	case azure:
+		return c.checkAzure(a)
+	case a.Cloud != "" && consoles()[a.Cloud] == "":
+		return c.accountErrorf("cloud", "cloud %q: want aws, azure or gcp", a.Cloud)
+	case a.Profile == "" && a.AccountID == "":
+		return c.accountErrorf("", "want a profile, account_id with host or cloud, or azure with subscriptions")
+	case a.Profile == "" && a.Host == "" && a.Cloud == "":
+		return c.accountErrorf("", "want the host of the account console, or the cloud")
+	}
+	return nil
+}
+
+func (c *config) checkAzure(a *accountConfig) error {
+	for _, key := range []string{"host", "account_id", "cloud"} {
+		if _, set := a.lineOf(key); set {
+			return c.accountErrorf(key, "%s and azure: use one of them; Azure is asked without it", key)
+		}
+	}
+	if a.Azure == nil || len(a.Azure.Subscriptions) == 0 {
+		return c.accountErrorf("azure", "azure: want subscriptions")
+	}
+	for _, id := range a.Azure.Subscriptions {
+		if !collectors.AzureSubscription(id) {
+			return c.accountErrorf("azure.subscriptions", "azure.subscriptions: %q is no id of a subscription", id)
+		}
+	}
+	switch azure := a.Azure; {
+	case azure.Tenant != "" && !collectors.AzureTenant(azure.Tenant):
+		return c.accountErrorf("azure.tenant", "azure.tenant: %q is neither an id nor a domain", azure.Tenant)
+	case azure.Environment != "" && !slices.Contains(collectors.AzureEnvironments(), azure.Environment):
+		return c.accountErrorf("azure.environment", "azure.environment %q: want %s", azure.Environment, strings.Join(collectors.AzureEnvironments(), ", "))
+	case azure.Endpoint != "" && !collectors.AzureEndpoint(azure.Endpoint):
+		return c.accountErrorf("azure.endpoint", "azure.endpoint: %q is no address of a simulated account, such as http://127.0.0.1:8080", azure.Endpoint)
+	}
+	return nil
+}
+
+// accountErrorf is an error about a key of the account.
+func (c *config) accountErrorf(key, format string, args ...any) error {
+	line, _ := c.account.lineOf(key)
+	return c.errorf(line, "account: "+format, args...)
+}
+
+// lineOf is where a key of the account stands, or one of those below it; set
+// is false, and the line that of the account, where it does not.
+func (a *accountConfig) lineOf(key string) (line int, set bool) {
+	for _, leaf := range a.values {
+		if name, _ := strings.CutPrefix(leaf.key, "account."); name == key || strings.HasPrefix(name, key+".") {
+			return leaf.line, true
+		}
+	}
+	return a.line, false
+}
+
+// malformed is the first pattern that cannot be matched, if there is one.
+func (s selectionConfig) malformed() (bad string, is bool) {
 	patterns := append([]string{}, s.Names...)
 	for _, tag := range engine.SortedKeys(s.Tags) {
 		patterns = append(patterns, s.Tags[tag])
 	}
 	for _, pattern := range patterns {
 		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
-			return pattern
+			return pattern, true
 		}
 	}
-	return ""
+	return "", false
 }
 
 // holds reports whether a workspace meets each kind of condition that is given.

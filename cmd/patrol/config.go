@@ -261,6 +261,40 @@ func (c *config) eachKey(node ast.Node, what string, visit func(key string, valu
 	return nil
 }
 
+// configLeaf is a value in the file: a scalar, a list, or nothing.
+type configLeaf struct {
+	key  string // with those above it: account.include.names
+	text string // of a list, its values with commas between
+	line int
+}
+
+// leaves are the values below a node, in the order of the file.
+func (c *config) leaves(node ast.Node, key string) (found []configLeaf, err error) {
+	whole := configLeaf{key: key, line: lineOf(node)}
+	switch node.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+	case *ast.NullNode:
+		return []configLeaf{whole}, nil
+	default:
+		whole.text, err = c.flagText(key, node, whole.line)
+		return []configLeaf{whole}, err
+	}
+	err = c.eachKey(node, key, func(name string, value ast.Node, line int) error {
+		below, err := c.leaves(value, key+"."+name)
+		for i := range below {
+			if below[i].key == key+"."+name {
+				below[i].line = line // of the key: its value may begin further down
+			}
+		}
+		found = append(found, below...)
+		return err
+	})
+	if err == nil && len(found) == 0 {
+		found = []configLeaf{whole}
+	}
+	return found, err
+}
+
 func (c *config) decode(node ast.Node, into any) error {
 	if err := yaml.NodeToValue(node, into, yaml.Strict()); err != nil {
 		return c.syntaxError(err)

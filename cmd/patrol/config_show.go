@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -24,8 +25,8 @@ func (c commands) Config() *cobra.Command {
 		Use:   "show",
 		Short: "Show each value in force and where it comes from",
 		Long: "Shows the value of each flag, for every command that has it, and where it comes from: a flag of this command line, an\n" +
-			"environment variable, a line of the configuration file, or the default. Then the workspaces and the policies that the\n" +
-			"configuration names.",
+			"environment variable, a line of the configuration file, or the default. Then the workspaces, the account and the policies\n" +
+			"that the configuration names.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.showConfig(cmd) },
 	}
@@ -50,6 +51,7 @@ func (a *app) showConfig(cmd *cobra.Command) error {
 	for i, workspace := range a.config.workspaces {
 		fmt.Fprintf(w, "workspaces[%d]\t%s\t%s\n", i, engine.SafeText(workspace.String()), a.config.place(workspace.line))
 	}
+	a.showAccount(w)
 	a.showTunings(w, "policies", a.config.policies)
 	for i, override := range a.config.overrides {
 		fmt.Fprintf(w, "overrides[%d].match\t%s\t%s\n", i, override.match, a.config.place(override.line))
@@ -57,6 +59,17 @@ func (a *app) showConfig(cmd *cobra.Command) error {
 	}
 	a.showRemediation(w)
 	return w.Flush()
+}
+
+// showAccount lists what the file says of the account; what it leaves out has
+// no value, and the credential is not among it.
+func (a *app) showAccount(w io.Writer) {
+	if a.config.account == nil {
+		return
+	}
+	for _, leaf := range a.config.account.values {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", engine.SafeText(leaf.key), engine.SafeText(leaf.text), a.config.place(leaf.line))
+	}
 }
 
 func (a *app) configOrigin(cmd *cobra.Command) string {

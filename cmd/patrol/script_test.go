@@ -122,6 +122,8 @@ func serveSim(ts *testscript.TestScript, account *simulator.Account, url string)
 	ts.Check(os.WriteFile(ts.MkAbs("sim.cfg"), []byte(account.ConfigFile(url)), 0o600))
 	ts.Setenv("DATABRICKS_CONFIG_FILE", ts.MkAbs("sim.cfg"))
 	ts.Setenv("SIM", url)
+	ts.Setenv("TENANT", account.Tenant())
+	ts.Setenv("SUBSCRIPTION", account.Subscription())
 	for i, w := range account.Workspaces() {
 		ts.Setenv(fmt.Sprintf("WS%d", i+1), strconv.FormatInt(w.ID, 10))
 		ts.Setenv(fmt.Sprintf("TOKEN%d", i+1), w.Token)
@@ -266,7 +268,7 @@ func cmdSent(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(json.NewDecoder(response.Body).Decode(&answer))
 	count := 0
 	for _, request := range answer.Requests {
-		if !strings.HasPrefix(request.Path, "/oidc/") {
+		if !strings.HasPrefix(request.Path, "/oidc/") && !strings.HasSuffix(request.Path, "/oauth2/token") {
 			count++
 		}
 	}

@@ -145,7 +145,8 @@ func (a *Account) Credentials() (clientID, clientSecret string) {
 
 // ConfigFile is the text of a .databrickscfg for the account as served at host
 // ("http://127.0.0.1:8080"): per workspace a profile for its admin, one for its
-// viewer and one for its OAuth client, and one for the account.
+// viewer and one for its OAuth client, one for the account, and one without a
+// host for its workspaces on Azure.
 func (a *Account) ConfigFile(host string) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, "# Simulated Databricks account: none of these credentials is real.")
@@ -158,6 +159,7 @@ func (a *Account) ConfigFile(host string) string {
 	id, secret := a.Credentials()
 	fmt.Fprintf(&b, "\n[account]\nhost          = %s\naccount_id    = %s\nclient_id     = %s\nclient_secret = %s\n",
 		host, a.id, id, secret)
+	fmt.Fprintf(&b, "\n[azure]\nazure_tenant_id     = %s\nazure_client_id     = %s\nazure_client_secret = %s\n", a.Tenant(), id, secret)
 	return b.String()
 }
 

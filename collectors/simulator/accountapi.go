@@ -41,7 +41,7 @@ func (c *call) workspaceDoc(ws *workspace) obj {
 	case "azure":
 		doc["location"] = ws.region
 		doc["azure_workspace_info"] = obj{
-			"subscription_id": "00000000-0000-4000-8000-000000000001", "resource_group": "rg-" + ws.name,
+			"subscription_id": azureSubscription, "resource_group": "rg-" + ws.name,
 		}
 	case "gcp":
 		doc["location"] = ws.region

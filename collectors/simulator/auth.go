@@ -13,17 +13,19 @@ const ExpiredToken = "dapi-expired"
 
 // identity is who calls.
 type identity struct {
-	principal *principal
-	oauth     bool
+	principal  *principal
+	oauth      bool
+	management bool // by a token for Azure Resource Manager, which opens nothing else
 }
 
 // session is an OAuth access token that was issued. It ends by real time, not
 // by the simulated clock: the client renews by its own clock, and a test that
 // moves the simulated one by months must not log everybody out.
 type session struct {
-	principal *principal
-	ws        *workspace
-	expires   time.Time
+	principal  *principal
+	ws         *workspace
+	management bool
+	expires    time.Time
 }
 
 // identify fills in workspace, caller and refusal from the request's headers.
@@ -90,7 +92,11 @@ func (c *call) useSession(s session, chosen *workspace) {
 		c.rejectToken()
 		return
 	}
-	c.who = identity{principal: s.principal, oauth: true}
+	if s.management && c.route != nil && c.route.access != azure {
+		c.rejectToken()
+		return
+	}
+	c.who = identity{principal: s.principal, oauth: true, management: s.management}
 }
 
 // useToken authenticates by PAT. A token of another workspace than the chosen

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -117,8 +118,13 @@ func (a *Account) Counts() map[string]int64 { return a.log.totals() }
 // HEAD and the acquisition of OAuth tokens.
 func (a *Account) Writes() []Request {
 	return slices.DeleteFunc(a.Requests(), func(r Request) bool {
-		return r.Method == http.MethodGet || r.Method == http.MethodHead || segments(r.Path)[0] == "oidc"
+		return r.Method == http.MethodGet || r.Method == http.MethodHead || r.signsIn()
 	})
+}
+
+// signsIn tells the calls that issue OAuth tokens, Azure's included.
+func (r Request) signsIn() bool {
+	return segments(r.Path)[0] == "oidc" || strings.HasSuffix(r.Path, "/oauth2/token")
 }
 
 // ClearRequests forgets what was recorded.

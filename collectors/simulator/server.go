@@ -25,6 +25,7 @@ const (
 	caller               // any valid credential
 	admin                // a workspace admin
 	owner                // an account admin, by OAuth
+	azure                // a token for Azure Resource Manager
 )
 
 type route struct {
@@ -109,6 +110,9 @@ func routes() []route {
 		{"GET", "/oidc/accounts/{account}/.well-known/oauth-authorization-server", public, oauthServer},
 		{"POST", "/oidc/v1/token", public, issueOAuth},
 		{"POST", "/oidc/accounts/{account}/v1/token", public, issueOAuth},
+
+		{"POST", "/{tenant}/oauth2/token", public, issueAzure},
+		{"GET", "/subscriptions/{subscription}/providers/Microsoft.Databricks/workspaces", azure, listAzureWorkspaces},
 	}
 	all := make([]route, 0, len(table))
 	for _, t := range table {
@@ -267,7 +271,7 @@ func (c *call) refuse() *answer {
 		reply := fail(http.StatusNotFound, "ENDPOINT_NOT_FOUND",
 			fmt.Sprintf("No API found for '%s %s'", c.request.Method, c.request.URL.Path))
 		return &reply
-	case c.route.access == public:
+	case c.route.access == public, c.route.access == azure: // the second has refusals of its own
 		return nil
 	case c.refusal != nil:
 		return c.refusal
@@ -305,6 +309,8 @@ func (c *call) denied() *answer {
 				fmt.Sprintf("Account %s does not exist", c.vars["account"]))
 			return &reply
 		}
+	case azure:
+		return c.refuseAzure()
 	case public, caller:
 	}
 	return nil
