@@ -2,14 +2,10 @@ package reports
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"patrol/engine"
 	"patrol/engine/outfile"
@@ -56,7 +52,7 @@ func Lookup(name string) (Format, error) {
 // whole or not at all. It returns the paths written, also when a later format
 // fails.
 func WriteAll(ctx context.Context, dir string, formats []Format, r engine.Report, files outfile.Files) ([]string, error) {
-	if err := ensureDir(dir); err != nil {
+	if err := outfile.MakeDir(dir); err != nil {
 		return nil, err
 	}
 	var paths []string
@@ -87,21 +83,4 @@ func writeFile(ctx context.Context, files outfile.Files, path string, write Part
 		return ended // an interruption is no fault of the disk
 	}
 	return err
-}
-
-func ensureDir(dir string) error {
-	err := os.MkdirAll(dir, 0o700)
-	if err == nil {
-		return nil
-	}
-	told := &engine.Error{Class: engine.ClassStorage, Op: "create directory", Target: dir, Err: err}
-	switch {
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		told.Reason, told.Hint = "readonly", "Choose a place that you may write to."
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		told.Reason, told.Hint = "disk_full", "Free some space, or choose another disk."
-	default:
-		told.Reason, told.Hint = "output", "Name a directory: a file may stand in its place."
-	}
-	return told
 }

@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 
 	"patrol/engine"
+	"patrol/engine/outfile"
 
 	"github.com/spf13/cobra"
 )
@@ -41,8 +41,8 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(o.dir, 0o700); err != nil {
-		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "create", Target: o.dir, Hint: "Name another directory with --output-dir.", Err: err}
+	if err := outfile.MakeDir(o.dir); err != nil {
+		return err
 	}
 	server, err := serve(ctx, "127.0.0.1:0", account)
 	if err != nil {

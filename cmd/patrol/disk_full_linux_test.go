@@ -1,41 +1,21 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
-
-	"patrol/collectors/simulator"
-	"patrol/engine/store"
 )
 
 // smallDisk is a file system of its own that can be filled.
-type smallDisk struct {
-	*testing.T
-	dir     string
-	binary  string
-	config  string // outside, so that it can always be read
-	profile string
-}
+type smallDisk struct{ *site }
 
 const smallDiskSize = 96 << 20 // a journal wants 64 MiB to begin
 
 func newSmallDisk(t *testing.T) *smallDisk {
-	binary, err := exec.LookPath("patrol")
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0700", smallDiskSize)); err != nil {
 		t.Skipf("a small disk takes a tmpfs, which takes root: %v", err)
@@ -45,17 +25,8 @@ func newSmallDisk(t *testing.T) *smallDisk {
 			t.Error(err)
 		}
 	})
-	return &smallDisk{T: t, dir: dir, binary: binary, config: filepath.Join(t.TempDir(), "cfg")}
+	return &smallDisk{newSite(t, dir)}
 }
-
-func (d *smallDisk) must(err error) {
-	d.Helper()
-	if err != nil {
-		d.Fatal(err)
-	}
-}
-
-func (d *smallDisk) path(name string) string { return filepath.Join(d.dir, name) }
 
 const ballast = "ballast"
 
@@ -69,56 +40,10 @@ func (d *smallDisk) leave(room int64) {
 
 func (d *smallDisk) makeRoom() { d.must(os.Remove(d.path(ballast))) }
 
-func (d *smallDisk) patrol(args ...string) (code int, output string) {
-	cmd := exec.Command(d.binary, args...)
-	cmd.Dir = d.dir
-	cmd.Env = append(os.Environ(), "DATABRICKS_CONFIG_FILE="+d.config, "HOME="+filepath.Dir(d.config))
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		d.Fatal(err)
-	}
-	return cmd.ProcessState.ExitCode(), out.String()
-}
-
-func (d *smallDisk) mustEnd(want []int, args ...string) {
-	d.Helper()
-	if code, output := d.patrol(args...); !slices.Contains(want, code) {
-		d.Fatalf("patrol %s: exit %d, want %v: %s", strings.Join(args, " "), code, want, output)
-	}
-}
-
-// serve answers as an account does; before is called ahead of each request.
-func (d *smallDisk) serve(tokens int, before func(*http.Request)) (*simulator.Account, func()) {
-	account := simulator.New(simulator.Options{Seed: 1, Workspaces: 1, Tokens: tokens, Now: time.Now})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		before(q)
-		account.ServeHTTP(w, q)
-	}))
-	d.must(os.WriteFile(d.config, []byte(account.ConfigFile(server.URL)), 0o600))
-	d.profile = account.Workspaces()[0].Profile
-	return account, server.Close
-}
-
-// allowAll lifts the limits on what a plan may come to.
-func (d *smallDisk) allowAll() {
-	limits := "remediation:\n  limits:\n    max_percent: 100\n    max_steps: 1000\n    max_recently_used: 1000\n    max_per_owner: 1000\n"
-	d.must(os.WriteFile(d.path("patrol.yaml"), []byte(limits), 0o600))
-}
-
-// files are the names on the disk, without what was put there to fill it, with their contents.
+// files are those on the disk without what was put there to fill it.
 func (d *smallDisk) files() map[string]string {
-	content := map[string]string{}
-	d.must(filepath.WalkDir(d.dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || entry.Name() == ballast {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		content[strings.TrimPrefix(path, d.dir+"/")] = string(data)
-		return err
-	}))
+	content := d.site.files()
+	delete(content, ballast)
 	return content
 }
 
@@ -163,24 +88,6 @@ func (d *smallDisk) compare(before map[string]string, command string, room int64
 		if _, known := before[name]; !known && !ofDatabase(name) {
 			d.Errorf("patrol %s with %d KiB left: left %s behind", command, room>>10, name)
 		}
-	}
-}
-
-// ofDatabase reports whether a file is SQLite's to change: a database may have
-// been made whole before there was no room, and its log is read by the next one.
-// What is in it is looked at by opening it.
-func ofDatabase(name string) bool {
-	return strings.HasPrefix(name, "patrol.db") || strings.HasPrefix(name, "patrol-journal.db")
-}
-
-// snapshotsKept wants as many snapshots, all whole.
-func (d *smallDisk) snapshotsKept(want int) {
-	d.Helper()
-	db, err := store.Open(d.Context(), d.path("patrol.db"), store.Options{Mode: store.ReadOnly, Now: time.Now})
-	d.must(err)
-	defer db.Close()
-	for id := range want {
-		d.must(db.VerifySnapshot(d.Context(), int64(id+1)))
 	}
 }
 

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"time"
 
 	"patrol/engine"
 	"patrol/engine/notice"
+	"patrol/engine/outfile"
 	"patrol/engine/plan"
 	"patrol/reports"
 )
@@ -32,8 +32,8 @@ func (a *app) writeNotices(ctx context.Context, p engine.Plan, digest string, me
 	if dir == "" {
 		return nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "create", Target: dir, Hint: "Name another directory with --notices.", Err: err}
+	if err := outfile.MakeDir(dir); err != nil {
+		return err
 	}
 	asOf, err := time.Parse(time.RFC3339, p.AsOf)
 	if err != nil {

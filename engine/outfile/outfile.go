@@ -39,6 +39,39 @@ func Write(path string, fill func(io.Writer) error) error {
 	return failure(path, syncDir(filepath.Dir(path)))
 }
 
+// MakeDir makes a directory that only its owner can enter, with those above it
+// that are missing, and returns when a loss of power cannot take it away again:
+// files in it are as durable as its name.
+func MakeDir(dir string) error {
+	missing := missingAbove(filepath.Clean(dir))
+	err := os.MkdirAll(dir, 0o700)
+	for i := 0; i < len(missing) && err == nil; i++ {
+		err = syncDir(filepath.Dir(missing[i]))
+	}
+	if err == nil {
+		return nil
+	}
+	told := &engine.Error{Class: engine.ClassStorage, Op: "create directory", Target: dir, Err: err}
+	switch told.Reason, told.Hint = explain(err); told.Reason {
+	case "disk_full":
+		told.Hint = "Free some space, or choose another disk."
+	case "output":
+		told.Hint = "Name a directory: a file may stand in its place."
+	}
+	return told
+}
+
+// missingAbove are the directories on the way to dir that do not exist, dir first.
+func missingAbove(dir string) (missing []string) {
+	for {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			return missing
+		}
+		missing = append(missing, dir)
+		dir = filepath.Dir(dir)
+	}
+}
+
 var errSpecial = errors.New("is not a regular file")
 
 func refuseSpecial(path string) error {
@@ -54,7 +87,7 @@ func refuseSpecial(path string) error {
 	return nil
 }
 
-// syncDir makes the rename durable.
+// syncDir makes the names in a directory durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

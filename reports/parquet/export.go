@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -58,8 +57,8 @@ const rowGroup = 50_000
 // file writes the rows of one file of a table.
 func file[R any](e *export, table string, day time.Time, name string, rows iter.Seq2[R, error]) error {
 	dir := filepath.Join(e.dir, table, "snapshot_date="+day.UTC().Format(time.DateOnly))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "create directory", Target: dir, Hint: "Choose another --output-dir.", Err: err}
+	if err := outfile.MakeDir(dir); err != nil {
+		return err
 	}
 	path := filepath.Join(dir, name+".parquet")
 	err := e.Files.Write(path, func(w io.Writer) error {
