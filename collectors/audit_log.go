@@ -75,7 +75,8 @@ func OpenAuditLog(ctx context.Context, path string) (*AuditLog, error) {
 		sum := sha256.Sum256([]byte(row.workspace + "\x00" + row.TokenID))
 		key := [16]byte(sum[:16])
 		if before, twice := lines[key]; twice {
-			return nil, l.wrong(at.line, fmt.Errorf("the token stands in line %d, too", before))
+			at.err = fmt.Errorf("the token stands in line %d, too", before)
+			return nil, wrongLog(l.path, at, hintAuditLog)
 		}
 		lines[key] = at.line
 		l.count(row)
@@ -99,8 +100,7 @@ func (l *AuditLog) section(workspace string) engine.Section {
 	stats := l.workspaces[workspace]
 	switch {
 	case workspace == "":
-		return engine.Section{Coverage: engine.Coverage{Status: engine.Failed, Reason: reasonNoWorkspaceID,
-			Detail: "the workspace's id is not known, so that its rows cannot be told", Hint: "Run it again when the workspace can be reached."}}
+		return engine.Section{Coverage: noWorkspaceID()}
 	case stats == nil:
 		return engine.Section{Coverage: engine.Coverage{Status: engine.Failed, Reason: reasonNoRows,
 			Detail: "the audit log has no row of workspace " + engine.SafeText(workspace), Hint: hintAuditLog}}
@@ -109,6 +109,11 @@ func (l *AuditLog) section(workspace string) engine.Section {
 		Coverage: engine.Coverage{Status: engine.Complete, Count: stats.Rows},
 		Document: document(stats), Activity: l.of(workspace),
 	}
+}
+
+func noWorkspaceID() engine.Coverage {
+	return engine.Coverage{Status: engine.Failed, Reason: reasonNoWorkspaceID,
+		Detail: "the workspace's id is not known, so that its rows cannot be told", Hint: "Run it again when the workspace can be reached."}
 }
 
 func (l *AuditLog) of(workspace string) iter.Seq2[engine.Activity, error] {
@@ -130,32 +135,16 @@ type place struct {
 	err  error
 }
 
-// rows reads the file from its beginning: CSV with a header, or a JSON object
-// a line.
+// rows reads the file from its beginning.
 func (l *AuditLog) rows(ctx context.Context) iter.Seq2[logRow, place] {
 	return func(yield func(logRow, place) bool) {
-		file, err := os.Open(l.path)
-		if err != nil {
-			yield(logRow{}, place{err: l.wrong(0, err)})
-			return
-		}
-		defer file.Close()
-		reader, isCSV, err := sniff(ctx, l.path, file)
-		if err != nil {
-			yield(logRow{}, place{err: l.wrong(0, err)})
-			return
-		}
-		records := jsonRecords(reader)
-		if isCSV {
-			records = csvRecords(reader)
-		}
-		for record, at := range records {
+		for record, at := range logRecords(ctx, l.path) {
 			var row logRow
 			if at.err == nil {
 				row, at.err = readLogRow(record)
 			}
 			if at.err != nil {
-				yield(logRow{}, place{at.line, l.wrong(at.line, at.err)})
+				yield(logRow{}, place{at.line, wrongLog(l.path, at, hintAuditLog)})
 				return
 			}
 			if !yield(row, at) {
@@ -165,12 +154,40 @@ func (l *AuditLog) rows(ctx context.Context) iter.Seq2[logRow, place] {
 	}
 }
 
-func (l *AuditLog) wrong(line int, err error) error {
-	target := l.path
-	if line > 0 {
-		target += ":" + strconv.Itoa(line)
+// logRecords reads an export of an audit log: CSV with a header, or a JSON object
+// a line. What it yields with an error is the last.
+func logRecords(ctx context.Context, path string) iter.Seq2[map[string]string, place] {
+	return func(yield func(map[string]string, place) bool) {
+		file, err := os.Open(path)
+		if err != nil {
+			yield(nil, place{err: err})
+			return
+		}
+		defer file.Close()
+		reader, isCSV, err := sniff(ctx, path, file)
+		if err != nil {
+			yield(nil, place{err: err})
+			return
+		}
+		records := jsonRecords(reader)
+		if isCSV {
+			records = csvRecords(reader)
+		}
+		for record, at := range records {
+			if !yield(record, at) || at.err != nil {
+				return
+			}
+		}
 	}
-	return &engine.Error{Class: engine.ClassUsage, Reason: "audit_log", Op: "read audit log", Target: target, Hint: hintAuditLog, Err: err}
+}
+
+// wrongLog is the error about a place in an export.
+func wrongLog(path string, at place, hint string) error {
+	target := path
+	if at.line > 0 {
+		target += ":" + strconv.Itoa(at.line)
+	}
+	return &engine.Error{Class: engine.ClassUsage, Reason: "audit_log", Op: "read audit log", Target: target, Hint: hint, Err: at.err}
 }
 
 // logColumns are the columns that the file must have.

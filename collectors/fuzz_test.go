@@ -56,3 +56,37 @@ func FuzzAnswers(f *testing.F) {
 		_ = parseAPIError(text)
 	})
 }
+
+// FuzzAuditChanges: an export is read whole, or refused with a usage error, and
+// what was read is in order and within the span that it tells.
+func FuzzAuditChanges(f *testing.F) {
+	for _, seed := range []string{
+		"workspace_id,event_time,event_id,action_name,actor,status_code,request_params\n1,2026-11-02T00:00:00Z,a,workspaceConfEdit,x,200,\"{\"\"workspaceConfKeys\"\":\"\"[a,b]\"\"}\"\n",
+		`{"workspace_id":1,"event_time":"2026-11-02T00:00:00Z","event_id":"a","action_name":"changeDbTokenAcl","actor":"x","status_code":200,"request_params":{"targetUserId":7}}`,
+		"workspace_id\n", "",
+	} {
+		f.Add([]byte(seed))
+	}
+	path := filepath.Join(f.TempDir(), "log.csv")
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		changes, err := OpenAuditChanges(t.Context(), path)
+		if err != nil {
+			if e, ok := engine.AsError(err); !ok || e.Class != engine.ClassUsage {
+				t.Fatalf("%T: %v", err, err)
+			}
+			return
+		}
+		for workspace, part := range changes.workspaces {
+			before := part.First
+			for _, e := range part.Events {
+				if e.At < before || e.At > part.Last || len(e.Values) > 0 && len(e.Values) != len(e.Keys) {
+					t.Fatalf("workspace %q: %+v", workspace, part)
+				}
+				before = e.At
+			}
+		}
+	})
+}

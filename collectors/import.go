@@ -154,6 +154,9 @@ func importCapture(name, workspace string, tokens engine.Section, o ImportOption
 	if o.AuditLog != nil {
 		sections[engine.SectionAuditLog] = o.AuditLog.section(id)
 	}
+	if o.AuditChanges != nil {
+		sections[engine.SectionAuditChanges] = o.AuditChanges.section(id)
+	}
 	identity, now := engine.Workspace{ID: id, Name: name, Labels: o.Labels}, o.Now().UTC()
 	if o.TokenReport != nil {
 		sections[engine.SectionTokenReport] = o.TokenReport.section(identity, tokens, now)

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	ipAccessPath                          = "/api/2.0/ip-access-lists"
-	sectionIPAccess    engine.SectionName = "ip_access_lists"
-	hintIPAccessAbsent                    = "IP access lists are not available in this workspace: they take the Premium plan or above."
+	ipAccessPath       = "/api/2.0/ip-access-lists"
+	sectionIPAccess    = engine.SectionIPAccessLists
+	hintIPAccessAbsent = "IP access lists are not available in this workspace: they take the Premium plan or above."
 )
 
 // IPAccessLists reads from which addresses the workspace can be reached.

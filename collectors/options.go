@@ -57,6 +57,7 @@ type Options struct {
 	Progress         func(Event)
 	Sections         []engine.SectionName // of those that are read on request only
 	AuditLog         *AuditLog            // for the section of that name; nil: there is none
+	AuditChanges     *AuditChanges        // likewise
 	TokenReport      *TokenReport         // likewise
 
 	// Sleep and Jitter stand in for time and chance in tests.
@@ -77,6 +78,9 @@ func (o Options) withDefaults() Options {
 	o.waiting = newBudget(o.RetryBudget, 2)
 	if o.AuditLog != nil {
 		o.Sections = append(slices.Clone(o.Sections), engine.SectionAuditLog)
+	}
+	if o.AuditChanges != nil {
+		o.Sections = append(slices.Clone(o.Sections), engine.SectionAuditChanges)
 	}
 	if o.TokenReport != nil {
 		o.Sections = append(slices.Clone(o.Sections), engine.SectionTokenReport)

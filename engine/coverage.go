@@ -12,6 +12,8 @@ const (
 	SectionPrincipals SectionName = "principals" // users and service principals
 	SectionSettings   SectionName = "settings"   // workspace configuration keys
 	SectionGrants     SectionName = "grants"     // who may create and use tokens
+
+	SectionIPAccessLists SectionName = "ip_access_lists" // from where the workspace may be reached
 )
 
 // CoverageStatus tells whether a section was read whole, or why not.

@@ -187,6 +187,7 @@ type ChangeRow struct {
 	After     string // and are
 	Cause     Cause
 	Detail    string
+	ChangedBy string // who did it, by an exported audit log; "" where nobody gave one
 	Token     *Token // as it was seen last; nil for anything else
 }
 

@@ -35,8 +35,8 @@ type StateChange struct {
 func StateChanges(before, after Snapshot) (changes []StateChange, unread []SectionName, err error) {
 	for _, name := range SortedKeys(before.Documents) {
 		old, now := before.Documents[name], after.Documents[name]
-		if name == SectionWorkspace || now == nil {
-			continue // who read it is no state of it
+		if noState(name) || now == nil {
+			continue
 		}
 		if !before.Coverage[name].Complete() || !after.Coverage[name].Complete() {
 			unread = append(unread, name)
@@ -57,6 +57,16 @@ func StateChanges(before, after Snapshot) (changes []StateChange, unread []Secti
 		}
 	}
 	return changes, unread, nil
+}
+
+// noState tells of documents that are no state of the workspace: who read it, and
+// what somebody exported for the audit.
+func noState(name SectionName) bool {
+	switch name {
+	case SectionWorkspace, SectionAuditLog, SectionAuditChanges, SectionTokenReport:
+		return true
+	}
+	return false
 }
 
 func sectionChanges(name SectionName, old, now json.RawMessage) ([]StateChange, error) {

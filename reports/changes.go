@@ -29,6 +29,7 @@ func changeColumns() []column[engine.ChangeRow] {
 		{"after", plain, 30, func(r row) any { return r.After }},
 		{"cause", plain, 18, func(r row) any { return string(r.Cause) }},
 		{"detail", plain, 40, func(r row) any { return r.Detail }},
+		{"changed_by", plain, 40, func(r row) any { return r.ChangedBy }},
 		{"created_at", date, 20, ofToken(func(t *engine.Token) any { return moment(t.Created) })},
 		{"expires_at", date, 20, ofToken(func(t *engine.Token) any { return expiry(t.Expires) })},
 		{"last_used_at", date, 20, ofToken(func(t *engine.Token) any { return lastUse(t.LastUsed) })},
@@ -96,6 +97,9 @@ func (t *changesTable) add(r engine.ChangeRow) error {
 	}
 	t.counts[string(r.Kind)+" "+r.Object]++
 	t.line(fmt.Sprintf("  %-8s  %s", r.Kind, changeText(r)))
+	if r.ChangedBy != "" {
+		t.wrap("            ", r.ChangedBy)
+	}
 	return nil
 }
 

@@ -13,12 +13,14 @@ import (
 
 // requestOptions say which sections are read that an ordinary audit leaves out.
 type requestOptions struct {
-	with     []string
-	logPath  string
-	reported string // path of a token report
+	with        []string
+	logPath     string
+	changesPath string
+	reported    string // path of a token report
 
 	sections []engine.SectionName
 	log      *collectors.AuditLog
+	changes  *collectors.AuditChanges
 	report   *collectors.TokenReport
 }
 
@@ -27,8 +29,9 @@ func (o *requestOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.logPath, "audit-log", "", "judge tokens by this exported audit log too: a `file` made by the query in docs/audit-log.md")
 }
 
-// addReportFlag is for commands that read whole workspaces.
-func (o *requestOptions) addReportFlag(flags *pflag.FlagSet) {
+// addWholeFlags is for commands that read whole workspaces.
+func (o *requestOptions) addWholeFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.changesPath, "audit-changes", "", "tell by this exported audit log who changed settings and grants: a `file` made by the second query in docs/audit-log.md")
 	flags.StringVar(&o.reported, "token-report", "", "compare what is read with this token report of the account console too: an exported CSV `file`")
 }
 
@@ -56,6 +59,11 @@ func (o *requestOptions) resolve(ctx context.Context) (err error) {
 	}
 	if o.logPath != "" {
 		if o.log, err = collectors.OpenAuditLog(ctx, o.logPath); err != nil {
+			return err
+		}
+	}
+	if o.changesPath != "" {
+		if o.changes, err = collectors.OpenAuditChanges(ctx, o.changesPath); err != nil {
 			return err
 		}
 	}

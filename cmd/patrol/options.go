@@ -88,7 +88,7 @@ func (o *sourceOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.caFile, "ca-file", "", "trust the certificates in this PEM `file` as well")
 	flags.IntVar(&o.parallel, "parallel", defaultParallel, "workspaces read at once (16 by default where an account lists them)")
 	o.request.addFlags(flags)
-	o.request.addReportFlag(flags)
+	o.request.addWholeFlags(flags)
 	flags.DurationVar(&o.retry, "retry-budget", defaultRetryBudget, "waiting that each section may cost when a workspace is busy or fails, and in sum each workspace (0s: never try again)")
 }
 

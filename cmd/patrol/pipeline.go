@@ -151,11 +151,12 @@ func (a *app) collectOptions(o *sourceOptions) collectors.Options {
 	}
 	return collectors.Options{
 		Now: a.env.now, Parallel: o.parallel, CAFile: o.caFile, UserAgentVersion: a.env.version,
-		SpoolDir:    filepath.Dir(a.dbPath),
-		Sections:    o.request.sections,
-		AuditLog:    o.request.log,
-		TokenReport: o.request.report,
-		RetryBudget: max(o.retry, 1), // 0 would mean the default: a nanosecond is no time for a retry
+		SpoolDir:     filepath.Dir(a.dbPath),
+		Sections:     o.request.sections,
+		AuditLog:     o.request.log,
+		AuditChanges: o.request.changes,
+		TokenReport:  o.request.report,
+		RetryBudget:  max(o.retry, 1), // 0 would mean the default: a nanosecond is no time for a retry
 	}
 }
 

@@ -205,7 +205,8 @@ func (d *differ) both(p snapshotPair, name engine.SectionName) bool {
 func (d *differ) state(_ context.Context, p snapshotPair) changeRows {
 	return func(yield func(engine.ChangeRow, error) bool) {
 		changes, unread, err := engine.StateChanges(p.from, p.to)
-		if err != nil {
+		log, damaged := p.to.ChangeLog()
+		if err := errors.Join(err, damaged); err != nil {
 			yield(engine.ChangeRow{}, err)
 			return
 		}
@@ -214,7 +215,9 @@ func (d *differ) state(_ context.Context, p snapshotPair) changeRows {
 			d.say("%s: %s cannot be compared: one of the snapshots did not read them whole", p.to.Workspace.Name, name)
 		}
 		for _, change := range changes {
-			if !yield(change.Row(), nil) {
+			row := change.Row()
+			row.ChangedBy = log.Of(change, p.from, p.to)
+			if !yield(row, nil) {
 				return
 			}
 		}

@@ -26,6 +26,7 @@ func readEverything(s *engine.Snapshot) {
 		engine.SectionWorkspace:     `{"caller":{"admin":true,"auth_type":"pat","display_name":"","id":"9","kind":"user","name":"ann@example.com"}}`,
 		engine.SectionAuditLog:      `{"rows":1,"first_ms":1,"last_ms":2}`,
 		engine.SectionSecrets:       `[]`,
+		engine.SectionAuditChanges:  `{"first_ms":1,"last_ms":2,"events":[]}`,
 		engine.SectionTokenReport:   `{"counts":{"report":0,"read":0,"both":0,"missing_here":0,"missing_there":0},"missing_here":[],"missing_there":[]}`,
 		"ip_access_lists":           `[]`,
 		"restrict_workspace_admins": `{"status":"ALLOW_ALL","disable_gov_tag_creation":false}`,

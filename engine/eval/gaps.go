@@ -42,10 +42,15 @@ func (v *workspaceView) coverage(section engine.SectionName) engine.Coverage {
 		return engine.Coverage{Status: engine.Complete}
 	case listed:
 		return coverage
-	case section == engine.SectionAuditLog, section == engine.SectionSecrets, section == engine.SectionTokenReport:
+	case slices.Contains(onRequest(), section):
 		return engine.NotRequested("")
 	}
 	return engine.Coverage{Status: engine.NotCollected}
+}
+
+// onRequest are the sections that are read on request only.
+func onRequest() []engine.SectionName {
+	return []engine.SectionName{engine.SectionAuditLog, engine.SectionAuditChanges, engine.SectionSecrets, engine.SectionTokenReport}
 }
 
 func (v *workspaceView) gap(need string) string {

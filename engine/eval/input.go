@@ -116,6 +116,9 @@ func newWorkspaceView(s engine.Snapshot, previous *engine.State, asOf time.Time)
 		if err := v.addPrevious(&o, *previous); err != nil {
 			return nil, err
 		}
+		if err := v.addAuthors(&o, *previous); err != nil {
+			return nil, err
+		}
 	}
 	v.term = o.term()
 	return v, nil
@@ -280,7 +283,7 @@ func (v *workspaceView) addDocuments(o *object) error {
 func reserved(section engine.SectionName) bool {
 	switch section {
 	case engine.SectionWorkspace, engine.SectionTokens, engine.SectionPrincipals, engine.SectionSettings, engine.SectionSecrets,
-		previousSection, "caller", "id", "name", "host", "cloud", "labels", "coverage", "pats_enabled", "max_lifetime_days", "lifetime_limited":
+		engine.SectionAuditChanges, previousSection, "caller", "id", "name", "host", "cloud", "labels", "coverage", "pats_enabled", "max_lifetime_days", "lifetime_limited":
 		return true
 	}
 	return false

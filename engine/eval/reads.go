@@ -101,10 +101,11 @@ func (r *reads) addWorkspaceNeeds(ref ast.Ref, whole []string) {
 
 // notInWorkspace are sections that whoever reads all of input.workspace can do
 // without: principals stand in owner and creator, what a log tells stands in the
-// token, a report that nobody gave is nowhere, and the snapshot before is no
-// section of this one.
+// token, a report or an export that nobody gave is nowhere, and the snapshot before
+// is no section of this one.
 func notInWorkspace() []string {
-	return []string{string(engine.SectionPrincipals), string(engine.SectionSecrets), string(engine.SectionAuditLog), string(engine.SectionTokenReport), previousSection}
+	return []string{string(engine.SectionPrincipals), string(engine.SectionSecrets), string(engine.SectionAuditLog), string(engine.SectionAuditChanges),
+		string(engine.SectionTokenReport), previousSection}
 }
 
 // touches reports whether a ref at, above or below path is read.

@@ -163,3 +163,19 @@ granted := {
 		"owner_id": person.id,
 	},
 }
+
+# What input.workspace.audit_changes has of one change that these people made.
+authors(names) := {
+	"text": sprintf("audit log: %s", [said(names)]),
+	"count": count(names),
+	"log_from": "2026-10-02T00:00:00Z",
+	"log_until": "2026-10-31T23:00:00Z",
+	"events": [event |
+		some name in names
+		event := {"at": "2026-10-31T09:00:00Z", "by": name, "action": "workspaceConfEdit"}
+	],
+}
+
+said([]) := "names nobody"
+
+said(names) := concat(", ", names) if count(names) > 0

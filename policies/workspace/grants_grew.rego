@@ -10,18 +10,28 @@
 #   severity: medium
 #   remedy: manual
 #   remediation: >-
-#     Find the change that this belongs to. If there is none, take the grant away and
-#     look at the tokens that were made since.
+#     Find the change that this belongs to; an export of the audit log (--audit-changes)
+#     names who made it. If there is none, take the grant away and look at the tokens
+#     that were made since.
 #   controls:
 #     nist-800-53r5: ["CM-3", "AC-6"]
 #     iso-27001-2022: ["A.8.32"]
 #     soc2: ["CC8.1"]
 #   needs: [grants, previous]
+#   tolerates: [audit_changes]
 package patrol.workspace.grants_grew
+
+import data.patrol.lib.authors
 
 applicable if input.workspace.previous.grants_at
 
-deny contains message if {
+# All that is new is one message: the audit log does not tell which change was whose.
+deny contains authors.finding(concat("; ", grown), log) if {
+	count(grown) > 0
+	log := [known | known := input.workspace.audit_changes.grants]
+}
+
+grown contains message if {
 	some grant in input.workspace.grants
 	grant.level in {"CAN_USE", "CAN_MANAGE"}
 	not had(grant)

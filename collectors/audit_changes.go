@@ -1,0 +1,214 @@
+package collectors
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"patrol/engine"
+)
+
+const hintAuditChanges = "Export the log with the second query of docs/audit-log.md and name the file with --audit-changes."
+
+// AuditChanges takes the section of that name from a file, as AuditLog does.
+func (set) AuditChanges() Collector {
+	return Collector{
+		Section:   engine.SectionAuditChanges,
+		Doc:       "who changed settings, grants and IP access lists, by an exported audit log",
+		Rights:    "none: the log is a file",
+		OnRequest: hintAuditChanges,
+		Flag:      "--audit-changes",
+		Order:     92,
+		Read: func(_ context.Context, c *Client) engine.Section {
+			return c.o.AuditChanges.section(c.identity().ID)
+		},
+	}
+}
+
+// mostChanges bounds the changes that are kept of one workspace, the newest.
+const mostChanges = 10_000
+
+// AuditChanges is an export with one row per event: what the second query of
+// docs/audit-log.md makes of the platform's table.
+type AuditChanges struct {
+	workspaces map[string]*changesPart
+}
+
+// changesPart is what an export has of a workspace.
+type changesPart struct {
+	engine.ChangeLog
+
+	dropped int
+	lines   map[string]int // of the events kept, by id
+}
+
+// OpenAuditChanges reads a file. The error is of ClassUsage and names the line.
+func OpenAuditChanges(ctx context.Context, path string) (*AuditChanges, error) {
+	c := &AuditChanges{workspaces: map[string]*changesPart{}}
+	for record, at := range logRecords(ctx, path) {
+		if at.err == nil {
+			at.err = c.add(record, at.line)
+		}
+		if at.err != nil {
+			return nil, wrongLog(path, at, hintAuditChanges)
+		}
+	}
+	for _, part := range c.workspaces {
+		part.finish()
+	}
+	return c, nil
+}
+
+// add takes a row. One that changed nothing tells only that the log covers its time.
+func (c *AuditChanges) add(record map[string]string, line int) error {
+	for _, column := range []string{"workspace_id", "event_time", "event_id", "action_name", "actor", "status_code", "request_params"} {
+		if _, given := record[column]; !given {
+			return fmt.Errorf("%s is missing", column)
+		}
+	}
+	workspace, action := strings.TrimSpace(record["workspace_id"]), strings.TrimSpace(record["action_name"])
+	if workspace == "" || action == "" {
+		return errors.New("a row needs workspace_id and action_name")
+	}
+	at, err := logTime(record, "event_time")
+	if err != nil {
+		return err
+	}
+	part := c.workspaces[workspace]
+	if part == nil {
+		part = &changesPart{lines: map[string]int{}, ChangeLog: engine.ChangeLog{First: at, Last: at, Events: []engine.ChangeEvent{}}}
+		c.workspaces[workspace] = part
+	}
+	part.First, part.Last = min(part.First, at), max(part.Last, at)
+	if _, changes := engine.ChangedSection(action); !changes {
+		return nil
+	}
+	return part.add(engine.ChangeEvent{At: at, Action: action}, record, line)
+}
+
+func (p *changesPart) add(e engine.ChangeEvent, record map[string]string, line int) error {
+	status, err := logCount(record, "status_code")
+	if err != nil {
+		return err
+	}
+	params, err := logParams(record["request_params"])
+	if err != nil {
+		return err
+	}
+	if status < 200 || status > 299 {
+		return nil // the platform refused it: it changed nothing
+	}
+	e.ID, e.Actor = strings.TrimSpace(record["event_id"]), bounded(strings.TrimSpace(record["actor"]))
+	if e.ID == "" {
+		return errors.New("event_id is missing")
+	}
+	if before, twice := p.lines[e.ID]; twice {
+		return fmt.Errorf("the event stands in line %d, too", before)
+	}
+	p.lines[e.ID] = line
+	e.Keys, e.Values = logSettings(params["workspaceConfKeys"], params["workspaceConfValues"])
+	e.Target, e.Permission = bounded(firstOf(params["targetUserName"], params["targetUserId"])), bounded(params["aclPermissionSet"])
+	p.Events = append(p.Events, e)
+	return nil
+}
+
+// finish brings the events into their order and bounds them. The span then
+// begins with the oldest that is left.
+func (p *changesPart) finish() {
+	p.lines = nil
+	slices.SortFunc(p.Events, func(a, b engine.ChangeEvent) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), strings.Compare(a.ID, b.ID))
+	})
+	p.dropped = max(0, len(p.Events)-mostChanges)
+	if p.Events = p.Events[p.dropped:]; p.dropped > 0 {
+		p.First = p.Events[0].At
+	}
+}
+
+// section is what the log tells of a workspace. That it has no row may mean that
+// the export left the workspace out.
+func (c *AuditChanges) section(workspace string) engine.Section {
+	part := c.workspaces[workspace]
+	switch {
+	case workspace == "":
+		return engine.Section{Coverage: noWorkspaceID()}
+	case part == nil:
+		return engine.Section{Coverage: engine.Coverage{Status: engine.Failed, Reason: reasonNoRows,
+			Detail: "the export has no row of workspace " + engine.SafeText(workspace), Hint: hintAuditChanges}}
+	}
+	coverage := engine.Coverage{Status: engine.Complete, Count: len(part.Events)}
+	if part.dropped > 0 {
+		coverage.Detail = "older changes that the export has and that are not kept: " + strconv.Itoa(part.dropped)
+	}
+	return engine.Section{Coverage: coverage, Document: document(part.ChangeLog)}
+}
+
+// logParams reads the parameters of a request: an object of texts. Values of
+// other types are as written.
+func logParams(text string) (map[string]string, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	params, err := jsonRecord([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("request_params: want an object such as {\"workspaceConfKeys\": \"enableTokensConfig\"}, got %q", cut([]byte(text)))
+	}
+	return params, nil
+}
+
+// logSettings pairs keys and values, which the platform writes as lists. Where
+// their numbers differ nobody knows which value is whose.
+func logSettings(keys, values string) (names, set []string) {
+	names = logList(keys)
+	switch set = logList(values); {
+	case len(names) == 1 && strings.TrimSpace(values) != "":
+		set = []string{bounded(single(values))}
+	case len(set) != len(names):
+		set = nil
+	}
+	return names, set
+}
+
+// logList reads a list: as JSON, in brackets, or with commas alone.
+func logList(text string) (list []string) {
+	if json.Unmarshal([]byte(text), &list) == nil {
+		return boundedList(list)
+	}
+	text = strings.TrimSpace(text)
+	if strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
+		text = text[1 : len(text)-1]
+	}
+	if strings.TrimSpace(text) == "" {
+		return nil
+	}
+	return boundedList(strings.Split(text, ","))
+}
+
+// single is the one value of one key, which may be a list of one or hold commas.
+func single(text string) string {
+	if list := logList(text); len(list) == 1 {
+		return list[0]
+	}
+	return strings.TrimSpace(text)
+}
+
+func boundedList(list []string) []string {
+	for i, text := range list {
+		list[i] = bounded(strings.TrimSpace(text))
+	}
+	return list
+}
+
+// bounded cuts a text that is longer than any name or value that matters.
+func bounded(text string) string {
+	const most = 512
+	if len(text) <= most {
+		return strings.ToValidUTF8(text, "\uFFFD")
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
