@@ -73,6 +73,7 @@ func (j *freshJudge) verdicts(ctx context.Context, w *judgedWorkspace, s engine.
 	one := func(yield func(engine.Subject, error) bool) { yield(subject, nil) }
 	job := eval.Job{Snapshot: w.snapshot, AsOf: now, Tokens: one, Tuning: w.tuning}
 	excusing := exceptions{waivers: j.set.exceptions.waivers}.begin(now) // a baseline says nothing about what may be revoked
+	defer excusing.leave()
 	if err := excusing.enter(ctx, j.set, now, w.tuning); err != nil {
 		return nil, err
 	}

@@ -99,10 +99,19 @@ func (x exceptions) begin(asOf time.Time) *excusing {
 // enter begins a workspace: the policies over waivers are tuned like the others.
 func (e *excusing) enter(ctx context.Context, set *policySet, asOf time.Time, tuning map[string]eval.Tuning) (err error) {
 	e.ctx = ctx
+	e.leave()
 	if e.waivers != nil {
 		e.judge, err = set.all.WaiverJudge(ctx, asOf, tuning)
 	}
 	return err
+}
+
+// leave ends a workspace.
+func (e *excusing) leave() {
+	if e.judge != nil {
+		e.judge.Close()
+		e.judge = nil
+	}
 }
 
 // except asks the waivers first: they say who and why, which a baseline cannot.

@@ -190,6 +190,7 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 	}
 	defer evaluation.Rollback() // no-op once committed
 	excusing := set.exceptions.begin(header.AsOf)
+	defer excusing.leave()
 	err = whileVerifying(ctx, db, snapshots, func(intact func() error) error {
 		for _, snapshot := range snapshots {
 			if err := a.judge(ctx, db, evaluation, set, snapshot, header.AsOf, excusing); err != nil {

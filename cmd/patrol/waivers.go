@@ -151,6 +151,7 @@ type waiverCheck struct {
 // match lets the waivers loose on the findings of the latest evaluation.
 func (c *waiverCheck) match(ctx context.Context) error {
 	excusing := exceptions{waivers: c.file}.begin(c.asOf)
+	defer excusing.leave()
 	c.matched = "no evaluation in " + c.dbPath + ": nothing was matched"
 	if _, err := os.Stat(c.dbPath); err == nil {
 		err := c.withStore(ctx, store.ReadOnly, func(db *store.DB) error { return c.matchLatest(ctx, db, excusing) })
@@ -227,6 +228,7 @@ func (c *waiverCheck) judgeAlone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer judge.Close()
 	for i := range c.uses {
 		if use := &c.uses[i]; use.Waived == 0 && len(use.Refusals) == 0 {
 			use.Refusals = c.refusalsOf(ctx, judge, tuning, use.WaiverRule)

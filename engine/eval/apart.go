@@ -246,16 +246,13 @@ func (o *outside) enter() error {
 		return nil
 	}
 	left := slices.DeleteFunc(slices.Clone(o.all), func(a *assignment) bool { return o.condemned[a.ID] != nil })
-	job := wireJob{Snapshot: o.job.Snapshot, AsOf: o.job.AsOf, Tuning: map[string]Tuning{}, Policies: idsOf(left)}
-	for _, a := range left {
-		job.Tuning[a.ID] = o.job.Tuning[a.ID]
-	}
+	job := o.job.wired(idsOf(left))
 	started, err := startChild(o.options.Sandbox(), o.options.Deadline)
 	if err != nil {
 		return err
 	}
 	o.child = started
-	return started.prepare(o.ctx, request{Packs: o.sources.wired(), Deadline: o.options.Deadline, Job: &job})
+	return started.prepare(o.ctx, request{Packs: o.sources.wired(), Deadline: o.options.Deadline, Job: job})
 }
 
 func (o *outside) leave() {

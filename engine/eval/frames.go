@@ -31,20 +31,62 @@ type request struct {
 	Deadline time.Duration
 	Job      *wireJob
 	Judge    *wireJudge
+	Task     *wireTask
+	Waivers  *wireWaivers
+	Waiver   *wireWaiver
 }
 
 // wirePack is a pack as text.
 type wirePack struct {
-	Name  string
-	Files map[string][]byte // as bytes, so that what is no UTF-8 arrives as it is
+	Name    string
+	Trusted bool
+	Files   map[string][]byte // as bytes, so that what is no UTF-8 arrives as it is
 }
 
 // wireJob is a Job without its functions.
 type wireJob struct {
 	Snapshot engine.Snapshot
+	Previous *wireState
 	AsOf     time.Time
 	Tuning   map[string]Tuning
 	Policies []string // ids
+}
+
+// wireState is an engine.State whose documents stay absent where they are: JSON
+// text that is absent would arrive as null.
+type wireState struct {
+	Settings, Grants     []byte
+	SettingsAt, GrantsAt time.Time
+}
+
+func newWireState(s *engine.State) *wireState {
+	if s == nil {
+		return nil
+	}
+	return &wireState{s.Settings.Document, s.Grants.Document, s.Settings.At, s.Grants.At}
+}
+
+func (w *wireState) state() *engine.State {
+	if w == nil {
+		return nil
+	}
+	return &engine.State{
+		Settings: engine.Dated{Document: w.Settings, At: w.SettingsAt},
+		Grants:   engine.Dated{Document: w.Grants, At: w.GrantsAt},
+	}
+}
+
+// wired is a job for some policies, without its functions.
+func (j Job) wired(policies []string) *wireJob {
+	w := wireJob{Snapshot: j.Snapshot, Previous: newWireState(j.Previous), AsOf: j.AsOf, Tuning: map[string]Tuning{}, Policies: policies}
+	for _, id := range policies {
+		w.Tuning[id] = j.Tuning[id]
+	}
+	return &w
+}
+
+func (w *wireJob) job() Job {
+	return Job{Snapshot: w.Snapshot, Previous: w.Previous.state(), AsOf: w.AsOf, Tuning: w.Tuning}
 }
 
 // wireJudge is what to judge by which policies: tokens, or the workspace with its secrets.
@@ -57,9 +99,14 @@ type wireJudge struct {
 type reply struct {
 	Ready  bool        `json:",omitempty"` // packs and job were read
 	Failed string      `json:",omitempty"` // they were not
-	Begun  string      `json:",omitempty"` // this policy is in hand now
+	Begun  string      `json:",omitempty"` // this policy, or test, is in hand now
+	File   string      `json:",omitempty"` // of the test
+	Line   int         `json:",omitempty"`
 	Alive  bool        `json:",omitempty"` // another evaluation has begun since
 	Done   *wireResult `json:",omitempty"` // this policy is done with what was to judge
+
+	Task   *wireTaskDone   `json:",omitempty"` // the task is done
+	Waiver *wireWaiverDone `json:",omitempty"` // the waiver is judged
 }
 
 // wireResult is what a policy made of what it was given to judge.

@@ -23,13 +23,20 @@ const (
 // test that fires and one that stays silent, and no exemption that reads a
 // comment, which is anybody's to write.
 func (s *Set) Lint(ctx context.Context, pack string) (Problems, error) {
+	if s.apartFromHere() {
+		return s.lintApart(ctx, pack)
+	}
+	return s.lint(ctx, pack, testRun{parallel: 1})
+}
+
+func (s *Set) lint(ctx context.Context, pack string, r testRun) (Problems, error) {
 	var problems Problems
 	for _, file := range s.sources.files {
 		if file.pack == pack {
 			lintFormat(file, &problems)
 		}
 	}
-	fired, err := s.observeTests(ctx)
+	fired, err := s.observeTests(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -101,13 +108,14 @@ type observation struct{ fires, silent bool }
 type observations map[string]observation
 
 // observeTests runs all tests one after the other and watches deny.
-func (s *Set) observeTests(ctx context.Context) (observations, error) {
-	modules, err := s.testModules()
+func (s *Set) observeTests(ctx context.Context, r testRun) (observations, error) {
+	modules, err := s.testModules(r)
 	if err != nil {
 		return nil, err
 	}
 	watch := &denyWatch{seen: observations{}}
-	_, err = s.runModules(ctx, modules, "", 1, watch)
+	r.tracer = r.watch(watch)
+	_, err = s.runModules(ctx, modules, r)
 	watch.end()
 	return watch.seen, err
 }

@@ -192,6 +192,9 @@ func (s *Set) Pushdown(ctx context.Context, id string, t Tuning) (Pushdown, erro
 		if p.ID != id || p.Resource != engine.ResourceToken {
 			continue
 		}
+		if s.isForeign(id) {
+			return Pushdown{Every: "policies of --policy run in a process of their own, where nothing is known of them"}, nil
+		}
 		a, err := newAssignment(p, t)
 		if err != nil {
 			return Pushdown{}, err

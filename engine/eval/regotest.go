@@ -15,7 +15,6 @@ import (
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/tester"
-	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"patrol/engine"
 )
@@ -51,27 +50,22 @@ type TestCoverage struct {
 
 // RunTests runs the Rego tests of the packs loaded whose full name matches the
 // regular expression filter; "" matches all. They run in the sandbox of
-// policies, except that print prints and input is what the test makes of it.
-// Results are sorted by file and line, coverage by file.
+// policies, except that print prints and input is what the test makes of it;
+// where packs did not come with patrol, the tests of those alone run, in a
+// process of its own. Results are sorted by file and line, coverage by file.
 func (s *Set) RunTests(ctx context.Context, filter string) ([]TestResult, []TestCoverage, error) {
 	if _, err := regexp.Compile(filter); err != nil {
 		return nil, nil, engine.UsageError("run policy tests", filter, "Give a regular expression that matches the names of tests.", err)
 	}
-	modules, err := s.testModules()
-	if err != nil {
-		return nil, nil, err
+	if s.apartFromHere() {
+		return s.testsApart(ctx, filter)
 	}
-	coverage := cover.New()
-	results, err := s.runModules(ctx, modules, filter, 0, coverage)
-	if err != nil {
-		return nil, nil, err
-	}
-	return results, s.coverageOf(coverage.Report(modules)), nil
+	return s.runTests(ctx, testRun{filter: filter})
 }
 
 // testModules parses the tests, which Load leaves alone: a broken test must not
 // stop an audit.
-func (s *Set) testModules() (map[string]*ast.Module, error) {
+func (s *Set) testModules(r testRun) (map[string]*ast.Module, error) {
 	var problems Problems
 	tests := sources{}
 	for _, file := range s.sources.of(testSource) {
@@ -82,6 +76,9 @@ func (s *Set) testModules() (map[string]*ast.Module, error) {
 	if err := problems.err(); err != nil {
 		return nil, err
 	}
+	for _, file := range tests.files {
+		r.drop(file)
+	}
 	modules := map[string]*ast.Module{}
 	for _, file := range slices.Concat(s.sources.files, tests.files) {
 		if file.module != nil {
@@ -91,8 +88,7 @@ func (s *Set) testModules() (map[string]*ast.Module, error) {
 	return modules, nil
 }
 
-// runModules runs tests, so many at once (0: as many as there are processors).
-func (s *Set) runModules(ctx context.Context, modules map[string]*ast.Module, filter string, parallel int, tracer topdown.QueryTracer) ([]TestResult, error) {
+func (s *Set) runModules(ctx context.Context, modules map[string]*ast.Module, r testRun) ([]TestResult, error) {
 	store := inmem.New()
 	txn, err := store.NewTransaction(ctx, storage.TransactionParams{})
 	if err != nil {
@@ -101,10 +97,10 @@ func (s *Set) runModules(ctx context.Context, modules map[string]*ast.Module, fi
 	defer store.Abort(ctx, txn)
 	runner := tester.NewRunner().
 		SetCompiler(newCompiler().WithEnablePrintStatements(true)).
-		SetStore(store).SetModules(modules).Filter(filter).
+		SetStore(store).SetModules(modules).Filter(r.filter).
 		RaiseBuiltinErrors(true).CapturePrintOutput(true).
-		SetTimeout(cmp.Or(s.options.Deadline, standardDeadline)).
-		SetCoverageRuns(nil).SetCoverageQueryTracer(tracer).SetParallel(parallel)
+		SetTimeout(s.deadline()).
+		SetCoverageRuns(nil).SetCoverageQueryTracer(r.tracer).SetParallel(r.parallel)
 	found, err := runner.RunTests(ctx, txn)
 	if err != nil {
 		var problems Problems
@@ -117,10 +113,14 @@ func (s *Set) runModules(ctx context.Context, modules map[string]*ast.Module, fi
 			results = append(results, testResult(result))
 		}
 	}
+	sortTests(results)
+	return results, ctx.Err()
+}
+
+func sortTests(results []TestResult) {
 	slices.SortFunc(results, func(a, b TestResult) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Name, b.Name))
 	})
-	return results, ctx.Err()
 }
 
 func testResult(r *tester.Result) TestResult {

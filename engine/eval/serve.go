@@ -74,34 +74,63 @@ func (v *voice) say(r reply) error {
 }
 
 func serve(ctx context.Context, requests <-chan request, v *voice) error {
-	var b *bench
+	s := &server{voice: v}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case r := <-requests:
-			if r.Judge == nil {
-				prepared, err := newBench(ctx, r)
-				if err != nil {
-					return v.say(reply{Failed: err.Error()})
-				}
-				b = prepared
-				if b != nil {
-					go b.watch(ctx, v)
-				}
-				if err := v.say(reply{Ready: true}); err != nil {
-					return err
-				}
-				continue
-			}
-			if b == nil {
-				return fmt.Errorf("judge: no job was given")
-			}
-			if err := b.work(ctx, r.Judge, v); err != nil {
+			if err := s.answer(ctx, r); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// server is what a sandbox was given so far.
+type server struct {
+	*voice
+
+	bench   *bench
+	waivers *WaiverJudge
+}
+
+func (s *server) answer(ctx context.Context, r request) error {
+	switch {
+	case r.Judge != nil && s.bench != nil:
+		return s.bench.work(ctx, r.Judge, s.voice)
+	case r.Waiver != nil && s.waivers != nil:
+		return s.waivers.serve(ctx, r.Waiver, s.voice)
+	case r.Judge != nil || r.Waiver != nil:
+		return errors.New("judge: no job was given")
+	}
+	if err := s.prepare(ctx, r); err != nil {
+		return s.say(reply{Failed: err.Error()})
+	}
+	return nil
+}
+
+// prepare reads packs, and what is to be done with them.
+func (s *server) prepare(ctx context.Context, r request) error {
+	set, err := Load(ctx, unwired(r.Packs)...)
+	if err != nil {
+		return err
+	}
+	set = set.With(Options{Deadline: r.Deadline, Workers: 1, NoPushdown: true})
+	switch {
+	case r.Task != nil:
+		return set.serveTask(ctx, r.Task, s.voice)
+	case r.Waivers != nil:
+		s.waivers, err = set.waiverBench(ctx, r.Waivers)
+	case r.Job != nil:
+		if s.bench, err = newBench(ctx, set, r.Job); err == nil {
+			go s.bench.watch(ctx, s.voice)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return s.say(reply{Ready: true})
 }
 
 // bench is a job in a sandbox: one judge.
@@ -110,22 +139,16 @@ type bench struct {
 	assignments map[string]*assignment
 }
 
-// newBench loads the packs; without a job that was all.
-func newBench(ctx context.Context, r request) (*bench, error) {
-	set, err := Load(ctx, unwired(r.Packs)...)
-	if err != nil || r.Job == nil {
-		return nil, err
-	}
-	chosen := set.Select(func(p engine.Policy) bool { return slices.Contains(r.Job.Policies, p.ID) }).
-		With(Options{Deadline: r.Deadline, Workers: 1, NoPushdown: true})
-	e, err := chosen.prepare(Job{Snapshot: r.Job.Snapshot, AsOf: r.Job.AsOf, Tuning: r.Job.Tuning}, nil)
+func newBench(ctx context.Context, set *Set, job *wireJob) (*bench, error) {
+	chosen := set.Select(func(p engine.Policy) bool { return slices.Contains(job.Policies, p.ID) })
+	e, err := chosen.prepare(job.job(), nil)
 	if err != nil {
 		return nil, err
 	}
 	b := &bench{assignments: map[string]*assignment{}}
 	var list []*assignment
 	for _, p := range chosen.policies {
-		a, err := newAssignment(p, r.Job.Tuning[p.ID])
+		a, err := newAssignment(p, job.Tuning[p.ID])
 		if err != nil {
 			return nil, err
 		}
@@ -212,20 +235,25 @@ func (w *wireResult) add(i int, o outcome) {
 	}
 }
 
-// wired is the packs as text, without tests. The schemas come first, since the
-// first pack that has one says what input is.
+// wired is the packs as text, without tests.
 func (s sources) wired() []wirePack {
+	return s.wiredWhere(func(file *source) bool { return file.kind != testSource })
+}
+
+// wiredWhere is those files that are wanted as text. The schemas come first,
+// since the first pack that has one says what input is.
+func (s sources) wiredWhere(wanted func(*source) bool) []wirePack {
 	schemas := map[string][]byte{}
 	for _, resource := range engine.SortedKeys(s.schemas) {
 		schemas["schemas/"+string(resource)+".json"] = engine.CompactJSON(s.schemas[resource])
 	}
 	list := []wirePack{{Name: "schemas", Files: schemas}}
 	for _, file := range s.files {
-		if file.kind == testSource {
+		if !wanted(file) {
 			continue
 		}
 		if last := list[len(list)-1]; len(list) == 1 || last.Name != file.pack {
-			list = append(list, wirePack{Name: file.pack, Files: map[string][]byte{}})
+			list = append(list, wirePack{Name: file.pack, Trusted: file.trusted, Files: map[string][]byte{}})
 		}
 		list[len(list)-1].Files[file.path] = []byte(file.text)
 	}
@@ -239,7 +267,7 @@ func unwired(packs []wirePack) []Pack {
 		for path, text := range w.Files {
 			files[path] = &fstest.MapFile{Data: text}
 		}
-		list = append(list, Pack{Name: w.Name, FS: files})
+		list = append(list, Pack{Name: w.Name, FS: files, Trusted: w.Trusted})
 	}
 	return list
 }

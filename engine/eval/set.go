@@ -44,6 +44,8 @@ type Options struct {
 
 const standardDeadline = 5 * time.Second
 
+func (s *Set) deadline() time.Duration { return cmp.Or(s.options.Deadline, standardDeadline) }
+
 // Load reads packs, in the order given, and checks them. The error tells all
 // that is wrong, each with its place: its cause is of type Problems.
 func Load(ctx context.Context, packs ...Pack) (*Set, error) {

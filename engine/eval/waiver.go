@@ -32,6 +32,14 @@ type WaiverJudge struct {
 	deadline time.Duration
 	data     noData
 	policies []*waiverPolicy
+	outside  *waiversOutside // judges by policies that did not come with patrol; nil: this process does
+}
+
+// Close ends the sandbox, where there is one.
+func (j *WaiverJudge) Close() {
+	if j.outside != nil {
+		j.outside.leave()
+	}
 }
 
 // waiverPolicy is a policy over waivers and the verdicts that it gave.
@@ -63,7 +71,7 @@ func (s *Set) WaiverPolicies() []engine.Policy {
 }
 
 // WaiverJudge prepares the policies over waivers. Tuning is per policy id,
-// already resolved for a workspace.
+// already resolved for a workspace. The judge must be closed.
 func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string]Tuning) (*WaiverJudge, error) {
 	if err := s.CheckTuning(tuning); err != nil {
 		return nil, err
@@ -72,7 +80,7 @@ func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string
 	if err != nil {
 		return nil, err
 	}
-	j := &WaiverJudge{asOf: asOf, deadline: cmp.Or(s.options.Deadline, standardDeadline), data: data}
+	j := &WaiverJudge{asOf: asOf, deadline: s.deadline(), data: data}
 	for _, p := range s.waivers {
 		if tuning[p.ID].Disabled {
 			continue
@@ -82,6 +90,9 @@ func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string
 			return nil, err
 		}
 		j.policies = append(j.policies, newWaiverPolicy(a))
+	}
+	if s.options.Sandbox != nil {
+		j.outside = newWaiversOutside(s, asOf, tuning)
 	}
 	return j, nil
 }
@@ -109,7 +120,7 @@ func (j *WaiverJudge) messages(ctx context.Context, p *waiverPolicy, c *WaiverCa
 	if messages, known := p.verdicts[key]; known {
 		return messages
 	}
-	messages, err := j.run(ctx, p.assignment, waiverInput(p.assignment, *c, j.asOf))
+	messages, err := j.ask(ctx, p, c)
 	if err != nil {
 		messages = []string{"could not be judged: " + err.Error()}
 	}
@@ -117,6 +128,13 @@ func (j *WaiverJudge) messages(ctx context.Context, p *waiverPolicy, c *WaiverCa
 		p.verdicts[key] = messages // by resource there would be as many as findings
 	}
 	return messages
+}
+
+func (j *WaiverJudge) ask(ctx context.Context, p *waiverPolicy, c *WaiverCase) ([]string, error) {
+	if j.outside != nil && !p.trusted {
+		return j.outside.ask(ctx, p.ID, c)
+	}
+	return j.run(ctx, p.assignment, waiverInput(p.assignment, *c, j.asOf))
 }
 
 func newWaiverPolicy(a *assignment) *waiverPolicy {

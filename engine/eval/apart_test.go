@@ -1,0 +1,201 @@
+package eval
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"patrol/engine"
+)
+
+// waiverBombs are bodies of policies over waivers that take all time or memory.
+func waiverBombs() map[string]string {
+	bombs := map[string]string{}
+	for _, name := range []string{"doubling by concat", "doubling by replace", "range", "sum of range", "growing set", "digest of long text"} {
+		bombs[name] = strings.ReplaceAll(bombsOf(name), "input.token.id", "input.finding.resource_id")
+	}
+	bombs["nested comprehension"] = denying(`count([1 | some i in numbers.range(1, 5000); some j in numbers.range(1, 5000); some k in numbers.range(1, 5000); i + j + k < 0]) > 0` + "\n\tinput.finding.resource_id")
+	bombs["long message"] = strings.ReplaceAll(bombsOf("long message"), "input.token.id", "input.finding.resource_id")
+	return bombs
+}
+
+func bombsOf(name string) string { return bombs()[name] }
+
+// TestWaiverBombs: a policy over waivers that takes all there is refuses, in
+// time; the other says what it has to say.
+func TestWaiverBombs(t *testing.T) {
+	for name, bomb := range waiverBombs() {
+		t.Run(name, func(t *testing.T) {
+			set := load(t, map[string]string{
+				"waiver/bomb.rego": written{"waiver", "bomb", "W-BOMB", "", bomb}.text(),
+				"waiver/good.rego": written{"waiver", "good", "W-GOOD", "", "deny contains input.finding.owner_id if input.policy.severity == \"medium\""}.text(),
+			}).With(Options{Sandbox: sandbox, Deadline: bombDeadline})
+			j := waiverJudge(t, set, nil)
+			defer j.Close()
+			start := time.Now()
+			for range 2 {
+				got := j.Judge(t.Context(), caseOf(granted(), waivable()))
+				if len(got) != 2 || !strings.HasPrefix(got[0].Message, "could not be judged: ") || got[1].Message != waivable().OwnerID {
+					t.Fatalf("got %.300v", got)
+				}
+			}
+			if took := time.Since(start); took > 2*(bombDeadline+bombLimit) { // and two sandboxes to start
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+// TestWaiversApart: the policies that come with patrol judge alike in a sandbox.
+func TestWaiversApart(t *testing.T) {
+	here := waiverJudge(t, builtin(t), nil)
+	apart := waiverJudge(t, builtin(t).With(Options{Sandbox: sandbox}), nil)
+	defer apart.Close()
+	long := granted()
+	long.Expires += 300
+	short := granted()
+	short.Reason, short.Approver = "legacy", "ann@example.com"
+	for _, w := range []engine.WaiverRule{granted(), long, short} {
+		f := waivable()
+		f.Evidence = map[string]any{"n": 1}
+		equal(t, apart.Judge(t.Context(), caseOf(w, f)), here.Judge(t.Context(), caseOf(w, f)))
+		equal(t, apart.Judge(t.Context(), WaiverCase{Waiver: w, Policy: "PAT-016", Severity: engine.Medium}),
+			here.Judge(t.Context(), WaiverCase{Waiver: w, Policy: "PAT-016", Severity: engine.Medium}))
+	}
+	if apart.outside.child == nil {
+		t.Error("no sandbox was asked")
+	}
+}
+
+func withTests(body string) map[string]string {
+	return map[string]string{
+		"token/seen.rego": written{"token", "seen", "T-1", "remediation: Nothing.\ncontrols: {internal: [A]}", innocent}.text(),
+		"token/seen_test.rego": `package patrol.token.seen_test
+
+import data.patrol.token.seen
+
+test_fires if count(seen.deny) == 1 with input.token.id as "a"
+
+test_wrong if count(seen.deny) == 1 with input.token.id as "b" with input.token.id as null
+
+test_silent if count(seen.deny) == 0 with input as {}
+
+test_bomb if {
+	` + body + `
+}
+`,
+	}
+}
+
+// TestTestsApart: a test that takes all there is fails, in time; the others have
+// their results, those that patrol came with are not run.
+func TestTestsApart(t *testing.T) {
+	for name, body := range map[string]string{
+		"harmless": "1 == 2",
+		"memory":   strings.ReplaceAll(growing(9, tenTimes), "input.token.id", `"aaaaaaaaaaaaaaaa"`) + "\n\tcount(s) > 0",
+		"time":     "count(numbers.range(1, 1000000000)) > 0",
+	} {
+		t.Run(name, func(t *testing.T) {
+			trusted := schemas(t)
+			trusted.Trusted = true
+			set, err := Load(t.Context(), trusted, pack("mine", withTests(body)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			set = set.With(Options{Sandbox: sandbox, Deadline: bombDeadline})
+			results, coverage, err := set.RunTests(t.Context(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, r := range results {
+				got = append(got, fmt.Sprintf("%s:%d %s", strings.TrimPrefix(r.Name, "patrol.token.seen_test."), r.Line, r.Outcome))
+			}
+			bomb := map[string]string{"harmless": "fail"}[name]
+			if bomb == "" {
+				bomb = "error"
+			}
+			equal(t, got, []string{"test_fires:5 pass", "test_wrong:7 pass", "test_silent:9 pass", "test_bomb:11 " + bomb})
+			if len(coverage) != 1 || coverage[0].Percent != 100 {
+				t.Errorf("coverage %+v", coverage)
+			}
+			problems, err := set.Lint(t.Context(), "mine")
+			told, _ := engine.AsError(err)
+			switch {
+			case name == "harmless" && (err != nil || len(problems) > 1): // the format
+				t.Errorf("Lint: %v, %v", problems, err)
+			case name != "harmless" && err != nil && (told == nil || told.Reason != "policy" || !strings.Contains(told.Target, "test_bomb")):
+				t.Errorf("Lint: %v", err)
+			}
+		})
+	}
+}
+
+// TestBrokenTestApart: a mistake in a test is told with its place.
+func TestBrokenTestApart(t *testing.T) {
+	files := withTests("true")
+	files["token/seen_test.rego"] += "\ntest_ {"
+	_, _, err := load(t, files).With(Options{Sandbox: sandbox}).RunTests(t.Context(), "")
+	if problems := asProblems(t, err); problems[0].File != "pack/token/seen_test.rego" || problems[0].Line == 0 || problems[0].Reason != reasonParse {
+		t.Errorf("%+v", problems)
+	}
+}
+
+// TestExplainApart: an explanation is the same, and a bomb explains itself.
+func TestExplainApart(t *testing.T) {
+	subject := healthy(nil)
+	job := Job{Snapshot: covered(nil), AsOf: asOf()}
+	set := load(t, map[string]string{"token/x.rego": written{"token", "x", "X-1", "", "deny contains input.workspace.name if {\n\tinput.token.age_days > 10\n\tinput.owner.active\n\tinput.token.used == false\n}"}.text()})
+	want, err := set.Explain(t.Context(), job, "X-1", &subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := set.With(Options{Sandbox: sandbox}).Explain(t.Context(), job, "X-1", &subject)
+	if err != nil || len(want.Lines) < 3 {
+		t.Fatal(err, want)
+	}
+	equal(t, got, want)
+
+	bomb := load(t, map[string]string{"token/bomb.rego": written{"token", "bomb", "B-1", "", bombsOf("range")}.text()})
+	start := time.Now()
+	got, err = bomb.With(Options{Sandbox: sandbox, Deadline: bombDeadline}).Explain(t.Context(), job, "B-1", &subject)
+	if err != nil || got.Status != engine.Errored || time.Since(start) > bombDeadline+bombLimit {
+		t.Errorf("after %v: %+v, %v", time.Since(start), got, err)
+	}
+}
+
+// TestPushdownOfOthers: nothing is asked for them, so nothing is claimed.
+func TestPushdownOfOthers(t *testing.T) {
+	set := load(t, map[string]string{"token/x.rego": written{"token", "x", "X-1", "", "deny contains \"x\" if input.token.age_days > 10"}.text()})
+	asked, err := set.With(Options{Sandbox: sandbox}).Pushdown(t.Context(), "X-1", Tuning{})
+	if err != nil || asked.Every == "" || len(asked.Asked) > 0 {
+		t.Errorf("%+v, %v", asked, err)
+	}
+}
+
+// TestStateBeforeReachesTheSandbox: what changed since is found there too, and
+// what nobody knows stays unknown.
+func TestStateBeforeReachesTheSandbox(t *testing.T) {
+	set := load(t, map[string]string{
+		"workspace/drift.rego":  written{"workspace", "drift", "D-1", "", "deny contains \"changed\" if input.workspace.previous.max_lifetime_days != input.workspace.max_lifetime_days"}.text(),
+		"workspace/grants.rego": written{"workspace", "grants", "D-2", "", "deny contains \"more\" if count(input.workspace.grants) > count(input.workspace.previous.grants)"}.text(),
+	})
+	for name, previous := range map[string]*engine.State{
+		"none":     nil,
+		"settings": {Settings: engine.Dated{Document: json.RawMessage(`{"maxTokenLifetimeDays":{"value":"90"}}`), At: asOf().Add(-time.Hour)}},
+		"both": {
+			Settings: engine.Dated{Document: json.RawMessage(`{"maxTokenLifetimeDays":{"value":"30"}}`), At: asOf().Add(-time.Hour)},
+			Grants:   engine.Dated{Document: json.RawMessage(`[]`), At: asOf().Add(-time.Hour)},
+		},
+	} {
+		job := Job{Snapshot: covered(nil), Previous: previous}
+		want, _ := evaluate(t, set, job)
+		got, _ := evaluate(t, set.With(Options{Sandbox: sandbox}), job)
+		equal(t, asJSON(t, got), asJSON(t, want))
+		if name != "none" && len(want) == 0 {
+			t.Errorf("%s: nothing was found", name)
+		}
+	}
+}
