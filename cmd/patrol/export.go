@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-type exportOptions struct{ format, dir string }
+type exportOptions struct{ format, dir, journal string }
 
 // Export writes tables for other systems.
 func (c commands) Export() *cobra.Command {
@@ -23,13 +23,14 @@ func (c commands) Export() *cobra.Command {
 		Short: "Write tokens, results and changes as tables for a lakehouse",
 		Long: "Writes what the latest evaluation judged and found as Parquet: tokens, results, and changes since each workspace's snapshot\n" +
 			"before, partitioned by the day of the snapshot (UTC), as Spark and Delta read them. Each run adds its files to the directory;\n" +
-			"the same evaluation writes the same files. docs/parquet.md lists the columns.",
+			"the same evaluation and journal write the same files. docs/parquet.md lists the columns.",
 		Example: "  patrol export --output-dir /data/patrol",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.export(cmd.Context(), &o) },
 	}
 	cmd.Flags().StringVar(&o.format, "format", "parquet", "`format` of the tables: parquet")
 	cmd.Flags().StringVar(&o.dir, "output-dir", "patrol-tables", "write the tables below this `directory`")
+	addJournalFlag(cmd.Flags(), &o.journal)
 	return cmd
 }
 
@@ -50,6 +51,10 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 		if err != nil {
 			return err
 		}
+		removals, err := a.removals(ctx, o.journal)
+		if err != nil {
+			return err
+		}
 		read := judged(report)
 		for _, s := range read {
 			if before := snapshotBefore(all, s); before.ID != 0 {
@@ -59,7 +64,7 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 		var paths []string
 		err = whileVerifying(ctx, db, read, func(intact func() error) (err error) {
 			paths, err = parquet.Write(ctx, o.dir, parquet.Source{
-				Report: report.Redacted(), Changes: changesSince(ctx, db, all), Files: outfile.Files{}.OnlyIf(intact),
+				Report: report.Redacted(), Changes: changesSince(ctx, db, removals, all), Files: outfile.Files{}.OnlyIf(intact),
 			})
 			return err
 		})
@@ -70,14 +75,27 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 	})
 }
 
-// changesSince tells what changed since the snapshot before.
-func changesSince(ctx context.Context, db *store.DB, all []engine.Snapshot) func(engine.Snapshot) (engine.Snapshot, iter.Seq2[engine.TokenChange, error], error) {
+// changesSince tells what changed since the snapshot before, and why tokens vanished.
+func changesSince(ctx context.Context, db *store.DB, journal removals, all []engine.Snapshot) func(engine.Snapshot) (engine.Snapshot, iter.Seq2[engine.TokenChange, error], error) {
 	return func(s engine.Snapshot) (before engine.Snapshot, changes iter.Seq2[engine.TokenChange, error], err error) {
 		before = snapshotBefore(all, s)
 		if !before.Coverage[engine.SectionTokens].Usable() || !s.Coverage[engine.SectionTokens].Usable() {
 			return before, nil, nil
 		}
-		return before, db.TokenChanges(ctx, before, s), nil
+		return before, explained(db.TokenChanges(ctx, before, s), journal, s), nil
+	}
+}
+
+func explained(changes iter.Seq2[engine.TokenChange, error], journal removals, to engine.Snapshot) iter.Seq2[engine.TokenChange, error] {
+	return func(yield func(engine.TokenChange, error) bool) {
+		for change, err := range changes {
+			if err == nil {
+				journal.explain(&change, to)
+			}
+			if !yield(change, err) || err != nil {
+				return
+			}
+		}
 	}
 }
 

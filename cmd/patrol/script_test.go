@@ -59,6 +59,7 @@ func TestScripts(t *testing.T) {
 			"answer":    cmdAnswer,
 
 			"mailserver": cmdMailserver,
+			"parquet":    cmdParquet,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
 
 	"patrol/engine"
 	"patrol/engine/store"
@@ -55,11 +54,11 @@ func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
 		if err != nil {
 			return err
 		}
-		removals, known, err := a.removals(ctx, o.journal)
+		removals, err := a.removals(ctx, o.journal)
 		if err != nil {
 			return err
 		}
-		d := &differ{app: a, db: db, removals: removals, journal: known}
+		d := &differ{app: a, db: db, removals: removals}
 		err = whileVerifying(ctx, db, snapshotsIn(pairs), func(intact func() error) error {
 			return a.writeProduct(guard.files.OnlyIf(intact), o.output, func(w io.Writer) error {
 				if err := write(ctx, w, d.rows(ctx, pairs)); err != nil || d.told > 0 || d.unread || o.format != "table" {
@@ -140,26 +139,11 @@ func (a *app) pairs(ctx context.Context, db *store.DB, args []string) ([]snapsho
 	return pairs, nil
 }
 
-// removals is what the journal says of revoked tokens, and whether there is one.
-func (a *app) removals(ctx context.Context, told string) (map[[2]string]engine.Removal, bool, error) {
-	path := a.journalPath(told)
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && told == "" {
-		return nil, false, nil
-	}
-	journal, err := store.OpenJournal(ctx, path, store.JournalOptions{Mode: store.ReadOnly, Now: a.env.now})
-	if err != nil {
-		return nil, false, err
-	}
-	removals, err := journal.Removals(ctx)
-	return removals, true, errors.Join(err, journal.Close())
-}
-
 // differ compares snapshots.
 type differ struct {
 	*app
 	db       *store.DB
-	removals map[[2]string]engine.Removal
-	journal  bool
+	removals removals
 	unread   bool // something could not be compared
 	told     int  // changes
 }
@@ -253,7 +237,7 @@ func (d *differ) tokens(ctx context.Context, p snapshotPair) changeRows {
 				yield(engine.ChangeRow{}, err)
 				return
 			}
-			d.explain(&change, p)
+			d.removals.explain(&change, p.to)
 			row := change.Row()
 			if row.Owner, err = names(row.OwnerID); err != nil {
 				yield(engine.ChangeRow{}, err)
@@ -270,18 +254,6 @@ func (d *differ) tokens(ctx context.Context, p snapshotPair) changeRows {
 		}
 		d.say("%s: %s seen in use between snapshots %d and %d", p.to.Workspace.Name, plural(used, "token"), p.from.ID, p.to.ID)
 	}
-}
-
-// explain tells why a token vanished.
-func (d *differ) explain(change *engine.TokenChange, p snapshotPair) {
-	if change.Kind != engine.Vanished {
-		return
-	}
-	var removal *engine.Removal
-	if found, ok := d.removals[[2]string{p.to.Workspace.ID, change.ID()}]; ok {
-		removal = &found
-	}
-	change.Cause, change.Detail = engine.WhyVanished(change.Before, p.to.CollectedAt, removal, d.journal)
 }
 
 // names tells the name of a principal as either snapshot knew it. The

@@ -49,28 +49,23 @@ func (a *app) tokenHistory(ctx context.Context, id string, o *historyOptions) er
 		if len(found) == 0 {
 			return engine.UsageError("find token", id, "See `patrol tokens` for the ids; expired and revoked ones are known as long as their snapshots are kept.", errors.New("no snapshot holds one whose id begins so"))
 		}
-		removals, known, err := a.removals(ctx, o.journal)
+		removals, err := a.removals(ctx, o.journal)
 		if err != nil {
 			return err
 		}
 		told := make([]reports.History, len(found))
 		for i, h := range found {
-			told[i] = historyOf(h, removals, known)
+			told[i] = historyOf(h, removals)
 		}
 		return a.printHistory(a.env.stdout, told, o.format)
 	})
 }
 
-func historyOf(h engine.TokenHistory, removals map[[2]string]engine.Removal, journal bool) reports.History {
-	id := h.Versions[0].Token.ID
+func historyOf(h engine.TokenHistory, journal removals) reports.History {
 	events := h.Events(func(t engine.Token, at int64) (engine.Cause, string) {
-		var removal *engine.Removal
-		if found, ok := removals[[2]string{h.Workspace.ID, id}]; ok {
-			removal = &found
-		}
-		return engine.WhyVanished(&t, time.UnixMilli(at), removal, journal)
+		return journal.why(h.Workspace.ID, &t, time.UnixMilli(at))
 	})
-	return reports.History{Workspace: h.Workspace.Name, WorkspaceID: h.Workspace.ID, TokenID: id, Events: events}
+	return reports.History{Workspace: h.Workspace.Name, WorkspaceID: h.Workspace.ID, TokenID: h.Versions[0].Token.ID, Events: events}
 }
 
 func (a *app) printHistory(w io.Writer, told []reports.History, format string) error {

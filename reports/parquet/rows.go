@@ -113,7 +113,7 @@ type changeRow struct {
 	TokenID        string   `parquet:"token_id,zstd"`
 	Change         string   `parquet:"change,dict,zstd"` // appeared, changed, vanished
 	Fields         []string `parquet:"fields,list"`      // that changed
-	Cause          string   `parquet:"cause,dict,zstd"`  // why it vanished, where that is told
+	Cause          string   `parquet:"cause,dict,zstd"`  // why it vanished; empty for other changes
 	OwnerID        string   `parquet:"owner_id,dict,zstd"`
 	Comment        string   `parquet:"comment,zstd"`
 }

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"patrol/engine"
+	"patrol/engine/store"
+)
+
+// removals is what the journal says of revoked tokens.
+type removals struct {
+	found map[[2]string]engine.Removal // by workspace and token
+	known bool                         // there is a journal to ask
+}
+
+// removals reads the journal that was told, else the one beside the database
+// where there is one.
+func (a *app) removals(ctx context.Context, told string) (removals, error) {
+	path := a.journalPath(told)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && told == "" {
+		return removals{}, nil
+	}
+	journal, err := store.OpenJournal(ctx, path, store.JournalOptions{Mode: store.ReadOnly, Now: a.env.now})
+	if err != nil {
+		return removals{}, err
+	}
+	found, err := journal.Removals(ctx)
+	return removals{found, true}, errors.Join(err, journal.Close())
+}
+
+// why tells why a token of a workspace was gone at a moment.
+func (r removals) why(workspace string, t *engine.Token, at time.Time) (engine.Cause, string) {
+	var removal *engine.Removal
+	if found, ok := r.found[[2]string{workspace, t.ID}]; ok {
+		removal = &found
+	}
+	return engine.WhyVanished(t, at, removal, r.known)
+}
+
+// explain tells why a token vanished between a snapshot and the one given.
+func (r removals) explain(change *engine.TokenChange, to engine.Snapshot) {
+	if change.Kind == engine.Vanished {
+		change.Cause, change.Detail = r.why(to.Workspace.ID, change.Before, to.CollectedAt)
+	}
+}
