@@ -143,14 +143,16 @@ func paired(ended, begun iter.Seq2[engine.Token, error]) iter.Seq2[engine.TokenC
 }
 
 // UsedBetween is how many tokens of a workspace were seen to have been used
-// between two snapshots of it.
+// between two snapshots of it. A last use before the day of the first does not
+// count, though it be seen only now, of a token that appeared or came back.
 func (db *DB) UsedBetween(ctx context.Context, from, to engine.Snapshot) (n int, err error) {
 	workspace, err := db.comparable(ctx, from, to)
 	if err != nil {
 		return 0, failure(opDiff, db.path, err)
 	}
 	err = db.sql.QueryRowContext(ctx, `SELECT count(DISTINCT u.token_key) FROM token_use u JOIN token_version v ON v.version = u.token_key
-		WHERE v.workspace_key = ? AND u.since > ? AND u.since <= ? AND u.day IS NOT NULL`, workspace, from.ID, to.ID).Scan(&n)
+		WHERE v.workspace_key = ? AND u.since > ? AND u.since <= ? AND u.day >= ?`,
+		workspace, from.ID, to.ID, from.CollectedAt.UnixMilli()/engine.Day).Scan(&n)
 	return n, failure(opDiff, db.path, err)
 }
 

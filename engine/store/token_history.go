@@ -92,10 +92,14 @@ func (db *DB) historyVersions(ctx context.Context, key tokenKey, h *engine.Token
 	return nil
 }
 
+// A last use that still holds may have been seen first by a snapshot that was
+// pruned since.
+const historyUsesQuery = `SELECT u.since, coalesce(s.collected_ms, p.collected_ms), u.day * 86400000 + coalesce(u.ms, 0)
+	FROM token_use u LEFT JOIN snapshot s ON s.id = u.since LEFT JOIN pruned_snapshot p ON p.id = u.since
+	WHERE u.token_key = ? ORDER BY u.since`
+
 func (db *DB) historyUses(ctx context.Context, key tokenKey, h *engine.TokenHistory) error {
-	query := `SELECT u.since, s.collected_ms, u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u JOIN snapshot s ON s.id = u.since
-		WHERE u.token_key = ? ORDER BY u.since`
-	for c, err := range scan(ctx, db.sql, query, key.token) {
+	for c, err := range scan(ctx, db.sql, historyUsesQuery, key.token) {
 		if err != nil {
 			return err
 		}
