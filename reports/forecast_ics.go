@@ -20,6 +20,9 @@ const namedInEvent = 20
 func ForecastICS(w io.Writer, list []engine.Forecast, span ForecastSpan) error {
 	c := &calendar{out: bufio.NewWriter(w), stamp: span.AsOf.UTC().Format("20060102T150405Z")}
 	c.lines("BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//patrol//forecast//EN", "CALSCALE:GREGORIAN")
+	if len(list) == 0 {
+		c.nothing()
+	}
 	for len(list) > 0 {
 		n := 1
 		for n < len(list) && list[n].Day == list[0].Day && list[n].Kind == list[0].Kind {
@@ -32,6 +35,13 @@ func ForecastICS(w io.Writer, list []engine.Forecast, span ForecastSpan) error {
 	}
 	c.lines("END:VCALENDAR")
 	return c.out.Flush()
+}
+
+// nothing writes what a calendar without events must hold instead (section 3.6:
+// one component at least), and what no reader shows: the definition of UTC.
+func (c *calendar) nothing() {
+	c.lines("BEGIN:VTIMEZONE", "TZID:UTC", "BEGIN:STANDARD", "DTSTART:19700101T000000", "TZOFFSETFROM:+0000", "TZOFFSETTO:+0000",
+		"END:STANDARD", "END:VTIMEZONE")
 }
 
 type calendar struct {
