@@ -1,13 +1,23 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
+
+	"patrol/collectors/simulator"
+	"patrol/engine"
+	"patrol/engine/plan"
+	"patrol/engine/store"
 )
 
 // smallDisk is a file system of its own that can be filled.
@@ -31,11 +41,15 @@ func newSmallDisk(t *testing.T) *smallDisk {
 const ballast = "ballast"
 
 // leave fills the disk but for so many bytes.
-func (d *smallDisk) leave(room int64) {
+func (d *smallDisk) leave(room int64) { d.must(d.fill(room)) }
+
+func (d *smallDisk) fill(room int64) error {
 	var stat syscall.Statfs_t
-	d.must(syscall.Statfs(d.dir, &stat))
+	if err := syscall.Statfs(d.dir, &stat); err != nil {
+		return err
+	}
 	free := int64(stat.Bavail)*stat.Bsize - room
-	d.must(os.WriteFile(d.path(ballast), make([]byte, max(free, 0)), 0o600))
+	return os.WriteFile(d.path(ballast), make([]byte, max(free, 0)), 0o600)
 }
 
 func (d *smallDisk) makeRoom() { d.must(os.Remove(d.path(ballast))) }
@@ -108,4 +122,94 @@ func TestFullDisk(t *testing.T) {
 	d.tryEach([]int{exitOK}, "approve", "-q", "plan.json", "--all", "--by", "bob@example.com")
 	d.tryEach([]int{exitOK, exitPartial}, "apply", "plan.json", "--profile", d.profile, "--yes", "--rate", "1000", "-q")
 	d.snapshotsKept(2)
+}
+
+// TestFullDiskDuringApply fills the disk ahead of each request of an apply in
+// turn: no request to revoke goes out whose intent is not in the journal, and
+// with room again the run is gone on with to its end.
+func TestFullDiskDuringApply(t *testing.T) {
+	requests := []int{3, 14, 18} // before, between and after the first steps
+	if _, each := os.LookupEnv("PATROL_TORTURE_IO"); each {
+		requests = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}
+	}
+	for _, request := range requests {
+		t.Run(strconv.Itoa(request), func(t *testing.T) { fullDiskDuringApply(t, request) })
+	}
+}
+
+func fullDiskDuringApply(t *testing.T, request int) {
+	d := newSmallDisk(t)
+	var lock sync.Mutex
+	fuse, deleted := 0, map[string]bool{}
+	account, stop := d.serve(0, func(q *http.Request) {
+		lock.Lock()
+		defer lock.Unlock()
+		if q.Method == http.MethodDelete {
+			deleted[filepath.Base(q.URL.Path)] = true
+		}
+		if fuse--; fuse == 0 {
+			if err := d.fill(0); err != nil && !errors.Is(err, syscall.ENOSPC) {
+				d.Error(err)
+			}
+		}
+	})
+	defer stop()
+	owner := account.Users()[5]
+	for range 4 {
+		_, err := account.PutToken(account.Workspaces()[0].Name, simulator.Token{ExpiryTime: engine.NeverExpires, OwnerID: owner.ID, CreatedByID: owner.ID, CreatedByUsername: owner.Name})
+		d.must(err)
+	}
+	d.allowAll()
+	d.mustEnd([]int{exitViolations}, "audit", "-q", "--profile", d.profile, "--only", "PAT-001")
+	d.mustEnd([]int{exitOK}, "plan", "-q")
+	d.mustEnd([]int{exitOK}, "approve", "-q", "plan.json", "--all", "--by", "bob@example.com")
+
+	lock.Lock()
+	fuse = request
+	lock.Unlock()
+	apply := []string{"apply", "plan.json", "--profile", d.profile, "--yes", "--rate", "1000", "-q"}
+	code, output := d.patrol(apply...)
+	if code == exitOK {
+		return // the run had ended before that request, or wrote within pages it had
+	}
+	if code != exitStorage || !strings.Contains(output, "disk_full") {
+		t.Errorf("exit %d: %s", code, output)
+	}
+	intended := d.intents(t)
+	for id := range deleted {
+		if !intended[id] {
+			t.Errorf("token %s: a request without an intent", id)
+		}
+	}
+	d.makeRoom()
+	if len(intended) > 0 {
+		apply = append(apply, "--resume")
+	}
+	d.mustEnd([]int{exitOK, exitPartial}, apply...)
+	if len(deleted) != 4 {
+		t.Errorf("%d of 4 tokens were revoked in the end", len(deleted))
+	}
+	t.Logf("exit %d with %d intents, then done", code, len(intended))
+}
+
+// intents are the tokens whose step was begun, by the journal.
+func (d *smallDisk) intents(t *testing.T) map[string]bool {
+	t.Helper()
+	begun := map[string]bool{}
+	if _, err := os.Stat(d.path("patrol-journal.db")); err != nil {
+		return begun
+	}
+	content, err := os.ReadFile(d.path("plan.json"))
+	d.must(err)
+	j, err := store.OpenJournal(t.Context(), d.path("patrol-journal.db"), store.JournalOptions{Mode: store.ReadOnly, Now: time.Now})
+	d.must(err)
+	defer j.Close()
+	entries, err := j.Entries(t.Context(), plan.Digest(content))
+	d.must(err)
+	for _, e := range entries {
+		if e.State != engine.StatePending {
+			begun[e.Target] = true
+		}
+	}
+	return begun
 }

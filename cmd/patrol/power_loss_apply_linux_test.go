@@ -183,7 +183,7 @@ func (w *applyWitness) readJournal(path string) (map[string]engine.StepState, er
 func (w *applyWitness) goOn(dir string, revoked []string, begun bool) string {
 	w.account.Store(w.world(revoked))
 	before := w.again.Load()
-	s := *w.stage.site
+	s := *w.site
 	s.dir = dir
 	if code, output := s.patrol(w.apply(begun)...); code != exitOK && !strings.Contains(output, "already_applied") {
 		return fmt.Sprintf("stuck: exit %d: %s", code, output)

@@ -21,6 +21,7 @@ var (
 	missingFile = explanation{"not_found", "Check the path, or collect first: `patrol collect` creates the database."}
 	unwritable  = explanation{"readonly", "Writing needs write access to the database file and to its directory."}
 	fullDisk    = explanation{"disk_full", "Free some space and run again; nothing of this step was stored."}
+	badDisk     = explanation{"io", "The disk failed; check it and the database (`patrol snapshots verify`) before going on."}
 )
 
 // explainCode tells what a primary result code of SQLite means to a user.
@@ -39,7 +40,7 @@ func explainCode(code int) explanation {
 	case lib.SQLITE_CANTOPEN:
 		return explanation{"cannot_open", "Check that the path, its directory and their permissions are right."}
 	case lib.SQLITE_IOERR:
-		return explanation{"io", "The disk failed; check it and the database (`patrol snapshots verify`) before going on."}
+		return badDisk
 	}
 	return unexplained
 }
@@ -58,6 +59,8 @@ func explain(err error) explanation {
 		return unwritable
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fullDisk
+	case errors.Is(err, syscall.EIO):
+		return badDisk
 	}
 	return unexplained
 }

@@ -424,7 +424,7 @@ func TestNetworkFileSystems(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	for err, want := range map[error]string{
-		os.ErrPermission: "readonly", syscall.EROFS: "readonly", syscall.ENOSPC: "disk_full", os.ErrNotExist: "not_found", errors.New("x"): "storage",
+		os.ErrPermission: "readonly", syscall.EROFS: "readonly", syscall.ENOSPC: "disk_full", syscall.EIO: "io", os.ErrNotExist: "not_found", errors.New("x"): "storage",
 	} {
 		if got := explain(err).reason; got != want {
 			t.Errorf("%v: %s, want %s", err, got, want)
