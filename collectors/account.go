@@ -38,6 +38,8 @@ type Account struct {
 	ID         string
 	Host       string             // where it was asked
 	Workspaces []AccountWorkspace // by id
+
+	client *accountClient // signed in; nil where Azure was asked
 }
 
 // AccountWorkspace is a workspace as its account lists it.
@@ -150,6 +152,7 @@ func Discover(ctx context.Context, t AccountTarget, o Options) (Account, error) 
 	if problem != nil {
 		return account, t.failure(problem)
 	}
+	account.client = client
 	return account, nil
 }
 

@@ -24,6 +24,7 @@ type Client struct {
 	scrub   scrubber
 	sign    func(ctx context.Context, r *http.Request) *Problem // nil: without a credential
 	routeID string                                              // workspace to address on a host that serves several
+	scim    string                                              // path of the directory: the workspace's, or the account's
 	session *session
 
 	section engine.SectionName
@@ -71,7 +72,7 @@ func (s *session) wasReached() bool {
 
 func newClient(o Options, name string, base *url.URL, transport http.RoundTripper, s *session) *Client {
 	return &Client{
-		o: o, name: name, base: base, session: s,
+		o: o, name: name, base: base, session: s, scim: scimPath,
 		http:    &http.Client{Transport: transport, CheckRedirect: neverRedirect},
 		pace:    newPace(o.RequestRate),
 		budget:  newBudget(o.RetryBudget, 1),

@@ -38,7 +38,7 @@ func scimRows(ctx context.Context, c *Client, kind, attributes string, t *tally,
 	for {
 		page := scimPage{}
 		query := url.Values{"startIndex": {strconv.Itoa(received + 1)}, "count": {strconv.Itoa(scimPageSize)}, "attributes": {attributes}}
-		if _, problem := c.getJSON(ctx, scimPath+kind, query, &page); problem != nil {
+		if _, problem := c.getJSON(ctx, c.scim+kind, query, &page); problem != nil {
 			return problem
 		}
 		if page.Total != nil {

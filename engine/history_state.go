@@ -59,11 +59,11 @@ func StateChanges(before, after Snapshot) (changes []StateChange, unread []Secti
 	return changes, unread, nil
 }
 
-// noState tells of documents that are no state of the workspace: who read it, and
-// what somebody exported for the audit.
+// noState tells of documents that are no state of the workspace: who read it,
+// what somebody exported for the audit, and what the account knows of others.
 func noState(name SectionName) bool {
 	switch name {
-	case SectionWorkspace, SectionAuditLog, SectionAuditChanges, SectionTokenReport:
+	case SectionWorkspace, SectionAuditLog, SectionAuditChanges, SectionTokenReport, SectionAccountPrincipals:
 		return true
 	}
 	return false

@@ -93,6 +93,8 @@ type Finding struct {
 	Fingerprint string         `json:"fingerprint"`
 	Waiver      *Waiver        `json:"waiver"`
 	Row         int64          `json:"-"` // of the token that was judged; see Subject
+
+	OwnerInAccount *AccountParty `json:"-"` // see Party; nil once it is told
 }
 
 // Waiver is the exception that a waived finding rests on.

@@ -81,5 +81,12 @@ func (p *Pseudonyms) party(who Party) Party {
 		who.Name = p.Name(who.Name)
 	}
 	who.DisplayName = p.Name(who.DisplayName)
+	if who.Account != nil {
+		account := *who.Account
+		if account.Kind == User {
+			account.Name = p.Name(account.Name)
+		}
+		who.Account = &account
+	}
 	return who
 }

@@ -83,6 +83,9 @@ func (t TokenRow) people() (names []string) {
 		if party.Kind != ServicePrincipal {
 			names = append(names, party.Name, party.DisplayName)
 		}
+		if party.Account != nil && party.Account.Kind == User {
+			names = append(names, party.Account.Name)
+		}
 	}
 	return names
 }

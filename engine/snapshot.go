@@ -45,12 +45,13 @@ type Snapshot struct {
 	Tokens      int    // rows stored
 }
 
-// Incomplete lists the sections that were asked for and not read whole, sorted by name.
+// Incomplete lists the sections that were asked for and not read whole, sorted by
+// name. The account's principals are no part of the workspace.
 func (s Snapshot) Incomplete() []SectionName {
 	var names []SectionName
 	for _, name := range SortedKeys(s.Coverage) {
 		status := s.Coverage[name].Status
-		if status != Complete && status != NotCollected {
+		if status != Complete && status != NotCollected && name != SectionAccountPrincipals {
 			names = append(names, name)
 		}
 	}
@@ -104,10 +105,23 @@ type Party struct {
 	Admin       *bool // false for a missing principal; nil when the directory was not read
 	Groups      []string
 	LiveTokens  int // tokens of this workspace that it owns and that have not expired
+	// Account is what the account knows of a missing principal; nil when nobody
+	// can tell. Policies do not see it.
+	Account *AccountParty
 }
 
-// Label is how reports name the party: its name, else its id.
+// Label is how reports name the party: its name, else that in the account, else
+// its id.
 func (p Party) Label() string {
+	if p.Account != nil && p.Name == "" && p.Account.Name != "" {
+		return p.Account.Name
+	}
+	return p.WorkspaceLabel()
+}
+
+// WorkspaceLabel is how the workspace names the party, which is what exceptions
+// go by: its name, else its id.
+func (p Party) WorkspaceLabel() string {
 	if p.Name != "" {
 		return p.Name
 	}

@@ -15,6 +15,9 @@ import (
 type discovery struct {
 	targets []collectors.Target
 	listing engine.AccountListing
+
+	account   collectors.Account
+	directory *collectors.AccountDirectory // of its users and service principals; nil until it is asked for, and where there is none
 }
 
 // accountOf is the account of this run, nil when there is none: the flag's,
@@ -52,6 +55,7 @@ func (a *app) discover(ctx context.Context, o *sourceOptions) error {
 	}
 	a.say("account %s lists %s; %d expected", listed.ID, plural(len(listed.Workspaces), "workspace"), len(chosen))
 	o.found = account.discovery(target, listed.ID, chosen)
+	o.found.account = listed
 	return nil
 }
 
@@ -124,10 +128,40 @@ func (d *discovery) note(c *engine.Capture) error {
 		return errors.Join(errors.New("note the account's workspaces"), err)
 	}
 	c.Sections[engine.SectionAccount] = section
+	if d.directory != nil {
+		if c.Sections[engine.SectionAccountPrincipals], err = d.directory.Section(*c); err != nil {
+			return err
+		}
+	}
 	for _, target := range d.targets {
 		if target.WorkspaceID == c.Workspace.ID {
 			c.Workspace.Labels = target.Labels
 		}
 	}
 	return nil
+}
+
+// readDirectory begins to read the account's users and service principals,
+// once for all workspaces.
+func (d *discovery) readDirectory(ctx context.Context) {
+	if d != nil && d.directory == nil {
+		d.directory = d.account.ReadDirectory(ctx)
+	}
+}
+
+// tellDirectory says what became of the account's directory. Workspaces are
+// read and judged without it.
+func (a *app) tellDirectory(d *discovery) {
+	if d == nil || d.directory == nil {
+		return
+	}
+	c := d.directory.Coverage()
+	if c.Complete() {
+		a.say("account principals: %d read", c.Count)
+		return
+	}
+	a.say("warning: account principals: %s (%s) %s; verdicts do not rest on them", c.Status, c.Reason, c.Detail)
+	if c.Hint != "" {
+		a.say("  hint: %s", c.Hint)
+	}
 }

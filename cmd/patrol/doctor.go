@@ -37,6 +37,7 @@ func (a *app) doctor(ctx context.Context, o *sourceOptions) error {
 		return err
 	}
 	healthy := a.doctorStore(ctx)
+	a.doctorDirectory(ctx, o.found)
 	for _, target := range a.targets(o) {
 		report, err := collectors.Probe(ctx, target, a.collectOptions(o))
 		if err != nil {
@@ -65,6 +66,21 @@ func (a *app) doctorStore(ctx context.Context) bool {
 	}
 	a.check(true, "database %s", a.dbPath)
 	return true
+}
+
+// doctorDirectory tries the account's directory. Nothing fails without it.
+func (a *app) doctorDirectory(ctx context.Context, d *discovery) {
+	d.readDirectory(ctx)
+	if d == nil || d.directory == nil {
+		return
+	}
+	c := d.directory.Coverage()
+	if c.Complete() {
+		a.check(true, "account principals: %d read", c.Count)
+		return
+	}
+	fmt.Fprintf(a.env.stdout, "  -       %s\n", engine.SafeText(fmt.Sprintf("account principals: %s (%s) %s", c.Status, c.Reason, c.Detail)))
+	a.hint(c.Hint)
 }
 
 // printProbe prints what works in a workspace and reports whether all does.

@@ -43,6 +43,7 @@ func (a *app) collect(ctx context.Context, db *store.DB, o *sourceOptions) ([]en
 	}
 	if err == nil && (o.found != nil || len(snapshots) != 1) {
 		a.tellReach(a.targets(o), snapshots)
+		a.tellDirectory(o.found)
 	}
 	if err == nil {
 		a.tellBeyond(o.request.report, snapshots)
@@ -80,6 +81,7 @@ func (a *app) tellReach(expected []collectors.Target, snapshots []engine.Snapsho
 // read stores a snapshot of each workspace, with progress on a terminal.
 func (a *app) read(ctx context.Context, db *store.DB, o *sourceOptions) ([]engine.Snapshot, error) {
 	defer a.env.boundMemory(collectBound)()
+	o.found.readDirectory(ctx)
 	tell, done := a.progress(len(a.targets(o)))
 	defer done()
 	options := a.collectOptions(o)

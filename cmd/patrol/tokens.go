@@ -161,7 +161,7 @@ func (o *tokensOptions) listed(s engine.Snapshot) bool {
 }
 
 func (o *tokensOptions) keeps(s engine.Subject, when time.Time) bool {
-	return (glob(o.owner, s.Owner.Name) || glob(o.owner, s.Owner.ID)) &&
+	return (glob(o.owner, s.Owner.Label()) || glob(o.owner, s.Owner.ID)) &&
 		(!o.inactiveOwner || s.Owner.Active != nil && !*s.Owner.Active) &&
 		(!o.noExpiry || holds(s.Facts.NeverExpires)) &&
 		(!o.neverUsed || s.Facts.Used != nil && !*s.Facts.Used) &&

@@ -327,5 +327,5 @@ func (e *evaluation) tell(f engine.Finding) error {
 		f = e.job.Except(f)
 	}
 	e.tallies[f.Policy][f.Status]++
-	return e.emit(f)
+	return e.emit(f.AsAccountKnows())
 }

@@ -15,6 +15,7 @@ func (v *workspaceView) finding(a *assignment, on target, o outcome) engine.Find
 		Policy: a.ID, Title: a.Title, Severity: a.severity, Status: o.status,
 		Workspace: w.Name, WorkspaceID: w.ID, Resource: on.resource, ResourceID: on.id, Owner: on.owner, OwnerID: on.ownerID,
 		Message: o.message, Evidence: o.evidence, Remedy: a.Remedy, Row: on.row,
+		OwnerInAccount: on.account,
 	}
 	if f.Evidence == nil {
 		f.Evidence = map[string]any{}

@@ -205,11 +205,11 @@ func labelsTerm(labels map[string]string) *ast.Term {
 	return o.term()
 }
 
-// coverageTerm leaves out what nobody asked for.
+// coverageTerm leaves out what nobody asked for, and what is of the account.
 func coverageTerm(coverage map[engine.SectionName]engine.Coverage) *ast.Term {
 	o := object{}
 	for _, section := range engine.SortedKeys(coverage) {
-		if !coverage[section].Requested() {
+		if !coverage[section].Requested() || section == engine.SectionAccountPrincipals {
 			continue
 		}
 		o.text(string(section), string(coverage[section].Status))
@@ -282,7 +282,7 @@ func (v *workspaceView) addDocuments(o *object) error {
 
 func reserved(section engine.SectionName) bool {
 	switch section {
-	case engine.SectionWorkspace, engine.SectionTokens, engine.SectionPrincipals, engine.SectionSettings, engine.SectionSecrets,
+	case engine.SectionWorkspace, engine.SectionTokens, engine.SectionPrincipals, engine.SectionSettings, engine.SectionSecrets, engine.SectionAccountPrincipals,
 		engine.SectionAuditChanges, previousSection, "caller", "id", "name", "host", "cloud", "labels", "coverage", "pats_enabled", "max_lifetime_days", "lifetime_limited":
 		return true
 	}

@@ -69,6 +69,7 @@ type target struct {
 	resource           engine.Resource
 	id, owner, ownerID string
 	row                int64
+	account            *engine.AccountParty // of the owner
 }
 
 func ofSecret(s engine.Secret) target {
@@ -80,7 +81,7 @@ func ofSecret(s engine.Secret) target {
 }
 
 func ofToken(s engine.Subject) target {
-	return target{engine.ResourceToken, s.Token.ID, s.Owner.Label(), s.Owner.ID, s.Row}
+	return target{engine.ResourceToken, s.Token.ID, s.Owner.WorkspaceLabel(), s.Owner.ID, s.Row, s.Owner.Account}
 }
 
 func (v *workspaceView) itself() target {

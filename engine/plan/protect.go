@@ -36,5 +36,6 @@ func (b *builder) configured(s engine.Subject) string {
 
 func names(list []string, id string, party engine.Party) bool {
 	return id != "" && slices.Contains(list, id) ||
-		party.Kind == engine.ServicePrincipal && party.Name != "" && slices.Contains(list, party.Name)
+		party.Kind == engine.ServicePrincipal && party.Name != "" && slices.Contains(list, party.Name) ||
+		party.Account != nil && party.Account.Kind == engine.ServicePrincipal && slices.Contains(list, party.Account.Name)
 }

@@ -129,7 +129,7 @@ func containsFold(list []string, text string) bool {
 // tokenStep makes a step on a token; the caller adds what is expected of it.
 func (b *builder) tokenStep(w *workspace, s engine.Subject, action engine.Action, hits []hit) engine.Step {
 	step := b.step(w, action, s.Token.ID, hits)
-	step.Owner, step.OwnerID = s.Owner.Label(), s.Token.OwnerID
+	step.Owner, step.OwnerID = s.Owner.WorkspaceLabel(), s.Token.OwnerID
 	identity := engine.TokenIdentity(w.Snapshot.Workspace.ID, s.Token)
 	step.Precondition = engine.Precondition{
 		Identity: identity, Digest: engine.Fingerprint(identity), Volatile: engine.TokenVolatile(s.Token),

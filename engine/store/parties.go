@@ -21,6 +21,7 @@ type parties struct {
 	others  map[string]int32 // live tokens of owners whom the directory does not hold
 	truths  [2]*bool         // false and true
 	groups  [][]string       // lists of groups that occur
+	account engine.AccountDirectory
 	byText  map[string]int32
 }
 
@@ -45,6 +46,10 @@ func (db *DB) parties(ctx context.Context, s engine.Snapshot, asOf int64) (*part
 	}
 	if !p.read {
 		return p, nil
+	}
+	var err error
+	if p.account, err = s.AccountDirectory(); err != nil {
+		return nil, fmt.Errorf("section %s of snapshot %d: %w", engine.SectionAccountPrincipals, s.ID, err)
 	}
 	p.entries = make([]partyEntry, 0, max(0, s.Coverage[engine.SectionPrincipals].Count)) // growing would hold two of them
 	if err := db.addPrincipals(ctx, s, p); err != nil {
@@ -162,7 +167,7 @@ func (p *parties) of(id string) engine.Party {
 	}
 	party.LiveTokens = int(p.others[id])
 	if p.whole {
-		party.Kind, party.Active, party.Admin = engine.Missing, p.truths[0], p.truths[0]
+		party.Kind, party.Active, party.Admin, party.Account = engine.Missing, p.truths[0], p.truths[0], p.account.Of(id)
 	}
 	return party
 }

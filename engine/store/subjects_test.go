@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"testing"
@@ -44,6 +45,44 @@ func TestParties(t *testing.T) {
 	later := collect(t, db.Subjects(t.Context(), s.ID, now.Add(time.Hour)))
 	if later[0].Owner.LiveTokens != 1 || *later[0].Facts.Expired != true {
 		t.Fatal(later[0])
+	}
+}
+
+// TestPartiesThatOnlyTheAccountKnows: the account's word is about missing
+// principals, and changes nothing else of them; the digest covers it.
+func TestPartiesThatOnlyTheAccountKnows(t *testing.T) {
+	tokens := []engine.Token{{ID: "a", OwnerID: "1", CreatorID: "7"}, {ID: "b", OwnerID: "9", CreatorID: ""}}
+	principals := []engine.Principal{{ID: "1", Kind: engine.User, Name: "ann@example.com", Active: new(true)}}
+	db := newDB(t)
+	digests := map[string]bool{}
+	for _, status := range []engine.CoverageStatus{engine.Complete, engine.Partial, engine.Denied} {
+		c := capture("prod", "1", now, tokens, principals)
+		c.Sections[engine.SectionAccountPrincipals] = engine.Section{
+			Coverage: engine.Coverage{Status: status},
+			Document: json.RawMessage(`{"account_id":"x","principals":[{"id":"1","kind":"user","name":"other@example.com","active":false},{"id":"7","kind":"user","name":"bob@example.com","active":false}]}`),
+		}
+		s := mustSave(t, db, c)
+		digests[s.Digest] = true
+		bob, gone := &engine.AccountParty{Status: engine.AccountInactive, Kind: engine.User, Name: "bob@example.com"}, &engine.AccountParty{Status: engine.AccountMissing}
+		switch status {
+		case engine.Partial:
+			gone = nil
+		case engine.Denied:
+			bob, gone = nil, nil
+		}
+		missing := func(id string, live int, account *engine.AccountParty) engine.Party {
+			return engine.Party{ID: id, Kind: engine.Missing, Active: new(false), Admin: new(false), LiveTokens: live, Account: account}
+		}
+		ann := engine.Party{ID: "1", Kind: engine.User, Name: "ann@example.com", Active: new(true), Admin: new(false), LiveTokens: 1}
+		want := [][2]engine.Party{{ann, missing("7", 0, bob)}, {missing("9", 1, gone), {}}}
+		for i, subject := range collect(t, db.Subjects(t.Context(), s.ID, now)) {
+			if diff := cmp.Diff(want[i], [2]engine.Party{subject.Owner, subject.Creator}); diff != "" {
+				t.Errorf("%s, %s: %s", status, subject.Token.ID, diff)
+			}
+		}
+	}
+	if len(digests) != 3 {
+		t.Error("the digest does not cover the section")
 	}
 }
 
