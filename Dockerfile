@@ -1,13 +1,17 @@
 # patrol in an image that holds nothing else: no shell, no package manager, no
 # root. Build: docker build --build-arg VERSION=1.2.3 -t patrol .
+# A release names the base by its digest: --build-arg GO_IMAGE=golang:1.26.8@sha256:…
+# (of this image only the certificates of authorities reach the result; the
+# binary has the bytes of `make reproducible`, whatever built it).
 # Run:   docker run --rm -v "$PWD:/work" --user "$(id -u)" -e DATABRICKS_HOST … patrol audit
-FROM golang:1.26.8 AS build
+ARG GO_IMAGE=golang:1.26.8
+FROM ${GO_IMAGE} AS build
 ARG VERSION=dev
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/patrol ./cmd/patrol \
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /out/patrol ./cmd/patrol \
  && mkdir -p /out/tmp /out/work && chmod 1777 /out/tmp
 
 FROM scratch

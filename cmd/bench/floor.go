@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"os"
-	"syscall"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver
@@ -178,12 +176,4 @@ func (b *bench) within(prepare, work func() error) (best cost, err error) {
 		}
 	}
 	return best, nil
-}
-
-func usedCPU() time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		fmt.Fprintln(os.Stderr, "bench: processor time:", err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"syscall"
 	"time"
 )
 
@@ -49,11 +48,8 @@ func (b *bench) measure(ctx context.Context, j job) (c cost, err error) {
 	if err != nil {
 		return c, fmt.Errorf("%s %v: %w", j.binary, j.args, err)
 	}
-	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return c, errors.New("this system does not tell what a process used")
-	}
-	return cost{wall, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), usage.Maxrss * 1024}, nil
+	peak, err := peakBytes(cmd.ProcessState)
+	return cost{wall, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak}, err
 }
 
 // best runs a job several times and returns the fastest run with the highest

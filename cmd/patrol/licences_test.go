@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -21,7 +22,7 @@ func allowedLicences() []string {
 	return []string{"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "MPL-2.0", "Unlicense", "Zlib"}
 }
 
-// TestLicences reads the licence of every module that the binary is built of.
+// TestLicences reads the licence of every module that a binary is built of.
 // `make licences` prints what it found.
 func TestLicences(t *testing.T) {
 	modules := linkedModules(t)
@@ -64,27 +65,31 @@ func refuseLicences(found []string) string {
 	return ""
 }
 
-// linkedModules are the modules of all packages in the binary, with their directories.
+// linkedModules are the modules of all packages in the binaries of a release,
+// on whatever system, with their directories.
 func linkedModules(t *testing.T) map[string]string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=Module", ".")
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
 	modules := map[string]string{}
-	for decoder := json.NewDecoder(strings.NewReader(string(out))); decoder.More(); {
-		var p struct {
-			Module *struct {
-				Path, Dir string
-				Main      bool
+	for _, system := range release(t).Builds[0].Goos {
+		cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=Module", ".")
+		cmd.Env = append(os.Environ(), "GOOS="+system, "CGO_ENABLED=0")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("go list for %s: %v", system, err)
+		}
+		for decoder := json.NewDecoder(bytes.NewReader(out)); decoder.More(); {
+			var p struct {
+				Module *struct {
+					Path, Dir string
+					Main      bool
+				}
 			}
-		}
-		if err := decoder.Decode(&p); err != nil {
-			t.Fatal(err)
-		}
-		if p.Module != nil && !p.Module.Main {
-			modules[p.Module.Path] = p.Module.Dir
+			if err := decoder.Decode(&p); err != nil {
+				t.Fatal(err)
+			}
+			if p.Module != nil && !p.Module.Main {
+				modules[p.Module.Path] = p.Module.Dir
+			}
 		}
 	}
 	return modules

@@ -5,3 +5,6 @@ package main
 // usualKills are fewer under the race detector: each start of the binary takes
 // ten times as long.
 const usualKills = 40
+
+// underRace: the race detector is on.
+const underRace = true

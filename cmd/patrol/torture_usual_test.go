@@ -3,3 +3,5 @@
 package main
 
 const usualKills = 300
+
+const underRace = false

@@ -1,16 +1,15 @@
-//go:build !linux
+//go:build !linux && !windows
 
 package eval
 
-import (
-	"syscall"
-	"time"
-)
+import "syscall"
 
-// Off Linux a sandbox is bounded by its parent alone, which kills it.
-
+// bound has nothing to add: a sandbox ends when its standard input does.
 func bound() *syscall.SysProcAttr { return nil }
 
-func boundMemory() error { return nil }
-
-func boundCPU(time.Duration) error { return nil }
+// boundMemory has this process look at what it takes: the kernel does not hold
+// it to a limit of address space.
+func boundMemory() error {
+	go watchMemory(memoryOfSandbox, endForMemory)
+	return nil
+}

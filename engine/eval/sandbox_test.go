@@ -21,6 +21,7 @@ import (
 const (
 	serveFlag = "__sandbox"
 	hangFlag  = "__hang"
+	hoardFlag = "__hoard"
 )
 
 // TestMain is the sandbox too.
@@ -34,6 +35,9 @@ func TestMain(m *testing.M) {
 	}
 	if len(os.Args) > 1 && os.Args[1] == hangFlag {
 		hang()
+	}
+	if len(os.Args) > 1 && os.Args[1] == hoardFlag {
+		endForMemory()
 	}
 	os.Exit(m.Run())
 }

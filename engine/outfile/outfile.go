@@ -10,22 +10,20 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"patrol/engine"
-
-	"github.com/google/renameio/v2"
 )
 
 // Write calls fill with a writer to a temporary file beside path and puts that
 // file in place of path when fill and every flush succeeded. On any error the
-// old file is untouched and nothing is left behind. The result has mode 0600.
+// old file is untouched and nothing is left behind. The result has mode 0600,
+// where a file has a mode; on Windows the folder says who may read it.
 // It refuses to replace a directory, a symbolic link or a device.
 func Write(path string, fill func(io.Writer) error) error {
 	if err := refuseSpecial(path); err != nil {
 		return failure(path, err)
 	}
-	file, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600))
+	file, err := newPending(path)
 	if err != nil {
 		return failure(path, err)
 	}
@@ -36,7 +34,14 @@ func Write(path string, fill func(io.Writer) error) error {
 	if err := file.CloseAtomicallyReplace(); err != nil {
 		return failure(path, err)
 	}
-	return failure(path, syncDir(filepath.Dir(path)))
+	return failure(path, SyncDir(filepath.Dir(path)))
+}
+
+// pending is a file that has not got its name yet.
+type pending interface {
+	io.Writer
+	Cleanup() error // removes it, unless it has its name
+	CloseAtomicallyReplace() error
 }
 
 // MakeDir makes a directory that only its owner can enter, with those above it
@@ -46,7 +51,7 @@ func MakeDir(dir string) error {
 	missing := missingAbove(filepath.Clean(dir))
 	err := os.MkdirAll(dir, 0o700)
 	for i := 0; i < len(missing) && err == nil; i++ {
-		err = syncDir(filepath.Dir(missing[i]))
+		err = SyncDir(filepath.Dir(missing[i]))
 	}
 	if err == nil {
 		return nil
@@ -87,15 +92,6 @@ func refuseSpecial(path string) error {
 	return nil
 }
 
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // failure keeps errors that already tell their story, such as a failing source
 // of rows, and explains those of the file system.
 func failure(path string, err error) error {
@@ -115,9 +111,9 @@ func explain(err error) (reason, hint string) {
 		return "special_file", "Name a regular file, or remove what stands in its place."
 	case errors.Is(err, fs.ErrNotExist):
 		return "not_found", "Create the directory first, or name another."
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return "readonly", "Choose a place that you may write to."
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case ReadOnly(err):
+		return "readonly", "Choose a place that you may write to." + alsoReadOnly
+	case DiskFull(err):
 		return "disk_full", "Free some space, or choose another disk. The old file, if any, is untouched."
 	}
 	return "output", "See the cause; the old file, if any, is untouched."

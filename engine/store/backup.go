@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+
+	"patrol/engine/outfile"
 )
 
 // Backup copies the database as it is at one moment into a new file, mode 0600,
@@ -34,7 +36,7 @@ func (db *DB) copyInto(ctx context.Context, path string) error {
 	if err := giveNewName(file.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return outfile.SyncDir(filepath.Dir(path))
 }
 
 // vacuumInto lifts query_only for this one statement, which SQLite takes for a

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"patrol/engine/outfile"
 )
 
 // What marks a SQLite file as patrol's.
@@ -87,7 +89,7 @@ func create(ctx context.Context, path string, t tuning) error {
 	if err := giveName(file.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return outfile.SyncDir(filepath.Dir(path))
 }
 
 // giveName gives a file its name, unless the name is taken.
@@ -143,12 +145,4 @@ func discard(path string) {
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
 		_ = os.Remove(path + suffix)
 	}
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

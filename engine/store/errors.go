@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"syscall"
 
 	"patrol/engine"
+	"patrol/engine/outfile"
 
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -55,9 +55,9 @@ func explain(err error) explanation {
 		return explainCode(coded.Code() & 0xff)
 	case errors.Is(err, fs.ErrNotExist):
 		return missingFile
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+	case outfile.ReadOnly(err):
 		return unwritable
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case outfile.DiskFull(err):
 		return fullDisk
 	case errors.Is(err, syscall.EIO):
 		return badDisk
