@@ -37,3 +37,6 @@ func DiskFull(err error) bool {
 func ReadOnly(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
+
+// BadDisk reports whether the disk itself failed.
+func BadDisk(err error) bool { return errors.Is(err, syscall.EIO) }

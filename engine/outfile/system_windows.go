@@ -64,3 +64,9 @@ func DiskFull(err error) bool {
 func ReadOnly(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, windows.ERROR_WRITE_PROTECT) || errors.Is(err, windows.ERROR_SHARING_VIOLATION)
 }
+
+// BadDisk reports whether the disk itself failed.
+func BadDisk(err error) bool {
+	return errors.Is(err, windows.ERROR_CRC) || errors.Is(err, windows.ERROR_IO_DEVICE) ||
+		errors.Is(err, windows.ERROR_READ_FAULT) || errors.Is(err, windows.ERROR_WRITE_FAULT)
+}

@@ -59,7 +59,7 @@ func explain(err error) explanation {
 		return unwritable
 	case outfile.DiskFull(err):
 		return fullDisk
-	case errors.Is(err, syscall.EIO):
+	case outfile.BadDisk(err):
 		return badDisk
 	}
 	return unexplained
