@@ -58,7 +58,8 @@ type session struct {
 	authType string
 	me       caller
 	meFault  *Problem
-	reached  bool // some answer came
+	reached  bool          // some answer came
+	skew     time.Duration // how far our clock is ahead of the first answer's
 	// Of stages that are over, for the sections that come after them:
 	fatal  *Problem       // why nothing more can be read
 	tokens engine.Section // zero until it was read
@@ -215,10 +216,21 @@ const clockTolerance = 5 * time.Minute
 
 func (c *Client) warnOfSkew(at time.Time) {
 	skew := c.o.Now().Sub(at).Round(time.Second)
+	c.session.mu.Lock()
+	c.session.skew = skew
+	c.session.mu.Unlock()
 	if skew.Abs() > clockTolerance {
 		c.event(Event{Kind: EventWarning, Reason: "clock_skew",
 			Detail: "the local clock differs from the workspace's by " + skew.String() + "; the workspace's counts"})
 	}
+}
+
+// hoursOff is by how many whole hours our clock was ahead of the workspace's, or
+// behind it.
+func (c *Client) hoursOff() int {
+	c.session.mu.Lock()
+	defer c.session.mu.Unlock()
+	return int(c.session.skew / time.Hour)
 }
 
 // now is the workspace's clock where it told, else ours.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"patrol/engine"
@@ -54,6 +55,7 @@ type Options struct {
 	SpoolDir         string        // for answers beyond memory; the system's
 	UserAgentVersion string
 	CAFile           string // PEM file of further authorities
+	NoProxy          bool   // connect directly, whatever proxy the environment names
 	Progress         func(Event)
 	Sections         []engine.SectionName // of those that are read on request only
 	AuditLog         *AuditLog            // for the section of that name; nil: there is none
@@ -65,6 +67,27 @@ type Options struct {
 	Jitter func() float64 // in [0,1)
 
 	waiting *budget // of the run, shared by all its sections
+	told    *told   // likewise
+}
+
+// told is what a run has told once already.
+type told struct {
+	mu   sync.Mutex
+	what map[string]bool
+}
+
+// first reports whether nobody told it yet.
+func (t *told) first(what string) bool {
+	if t == nil { // no run
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.what[what] {
+		return false
+	}
+	t.what[what] = true
+	return true
 }
 
 func (o Options) withDefaults() Options {
@@ -76,6 +99,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.SignInTimeout, 45*time.Second)
 	orDefault(&o.UserAgentVersion, "dev")
 	o.waiting = newBudget(o.RetryBudget, 2)
+	o.told = &told{what: map[string]bool{}}
 	if o.AuditLog != nil {
 		o.Sections = append(slices.Clone(o.Sections), engine.SectionAuditLog)
 	}
@@ -127,6 +151,7 @@ const (
 	EventDone    EventKind = "done"    // a section, with its coverage; a workspace
 	EventRetry   EventKind = "retry"   // a call will be tried again
 	EventWarning EventKind = "warning" // something that a person should know
+	EventNote    EventKind = "note"    // something about this run, told once
 )
 
 // Event tells what collection is doing. Events of one call come one at a time.

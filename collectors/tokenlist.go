@@ -32,6 +32,8 @@ type tokenList struct {
 	partOf  map[string]uint32
 	parting bool
 
+	strange strange // what rows hold that is not known
+
 	bare bool // a list without an object around it, as no workspace answers
 }
 
@@ -53,7 +55,7 @@ type rowRef struct {
 // readTokenList indexes a list: {"token_infos": […]} or […]. With parting it
 // keeps the rows of different workspaces apart.
 func readTokenList(what string, body *spool, w window, parting bool) (*tokenList, *Problem) {
-	list := &tokenList{body: body, window: w, unsure: map[int64]bool{}, partOf: map[string]uint32{}, parting: parting}
+	list := &tokenList{body: body, window: w, unsure: map[int64]bool{}, partOf: map[string]uint32{}, parting: parting, strange: strange{}}
 	list.partFor("") // also where there is no row
 	decoder := json.NewDecoder(body.Reader())
 	if err := list.scan(decoder); err != nil {
@@ -183,6 +185,7 @@ func (l *tokenList) add(raw []byte, at int64) {
 		l.tally.add(reasonMissingID, "row at byte %d has no usable token_id", at)
 		return
 	}
+	l.strange.note(o, token)
 	ref := rowRef{at: at, size: uint32(len(raw))}
 	copy(ref.prefix[:], token.ID)
 	if l.parting {

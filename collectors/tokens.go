@@ -35,5 +35,6 @@ func readTokens(ctx context.Context, c *Client) engine.Section {
 	if list.bare {
 		return failed(badBody("GET %s: the answer is a bare list, which no workspace gives", tokensPath))
 	}
+	c.tellStrange(list.strange)
 	return list.section(list.whole())
 }

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"os"
 	"time"
+
+	"golang.org/x/net/http/httpproxy"
 )
 
 // newTransport connects to workspaces and to whoever signs us in.
@@ -20,7 +22,7 @@ func newTransport(o Options) (*http.Transport, *Problem) {
 	}
 	dialer := &net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second}
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
+		Proxy:                 func(r *http.Request) (*url.URL, error) { return proxy(o, r.URL) },
 		DialContext:           dialer.DialContext,
 		ForceAttemptHTTP2:     true,
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities},
@@ -29,6 +31,26 @@ func newTransport(o Options) (*http.Transport, *Problem) {
 		MaxIdleConnsPerHost:   max(2, o.Parallel), // an account may serve all its workspaces by one host
 		IdleConnTimeout:       time.Minute,
 	}, nil
+}
+
+// proxy is what the environment says to connect through to a host; nil: directly.
+// Loopback hosts are always reached directly.
+func proxy(o Options, to *url.URL) (*url.URL, error) {
+	if o.NoProxy {
+		return nil, nil
+	}
+	return httpproxy.FromEnvironment().ProxyFunc()(to)
+}
+
+// tellProxy names the proxy to a host, without its credential: whoever owns it
+// learns which workspaces are read.
+func (c *Client) tellProxy() {
+	through, err := proxy(c.o, c.base)
+	if err != nil || through == nil || !c.o.told.first("proxy "+through.Host) {
+		return // an error shows when it is used
+	}
+	c.event(Event{Kind: EventNote, Reason: "proxy",
+		Detail: "connects through the proxy " + through.Scheme + "://" + through.Host + ", which the environment names; --no-proxy goes without"})
 }
 
 // authorities are the system's and those of a file; nil means the system's only.

@@ -81,12 +81,11 @@ func readWorkspace(_ context.Context, c *Client) engine.Section {
 		return failed(c.session.meFault)
 	}
 	workspace := c.identity()
-	return engine.Section{
-		Coverage: engine.Coverage{Status: engine.Complete, Count: 1},
-		Document: document(map[string]any{
-			"caller": c.session.me, "cloud": workspace.Cloud, "host": workspace.Host, "workspace_id": workspace.ID,
-		}),
+	told := map[string]any{"caller": c.session.me, "cloud": workspace.Cloud, "host": workspace.Host, "workspace_id": workspace.ID}
+	if hours := c.hoursOff(); hours != 0 {
+		told[engine.ClockHoursOff] = hours
 	}
+	return engine.Section{Coverage: engine.Coverage{Status: engine.Complete, Count: 1}, Document: document(told)}
 }
 
 // identity is what is known of the workspace so far.

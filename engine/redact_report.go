@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"iter"
 	"slices"
 )
@@ -24,8 +25,37 @@ func (r Report) Redacted() Report {
 // Redacted is the finding without secrets: a policy may quote a comment.
 func (f Finding) Redacted() Finding {
 	f.Message = RedactSecrets(f.Message)
-	f.Evidence, _ = mapTexts(f.Evidence, RedactSecrets).(map[string]any)
+	f.Evidence, _ = redactedKeys(mapTexts(f.Evidence, RedactSecrets)).(map[string]any)
 	return f
+}
+
+// redactedKeys takes secrets out of the keys of a JSON value: a policy may build
+// an object whose keys come from a comment. Keys that become alike are numbered,
+// so that nothing goes missing.
+func redactedKeys(value any) any {
+	switch v := value.(type) {
+	case []any:
+		for i, element := range v {
+			v[i] = redactedKeys(element)
+		}
+	case map[string]any:
+		for _, key := range SortedKeys(v) {
+			element := redactedKeys(v[key])
+			delete(v, key)
+			v[freeKey(v, RedactSecrets(key))] = element
+		}
+	}
+	return value
+}
+
+func freeKey(taken map[string]any, key string) string {
+	free := key
+	for n := 2; ; n++ {
+		if _, is := taken[free]; !is {
+			return free
+		}
+		free = fmt.Sprintf("%s (%d)", key, n)
+	}
 }
 
 func (t Trend) redacted() *Trend {

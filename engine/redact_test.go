@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -55,6 +56,25 @@ func TestRedactedReport(t *testing.T) {
 		}
 	}
 	if evidence["comment"] != secret {
+		t.Error("the original was changed")
+	}
+}
+
+// TestKeysOfEvidenceAreRedacted: a policy may make keys of what people wrote.
+func TestKeysOfEvidenceAreRedacted(t *testing.T) {
+	one, two := "dapi"+strings.Repeat("a", 32), "dapi"+strings.Repeat("b", 32)
+	f := engine.Finding{Evidence: map[string]any{
+		one: 1, two: 2, "plain": map[string]any{"words": []any{map[string]any{"password=hunter22": one}}},
+	}}
+	text, err := json.Marshal(f.Redacted().Evidence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"[redacted Databricks token]":1,"[redacted Databricks token] (2)":2,"plain":{"words":[{"password=[redacted password]":"[redacted Databricks token]"}]}}`
+	if string(text) != want {
+		t.Errorf("got  %s\nwant %s", text, want)
+	}
+	if _, kept := f.Evidence[one]; !kept {
 		t.Error("the original was changed")
 	}
 }

@@ -21,6 +21,7 @@ type Report struct {
 	Exceptions Exceptions
 	MayMiss    int    // percentage of the expected workspaces that may not have been read; 0: none
 	Trend      *Trend // nil: no snapshot before was judged
+	Shrunk     []Shrink
 
 	// Findings in fixed order: severity, policy, workspace, resource.
 	Findings iter.Seq2[Finding, error]

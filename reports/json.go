@@ -57,7 +57,7 @@ func head(r engine.Report) []member {
 		{"as_of", timeText(r.AsOf)},
 		{"fail_on", r.FailOn.String()},
 		{"verdict", r.Verdict()},
-		{"summary", summaryJSON(r.Summary)},
+		{"summary", summaryJSON(r)},
 		{"exceptions", exceptionsJSON(r.Exceptions)},
 		{"account", reachJSON(r)},
 		{"trend", trendJSON(r.Trend)},
@@ -92,6 +92,8 @@ type jsonSummary struct {
 	Workspaces int            `json:"workspaces"`
 	Statuses   jsonTally      `json:"statuses"`   // all results
 	Severities jsonSeverities `json:"severities"` // results that failed
+
+	Shrunk []engine.Shrink `json:"shrunk,omitempty"` // workspaces whose lists may have lost tokens
 }
 
 // jsonTally counts results in the order of reports.
@@ -113,12 +115,14 @@ type jsonSeverities struct {
 	Info     int `json:"info"`
 }
 
-func summaryJSON(s engine.Summary) jsonSummary {
+func summaryJSON(r engine.Report) jsonSummary {
+	s := r.Summary
 	return jsonSummary{
 		Tokens:     s.Tokens,
 		Workspaces: s.Workspaces,
 		Statuses:   tallyJSON(s.Statuses),
 		Severities: severitiesJSON(s.Failed),
+		Shrunk:     r.Shrunk,
 	}
 }
 

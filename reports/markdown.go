@@ -54,6 +54,9 @@ func (m *mdWriter) verdict(r engine.Report) {
 	mark := map[engine.Verdict]string{engine.Clean: "✅", engine.Violations: "❌", engine.Incomplete: "⚠️"}[r.Verdict()]
 	m.line("## %s Databricks tokens: %s\n", mark, r.Verdict())
 	m.line("%s in %s, judged as of %s; %s.\n", plural(r.Summary.Tokens, "token"), plural(r.Summary.Workspaces, "workspace"), timeText(r.AsOf), explain(r))
+	for _, s := range r.Shrunk {
+		m.line("> **Suspect:** %s.\n", mdText(shrunkText(s)))
+	}
 }
 
 func (m *mdWriter) counts(r engine.Report) {

@@ -12,6 +12,9 @@ import (
 func (s *screen) verdict(r engine.Report) {
 	s.wrap("", plural(r.Summary.Tokens, "token")+" in "+plural(r.Summary.Workspaces, "workspace")+", judged as of "+timeText(r.AsOf)+".")
 	s.reach(r)
+	for _, shrink := range r.Shrunk {
+		s.wrap("", "Suspect: "+shrunkText(shrink)+".")
+	}
 	s.wrap("", "Findings: "+failedText(r.Summary)+othersText(r.Summary)+".")
 	s.styled(verdictStyle(r.Verdict()), "Verdict: "+string(r.Verdict()))
 	s.wrap("  ", explain(r)+".")

@@ -6,6 +6,12 @@ import (
 	"patrol/engine"
 )
 
+// shrunkText warns of a list that may have lost tokens; it changes no verdict.
+func shrunkText(s engine.Shrink) string {
+	return fmt.Sprintf("%s: its list held %s, the whole one before %s: whether tokens are missing is not known. No plan is made of it until a second list agrees",
+		s.Workspace, plural(s.Tokens, "token"), comma(s.Before))
+}
+
 // explain says what a verdict means, and which exit code follows from it.
 func explain(r engine.Report) string {
 	switch r.Verdict() {

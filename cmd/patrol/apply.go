@@ -48,7 +48,7 @@ func (c commands) Apply() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVar(&o.source.profiles, "profile", nil, "act through this profile of .databrickscfg (repeatable)")
-	flags.StringVar(&o.source.caFile, "ca-file", "", "trust the certificates in this PEM `file` as well")
+	o.source.addConnection(flags)
 	flags.DurationVar(&o.source.retry, "retry-budget", defaultRetryBudget, "waiting that looking may cost when a workspace is busy or fails; what changes something is never tried again by itself")
 	o.source.request.addFlags(flags)
 	o.judge.addPacks(flags)

@@ -71,6 +71,7 @@ type sourceOptions struct {
 	profiles []string
 	from     []string
 	caFile   string
+	noProxy  bool
 	parallel int
 	retry    time.Duration
 	request  requestOptions
@@ -85,11 +86,17 @@ func (o *sourceOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.profiles, "profile", nil, "read the workspace of this profile of .databrickscfg (repeatable)")
 	flags.StringVar(&o.account, "account", "", "read all workspaces of the account of this `profile`; `account:` in patrol.yaml says which")
 	flags.StringArrayVar(&o.from, "from", nil, "import a `file` made by `databricks token-management list -o json` instead (repeatable)")
-	flags.StringVar(&o.caFile, "ca-file", "", "trust the certificates in this PEM `file` as well")
+	o.addConnection(flags)
 	flags.IntVar(&o.parallel, "parallel", defaultParallel, "workspaces read at once (16 by default where an account lists them)")
 	o.request.addFlags(flags)
 	o.request.addWholeFlags(flags)
 	flags.DurationVar(&o.retry, "retry-budget", defaultRetryBudget, "waiting that each section may cost when a workspace is busy or fails, and in sum each workspace (0s: never try again)")
+}
+
+// addConnection adds how workspaces are reached.
+func (o *sourceOptions) addConnection(flags *pflag.FlagSet) {
+	flags.StringVar(&o.caFile, "ca-file", "", "trust the certificates in this PEM `file` as well")
+	flags.BoolVar(&o.noProxy, "no-proxy", false, "connect directly, whatever proxy HTTPS_PROXY names (NO_PROXY does so for some hosts)")
 }
 
 // judgeOptions say which policies judge, and as of when.

@@ -152,7 +152,7 @@ func (a *app) collectOptions(o *sourceOptions) collectors.Options {
 		o.parallel = accountParallel
 	}
 	return collectors.Options{
-		Now: a.env.now, Parallel: o.parallel, CAFile: o.caFile, UserAgentVersion: a.env.version,
+		Now: a.env.now, Parallel: o.parallel, CAFile: o.caFile, NoProxy: o.noProxy, UserAgentVersion: a.env.version,
 		SpoolDir:     filepath.Dir(a.dbPath),
 		Sections:     o.request.sections,
 		AuditLog:     o.request.log,
@@ -275,6 +275,9 @@ func (a *app) deliver(ctx context.Context, db *store.DB, evaluation int64, forma
 	report, err := db.Report(ctx, evaluation)
 	if err != nil {
 		return err
+	}
+	for _, s := range report.Shrunk {
+		a.say("warning: %s: %s where the complete snapshot before held %d: some may be missing from the answer", s.Workspace, plural(s.Tokens, "token"), s.Before)
 	}
 	return a.deliverReport(ctx, report, formats, o, nil)
 }

@@ -35,7 +35,7 @@ func (a *app) progress(workspaces int) (func(collectors.Event), func()) {
 			if e.Section == "" {
 				whole.Increment()
 			}
-		case collectors.EventWarning:
+		case collectors.EventWarning, collectors.EventNote:
 			warnings = append(warnings, e)
 		}
 	}
@@ -80,6 +80,10 @@ func advance(bar *mpb.Bar, e collectors.Event) {
 func (a *app) tellEvent(e collectors.Event) {
 	if e.Kind == collectors.EventWarning {
 		a.say("warning: %s: %s", e.Workspace, e.Detail)
+		return
+	}
+	if e.Kind == collectors.EventNote {
+		a.say("%s: %s", e.Workspace, e.Detail)
 		return
 	}
 	a.detail("%s", eventText(e))

@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -85,9 +87,10 @@ func simOf(ts *testscript.TestScript) *sim { return ts.Value(simKey{}).(*sim) }
 
 // account [KEY=VALUE…] serves a simulated account for the rest of the script
 // and points DATABRICKS_CONFIG_FILE at its profiles. Keys: seed, workspaces,
-// tokens, clock (default 2026-11-24T12:00:00Z; now), int64strings.
+// tokens, clock (default 2026-11-24T12:00:00Z; now), int64strings, tls.
 func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 	o := simulateOptions{seed: 1, workspaces: 2, tokens: 60}
+	tls := false
 	ts.Check(o.clock.Set("2026-11-24T12:00:00Z"))
 	for _, arg := range args {
 		key, value, _ := strings.Cut(arg, "=")
@@ -106,6 +109,8 @@ func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 			err = o.clock.Set(value)
 		case "int64strings":
 			o.int64Strings = true
+		case "tls": // the certificate is of no known authority: ca.pem is its own
+			tls = true
 		default:
 			err = fmt.Errorf("account: unknown key %q", key)
 		}
@@ -113,8 +118,16 @@ func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	account, err := o.account(time.Now)
 	ts.Check(err)
-	server := httptest.NewServer(account)
+	server := httptest.NewUnstartedServer(account)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of those who do not trust it
 	ts.Defer(server.Close)
+	if tls {
+		server.StartTLS()
+		block := pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}
+		ts.Check(os.WriteFile(ts.MkAbs("ca.pem"), pem.EncodeToMemory(&block), 0o600))
+	} else {
+		server.Start()
+	}
 	*simOf(ts) = sim{account: account, clock: o.clock.Time}
 	serveSim(ts, account, server.URL)
 }

@@ -13,10 +13,14 @@ import (
 // Each failed finding of the chosen policies is the ground of one step, or
 // stands in NotPlanned with the reason. The error is of ClassRefused with the
 // reason suspect when a workspace lost most of its tokens since the snapshot
-// before: an empty answer must not become a plan.
+// before: an empty answer must not become a plan. It is clock_skew when this
+// machine's clock was more than an hour off: a plan's own dates would be, too.
 func Build(ctx context.Context, in Input) (engine.Plan, error) {
 	b := newBuilder(in)
 	if err := in.Config.check(b.policies); err != nil {
+		return engine.Plan{}, err
+	}
+	if err := b.refuseSkewed(); err != nil {
 		return engine.Plan{}, err
 	}
 	if err := b.refuseShrunk(); err != nil {

@@ -7,10 +7,6 @@ import (
 	"patrol/engine"
 )
 
-// keptAtLeast is the percentage of the tokens of the complete snapshot before
-// that a snapshot must still hold to be believed.
-const keptAtLeast = 80
-
 // refuseShrunk stops a plan from a snapshot that lost most of its tokens. That
 // there are none is believed once two complete snapshots in a row say so.
 func (b *builder) refuseShrunk() error {
@@ -27,7 +23,7 @@ func (b *builder) refuseShrunk() error {
 		switch {
 		case now == 0 && !known:
 			suspects = append(suspects, fmt.Errorf("workspace %s holds no tokens", w.Snapshot.Workspace.Name))
-		case 100*now < keptAtLeast*before:
+		case engine.Shrunk(before, now):
 			suspects = append(suspects, fmt.Errorf("workspace %s holds %d tokens, the complete snapshot before held %d", w.Snapshot.Workspace.Name, now, before))
 		}
 	}

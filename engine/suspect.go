@@ -1,0 +1,35 @@
+package engine
+
+import "encoding/json"
+
+// ClockHoursOff is the key of the workspace section under which a snapshot says
+// by how many whole hours the clock of the collecting machine was ahead of the
+// workspace's, or (negative) behind it. It is absent within an hour.
+const ClockHoursOff = "clock_hours_off"
+
+// HoursOff is what a snapshot has under ClockHoursOff; 0 when nothing.
+func (s Snapshot) HoursOff() int {
+	var told struct {
+		Hours int `json:"clock_hours_off"`
+	}
+	if json.Unmarshal(s.Documents[SectionWorkspace], &told) != nil {
+		return 0
+	}
+	return told.Hours
+}
+
+// keptAtLeast is the percentage of the tokens of the complete snapshot before
+// that a snapshot must still hold to be believed.
+const keptAtLeast = 80
+
+// Shrink is a workspace whose whole list of tokens is far shorter than the whole
+// list before: an answer that lost its tokens looks exactly so.
+type Shrink struct {
+	Workspace   string `json:"workspace"`
+	WorkspaceID string `json:"workspace_id"`
+	Before      int    `json:"before"` // tokens of the complete snapshot before
+	Tokens      int    `json:"tokens"`
+}
+
+// Shrunk compares the numbers of tokens of two complete snapshots.
+func Shrunk(before, now int) bool { return 100*now < keptAtLeast*before }
