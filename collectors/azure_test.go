@@ -2,12 +2,14 @@ package collectors
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -301,4 +303,33 @@ func TestAzureEndpointIsLoopback(t *testing.T) {
 			t.Errorf("%q: %v, want %v", text, got, want)
 		}
 	}
+}
+
+// FuzzAzureWorkspace: whatever a row holds, it is refused, or it is a workspace
+// with an id and a name whose host is one of the cloud's own.
+func FuzzAzureWorkspace(f *testing.F) {
+	for _, seed := range []string{
+		`{"id": "/x", "name": "n", "tags": {"a": "b"}, "properties": {"provisioningState": "Succeeded", "workspaceId": "1", "workspaceUrl": "adb-1.7.azuredatabricks.net"}}`,
+		`{"id": "/x", "name": "n", "properties": {"provisioningState": "Failed", "workspaceId": null, "workspaceUrl": "adb-1.7.azuredatabricks.net@example.com"}}`,
+		`{"id": 1}`, `{}`, `[]`, `{"properties": "x"}`, "",
+	} {
+		f.Add([]byte(seed))
+	}
+	c := &azureClient{Client: &Client{base: &url.URL{Scheme: "https", Host: "management.azure.com"}}, zone: ".azuredatabricks.net", how: &azureSignIn{}}
+	own := regexp.MustCompile(`^https://adb-[0-9]+\.[0-9]+\.azuredatabricks\.net$`)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if !json.Valid(text) {
+			return // what comes here was decoded
+		}
+		w, wrong := c.workspace(text)
+		switch {
+		case wrong != "":
+		case w.ID == "" || w.Name == "" || w.Routed || w.azure == nil:
+			t.Fatalf("%+v", w)
+		case w.Host != "" && !own.MatchString(w.Host):
+			t.Fatalf("leads to %s", w.Host)
+		case (w.Host == "" || !w.Running()) != (w.Target(AccountTarget{}).Unreadable != ""):
+			t.Fatalf("%+v: %q", w, w.Target(AccountTarget{}).Unreadable)
+		}
+	})
 }

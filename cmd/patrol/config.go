@@ -268,16 +268,21 @@ type configLeaf struct {
 	line int
 }
 
-// leaves are the values below a node, in the order of the file.
+// leaves are the values below a node, in the order of the file. They tell what
+// stands there: whether that is right is for who decodes it.
 func (c *config) leaves(node ast.Node, key string) (found []configLeaf, err error) {
 	whole := configLeaf{key: key, line: lineOf(node)}
-	switch node.(type) {
+	switch n := node.(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:
+	case *ast.AnchorNode:
+		return c.leaves(n.Value, key)
 	case *ast.NullNode:
 		return []configLeaf{whole}, nil
 	default:
-		whole.text, err = c.flagText(key, node, whole.line)
-		return []configLeaf{whole}, err
+		if whole.text, err = c.flagText(key, node, whole.line); err != nil {
+			whole.text = strings.Join(strings.Fields(node.String()), " ") // an alias, or what somebody else refuses
+		}
+		return []configLeaf{whole}, nil
 	}
 	err = c.eachKey(node, key, func(name string, value ast.Node, line int) error {
 		below, err := c.leaves(value, key+"."+name)
