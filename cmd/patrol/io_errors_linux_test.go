@@ -106,7 +106,7 @@ type ioFaults struct {
 func (f *ioFaults) all() {
 	blows := f.blows()
 	f.random.Shuffle(len(blows), func(i, j int) { blows[i], blows[j] = blows[j], blows[i] })
-	count := min(4, len(blows))
+	count := min(usualBlows, len(blows))
 	if _, each := os.LookupEnv("PATROL_TORTURE_IO"); each {
 		count = len(blows)
 	}

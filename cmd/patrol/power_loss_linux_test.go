@@ -342,7 +342,7 @@ func (w *auditWitness) inStore(path string) string {
 func powerImages(t *testing.T, usual int) int {
 	text, set := os.LookupEnv("PATROL_TORTURE_IMAGES")
 	if !set {
-		return usual
+		return usual / imagesShare
 	}
 	return int(parseInt(text))
 }

@@ -8,3 +8,8 @@ const usualKills = 40
 
 // underRace: the race detector is on.
 const underRace = true
+
+const (
+	usualBlows  = 1
+	imagesShare = 4
+)

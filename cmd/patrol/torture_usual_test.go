@@ -5,3 +5,8 @@ package main
 const usualKills = 300
 
 const underRace = false
+
+const (
+	usualBlows  = 4 // to each command
+	imagesShare = 1 // of the usual number
+)
