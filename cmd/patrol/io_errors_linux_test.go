@@ -73,7 +73,8 @@ type blow struct {
 // command that writes: it ends with exit code 7 and says what failed, what was
 // there stays, nothing is half there, the databases are whole, and without the
 // fault the same command does its work. apply has sent nothing that its journal
-// does not know. PATROL_TORTURE_IO makes each call fail in turn.
+// does not know. PATROL_TORTURE_IO=all makes each
+// call fail in turn, =fsync and the like each of that name.
 func TestIOErrors(t *testing.T) {
 	needTracing(t)
 	g := setStage(newSite(t, t.TempDir()), 3)
@@ -105,15 +106,27 @@ type ioFaults struct {
 // all makes calls fail: each in turn, or a few by chance.
 func (f *ioFaults) all() {
 	blows := f.blows()
-	f.random.Shuffle(len(blows), func(i, j int) { blows[i], blows[j] = blows[j], blows[i] })
-	count := min(usualBlows, len(blows))
-	if _, each := os.LookupEnv("PATROL_TORTURE_IO"); each {
-		count = len(blows)
+	chosen := blows
+	switch only := os.Getenv("PATROL_TORTURE_IO"); only {
+	case "":
+		chosen = f.aFew(blows)
+	case "all":
+	default:
+		chosen = slices.DeleteFunc(slices.Clone(blows), func(b blow) bool { return b.call != only })
 	}
-	for _, b := range blows[:count] {
+	for _, b := range chosen {
 		f.strike(b)
 	}
 	f.Logf("%d runs of %d, %d calls made to fail, %d stopped", f.runs, len(blows), len(f.seen), f.stops)
+}
+
+// aFew are some by chance, a sync first.
+func (f *ioFaults) aFew(blows []blow) []blow {
+	f.random.Shuffle(len(blows), func(i, j int) { blows[i], blows[j] = blows[j], blows[i] })
+	if i := slices.IndexFunc(blows, func(b blow) bool { return b.call == "fsync" }); i > 0 {
+		blows[0], blows[i] = blows[i], blows[0]
+	}
+	return blows[:min(usualBlows, len(blows))]
 }
 
 // blows are those that can fall, by a run in which none does.

@@ -348,7 +348,7 @@ func powerImages(t *testing.T, usual int) int {
 }
 
 // TestPowerLossDuringAudit loses power at any moment between the first collect
-// and a plan that is approved: no snapshot is lost that was told of, none is
+// and a plan that is approved and a backup: no snapshot is lost that was told of, none is
 // damaged, and no file is half there. On a disk where syncs have no effect the
 // same finds losses: that it can.
 func TestPowerLossDuringAudit(t *testing.T) {
@@ -365,6 +365,7 @@ func TestPowerLossDuringAudit(t *testing.T) {
 	h.then([]int{exitViolations}, "report", "-q", "--format", "csv", "--output-dir", "reports")
 	h.then([]int{exitOK}, "plan", "-q")
 	h.then([]int{exitOK}, "approve", "-q", "plan.json", "--all", "--by", "bob@example.com")
+	h.then([]int{exitOK}, "snapshots", "backup", "copy.db")
 	h.then([]int{exitOK}, "collect", "--profile", s.profile)
 
 	witness := func() witness { return &auditWitness{t: t, digests: s.digestsOf(3)} }
