@@ -141,6 +141,11 @@ func fullDiskDuringApply(t *testing.T, request int) {
 	d := newSmallDisk(t)
 	var lock sync.Mutex
 	fuse, deleted := 0, map[string]bool{}
+	sent := func() []string {
+		lock.Lock()
+		defer lock.Unlock()
+		return engine.SortedKeys(deleted)
+	}
 	account, stop := d.serve(0, func(q *http.Request) {
 		lock.Lock()
 		defer lock.Unlock()
@@ -176,7 +181,7 @@ func fullDiskDuringApply(t *testing.T, request int) {
 		t.Errorf("exit %d: %s", code, output)
 	}
 	intended := d.intents(t)
-	for id := range deleted {
+	for _, id := range sent() {
 		if !intended[id] {
 			t.Errorf("token %s: a request without an intent", id)
 		}
@@ -186,8 +191,8 @@ func fullDiskDuringApply(t *testing.T, request int) {
 		apply = append(apply, "--resume")
 	}
 	d.mustEnd([]int{exitOK, exitPartial}, apply...)
-	if len(deleted) != 4 {
-		t.Errorf("%d of 4 tokens were revoked in the end", len(deleted))
+	if revoked := sent(); len(revoked) != 4 {
+		t.Errorf("%d of 4 tokens were revoked in the end", len(revoked))
 	}
 	t.Logf("exit %d with %d intents, then done", code, len(intended))
 }
