@@ -3,6 +3,7 @@ package reports
 import (
 	"bytes"
 	"encoding/xml"
+	"fmt"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -150,8 +151,9 @@ func TestJUnitCounts(t *testing.T) {
 	}
 }
 
-// TestXMLIsWellFormed asks another parser.
-func TestXMLIsWellFormed(t *testing.T) {
+// TestXMLIsValid asks another parser, and holds the file to what the schemas of
+// Ant and Jenkins both accept; a file that they do not accept is refused.
+func TestXMLIsValid(t *testing.T) {
 	lint, err := exec.LookPath("xmllint")
 	if err != nil {
 		t.Skip("xmllint is not installed: only Go's parser has read the file")
@@ -160,9 +162,21 @@ func TestXMLIsWellFormed(t *testing.T) {
 	if err := writeJUnit(t.Context(), &b, report()); err != nil {
 		t.Fatal(err)
 	}
-	check := exec.CommandContext(t.Context(), lint, "--noout", "-")
-	check.Stdin = &b
-	if output, err := check.CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, output)
+	validate := func(text string) error {
+		check := exec.CommandContext(t.Context(), lint, "--noout", "--relaxng", "testdata/junit.rng", "-")
+		check.Stdin = strings.NewReader(text)
+		if output, err := check.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %s", err, output)
+		}
+		return nil
+	}
+	if err := validate(b.String()); err != nil {
+		t.Error(err)
+	}
+	for was, is := range map[string]string{"system-out>": "stdout>", ` hostname="`: ` host="`, ` id="0"`: ` id="first"`, "</failure>": "</failure><failure/>"} {
+		broken := strings.ReplaceAll(b.String(), was, is)
+		if broken == b.String() || validate(broken) == nil {
+			t.Errorf("with %s for %s it is valid, or was not changed", is, was)
+		}
 	}
 }

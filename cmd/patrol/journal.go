@@ -89,7 +89,7 @@ func (a *app) withJournal(ctx context.Context, path string, work func(*store.Jou
 }
 
 func (a *app) showJournal(ctx context.Context, j *store.Journal, only string, events bool) error {
-	plans, err := j.Plans(ctx)
+	plans, err := j.PlansOf(ctx, only)
 	if err != nil {
 		return err
 	}
@@ -97,9 +97,6 @@ func (a *app) showJournal(ctx context.Context, j *store.Journal, only string, ev
 		p, err := plan.Read(record.Bytes)
 		if err != nil {
 			return err
-		}
-		if !strings.HasPrefix(p.ID, only) && !strings.HasPrefix(record.SHA, only) {
-			continue
 		}
 		fmt.Fprintf(a.env.stdout, "plan %s, sha256 %s, first applied %s\n", p.ID, record.SHA, at(record.At))
 		if events {

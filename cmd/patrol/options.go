@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -242,4 +243,12 @@ func lookupFormats(names []string) ([]reports.Format, error) {
 		formats = append(formats, format)
 	}
 	return formats, nil
+}
+
+// folder is where reports are written.
+func (o *reportOptions) folder() string {
+	if o.output == "" {
+		return o.dir
+	}
+	return filepath.Dir(o.output)
 }

@@ -30,7 +30,19 @@ func (a *app) withStore(ctx context.Context, mode store.Mode, work func(*store.D
 	if err != nil {
 		return err
 	}
+	if mode == store.ReadWrite {
+		a.tellExposed(filepath.Dir(a.dbPath))
+	}
 	return errors.Join(work(db), db.Close())
+}
+
+// tellExposed warns of a folder in which others could put something in place of
+// what patrol writes. It is no refusal: containers mount such folders for one
+// user alone.
+func (a *app) tellExposed(dir string) {
+	if outfile.Exposed(dir) {
+		a.say("warning: anybody on this machine may replace files in %s: take the right to write there from others (chmod o-w)", dir)
+	}
 }
 
 // collect snapshots the workspaces or files of this run and returns the
@@ -331,6 +343,7 @@ func (a *app) writeFiles(ctx context.Context, report engine.Report, formats []re
 	if len(formats) == 0 {
 		return nil, nil
 	}
+	defer func() { a.tellExposed(o.folder()) }()
 	if o.output == "" {
 		return reports.WriteAll(ctx, o.dir, formats, report, files)
 	}

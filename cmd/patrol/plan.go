@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/user"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 
@@ -195,6 +196,7 @@ func (a *app) deliverPlan(ctx context.Context, p engine.Plan, o *planOptions) (d
 	if err != nil {
 		return "", err
 	}
+	a.tellExposed(filepath.Dir(o.output))
 	a.say("%s: %s", o.output, countOfSteps(p))
 	files, err := a.writePlanFiles(ctx, p, digest, o.output, o.formats)
 	for _, file := range files {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"patrol/engine"
 )
@@ -75,6 +76,15 @@ func missingAbove(dir string) (missing []string) {
 		missing = append(missing, dir)
 		dir = filepath.Dir(dir)
 	}
+}
+
+// Exposed reports whether anybody on this machine may replace files in a
+// directory: others may write to it, and no sticky bit keeps them from what is
+// not theirs. A directory that cannot be looked at is not called so, nor one of
+// Windows, whose modes tell nothing.
+func Exposed(dir string) bool {
+	info, err := os.Stat(dir)
+	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0 && info.Mode()&os.ModeSticky == 0
 }
 
 var errSpecial = errors.New("is not a regular file")

@@ -21,7 +21,7 @@ func (db *DB) copyInto(ctx context.Context, path string) error {
 	if _, err := os.Lstat(path); err == nil {
 		return &os.PathError{Op: "open", Path: path, Err: os.ErrExist}
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".patrol-copy-*.db") // 0600 from birth
+	file, err := os.CreateTemp(filepath.Dir(path), copyFiles) // 0600 from birth
 	if err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func foreign(path string) error {
 // and then linked, so that neither a crash nor a second process can be met
 // half-way. A database that appeared in the meantime is kept.
 func create(ctx context.Context, path string, t tuning) error {
-	file, err := os.CreateTemp(filepath.Dir(path), ".patrol-new-*.db") // 0600 from birth
+	file, err := os.CreateTemp(filepath.Dir(path), newFiles) // 0600 from birth
 	if errors.Is(err, os.ErrNotExist) {
 		return refusal("create database", path, missingFile.reason, "Create the directory first, or name another.", err)
 	}

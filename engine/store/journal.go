@@ -39,6 +39,7 @@ type JournalOptions struct {
 	Now       func() time.Time
 	room      func(dir string) (int64, error) // free bytes; a stand-in for tests
 	pragmas   []string
+	unsafeFS  func(dir string) string // as of tuning
 }
 
 const (
@@ -58,7 +59,7 @@ func OpenJournal(ctx context.Context, path string, o JournalOptions) (*Journal, 
 			return nil, err
 		}
 	}
-	db, err := open(ctx, path, Options{Mode: o.Mode, MustExist: o.MustExist, Now: o.Now}, tuning{schema: journalSchema(), pragmas: o.pragmas})
+	db, err := open(ctx, path, Options{Mode: o.Mode, MustExist: o.MustExist, Now: o.Now}, tuning{schema: journalSchema(), pragmas: o.pragmas, unsafeFS: o.unsafeFS})
 	if err != nil {
 		return nil, errors.Join(err, j.unlock())
 	}

@@ -34,12 +34,31 @@ func (j *Journal) Plans(ctx context.Context) ([]PlanRecord, error) {
 	return plans, nil
 }
 
+// PlansOf is Plans of those whose digest or id begins with a text; the bytes of
+// others are not handed out.
+func (j *Journal) PlansOf(ctx context.Context, beginning string) ([]PlanRecord, error) {
+	if beginning == "" {
+		return j.Plans(ctx)
+	}
+	var plans []PlanRecord
+	for plan, err := range rowsOf(ctx, j.db, readPlan, `SELECT sha, body, registered_ms FROM plan WHERE `+planBegins+` ORDER BY registered_ms, sha`, beginning) {
+		if err != nil {
+			return nil, err
+		}
+		plans = append(plans, plan)
+	}
+	return plans, nil
+}
+
+// planBegins selects plans whose digest or id begins with ?1.
+const planBegins = `(substr(sha, 1, length(?1)) = ?1
+	OR CASE WHEN json_valid(CAST(body AS TEXT)) THEN substr(json_extract(CAST(body AS TEXT), '$.plan_id'), 1, length(?1)) = ?1 END)`
+
 // LastPlan is, of the plans whose digest or id begins with a text, the one first
 // applied last; nil when there is none. It reads the bytes of that one only.
 func (j *Journal) LastPlan(ctx context.Context, beginning string) (*PlanRecord, error) {
 	const chosen = `SELECT sha, body, registered_ms FROM plan WHERE sha = (
-		SELECT sha FROM plan WHERE substr(sha, 1, length(?1)) = ?1
-			OR CASE WHEN json_valid(CAST(body AS TEXT)) THEN substr(json_extract(CAST(body AS TEXT), '$.plan_id'), 1, length(?1)) = ?1 END
+		SELECT sha FROM plan WHERE ` + planBegins + `
 		ORDER BY registered_ms DESC, sha DESC LIMIT 1)`
 	for plan, err := range rowsOf(ctx, j.db, readPlan, chosen, beginning) {
 		return &plan, err

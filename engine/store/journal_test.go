@@ -232,3 +232,28 @@ func TestJournalAndDatabaseAreNotMixedUp(t *testing.T) {
 		t.Errorf("a journal was taken for a database: %v", err)
 	}
 }
+
+// TestPlansOf hands out what was asked for only, by the beginning of digest or id.
+func TestPlansOf(t *testing.T) {
+	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), JournalOptions{})
+	var all []string
+	for _, body := range []string{`{"plan_id":"p1aa"}`, `{"plan_id":"p1bb"}`, `{"plan_id":"p2cc"}`, `no JSON`} {
+		r := twoStepsOf("1")
+		r.Bytes, r.SHA = []byte(body), engine.TextDigest(body)
+		all = append(all, r.SHA)
+		must(t, j.Begin(t.Context(), r))
+	}
+	for beginning, want := range map[string][]string{"": all, "p1": all[:2], "p1b": all[1:2], all[3][:12]: all[3:], "p9": nil} {
+		plans, err := j.PlansOf(t.Context(), beginning)
+		must(t, err)
+		var got []string
+		for _, p := range plans {
+			got = append(got, p.SHA)
+		}
+		slices.Sort(got)
+		wanted := slices.Sorted(slices.Values(want))
+		if !slices.Equal(got, wanted) {
+			t.Errorf("%q: %v, want %v", beginning, got, wanted)
+		}
+	}
+}

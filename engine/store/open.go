@@ -50,6 +50,8 @@ type tuning struct {
 	schema  schema
 	pragmas []string
 	timeout time.Duration // for locks; 0: 5 s
+
+	unsafeFS func(dir string) string // nil: what the system says
 }
 
 const opOpen = "open database"
@@ -86,7 +88,11 @@ func switchProcess() {
 
 // admit looks at the file before SQLite may touch it, and creates it if it is missing.
 func admit(ctx context.Context, path string, o Options, t tuning) error {
-	if name := unsafeFS(filepath.Dir(path)); name != "" {
+	unsafe := t.unsafeFS
+	if unsafe == nil {
+		unsafe = unsafeFS
+	}
+	if name := unsafe(filepath.Dir(path)); name != "" {
 		return refusal(opOpen, path, "bad_fs", "Put the database on a local disk.", fmt.Errorf("%s is no safe place for a database", name))
 	}
 	err := inspect(path, t.schema)
@@ -97,6 +103,7 @@ func admit(ctx context.Context, path string, o Options, t tuning) error {
 		err = inspect(path, t.schema)
 	}
 	if err == nil && o.Mode == ReadWrite {
+		sweep(filepath.Dir(path))
 		err = openForWriting(path) // SQLite would fall back to reading
 	}
 	return err
