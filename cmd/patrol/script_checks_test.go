@@ -76,7 +76,9 @@ func cmdSignals(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		text, _ := os.ReadFile(pidFile)
 		if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
-			_ = syscall.Kill(pid, kind)
+			if process, err := os.FindProcess(pid); err == nil {
+				_ = process.Signal(kind)
+			}
 		}
 	}()
 	got := exitOf(ts, append([]string{"sh", "-c", `echo $$ >pid; exec "$@"`, "sh"}, args[2:]...)...)
