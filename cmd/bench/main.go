@@ -28,9 +28,9 @@ func main() {
 }
 
 type options struct {
-	patrol, tools string
-	tokens, runs  int
-	days          int
+	patrol, tools  string
+	tokens, runs   int
+	days           int
 	alone, account bool
 }
 

@@ -42,6 +42,7 @@ type Evaluation struct {
 	workspaces []place
 	find       *sql.Stmt
 	findings   *batch
+	pending    []pendingFinding
 	last       lookup
 	done       bool
 }
@@ -183,9 +184,52 @@ func (e *Evaluation) add(f engine.Finding, snapshotID int64) error {
 		return fmt.Errorf("finding of %s on %s: %w", f.Policy, f.ResourceID, err)
 	}
 	p := e.policies[policy]
-	return e.findings.add(e.id, int64(f.Severity.Rank()), int64(policy), int64(workspace), string(f.Resource), version, resourceID,
+	key := findingKey{int64(f.Severity.Rank()), int64(policy), int64(workspace), string(f.Resource), version, resourceID}
+	e.pending = append(e.pending, pendingFinding{key, [...]any{
 		string(f.Status), unless(f.Title, p.Title), unless(string(f.Severity), string(p.Severity)), unless(f.Remedy, p.Remedy),
-		f.Owner, f.Message, evidence, encodeFingerprint(f.Fingerprint), waiver)
+		f.Owner, f.Message, evidence, encodeFingerprint(f.Fingerprint), waiver,
+	}})
+	if len(e.pending) < pendingFindings {
+		return nil
+	}
+	return e.insert()
+}
+
+// pendingFindings are stored at once, in the order of their keys: findings
+// come by token, and the versions of tokens are in no order after a year of
+// changes, so that each one alone would touch a page of its own.
+const pendingFindings = 8192
+
+// findingKey is the key of a finding within its evaluation.
+type findingKey struct {
+	rank, policy, workspace int64
+	resource                string
+	version                 int64
+	resourceID              string
+}
+
+func (a findingKey) compare(b findingKey) int {
+	return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.policy, b.policy), cmp.Compare(a.workspace, b.workspace),
+		cmp.Compare(a.resource, b.resource), cmp.Compare(a.version, b.version), cmp.Compare(a.resourceID, b.resourceID))
+}
+
+type pendingFinding struct {
+	findingKey
+	values [9]any // the columns beyond the key
+}
+
+// insert stores the findings that are pending.
+func (e *Evaluation) insert() error {
+	slices.SortFunc(e.pending, func(a, b pendingFinding) int { return a.compare(b.findingKey) })
+	for _, f := range e.pending {
+		k := f.findingKey
+		args := append([]any{e.id, k.rank, k.policy, k.workspace, k.resource, k.version, k.resourceID}, f.values[:]...)
+		if err := e.findings.add(args...); err != nil {
+			return err
+		}
+	}
+	e.pending = e.pending[:0]
+	return nil
 }
 
 // locate finds the places of a snapshot and a policy.
@@ -253,7 +297,7 @@ func (e *Evaluation) Commit() (id int64, err error) {
 		return 0, failure(opEvaluation, e.db.path, sql.ErrTxDone)
 	}
 	defer e.Rollback() // no-op once committed
-	if err := errors.Join(e.ctx.Err(), e.findings.flush(), e.findings.close(), e.find.Close()); err != nil {
+	if err := errors.Join(e.ctx.Err(), e.insert(), e.findings.flush(), e.findings.close(), e.find.Close()); err != nil {
 		return 0, failure(opEvaluation, e.db.path, cause(e.ctx, err))
 	}
 	if err := e.tx.Commit(); err != nil {
