@@ -125,3 +125,21 @@ func TestAccountWantsOAuth(t *testing.T) {
 		t.Errorf("error %v, want a usage error that asks for OAuth", err)
 	}
 }
+
+// TestAccountIDsHaveAShape: an id becomes part of a path, and one that is none
+// must not lead to another.
+func TestAccountIDsHaveAShape(t *testing.T) {
+	account := simulator.New(simulator.Options{Seed: 1})
+	server := httptest.NewServer(account)
+	defer server.Close()
+	id, secret := account.Credentials()
+	t.Setenv("DATABRICKS_CONFIG_FILE", t.TempDir()+"/none")
+	t.Setenv("DATABRICKS_CLIENT_ID", id)
+	t.Setenv("DATABRICKS_CLIENT_SECRET", secret)
+	for _, wrong := range []string{"../" + account.ID(), account.ID() + "/x", account.ID() + "?a=b", "a b", strings.Repeat("a", 65)} {
+		_, err := Discover(t.Context(), AccountTarget{Host: server.URL, AccountID: wrong}, Options{})
+		if known, ok := engine.AsError(err); !ok || known.Class != engine.ClassUsage || !strings.Contains(err.Error(), "is none") {
+			t.Errorf("%q: error %v, want a usage error", wrong, err)
+		}
+	}
+}

@@ -162,8 +162,12 @@ func (o *outside) try(pending []*assignment, on []target, tokens []engine.Subjec
 	fate := o.enter()
 	if fate == nil {
 		fate = o.child.judge(o.ctx, wireJudge{Policies: idsOf(pending), Tokens: tokens}, func(r *wireResult) error {
-			done[r.Policy] = true
-			return o.takeResult(pending, on, r)
+			if done[r.Policy] {
+				return notAddingUp("")
+			}
+			err := o.takeResult(pending, on, r)
+			done[r.Policy] = err == nil
+			return err
 		})
 	}
 	var end *sandboxEnd
@@ -178,10 +182,11 @@ func (o *outside) try(pending []*assignment, on []target, tokens []engine.Subjec
 	return done, nil
 }
 
-// condemn gives up the policy in hand, or all of them when none was: nothing
-// tells them apart then, and a sandbox must not be started for ever.
+// condemn gives up the policy in hand, or all of them when none was, or one that
+// was not asked for: nothing tells them apart then, and a sandbox must not be
+// started for ever.
 func (o *outside) condemn(end *sandboxEnd, pending []*assignment, done map[string]bool) {
-	if end.policy != "" {
+	if slices.ContainsFunc(pending, func(a *assignment) bool { return a.ID == end.policy && !done[a.ID] }) {
 		o.condemned[end.policy] = end
 		return
 	}
@@ -192,15 +197,21 @@ func (o *outside) condemn(end *sandboxEnd, pending []*assignment, done map[strin
 	}
 }
 
+func notAddingUp(policy string) error {
+	return &sandboxEnd{policy: policy, why: "the sandbox gave results that do not add up"}
+}
+
 func (o *outside) takeResult(pending []*assignment, on []target, r *wireResult) error {
 	i := slices.IndexFunc(pending, func(a *assignment) bool { return a.ID == r.Policy })
 	if i < 0 || r.Pass < 0 || r.NotApplicable < 0 || r.Pass+r.NotApplicable+len(r.Findings) != len(on) {
-		return &sandboxEnd{policy: r.Policy, why: "the sandbox gave results that do not add up"}
+		return notAddingUp(r.Policy)
 	}
+	last := -1
 	for _, f := range r.Findings {
-		if f.Index < 0 || f.Index >= len(on) || !f.Status.Finding() {
-			return &sandboxEnd{policy: r.Policy, why: "the sandbox gave results that do not add up"}
+		if f.Index <= last || f.Index >= len(on) || f.Status != engine.Fail && f.Status != engine.Unknown && f.Status != engine.Errored {
+			return notAddingUp(r.Policy)
 		}
+		last = f.Index
 	}
 	add(o.tallies[r.Policy], engine.Pass, r.Pass)
 	add(o.tallies[r.Policy], engine.NotApplicable, r.NotApplicable)

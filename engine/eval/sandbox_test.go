@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 	"os/exec"
@@ -22,6 +23,7 @@ const (
 	serveFlag = "__sandbox"
 	hangFlag  = "__hang"
 	hoardFlag = "__hoard"
+	lieFlag   = "__lie"
 )
 
 // TestMain is the sandbox too.
@@ -39,6 +41,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == hoardFlag {
 		endForMemory()
 	}
+	if len(os.Args) > 2 && os.Args[1] == lieFlag {
+		lie(os.Args[2])
+	}
 	os.Exit(m.Run())
 }
 
@@ -48,6 +53,19 @@ func hang() {
 	for {
 		time.Sleep(time.Hour)
 	}
+}
+
+// lie is a sandbox that answers without judging.
+func lie(result string) {
+	var done wireResult
+	if err := json.Unmarshal([]byte(result), &done); err != nil {
+		os.Exit(1)
+	}
+	for _, r := range []reply{{Ready: true}, {Begun: done.Policy}, {Done: &done}} {
+		_ = writeFrame(os.Stdout, r)
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	os.Exit(0)
 }
 
 func sandbox() *exec.Cmd { return &exec.Cmd{Path: os.Args[0], Args: []string{os.Args[0], serveFlag}} }
@@ -262,6 +280,30 @@ func TestSandboxThatDiesMidway(t *testing.T) {
 	}
 	if bomb[engine.Pass] == 0 || bomb[engine.Errored] == 0 || sumOf(bomb) != 300 || sumOf(good) != 300 {
 		t.Errorf("the bomb: %v", bomb)
+	}
+}
+
+// TestSandboxResultsAddUp: a sandbox that gives too few results, too many, or
+// some that are none, makes no token pass.
+func TestSandboxResultsAddUp(t *testing.T) {
+	files := map[string]string{"token/good.rego": written{"token", "good", "G-1", "", innocent}.text()}
+	for name, said := range map[string]string{
+		"too few":            `{"Policy":"G-1","Pass":2}`,
+		"too many":           `{"Policy":"G-1","Pass":4}`,
+		"fewer than none":    `{"Policy":"G-1","Pass":4,"NotApplicable":-1}`,
+		"of nobody":          `{"Policy":"G-1","Pass":2,"Findings":[{"Index":3,"Status":"fail"}]}`,
+		"before the first":   `{"Policy":"G-1","Pass":2,"Findings":[{"Index":-1,"Status":"fail"}]}`,
+		"a pass as finding":  `{"Policy":"G-1","Pass":2,"Findings":[{"Index":0,"Status":"pass"}]}`,
+		"one token twice":    `{"Policy":"G-1","Pass":1,"Findings":[{"Index":0,"Status":"fail"},{"Index":0,"Status":"fail"}]}`,
+		"some other policy":  `{"Policy":"G-2","Pass":3}`,
+		"a status of nobody": `{"Policy":"G-1","Pass":2,"Findings":[{"Index":0,"Status":""}]}`,
+	} {
+		lying := func() *exec.Cmd { return &exec.Cmd{Path: os.Args[0], Args: []string{os.Args[0], lieFlag, said}} }
+		set := load(t, files).With(Options{Sandbox: lying, Deadline: bombDeadline})
+		_, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: manyTokens(3)})
+		if tally := tallies["G-1"]; tally[engine.Pass] != 0 || tally[engine.Errored]+tally[engine.NotApplicable] != 3 || sumOf(tally) != 3 {
+			t.Errorf("%s: %v", name, tally)
+		}
 	}
 }
 

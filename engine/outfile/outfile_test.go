@@ -29,3 +29,27 @@ func TestMakeDir(t *testing.T) {
 		}
 	}
 }
+
+// TestFilesAreForTheirOwner: also where others could read what was there before.
+func TestFilesAreForTheirOwner(t *testing.T) {
+	dir := t.TempDir()
+	fresh, open := filepath.Join(dir, "fresh"), filepath.Join(dir, "open")
+	if err := os.WriteFile(open, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o666); err != nil { //nolint:gosec // that is what must not last
+		t.Fatal(err)
+	}
+	for _, path := range []string{fresh, open} {
+		if err := Write(path, say); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", filepath.Base(path), info.Mode())
+		}
+	}
+}

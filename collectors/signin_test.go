@@ -1,0 +1,45 @@
+package collectors
+
+import (
+	"net/http"
+	"testing"
+)
+
+// notedTrip answers every request, and remembers where they went.
+type notedTrip struct{ hosts []string }
+
+func (n *notedTrip) RoundTrip(r *http.Request) (*http.Response, error) {
+	n.hosts = append(n.hosts, r.URL.Host)
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+}
+
+// TestPlainSignInIsRefused: what the Databricks tools send to obtain a
+// credential goes out by https, to this machine, or to a cloud's link-local
+// address; a client's secret by plain http goes nowhere.
+func TestPlainSignInIsRefused(t *testing.T) {
+	for url, sent := range map[string]bool{
+		"https://login.example.com/token":       true,
+		"http://127.0.0.1:8080/token":           true,
+		"http://localhost/token":                true,
+		"http://169.254.169.254/metadata":       true,
+		"http://login.example.com/token":        false,
+		"http://10.0.0.1/token":                 false,
+		"http://169.254.169.254.example.com/":   false,
+		"http://localhost.example.com/token":    false,
+		"ftp://login.example.com/token":         false,
+		"http://127.0.0.1@login.example.com/to": false,
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := &notedTrip{}
+		answer, err := signInTransport{next, "patrol/test"}.RoundTrip(request)
+		if answer != nil {
+			answer.Body.Close()
+		}
+		if (len(next.hosts) > 0) != sent || (err == nil) != sent {
+			t.Errorf("%s: sent to %v, error %v", url, next.hosts, err)
+		}
+	}
+}
