@@ -14,7 +14,7 @@ VULN     := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CYCLONE  := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race torture fuzz lint mutate bench docs platforms vuln licences sbom reproducible clean
+.PHONY: help build demo test race torture fuzz lint mutate mutants bench docs platforms vuln licences sbom reproducible clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ platforms: ## Check that everything, tests included, compiles for the other syst
 
 mutate: ## Change each line of each policy in turn and count how many changes the Rego tests catch
 	PATROL_MUTATE=1 $(GO) test -run TestMutants -count=1 -v ./engine/eval
+
+mutants: ## Take each guard that testdata/mutants names away in turn (MUTANTS='gate-*,journal-*'), and want its tests to fail
+	PATROL_MUTANTS='$(or $(MUTANTS),*)' $(GO) test -count=1 -timeout 6h -v -run TestMutantsAreNoticed ./cmd/patrol
 
 bench: build ## Measure speed and memory, as ratios and figures of one run
 	$(GO) test -run '^$$' -bench . -benchmem ./...

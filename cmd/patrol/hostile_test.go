@@ -267,8 +267,8 @@ func (h *hostility) onTerminal(name, text string) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimLeft(strings.TrimSuffix(line, "\n"), "\t")
 		line = strings.TrimPrefix(line, "##vso[task.logissue type=") // of our own
-		if safe := engine.SafeText(line); safe != line {
-			h.Errorf("%s acts on a terminal: %.300q", name, line)
+		if what := enginetest.Acting(line); what != "" {
+			h.Errorf("%s acts on a terminal by %q: %.300q", name, what, line)
 			return
 		}
 		if strings.HasPrefix(line, "2026-11-24T12:00:00Z error: forged") || strings.HasPrefix(line, `{"level":"error","msg":"forged`) {
@@ -386,7 +386,7 @@ func (h *hostility) checkCSV(name string, data []byte) {
 				if trigger(cell) {
 					h.Errorf("%s by %q: a cell begins as a formula: %.100q", name, comma, cell)
 				}
-				if comma == ',' && engine.SafeText(cell) != cell {
+				if comma == ',' && enginetest.Acting(cell) != "" {
 					h.Errorf("%s: %.100q acts on a terminal", name, cell)
 				}
 			}

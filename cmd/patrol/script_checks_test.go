@@ -20,7 +20,7 @@ import (
 	"syscall"
 	"time"
 
-	"patrol/engine"
+	"patrol/engine/enginetest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -269,8 +269,8 @@ func contents(ts *testscript.TestScript, file string) []byte {
 func cmdHarmless(ts *testscript.TestScript, neg bool, args []string) {
 	for _, file := range args {
 		for line := range strings.Lines(ts.ReadFile(file)) {
-			if line = strings.TrimSuffix(line, "\n"); line != engine.SafeText(line) {
-				ts.Fatalf("%s acts on a terminal: %q", file, line)
+			if what := enginetest.Acting(strings.TrimSuffix(line, "\n")); what != "" {
+				ts.Fatalf("%s acts on a terminal by %q: %q", file, what, line)
 			}
 		}
 	}
