@@ -43,3 +43,16 @@ func TestPlainSignInIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestLoginPageIsNoAnswer: also where its text is JSON by chance, such as {},
+// which would be a list without tokens.
+func TestLoginPageIsNoAnswer(t *testing.T) {
+	for kind, want := range map[string]bool{
+		"application/json": true, "application/json; charset=utf-8": true, "application/scim+json": true, "text/plain": true, "": true,
+		"text/html": false, "text/html; charset=utf-8": false, "application/xml": false, "image/png": false,
+	} {
+		if got := jsonContent("/api", http.Header{"Content-Type": {kind}}) == nil; got != want {
+			t.Errorf("%q: taken for an answer: %v", kind, got)
+		}
+	}
+}

@@ -63,6 +63,19 @@ func TestMarkdownStructure(t *testing.T) {
 	}
 }
 
+// TestMarkdownTakesNothingFromText: links, images, mentions, markup and the ends
+// of cells are what they say, and nothing else.
+func TestMarkdownTakesNothingFromText(t *testing.T) {
+	for _, text := range []string{"[a](https://example.com)", "![a](x)", "<img src=x>", "<script>", "**b**", "_i_", "`c`", "~~d~~", "a|b", "@somebody", "#12", "!3", "$x$", ":tada:", "&lt;", `\|`} {
+		if got := mdText(text); strings.ContainsAny(strings.NewReplacer("&#", "").Replace(got), "[]<>*_`~|@#!$:\\") {
+			t.Errorf("%q is shown as %q", text, got)
+		}
+	}
+	if got := mdText("www.example.com"); strings.Contains(got, "www.") {
+		t.Errorf("a link: %q", got)
+	}
+}
+
 func FuzzMarkdown(f *testing.F) {
 	for _, text := range append(hostile, "www.example.com", "https://example.com", "@somebody #12 !3", "a\\", "``", "\\|", "$x$", ":tada:", "[a](b)", "**b**", "<!--") {
 		f.Add(text)

@@ -422,6 +422,25 @@ func TestPanicIsAnError(t *testing.T) {
 	}
 }
 
+// TestAPolicyThatFailsIsAnError: one that is undefined, contradicts itself, gives
+// what is no message, or errs in a builtin makes no token pass.
+func TestAPolicyThatFailsIsAnError(t *testing.T) {
+	for name, body := range map[string]string{
+		"an error of a builtin":    `deny contains "x" if regex.match("[", input.token.id)`,
+		"a conflict":               "deny contains \"x\" if f(1) == 3\n\nf(x) := 1 if x > 0\n\nf(x) := 2 if x < 2",
+		"undefined":                `deny := ["x"] if input.token.age_days < 0`,
+		"no set":                   `deny := "x"`,
+		"neither text nor message": `deny contains 7`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			findings, tallies := evaluate(t, load(t, tokenPolicy("", body)), Job{Snapshot: covered(nil), Tokens: rows(healthy(nil))})
+			if len(findings) != 1 || findings[0].Status != engine.Errored || tallies["T-1"][engine.Pass] != 0 {
+				t.Errorf("got %v, %v", statusesOf(findings), tallies["T-1"])
+			}
+		})
+	}
+}
+
 func TestFailures(t *testing.T) {
 	set := load(t, tokenPolicy("", `deny contains "x" if input.token.used`))
 	broken := errors.New("broken")

@@ -103,3 +103,16 @@ func TestPercentIsOfEachWorkspace(t *testing.T) {
 	e.fail("PAT-004", "2", "t")
 	refusal(t, plan.CheckLimits(build(t, e.input()), every), "over_limits")
 }
+
+// TestAShareOfNothingIsAll: a plan that does not say how many tokens a workspace
+// has must not pass for that.
+func TestAShareOfNothingIsAll(t *testing.T) {
+	p := engine.Plan{
+		Limits:     engine.Limits{MaxSteps: 9, MaxPercent: 99, MaxPerOwner: 9, MaxRecentlyUsed: 9},
+		Workspaces: []engine.PlanWorkspace{{ID: "1", Name: "prod"}},
+		Steps:      []engine.Step{{ID: "s1", Action: engine.Revoke, WorkspaceID: "1", Target: "t"}},
+	}
+	if got := p.Exceeds(every); len(got) != 1 || got[0].Limit != "max_percent" || got[0].Got != 100 {
+		t.Errorf("got %v", got)
+	}
+}

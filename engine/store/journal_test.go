@@ -187,6 +187,7 @@ func TestJournalNoticesTampering(t *testing.T) {
 		"a reason":            {`UPDATE item SET reason = 'other' WHERE item_id = 's2'`},
 		"an event":            {`DROP TRIGGER event_is_never_changed`, `UPDATE event SET at_ms = at_ms + 1 WHERE seq = 2`},
 		"an event with hash":  {`DROP TRIGGER event_is_never_changed`, `UPDATE event SET detail = '{}', hash = 'x' WHERE seq = 2`},
+		"what an event tells": {`DROP TRIGGER event_is_never_changed`, `UPDATE event SET detail = '{}' WHERE seq = 1`},
 		"an event in between": {`DROP TRIGGER event_is_never_removed`, `DELETE FROM event WHERE seq = 2`},
 		"the last event":      {`DROP TRIGGER event_is_never_removed`, `DELETE FROM event WHERE seq = (SELECT max(seq) FROM event)`},
 		"a step":              {`DROP TRIGGER item_is_never_removed`, `DELETE FROM item WHERE item_id = 's2'`},
@@ -205,6 +206,29 @@ func TestJournalNoticesTampering(t *testing.T) {
 				t.Errorf("not noticed: %v", err)
 			}
 		})
+	}
+}
+
+// TestJournalChainCoversWhatWasBefore: who forges an event with the hash that it
+// should have, and links the next one to it, would have to forge all that follow.
+func TestJournalChainCoversWhatWasBefore(t *testing.T) {
+	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), JournalOptions{})
+	must(t, j.Begin(t.Context(), twoStepsOf("1")))
+	var first engine.JournalEvent
+	for e, err := range j.Events(t.Context(), "") {
+		must(t, err)
+		first = e
+		break
+	}
+	first.Detail = json.RawMessage(`{"host":"forged"}`)
+	_, err := j.db.sql.ExecContext(t.Context(), `DROP TRIGGER event_is_never_changed`)
+	must(t, err)
+	_, err = j.db.sql.ExecContext(t.Context(), `UPDATE event SET detail = ?, hash = ? WHERE seq = 1`, string(first.Detail), chainHash(first))
+	must(t, err)
+	_, err = j.db.sql.ExecContext(t.Context(), `UPDATE event SET prev_hash = ? WHERE seq = 2`, chainHash(first))
+	must(t, err)
+	if _, err := j.Verify(t.Context()); reasonOf(err) != "journal_damaged" {
+		t.Errorf("not noticed: %v", err)
 	}
 }
 

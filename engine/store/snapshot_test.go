@@ -377,9 +377,16 @@ func TestVerifyNoticesEveryEdit(t *testing.T) {
 	base := editable(t)
 	edits := editsOf(t, base)
 	random := rand.New(rand.NewPCG(1, 2))
-	for made := 0; made < editsToMake(t); {
+	values := []any{"forged", int64(7), nil, int64(-3), ""}
+	for made, n := 0, 0; made < editsToMake(t) || n < len(edits)*len(values); n++ { // each column by each value, then any
 		e := edits[random.IntN(len(edits))]
-		e.row, e.value = random.IntN(60), []any{"forged", int64(7), nil, int64(-3), ""}[random.IntN(5)]
+		if n < len(edits)*len(values) {
+			e = edits[n%len(edits)]
+		}
+		e.row, e.value = random.IntN(60), values[random.IntN(len(values))]
+		if n < len(edits)*len(values) {
+			e.value = values[n/len(edits)]
+		}
 		path := filepath.Join(t.TempDir(), "x.db")
 		copyFile(t, base, path)
 		if !e.apply(t, path) {
