@@ -19,9 +19,9 @@ type Report struct {
 	Policies   []PolicyReport    // by severity, then id
 	Summary    Summary
 	Exceptions Exceptions
-	MayMiss    int    // percentage of the expected workspaces that may not have been read; 0: none
-	Trend      *Trend // nil: no snapshot before was judged
-	Shrunk     []Shrink
+	MayMiss    int      // percentage of the expected workspaces that may not have been read; 0: none
+	Trend      *Trend   // nil: no snapshot before was judged
+	Shrunk     []Shrink // workspaces whose lists may have lost tokens; no verdict rests on it
 
 	// Findings in fixed order: severity, policy, workspace, resource.
 	Findings iter.Seq2[Finding, error]

@@ -396,8 +396,15 @@ func TestSettingsThatAreNotAsPlanned(t *testing.T) {
 			if tc.fault.Method != "" {
 				w.fault(tc.fault)
 			}
-			report, _ := w.apply(t.Context())
+			fails := "not_carried_out" // exit code 6
+			if tc.want == engine.StateDone {
+				fails = ""
+			}
+			report := w.must(fails)
 			w.states(report, tc.want)
+			if tc.reason == "not_seen" && w.clock.slept < time.Minute {
+				t.Errorf("looked for %s only", w.clock.slept)
+			}
 			if report.Outcomes[0].Reason != tc.reason {
 				t.Errorf("reason %q (%s)", report.Outcomes[0].Reason, report.Outcomes[0].Detail)
 			}
