@@ -128,7 +128,7 @@ type forecaster struct {
 	set     *policySet
 	options *forecastOptions
 	from    time.Time
-	seen    map[pairKey]bool
+	seen    map[pairKey]bool // by the end of the day before
 	list    []engine.Forecast
 	tokens  int
 
@@ -165,8 +165,15 @@ func (f *forecaster) judge(ctx context.Context, policies *eval.Set, s engine.Sna
 		return nil
 	}
 	at := f.from.Add(time.Duration(n) * 24 * time.Hour)
-	// Without sifting: the database knows nothing of the use that is presumed.
-	job := eval.Job{Snapshot: s, AsOf: at, Tuning: f.set.effective(s.Workspace), Tokens: f.subjects(ctx, s, at)}
+	job := eval.Job{Snapshot: s, AsOf: at, Tuning: f.set.effective(s.Workspace), Tokens: f.presumed(f.db.Subjects(ctx, s.ID, at), at)}
+	// Without rules: the database knows nothing of the use that is presumed.
+	job.Sift = func(r engine.SiftRequest) (engine.Sifted, error) {
+		sifted, err := f.db.Sift(ctx, s.ID, at, engine.SiftRequest{Among: r.Among})
+		return engine.Sifted{Tokens: f.presumed(sifted.Tokens, at)}, err
+	}
+	// What failed before is not told again, and need not be judged again.
+	job.Skip = func(policy, token string) bool { return f.seen[pairKey{policy, s.Workspace.ID, token}] }
+	var today []pairKey
 	_, err := policies.Evaluate(ctx, job, func(found engine.Finding) error {
 		if n == 0 && (found.Status == engine.Unknown || found.Status == engine.Errored) {
 			f.unjudged++
@@ -175,37 +182,53 @@ func (f *forecaster) judge(ctx context.Context, policies *eval.Set, s engine.Sna
 		if found.Status != engine.Fail || f.seen[key] {
 			return nil
 		}
-		f.seen[key] = true
+		today = append(today, key)
 		if n > 0 {
-			found = found.Redacted()
-			f.list = append(f.list, engine.Forecast{
-				Day: at.UTC().Format(time.DateOnly), Kind: engine.WillViolate, Workspace: s.Workspace, TokenID: found.ResourceID,
-				Owner: found.Owner, OwnerID: found.OwnerID, Policy: found.Policy, Title: found.Title, Severity: found.Severity, Message: found.Message,
-			})
+			f.list = append(f.list, violation(s.Workspace, found.Redacted(), at))
 		}
 		return nil
 	})
+	for _, key := range today {
+		f.seen[key] = true
+	}
 	return err
 }
 
-// subjects are the tokens that have not ended at a moment, as they are presumed
-// to be then.
-func (f *forecaster) subjects(ctx context.Context, s engine.Snapshot, at time.Time) iter.Seq2[engine.Subject, error] {
+func violation(w engine.Workspace, found engine.Finding, at time.Time) engine.Forecast {
+	return engine.Forecast{
+		Day: at.UTC().Format(time.DateOnly), Kind: engine.WillViolate, Workspace: w, TokenID: found.ResourceID,
+		Owner: found.Owner, OwnerID: found.OwnerID, Policy: found.Policy, Title: found.Title, Severity: found.Severity, Message: found.Message,
+	}
+}
+
+// presumed are the tokens that have not ended at a moment, as they and those that
+// took their place are presumed to be then.
+func (f *forecaster) presumed(tokens iter.Seq2[engine.Subject, error], at time.Time) iter.Seq2[engine.Subject, error] {
 	return func(yield func(engine.Subject, error) bool) {
-		for subject, err := range f.db.Subjects(ctx, s.ID, at) {
+		for subject, err := range tokens {
 			if err == nil && holds(subject.Facts.Expired) {
 				continue
 			}
 			if used := subject.Token.LastUsed; used != nil && f.stays(*used) {
-				moved := *used + at.Sub(f.from).Milliseconds()
+				moved := f.moved(*used, at)
 				subject.Token.LastUsed = &moved
 				subject.Facts = engine.Derive(subject.Token, at.UnixMilli())
+			}
+			if among := subject.Among; among != nil && among.Successor != nil && f.stays(among.Successor.LastUsed) {
+				standing, successor := *among, *among.Successor
+				successor.LastUsed = f.moved(successor.LastUsed, at)
+				standing.Successor, subject.Among = &successor, &standing
 			}
 			if !yield(subject, err) || err != nil {
 				return
 			}
 		}
 	}
+}
+
+// moved is the last use at a moment of a token that stays in use.
+func (f *forecaster) moved(used int64, at time.Time) int64 {
+	return used + at.Sub(f.from).Milliseconds()
 }
 
 // stays presumes that a token stays in use.

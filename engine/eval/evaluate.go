@@ -29,6 +29,10 @@ type Job struct {
 	Sift func(engine.SiftRequest) (engine.Sifted, error)
 	// Tuning is per policy id, already resolved for this workspace.
 	Tuning map[string]Tuning
+	// Skip may tell, by policy and token, of results that nobody needs: these are
+	// neither emitted nor counted, unless they cost nothing. It is called by
+	// several goroutines, and not for policies in a sandbox; nil skips none.
+	Skip func(policy, token string) bool
 	// Except may change the status of a failed finding to waived or baselined
 	// and say by which waiver. It is called where emit is; nil changes nothing.
 	Except func(engine.Finding) engine.Finding
@@ -277,6 +281,7 @@ func (j *judge) judgeToken(ctx context.Context, assignments []*assignment, t eng
 	s := j.view.newSubject(j.table, t)
 	for i, a := range assignments {
 		switch o := j.token(ctx, a, s); o.status {
+		case skipped:
 		case engine.Pass:
 			b.counts[i].pass++
 		case engine.NotApplicable:
