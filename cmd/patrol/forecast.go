@@ -93,7 +93,7 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 			return err
 		}
 		if f.unjudged > 0 {
-			a.say("%s could not be judged (unknown or error) and have no part in this: see `patrol evaluate`", plural(f.unjudged, "result"))
+			a.say("%s could not be judged (unknown or error), which this leaves out: see `patrol evaluate`", plural(f.unjudged, "result"))
 			return verdict(engine.Incomplete)
 		}
 		return a.tokensCovered(snapshots)
