@@ -11,7 +11,6 @@ RACE    ?=
 # The packages that do several things at once; a test holds the list.
 CONCURRENT := ./cmd/patrol ./collectors ./collectors/simulator ./engine ./engine/apply ./engine/eval
 VULN     := golang.org/x/vuln/cmd/govulncheck@v1.9.0
-CYCLONE  := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test race torture fuzz lint mutate mutants bench docs platforms vuln licences sbom reproducible clean
@@ -71,7 +70,7 @@ licences: ## List the licence of every module in the binary, and refuse those th
 	$(GO) test -count=1 -v -run TestLicences ./cmd/patrol
 
 sbom: build ## Write bin/patrol.cdx.json: every module in the binary, with its digest and licence (CycloneDX)
-	CGO_ENABLED=0 $(GO) run $(CYCLONE) bin -json -std -licenses -output $(BIN).cdx.json $(BIN)
+	GO='$(GO)' sh .ci/sbom $(BIN).cdx.json $$($(GO) env GOOS) $$($(GO) env GOARCH)
 
 reproducible: ## Build twice, in two places with two caches, and compare byte by byte (VERSION=1.2.3 TARGETS="linux/amd64 windows/amd64": as the release is)
 	TARGETS='$(TARGETS)' LDFLAGS='$(LDFLAGS)' GO='$(GO)' sh .ci/reproducible
