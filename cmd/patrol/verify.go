@@ -3,10 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
+	"runtime"
 	"slices"
 
 	"patrol/engine"
 	"patrol/engine/store"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // whileVerifying does work while the snapshots that it reads are held against
@@ -35,17 +38,24 @@ func whileVerifying(ctx context.Context, db *store.DB, snapshots []engine.Snapsh
 	return err
 }
 
-// verifySnapshots holds snapshots against their digests: what somebody edited in the
-// database must not become a verdict, a report or a plan.
+// verifySnapshots holds snapshots against their digests, some at once: what
+// somebody edited in the database must not become a verdict, a report or a plan.
+// The error is that of the first.
 func verifySnapshots(ctx context.Context, db *store.DB, snapshots []engine.Snapshot) error {
 	ids := ids(snapshots)
 	slices.Sort(ids)
-	for _, id := range slices.Compact(ids) {
-		if err := db.VerifySnapshot(ctx, id); err != nil {
-			return cmp.Or(ctx.Err(), err)
-		}
+	ids = slices.Compact(ids)
+	found := make([]error, len(ids))
+	var verifying errgroup.Group
+	verifying.SetLimit(min(4, runtime.GOMAXPROCS(0)))
+	for i, id := range ids {
+		verifying.Go(func() error {
+			found[i] = db.VerifySnapshot(ctx, id)
+			return nil
+		})
 	}
-	return nil
+	_ = verifying.Wait()
+	return cmp.Or(append([]error{ctx.Err()}, found...)...)
 }
 
 // judged are the snapshots that a report is of.
