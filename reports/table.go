@@ -22,8 +22,8 @@ func Table(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) er
 	}
 	s := newScreen(w, o)
 	s.failures(groups)
-	s.unjudged(r, causes)
-	s.unread(r)
+	s.unjudged(r, causes, o.exceptions())
+	s.unread(r, o.exceptions())
 	s.exceptions(r, o.exceptions())
 	s.trend(r.Trend, o.findings())
 	s.framework(r, o.Framework)

@@ -53,18 +53,62 @@ func (c causes) find(f engine.Finding, message string) *cause {
 	return c[i]
 }
 
-// unjudged tells each cause once, with the policies that could not judge.
-func (s *screen) unjudged(r engine.Report, all causes) {
+// shared is a cause that several workspaces have in common.
+type shared struct {
+	cause
+	reason     string
+	workspaces []string
+}
+
+// unjudged tells each cause once, with the workspaces that have it and the
+// policies that could not judge.
+func (s *screen) unjudged(r engine.Report, all causes, limit int) {
 	if len(all) == 0 {
 		return
 	}
 	slices.SortStableFunc(all, func(a, b *cause) int { return strings.Compare(a.workspace, b.workspace) })
 	s.styled(yellow, "NOT JUDGED")
-	for _, c := range all {
-		s.wrap("  ", c.workspace+": "+c.reason(r.Workspaces))
+	for _, c := range all.shared(r.Workspaces) {
+		s.wrap("  ", whose(c.workspaces, c.reason))
+		s.wheres(c.workspaces, limit)
 		s.wrap("    ", c.extent())
 	}
 	s.blank()
+}
+
+// shared gathers causes of the same words about the same policies.
+func (c causes) shared(workspaces []engine.WorkspaceReport) []*shared {
+	var list []*shared
+	for _, cause := range c {
+		reason := cause.reason(workspaces)
+		i := slices.IndexFunc(list, func(s *shared) bool {
+			return s.status == cause.status && s.reason == reason && slices.Equal(s.policies, cause.policies)
+		})
+		if i < 0 {
+			i, list = len(list), append(list, &shared{cause: *cause, reason: reason})
+			list[i].counts = map[string]int{}
+		}
+		list[i].workspaces = append(list[i].workspaces, cause.workspace)
+		for policy, n := range cause.counts {
+			list[i].counts[policy] += n
+		}
+	}
+	return list
+}
+
+// whose says of which workspace a text is, or of how many.
+func whose(workspaces []string, text string) string {
+	if len(workspaces) == 1 {
+		return workspaces[0] + ": " + text
+	}
+	return plural(len(workspaces), "workspace") + ": " + text
+}
+
+// wheres names the first few of several workspaces.
+func (s *screen) wheres(workspaces []string, limit int) {
+	if len(workspaces) > 1 {
+		s.wrap("    ", "in "+engine.FewWords(workspaces, limit))
+	}
 }
 
 // reason is the message without what the list of sections that were not read
@@ -97,28 +141,33 @@ func (c *cause) extent() string {
 }
 
 // unread tells why sections that were asked for were not read whole.
-func (s *screen) unread(r engine.Report) {
-	header := "NOT READ"
-	for _, w := range r.Workspaces {
-		for _, gap := range w.Snapshot.Gaps() {
-			if header != "" {
-				s.styled(yellow, header)
-				header = ""
-			}
-			s.gap(w.Snapshot.Workspace.Name, gap)
-		}
+func (s *screen) unread(r engine.Report, limit int) {
+	snapshots := make([]engine.Snapshot, len(r.Workspaces))
+	for i, w := range r.Workspaces {
+		snapshots[i] = w.Snapshot
 	}
-	if header == "" {
-		s.blank()
+	gaps := engine.SharedGaps(snapshots)
+	if len(gaps) == 0 {
+		return
 	}
+	s.styled(yellow, "NOT READ")
+	for _, gap := range gaps {
+		s.gap(gap, limit)
+	}
+	s.blank()
 }
 
-func (s *screen) gap(workspace string, gap engine.Gap) {
+func (s *screen) gap(gap engine.SharedGap, limit int) {
 	state := string(gap.Coverage.Status)
 	if reason := gap.Coverage.Reason; reason != "" && reason != state {
 		state += " (" + reason + ")"
 	}
-	s.wrap("  ", workspace+"  "+gap.Names()+": "+state)
+	where := gap.Workspaces[0]
+	if len(gap.Workspaces) > 1 {
+		where = plural(len(gap.Workspaces), "workspace")
+	}
+	s.wrap("  ", where+"  "+gap.Names()+": "+state)
+	s.wheres(gap.Workspaces, limit)
 	s.wrap("    ", gap.Coverage.Detail)
 	if gap.Coverage.Hint != "" {
 		s.wrap("    ", "hint: "+gap.Coverage.Hint)

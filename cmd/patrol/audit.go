@@ -30,7 +30,7 @@ func (c commands) Audit() *cobra.Command {
 			"  patrol audit --format json -o - | jq .summary",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.audit(cmd.Context(), &o, c.origins["format"] != "default")
+			return c.audit(cmd.Context(), &o, c.origins["format"])
 		},
 	}
 	o.source.addFlags(cmd.Flags())
@@ -39,8 +39,8 @@ func (c commands) Audit() *cobra.Command {
 	return cmd
 }
 
-func (a *app) audit(ctx context.Context, o *auditOptions, formatGiven bool) error {
-	formats, err := o.report.choose(formatGiven)
+func (a *app) audit(ctx context.Context, o *auditOptions, formatOrigin string) error {
+	formats, err := o.report.choose(formatOrigin)
 	if err != nil {
 		return err
 	}

@@ -137,6 +137,7 @@ func (c *config) readWorkspaces(node ast.Node) error {
 	if !ok {
 		return c.errorf(lineOf(node), "workspaces: want a list, such as `- profile: prod`")
 	}
+	lines := map[string]int{} // name → line: labels are kept by name
 	for _, item := range list.Values {
 		w := workspaceConfig{line: lineOf(item)}
 		if err := c.decode(item, &w); err != nil {
@@ -145,6 +146,10 @@ func (c *config) readWorkspaces(node ast.Node) error {
 		if w.Profile == "" && w.Host == "" {
 			return c.errorf(w.line, "workspace %q: want a profile or a host", w.Name)
 		}
+		if first, twice := lines[w.Name]; twice && w.Name != "" {
+			return c.errorf(w.line, "workspace %q: line %d has this name already", w.Name, first)
+		}
+		lines[w.Name] = w.line
 		c.workspaces = append(c.workspaces, w)
 	}
 	return nil

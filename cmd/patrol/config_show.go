@@ -46,7 +46,7 @@ func (a *app) showConfig(cmd *cobra.Command) error {
 		return err
 	}
 	for _, name := range engine.SortedKeys(values) {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", name, engine.SafeText(values[name]), a.origins[name])
+		printFlag(w, name, values[name])
 	}
 	for i, workspace := range a.config.workspaces {
 		fmt.Fprintf(w, "workspaces[%d]\t%s\t%s\n", i, engine.SafeText(workspace.String()), a.config.place(workspace.line))
@@ -85,10 +85,39 @@ func (a *app) configOrigin(cmd *cobra.Command) string {
 	return "default"
 }
 
+// flagValue is a value that a flag has, where it comes from, and the commands
+// that have it so: a default may differ from command to command.
+type flagValue struct {
+	text, origin string
+	commands     []string
+}
+
+func addValue(values []flagValue, text, origin, command string) []flagValue {
+	for i, v := range values {
+		if v.text == text && v.origin == origin {
+			values[i].commands = append(v.commands, command)
+			return values
+		}
+	}
+	return append(values, flagValue{text, origin, []string{command}})
+}
+
+// printFlag writes the value of a flag, and below it those that other commands
+// have for it.
+func printFlag(w io.Writer, name string, values []flagValue) {
+	for i, v := range values {
+		key := name
+		if i > 0 {
+			key += " of " + strings.Join(v.commands, ", ")
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", key, engine.SafeText(v.text), v.origin)
+	}
+}
+
 // everyFlag layers the flags of all commands. A name that several commands
 // share stands for all of them.
-func (a *app) everyFlag(cmd *cobra.Command) (map[string]string, error) {
-	values := map[string]string{}
+func (a *app) everyFlag(cmd *cobra.Command) (map[string][]flagValue, error) {
+	values := map[string][]flagValue{}
 	for _, command := range append(cmd.Root().Commands(), cmd) {
 		if command.Hidden {
 			continue
@@ -98,7 +127,8 @@ func (a *app) everyFlag(cmd *cobra.Command) (map[string]string, error) {
 		}
 		command.Flags().VisitAll(func(flag *pflag.Flag) {
 			if !slices.Contains([]string{"help", "config", "version"}, flag.Name) {
-				values[flag.Name] = strings.Trim(flag.Value.String(), "[]")
+				text := strings.Trim(flag.Value.String(), "[]")
+				values[flag.Name] = addValue(values[flag.Name], text, a.origins[flag.Name], command.Name())
 			}
 		})
 	}

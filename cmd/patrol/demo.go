@@ -81,7 +81,7 @@ func (a *app) demoAudit(ctx context.Context, profiles, dir string) error {
 	options.source = demoSource(profiles)
 	options.judge.failOn.Threshold, options.judge.minCoverage = engine.FailOn(engine.Low), everything
 	options.report = reportOptions{formats: []string{"csv", "xlsx", "json"}, dir: dir}
-	err := a.audit(ctx, &options, false)
+	err := a.audit(ctx, &options, "default")
 	var reached verdictError
 	if errors.As(err, &reached) && reached.verdict == engine.Violations {
 		return nil

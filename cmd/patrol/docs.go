@@ -63,7 +63,7 @@ func writePages(dir string, pages map[string]string) error {
 func commandsPage(root *cobra.Command) string {
 	var b strings.Builder
 	b.WriteString(generatedNotice + "# Commands\n\nEvery flag can also be set by the environment variable `PATROL_<FLAG>` (upper case, `-` becomes `_`) or a key of\n`patrol.yaml`; a flag wins over the environment, the environment over the file.\n\n## Flags of every command\n\n```\n")
-	b.WriteString(root.PersistentFlags().FlagUsages() + "```\n")
+	b.WriteString(flagUsages(root.PersistentFlags()) + "```\n")
 	for _, cmd := range root.Commands() {
 		commandSection(&b, cmd)
 	}
@@ -98,7 +98,7 @@ func ownFlags(cmd *cobra.Command) string {
 			own.AddFlag(flag)
 		}
 	})
-	return own.FlagUsages()
+	return flagUsages(own)
 }
 
 func unindent(text string) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"patrol/collectors"
 	"patrol/engine"
@@ -85,7 +86,7 @@ func (a *app) doctorDirectory(ctx context.Context, d *discovery) {
 
 // printProbe prints what works in a workspace and reports whether all does.
 func (a *app) printProbe(r collectors.ProbeReport) bool {
-	fmt.Fprintf(a.env.stdout, "\n%s %s\n", engine.SafeText(r.Target.Label()), engine.SafeText(r.Workspace.Host))
+	fmt.Fprintln(a.env.stdout, "\n"+strings.TrimSpace(engine.SafeText(r.Target.Label()+" "+r.Workspace.Host)))
 	if r.Problem.Status != "" {
 		a.check(false, "%s (%s) %s", r.Problem.Status, r.Problem.Reason, r.Problem.Detail)
 		a.hint(r.Problem.Hint)
@@ -100,8 +101,18 @@ func (a *app) printProbe(r collectors.ProbeReport) bool {
 	for _, s := range r.Sections {
 		healthy = a.printSection(s) && healthy
 	}
-	a.check(r.Premium == "yes", "Premium plan: %s", r.Premium)
+	a.printPremium(r.Premium)
 	return healthy
+}
+
+// printPremium tells of the plan. That nothing answered that could tell is no
+// failure of its own: the sections say why.
+func (a *app) printPremium(plan string) {
+	if plan == "unknown" {
+		fmt.Fprintln(a.env.stdout, "  -       Premium plan: unknown")
+		return
+	}
+	a.check(plan == "yes", "Premium plan: %s", plan)
 }
 
 func (a *app) printSection(s collectors.SectionProbe) bool {

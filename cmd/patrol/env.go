@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"patrol/engine"
@@ -23,6 +24,7 @@ type env struct {
 
 	stdoutTerminal bool
 	stderrTerminal bool
+	height         int // rows of the terminal; 24 elsewhere
 	width          int // columns of the terminal; 120 elsewhere, such as in the log of a CI job
 }
 
@@ -32,7 +34,10 @@ func systemEnv() *env {
 		now: time.Now, lookup: os.LookupEnv, version: version,
 		stdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 		stderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
-		width:          120,
+		width:          120, height: 24,
+	}
+	if _, height, err := term.GetSize(int(os.Stderr.Fd())); err == nil && height > 0 {
+		e.height = height
 	}
 	if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil && width > 0 {
 		e.width = width
@@ -69,7 +74,12 @@ func (e *env) color(off bool) bool {
 // interrupted is the cause of a context that a signal ended.
 type interrupted struct{ signal os.Signal }
 
-func (i interrupted) Error() string { return "interrupted by " + i.signal.String() }
+func (i interrupted) Error() string {
+	if i.signal == syscall.SIGTERM {
+		return "stopped by SIGTERM"
+	}
+	return "stopped by Ctrl-C (SIGINT)"
+}
 
 // causeOf returns why ctx ended, in preference to the error that its end caused.
 func causeOf(ctx context.Context, err error) error {

@@ -41,7 +41,7 @@ func (a *app) evaluateStored(ctx context.Context, o *evaluateOptions) error {
 	if err != nil {
 		return err
 	}
-	return a.withStore(ctx, store.ReadWrite, func(db *store.DB) error {
+	return a.withExisting(ctx, func(db *store.DB) error {
 		snapshots, err := a.storedSnapshots(ctx, db, o.snapshots)
 		if err != nil {
 			return err
@@ -104,7 +104,7 @@ func (c commands) Report() *cobra.Command {
 		Example: "  patrol report --format xlsx --output-dir auditors\n  patrol report -o findings.csv",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			formats, err := o.choose(c.origins["format"] != "default")
+			formats, err := o.choose(c.origins["format"])
 			if err != nil {
 				return err
 			}

@@ -122,7 +122,7 @@ func describe(err error) failure {
 	f := failure{Reason: "usage", Message: err.Error(), Hint: "See `patrol --help`.", Exit: exitCode(err)}
 	var signal interrupted
 	if errors.As(err, &signal) {
-		f.Reason, f.Hint = "interrupted", "Nothing is left half done: run the same command again."
+		f.Reason, f.Hint = "interrupted", "Nothing is left half done: run the same command again, `patrol apply` with --resume."
 	} else if known, ok := engine.AsError(err); ok {
 		f.Reason, f.Hint = known.Reason, known.Hint
 	}

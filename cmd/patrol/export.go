@@ -13,7 +13,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-type exportOptions struct{ format, dir, journal string }
+type exportOptions struct {
+	format       choice
+	dir, journal string
+}
 
 // Export writes tables for other systems.
 func (c commands) Export() *cobra.Command {
@@ -28,16 +31,14 @@ func (c commands) Export() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.export(cmd.Context(), &o) },
 	}
-	cmd.Flags().StringVar(&o.format, "format", "parquet", "`format` of the tables: parquet")
+	o.format = oneOf("parquet")
+	cmd.Flags().Var(&o.format, "format", "how to write the tables: parquet")
 	cmd.Flags().StringVar(&o.dir, "output-dir", "patrol-tables", "write the tables below this `directory`")
 	addJournalFlag(cmd.Flags(), &o.journal)
 	return cmd
 }
 
 func (a *app) export(ctx context.Context, o *exportOptions) error {
-	if o.format != "parquet" {
-		return engine.UsageError("read flag", "--format", "Use parquet; reports are written by `patrol report`.", fmt.Errorf("unknown format %q", o.format))
-	}
 	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
 		evaluation, err := db.LatestEvaluation(ctx)
 		if err != nil {

@@ -21,7 +21,7 @@ type forecastOptions struct {
 	cliff     int
 	inUse     int
 	snapshots []string
-	format    string
+	format    choice
 	output    string
 	judge     judgeOptions
 	guard     guardOptions
@@ -49,7 +49,8 @@ func (c commands) Forecast() *cobra.Command {
 	flags.StringArrayVarP(&o.judge.packs, "policy", "p", nil, "also load policies from this `directory` (repeatable)")
 	flags.StringSliceVar(&o.judge.only, "only", nil, "judge by these policies only: `ids` or aliases")
 	flags.StringSliceVar(&o.judge.exclude, "exclude", nil, "leave these policies out: `ids` or aliases")
-	flags.StringVar(&o.format, "format", "table", "`format`: table, csv, json, ics")
+	o.format = oneOf("table", "csv", "json", "ics")
+	flags.Var(&o.format, "format", "how to write it: table, csv, json, ics")
 	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
 	o.guard.addFlags(flags)
 	return cmd
@@ -61,7 +62,7 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 	if o.days < 1 || o.days > mostDays || o.cliff < 0 || o.inUse < 0 {
 		return engine.UsageError("read flags", "--days, --cliff, --in-use", "Give 1 to 730 days, and no negative numbers.", errors.New("out of range"))
 	}
-	write, err := a.forecastWriter(o.format)
+	write, err := a.forecastWriter(o.format.word)
 	if err != nil {
 		return err
 	}

@@ -107,6 +107,9 @@ func selection(all []engine.Policy, o *judgeOptions) (func(engine.Policy) bool, 
 		}
 	}
 	framework, control, _ := strings.Cut(o.framework, ":")
+	if err := knownFramework(all, framework, control); err != nil {
+		return nil, err
+	}
 	keep := func(p engine.Policy) bool {
 		return (len(o.only) == 0 || namedIn(p, o.only)) && !namedIn(p, o.exclude) &&
 			(o.severity.Severity == "" || p.Severity.AtLeast(o.severity.Severity)) &&
@@ -116,6 +119,32 @@ func selection(all []engine.Policy, o *judgeOptions) (func(engine.Policy) bool, 
 		return nil, engine.UsageError("select policies", "", "Widen --only, --exclude, --severity or --framework.", fmt.Errorf("no policy is left"))
 	}
 	return keep, nil
+}
+
+// knownFramework refuses a framework or control that no policy serves.
+func knownFramework(all []engine.Policy, framework, control string) error {
+	if framework == "" || slices.ContainsFunc(all, func(p engine.Policy) bool { return serves(p, framework, control) }) {
+		return nil
+	}
+	known := map[string]bool{}
+	for _, p := range all {
+		for name, controls := range p.Controls {
+			switch {
+			case name == framework:
+				for _, c := range controls {
+					known[name+":"+c] = true
+				}
+			default:
+				known[name] = true
+			}
+		}
+	}
+	names := engine.SortedKeys(known)
+	if slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, framework+":") }) {
+		names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, framework+":") })
+	}
+	return engine.UsageError("read flag", "--framework", "Use one of "+strings.Join(names, ", ")+".",
+		fmt.Errorf("no policy serves %q", strings.TrimSuffix(framework+":"+control, ":")))
 }
 
 func namedIn(p engine.Policy, ids []string) bool {

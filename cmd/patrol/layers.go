@@ -43,16 +43,21 @@ func (a *app) layerFlag(flag *pflag.Flag) error {
 		a.origins[flag.Name] = "flag --" + flag.Name
 		return nil
 	}
-	if text, set := a.env.flag(flag.Name); set {
+	if text, set := a.env.flag(flag.Name); set && !forReports(flag, text) {
 		a.origins[flag.Name] = "environment " + envName(flag.Name)
 		return setFlag(flag, text, "environment variable", envName(flag.Name))
 	}
-	if value, set := a.config.flags[flag.Name]; set {
+	if value, set := a.config.flags[flag.Name]; set && !forReports(flag, value.text) {
 		a.origins[flag.Name] = a.config.place(value.line)
 		return setFlag(flag, value.text, "configuration", a.config.place(value.line))
 	}
 	a.origins[flag.Name] = "default"
 	return nil
+}
+
+func forReports(flag *pflag.Flag, text string) bool {
+	c, one := flag.Value.(*choice)
+	return one && c.forReports(text)
 }
 
 // setFlag sets without marking the flag as changed, so that commands can still

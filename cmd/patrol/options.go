@@ -84,9 +84,9 @@ type sourceOptions struct {
 }
 
 func (o *sourceOptions) addFlags(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&o.profiles, "profile", nil, "read the workspace of this profile of .databrickscfg (repeatable)")
+	flags.StringArrayVar(&o.profiles, "profile", nil, "`name` of a profile of .databrickscfg, whose workspace is read (repeatable)")
 	flags.StringVar(&o.account, "account", "", "read all workspaces of the account of this `profile`; `account:` in patrol.yaml says which")
-	flags.StringArrayVar(&o.from, "from", nil, "import a `file` made by `databricks token-management list -o json` instead (repeatable)")
+	flags.StringArrayVar(&o.from, "from", nil, "read this `file` instead: the output of `databricks token-management list -o json`, or a token report as CSV (repeatable)")
 	o.addConnection(flags)
 	flags.IntVar(&o.parallel, "parallel", defaultParallel, "workspaces read at once (16 by default where an account lists them)")
 	o.request.addFlags(flags)
@@ -199,17 +199,20 @@ func formatNames() []string {
 
 // choose resolves the formats. With --output there must be one: the one asked
 // for, else the one whose file ends alike.
-func (o *reportOptions) choose(formatGiven bool) ([]reports.Format, error) {
+// Several formats of the environment or the configuration are those of a whole
+// report, of which an output file asks for one.
+func (o *reportOptions) choose(origin string) ([]reports.Format, error) {
+	typed := origin == "flag --format"
 	if _, err := o.guard.read(); err != nil { // before anything is collected
 		return nil, err
 	}
 	if o.output == "" {
 		return lookupFormats(o.formats)
 	}
-	if formatGiven && len(o.formats) == 1 {
+	if origin != "default" && len(o.formats) == 1 {
 		return lookupFormats(o.formats)
 	}
-	if formatGiven {
+	if typed {
 		return nil, engine.UsageError("read flag", "--output", "Name one format with --format, or use --output-dir for several.",
 			fmt.Errorf("one file cannot hold %d formats", len(o.formats)))
 	}

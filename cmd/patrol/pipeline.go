@@ -24,6 +24,16 @@ func (a *app) openStore(ctx context.Context, mode store.Mode) (*store.DB, error)
 	return store.Open(ctx, a.dbPath, store.Options{Mode: mode, Now: a.env.now})
 }
 
+// withExisting is withStore for what needs a database that was filled before:
+// a misspelt path makes no empty one.
+func (a *app) withExisting(ctx context.Context, work func(*store.DB) error) error {
+	db, err := store.Open(ctx, a.dbPath, store.Options{Mode: store.ReadWrite, MustExist: true, Now: a.env.now})
+	if err != nil {
+		return err
+	}
+	return errors.Join(work(db), db.Close())
+}
+
 // withStore opens the database for the length of work and reports the error of closing it.
 func (a *app) withStore(ctx context.Context, mode store.Mode, work func(*store.DB) error) error {
 	db, err := a.openStore(ctx, mode)
@@ -50,9 +60,7 @@ func (a *app) tellExposed(dir string) {
 // snapshot that says so, not an error.
 func (a *app) collect(ctx context.Context, db *store.DB, o *sourceOptions) ([]engine.Snapshot, error) {
 	snapshots, err := a.read(ctx, db, o)
-	for _, snapshot := range snapshots {
-		a.tellSnapshot(snapshot)
-	}
+	a.tellSnapshots(snapshots)
 	if err == nil && (o.found != nil || len(snapshots) != 1) {
 		a.tellReach(a.targets(o), snapshots)
 		a.tellDirectory(o.found)
@@ -174,13 +182,40 @@ func (a *app) collectOptions(o *sourceOptions) collectors.Options {
 	}
 }
 
+// mostTold is how many workspaces are told of one by one; of more, what they
+// have in common is.
+const mostTold = 10
+
+func (a *app) tellSnapshots(snapshots []engine.Snapshot) {
+	if len(snapshots) <= mostTold || a.verbose {
+		for _, snapshot := range snapshots {
+			a.tellSnapshot(snapshot)
+		}
+		return
+	}
+	whole, tokens := 0, 0
+	for _, s := range snapshots {
+		tokens += s.Tokens
+		if len(s.Incomplete()) == 0 {
+			whole++
+		}
+	}
+	a.say("%s, %d of them complete: %s", plural(len(snapshots), "workspace"), whole, plural(tokens, "token"))
+	for _, gap := range engine.SharedGaps(snapshots) {
+		a.say("  %s: %s: %s (%s) %s", engine.FewWords(gap.Workspaces, 5), gap.Names(), gap.Coverage.Status, gap.Coverage.Reason, gap.Coverage.Detail)
+		if gap.Coverage.Hint != "" {
+			a.say("  hint: %s", gap.Coverage.Hint)
+		}
+	}
+}
+
 // tellSnapshot says what a snapshot holds, and why sections were not read whole.
 func (a *app) tellSnapshot(s engine.Snapshot) {
 	missing, state := s.Incomplete(), "complete"
 	if len(missing) > 0 {
 		state = plural(len(missing), "section") + " incomplete"
 	}
-	a.say("%s: %s, %s", s.Workspace.Name, plural(s.Tokens, "token"), state)
+	a.say("%s: %s, %s", s.Workspace.Name, tokensText(s), state)
 	hinted := ""
 	for _, gap := range s.Gaps() {
 		a.say("  %s: %s (%s) %s", gap.Names(), gap.Coverage.Status, gap.Coverage.Reason, gap.Coverage.Detail)
@@ -189,6 +224,15 @@ func (a *app) tellSnapshot(s engine.Snapshot) {
 			hinted = hint
 		}
 	}
+}
+
+// tokensText is how many tokens a snapshot holds. Of tokens that were not read
+// nobody knows how many there are.
+func tokensText(s engine.Snapshot) string {
+	if !s.Coverage[engine.SectionTokens].Usable() {
+		return "tokens not read"
+	}
+	return plural(s.Tokens, "token")
 }
 
 // evaluate judges snapshots and stores the results; it returns the id of the evaluation.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"patrol/engine"
 	"patrol/engine/notice"
@@ -205,7 +206,26 @@ func (a *app) deliverPlan(ctx context.Context, p engine.Plan, o *planOptions) (d
 	if err != nil || a.quiet {
 		return digest, err
 	}
-	return digest, a.showPlan(p, digest, reports.PlanView{Brief: true, Next: nextAfterPlan(p, o.output)})
+	v := reports.PlanView{Brief: true, Next: nextAfterPlan(p, o.output)}
+	if untimely := a.untimely(p); untimely != "" {
+		v.Next = []string{untimely, "Audit again and make the plan anew for one that can be applied now."}
+	}
+	return digest, a.showPlan(p, digest, v)
+}
+
+// untimely says why a plan cannot be applied now, whoever approves it: it was
+// made from what was judged for another day.
+func (a *app) untimely(p engine.Plan) string {
+	now := a.env.now()
+	ends, err := time.Parse(time.RFC3339, p.ExpiresAt)
+	if err == nil && now.After(ends) {
+		return "This plan is over since " + p.ExpiresAt + ": approve and apply refuse it."
+	}
+	judged, err := time.Parse(time.RFC3339, p.AsOf)
+	if err == nil && judged.After(now.Add(time.Hour)) { // clocks differ a little
+		return "This plan was judged as of " + p.AsOf + ", which is still to come: apply refuses it until then."
+	}
+	return ""
 }
 
 func countOfSteps(p engine.Plan) string {
@@ -219,7 +239,16 @@ func nextAfterPlan(p engine.Plan, path string) []string {
 	if len(p.Steps) == 0 {
 		return nil
 	}
-	return []string{"Next:", "  patrol show " + path, fmt.Sprintf("  patrol approve %s --all", path)}
+	return []string{"Next:", "  patrol show " + path, "  " + approveCommand(p, path)}
+}
+
+// approveCommand is the command that approves a plan: all of it, unless apply
+// would refuse all of it together.
+func approveCommand(p engine.Plan, path string) string {
+	if len(p.Exceeds(func(string) bool { return true })) > 0 {
+		return fmt.Sprintf("patrol approve %s --step ID,…", path)
+	}
+	return fmt.Sprintf("patrol approve %s --all", path)
 }
 
 func (a *app) showPlan(p engine.Plan, digest string, v reports.PlanView) error {

@@ -2,79 +2,143 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"math"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"patrol/collectors"
 	"patrol/engine"
 
+	"github.com/mattn/go-runewidth"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 )
 
-// progress tells what collection is doing: a bar per workspace on a terminal,
-// plain lines elsewhere for those who asked for details. Warnings are always told.
+// mostBars is how many workspaces have a bar at once. An account has more in
+// hand, but nobody reads more, and they must fit the terminal.
+const mostBars = 8
+
+// progress tells what collection is doing: bars on a terminal, plain lines
+// elsewhere for those who asked for details. Warnings are always told.
 // The second function ends the bars.
 func (a *app) progress(workspaces int) (func(collectors.Event), func()) {
 	if !a.env.stderrTerminal || a.quiet || a.logFormat == "json" {
 		return a.tellEvent, func() {}
 	}
-	bars := mpb.New(mpb.WithOutput(a.env.stderr), mpb.WithWidth(min(a.env.width, 100)), mpb.WithRefreshRate(150*time.Millisecond), mpb.WithAutoRefresh())
-	sections := int64(len(collectors.All()))
-	whole := wholeBar(bars, workspaces)
-	open := map[string]*mpb.Bar{}
+	b := newBars(a.env.stderr, a.env.width, barsFor(workspaces, a.env.height), workspaces,
+		mpb.WithRefreshRate(150*time.Millisecond), mpb.WithAutoRefresh())
 	var warnings []collectors.Event // told when the bars no longer own the terminal
 	tell := func(e collectors.Event) {
-		switch e.Kind {
-		case collectors.EventStarted:
-			if open[e.Workspace] == nil {
-				open[e.Workspace] = newBar(bars, sections, e.Workspace)
-			}
-		case collectors.EventDone:
-			advance(open[e.Workspace], e)
-			if e.Section == "" {
-				whole.Increment()
-			}
-		case collectors.EventWarning, collectors.EventNote:
+		if e.Kind == collectors.EventWarning || e.Kind == collectors.EventNote {
 			warnings = append(warnings, e)
+			return
 		}
+		b.see(e)
 	}
 	return tell, func() {
-		whole.Abort(true)
-		for _, bar := range open {
-			bar.Abort(true)
-		}
-		bars.Wait()
+		b.end()
 		for _, warning := range warnings {
 			a.tellEvent(warning)
 		}
 	}
 }
 
+// barsFor leaves room for the bar of all workspaces and for the cursor.
+func barsFor(workspaces, height int) int {
+	return max(min(workspaces, mostBars, height-3), 0)
+}
+
+// bars are a fixed number of lines, each of which shows one workspace after
+// another, above one that counts them. Lines that came and went with their
+// workspaces would move all others.
+type bars struct {
+	all   *mpb.Progress
+	whole *mpb.Bar
+	lines []*barLine
+	shown map[string]*barLine // by workspace
+}
+
+// barLine is one line: whose it is now, and how far that one is.
+type barLine struct {
+	bar  *mpb.Bar
+	name atomic.Value // string; the bars are drawn by another goroutine
+	busy bool
+}
+
+func newBars(w io.Writer, width, lines, workspaces int, refresh ...mpb.ContainerOption) *bars {
+	all := mpb.New(append(refresh, mpb.WithOutput(w), mpb.WithWidth(min(width, 100)))...)
+	b := &bars{all: all, shown: map[string]*barLine{}}
+	for range lines {
+		b.lines = append(b.lines, newLine(all))
+	}
+	b.whole = wholeBar(all, workspaces)
+	return b
+}
+
+// newLine is a bar without a total of its own, which therefore never ends by itself.
+func newLine(all *mpb.Progress) *barLine {
+	line := &barLine{}
+	line.name.Store("")
+	line.bar = all.AddBar(0,
+		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return line.name.Load().(string) })),
+		mpb.AppendDecorators(decor.CountersNoUnit("%d/%d sections")))
+	line.bar.SetTotal(int64(len(collectors.All())), false)
+	return line
+}
+
 // wholeBar counts the workspaces that are done and estimates the time left.
-func wholeBar(bars *mpb.Progress, workspaces int) *mpb.Bar {
-	return bars.AddBar(int64(workspaces),
+func wholeBar(all *mpb.Progress, workspaces int) *mpb.Bar {
+	return all.AddBar(int64(workspaces),
 		mpb.BarPriority(math.MaxInt), // below the others
-		mpb.PrependDecorators(decor.Name("workspaces ")),
+		mpb.PrependDecorators(decor.Name(nameColumn("workspaces"))),
 		mpb.AppendDecorators(decor.CountersNoUnit("%d/%d read "), decor.AverageETA(decor.ET_STYLE_GO)))
 }
 
-func newBar(bars *mpb.Progress, total int64, name string) *mpb.Bar {
-	return bars.AddBar(total,
-		mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Name(clip(engine.SafeText(name), 24)+" ")),
-		mpb.AppendDecorators(decor.CountersNoUnit("%d/%d sections "), decor.Elapsed(decor.ET_STYLE_GO)))
+// nameColumn makes names equally wide, so that bars begin in one column.
+func nameColumn(name string) string {
+	const width = 24
+	return runewidth.FillRight(runewidth.Truncate(engine.SafeText(name), width, "…"), width) + " "
 }
 
-// advance moves a workspace's bar on: by one for a section, to the end for the workspace.
-func advance(bar *mpb.Bar, e collectors.Event) {
+func (b *bars) see(e collectors.Event) {
+	line := b.shown[e.Workspace]
 	switch {
-	case bar == nil:
+	case e.Kind == collectors.EventStarted && line == nil:
+		b.show(e.Workspace)
+	case e.Kind != collectors.EventDone:
 	case e.Section == "":
-		bar.SetTotal(-1, true)
-	default:
-		bar.Increment()
+		b.whole.Increment()
+		if line != nil {
+			line.bar.SetCurrent(int64(len(collectors.All())))
+			line.busy = false
+			delete(b.shown, e.Workspace)
+		}
+	case line != nil:
+		line.bar.Increment()
 	}
+}
+
+// show gives a workspace a line that is free, if there is one.
+func (b *bars) show(workspace string) {
+	i := slices.IndexFunc(b.lines, func(line *barLine) bool { return !line.busy })
+	if i < 0 {
+		return
+	}
+	line := b.lines[i]
+	line.busy = true
+	line.name.Store(nameColumn(workspace))
+	line.bar.SetCurrent(0)
+	b.shown[workspace] = line
+}
+
+func (b *bars) end() {
+	b.whole.Abort(true)
+	for _, line := range b.lines {
+		line.bar.Abort(true)
+	}
+	b.all.Wait()
 }
 
 func (a *app) tellEvent(e collectors.Event) {
@@ -96,7 +160,7 @@ func eventText(e collectors.Event) string {
 	}
 	text := fmt.Sprintf("%s: %s", where, e.Kind)
 	if e.Coverage != nil {
-		text += fmt.Sprintf(" %s, %d rows", e.Coverage.Status, e.Coverage.Count)
+		text += " " + coverageText(*e.Coverage)
 	}
 	if e.Detail != "" {
 		text += " " + e.Detail
@@ -104,10 +168,12 @@ func eventText(e collectors.Event) string {
 	return text
 }
 
-// clip cuts text for a narrow place.
-func clip(text string, width int) string {
-	if runes := []rune(text); len(runes) > width {
-		return string(runes[:width-1]) + "…"
+func coverageText(c engine.Coverage) string {
+	switch {
+	case !c.Requested():
+		return "not read"
+	case c.Usable():
+		return string(c.Status) + ", " + plural(c.Count, "row")
 	}
-	return text
+	return string(c.Status)
 }

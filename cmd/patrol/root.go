@@ -41,11 +41,25 @@ func run(ctx context.Context, e *env, args []string) int {
 	if err == nil {
 		err = product.err
 	}
-	var reached verdictError
-	if err != nil && !errors.As(err, &reached) {
-		printError(e.stderr, err, a.logFormat == "json")
+	if told := untold(err); told != nil {
+		printError(e.stderr, told, a.logFormat == "json")
 	}
 	return exitCode(err)
+}
+
+// untold is what of an error is still to be said. A report says what broke
+// policy; that it is incomplete is said also to those who only see errors.
+func untold(err error) error {
+	var reached verdictError
+	if !errors.As(err, &reached) {
+		return err
+	}
+	if reached.verdict != engine.Incomplete {
+		return nil
+	}
+	return &engine.Error{Class: engine.ClassIncomplete, Reason: string(engine.Incomplete),
+		Hint: "The report names what is missing; `patrol doctor` tells what to do about it.",
+		Err:  errors.New("something could not be read or judged")}
 }
 
 func (a *app) root() *cobra.Command {
@@ -55,7 +69,7 @@ func (a *app) root() *cobra.Command {
 		Long: "patrol reads every personal access token of your Databricks workspaces and the settings that govern them,\n" +
 			"judges them by policies written in Rego, and reports what breaks policy and what to do about it.\n\n" +
 			exitHelp(),
-		Example:       "  patrol demo                          # the whole story on a simulated account\n  patrol audit --profile prod          # audit one workspace of ~/.databrickscfg\n  patrol audit --from tokens.json      # audit a dump of `databricks token-management list -o json`",
+		Example:       "  patrol demo                          # the whole story on a simulated account\n  patrol audit --profile prod          # audit one workspace of ~/.databrickscfg\n  patrol audit --from tokens.json      # audit a list of the Databricks CLI",
 		Version:       a.env.version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -69,6 +83,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return a.prepare(root, cmd) }
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(engine.Plugins[*cobra.Command](commands{a})...)
+	explainUsage(root)
 	return root
 }
 

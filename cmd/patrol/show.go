@@ -43,7 +43,7 @@ func (a *app) show(path string) error {
 func (a *app) standing(v *reports.PlanView, p engine.Plan, content []byte, path string) {
 	file, err := readApprovals(path)
 	if err == nil && file == nil {
-		v.Standing = []string{"Not approved yet: patrol approve " + path}
+		v.Standing = []string{"Not approved yet: " + approveCommand(p, path)}
 		return
 	}
 	var approved plan.Approved

@@ -48,10 +48,19 @@ func (a *app) printSnapshots(snapshots []engine.Snapshot) error {
 	w := tabwriter.NewWriter(a.env.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tWORKSPACE\tCOLLECTED\tTOKENS\tINCOMPLETE\tDIGEST")
 	for _, s := range snapshots {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%d\t%.12s\n", s.ID, engine.SafeText(s.Workspace.Name),
-			s.CollectedAt.UTC().Format(time.RFC3339), s.Tokens, len(s.Incomplete()), s.Digest)
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%.12s\n", s.ID, engine.SafeText(s.Workspace.Name),
+			s.CollectedAt.UTC().Format(time.RFC3339), tokenCount(s), len(s.Incomplete()), s.Digest)
 	}
 	return w.Flush()
+}
+
+// tokenCount is the number of tokens of a snapshot; unknown where they were not
+// read, which is not none.
+func tokenCount(s engine.Snapshot) string {
+	if !s.Coverage[engine.SectionTokens].Usable() {
+		return "unknown"
+	}
+	return strconv.Itoa(s.Tokens)
 }
 
 func (a *app) snapshotsShow() *cobra.Command {
@@ -152,7 +161,7 @@ func (a *app) printSnapshot(s engine.Snapshot) error {
 		{"host", s.Workspace.Host},
 		{"cloud", s.Workspace.Cloud},
 		{"collected", s.CollectedAt.UTC().Format(time.RFC3339)},
-		{"tokens", strconv.Itoa(s.Tokens)},
+		{"tokens", tokenCount(s)},
 		{"digest", s.Digest},
 		{"digest before", s.Previous},
 	} {

@@ -15,8 +15,9 @@ import (
 )
 
 type diffOptions struct {
-	format, output, journal string
-	guard                   guardOptions
+	format          choice
+	output, journal string
+	guard           guardOptions
 }
 
 func (a *app) snapshotsDiff() *cobra.Command {
@@ -33,7 +34,8 @@ func (a *app) snapshotsDiff() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.diff(cmd.Context(), args, &o) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.format, "format", "table", "`format`: table, csv, json")
+	o.format = oneOf("table", "csv", "json")
+	flags.Var(&o.format, "format", "how to write it: table, csv, json")
 	o.guard.addEncryption(flags)
 	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
 	addJournalFlag(flags, &o.journal)
@@ -41,7 +43,7 @@ func (a *app) snapshotsDiff() *cobra.Command {
 }
 
 func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
-	write, err := changeWriter(a, o.format)
+	write, err := changeWriter(a, o.format.word)
 	if err != nil {
 		return err
 	}
@@ -61,7 +63,7 @@ func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
 		d := &differ{app: a, db: db, removals: removals}
 		err = whileVerifying(ctx, db, snapshotsIn(pairs), func(intact func() error) error {
 			return a.writeProduct(guard.files.OnlyIf(intact), o.output, func(w io.Writer) error {
-				if err := write(ctx, w, d.rows(ctx, pairs)); err != nil || d.told > 0 || d.unread || o.format != "table" {
+				if err := write(ctx, w, d.rows(ctx, pairs)); err != nil || d.told > 0 || d.unread || o.format.word != "table" {
 					return err
 				}
 				_, err := fmt.Fprintln(w, "Nothing changed.")

@@ -30,7 +30,7 @@ type tokensOptions struct {
 	lastUsed      span
 	snapshots     []string
 	asOf          instant
-	format        string
+	format        choice
 	output        string
 	guard         guardOptions
 }
@@ -61,14 +61,15 @@ func (c commands) Tokens() *cobra.Command {
 	o.lastUsed.addFlags(flags, "last-used", "was last used")
 	flags.StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to list: `ids`, days, or latest~1 (default: the newest of each workspace)")
 	flags.Var(&o.asOf, "as-of", "count ages and days left to this moment (default: when the newest snapshot was taken)")
-	flags.StringVar(&o.format, "format", "table", "`format`: table, csv, json")
+	o.format = oneOf("table", "csv", "json")
+	flags.Var(&o.format, "format", "how to write it: table, csv, json")
 	o.guard.addFlags(flags)
 	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
 	return cmd
 }
 
 func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
-	write, err := a.tokenWriter(o.format)
+	write, err := a.tokenWriter(o.format.word)
 	if err != nil {
 		return err
 	}

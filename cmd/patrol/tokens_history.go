@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -16,7 +15,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-type historyOptions struct{ format, journal string }
+type historyOptions struct {
+	format  choice
+	journal string
+}
 
 func (a *app) tokensHistory() *cobra.Command {
 	var o historyOptions
@@ -29,15 +31,13 @@ func (a *app) tokensHistory() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.tokenHistory(cmd.Context(), args[0], &o) },
 	}
-	cmd.Flags().StringVar(&o.format, "format", "table", "`format`: table, json")
+	o.format = oneOf("table", "json")
+	cmd.Flags().Var(&o.format, "format", "how to write it: table, json")
 	addJournalFlag(cmd.Flags(), &o.journal)
 	return cmd
 }
 
 func (a *app) tokenHistory(ctx context.Context, id string, o *historyOptions) error {
-	if o.format != "table" && o.format != "json" {
-		return engine.UsageError("read flag", "--format", "Use table or json.", fmt.Errorf("unknown format %q", o.format))
-	}
 	if id == "" {
 		return engine.UsageError("read argument", "ID", "See `patrol tokens` for the ids.", errors.New("is empty"))
 	}
@@ -57,7 +57,7 @@ func (a *app) tokenHistory(ctx context.Context, id string, o *historyOptions) er
 		for i, h := range found {
 			told[i] = historyOf(h, removals)
 		}
-		return a.printHistory(a.env.stdout, told, o.format)
+		return a.printHistory(a.env.stdout, told, o.format.word)
 	})
 }
 

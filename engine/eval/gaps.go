@@ -20,7 +20,19 @@ func (v *workspaceView) gaps(p *policy) []string {
 			gaps = append(gaps, gap)
 		}
 	}
-	return append(gaps, v.unreadable(p)...)
+	return distinct(append(gaps, v.unreadable(p)...))
+}
+
+// distinct leaves the first of equal texts: several keys of a section that was
+// not read are one gap.
+func distinct(texts []string) []string {
+	var first []string
+	for _, text := range texts {
+		if !slices.Contains(first, text) {
+			first = append(first, text)
+		}
+	}
+	return first
 }
 
 // unasked: the policy needs a section that is read on request only, and nobody

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"patrol/engine"
+
+	"github.com/mattn/go-runewidth"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// helpWidth is for how many columns help is written: those of the narrowest
+// terminal in use, so that the generated pages and the help are one text.
+const helpWidth = 80
+
+// explainUsage gives all commands help that fits a terminal, and errors about
+// arguments that say what is wanted.
+func explainUsage(root *cobra.Command) {
+	root.SetUsageFunc(func(cmd *cobra.Command) error { return printUsage(cmd.OutOrStderr(), cmd) })
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { printHelp(cmd.OutOrStdout(), cmd) })
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	everyCommand(root, func(cmd *cobra.Command) {
+		switch cmd.Name() {
+		case "help":
+			cmd.Run, cmd.RunE = nil, helpAbout
+			standAlone(cmd)
+		case "completion", "version":
+			standAlone(cmd)
+		}
+		cmd.Args = explainArgs(cmd.Args)
+	})
+}
+
+// standAlone lets a command run whatever the configuration holds: who cannot
+// read the help because of a typing error cannot correct it either.
+func standAlone(cmd *cobra.Command) {
+	cmd.PersistentPreRunE = func(*cobra.Command, []string) error { return nil }
+}
+
+func everyCommand(cmd *cobra.Command, visit func(*cobra.Command)) {
+	visit(cmd)
+	for _, child := range cmd.Commands() {
+		everyCommand(child, visit)
+	}
+}
+
+// explainArgs says of arguments that a command does not take which it takes.
+func explainArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	if check == nil {
+		return nil
+	}
+	return func(cmd *cobra.Command, args []string) error {
+		err := check(cmd, args)
+		if _, explained := engine.AsError(err); err == nil || explained {
+			return err
+		}
+		return engine.UsageError("read arguments of", cmd.CommandPath(),
+			"Usage: `"+cmd.UseLine()+"`; see `"+cmd.CommandPath()+" --help`.", wrongArgs(cmd, args))
+	}
+}
+
+func wrongArgs(cmd *cobra.Command, args []string) error {
+	_, wanted, takes := strings.Cut(cmd.Use, " ")
+	switch {
+	case !takes:
+		return fmt.Errorf("it takes none, got %q", args[0])
+	case len(args) == 0:
+		return fmt.Errorf("%s is missing", wanted)
+	}
+	return fmt.Errorf("want %s, got %s", wanted, plural(len(args), "argument"))
+}
+
+// helpAbout prints the help of the command that its arguments name.
+func helpAbout(help *cobra.Command, args []string) error {
+	cmd, rest, err := help.Root().Find(args)
+	if err != nil || len(rest) > 0 {
+		return unknownCommand(help.Root(), args)
+	}
+	cmd.InitDefaultHelpFlag()
+	return cmd.Help()
+}
+
+func printHelp(w io.Writer, cmd *cobra.Command) {
+	about := cmd.Long
+	if about == "" {
+		about = cmd.Short
+	}
+	fmt.Fprintf(w, "%s\n\n", wrapText(strings.TrimSpace(about), helpWidth))
+	_ = printUsage(w, cmd) // a broken pipe is remembered by the writer
+}
+
+func printUsage(w io.Writer, cmd *cobra.Command) error {
+	var b strings.Builder
+	b.WriteString("Usage:\n")
+	if cmd.Runnable() {
+		b.WriteString("  " + cmd.UseLine() + "\n")
+	}
+	if cmd.HasAvailableSubCommands() {
+		b.WriteString("  " + cmd.CommandPath() + " [command]\n")
+	}
+	if cmd.HasExample() {
+		b.WriteString("\nExamples:\n" + cmd.Example + "\n")
+	}
+	if cmd.HasAvailableSubCommands() {
+		b.WriteString("\nAvailable Commands:\n" + commandList(cmd))
+	}
+	if cmd.HasAvailableLocalFlags() {
+		b.WriteString("\nFlags:\n" + flagUsages(cmd.LocalFlags()))
+	}
+	if cmd.HasAvailableInheritedFlags() {
+		b.WriteString("\nGlobal Flags:\n" + flagUsages(cmd.InheritedFlags()))
+	}
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(&b, "\nUse \"%s [command] --help\" for more information about a command.\n", cmd.CommandPath())
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func commandList(cmd *cobra.Command) string {
+	var b strings.Builder
+	for _, child := range cmd.Commands() {
+		if child.IsAvailableCommand() || child.Name() == "help" {
+			fmt.Fprintln(&b, hang(fmt.Sprintf("  %-*s  ", child.NamePadding(), child.Name()), child.Short, helpWidth))
+		}
+	}
+	return b.String()
+}
+
+// flagColumn is where the description of flags begins at most; a flag that is
+// longer has its description below.
+const flagColumn = 30
+
+// flagUsages lists flags, one under the other, with what they do beside them.
+func flagUsages(flags *pflag.FlagSet) string {
+	var b strings.Builder
+	column := 0
+	flags.VisitAll(func(flag *pflag.Flag) {
+		if n := len(flagName(flag)) + 2; !flag.Hidden && n <= flagColumn {
+			column = max(column, n)
+		}
+	})
+	flags.VisitAll(func(flag *pflag.Flag) {
+		if flag.Hidden {
+			return
+		}
+		name := flagName(flag)
+		if len(name)+2 > column {
+			b.WriteString(name + "\n")
+			name = ""
+		}
+		fmt.Fprintln(&b, hang(fmt.Sprintf("%-*s", column, name), flagText(flag), helpWidth))
+	})
+	return b.String()
+}
+
+// flagName is a flag as it is typed, with a word for its value.
+func flagName(flag *pflag.Flag) string {
+	name := "      --" + flag.Name
+	if flag.Shorthand != "" {
+		name = "  -" + flag.Shorthand + ", --" + flag.Name
+	}
+	if value, _ := pflag.UnquoteUsage(flag); value != "" {
+		name += " " + value
+	}
+	return name
+}
+
+// flagText says what a flag does, and its default where it has one that says something.
+func flagText(flag *pflag.Flag) string {
+	_, text := pflag.UnquoteUsage(flag)
+	switch value := strings.Trim(flag.DefValue, "[]"); value {
+	case "", "0", "0s", "false":
+	default:
+		text += " (default " + value + ")"
+	}
+	return text
+}
+
+// wrapText fits text to a width: lines that are not indented run on until an
+// empty one, as paragraphs; others stay and hang under their text.
+func wrapText(text string, width int) string {
+	var out []string
+	paragraph := ""
+	end := func() {
+		if paragraph != "" {
+			out = append(out, hang("", paragraph, width))
+		}
+		paragraph = ""
+	}
+	for _, line := range strings.Split(text, "\n") {
+		switch {
+		case line == "":
+			end()
+			out = append(out, "")
+		case strings.HasPrefix(line, " "):
+			end()
+			label, rest := splitLabel(line)
+			out = append(out, hang(label, rest, width))
+		default:
+			paragraph = strings.TrimSpace(paragraph + " " + line)
+		}
+	}
+	end()
+	return strings.Join(out, "\n")
+}
+
+// splitLabel takes the indent and the label, such as an exit code, from a line.
+func splitLabel(line string) (label, rest string) {
+	text := strings.TrimLeft(line, " ")
+	indent := len(line) - len(text)
+	if i := strings.Index(text, "  "); i >= 0 && i < flagColumn {
+		indent += i + 2
+	}
+	return line[:indent], line[indent:]
+}
+
+// hang writes text after a label and goes on below its beginning.
+func hang(label, text string, width int) string {
+	var b strings.Builder
+	at := runewidth.StringWidth(label)
+	indent := strings.Repeat(" ", at)
+	b.WriteString(label)
+	used := at
+	for i, word := range strings.Fields(text) {
+		n := runewidth.StringWidth(word)
+		switch {
+		case i == 0:
+		case used+1+n > width:
+			b.WriteString("\n" + indent)
+			used = at
+		default:
+			b.WriteString(" ")
+			used++
+		}
+		b.WriteString(word)
+		used += n
+	}
+	return strings.TrimRight(b.String(), " ")
+}
