@@ -192,16 +192,38 @@ func (s *saver) tokens() error {
 		return err
 	}
 	defer w.merge.stop()
-	for t, err := range section.Tokens {
+	for t, err := range ahead(shaped(section.Tokens)) {
 		if err := errors.Join(s.ctx.Err(), err); err != nil {
-			return fmt.Errorf("read tokens: %w", err)
+			return err
 		}
-		if err := w.write(t); err != nil {
+		if err := w.write(t.Token, t.shape); err != nil {
 			return err
 		}
 		s.snapshot.Tokens++
 	}
 	return w.finish()
+}
+
+// shapedToken is a token with its raw row in canonical form, and that row's shape.
+type shapedToken struct {
+	engine.Token
+	shape string
+}
+
+func shaped(tokens iter.Seq2[engine.Token, error]) iter.Seq2[shapedToken, error] {
+	return func(yield func(shapedToken, error) bool) {
+		for t, err := range tokens {
+			row := shapedToken{Token: t}
+			if err != nil {
+				err = fmt.Errorf("read tokens: %w", err)
+			} else if row.Raw, err = canonicalRaw(t.Raw, "token "+t.ID); err == nil {
+				row.shape = shapeOf(&row.Token)
+			}
+			if !yield(row, err) {
+				return
+			}
+		}
+	}
 }
 
 type tokenWriter struct {
@@ -249,19 +271,16 @@ func (w *tokenWriter) prepareFind() (err error) {
 	return err
 }
 
-func (w *tokenWriter) write(t engine.Token) (err error) {
+func (w *tokenWriter) write(t engine.Token, shape string) error {
 	if err := w.order.check(t.ID); err != nil {
 		return err
 	}
-	if t.Raw, err = canonicalRaw(t.Raw, "token "+t.ID); err != nil {
-		return err
-	}
 	w.s.digest.token(t)
-	shape, own, err := w.shapes.refer(shapeOf(&t), w.addShape)
+	key, own, err := w.shapes.refer(shape, w.addShape)
 	if err != nil {
 		return err
 	}
-	row := encodeToken(t, shape, own)
+	row := encodeToken(t, key, own)
 	held, found, err := w.merge.find(t.ID)
 	if err == nil && (!found || held.row != row) {
 		held, err = w.replace(row, held, found)
