@@ -129,13 +129,12 @@ func knownFramework(all []engine.Policy, framework, control string) error {
 	known := map[string]bool{}
 	for _, p := range all {
 		for name, controls := range p.Controls {
-			switch {
-			case name == framework:
-				for _, c := range controls {
-					known[name+":"+c] = true
-				}
-			default:
+			if name != framework {
 				known[name] = true
+				continue
+			}
+			for _, c := range controls {
+				known[name+":"+c] = true
 			}
 		}
 	}
