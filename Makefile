@@ -9,7 +9,7 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 OPA      := github.com/open-policy-agent/opa
 RACE    ?=
 # The packages that do several things at once; a test holds the list.
-CONCURRENT := ./cmd/patrol ./collectors ./collectors/simulator ./engine ./engine/apply ./engine/eval
+CONCURRENT := ./cmd/patrol ./collectors ./collectors/simulator ./engine ./engine/apply ./engine/eval ./engine/store
 VULN     := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := help

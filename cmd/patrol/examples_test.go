@@ -152,7 +152,7 @@ func TestExamplesAreListed(t *testing.T) {
 func TestDockerfile(t *testing.T) {
 	text := read(t, "Dockerfile")
 	version := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, "go.mod"))[1]
-	for _, want := range []string{"FROM golang:" + version + " AS build", "CGO_ENABLED=0", "\nFROM scratch\n", "\nUSER 65532:65532\n"} {
+	for _, want := range []string{"ARG GO_IMAGE=golang:" + version + "\n", "\nFROM ${GO_IMAGE} AS build\n", "CGO_ENABLED=0", "\nFROM scratch\n", "\nUSER 65532:65532\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("Dockerfile has no %q", want)
 		}
