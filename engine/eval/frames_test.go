@@ -3,6 +3,8 @@ package eval
 import (
 	"bytes"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // FuzzReply: whatever a sandbox says is a reply or an error, and never more
@@ -45,5 +47,25 @@ func TestReadFrameRefusesWhatIsTooLong(t *testing.T) {
 	}
 	if err := readFrame(&b, 10, &reply{}); err == nil {
 		t.Error("it was read")
+	}
+}
+
+// TestFramesKeepNumbers: what policies find of ids beyond 2^53 has the digits
+// and the types that judging in process gives.
+func TestFramesKeepNumbers(t *testing.T) {
+	want := map[string]any{
+		"id": int64(9007199254740993), "days": int64(90), "share": 0.5, "large": 1e21,
+		"list": []any{int64(-9007199254740993), map[string]any{"of": int64(9223372036854775807)}},
+	}
+	var b bytes.Buffer
+	if err := writeFrame(&b, reply{Done: &wireResult{Policy: "P", Findings: []wireOutcome{{Status: "fail", Evidence: want}}}}); err != nil {
+		t.Fatal(err)
+	}
+	var r reply
+	if err := readFrame(&b, 1<<20, &r); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, r.Done.Findings[0].outcome().evidence); diff != "" {
+		t.Error(diff)
 	}
 }
