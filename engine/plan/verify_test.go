@@ -13,6 +13,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/plan"
 
+	"github.com/hiddeco/sshsig"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -265,6 +266,31 @@ func TestSignatureOfOtherThings(t *testing.T) {
 	}
 	_, err = s.verify(trust)
 	refusal(t, err, "bad_signature")
+}
+
+// TestSignatureForAnotherUse: a key also signs commits and files. What it signed
+// for those, though it be the very bytes of a statement, approves nothing.
+func TestSignatureForAnotherUse(t *testing.T) {
+	alice := signer(t, 1)
+	trust := plan.Trust{Signers: signers(t, "alice "+authorized(alice)), PlannerMayApprove: true}
+	for _, use := range []string{plan.Namespace, "file", "git"} {
+		s := newStory(t)
+		payload := plan.EncodeStatement(plan.Statement{Schema: 1, Kind: plan.Approve, PlanSHA: plan.Digest(s.content), PlanID: s.plan.ID,
+			All: true, Approver: "alice", At: s.plan.AsOf, ExpiresAt: s.plan.ExpiresAt})
+		signature, err := sshsig.Sign(bytes.NewReader(payload), alice, sshsig.HashSHA512, use)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.file, err = plan.Append(nil, payload, string(sshsig.Armor(signature))); err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.verify(trust)
+		if use != plan.Namespace {
+			refusal(t, err, "bad_signature")
+		} else if err != nil {
+			t.Errorf("%s: %v", use, err)
+		}
+	}
 }
 
 func TestApprovalOfAnotherPlan(t *testing.T) {
