@@ -130,7 +130,7 @@ func (a *app) deliverOutcome(ctx context.Context, path string, report engine.Out
 		return nil
 	}
 	view := reports.OutcomeView{Report: report, Rehearsed: rehearsed, Files: files}
-	return reports.OutcomeTable(a.env.stdout, view, reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor)})
+	return reports.OutcomeTable(a.env.stdout, view, a.tableOptions())
 }
 
 func writeOutcome(w io.Writer, report engine.OutcomeReport) error {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -21,10 +20,8 @@ type forecastOptions struct {
 	cliff     int
 	inUse     int
 	snapshots []string
-	format    choice
-	output    string
 	judge     judgeOptions
-	guard     guardOptions
+	product   productOptions
 }
 
 // Forecast tells what comes if nobody does anything.
@@ -49,10 +46,8 @@ func (c commands) Forecast() *cobra.Command {
 	flags.StringArrayVarP(&o.judge.packs, "policy", "p", nil, "also load policies from this `directory` (repeatable)")
 	flags.StringSliceVar(&o.judge.only, "only", nil, "judge by these policies only: `ids` or aliases")
 	flags.StringSliceVar(&o.judge.exclude, "exclude", nil, "leave these policies out: `ids` or aliases")
-	o.format = oneOf("table", "csv", "json", "ics")
-	flags.Var(&o.format, "format", "how to write it: table, csv, json, ics")
-	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
-	o.guard.addFlags(flags)
+	o.product.addFlags(flags, "table", "csv", "json", "ics")
+	o.product.guard.addPseudonyms(flags)
 	return cmd
 }
 
@@ -62,19 +57,12 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 	if o.days < 1 || o.days > mostDays || o.cliff < 0 || o.inUse < 0 {
 		return engine.UsageError("read flags", "--days, --cliff, --in-use", "Give 1 to 730 days, and no negative numbers.", errors.New("out of range"))
 	}
-	write, err := a.forecastWriter(o.format.word)
-	if err != nil {
-		return err
-	}
-	guard, err := o.guard.read()
-	if err != nil {
-		return err
-	}
+	write := a.forecastWriter(o.product.format.word)
 	set, err := a.loadPolicies(ctx, &o.judge)
 	if err != nil {
 		return err
 	}
-	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
+	return a.withProduct(ctx, &o.product, func(db *store.DB, guard guard) error {
 		snapshots, err := a.storedSnapshots(ctx, db, o.snapshots)
 		if err != nil {
 			return err
@@ -90,7 +78,7 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 			return err
 		}
 		span := reports.ForecastSpan{AsOf: f.from, Days: o.days, Tokens: f.tokens}
-		if err := a.writeProduct(guard.files, o.output, func(w io.Writer) error { return write(w, f.list, span) }); err != nil {
+		if err := a.writeProduct(guard.files, o.product.output, func(w io.Writer) error { return write(w, f.list, span) }); err != nil {
 			return err
 		}
 		if f.unjudged > 0 {
@@ -101,21 +89,18 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 	})
 }
 
-func (a *app) forecastWriter(format string) (func(io.Writer, []engine.Forecast, reports.ForecastSpan) error, error) {
+func (a *app) forecastWriter(format string) func(io.Writer, []engine.Forecast, reports.ForecastSpan) error {
 	switch format {
-	case "table":
-		options := reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor)}
-		return func(w io.Writer, list []engine.Forecast, span reports.ForecastSpan) error {
-			return reports.ForecastTable(w, list, span, options)
-		}, nil
 	case "csv":
-		return reports.ForecastCSV, nil
+		return reports.ForecastCSV
 	case "json":
-		return reports.ForecastJSON, nil
+		return reports.ForecastJSON
 	case "ics":
-		return reports.ForecastICS, nil
+		return reports.ForecastICS
 	}
-	return nil, engine.UsageError("read flag", "--format", "Use table, csv, json or ics.", fmt.Errorf("unknown format %q", format))
+	return func(w io.Writer, list []engine.Forecast, span reports.ForecastSpan) error {
+		return reports.ForecastTable(w, list, span, a.tableOptions())
+	}
 }
 
 // pairKey is a policy on a token.

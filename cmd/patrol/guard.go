@@ -18,6 +18,10 @@ type guardOptions struct {
 
 func (o *guardOptions) addFlags(flags *pflag.FlagSet) {
 	o.addEncryption(flags)
+	o.addPseudonyms(flags)
+}
+
+func (o *guardOptions) addPseudonyms(flags *pflag.FlagSet) {
 	flags.StringVar(&o.keyFile, "pseudonymise", "", "put pseudonyms in place of the names of people: HMAC-SHA256 with the key in this `file`")
 }
 

@@ -254,5 +254,5 @@ func approveCommand(p engine.Plan, path string) string {
 func (a *app) showPlan(p engine.Plan, digest string, v reports.PlanView) error {
 	v.Plan, v.SHA256 = p, digest
 	v.Over = p.Exceeds(func(string) bool { return true })
-	return reports.PlanTable(a.env.stdout, v, reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor)})
+	return reports.PlanTable(a.env.stdout, v, a.tableOptions())
 }

@@ -15,9 +15,8 @@ import (
 )
 
 type diffOptions struct {
-	format          choice
-	output, journal string
-	guard           guardOptions
+	journal string
+	product productOptions
 }
 
 func (a *app) snapshotsDiff() *cobra.Command {
@@ -34,24 +33,14 @@ func (a *app) snapshotsDiff() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.diff(cmd.Context(), args, &o) },
 	}
 	flags := cmd.Flags()
-	o.format = oneOf("table", "csv", "json")
-	flags.Var(&o.format, "format", "how to write it: table, csv, json")
-	o.guard.addEncryption(flags)
-	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
+	o.product.addFlags(flags, "table", "csv", "json")
 	addJournalFlag(flags, &o.journal)
 	return cmd
 }
 
 func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
-	write, err := changeWriter(a, o.format.word)
-	if err != nil {
-		return err
-	}
-	guard, err := o.guard.read()
-	if err != nil {
-		return err
-	}
-	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
+	write := a.changeWriter(o.product.format.word)
+	return a.withProduct(ctx, &o.product, func(db *store.DB, guard guard) error {
 		pairs, err := a.pairs(ctx, db, args)
 		if err != nil {
 			return err
@@ -62,8 +51,8 @@ func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
 		}
 		d := &differ{app: a, db: db, removals: removals}
 		err = whileVerifying(ctx, db, snapshotsIn(pairs), func(intact func() error) error {
-			return a.writeProduct(guard.files.OnlyIf(intact), o.output, func(w io.Writer) error {
-				if err := write(ctx, w, d.rows(ctx, pairs)); err != nil || d.told > 0 || d.unread || o.format.word != "table" {
+			return a.writeProduct(guard.files.OnlyIf(intact), o.product.output, func(w io.Writer) error {
+				if err := write(ctx, w, d.rows(ctx, pairs)); err != nil || d.told > 0 || d.unread || o.product.format.word != "table" {
 					return err
 				}
 				_, err := fmt.Fprintln(w, "Nothing changed.")
@@ -82,19 +71,16 @@ func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
 
 type changeRows = iter.Seq2[engine.ChangeRow, error]
 
-func changeWriter(a *app, format string) (func(context.Context, io.Writer, changeRows) error, error) {
+func (a *app) changeWriter(format string) func(context.Context, io.Writer, changeRows) error {
 	switch format {
-	case "table":
-		options := reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor)}
-		return func(ctx context.Context, w io.Writer, rows changeRows) error {
-			return reports.ChangesTable(ctx, w, rows, options)
-		}, nil
 	case "csv":
-		return reports.ChangesCSV, nil
+		return reports.ChangesCSV
 	case "json":
-		return reports.ChangesJSON, nil
+		return reports.ChangesJSON
 	}
-	return nil, engine.UsageError("read flag", "--format", "Use table, csv or json.", fmt.Errorf("unknown format %q", format))
+	return func(ctx context.Context, w io.Writer, rows changeRows) error {
+		return reports.ChangesTable(ctx, w, rows, a.tableOptions())
+	}
 }
 
 // snapshotPair is two snapshots of one workspace.

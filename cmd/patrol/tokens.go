@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"patrol/engine"
-	"patrol/engine/outfile"
 	"patrol/engine/store"
 	"patrol/reports"
 
@@ -30,9 +29,7 @@ type tokensOptions struct {
 	lastUsed      span
 	snapshots     []string
 	asOf          instant
-	format        choice
-	output        string
-	guard         guardOptions
+	product       productOptions
 }
 
 // Tokens lists the tokens of the newest snapshots.
@@ -61,23 +58,14 @@ func (c commands) Tokens() *cobra.Command {
 	o.lastUsed.addFlags(flags, "last-used", "was last used")
 	flags.StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to list: `ids`, days, or latest~1 (default: the newest of each workspace)")
 	flags.Var(&o.asOf, "as-of", "count ages and days left to this moment (default: when the newest snapshot was taken)")
-	o.format = oneOf("table", "csv", "json")
-	flags.Var(&o.format, "format", "how to write it: table, csv, json")
-	o.guard.addFlags(flags)
-	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
+	o.product.addFlags(flags, "table", "csv", "json")
+	o.product.guard.addPseudonyms(flags)
 	return cmd
 }
 
 func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
-	write, err := a.tokenWriter(o.format.word)
-	if err != nil {
-		return err
-	}
-	guard, err := o.guard.read()
-	if err != nil {
-		return err
-	}
-	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
+	write := a.tokenWriter(o.product.format.word)
+	return a.withProduct(ctx, &o.product, func(db *store.DB, guard guard) error {
 		snapshots, err := a.storedSnapshots(ctx, db, o.snapshots)
 		if err != nil {
 			return err
@@ -85,7 +73,7 @@ func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
 		when := asOf(snapshots, o.asOf)
 		rows := guard.rows(o.rows(ctx, db, snapshots, when))
 		err = whileVerifying(ctx, db, snapshots, func(intact func() error) error {
-			return a.writeProduct(guard.files.OnlyIf(intact), o.output, func(w io.Writer) error { return write(ctx, w, rows) })
+			return a.writeProduct(guard.files.OnlyIf(intact), o.product.output, func(w io.Writer) error { return write(ctx, w, rows) })
 		})
 		if err != nil {
 			return err
@@ -94,30 +82,19 @@ func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
 	})
 }
 
-// writeProduct writes to standard output or to a file that appears whole.
-func (a *app) writeProduct(files outfile.Files, output string, fill func(io.Writer) error) error {
-	if output == "-" {
-		return files.Fill(a.env.stdout, fill)
-	}
-	return files.Write(output, fill)
-}
-
 // rowWriter writes a list of tokens in some format.
 type rowWriter func(context.Context, io.Writer, iter.Seq2[engine.TokenRow, error]) error
 
-func (a *app) tokenWriter(format string) (rowWriter, error) {
+func (a *app) tokenWriter(format string) rowWriter {
 	switch format {
-	case "table":
-		options := reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor)}
-		return func(ctx context.Context, w io.Writer, rows iter.Seq2[engine.TokenRow, error]) error {
-			return reports.TokensTable(ctx, w, rows, options)
-		}, nil
 	case "csv":
-		return reports.TokensCSV, nil
+		return reports.TokensCSV
 	case "json":
-		return reports.TokensJSON, nil
+		return reports.TokensJSON
 	}
-	return nil, engine.UsageError("read flag", "--format", "Use table, csv or json.", fmt.Errorf("unknown format %q", format))
+	return func(ctx context.Context, w io.Writer, rows iter.Seq2[engine.TokenRow, error]) error {
+		return reports.TokensTable(ctx, w, rows, a.tableOptions())
+	}
 }
 
 // tokensCovered fails when a list cannot be complete: an empty list must not

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"patrol/engine/outfile"
+	"patrol/engine/store"
+	"patrol/reports"
+
+	"github.com/spf13/pflag"
+)
+
+// productOptions say in which form a list from the database is written, and
+// where to.
+type productOptions struct {
+	format choice
+	output string
+	guard  guardOptions
+}
+
+// addFlags adds the flags; the first of the forms is the default.
+func (o *productOptions) addFlags(flags *pflag.FlagSet, forms ...string) {
+	o.format = oneOf(forms...)
+	flags.Var(&o.format, "format", "how to write it: "+strings.Join(forms, ", "))
+	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
+	o.guard.addEncryption(flags)
+}
+
+// withProduct opens the database for a list, once it is known how it is guarded.
+func (a *app) withProduct(ctx context.Context, o *productOptions, work func(*store.DB, guard) error) error {
+	guard, err := o.guard.read()
+	if err != nil {
+		return err
+	}
+	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error { return work(db, guard) })
+}
+
+// writeProduct writes to standard output or to a file that appears whole.
+func (a *app) writeProduct(files outfile.Files, output string, fill func(io.Writer) error) error {
+	if output == "-" {
+		return files.Fill(a.env.stdout, fill)
+	}
+	return files.Write(output, fill)
+}
+
+// tableOptions are those of this terminal.
+func (a *app) tableOptions() reports.TableOptions {
+	return reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor)}
+}
