@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/plan"
 	"patrol/engine/store"
 )
@@ -80,7 +81,7 @@ func TestIOErrors(t *testing.T) {
 	g := setStage(newSite(t, t.TempDir()), 3)
 	content, err := os.ReadFile(g.path("plan.json"))
 	g.must(err)
-	random := rand.New(rand.NewPCG(tortureSeed(t), 3))
+	random := rand.New(rand.NewPCG(enginetest.Seed(t), 3))
 	for _, c := range failingCommands(g) {
 		t.Run(c.name, func(t *testing.T) {
 			site := *g.site

@@ -18,6 +18,7 @@ import (
 
 	"patrol/collectors/simulator"
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/plan"
 	"patrol/engine/store"
 )
@@ -227,7 +228,7 @@ func TestPowerLossDuringApply(t *testing.T) {
 	witness := func() witness {
 		return &applyWitness{auditWitness: auditWitness{t: t, digests: digests, snapshots: 1, evaluations: 1}, stage: g, sha: sha, resume: resume}
 	}
-	o := losing{seed: tortureSeed(t), images: powerImages(t, 50)}
+	o := losing{seed: enginetest.Seed(t), images: powerImages(t, 50)}
 	h.mustSurvive(h.lose(o, witness))
 	resume, o.deaf, o.images = 0, true, 25
 	h.mustNotSurvive(h.lose(o, witness))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/store"
 )
 
@@ -369,7 +370,7 @@ func TestPowerLossDuringAudit(t *testing.T) {
 	h.then([]int{exitOK}, "collect", "--profile", s.profile)
 
 	witness := func() witness { return &auditWitness{t: t, digests: s.digestsOf(3)} }
-	o := losing{seed: tortureSeed(t), images: powerImages(t, 80)}
+	o := losing{seed: enginetest.Seed(t), images: powerImages(t, 80)}
 	h.mustSurvive(h.lose(o, witness))
 	o.deaf, o.images = true, 30
 	h.mustNotSurvive(h.lose(o, witness))

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+
+	"patrol/engine/enginetest"
 )
 
 // TestRaces lets two to four processes apply the same plan at once. One
@@ -23,7 +25,7 @@ func TestRaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	random := rand.New(rand.NewPCG(1, tortureSeed(t)))
+	random := rand.New(rand.NewPCG(1, enginetest.Seed(t)))
 	appliers, held, late := 0, 0, 0
 	for race := range countOf(t, "PATROL_TORTURE_RACES", 4) {
 		r := &torture{T: t, binary: binary, dir: filepath.Join(t.TempDir(), strconv.Itoa(race)), random: random, tally: &tortureTally{}}

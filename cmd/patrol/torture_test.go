@@ -24,6 +24,7 @@ import (
 	"patrol/collectors"
 	"patrol/collectors/simulator"
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/eval"
 	"patrol/engine/plan"
 	"patrol/engine/store"
@@ -44,7 +45,7 @@ func TestTorture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seed := tortureSeed(t)
+	seed := enginetest.Seed(t)
 	var tally tortureTally
 	var workers sync.WaitGroup
 	for worker := range 4 {
@@ -77,20 +78,6 @@ func tortureKills(t *testing.T) int64 {
 		return 20
 	}
 	return usualKills
-}
-
-// tortureSeed makes a run that failed repeatable, as far as scheduling is.
-func tortureSeed(t *testing.T) uint64 {
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv("PATROL_TORTURE_SEED"); text != "" {
-		parsed, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seed = parsed
-	}
-	t.Logf("PATROL_TORTURE_SEED=%d", seed)
-	return seed
 }
 
 // tortureTally counts what happened.

@@ -11,6 +11,7 @@ import (
 	"patrol/collectors/simulator"
 	"patrol/engine"
 	"patrol/engine/apply"
+	"patrol/engine/enginetest"
 )
 
 // drift changes one thing between plan and apply: of the token, of the workspace
@@ -72,8 +73,7 @@ func TestDrifts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d, %d drifts", seed, n)
+	seed := enginetest.Seed(t)
 	all := drifts()
 	for i := range n {
 		one := all[i%len(all)]

@@ -3,19 +3,18 @@ package eval
 import (
 	"encoding/json"
 	"maps"
-	"math/rand/v2"
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 )
 
 // TestNoVerdictRestsOnTheAccount: what the account knows of missing owners gives
 // them a name in findings, and changes no result, no message and nothing that
 // exceptions look at, whatever the policy.
 func TestNoVerdictRestsOnTheAccount(t *testing.T) {
-	set, seed := oddSet(t), rand.Uint64()
-	t.Log("seed", seed)
-	subjects := awkward(seed, corpusSize()/10, true)
+	set := oddSet(t)
+	subjects := awkward(enginetest.Seed(t), corpusSize(), true)
 	without, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(subjects...)})
 
 	snapshot := covered(func(s *engine.Snapshot) {

@@ -2,7 +2,6 @@ package eval
 
 import (
 	"encoding/json"
-	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -45,9 +44,7 @@ func TestPushdownChangesNoResult(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			snapshot := covered(change)
-			seed := rand.Uint64()
-			t.Log("seed", seed)
-			subjects := awkward(seed, corpusSize(), snapshot.Coverage[engine.SectionPrincipals].Complete())
+			subjects := awkward(enginetest.Seed(t), corpusSize(), snapshot.Coverage[engine.SectionPrincipals].Complete())
 			want, wantTallies := evaluate(t, set.With(Options{NoPushdown: true}), Job{Snapshot: snapshot, Tokens: rows(subjects...)})
 			got, gotTallies := evaluate(t, set, Job{Snapshot: snapshot, Tokens: rows(subjects...)})
 			equal(t, gotTallies, wantTallies)

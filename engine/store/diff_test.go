@@ -8,14 +8,13 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 )
 
 // TestChangesAreThoseOfTheLists compares snapshots by their stored versions and
 // by their whole lists, over random histories.
 func TestChangesAreThoseOfTheLists(t *testing.T) {
-	seed := rand.Uint64()
-	t.Log("seed", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
+	random := rand.New(rand.NewPCG(enginetest.Seed(t), 1))
 	db := newDB(t)
 	all := population(60, 7, "")
 	var snapshots []engine.Snapshot

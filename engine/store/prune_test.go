@@ -9,14 +9,13 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 )
 
 // TestPrune: what is left reads as before and verifies, the chain too; what went
 // is not in the file any more.
 func TestPrune(t *testing.T) {
-	seed := rand.Uint64()
-	t.Log("seed", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
+	random := rand.New(rand.NewPCG(enginetest.Seed(t), 1))
 	db := newDB(t)
 	all := population(60, 7, "")
 	var snapshots []engine.Snapshot

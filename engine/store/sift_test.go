@@ -52,9 +52,7 @@ func bitOf(b *bool) any {
 
 // SQL derives each fact as the engine does, bit for bit, wherever it is known.
 func TestFactsInSQL(t *testing.T) {
-	seed := rand.Uint64()
-	t.Log("seed", seed)
-	db, s, subjects := awkwardSnapshot(t, seed, 2000, engine.Complete)
+	db, s, subjects := awkwardSnapshot(t, enginetest.Seed(t), 2000, engine.Complete)
 	columns := factColumns()
 	for name := range expected(subjects[0]) {
 		column := columns[name]
@@ -175,8 +173,7 @@ func factIn(v engine.Value) []engine.Fact {
 // What SQL spares is what the conditions, asked in Go, do not hold for; what it
 // asks exactly is exactly the rest.
 func TestSiftSparesNothingThatMatters(t *testing.T) {
-	seed := rand.Uint64()
-	t.Log("seed", seed)
+	seed := enginetest.Seed(t)
 	c := conditions{rand.New(rand.NewPCG(seed, 3))}
 	spared := 0
 	for _, status := range []engine.CoverageStatus{engine.Complete, engine.Partial} {
