@@ -43,6 +43,7 @@ func (s sources) compile(file *source, p engine.Policy, problems *Problems) *pol
 		problems.addOPA(file.place(), compiler.Errors)
 		return nil
 	}
+	comparisons(compiler, problems)
 	compiled := &policy{Policy: p, trusted: file.trusted, compiler: compiler}
 	compiled.link(file, known, problems)
 	return compiled

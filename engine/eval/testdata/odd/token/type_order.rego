@@ -7,7 +7,10 @@
 #   severity: low
 #   remedy: manual
 #   params:
-#     text: {default: 'x', description: A parameter}
+#     mixed: {default: [1, 'x'], description: A parameter}
 package patrol.token.type_order
 
-deny contains "fires" if input.token.age_days < input.params.text
+deny contains "fires" if {
+	some limit in input.params.mixed
+	input.token.age_days < limit
+}

@@ -1,0 +1,115 @@
+package eval
+
+import (
+	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/types"
+)
+
+// comparisons finds comparisons whose answer is the same whatever the values
+// are, because the two sides have no type in common: every number is less than
+// every text, so that `age_days > "90"` never holds and the policy is silent.
+// OPA's type checker lets them pass; it checks `==` only.
+func comparisons(compiler *ast.Compiler, problems *Problems) {
+	known := newTotality(compiler)
+	for _, place := range sortedPlaces(compiler.Modules) {
+		for _, rule := range compiler.Modules[place].Rules {
+			known.compared(rule, func(e *ast.Expr, what string) {
+				problems.add(place, e.Location.Row, reasonType, "%s compares what can never be of one type: %s", operatorText(e), what)
+			})
+		}
+	}
+}
+
+func sortedPlaces(modules map[string]*ast.Module) []string {
+	var places []string
+	for place := range modules {
+		places = append(places, place)
+	}
+	slices.Sort(places)
+	return places
+}
+
+// compared reports the comparisons of a rule that decide nothing. The compiler
+// has given each variable a name of its own, so that one scope serves all bodies.
+func (t *totality) compared(rule *ast.Rule, report func(e *ast.Expr, what string)) {
+	s := scope{}
+	visit := func(see func(*ast.Expr)) {
+		ast.WalkExprs(rule, func(e *ast.Expr) bool {
+			if e.IsCall() {
+				see(e)
+			}
+			return false
+		})
+	}
+	visit(func(e *ast.Expr) { t.learn(e, s) })
+	visit(func(e *ast.Expr) {
+		if left, right, ok := t.sides(e, s); ok && apart(left, right) {
+			report(e, types.Sprint(left)+" and "+types.Sprint(right))
+		}
+	})
+}
+
+// learn binds what a call gives its variables.
+func (t *totality) learn(e *ast.Expr, s scope) {
+	operands := e.Operands()
+	if e.Operator().String() == ast.Equality.Name {
+		t.bind(operands[0], operands[1], s)
+		t.bind(operands[1], operands[0], s)
+		return
+	}
+	declared, ok := t.compiler.TypeEnv.GetByRef(e.Operator()).(*types.Function)
+	if n := len(operands) - 1; ok && n == len(declared.FuncArgs().Args) && declared.Result() != nil {
+		bindVar(operands[n], declared.Result(), s)
+	}
+}
+
+// sides are the types that a comparison compares.
+func (t *totality) sides(e *ast.Expr, s scope) (left, right types.Type, ok bool) {
+	operands := e.Operands()
+	switch e.Operator().String() {
+	case ast.LessThan.Name, ast.LessThanEq.Name, ast.GreaterThan.Name, ast.GreaterThanEq.Name, ast.NotEqual.Name:
+		return t.typeOf(operands[0], s), t.typeOf(operands[1], s), true
+	}
+	return nil, nil, false
+}
+
+// apart reports whether no value can be of both types.
+func apart(a, b types.Type) bool {
+	kindsA, kindsB := kinds(a), kinds(b)
+	return len(kindsA) > 0 && len(kindsB) > 0 && !slices.ContainsFunc(kindsA, func(k string) bool { return slices.Contains(kindsB, k) })
+}
+
+// kinds are the kinds of value of a type; none when they are not known.
+func kinds(t types.Type) []string {
+	switch t := named(t).(type) {
+	case types.Any:
+		var all []string
+		for _, one := range t {
+			of := kinds(one)
+			if len(of) == 0 {
+				return nil
+			}
+			all = append(all, of...)
+		}
+		return all
+	case types.Boolean, types.Null, types.Number, types.String:
+		return []string{types.Sprint(t)}
+	case *types.Array:
+		return []string{"array"}
+	case *types.Set:
+		return []string{"set"}
+	case *types.Object:
+		return []string{"object"}
+	}
+	return nil
+}
+
+// operatorText is how an operator is written.
+func operatorText(e *ast.Expr) string {
+	if b := ast.BuiltinMap[e.Operator().String()]; b != nil && b.Infix != "" {
+		return b.Infix
+	}
+	return e.Operator().String()
+}
