@@ -636,9 +636,8 @@ func files(t *testing.T, dir string) int {
 	return len(entries)
 }
 
-func TestUserAgentAndNoDebug(t *testing.T) {
+func TestUserAgent(t *testing.T) {
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 40})
-	t.Setenv("DATABRICKS_DEBUG_HEADERS", "true")
 	agents := map[string]bool{}
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.mu.Lock()
