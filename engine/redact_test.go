@@ -37,6 +37,8 @@ func TestRedactSecrets(t *testing.T) {
 func TestRedactedReport(t *testing.T) {
 	secret := "dapi" + strings.Repeat("0123456789abcdef", 2)
 	evidence := map[string]any{"comment": secret, "days": 90, "scopes": []any{"sql", secret}, "more": map[string]any{"note": secret}}
+	value := "https://x:" + secret + "@git.example.com"
+	settings := engine.Settings{"projectsAllowList": {Value: &value}, "enableDcs": {Detail: "neither text nor null: {" + secret + "}"}, "enableWebTerminal": {}}
 	r := engine.Report{
 		Findings: func(yield func(engine.Finding, error) bool) {
 			yield(engine.Finding{Message: "comment is " + secret, Evidence: evidence}, nil)
@@ -44,7 +46,19 @@ func TestRedactedReport(t *testing.T) {
 		Tokens: func(yield func(engine.TokenRow, error) bool) {
 			yield(engine.TokenRow{Subject: engine.Subject{Token: engine.Token{Comment: secret}}}, nil)
 		},
+		Workspaces: []engine.WorkspaceReport{{Settings: settings}},
+		Trend:      &engine.Trend{New: []engine.Finding{{Message: "new: " + secret}}},
 	}.Redacted()
+	shown := r.Workspaces[0].Settings
+	if got := *shown["projectsAllowList"].Value; got != "https://x:[redacted Databricks token]@git.example.com" {
+		t.Error(got)
+	}
+	if got := shown["enableDcs"].Detail; got != "neither text nor null: {[redacted Databricks token]}" {
+		t.Error(got)
+	}
+	if shown["enableWebTerminal"] != (engine.Setting{}) || r.Trend.New[0].Message != "new: [redacted Databricks token]" {
+		t.Error(shown, r.Trend.New)
+	}
 	for f := range r.Findings {
 		if text := fmt.Sprint(f); strings.Contains(text, secret) || !strings.Contains(text, "90") {
 			t.Error(text)
@@ -55,7 +69,7 @@ func TestRedactedReport(t *testing.T) {
 			t.Error(row.Token.Comment)
 		}
 	}
-	if evidence["comment"] != secret {
+	if evidence["comment"] != secret || *settings["projectsAllowList"].Value != value {
 		t.Error("the original was changed")
 	}
 }

@@ -82,7 +82,9 @@ func changes(planned, seen map[string]any) string {
 	return strings.Join(found, ", ")
 }
 
-func text(value any) string { return engine.SafeText(string(engine.CompactJSON(value))) }
+func text(value any) string {
+	return engine.SafeText(engine.RedactSecrets(string(engine.CompactJSON(value))))
+}
 
 // withdrawn tells why nothing new may be done about a step that an earlier run
 // has begun; "" when it may.

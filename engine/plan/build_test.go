@@ -211,6 +211,12 @@ func TestSettingsThatCannotBeSet(t *testing.T) {
 	partial.fail("WS-001", "1", "1")
 	equal(t, "settings not read whole", notPlanned(build(t, partial.input())), []string{"WS-001 1 coverage"})
 
+	secret := newEstate()
+	secret.fill("1", 1)
+	secret.workspaces[0].Settings["maxTokenLifetimeDays"] = engine.Setting{Value: ptr("dapi" + strings.Repeat("0123456789abcdef", 2))}
+	secret.fail("WS-001", "1", "1")
+	equal(t, "a secret as value", notPlanned(build(t, secret.input())), []string{"WS-001 1 no_remedy"})
+
 	odd := newEstate()
 	odd.fill("1", 1)
 	odd.fail("WS-001", "1", "1")

@@ -99,6 +99,10 @@ func (b *builder) planSetting(w *workspace, key string, hits []hit) {
 		b.skipAll(hits, "coverage", "setting "+key+" was not read")
 		return
 	}
+	if v := setting.Value; v != nil && engine.RedactSecrets(*v) != *v {
+		b.skipAll(hits, "no_remedy", "the value of "+key+" looks like a secret, which a plan must not tell: set it by hand")
+		return
+	}
 	value, why := b.settingValue(w, key, hits)
 	if why != "" {
 		b.skipAll(hits, "no_remedy", why)
