@@ -323,39 +323,55 @@ func TestALookThatTellsNothing(t *testing.T) {
 	}
 }
 
-// TestALookIsGoodForTenSeconds: between looking and acting the machine sleeps.
+// TestALookIsGoodForTenSeconds, by whichever clock: between looking and acting
+// the disk is slow, the machine sleeps, or somebody sets its clock.
 func TestALookIsGoodForTenSeconds(t *testing.T) {
-	w := newWorld(t, "")
-	w.revoke(1)
-	slow := &slowJournal{clock: w.clock}
-	w.change = func(j *apply.Job) {
-		slow.Journal = j.Journal
-		j.Journal = slow
-	}
-	gets := func() int {
-		return len(slices.DeleteFunc(w.account.Requests(), func(r simulator.Request) bool {
-			return r.Method != http.MethodGet || !strings.HasPrefix(r.Path, tokenPath)
-		}))
-	}
-	report := w.must("")
-	w.states(report, engine.StateDone)
-	w.sent(http.MethodDelete, 1)
-	if gets() != 3 || report.Outcomes[0].Attempt != 2 { // look, look again, verify
-		t.Errorf("%d GETs, attempt %d", gets(), report.Outcomes[0].Attempt)
+	const long = 11 * time.Second
+	for name, tc := range map[string]struct {
+		passes, set time.Duration // what goes by, and by how much the wall clock is set meanwhile
+		attempts    int
+	}{
+		"at once":                      {attempts: 1},
+		"nine seconds":                 {passes: 9 * time.Second, attempts: 1},
+		"a slow disk":                  {passes: long, attempts: 2},
+		"the machine sleeps":           {set: long, attempts: 2}, // no monotonic clock goes on then
+		"set back":                     {set: -long, attempts: 2},
+		"set back by what went by":     {passes: long, set: -long, attempts: 2},
+		"set a little, and in a hurry": {passes: time.Second, set: -5 * time.Second, attempts: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "")
+			w.revoke(1)
+			slow := &slowJournal{first: func() { w.clock.advance(tc.passes); w.clock.set(tc.set) }}
+			w.change = func(j *apply.Job) {
+				slow.Journal = j.Journal
+				j.Journal = slow
+			}
+			report := w.must("")
+			w.states(report, engine.StateDone)
+			w.sent(http.MethodDelete, 1)
+			gets := slices.DeleteFunc(w.account.Requests(), func(r simulator.Request) bool {
+				return r.Method != http.MethodGet || !strings.HasPrefix(r.Path, tokenPath)
+			})
+			if len(gets) != tc.attempts+1 || report.Outcomes[0].Attempt != tc.attempts { // each looks, the last verifies
+				t.Errorf("%d GETs, attempt %d, want %d", len(gets), report.Outcomes[0].Attempt, tc.attempts)
+			}
+		})
 	}
 }
 
-// slowJournal takes eleven seconds for the first intent.
+// slowJournal does something else before the first intent.
 type slowJournal struct {
 	apply.Journal
-	clock *clock
+
+	first func()
 	done  bool
 }
 
 func (s *slowJournal) Move(ctx context.Context, from engine.StepState, to engine.Entry) error {
 	if to.State == engine.StateIntent && !s.done {
 		s.done = true
-		s.clock.advance(11 * time.Second)
+		s.first()
 	}
 	return s.Journal.Move(ctx, from, to)
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"patrol/collectors"
 	"patrol/collectors/simulator"
@@ -24,6 +25,7 @@ import (
 type clock struct {
 	mu     sync.Mutex
 	offset time.Duration
+	wall   time.Duration // by which the wall clock alone was set
 	slept  time.Duration
 	hook   func(d time.Duration)
 }
@@ -31,7 +33,26 @@ type clock struct {
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return time.Now().Add(c.offset)
+	return apart(time.Now().Add(c.offset), c.wall)
+}
+
+// set sets the wall clock, as people do, or a machine that wakes up.
+func (c *clock) set(by time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wall += by
+}
+
+// apart is a time whose wall clock is further than its monotonic one. Package
+// time has no way to make such, though it meets them; so the second of its
+// three words, the monotonic reading, is changed, and what came of it checked.
+func apart(t time.Time, by time.Duration) time.Time {
+	moved := t.Add(by)
+	*(*int64)(unsafe.Add(unsafe.Pointer(&moved), 8)) -= int64(by) //nolint:gosec // see above
+	if moved.Sub(t) != 0 || moved.Round(0).Sub(t.Round(0)) != by {
+		panic("a time is not made of wall clock and monotonic reading as it was")
+	}
+	return moved
 }
 
 func (c *clock) advance(d time.Duration) {

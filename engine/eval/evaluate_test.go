@@ -400,6 +400,37 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+// TestGivenUpWhenOverdue: a policy that ran out of time on three resources is
+// not asked about the others, though it would end on those. Otherwise an audit
+// of many tokens would take days.
+func TestGivenUpWhenOverdue(t *testing.T) {
+	const deadline = 100 * time.Millisecond
+	const slow = `deny contains "x" if {
+	input.token.id < "3"
+	count([1 | some i in numbers.range(1, 100000); some j in numbers.range(1, 100000); i + j < 0]) > 0
+}`
+	var tokens []engine.Subject
+	for i := range 6 {
+		tokens = append(tokens, healthy(func(t *engine.Token) { t.ID = fmt.Sprint(i) }))
+	}
+	for place, where := range map[string]Sandbox{"here": nil, "apart": sandbox} {
+		set := load(t, tokenPolicy("", slow)).With(Options{Deadline: deadline, Workers: 1, NoPushdown: true, Sandbox: where})
+		_, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(tokens...)})
+		if want := (engine.Tally{engine.Errored: len(tokens)}); !maps.Equal(tallies["T-1"], want) {
+			t.Errorf("%s: %v, want %v", place, tallies["T-1"], want)
+		}
+	}
+	set := load(t, waiverPack("", strings.ReplaceAll(slow, "input.token.id", "input.finding.resource_id"))).With(Options{Deadline: deadline})
+	j := waiverJudge(t, set, nil)
+	for i := range 6 {
+		f := waivable()
+		f.ResourceID = fmt.Sprint(i)
+		if got := j.Judge(t.Context(), caseOf(granted(), f)); len(got) != 1 || !strings.HasPrefix(got[0].Message, "could not be judged: evaluation did not end") {
+			t.Errorf("waiver of token %d: %v", i, got)
+		}
+	}
+}
+
 func TestInterrupt(t *testing.T) {
 	set := load(t, tokenPolicy("", endless))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -273,13 +273,20 @@ func TestSandboxThatDiesMidway(t *testing.T) {
 			denying("input.token.id == \""+last+"\"\n\t"+growing(9, tenTimes)+"\n\tcount(s) > 0")}.text(),
 		"token/good.rego": written{"token", "good", "G-1", "", innocent}.text(),
 	}).With(Options{Sandbox: sandbox, Deadline: bombDeadline})
-	_, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: manyTokens(300)})
+	findings, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: manyTokens(300)})
 	good, bomb := tallies["G-1"], tallies["B-1"]
 	if good[engine.Fail] == 0 || good[engine.Errored] != 0 || good[engine.NotApplicable] != bomb[engine.NotApplicable] {
 		t.Errorf("the other policy: %v, the bomb: %v", good, bomb)
 	}
 	if bomb[engine.Pass] == 0 || bomb[engine.Errored] == 0 || sumOf(bomb) != 300 || sumOf(good) != 300 {
 		t.Errorf("the bomb: %v", bomb)
+	}
+	told := map[string]int{}
+	for _, f := range findings {
+		told[f.Policy+string(f.Status)+f.ResourceID]++
+	}
+	if n := bomb[engine.Errored] + bomb[engine.Fail] + bomb[engine.Unknown] + good[engine.Fail] + good[engine.Unknown]; len(told) != n || len(findings) != n {
+		t.Errorf("%d findings of %d results, want %d", len(findings), len(told), n)
 	}
 }
 
