@@ -32,7 +32,8 @@ func Table(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) er
 	return s.flush()
 }
 
-// group is what is shown of the findings of one policy.
+// group is what is shown of the findings of one policy that have one severity:
+// a configuration may grade it differently from workspace to workspace.
 type group struct {
 	policy     string
 	title      string
@@ -48,7 +49,7 @@ func collect(ctx context.Context, r engine.Report, limit int) ([]*group, causes,
 	var groups []*group
 	var unjudged causes
 	err := each(ctx, r.Findings, func(f engine.Finding) error {
-		if len(groups) == 0 || groups[len(groups)-1].policy != f.Policy {
+		if len(groups) == 0 || !groups[len(groups)-1].holds(f) {
 			groups = append(groups, &group{
 				policy: f.Policy, title: f.Title, severity: f.Severity,
 				counts: engine.Tally{}, workspaces: map[string]bool{},
@@ -60,6 +61,8 @@ func collect(ctx context.Context, r engine.Report, limit int) ([]*group, causes,
 	})
 	return groups, unjudged, err
 }
+
+func (g *group) holds(f engine.Finding) bool { return g.policy == f.Policy && g.severity == f.Severity }
 
 func (g *group) add(f engine.Finding, limit int) {
 	g.counts[f.Status]++

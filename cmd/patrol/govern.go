@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type policySet struct {
 	all    *eval.Set // every policy loaded
 	chosen *eval.Set // those that the flags select
 	config *config
+	floor  engine.Severity // of findings that were asked for; "" for all
 
 	exceptions exceptions
 }
@@ -45,11 +47,11 @@ func (a *app) loadPolicies(ctx context.Context, o *judgeOptions) (*policySet, er
 	if err != nil {
 		return nil, err
 	}
-	set := &policySet{all: all, config: a.config}
+	set := &policySet{all: all, config: a.config, floor: o.severity.Severity}
 	if err := set.checkConfig(); err != nil {
 		return nil, err
 	}
-	keep, err := selection(all.Policies(), o)
+	keep, err := set.selection(o)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +100,8 @@ func checkDir(dir string) error {
 
 // selection turns the selecting flags into a test of policies. An id that no
 // policy has is an error: a gate that silently checks nothing is worse than none.
-func selection(all []engine.Policy, o *judgeOptions) (func(engine.Policy) bool, error) {
+func (s *policySet) selection(o *judgeOptions) (func(engine.Policy) bool, error) {
+	all := s.all.Policies()
 	for flag, ids := range map[string][]string{"--only": o.only, "--exclude": o.exclude} {
 		for _, id := range ids {
 			if !slices.ContainsFunc(all, func(p engine.Policy) bool { return named(p, id) }) {
@@ -112,13 +115,38 @@ func selection(all []engine.Policy, o *judgeOptions) (func(engine.Policy) bool, 
 	}
 	keep := func(p engine.Policy) bool {
 		return (len(o.only) == 0 || namedIn(p, o.only)) && !namedIn(p, o.exclude) &&
-			(o.severity.Severity == "" || p.Severity.AtLeast(o.severity.Severity)) &&
+			slices.ContainsFunc(s.grades(p), s.wanted) &&
 			(o.framework == "" || serves(p, framework, control))
 	}
 	if !slices.ContainsFunc(all, keep) {
 		return nil, engine.UsageError("select policies", "", "Widen --only, --exclude, --severity or --framework.", fmt.Errorf("no policy is left"))
 	}
 	return keep, nil
+}
+
+// wanted reports whether findings of a severity were asked for.
+func (s *policySet) wanted(severity engine.Severity) bool {
+	return s.floor == "" || severity.AtLeast(s.floor)
+}
+
+// grades are the severities that a policy has in some workspace: its own, or
+// the configuration's, and those of overrides.
+func (s *policySet) grades(p engine.Policy) []engine.Severity {
+	all := []engine.Severity{cmp.Or(severityOf(p, s.config.policies), p.Severity)}
+	for _, override := range s.config.overrides {
+		all = append(all, cmp.Or(severityOf(p, override.policies), all[0]))
+	}
+	return all
+}
+
+// severityOf is what tunings say of a policy's severity; "" when nothing.
+func severityOf(p engine.Policy, tunings map[string]tuningConfig) (severity engine.Severity) {
+	for _, id := range engine.SortedKeys(tunings) {
+		if named(p, id) && tunings[id].severity != "" {
+			severity = tunings[id].severity
+		}
+	}
+	return severity
 }
 
 // knownFramework refuses a framework or control that no policy serves.
@@ -212,9 +240,22 @@ func (s *policySet) policy(id string) (engine.Policy, bool) {
 	return engine.Policy{}, false
 }
 
-// effective is the tuning in force for a workspace: the configuration of the
-// policy, then each override that matches, in the order of the file.
+// effective is the tuning that a workspace is judged by. A policy whose
+// severity there is below what was asked for does not judge it.
 func (s *policySet) effective(w engine.Workspace) map[string]eval.Tuning {
+	tunings := s.tuned(w)
+	for _, p := range s.all.Policies() {
+		if t := tunings[p.ID]; !s.wanted(cmp.Or(t.Severity, p.Severity)) {
+			t.Disabled = true
+			tunings[p.ID] = t
+		}
+	}
+	return tunings
+}
+
+// tuned is the tuning in force for a workspace: the configuration of the
+// policy, then each override that matches, in the order of the file.
+func (s *policySet) tuned(w engine.Workspace) map[string]eval.Tuning {
 	tunings := map[string]eval.Tuning{}
 	s.apply(tunings, s.config.policies)
 	for _, override := range s.config.overrides {

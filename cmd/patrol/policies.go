@@ -48,7 +48,7 @@ func (a *app) policiesList() *cobra.Command {
 func (s *policySet) list(out io.Writer, narrowed bool) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tSEVERITY\tRESOURCE\tTITLE\tREMEDY")
-	tunings := s.effective(engine.Workspace{})
+	tunings := s.tuned(engine.Workspace{})
 	listed := s.every()
 	if narrowed {
 		listed = s.chosen.Policies()
