@@ -1,5 +1,7 @@
 package engine
 
+import "time"
+
 // Resource is what a policy judges, one at a time.
 type Resource string
 
@@ -92,6 +94,7 @@ type Finding struct {
 	Remedy      string         `json:"remedy"`
 	Fingerprint string         `json:"fingerprint"`
 	Waiver      *Waiver        `json:"waiver"`
+	Since       time.Time      `json:"-"` // as of when it was first seen, without a verdict to the contrary since; zero: not known
 	Row         int64          `json:"-"` // of the token that was judged; see Subject
 
 	OwnerInAccount *AccountParty `json:"-"` // see Party; nil once it is told

@@ -7,17 +7,18 @@ type Change string
 
 // The changes, in the order of reports.
 const (
-	ChangeNew      Change = "new"      // fails, and did not before
-	ChangeWorse    Change = "worse"    // fails, and was excused or of a lesser severity before
-	ChangeOpen     Change = "open"     // failed before and still does
-	ChangeExcused  Change = "excused"  // failed before, is waived or baselined now
-	ChangeUnjudged Change = "unjudged" // failed before, could not be judged now
-	ChangeFixed    Change = "fixed"    // failed before, and was judged to fail no more
+	ChangeNew      Change = "new"            // fails, and did not before
+	ChangeWorse    Change = "worse"          // fails, and was excused or of a lesser severity before
+	ChangeOpen     Change = "open"           // failed before and still does
+	ChangeExcused  Change = "excused"        // failed before, is waived or baselined now
+	ChangeUnjudged Change = "unjudged"       // failed before, could not be judged now
+	ChangeFixed    Change = "fixed"          // failed before, and was judged to fail no more
+	ChangeUnsure   Change = "unknown_before" // fails; whether it did before could not be judged
 )
 
 // Changes lists all changes in the order of reports.
 func Changes() []Change {
-	return []Change{ChangeNew, ChangeWorse, ChangeOpen, ChangeExcused, ChangeUnjudged, ChangeFixed}
+	return []Change{ChangeNew, ChangeWorse, ChangeOpen, ChangeExcused, ChangeUnjudged, ChangeFixed, ChangeUnsure}
 }
 
 // Seen is a result that is listed, as far as a comparison needs it.
@@ -37,6 +38,8 @@ func CompareSeen(before, now *Seen) Change {
 		return ChangeOpen
 	case fails && (failed || before != nil && before.Status.Judged()):
 		return ChangeWorse
+	case fails && before != nil:
+		return ChangeUnsure
 	case fails:
 		return ChangeNew
 	case !failed:
@@ -52,10 +55,11 @@ func CompareSeen(before, now *Seen) Change {
 // TrendShown is how many new findings a trend names.
 const TrendShown = 20
 
-// Trend is what changed since the workspaces' snapshots before. Only policies
-// that judged both take part.
+// Trend is what changed since the workspaces' snapshots before: each policy in
+// each workspace is compared with its last verdict there.
 type Trend struct {
 	Since      time.Time // as of when the newest of those snapshots was judged
+	Earliest   time.Time // the oldest verdict compared with, where a snapshot before could not be judged whole; else zero
 	Workspaces int       // that have an earlier snapshot which was judged
 	Counts     map[Change]map[Severity]int
 	Fixes      map[Severity]Fix

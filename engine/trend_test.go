@@ -17,7 +17,7 @@ func TestCompareSeen(t *testing.T) {
 	}{
 		{"never", nil, nil, ""},
 		{"new", nil, seen(engine.Fail, engine.High), engine.ChangeNew},
-		{"could not be judged before", seen(engine.Unknown, engine.High), seen(engine.Fail, engine.High), engine.ChangeNew},
+		{"could not be judged before", seen(engine.Unknown, engine.High), seen(engine.Fail, engine.High), engine.ChangeUnsure},
 		{"waiver ran out", seen(engine.Waived, engine.High), seen(engine.Fail, engine.High), engine.ChangeWorse},
 		{"graded up", seen(engine.Fail, engine.Low), seen(engine.Fail, engine.High), engine.ChangeWorse},
 		{"graded down", seen(engine.Fail, engine.High), seen(engine.Fail, engine.Low), engine.ChangeOpen},

@@ -20,6 +20,7 @@ func findingColumns(asOf time.Time) []column[engine.Finding] {
 		{"resource_id", identifier, 24, func(f engine.Finding) any { return f.ResourceID }},
 		{"owner", plain, 28, func(f engine.Finding) any { return f.Owner }},
 		{"message", wrapped, 50, func(f engine.Finding) any { return f.Message }},
+		{"since", date, 20, since},
 		{"remedy", plain, 14, func(f engine.Finding) any { return f.Remedy }},
 		{"evidence", plain, 40, func(f engine.Finding) any { return evidenceText(f.Evidence) }},
 		{"waiver_id", plain, 14, ofWaiver(func(w engine.Waiver) string { return w.ID })},
@@ -30,6 +31,14 @@ func findingColumns(asOf time.Time) []column[engine.Finding] {
 		{"fingerprint", identifier, 24, func(f engine.Finding) any { return f.Fingerprint }},
 		{"as_of", date, 20, func(engine.Finding) any { return judgedAt }},
 	}
+}
+
+// since is when a finding was first seen; nothing where that is not known.
+func since(f engine.Finding) any {
+	if f.Since.IsZero() {
+		return nil
+	}
+	return instant(f.Since.UnixMilli())
 }
 
 func ofWaiver(field func(engine.Waiver) string) func(engine.Finding) any {

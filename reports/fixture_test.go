@@ -103,7 +103,7 @@ func fixtureTrend(findings []engine.Finding) *engine.Trend {
 		counts[change] = map[engine.Severity]int{engine.High: 2}
 	}
 	return &engine.Trend{
-		Since: asOf.Add(-7 * 24 * time.Hour), Workspaces: 1, Counts: counts, New: append(findings[:1:1], findings[2:21]...),
+		Since: asOf.Add(-7 * 24 * time.Hour), Earliest: asOf.Add(-9 * 24 * time.Hour), Workspaces: 1, Counts: counts, New: append(findings[:1:1], findings[2:21]...),
 		Fixes: map[engine.Severity]engine.Fix{
 			engine.High: {Count: 2, Mean: 54 * time.Hour},
 			engine.Low:  {Count: 1200, Mean: 40 * 24 * time.Hour, AtLeast: true},
@@ -162,8 +162,16 @@ func finding(policy, title string, level engine.Severity, status engine.Status, 
 	return engine.Finding{
 		Policy: policy, Title: title, Severity: level, Status: status, Workspace: w.Name, WorkspaceID: w.ID,
 		Resource: engine.ResourceToken, ResourceID: id, Owner: owner, Message: message, Remedy: "revoke",
-		Fingerprint: fmt.Sprintf("%s-%s-%.6s", policy, w.Name, id),
+		Fingerprint: fmt.Sprintf("%s-%s-%.6s", policy, w.Name, id), Since: firstSeen(status),
 	}
+}
+
+// firstSeen is a moment for whatever has a verdict.
+func firstSeen(status engine.Status) time.Time {
+	if !status.Judged() {
+		return time.Time{}
+	}
+	return asOf.Add(-9*24*time.Hour - 30*time.Minute)
 }
 
 func tokenID(n int) string { return fmt.Sprintf("%x", sha256.Sum256(fmt.Append(nil, n))) }

@@ -6,6 +6,7 @@ import "patrol/engine"
 type trendView struct {
 	Since      string
 	Workspaces string
+	LookedPast string // "" where all is compared with the snapshot before
 	Shares     []trendShare
 	Rows       []trendRow
 	Fixes      []fixView
@@ -39,6 +40,9 @@ func newTrendView(t *engine.Trend) *trendView {
 	view := &trendView{
 		Since: timeText(t.Since), Workspaces: plural(t.Workspaces, "workspace"), New: foreignFindings(t.New),
 		More: max(0, t.Count(engine.ChangeNew)+t.Count(engine.ChangeWorse)-len(t.New)),
+	}
+	if !t.Earliest.IsZero() {
+		view.LookedPast = lookedPast(t)
 	}
 	for _, change := range engine.Changes() {
 		row := trendRow{Change: change, Label: changeWord(change), All: t.Count(change)}

@@ -140,9 +140,18 @@ func tallyJSON(t engine.Tally) jsonTally {
 	}
 }
 
+// jsonFinding is a finding and since when it stands.
+type jsonFinding struct {
+	engine.Finding
+	Since string `json:"since,omitempty"` // absent where that is not known
+}
+
 func findingJSON(f engine.Finding) any {
 	if f.Evidence == nil {
 		f.Evidence = map[string]any{}
 	}
-	return f
+	if f.Since.IsZero() {
+		return jsonFinding{Finding: f}
+	}
+	return jsonFinding{f, timeText(f.Since)}
 }

@@ -30,6 +30,7 @@ func frameworkJSON(f engine.Framework) any {
 
 type jsonTrend struct {
 	Since      string                           `json:"since"`
+	Earliest   string                           `json:"earliest,omitempty"` // the oldest verdict compared with, where a snapshot before could not be judged whole
 	Workspaces int                              `json:"workspaces"`
 	Changes    map[engine.Change]jsonSeverities `json:"changes"`
 	TimeToFix  []jsonFix                        `json:"time_to_fix"`
@@ -59,6 +60,9 @@ func trendJSON(t *engine.Trend) *jsonTrend {
 	shown := &jsonTrend{
 		Since: timeText(t.Since), Workspaces: t.Workspaces,
 		Changes: map[engine.Change]jsonSeverities{}, TimeToFix: []jsonFix{}, New: []jsonNew{},
+	}
+	if !t.Earliest.IsZero() {
+		shown.Earliest = timeText(t.Earliest)
 	}
 	for _, change := range engine.Changes() {
 		shown.Changes[change] = severitiesJSON(t.Counts[change])

@@ -102,6 +102,7 @@ type ocsfFinding struct {
 	UID   string   `json:"uid"`
 	Title string   `json:"title"`
 	Desc  string   `json:"desc,omitempty"`
+	First int64    `json:"first_seen_time,omitempty"`
 	Types []string `json:"types"`
 }
 
@@ -150,7 +151,7 @@ func (e *ocsf) event(f engine.Finding) ocsfEvent {
 		Message:    resultText(f),
 		Metadata:   ocsfMetadata{ocsfVersion, f.Fingerprint, []string{"cloud"}, ocsfProduct{"patrol", "patrol", e.report.Version}},
 		Cloud:      ocsfCloud{cloudName(workspace.Cloud)},
-		Finding:    ocsfFinding{f.Fingerprint, f.Title, prose(policy.Description), []string{f.Policy}},
+		Finding:    ocsfFinding{f.Fingerprint, f.Title, prose(policy.Description), firstSeenMilli(f), []string{f.Policy}},
 		Compliance: complianceOCSF(f, policy),
 		Resource: ocsfResource{
 			UID: f.ResourceID, Name: orText(f.ResourceID, f.Workspace), Type: "Databricks " + string(f.Resource),
@@ -165,6 +166,14 @@ func (e *ocsf) event(f engine.Finding) ocsfEvent {
 	event.SeverityID, event.Severity = severityOCSF(f.Severity)
 	event.StatusID, event.Status, event.StatusDetail = statusOCSF(f)
 	return event
+}
+
+// firstSeenMilli is since when a finding stands, in ms; 0 where that is not known.
+func firstSeenMilli(f engine.Finding) int64 {
+	if f.Since.IsZero() {
+		return 0
+	}
+	return f.Since.UnixMilli()
 }
 
 func severityOCSF(s engine.Severity) (int, string) {

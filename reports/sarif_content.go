@@ -114,6 +114,7 @@ func (s *sarifLog) result(f engine.Finding) sarifResult {
 		}},
 		Fingerprints: map[string]string{"primaryLocationLineHash": f.Fingerprint},
 		Suppressions: suppressions(f),
+		Provenance:   provenance(f),
 		Properties: sarifResultProperties{
 			Severity: f.Severity, Status: f.Status, Workspace: engine.SafeText(f.Workspace), WorkspaceID: f.WorkspaceID,
 			Owner: engine.SafeText(f.Owner), Evidence: f.Evidence, Remedy: f.Remedy,
@@ -148,6 +149,13 @@ func suppressions(f engine.Finding) []sarifSuppression {
 		return []sarifSuppression{{Kind: "external", Status: "accepted", Justification: "known to the baseline"}}
 	}
 	return nil
+}
+
+func provenance(f engine.Finding) *sarifProvenance {
+	if f.Since.IsZero() {
+		return nil
+	}
+	return &sarifProvenance{timeText(f.Since)}
 }
 
 // waiverText says who excused what, why and until when.

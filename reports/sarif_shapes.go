@@ -77,7 +77,13 @@ type sarifResult struct {
 	Locations    []sarifLocation       `json:"locations"`
 	Fingerprints map[string]string     `json:"partialFingerprints"`
 	Suppressions []sarifSuppression    `json:"suppressions,omitempty"`
+	Provenance   *sarifProvenance      `json:"provenance,omitempty"` // nil: not known
 	Properties   sarifResultProperties `json:"properties"`
+}
+
+// sarifProvenance tells since when a result stands.
+type sarifProvenance struct {
+	First string `json:"firstDetectionTimeUtc"`
 }
 
 type sarifLocation struct {

@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"patrol/engine"
@@ -12,12 +13,21 @@ func trendText(t *engine.Trend) string {
 	var parts []string
 	for _, change := range engine.Changes() {
 		n := t.Count(change)
-		if n == 0 && (change == engine.ChangeExcused || change == engine.ChangeUnjudged || change == engine.ChangeWorse) {
+		if n == 0 && !slices.Contains([]engine.Change{engine.ChangeNew, engine.ChangeOpen, engine.ChangeFixed}, change) {
 			continue
 		}
 		parts = append(parts, comma(n)+" "+changeWord(change))
 	}
-	return "Since " + timeText(t.Since) + ": " + strings.Join(parts, ", ") + "."
+	text := "Since " + timeText(t.Since) + ": " + strings.Join(parts, ", ") + "."
+	if !t.Earliest.IsZero() {
+		text += " " + lookedPast(t)
+	}
+	return text
+}
+
+// lookedPast says that not all is compared with the snapshot before.
+func lookedPast(t *engine.Trend) string {
+	return "What could not be judged then is compared with the last verdict before, from " + timeText(t.Earliest) + " on."
 }
 
 func changeWord(c engine.Change) string {
@@ -26,6 +36,8 @@ func changeWord(c engine.Change) string {
 		return "still open"
 	case engine.ChangeUnjudged:
 		return "no longer judged"
+	case engine.ChangeUnsure:
+		return "unknown before"
 	}
 	return string(c)
 }

@@ -150,6 +150,9 @@ func (b *book) changes(t *engine.Trend) [][]any {
 		head = append(head, b.cell(plain, level))
 	}
 	rows := [][]any{head, b.pair("Since", instant(t.Since.UnixMilli()), date)}
+	if !t.Earliest.IsZero() {
+		rows = append(rows, b.pair("What could not be judged then: since", instant(t.Earliest.UnixMilli()), date))
+	}
 	for _, change := range engine.Changes() {
 		row := []any{b.label(heading(changeWord(change))), b.cell(number, t.Count(change))}
 		for _, level := range engine.Severities() {

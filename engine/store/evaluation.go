@@ -44,6 +44,8 @@ type Evaluation struct {
 	findings   *batch
 	pending    []pendingFinding
 	last       lookup
+	asOf       int64 // ms
+	sinces     sinces
 	done       bool
 }
 
@@ -71,7 +73,7 @@ func (db *DB) BeginEvaluation(ctx context.Context, h EvaluationHeader) (*Evaluat
 	if err != nil {
 		return nil, failure(opEvaluation, db.path, err)
 	}
-	e := &Evaluation{ctx: ctx, db: db, tx: tx, policies: slices.Clone(h.Policies), workspaces: workspaces}
+	e := &Evaluation{ctx: ctx, db: db, tx: tx, policies: slices.Clone(h.Policies), workspaces: workspaces, asOf: h.AsOf.UnixMilli()}
 	if err := e.begin(h); err != nil {
 		e.Rollback()
 		return nil, failure(opEvaluation, db.path, cause(ctx, err))
@@ -148,15 +150,15 @@ func (e *Evaluation) savePolicies() error {
 }
 
 const findingColumns = `evaluation_id, rank, policy, workspace, resource, token_version, resource_id,
-	status, title, severity, remedy, owner, message, evidence, fingerprint, waiver`
+	status, title, severity, remedy, owner, message, evidence, fingerprint, waiver, since_ms`
 
 func (e *Evaluation) prepare() (err error) {
 	e.find, err = e.tx.PrepareContext(e.ctx, `SELECT v.version FROM token_version v WHERE `+holds+` AND v.token_id = ?3`)
 	if err != nil {
 		return err
 	}
-	e.findings, err = newBatch(e.tx, "INSERT INTO finding ("+findingColumns+")", 16)
-	return err
+	e.findings, err = newBatch(e.tx, "INSERT INTO finding ("+findingColumns+")", 17)
+	return errors.Join(err, e.prepareSinces())
 }
 
 // Add stores a finding on a snapshot's resource.
@@ -185,7 +187,7 @@ func (e *Evaluation) add(f engine.Finding, snapshotID int64) error {
 	}
 	p := e.policies[policy]
 	key := findingKey{int64(f.Severity.Rank()), int64(policy), int64(workspace), string(f.Resource), version, resourceID}
-	e.pending = append(e.pending, pendingFinding{key, [...]any{
+	e.pending = append(e.pending, pendingFinding{key, f.Status, [...]any{
 		string(f.Status), unless(f.Title, p.Title), unless(string(f.Severity), string(p.Severity)), unless(f.Remedy, p.Remedy),
 		f.Owner, f.Message, evidence, encodeFingerprint(f.Fingerprint), waiver,
 	}})
@@ -215,7 +217,8 @@ func (a findingKey) compare(b findingKey) int {
 
 type pendingFinding struct {
 	findingKey
-	values [9]any // the columns beyond the key
+	status engine.Status
+	values [9]any // the columns beyond the key, but for the last
 }
 
 // insert stores the findings that are pending.
@@ -223,8 +226,12 @@ func (e *Evaluation) insert() error {
 	slices.SortFunc(e.pending, func(a, b pendingFinding) int { return a.compare(b.findingKey) })
 	for _, f := range e.pending {
 		k := f.findingKey
+		since, err := e.since(k, f.status)
+		if err != nil {
+			return err
+		}
 		args := append([]any{e.id, k.rank, k.policy, k.workspace, k.resource, k.version, k.resourceID}, f.values[:]...)
-		if err := e.findings.add(args...); err != nil {
+		if err := e.findings.add(append(args, since)...); err != nil {
 			return err
 		}
 	}
@@ -297,7 +304,7 @@ func (e *Evaluation) Commit() (id int64, err error) {
 		return 0, failure(opEvaluation, e.db.path, sql.ErrTxDone)
 	}
 	defer e.Rollback() // no-op once committed
-	if err := errors.Join(e.ctx.Err(), e.insert(), e.findings.flush(), e.findings.close(), e.find.Close()); err != nil {
+	if err := errors.Join(e.ctx.Err(), e.insert(), e.findings.flush(), e.findings.close(), e.find.Close(), e.sinces.close()); err != nil {
 		return 0, failure(opEvaluation, e.db.path, cause(e.ctx, err))
 	}
 	if err := e.tx.Commit(); err != nil {

@@ -47,6 +47,9 @@ func TestEvaluationRoundTrip(t *testing.T) {
 	var want []engine.Finding
 	add := func(s engine.Snapshot, f engine.Finding) {
 		must(t, e.Add(f, s.ID))
+		if f.Status.Judged() {
+			f.Since = now
+		}
 		want = append(want, f)
 	}
 	for _, s := range []engine.Snapshot{j.bet, j.alpha} {

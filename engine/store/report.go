@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"patrol/engine"
 )
@@ -181,7 +182,7 @@ const findingQuery = findingSelect + `WHERE f.evaluation_id = ? ORDER BY f.rank,
 
 // findingSelect is what readFinding reads.
 const findingSelect = `SELECT f.policy, f.workspace, f.resource, coalesce(v.token_id, f.resource_id) AS id,
-	f.status, f.title, f.severity, f.remedy, f.owner, f.message, f.evidence, f.fingerprint, f.waiver, coalesce(v.owner_id, '')
+	f.status, f.title, f.severity, f.remedy, f.owner, f.message, f.evidence, f.fingerprint, f.waiver, coalesce(v.owner_id, ''), f.since_ms
 	FROM finding f LEFT JOIN token_version v ON v.version = f.token_version
 	`
 
@@ -218,6 +219,9 @@ func readFinding(c *cells, workspaces []engine.WorkspaceReport, policies []engin
 	f.Fingerprint = decodeFingerprint(c)
 	waiver := c.textOrNull()
 	f.OwnerID = c.text()
+	if since := c.integerOrNull(); since != nil && f.Status.Judged() {
+		f.Since = time.UnixMilli(*since).UTC()
+	}
 	if c.err != nil {
 		return f, c.err
 	}

@@ -9,39 +9,31 @@ import (
 	"patrol/engine"
 )
 
-// How far back the first sight of a finding is followed that is fixed now.
-const (
-	trendDepth    = 60        // snapshots
-	trendRows     = 2_000_000 // findings read
-	trendFollowed = 100_000   // findings followed
-)
-
-// trend compares an evaluation with those of the workspaces' snapshots before.
-// It is nil where there are none.
+// trend compares an evaluation with what its policies said of the workspaces
+// before. It is nil where no snapshot before was judged.
 //
-// Of the evaluations of a snapshot before, the first that was not narrowed
-// counts: what somebody tried later on the same snapshot does not change what
-// an audit says. Later evaluations than this one never count, so that a report
-// stays as it is.
+// Later evaluations than this one never count, so that a report stays as it is.
 func (db *DB) trend(ctx context.Context, evaluation int64, r engine.Report, policies []engine.Policy) (*engine.Trend, error) {
 	t := &trend{
-		db: db, evaluation: evaluation, report: r, policies: policies,
+		db: db, evaluation: evaluation, report: r, policies: policies, groups: map[int64]*both{}, fixes: map[engine.Severity]fixSum{},
 		result: &engine.Trend{Counts: map[engine.Change]map[engine.Severity]int{}, Fixes: map[engine.Severity]engine.Fix{}},
-		fixed:  map[string]*fix{},
 	}
-	before, err := t.before(ctx)
-	if err != nil || len(before) == 0 {
+	if err := t.before(ctx); err != nil || t.result.Workspaces == 0 {
 		return nil, err
 	}
-	for _, id := range engine.SortedKeys(before) {
-		if err := t.compare(ctx, id, before[id]); err != nil {
+	if err := t.lookForGaps(ctx); err != nil {
+		return nil, err
+	}
+	for _, id := range engine.SortedKeys(t.groups) {
+		if err := t.compare(ctx, id, t.groups[id]); err != nil {
 			return nil, err
 		}
 	}
-	if err := t.follow(ctx); err != nil {
+	if err := t.countUnsure(ctx); err != nil {
 		return nil, err
 	}
 	t.sumFixes()
+	var err error
 	t.result.New, err = t.findings(ctx)
 	return t.result, err
 }
@@ -53,66 +45,98 @@ type trend struct {
 	report     engine.Report
 	policies   []engine.Policy // by place
 	result     *engine.Trend
-	fixed      map[string]*fix // by fingerprint
-	unfollowed map[engine.Severity]fixSum
-	paths      []earlier // of each workspace compared
+	groups     map[int64]*both // by the evaluation to compare with
+	unsure     map[pair]bool   // run now, and no verdict before
+	unjudged   map[pair]bool   // now: the whole workspace
+	fixes      map[engine.Severity]fixSum
 	news       []seenNow // the worst so far
 }
 
-// earlier is a workspace's place in an evaluation of a snapshot before.
-type earlier struct {
-	evaluation int64
-	place      int64 // there
-	now        int64 // its place in the evaluation compared
-	snapshot   int64
-	asOf       int64
+// both tells what two evaluations have in common.
+type both struct {
+	asOf   int64
+	now    map[pair]pair // judged before → in this evaluation
+	before map[pair]bool // in this evaluation → judged before
 }
 
-// fix is a finding that is fixed now.
-type fix struct {
-	severity engine.Severity
-	since    int64 // ms: when it was first seen
-	now      int64 // place of its workspace
-	open     bool  // its history was not yet followed to its beginning
-}
-
-type fixSum struct {
-	count int
-	total time.Duration
-	least bool
-}
-
-// before groups the workspaces by the evaluation to compare with.
-func (t *trend) before(ctx context.Context) (map[int64][]earlier, error) {
-	groups := map[int64][]earlier{}
+// before groups policies and workspaces by the evaluation to compare with.
+func (t *trend) before(ctx context.Context) error {
+	t.unsure = map[pair]bool{}
 	for place, w := range t.report.Workspaces {
-		e, ok, err := t.earlier(ctx, w.Snapshot.ID)
+		newest, asOf, ok, err := t.earlier(ctx, w.Snapshot.ID)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if !ok {
 			continue
 		}
-		e.now = int64(place)
-		groups[e.evaluation] = append(groups[e.evaluation], e)
-		t.paths = append(t.paths, e)
 		t.result.Workspaces++
-		if at := time.UnixMilli(e.asOf).UTC(); at.After(t.result.Since) {
-			t.result.Since = at
+		if asOf.After(t.result.Since) {
+			t.result.Since = asOf
+		}
+		for policy, p := range t.policies {
+			if !takesPart(w, p) {
+				continue
+			}
+			if err := t.place(ctx, pair{int64(policy), int64(place)}, newest); err != nil {
+				return err
+			}
 		}
 	}
-	return groups, nil
+	return nil
 }
 
-const earlierQuery = `SELECT w.evaluation_id, w.place, w.snapshot_id, e.as_of_ms
+// place finds what a policy in a workspace is compared with. newest is the
+// snapshot before.
+func (t *trend) place(ctx context.Context, at pair, newest int64) error {
+	b, ok, err := judgedBefore(ctx, t.db.sql, t.evaluation, t.report.Workspaces[at.workspace].Snapshot.ID, t.report.AsOf.UnixMilli(), t.policies[at.policy])
+	if err != nil {
+		return err
+	}
+	if !ok {
+		t.unsure[at] = true
+		return nil
+	}
+	if moment := time.UnixMilli(b.asOf).UTC(); b.snapshot != newest && (t.result.Earliest.IsZero() || moment.Before(t.result.Earliest)) {
+		t.result.Earliest = moment
+	}
+	if t.groups[b.evaluation] == nil {
+		t.groups[b.evaluation] = &both{asOf: b.asOf, now: map[pair]pair{}, before: map[pair]bool{}}
+	}
+	past := pair{b.policy, b.workspace}
+	t.groups[b.evaluation].now[past], t.groups[b.evaluation].before[at] = at, true
+	return nil
+}
+
+// takesPart reports whether a policy was run on a workspace, with what it needs
+// asked for. One that is disabled there has no results; nor has any where there
+// is no token.
+func takesPart(w engine.WorkspaceReport, p engine.Policy) bool {
+	for _, section := range neededSections(p) {
+		if coverage, known := w.Snapshot.Coverage[engine.SectionName(section)]; known && !coverage.Requested() {
+			return false
+		}
+	}
+	for _, count := range w.Policies[p.ID] {
+		if count > 0 {
+			return true
+		}
+	}
+	return w.Snapshot.Tokens == 0 && usable(w.Snapshot, engine.SectionTokens)
+}
+
+const earlierQuery = `SELECT s.id, e.as_of_ms
 	FROM snapshot s JOIN evaluation_workspace w ON w.snapshot_id = s.id JOIN evaluation e ON e.id = w.evaluation_id
-	WHERE s.workspace_key = (SELECT workspace_key FROM snapshot WHERE id = ?1) AND s.id < ?1 AND e.id < ?2
+	WHERE s.workspace_key = (SELECT workspace_key FROM snapshot WHERE id = ?1) AND s.id < ?1 AND e.id < ?2 AND e.as_of_ms <= ?3
 	ORDER BY s.id DESC, e.narrowed, e.id LIMIT 1`
 
-func (t *trend) earlier(ctx context.Context, snapshot int64) (e earlier, ok bool, err error) {
-	err = t.db.sql.QueryRowContext(ctx, earlierQuery, snapshot, t.evaluation).Scan(&e.evaluation, &e.place, &e.snapshot, &e.asOf)
+// earlier is the newest snapshot of the same workspace before one that was
+// judged, and as of when.
+func (t *trend) earlier(ctx context.Context, snapshot int64) (id int64, asOf time.Time, ok bool, err error) {
+	var ms int64
+	err = t.db.sql.QueryRowContext(ctx, earlierQuery, snapshot, t.evaluation, t.report.AsOf.UnixMilli()).Scan(&id, &ms)
 	if errors.Is(err, sql.ErrNoRows) {
-		return e, false, nil
+		return 0, time.Time{}, false, nil
 	}
-	return e, err == nil, err
+	return id, time.UnixMilli(ms).UTC(), err == nil, err
 }

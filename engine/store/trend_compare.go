@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"slices"
 
 	"patrol/engine"
 )
@@ -16,11 +15,11 @@ type seenRow struct {
 	rank        int64
 	policy      int64
 	workspace   int64
-	whole       bool // on the workspace
 	status      engine.Status
+	since       *int64 // ms; nil: not known
 }
 
-const seenColumns = `SELECT fingerprint, rank, policy, workspace, resource, status FROM finding WHERE evaluation_id = ?`
+const seenColumns = `SELECT fingerprint, rank, policy, workspace, status, since_ms FROM finding WHERE evaluation_id = ?`
 
 func (t *trend) seen(ctx context.Context, query string, evaluation int64) iter.Seq2[seenRow, error] {
 	return func(yield func(seenRow, error) bool) {
@@ -28,8 +27,8 @@ func (t *trend) seen(ctx context.Context, query string, evaluation int64) iter.S
 			var row seenRow
 			if err == nil {
 				row = seenRow{fingerprint: decodeFingerprint(c), rank: c.integer(), policy: c.integer(), workspace: c.integer()}
-				row.whole = engine.Resource(c.text()) == engine.ResourceWorkspace
-				row.status, err = engine.Status(c.text()), c.err
+				row.status, row.since = engine.Status(c.text()), c.integerOrNull()
+				err = c.err
 			}
 			if !yield(row, err) || err != nil {
 				return
@@ -51,11 +50,7 @@ type pair struct{ policy, workspace int64 }
 
 // compare walks the findings of both evaluations side by side, in the order of
 // their fingerprints.
-func (t *trend) compare(ctx context.Context, before int64, workspaces []earlier) error {
-	both, err := t.newBoth(ctx, before, workspaces)
-	if err != nil {
-		return err
-	}
+func (t *trend) compare(ctx context.Context, before int64, both *both) error {
 	const sorted = seenColumns + ` ORDER BY CASE typeof(fingerprint) WHEN 'blob' THEN lower(hex(fingerprint)) ELSE fingerprint END`
 	nextOld, stopOld := iter.Pull2(t.seen(ctx, sorted, before))
 	defer stopOld()
@@ -88,81 +83,6 @@ func (t *trend) compare(ctx context.Context, before int64, workspaces []earlier)
 	return nil
 }
 
-// both tells what two evaluations have in common.
-type both struct {
-	asOf     int64
-	now      map[pair]pair // judged before → judged now, too
-	before   map[pair]bool // judged now → judged before
-	unjudged map[pair]bool // now: the whole workspace
-}
-
-func (t *trend) newBoth(ctx context.Context, before int64, workspaces []earlier) (*both, error) {
-	h, err := t.db.Evaluation(ctx, before)
-	if err != nil {
-		return nil, err
-	}
-	judgedThen, err := t.judged(ctx, before, h.Snapshots)
-	if err != nil {
-		return nil, err
-	}
-	judgedNow, err := t.judged(ctx, t.evaluation, snapshotIDs(t.report))
-	if err != nil {
-		return nil, err
-	}
-	b := &both{asOf: h.AsOf.UnixMilli(), now: map[pair]pair{}, before: map[pair]bool{}, unjudged: map[pair]bool{}}
-	for place, policy := range t.policies {
-		then := slices.IndexFunc(h.Policies, func(p engine.Policy) bool { return p.ID == policy.ID })
-		for _, w := range workspaces {
-			past, present := pair{int64(then), w.place}, pair{int64(place), w.now}
-			if then >= 0 && judgedThen(past) && judgedNow(present) {
-				b.now[past], b.before[present] = present, true
-			}
-		}
-	}
-	return b, t.lookForGaps(ctx, b)
-}
-
-func snapshotIDs(r engine.Report) []int64 {
-	ids := make([]int64, len(r.Workspaces))
-	for i, w := range r.Workspaces {
-		ids[i] = w.Snapshot.ID
-	}
-	return ids
-}
-
-// judged tells whether a policy was run in a workspace. One that is disabled
-// there has no results; nor has any where there is no token.
-func (t *trend) judged(ctx context.Context, evaluation int64, snapshots []int64) (func(pair) bool, error) {
-	results, empty := map[pair]bool{}, map[int64]bool{}
-	for c, err := range scan(ctx, t.db.sql, `SELECT policy, workspace FROM tally WHERE evaluation_id = ? AND count > 0`, evaluation) {
-		if err != nil {
-			return nil, err
-		}
-		results[pair{c.integer(), c.integer()}] = true
-	}
-	for place, id := range snapshots {
-		s, err := t.db.Snapshot(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		empty[int64(place)] = s.Tokens == 0 && usable(s, engine.SectionTokens)
-	}
-	return func(p pair) bool { return results[p] || empty[p.workspace] }, nil
-}
-
-// lookForGaps finds what could not be judged for a whole workspace: its
-// findings are not gone, only unseen.
-func (t *trend) lookForGaps(ctx context.Context, b *both) error {
-	const query = seenColumns + ` AND resource = 'workspace' AND status IN ('unknown', 'error')`
-	for row, err := range t.seen(ctx, query, t.evaluation) {
-		if err != nil {
-			return err
-		}
-		b.unjudged[pair{row.policy, row.workspace}] = true
-	}
-	return nil
-}
-
 // note classifies a finding that both evaluations, or one of them, list.
 func (t *trend) note(b *both, old, new *seenRow) {
 	place := pair{}
@@ -170,7 +90,7 @@ func (t *trend) note(b *both, old, new *seenRow) {
 	var before, now *engine.Seen
 	if old != nil {
 		place, known = b.now[pair{old.policy, old.workspace}]
-		before = old.seen()
+		before = old.lastJudged()
 	}
 	if new != nil {
 		place = pair{new.policy, new.workspace}
@@ -179,16 +99,27 @@ func (t *trend) note(b *both, old, new *seenRow) {
 	if !known {
 		return
 	}
-	if now == nil && b.unjudged[place] {
+	if now == nil && t.unjudged[place] {
 		now = &engine.Seen{Status: engine.Unknown, Severity: before.Severity}
 	}
-	t.count(engine.CompareSeen(before, now), before, now)
-	switch engine.CompareSeen(before, now) {
+	change := engine.CompareSeen(before, now)
+	t.count(change, before, now)
+	switch change {
 	case engine.ChangeNew, engine.ChangeWorse:
 		t.remember(*new)
 	case engine.ChangeFixed:
-		t.fix(old.fingerprint, before.Severity, place.workspace, b.asOf)
+		t.fix(before.Severity, old.since, b.asOf)
 	}
+}
+
+// lastJudged is a finding as its last verdict had it: what could not be judged
+// and has a beginning stood when it was judged last.
+func (r seenRow) lastJudged() *engine.Seen {
+	seen := r.seen()
+	if !seen.Status.Judged() && r.since != nil {
+		seen.Status = engine.Fail
+	}
+	return seen
 }
 
 func (t *trend) count(change engine.Change, before, now *engine.Seen) {
@@ -199,8 +130,42 @@ func (t *trend) count(change engine.Change, before, now *engine.Seen) {
 	if now != nil {
 		severity = now
 	}
+	t.add(change, severity.Severity, 1)
+}
+
+func (t *trend) add(change engine.Change, severity engine.Severity, n int) {
 	if t.result.Counts[change] == nil {
 		t.result.Counts[change] = map[engine.Severity]int{}
 	}
-	t.result.Counts[change][severity.Severity]++
+	t.result.Counts[change][severity] += n
+}
+
+// lookForGaps finds what could not be judged for a whole workspace: its
+// findings are not gone, only unseen.
+func (t *trend) lookForGaps(ctx context.Context) error {
+	t.unjudged = map[pair]bool{}
+	const query = seenColumns + ` AND resource = 'workspace' AND status IN ('unknown', 'error')`
+	for row, err := range t.seen(ctx, query, t.evaluation) {
+		if err != nil {
+			return err
+		}
+		t.unjudged[pair{row.policy, row.workspace}] = true
+	}
+	return nil
+}
+
+// countUnsure counts what fails where no verdict was before.
+func (t *trend) countUnsure(ctx context.Context) error {
+	if len(t.unsure) == 0 {
+		return nil
+	}
+	for row, err := range t.seen(ctx, seenColumns+` AND status = 'fail'`, t.evaluation) {
+		if err != nil {
+			return err
+		}
+		if t.unsure[pair{row.policy, row.workspace}] {
+			t.add(engine.ChangeUnsure, row.seen().Severity, 1)
+		}
+	}
+	return nil
 }

@@ -64,7 +64,7 @@ func (h *history) judge(snapshot int64, header EvaluationHeader, results ...resu
 	must(h.t, err)
 	defer e.Rollback()
 	for _, p := range header.Policies {
-		must(h.t, e.Tally(snapshot, p.ID, engine.Tally{engine.Pass: 1}))
+		must(h.t, e.Tally(snapshot, p.ID, tallyOf(p, results)))
 	}
 	for _, r := range results {
 		must(h.t, e.Add(trendFinding(r), snapshot))
@@ -72,6 +72,22 @@ func (h *history) judge(snapshot int64, header EvaluationHeader, results ...resu
 	id, err := e.Commit()
 	must(h.t, err)
 	return id
+}
+
+// tallyOf counts results as an evaluation does: other tokens pass, unless
+// nothing in the workspace could be judged.
+func tallyOf(p engine.Policy, results []result) engine.Tally {
+	tally := engine.Tally{engine.Pass: 1}
+	for _, r := range results {
+		switch {
+		case r.on[:1] != p.ID:
+		case r.on[1:] == "*":
+			return engine.Tally{r.status: 1}
+		default:
+			tally[r.status]++
+		}
+	}
+	return tally
 }
 
 func trendFinding(r result) engine.Finding {
@@ -117,7 +133,8 @@ func TestTrend(t *testing.T) {
 		{"waived", failing("A1"), []result{{"A1", engine.Waived}}, "excused 1"},
 		{"lost one", failing("A1"), []result{{"A1", engine.Unknown}}, "unjudged 1"},
 		{"lost sight of the workspace", failing("A1", "A2", "B1"), []result{{"A*", engine.Unknown}}, "unjudged 2, fixed 1"},
-		{"saw the workspace again", []result{{"A*", engine.Unknown}}, failing("A1"), "new 1"},
+		{"saw the workspace again", []result{{"A*", engine.Unknown}}, failing("A1"), "unknown_before 1"},
+		{"saw one again", []result{{"A1", engine.Errored}}, failing("A1", "A2"), "new 1, unknown_before 1"},
 	} {
 		h := &history{t: t, db: newDB(t)}
 		first, _ := h.audit(test.before...)
@@ -177,8 +194,8 @@ func TestTrendOfSomePolicies(t *testing.T) {
 		t.Errorf("only B: %s", got)
 	}
 	next, _ := h.audit(failing("A9", "B1")...)
-	if got := changes(h.trend(next)); got != "open 1, fixed 1" {
-		t.Errorf("compared with B alone: %s", got)
+	if got := changes(h.trend(next)); got != "new 1, open 1, fixed 2" {
+		t.Errorf("compared with B alone, and with A before: %s", got)
 	}
 }
 
@@ -195,6 +212,72 @@ func TestTimeToFix(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, h.trend(id).Fixes); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestTrendLooksPastGaps: what could not be judged at the snapshot before is
+// compared with the last verdict, however long ago that was.
+func TestTrendLooksPastGaps(t *testing.T) {
+	h := &history{t: t, db: newDB(t)}
+	h.audit(append(failing("A1", "A2", "A3", "B1"), result{"A4", engine.Waived})...)
+	denied := []result{{"A*", engine.Unknown}, {"B1", engine.Fail}}
+	second, _ := h.audit(denied...)
+	third, _ := h.audit(denied...)
+	for _, id := range []int64{second, third} {
+		if got := changes(h.trend(id)); got != "open 1, unjudged 3" {
+			t.Errorf("evaluation %d: %s", id, got)
+		}
+	}
+	if got := h.trend(third); !got.Since.Equal(at(2)) || !got.Earliest.Equal(at(1)) {
+		t.Errorf("the third compares with %s and %s", got.Since, got.Earliest)
+	}
+	if got := h.trend(second); !got.Earliest.IsZero() {
+		t.Errorf("the second looks past the one before, to %s", got.Earliest)
+	}
+	back, _ := h.audit(failing("A1", "A4", "A9", "B1")...)
+	got := h.trend(back)
+	if changes(got) != "new 1, worse 1, open 2, fixed 2" || !got.Since.Equal(at(3)) || !got.Earliest.Equal(at(1)) {
+		t.Errorf("after the gap: %s since %s, %s", changes(got), got.Since, got.Earliest)
+	}
+	if fix := got.Fixes[engine.High]; fix.Count != 2 || fix.Mean != 3*24*time.Hour || fix.AtLeast {
+		t.Errorf("time to fix: %+v", fix)
+	}
+}
+
+// TestTrendOfOneToken that could not be judged for a while: it failed before
+// and fails again.
+func TestTrendOfOneToken(t *testing.T) {
+	h := &history{t: t, db: newDB(t)}
+	h.audit(failing("A1", "A2")...)
+	h.audit(result{"A1", engine.Unknown}, result{"A2", engine.Errored})
+	h.audit(result{"A1", engine.Unknown}, result{"A2", engine.Fail})
+	id, _ := h.audit(failing("A1", "A2")...)
+	if got := changes(h.trend(id)); got != "open 2" {
+		t.Error(got)
+	}
+	h.wantSince(id, "A1 1, A2 1")
+}
+
+// TestTrendLooksPastWhatNobodyAskedFor: a section that is read on request only,
+// and was not asked for, neither fixes nor finds anything.
+func TestTrendLooksPastWhatNobodyAskedFor(t *testing.T) {
+	h := &history{t: t, db: newDB(t)}
+	header := EvaluationHeader{Policies: trendPolicies()}
+	header.Policies[0].Needs = []string{"extra"}
+	day := func(coverage engine.Coverage, results ...result) int64 {
+		h.day++
+		c := capture("alpha", "1", at(h.day), population(5, 2, ""), directory(2))
+		c.Sections["extra"] = engine.Section{Coverage: coverage}
+		return h.judge(mustSave(t, h.db, c).ID, header, results...)
+	}
+	day(complete, failing("A1", "B1")...)
+	without := day(engine.NotRequested("ask for it"), result{"A*", engine.NotApplicable}, result{"B1", engine.Fail})
+	if got := changes(h.trend(without)); got != "open 1" {
+		t.Errorf("not asked for: %s", got)
+	}
+	again := day(complete, failing("A1", "A2", "B1")...)
+	if got := changes(h.trend(again)); got != "new 1, open 2" {
+		t.Errorf("asked for again: %s", got)
 	}
 }
 

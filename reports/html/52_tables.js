@@ -10,6 +10,7 @@ function findingsView(data, open) {
     {key: 'policy', label: 'Policy', kind: 'choice', choices: [...policies].sort().map(([id, title]) => [id, `${id} ${title}`]), test: equals(at.policy)},
     {key: 'workspace', label: 'Workspace', kind: 'choice', choices: data.workspaces, test: equals(at.workspace_id)},
     {key: 'owner', label: 'Owner', kind: 'text', test: contains(at.owner)},
+    ...dates('since', 'Since', at.since),
     {key: 'severity', label: 'Severity', kind: 'set', choices: SEVERITIES.map(level => [level, level]), test: oneOf(at.severity)},
     {key: 'status', label: 'Status', kind: 'set', choices: ['fail', 'unknown', 'error', 'waived', 'baselined'].map(status => [status, status]), test: oneOf(at.status)},
   ];
@@ -18,6 +19,7 @@ function findingsView(data, open) {
     {key: 'status', label: 'Status', values: at.status, cell: row => words(at.status[row])},
     {key: 'policy', label: 'Policy', values: at.policy, cell: row => make('span', {title: at.title[row]}, make('span', {class: 'id'}, at.policy[row]), ' ', at.title[row])},
     {key: 'message', label: 'Finding', values: at.message, cell: row => cut(at.message[row])},
+    {key: 'since', label: 'Since', values: at.since, cell: row => (at.since[row] === null ? make('span', {class: 'faint'}, 'unknown') : moment(at.since[row]))},
     {key: 'owner', label: 'Owner', values: at.owner, cell: row => cut(at.owner[row])},
     {key: 'workspace', label: 'Workspace', values: at.workspace, cell: row => cut(at.workspace[row])},
     {key: 'resource_id', label: 'Resource', values: at.resource_id, cell: row => make('span', {class: 'id'}, at.resource[row] === 'workspace' ? 'workspace' : shortId(at.resource_id[row]))},
@@ -25,12 +27,14 @@ function findingsView(data, open) {
   return new TableView({table: findings, noun: 'finding', fields, columns, open});
 }
 
+// dates are the two ends of a filter by day.
+const dates = (name, label, values) => [
+  {key: `${name}_from`, label: 'from', group: label, kind: 'from', test: from(values)},
+  {key: `${name}_to`, label: 'to', group: label, kind: 'to', test: to(values)},
+];
+
 function tokensView(data, open) {
   const {tokens} = data, {at} = tokens;
-  const dates = (name, label, values) => [
-    {key: `${name}_from`, label: 'from', group: label, kind: 'from', test: from(values)},
-    {key: `${name}_to`, label: 'to', group: label, kind: 'to', test: to(values)},
-  ];
   const fields = [
     {key: 'q', label: 'Search', hint: 'comment, owner, id', kind: 'text', test: search(tokens, ['comment', 'owner', 'owner_id', 'creator', 'token_id', 'workspace', 'scopes'])},
     {key: 'workspace', label: 'Workspace', kind: 'choice', choices: data.workspaces, test: equals(at.workspace_id)},

@@ -29,6 +29,7 @@ class Details {
         ['Workspace', `${at.workspace[row]} (${at.workspace_id[row]})`],
         [heading(at.resource[row]), at.resource[row] === 'workspace' ? '' : at.resource_id[row]],
         ['Owner', at.owner[row] && make('a', {href: address('findings', new URLSearchParams({owner: at.owner[row]}))}, at.owner[row])],
+        ['Since', full(at.since[row], 'date')],
         ['Remedy', words(at.remedy[row])],
         ['Fingerprint', at.fingerprint[row]],
       ]),

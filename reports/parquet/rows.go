@@ -85,6 +85,7 @@ type resultRow struct {
 	Remedy      string `parquet:"remedy,dict,zstd"`
 	Fingerprint string `parquet:"fingerprint,zstd"`
 	WaiverID    string `parquet:"waiver_id,dict,zstd"`
+	Since       *int64 `parquet:"since,timestamp(millisecond)"` // null: not known
 }
 
 func resultRowOf(r engine.Report, s engine.Snapshot, f engine.Finding) (resultRow, error) {
@@ -100,6 +101,10 @@ func resultRowOf(r engine.Report, s engine.Snapshot, f engine.Finding) (resultRo
 	}
 	if f.Waiver != nil {
 		row.WaiverID = f.Waiver.ID
+	}
+	if !f.Since.IsZero() {
+		since := f.Since.UnixMilli()
+		row.Since = &since
 	}
 	return row, err
 }
