@@ -14,8 +14,9 @@ import (
 // starts with a letter for its kind, a text is its length and its bytes, a
 // number eight bytes, and an absent value a letter of its own.
 type digester struct {
-	sum hash.Hash
-	buf []byte
+	sum    hash.Hash
+	buf    []byte
+	tokens int // so many of them
 }
 
 func newDigester() *digester {
@@ -125,6 +126,7 @@ func (d *digester) token(t engine.Token) {
 	}
 	d.raw(t.Raw)
 	d.flush()
+	d.tokens++
 }
 
 func (d *digester) hex() string {

@@ -84,8 +84,8 @@ func (db *DB) sameSnapshot(ctx context.Context, h, s engine.Snapshot) (bool, err
 		return false, nil
 	}
 	h.Previous = s.Previous
-	digest, _, err := db.digest(ctx, h)
-	return digest == s.Digest, err
+	sums, err := db.digests(ctx, []engine.Snapshot{h})
+	return err == nil && sums[0].hex() == s.Digest, err
 }
 
 // takeOver stores a snapshot of another database, unless its rows are not

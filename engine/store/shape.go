@@ -132,7 +132,11 @@ func fill(shape string, t *engine.Token) (json.RawMessage, error) {
 	if shape == "" {
 		return nil, nil
 	}
-	raw := make([]byte, 0, len(shape)+320)
+	return appendFilled(make([]byte, 0, len(shape)+320), shape, t)
+}
+
+// appendFilled is fill for a shape that is not empty, into memory used before.
+func appendFilled(raw []byte, shape string, t *engine.Token) ([]byte, error) {
 	for {
 		at := strings.IndexByte(shape, mark)
 		if at < 0 {

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -61,37 +60,44 @@ type tokenReader struct {
 }
 
 func (r *tokenReader) read(c *cells) (engine.Token, error) {
-	t := engine.Token{
+	t, shape, err := r.columns(c)
+	if err != nil {
+		return t, err
+	}
+	if t.LastUsed = c.integerOrNull(); c.err != nil {
+		return t, c.err
+	}
+	if t.Raw, err = fill(shape, &t); err != nil {
+		return t, fmt.Errorf("token %s: %w", t.ID, err)
+	}
+	return t, nil
+}
+
+// columns reads tokenColumns: a token without last use, and the shape of the raw
+// row, which has it, too.
+func (r *tokenReader) columns(c *cells) (t engine.Token, shape string, err error) {
+	t = engine.Token{
 		ID: c.text(), Created: c.integerOrNull(), Expires: c.integerOrNull(),
 		OwnerID: c.text(), CreatorID: c.text(), CreatorName: c.text(), Comment: c.text(),
 	}
 	scopes := c.textOrNull()
 	t.AutoscopeState = c.text()
-	inferred, backfill, defects, shape, own := c.textOrNull(), c.textOrNull(), c.textOrNull(), c.integerOrNull(), c.textOrNull()
-	t.LastUsed = c.integerOrNull()
+	inferred, backfill, defects, key, own := c.textOrNull(), c.textOrNull(), c.textOrNull(), c.integerOrNull(), c.textOrNull()
 	if c.err != nil {
-		return t, c.err
+		return t, "", c.err
 	}
 	var errs [5]error
 	t.Scopes, errs[0] = r.lists.decode(scopes)
 	t.InferredScopes, errs[1] = r.lists.decode(inferred)
 	t.BackfillScopes, errs[2] = r.lists.decode(backfill)
 	t.Defects, errs[3] = decodeDefects(defects)
-	t.Raw, errs[4] = r.raw(shape, own, &t)
+	shape, errs[4] = r.shapes.resolve(key, own)
 	for _, err := range errs {
 		if err != nil {
-			return t, fmt.Errorf("token %s: %w", t.ID, err)
+			return t, "", fmt.Errorf("token %s: %w", t.ID, err)
 		}
 	}
-	return t, nil
-}
-
-func (r *tokenReader) raw(shape *int64, own string, t *engine.Token) (json.RawMessage, error) {
-	text, err := r.shapes.resolve(shape, own)
-	if err != nil {
-		return nil, err
-	}
-	return fill(text, t)
+	return t, shape, nil
 }
 
 // lastUse is how token_use keeps a time: as a day, and what is beyond it.
