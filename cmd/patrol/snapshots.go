@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -106,15 +107,16 @@ func (a *app) verifyStored(ctx context.Context, db *store.DB) error {
 		return broken
 	}
 	var damaged []string
-	for _, s := range snapshots {
-		err := a.verify(ctx, db, s)
-		if err != nil && !damage(err) {
-			return err
-		}
-		if err != nil {
-			damaged = append(damaged, strconv.FormatInt(s.ID, 10))
-			fmt.Fprintf(a.env.stdout, "snapshot %d of %s: DAMAGED\n", s.ID, engine.SafeText(s.Workspace.Name))
-			broken = cmp.Or(broken, err)
+	for chunk := range slices.Chunk(snapshots, 2*mostTogether) {
+		for i, err := range verified(ctx, db, chunk) {
+			if err != nil && !damage(err) {
+				return err
+			}
+			if err != nil {
+				damaged = append(damaged, strconv.FormatInt(chunk[i].ID, 10))
+				broken = cmp.Or(broken, err)
+			}
+			a.tellVerified(chunk[i], err)
 		}
 	}
 	if len(damaged) > 1 {
@@ -131,11 +133,19 @@ func damage(err error) bool {
 }
 
 func (a *app) verify(ctx context.Context, db *store.DB, s engine.Snapshot) error {
-	if err := db.VerifySnapshot(ctx, s.ID); err != nil {
-		return err
+	err := db.VerifySnapshot(ctx, s.ID)
+	if err == nil {
+		a.tellVerified(s, nil)
 	}
-	fmt.Fprintf(a.env.stdout, "snapshot %d of %s: intact\n", s.ID, engine.SafeText(s.Workspace.Name))
-	return nil
+	return err
+}
+
+func (a *app) tellVerified(s engine.Snapshot, damaged error) {
+	state := "intact"
+	if damaged != nil {
+		state = "DAMAGED"
+	}
+	fmt.Fprintf(a.env.stdout, "snapshot %d of %s: %s\n", s.ID, engine.SafeText(s.Workspace.Name), state)
 }
 
 func (a *app) withSnapshot(ctx context.Context, text string, work func(*store.DB, engine.Snapshot) error) error {

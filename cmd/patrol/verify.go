@@ -38,24 +38,52 @@ func whileVerifying(ctx context.Context, db *store.DB, snapshots []engine.Snapsh
 	return err
 }
 
-// verifySnapshots holds snapshots against their digests, some at once: what
-// somebody edited in the database must not become a verdict, a report or a plan.
-// The error is that of the first.
+// verifySnapshots holds snapshots against their digests: what somebody edited in
+// the database must not become a verdict, a report or a plan. The error is that
+// of the first.
 func verifySnapshots(ctx context.Context, db *store.DB, snapshots []engine.Snapshot) error {
-	ids := ids(snapshots)
-	slices.Sort(ids)
-	ids = slices.Compact(ids)
-	found := make([]error, len(ids))
+	list := slices.SortedFunc(slices.Values(snapshots), func(a, b engine.Snapshot) int { return cmp.Compare(a.ID, b.ID) })
+	list = slices.CompactFunc(list, func(a, b engine.Snapshot) bool { return a.ID == b.ID })
+	return cmp.Or(append([]error{ctx.Err()}, verified(ctx, db, list)...)...)
+}
+
+// verified is what is found of each snapshot. Some are held against their digests
+// at once, those of a workspace in one pass.
+func verified(ctx context.Context, db *store.DB, snapshots []engine.Snapshot) []error {
+	found := make([]error, len(snapshots))
 	var verifying errgroup.Group
 	verifying.SetLimit(min(4, runtime.GOMAXPROCS(0)))
-	for i, id := range ids {
+	for _, group := range together(snapshots) {
 		verifying.Go(func() error {
-			found[i] = db.VerifySnapshot(ctx, id)
+			list := make([]int64, len(group))
+			for i, place := range group {
+				list[i] = snapshots[place].ID
+			}
+			for i, err := range db.VerifySnapshots(ctx, list...) {
+				found[group[i]] = err
+			}
 			return nil
 		})
 	}
 	_ = verifying.Wait()
-	return cmp.Or(append([]error{ctx.Err()}, found...)...)
+	return found
+}
+
+// mostTogether is how many snapshots are verified in one pass at most.
+const mostTogether = 8
+
+// together groups the places of snapshots by their workspace.
+func together(snapshots []engine.Snapshot) (groups [][]int) {
+	current := map[string]int{}
+	for i, s := range snapshots {
+		group, known := current[s.Workspace.ID]
+		if !known || len(groups[group]) == mostTogether {
+			group = len(groups)
+			current[s.Workspace.ID], groups = group, append(groups, nil)
+		}
+		groups[group] = append(groups[group], i)
+	}
+	return groups
 }
 
 // judged are the snapshots that a report is of.

@@ -23,8 +23,8 @@ type Files struct {
 }
 
 // OnlyIf asks check, which may take its time, before anything counts: a file is
-// filled meanwhile, and gets its name only where check returns nil; a stream,
-// which cannot be taken back, is begun only then.
+// filled meanwhile, and gets its name only where check returns nil; of a stream,
+// which cannot be taken back, nothing is written until then.
 func (f Files) OnlyIf(check func() error) Files {
 	f.check = check
 	return f
@@ -89,10 +89,51 @@ func (f Files) Write(path string, fill func(io.Writer) error) error {
 
 // Fill fills w, encrypted where there are recipients.
 func (f Files) Fill(w io.Writer, fill func(io.Writer) error) error {
-	if err := f.Ask(); err != nil {
+	if f.check == nil {
+		return f.seal(w, fill)
+	}
+	back := &held{to: w, ask: f.check}
+	if err := f.seal(back, fill); err != nil {
 		return err
 	}
-	return f.seal(w, fill)
+	return back.release()
+}
+
+// mostHeld bounds what is held back in memory.
+const mostHeld = 1 << 20
+
+// held keeps back what is written until it is known whether it counts. Once that
+// is too much to keep, it waits for the answer.
+type held struct {
+	to       io.Writer
+	ask      func() error
+	kept     []byte
+	released bool
+}
+
+func (h *held) Write(p []byte) (int, error) {
+	if h.released {
+		return h.to.Write(p)
+	}
+	if h.kept = append(h.kept, p...); len(h.kept) > mostHeld {
+		if err := h.release(); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+func (h *held) release() error {
+	if h.released {
+		return nil
+	}
+	if err := h.ask(); err != nil {
+		return err
+	}
+	kept := h.kept
+	h.released, h.kept = true, nil
+	_, err := h.to.Write(kept)
+	return err
 }
 
 func (f Files) seal(w io.Writer, fill func(io.Writer) error) error {

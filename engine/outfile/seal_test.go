@@ -155,3 +155,36 @@ func TestOnlyIf(t *testing.T) {
 		t.Errorf("Write: %v", err)
 	}
 }
+
+// TestFillHoldsBack: nothing of a stream is seen before it is known that it
+// counts, and however much it is, no more than mostHeld waits in memory for that.
+func TestFillHoldsBack(t *testing.T) {
+	line := bytes.Repeat([]byte("x"), 1000)
+	for _, lines := range []int{0, 1, mostHeld/1000 + 5, 3 * mostHeld / 1000} {
+		for _, answer := range []error{nil, errors.New("edited")} {
+			var stream bytes.Buffer
+			asked, written := 0, 0
+			err := Files{}.OnlyIf(func() error {
+				if asked++; stream.Len() > 0 || written > mostHeld {
+					t.Errorf("asked with %d bytes made and %d seen", written, stream.Len())
+				}
+				return answer
+			}).Fill(&stream, func(w io.Writer) error {
+				for range lines {
+					if _, err := w.Write(line); err != nil {
+						return err
+					}
+					written += len(line)
+				}
+				return nil
+			})
+			want := 1000 * lines
+			if answer != nil {
+				want = 0
+			}
+			if !errors.Is(err, answer) || asked != 1 || stream.Len() != want {
+				t.Errorf("%d lines, answer %v: %v, asked %d times, %d bytes", lines, answer, err, asked, stream.Len())
+			}
+		}
+	}
+}

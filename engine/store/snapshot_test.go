@@ -398,6 +398,7 @@ func TestVerifyNoticesEveryEdit(t *testing.T) {
 		if reason, ok := engine.AsError(err); !ok || (reason.Reason != "digest_mismatch" && reason.Reason != "not_found") {
 			t.Errorf("%+v passes: %v", e, err)
 		}
+		sameTogether(t, db, 1, 2)
 		must(t, db.Close())
 	}
 }
