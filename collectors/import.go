@@ -123,17 +123,17 @@ func (l *tokenList) outcomes(o ImportOptions) []Outcome {
 	if len(parts) == 0 {
 		parts = l.parts[:1]
 	}
-	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(a.workspace, b.workspace) })
+	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(a.workspace.key(), b.workspace.key()) })
 	shared := &sharedSpool{body: body, users: len(parts)}
 	var outcomes []Outcome
 	for _, p := range parts {
-		name := o.Name
-		if len(parts) > 1 && p.workspace != "" {
-			name += "-" + p.workspace
+		name := firstOf(p.workspace.name, o.Name)
+		if len(parts) > 1 && p.workspace.name == "" && p.workspace.id != "" {
+			name += "-" + p.workspace.id
 		}
 		outcomes = append(outcomes, Outcome{
 			Target:  Target{Name: name, Labels: o.Labels},
-			Capture: importCapture(name, p.workspace, l.section(p), o),
+			Capture: importCapture(name, p.workspace.id, l.section(p), o),
 			close:   shared.release(),
 		})
 	}

@@ -66,17 +66,7 @@ func TestImportPartsWorkspaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []string
-	for _, o := range outcomes {
-		text := o.Capture.Workspace.ID + " " + o.Capture.Workspace.Name
-		for _, token := range tokensOf(t, o.Capture.Sections[engine.SectionTokens]) {
-			text += " " + token.ID
-		}
-		if c := o.Capture.Sections[engine.SectionTokens].Coverage; !c.Complete() {
-			t.Errorf("%+v", c)
-		}
-		got = append(got, text)
-	}
+	got := importedParts(t, outcomes)
 	if want := "import:all all c; 22 all-22 a b; 9007199254740993 all-9007199254740993 a"; strings.Join(got, "; ") != want {
 		t.Errorf("got %s", strings.Join(got, "; "))
 	}
@@ -106,6 +96,46 @@ func TestImportCSV(t *testing.T) {
 	if c.Created != nil || c.Expires != nil || len(c.Defects) != 3 {
 		t.Errorf("%+v", c)
 	}
+}
+
+// The report is of the whole account: workspaces are told apart by whatever it
+// calls them, and an id that two of them have is two tokens.
+func TestImportCSVPartsWorkspaces(t *testing.T) {
+	const rest = ",ann@example.com,2025-10-20,Never\n"
+	for name, test := range map[string]struct{ text, want string }{
+		"names":           {"Token ID,Workspace,Owner,Created,Expires\na,prod" + rest + "b,dev" + rest + "a,dev" + rest, "import:dev dev a b; import:prod prod a"},
+		"names and ids":   {"Token ID,Workspace Name,Workspace ID,Owner,Created,Expires\na,prod,7" + rest + "b,dev,8" + rest + "a,dev,8" + rest, "7 prod a; 8 dev a b"},
+		"ids as names":    {"Token ID,Workspace,Owner,Created,Expires\na,7" + rest + "a,8" + rest, "7 report-7 a; 8 report-8 a"},
+		"names as ids":    {"Token ID,Workspace ID,Owner,Created,Expires\na,prod" + rest + "a,dev" + rest, "import:dev dev a; import:prod prod a"},
+		"one of the rows": {"Token ID,Workspace,Owner,Created,Expires\na,prod" + rest + "a," + rest, "import:report report a; import:prod prod a"},
+		"none":            {"Token ID,Owner,Created,Expires\na" + rest, "import:report report a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			outcomes, err := importText(t, "report.csv", test.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(importedParts(t, outcomes), "; "); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// importedParts tells of each outcome its workspace and the ids of its tokens.
+func importedParts(t *testing.T, outcomes []Outcome) (all []string) {
+	t.Helper()
+	for _, o := range outcomes {
+		text := o.Capture.Workspace.ID + " " + o.Capture.Workspace.Name
+		for _, token := range tokensOf(t, o.Capture.Sections[engine.SectionTokens]) {
+			text += " " + token.ID
+		}
+		if c := o.Capture.Sections[engine.SectionTokens].Coverage; !c.Complete() {
+			t.Errorf("%+v", c)
+		}
+		all = append(all, text)
+	}
+	return all
 }
 
 func TestImportRefuses(t *testing.T) {

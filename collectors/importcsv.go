@@ -32,7 +32,8 @@ var csvColumns = []struct {
 	{"comment", []string{"comment", "description", "name"}, false},
 	{"created_by_username", []string{"createdbyusername", "createdby", "creator", "creatorname"}, false},
 	{"created_by_id", []string{"createdbyid", "creatorid"}, false},
-	{"workspace_id", []string{"workspaceid", "workspace"}, false},
+	{workspaceIDKey, []string{"workspaceid"}, false},
+	{workspaceNameKey, []string{"workspacename", "workspace"}, false},
 }
 
 var csvTimes = []string{"creation_time", "expiry_time", "last_used_day"}
@@ -155,17 +156,37 @@ func (r *csvRows) row(cells []string) string {
 	var members []string
 	for _, column := range csvColumns {
 		i, known := r.at[column.field]
-		if !known || strings.TrimSpace(cells[i]) == "" || column.field == "last_used_day" && neverWord(cells[i]) {
+		if !known || column.field == workspaceIDKey || column.field == workspaceNameKey || strings.TrimSpace(cells[i]) == "" || column.field == "last_used_day" && neverWord(cells[i]) {
 			continue
 		}
 		members = append(members, quote(column.field)+":"+csvValue(column.field, cells[i]))
 	}
+	id, name := r.workspace(cells)
+	members = append(members, quote(workspaceIDKey)+":"+quote(id), quote(workspaceNameKey)+":"+quote(name))
 	original := make([]string, len(cells))
 	for i, cell := range cells {
 		original[i] = quote(cell)
 	}
 	members = append(members, `"report":[`+strings.Join(original, ",")+`]`)
 	return "{" + strings.Join(members, ",") + "}"
+}
+
+// workspace is what a record says of its workspace: the id, the name, or both.
+// A column may hold the one under the heading of the other.
+func (r *csvRows) workspace(cells []string) (id, name string) {
+	id, name = r.cell(cells, workspaceIDKey), r.cell(cells, workspaceNameKey)
+	switch {
+	case id == "" && isID(name):
+		return name, ""
+	case !isID(id):
+		return "", firstOf(name, id)
+	}
+	return id, name
+}
+
+func isID(text string) bool {
+	_, err := strconv.ParseInt(text, 10, 64)
+	return err == nil
 }
 
 // csvValue is a cell as the API would answer it; what cannot be read stays

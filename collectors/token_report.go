@@ -70,7 +70,9 @@ func OpenTokenReport(ctx context.Context, path string) (*TokenReport, error) {
 	if err != nil {
 		return nil, r.wrong(0, err)
 	}
-	if _, known := rows.at["workspace_id"]; !known {
+	_, byID := rows.at[workspaceIDKey]
+	_, byName := rows.at[workspaceNameKey]
+	if !byID && !byName {
 		return nil, r.wrong(1, fmt.Errorf("no column for workspace_id; the columns are: %s", engine.SafeText(strings.Join(rows.header, ", "))))
 	}
 	return r, r.fill(rows)
@@ -97,7 +99,7 @@ func (r *TokenReport) fill(rows *csvRows) error {
 			return r.wrong(lineOf(err), err)
 		}
 		line, _ := rows.FieldPos(0)
-		workspace, token := rows.cell(cells, "workspace_id"), rows.cell(cells, "token_id")
+		workspace, token := firstOf(rows.workspace(cells)), rows.cell(cells, "token_id")
 		before, twice := lines[key{workspace, token}]
 		switch {
 		case token == "":

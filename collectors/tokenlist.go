@@ -39,9 +39,26 @@ type tokenList struct {
 
 // part is the rows of one workspace.
 type part struct {
-	workspace string
+	workspace workspaceRef
 	rows      []rowRef
 	tally     tally
+}
+
+// workspaceRef is how rows name their workspace; "" where they do not.
+type workspaceRef struct{ id, name string }
+
+// key tells workspaces apart: by their ids, by name only without one.
+func (w workspaceRef) key() string {
+	if w.id == "" && w.name != "" {
+		return "name " + w.name
+	}
+	return w.id
+}
+
+func workspaceOf(members map[string]json.RawMessage) (w workspaceRef) {
+	w.id, _ = asID(members[workspaceIDKey])
+	w.name, _ = asText(members[workspaceNameKey])
+	return w
 }
 
 // rowRef is where a row lies, and the beginning of its id to sort by.
@@ -56,7 +73,7 @@ type rowRef struct {
 // keeps the rows of different workspaces apart.
 func readTokenList(what string, body *spool, w window, parting bool) (*tokenList, *Problem) {
 	list := &tokenList{body: body, window: w, unsure: map[int64]bool{}, partOf: map[string]uint32{}, parting: parting, strange: strange{}}
-	list.partFor("") // also where there is no row
+	list.partFor(workspaceRef{}) // also where there is no row
 	decoder := json.NewDecoder(body.Reader())
 	if err := list.scan(decoder); err != nil {
 		return nil, badJSON(what, err)
@@ -82,11 +99,11 @@ func (l *tokenList) section(p part) engine.Section {
 func (l *tokenList) whole() part { return l.parts[0] }
 
 // partFor is the number of a workspace's part.
-func (l *tokenList) partFor(workspace string) uint32 {
-	n, known := l.partOf[workspace]
+func (l *tokenList) partFor(workspace workspaceRef) uint32 {
+	n, known := l.partOf[workspace.key()]
 	if !known {
 		n = uint32(len(l.parts))
-		l.partOf[workspace] = n
+		l.partOf[workspace.key()] = n
 		l.parts = append(l.parts, part{workspace: workspace})
 	}
 	return n
@@ -189,8 +206,7 @@ func (l *tokenList) add(raw []byte, at int64) {
 	ref := rowRef{at: at, size: uint32(len(raw))}
 	copy(ref.prefix[:], token.ID)
 	if l.parting {
-		workspace, _ := asID(o.members["workspace_id"])
-		ref.part = l.partFor(workspace)
+		ref.part = l.partFor(workspaceOf(o.members))
 	}
 	for _, defect := range token.Defects {
 		l.parts[ref.part].tally.add(defect.Reason, "token %s: %s %s", engine.SafeText(shorten(token.ID)), defect.Field, engine.SafeText(defect.Value))

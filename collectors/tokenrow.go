@@ -125,8 +125,13 @@ func (d rowDecoder) owner() string {
 	return id
 }
 
-// ownerNameKey is our own addition to rows that come from a CSV report.
-const ownerNameKey = "owner_username"
+// What a CSV report names instead of numbering it is our own addition to the
+// rows that come from it.
+const (
+	ownerNameKey     = "owner_username"
+	workspaceIDKey   = "workspace_id"
+	workspaceNameKey = "workspace_name"
+)
 
 func (d rowDecoder) created() *int64 {
 	const key = "creation_time"
