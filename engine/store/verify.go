@@ -60,7 +60,8 @@ func (db *DB) verify(ctx context.Context, list ...engine.Snapshot) error {
 		return damagedRow(list[0].ID, failure(opVerify, db.path, err))
 	}
 	for i, s := range list {
-		if digest, tokens := sums[i].hex(), sums[i].tokens; digest != s.Digest || tokens != s.Tokens {
+		digest, tokens := sums[i].hex(), sums[i].tokens
+		if digest != s.Digest || tokens != s.Tokens {
 			return mismatch(s.ID, fmt.Errorf("digest of %d stored tokens is %s, sealed were %d with %s", tokens, digest, s.Tokens, s.Digest))
 		}
 	}
