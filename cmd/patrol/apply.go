@@ -110,7 +110,7 @@ func (a *app) applyJob(ctx context.Context, path string, o *applyOptions) (apply
 	grounds := plan.Grounds(p.Steps, set.policy)
 	return apply.Job{
 		Plan: p, SHA: plan.Digest(content), Bytes: content, Approval: approval,
-		Judge:  &freshJudge{app: a, set: set, plan: p, sessions: map[string]*collectors.Session{}, workspaces: map[string]*judgedWorkspace{}},
+		Judge:  newFreshJudge(a, set, p),
 		Clock:  apply.Clock{Now: a.env.now, Sleep: sleep},
 		Engine: moduleVersion("github.com/open-policy-agent/opa"), Policies: engine.PolicyDigest(grounds),
 		Protected: a.config.remediation.protected,

@@ -25,6 +25,8 @@ import (
 type freshJudge struct {
 	app        *app
 	set        *policySet
+	policies   *eval.Set // all of the set, kept until close
+	leave      func()
 	plan       engine.Plan
 	sessions   map[string]*collectors.Session
 	workspaces map[string]*judgedWorkspace
@@ -38,6 +40,12 @@ type judgedWorkspace struct {
 	snapshot engine.Snapshot
 	subjects map[string]engine.Subject // of the plan's tokens, by id
 	tuning   map[string]eval.Tuning
+}
+
+func newFreshJudge(a *app, set *policySet, p engine.Plan) *freshJudge {
+	j := &freshJudge{app: a, set: set, plan: p, sessions: map[string]*collectors.Session{}, workspaces: map[string]*judgedWorkspace{}}
+	j.policies, j.leave = set.all.Keep()
+	return j
 }
 
 // StillFires implements apply.Judge. Every policy that the step rests on must
@@ -69,7 +77,7 @@ func (j *freshJudge) StillFires(ctx context.Context, s engine.Step, t engine.Tok
 
 // verdicts are the findings of the step's policies on the token.
 func (j *freshJudge) verdicts(ctx context.Context, w *judgedWorkspace, s engine.Step, subject engine.Subject, now time.Time) (map[string]engine.Finding, error) {
-	chosen := j.set.all.Select(func(p engine.Policy) bool { return slices.Contains(s.Policies, p.ID) })
+	chosen := j.policies.Select(func(p engine.Policy) bool { return slices.Contains(s.Policies, p.ID) })
 	one := func(yield func(engine.Subject, error) bool) { yield(subject, nil) }
 	job := eval.Job{Snapshot: w.snapshot, AsOf: now, Tokens: one, Tuning: w.tuning}
 	excusing := exceptions{waivers: j.set.exceptions.waivers}.begin(now) // a baseline says nothing about what may be revoked
@@ -180,6 +188,7 @@ func (j *freshJudge) tuning(id string, w engine.Workspace) map[string]eval.Tunin
 
 // close removes what was read.
 func (j *freshJudge) close() {
+	j.leave()
 	var errs []error
 	for _, id := range engine.SortedKeys(j.sessions) {
 		errs = append(errs, j.sessions[id].Close())

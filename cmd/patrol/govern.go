@@ -60,6 +60,14 @@ func (a *app) loadPolicies(ctx context.Context, o *judgeOptions) (*policySet, er
 	return set, err
 }
 
+// keep is a set that judges workspace after workspace in one sandbox.
+func (s *policySet) keep() (*policySet, func()) {
+	kept := *s
+	var leave func()
+	kept.chosen, leave = s.chosen.Keep()
+	return &kept, leave
+}
+
 // loadPacks loads packs, those of others in a sandbox first.
 func loadPacks(ctx context.Context, sandbox eval.Sandbox, packs []eval.Pack) (*eval.Set, error) {
 	if err := eval.TryLoad(ctx, sandbox, packs...); err != nil {

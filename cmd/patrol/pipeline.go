@@ -247,6 +247,8 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 		return 0, err
 	}
 	defer evaluation.Rollback() // no-op once committed
+	set, leave := set.keep()
+	defer leave()
 	excusing := set.exceptions.begin(header.AsOf)
 	defer excusing.leave()
 	err = whileVerifying(ctx, db, snapshots, func(intact func() error) error {

@@ -34,26 +34,31 @@ func (e *evaluation) judgeApart(ctx context.Context, foreign []*assignment) erro
 	if len(foreign) == 0 {
 		return nil
 	}
-	outside := &outside{evaluation: e, ctx: ctx, condemned: map[string]error{}}
-	defer outside.leave()
-	var forTokens, others []*assignment
-	for _, a := range foreign {
-		outside.all = append(outside.all, a)
+	o := &outside{evaluation: e, ctx: ctx, all: foreign, condemned: map[string]error{}}
+	defer o.leave()
+	if err := o.judgeAll(); err != nil {
+		return err
+	}
+	o.keep()
+	return nil
+}
+
+// judgeAll judges the workspace, then its tokens.
+func (o *outside) judgeAll() error {
+	var forTokens []*assignment
+	for _, a := range o.all {
 		if a.Resource == engine.ResourceToken {
 			forTokens = append(forTokens, a)
-		} else {
-			others = append(others, a)
+			continue
 		}
-	}
-	for _, a := range others {
-		if err := outside.judge([]*assignment{a}, e.parts(a), nil); err != nil {
+		if err := o.judge([]*assignment{a}, o.parts(a), nil); err != nil {
 			return err
 		}
 	}
 	if len(forTokens) == 0 {
 		return nil
 	}
-	tokens, err := e.everyToken(forTokens)
+	tokens, err := o.everyToken(forTokens)
 	if err != nil {
 		return err
 	}
@@ -61,7 +66,7 @@ func (e *evaluation) judgeApart(ctx context.Context, foreign []*assignment) erro
 		if err != nil {
 			return err
 		}
-		if err := outside.judge(forTokens, targets(batch), batch); err != nil {
+		if err := o.judge(forTokens, targets(batch), batch); err != nil {
 			return err
 		}
 	}
@@ -251,19 +256,34 @@ func idsOf(assignments []*assignment) []string {
 	return ids
 }
 
-// enter starts a sandbox for the policies that are left.
+// enter gives the job, for the policies that are left, to the sandbox that waits,
+// or to a new one where none does or that has ended since.
 func (o *outside) enter() error {
 	if o.child != nil {
 		return nil
 	}
 	left := slices.DeleteFunc(slices.Clone(o.all), func(a *assignment) bool { return o.condemned[a.ID] != nil })
 	job := o.job.wired(idsOf(left))
+	if o.child = o.idle.take(); o.child != nil {
+		if o.child.prepare(o.ctx, request{Job: job}) == nil {
+			return nil
+		}
+		o.leave()
+	}
 	started, err := startChild(o.options.Sandbox(), o.options.Deadline)
 	if err != nil {
 		return err
 	}
 	o.child = started
 	return started.prepare(o.ctx, request{Packs: o.sources.wired(), Deadline: o.options.Deadline, Job: job})
+}
+
+// keep lets the sandbox wait for the next job, if there may be one.
+func (o *outside) keep() {
+	if o.child != nil {
+		o.idle.put(o.child)
+		o.child = nil
+	}
 }
 
 func (o *outside) leave() {

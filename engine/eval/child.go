@@ -83,10 +83,14 @@ func (c *child) kill() {
 // tellIt sends a request. That it cannot be sent shows in the replies' end.
 func (c *child) tellIt(r request) { go func() { _ = writeFrame(c.in, r) }() }
 
-// prepare gives the sandbox its packs and its job.
+// prepare gives the sandbox its packs, unless it has them, and its job. The last
+// that it said of a job before may still be on its way.
 func (c *child) prepare(ctx context.Context, r request) error {
 	c.tellIt(r)
 	said, err := c.next(ctx, loadDeadline, "")
+	for err == nil && said.Alive {
+		said, err = c.next(ctx, loadDeadline, "")
+	}
 	if err == nil && !said.Ready {
 		err = &sandboxEnd{why: "the sandbox could not load the policies: " + said.Failed}
 	}

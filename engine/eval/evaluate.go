@@ -55,6 +55,7 @@ type counts struct{ pass, notApplicable int }
 type evaluation struct {
 	job     Job
 	sources sources // of the set, for a sandbox
+	idle    *idle
 	view    *workspaceView
 	options Options
 	clock   clock
@@ -96,7 +97,7 @@ func (s *Set) prepare(job Job, emit func(engine.Finding) error) (*evaluation, er
 	options.Deadline = cmp.Or(options.Deadline, standardDeadline)
 	options.Workers = cmp.Or(options.Workers, runtime.GOMAXPROCS(0))
 	return &evaluation{
-		job: job, sources: s.sources, view: view, options: options, emit: emit,
+		job: job, sources: s.sources, idle: s.idle, view: view, options: options, emit: emit,
 		clock: clock{time.Now()}, tallies: map[string]engine.Tally{},
 	}, nil
 }

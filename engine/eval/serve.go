@@ -91,6 +91,7 @@ func serve(ctx context.Context, requests <-chan request, v *voice) error {
 type server struct {
 	*voice
 
+	set     *Set
 	bench   *bench
 	waivers *WaiverJudge
 }
@@ -110,22 +111,23 @@ func (s *server) answer(ctx context.Context, r request) error {
 	return nil
 }
 
-// prepare reads packs, and what is to be done with them.
-func (s *server) prepare(ctx context.Context, r request) error {
-	set, err := Load(ctx, unwired(r.Packs)...)
-	if err != nil {
+// prepare reads packs, or goes on with those it has, and what is to be done with them.
+func (s *server) prepare(ctx context.Context, r request) (err error) {
+	if err := boundCPU(2 * loadDeadline); err != nil {
 		return err
 	}
-	set = set.With(Options{Deadline: r.Deadline, Workers: 1, NoPushdown: true})
+	if s.set == nil || len(r.Packs) > 0 {
+		if err := s.load(ctx, r); err != nil {
+			return err
+		}
+	}
 	switch {
 	case r.Task != nil:
-		return set.serveTask(ctx, r.Task, s.voice)
+		return s.set.serveTask(ctx, r.Task, s.voice)
 	case r.Waivers != nil:
-		s.waivers, err = set.waiverBench(ctx, r.Waivers)
+		s.waivers, err = s.set.waiverBench(ctx, r.Waivers)
 	case r.Job != nil:
-		if s.bench, err = newBench(ctx, set, r.Job); err == nil {
-			go s.bench.watch(ctx, s.voice)
-		}
+		err = s.take(ctx, r.Job)
 	}
 	if err != nil {
 		return err
@@ -133,10 +135,34 @@ func (s *server) prepare(ctx context.Context, r request) error {
 	return s.say(reply{Ready: true})
 }
 
+func (s *server) load(ctx context.Context, r request) error {
+	set, err := Load(ctx, unwired(r.Packs)...)
+	if err != nil {
+		return err
+	}
+	s.set = set.With(Options{Deadline: r.Deadline, Workers: 1, NoPushdown: true})
+	return nil
+}
+
+// take begins a job in place of the one before.
+func (s *server) take(ctx context.Context, job *wireJob) error {
+	if s.bench != nil {
+		s.bench.leave()
+	}
+	var err error
+	if s.bench, err = newBench(ctx, s.set, job); err != nil {
+		return err
+	}
+	ctx, s.bench.leave = context.WithCancel(ctx)
+	go s.bench.watch(ctx, s.voice)
+	return nil
+}
+
 // bench is a job in a sandbox: one judge.
 type bench struct {
 	*judge
 	assignments map[string]*assignment
+	leave       func() // ends the watch
 }
 
 func newBench(ctx context.Context, set *Set, job *wireJob) (*bench, error) {

@@ -24,6 +24,7 @@ type Set struct {
 	sources  sources
 	options  Options
 	digest   string
+	idle     *idle // of a set that is kept
 }
 
 // Options change how policies are run, never what they find.
@@ -181,10 +182,11 @@ func (s *Set) Select(keep func(engine.Policy) bool) *Set {
 	return &chosen
 }
 
-// With makes a set that runs under other options.
+// With makes a set that runs under other options. It is not kept: a sandbox that
+// waits has been told the options of before.
 func (s *Set) With(options Options) *Set {
 	changed := *s
-	changed.options = options
+	changed.options, changed.idle = options, nil
 	return &changed
 }
 
