@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"strings"
 
 	"patrol/engine"
 )
@@ -19,7 +20,21 @@ func (catalogue) CSV() Format {
 }
 
 func writeCSV(ctx context.Context, w io.Writer, r engine.Report) error {
-	return writeRows(ctx, w, findingColumns(r.AsOf), r.Findings)
+	return writeRows(ctx, w, append(findingColumns(r.AsOf), policyCells(r.Policies)...), r.Findings)
+}
+
+// policyCells are what a row of a lone file says of its policy: a workbook has
+// a sheet of policies for it.
+func policyCells(policies []engine.PolicyReport) []column[engine.Finding] {
+	remediation, controls := map[string]string{}, map[string]string{}
+	for _, p := range policies {
+		remediation[p.Policy.ID] = prose(p.Policy.Remediation)
+		controls[p.Policy.ID] = strings.Join(controlLines(p.Policy.Controls), "; ")
+	}
+	return []column[engine.Finding]{
+		{"remediation", wrapped, 50, func(f engine.Finding) any { return remediation[f.Policy] }},
+		{"controls", wrapped, 34, func(f engine.Finding) any { return controls[f.Policy] }},
+	}
 }
 
 // writeRows writes a header and one row of CSV for each of rows.

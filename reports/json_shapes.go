@@ -58,7 +58,11 @@ type jsonPolicy struct {
 	Resource  engine.Resource `json:"resource"`
 	Evaluated int             `json:"evaluated"`
 	jsonTally
-	Remedy   string              `json:"remedy"`
+	Remedy string `json:"remedy"`
+
+	Description string `json:"description"`
+	Remediation string `json:"remediation"`
+
 	Controls map[string][]string `json:"controls,omitempty"`
 	Aliases  []string            `json:"aliases,omitempty"`
 	Params   map[string]any      `json:"params,omitempty"`
@@ -77,8 +81,12 @@ func policyJSON(p engine.PolicyReport) any {
 		Evaluated: p.Tally.Evaluated(),
 		jsonTally: tallyJSON(p.Tally),
 		Remedy:    p.Policy.Remedy,
-		Controls:  p.Policy.Controls,
-		Aliases:   p.Policy.Aliases,
-		Params:    params,
+
+		Description: prose(p.Policy.Description),
+		Remediation: prose(p.Policy.Remediation),
+
+		Controls: p.Policy.Controls,
+		Aliases:  p.Policy.Aliases,
+		Params:   params,
 	}
 }

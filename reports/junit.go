@@ -118,6 +118,9 @@ func caseOf(r engine.Report, p engine.Policy, all engine.Tally, j *judged) junit
 			c.message += fmt.Sprintf(" (%s: does not fail the run, which fails on %s)", j.severity, r.FailOn)
 		}
 		c.lines = j.all()
+		if todo := prose(p.Remediation); c.outcome == "failure" && todo != "" {
+			c.lines = append(c.lines, "to do: "+todo)
+		}
 	}
 	return c
 }

@@ -3,6 +3,7 @@ package reports
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 
 	"patrol/engine"
@@ -38,7 +39,7 @@ func writeMarkdownWithin(ctx context.Context, w io.Writer, r engine.Report, limi
 	m.verdict(r)
 	m.counts(r)
 	m.trend(r.Trend)
-	m.failures(groups)
+	m.failures(groups, r.Policies)
 	m.policies(r, "Not judged", func(p engine.PolicyReport) int { return p.Tally[engine.Unknown] + p.Tally[engine.Errored] })
 	m.unread(r)
 	m.exceptions(r.Exceptions)
@@ -102,7 +103,7 @@ func (m *mdWriter) findings(list []engine.Finding) {
 	m.line("")
 }
 
-func (m *mdWriter) failures(groups []*group) {
+func (m *mdWriter) failures(groups []*group, policies []engine.PolicyReport) {
 	var failed []*group
 	for _, g := range groups {
 		if g.counts[engine.Fail] > 0 {
@@ -123,6 +124,28 @@ func (m *mdWriter) failures(groups []*group) {
 	m.more(len(failed))
 	m.line("<details><summary>The first of each policy</summary>\n")
 	m.findings(examples)
+	m.line("</details>\n")
+	m.todo(failed, policies)
+}
+
+// todo says what to do about each policy that failed.
+func (m *mdWriter) todo(failed []*group, policies []engine.PolicyReport) {
+	var rows [][]string
+	for _, p := range policies {
+		todo := prose(p.Policy.Remediation)
+		if todo != "" && slices.ContainsFunc(failed, func(g *group) bool { return g.policy == p.Policy.ID }) {
+			rows = append(rows, []string{mdCode(p.Policy.ID), mdText(todo)})
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	m.line("<details><summary>What to do</summary>\n")
+	m.table("Policy", "What to do")
+	for _, row := range rows[:min(len(rows), mdRows)] {
+		m.row(row...)
+	}
+	m.more(len(rows))
 	m.line("</details>\n")
 }
 
