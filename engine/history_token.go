@@ -13,6 +13,7 @@ type TokenHistory struct {
 	Versions  []TokenVersion
 	Uses      []TokenUse
 	Results   []TokenResult
+	Runs      []PolicyRun // of the policies in Results
 }
 
 // TokenVersion is a token as it was from one snapshot on until before another.
@@ -41,11 +42,14 @@ type TokenResult struct {
 	Message    string
 }
 
-// TokenEvent is a line of a token's history.
+// TokenEvent is a line of a token's history: of a finding, a span of time in
+// which evaluations repeated it.
 type TokenEvent struct {
-	At     int64  `json:"at"` // ms
-	What   string `json:"what"`
-	Detail string `json:"detail"`
+	At          int64  `json:"at"` // ms
+	What        string `json:"what"`
+	Detail      string `json:"detail"`
+	Until       int64  `json:"until,omitempty"`       // ms: as of the last evaluation of the span
+	Evaluations int    `json:"evaluations,omitempty"` // of the span
 }
 
 // Events tells a history in the order of time: when the token was first seen,
@@ -55,37 +59,39 @@ func (h TokenHistory) Events(why func(Token, int64) (Cause, string)) []TokenEven
 	events := h.versionEvents(why)
 	for i, use := range h.Uses {
 		if i > 0 || use.LastUsed != nil {
-			events = append(events, TokenEvent{use.At, "last used", lastUse(&Token{LastUsed: use.LastUsed})})
+			events = append(events, tokenEvent(use.At, "last used", lastUse(&Token{LastUsed: use.LastUsed})))
 		}
 	}
-	for _, r := range h.Results {
-		events = append(events, TokenEvent{r.AsOf, string(r.Status), r.Policy + " " + RedactSecrets(r.Message)})
-	}
+	events = append(events, h.spans()...)
 	sortEvents(events)
 	return events
+}
+
+func tokenEvent(at int64, what, detail string) TokenEvent {
+	return TokenEvent{At: at, What: what, Detail: detail}
 }
 
 func (h TokenHistory) versionEvents(why func(Token, int64) (Cause, string)) (events []TokenEvent) {
 	for i, v := range h.Versions {
 		switch {
 		case i == 0 && h.FirstSeen < v.SinceAt:
-			events = append(events, TokenEvent{h.FirstSeen, "first seen", "by a snapshot that was pruned"}, TokenEvent{v.SinceAt, "known as", firstSeen(v.Token)})
+			events = append(events, tokenEvent(h.FirstSeen, "first seen", "by a snapshot that was pruned"), tokenEvent(v.SinceAt, "known as", firstSeen(v.Token)))
 		case i == 0:
-			events = append(events, TokenEvent{v.SinceAt, "first seen", firstSeen(v.Token)})
+			events = append(events, tokenEvent(v.SinceAt, "first seen", firstSeen(v.Token)))
 		case *h.Versions[i-1].Until == v.Since:
 			change := TokenChange{Kind: Changed, Before: &h.Versions[i-1].Token, After: &h.Versions[i].Token, Fields: TokenFields(&h.Versions[i-1].Token, &v.Token)}
 			if row := change.Row(); len(row.Fields) > 0 {
-				events = append(events, TokenEvent{v.SinceAt, "changed", row.Before + " → " + row.After})
+				events = append(events, tokenEvent(v.SinceAt, "changed", row.Before+" → "+row.After))
 			}
 		default:
-			events = append(events, TokenEvent{v.SinceAt, "came back", firstSeen(v.Token)})
+			events = append(events, tokenEvent(v.SinceAt, "came back", firstSeen(v.Token)))
 		}
 		last := i == len(h.Versions)-1
 		if v.Until != nil && (last || h.Versions[i+1].Since != *v.Until) {
 			t := v.Token
 			t.LastUsed = h.usedAt(*v.Until)
 			cause, detail := why(t, *v.UntilAt)
-			events = append(events, TokenEvent{*v.UntilAt, "vanished", string(cause) + ", " + detail})
+			events = append(events, tokenEvent(*v.UntilAt, "vanished", string(cause)+", "+detail))
 		}
 	}
 	return events

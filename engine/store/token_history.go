@@ -49,7 +49,7 @@ func (db *DB) tokenKeys(ctx context.Context, prefix string) func(func(tokenKey, 
 }
 
 func (db *DB) history(ctx context.Context, key tokenKey) (h engine.TokenHistory, err error) {
-	for _, read := range []func(context.Context, tokenKey, *engine.TokenHistory) error{db.historyVersions, db.historyUses, db.historyResults} {
+	for _, read := range []func(context.Context, tokenKey, *engine.TokenHistory) error{db.historyVersions, db.historyUses, db.historyResults, db.historyRuns} {
 		if err := read(ctx, key, &h); err != nil {
 			return h, err
 		}
@@ -124,6 +124,35 @@ func (db *DB) historyResults(ctx context.Context, key tokenKey, h *engine.TokenH
 		h.Results = append(h.Results, engine.TokenResult{
 			Evaluation: c.integer(), AsOf: c.integer(), Policy: c.text(), Status: engine.Status(c.text()), Message: c.text(),
 		})
+		if c.err != nil {
+			return c.err
+		}
+	}
+	return nil
+}
+
+// A policy that came to no verdict on the workspace said nothing of the token.
+const historyRunsQuery = `SELECT e.id, e.as_of_ms, p.policy_id
+	FROM snapshot s JOIN evaluation_workspace w ON w.snapshot_id = s.id JOIN evaluation e ON e.id = w.evaluation_id
+	JOIN evaluation_policy p ON p.evaluation_id = e.id AND p.policy_id IN (SELECT value FROM json_each(?2))
+	WHERE s.workspace_key = ?1 AND EXISTS (SELECT 1 FROM tally t WHERE t.evaluation_id = e.id AND t.workspace = w.place AND t.policy = p.place
+		AND t.status NOT IN ('unknown', 'error') AND t.count > 0)
+	ORDER BY e.id, p.policy_id`
+
+func (db *DB) historyRuns(ctx context.Context, key tokenKey, h *engine.TokenHistory) error {
+	named := map[string]bool{}
+	for _, r := range h.Results {
+		named[r.Policy] = true
+	}
+	policies, err := encodeJSON(engine.SortedKeys(named))
+	if err != nil {
+		return err
+	}
+	for c, err := range scan(ctx, db.sql, historyRunsQuery, key.workspace, policies) {
+		if err != nil {
+			return err
+		}
+		h.Runs = append(h.Runs, engine.PolicyRun{Evaluation: c.integer(), AsOf: c.integer(), Policy: c.text()})
 		if c.err != nil {
 			return c.err
 		}
