@@ -11,6 +11,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/action"
 	"patrol/engine/apply"
+	"patrol/engine/outfile"
 	"patrol/engine/plan"
 	"patrol/engine/store"
 
@@ -71,6 +72,11 @@ func (a *app) apply(ctx context.Context, path string, o *applyOptions) error {
 	job, err := a.applyJob(ctx, path, o)
 	if err != nil {
 		return err
+	}
+	if !o.dryRun {
+		if err := outfile.Check(outcomePath(path, ".json")); err != nil {
+			return err
+		}
 	}
 	journal, err := a.openApplyJournal(ctx, o)
 	if err != nil {

@@ -40,12 +40,15 @@ func (c commands) Audit() *cobra.Command {
 }
 
 func (a *app) audit(ctx context.Context, o *auditOptions, formatOrigin string) error {
-	formats, err := o.report.choose(formatOrigin)
+	formats, err := o.report.prepare(formatOrigin)
 	if err != nil {
 		return err
 	}
 	set, err := a.loadPolicies(ctx, &o.judge)
 	if err != nil {
+		return err
+	}
+	if err := a.checkDatabase(); err != nil {
 		return err
 	}
 	if err := a.checkSources(ctx, &o.source); err != nil {
@@ -75,6 +78,9 @@ func (c commands) Collect() *cobra.Command {
 		Example: "  patrol collect --profile prod\n  patrol collect --from tokens.json --db audit.db",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.checkDatabase(); err != nil {
+				return err
+			}
 			if err := c.checkSources(cmd.Context(), &o); err != nil {
 				return err
 			}

@@ -33,6 +33,7 @@ func (c commands) Demo() *cobra.Command {
 	}
 	o.account.addPopulation(cmd.Flags())
 	cmd.Flags().StringVar(&o.dir, "output-dir", "patrol-demo", "leave database and reports in this `directory`")
+	ownPlace(cmd.Flags(), "output-dir")
 	return cmd
 }
 

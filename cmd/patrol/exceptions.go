@@ -46,6 +46,11 @@ type exceptions struct {
 // loadExceptions reads what excuses findings, before anything else is done.
 // known are the policies that a waiver may name.
 func (a *app) loadExceptions(known []engine.Policy, o *exceptOptions) (x exceptions, err error) {
+	if o.create != "" {
+		if err := outfile.Check(o.create); err != nil {
+			return x, err
+		}
+	}
 	if x.waivers, err = a.loadWaivers(known, o.waivers); err != nil || o.baseline == "" {
 		return x, err
 	}

@@ -34,11 +34,15 @@ func (c commands) Export() *cobra.Command {
 	o.format = oneOf("parquet")
 	cmd.Flags().Var(&o.format, "format", "how to write the tables: parquet")
 	cmd.Flags().StringVar(&o.dir, "output-dir", "patrol-tables", "write the tables below this `directory`")
+	ownPlace(cmd.Flags(), "output-dir")
 	addJournalFlag(cmd.Flags(), &o.journal)
 	return cmd
 }
 
 func (a *app) export(ctx context.Context, o *exportOptions) error {
+	if err := outfile.CheckDir(o.dir); err != nil {
+		return err
+	}
 	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
 		evaluation, err := db.LatestEvaluation(ctx)
 		if err != nil {

@@ -51,6 +51,15 @@ func (o *guardOptions) read() (g guard, err error) {
 	return g, nil
 }
 
+// check reports whether the file that is made for a path could be written;
+// standard output always can.
+func (g guard) check(path string) error {
+	if path == "-" {
+		return nil
+	}
+	return outfile.Check(g.files.Name(path))
+}
+
 func (g guard) report(r engine.Report) (engine.Report, error) {
 	if g.pseudonyms == nil {
 		return r, nil

@@ -47,12 +47,26 @@ func (a *app) layerFlag(flag *pflag.Flag) error {
 		a.origins[flag.Name] = "environment " + envName(flag.Name)
 		return setFlag(flag, text, "environment variable", envName(flag.Name))
 	}
-	if value, set := a.config.flags[flag.Name]; set && !forReports(flag, value.text) {
+	if value, set := a.config.flags[flag.Name]; set && !forReports(flag, value.text) && !hasOwnPlace(flag) {
 		a.origins[flag.Name] = a.config.place(value.line)
 		return setFlag(flag, value.text, "configuration", a.config.place(value.line))
 	}
 	a.origins[flag.Name] = "default"
 	return nil
+}
+
+// ownPlace keeps a flag that says where a command writes from taking its value
+// from the configuration: there, a flag of this name says where reports go, and
+// a plan, a list or a table would be written over or among them.
+func ownPlace(flags *pflag.FlagSet, name string) {
+	flags.Lookup(name).Annotations = map[string][]string{annotationOwn: {}}
+}
+
+const annotationOwn = "own"
+
+func hasOwnPlace(flag *pflag.Flag) bool {
+	_, own := flag.Annotations[annotationOwn]
+	return own
 }
 
 func forReports(flag *pflag.Flag, text string) bool {

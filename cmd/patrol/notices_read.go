@@ -31,6 +31,7 @@ func (c commands) noticesRead() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&o.output, "output", "o", "replies.json", "write what was answered to this `file`")
+	ownPlace(cmd.Flags(), "output")
 	cmd.Flags().StringVar(&o.waivers, "proposed-waivers", "proposed-waivers.yaml", "write the proposed waivers to this `file`, where there are any")
 	return cmd
 }

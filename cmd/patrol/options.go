@@ -1,13 +1,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/outfile"
 	"patrol/reports"
 
 	"github.com/spf13/pflag"
@@ -197,15 +201,40 @@ func formatNames() []string {
 	return names
 }
 
+// prepare resolves the formats and finds, before anything is collected, what
+// would keep the reports from being written.
+func (o *reportOptions) prepare(origin string) ([]reports.Format, error) {
+	formats, err := o.choose(origin)
+	if err != nil {
+		return nil, err
+	}
+	guard, err := o.guard.read()
+	if err != nil {
+		return nil, err
+	}
+	if o.output != "" {
+		return formats, guard.check(o.output)
+	}
+	if err := outfile.CheckDir(o.dir); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(o.dir); errors.Is(err, fs.ErrNotExist) {
+		return formats, nil
+	}
+	for _, format := range formats {
+		if err := guard.check(filepath.Join(o.dir, format.File)); err != nil {
+			return nil, err
+		}
+	}
+	return formats, nil
+}
+
 // choose resolves the formats. With --output there must be one: the one asked
 // for, else the one whose file ends alike.
 // Several formats of the environment or the configuration are those of a whole
 // report, of which an output file asks for one.
 func (o *reportOptions) choose(origin string) ([]reports.Format, error) {
 	typed := origin == "flag --format"
-	if _, err := o.guard.read(); err != nil { // before anything is collected
-		return nil, err
-	}
 	if o.output == "" {
 		return lookupFormats(o.formats)
 	}

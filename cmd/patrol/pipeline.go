@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -22,6 +24,15 @@ import (
 // openStore opens the database, for writing (then a missing one is made) or reading.
 func (a *app) openStore(ctx context.Context, mode store.Mode) (*store.DB, error) {
 	return store.Open(ctx, a.dbPath, store.Options{Mode: mode, Now: a.env.now})
+}
+
+// checkDatabase finds, before the network is asked, that a new database has no
+// place to be made.
+func (a *app) checkDatabase() error {
+	if _, err := os.Stat(a.dbPath); !errors.Is(err, fs.ErrNotExist) {
+		return nil // opening tells what is wrong with one that is there
+	}
+	return outfile.Check(a.dbPath)
 }
 
 // withExisting is withStore for what needs a database that was filled before:

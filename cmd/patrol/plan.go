@@ -11,6 +11,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/notice"
+	"patrol/engine/outfile"
 	"patrol/engine/plan"
 	"patrol/engine/store"
 	"patrol/reports"
@@ -49,6 +50,7 @@ func (c commands) Plan() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&o.output, "output", "o", "plan.json", "write the plan to this `file`")
+	ownPlace(flags, "output")
 	flags.StringArrayVarP(&o.judge.packs, "policy", "p", nil, "the `directory` of policies that the evaluation used too (repeatable)")
 	flags.StringSliceVar(&o.judge.only, "only", nil, "plan for findings of these policies only: `ids` or aliases")
 	flags.StringSliceVar(&o.judge.exclude, "exclude", nil, "plan for findings of all policies but these: `ids` or aliases")
@@ -63,6 +65,9 @@ func (c commands) Plan() *cobra.Command {
 
 func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 	formats, err := a.formatsToWrite(o)
+	if err == nil {
+		err = o.checkTargets()
+	}
 	if err != nil {
 		return err
 	}
@@ -104,6 +109,14 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 		}
 		return a.writeNotices(ctx, made, digest, messages, o.notices)
 	})
+}
+
+// checkTargets finds what would keep the plan from being written.
+func (o *planOptions) checkTargets() error {
+	if err := outfile.Check(o.output); err != nil || o.notices == "" {
+		return err
+	}
+	return outfile.CheckDir(o.notices)
 }
 
 func (a *app) planInput(ctx context.Context, db *store.DB, set *policySet, settings plan.Config, o *planOptions) (plan.Input, error) {

@@ -25,12 +25,16 @@ func (o *productOptions) addFlags(flags *pflag.FlagSet, forms ...string) {
 	o.format = oneOf(forms...)
 	flags.Var(&o.format, "format", "how to write it: "+strings.Join(forms, ", "))
 	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
+	ownPlace(flags, "output")
 	o.guard.addEncryption(flags)
 }
 
 // withProduct opens the database for a list, once it is known how it is guarded.
 func (a *app) withProduct(ctx context.Context, o *productOptions, work func(*store.DB, guard) error) error {
 	guard, err := o.guard.read()
+	if err == nil {
+		err = guard.check(o.output)
+	}
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,7 @@ func (c commands) Undo() *cobra.Command {
 	addJournalFlag(flags, &o.journal)
 	flags.StringVar(&o.plan, "plan", "", "undo the plan whose id or digest begins with this `text` (default: the one applied last)")
 	flags.StringVarP(&o.output, "output", "o", "undo.json", "write the plan to this `file`")
+	ownPlace(flags, "output")
 	flags.StringVar(&o.planner, "by", "", "`name` of who plans (default: the user of this machine)")
 	return cmd
 }

@@ -57,14 +57,7 @@ func MakeDir(dir string) error {
 	if err == nil {
 		return nil
 	}
-	told := &engine.Error{Class: engine.ClassStorage, Op: "create directory", Target: dir, Err: err}
-	switch told.Reason, told.Hint = explain(err); told.Reason {
-	case "disk_full":
-		told.Hint = "Free some space, or choose another disk."
-	case "output":
-		told.Hint = "Name a directory: a file may stand in its place."
-	}
-	return told
+	return dirFailure(dir, err)
 }
 
 // missingAbove are the directories on the way to dir that do not exist, dir first.

@@ -19,6 +19,13 @@ func newPending(path string) (pending, error) {
 	return renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600))
 }
 
+// access reports whether this user may create files in a directory, as the
+// system tells: a disk that is mounted for reading only is told, too.
+func access(dir string) error {
+	const write, enter = 2, 1
+	return syscall.Access(dir, write|enter)
+}
+
 // SyncDir makes durable which names a directory holds: a rename, a new file.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
