@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -118,21 +119,32 @@ func printFlag(w io.Writer, name string, values []flagValue) {
 // share stands for all of them.
 func (a *app) everyFlag(cmd *cobra.Command) (map[string][]flagValue, error) {
 	values := map[string][]flagValue{}
-	for _, command := range append(cmd.Root().Commands(), cmd) {
-		if command.Hidden {
-			continue
+	var failed error
+	everyCommand(cmd.Root(), func(command *cobra.Command) {
+		if failed == nil && command != cmd && configurable(command) {
+			failed = a.addFlagsOf(command, values)
 		}
-		if err := a.layer(command); err != nil {
-			return nil, err
-		}
-		command.Flags().VisitAll(func(flag *pflag.Flag) {
-			if !slices.Contains([]string{"help", "config", "version"}, flag.Name) {
-				text := strings.Trim(flag.Value.String(), "[]")
-				values[flag.Name] = addValue(values[flag.Name], text, a.origins[flag.Name], command.Name())
-			}
-		})
+	})
+	return values, cmp.Or(failed, a.addFlagsOf(cmd, values)) // the flags of this command line last: they are set
+}
+
+// configurable reports whether a command has flags that somebody may set for good.
+func configurable(command *cobra.Command) bool {
+	return !command.Hidden && command.Name() != "completion" && (!command.HasParent() || command.Parent().Name() != "completion")
+}
+
+func (a *app) addFlagsOf(command *cobra.Command, values map[string][]flagValue) error {
+	if err := a.layer(command); err != nil {
+		return err
 	}
-	return values, nil
+	name := strings.TrimPrefix(command.CommandPath(), command.Root().Name()+" ")
+	command.Flags().VisitAll(func(flag *pflag.Flag) {
+		if !slices.Contains([]string{"help", "config", "version"}, flag.Name) {
+			text := strings.Trim(flag.Value.String(), "[]")
+			values[flag.Name] = addValue(values[flag.Name], text, a.origins[flag.Name], name)
+		}
+	})
+	return nil
 }
 
 func (w workspaceConfig) String() string {

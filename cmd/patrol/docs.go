@@ -111,7 +111,7 @@ func unindent(text string) string {
 
 func exitPage() string {
 	var b strings.Builder
-	b.WriteString(generatedNotice + "# Exit codes\n\nA script can rely on these. Every exit but 0 and 1 comes with a line `reason: message` and, where there is a next step, a\nline `hint:` on standard error; with `--log-format json` the same as one JSON object.\n\n| code | meaning |\n|---|---|\n")
+	b.WriteString(generatedNotice + "# Exit codes\n\nA script can rely on these. Every exit but 0 and 1 comes with a line `reason: message` and, where there is a next step, a\nline `hint:` on standard error; with `--log-format json` the same as one JSON object:\n`time`, `level`, `msg`, and `error` {`reason`, `op`, `target`, `message`, `hint`, `exit`}.\n\n| code | meaning |\n|---|---|\n")
 	for _, row := range exitTable() {
 		fmt.Fprintf(&b, "| %d | %s |\n", row.code, row.meaning)
 	}

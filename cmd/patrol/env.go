@@ -62,10 +62,13 @@ func (p *product) Write(text []byte) (int, error) {
 	return n, p.err
 }
 
-// color reports whether to colour the product: only on a terminal, and never
-// where NO_COLOR is set.
+// color reports whether to colour the product: only on a terminal that knows
+// colours, and never where NO_COLOR is set.
 func (e *env) color(off bool) bool {
 	if v, set := e.lookup("NO_COLOR"); set && v != "" {
+		return false
+	}
+	if term, _ := e.lookup("TERM"); term == "dumb" {
 		return false
 	}
 	return e.stdoutTerminal && !off

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -99,6 +98,8 @@ func classCode(class engine.Class) int {
 // failure is an error as machines read it.
 type failure struct {
 	Reason  string `json:"reason"`
+	Op      string `json:"op,omitempty"`     // what was being done
+	Target  string `json:"target,omitempty"` // on what
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
 	Exit    int    `json:"exit"`
@@ -108,8 +109,7 @@ type failure struct {
 func printError(w io.Writer, err error, asJSON bool) {
 	f := describe(err)
 	if asJSON {
-		line, _ := json.Marshal(map[string]any{"level": "ERROR", "error": f})
-		fmt.Fprintf(w, "%s\n", engine.EscapeJSON(line))
+		jsonLogger(w).Error(f.Message, "error", f)
 		return
 	}
 	fmt.Fprintf(w, "%s: %s\n", f.Reason, engine.SafeLines(f.Message))
@@ -124,7 +124,7 @@ func describe(err error) failure {
 	if errors.As(err, &signal) {
 		f.Reason, f.Hint = "interrupted", "Nothing is left half done: run the same command again, `patrol apply` with --resume."
 	} else if known, ok := engine.AsError(err); ok {
-		f.Reason, f.Hint = known.Reason, known.Hint
+		f.Reason, f.Hint, f.Op, f.Target = known.Reason, known.Hint, known.Op, known.Target
 	}
 	return f
 }

@@ -213,10 +213,7 @@ func (a *app) tellSnapshots(snapshots []engine.Snapshot) {
 	}
 	a.say("%s, %d of them complete: %s", plural(len(snapshots), "workspace"), whole, plural(tokens, "token"))
 	for _, gap := range engine.SharedGaps(snapshots) {
-		a.say("  %s: %s: %s (%s) %s", engine.FewWords(gap.Workspaces, 5), gap.Names(), gap.Coverage.Status, gap.Coverage.Reason, gap.Coverage.Detail)
-		if gap.Coverage.Hint != "" {
-			a.say("  hint: %s", gap.Coverage.Hint)
-		}
+		a.sayGap(engine.FewWords(gap.Workspaces, 5), gap.Gap, gap.Coverage.Hint, true)
 	}
 }
 
@@ -229,11 +226,12 @@ func (a *app) tellSnapshot(s engine.Snapshot) {
 	a.say("%s: %s, %s", s.Workspace.Name, tokensText(s), state)
 	hinted := ""
 	for _, gap := range s.Gaps() {
-		a.say("  %s: %s (%s) %s", gap.Names(), gap.Coverage.Status, gap.Coverage.Reason, gap.Coverage.Detail)
-		if hint := gap.Coverage.Hint; hint != "" && hint != hinted {
-			a.say("  hint: %s", hint)
-			hinted = hint
+		hint := gap.Coverage.Hint
+		if hint == hinted {
+			hint = ""
 		}
+		a.sayGap(s.Workspace.Name, gap, hint, false)
+		hinted = gap.Coverage.Hint
 	}
 }
 

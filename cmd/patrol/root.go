@@ -36,15 +36,37 @@ func run(ctx context.Context, e *env, args []string) int {
 	e.stdout = product
 	a := &app{env: e, origins: map[string]string{}, config: &config{}}
 	root := a.root()
+	a.logFormat = firstLogFormat(e, args)
 	root.SetArgs(args)
 	err := causeOf(ctx, root.ExecuteContext(ctx))
 	if err == nil {
 		err = product.err
 	}
 	if told := untold(err); told != nil {
-		printError(e.stderr, told, a.logFormat == "json")
+		printError(e.stderr, told, a.logFormat == jsonFormat)
 	}
 	return exitCode(err)
+}
+
+// firstLogFormat is the log format as far as it can be known before flags and
+// configuration were read: what is wrong with those is told in it, too.
+func firstLogFormat(e *env, args []string) string {
+	format := "text"
+	if text, set := e.flag("log-format"); set {
+		format = text
+	}
+	for i, arg := range args {
+		text, set := strings.CutPrefix(arg, "--log-format=")
+		switch {
+		case arg == "--":
+			return format
+		case set:
+			format = text
+		case arg == "--log-format" && i+1 < len(args):
+			format = args[i+1]
+		}
+	}
+	return format
 }
 
 // untold is what of an error is still to be said. A report says what broke
@@ -112,7 +134,7 @@ func (a *app) prepare(root, cmd *cobra.Command) error {
 	if err := a.layer(cmd); err != nil {
 		return err
 	}
-	if a.logFormat != "text" && a.logFormat != "json" {
+	if a.logFormat != "text" && a.logFormat != jsonFormat {
 		return engine.UsageError("read flag", "--log-format", "Use text or json.", fmt.Errorf("unknown format %q", a.logFormat))
 	}
 	return nil
@@ -144,6 +166,25 @@ func (a *app) say(format string, args ...any) {
 	a.tell(a.env.stderr, fmt.Sprintf(format, args...))
 }
 
+// sayGap says what was not read and why, on lines of its own below those of
+// its workspace, or with its name; as JSON each part has a field.
+func (a *app) sayGap(where string, gap engine.Gap, hint string, named bool) {
+	c := gap.Coverage
+	if a.logFormat == jsonFormat && !a.quiet {
+		jsonLogger(a.env.stderr).Warn(fmt.Sprintf("%s: %s: %s", where, gap.Names(), c.Status), "workspace", where, "sections", gap.Sections,
+			"status", c.Status, "reason", c.Reason, "detail", c.Detail, "hint", c.Hint)
+		return
+	}
+	line := fmt.Sprintf("%s: %s (%s) %s", gap.Names(), c.Status, c.Reason, c.Detail)
+	if named {
+		line = where + ": " + line
+	}
+	a.say("  %s", line)
+	if hint != "" {
+		a.say("  hint: %s", hint)
+	}
+}
+
 // detail is say for those who asked for more.
 func (a *app) detail(format string, args ...any) {
 	if a.verbose {
@@ -152,12 +193,21 @@ func (a *app) detail(format string, args ...any) {
 }
 
 func (a *app) tell(w io.Writer, line string) {
-	if a.logFormat == "json" {
-		slog.New(slog.NewJSONHandler(jsonLog{w}, nil)).Info(line)
+	if a.logFormat == jsonFormat {
+		level := slog.LevelInfo
+		if text, warns := strings.CutPrefix(line, "warning: "); warns {
+			level, line = slog.LevelWarn, text
+		}
+		jsonLogger(w).Log(context.Background(), level, line)
 		return
 	}
 	fmt.Fprintln(w, engine.SafeLines(line))
 }
+
+// jsonFormat is the log format of one JSON object a line.
+const jsonFormat = "json"
+
+func jsonLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(jsonLog{w}, nil)) }
 
 // jsonLog is a log of JSON lines that do nothing on a terminal.
 type jsonLog struct{ w io.Writer }

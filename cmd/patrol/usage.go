@@ -28,7 +28,10 @@ func explainUsage(root *cobra.Command) {
 		case "help":
 			cmd.Run, cmd.RunE = nil, helpAbout
 			standAlone(cmd)
-		case "completion", "version":
+		case "completion":
+			cmd.Args, cmd.RunE = unknownCommand, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+			standAlone(cmd)
+		case "version":
 			standAlone(cmd)
 		}
 		cmd.Args = explainArgs(cmd.Args)
