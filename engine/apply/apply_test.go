@@ -376,6 +376,48 @@ func (s *slowJournal) Move(ctx context.Context, from engine.StepState, to engine
 	return s.Journal.Move(ctx, from, to)
 }
 
+// pacedJournal notes when each step was begun.
+type pacedJournal struct {
+	apply.Journal
+
+	clock *clock
+	begun []time.Time
+}
+
+func (p *pacedJournal) Move(ctx context.Context, from engine.StepState, to engine.Entry) error {
+	if to.State == engine.StateIntent {
+		p.begun = append(p.begun, p.clock.now())
+	}
+	return p.Journal.Move(ctx, from, to)
+}
+
+// TestStepsKeepApart, five a second unless told otherwise: a wrong plan does its
+// harm slowly enough to be stopped.
+func TestStepsKeepApart(t *testing.T) {
+	for rate, apart := range map[float64]time.Duration{0: 200 * time.Millisecond, 0.5: 2 * time.Second} {
+		w := newWorld(t, "")
+		for i := range 4 {
+			w.revoke(i + 1)
+		}
+		w.options.Rate = rate
+		paced := &pacedJournal{clock: w.clock}
+		w.change = func(j *apply.Job) {
+			paced.Journal = j.Journal
+			j.Journal = paced
+		}
+		start := w.clock.now()
+		w.must("")
+		if len(paced.begun) != 4 {
+			t.Fatalf("%d steps begun, want 4", len(paced.begun))
+		}
+		for i, at := range paced.begun {
+			if since := at.Sub(start); since < time.Duration(i)*apart {
+				t.Errorf("rate %v: step %d began after %v", rate, i+1, since)
+			}
+		}
+	}
+}
+
 func TestSettings(t *testing.T) {
 	w := newWorld(t, "")
 	w.setting("maxTokenLifetimeDays", nil, "90")
