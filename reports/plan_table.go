@@ -225,8 +225,25 @@ func stepEffect(step engine.Step) string {
 		return fmt.Sprintf("%v → %v", orUnset(step.Precondition.Identity["value"]), step.Expected["value"])
 	case engine.NarrowScopes:
 		return fmt.Sprintf("scopes %s → %s", joined(step.Precondition.Volatile["scopes"]), joined(step.Expected["scopes"]))
+	case engine.ChangeGrant:
+		return fmt.Sprintf("%s → %s", granted(step.Precondition.Identity["access_control_list"]), granted(step.Expected["access_control_list"]))
 	}
 	return ""
+}
+
+// granted is the whole list of who may use tokens: what a change leaves out of
+// it loses its right.
+func granted(value any) string {
+	list, _ := value.([]any)
+	texts := []string{}
+	for _, item := range list {
+		entry, _ := item.(map[string]any)
+		texts = append(texts, fmt.Sprintf("%v %v", entry["principal"], entry["level"]))
+	}
+	if len(texts) == 0 {
+		return "nobody"
+	}
+	return strings.Join(texts, ", ")
 }
 
 func orUnset(value any) any {
