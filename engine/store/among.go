@@ -19,6 +19,7 @@ type comparison struct {
 	near       near
 	successor  []int32 // place; none, doubtful
 	successors map[int32]dates
+	shifts     map[int32][]shift // by place: at later instants
 	place      int
 	seen       map[int64]int64 // snapshot → when it was collected
 	previous   int64           // complete snapshot before; 0: there is none
@@ -30,7 +31,8 @@ type comparison struct {
 
 var errUnequal = errors.New("the tokens of the snapshot were not read twice alike")
 
-func (db *DB) compare(ctx context.Context, s engine.Snapshot, asOf int64) (*comparison, error) {
+// compare compares the tokens of a snapshot at an instant and at later ones.
+func (db *DB) compare(ctx context.Context, s engine.Snapshot, asOf int64, later ...int64) (*comparison, error) {
 	workspace, err := db.workspaceKey(ctx, s.ID)
 	if err != nil {
 		return nil, err
@@ -46,7 +48,9 @@ func (db *DB) compare(ctx context.Context, s engine.Snapshot, asOf int64) (*comp
 	if err != nil {
 		return nil, err
 	}
-	c.near, c.successor = nearby(all), successors(all)
+	in := order(all)
+	c.near, c.successor = in.nearby(all), in.successors(all)
+	c.shift(all, in, later)
 	c.keep(all)
 	if usable(s, engine.SectionAuditLog) {
 		c.log, c.stop = iter.Pull2(activities(ctx, db.sql, s.ID))
@@ -70,6 +74,39 @@ func (c *comparison) keep(all []dates) {
 			c.successors[place] = all[place]
 		}
 	}
+	for _, list := range c.shifts {
+		for _, s := range list {
+			if s.successor >= 0 {
+				c.successors[s.successor] = all[s.successor]
+			}
+		}
+	}
+}
+
+// shift is how a token stands from a later instant on, where that has changed.
+type shift struct {
+	from             int // 1: the first of the later instants
+	owner, workspace tally
+	successor        int32
+}
+
+// shift finds what changes because tokens end.
+func (c *comparison) shift(all []dates, in *orders, later []int64) {
+	c.shifts = map[int32][]shift{}
+	was, before := c.near, c.successor
+	for i, at := range later {
+		if !in.elapse(all, at) {
+			continue
+		}
+		now, after := in.nearby(all), in.successors(all)
+		for place := range all {
+			s := shift{i + 1, now.owner[place], now.workspace[place], after[place]}
+			if s.owner != was.owner[place] || s.workspace != was.workspace[place] || s.successor != before[place] {
+				c.shifts[int32(place)] = append(c.shifts[int32(place)], s) //nolint:gosec // there are not so many
+			}
+		}
+		was, before = now, after
+	}
 }
 
 func (c *comparison) advance() (err error) {
@@ -79,23 +116,48 @@ func (c *comparison) advance() (err error) {
 
 // next is how the token in the next place stands.
 func (c *comparison) next(id string) (*engine.Among, error) {
+	turns, err := c.following(id)
+	if err != nil {
+		return nil, err
+	}
+	return turns[0].among, nil
+}
+
+// turn is how a token stands from an instant on.
+type turn struct {
+	from  int // 0: the first
+	among *engine.Among
+}
+
+// following is how the token in the next place stands, and how it will.
+func (c *comparison) following(id string) ([]turn, error) {
 	if c.place >= len(c.past) {
 		return nil, errUnequal
 	}
 	i := c.place
 	c.place++
 	d := c.past[i]
-	a := &engine.Among{OwnerExpiringNear: c.near.owner[i].count(), WorkspaceExpiringNear: c.near.workspace[i].count()}
+	known := engine.Among{}
 	if c.previous > 0 {
-		a.InPrevious = &d.before
+		known.InPrevious = &d.before
 	}
-	if at, known := c.seen[int64(d.first)]; known {
-		a.FirstSeen = &at
+	if at, seen := c.seen[int64(d.first)]; seen {
+		known.FirstSeen = &at
 	}
-	if err := c.activity(id, a); err != nil {
+	if err := c.activity(id, &known); err != nil {
 		return nil, err
 	}
-	return a, c.succeed(c.successor[i], a)
+	shifts := append([]shift{{0, c.near.owner[i], c.near.workspace[i], c.successor[i]}}, c.shifts[int32(i)]...) //nolint:gosec // there are not so many
+	turns := make([]turn, len(shifts))
+	for n, s := range shifts {
+		a := known
+		a.OwnerExpiringNear, a.WorkspaceExpiringNear = s.owner.count(), s.workspace.count()
+		if err := c.succeed(s.successor, &a); err != nil {
+			return nil, err
+		}
+		turns[n] = turn{s.from, &a}
+	}
+	return turns, nil
 }
 
 // activity finds the token in the log, which has the same order. Tokens that

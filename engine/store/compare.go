@@ -77,16 +77,51 @@ func (t tally) count() *int64 {
 	return &n
 }
 
-func nearby(all []dates) near {
-	dated := func(d *dates) bool { return d.expires != unknown }
-	owned := func(d *dates) bool { return dated(d) && d.owner != 0 }
-	byExpiry := places(all, dated, func(a, b *dates) int { return cmp.Compare(a.expires, b.expires) })
-	byOwner := places(all, owned, func(a, b *dates) int {
-		return cmp.Or(cmp.Compare(a.owner, b.owner), cmp.Compare(a.expires, b.expires))
-	})
+// orders are the places of tokens in the orders in which they are compared.
+type orders struct {
+	expiry []int32 // of those that expire
+	owner  []int32 // of those of them that have an owner: by owner, then expiry
+	kin    []int32 // of those that have kin: by kin, newest first; those of unknown age come last
+}
+
+func (d *dates) dated() bool   { return d.expires != unknown }
+func (d *dates) owned() bool   { return d.dated() && d.owner != 0 }
+func (d *dates) kindred() bool { return d.kin != [16]byte{} }
+
+func order(all []dates) *orders {
+	return &orders{
+		expiry: places(all, (*dates).dated, func(a, b *dates) int { return cmp.Compare(a.expires, b.expires) }),
+		owner: places(all, (*dates).owned, func(a, b *dates) int {
+			return cmp.Or(cmp.Compare(a.owner, b.owner), cmp.Compare(a.expires, b.expires))
+		}),
+		kin: places(all, (*dates).kindred, func(a, b *dates) int {
+			return cmp.Or(bytes.Compare(a.kin[:], b.kin[:]), cmp.Compare(b.created, a.created))
+		}),
+	}
+}
+
+// elapse leaves out what has ended at an instant after that of the dates. It
+// reports whether anything has.
+func (o *orders) elapse(all []dates, at int64) bool {
+	n := 0
+	for n < len(o.expiry) && all[o.expiry[n]].expires <= at {
+		d := &all[o.expiry[n]]
+		d.expires, d.kin = unknown, [16]byte{}
+		n++
+	}
+	if n == 0 {
+		return false
+	}
+	o.expiry = o.expiry[n:]
+	o.owner = slices.DeleteFunc(o.owner, func(i int32) bool { return !all[i].owned() })
+	o.kin = slices.DeleteFunc(o.kin, func(i int32) bool { return !all[i].kindred() })
+	return true
+}
+
+func (o *orders) nearby(all []dates) near {
 	anybody := func(*dates, *dates) bool { return true }
 	sameOwner := func(a, b *dates) bool { return a.owner == b.owner }
-	return near{owner: window(all, byOwner, sameOwner), workspace: window(all, byExpiry, anybody)}
+	return near{owner: window(all, o.owner, sameOwner), workspace: window(all, o.expiry, anybody)}
 }
 
 // window counts, for each token in a list that is sorted by group and expiry,
@@ -110,14 +145,12 @@ func window(all []dates, list []int32, alike func(a, b *dates) bool) []tally {
 // successors finds the place of each token's successor: among its kin that were
 // made later, the one used last. It is doubtful where a date that counts is
 // not known.
-func successors(all []dates) []int32 {
+func (o *orders) successors(all []dates) []int32 {
 	found := make([]int32, len(all))
 	for i := range found {
 		found[i] = none
 	}
-	list := places(all, func(d *dates) bool { return d.kin != [16]byte{} }, func(a, b *dates) int {
-		return cmp.Or(bytes.Compare(a.kin[:], b.kin[:]), cmp.Compare(b.created, a.created)) // newest first
-	})
+	list := o.kin
 	for len(list) > 0 {
 		end := 1
 		for end < len(list) && all[list[end]].kin == all[list[0]].kin {

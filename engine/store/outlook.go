@@ -1,0 +1,124 @@
+package store
+
+import (
+	"context"
+	"iter"
+	"sort"
+	"time"
+
+	"patrol/engine"
+)
+
+// Outlook streams the tokens of a snapshot, ascending by id and without their raw
+// rows, each as Subjects has it at some instants, ascending, which it reads but
+// once. How tokens stand among each other is left out where it is not asked for.
+func (db *DB) Outlook(ctx context.Context, snapshotID int64, at []time.Time, among bool) iter.Seq2[engine.Prospect, error] {
+	return func(yield func(engine.Prospect, error) bool) {
+		s, err := db.Snapshot(ctx, snapshotID)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		if !usable(s, engine.SectionTokens) {
+			return
+		}
+		o := &outlook{at: make([]int64, len(at))}
+		for i, t := range at {
+			o.at[i] = t.UnixMilli()
+		}
+		if err := o.prepare(ctx, db, s, among); err != nil {
+			yield(nil, failure(opSubjects, db.path, err))
+			return
+		}
+		defer o.leave()
+		for t, err := range ahead(db.siftTokens(ctx, s, o.at[0], &siftQuery{})) {
+			var p engine.Prospect
+			if err == nil {
+				p, err = o.prospect(t)
+			}
+			if !yield(p, failure(opSubjects, db.path, err)) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// outlook is what the tokens of a snapshot share over some instants.
+type outlook struct {
+	at      []int64
+	parties *parties
+	ends    map[string][]int64 // owner → when its tokens end between the first and the last instant, ascending
+	all     *comparison        // nil: not asked for
+}
+
+func (o *outlook) prepare(ctx context.Context, db *DB, s engine.Snapshot, among bool) (err error) {
+	if o.parties, err = db.parties(ctx, s, o.at[0]); err != nil {
+		return err
+	}
+	if o.ends, err = db.ends(ctx, s, o.at[0], o.at[len(o.at)-1]); err != nil {
+		return err
+	}
+	if among {
+		o.all, err = db.compare(ctx, s, o.at[0], o.at[1:]...)
+	}
+	return err
+}
+
+func (o *outlook) leave() {
+	if o.all != nil {
+		o.all.stop()
+	}
+}
+
+const endsQuery = `SELECT v.owner_id, v.expires_ms FROM token_version v WHERE ` + holds + ` AND v.owner_id <> ''
+	AND v.expires_ms > ?3 AND v.expires_ms <= ?4 ORDER BY v.expires_ms`
+
+func (db *DB) ends(ctx context.Context, s engine.Snapshot, from, to int64) (map[string][]int64, error) {
+	workspace, err := db.workspaceKey(ctx, s.ID)
+	if err != nil {
+		return nil, err
+	}
+	ends := map[string][]int64{}
+	for c, err := range scan(ctx, db.sql, endsQuery, s.ID, workspace, from, to) {
+		if err != nil {
+			return nil, err
+		}
+		owner, end := c.text(), c.integer()
+		if c.err != nil {
+			return nil, c.err
+		}
+		ends[owner] = append(ends[owner], end)
+	}
+	return ends, nil
+}
+
+// prospect must be called for each token, in the order of ids.
+func (o *outlook) prospect(t storedToken) (engine.Prospect, error) {
+	turns := []turn{{}}
+	if o.all != nil {
+		var err error
+		if turns, err = o.all.following(t.ID); err != nil {
+			return nil, err
+		}
+	}
+	owner, creator := o.parties.of(t.OwnerID), o.parties.of(t.CreatorID)
+	return func(n int) (engine.Subject, bool) {
+		last := len(turns) - 1
+		for turns[last].from > n {
+			last--
+		}
+		return engine.Subject{
+			Token: t.Token, Row: t.row, Facts: engine.Derive(t.Token, o.at[n]),
+			Owner: o.later(owner, n), Creator: o.later(creator, n), Among: turns[last].among,
+		}, true
+	}, nil
+}
+
+// later is a party once some of its tokens have ended.
+func (o *outlook) later(p engine.Party, n int) engine.Party {
+	if o.parties.read {
+		ends := o.ends[p.ID]
+		p.LiveTokens -= sort.Search(len(ends), func(i int) bool { return ends[i] > o.at[n] })
+	}
+	return p
+}
