@@ -67,7 +67,7 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 		if err != nil {
 			return err
 		}
-		f := &forecaster{app: a, db: db, set: set, options: o, from: asOf(snapshots, o.judge.asOf), seen: map[pairKey]bool{}}
+		f := &forecaster{app: a, db: db, set: set, options: o, from: asOf(snapshots, o.judge.asOf)}
 		err = whileVerifying(ctx, db, snapshots, func(intact func() error) error {
 			if err := f.run(ctx, snapshots); err != nil {
 				return err
@@ -103,18 +103,13 @@ func (a *app) forecastWriter(format string) func(io.Writer, []engine.Forecast, r
 	}
 }
 
-// pairKey is a policy on a token.
-type pairKey struct{ policy, workspace, token string }
-
-// forecaster judges one day after the other. It keeps what failed before, so
-// that each pair of policy and token is told on the first day that it fails.
+// forecaster tells what comes, workspace by workspace.
 type forecaster struct {
 	*app
 	db      *store.DB
 	set     *policySet
 	options *forecastOptions
 	from    time.Time
-	seen    map[pairKey]bool // by the end of the day before
 	list    []engine.Forecast
 	tokens  int
 
@@ -123,15 +118,10 @@ type forecaster struct {
 
 func (f *forecaster) run(ctx context.Context, snapshots []engine.Snapshot) error {
 	tokens := f.set.chosen.Select(func(p engine.Policy) bool { return p.Resource == engine.ResourceToken })
-	for n := range f.options.days + 1 {
-		f.detail("day %d of %d", n, f.options.days)
-		for _, s := range snapshots {
-			if err := f.judge(ctx, tokens, s, n); err != nil {
-				return err
-			}
-		}
-	}
 	for _, s := range snapshots {
+		if err := f.judge(ctx, tokens, s); err != nil {
+			return err
+		}
 		if err := f.dates(ctx, s); err != nil {
 			return err
 		}
@@ -145,39 +135,29 @@ func (f *forecaster) run(ctx context.Context, snapshots []engine.Snapshot) error
 	return nil
 }
 
-// judge judges a workspace on the n-th day.
-func (f *forecaster) judge(ctx context.Context, policies *eval.Set, s engine.Snapshot, n int) error {
+// on is the moment to judge at on the n-th day.
+func (f *forecaster) on(n int) time.Time { return f.from.Add(time.Duration(n) * 24 * time.Hour) }
+
+// judge judges a workspace on each of the days.
+func (f *forecaster) judge(ctx context.Context, policies *eval.Set, s engine.Snapshot) error {
 	if !s.Coverage[engine.SectionTokens].Usable() {
 		return nil
 	}
-	at := f.from.Add(time.Duration(n) * 24 * time.Hour)
-	job := eval.Job{Snapshot: s, AsOf: at, Tuning: f.set.effective(s.Workspace), Tokens: f.presumed(f.db.Subjects(ctx, s.ID, at), at)}
-	// Without rules: the database knows nothing of the use that is presumed.
-	job.Sift = func(r engine.SiftRequest) (engine.Sifted, error) {
-		sifted, err := f.db.Sift(ctx, s.ID, at, engine.SiftRequest{Among: r.Among})
-		return engine.Sifted{Tokens: f.presumed(sifted.Tokens, at)}, err
+	days := make([]time.Time, f.options.days+1)
+	for n := range days {
+		days[n] = f.on(n)
 	}
-	// What failed before is not told again, and need not be judged again.
-	job.Skip = func(policy, token string) bool { return f.seen[pairKey{policy, s.Workspace.ID, token}] }
-	var today []pairKey
-	_, err := policies.Evaluate(ctx, job, func(found engine.Finding) error {
-		if n == 0 && (found.Status == engine.Unknown || found.Status == engine.Errored) {
+	outlook := eval.Outlook{Snapshot: s, At: days, Tuning: f.set.effective(s.Workspace), Tokens: func(among bool) iter.Seq2[engine.Prospect, error] {
+		return f.presumed(f.db.Outlook(ctx, s.ID, days, among))
+	}}
+	return policies.Foresee(ctx, outlook, func(n int, found engine.Finding) error {
+		if found.Status == engine.Fail {
+			f.list = append(f.list, violation(s.Workspace, found.Redacted(), days[n]))
+		} else {
 			f.unjudged++
-		}
-		key := pairKey{found.Policy, s.Workspace.ID, found.ResourceID}
-		if found.Status != engine.Fail || f.seen[key] {
-			return nil
-		}
-		today = append(today, key)
-		if n > 0 {
-			f.list = append(f.list, violation(s.Workspace, found.Redacted(), at))
 		}
 		return nil
 	})
-	for _, key := range today {
-		f.seen[key] = true
-	}
-	return err
 }
 
 func violation(w engine.Workspace, found engine.Finding, at time.Time) engine.Forecast {
@@ -187,29 +167,35 @@ func violation(w engine.Workspace, found engine.Finding, at time.Time) engine.Fo
 	}
 }
 
-// presumed are the tokens that have not ended at a moment, as they and those that
-// took their place are presumed to be then.
-func (f *forecaster) presumed(tokens iter.Seq2[engine.Subject, error], at time.Time) iter.Seq2[engine.Subject, error] {
-	return func(yield func(engine.Subject, error) bool) {
-		for subject, err := range tokens {
-			if err == nil && holds(subject.Facts.Expired) {
-				continue
-			}
-			if used := subject.Token.LastUsed; used != nil && f.stays(*used) {
-				moved := f.moved(*used, at)
-				subject.Token.LastUsed = &moved
-				subject.Facts = engine.Derive(subject.Token, at.UnixMilli())
-			}
-			if among := subject.Among; among != nil && among.Successor != nil && f.stays(among.Successor.LastUsed) {
-				standing, successor := *among, *among.Successor
-				successor.LastUsed = f.moved(successor.LastUsed, at)
-				standing.Successor, subject.Among = &successor, &standing
-			}
-			if !yield(subject, err) || err != nil {
+// presumed are tokens as they and those that took their place are presumed to be
+// until they end.
+func (f *forecaster) presumed(tokens iter.Seq2[engine.Prospect, error]) iter.Seq2[engine.Prospect, error] {
+	return func(yield func(engine.Prospect, error) bool) {
+		for token, err := range tokens {
+			if !yield(func(n int) (engine.Subject, bool) { return f.presume(token, n) }, err) {
 				return
 			}
 		}
 	}
+}
+
+func (f *forecaster) presume(token engine.Prospect, n int) (engine.Subject, bool) {
+	subject, there := token(n)
+	if !there || holds(subject.Facts.Expired) {
+		return subject, false
+	}
+	at := f.on(n)
+	if used := subject.Token.LastUsed; used != nil && f.stays(*used) {
+		moved := f.moved(*used, at)
+		subject.Token.LastUsed = &moved
+		subject.Facts = engine.Derive(subject.Token, at.UnixMilli())
+	}
+	if among := subject.Among; among != nil && among.Successor != nil && f.stays(among.Successor.LastUsed) {
+		standing, successor := *among, *among.Successor
+		successor.LastUsed = f.moved(successor.LastUsed, at)
+		standing.Successor, subject.Among = &successor, &standing
+	}
+	return subject, true
 }
 
 // moved is the last use at a moment of a token that stays in use.
@@ -224,14 +210,14 @@ func (f *forecaster) stays(used int64) bool {
 
 // dates adds what follows from the dates of tokens alone.
 func (f *forecaster) dates(ctx context.Context, s engine.Snapshot) error {
-	to := f.from.Add(time.Duration(f.options.days) * 24 * time.Hour)
-	for subject, err := range f.db.Subjects(ctx, s.ID, f.from) {
+	for token, err := range f.db.Outlook(ctx, s.ID, []time.Time{f.from}, false) {
 		if err != nil {
 			return err
 		}
 		f.tokens++
+		subject, _ := token(0)
 		stays := subject.Token.LastUsed != nil && f.stays(*subject.Token.LastUsed)
-		f.list = append(f.list, engine.ForecastToken(s.Workspace, subject, stays, f.from, to)...)
+		f.list = append(f.list, engine.ForecastToken(s.Workspace, subject, stays, f.from, f.on(f.options.days))...)
 	}
 	return nil
 }

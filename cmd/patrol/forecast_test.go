@@ -44,7 +44,7 @@ func TestForecastIsPlainEvaluation(t *testing.T) {
 		defer db.Close()
 		o := &forecastOptions{days: rapid.IntRange(1, 6).Draw(rt, "days"), inUse: rapid.SampledFrom([]int{0, 7, 30}).Draw(rt, "in-use"), cliff: 2}
 		w := forecastWorld{t: rt, db: db, set: set, options: o, tokens: anyTokens(rt)}
-		f := &forecaster{app: a, db: db, set: set, options: o, from: forecastBegin, seen: map[pairKey]bool{}}
+		f := &forecaster{app: a, db: db, set: set, options: o, from: forecastBegin}
 		if err := f.run(context.Background(), []engine.Snapshot{w.save("now", w.tokens)}); err != nil {
 			rt.Fatal(err)
 		}

@@ -102,9 +102,7 @@ func (e *evaluation) everyToken(assignments []*assignment) (iter.Seq2[engine.Sub
 		}
 		return e.job.Tokens, nil
 	}
-	table := newFactTable()
-	among := slices.ContainsFunc(assignments, func(a *assignment) bool { return a.reads.facts&table.amongOthers() != 0 })
-	sifted, err := e.job.Sift(engine.SiftRequest{Among: among})
+	sifted, err := e.job.Sift(engine.SiftRequest{Among: comparesTokens(assignments)})
 	if err == nil && sifted.Tokens == nil {
 		err = errNoRows
 	}

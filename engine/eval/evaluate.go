@@ -29,10 +29,6 @@ type Job struct {
 	Sift func(engine.SiftRequest) (engine.Sifted, error)
 	// Tuning is per policy id, already resolved for this workspace.
 	Tuning map[string]Tuning
-	// Skip may tell, by policy and token, of results that nobody needs: these are
-	// neither emitted nor counted, unless they cost nothing. It is called by
-	// several goroutines, and not for policies in a sandbox; nil skips none.
-	Skip func(policy, token string) bool
 	// Except may change the status of a failed finding to waived or baselined
 	// and say by which waiver. It is called where emit is; nil changes nothing.
 	Except func(engine.Finding) engine.Finding
@@ -104,14 +100,25 @@ func (s *Set) prepare(job Job, emit func(engine.Finding) error) (*evaluation, er
 
 // run judges the workspace, then its tokens.
 func (e *evaluation) run(ctx context.Context, policies []*policy) error {
+	return e.guarded(ctx, policies, func(ctx context.Context, judges []*judge, own, foreign []*assignment) error {
+		if err := e.judgeAll(ctx, judges, own); err != nil {
+			return err
+		}
+		return e.judgeApart(ctx, foreign)
+	})
+}
+
+// guarded does work by policies, of which those of others run apart, under the
+// deadline.
+func (e *evaluation) guarded(ctx context.Context, policies []*policy, work func(ctx context.Context, judges []*judge, own, foreign []*assignment) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	assignments, err := e.assign(policies)
 	if err != nil {
 		return err
 	}
-	assignments, foreign := e.apart(assignments)
-	judges, err := e.judges(ctx, assignments)
+	own, foreign := e.apart(assignments)
+	judges, err := e.judges(ctx, own)
 	if err != nil {
 		return err
 	}
@@ -120,10 +127,7 @@ func (e *evaluation) run(ctx context.Context, policies []*policy) error {
 		defer close(guarded)
 		guard(ctx, e.clock, e.options.Deadline, judges)
 	}()
-	err = e.judgeAll(ctx, judges, assignments)
-	if err == nil {
-		err = e.judgeApart(ctx, foreign)
-	}
+	err = work(ctx, judges, own, foreign)
 	cancel()
 	<-guarded
 	return err
@@ -282,7 +286,6 @@ func (j *judge) judgeToken(ctx context.Context, assignments []*assignment, t eng
 	s := j.view.newSubject(j.table, t)
 	for i, a := range assignments {
 		switch o := j.token(ctx, a, s); o.status {
-		case skipped:
 		case engine.Pass:
 			b.counts[i].pass++
 		case engine.NotApplicable:

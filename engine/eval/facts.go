@@ -65,9 +65,13 @@ func platformFields(field string) []string {
 
 // factTable numbers the fields.
 type factTable struct {
-	names []string // "age_days", "owner.active", …, by bit
-	bits  map[string]facts
+	names          []string // "age_days", "owner.active", …, by bit
+	bits           map[string]facts
+	owner, creator partyBits
 }
+
+// partyBits are the fields of a party.
+type partyBits struct{ all, id, active, admin facts }
 
 func newFactTable() factTable {
 	t := factTable{bits: map[string]facts{}}
@@ -79,7 +83,12 @@ func newFactTable() factTable {
 			t.put(party + name)
 		}
 	}
+	t.owner, t.creator = t.party("owner"), t.party("creator")
 	return t
+}
+
+func (t factTable) party(object string) partyBits {
+	return partyBits{t.below(object), t.bits[object+".id"], t.bits[object+".active"], t.bits[object+".admin"]}
 }
 
 func (t *factTable) put(name string) {
@@ -146,7 +155,7 @@ func (t factTable) unknownFacts(s engine.Subject, directory bool) facts {
 		set |= t.raw(defect.Field)
 	}
 	set |= t.ifEmpty("owner_id", s.Token.OwnerID) | t.ifEmpty("creator_id", s.Token.CreatorID) | t.ifEmpty("creator_name", s.Token.CreatorName)
-	return set | t.unknownParty("owner.", s.Owner, directory) | t.unknownParty("creator.", s.Creator, directory)
+	return set | t.owner.unknown(s.Owner, directory) | t.creator.unknown(s.Creator, directory)
 }
 
 func (t factTable) ifEmpty(name, value string) facts {
@@ -172,23 +181,21 @@ func (t factTable) raw(platform string) facts {
 	return 0
 }
 
-// unknownParty: a directory that was not read whole cannot tell that somebody
-// is missing from it.
-func (t factTable) unknownParty(prefix string, p engine.Party, directory bool) facts {
-	all := t.below(prefix[:len(prefix)-1])
-	id := t.bits[prefix+"id"]
+// unknown: a directory that was not read whole cannot tell that somebody is
+// missing from it.
+func (b partyBits) unknown(p engine.Party, directory bool) facts {
 	var set facts
 	if p.ID == "" {
-		set |= id
+		set |= b.id
 	}
 	if !knownParty(p, directory) {
-		return set | all&^id
+		return set | b.all&^b.id
 	}
 	if p.Active == nil {
-		set |= t.bits[prefix+"active"]
+		set |= b.active
 	}
 	if p.Admin == nil {
-		set |= t.bits[prefix+"admin"]
+		set |= b.admin
 	}
 	return set
 }

@@ -65,7 +65,6 @@ type judge struct {
 	clock    clock
 	watch    *watch
 	deadline time.Duration
-	skip     func(policy, token string) bool // nil: none
 	queries  map[*policy]*topdown.Query
 }
 
@@ -79,7 +78,7 @@ var _ io.Reader = zeros{}
 func newJudge(ctx context.Context, e *evaluation, assignments []*assignment) (*judge, error) {
 	j := &judge{
 		table: newFactTable(), view: e.view, asOf: ast.StringTerm(rfc3339(e.job.AsOf)),
-		clock: e.clock, watch: &watch{}, deadline: e.options.Deadline, skip: e.job.Skip, queries: map[*policy]*topdown.Query{},
+		clock: e.clock, watch: &watch{}, deadline: e.options.Deadline, queries: map[*policy]*topdown.Query{},
 	}
 	data, err := newNoData(ctx)
 	if err != nil {
@@ -125,14 +124,8 @@ func (j *judge) token(ctx context.Context, a *assignment, s *subject) outcome {
 			return outcome{status: status}
 		}
 	}
-	if j.skip != nil && j.skip(a.ID, s.Token.ID) {
-		return outcome{status: skipped}
-	}
 	return j.decide(ctx, a, j.tokenInput(a, s), s)
 }
-
-// skipped is what a result is that the job does not want.
-const skipped engine.Status = ""
 
 // tokenInput shows a policy what of the token it refers to, which is all that it
 // can tell from everything.

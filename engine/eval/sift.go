@@ -2,6 +2,7 @@ package eval
 
 import (
 	"context"
+	"slices"
 
 	"patrol/engine"
 )
@@ -47,12 +48,11 @@ func (e *evaluation) sift(ctx context.Context, j *judge, assignments []*assignme
 		return nil
 	}
 	var rules []engine.SiftRule
-	sparing, among := true, false
+	sparing := true
 	for _, a := range assignments {
 		p := a.pushdown(ctx, tokenInputs(), j.input(a))
 		a.gate = newGate(p, e.view.asOf)
 		sparing = sparing && a.gate != nil && holdsAlways(p.Applies)
-		among = among || a.reads.facts&j.table.amongOthers() != 0
 		rules = append(rules, p.Rule)
 	}
 	if e.job.Sift == nil {
@@ -61,7 +61,7 @@ func (e *evaluation) sift(ctx context.Context, j *judge, assignments []*assignme
 	if !sparing {
 		rules = nil
 	}
-	sifted, err := e.job.Sift(engine.SiftRequest{Rules: rules, Among: among})
+	sifted, err := e.job.Sift(engine.SiftRequest{Rules: rules, Among: comparesTokens(assignments)})
 	e.spared, e.tokens = sifted.Spared, sifted.Tokens
 	return err
 }
@@ -113,6 +113,12 @@ func (e *evaluation) count(t engine.Subject) {
 	if t.Facts.Expired != nil && *t.Facts.Expired {
 		e.read.Expired++
 	}
+}
+
+// comparesTokens reports whether policies compare tokens among each other.
+func comparesTokens(assignments []*assignment) bool {
+	among := newFactTable().amongOthers()
+	return slices.ContainsFunc(assignments, func(a *assignment) bool { return a.reads.facts&among != 0 })
 }
 
 // amongOthers are the facts for which tokens must be compared with each other,

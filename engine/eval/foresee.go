@@ -1,0 +1,256 @@
+package eval
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"golang.org/x/sync/errgroup"
+
+	"patrol/engine"
+)
+
+// Outlook is a snapshot to judge at some instants, ascending.
+type Outlook struct {
+	Snapshot engine.Snapshot
+	At       []time.Time
+	Tuning   map[string]Tuning // as in Job
+	// Tokens streams the tokens as they will be at each instant. It is ranged over
+	// once for the policies judged in this process, and once for each instant for
+	// those in a sandbox. How tokens stand among each other may be left out where it
+	// is not asked for.
+	Tokens func(among bool) iter.Seq2[engine.Prospect, error]
+}
+
+// Foresee judges tokens at each instant, as Evaluate would at each by itself. It
+// emits, of each policy on each token, the first failure after the first instant
+// if there is none at the first; and, of the first instant, what is unknown or an
+// error. It does so from the calling goroutine, in no particular order. A token is
+// held in memory once, whatever the number of instants.
+func (s *Set) Foresee(ctx context.Context, o Outlook, emit func(n int, found engine.Finding) error) error {
+	e, err := s.prepare(Job{Snapshot: o.Snapshot, AsOf: o.At[0], Tuning: o.Tuning}, func(found engine.Finding) error { return emit(0, found) })
+	if err != nil {
+		return err
+	}
+	f := &foresight{evaluation: e, outlook: o, emit: emit}
+	if err := e.guarded(ctx, s.policies, f.judge); err != nil {
+		return fmt.Errorf("foresee workspace %s: %w", o.Snapshot.Workspace.Name, err)
+	}
+	return nil
+}
+
+// foresight is an outlook under way.
+type foresight struct {
+	*evaluation
+	outlook Outlook
+	emit    func(n int, found engine.Finding) error
+	days    []day
+}
+
+// day is what judges need of an instant.
+type day struct {
+	view        *workspaceView
+	asOf        *ast.Term
+	assignments []*assignment // with the gates of that instant
+}
+
+// onset is a finding of an instant.
+type onset struct {
+	n     int
+	found engine.Finding
+}
+
+func (f *foresight) judge(ctx context.Context, judges []*judge, own, foreign []*assignment) error {
+	if len(own) > 0 {
+		f.prepare(ctx, judges[0], own)
+		if err := f.judgeOwn(ctx, judges, own); err != nil {
+			return err
+		}
+	}
+	if len(foreign) == 0 {
+		return nil
+	}
+	return f.judgeForeign(ctx, foreign)
+}
+
+// prepare gives each instant its gates. What is asked of a policy is the same at
+// each, unless it refers to the instant itself.
+func (f *foresight) prepare(ctx context.Context, j *judge, assignments []*assignment) {
+	asked := make([]Pushdown, len(assignments))
+	for n, at := range f.outlook.At {
+		d := f.dayAt(at)
+		j.on(d)
+		for i, a := range assignments {
+			gated := *a
+			if !f.options.NoPushdown {
+				if n == 0 || a.refersTo("as_of") {
+					asked[i] = a.pushdown(ctx, tokenInputs(), j.input(a))
+				}
+				gated.gate = newGate(asked[i], d.view.asOf)
+			}
+			d.assignments = append(d.assignments, &gated)
+		}
+		f.days = append(f.days, d)
+	}
+}
+
+func (f *foresight) dayAt(at time.Time) day {
+	view := *f.view
+	view.asOf = at.UnixMilli()
+	return day{view: &view, asOf: ast.StringTerm(rfc3339(at))}
+}
+
+// on has a judge judge at an instant.
+func (j *judge) on(d day) { j.view, j.asOf = d.view, d.asOf }
+
+// refersTo reports whether a policy looks at a field of input.
+func (a *assignment) refersTo(field string) bool {
+	return slices.ContainsFunc(slices.Concat(a.reads.refs, a.applicable.refs), func(ref ast.Ref) bool {
+		return len(ref) == 1 || word(ref, 1) == field
+	})
+}
+
+// judgeOwn runs reader → workers → this goroutine, which alone emits.
+func (f *foresight) judgeOwn(ctx context.Context, judges []*judge, assignments []*assignment) error {
+	group, ctx := errgroup.WithContext(ctx)
+	tokens := make(chan []engine.Prospect, len(judges))
+	results := make(chan []onset, len(judges))
+	group.Go(func() error { defer close(tokens); return f.hand(ctx, comparesTokens(assignments), tokens) })
+	workers, workCtx := errgroup.WithContext(ctx)
+	for _, j := range judges {
+		workers.Go(func() error { return f.work(workCtx, j, tokens, results) })
+	}
+	group.Go(func() error { defer close(results); return workers.Wait() })
+	var failed error
+	for list := range results {
+		if failed != nil {
+			continue // until the others have stopped
+		}
+		if failed = f.take(list); failed != nil {
+			group.Go(func() error { return failed })
+		}
+	}
+	if err := group.Wait(); failed == nil {
+		return err
+	}
+	return failed
+}
+
+func (f *foresight) take(list []onset) error {
+	for _, o := range list {
+		if err := f.emit(o.n, o.found.AsAccountKnows()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hand hands the tokens out in batches.
+func (f *foresight) hand(ctx context.Context, among bool, to chan<- []engine.Prospect) error {
+	next := make([]engine.Prospect, 0, batchSize)
+	for p, err := range f.outlook.Tokens(among) {
+		if err != nil {
+			return fmt.Errorf("read tokens: %w", err)
+		}
+		if next = append(next, p); len(next) < batchSize {
+			continue
+		}
+		if err := send(ctx, to, next); err != nil {
+			return err
+		}
+		next = make([]engine.Prospect, 0, batchSize)
+	}
+	return send(ctx, to, next)
+}
+
+func (f *foresight) work(ctx context.Context, j *judge, tokens <-chan []engine.Prospect, results chan<- []onset) error {
+	for batch := range tokens {
+		var found []onset
+		for _, p := range batch {
+			found = append(found, f.foresee(ctx, j, p)...)
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+		if err := send(ctx, results, found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// foresee judges a token at one instant after the other. By a policy that it
+// fails it is not judged again.
+func (f *foresight) foresee(ctx context.Context, j *judge, p engine.Prospect) (found []onset) {
+	var failed []bool
+	for n, d := range f.days {
+		t, there := p(n)
+		if !there || ctx.Err() != nil {
+			return found
+		}
+		if failed == nil {
+			failed = make([]bool, len(d.assignments))
+		}
+		j.on(d)
+		s := d.view.newSubject(j.table, t)
+		for i, a := range d.assignments {
+			if failed[i] {
+				continue
+			}
+			o := j.token(ctx, a, s)
+			failed[i] = o.status == engine.Fail
+			if tells(n, o.status) {
+				found = append(found, onset{n, d.view.finding(a, ofToken(t), o)})
+			}
+		}
+	}
+	return found
+}
+
+// tells: of the first instant what cannot be judged, of the others what fails.
+func tells(n int, status engine.Status) bool {
+	if n == 0 {
+		return status == engine.Unknown || status == engine.Errored
+	}
+	return status == engine.Fail
+}
+
+// judgeForeign judges one instant after the other: a sandbox is told of one.
+func (f *foresight) judgeForeign(ctx context.Context, foreign []*assignment) error {
+	failed := map[[2]string]bool{} // policy and token, by the instant before
+	for n, at := range f.outlook.At {
+		e := *f.evaluation
+		e.view, e.job.AsOf, e.job.Tokens = f.dayAt(at).view, at, f.tokensOn(n, comparesTokens(foreign))
+		e.emit = func(found engine.Finding) error {
+			pair := [2]string{found.Policy, found.ResourceID}
+			again := failed[pair]
+			failed[pair] = again || found.Status == engine.Fail
+			if again || !tells(n, found.Status) {
+				return nil
+			}
+			return f.emit(n, found)
+		}
+		if err := e.judgeApart(ctx, foreign); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tokensOn are the tokens that are there at the n-th instant.
+func (f *foresight) tokensOn(n int, among bool) iter.Seq2[engine.Subject, error] {
+	return func(yield func(engine.Subject, error) bool) {
+		for p, err := range f.outlook.Tokens(among) {
+			if err != nil {
+				yield(engine.Subject{}, err)
+				return
+			}
+			if t, there := p(n); there && !yield(t, nil) {
+				return
+			}
+		}
+	}
+}
