@@ -34,8 +34,8 @@ torture: ## End apply 10,000 times while it works (KILLS=n), race 500, drift 1,0
 		PATROL_TORTURE_MIGRATIONS=$(or $(MIGRATIONS),1000) PATROL_TORTURE_IMAGES=$(or $(IMAGES),2000) PATROL_TORTURE_IO=all \
 		$(GO) test -count=1 -timeout 6h -v -run 'TestTorture|TestRaces|TestDrifts$$|TestVerifyNoticesEveryEdit|TestMigrationsKilled|TestPowerLoss|TestIOErrors|TestFullDiskDuringApply' ./cmd/patrol ./engine/apply ./engine/store
 
-# What is interesting but fails nothing is shortened ten times at most: by default
-# a minute goes into each, in which no target is fuzzed.
+# What is found is shortened in ten attempts at most: by default a minute goes into
+# each find, in which nothing is fuzzed.
 fuzz: ## Fuzz every parser for a minute each (FUZZTIME=10m); what fails is kept in the package's testdata/fuzz
 	@grep -rn --include='*_test.go' '^func Fuzz' . | sed -E 's/^(.*)\/[^/]*:[0-9]+:func (Fuzz[A-Za-z0-9]*).*/\1 \2/' | sort | { failed=0; while read -r dir target; do \
 		echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) -fuzzminimizetime 10x "$$dir" </dev/null || failed=1; done; exit $$failed; }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 
 	"pgregory.net/rapid"
 )
@@ -128,7 +129,7 @@ func TestTokenReportByName(t *testing.T) {
 // TestTokenReportIsSetDifference holds the walk through two sorted lists
 // against two sets.
 func TestTokenReportIsSetDifference(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	enginetest.Check(t, func(t *rapid.T) {
 		ids := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-f]{1,3}`), 0, 300, rapid.ID[string])
 		reported, read := ids.Draw(t, "report"), ids.Draw(t, "read")
 		text := reportHeader

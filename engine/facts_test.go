@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -103,7 +104,7 @@ func TestDerive(t *testing.T) {
 func TestDeriveIsTotal(t *testing.T) {
 	instant := rapid.Int64Range(-10*engine.Day, now*2)
 	optional := rapid.OneOf(rapid.Just[*int64](nil), rapid.Map(instant, at), rapid.Just(at(engine.NeverExpires)))
-	rapid.Check(t, func(rt *rapid.T) {
+	enginetest.Check(t, func(rt *rapid.T) {
 		tok := token(optional.Draw(rt, "created"), optional.Draw(rt, "expires"), optional.Draw(rt, "used"))
 		facts := engine.Derive(tok, now)
 		if (facts.AgeDays == nil) != (tok.Created == nil) {

@@ -223,7 +223,7 @@ func hostileOr(tb testing.TB) *rapid.Generator[string] {
 func TestForecastICS(t *testing.T) {
 	text := hostileOr(t)
 	begin := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	rapid.Check(t, func(rt *rapid.T) {
+	enginetest.Check(t, func(rt *rapid.T) {
 		var list []engine.Forecast
 		for range rapid.IntRange(0, 60).Draw(rt, "n") {
 			list = append(list, engine.Forecast{

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/eval"
 	"patrol/engine/store"
 	"patrol/policies"
@@ -31,7 +32,7 @@ func TestForecastIsPlainEvaluation(t *testing.T) {
 	a := &app{env: &env{stderr: &talk, now: time.Now}, origins: map[string]string{}, config: &config{}}
 	set := forecastPolicies(t, a)
 	dir, n := t.TempDir(), 0
-	rapid.Check(t, func(rt *rapid.T) {
+	enginetest.Check(t, func(rt *rapid.T) {
 		if n++; n > 30 {
 			return // each run makes a database of its own
 		}

@@ -15,6 +15,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/action"
 	"patrol/engine/apply"
+	"patrol/engine/enginetest"
 
 	"pgregory.net/rapid"
 )
@@ -276,7 +277,7 @@ func (s *stage) job() apply.Job {
 // TestWhateverHappens: runs that are killed again and again, and then one that
 // nothing happens to.
 func TestWhateverHappens(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	enginetest.Check(t, func(t *rapid.T) {
 		s := newStage(t)
 		begun := map[string]bool{}
 		for _, step := range s.plan.Steps {

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 )
 
 func TestStatuses(t *testing.T) {
@@ -540,7 +541,7 @@ func anyToken(t *rapid.T, i int) engine.Subject {
 // Rule indexing, early exit and the number of workers change nothing.
 func TestOptimisationsChangeNothing(t *testing.T) {
 	set := builtIn(t)
-	rapid.Check(t, func(rt *rapid.T) {
+	enginetest.Check(t, func(rt *rapid.T) {
 		var tokens []engine.Subject
 		for i := range rapid.IntRange(1, 40).Draw(rt, "tokens") {
 			tokens = append(tokens, anyToken(rt, i))

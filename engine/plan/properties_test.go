@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/plan"
 
 	"pgregory.net/rapid"
@@ -41,7 +42,7 @@ func drawn(t *rapid.T) *estate {
 }
 
 func TestPlansAreDeterministic(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	enginetest.Check(t, func(t *rapid.T) {
 		e := drawn(t)
 		in := e.input()
 		in.AcceptShrink = true
@@ -63,7 +64,7 @@ func TestPlansAreDeterministic(t *testing.T) {
 }
 
 func TestEveryFindingIsPlannedOnceOrTold(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	enginetest.Check(t, func(t *rapid.T) {
 		e := drawn(t)
 		in := e.input()
 		in.AcceptShrink = true
@@ -101,7 +102,7 @@ func TestEveryFindingIsPlannedOnceOrTold(t *testing.T) {
 
 func TestRiskRisesAndSwitchingOffIsLast(t *testing.T) {
 	rank := map[string]int{"low": 0, "medium": 1, "high": 2}
-	rapid.Check(t, func(t *rapid.T) {
+	enginetest.Check(t, func(t *rapid.T) {
 		in := drawn(t).input()
 		in.AcceptShrink = true
 		p, err := plan.Build(context.Background(), in)

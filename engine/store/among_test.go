@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -223,7 +224,7 @@ func TestActivityThatCannotBeRead(t *testing.T) {
 // TestAmongIsWhatLoopsFind compares the windows with loops over all pairs.
 func TestAmongIsWhatLoopsFind(t *testing.T) {
 	at, db, id := now.UnixMilli(), newDB(t), 0
-	rapid.Check(t, func(r *rapid.T) {
+	enginetest.Check(t, func(r *rapid.T) {
 		maybe := func(label string, low, high int) *int64 {
 			if rapid.IntRange(0, 5).Draw(r, label+"?") == 0 {
 				return nil

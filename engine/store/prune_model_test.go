@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 )
 
 // remembered is a plain model of a database that collects and prunes: all
@@ -37,7 +38,7 @@ type remembered struct {
 // those of the captures, and of what was pruned alone no byte is left.
 func TestPruneAgainstModel(t *testing.T) {
 	dir, n := t.TempDir(), 0
-	rapid.Check(t, func(rt *rapid.T) {
+	enginetest.Check(t, func(rt *rapid.T) {
 		n++
 		path := filepath.Join(dir, fmt.Sprint(n, ".db"))
 		db, err := Open(context.Background(), path, readWrite)

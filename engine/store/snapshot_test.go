@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -129,7 +130,7 @@ func asStored(tb rapid.TB, t engine.Token) engine.Token {
 func TestSnapshotsReadBackExactly(t *testing.T) {
 	dir := t.TempDir()
 	n := 0
-	rapid.Check(t, func(rt *rapid.T) {
+	enginetest.Check(t, func(rt *rapid.T) {
 		n++
 		db, err := Open(context.Background(), filepath.Join(dir, fmt.Sprint(n, ".db")), readWrite)
 		if err != nil {
@@ -542,7 +543,7 @@ func TestCanonical(t *testing.T) {
 }
 
 func TestListsRoundTrip(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
+	enginetest.Check(t, func(rt *rapid.T) {
 		list := rapid.SliceOf(anyText()).Draw(rt, "list")
 		text, _ := encodeList(list).(string)
 		got, err := decodeList(text)
