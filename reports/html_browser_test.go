@@ -90,7 +90,7 @@ func openTab(t *testing.T, parent context.Context, r engine.Report) *tab {
 	}
 	ctx, cancel := chromedp.NewContext(parent)
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel = context.WithTimeout(ctx, 5*time.Minute)
 	t.Cleanup(cancel)
 	b := &tab{t: t, ctx: ctx, url: "file://" + path}
 	b.size(1280, 900)
@@ -187,7 +187,7 @@ func eval[T any](b *tab, script string) T {
 // wait polls until a script gives true.
 func (b *tab) wait(script string) {
 	b.t.Helper()
-	_, err := chromedp.Run(b.ctx, chromedp.Poll[bool](script, chromedp.WithPollingTimeout(20*time.Second), chromedp.WithPollingInterval(20*time.Millisecond)))
+	_, err := chromedp.Run(b.ctx, chromedp.Poll[bool](script, chromedp.WithPollingTimeout(time.Minute), chromedp.WithPollingInterval(20*time.Millisecond)))
 	if err != nil {
 		b.t.Fatalf("wait for %s: %v", script, err)
 	}
@@ -201,7 +201,7 @@ func (b *tab) download(selector, name string) string {
 	b.check(err)
 	b.do(chromedp.Click(chromedp.CSS(selector)))
 	path := filepath.Join(dir, name)
-	for range 400 {
+	for range 2400 {
 		if text, err := os.ReadFile(path); err == nil && len(text) > 0 {
 			return string(text)
 		}

@@ -132,7 +132,7 @@ func (b *tab) sees(table string, rows, all int, noun string) {
 	if rows == all {
 		want = plural(all, noun)
 	}
-	for range 100 {
+	for range 3000 {
 		if b.said(table) == want {
 			break
 		}

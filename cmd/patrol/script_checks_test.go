@@ -89,6 +89,21 @@ func cmdSignals(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // faultsMet counts the calls that faults have spoilt so far.
+// met N waits until calls have met so many faults, in all: what runs in the
+// background has got there then, however busy the machine is.
+func cmdMet(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 || neg {
+		ts.Fatalf("usage: met N")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for begun := time.Now(); faultsMet(ts.Getenv("SIM")) < want; time.Sleep(10 * time.Millisecond) {
+		if time.Since(begun) > 2*time.Minute {
+			ts.Fatalf("calls have met %d faults, want %d", faultsMet(ts.Getenv("SIM")), want)
+		}
+	}
+}
+
 func faultsMet(url string) int {
 	response, err := http.Get(url + "/_sim/faults")
 	if err != nil {

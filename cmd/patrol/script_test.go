@@ -41,6 +41,7 @@ func TestScripts(t *testing.T) {
 			"profile":   cmdProfile,
 			"sim":       cmdSim,
 			"fault":     cmdFault,
+			"met":       cmdMet,
 			"put":       cmdPut,
 			"sent":      cmdSent,
 			"exits":     cmdExits,

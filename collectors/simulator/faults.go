@@ -29,7 +29,7 @@ type Fault struct {
 	Status  int
 	Body    string
 	Headers map[string]string
-	// Delay comes before everything else.
+	// Delay comes before everything else. Clearing faults ends it.
 	Delay time.Duration
 	// Truncate, when positive, sends only that many bytes of the body and breaks
 	// the connection, after announcing the full Content-Length. With Chunked the
@@ -54,8 +54,9 @@ type activeFault struct {
 }
 
 type faultSet struct {
-	mu   sync.Mutex
-	list []*activeFault
+	mu      sync.Mutex
+	list    []*activeFault
+	cleared chan struct{} // closed when they are; nil: nobody waits
 }
 
 // AddFault arms a fault.
@@ -66,11 +67,15 @@ func (a *Account) AddFault(f Fault) {
 	a.faults.list = append(a.faults.list, &activeFault{Fault: f})
 }
 
-// ClearFaults disarms all faults.
+// ClearFaults disarms all faults. Calls that a delay holds up go on.
 func (a *Account) ClearFaults() {
 	a.faults.mu.Lock()
 	defer a.faults.mu.Unlock()
 	a.faults.list = nil
+	if a.faults.cleared != nil {
+		close(a.faults.cleared)
+		a.faults.cleared = nil
+	}
 }
 
 // Faults returns what is armed, used-up faults included.
@@ -84,8 +89,9 @@ func (a *Account) Faults() []Fault {
 	return list
 }
 
-// take returns the fault that applies to the call, and counts it.
-func (s *faultSet) take(c *call) (Fault, bool) {
+// take returns the fault that applies to the call, and counts it. What it also
+// returns is closed when faults are cleared.
+func (s *faultSet) take(c *call) (f Fault, cleared <-chan struct{}, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.list {
@@ -94,10 +100,13 @@ func (s *faultSet) take(c *call) (Fault, bool) {
 		}
 		f.seen++
 		if f.seen > f.Skip && (f.Times == 0 || f.seen <= f.Skip+f.Times) {
-			return f.Fault, true
+			if s.cleared == nil {
+				s.cleared = make(chan struct{})
+			}
+			return f.Fault, s.cleared, true
 		}
 	}
-	return Fault{}, false
+	return Fault{}, nil, false
 }
 
 func (f Fault) matches(c *call) bool {
@@ -138,8 +147,8 @@ func globMatch(pattern, s string) bool {
 func (f Fault) replaces() bool { return f.Status != 0 || f.Body != "" }
 
 // serveFault answers in the fault's way.
-func (c *call) serveFault(w http.ResponseWriter, f Fault, status *int) {
-	if !pause(c.request, f.Delay) {
+func (c *call) serveFault(w http.ResponseWriter, f Fault, cleared <-chan struct{}, status *int) {
+	if !pause(c.request, f.Delay, cleared) {
 		return
 	}
 	if f.Reset && f.Truncate == 0 {

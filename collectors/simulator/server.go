@@ -203,12 +203,12 @@ func (a *Account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.opts.OnRequest(entry)
 	}
 	a.stamp(w.Header(), entry.Seq)
-	if !pause(r, a.opts.Latency) {
+	if !pause(r, a.opts.Latency, nil) {
 		return
 	}
-	if fault, ok := a.faults.take(c); ok {
+	if fault, cleared, ok := a.faults.take(c); ok {
 		faulted = true
-		c.serveFault(w, fault, &status)
+		c.serveFault(w, fault, cleared, &status)
 		return
 	}
 	reply := c.answer()
@@ -355,7 +355,7 @@ func (a *Account) stamp(h http.Header, seq uint64) {
 
 // pause waits for d, or less if the client goes away, and reports whether it
 // is still there.
-func pause(r *http.Request, d time.Duration) bool {
+func pause(r *http.Request, d time.Duration, until <-chan struct{}) bool {
 	if d <= 0 {
 		return true
 	}
@@ -363,6 +363,8 @@ func pause(r *http.Request, d time.Duration) bool {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return true
+	case <-until:
 		return true
 	case <-r.Context().Done():
 		return false

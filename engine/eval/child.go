@@ -15,7 +15,7 @@ import (
 // of an evaluation that it has to stop it by itself.
 const (
 	loadDeadline = 30 * time.Second
-	graceOfStop  = 500 * time.Millisecond
+	graceOfStop  = time.Second
 )
 
 // sandboxEnd is why a sandbox ended, and the policy that it had in hand.

@@ -71,10 +71,11 @@ func lie(result string) {
 func sandbox() *exec.Cmd { return &exec.Cmd{Path: os.Args[0], Args: []string{os.Args[0], serveFlag}} }
 
 // bombDeadline is that of one evaluation; bombLimit what a job with one bomb
-// may take beyond it.
+// may take beyond it: on an idle machine most of it is to spare, and what nobody
+// stops takes minutes.
 const (
 	bombDeadline = 400 * time.Millisecond
-	bombLimit    = 2 * time.Second
+	bombLimit    = 20 * time.Second
 )
 
 // growing is Rego that makes s of 10^n times input.token.id by a term of s.
