@@ -30,11 +30,14 @@ type config struct {
 	smtp        smtpConfig
 }
 
-// configValue is the text of a key that is a flag, and where it stands.
+// configValue is the value of a key that is a flag, one or several, and where it
+// stands.
 type configValue struct {
-	text string
-	line int
+	items []string
+	line  int
 }
+
+func (v configValue) text() string { return strings.Join(v.items, ",") }
 
 // workspaceConfig says where a workspace is and how it is labelled.
 type workspaceConfig struct {
@@ -126,8 +129,8 @@ func (c *config) readTop(body ast.Node, isFlag func(string) bool) error {
 		if !isFlag(key) {
 			return c.errorf(line, "unknown key %q", key)
 		}
-		text, err := c.flagText(key, value, line)
-		c.flags[key] = configValue{text, line}
+		items, err := c.flagItems(key, value, line)
+		c.flags[key] = configValue{items, line}
 		return err
 	})
 }
@@ -219,11 +222,11 @@ func (c *config) readOverrides(node ast.Node) error {
 	return nil
 }
 
-// flagText renders a scalar or a list of scalars as a flag's argument.
-func (c *config) flagText(key string, value ast.Node, line int) (string, error) {
+// flagItems renders a scalar, or each of a list of scalars, as a flag's argument.
+func (c *config) flagItems(key string, value ast.Node, line int) ([]string, error) {
 	var decoded any
 	if err := c.decode(value, &decoded); err != nil {
-		return "", err
+		return nil, err
 	}
 	items, isList := decoded.([]any)
 	if !isList {
@@ -235,10 +238,10 @@ func (c *config) flagText(key string, value ast.Node, line int) (string, error) 
 		case string, bool, int64, uint64, float64:
 			texts[i] = fmt.Sprint(item)
 		default:
-			return "", c.errorf(line, "%s: want a value or a list of values", key)
+			return nil, c.errorf(line, "%s: want a value or a list of values", key)
 		}
 	}
-	return strings.Join(texts, ","), nil
+	return texts, nil
 }
 
 // eachKey visits the keys of a mapping in the order of the file. An empty value
@@ -284,7 +287,8 @@ func (c *config) leaves(node ast.Node, key string) (found []configLeaf, err erro
 	case *ast.NullNode:
 		return []configLeaf{whole}, nil
 	default:
-		if whole.text, err = c.flagText(key, node, whole.line); err != nil {
+		items, err := c.flagItems(key, node, whole.line)
+		if whole.text = strings.Join(items, ","); err != nil {
 			whole.text = strings.Join(strings.Fields(node.String()), " ") // an alias, or what somebody else refuses
 		}
 		return []configLeaf{whole}, nil

@@ -45,19 +45,19 @@ func (a *app) layerFlag(flag *pflag.Flag) error {
 	}
 	if text, set := a.env.flag(flag.Name); set && !forReports(flag, text) {
 		a.origins[flag.Name] = "environment " + envName(flag.Name)
-		return setFlag(flag, text, "environment variable", envName(flag.Name))
+		return setFlag(flag, listed(flag, text), "environment variable", envName(flag.Name))
 	}
-	if value, set := a.config.flags[flag.Name]; set && !forReports(flag, value.text) && !hasOwnPlace(flag) {
+	if value, set := a.config.flags[flag.Name]; set && !forReports(flag, value.text()) && !hasOwnPlace(flag) {
 		a.origins[flag.Name] = a.config.place(value.line)
-		return setFlag(flag, value.text, "configuration", a.config.place(value.line))
+		return setFlag(flag, value.items, "configuration", a.config.place(value.line))
 	}
 	a.origins[flag.Name] = "default"
 	return nil
 }
 
-// ownPlace keeps a flag that says where a command writes from taking its value
-// from the configuration: there, a flag of this name says where reports go, and
-// a plan, a list or a table would be written over or among them.
+// ownPlace keeps a flag that says where or what a command writes from taking its
+// value from the configuration: there, a flag of this name says where reports
+// go, and a plan, a list or a table would be written over or among them.
 func ownPlace(flags *pflag.FlagSet, name string) {
 	flags.Lookup(name).Annotations = map[string][]string{annotationOwn: {}}
 }
@@ -74,15 +74,43 @@ func forReports(flag *pflag.Flag, text string) bool {
 	return one && c.forReports(text)
 }
 
+// listed is the text of a variable as a flag's arguments. One of a flag that is
+// repeated on a command line holds all of them, with commas between.
+func listed(flag *pflag.Flag, text string) []string {
+	if !repeated(flag) {
+		return []string{text}
+	}
+	items := strings.Split(text, ",")
+	for i := range items {
+		items[i] = strings.TrimSpace(items[i])
+	}
+	return items
+}
+
+// repeated reports whether each use of a flag adds an argument that is taken as
+// it stands, commas and all.
+func repeated(flag *pflag.Flag) bool { return flag.Value.Type() == "stringArray" }
+
 // setFlag sets without marking the flag as changed, so that commands can still
 // tell what the user typed.
-func setFlag(flag *pflag.Flag, text, source, place string) error {
-	if err := flag.Value.Set(text); err != nil {
+func setFlag(flag *pflag.Flag, items []string, source, place string) error {
+	if err := setItems(flag, items); err != nil {
 		return &engine.Error{Class: engine.ClassUsage, Reason: "config", Op: "read " + source, Target: place,
 			Hint: "Correct the value; the flag is described by `patrol help`.",
 			Err:  fmt.Errorf("%s: %w", flag.Name, err)}
 	}
 	return nil
+}
+
+func setItems(flag *pflag.Flag, items []string) error {
+	list, takesMany := flag.Value.(pflag.SliceValue)
+	switch {
+	case takesMany && (len(items) != 1 || repeated(flag)):
+		return list.Replace(items)
+	case len(items) > 1:
+		return fmt.Errorf("takes one value, not %d", len(items))
+	}
+	return flag.Value.Set(strings.Join(items, ""))
 }
 
 // allFlags returns the names of the flags of a command and all below it.

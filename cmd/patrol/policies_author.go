@@ -229,6 +229,8 @@ func (a *app) policiesNew() *cobra.Command {
 	cmd.Flags().StringVar(&o.id, "id", "", "stable `id` of the policy (required)")
 	cmd.Flags().Var(&o.severity, "severity", "how bad a violation is")
 	cmd.Flags().StringVarP(&o.dir, "policy", "p", "policies", "`directory` of the pack")
+	ownPlace(cmd.Flags(), "policy") // the configuration lists the packs to judge by, and the severity to select
+	ownPlace(cmd.Flags(), "severity")
 	return cmd
 }
 
