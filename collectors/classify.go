@@ -20,8 +20,9 @@ import (
 var errSectionTimeout = errors.New("section takes too long")
 
 // interrupted tells why a context ended.
-func interrupted(ctx context.Context) *Problem {
-	cause := context.Cause(ctx)
+func interrupted(ctx context.Context) *Problem { return endedBy(context.Cause(ctx)) }
+
+func endedBy(cause error) *Problem {
 	if errors.Is(cause, errSectionTimeout) || errors.Is(cause, context.DeadlineExceeded) {
 		return problem(engine.Failed, reasonTimeout, "Run it again when the workspace is less busy.", "the section was not read in time")
 	}

@@ -139,7 +139,7 @@ func (c *Client) wait(ctx context.Context, f *failure, n int) *Problem {
 func (c *Client) once(ctx context.Context, path string, query url.Values, limit int64) (*Answer, *failure) {
 	done, err := c.pace.enter(ctx, path)
 	if err != nil {
-		return nil, final(interrupted(ctx))
+		return nil, final(endedBy(err))
 	}
 	defer done()
 	a := newAttempt(ctx, c.o.IdleTimeout)

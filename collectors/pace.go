@@ -1,6 +1,7 @@
 package collectors
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -63,7 +64,8 @@ func limiter(usual, instead float64) *rate.Limiter {
 // has arrived.
 func (p *pace) enter(ctx context.Context, path string) (done func(), err error) {
 	if err := p.bucket(path).Wait(ctx); err != nil {
-		return nil, err
+		// A bucket does not wait for a turn that comes after the end of ctx.
+		return nil, cmp.Or(context.Cause(ctx), context.DeadlineExceeded)
 	}
 	select {
 	case p.calls <- struct{}{}:

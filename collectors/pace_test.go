@@ -196,17 +196,39 @@ func TestWaitingTakesTime(t *testing.T) {
 }
 
 func TestPaceEndsWithItsContext(t *testing.T) {
-	p := newPace(1e6)
-	for range callsAtOnce {
-		if _, err := p.enter(t.Context(), settingsPath); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace(1e6)
+		for range callsAtOnce {
+			if _, err := p.enter(t.Context(), settingsPath); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
-	defer cancel()
-	if _, err := p.enter(ctx, settingsPath); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v", err)
-	}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := p.enter(ctx, settingsPath); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// TestNoTurnInTime: a section whose next turn comes after its time is up was not
+// read in time; nobody interrupted it.
+func TestNoTurnInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &answering{}
+		c := clientOf(w)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errSectionTimeout)
+		defer cancel()
+		for range 100 * unlisted { // turns of others, for more than a minute
+			c.pace.others.Reserve()
+		}
+		if _, problem := c.Get(ctx, settingsPath, nil, 1<<10); problem == nil || problem.Reason != reasonTimeout {
+			t.Errorf("got %+v, want %s", problem, reasonTimeout)
+		}
+		if n := len(w.asked[settingsPath]); n != 0 {
+			t.Errorf("asked %d times", n)
+		}
+	})
 }
 
 func TestBudgets(t *testing.T) {
