@@ -44,6 +44,7 @@ func report() engine.Report {
 		Summary:    engine.Summary{Tokens: len(tokens), Workspaces: 2, Statuses: statuses, Failed: failed},
 		Exceptions: fixtureExceptions(),
 		Trend:      fixtureTrend(findings),
+		Shrunk:     []engine.Shrink{{Workspace: "<b>prod</b>", WorkspaceID: prod.ID, Before: 100, Tokens: len(tokens) - 1}},
 		Findings:   known(findings),
 		Tokens:     known(tokens),
 	}

@@ -81,9 +81,9 @@ func (s trendShare) Width() int { return max(2, s.To-s.From-2) }
 // meanText is a mean time to fix.
 func meanText(fix engine.Fix) string {
 	if fix.AtLeast {
-		return "at least " + dayCount(fix) + " days"
+		return "at least " + span(fix)
 	}
-	return dayCount(fix) + " days"
+	return span(fix)
 }
 
 func foreignFindings(findings []engine.Finding) []engine.Finding {

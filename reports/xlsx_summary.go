@@ -66,7 +66,7 @@ func (s *sheet) height(row []any) int {
 }
 
 func (b *book) headline(r engine.Report) [][]any {
-	return [][]any{
+	rows := [][]any{
 		{excelize.Cell{StyleID: b.styles.title, Value: "Audit of Databricks personal access tokens"}},
 		b.pair("As of", instant(r.AsOf.UnixMilli()), date),
 		{b.label("Verdict"), b.verdict(r.Verdict())},
@@ -76,6 +76,7 @@ func (b *book) headline(r engine.Report) [][]any {
 		b.pair("Workspaces", r.Summary.Workspaces, leftNumber),
 		b.pair("Made by", strings.TrimSpace("patrol "+r.Version), plain),
 	}
+	return append(rows, b.suspects(r)...)
 }
 
 func (b *book) pair(label string, value any, k kind) []any {
@@ -151,7 +152,7 @@ func (b *book) changes(t *engine.Trend) [][]any {
 	}
 	rows := [][]any{head, b.pair("Since", instant(t.Since.UnixMilli()), date)}
 	if !t.Earliest.IsZero() {
-		rows = append(rows, b.pair("What could not be judged then: since", instant(t.Earliest.UnixMilli()), date))
+		rows = append(rows, b.pair("Oldest verdict compared", instant(t.Earliest.UnixMilli()), date))
 	}
 	for _, change := range engine.Changes() {
 		row := []any{b.label(heading(changeWord(change))), b.cell(number, t.Count(change))}
