@@ -21,6 +21,7 @@ func tokenColumns() []column[engine.TokenRow] {
 		{"owner_id", identifier, 20, func(t row) any { return wordOrUnknown(t.Owner.ID) }},
 		{"owner_kind", plain, 17, func(t row) any { return wordOrUnknown(string(t.Owner.Kind)) }},
 		{"owner_active", plain, 13, func(t row) any { return orUnknown(t.Owner.Active) }},
+		{"owner_account_status", plain, 20, ownerAccountStatus},
 		{"owner_admin", plain, 13, func(t row) any { return orUnknown(t.Owner.Admin) }},
 		{"owner_live_tokens", number, 18, ownerLiveTokens},
 		{"creator", plain, 28, func(t row) any { return wordOrUnknown(t.Creator.Label()) }},
@@ -70,6 +71,15 @@ func wordOrUnknown(word string) any {
 		return unknown{}
 	}
 	return word
+}
+
+// ownerAccountStatus is how the account stands to an owner whom the workspace
+// does not know; nothing where it does, and where no account could tell.
+func ownerAccountStatus(t engine.TokenRow) any {
+	if t.Owner.Account == nil {
+		return nil
+	}
+	return string(t.Owner.Account.Status)
 }
 
 func ownerLiveTokens(t engine.TokenRow) any {

@@ -208,8 +208,11 @@ func fixtureTokens() []engine.TokenRow {
 		ID: tokenID(99), OwnerID: "8888888888888888", Created: ms(-24),
 		Defects: []engine.Defect{{Field: "expiry_time", Reason: "bad_timestamp", Value: "-7"}, {Field: "last_used_day", Reason: "bad_type"}, {Field: "scopes", Reason: "bad_type"}},
 	}
+	gone := engine.Token{ID: tokenID(98), OwnerID: "77", Created: ms(-48), Expires: ms(48), LastUsed: ms(-24), CreatorID: "77"}
+	left := tokenRow(prod, gone)
+	left.Owner = engine.Party{ID: "77", Kind: engine.Missing, Active: ptr(false), Admin: ptr(false), LiveTokens: 1, Account: &engine.AccountParty{Status: engine.AccountInactive, Kind: engine.User, Name: "left@example.com"}}
 	soon := engine.Token{ID: tokenID(1), Created: ms(-10 * 24), Expires: ms(5*24 + 1), OwnerID: "7", CreatorID: "7"}
-	return append(rows, tokenRow(prod, broken), tokenRow(sandbox, soon))
+	return append(rows, tokenRow(prod, broken), left, tokenRow(sandbox, soon))
 }
 
 // tokenRow joins a token with a directory that only prod has.

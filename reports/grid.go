@@ -5,6 +5,7 @@ import "strings"
 // grid lays rows out in columns. The last column gets what the others leave.
 type grid struct {
 	widths []int
+	whole  bool // a cell that is wider than those measured moves the rest of its line and is not cut
 }
 
 const gap = 2
@@ -18,7 +19,7 @@ func newGrid(rows [][]string, limits []int) grid {
 			widths[i] = max(widths[i], min(limits[i], cells(fit(cell, limits[i]))))
 		}
 	}
-	return grid{widths}
+	return grid{widths: widths}
 }
 
 // row is one line of cells, not yet cut to the screen.
@@ -29,8 +30,15 @@ func (g grid) row(row []string) string {
 		case i == len(row)-1:
 			b.WriteString(cell)
 		case g.widths[i] > 0:
-			b.WriteString(pad(cell, g.widths[i]) + strings.Repeat(" ", gap))
+			b.WriteString(g.pad(cell, g.widths[i]) + strings.Repeat(" ", gap))
 		}
 	}
 	return b.String()
+}
+
+func (g grid) pad(cell string, width int) string {
+	if g.whole {
+		width = max(width, cells(fit(cell, boundless)))
+	}
+	return pad(cell, width)
 }

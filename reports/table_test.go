@@ -139,6 +139,30 @@ func TestTokensTableLimit(t *testing.T) {
 	}
 }
 
+// TestTokensTableWhole: for a pipe or a file nothing is cut, not even what is
+// longer than the rows that decide the widths.
+func TestTokensTableWhole(t *testing.T) {
+	row := tokenRow(prod, engine.Token{ID: tokenID(1), Comment: strings.Repeat("why ", 60) + "end", Created: ms(-48), Expires: ms(48), OwnerID: "1", CreatorID: "1"})
+	long := row
+	row.Owner.Name = "short@example.com"
+	long.Owner.Name = strings.Repeat("a.very.long.name.", 6) + "end@example.com"
+	rows := []engine.TokenRow{}
+	for range sample {
+		rows = append(rows, row)
+	}
+	rows = append(rows, long, row)
+	var cut, whole bytes.Buffer
+	if err := errors.Join(TokensTable(t.Context(), &cut, known(rows), TableOptions{Width: 120}), TokensTable(t.Context(), &whole, known(rows), TableOptions{Width: 120, Whole: true})); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(cut.String(), "end@example.com") || strings.Contains(cut.String(), "why end") {
+		t.Error("a terminal of 120 columns shows all")
+	}
+	if strings.Count(whole.String(), long.Owner.Name) != 1 || strings.Count(whole.String(), "why end\n") != len(rows) {
+		t.Error("a file does not hold all")
+	}
+}
+
 // TestTablesCommandNobody: no line is a command to a pipeline's agent.
 func TestTablesCommandNobody(t *testing.T) {
 	r := report()

@@ -17,6 +17,7 @@ import (
 // text of 80 columns.
 type TableOptions struct {
 	Width int  // columns of the terminal; 0: 80
+	Whole bool // cut nothing: what is written to a file or a pipe is for programs and searches, too
 	Color bool // ANSI colours; without them the output has no control character but the line feed
 	// Limit is how many findings to show of each policy (0: 5; negative: none),
 	// or how many tokens (0: all).
@@ -30,10 +31,15 @@ type TableOptions struct {
 const (
 	defaultWidth    = 80
 	narrowest       = 40
+	boundless       = 1 << 16 // more than any line of a list has
+	proseWidth      = 120     // of what is wrapped there
 	defaultFindings = 5
 )
 
 func (o TableOptions) width() int {
+	if o.Whole {
+		return boundless
+	}
 	if o.Width <= 0 {
 		return defaultWidth
 	}
@@ -87,9 +93,13 @@ func notCommand(text string) string {
 
 // wrap writes foreign text on as many lines as it needs, each after indent.
 func (s *screen) wrap(indent, text string) {
+	width := s.width
+	if width == boundless {
+		width = proseWidth
+	}
 	line := ""
 	for _, word := range strings.Fields(engine.SafeText(text)) {
-		if line != "" && cells(indent+line+" "+word) > s.width {
+		if line != "" && cells(indent+line+" "+word) > width {
 			s.line(indent + line)
 			line = ""
 		}

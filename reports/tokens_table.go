@@ -15,7 +15,7 @@ const sample = 200
 // roomForComments is the width from which comments are shown.
 const roomForComments = 90
 
-// TokensTable writes tokens for a reader at a terminal.
+// TokensTable writes tokens for a reader at a terminal, or whole for a file.
 func TokensTable(ctx context.Context, w io.Writer, rows iter.Seq2[engine.TokenRow, error], o TableOptions) error {
 	t := &tokensTable{screen: newScreen(w, o), limit: o.Limit}
 	if err := each(ctx, rows, t.add); err != nil {
@@ -63,6 +63,7 @@ func (t *tokensTable) begin() {
 	}
 	narrow := t.width / 8
 	layout := newGrid(append([][]string{tokensHeader()}, t.pending...), []int{narrow, 9, narrow + 10, 10, 10, 10, t.width})
+	layout.whole = t.width == boundless
 	t.layout = &layout
 	t.styled(bold, t.row(tokensHeader()))
 	for _, line := range t.pending {
@@ -104,6 +105,8 @@ func ownerText(p engine.Party) string {
 	switch {
 	case p.ID == "" && p.Name == "":
 		return "unknown"
+	case p.Kind == engine.Missing && p.Account != nil:
+		return "missing (account: " + string(p.Account.Status) + "): " + p.Label()
 	case p.Kind == engine.Missing:
 		return "missing: " + p.Label()
 	case p.Active != nil && !*p.Active:

@@ -57,7 +57,7 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 	if o.days < 1 || o.days > mostDays || o.cliff < 0 || o.inUse < 0 {
 		return engine.UsageError("read flags", "--days, --cliff, --in-use", "Give 1 to 730 days, and no negative numbers.", errors.New("out of range"))
 	}
-	write := a.forecastWriter(o.product.format.word)
+	write := a.forecastWriter(&o.product)
 	set, err := a.loadPolicies(ctx, &o.judge)
 	if err != nil {
 		return err
@@ -89,8 +89,8 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 	})
 }
 
-func (a *app) forecastWriter(format string) func(io.Writer, []engine.Forecast, reports.ForecastSpan) error {
-	switch format {
+func (a *app) forecastWriter(o *productOptions) func(io.Writer, []engine.Forecast, reports.ForecastSpan) error {
+	switch o.format.word {
 	case "csv":
 		return reports.ForecastCSV
 	case "json":
@@ -99,7 +99,7 @@ func (a *app) forecastWriter(format string) func(io.Writer, []engine.Forecast, r
 		return reports.ForecastICS
 	}
 	return func(w io.Writer, list []engine.Forecast, span reports.ForecastSpan) error {
-		return reports.ForecastTable(w, list, span, a.tableOptions())
+		return reports.ForecastTable(w, list, span, a.listOptions(o.output))
 	}
 }
 

@@ -49,6 +49,15 @@ func (a *app) writeProduct(files outfile.Files, output string, fill func(io.Writ
 	return files.Write(output, fill)
 }
 
+// listOptions are those of a list that is written to a path, or to standard
+// output (-): only a terminal is too narrow for anything.
+func (a *app) listOptions(output string) reports.TableOptions {
+	o := a.tableOptions()
+	o.Whole = output != "-" || !a.env.stdoutTerminal
+	o.Color = o.Color && output == "-"
+	return o
+}
+
 // tableOptions are those of this terminal.
 func (a *app) tableOptions() reports.TableOptions {
 	return reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor)}

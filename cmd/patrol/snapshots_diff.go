@@ -39,7 +39,7 @@ func (a *app) snapshotsDiff() *cobra.Command {
 }
 
 func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
-	write := a.changeWriter(o.product.format.word)
+	write := a.changeWriter(&o.product)
 	return a.withProduct(ctx, &o.product, func(db *store.DB, guard guard) error {
 		pairs, err := a.pairs(ctx, db, args)
 		if err != nil {
@@ -71,15 +71,15 @@ func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
 
 type changeRows = iter.Seq2[engine.ChangeRow, error]
 
-func (a *app) changeWriter(format string) func(context.Context, io.Writer, changeRows) error {
-	switch format {
+func (a *app) changeWriter(o *productOptions) func(context.Context, io.Writer, changeRows) error {
+	switch o.format.word {
 	case "csv":
 		return reports.ChangesCSV
 	case "json":
 		return reports.ChangesJSON
 	}
 	return func(ctx context.Context, w io.Writer, rows changeRows) error {
-		return reports.ChangesTable(ctx, w, rows, a.tableOptions())
+		return reports.ChangesTable(ctx, w, rows, a.listOptions(o.output))
 	}
 }
 

@@ -64,7 +64,7 @@ func (c commands) Tokens() *cobra.Command {
 }
 
 func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
-	write := a.tokenWriter(o.product.format.word)
+	write := a.tokenWriter(&o.product)
 	return a.withProduct(ctx, &o.product, func(db *store.DB, guard guard) error {
 		snapshots, err := a.storedSnapshots(ctx, db, o.snapshots)
 		if err != nil {
@@ -85,15 +85,15 @@ func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
 // rowWriter writes a list of tokens in some format.
 type rowWriter func(context.Context, io.Writer, iter.Seq2[engine.TokenRow, error]) error
 
-func (a *app) tokenWriter(format string) rowWriter {
-	switch format {
+func (a *app) tokenWriter(o *productOptions) rowWriter {
+	switch o.format.word {
 	case "csv":
 		return reports.TokensCSV
 	case "json":
 		return reports.TokensJSON
 	}
 	return func(ctx context.Context, w io.Writer, rows iter.Seq2[engine.TokenRow, error]) error {
-		return reports.TokensTable(ctx, w, rows, a.tableOptions())
+		return reports.TokensTable(ctx, w, rows, a.listOptions(o.output))
 	}
 }
 

@@ -70,7 +70,7 @@ func historyOf(h engine.TokenHistory, journal removals) reports.History {
 
 func (a *app) printHistory(w io.Writer, told []reports.History, format string) error {
 	if format == "table" {
-		return reports.HistoryTable(w, told, a.tableOptions())
+		return reports.HistoryTable(w, told, a.listOptions("-"))
 	}
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
