@@ -43,7 +43,7 @@ func (c commands) Forecast() *cobra.Command {
 	flags.IntVar(&o.cliff, "cliff", 0, "name days on which at least so many `tokens` end (default: 5 % of all, and 10)")
 	flags.StringSliceVar(&o.snapshots, "snapshot", nil, "start from these snapshots: `ids`, days, or latest~1 (default: the newest of each workspace)")
 	flags.Var(&o.judge.asOf, "as-of", "start from this moment (default: when the newest snapshot was taken)")
-	flags.StringArrayVarP(&o.judge.packs, "policy", "p", nil, "also load policies from this `directory` (repeatable)")
+	o.judge.addPacks(flags)
 	flags.StringSliceVar(&o.judge.only, "only", nil, "judge by these policies only: `ids` or aliases")
 	flags.StringSliceVar(&o.judge.exclude, "exclude", nil, "leave these policies out: `ids` or aliases")
 	o.product.addFlags(flags, "table", "csv", "json", "ics")

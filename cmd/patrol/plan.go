@@ -51,7 +51,7 @@ func (c commands) Plan() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVarP(&o.output, "output", "o", "plan.json", "write the plan to this `file`")
 	ownPlace(flags, "output")
-	flags.StringArrayVarP(&o.judge.packs, "policy", "p", nil, "the `directory` of policies that the evaluation used too (repeatable)")
+	o.judge.addPacks(flags)
 	flags.StringSliceVar(&o.judge.only, "only", nil, "plan for findings of these policies only: `ids` or aliases")
 	flags.StringSliceVar(&o.judge.exclude, "exclude", nil, "plan for findings of all policies but these: `ids` or aliases")
 	flags.StringSliceVar(&o.formats, "format", nil, "write these `forms` beside it too: "+strings.Join(planFormats(), ", ")+" (the workbook is for reviewers)")
