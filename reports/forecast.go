@@ -74,7 +74,7 @@ func ForecastTable(w io.Writer, list []engine.Forecast, span ForecastSpan, o Tab
 	if len(list) > 0 {
 		s.line("")
 	}
-	s.line(fmt.Sprintf("In the %s after %s, of %s: %s end, %s revoked for inactivity, %s begin to break policy.", plural(span.Days, "day"),
+	s.hang("", "", fmt.Sprintf("In the %s after %s, of %s: %s end, %s revoked for inactivity, %s begin to break policy.", plural(span.Days, "day"),
 		span.AsOf.UTC().Format(time.DateOnly), plural(span.Tokens, "token"),
 		comma(len(ofKind(list, engine.WillExpire))), comma(len(ofKind(list, engine.WillIdleOut))), comma(tokensOf(ofKind(list, engine.WillViolate)))))
 	return s.flush()

@@ -2,6 +2,7 @@ package reports
 
 import (
 	"io"
+	"strings"
 	"time"
 
 	"patrol/engine"
@@ -28,10 +29,18 @@ func HistoryTable(w io.Writer, told []History, o TableOptions) error {
 		for _, e := range h.Events {
 			rows = append(rows, []string{"  " + time.UnixMilli(e.At).UTC().Format(time.RFC3339), e.What, e.Detail})
 		}
-		layout := newGrid(rows, []int{22, 12, o.width()})
-		for _, row := range rows {
-			s.line(layout.row(row))
-		}
+		s.told(rows)
 	}
 	return s.flush()
+}
+
+// told writes rows whose last cell is prose, which goes on below itself where
+// the screen ends: the end of it says until when something held.
+func (s *screen) told(rows [][]string) {
+	layout := newGrid(rows, []int{22, 12, s.width})
+	for _, row := range rows {
+		last := len(row) - 1
+		head := layout.row(append(row[:last:last], ""))
+		s.hang(head, strings.Repeat(" ", cells(head)), row[last])
+	}
 }

@@ -97,16 +97,24 @@ func (s *screen) wrap(indent, text string) {
 	if width == boundless {
 		width = proseWidth
 	}
+	s.fold(indent, indent, text, width)
+}
+
+// hang writes foreign text after head, and what does not fit on the line below
+// after indent. Where lines have no end it is one line.
+func (s *screen) hang(head, indent, text string) { s.fold(head, indent, text, s.width) }
+
+func (s *screen) fold(head, indent, text string, width int) {
 	line := ""
 	for _, word := range strings.Fields(engine.SafeText(text)) {
-		if line != "" && cells(indent+line+" "+word) > width {
-			s.line(indent + line)
-			line = ""
+		if line != "" && cells(head+line+" "+word) > width {
+			s.line(head + line)
+			head, line = indent, ""
 		}
 		line = strings.TrimLeft(line+" "+word, " ")
 	}
-	if line != "" {
-		s.line(indent + line)
+	if line != "" || head != indent {
+		s.line(head + line)
 	}
 }
 

@@ -215,6 +215,9 @@ func (o *reportOptions) prepare(origin string) ([]reports.Format, error) {
 	if o.output != "" {
 		return formats, guard.check(o.output)
 	}
+	if o.dir == "" {
+		return nil, engine.UsageError("read flag", "--output-dir", "Name a directory; . is the one you are in.", errors.New("is empty"))
+	}
 	if err := outfile.CheckDir(o.dir); err != nil {
 		return nil, err
 	}
