@@ -29,17 +29,21 @@ func (b *bench) history(ctx context.Context) error {
 		b.days, b.tokens, float64(size[1])/1e6, float64(size[1]-size[0])/1e6/float64(max(b.days-1, 1)), took.Seconds()/float64(b.days))
 	header(fmt.Sprintf("history of %d days", b.days))
 	middle := b.days/2 + 1
+	last := fmt.Sprint(b.days)
 	for _, step := range []struct {
-		name string
-		args []string
+		name  string
+		found int // sections that this history leaves out make results of an evaluation incomplete
+		args  []string
 	}{
-		{"diff of two days", []string{"snapshots", "diff", fmt.Sprint(middle), fmt.Sprint(middle + 1), "--format", "csv", "-q"}},
-		{"diff of first and last", []string{"snapshots", "diff", "1", fmt.Sprint(b.days), "--format", "csv", "-q"}},
-		{"evaluate of the newest", []string{"evaluate", "--snapshot", fmt.Sprint(b.days), "--fail-on", "none", "-q"}},
-		{"evaluate of the middle", []string{"evaluate", "--snapshot", first.AddDate(0, 0, middle-1).Format(time.DateOnly), "--fail-on", "none", "-q"}},
+		{"diff of two days", 0, []string{"snapshots", "diff", fmt.Sprint(middle), fmt.Sprint(middle + 1), "--format", "csv"}},
+		{"diff of first and last", 0, []string{"snapshots", "diff", "1", last, "--format", "csv"}},
+		{"verify all", 0, []string{"snapshots", "verify"}},
+		{"evaluate of the newest", 4, []string{"evaluate", "--snapshot", last, "--fail-on", "none"}},
+		{"evaluate of the middle", 4, []string{"evaluate", "--snapshot", first.AddDate(0, 0, middle-1).Format(time.DateOnly), "--fail-on", "none"}},
+		{"forecast of 30 days", 0, []string{"forecast", "--days", "30", "--format", "csv"}},
+		{"forecast of 90 days", 0, []string{"forecast", "--days", "90", "--format", "csv"}},
 	} {
-		// Sections that this history leaves out make the results incomplete.
-		c, err := b.best(ctx, nothing, job{binary: b.patrol, args: append(step.args, "--db", "history.db"), found: 4, output: "out.txt"})
+		c, err := b.best(ctx, nothing, job{binary: b.patrol, args: append(step.args, "-q", "--db", "history.db"), found: step.found, output: "out.txt"})
 		if err != nil {
 			return err
 		}

@@ -19,18 +19,16 @@ func (t factTable) all(names ...string) facts {
 }
 
 // unknownAmong: a token that nobody compared with the others stands nowhere.
-func (t factTable) unknownAmong(s engine.Subject) facts {
-	succession := t.all("superseded_by", "superseded_by_created_at", "superseded_by_idle_days")
-	near := t.all("owner_expiring_near", "workspace_expiring_near")
+func (t factTable) unknownAmong(s *engine.Subject) facts {
 	if s.Among == nil {
-		return succession | near | t.all("in_previous_snapshot", "first_seen_at")
+		return t.succession | t.near | t.past
 	}
 	var set facts
 	if s.Among.SuccessorUnknown || s.Token.OwnerID == "" || commentUnknown(s.Token) {
-		set |= succession
+		set |= t.succession
 	}
 	if s.Token.Expires == nil {
-		set |= near
+		set |= t.near
 	}
 	if s.Token.OwnerID == "" {
 		set |= t.bits["owner_expiring_near"]
@@ -52,12 +50,12 @@ func commentUnknown(t engine.Token) bool {
 
 // unknownActivity: where a log was asked for and not read, nothing of it is
 // known. Where nobody asked for one, its facts do not apply.
-func (v *workspaceView) unknownActivity(t factTable, s engine.Subject) facts {
+func (v *workspaceView) unknownActivity(t factTable, s *engine.Subject) facts {
 	log := v.coverage(engine.SectionAuditLog)
 	if !log.Requested() || log.Usable() && s.Among != nil {
 		return 0
 	}
-	return t.all("audit_events", "audit_first_event_at", "audit_last_event_at", "audit_max_ips_per_day", "audit_user_agents")
+	return t.log
 }
 
 // restsOnLog: the field of a token is told by an imported audit log alone.

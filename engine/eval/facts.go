@@ -68,6 +68,8 @@ type factTable struct {
 	names          []string // "age_days", "owner.active", …, by bit
 	bits           map[string]facts
 	owner, creator partyBits
+
+	succession, near, past, log facts // of how a token stands among others
 }
 
 // partyBits are the fields of a party.
@@ -84,6 +86,14 @@ func newFactTable() factTable {
 		}
 	}
 	t.owner, t.creator = t.party("owner"), t.party("creator")
+	t.succession = t.all("superseded_by", "superseded_by_created_at", "superseded_by_idle_days")
+	t.near = t.all("owner_expiring_near", "workspace_expiring_near")
+	t.past = t.all("in_previous_snapshot", "first_seen_at")
+	for _, name := range t.names {
+		if restsOnLog(name) {
+			t.log |= t.bits[name]
+		}
+	}
 	return t
 }
 
@@ -141,7 +151,7 @@ func factsUnder(ref ast.Ref) (set facts, known bool) {
 }
 
 // unknownFacts is what is unknown of a subject, as opposed to what does not apply.
-func (t factTable) unknownFacts(s engine.Subject, directory bool) facts {
+func (t factTable) unknownFacts(s *engine.Subject, directory bool) facts {
 	var set facts
 	for _, name := range s.Facts.Unknown {
 		set |= t.bits[name]

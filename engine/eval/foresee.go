@@ -85,8 +85,9 @@ func (f *foresight) prepare(ctx context.Context, j *judge, assignments []*assign
 		j.on(d)
 		for i, a := range assignments {
 			gated := *a
+			gated.timed = a.refersTo("as_of")
 			if !f.options.NoPushdown {
-				if n == 0 || a.refersTo("as_of") {
+				if n == 0 || gated.timed {
 					asked[i] = a.pushdown(ctx, tokenInputs(), j.input(a))
 				}
 				gated.gate = newGate(asked[i], d.view.asOf)
@@ -185,22 +186,26 @@ func (f *foresight) work(ctx context.Context, j *judge, tokens <-chan []engine.P
 // foresee judges a token at one instant after the other. By a policy that it
 // fails it is not judged again.
 func (f *foresight) foresee(ctx context.Context, j *judge, p engine.Prospect) (found []onset) {
-	var failed []bool
+	failed := make([]bool, len(f.days[0].assignments))
+	before := make([]sight, len(failed))
+	s := &subject{}
 	for n, d := range f.days {
 		t, there := p(n)
 		if !there || ctx.Err() != nil {
 			return found
 		}
-		if failed == nil {
-			failed = make([]bool, len(d.assignments))
-		}
 		j.on(d)
-		s := d.view.newSubject(j.table, t)
+		s.Subject = t
+		d.view.findUnknown(j.table, s)
 		for i, a := range d.assignments {
 			if failed[i] {
 				continue
 			}
-			o := j.token(ctx, a, s)
+			input := before[i].renew(j, a, s)
+			if input == nil {
+				continue
+			}
+			o := j.decide(ctx, a, input, s)
 			failed[i] = o.status == engine.Fail
 			if tells(n, o.status) {
 				found = append(found, onset{n, d.view.finding(a, ofToken(t), o)})
@@ -209,6 +214,29 @@ func (f *foresight) foresee(ctx context.Context, j *judge, p engine.Prospect) (f
 	}
 	return found
 }
+
+// sight is all that a policy sees of a token. As long as it stays the same, so
+// does what the policy says.
+type sight struct {
+	shown   [][2]*ast.Term // nil: nothing yet
+	unknown facts
+}
+
+// renew is the input for the policy; nil where it need not be run: it is settled,
+// or sees what it saw when it was run last.
+func (v *sight) renew(j *judge, a *assignment, s *subject) *ast.Term {
+	if _, settled := j.settle(a, s); settled {
+		return nil
+	}
+	now := sight{a.shown.pairs(j.view, s), s.unknown & a.reads.facts}
+	if !a.timed && v.shown != nil && v.unknown == now.unknown && slices.EqualFunc(v.shown, now.shown, samePair) {
+		return nil
+	}
+	*v = now
+	return j.input(a, now.shown...)
+}
+
+func samePair(a, b [2]*ast.Term) bool { return a[0].Equal(b[0]) && a[1].Equal(b[1]) }
 
 // tells: of the first instant what cannot be judged, of the others what fails.
 func tells(n int, status engine.Status) bool {

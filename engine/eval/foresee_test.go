@@ -21,6 +21,7 @@ func foreseen() map[string]string {
 		"moment":  `deny contains input.as_of if startswith(input.as_of, "2026-11-04")`,
 		"until":   `deny contains "early" if input.token.age_days < 31`,
 		"unknown": `deny contains "idle" if input.token.idle_days > 3`,
+		"weak":    `deny contains "nobody took its place" if not input.token.superseded_by`,
 		"fails":   `deny contains "x" if to_number(input.token.comment) > input.token.expires_in_days`,
 	}
 	files := map[string]string{}
@@ -48,6 +49,7 @@ func prospects(at []time.Time) []engine.Prospect {
 			})
 			s.Facts = engine.Derive(s.Token, at[n].UnixMilli())
 			s.Owner.LiveTokens, s.Among.WorkspaceExpiringNear = 2, ptr(int64(2))
+			s.Among.SuccessorUnknown = n < 5
 			if n >= 4 {
 				s.Owner.LiveTokens, s.Among.WorkspaceExpiringNear = 1, ptr(int64(1))
 			}
@@ -72,7 +74,7 @@ func TestForeseeIsEvaluateAtEachInstant(t *testing.T) {
 	}
 	others := load(t, foreseen())
 	want := foreseenByEvaluate(t, own.With(Options{NoPushdown: true}), at)
-	for _, text := range []string{"3 F-age fail 33 days old", "6 F-last fail last one", "4 F-near fail alone", "3 F-moment fail 2026-11-04T00:00:00Z", "0 F-unknown unknown", "0 F-fails error"} {
+	for _, text := range []string{"3 F-age fail 33 days old", "6 F-last fail last one", "4 F-near fail alone", "5 F-weak fail nobody", "3 F-moment fail 2026-11-04T00:00:00Z", "0 F-unknown unknown", "0 F-fails error"} {
 		if !slices.ContainsFunc(want, func(line string) bool { return len(line) > len(text) && line[:len(text)] == text }) {
 			t.Errorf("nothing shows %q: %q", text, want)
 		}

@@ -71,7 +71,13 @@ type subject struct {
 
 // newSubject finds out what is unknown of a token in a workspace.
 func (v *workspaceView) newSubject(t factTable, s engine.Subject) *subject {
-	return &subject{Subject: s, unknown: t.unknownFacts(s, v.wholeDirectory()) | t.unknownAmong(s) | v.unknownActivity(t, s)}
+	known := &subject{Subject: s}
+	v.findUnknown(t, known)
+	return known
+}
+
+func (v *workspaceView) findUnknown(t factTable, s *subject) {
+	s.unknown = t.unknownFacts(&s.Subject, v.wholeDirectory()) | t.unknownAmong(&s.Subject) | v.unknownActivity(t, &s.Subject)
 }
 
 // workspaceView is the workspace as policies see it, and what is missing.

@@ -26,6 +26,7 @@ type assignment struct {
 	term     *ast.Term      // input.params
 	overdue  *atomic.Int32  // evaluations that ran out of time
 	gate     *gate          // nil: run it on every token
+	timed    bool           // in a foresight: it refers to the moment itself
 }
 
 // maxOverdue is how often a policy may run out of time in one job. After that
@@ -116,15 +117,21 @@ func (d noData) query(a *assignment, asOf time.Time, cancel topdown.Cancel) *top
 
 // token judges a token.
 func (j *judge) token(ctx context.Context, a *assignment, s *subject) outcome {
-	if !judges(a.Judges, s.Facts.Expired) {
-		return outcome{status: engine.NotApplicable}
-	}
-	if a.reads.facts&s.unknown == 0 {
-		if status, settled := a.gate.settle(&s.Subject); settled {
-			return outcome{status: status}
-		}
+	if status, settled := j.settle(a, s); settled {
+		return outcome{status: status}
 	}
 	return j.decide(ctx, a, j.tokenInput(a, s), s)
+}
+
+// settle is the result on a token where the policy need not be run for it.
+func (j *judge) settle(a *assignment, s *subject) (status engine.Status, settled bool) {
+	if !judges(a.Judges, s.Facts.Expired) {
+		return engine.NotApplicable, true
+	}
+	if a.reads.facts&s.unknown != 0 {
+		return "", false
+	}
+	return a.gate.settle(&s.Subject)
 }
 
 // tokenInput shows a policy what of the token it refers to, which is all that it

@@ -123,13 +123,4 @@ func comparesTokens(assignments []*assignment) bool {
 
 // amongOthers are the facts for which tokens must be compared with each other,
 // with the snapshots before or with the audit log.
-func (t factTable) amongOthers() facts {
-	set := t.all("superseded_by", "superseded_by_created_at", "superseded_by_idle_days",
-		"owner_expiring_near", "workspace_expiring_near", "in_previous_snapshot", "first_seen_at")
-	for _, name := range t.names {
-		if restsOnLog(name) {
-			set |= t.bits[name]
-		}
-	}
-	return set
-}
+func (t factTable) amongOthers() facts { return t.succession | t.near | t.past | t.log }
