@@ -122,8 +122,9 @@ func startsFormula(text string) bool {
 }
 
 // ignorable holds for runes that a reader might skip in front of a cell's text:
-// spaces, controls, formats, marks without a base, and fillers.
+// all that is no letter, number, sign or symbol, such as spaces, controls, marks
+// without a base, and characters that nobody has assigned or that are private;
+// and fillers, which are called letters.
 func ignorable(r rune) bool {
-	return unicode.IsSpace(r) || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Mn, unicode.Me, unicode.Zl, unicode.Zp) ||
-		strings.ContainsRune("\u115f\u1160\u3164\uffa0\u2800", r)
+	return !unicode.In(r, unicode.L, unicode.N, unicode.P, unicode.S) || strings.ContainsRune("\u115f\u1160\u3164\uffa0\u2800", r)
 }

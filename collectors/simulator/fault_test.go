@@ -164,6 +164,29 @@ func TestFaultBrokenConnections(t *testing.T) {
 	}
 }
 
+// TestClearingFaultsEndsDelays: the call goes on, and has its effect.
+func TestClearingFaultsEndsDelays(t *testing.T) {
+	w := newWorld(t)
+	w.AddFault(simulator.Fault{Path: tokensPath, Delay: time.Hour})
+	answered := make(chan int, 1)
+	go func() {
+		r, _ := w.try("GET", tokensPath, w.ws[0].Token, "")
+		answered <- r.status
+	}()
+	for len(w.Requests()) == 0 { // it has arrived
+		time.Sleep(time.Millisecond)
+	}
+	w.ClearFaults()
+	select {
+	case status := <-answered:
+		if status != 200 {
+			t.Errorf("answered %d", status)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the call is still held up")
+	}
+}
+
 func TestFaultDelayAndLatency(t *testing.T) {
 	w := newWorld(t, func(o *simulator.Options) { o.Latency = 20 * time.Millisecond })
 	w.AddFault(simulator.Fault{Delay: 30 * time.Millisecond})
