@@ -6,7 +6,7 @@ BIN     := bin/patrol
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
-OPA      := github.com/open-policy-agent/opa
+OPA      := $(GO) tool opa
 RACE    ?=
 # The packages that do several things at once; a test holds the list.
 CONCURRENT := ./cmd/patrol ./collectors ./collectors/simulator ./engine ./engine/apply ./engine/eval ./engine/store
@@ -27,7 +27,7 @@ demo: build ## Tell the whole story on a simulated account, without credentials
 test: ## Run every test: Go, Rego, stories through the real binary (RACE=-race for the race detector)
 	$(GO) vet ./...
 	$(GO) test $(RACE) -timeout 40m ./...
-	$(GO) run $(OPA) test policies
+	$(OPA) test policies
 
 torture: ## End apply 10,000 times while it works (KILLS=n), race 500, drift 1,000, edit snapshots 1,000 times (EDITS=n), kill 1,000 migrations (MIGRATIONS=n), lose power 4,000 times (IMAGES=n), make every call to the disk fail, and hold what is left against the truth, drawn anew each time (SEED=n repeats a run)
 	PATROL_SEED=$(or $(SEED),random) PATROL_TORTURE_KILLS=$(or $(KILLS),10000) PATROL_TORTURE_RACES=$(or $(RACES),500) PATROL_TORTURE_DRIFTS=$(or $(DRIFTS),1000) PATROL_TORTURE_EDITS=$(or $(EDITS),1000) \
@@ -45,8 +45,8 @@ race: ## Run what does several things at once under the race detector: its packa
 
 lint: ## Check format and style of Go and Rego
 	$(GO) run $(GOLANGCI) run ./...
-	@test -z "$$($(GO) run $(OPA) fmt --list policies)" || { $(GO) run $(OPA) fmt --diff policies; exit 1; }
-	$(GO) run $(OPA) check --strict --schema policies/schemas policies
+	@test -z "$$($(OPA) fmt --list policies)" || { $(OPA) fmt --diff policies; exit 1; }
+	$(OPA) check --strict --schema policies/schemas policies
 
 platforms: ## Check that everything, tests included, compiles for the other systems that a release is for
 	@for target in linux/amd64 darwin/arm64 windows/amd64; do echo "$$target"; \
