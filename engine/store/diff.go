@@ -15,16 +15,14 @@ const opDiff = "compare snapshots"
 const diffColumns = `v.token_id, v.created_ms, v.expires_ms, v.owner_id, v.creator_id, v.creator_name, v.comment,
 	v.scopes, v.autoscope_state, v.inferred_scopes, v.backfill_scopes, v.defects, NULL, NULL`
 
-// A version that holds in both snapshots did not change. So of a token that did,
-// the version that held in the first (?1) ended by the second (?3), or the one
-// that holds in the second began after the first. ?2 is the workspace.
-const (
-	endedQuery = `SELECT v.version, v.token_key, ` + diffColumns + `, ` + useColumn + `
-	FROM token_version v WHERE v.workspace_key = ?2 AND v.since <= ?1 AND v.until > ?1 AND v.until <= ?3 ORDER BY v.token_id`
-	begunQuery = `SELECT v.version, v.token_key, ` + diffColumns + `, (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
-		WHERE u.token_key = v.token_key AND u.since <= ?3 ORDER BY u.since DESC LIMIT 1)
-	FROM token_version v WHERE v.workspace_key = ?2 AND v.since > ?1 AND v.since <= ?3 AND (v.until IS NULL OR v.until > ?3) ORDER BY v.token_id`
-)
+// changedQuery reads the versions that hold in one of two snapshots only: of a
+// token that changed, the one that held in the first (?1) and ended by the second
+// (?3), then the one that began since and holds in the second. ?2 is the workspace.
+const changedQuery = `SELECT v.since > ?1, ` + diffColumns + `, (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
+		WHERE u.token_key = v.token_key AND u.since <= iif(v.since > ?1, ?3, ?1) ORDER BY u.since DESC LIMIT 1)
+	FROM token_version v WHERE v.workspace_key = ?2
+	AND (v.since <= ?1 AND v.until > ?1 AND v.until <= ?3 OR v.since > ?1 AND v.since <= ?3 AND (v.until IS NULL OR v.until > ?3))
+	ORDER BY v.token_id, v.since`
 
 // TokenChanges streams what became of the tokens between two snapshots of one
 // workspace, ascending by id: those that appeared, that changed in anything but
@@ -32,28 +30,17 @@ const (
 // raw row. Both snapshots must have read their tokens.
 func (db *DB) TokenChanges(ctx context.Context, from, to engine.Snapshot) iter.Seq2[engine.TokenChange, error] {
 	return func(yield func(engine.TokenChange, error) bool) {
-		ended, begun, err := db.endedAndBegun(ctx, from, to)
+		workspace, err := db.comparable(ctx, from, to)
 		if err != nil {
 			yield(engine.TokenChange{}, failure(opDiff, db.path, err))
 			return
 		}
-		for change, err := range paired(ended, begun) {
+		for change, err := range paired(db.changedVersions(ctx, from.ID, workspace, to.ID)) {
 			if !yield(change, failure(opDiff, db.path, err)) || err != nil {
 				return
 			}
 		}
 	}
-}
-
-func (db *DB) endedAndBegun(ctx context.Context, from, to engine.Snapshot) (ended, begun iter.Seq2[engine.Token, error], err error) {
-	workspace, err := db.comparable(ctx, from, to)
-	if err != nil {
-		return nil, nil, err
-	}
-	read := func(query string) iter.Seq2[engine.Token, error] {
-		return db.versions(ctx, query, from.ID, workspace, to.ID)
-	}
-	return read(endedQuery), read(begunQuery), nil
 }
 
 var errOrder = errors.New("the first was taken after the second")
@@ -76,70 +63,76 @@ func (db *DB) comparable(ctx context.Context, from, to engine.Snapshot) (int64, 
 	return first, nil
 }
 
-func (db *DB) versions(ctx context.Context, query string, args ...any) iter.Seq2[engine.Token, error] {
-	return func(yield func(engine.Token, error) bool) {
+// changedVersion is a token as it was, or as it has become.
+type changedVersion struct {
+	token engine.Token
+	begun bool
+}
+
+func (db *DB) changedVersions(ctx context.Context, args ...any) iter.Seq2[changedVersion, error] {
+	return func(yield func(changedVersion, error) bool) {
 		reader := tokenReader{shapes: &shapes{}}
-		for c, err := range scan(ctx, db.sql, query, args...) {
-			var t engine.Token
+		for c, err := range scan(ctx, db.sql, changedQuery, args...) {
+			var v changedVersion
 			if err == nil {
-				c.at = 2 // past the numbers of the version and the token
-				t, err = reader.read(c)
+				v.begun = c.boolean()
+				v.token, err = reader.read(c)
 			}
-			if !yield(t, err) || err != nil {
+			if !yield(v, err) || err != nil {
 				return
 			}
 		}
 	}
 }
 
-// paired joins the versions that ended and those that began, both ascending by id.
-func paired(ended, begun iter.Seq2[engine.Token, error]) iter.Seq2[engine.TokenChange, error] {
+// paired joins what a token was with what it has become.
+func paired(versions iter.Seq2[changedVersion, error]) iter.Seq2[engine.TokenChange, error] {
 	return func(yield func(engine.TokenChange, error) bool) {
-		next, stop := iter.Pull2(begun)
-		defer stop()
-		after, err, more := next()
-		appeared := func(until string) bool { // whatever began before the next that ended
-			for more && err == nil && (until == "" || after.ID < until) {
-				now := after
-				if !yield(engine.TokenChange{Kind: engine.Appeared, After: &now}, nil) {
-					return false
-				}
-				after, err, more = next()
-			}
-			return true
+		var was *engine.Token // not yet told
+		tell := func(before, after *engine.Token) bool {
+			change, differs := changeOf(before, after)
+			return !differs || yield(change, nil)
 		}
-		for before, failed := range ended {
-			if failed != nil {
-				yield(engine.TokenChange{}, failed)
-				return
-			}
-			if !appeared(before.ID) {
-				return
-			}
+		for v, err := range versions {
 			if err != nil {
-				break
-			}
-			was := before
-			change := engine.TokenChange{Kind: engine.Vanished, Before: &was}
-			if more && after.ID == before.ID {
-				now := after
-				change = engine.TokenChange{Kind: engine.Changed, Before: &was, After: &now, Fields: engine.TokenFields(&was, &now)}
-				after, err, more = next()
-				if len(change.Fields) == 0 {
-					continue
-				}
-			}
-			if !yield(change, nil) {
+				yield(engine.TokenChange{}, err)
 				return
 			}
+			if was != nil && was.ID != v.token.ID {
+				if !tell(was, nil) {
+					return
+				}
+				was = nil
+			}
+			switch {
+			case !v.begun:
+				was = &v.token
+			case !tell(was, &v.token):
+				return
+			default:
+				was = nil
+			}
 		}
-		if err == nil && !appeared("") {
-			return
-		}
-		if err != nil {
-			yield(engine.TokenChange{}, err)
+		if was != nil {
+			tell(was, nil)
 		}
 	}
+}
+
+// changeOf is what became of a token; nil where it was not there, or is not. It
+// is none where nothing but the last use differs.
+func changeOf(before, after *engine.Token) (c engine.TokenChange, differs bool) {
+	c = engine.TokenChange{Before: before, After: after}
+	switch {
+	case before == nil:
+		c.Kind = engine.Appeared
+	case after == nil:
+		c.Kind = engine.Vanished
+	default:
+		c.Kind, c.Fields = engine.Changed, engine.TokenFields(before, after)
+		return c, len(c.Fields) > 0
+	}
+	return c, true
 }
 
 // usedQuery counts the tokens with a use after the first snapshot. It goes through
