@@ -117,7 +117,8 @@ type forecaster struct {
 }
 
 func (f *forecaster) run(ctx context.Context, snapshots []engine.Snapshot) error {
-	tokens := f.set.chosen.Select(func(p engine.Policy) bool { return p.Resource == engine.ResourceToken })
+	tokens, leave := f.set.chosen.Select(func(p engine.Policy) bool { return p.Resource == engine.ResourceToken }).Keep()
+	defer leave()
 	for _, s := range snapshots {
 		if err := f.judge(ctx, tokens, s); err != nil {
 			return err
