@@ -29,7 +29,8 @@ test: ## Run every test: Go, Rego, stories through the real binary (RACE=-race f
 	$(GO) test $(RACE) -timeout 40m ./...
 	$(OPA) test policies
 
-torture: ## End apply 10,000 times while it works (KILLS=n), race 500, drift 1,000, edit snapshots 1,000 times (EDITS=n), kill 1,000 migrations (MIGRATIONS=n), lose power 4,000 times (IMAGES=n), make every call to the disk fail, and hold what is left against the truth, drawn anew each time (SEED=n repeats a run)
+torture: ## End apply 10,000 times while it works (KILLS=n), race 500, drift 1,000, edit snapshots 1,000 times (EDITS=n), kill 1,000 migrations (MIGRATIONS=n), lose power 4,000 times (IMAGES=n), make every call to the disk fail, end 30 policies that hang, and hold what is left against the truth, drawn anew each time (SEED=n repeats a run)
+	PATROL_TORTURE_BOMBS=1 $(GO) test -count=1 -v -run 'TestBombs$$' ./engine/eval
 	PATROL_SEED=$(or $(SEED),random) PATROL_TORTURE_KILLS=$(or $(KILLS),10000) PATROL_TORTURE_RACES=$(or $(RACES),500) PATROL_TORTURE_DRIFTS=$(or $(DRIFTS),1000) PATROL_TORTURE_EDITS=$(or $(EDITS),1000) \
 		PATROL_TORTURE_MIGRATIONS=$(or $(MIGRATIONS),1000) PATROL_TORTURE_IMAGES=$(or $(IMAGES),2000) PATROL_TORTURE_IO=all \
 		$(GO) test -count=1 -timeout 6h -v -run 'TestTorture|TestRaces|TestDrifts$$|TestVerifyNoticesEveryEdit|TestMigrationsKilled|TestPowerLoss|TestIOErrors|TestFullDiskDuringApply' ./cmd/patrol ./engine/apply ./engine/store

@@ -172,7 +172,7 @@ func TestBombs(t *testing.T) {
 				t.Fatalf("want an error and the other's finding, got %v", statusesOf(findings))
 			}
 			t.Logf("%v: %s", took.Round(time.Millisecond), findings[0].Message)
-			if limit := bombDeadline + bombLimit; took > limit {
+			if limit := bombDeadline + promised(); took > limit {
 				t.Errorf("took %v, limit %v", took, limit)
 			}
 		})
@@ -180,6 +180,15 @@ func TestBombs(t *testing.T) {
 	if grown := residentBytes(t) - before; grown > 50<<20 {
 		t.Errorf("this process grew by %d MiB", grown>>20)
 	}
+}
+
+// promised is what a bomb may take beyond its deadline: 2 s on a machine that does
+// nothing else, as whoever sets PATROL_TORTURE_BOMBS says of theirs.
+func promised() time.Duration {
+	if os.Getenv("PATROL_TORTURE_BOMBS") != "" {
+		return 2 * time.Second
+	}
+	return bombLimit
 }
 
 func statusesOf(findings []engine.Finding) []string {
