@@ -224,7 +224,7 @@ func (e *evaluation) judgeTokens(ctx context.Context, judges []*judge, assignmen
 	group, ctx := errgroup.WithContext(ctx)
 	rows := make(chan []engine.Subject, len(judges))
 	results := make(chan batch, len(judges))
-	group.Go(func() error { defer close(rows); return e.hand(ctx, rows) })
+	group.Go(func() error { defer close(rows); return hand(ctx, e.tokens, rows, e.count) })
 	workers, workCtx := errgroup.WithContext(ctx)
 	for _, j := range judges {
 		workers.Go(func() error { return j.work(workCtx, assignments, rows, results) })
@@ -237,23 +237,23 @@ func (e *evaluation) judgeTokens(ctx context.Context, judges []*judge, assignmen
 	return emitted
 }
 
-// hand hands the tokens out in batches.
-func (e *evaluation) hand(ctx context.Context, rows chan<- []engine.Subject) error {
-	next := make([]engine.Subject, 0, batchSize)
-	for s, err := range e.tokens {
+// hand hands tokens out in batches, and has each noted.
+func hand[T any](ctx context.Context, tokens iter.Seq2[T, error], to chan<- []T, note func(T)) error {
+	next := make([]T, 0, batchSize)
+	for t, err := range tokens {
 		if err != nil {
 			return fmt.Errorf("read tokens: %w", err)
 		}
-		e.count(s)
-		if next = append(next, s); len(next) < batchSize {
+		note(t)
+		if next = append(next, t); len(next) < batchSize {
 			continue
 		}
-		if err := send(ctx, rows, next); err != nil {
+		if err := send(ctx, to, next); err != nil {
 			return err
 		}
-		next = make([]engine.Subject, 0, batchSize)
+		next = make([]T, 0, batchSize)
 	}
-	return send(ctx, rows, next)
+	return send(ctx, to, next)
 }
 
 func send[T any](ctx context.Context, to chan<- T, value T) error {

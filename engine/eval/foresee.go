@@ -119,7 +119,8 @@ func (f *foresight) judgeOwn(ctx context.Context, judges []*judge, assignments [
 	group, ctx := errgroup.WithContext(ctx)
 	tokens := make(chan []engine.Prospect, len(judges))
 	results := make(chan []onset, len(judges))
-	group.Go(func() error { defer close(tokens); return f.hand(ctx, comparesTokens(assignments), tokens) })
+	all := f.outlook.Tokens(comparesTokens(assignments))
+	group.Go(func() error { defer close(tokens); return hand(ctx, all, tokens, func(engine.Prospect) {}) })
 	workers, workCtx := errgroup.WithContext(ctx)
 	for _, j := range judges {
 		workers.Go(func() error { return f.work(workCtx, j, tokens, results) })
@@ -147,24 +148,6 @@ func (f *foresight) take(list []onset) error {
 		}
 	}
 	return nil
-}
-
-// hand hands the tokens out in batches.
-func (f *foresight) hand(ctx context.Context, among bool, to chan<- []engine.Prospect) error {
-	next := make([]engine.Prospect, 0, batchSize)
-	for p, err := range f.outlook.Tokens(among) {
-		if err != nil {
-			return fmt.Errorf("read tokens: %w", err)
-		}
-		if next = append(next, p); len(next) < batchSize {
-			continue
-		}
-		if err := send(ctx, to, next); err != nil {
-			return err
-		}
-		next = make([]engine.Prospect, 0, batchSize)
-	}
-	return send(ctx, to, next)
 }
 
 func (f *foresight) work(ctx context.Context, j *judge, tokens <-chan []engine.Prospect, results chan<- []onset) error {
