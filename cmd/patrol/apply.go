@@ -9,10 +9,10 @@ import (
 
 	"patrol/collectors"
 	"patrol/engine"
-	"patrol/engine/action"
 	"patrol/engine/apply"
 	"patrol/engine/outfile"
 	"patrol/engine/plan"
+	"patrol/engine/remedy"
 	"patrol/engine/store"
 
 	"github.com/spf13/cobra"
@@ -121,7 +121,7 @@ func (a *app) applyJob(ctx context.Context, path string, o *applyOptions) (apply
 		Engine: moduleVersion("github.com/open-policy-agent/opa"), Policies: engine.PolicyDigest(grounds),
 		Protected: a.config.remediation.protected,
 		Options:   apply.Options{DryRun: o.dryRun, Resume: o.resume, IncludeSelf: o.includeSelf, Rate: o.rate},
-		Remedies: action.All(action.Parsers{
+		Remedies: remedy.All(remedy.Parsers{
 			Token:  func(row []byte) (engine.Token, error) { return collectors.ParseToken(row, a.env.now()) },
 			Grants: collectors.ParseGrants,
 		}),

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"patrol/engine"
-	"patrol/engine/action"
 	"patrol/engine/apply"
 	"patrol/engine/enginetest"
+	"patrol/engine/remedy"
 
 	"pgregory.net/rapid"
 )
@@ -268,7 +268,7 @@ func (s *stage) job() apply.Job {
 	}
 	return apply.Job{
 		Plan: s.plan, SHA: "sha", Approval: apply.Approval{Steps: s.yes}, Workspaces: map[string]apply.Workspace{"1": live}, Journal: s, Clock: clock,
-		Remedies: action.All(action.Parsers{Token: parseStageToken}),
+		Remedies: remedy.All(remedy.Parsers{Token: parseStageToken}),
 		Judge:    judge(func(engine.Step, engine.Token) (bool, string, error) { return true, "", nil }),
 		Confirm:  func(context.Context, apply.Question) error { return nil },
 	}

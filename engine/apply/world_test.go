@@ -16,8 +16,8 @@ import (
 	"patrol/collectors"
 	"patrol/collectors/simulator"
 	"patrol/engine"
-	"patrol/engine/action"
 	"patrol/engine/apply"
+	"patrol/engine/remedy"
 	"patrol/engine/store"
 )
 
@@ -220,7 +220,7 @@ func (w *world) job(journal apply.Journal) apply.Job {
 	job := apply.Job{
 		Plan: w.plan, Bytes: body, SHA: engine.TextDigest(string(body)), Approval: apply.Approval{Steps: w.yes, Bytes: []byte("{}"), By: []string{"bob"}},
 		Workspaces: map[string]apply.Workspace{live.ID: live}, Journal: journal, Judge: w.judge,
-		Remedies: action.All(action.Parsers{
+		Remedies: remedy.All(remedy.Parsers{
 			Token:  func(row []byte) (engine.Token, error) { return collectors.ParseToken(row, time.Now()) },
 			Grants: collectors.ParseGrants,
 		}),

@@ -1,4 +1,4 @@
-package action_test
+package remedy_test
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"patrol/engine"
-	"patrol/engine/action"
 	"patrol/engine/enginetest"
+	"patrol/engine/remedy"
 )
 
 // recorder answers everything alike and remembers what was sent.
@@ -35,7 +35,7 @@ func answer(status int, body string) engine.Response {
 }
 
 func remedies() []engine.Remedy {
-	return action.All(action.Parsers{
+	return remedy.All(remedy.Parsers{
 		Token: func(row []byte) (engine.Token, error) {
 			var wire struct {
 				ID string `json:"token_id"`
@@ -191,7 +191,7 @@ func TestSort(t *testing.T) {
 		"some other success": {answer(202, `{}`), false, engine.FaultUnclear},
 	} {
 		t.Run(name, func(t *testing.T) {
-			absent, fault := action.Sort("x", tc.r)
+			absent, fault := remedy.Sort("x", tc.r)
 			if absent != tc.absent || (fault == nil) != (tc.kind == "") || fault != nil && fault.Kind != tc.kind {
 				t.Errorf("absent %v, fault %v", absent, fault)
 			}
@@ -210,7 +210,7 @@ func FuzzSort(f *testing.F) {
 	f.Add(403, "", "\xff\x00")
 	f.Fuzz(func(t *testing.T, status int, kind, body string) {
 		r := engine.Response{Status: status, Body: []byte(body), Header: http.Header{"Content-Type": {kind}}}
-		absent, fault := action.Sort("GET /x", r)
+		absent, fault := remedy.Sort("GET /x", r)
 		if absent && (status != http.StatusNotFound || !strings.Contains(body, "RESOURCE_DOES_NOT_EXIST") && !strings.Contains(body, `\u`)) {
 			t.Errorf("absent by status %d, %q", status, body)
 		}

@@ -1,4 +1,4 @@
-// Package action carries out the steps of plans, and is the only code that
+// Package remedy carries out the steps of plans, and is the only code that
 // changes a workspace: one file per remedy, each a value of engine.Remedy.
 //
 // A remedy looks (GET), acts (one request) and knows when its end is reached.
@@ -7,4 +7,4 @@
 //
 // What answers mean is told in one place, [Sort]. A request is never sent
 // twice here, and never after a redirect: both can turn "revoked" into a lie.
-package action
+package remedy
