@@ -5,7 +5,7 @@ package engine
 const SectionAuditLog SectionName = "audit_log"
 
 // Among is how a token stands among the others of its snapshot, in the
-// snapshots before and in the audit log. The store computes it in SQL, so that
+// snapshots before and in the audit log. The store computes it, so that
 // no rule across tokens needs them in memory.
 type Among struct {
 	// Successor is the newer live token of the same owner with the same comment

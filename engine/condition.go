@@ -1,8 +1,6 @@
 package engine
 
-import "iter"
-
-// Condition is a test of a token's facts in words that a database can ask. A
+// Condition is a test of a token's facts without running the policy. A
 // comparison with a fact that is absent is false, whatever the comparison, so
 // that a condition is either true or false, and Not is what it says.
 type Condition interface{ condition() }
@@ -95,30 +93,3 @@ const (
 	Contains   Function = "contains"    // text, part
 	Matches    Function = "matches"     // text, regular expression that compiles
 )
-
-// SiftRule tells on which tokens a policy can come to anything but a pass. A
-// database may leave out what it cannot ask, as long as more tokens are read.
-type SiftRule struct {
-	Policy string
-	Judges Judges
-	Fires  Condition // holds whenever the policy fires or fails to evaluate, and maybe more often
-	Facts  []Fact    // what the policy refers to: where one is unknown, the policy decides
-}
-
-// SiftRequest asks for the tokens that have to be looked at.
-type SiftRequest struct {
-	Rules []SiftRule // none: every token
-	Among bool       // tell how they stand among each other
-}
-
-// Sifted is what a sift left of a snapshot's tokens.
-type Sifted struct {
-	Tokens iter.Seq2[Subject, error] // ascending by id, without their raw rows
-	Spared *Spared                   // nil: every token is there
-}
-
-// Spared counts what was sifted.
-type Spared struct {
-	Total   int // tokens in the snapshot
-	Expired int // those of them that have expired
-}

@@ -17,7 +17,7 @@ const IssuerGrace int64 = 60_000
 // new token where a workspace sets no limit of its own.
 const PlatformMaxLifetimeDays int64 = 730
 
-// Facts are derived from a token once, here, and are the same in Rego, SQL and
+// Facts are derived from a token once, here, and are the same in Rego and
 // reports. A nil fact does not apply (days to the expiry of an endless token)
 // unless Unknown names it: then it could not be derived.
 type Facts struct {

@@ -21,7 +21,7 @@ func (b *bench) steps(ctx context.Context, a *account) error {
 		{"start, policies compiled", []string{"policies", "list"}, ""},
 		{"collect", []string{"collect", "--profile", a.profile.name, "-q"}, "patrol.db"},
 		{"evaluate", []string{"evaluate", "--fail-on", "none", "-q"}, ""},
-		{"evaluate --no-pushdown", []string{"evaluate", "--fail-on", "none", "-q", "--no-pushdown"}, ""},
+		{"evaluate --no-prefilter", []string{"evaluate", "--fail-on", "none", "-q", "--no-prefilter"}, ""},
 		{"report csv", []string{"report", "--format", "csv", "-q"}, ""},
 		{"report json", []string{"report", "--format", "json", "-q"}, ""},
 		{"report xlsx", []string{"report", "--format", "xlsx", "-q"}, ""},

@@ -79,7 +79,7 @@ func (j *freshJudge) StillFires(ctx context.Context, s engine.Step, t engine.Tok
 func (j *freshJudge) verdicts(ctx context.Context, w *judgedWorkspace, s engine.Step, subject engine.Subject, now time.Time) (map[string]engine.Finding, error) {
 	chosen := j.policies.Select(func(p engine.Policy) bool { return slices.Contains(s.Policies, p.ID) })
 	one := func(yield func(engine.Subject, error) bool) { yield(subject, nil) }
-	job := eval.Job{Snapshot: w.snapshot, AsOf: now, Tokens: one, Tuning: w.tuning}
+	job := eval.Job{Snapshot: w.snapshot, AsOf: now, Tokens: func(bool) iter.Seq2[engine.Subject, error] { return one }, Tuning: w.tuning}
 	excusing := exceptions{waivers: j.set.exceptions.waivers}.begin(now) // a baseline says nothing about what may be revoked
 	defer excusing.leave()
 	if err := excusing.enter(ctx, j.set, now, w.tuning); err != nil {

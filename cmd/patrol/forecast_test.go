@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -188,11 +189,11 @@ func (w *forecastWorld) stays(t engine.Token) bool {
 
 func (w *forecastWorld) violations() (list []string) {
 	failed := map[string]bool{}
-	onTokens := w.set.chosen.Select(func(p engine.Policy) bool { return p.Resource == engine.ResourceToken }).With(eval.Options{NoPushdown: true})
+	onTokens := w.set.chosen.Select(func(p engine.Policy) bool { return p.Resource == engine.ResourceToken }).With(eval.Options{NoPrefilter: true})
 	for n := range w.options.days + 1 {
 		at := forecastBegin.AddDate(0, 0, n)
 		s := w.save(fmt.Sprint("day ", n), w.on(n))
-		_, err := onTokens.Evaluate(context.Background(), eval.Job{Snapshot: s, AsOf: at, Tokens: w.db.Subjects(context.Background(), s.ID, at)}, func(f engine.Finding) error {
+		_, err := onTokens.Evaluate(context.Background(), eval.Job{Snapshot: s, AsOf: at, Tokens: func(bool) iter.Seq2[engine.Subject, error] { return w.db.Subjects(context.Background(), s.ID, at) }}, func(f engine.Finding) error {
 			key := f.Policy + " " + f.ResourceID
 			if f.Status != engine.Fail || failed[key] {
 				return nil

@@ -55,7 +55,7 @@ func (a *app) loadPolicies(ctx context.Context, o *judgeOptions) (*policySet, er
 	if err != nil {
 		return nil, err
 	}
-	set.chosen = all.Select(keep).With(eval.Options{NoPushdown: o.noPushdown, Sandbox: sandbox})
+	set.chosen = all.Select(keep).With(eval.Options{NoPrefilter: o.noPrefilter, Sandbox: sandbox})
 	set.exceptions, err = a.loadExceptions(all.Policies(), &o.except)
 	return set, err
 }

@@ -117,7 +117,7 @@ type judgeOptions struct {
 	except    exceptOptions
 
 	minCoverage percentValue
-	noPushdown  bool
+	noPrefilter bool
 }
 
 // percentValue is a flag that holds a whole percentage.
@@ -144,7 +144,7 @@ func (o *judgeOptions) addFlags(flags *pflag.FlagSet) {
 	o.minCoverage = everything
 	flags.Var(&o.minCoverage, "min-coverage", "exit 4 when less than this percentage of the expected workspaces was read; those beyond it may be missing")
 	o.except.addFlags(flags)
-	flags.BoolVar(&o.noPushdown, "no-pushdown", false, "run every policy on every token instead of asking first where it may fire; the results are the same")
+	flags.BoolVar(&o.noPrefilter, "no-prefilter", false, "run every policy on every token instead of asking first where it may fire; the results are the same")
 }
 
 // addSelection adds the flags that choose policies, without those of judging.

@@ -290,8 +290,7 @@ func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluat
 		return err
 	}
 	if snapshot.Coverage[engine.SectionTokens].Usable() {
-		job.Tokens = db.Subjects(ctx, snapshot.ID, when)
-		job.Sift = func(r engine.SiftRequest) (engine.Sifted, error) { return db.Sift(ctx, snapshot.ID, when, r) }
+		job.Tokens = func(among bool) iter.Seq2[engine.Subject, error] { return db.Judged(ctx, snapshot.ID, when, among) }
 	}
 	if err := excusing.enter(ctx, set, when, job.Tuning); err != nil {
 		return err

@@ -69,7 +69,7 @@ func (s *policySet) list(out io.Writer, narrowed bool) error {
 
 func (a *app) policiesShow() *cobra.Command {
 	var o judgeOptions
-	var source, sql bool
+	var source bool
 	var explain string
 	cmd := &cobra.Command{
 		Use:     "show ID",
@@ -92,11 +92,6 @@ func (a *app) policiesShow() *cobra.Command {
 				return a.explain(cmd.Context(), set, policy, explain)
 			}
 			set.show(a.env.stdout, policy)
-			if sql {
-				if err := set.showSQL(cmd.Context(), a.env.stdout, policy); err != nil {
-					return err
-				}
-			}
 			if source {
 				fmt.Fprintf(a.env.stdout, "\n%s", policy.Source)
 			}
@@ -106,7 +101,6 @@ func (a *app) policiesShow() *cobra.Command {
 	o.addPacks(cmd.Flags())
 	cmd.Flags().StringVar(&explain, "explain", "", "tell why this `token` (its id or the beginning of it) or workspace (name or id) passes or fails")
 	cmd.Flags().BoolVar(&source, "source", false, "print the Rego as well")
-	cmd.Flags().BoolVar(&sql, "sql", false, "print what is asked before the Rego is run, in SQL and in memory, and what is not and why")
 	return cmd
 }
 

@@ -58,11 +58,10 @@ func (o *outside) judgeAll() error {
 	if len(forTokens) == 0 {
 		return nil
 	}
-	tokens, err := o.everyToken(forTokens)
-	if err != nil {
-		return err
+	if o.job.Tokens == nil {
+		return errNoRows
 	}
-	for batch, err := range batches(tokens) {
+	for batch, err := range batches(o.job.Tokens(comparesTokens(forTokens))) {
 		if err != nil {
 			return err
 		}
@@ -91,22 +90,6 @@ func targets(tokens []engine.Subject) []target {
 		list[i] = ofToken(t)
 	}
 	return list
-}
-
-// everyToken is every token: what a policy of others says is not sifted by,
-// since that would evaluate it here.
-func (e *evaluation) everyToken(assignments []*assignment) (iter.Seq2[engine.Subject, error], error) {
-	if e.job.Sift == nil {
-		if e.job.Tokens == nil {
-			return nil, errNoRows
-		}
-		return e.job.Tokens, nil
-	}
-	sifted, err := e.job.Sift(engine.SiftRequest{Among: comparesTokens(assignments)})
-	if err == nil && sifted.Tokens == nil {
-		err = errNoRows
-	}
-	return sifted.Tokens, err
 }
 
 // batches cuts rows; the raw row stays here, for no policy sees it.

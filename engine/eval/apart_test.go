@@ -166,15 +166,6 @@ func TestExplainApart(t *testing.T) {
 	}
 }
 
-// TestPushdownOfOthers: nothing is asked for them, so nothing is claimed.
-func TestPushdownOfOthers(t *testing.T) {
-	set := load(t, map[string]string{"token/x.rego": written{"token", "x", "X-1", "", "deny contains \"x\" if input.token.age_days > 10"}.text()})
-	asked, err := set.With(Options{Sandbox: sandbox}).Pushdown(t.Context(), "X-1", Tuning{})
-	if err != nil || asked.Every == "" || len(asked.Asked) > 0 {
-		t.Errorf("%+v, %v", asked, err)
-	}
-}
-
 // TestStateBeforeReachesTheSandbox: what changed since is found there too, and
 // what nobody knows stays unknown.
 func TestStateBeforeReachesTheSandbox(t *testing.T) {

@@ -51,7 +51,7 @@ func BenchmarkEvaluate(b *testing.B) {
 	findings := 0
 	b.ReportAllocs()
 	b.ResetTimer()
-	_, err := set.Evaluate(b.Context(), Job{Snapshot: covered(nil), AsOf: asOf(), Tokens: population(b.N)}, func(engine.Finding) error {
+	_, err := set.Evaluate(b.Context(), Job{Snapshot: covered(nil), AsOf: asOf(), Tokens: either(population(b.N))}, func(engine.Finding) error {
 		findings++
 		return nil
 	})

@@ -20,13 +20,11 @@ type Job struct {
 	// Previous is settings and grants as they were before; nil when nobody knows.
 	Previous *engine.State
 	AsOf     time.Time
-	// Tokens may be nil when the section is not usable. It is ranged over once
+	// Tokens may be nil when the section is not usable. How tokens stand among
+	// each other may be left out where it is not asked for. It is ranged over once
 	// for the policies judged in this process and once for those in a sandbox,
 	// each time from a goroutine of its own or the calling one.
-	Tokens iter.Seq2[engine.Subject, error]
-	// Sift, when there is one, is asked for the tokens instead, so that not all
-	// of them need be read.
-	Sift func(engine.SiftRequest) (engine.Sifted, error)
+	Tokens func(among bool) iter.Seq2[engine.Subject, error]
 	// Tuning is per policy id, already resolved for this workspace.
 	Tuning map[string]Tuning
 	// Except may change the status of a failed finding to waived or baselined
@@ -57,10 +55,6 @@ type evaluation struct {
 	clock   clock
 	emit    func(engine.Finding) error
 	tallies map[string]engine.Tally
-
-	tokens iter.Seq2[engine.Subject, error] // to be looked at
-	spared *engine.Spared                   // nil: those are all
-	read   engine.Spared                    // of those
 }
 
 // Evaluate gives every resource of a snapshot one result per policy and emits
@@ -194,17 +188,15 @@ func (e *evaluation) judgeAll(ctx context.Context, judges []*judge, assignments 
 	if len(forTokens) == 0 {
 		return nil
 	}
-	if err := e.sift(ctx, judges[0], forTokens); err != nil {
-		return fmt.Errorf("sift tokens: %w", err)
-	}
-	if e.tokens == nil {
+	if e.job.Tokens == nil {
 		return errNoRows
 	}
-	if err := e.judgeTokens(ctx, judges, forTokens); err != nil {
-		return err
+	if !e.options.NoPrefilter {
+		for _, a := range forTokens {
+			a.gate = newGate(a.pushdown(ctx, tokenInputs(), judges[0].input(a)), e.view.asOf)
+		}
 	}
-	e.countSpared(forTokens)
-	return nil
+	return e.judgeTokens(ctx, judges, forTokens)
 }
 
 func (e *evaluation) judgeWorkspace(ctx context.Context, j *judge, a *assignment) error {
@@ -224,7 +216,7 @@ func (e *evaluation) judgeTokens(ctx context.Context, judges []*judge, assignmen
 	group, ctx := errgroup.WithContext(ctx)
 	rows := make(chan []engine.Subject, len(judges))
 	results := make(chan batch, len(judges))
-	group.Go(func() error { defer close(rows); return hand(ctx, e.tokens, rows, e.count) })
+	group.Go(func() error { defer close(rows); return hand(ctx, e.job.Tokens(comparesTokens(assignments)), rows) })
 	workers, workCtx := errgroup.WithContext(ctx)
 	for _, j := range judges {
 		workers.Go(func() error { return j.work(workCtx, assignments, rows, results) })
@@ -237,14 +229,13 @@ func (e *evaluation) judgeTokens(ctx context.Context, judges []*judge, assignmen
 	return emitted
 }
 
-// hand hands tokens out in batches, and has each noted.
-func hand[T any](ctx context.Context, tokens iter.Seq2[T, error], to chan<- []T, note func(T)) error {
+// hand hands tokens out in batches.
+func hand[T any](ctx context.Context, tokens iter.Seq2[T, error], to chan<- []T) error {
 	next := make([]T, 0, batchSize)
 	for t, err := range tokens {
 		if err != nil {
 			return fmt.Errorf("read tokens: %w", err)
 		}
-		note(t)
 		if next = append(next, t); len(next) < batchSize {
 			continue
 		}

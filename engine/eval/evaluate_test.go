@@ -411,7 +411,7 @@ func TestGivenUpWhenOverdue(t *testing.T) {
 		tokens = append(tokens, healthy(func(t *engine.Token) { t.ID = fmt.Sprint(i) }))
 	}
 	for place, where := range map[string]Sandbox{"here": nil, "apart": sandbox} {
-		set := load(t, tokenPolicy("", slow)).With(Options{Deadline: deadline, Workers: 1, NoPushdown: true, Sandbox: where})
+		set := load(t, tokenPolicy("", slow)).With(Options{Deadline: deadline, Workers: 1, NoPrefilter: true, Sandbox: where})
 		_, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(tokens...)})
 		if want := (engine.Tally{engine.Errored: len(tokens)}); !maps.Equal(tallies["T-1"], want) {
 			t.Errorf("%s: %v, want %v", place, tallies["T-1"], want)
@@ -432,7 +432,7 @@ func TestInterrupt(t *testing.T) {
 	set := load(t, tokenPolicy("", endless))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, _, err := evaluateIn(ctx, set, Job{Snapshot: covered(nil), AsOf: asOf(), Tokens: population(1000)})
+	_, _, err := evaluateIn(ctx, set, Job{Snapshot: covered(nil), AsOf: asOf(), Tokens: either(population(1000))})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
@@ -481,12 +481,12 @@ func TestFailures(t *testing.T) {
 			}
 			yield(engine.Subject{}, broken)
 		}
-		if _, _, err := evaluateIn(t.Context(), set, Job{Snapshot: covered(nil), AsOf: asOf(), Tokens: tokens}); !errors.Is(err, broken) {
+		if _, _, err := evaluateIn(t.Context(), set, Job{Snapshot: covered(nil), AsOf: asOf(), Tokens: either(tokens)}); !errors.Is(err, broken) {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("emit", func(t *testing.T) {
-		_, err := set.Evaluate(t.Context(), Job{Snapshot: covered(nil), AsOf: asOf(), Tokens: population(10000)}, func(engine.Finding) error { return broken })
+		_, err := set.Evaluate(t.Context(), Job{Snapshot: covered(nil), AsOf: asOf(), Tokens: either(population(10000))}, func(engine.Finding) error { return broken })
 		if !errors.Is(err, broken) {
 			t.Errorf("got %v", err)
 		}
@@ -576,7 +576,7 @@ func TestRowsAreNotHoarded(t *testing.T) {
 		}
 	}
 	emitted := 0
-	_, err := set.Evaluate(t.Context(), Job{Snapshot: covered(nil), AsOf: asOf(), Tokens: counting}, func(engine.Finding) error {
+	_, err := set.Evaluate(t.Context(), Job{Snapshot: covered(nil), AsOf: asOf(), Tokens: either(counting)}, func(engine.Finding) error {
 		if emitted++; emitted == 1 {
 			time.Sleep(300 * time.Millisecond)
 			// Batches: read and judged ones queued, one with each worker, one being

@@ -86,7 +86,7 @@ func (f *foresight) prepare(ctx context.Context, j *judge, assignments []*assign
 		for i, a := range assignments {
 			gated := *a
 			gated.timed = a.refersTo("as_of")
-			if !f.options.NoPushdown {
+			if !f.options.NoPrefilter {
 				if n == 0 || gated.timed {
 					asked[i] = a.pushdown(ctx, tokenInputs(), j.input(a))
 				}
@@ -120,7 +120,7 @@ func (f *foresight) judgeOwn(ctx context.Context, judges []*judge, assignments [
 	tokens := make(chan []engine.Prospect, len(judges))
 	results := make(chan []onset, len(judges))
 	all := f.outlook.Tokens(comparesTokens(assignments))
-	group.Go(func() error { defer close(tokens); return hand(ctx, all, tokens, func(engine.Prospect) {}) })
+	group.Go(func() error { defer close(tokens); return hand(ctx, all, tokens) })
 	workers, workCtx := errgroup.WithContext(ctx)
 	for _, j := range judges {
 		workers.Go(func() error { return f.work(workCtx, j, tokens, results) })
@@ -234,7 +234,7 @@ func (f *foresight) judgeForeign(ctx context.Context, foreign []*assignment) err
 	failed := map[[2]string]bool{} // policy and token, by the instant before
 	for n, at := range f.outlook.At {
 		e := *f.evaluation
-		e.view, e.job.AsOf, e.job.Tokens = f.dayAt(at).view, at, f.tokensOn(n, comparesTokens(foreign))
+		e.view, e.job.AsOf, e.job.Tokens = f.dayAt(at).view, at, func(among bool) iter.Seq2[engine.Subject, error] { return f.tokensOn(n, among) }
 		e.emit = func(found engine.Finding) error {
 			pair := [2]string{found.Policy, found.ResourceID}
 			again := failed[pair]

@@ -73,14 +73,14 @@ func TestForeseeIsEvaluateAtEachInstant(t *testing.T) {
 		t.Fatal(err)
 	}
 	others := load(t, foreseen())
-	want := foreseenByEvaluate(t, own.With(Options{NoPushdown: true}), at)
+	want := foreseenByEvaluate(t, own.With(Options{NoPrefilter: true}), at)
 	for _, text := range []string{"3 F-age fail 33 days old", "6 F-last fail last one", "4 F-near fail alone", "5 F-weak fail nobody", "3 F-moment fail 2026-11-04T00:00:00Z", "0 F-unknown unknown", "0 F-fails error"} {
 		if !slices.ContainsFunc(want, func(line string) bool { return len(line) > len(text) && line[:len(text)] == text }) {
 			t.Errorf("nothing shows %q: %q", text, want)
 		}
 	}
 	for name, set := range map[string]*Set{
-		"reduced": own, "plain": own.With(Options{NoPushdown: true}), "one worker": own.With(Options{Workers: 1}),
+		"reduced": own, "plain": own.With(Options{NoPrefilter: true}), "one worker": own.With(Options{Workers: 1}),
 		"in a sandbox": others.With(Options{Sandbox: sandbox}),
 	} {
 		t.Run(name, func(t *testing.T) {

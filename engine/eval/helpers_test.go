@@ -154,14 +154,19 @@ func covered(change func(*engine.Snapshot)) engine.Snapshot {
 	return s
 }
 
-func rows(subjects ...engine.Subject) iter.Seq2[engine.Subject, error] {
-	return func(yield func(engine.Subject, error) bool) {
+func rows(subjects ...engine.Subject) func(bool) iter.Seq2[engine.Subject, error] {
+	return either(func(yield func(engine.Subject, error) bool) {
 		for _, s := range subjects {
 			if !yield(s, nil) {
 				return
 			}
 		}
-	}
+	})
+}
+
+// either are the same tokens, whether they are asked for with how they stand or without.
+func either(tokens iter.Seq2[engine.Subject, error]) func(bool) iter.Seq2[engine.Subject, error] {
+	return func(bool) iter.Seq2[engine.Subject, error] { return tokens }
 }
 
 // evaluate runs a job and returns the findings in a fixed order.

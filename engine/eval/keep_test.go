@@ -36,13 +36,13 @@ func TestKeptSandboxTakesJobAfterJob(t *testing.T) {
 	defer leave()
 	alone := keptSet(t, Options{})
 	for name, job := range map[string]Job{
-		"as it is": {Snapshot: covered(nil), Tokens: manyTokens(300)},
+		"as it is": {Snapshot: covered(nil), Tokens: either(manyTokens(300))},
 		"few":      {Snapshot: covered(nil), Tokens: rows(healthy(nil))},
 		"other": {Snapshot: covered(func(s *engine.Snapshot) {
 			s.Workspace.Labels = map[string]string{"env": "dev"}
 			s.Documents[engine.SectionSettings] = json.RawMessage(`{"enableTokensConfig":{"value":"false"},"maxTokenLifetimeDays":{"value":"30"}}`)
-		}), Tokens: manyTokens(200)},
-		"tuned": {Snapshot: covered(nil), Tokens: manyTokens(100), Tuning: map[string]Tuning{"PAT-002": {Params: map[string]any{"max_lifetime_days": 7}}}},
+		}), Tokens: either(manyTokens(200))},
+		"tuned": {Snapshot: covered(nil), Tokens: either(manyTokens(100)), Tuning: map[string]Tuning{"PAT-002": {Params: map[string]any{"max_lifetime_days": 7}}}},
 	} {
 		want, wantTallies := evaluate(t, alone, job)
 		got, gotTallies := evaluate(t, set, job)

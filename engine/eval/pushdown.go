@@ -9,18 +9,17 @@ import (
 	"patrol/engine"
 )
 
-// Pushdown tells on which tokens a policy must be run, in words that a database
-// can ask. docs/decisions/0010-sql-sifts-rego-decides.md says why it is safe.
+// Pushdown tells on which tokens a policy must be run.
+// docs/decisions/0010-a-prefilter-spares-rego.md says why it is safe.
 type Pushdown struct {
-	Rule    engine.SiftRule
+	Fires   engine.Condition // holds whenever the policy fires or fails to evaluate, and maybe more often
 	Applies engine.Condition // exactly when the policy applies
 	Every   string           // why the policy is run on every token that it judges; "" when it is not
 	Asked   []string         // the residual queries, in Rego
 	Dropped []Dropped        // what of them is not asked
 }
 
-// maxConditions bounds the conditions of a rule: a list of a thousand domains
-// is read faster by Rego than by SQL.
+// maxConditions bounds the conditions of a rule.
 const maxConditions = 300
 
 // errEvery is why a policy must be run on every token.
@@ -31,20 +30,11 @@ func (e errEvery) Error() string { return string(e) }
 // pushdown finds out what can be asked of a policy under these parameters.
 func (a *assignment) pushdown(ctx context.Context, unknown []*ast.Term, known *ast.Term) Pushdown {
 	s := sieve{ctx: ctx, assignment: a, unknown: unknown, known: known, total: newTotality(a.compiler)}
-	s.out.Rule = engine.SiftRule{Policy: a.ID, Judges: a.Judges, Facts: factNames(a.reads.facts)}
 	if err := s.conditions(); err != nil {
 		s.out.Every = err.Error()
-		s.out.Applies, s.out.Rule.Fires = engine.All{}, engine.All{}
+		s.out.Applies, s.out.Fires = engine.All{}, engine.All{}
 	}
 	return s.out
-}
-
-func factNames(set facts) []engine.Fact {
-	var names []engine.Fact
-	for _, name := range newFactTable().list(set) {
-		names = append(names, engine.Fact(name))
-	}
-	return names
 }
 
 // sieve is a pushdown in the making.
@@ -66,10 +56,10 @@ func (s *sieve) conditions() (err error) {
 	if s.out.Applies, err = s.applies(); err != nil {
 		return err
 	}
-	if s.out.Rule.Fires, err = s.fires(); err != nil {
+	if s.out.Fires, err = s.fires(); err != nil {
 		return err
 	}
-	if n := size(s.out.Applies) + size(s.out.Rule.Fires); n > maxConditions {
+	if n := size(s.out.Applies) + size(s.out.Fires); n > maxConditions {
 		return errEvery(fmt.Sprintf("%d conditions are more than %d", n, maxConditions))
 	}
 	return nil
@@ -183,24 +173,4 @@ func size(c engine.Condition) int {
 		n += size(c.Of)
 	}
 	return n
-}
-
-// Pushdown tells what is asked of tokens before a policy is run on them, under a
-// tuning and whatever the workspace.
-func (s *Set) Pushdown(ctx context.Context, id string, t Tuning) (Pushdown, error) {
-	for _, p := range s.policies {
-		if p.ID != id || p.Resource != engine.ResourceToken {
-			continue
-		}
-		if s.isForeign(id) {
-			return Pushdown{Every: "policies of --policy run in a process of their own, where nothing is known of them"}, nil
-		}
-		a, err := newAssignment(p, t)
-		if err != nil {
-			return Pushdown{}, err
-		}
-		known := ast.NewTerm(ast.NewObject([2]*ast.Term{ast.InternedTerm("params"), a.term}))
-		return a.pushdown(ctx, append(tokenInputs(), workspaceInputs()...), known), nil
-	}
-	return Pushdown{Every: "it does not judge tokens"}, nil
 }

@@ -45,7 +45,7 @@ func TestPushdownChangesNoResult(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			snapshot := covered(change)
 			subjects := awkward(enginetest.Seed(t), corpusSize(), snapshot.Coverage[engine.SectionPrincipals].Complete())
-			want, wantTallies := evaluate(t, set.With(Options{NoPushdown: true}), Job{Snapshot: snapshot, Tokens: rows(subjects...)})
+			want, wantTallies := evaluate(t, set.With(Options{NoPrefilter: true}), Job{Snapshot: snapshot, Tokens: rows(subjects...)})
 			got, gotTallies := evaluate(t, set, Job{Snapshot: snapshot, Tokens: rows(subjects...)})
 			equal(t, gotTallies, wantTallies)
 			equal(t, bytesOf(t, got), bytesOf(t, want))

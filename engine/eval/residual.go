@@ -31,11 +31,6 @@ func tokenInputs() []*ast.Term {
 	return []*ast.Term{ast.MustParseTerm("input.token"), ast.MustParseTerm("input.owner"), ast.MustParseTerm("input.creator")}
 }
 
-// workspaceInputs are what changes from workspace to workspace.
-func workspaceInputs() []*ast.Term {
-	return []*ast.Term{ast.MustParseTerm("input.workspace"), ast.MustParseTerm("input.as_of")}
-}
-
 // reduce evaluates a query as far as the known input allows.
 func reduce(ctx context.Context, c *ast.Compiler, query ast.Body, unknown []*ast.Term, known *ast.Term) (r residual, err error) {
 	defer func() {

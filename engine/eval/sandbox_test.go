@@ -219,7 +219,7 @@ func TestSandboxFindsTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	job := Job{Snapshot: covered(nil), Tokens: manyTokens(300)}
+	job := Job{Snapshot: covered(nil), Tokens: either(manyTokens(300))}
 	want, wantTallies := evaluate(t, set, job)
 	got, gotTallies := evaluate(t, set.With(Options{Sandbox: sandbox}), job)
 	equal(t, gotTallies, wantTallies)
@@ -283,7 +283,7 @@ func TestSandboxThatDiesMidway(t *testing.T) {
 			denying("input.token.id == \""+last+"\"\n\t"+growing(9, tenTimes)+"\n\tcount(s) > 0")}.text(),
 		"token/good.rego": written{"token", "good", "G-1", "", innocent}.text(),
 	}).With(Options{Sandbox: sandbox, Deadline: bombDeadline})
-	findings, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: manyTokens(300)})
+	findings, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: either(manyTokens(300))})
 	good, bomb := tallies["G-1"], tallies["B-1"]
 	if good[engine.Fail] == 0 || good[engine.Errored] != 0 || good[engine.NotApplicable] != bomb[engine.NotApplicable] {
 		t.Errorf("the other policy: %v, the bomb: %v", good, bomb)
@@ -317,7 +317,7 @@ func TestSandboxResultsAddUp(t *testing.T) {
 	} {
 		lying := func() *exec.Cmd { return &exec.Cmd{Path: os.Args[0], Args: []string{os.Args[0], lieFlag, said}} }
 		set := load(t, files).With(Options{Sandbox: lying, Deadline: bombDeadline})
-		_, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: manyTokens(3)})
+		_, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: either(manyTokens(3))})
 		if tally := tallies["G-1"]; tally[engine.Pass] != 0 || tally[engine.Errored]+tally[engine.NotApplicable] != 3 || sumOf(tally) != 3 {
 			t.Errorf("%s: %v", name, tally)
 		}

@@ -140,7 +140,7 @@ func (s *server) load(ctx context.Context, r request) error {
 	if err != nil {
 		return err
 	}
-	s.set = set.With(Options{Deadline: r.Deadline, Workers: 1, NoPushdown: true})
+	s.set = set.With(Options{Deadline: r.Deadline, Workers: 1, NoPrefilter: true})
 	return nil
 }
 

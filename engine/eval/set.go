@@ -36,8 +36,8 @@ type Options struct {
 	// Sandbox runs the policies of packs that are not trusted in a process of
 	// its own; nil runs them in this one.
 	Sandbox Sandbox
-	// NoPushdown runs every policy on every token.
-	NoPushdown bool
+	// NoPrefilter runs every policy on every token.
+	NoPrefilter bool
 	// Plain switches rule indexing and early exit off, for tests that compare
 	// the results with and without them.
 	Plain bool

@@ -20,7 +20,7 @@ type translation struct {
 	dropped  []Dropped
 }
 
-// Dropped is an expression that no database is asked.
+// Dropped is an expression that is left to Rego.
 type Dropped struct {
 	Expr   string // Rego
 	Reason string
@@ -190,7 +190,7 @@ func (b *conjunction) compare(op engine.Comparison, left, right *ast.Term) (engi
 	case types.Compare(lt, rt) != 0:
 		return nil, "it compares different types"
 	case types.Compare(lt, types.B) == 0 && op != engine.Equal && op != engine.NotEqual:
-		return nil, "truth values are not ordered in SQL"
+		return nil, "truth values are not ordered"
 	}
 	return engine.All{engine.Compare{Op: op, Left: l, Right: r}}, ""
 }
@@ -247,7 +247,7 @@ func (b *conjunction) test(name string, operands []*ast.Term) (engine.All, strin
 	if f, ok := function(name); ok && f != engine.Count && len(operands) == 1 {
 		return b.truth(operands[0]) // every text is true
 	}
-	return nil, "SQL has no " + name
+	return nil, "there is no counterpart of " + name
 }
 
 func typeTest(name string) (types.Type, bool) {
@@ -349,7 +349,7 @@ func (b *conjunction) value(term *ast.Term) (engine.Value, types.Type) {
 	return nil, nil
 }
 
-// number keeps numbers that SQL compares as Rego does.
+// number keeps numbers that Go compares as Rego does.
 func number(n ast.Number) (engine.Value, types.Type) {
 	if i, ok := n.Int64(); ok {
 		return engine.Constant{Of: i}, types.N

@@ -31,7 +31,7 @@ func (db *DB) Outlook(ctx context.Context, snapshotID int64, at []time.Time, amo
 			return
 		}
 		defer o.leave()
-		for t, err := range ahead(db.siftTokens(ctx, s, o.at[0], &siftQuery{})) {
+		for t, err := range ahead(db.judgedTokens(ctx, s)) {
 			var p engine.Prospect
 			if err == nil {
 				p, err = o.prospect(t)

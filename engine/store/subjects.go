@@ -31,6 +31,53 @@ func (db *DB) Subjects(ctx context.Context, snapshotID int64, asOf time.Time) it
 	}
 }
 
+// Judged streams the tokens of a snapshot as Subjects does, for policies: without
+// their raw rows, and with how they stand among each other only where peers says so.
+func (db *DB) Judged(ctx context.Context, snapshotID int64, asOf time.Time, peers bool) iter.Seq2[engine.Subject, error] {
+	return func(yield func(engine.Subject, error) bool) {
+		s, err := db.Snapshot(ctx, snapshotID)
+		if err != nil {
+			yield(engine.Subject{}, err)
+			return
+		}
+		at := asOf.UnixMilli()
+		tokens := db.subjectsOf(ctx, s, at, db.judgedTokens(ctx, s))
+		if peers && usable(s, engine.SectionTokens) {
+			tokens = db.standing(ctx, s, at, tokens)
+		}
+		tokens(yield)
+	}
+}
+
+const judgedQuery = `SELECT v.version, v.token_id, v.created_ms, v.expires_ms, v.owner_id, v.creator_id, v.creator_name, v.comment,
+	v.scopes, v.autoscope_state, v.inferred_scopes, v.backfill_scopes, v.defects, NULL, NULL, ` + useColumn + `
+	FROM token_version v WHERE ` + holds + ` ORDER BY v.token_id`
+
+// judgedTokens reads tokens without their raw rows, which no policy sees.
+func (db *DB) judgedTokens(ctx context.Context, s engine.Snapshot) iter.Seq2[storedToken, error] {
+	return func(yield func(storedToken, error) bool) {
+		if !usable(s, engine.SectionTokens) {
+			return
+		}
+		workspace, err := db.workspaceKey(ctx, s.ID)
+		if err != nil {
+			yield(storedToken{}, err)
+			return
+		}
+		reader := tokenReader{shapes: &shapes{}}
+		for c, err := range scan(ctx, db.sql, judgedQuery, s.ID, workspace) {
+			var t storedToken
+			if err == nil {
+				t.row = c.integer()
+				t.Token, err = reader.read(c)
+			}
+			if !yield(t, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // standing tells of subjects, all of a snapshot, how they stand among each other.
 func (db *DB) standing(ctx context.Context, s engine.Snapshot, asOf int64, subjects iter.Seq2[engine.Subject, error]) iter.Seq2[engine.Subject, error] {
 	return func(yield func(engine.Subject, error) bool) {
