@@ -48,8 +48,7 @@ func Lookup(name string) (Format, error) {
 }
 
 // WriteAll writes each format to its file in dir, which it creates for its
-// owner only when missing, encrypted where files says so. Each file appears
-// whole or not at all. It returns the paths written, also when a later format
+// owner only when missing. Each file appears whole or not at all. It returns the paths written, also when a later format
 // fails.
 func WriteAll(ctx context.Context, dir string, formats []Format, r engine.Report, files outfile.Files) ([]string, error) {
 	if err := outfile.MakeDir(dir); err != nil {
@@ -74,7 +73,7 @@ func writeFiles(ctx context.Context, dir string, format Format, r engine.Report,
 	if err := writeFile(ctx, files, path, func(w io.Writer) error { return format.Write(ctx, w, r) }); err != nil {
 		return nil, err
 	}
-	return []string{files.Name(path)}, nil
+	return []string{path}, nil
 }
 
 func writeFile(ctx context.Context, files outfile.Files, path string, write Part) error {

@@ -41,21 +41,21 @@ func writeParts(ctx context.Context, dir string, format Format, r engine.Report,
 		if err := writeFile(ctx, files, path, part); err != nil {
 			return paths, err
 		}
-		paths = append(paths, files.Name(path))
+		paths = append(paths, path)
 	}
-	return paths, removeParts(dir, format.File, len(paths), files)
+	return paths, removeParts(dir, format.File, len(paths))
 }
 
-func removeParts(dir, file string, written int, files outfile.Files) error {
-	ending := files.Name(filepath.Ext(file))
-	stem := strings.TrimSuffix(file, filepath.Ext(file)) + "-"
+func removeParts(dir, file string, written int) error {
+	ending := filepath.Ext(file)
+	stem := strings.TrimSuffix(file, ending) + "-"
 	found, err := filepath.Glob(filepath.Join(dir, stem+"*"+ending))
 	if err != nil {
 		return nil // the directory's name is no pattern: then nothing can be found by one
 	}
 	for _, path := range found {
 		number := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), stem), ending)
-		if n, err := strconv.Atoi(number); err != nil || n <= written || files.Name(partFile(file, n)) != filepath.Base(path) {
+		if n, err := strconv.Atoi(number); err != nil || n <= written || partFile(file, n) != filepath.Base(path) {
 			continue
 		}
 		if err := os.Remove(path); err != nil {

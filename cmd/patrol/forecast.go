@@ -47,7 +47,7 @@ func (c commands) Forecast() *cobra.Command {
 	flags.StringSliceVar(&o.judge.only, "only", nil, "judge by these policies only: `ids` or aliases")
 	flags.StringSliceVar(&o.judge.exclude, "exclude", nil, "leave these policies out: `ids` or aliases")
 	o.product.addFlags(flags, "table", "csv", "json", "ics")
-	o.product.guard.addPseudonyms(flags)
+	o.product.guard.addFlags(flags)
 	return cmd
 }
 

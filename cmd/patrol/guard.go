@@ -10,23 +10,13 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// guardOptions say how what leaves the database is guarded against readers.
+// guardOptions say how what leaves the database is kept from its readers.
 type guardOptions struct {
-	recipients []string
-	keyFile    string
+	keyFile string
 }
 
 func (o *guardOptions) addFlags(flags *pflag.FlagSet) {
-	o.addEncryption(flags)
-	o.addPseudonyms(flags)
-}
-
-func (o *guardOptions) addPseudonyms(flags *pflag.FlagSet) {
 	flags.StringVar(&o.keyFile, "pseudonymise", "", "put pseudonyms in place of the names of people: HMAC-SHA256 with the key in this `file`")
-}
-
-func (o *guardOptions) addEncryption(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&o.recipients, "encrypt-to", nil, "encrypt what is written to this age `recipient` (age1…; repeatable); files end in "+outfile.Ending)
 }
 
 // guard is what the options come to.
@@ -37,8 +27,8 @@ type guard struct {
 
 // read checks the options: what is asked to be guarded is never written without.
 func (o *guardOptions) read() (g guard, err error) {
-	if g.files, err = outfile.EncryptTo(o.recipients...); err != nil || o.keyFile == "" {
-		return g, err
+	if o.keyFile == "" {
+		return g, nil
 	}
 	const hint = "Make a key once, and keep it secret: (umask 077; head -c 32 /dev/urandom > names.key)"
 	key, err := os.ReadFile(o.keyFile)
@@ -57,7 +47,7 @@ func (g guard) check(path string) error {
 	if path == "-" {
 		return nil
 	}
-	return outfile.Check(g.files.Name(path))
+	return outfile.Check(path)
 }
 
 func (g guard) report(r engine.Report) (engine.Report, error) {

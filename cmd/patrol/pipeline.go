@@ -401,7 +401,7 @@ func (a *app) writeFiles(ctx context.Context, report engine.Report, formats []re
 	if o.output == "" {
 		return reports.WriteAll(ctx, o.dir, formats, report, files)
 	}
-	return []string{files.Name(o.output)}, files.Write(o.output, func(w io.Writer) error { return formats[0].Write(ctx, w, report) })
+	return []string{o.output}, files.Write(o.output, func(w io.Writer) error { return formats[0].Write(ctx, w, report) })
 }
 
 // plural renders a count with its noun.

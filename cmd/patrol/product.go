@@ -26,7 +26,6 @@ func (o *productOptions) addFlags(flags *pflag.FlagSet, forms ...string) {
 	flags.Var(&o.format, "format", "how to write it: "+strings.Join(forms, ", "))
 	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
 	ownPlace(flags, "output")
-	o.guard.addEncryption(flags)
 }
 
 // withProduct opens the database for a list, once it is known how it is guarded.

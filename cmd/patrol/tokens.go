@@ -59,7 +59,7 @@ func (c commands) Tokens() *cobra.Command {
 	flags.StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to list: `ids`, days, or latest~1 (default: the newest of each workspace)")
 	flags.Var(&o.asOf, "as-of", "count ages and days left to this moment (default: when the newest snapshot was taken)")
 	o.product.addFlags(flags, "table", "csv", "json")
-	o.product.guard.addPseudonyms(flags)
+	o.product.guard.addFlags(flags)
 	return cmd
 }
 

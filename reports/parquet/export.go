@@ -24,7 +24,7 @@ type Source struct {
 	// Changes are those of a judged snapshot since the workspace's snapshot
 	// before; none where there is no such snapshot, or one did not read tokens.
 	Changes func(engine.Snapshot) (before engine.Snapshot, changes iter.Seq2[engine.TokenChange, error], err error)
-	Files   outfile.Files // how files are written; the zero value writes plain ones
+	Files   outfile.Files // how files are written
 }
 
 // Write writes the tables tokens, results and changes below dir:
