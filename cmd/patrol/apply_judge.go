@@ -80,7 +80,7 @@ func (j *freshJudge) verdicts(ctx context.Context, w *judgedWorkspace, s engine.
 	chosen := j.policies.Select(func(p engine.Policy) bool { return slices.Contains(s.Policies, p.ID) })
 	one := func(yield func(engine.Subject, error) bool) { yield(subject, nil) }
 	job := eval.Job{Snapshot: w.snapshot, AsOf: now, Tokens: func(bool) iter.Seq2[engine.Subject, error] { return one }, Tuning: w.tuning}
-	excusing := exceptions{waivers: j.set.exceptions.waivers}.begin(now) // a baseline says nothing about what may be revoked
+	excusing := exceptionFiles{waivers: j.set.exceptions.waivers}.begin(now) // a baseline says nothing about what may be revoked
 	defer excusing.leave()
 	if err := excusing.enter(ctx, j.set, now, w.tuning); err != nil {
 		return nil, err

@@ -11,11 +11,10 @@ import (
 	"time"
 
 	"patrol/engine"
-	"patrol/engine/baseline"
 	"patrol/engine/eval"
+	"patrol/engine/exceptions"
 	"patrol/engine/outfile"
 	"patrol/engine/store"
-	"patrol/engine/waiver"
 
 	"github.com/spf13/pflag"
 )
@@ -37,15 +36,15 @@ func (o *exceptOptions) addWaivers(flags *pflag.FlagSet) {
 	flags.StringVar(&o.waivers, "waivers", "waivers.yaml", "excuse findings by the dated waivers in this `file`; a missing default is no error")
 }
 
-// exceptions are the waivers and the baseline of a run; nil where there are none.
-type exceptions struct {
-	waivers  *waiver.File
-	baseline *baseline.File
+// exceptionFiles are the waivers and the baseline of a run; nil where there are none.
+type exceptionFiles struct {
+	waivers  *exceptions.Waivers
+	baseline *exceptions.Baseline
 }
 
 // loadExceptions reads what excuses findings, before anything else is done.
 // known are the policies that a waiver may name.
-func (a *app) loadExceptions(known []engine.Policy, o *exceptOptions) (x exceptions, err error) {
+func (a *app) loadExceptions(known []engine.Policy, o *exceptOptions) (x exceptionFiles, err error) {
 	if o.create != "" {
 		if err := outfile.Check(o.create); err != nil {
 			return x, err
@@ -58,12 +57,12 @@ func (a *app) loadExceptions(known []engine.Policy, o *exceptOptions) (x excepti
 	if err != nil {
 		return x, unreadable("read baseline", o.baseline, "Name a file made by --create-baseline.", err)
 	}
-	x.baseline, err = baseline.Parse(o.baseline, text)
+	x.baseline, err = exceptions.ParseBaseline(o.baseline, text)
 	return x, err
 }
 
 // loadWaivers gives nil where the default file does not exist.
-func (a *app) loadWaivers(known []engine.Policy, path string) (*waiver.File, error) {
+func (a *app) loadWaivers(known []engine.Policy, path string) (*exceptions.Waivers, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -74,7 +73,7 @@ func (a *app) loadWaivers(known []engine.Policy, path string) (*waiver.File, err
 	if err != nil {
 		return nil, unreadable("read waivers", path, "Name an existing file with --waivers, or leave the flag out.", err)
 	}
-	return waiver.Parse(path, text, known)
+	return exceptions.ParseWaivers(path, text, known)
 }
 
 func unreadable(op, path, hint string, err error) error {
@@ -83,20 +82,20 @@ func unreadable(op, path, hint string, err error) error {
 
 // excusing is waivers and baseline at work in one evaluation.
 type excusing struct {
-	waivers  *waiver.Matcher   // nil: none
-	baseline *baseline.Matcher // nil: none
+	waivers  *exceptions.WaiverMatcher   // nil: none
+	baseline *exceptions.BaselineMatcher // nil: none
 
 	ctx   context.Context
 	judge *eval.WaiverJudge // of the workspace under way
 }
 
-func (x exceptions) begin(asOf time.Time) *excusing {
+func (x exceptionFiles) begin(asOf time.Time) *excusing {
 	var e excusing
 	if x.waivers != nil {
-		e.waivers = waiver.NewMatcher(x.waivers.Rules, engine.DateOf(asOf))
+		e.waivers = exceptions.NewWaiverMatcher(x.waivers.Rules, engine.DateOf(asOf))
 	}
 	if x.baseline != nil {
-		e.baseline = baseline.NewMatcher(x.baseline)
+		e.baseline = exceptions.NewBaselineMatcher(x.baseline)
 	}
 	return &e
 }
@@ -200,7 +199,7 @@ func (a *app) createBaseline(ctx context.Context, db *store.DB, evaluation int64
 	}
 	count := 0
 	err = outfile.Write(path, func(w io.Writer) (err error) {
-		count, err = baseline.Write(w, report.Version, report.AsOf, report.Findings)
+		count, err = exceptions.WriteBaseline(w, report.Version, report.AsOf, report.Findings)
 		return err
 	})
 	if err == nil {

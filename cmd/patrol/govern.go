@@ -25,7 +25,7 @@ type policySet struct {
 	config *config
 	floor  engine.Severity // of findings that were asked for; "" for all
 
-	exceptions exceptions
+	exceptions exceptionFiles
 }
 
 // loadPolicies loads the built-in pack and those of --policy, checks the

@@ -13,8 +13,8 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/eval"
+	"patrol/engine/exceptions"
 	"patrol/engine/store"
-	"patrol/engine/waiver"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -58,7 +58,7 @@ func (a *app) waiversList() *cobra.Command {
 }
 
 // waiverFile reads the waivers that the command is about: there must be a file.
-func (a *app) waiverFile(ctx context.Context, o *judgeOptions) (*policySet, *waiver.File, error) {
+func (a *app) waiverFile(ctx context.Context, o *judgeOptions) (*policySet, *exceptions.Waivers, error) {
 	set, err := a.loadPolicies(ctx, o)
 	if err != nil {
 		return nil, nil, err
@@ -141,7 +141,7 @@ func (a *app) checkWaivers(ctx context.Context, o *judgeOptions) error {
 type waiverCheck struct {
 	*app
 	set  *policySet
-	file *waiver.File
+	file *exceptions.Waivers
 	asOf time.Time
 
 	uses    []engine.WaiverUse
@@ -150,7 +150,7 @@ type waiverCheck struct {
 
 // match lets the waivers loose on the findings of the latest evaluation.
 func (c *waiverCheck) match(ctx context.Context) error {
-	excusing := exceptions{waivers: c.file}.begin(c.asOf)
+	excusing := exceptionFiles{waivers: c.file}.begin(c.asOf)
 	defer excusing.leave()
 	c.matched = "no evaluation in " + c.dbPath + ": nothing was matched"
 	if _, err := os.Stat(c.dbPath); err == nil {

@@ -1,13 +1,13 @@
-package baseline
+package exceptions
 
 import (
 	"patrol/engine"
 )
 
-// Matcher excuses what a baseline knows and finds out which of it is gone. It
+// BaselineMatcher excuses what a baseline knows and finds out which of it is gone. It
 // is for one goroutine.
-type Matcher struct {
-	file      *File
+type BaselineMatcher struct {
+	file      *Baseline
 	seen      []sight
 	judged    map[scope]bool  // a policy was run in a workspace
 	undecided map[scope]bool  // … but could not be
@@ -27,13 +27,13 @@ const (
 	unjudged // the result on it is unknown, or an error
 )
 
-// NewMatcher prepares a baseline for one evaluation.
-func NewMatcher(f *File) *Matcher {
-	return &Matcher{file: f, seen: make([]sight, len(f.Entries)), judged: map[scope]bool{}, undecided: map[scope]bool{}, partial: map[string]bool{}}
+// NewBaselineMatcher prepares a baseline for one evaluation.
+func NewBaselineMatcher(f *Baseline) *BaselineMatcher {
+	return &BaselineMatcher{file: f, seen: make([]sight, len(f.Entries)), judged: map[scope]bool{}, undecided: map[scope]bool{}, partial: map[string]bool{}}
 }
 
 // Except turns a failed finding that the baseline lists into a baselined one.
-func (m *Matcher) Except(f engine.Finding) engine.Finding {
+func (m *BaselineMatcher) Except(f engine.Finding) engine.Finding {
 	if _, listed := m.file.index[f.Fingerprint]; listed && f.Status == engine.Fail {
 		m.baselined++
 		f.Status = engine.Baselined
@@ -42,7 +42,7 @@ func (m *Matcher) Except(f engine.Finding) engine.Finding {
 }
 
 // See notes a finding of the evaluation, whatever its status.
-func (m *Matcher) See(f engine.Finding) {
+func (m *BaselineMatcher) See(f engine.Finding) {
 	if i, listed := m.file.index[f.Fingerprint]; listed {
 		m.seen[i] = present
 		if !f.Status.Judged() {
@@ -58,7 +58,7 @@ func (m *Matcher) See(f engine.Finding) {
 
 // Judged notes which policies were run in a workspace. Where not all tokens were
 // read, it is open what became of the others.
-func (m *Matcher) Judged(s engine.Snapshot, tallies map[string]engine.Tally) {
+func (m *BaselineMatcher) Judged(s engine.Snapshot, tallies map[string]engine.Tally) {
 	for policy := range tallies {
 		m.judged[scope{policy, s.Workspace.ID}] = true
 	}
@@ -66,7 +66,7 @@ func (m *Matcher) Judged(s engine.Snapshot, tallies map[string]engine.Tally) {
 }
 
 // Use tells what the baseline came to.
-func (m *Matcher) Use() *engine.BaselineUse {
+func (m *BaselineMatcher) Use() *engine.BaselineUse {
 	use := &engine.BaselineUse{
 		AsOf: m.file.AsOf, Version: m.file.Version, Entries: len(m.file.Entries), Baselined: m.baselined, Gone: []engine.BaselineEntry{},
 	}

@@ -1,4 +1,4 @@
-package waiver
+package exceptions
 
 import (
 	"cmp"
@@ -11,9 +11,9 @@ import (
 // Judge says why a waiver may not excuse a finding; nothing: it may.
 type Judge func(engine.WaiverRule, engine.Finding) []engine.WaiverRefusal
 
-// Matcher excuses the findings of one evaluation and counts what each waiver
+// WaiverMatcher excuses the findings of one evaluation and counts what each waiver
 // came to. It is for one goroutine.
-type Matcher struct {
+type WaiverMatcher struct {
 	day      engine.Date
 	rules    []*rule // in the order of the file
 	byPolicy map[string]*index
@@ -68,9 +68,9 @@ func (ix *index) patternsFor(s *subject) []*rule {
 	return found
 }
 
-// NewMatcher prepares waivers to be matched on the day of an evaluation.
-func NewMatcher(rules []engine.WaiverRule, day engine.Date) *Matcher {
-	m := &Matcher{day: day, byPolicy: map[string]*index{}}
+// NewWaiverMatcher prepares waivers to be matched on the day of an evaluation.
+func NewWaiverMatcher(rules []engine.WaiverRule, day engine.Date) *WaiverMatcher {
+	m := &WaiverMatcher{day: day, byPolicy: map[string]*index{}}
 	for i, w := range rules {
 		r := &rule{WaiverRule: w, place: i, workspace: compiled(w.Workspace), id: compiled(cmp.Or(w.Token, w.Secret)), owner: compiled(w.Owner), refusals: map[refusal]int{}}
 		m.rules = append(m.rules, r)
@@ -89,7 +89,7 @@ func compiled(pattern string) *glob {
 	return &g
 }
 
-func (m *Matcher) add(policy string, r *rule) {
+func (m *WaiverMatcher) add(policy string, r *rule) {
 	ix := m.byPolicy[policy]
 	if ix == nil {
 		ix = newIndex()
@@ -112,7 +112,7 @@ func (m *Matcher) add(policy string, r *rule) {
 // Except turns a failed finding into a waived one where a waiver is in force
 // and judge has nothing against it: the first of the file. Whatever is not
 // failed stays as it is.
-func (m *Matcher) Except(f engine.Finding, judge Judge) engine.Finding {
+func (m *WaiverMatcher) Except(f engine.Finding, judge Judge) engine.Finding {
 	if f.Status != engine.Fail {
 		return f
 	}
@@ -141,7 +141,7 @@ func (r *rule) refused(f engine.Finding, judge Judge) bool {
 }
 
 // matching lists the waivers that are about a finding, in the order of the file.
-func (m *Matcher) matching(f engine.Finding) []*rule {
+func (m *WaiverMatcher) matching(f engine.Finding) []*rule {
 	ix := m.byPolicy[f.Policy]
 	if ix == nil {
 		return nil

@@ -1,4 +1,4 @@
-package baseline
+package exceptions
 
 import (
 	"bytes"
@@ -37,13 +37,13 @@ func seq(findings ...engine.Finding) iter.Seq2[engine.Finding, error] {
 func written(t *testing.T, findings ...engine.Finding) string {
 	t.Helper()
 	var b bytes.Buffer
-	if _, err := Write(&b, "1.2.3", asOf, seq(findings...)); err != nil {
+	if _, err := WriteBaseline(&b, "1.2.3", asOf, seq(findings...)); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
 }
 
-func TestWrite(t *testing.T) {
+func TestWriteBaseline(t *testing.T) {
 	got := written(t, finding(1, engine.Fail), finding(2, engine.Waived), finding(3, engine.Baselined), finding(4, engine.Unknown), finding(5, engine.Errored))
 	want := `{"schema":1,"version":"1.2.3","as_of":"2026-11-24T12:00:00Z","findings":[
 {"fingerprint":"00000000000000000000000000000001","policy":"PAT-001","severity":"high","workspace":"prod","workspace_id":"9007199254740993","resource":"token","resource_id":"0000000000000000000000000000000000000000000000000000000000000001"},
@@ -55,14 +55,14 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-func TestRoundTrip(t *testing.T) {
+func TestBaselineRoundTrip(t *testing.T) {
 	for _, n := range []int{0, 1, 3} {
 		var findings []engine.Finding
 		for i := range n {
 			findings = append(findings, finding(i, engine.Fail))
 		}
 		text := written(t, findings...)
-		file, err := Parse("b.json", []byte(text))
+		file, err := ParseBaseline("b.json", []byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,13 +79,13 @@ func TestRoundTrip(t *testing.T) {
 
 func TestWriteFails(t *testing.T) {
 	broken := errors.New("broken")
-	_, err := Write(&bytes.Buffer{}, "1", asOf, func(yield func(engine.Finding, error) bool) { yield(engine.Finding{}, broken) })
+	_, err := WriteBaseline(&bytes.Buffer{}, "1", asOf, func(yield func(engine.Finding, error) bool) { yield(engine.Finding{}, broken) })
 	if !errors.Is(err, broken) {
 		t.Fatal(err)
 	}
 }
 
-func TestParseRefuses(t *testing.T) {
+func TestParseBaselineRefuses(t *testing.T) {
 	good := written(t, finding(1, engine.Fail))
 	second := strings.Split(good, "\n")[1]
 	for name, c := range map[string]struct{ text, want string }{
@@ -111,7 +111,7 @@ func TestParseRefuses(t *testing.T) {
 		"entry of wrong kind": {strings.Replace(good, `"policy":"PAT-001"`, `"policy":7`, 1), "b.json:2: json: cannot unmarshal number"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Parse("b.json", []byte(c.text))
+			_, err := ParseBaseline("b.json", []byte(c.text))
 			e, ok := engine.AsError(err)
 			if !ok || e.Class != engine.ClassUsage || e.Hint == "" || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %s", err, c.want)
@@ -120,17 +120,17 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-func TestMatcher(t *testing.T) {
+func TestBaselineMatcher(t *testing.T) {
 	var entries []engine.Finding
 	for n := range 6 {
 		entries = append(entries, finding(n, engine.Fail))
 	}
 	entries[4].Policy, entries[5].WorkspaceID = "PAT-009", "2"
-	file, err := Parse("b.json", []byte(written(t, entries...)))
+	file, err := ParseBaseline("b.json", []byte(written(t, entries...)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := NewMatcher(file)
+	m := NewBaselineMatcher(file)
 	meet := func(f engine.Finding) engine.Status {
 		f = m.Except(f)
 		m.See(f)
@@ -167,7 +167,7 @@ func snapshot(tokens engine.CoverageStatus) engine.Snapshot {
 
 // TestNotGone: what could not be judged is not gone.
 func TestNotGone(t *testing.T) {
-	file, err := Parse("b.json", []byte(written(t, finding(1, engine.Fail))))
+	file, err := ParseBaseline("b.json", []byte(written(t, finding(1, engine.Fail))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestNotGone(t *testing.T) {
 		"tokens partly read":    {nil, engine.Partial, 0},
 		"policy lacks its data": {&lacking, engine.Complete, 0},
 	} {
-		m := NewMatcher(file)
+		m := NewBaselineMatcher(file)
 		if c.see != nil {
 			m.See(*c.see)
 		}
@@ -194,20 +194,20 @@ func TestNotGone(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
+func FuzzParseBaseline(f *testing.F) {
 	var b bytes.Buffer
-	_, _ = Write(&b, "1", asOf, seq(finding(1, engine.Fail), finding(2, engine.Fail)))
+	_, _ = WriteBaseline(&b, "1", asOf, seq(finding(1, engine.Fail), finding(2, engine.Fail)))
 	f.Add(b.String())
 	f.Add(`{"schema":1,"version":"","as_of":"2026-11-24T12:00:00Z","findings":[]}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		file, err := Parse("b.json", []byte(text))
+		file, err := ParseBaseline("b.json", []byte(text))
 		if err != nil {
 			if e, ok := engine.AsError(err); !ok || e.Class != engine.ClassUsage {
 				t.Fatal(err)
 			}
 			return
 		}
-		m := NewMatcher(file)
+		m := NewBaselineMatcher(file)
 		for _, e := range file.Entries {
 			if got := m.Except(engine.Finding{Fingerprint: e.Fingerprint, Status: engine.Fail}); got.Status != engine.Baselined {
 				t.Fatalf("%+v is listed and not excused", e)

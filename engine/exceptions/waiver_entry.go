@@ -1,4 +1,4 @@
-package waiver
+package exceptions
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package waiver
+package exceptions
 
 import (
 	"cmp"
@@ -10,7 +10,7 @@ import (
 
 // Judged notes which policies were run in a workspace. Without it nobody can
 // tell a waiver that excuses nothing from one whose matter was not looked at.
-func (m *Matcher) Judged(s engine.Snapshot, tallies map[string]engine.Tally) {
+func (m *WaiverMatcher) Judged(s engine.Snapshot, tallies map[string]engine.Tally) {
 	name, id := strings.ToLower(s.Workspace.Name), strings.ToLower(s.Workspace.ID)
 	for _, r := range m.rules {
 		for _, policy := range r.Policies {
@@ -26,7 +26,7 @@ func (m *Matcher) Judged(s engine.Snapshot, tallies map[string]engine.Tally) {
 }
 
 // Uses tells what each waiver came to, in the order of the file.
-func (m *Matcher) Uses() []engine.WaiverUse {
+func (m *WaiverMatcher) Uses() []engine.WaiverUse {
 	uses := make([]engine.WaiverUse, len(m.rules))
 	for i, r := range m.rules {
 		uses[i] = engine.WaiverUse{

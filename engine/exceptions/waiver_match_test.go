@@ -1,4 +1,4 @@
-package waiver
+package exceptions
 
 import (
 	"fmt"
@@ -59,7 +59,7 @@ func TestExceptMatches(t *testing.T) {
 		"question needs a digit": {[]string{"token: 3922b2f6aa?"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := NewMatcher(rules(t, entryWith(c.changes...)), inForce)
+			m := NewWaiverMatcher(rules(t, entryWith(c.changes...)), inForce)
 			got := m.Except(failed("PAT-016", "3922b2f6aa", "etl-7@example.com"), allow)
 			if (got.Status == engine.Waived) != c.want || (got.Waiver != nil) != c.want {
 				t.Errorf("%s, %+v", got.Status, got.Waiver)
@@ -69,7 +69,7 @@ func TestExceptMatches(t *testing.T) {
 }
 
 func TestExceptOnlyFailed(t *testing.T) {
-	m := NewMatcher(rules(t, entryWith(`token: "*"`)), inForce)
+	m := NewWaiverMatcher(rules(t, entryWith(`token: "*"`)), inForce)
 	for _, status := range engine.Statuses() {
 		f := failed("PAT-016", "a", "b")
 		f.Status = status
@@ -81,7 +81,7 @@ func TestExceptOnlyFailed(t *testing.T) {
 }
 
 func TestExceptUnknownOwner(t *testing.T) {
-	m := NewMatcher(rules(t, entryWith("-token", `owner: "*"`)), inForce)
+	m := NewWaiverMatcher(rules(t, entryWith("-token", `owner: "*"`)), inForce)
 	f := failed("PAT-016", "a", "")
 	f.OwnerID = ""
 	if got := m.Except(f, allow); got.Status != engine.Fail {
@@ -90,7 +90,7 @@ func TestExceptUnknownOwner(t *testing.T) {
 }
 
 func TestExceptSecret(t *testing.T) {
-	m := NewMatcher(rules(t, entryWith("policy: SP-001", "-token", "secret: 1F*")), inForce)
+	m := NewWaiverMatcher(rules(t, entryWith("policy: SP-001", "-token", "secret: 1F*")), inForce)
 	f := failed("SP-001", "1f9", "5e-app")
 	f.Resource = engine.ResourceSecret
 	if got := m.Except(f, allow); got.Status != engine.Waived {
@@ -99,7 +99,7 @@ func TestExceptSecret(t *testing.T) {
 }
 
 func TestExceptWorkspace(t *testing.T) {
-	m := NewMatcher(rules(t, entryWith("policy: WS-001", "-token")), inForce)
+	m := NewWaiverMatcher(rules(t, entryWith("policy: WS-001", "-token")), inForce)
 	f := engine.Finding{Policy: "WS-001", Status: engine.Fail, Workspace: "prod-eu", WorkspaceID: "1", Resource: engine.ResourceWorkspace, ResourceID: "1"}
 	got := m.Except(f, allow)
 	want := &engine.Waiver{ID: "W-1", Reason: "Partner connector cannot use OAuth before Q2.", Ticket: "OPS-1234", Approver: "security.lead@example.com", Expires: "2027-02-01"}
@@ -117,7 +117,7 @@ func TestExceptOrder(t *testing.T) {
 	}
 	list := rules(t, text)
 	for skip, want := range []string{"glob", "exact", "owner", "owner-id", ""} {
-		m := NewMatcher(list, inForce)
+		m := NewWaiverMatcher(list, inForce)
 		tried := 0
 		got := m.Except(failed("PAT-016", "3922", "ann"), func(engine.WaiverRule, engine.Finding) []engine.WaiverRefusal {
 			if tried++; tried <= skip {
@@ -172,7 +172,7 @@ func TestUses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			list := rules(t, entryWith(c.changes...))
-			m := NewMatcher(list, inForce)
+			m := NewWaiverMatcher(list, inForce)
 			m.Except(c.finding, c.judge)
 			m.Judged(c.snapshot, c.tallies)
 			c.want.WaiverRule = list[0]
@@ -210,7 +210,7 @@ func BenchmarkExcept(b *testing.B) {
 					list[i].Token = glob
 				}
 			}
-			m := NewMatcher(list, inForce)
+			m := NewWaiverMatcher(list, inForce)
 			f := failed("PAT-016", strings.Repeat("a", 64), "etl-499-x@example.com")
 			for b.Loop() {
 				m.Except(f, allow)

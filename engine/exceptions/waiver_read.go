@@ -1,4 +1,4 @@
-package waiver
+package exceptions
 
 import (
 	"errors"
@@ -12,22 +12,22 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// File is a waivers file.
-type File struct {
+// Waivers is a waivers file.
+type Waivers struct {
 	Path  string
 	Rules []engine.WaiverRule // in the order of the file
 }
 
-// Parse reads waivers strictly: whatever it does not understand is an error
+// ParseWaivers reads waivers strictly: whatever it does not understand is an error
 // with its line, because a waiver that nobody reads would excuse nothing, or
 // too much. known are the policies that a waiver may name.
-func Parse(path string, text []byte, known []engine.Policy) (*File, error) {
+func ParseWaivers(path string, text []byte, known []engine.Policy) (*Waivers, error) {
 	r := reader{path: path, known: byName(known), ids: map[string]int{}}
 	rules := r.file(text)
 	if err := r.problems.err(); err != nil {
 		return nil, err
 	}
-	return &File{Path: path, Rules: rules}, nil
+	return &Waivers{Path: path, Rules: rules}, nil
 }
 
 // byName finds policies by id and by alias, which several may share.

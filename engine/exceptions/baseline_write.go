@@ -1,4 +1,4 @@
-package baseline
+package exceptions
 
 import (
 	"bufio"
@@ -10,16 +10,16 @@ import (
 	"patrol/engine"
 )
 
-// schema grows when a reader of the file would have to change.
+// schema grows when a baselineReader of the file would have to change.
 const schema = 1
 
 // timeLayout shows milliseconds only where there are any, as reports do.
 const timeLayout = "2006-01-02T15:04:05.999Z07:00"
 
-// Write writes the findings that fail now, those that a baseline excuses
+// WriteBaseline writes the findings that fail now, those that a baseline excuses
 // already included, and returns how many they are. Waived ones are left out:
 // they fail again when their waiver ends. Same findings, same bytes.
-func Write(w io.Writer, version string, asOf time.Time, findings iter.Seq2[engine.Finding, error]) (int, error) {
+func WriteBaseline(w io.Writer, version string, asOf time.Time, findings iter.Seq2[engine.Finding, error]) (int, error) {
 	out := bufio.NewWriter(w)
 	head, err := json.Marshal(header{schema, version, asOf.UTC().Format(timeLayout)})
 	if err != nil {

@@ -1,4 +1,4 @@
-package waiver
+package exceptions
 
 import (
 	"errors"
@@ -53,14 +53,14 @@ func day(text string) engine.Date {
 
 func rules(t *testing.T, text string) []engine.WaiverRule {
 	t.Helper()
-	file, err := Parse("waivers.yaml", []byte(text), known())
+	file, err := ParseWaivers("waivers.yaml", []byte(text), known())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return file.Rules
 }
 
-func TestParse(t *testing.T) {
+func TestParseWaivers(t *testing.T) {
 	got := rules(t, entryWith())
 	want := []engine.WaiverRule{{
 		ID: "W-1", Policies: []string{"PAT-016"}, Workspace: "prod-*", Token: "3922b2f6*", Reason: "Partner connector cannot use OAuth before Q2.",
@@ -104,7 +104,7 @@ func TestParseAccepts(t *testing.T) {
 	}
 }
 
-func TestParseRefuses(t *testing.T) {
+func TestParseWaiversRefuses(t *testing.T) {
 	second := strings.TrimPrefix(entryWith("id: w-1"), "waivers:\n")
 	for name, c := range map[string]struct{ text, want string }{
 		"malformed day":      {entryWith("expires: 01.02.2027"), `waivers.yaml:10: expires: "01.02.2027" is no day: want one such as 2027-02-01`},
@@ -147,7 +147,7 @@ func TestParseRefuses(t *testing.T) {
 		"two documents":      {"waivers: []\n---\nwaivers: []\n", "waivers.yaml:3: a second document: put all waivers under one `waivers:`"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Parse("waivers.yaml", []byte(c.text), known())
+			_, err := ParseWaivers("waivers.yaml", []byte(c.text), known())
 			var problems Problems
 			if !errors.As(err, &problems) {
 				t.Fatalf("want problems, got %v", err)
@@ -160,7 +160,7 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func TestParseTellsAll(t *testing.T) {
-	_, err := Parse("w.yaml", []byte("waivers:\n  - policy: X\n    expires: soon\n  - id: 7\n    owner: a\n"), known())
+	_, err := ParseWaivers("w.yaml", []byte("waivers:\n  - policy: X\n    expires: soon\n  - id: 7\n    owner: a\n"), known())
 	e, ok := engine.AsError(err)
 	if !ok || e.Class != engine.ClassUsage || e.Reason != "waivers" || e.Hint == "" {
 		t.Fatalf("%#v", err)
@@ -172,13 +172,13 @@ func TestParseTellsAll(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
+func FuzzParseWaivers(f *testing.F) {
 	f.Add(entryWith())
 	f.Add(entryWith("-token", "owner: '*@example.com'", "policy: [PAT-001, sat:IA-4]"))
 	f.Add("waivers: &a\n  - *a\n")
 	f.Add("waivers:\n  - <<: {id: x}\n    ? [a]\n    : !!str b\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		file, err := Parse("w.yaml", []byte(text), known())
+		file, err := ParseWaivers("w.yaml", []byte(text), known())
 		if err != nil {
 			if e, ok := engine.AsError(err); !ok || e.Reason != "waivers" {
 				t.Fatalf("%v", err)

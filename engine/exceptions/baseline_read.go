@@ -1,4 +1,4 @@
-package baseline
+package exceptions
 
 import (
 	"bytes"
@@ -12,8 +12,8 @@ import (
 	"patrol/engine"
 )
 
-// File is a baseline.
-type File struct {
+// Baseline is a baseline.
+type Baseline struct {
 	AsOf    string
 	Version string
 	Entries []engine.BaselineEntry // in the order of the file
@@ -23,10 +23,10 @@ type File struct {
 
 var fingerprintPattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// Parse reads a baseline strictly: an entry that nobody understands would
+// ParseBaseline reads a baseline strictly: an entry that nobody understands would
 // excuse nothing, or something else than was meant.
-func Parse(path string, text []byte) (*File, error) {
-	r := reader{text: text, json: json.NewDecoder(bytes.NewReader(text)), seen: map[string]bool{}, words: map[string]string{}}
+func ParseBaseline(path string, text []byte) (*Baseline, error) {
+	r := baselineReader{text: text, json: json.NewDecoder(bytes.NewReader(text)), seen: map[string]bool{}, words: map[string]string{}}
 	r.json.DisallowUnknownFields()
 	r.file.index = map[string]int{}
 	if err := r.read(); err != nil {
@@ -35,20 +35,20 @@ func Parse(path string, text []byte) (*File, error) {
 	return &r.file, nil
 }
 
-// reader decodes one value after the other, so that an error has its line.
-type reader struct {
+// baselineReader decodes one value after the other, so that an error has its line.
+type baselineReader struct {
 	text  []byte
 	json  *json.Decoder
 	at    int64 // where the value being read begins
 	seen  map[string]bool
 	words map[string]string // the few names that all entries share
-	file  File
+	file  Baseline
 }
 
 // errNewer is a file of a later version of patrol.
 var errNewer = errors.New("is newer than this patrol")
 
-func (r *reader) read() error {
+func (r *baselineReader) read() error {
 	if err := r.delimiter('{', "an object with schema, version, as_of and findings"); err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (r *reader) read() error {
 }
 
 // more reports whether the list or object goes on, and notes where.
-func (r *reader) more() bool {
+func (r *baselineReader) more() bool {
 	more := r.json.More()
 	r.at = r.json.InputOffset()
 	for r.at < int64(len(r.text)) && bytes.IndexByte([]byte(" \t\r\n,"), r.text[r.at]) >= 0 {
@@ -82,7 +82,7 @@ func (r *reader) more() bool {
 	return more
 }
 
-func (r *reader) delimiter(want json.Delim, meaning string) error {
+func (r *baselineReader) delimiter(want json.Delim, meaning string) error {
 	got, err := r.json.Token()
 	if err == nil && got != want {
 		err = errors.New("want " + meaning)
@@ -90,7 +90,7 @@ func (r *reader) delimiter(want json.Delim, meaning string) error {
 	return err
 }
 
-func (r *reader) member() error {
+func (r *baselineReader) member() error {
 	token, err := r.json.Token()
 	if err != nil {
 		return err
@@ -117,7 +117,7 @@ func (r *reader) member() error {
 	return fmt.Errorf("unknown key %q: want schema, version, as_of, findings", key)
 }
 
-func (r *reader) schema() error {
+func (r *baselineReader) schema() error {
 	var n int
 	if err := r.json.Decode(&n); err != nil {
 		return err
@@ -131,7 +131,7 @@ func (r *reader) schema() error {
 	return nil
 }
 
-func (r *reader) findings() error {
+func (r *baselineReader) findings() error {
 	if err := r.delimiter('[', "a list of findings"); err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (r *reader) findings() error {
 	return r.delimiter(']', "a finding or ]")
 }
 
-func (r *reader) add(e engine.BaselineEntry) error {
+func (r *baselineReader) add(e engine.BaselineEntry) error {
 	if !fingerprintPattern.MatchString(e.Fingerprint) {
 		return fmt.Errorf("fingerprint %q: want 32 hexadecimal digits", e.Fingerprint)
 	}
@@ -168,7 +168,7 @@ func (r *reader) add(e engine.BaselineEntry) error {
 }
 
 // word keeps one copy of a text.
-func (r *reader) word(text string) string {
+func (r *baselineReader) word(text string) string {
 	if kept, known := r.words[text]; known {
 		return kept
 	}
@@ -176,7 +176,7 @@ func (r *reader) word(text string) string {
 	return text
 }
 
-func (r *reader) explain(path string, err error) error {
+func (r *baselineReader) explain(path string, err error) error {
 	at := r.at
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
@@ -195,6 +195,6 @@ func (r *reader) explain(path string, err error) error {
 	return e
 }
 
-func (r *reader) line(offset int64) int {
+func (r *baselineReader) line(offset int64) int {
 	return 1 + bytes.Count(r.text[:min(max(offset, 0), int64(len(r.text)))], []byte("\n"))
 }
