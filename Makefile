@@ -9,7 +9,7 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 OPA      := $(GO) tool opa
 RACE    ?=
 # The packages that do several things at once; a test holds the list.
-CONCURRENT := ./cmd/patrol ./collectors ./collectors/simulator ./engine ./engine/apply ./engine/eval ./engine/store
+CONCURRENT := ./cmd/patrol ./collectors ./collectors/simulator ./engine ./engine/apply ./engine/eval ./engine/store ./engine/journal ./engine/sqlite
 VULN     := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := help
@@ -33,7 +33,7 @@ torture: ## End apply 10,000 times while it works (KILLS=n), race 500, drift 1,0
 	PATROL_TORTURE_BOMBS=1 $(GO) test -count=1 -v -run 'TestBombs$$' ./engine/eval
 	PATROL_SEED=$(or $(SEED),random) PATROL_TORTURE_KILLS=$(or $(KILLS),10000) PATROL_TORTURE_RACES=$(or $(RACES),500) PATROL_TORTURE_DRIFTS=$(or $(DRIFTS),1000) PATROL_TORTURE_EDITS=$(or $(EDITS),1000) \
 		PATROL_TORTURE_MIGRATIONS=$(or $(MIGRATIONS),1000) PATROL_TORTURE_IMAGES=$(or $(IMAGES),2000) PATROL_TORTURE_IO=all \
-		$(GO) test -count=1 -timeout 6h -v -run 'TestTorture|TestRaces|TestDrifts$$|TestVerifyNoticesEveryEdit|TestMigrationsKilled|TestPowerLoss|TestIOErrors|TestFullDiskDuringApply' ./cmd/patrol ./engine/apply ./engine/store
+		$(GO) test -count=1 -timeout 6h -v -run 'TestTorture|TestRaces|TestDrifts$$|TestVerifyNoticesEveryEdit|TestMigrationsKilled|TestPowerLoss|TestIOErrors|TestFullDiskDuringApply' ./cmd/patrol ./engine/apply ./engine/store ./engine/journal ./engine/sqlite
 
 # What is found is shortened in ten attempts at most: by default a minute goes into
 # each find, in which nothing is fuzzed.

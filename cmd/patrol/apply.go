@@ -10,6 +10,7 @@ import (
 	"patrol/collectors"
 	"patrol/engine"
 	"patrol/engine/apply"
+	"patrol/engine/journal"
 	"patrol/engine/outfile"
 	"patrol/engine/plan"
 	"patrol/engine/remedy"
@@ -156,15 +157,15 @@ func (a *app) applyApproval(path string, p engine.Plan, content []byte, resume b
 }
 
 // openApplyJournal opens the journal. A dry run only reads one that is there.
-func (a *app) openApplyJournal(ctx context.Context, o *applyOptions) (*store.Journal, error) {
+func (a *app) openApplyJournal(ctx context.Context, o *applyOptions) (*journal.Journal, error) {
 	path := a.journalPath(o.journal)
 	if !o.dryRun {
-		return store.OpenJournal(ctx, path, store.JournalOptions{Mode: store.ReadWrite, Now: a.env.now})
+		return journal.Open(ctx, path, journal.Options{Mode: store.ReadWrite, Now: a.env.now})
 	}
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	return store.OpenJournal(ctx, path, store.JournalOptions{Mode: store.ReadOnly, Now: a.env.now})
+	return journal.Open(ctx, path, journal.Options{Mode: store.ReadOnly, Now: a.env.now})
 }
 
 // runApply signs in, carries the job out, and tells what became of it.

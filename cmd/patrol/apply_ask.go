@@ -14,8 +14,8 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/apply"
+	"patrol/engine/journal"
 	"patrol/engine/outfile"
-	"patrol/engine/store"
 	"patrol/reports"
 )
 
@@ -143,7 +143,7 @@ func writeOutcome(w io.Writer, report engine.OutcomeReport) error {
 // warnOfRegress tells when the journal is older than the outcome beside the
 // plan says: it was restored from a copy, or is another one. Every step is
 // looked at again before anything is sent, so that it may go on.
-func (a *app) warnOfRegress(ctx context.Context, path string, p engine.Plan, journal *store.Journal) {
+func (a *app) warnOfRegress(ctx context.Context, path string, p engine.Plan, journal *journal.Journal) {
 	content, err := os.ReadFile(outcomePath(path, ".json"))
 	var before engine.OutcomeReport
 	if err != nil || json.Unmarshal(content, &before) != nil || before.PlanID != p.ID {

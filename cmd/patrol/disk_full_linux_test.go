@@ -16,6 +16,7 @@ import (
 
 	"patrol/collectors/simulator"
 	"patrol/engine"
+	"patrol/engine/journal"
 	"patrol/engine/plan"
 	"patrol/engine/store"
 )
@@ -206,7 +207,7 @@ func (d *smallDisk) intents(t *testing.T) map[string]bool {
 	}
 	content, err := os.ReadFile(d.path("plan.json"))
 	d.must(err)
-	j, err := store.OpenJournal(t.Context(), d.path("patrol-journal.db"), store.JournalOptions{Mode: store.ReadOnly, Now: time.Now})
+	j, err := journal.Open(t.Context(), d.path("patrol-journal.db"), journal.Options{Mode: store.ReadOnly, Now: time.Now})
 	d.must(err)
 	defer j.Close()
 	entries, err := j.Entries(t.Context(), plan.Digest(content))

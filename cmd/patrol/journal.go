@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/journal"
 	"patrol/engine/plan"
 	"patrol/engine/store"
 
@@ -41,7 +42,7 @@ func (c commands) journalShow() *cobra.Command {
 		Example: "  patrol journal show\n  patrol journal show --plan p1f2e --events",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withJournal(cmd.Context(), path, func(j *store.Journal) error {
+			return c.withJournal(cmd.Context(), path, func(j *journal.Journal) error {
 				return c.showJournal(cmd.Context(), j, only, events)
 			})
 		},
@@ -59,7 +60,7 @@ func (c commands) journalVerify() *cobra.Command {
 		Short: "Check the chain of events, and that every step is as its last event says",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withJournal(cmd.Context(), path, func(j *store.Journal) error {
+			return c.withJournal(cmd.Context(), path, func(j *journal.Journal) error {
 				check, err := j.Verify(cmd.Context())
 				if err != nil {
 					return err
@@ -75,8 +76,8 @@ func (c commands) journalVerify() *cobra.Command {
 }
 
 // withJournal opens the journal for reading.
-func (a *app) withJournal(ctx context.Context, path string, work func(*store.Journal) error) error {
-	journal, err := store.OpenJournal(ctx, a.journalPath(path), store.JournalOptions{Mode: store.ReadOnly, Now: a.env.now})
+func (a *app) withJournal(ctx context.Context, path string, work func(*journal.Journal) error) error {
+	journal, err := journal.Open(ctx, a.journalPath(path), journal.Options{Mode: store.ReadOnly, Now: a.env.now})
 	if known, ok := engine.AsError(err); ok && known.Reason == "not_found" {
 		told := *known
 		told.Hint = "Nothing was applied yet, or name the journal with --journal."
@@ -88,7 +89,7 @@ func (a *app) withJournal(ctx context.Context, path string, work func(*store.Jou
 	return errors.Join(work(journal), journal.Close())
 }
 
-func (a *app) showJournal(ctx context.Context, j *store.Journal, only string, events bool) error {
+func (a *app) showJournal(ctx context.Context, j *journal.Journal, only string, events bool) error {
 	plans, err := j.PlansOf(ctx, only)
 	if err != nil {
 		return err
@@ -111,7 +112,7 @@ func (a *app) showJournal(ctx context.Context, j *store.Journal, only string, ev
 	return nil
 }
 
-func (a *app) showEntries(ctx context.Context, j *store.Journal, sha string) error {
+func (a *app) showEntries(ctx context.Context, j *journal.Journal, sha string) error {
 	entries, err := j.Entries(ctx, sha)
 	for _, e := range entries {
 		fmt.Fprintf(a.env.stdout, "  %s  %-18s %-13s %s  %s  %s\n", e.Step, e.State, e.Action, targetOf(engine.Step{Action: e.Action, Target: engine.SafeText(e.Target)}), at(e.At),
@@ -120,7 +121,7 @@ func (a *app) showEntries(ctx context.Context, j *store.Journal, sha string) err
 	return err
 }
 
-func (a *app) showEvents(ctx context.Context, j *store.Journal, sha string) error {
+func (a *app) showEvents(ctx context.Context, j *journal.Journal, sha string) error {
 	for e, err := range j.Events(ctx, sha) {
 		if err != nil {
 			return err

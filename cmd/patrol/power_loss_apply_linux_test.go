@@ -19,6 +19,7 @@ import (
 	"patrol/collectors/simulator"
 	"patrol/engine"
 	"patrol/engine/enginetest"
+	"patrol/engine/journal"
 	"patrol/engine/plan"
 	"patrol/engine/store"
 )
@@ -167,7 +168,7 @@ func (w *applyWitness) inJournal(dir string) (begun bool, problem string) {
 
 func (w *applyWitness) readJournal(path string) (map[string]engine.StepState, error) {
 	states, ctx := map[string]engine.StepState{}, context.Background()
-	j, err := store.OpenJournal(ctx, path, store.JournalOptions{Mode: store.ReadOnly, Now: time.Now})
+	j, err := journal.Open(ctx, path, journal.Options{Mode: store.ReadOnly, Now: time.Now})
 	if err != nil {
 		return nil, err
 	}

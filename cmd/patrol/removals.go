@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/journal"
 	"patrol/engine/store"
 )
 
@@ -23,7 +24,7 @@ func (a *app) removals(ctx context.Context, told string) (removals, error) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && told == "" {
 		return removals{}, nil
 	}
-	journal, err := store.OpenJournal(ctx, path, store.JournalOptions{Mode: store.ReadOnly, Now: a.env.now})
+	journal, err := journal.Open(ctx, path, journal.Options{Mode: store.ReadOnly, Now: a.env.now})
 	if err != nil {
 		return removals{}, err
 	}

@@ -26,6 +26,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/enginetest"
 	"patrol/engine/eval"
+	"patrol/engine/journal"
 	"patrol/engine/plan"
 	"patrol/engine/store"
 	"patrol/policies"
@@ -478,19 +479,19 @@ func (r *torture) setProcess(p *os.Process) {
 	r.process = p
 }
 
-func (r *torture) journal(work func(*store.Journal)) {
+func (r *torture) journal(work func(*journal.Journal)) {
 	path := filepath.Join(r.dir, "patrol-journal.db")
 	if _, err := os.Stat(path); err != nil {
 		return // killed before there was one
 	}
-	j, err := store.OpenJournal(context.Background(), path, store.JournalOptions{Mode: store.ReadOnly, Now: time.Now})
+	j, err := journal.Open(context.Background(), path, journal.Options{Mode: store.ReadOnly, Now: time.Now})
 	r.must(err)
 	work(j)
 	r.must(j.Close())
 }
 
 func (r *torture) entries() (entries []engine.Entry) {
-	r.journal(func(j *store.Journal) {
+	r.journal(func(j *journal.Journal) {
 		var err error
 		entries, err = j.Entries(context.Background(), plan.Digest(plan.Encode(r.plan)))
 		r.must(err)
@@ -531,7 +532,7 @@ func (r *torture) check() {
 	}
 	r.checkOutcomes(report)
 	r.checkTokens()
-	r.journal(func(j *store.Journal) {
+	r.journal(func(j *journal.Journal) {
 		_, err := j.Verify(context.Background())
 		r.must(err)
 	})

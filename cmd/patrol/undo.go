@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/journal"
 	"patrol/engine/plan"
-	"patrol/engine/store"
 
 	"github.com/spf13/cobra"
 )
@@ -36,7 +36,7 @@ func (c commands) Undo() *cobra.Command {
 		Example: "  patrol undo -o undo.json\n  patrol approve undo.json --all && patrol apply undo.json --profile prod",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withJournal(cmd.Context(), o.journal, func(j *store.Journal) error { return c.undo(cmd.Context(), j, &o) })
+			return c.withJournal(cmd.Context(), o.journal, func(j *journal.Journal) error { return c.undo(cmd.Context(), j, &o) })
 		},
 	}
 	flags := cmd.Flags()
@@ -48,7 +48,7 @@ func (c commands) Undo() *cobra.Command {
 	return cmd
 }
 
-func (a *app) undo(ctx context.Context, j *store.Journal, o *undoOptions) error {
+func (a *app) undo(ctx context.Context, j *journal.Journal, o *undoOptions) error {
 	applied, sha, err := chooseApplied(ctx, j, o.plan)
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (a *app) undo(ctx context.Context, j *store.Journal, o *undoOptions) error 
 	return nil
 }
 
-func chooseApplied(ctx context.Context, j *store.Journal, wanted string) (engine.Plan, string, error) {
+func chooseApplied(ctx context.Context, j *journal.Journal, wanted string) (engine.Plan, string, error) {
 	record, err := j.LastPlan(ctx, wanted)
 	if err != nil {
 		return engine.Plan{}, "", err

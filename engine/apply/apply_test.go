@@ -12,6 +12,7 @@ import (
 	"patrol/collectors/simulator"
 	"patrol/engine"
 	"patrol/engine/apply"
+	"patrol/engine/journal"
 	"patrol/engine/store"
 )
 
@@ -613,7 +614,7 @@ func TestCanaryAndConfirmation(t *testing.T) {
 	w.confirm = func(apply.Question) error { return errors.New("nobody there") }
 	w.must("nobody there")
 	w.sent(http.MethodDelete, 0)
-	if _, err := store.OpenJournal(t.Context(), w.path, store.JournalOptions{Mode: store.ReadOnly, Now: time.Now}); err != nil {
+	if _, err := journal.Open(t.Context(), w.path, journal.Options{Mode: store.ReadOnly, Now: time.Now}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"patrol/collectors/simulator"
 	"patrol/engine"
 	"patrol/engine/apply"
+	"patrol/engine/journal"
 	"patrol/engine/remedy"
 	"patrol/engine/store"
 )
@@ -237,7 +238,7 @@ func (w *world) job(journal apply.Journal) apply.Job {
 // apply runs the plan once, as one process would.
 func (w *world) apply(ctx context.Context) (engine.OutcomeReport, error) {
 	w.t.Helper()
-	journal, err := store.OpenJournal(context.Background(), w.path, store.JournalOptions{Mode: store.ReadWrite, Now: time.Now})
+	journal, err := journal.Open(context.Background(), w.path, journal.Options{Mode: store.ReadWrite, Now: time.Now})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 const activityColumns = `token_id, events, first_ms, last_ms, max_ips_per_day, user_agents`
@@ -20,7 +21,7 @@ func (s *saver) activity() error {
 	if !section.Coverage.Usable() || section.Activity == nil {
 		return nil
 	}
-	insert, err := newBatch(s.tx, "INSERT INTO token_activity (snapshot_id, "+activityColumns+")", activityWidth+1)
+	insert, err := sqlite.NewBatch(s.tx, "INSERT INTO token_activity (snapshot_id, "+activityColumns+")", activityWidth+1)
 	if err != nil {
 		return err
 	}
@@ -28,22 +29,22 @@ func (s *saver) activity() error {
 		if err := errors.Join(s.ctx.Err(), err); err != nil {
 			return fmt.Errorf("read audit log: %w", err)
 		}
-		if err := insert.add(s.snapshot.ID, a.TokenID, a.Events, a.First, a.Last, a.MaxIPsPerDay, encodeList(a.UserAgents)); err != nil {
+		if err := insert.Add(s.snapshot.ID, a.TokenID, a.Events, a.First, a.Last, a.MaxIPsPerDay, encodeList(a.UserAgents)); err != nil {
 			return err
 		}
 	}
-	if err := errors.Join(insert.flush(), insert.close()); err != nil {
+	if err := errors.Join(insert.Flush(), insert.Close()); err != nil {
 		return err
 	}
 	return digestActivity(s.digest, activities(s.ctx, s.tx, s.snapshot.ID))
 }
 
 // activities streams what the audit log of a snapshot tells, ascending by token.
-func activities(ctx context.Context, q querier, snapshot int64) iter.Seq2[engine.Activity, error] {
+func activities(ctx context.Context, q sqlite.Querier, snapshot int64) iter.Seq2[engine.Activity, error] {
 	query := `SELECT ` + activityColumns + ` FROM token_activity WHERE snapshot_id = ? ORDER BY token_id`
 	return func(yield func(engine.Activity, error) bool) {
 		var known lists
-		for c, err := range scan(ctx, q, query, snapshot) {
+		for c, err := range sqlite.Scan(ctx, q, query, snapshot) {
 			var a engine.Activity
 			if err == nil {
 				a, err = readActivity(c, &known)
@@ -55,11 +56,11 @@ func activities(ctx context.Context, q querier, snapshot int64) iter.Seq2[engine
 	}
 }
 
-func readActivity(c *cells, known *lists) (engine.Activity, error) {
-	a := engine.Activity{TokenID: c.text(), Events: c.integer(), First: c.integer(), Last: c.integer(), MaxIPsPerDay: c.integer()}
-	agents := c.textOrNull()
-	if c.err != nil {
-		return a, c.err
+func readActivity(c *sqlite.Row, known *lists) (engine.Activity, error) {
+	a := engine.Activity{TokenID: c.Text(), Events: c.Int(), First: c.Int(), Last: c.Int(), MaxIPsPerDay: c.Int()}
+	agents := c.TextOrNull()
+	if c.Err != nil {
+		return a, c.Err
 	}
 	var err error
 	if a.UserAgents, err = known.decode(agents); err != nil {

@@ -197,7 +197,7 @@ func TestActivity(t *testing.T) {
 	if reversed.Digest != straight.Digest {
 		t.Error("the digest depends on the order of the log")
 	}
-	if _, err := db.sql.Exec(`UPDATE token_activity SET max_ips_per_day = 1 WHERE token_id = ?`, want.TokenID); err != nil {
+	if _, err := db.SQL.Exec(`UPDATE token_activity SET max_ips_per_day = 1 WHERE token_id = ?`, want.TokenID); err != nil {
 		t.Fatal(err)
 	}
 	wantReason(t, db.VerifySnapshot(t.Context(), s.ID), "digest_mismatch")

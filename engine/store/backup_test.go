@@ -17,7 +17,7 @@ func TestBackupRestores(t *testing.T) {
 	if err := db.Backup(t.Context(), backup); !errors.Is(err, os.ErrExist) {
 		t.Errorf("a backup is overwritten: %v", err)
 	}
-	if _, err := reader.sql.Exec("DELETE FROM snapshot"); err == nil {
+	if _, err := reader.SQL.Exec("DELETE FROM snapshot"); err == nil {
 		t.Error("a reader may write after a backup")
 	}
 	info, err := os.Stat(backup)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 func benchSize() int {
@@ -142,15 +143,15 @@ func TestSizes(t *testing.T) {
 		begun := time.Now()
 		mustSave(t, db, capture("prod", "1", now.AddDate(0, 0, day), tokens, principals))
 		if day < 3 || day%30 == 0 || day == days-1 {
-			t.Logf("day %d: %.0f tokens/s, %.1f MB", day, float64(n)/time.Since(begun).Seconds(), float64(fileSize(t, db.path))/1e6)
+			t.Logf("day %d: %.0f tokens/s, %.1f MB", day, float64(n)/time.Since(begun).Seconds(), float64(fileSize(t, db.Path))/1e6)
 		}
 	}
-	for c, err := range scan(t.Context(), db.sql, "SELECT name, sum(pgsize), count(*) FROM dbstat GROUP BY name ORDER BY 2 DESC LIMIT 6") {
+	for c, err := range sqlite.Scan(t.Context(), db.SQL, "SELECT name, sum(pgsize), count(*) FROM dbstat GROUP BY name ORDER BY 2 DESC LIMIT 6") {
 		if err != nil {
 			t.Log(err)
 			break
 		}
-		t.Logf("%s: %.1f MB", c.text(), float64(c.integer())/1e6)
+		t.Logf("%s: %.1f MB", c.Text(), float64(c.Int())/1e6)
 	}
 	latest, err := db.Latest(t.Context())
 	if err != nil {
@@ -172,7 +173,7 @@ func TestSizes(t *testing.T) {
 	begun = time.Now()
 	writeFindings(t, db, latest[0])
 	t.Logf("%.0f findings/s written with their subjects", 2*float64(seen)/time.Since(begun).Seconds())
-	t.Logf("%.1f MB with findings", float64(fileSize(t, db.path))/1e6)
+	t.Logf("%.1f MB with findings", float64(fileSize(t, db.Path))/1e6)
 }
 
 // churn changes one token in a hundred, and the last use of six in ten.
@@ -250,7 +251,7 @@ func TestMillion(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("%.0f findings/s read, %s, %.0f MB", 2*float64(n)/time.Since(begun).Seconds(), peakMemory(t), float64(fileSize(t, db.path))/1e6)
+	t.Logf("%.0f findings/s read, %s, %.0f MB", 2*float64(n)/time.Since(begun).Seconds(), peakMemory(t), float64(fileSize(t, db.Path))/1e6)
 }
 
 func peakMemory(tb testing.TB) string {

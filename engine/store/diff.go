@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 const opDiff = "compare snapshots"
@@ -32,11 +33,11 @@ func (db *DB) TokenChanges(ctx context.Context, from, to engine.Snapshot) iter.S
 	return func(yield func(engine.TokenChange, error) bool) {
 		workspace, err := db.comparable(ctx, from, to)
 		if err != nil {
-			yield(engine.TokenChange{}, failure(opDiff, db.path, err))
+			yield(engine.TokenChange{}, sqlite.Failure(opDiff, db.Path, err))
 			return
 		}
 		for change, err := range paired(db.changedVersions(ctx, from.ID, workspace, to.ID)) {
-			if !yield(change, failure(opDiff, db.path, err)) || err != nil {
+			if !yield(change, sqlite.Failure(opDiff, db.Path, err)) || err != nil {
 				return
 			}
 		}
@@ -72,10 +73,10 @@ type changedVersion struct {
 func (db *DB) changedVersions(ctx context.Context, args ...any) iter.Seq2[changedVersion, error] {
 	return func(yield func(changedVersion, error) bool) {
 		reader := tokenReader{shapes: &shapes{}}
-		for c, err := range scan(ctx, db.sql, changedQuery, args...) {
+		for c, err := range sqlite.Scan(ctx, db.SQL, changedQuery, args...) {
 			var v changedVersion
 			if err == nil {
-				v.begun = c.boolean()
+				v.begun = c.Bool()
 				v.token, err = reader.read(c)
 			}
 			if !yield(v, err) || err != nil {
@@ -148,10 +149,10 @@ const usedQuery = `SELECT count(DISTINCT u.token_key) FROM token_version v NOT I
 func (db *DB) UsedBetween(ctx context.Context, from, to engine.Snapshot) (n int, err error) {
 	workspace, err := db.comparable(ctx, from, to)
 	if err != nil {
-		return 0, failure(opDiff, db.path, err)
+		return 0, sqlite.Failure(opDiff, db.Path, err)
 	}
-	err = db.sql.QueryRowContext(ctx, usedQuery, from.ID, workspace, to.ID, from.CollectedAt.UnixMilli()/engine.Day).Scan(&n)
-	return n, failure(opDiff, db.path, err)
+	err = db.SQL.QueryRowContext(ctx, usedQuery, from.ID, workspace, to.ID, from.CollectedAt.UnixMilli()/engine.Day).Scan(&n)
+	return n, sqlite.Failure(opDiff, db.Path, err)
 }
 
 const (
@@ -166,22 +167,22 @@ const (
 func (db *DB) PrincipalChanges(ctx context.Context, from, to engine.Snapshot) ([]engine.PrincipalChange, error) {
 	workspace, err := db.comparable(ctx, from, to)
 	if err != nil {
-		return nil, failure(opDiff, db.path, err)
+		return nil, sqlite.Failure(opDiff, db.Path, err)
 	}
 	ended, err := db.principalVersions(ctx, endedPrincipals, from.ID, workspace, to.ID)
 	if err != nil {
-		return nil, failure(opDiff, db.path, err)
+		return nil, sqlite.Failure(opDiff, db.Path, err)
 	}
 	begun, err := db.principalVersions(ctx, begunPrincipals, from.ID, workspace, to.ID)
 	if err != nil {
-		return nil, failure(opDiff, db.path, err)
+		return nil, sqlite.Failure(opDiff, db.Path, err)
 	}
 	return principalPairs(ended, begun), nil
 }
 
 func (db *DB) principalVersions(ctx context.Context, query string, args ...any) (found []engine.Principal, err error) {
 	known := &lists{}
-	for c, err := range scan(ctx, db.sql, query, args...) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, query, args...) {
 		if err != nil {
 			return nil, err
 		}

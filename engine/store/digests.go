@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 // digests computes the digests of snapshots of one workspace, each as if it were
@@ -29,7 +30,7 @@ func (db *DB) digests(ctx context.Context, list []engine.Snapshot) ([]*digester,
 	}
 	for i, s := range list {
 		if usable(s, engine.SectionAuditLog) {
-			if err := digestActivity(sums[i], activities(ctx, db.sql, s.ID)); err != nil {
+			if err := digestActivity(sums[i], activities(ctx, db.SQL, s.ID)); err != nil {
 				return nil, err
 			}
 		}
@@ -83,7 +84,7 @@ func (db *DB) tokensIn(ctx context.Context, list []engine.Snapshot) iter.Seq2[sh
 			yield(sharedToken{}, err)
 			return
 		}
-		known, err := readShapes(ctx, db.sql)
+		known, err := readShapes(ctx, db.SQL)
 		if err != nil {
 			yield(sharedToken{}, err)
 			return
@@ -93,7 +94,7 @@ func (db *DB) tokensIn(ctx context.Context, list []engine.Snapshot) iter.Seq2[sh
 		if query == "" {
 			return
 		}
-		for c, err := range scan(ctx, db.sql, query, args...) {
+		for c, err := range sqlite.Scan(ctx, db.SQL, query, args...) {
 			var t sharedToken
 			if err == nil {
 				t, err = reader.shared(c, list)
@@ -128,18 +129,18 @@ func tokensInQuery(list []engine.Snapshot, workspace int64) (query string, args 
 }
 
 // shared reads a row of tokensInQuery.
-func (r *tokenReader) shared(c *cells, list []engine.Snapshot) (t sharedToken, err error) {
+func (r *tokenReader) shared(c *sqlite.Row, list []engine.Snapshot) (t sharedToken, err error) {
 	if t.token, t.shape, err = r.columns(c); err != nil {
 		return t, err
 	}
-	since, until := c.integer(), c.integerOrNull()
+	since, until := c.Int(), c.IntOrNull()
 	t.uses = make([]tokenUse, len(list))
 	for i, s := range list {
 		if usable(s, engine.SectionTokens) {
-			t.uses[i] = tokenUse{holds: since <= s.ID && (until == nil || *until > s.ID), last: c.integerOrNull()}
+			t.uses[i] = tokenUse{holds: since <= s.ID && (until == nil || *until > s.ID), last: c.IntOrNull()}
 		}
 	}
-	return t, c.err
+	return t, c.Err
 }
 
 // workspaceOf is the key of the workspace that snapshots have in common.

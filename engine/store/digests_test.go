@@ -61,7 +61,7 @@ func TestVerifyOfSeveralTellsWhich(t *testing.T) {
 	for day := range 3 {
 		mustSave(t, db, capture("prod", "1", now.AddDate(0, 0, day), tokens[day:day+5], nil))
 	}
-	if _, err := db.sql.ExecContext(t.Context(), `UPDATE token_version SET comment = 'x' WHERE token_id = ?`, tokens[6].ID); err != nil {
+	if _, err := db.SQL.ExecContext(t.Context(), `UPDATE token_version SET comment = 'x' WHERE token_id = ?`, tokens[6].ID); err != nil {
 		t.Fatal(err)
 	}
 	errs := db.VerifySnapshots(t.Context(), 1, 2, 3)

@@ -1,5 +1,5 @@
-// Package store keeps snapshots and evaluations in one SQLite file, and is the
-// only package that knows SQLite.
+// Package store keeps snapshots and evaluations in one SQLite file; engine/sqlite
+// opens it.
 //
 // # Snapshots
 //
@@ -24,12 +24,4 @@
 // raw row and defects. [DB.VerifySnapshot] computes it again from the stored
 // rows. The integrity check of SQLite notices few changes; the digest notices
 // all of them.
-//
-// # Files
-//
-// Everything is created with mode 0600: the database appears whole under its
-// name, and SQLite gives -wal and -shm the mode of the database. Sorting that
-// does not fit into the page cache spills into files that SQLite creates with
-// mode 0600 in the directory for temporary files and unlinks at once; memory
-// stays constant, which is why temp_store is left at FILE.
 package store

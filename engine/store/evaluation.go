@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 const opEvaluation = "save evaluation"
@@ -36,17 +37,16 @@ type EvaluationHeader struct {
 type Evaluation struct {
 	ctx        context.Context
 	db         *DB
-	tx         *sql.Tx
+	tx         *sqlite.Tx
 	id         int64
 	policies   []engine.Policy // by id; the index is the place
 	workspaces []place
 	find       *sql.Stmt
-	findings   *batch
+	findings   *sqlite.Batch
 	pending    []pendingFinding
 	last       lookup
 	asOf       int64 // ms
 	sinces     sinces
-	done       bool
 }
 
 // place is a judged snapshot; its index is its place.
@@ -69,14 +69,14 @@ func (db *DB) BeginEvaluation(ctx context.Context, h EvaluationHeader) (*Evaluat
 	if err != nil {
 		return nil, err
 	}
-	tx, err := db.begin(ctx)
+	tx, err := db.Begin(ctx)
 	if err != nil {
-		return nil, failure(opEvaluation, db.path, err)
+		return nil, sqlite.Failure(opEvaluation, db.Path, err)
 	}
 	e := &Evaluation{ctx: ctx, db: db, tx: tx, policies: slices.Clone(h.Policies), workspaces: workspaces, asOf: h.AsOf.UnixMilli()}
 	if err := e.begin(h); err != nil {
 		e.Rollback()
-		return nil, failure(opEvaluation, db.path, cause(ctx, err))
+		return nil, sqlite.Failure(opEvaluation, db.Path, sqlite.Cause(ctx, err))
 	}
 	return e, nil
 }
@@ -91,7 +91,7 @@ func (db *DB) places(ctx context.Context, ids []int64) ([]place, error) {
 		}
 		key, err := db.workspaceKey(ctx, id)
 		if err != nil {
-			return nil, failure(opEvaluation, db.path, err)
+			return nil, sqlite.Failure(opEvaluation, db.Path, err)
 		}
 		places = append(places, place{s, key})
 	}
@@ -102,7 +102,7 @@ func (db *DB) places(ctx context.Context, ids []int64) ([]place, error) {
 func (e *Evaluation) begin(h EvaluationHeader) error {
 	slices.SortFunc(e.policies, func(a, b engine.Policy) int { return strings.Compare(a.ID, b.ID) })
 	result, err := e.tx.ExecContext(e.ctx, `INSERT INTO evaluation (created_ms, as_of_ms, fail_on, version, narrowed, framework, min_coverage) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		e.db.now().UnixMilli(), h.AsOf.UnixMilli(), h.FailOn.String(), h.Version, bit(h.Narrowed), h.Framework, 100-h.MayMiss)
+		e.db.Now().UnixMilli(), h.AsOf.UnixMilli(), h.FailOn.String(), h.Version, bit(h.Narrowed), h.Framework, 100-h.MayMiss)
 	if err != nil {
 		return err
 	}
@@ -157,13 +157,13 @@ func (e *Evaluation) prepare() (err error) {
 	if err != nil {
 		return err
 	}
-	e.findings, err = newBatch(e.tx, "INSERT INTO finding ("+findingColumns+")", 17)
+	e.findings, err = sqlite.NewBatch(e.tx, "INSERT INTO finding ("+findingColumns+")", 17)
 	return errors.Join(err, e.prepareSinces())
 }
 
 // Add stores a finding on a snapshot's resource.
 func (e *Evaluation) Add(f engine.Finding, snapshotID int64) error {
-	return failure(opEvaluation, e.db.path, cause(e.ctx, e.add(f, snapshotID)))
+	return sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, e.add(f, snapshotID)))
 }
 
 func (e *Evaluation) add(f engine.Finding, snapshotID int64) error {
@@ -231,7 +231,7 @@ func (e *Evaluation) insert() error {
 			return err
 		}
 		args := append([]any{e.id, k.rank, k.policy, k.workspace, k.resource, k.version, k.resourceID}, f.values[:]...)
-		if err := e.findings.add(append(args, since)...); err != nil {
+		if err := e.findings.Add(append(args, since)...); err != nil {
 			return err
 		}
 	}
@@ -280,7 +280,7 @@ func (l lookup) id() string {
 
 // Tally stores how often a policy came to which result on a snapshot.
 func (e *Evaluation) Tally(snapshotID int64, policyID string, tally engine.Tally) error {
-	return failure(opEvaluation, e.db.path, cause(e.ctx, e.tally(snapshotID, policyID, tally)))
+	return sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, e.tally(snapshotID, policyID, tally)))
 }
 
 func (e *Evaluation) tally(snapshotID int64, policyID string, tally engine.Tally) error {
@@ -300,27 +300,19 @@ func (e *Evaluation) tally(snapshotID int64, policyID string, tally engine.Tally
 
 // Commit makes the evaluation visible and returns its id.
 func (e *Evaluation) Commit() (id int64, err error) {
-	if e.done {
-		return 0, failure(opEvaluation, e.db.path, sql.ErrTxDone)
-	}
 	defer e.Rollback() // no-op once committed
-	if err := errors.Join(e.ctx.Err(), e.insert(), e.findings.flush(), e.findings.close(), e.find.Close(), e.sinces.close()); err != nil {
-		return 0, failure(opEvaluation, e.db.path, cause(e.ctx, err))
+	if err := errors.Join(e.ctx.Err(), e.insert(), e.findings.Flush(), e.findings.Close(), e.find.Close(), e.sinces.close()); err != nil {
+		return 0, sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, err))
 	}
 	if err := e.tx.Commit(); err != nil {
-		return 0, failure(opEvaluation, e.db.path, cause(e.ctx, err))
+		return 0, sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, err))
 	}
 	return e.id, nil
 }
 
 // Rollback drops the evaluation, unless it was committed.
 func (e *Evaluation) Rollback() {
-	if e.done {
-		return
-	}
-	e.done = true
 	_ = e.tx.Rollback() // it fails only where the transaction has ended already
-	e.db.release()
 }
 
 // unless is NULL where a value is the usual one.
@@ -335,11 +327,11 @@ func unless(value, usual string) any {
 // error is no_evaluation when there is none.
 func (db *DB) LatestEvaluation(ctx context.Context) (int64, error) {
 	var id int64
-	err := db.sql.QueryRowContext(ctx, `SELECT id FROM evaluation ORDER BY id DESC LIMIT 1`).Scan(&id)
+	err := db.SQL.QueryRowContext(ctx, `SELECT id FROM evaluation ORDER BY id DESC LIMIT 1`).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, missing("read evaluation", db.path, "no_evaluation", "Run `patrol evaluate` first.", errors.New("holds no evaluation"))
+		return 0, sqlite.Missing("read evaluation", db.Path, "no_evaluation", "Run `patrol evaluate` first.", errors.New("holds no evaluation"))
 	}
-	return id, failure("read evaluation", db.path, err)
+	return id, sqlite.Failure("read evaluation", db.Path, err)
 }
 
 // Evaluation returns what an evaluation judged; the reason of the error is
@@ -349,10 +341,10 @@ func (db *DB) Evaluation(ctx context.Context, id int64) (EvaluationHeader, error
 	var h EvaluationHeader
 	var asOf, narrowed int64
 	var failOn string
-	err := db.sql.QueryRowContext(ctx, `SELECT as_of_ms, fail_on, version, narrowed, framework, 100 - min_coverage FROM evaluation WHERE id = ?`, id).
+	err := db.SQL.QueryRowContext(ctx, `SELECT as_of_ms, fail_on, version, narrowed, framework, 100 - min_coverage FROM evaluation WHERE id = ?`, id).
 		Scan(&asOf, &failOn, &h.Version, &narrowed, &h.Framework, &h.MayMiss)
 	if errors.Is(err, sql.ErrNoRows) {
-		return h, missing("read evaluation", strconv.FormatInt(id, 10), "not_found", "Run `patrol evaluate` again.", errors.New("does not exist"))
+		return h, sqlite.Missing("read evaluation", strconv.FormatInt(id, 10), "not_found", "Run `patrol evaluate` again.", errors.New("does not exist"))
 	}
 	if err == nil {
 		h.AsOf, h.Narrowed = time.UnixMilli(asOf).UTC(), narrowed != 0
@@ -364,27 +356,27 @@ func (db *DB) Evaluation(ctx context.Context, id int64) (EvaluationHeader, error
 	if err == nil {
 		h.Policies, err = db.policies(ctx, id)
 	}
-	return h, failure("read evaluation", db.path, err)
+	return h, sqlite.Failure("read evaluation", db.Path, err)
 }
 
 func (db *DB) judged(ctx context.Context, evaluation int64) (ids []int64, err error) {
 	query := `SELECT snapshot_id FROM evaluation_workspace WHERE evaluation_id = ? ORDER BY place`
-	for c, err := range scan(ctx, db.sql, query, evaluation) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, query, evaluation) {
 		if err != nil {
 			return nil, err
 		}
-		ids = append(ids, c.integer())
+		ids = append(ids, c.Int())
 	}
 	return ids, nil
 }
 
 func (db *DB) policies(ctx context.Context, evaluation int64) (policies []engine.Policy, err error) {
 	query := `SELECT d.body FROM evaluation_policy p JOIN document d ON d.digest = p.document WHERE p.evaluation_id = ? ORDER BY p.place`
-	for c, err := range scan(ctx, db.sql, query, evaluation) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, query, evaluation) {
 		if err != nil {
 			return nil, err
 		}
-		p, err := decodePolicy(c.text())
+		p, err := decodePolicy(c.Text())
 		if err != nil {
 			return nil, err
 		}

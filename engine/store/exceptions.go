@@ -6,11 +6,12 @@ import (
 	"fmt"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 // Exceptions stores what waivers and the baseline came to.
 func (e *Evaluation) Exceptions(x engine.Exceptions) error {
-	return failure(opEvaluation, e.db.path, cause(e.ctx, e.exceptions(x)))
+	return sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, e.exceptions(x)))
 }
 
 func (e *Evaluation) exceptions(x engine.Exceptions) error {
@@ -32,13 +33,13 @@ func (e *Evaluation) exceptions(x engine.Exceptions) error {
 // exceptions are empty when there were neither waivers nor a baseline.
 func (db *DB) exceptions(ctx context.Context, evaluation int64) (x engine.Exceptions, err error) {
 	query := `SELECT d.body FROM evaluation e JOIN document d ON d.digest = e.exceptions WHERE e.id = ?`
-	for c, err := range scan(ctx, db.sql, query, evaluation) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, query, evaluation) {
 		if err != nil {
 			return x, err
 		}
-		text := c.text()
-		if c.err != nil {
-			return x, c.err
+		text := c.Text()
+		if c.Err != nil {
+			return x, c.Err
 		}
 		if err := json.Unmarshal([]byte(text), &x); err != nil {
 			return x, fmt.Errorf("stored exceptions: %w", err)

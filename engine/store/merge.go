@@ -8,6 +8,7 @@ import (
 	"iter"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 // current is the row of a version that holds now.
@@ -104,14 +105,14 @@ func (s *saver) principals() error {
 
 // newVersions prepares what the writers of both kinds need: the first free
 // version number, a statement that ends a version, and a batch for new ones.
-func newVersions(s *saver, table, columns string, width int) (next int64, end *sql.Stmt, insert *batch, err error) {
+func newVersions(s *saver, table, columns string, width int) (next int64, end *sql.Stmt, insert *sqlite.Batch, err error) {
 	if err = s.tx.QueryRowContext(s.ctx, "SELECT coalesce(max(version), 0) + 1 FROM "+table).Scan(&next); err != nil {
 		return 0, nil, nil, err
 	}
 	if end, err = s.tx.PrepareContext(s.ctx, "UPDATE "+table+" SET until = ? WHERE version = ?"); err != nil {
 		return 0, nil, nil, err
 	}
-	insert, err = newBatch(s.tx, "INSERT INTO "+table+" ("+columns+")", width)
+	insert, err = sqlite.NewBatch(s.tx, "INSERT INTO "+table+" ("+columns+")", width)
 	return next, end, insert, err
 }
 
@@ -120,7 +121,7 @@ type principalWriter struct {
 	order  ascending
 	merge  *merge[principalRow]
 	next   int64
-	insert *batch
+	insert *sqlite.Batch
 }
 
 func newPrincipalWriter(s *saver) (*principalWriter, error) {
@@ -155,11 +156,11 @@ func (w *principalWriter) write(p engine.Principal) (err error) {
 		}
 	}
 	w.next++
-	return w.insert.add(append([]any{w.next - 1, w.s.workspace, w.s.snapshot.ID}, row[:]...)...)
+	return w.insert.Add(append([]any{w.next - 1, w.s.workspace, w.s.snapshot.ID}, row[:]...)...)
 }
 
 func (w *principalWriter) finish() error {
-	return errors.Join(w.merge.finish(), w.insert.flush(), w.insert.close())
+	return errors.Join(w.merge.finish(), w.insert.Flush(), w.insert.Close())
 }
 
 // heldPrincipals streams the versions that hold before this snapshot. It reads
@@ -167,12 +168,12 @@ func (w *principalWriter) finish() error {
 func (s *saver) heldPrincipals() iter.Seq2[current[principalRow], error] {
 	query := `SELECT version, ` + principalColumns + ` FROM principal_version WHERE workspace_key = ? AND until IS NULL ORDER BY principal_id`
 	return func(yield func(current[principalRow], error) bool) {
-		for c, err := range scan(s.ctx, s.db.sql, query, s.workspace) {
+		for c, err := range sqlite.Scan(s.ctx, s.db.SQL, query, s.workspace) {
 			var held current[principalRow]
 			if err == nil {
-				held.version = c.integer()
-				copy(held.row[:], c.values[c.at:])
-				err = c.err
+				held.version = c.Int()
+				c.Rest(held.row[:])
+				err = c.Err
 			}
 			if !yield(held, err) {
 				return
@@ -231,8 +232,8 @@ type tokenWriter struct {
 	order  ascending
 	merge  *merge[tokenRow]
 	next   int64
-	insert *batch
-	use    *batch
+	insert *sqlite.Batch
+	use    *sqlite.Batch
 	shapes *shapes
 	find   *sql.Stmt // the key of a token that was here before; nil when none was
 }
@@ -243,7 +244,7 @@ func newTokenWriter(s *saver) (*tokenWriter, error) {
 		return nil, err
 	}
 	w := &tokenWriter{s: s, next: next, insert: insert, order: ascending{what: "token"}}
-	if w.use, err = newBatch(s.tx, "INSERT INTO token_use (token_key, since, day, ms)", 4); err != nil {
+	if w.use, err = sqlite.NewBatch(s.tx, "INSERT INTO token_use (token_key, since, day, ms)", 4); err != nil {
 		return nil, err
 	}
 	if w.shapes, err = readShapes(s.ctx, s.tx); err != nil {
@@ -289,7 +290,7 @@ func (w *tokenWriter) write(t engine.Token, shape string) error {
 		return err
 	}
 	day, ms := lastUse(t.LastUsed)
-	return w.use.add(held.key, w.s.snapshot.ID, day, ms)
+	return w.use.Add(held.key, w.s.snapshot.ID, day, ms)
 }
 
 func (w *tokenWriter) addShape(text string) (int64, error) {
@@ -316,7 +317,7 @@ func (w *tokenWriter) replace(row tokenRow, held current[tokenRow], found bool) 
 		}
 	}
 	args := append(make([]any, 0, tokenWidth+4), version, held.key, w.s.workspace, w.s.snapshot.ID)
-	return held, w.insert.add(append(args, row[:]...)...)
+	return held, w.insert.Add(append(args, row[:]...)...)
 }
 
 // recall finds the key of a token that was gone and came back; a new one gets
@@ -334,8 +335,8 @@ func (w *tokenWriter) recall(id string, version int64) (held current[tokenRow], 
 }
 
 func (w *tokenWriter) finish() error {
-	err := errors.Join(w.merge.finish(), w.insert.flush(), w.use.flush())
-	return errors.Join(err, w.insert.close(), w.use.close())
+	err := errors.Join(w.merge.finish(), w.insert.Flush(), w.use.Flush())
+	return errors.Join(err, w.insert.Close(), w.use.Close())
 }
 
 // heldTokens streams the versions that hold; see heldPrincipals.
@@ -343,12 +344,12 @@ func (s *saver) heldTokens() iter.Seq2[current[tokenRow], error] {
 	query := `SELECT v.version, v.token_key, ` + useColumn + `, ` + tokenColumns + `
 		FROM token_version v WHERE v.workspace_key = ?2 AND v.until IS NULL ORDER BY v.token_id`
 	return func(yield func(current[tokenRow], error) bool) {
-		for c, err := range scan(s.ctx, s.db.sql, query, s.snapshot.ID, s.workspace) {
+		for c, err := range sqlite.Scan(s.ctx, s.db.SQL, query, s.snapshot.ID, s.workspace) {
 			var held current[tokenRow]
 			if err == nil {
-				held.version, held.key, held.lastUsed = c.integer(), c.integer(), c.integerOrNull()
-				copy(held.row[:], c.values[c.at:])
-				err = c.err
+				held.version, held.key, held.lastUsed = c.Int(), c.Int(), c.IntOrNull()
+				c.Rest(held.row[:])
+				err = c.Err
 			}
 			if !yield(held, err) {
 				return

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 const opMerge = "merge snapshot"
@@ -52,7 +53,7 @@ func (db *DB) mergeSnapshot(ctx context.Context, other *DB, s engine.Snapshot) (
 	for _, h := range held {
 		same, err := db.sameSnapshot(ctx, h, s)
 		if err != nil {
-			return merged, failure(opMerge, db.path, err)
+			return merged, sqlite.Failure(opMerge, db.Path, err)
 		}
 		if same {
 			merged.Into, merged.Resealed = h, h.Digest != s.Digest
@@ -69,7 +70,7 @@ func (db *DB) mergeSnapshot(ctx context.Context, other *DB, s engine.Snapshot) (
 }
 
 func outOfOrder(other *DB, s, last engine.Snapshot) error {
-	return refusal(opMerge, s.Workspace.Name+" of "+other.path, "out_of_order",
+	return sqlite.Refusal(opMerge, s.Workspace.Name+" of "+other.Path, "out_of_order",
 		"Merge databases in the order in which they were collected, into a new database if need be.",
 		fmt.Errorf("was collected %s, before the last one here, %s", s.CollectedAt, last.CollectedAt))
 }
@@ -95,29 +96,28 @@ func (db *DB) takeOver(ctx context.Context, other *DB, s engine.Snapshot) (engin
 	from.digest.header(s)
 	capture, err := from.capture()
 	if err != nil {
-		return engine.Snapshot{}, damagedRow(s.ID, failure(opMerge, other.path, err))
+		return engine.Snapshot{}, damagedRow(s.ID, sqlite.Failure(opMerge, other.Path, err))
 	}
-	tx, err := db.begin(ctx)
+	tx, err := db.Begin(ctx)
 	if err != nil {
-		return engine.Snapshot{}, failure(opMerge, db.path, err)
+		return engine.Snapshot{}, sqlite.Failure(opMerge, db.Path, err)
 	}
-	defer db.release()
 	defer tx.Rollback()
 	into := saver{ctx: ctx, db: db, tx: tx, capture: capture, digest: newDigester()}
 	if err := into.save(); err != nil {
-		return engine.Snapshot{}, failure(opMerge, db.path, cause(ctx, err))
+		return engine.Snapshot{}, sqlite.Failure(opMerge, db.Path, sqlite.Cause(ctx, err))
 	}
 	if digest := from.digest.hex(); digest != s.Digest || into.snapshot.Tokens != s.Tokens {
 		return engine.Snapshot{}, mismatchIn(other, s, digest)
 	}
 	if err := tx.Commit(); err != nil {
-		return engine.Snapshot{}, failure(opMerge, db.path, cause(ctx, err))
+		return engine.Snapshot{}, sqlite.Failure(opMerge, db.Path, sqlite.Cause(ctx, err))
 	}
 	return into.snapshot, nil
 }
 
 func mismatchIn(other *DB, s engine.Snapshot, digest string) error {
-	return refusal(opMerge, strconv.FormatInt(s.ID, 10)+" of "+other.path, "digest_mismatch",
+	return sqlite.Refusal(opMerge, strconv.FormatInt(s.ID, 10)+" of "+other.Path, "digest_mismatch",
 		"Something other than patrol changed that database: collect its workspaces again. Nothing of this snapshot was stored.",
 		fmt.Errorf("digest of the stored rows is %s, sealed was %s", digest, s.Digest))
 }
@@ -179,7 +179,7 @@ func (f *source) activity(sections map[engine.SectionName]engine.Section) error 
 		return nil
 	}
 	section.Activity = func(yield func(engine.Activity, error) bool) {
-		for a, err := range activities(f.ctx, f.db.sql, f.snapshot.ID) {
+		for a, err := range activities(f.ctx, f.db.SQL, f.snapshot.ID) {
 			if err == nil {
 				f.digest.activity(a)
 			}

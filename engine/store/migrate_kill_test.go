@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"patrol/engine/sqlite"
 )
 
 const upgradeThis = "PATROL_TEST_UPGRADE"
@@ -66,9 +68,9 @@ func upgradeInChild(t *testing.T, path string) {
 
 func firstSchema(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "first.db")
-	first := embedded()
-	first.steps = first.steps[:1]
-	db, err := open(t.Context(), path, readWrite, tuning{schema: first})
+	first := schema()
+	first.Steps = first.Steps[:1]
+	db, err := open(t.Context(), path, readWrite, first, sqlite.Tuning{})
 	must(t, err)
 	mustSave(t, db, capture("prod", "1", now, population(200, 8, ""), directory(8)))
 	must(t, db.Close())

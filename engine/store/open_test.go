@@ -5,18 +5,19 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 
-	"modernc.org/sqlite"
+	driver "modernc.org/sqlite"
 )
 
 // rawDB opens a file by the driver alone, to prepare what Open must refuse.
@@ -33,7 +34,7 @@ func rawDB(t *testing.T, path string, statements ...string) {
 
 func rawHandle(t *testing.T, path string) *sql.DB {
 	t.Helper()
-	connector, err := sqlite.NewConnector(fileURI(path) + "?mode=rwc")
+	connector, err := driver.NewConnector((&url.URL{Scheme: "file", Path: path, RawQuery: "mode=rwc"}).String())
 	must(t, err)
 	return sql.OpenDB(connector)
 }
@@ -98,7 +99,7 @@ func TestNewerSchemaInLogIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	mustOpen(t, path, readWrite).Close()
 	db := mustOpen(t, path, readWrite)
-	if _, err := db.sql.Exec("PRAGMA user_version = 99"); err != nil {
+	if _, err := db.SQL.Exec("PRAGMA user_version = 99"); err != nil {
 		t.Fatal(err)
 	}
 	copied := filepath.Join(t.TempDir(), "x.db")
@@ -129,7 +130,7 @@ func TestOpenNamesWithMeaning(t *testing.T) {
 func TestSettingsOnEveryConnection(t *testing.T) {
 	db := newDB(t)
 	for range 5 { // all held at once: five connections
-		conn, err := db.sql.Conn(t.Context())
+		conn, err := db.SQL.Conn(t.Context())
 		must(t, err)
 		defer conn.Close()
 		for pragma, want := range map[string]string{
@@ -148,7 +149,7 @@ func TestSettingsOnEveryConnection(t *testing.T) {
 func TestSettingsThatFailAreNoticed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	mustOpen(t, path, readWrite).Close()
-	_, err := open(t.Context(), path, readWrite, tuning{schema: embedded(), pragmas: []string{"foreign_keys(0)", "trusted_schema(1)"}})
+	_, err := open(t.Context(), path, readWrite, schema(), sqlite.Tuning{Pragmas: []string{"foreign_keys(0)", "trusted_schema(1)"}})
 	if err == nil || !strings.Contains(err.Error(), "connection settings") {
 		t.Fatal(err)
 	}
@@ -162,10 +163,8 @@ func TestReadOnlyCannotWrite(t *testing.T) {
 	wantReason(t, err, "readonly")
 	_, err = db.BeginEvaluation(t.Context(), EvaluationHeader{})
 	wantReason(t, err, "readonly")
-	_, err = db.sql.Exec("DELETE FROM snapshot")
-	if explain(err).reason != "readonly" {
-		t.Fatal(err)
-	}
+	_, err = db.SQL.Exec("DELETE FROM snapshot")
+	wantReason(t, sqlite.Failure("", "", err), "readonly")
 }
 
 const asNobody = "PATROL_TEST_AS_NOBODY"
@@ -226,16 +225,16 @@ func mustSaveAndClose(t *testing.T, path string) {
 func TestUpgrade(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	mustSaveAndClose(t, path)
-	two := tuning{schema: twoSteps(t, "ALTER TABLE snapshot ADD COLUMN note TEXT;")}
+	two := twoSteps(t, "ALTER TABLE snapshot ADD COLUMN note TEXT;")
 
-	_, err := open(t.Context(), path, Options{Mode: ReadOnly, Now: clock}, two)
+	_, err := open(t.Context(), path, Options{Mode: ReadOnly, Now: clock}, two, sqlite.Tuning{})
 	wantReason(t, err, "older_schema")
 	if len(backups(t, path)) != 0 {
 		t.Fatal("reading made a backup")
 	}
-	db, err := open(t.Context(), path, readWrite, two)
+	db, err := open(t.Context(), path, readWrite, two, sqlite.Tuning{})
 	must(t, err)
-	if _, err := db.sql.Exec("SELECT note FROM snapshot"); err != nil {
+	if _, err := db.SQL.Exec("SELECT note FROM snapshot"); err != nil {
 		t.Fatal(err)
 	}
 	must(t, db.Close())
@@ -258,14 +257,14 @@ func TestUpgrade(t *testing.T) {
 func TestFailedUpgradeKeepsTheOldSchema(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	mustSaveAndClose(t, path)
-	_, err := open(t.Context(), path, readWrite, tuning{schema: twoSteps(t, "CREATE TABLE note (a); CREATE TABLE snapshot (b);")})
+	_, err := open(t.Context(), path, readWrite, twoSteps(t, "CREATE TABLE note (a); CREATE TABLE snapshot (b);"), sqlite.Tuning{})
 	e, ok := engine.AsError(err)
 	if !ok || !strings.Contains(e.Hint, backups(t, path)[0]) {
 		t.Fatal(err)
 	}
 	db := mustOpen(t, path, readWrite)
 	must(t, db.verifyLatest(t.Context()))
-	if _, err := db.sql.Exec("SELECT * FROM note"); err == nil {
+	if _, err := db.SQL.Exec("SELECT * FROM note"); err == nil {
 		t.Fatal("half of the step stayed")
 	}
 }
@@ -273,30 +272,31 @@ func TestFailedUpgradeKeepsTheOldSchema(t *testing.T) {
 func TestUpgradeNoticesLostRows(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	mustSaveAndClose(t, path)
-	_, err := open(t.Context(), path, readWrite, tuning{schema: twoSteps(t, "DELETE FROM token_use;")})
+	_, err := open(t.Context(), path, readWrite, twoSteps(t, "DELETE FROM token_use;"), sqlite.Tuning{})
 	if e, ok := engine.AsError(err); !ok || !strings.Contains(e.Hint, "kept in") {
 		t.Fatal(err)
 	}
 }
 
 // twoSteps is today's schema with one step more.
-func twoSteps(t *testing.T, second string) schema {
+func twoSteps(t *testing.T, second string) sqlite.Schema {
 	t.Helper()
 	files := fstest.MapFS{}
-	for i, step := range append(embedded().steps, second) {
+	for i, step := range append(schema().Steps, second) {
 		files[fmt.Sprintf("migrations/%04d_a.sql", i+1)] = &fstest.MapFile{Data: []byte(step)}
 	}
-	s, err := loadSchema(files, "migrations", applicationID)
+	s, err := sqlite.LoadSchema(files, "migrations", application)
 	must(t, err)
+	s.Sound = schema().Sound
 	return s
 }
 
 // TestUpgradeFromTheFirstSchema opens what the first version of patrol wrote.
 func TestUpgradeFromTheFirstSchema(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
-	first := embedded()
-	first.steps = first.steps[:1]
-	old, err := open(t.Context(), path, readWrite, tuning{schema: first})
+	first := schema()
+	first.Steps = first.Steps[:1]
+	old, err := open(t.Context(), path, readWrite, first, sqlite.Tuning{})
 	must(t, err)
 	s := mustSave(t, old, capture("prod", "1", now, population(10, 3, ""), directory(3)))
 	must(t, old.Close())
@@ -304,13 +304,6 @@ func TestUpgradeFromTheFirstSchema(t *testing.T) {
 	must(t, db.VerifySnapshot(t.Context(), s.ID))
 	if got := collect(t, db.Subjects(t.Context(), s.ID, now)); len(got) != 10 {
 		t.Fatal(len(got))
-	}
-}
-
-func TestMigrationsAreNumbered(t *testing.T) {
-	_, err := loadSchema(fstest.MapFS{"migrations/0002_b.sql": {}}, "migrations", applicationID)
-	if err == nil {
-		t.Fatal("a gap passes")
 	}
 }
 
@@ -324,7 +317,7 @@ func backups(t *testing.T, path string) []string {
 func TestBusy(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	first := mustOpen(t, path, readWrite)
-	second, err := open(t.Context(), path, readWrite, tuning{schema: embedded(), timeout: 50 * time.Millisecond})
+	second, err := open(t.Context(), path, readWrite, schema(), sqlite.Tuning{Timeout: 50 * time.Millisecond})
 	must(t, err)
 	t.Cleanup(func() { second.Close() })
 	e, err := first.BeginEvaluation(t.Context(), EvaluationHeader{})
@@ -338,7 +331,7 @@ func TestBusy(t *testing.T) {
 func TestDiskFull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	mustSaveAndClose(t, path)
-	db, err := open(t.Context(), path, readWrite, tuning{schema: embedded(), pragmas: []string{"max_page_count(60)"}})
+	db, err := open(t.Context(), path, readWrite, schema(), sqlite.Tuning{Pragmas: []string{"max_page_count(60)"}})
 	must(t, err)
 	t.Cleanup(func() { db.Close() })
 	_, err = db.SaveSnapshot(t.Context(), capture("prod", "1", now, population(5000, 10, "more"), nil))
@@ -356,15 +349,6 @@ func TestCorrupt(t *testing.T) {
 	write(t, path, string(data))
 	_, err = Open(t.Context(), path, readWrite)
 	wantReason(t, err, "corrupt")
-}
-
-func TestNetworkFileSystems(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("known on Linux only")
-	}
-	if networkFS(0x6969) != "NFS" || networkFS(0xff534d42) != "SMB" || networkFS(0xef53) != "" {
-		t.Fatal("wrong file systems refused")
-	}
 }
 
 // The C library must find our files sound, too.

@@ -3,8 +3,6 @@
 package store
 
 import (
-	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,23 +60,5 @@ func TestUnwritable(t *testing.T) {
 	command.Dir = dir
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
-	}
-}
-
-func TestExplain(t *testing.T) {
-	for err, want := range map[error]string{
-		os.ErrPermission: "readonly", syscall.EROFS: "readonly", syscall.ENOSPC: "disk_full", syscall.EIO: "io", os.ErrNotExist: "not_found", errors.New("x"): "storage",
-	} {
-		if got := explain(err).reason; got != want {
-			t.Errorf("%v: %s, want %s", err, got, want)
-		}
-	}
-	for code, want := range map[int]string{5: "busy", 6: "busy", 8: "readonly", 10: "io", 11: "corrupt", 13: "disk_full", 14: "cannot_open", 26: "not_a_database"} {
-		if got := explainCode(code).reason; got != want {
-			t.Errorf("%d: %s, want %s", code, got, want)
-		}
-	}
-	if !errors.Is(failure("", "", context.Canceled), context.Canceled) {
-		t.Error("an interruption is explained away")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 // Outlook streams the tokens of a snapshot, ascending by id and without their raw
@@ -27,7 +28,7 @@ func (db *DB) Outlook(ctx context.Context, snapshotID int64, at []time.Time, amo
 			o.at[i] = t.UnixMilli()
 		}
 		if err := o.prepare(ctx, db, s, among); err != nil {
-			yield(nil, failure(opSubjects, db.path, err))
+			yield(nil, sqlite.Failure(opSubjects, db.Path, err))
 			return
 		}
 		defer o.leave()
@@ -36,7 +37,7 @@ func (db *DB) Outlook(ctx context.Context, snapshotID int64, at []time.Time, amo
 			if err == nil {
 				p, err = o.prospect(t)
 			}
-			if !yield(p, failure(opSubjects, db.path, err)) || err != nil {
+			if !yield(p, sqlite.Failure(opSubjects, db.Path, err)) || err != nil {
 				return
 			}
 		}
@@ -79,13 +80,13 @@ func (db *DB) ends(ctx context.Context, s engine.Snapshot, from, to int64) (map[
 		return nil, err
 	}
 	ends := map[string][]int64{}
-	for c, err := range scan(ctx, db.sql, endsQuery, s.ID, workspace, from, to) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, endsQuery, s.ID, workspace, from, to) {
 		if err != nil {
 			return nil, err
 		}
-		owner, end := c.text(), c.integer()
-		if c.err != nil {
-			return nil, c.err
+		owner, end := c.Text(), c.Int()
+		if c.Err != nil {
+			return nil, c.Err
 		}
 		ends[owner] = append(ends[owner], end)
 	}

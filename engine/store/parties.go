@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 // parties are the principals of a snapshot as owners and creators of tokens.
@@ -66,7 +67,7 @@ func (db *DB) addPrincipals(ctx context.Context, s engine.Snapshot, p *parties) 
 	if err != nil {
 		return err
 	}
-	for c, err := range scan(ctx, db.sql, partiesQuery, s.ID, workspace) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, partiesQuery, s.ID, workspace) {
 		if err == nil {
 			err = p.add(c)
 		}
@@ -78,11 +79,11 @@ func (db *DB) addPrincipals(ctx context.Context, s engine.Snapshot, p *parties) 
 }
 
 // add takes in a row of partiesQuery.
-func (p *parties) add(c *cells) error {
-	id, kind, name, display := c.text(), engine.Kind(c.text()), c.text(), c.text()
-	active, admin, groups := c.booleanOrNull(), c.boolean(), c.textOrNull()
-	if c.err != nil {
-		return c.err
+func (p *parties) add(c *sqlite.Row) error {
+	id, kind, name, display := c.Text(), engine.Kind(c.Text()), c.Text(), c.Text()
+	active, admin, groups := c.BoolOrNull(), c.Bool(), c.TextOrNull()
+	if c.Err != nil {
+		return c.Err
 	}
 	list, err := p.groupList(groups)
 	if err != nil {
@@ -136,13 +137,13 @@ func (db *DB) addLive(ctx context.Context, s engine.Snapshot, asOf int64, p *par
 	if err != nil {
 		return err
 	}
-	for c, err := range scan(ctx, db.sql, liveQuery, s.ID, workspace, asOf) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, liveQuery, s.ID, workspace, asOf) {
 		if err != nil {
 			return err
 		}
-		owner, live := c.text(), int32(c.integer()) //nolint:gosec // there are not so many
-		if c.err != nil {
-			return c.err
+		owner, live := c.Text(), int32(c.Int()) //nolint:gosec // there are not so many
+		if c.Err != nil {
+			return c.Err
 		}
 		if place, known := p.find(owner); known {
 			p.entries[place].live = live

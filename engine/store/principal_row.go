@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 const principalColumns = `principal_id, kind, name, display_name, active, admin, groups, raw`
@@ -22,16 +23,16 @@ func encodePrincipal(p engine.Principal) principalRow {
 		active = bit(*p.Active)
 	}
 	return principalRow{
-		p.ID, string(p.Kind), p.Name, p.DisplayName, active, bit(p.Admin), encodeList(p.Groups), textOrNil(string(p.Raw)),
+		p.ID, string(p.Kind), p.Name, p.DisplayName, active, bit(p.Admin), encodeList(p.Groups), sqlite.TextOrNil(string(p.Raw)),
 	}
 }
 
-func readPrincipal(c *cells, known *lists) (engine.Principal, error) {
-	p := engine.Principal{ID: c.text(), Kind: engine.Kind(c.text()), Name: c.text(), DisplayName: c.text()}
-	p.Active, p.Admin = c.booleanOrNull(), c.boolean()
-	groups, raw := c.textOrNull(), c.textOrNull()
-	if c.err != nil {
-		return p, c.err
+func readPrincipal(c *sqlite.Row, known *lists) (engine.Principal, error) {
+	p := engine.Principal{ID: c.Text(), Kind: engine.Kind(c.Text()), Name: c.Text(), DisplayName: c.Text()}
+	p.Active, p.Admin = c.BoolOrNull(), c.Bool()
+	groups, raw := c.TextOrNull(), c.TextOrNull()
+	if c.Err != nil {
+		return p, c.Err
 	}
 	if raw != "" {
 		p.Raw = json.RawMessage(raw)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 const opPrune = "prune snapshots"
@@ -20,21 +21,20 @@ const opPrune = "prune snapshots"
 // The database is then written anew, for which the disk needs room for a second
 // one. An error in that has no effect on what was pruned: it says so.
 func (db *DB) Prune(ctx context.Context, snapshots []engine.Snapshot) (evaluations int, err error) {
-	tx, err := db.begin(ctx)
+	tx, err := db.Begin(ctx)
 	if err != nil {
-		return 0, failure(opPrune, db.path, err)
+		return 0, sqlite.Failure(opPrune, db.Path, err)
 	}
-	defer db.release()
 	defer tx.Rollback()
-	p := pruner{ctx: ctx, tx: tx, at: db.now().UnixMilli()}
+	p := pruner{ctx: ctx, tx: tx, at: db.Now().UnixMilli()}
 	if err := p.run(snapshots); err != nil {
-		return 0, failure(opPrune, db.path, cause(ctx, err))
+		return 0, sqlite.Failure(opPrune, db.Path, sqlite.Cause(ctx, err))
 	}
 	if err := tx.Commit(); err != nil {
-		return 0, failure(opPrune, db.path, cause(ctx, err))
+		return 0, sqlite.Failure(opPrune, db.Path, sqlite.Cause(ctx, err))
 	}
 	if err := db.compact(ctx); err != nil {
-		return p.evaluations, failure("write the pruned database anew", db.path, err)
+		return p.evaluations, sqlite.Failure("write the pruned database anew", db.Path, err)
 	}
 	return p.evaluations, nil
 }
@@ -43,7 +43,7 @@ func (db *DB) Prune(ctx context.Context, snapshots []engine.Snapshot) (evaluatio
 // still hold what was on them.
 func (db *DB) compact(ctx context.Context) error {
 	for _, statement := range []string{"VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"} {
-		if _, err := db.sql.ExecContext(ctx, statement); err != nil {
+		if _, err := db.SQL.ExecContext(ctx, statement); err != nil {
 			return err
 		}
 	}
@@ -53,7 +53,7 @@ func (db *DB) compact(ctx context.Context) error {
 // pruner is one Prune at work.
 type pruner struct {
 	ctx         context.Context
-	tx          *sql.Tx
+	tx          *sqlite.Tx
 	at          int64
 	evaluations int
 }
@@ -136,11 +136,11 @@ func (p *pruner) evaluationsOf(workspace, kept int64) error {
 	var ids []int64
 	query := `SELECT DISTINCT w.evaluation_id FROM evaluation_workspace w JOIN snapshot s ON s.id = w.snapshot_id
 		WHERE s.workspace_key = ? AND s.id < ? ORDER BY 1`
-	for c, err := range scan(p.ctx, p.tx, query, workspace, kept) {
+	for c, err := range sqlite.Scan(p.ctx, p.tx, query, workspace, kept) {
 		if err != nil {
 			return err
 		}
-		ids = append(ids, c.integer())
+		ids = append(ids, c.Int())
 	}
 	p.evaluations += len(ids)
 	for _, id := range ids {

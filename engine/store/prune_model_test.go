@@ -326,7 +326,7 @@ func (m *remembered) checkBytes() {
 		}
 	}
 	for _, suffix := range []string{"", "-wal"} {
-		content, err := os.ReadFile(m.db.path + suffix)
+		content, err := os.ReadFile(m.db.Path + suffix)
 		if err != nil {
 			m.t.Fatal(err)
 		}

@@ -106,7 +106,7 @@ func historiesOf(t *testing.T, db *DB, tokens []engine.Token) (texts []string) {
 func holdsNowhere(t *testing.T, db *DB, text string) {
 	t.Helper()
 	for _, suffix := range []string{"", "-wal"} {
-		content, err := os.ReadFile(db.path + suffix)
+		content, err := os.ReadFile(db.Path + suffix)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +153,7 @@ func TestVerifyChain(t *testing.T) {
 		if err := db.VerifyChain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.sql.ExecContext(t.Context(), statement); err != nil {
+		if _, err := db.SQL.ExecContext(t.Context(), statement); err != nil {
 			t.Fatal(err)
 		}
 		wantReason(t, db.VerifyChain(t.Context()), "chain_broken")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 const opReport = "read evaluation"
@@ -30,23 +31,23 @@ func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, er
 		policies[i] = engine.PolicyReport{Policy: p, Tally: engine.Tally{}}
 	}
 	if err := db.readTallies(ctx, evaluationID, r.Workspaces, policies); err != nil {
-		return engine.Report{}, failure(opReport, db.path, err)
+		return engine.Report{}, sqlite.Failure(opReport, db.Path, err)
 	}
 	r.Summary = summarise(r.Workspaces, policies)
 	if r.Summary.Failed, err = db.failedBySeverity(ctx, evaluationID); err != nil {
-		return engine.Report{}, failure(opReport, db.path, err)
+		return engine.Report{}, sqlite.Failure(opReport, db.Path, err)
 	}
 	if r.Exceptions, err = db.exceptions(ctx, evaluationID); err != nil {
-		return engine.Report{}, failure(opReport, db.path, err)
+		return engine.Report{}, sqlite.Failure(opReport, db.Path, err)
 	}
 	if r.Shrunk, err = db.shrunk(ctx, r.Workspaces); err != nil {
-		return engine.Report{}, failure(opReport, db.path, err)
+		return engine.Report{}, sqlite.Failure(opReport, db.Path, err)
 	}
 	r.Findings = db.findings(ctx, evaluationID, r.Workspaces, h.Policies)
 	r.Tokens = db.tokenRows(ctx, r.Workspaces, h.AsOf.UnixMilli())
 	r.Policies = bySeverity(policies)
 	if r.Trend, err = db.trend(ctx, evaluationID, r, h.Policies); err != nil {
-		return engine.Report{}, failure(opReport, db.path, cause(ctx, err))
+		return engine.Report{}, sqlite.Failure(opReport, db.Path, sqlite.Cause(ctx, err))
 	}
 	return r, nil
 }
@@ -65,7 +66,7 @@ func (db *DB) shrunk(ctx context.Context, workspaces []engine.WorkspaceReport) (
 			return nil, err
 		}
 		before := 0
-		err = db.sql.QueryRowContext(ctx, `SELECT coalesce(max(tokens), 0) FROM snapshot WHERE id = (SELECT max(s.id) FROM snapshot s
+		err = db.SQL.QueryRowContext(ctx, `SELECT coalesce(max(tokens), 0) FROM snapshot WHERE id = (SELECT max(s.id) FROM snapshot s
 			JOIN section c ON c.snapshot_id = s.id AND c.name = 'tokens' AND c.status = 'complete'
 			WHERE s.workspace_key = ? AND s.id < ?)`, key, s.ID).Scan(&before)
 		if err != nil {
@@ -87,10 +88,10 @@ func (db *DB) workspaceReports(ctx context.Context, snapshots []int64) ([]engine
 		}
 		w := engine.WorkspaceReport{Snapshot: s, Counts: engine.Tally{}, Policies: map[string]engine.Tally{}}
 		if err := decodeDocument(s, engine.SectionSettings, &w.Settings); err != nil {
-			return nil, failure(opReport, db.path, err)
+			return nil, sqlite.Failure(opReport, db.Path, err)
 		}
 		if err := decodeDocument(s, engine.SectionGrants, &w.Grants); err != nil {
-			return nil, failure(opReport, db.path, err)
+			return nil, sqlite.Failure(opReport, db.Path, err)
 		}
 		reports = append(reports, w)
 	}
@@ -110,13 +111,13 @@ func decodeDocument[T any](s engine.Snapshot, name engine.SectionName, target *T
 }
 
 func (db *DB) readTallies(ctx context.Context, evaluation int64, workspaces []engine.WorkspaceReport, policies []engine.PolicyReport) error {
-	for c, err := range scan(ctx, db.sql, `SELECT workspace, policy, status, count FROM tally WHERE evaluation_id = ?`, evaluation) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, `SELECT workspace, policy, status, count FROM tally WHERE evaluation_id = ?`, evaluation) {
 		if err != nil {
 			return err
 		}
-		workspace, policy, status, count := c.integer(), c.integer(), engine.Status(c.text()), int(c.integer())
-		if c.err != nil {
-			return c.err
+		workspace, policy, status, count := c.Int(), c.Int(), engine.Status(c.Text()), int(c.Int())
+		if c.Err != nil {
+			return c.Err
 		}
 		if !within(workspace, workspaces) || !within(policy, policies) {
 			return fmt.Errorf("stored tally refers to workspace %d and policy %d, which are not there", workspace, policy)
@@ -152,13 +153,13 @@ func summarise(workspaces []engine.WorkspaceReport, policies []engine.PolicyRepo
 func (db *DB) failedBySeverity(ctx context.Context, evaluation int64) (map[engine.Severity]int, error) {
 	failed := map[engine.Severity]int{}
 	query := `SELECT rank, count(*) FROM finding WHERE evaluation_id = ? AND status = ? GROUP BY rank`
-	for c, err := range scan(ctx, db.sql, query, evaluation, string(engine.Fail)) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, query, evaluation, string(engine.Fail)) {
 		if err != nil {
 			return nil, err
 		}
-		rank, count := c.integer(), int(c.integer())
-		if c.err != nil {
-			return nil, c.err
+		rank, count := c.Int(), int(c.Int())
+		if c.Err != nil {
+			return nil, c.Err
 		}
 		if !within(rank, engine.Severities()) {
 			return nil, fmt.Errorf("stored finding has severity rank %d, which is none", rank)
@@ -188,22 +189,22 @@ const findingSelect = `SELECT f.policy, f.workspace, f.resource, coalesce(v.toke
 
 func (db *DB) findings(ctx context.Context, evaluation int64, workspaces []engine.WorkspaceReport, policies []engine.Policy) iter.Seq2[engine.Finding, error] {
 	return func(yield func(engine.Finding, error) bool) {
-		for c, err := range scan(ctx, db.sql, findingQuery, evaluation) {
+		for c, err := range sqlite.Scan(ctx, db.SQL, findingQuery, evaluation) {
 			var f engine.Finding
 			if err == nil {
 				f, err = readFinding(c, workspaces, policies)
 			}
-			if !yield(f, failure("read findings", db.path, err)) || err != nil {
+			if !yield(f, sqlite.Failure("read findings", db.Path, err)) || err != nil {
 				return
 			}
 		}
 	}
 }
 
-func readFinding(c *cells, workspaces []engine.WorkspaceReport, policies []engine.Policy) (engine.Finding, error) {
-	policy, workspace := c.integer(), c.integer()
-	if c.err != nil {
-		return engine.Finding{}, c.err
+func readFinding(c *sqlite.Row, workspaces []engine.WorkspaceReport, policies []engine.Policy) (engine.Finding, error) {
+	policy, workspace := c.Int(), c.Int()
+	if c.Err != nil {
+		return engine.Finding{}, c.Err
 	}
 	if !within(workspace, workspaces) || !within(policy, policies) {
 		return engine.Finding{}, fmt.Errorf("stored finding refers to workspace %d and policy %d, which are not there", workspace, policy)
@@ -211,19 +212,19 @@ func readFinding(c *cells, workspaces []engine.WorkspaceReport, policies []engin
 	p, w := policies[policy], workspaces[workspace].Snapshot.Workspace
 	f := engine.Finding{
 		Policy: p.ID, Workspace: w.Name, WorkspaceID: w.ID,
-		Resource: engine.Resource(c.text()), ResourceID: c.text(), Status: engine.Status(c.text()),
-		Title: c.textOr(p.Title), Severity: engine.Severity(c.textOr(string(p.Severity))), Remedy: c.textOr(p.Remedy),
-		Owner: c.text(), Message: c.text(),
+		Resource: engine.Resource(c.Text()), ResourceID: c.Text(), Status: engine.Status(c.Text()),
+		Title: c.TextOr(p.Title), Severity: engine.Severity(c.TextOr(string(p.Severity))), Remedy: c.TextOr(p.Remedy),
+		Owner: c.Text(), Message: c.Text(),
 	}
-	evidence := c.textOrNull()
+	evidence := c.TextOrNull()
 	f.Fingerprint = decodeFingerprint(c)
-	waiver := c.textOrNull()
-	f.OwnerID = c.text()
-	if since := c.integerOrNull(); since != nil && f.Status.Judged() {
+	waiver := c.TextOrNull()
+	f.OwnerID = c.Text()
+	if since := c.IntOrNull(); since != nil && f.Status.Judged() {
 		f.Since = time.UnixMilli(*since).UTC()
 	}
-	if c.err != nil {
-		return f, c.err
+	if c.Err != nil {
+		return f, c.Err
 	}
 	return f, decodeDetails(&f, evidence, waiver)
 }

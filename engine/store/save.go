@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 const opSave = "save snapshot"
@@ -19,18 +20,17 @@ const opSave = "save snapshot"
 // on any error nothing of it is stored. Principals and tokens must ascend
 // strictly by id. Memory does not grow with the number of tokens.
 func (db *DB) SaveSnapshot(ctx context.Context, c engine.Capture) (engine.Snapshot, error) {
-	tx, err := db.begin(ctx)
+	tx, err := db.Begin(ctx)
 	if err != nil {
-		return engine.Snapshot{}, failure(opSave, db.path, err)
+		return engine.Snapshot{}, sqlite.Failure(opSave, db.Path, err)
 	}
-	defer db.release()
 	defer tx.Rollback()
 	s := saver{ctx: ctx, db: db, tx: tx, capture: c, digest: newDigester()}
 	if err := s.save(); err != nil {
-		return engine.Snapshot{}, failure(opSave, db.path, cause(ctx, err))
+		return engine.Snapshot{}, sqlite.Failure(opSave, db.Path, sqlite.Cause(ctx, err))
 	}
 	if err := tx.Commit(); err != nil {
-		return engine.Snapshot{}, failure(opSave, db.path, cause(ctx, err))
+		return engine.Snapshot{}, sqlite.Failure(opSave, db.Path, sqlite.Cause(ctx, err))
 	}
 	return s.snapshot, nil
 }
@@ -39,7 +39,7 @@ func (db *DB) SaveSnapshot(ctx context.Context, c engine.Capture) (engine.Snapsh
 type saver struct {
 	ctx       context.Context
 	db        *DB
-	tx        *sql.Tx
+	tx        *sqlite.Tx
 	capture   engine.Capture
 	snapshot  engine.Snapshot
 	workspace int64
@@ -149,7 +149,7 @@ func (s *saver) sections() error {
 }
 
 // saveDocument stores a text under its digest, once, and returns the digest.
-func saveDocument(ctx context.Context, tx *sql.Tx, body json.RawMessage) (digest any, err error) {
+func saveDocument(ctx context.Context, tx *sqlite.Tx, body json.RawMessage) (digest any, err error) {
 	if body == nil {
 		return nil, nil
 	}

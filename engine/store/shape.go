@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 // A raw row repeats, for the most part, what the columns hold. Its shape is the
@@ -161,15 +162,15 @@ type shapes struct {
 	keys  map[string]int64
 }
 
-func readShapes(ctx context.Context, q querier) (*shapes, error) {
+func readShapes(ctx context.Context, q sqlite.Querier) (*shapes, error) {
 	s := &shapes{texts: map[int64]string{}, keys: map[string]int64{}}
-	for c, err := range scan(ctx, q, `SELECT key, text FROM raw_shape`) {
+	for c, err := range sqlite.Scan(ctx, q, `SELECT key, text FROM raw_shape`) {
 		if err != nil {
 			return nil, err
 		}
-		key, text := c.integer(), c.text()
-		if c.err != nil {
-			return nil, c.err
+		key, text := c.Int(), c.Text()
+		if c.Err != nil {
+			return nil, c.Err
 		}
 		s.texts[key], s.keys[text] = text, key
 	}

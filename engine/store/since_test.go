@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 // wantSince compares since which day the findings of an evaluation stand, such
@@ -129,7 +130,7 @@ func TestSinceOutlivesPruning(t *testing.T) {
 func TestSinceOfOlderDatabases(t *testing.T) {
 	h := &history{t: t, db: newDB(t)}
 	first, _ := h.audit(failing("A1", "B1")...)
-	_, err := h.db.sql.ExecContext(t.Context(), `UPDATE finding SET since_ms = NULL`)
+	_, err := h.db.SQL.ExecContext(t.Context(), `UPDATE finding SET since_ms = NULL`)
 	must(t, err)
 	h.wantSince(first, "A1 -, B1 -")
 	second, _ := h.audit(failing("A1")...)
@@ -145,10 +146,10 @@ func TestBasesComeFromKeys(t *testing.T) {
 	db := newDB(t)
 	for _, query := range []string{baseQuery, sameFindingQuery, movedFindingQuery} {
 		var plan []string
-		for c, err := range scan(t.Context(), db.sql, "EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))[:parameters(query)]...) {
+		for c, err := range sqlite.Scan(t.Context(), db.SQL, "EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))[:parameters(query)]...) {
 			must(t, err)
-			c.at = 3
-			plan = append(plan, c.text())
+			_, _, _ = c.Value(), c.Value(), c.Value()
+			plan = append(plan, c.Text())
 		}
 		for _, step := range plan {
 			if strings.HasPrefix(step, "SCAN") && step != "SCAN json_each VIRTUAL TABLE INDEX 1:" && step != "SCAN CONSTANT ROW" {

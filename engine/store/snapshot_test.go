@@ -16,6 +16,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/enginetest"
+	"patrol/engine/sqlite"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -229,7 +230,7 @@ func TestUnchangedRowsAreShared(t *testing.T) {
 func wantCount(t *testing.T, db *DB, query string, want int) {
 	t.Helper()
 	var got int
-	must(t, db.sql.QueryRow(query).Scan(&got))
+	must(t, db.SQL.QueryRow(query).Scan(&got))
 	if got != want {
 		t.Fatalf("%s: %d, want %d", query, got, want)
 	}
@@ -445,9 +446,9 @@ func editsOf(t *testing.T, path string) []edit {
 	skip := []string{"key", "id", "version", "token_key", "until", "since"}
 	var edits []edit
 	for _, table := range []string{"workspace", "snapshot", "section", "document", "principal_version", "token_version", "token_use", "raw_shape"} {
-		for c, err := range scan(t.Context(), db.sql, "SELECT name FROM pragma_table_info(?)", table) {
+		for c, err := range sqlite.Scan(t.Context(), db.SQL, "SELECT name FROM pragma_table_info(?)", table) {
 			must(t, err)
-			if name := c.text(); !slices.Contains(skip, name) {
+			if name := c.Text(); !slices.Contains(skip, name) {
 				edits = append(edits, edit{table: table, column: name})
 			}
 		}

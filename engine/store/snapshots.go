@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 const opSnapshots = "read snapshots"
@@ -32,7 +33,7 @@ func (db *DB) Snapshot(ctx context.Context, id int64) (engine.Snapshot, error) {
 		return engine.Snapshot{}, err
 	}
 	if len(found) == 0 {
-		return engine.Snapshot{}, missing("read snapshot", strconv.FormatInt(id, 10), "not_found",
+		return engine.Snapshot{}, sqlite.Missing("read snapshot", strconv.FormatInt(id, 10), "not_found",
 			"`patrol snapshots list` shows which there are.", errors.New("does not exist"))
 	}
 	return found[0], nil
@@ -57,33 +58,33 @@ func byWorkspace(a, b engine.Snapshot) int {
 
 func (db *DB) snapshots(ctx context.Context, query string, args ...any) ([]engine.Snapshot, error) {
 	var found []engine.Snapshot
-	for c, err := range scan(ctx, db.sql, query, args...) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, query, args...) {
 		if err != nil {
-			return nil, failure(opSnapshots, db.path, err)
+			return nil, sqlite.Failure(opSnapshots, db.Path, err)
 		}
 		s, err := readSnapshot(c)
 		if err != nil {
-			return nil, failure(opSnapshots, db.path, err)
+			return nil, sqlite.Failure(opSnapshots, db.Path, err)
 		}
 		found = append(found, s)
 	}
 	for i := range found {
 		if err := db.readSections(ctx, &found[i]); err != nil {
-			return nil, failure(opSnapshots, db.path, err)
+			return nil, sqlite.Failure(opSnapshots, db.Path, err)
 		}
 	}
 	return found, nil
 }
 
-func readSnapshot(c *cells) (engine.Snapshot, error) {
-	s := engine.Snapshot{ID: c.integer()}
-	s.Workspace = engine.Workspace{ID: c.text(), Name: c.text(), Host: c.text(), Cloud: c.text()}
-	labels := c.textOrNull()
-	s.CollectedAt = time.UnixMilli(c.integer()).UTC()
-	s.Tokens = int(c.integer())
-	s.Previous, s.Digest = c.text(), c.text()
-	if c.err != nil {
-		return s, c.err
+func readSnapshot(c *sqlite.Row) (engine.Snapshot, error) {
+	s := engine.Snapshot{ID: c.Int()}
+	s.Workspace = engine.Workspace{ID: c.Text(), Name: c.Text(), Host: c.Text(), Cloud: c.Text()}
+	labels := c.TextOrNull()
+	s.CollectedAt = time.UnixMilli(c.Int()).UTC()
+	s.Tokens = int(c.Int())
+	s.Previous, s.Digest = c.Text(), c.Text()
+	if c.Err != nil {
+		return s, c.Err
 	}
 	var err error
 	s.Workspace.Labels, err = decodeLabels(labels)
@@ -95,17 +96,17 @@ func (db *DB) readSections(ctx context.Context, s *engine.Snapshot) error {
 	s.Documents = map[engine.SectionName]json.RawMessage{}
 	query := `SELECT s.name, s.status, s.reason, s.detail, s.hint, s.count, s.document, d.body
 		FROM section s LEFT JOIN document d ON d.digest = s.document WHERE s.snapshot_id = ?`
-	for c, err := range scan(ctx, db.sql, query, s.ID) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, query, s.ID) {
 		if err != nil {
 			return err
 		}
-		name := engine.SectionName(c.text())
+		name := engine.SectionName(c.Text())
 		s.Coverage[name] = engine.Coverage{
-			Status: engine.CoverageStatus(c.text()), Reason: c.text(), Detail: c.text(), Hint: c.text(), Count: int(c.integer()),
+			Status: engine.CoverageStatus(c.Text()), Reason: c.Text(), Detail: c.Text(), Hint: c.Text(), Count: int(c.Int()),
 		}
-		document, body := c.textOrNull(), c.textOrNull()
-		if c.err != nil {
-			return c.err
+		document, body := c.TextOrNull(), c.TextOrNull()
+		if c.Err != nil {
+			return c.Err
 		}
 		if document != "" && body == "" {
 			return fmt.Errorf("document of section %s of snapshot %d is gone", name, s.ID)
@@ -147,14 +148,14 @@ func (db *DB) PreviousState(ctx context.Context, s engine.Snapshot) (*engine.Sta
 		WHERE c.name = ?2 AND c.snapshot_id = (SELECT max(p.snapshot_id) FROM snapshot z JOIN snapshot q ON q.workspace_key = z.workspace_key AND q.id < z.id
 			JOIN section p ON p.snapshot_id = q.id AND p.name = ?2 AND p.status = 'complete' WHERE z.id = ?1)`
 	for name, into := range map[engine.SectionName]*engine.Dated{engine.SectionSettings: &state.Settings, engine.SectionGrants: &state.Grants} {
-		for c, err := range scan(ctx, db.sql, query, s.ID, string(name)) {
+		for c, err := range sqlite.Scan(ctx, db.SQL, query, s.ID, string(name)) {
 			if err != nil {
-				return nil, failure(opSnapshots, db.path, err)
+				return nil, sqlite.Failure(opSnapshots, db.Path, err)
 			}
-			into.At, into.Document = time.UnixMilli(c.integer()).UTC(), json.RawMessage(c.text())
-			digest, from := c.text(), c.integer()
-			if c.err != nil {
-				return nil, failure(opSnapshots, db.path, c.err)
+			into.At, into.Document = time.UnixMilli(c.Int()).UTC(), json.RawMessage(c.Text())
+			digest, from := c.Text(), c.Int()
+			if c.Err != nil {
+				return nil, sqlite.Failure(opSnapshots, db.Path, c.Err)
 			}
 			if documentDigest(into.Document) != digest {
 				return nil, mismatch(from, fmt.Errorf("section %s is not what was stored", name))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 const opSubjects = "read tokens"
@@ -65,10 +66,10 @@ func (db *DB) judgedTokens(ctx context.Context, s engine.Snapshot) iter.Seq2[sto
 			return
 		}
 		reader := tokenReader{shapes: &shapes{}}
-		for c, err := range scan(ctx, db.sql, judgedQuery, s.ID, workspace) {
+		for c, err := range sqlite.Scan(ctx, db.SQL, judgedQuery, s.ID, workspace) {
 			var t storedToken
 			if err == nil {
-				t.row = c.integer()
+				t.row = c.Int()
 				t.Token, err = reader.read(c)
 			}
 			if !yield(t, err) || err != nil {
@@ -83,7 +84,7 @@ func (db *DB) standing(ctx context.Context, s engine.Snapshot, asOf int64, subje
 	return func(yield func(engine.Subject, error) bool) {
 		all, err := db.compare(ctx, s, asOf)
 		if err != nil {
-			yield(engine.Subject{}, failure(opSubjects, db.path, err))
+			yield(engine.Subject{}, sqlite.Failure(opSubjects, db.Path, err))
 			return
 		}
 		defer all.stop()
@@ -91,7 +92,7 @@ func (db *DB) standing(ctx context.Context, s engine.Snapshot, asOf int64, subje
 			if err == nil {
 				subject.Among, err = all.next(subject.Token.ID)
 			}
-			if !yield(subject, failure(opSubjects, db.path, err)) || err != nil {
+			if !yield(subject, sqlite.Failure(opSubjects, db.Path, err)) || err != nil {
 				return
 			}
 		}
@@ -122,12 +123,12 @@ func (db *DB) subjectsOf(ctx context.Context, s engine.Snapshot, asOf int64, tok
 		}
 		known, err := db.parties(ctx, s, asOf)
 		if err != nil {
-			yield(engine.Subject{}, failure(opSubjects, db.path, err))
+			yield(engine.Subject{}, sqlite.Failure(opSubjects, db.Path, err))
 			return
 		}
 		for t, err := range tokens {
 			if err != nil {
-				yield(engine.Subject{}, failure(opSubjects, db.path, err))
+				yield(engine.Subject{}, sqlite.Failure(opSubjects, db.Path, err))
 				return
 			}
 			subject := engine.Subject{Token: t.Token, Row: t.row, Facts: engine.Derive(t.Token, asOf), Owner: known.of(t.OwnerID), Creator: known.of(t.CreatorID)}
@@ -150,13 +151,13 @@ func (db *DB) tokens(ctx context.Context, s engine.Snapshot) iter.Seq2[engine.To
 			yield(engine.Token{}, err)
 			return
 		}
-		known, err := readShapes(ctx, db.sql)
+		known, err := readShapes(ctx, db.SQL)
 		if err != nil {
 			yield(engine.Token{}, err)
 			return
 		}
 		reader := tokenReader{shapes: known}
-		for c, err := range scan(ctx, db.sql, query, s.ID, workspace) {
+		for c, err := range sqlite.Scan(ctx, db.SQL, query, s.ID, workspace) {
 			var t engine.Token
 			if err == nil {
 				t, err = reader.read(c)
@@ -169,7 +170,7 @@ func (db *DB) tokens(ctx context.Context, s engine.Snapshot) iter.Seq2[engine.To
 }
 
 func (db *DB) workspaceKey(ctx context.Context, snapshotID int64) (key int64, err error) {
-	err = db.sql.QueryRowContext(ctx, `SELECT workspace_key FROM snapshot WHERE id = ?`, snapshotID).Scan(&key)
+	err = db.SQL.QueryRowContext(ctx, `SELECT workspace_key FROM snapshot WHERE id = ?`, snapshotID).Scan(&key)
 	return key, err
 }
 
@@ -183,7 +184,7 @@ func (db *DB) Principals(ctx context.Context, snapshotID int64) iter.Seq2[engine
 			return
 		}
 		for p, err := range db.principals(ctx, s, nil) {
-			if !yield(p, failure("read principals", db.path, err)) || err != nil {
+			if !yield(p, sqlite.Failure("read principals", db.Path, err)) || err != nil {
 				return
 			}
 		}
@@ -204,7 +205,7 @@ func (db *DB) principals(ctx context.Context, s engine.Snapshot, known *lists) i
 		if known == nil {
 			known = &lists{}
 		}
-		for c, err := range scan(ctx, db.sql, query, s.ID, workspace) {
+		for c, err := range sqlite.Scan(ctx, db.SQL, query, s.ID, workspace) {
 			var p engine.Principal
 			if err == nil {
 				p, err = readPrincipal(c, known)

@@ -114,7 +114,7 @@ func TestReadersBreakOffAndAreInterrupted(t *testing.T) {
 			break
 		}
 	}
-	if open := db.sql.Stats().InUse; open != 0 {
+	if open := db.SQL.Stats().InUse; open != 0 {
 		t.Fatalf("%d connections are still in use", open)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 const opHistory = "read history of token"
@@ -15,11 +16,11 @@ func (db *DB) TokenHistory(ctx context.Context, prefix string) ([]engine.TokenHi
 	var all []engine.TokenHistory
 	for key, err := range db.tokenKeys(ctx, prefix) {
 		if err != nil {
-			return nil, failure(opHistory, prefix, err)
+			return nil, sqlite.Failure(opHistory, prefix, err)
 		}
 		h, err := db.history(ctx, key)
 		if err != nil {
-			return nil, failure(opHistory, prefix, err)
+			return nil, sqlite.Failure(opHistory, prefix, err)
 		}
 		if len(h.Versions) > 0 { // else only its trace is left of what was pruned
 			all = append(all, h)
@@ -35,11 +36,11 @@ func (db *DB) tokenKeys(ctx context.Context, prefix string) func(func(tokenKey, 
 	query := `SELECT DISTINCT v.workspace_key, v.token_key, v.token_id FROM workspace w JOIN token_version v ON v.workspace_key = w.key
 		WHERE v.token_id >= ?1 AND v.token_id < ?2 ORDER BY v.token_id, v.workspace_key LIMIT 100`
 	return func(yield func(tokenKey, error) bool) {
-		for c, err := range scan(ctx, db.sql, query, prefix, prefix+"\U0010ffff") {
+		for c, err := range sqlite.Scan(ctx, db.SQL, query, prefix, prefix+"\U0010ffff") {
 			var key tokenKey
 			if err == nil {
-				key = tokenKey{c.integer(), c.integer()}
-				err = c.err
+				key = tokenKey{c.Int(), c.Int()}
+				err = c.Err
 			}
 			if !yield(key, err) || err != nil {
 				return
@@ -54,11 +55,11 @@ func (db *DB) history(ctx context.Context, key tokenKey) (h engine.TokenHistory,
 			return h, err
 		}
 	}
-	if err := db.sql.QueryRowContext(ctx, firstSeenQuery, key.token).Scan(&h.FirstSeen); err != nil {
+	if err := db.SQL.QueryRowContext(ctx, firstSeenQuery, key.token).Scan(&h.FirstSeen); err != nil {
 		return h, err
 	}
 	var newest int64
-	if err := db.sql.QueryRowContext(ctx, `SELECT max(id) FROM snapshot WHERE workspace_key = ?`, key.workspace).Scan(&newest); err != nil {
+	if err := db.SQL.QueryRowContext(ctx, `SELECT max(id) FROM snapshot WHERE workspace_key = ?`, key.workspace).Scan(&newest); err != nil {
 		return h, err
 	}
 	s, err := db.Snapshot(ctx, newest)
@@ -79,11 +80,11 @@ const historyVersionsQuery = `SELECT v.since, coalesce(a.collected_ms, (SELECT p
 
 func (db *DB) historyVersions(ctx context.Context, key tokenKey, h *engine.TokenHistory) error {
 	reader := tokenReader{shapes: &shapes{}}
-	for c, err := range scan(ctx, db.sql, historyVersionsQuery, key.workspace, key.token) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, historyVersionsQuery, key.workspace, key.token) {
 		if err != nil {
 			return err
 		}
-		v := engine.TokenVersion{Since: c.integer(), SinceAt: c.integer(), Until: c.integerOrNull(), UntilAt: c.integerOrNull()}
+		v := engine.TokenVersion{Since: c.Int(), SinceAt: c.Int(), Until: c.IntOrNull(), UntilAt: c.IntOrNull()}
 		if v.Token, err = reader.read(c); err != nil {
 			return err
 		}
@@ -99,13 +100,13 @@ const historyUsesQuery = `SELECT u.since, coalesce(s.collected_ms, p.collected_m
 	WHERE u.token_key = ? ORDER BY u.since`
 
 func (db *DB) historyUses(ctx context.Context, key tokenKey, h *engine.TokenHistory) error {
-	for c, err := range scan(ctx, db.sql, historyUsesQuery, key.token) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, historyUsesQuery, key.token) {
 		if err != nil {
 			return err
 		}
-		h.Uses = append(h.Uses, engine.TokenUse{Snapshot: c.integer(), At: c.integer(), LastUsed: c.integerOrNull()})
-		if c.err != nil {
-			return c.err
+		h.Uses = append(h.Uses, engine.TokenUse{Snapshot: c.Int(), At: c.Int(), LastUsed: c.IntOrNull()})
+		if c.Err != nil {
+			return c.Err
 		}
 	}
 	return nil
@@ -117,15 +118,15 @@ func (db *DB) historyResults(ctx context.Context, key tokenKey, h *engine.TokenH
 		JOIN finding f ON f.evaluation_id = e.id AND f.policy = p.place
 		JOIN token_version v ON v.version = f.token_version
 		WHERE v.workspace_key = ? AND v.token_key = ? AND f.resource = 'token' ORDER BY e.id, f.rank, p.policy_id`
-	for c, err := range scan(ctx, db.sql, query, key.workspace, key.token) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, query, key.workspace, key.token) {
 		if err != nil {
 			return err
 		}
 		h.Results = append(h.Results, engine.TokenResult{
-			Evaluation: c.integer(), AsOf: c.integer(), Policy: c.text(), Status: engine.Status(c.text()), Message: c.text(),
+			Evaluation: c.Int(), AsOf: c.Int(), Policy: c.Text(), Status: engine.Status(c.Text()), Message: c.Text(),
 		})
-		if c.err != nil {
-			return c.err
+		if c.Err != nil {
+			return c.Err
 		}
 	}
 	return nil
@@ -148,13 +149,13 @@ func (db *DB) historyRuns(ctx context.Context, key tokenKey, h *engine.TokenHist
 	if err != nil {
 		return err
 	}
-	for c, err := range scan(ctx, db.sql, historyRunsQuery, key.workspace, policies) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, historyRunsQuery, key.workspace, policies) {
 		if err != nil {
 			return err
 		}
-		h.Runs = append(h.Runs, engine.PolicyRun{Evaluation: c.integer(), AsOf: c.integer(), Policy: c.text()})
-		if c.err != nil {
-			return c.err
+		h.Runs = append(h.Runs, engine.PolicyRun{Evaluation: c.Int(), AsOf: c.Int(), Policy: c.Text()})
+		if c.Err != nil {
+			return c.Err
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 // tokenColumns are what a token's version row keeps of engine.Token, in the
@@ -24,7 +25,7 @@ func (r tokenRow) id() string { return r[0].(string) }
 // raw row.
 func encodeToken(t engine.Token, shape, own any) tokenRow {
 	return tokenRow{
-		t.ID, orNull(t.Created), orNull(t.Expires), t.OwnerID, t.CreatorID, t.CreatorName, t.Comment,
+		t.ID, sqlite.OrNull(t.Created), sqlite.OrNull(t.Expires), t.OwnerID, t.CreatorID, t.CreatorName, t.Comment,
 		encodeList(t.Scopes), t.AutoscopeState, encodeList(t.InferredScopes), encodeList(t.BackfillScopes),
 		encodeDefects(t.Defects), shape, own,
 	}
@@ -59,13 +60,13 @@ type tokenReader struct {
 	shapes *shapes
 }
 
-func (r *tokenReader) read(c *cells) (engine.Token, error) {
+func (r *tokenReader) read(c *sqlite.Row) (engine.Token, error) {
 	t, shape, err := r.columns(c)
 	if err != nil {
 		return t, err
 	}
-	if t.LastUsed = c.integerOrNull(); c.err != nil {
-		return t, c.err
+	if t.LastUsed = c.IntOrNull(); c.Err != nil {
+		return t, c.Err
 	}
 	if t.Raw, err = fill(shape, &t); err != nil {
 		return t, fmt.Errorf("token %s: %w", t.ID, err)
@@ -75,16 +76,16 @@ func (r *tokenReader) read(c *cells) (engine.Token, error) {
 
 // columns reads tokenColumns: a token without last use, and the shape of the raw
 // row, which has it, too.
-func (r *tokenReader) columns(c *cells) (t engine.Token, shape string, err error) {
+func (r *tokenReader) columns(c *sqlite.Row) (t engine.Token, shape string, err error) {
 	t = engine.Token{
-		ID: c.text(), Created: c.integerOrNull(), Expires: c.integerOrNull(),
-		OwnerID: c.text(), CreatorID: c.text(), CreatorName: c.text(), Comment: c.text(),
+		ID: c.Text(), Created: c.IntOrNull(), Expires: c.IntOrNull(),
+		OwnerID: c.Text(), CreatorID: c.Text(), CreatorName: c.Text(), Comment: c.Text(),
 	}
-	scopes := c.textOrNull()
-	t.AutoscopeState = c.text()
-	inferred, backfill, defects, key, own := c.textOrNull(), c.textOrNull(), c.textOrNull(), c.integerOrNull(), c.textOrNull()
-	if c.err != nil {
-		return t, "", c.err
+	scopes := c.TextOrNull()
+	t.AutoscopeState = c.Text()
+	inferred, backfill, defects, key, own := c.TextOrNull(), c.TextOrNull(), c.TextOrNull(), c.IntOrNull(), c.TextOrNull()
+	if c.Err != nil {
+		return t, "", c.Err
 	}
 	var errs [5]error
 	t.Scopes, errs[0] = r.lists.decode(scopes)

@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 // seenRow is a finding, as far as the comparison needs it.
@@ -23,12 +24,12 @@ const seenColumns = `SELECT fingerprint, rank, policy, workspace, status, since_
 
 func (t *trend) seen(ctx context.Context, query string, evaluation int64) iter.Seq2[seenRow, error] {
 	return func(yield func(seenRow, error) bool) {
-		for c, err := range scan(ctx, t.db.sql, query, evaluation) {
+		for c, err := range sqlite.Scan(ctx, t.db.SQL, query, evaluation) {
 			var row seenRow
 			if err == nil {
-				row = seenRow{fingerprint: decodeFingerprint(c), rank: c.integer(), policy: c.integer(), workspace: c.integer()}
-				row.status, row.since = engine.Status(c.text()), c.integerOrNull()
-				err = c.err
+				row = seenRow{fingerprint: decodeFingerprint(c), rank: c.Int(), policy: c.Int(), workspace: c.Int()}
+				row.status, row.since = engine.Status(c.Text()), c.IntOrNull()
+				err = c.Err
 			}
 			if !yield(row, err) || err != nil {
 				return

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 // seenNow is a new finding: the order of its members is that of reports, as far
@@ -47,7 +48,7 @@ func (t *trend) findings(ctx context.Context) ([]engine.Finding, error) {
 const newFindingQuery = findingSelect + `WHERE f.evaluation_id = ? AND f.rank = ? AND f.policy = ? AND f.workspace = ? AND f.fingerprint = ?`
 
 func (t *trend) finding(ctx context.Context, n seenNow) (engine.Finding, error) {
-	for c, err := range scan(ctx, t.db.sql, newFindingQuery, t.evaluation, n.rank, n.policy, n.workspace, encodeFingerprint(n.fingerprint)) {
+	for c, err := range sqlite.Scan(ctx, t.db.SQL, newFindingQuery, t.evaluation, n.rank, n.policy, n.workspace, encodeFingerprint(n.fingerprint)) {
 		if err != nil {
 			return engine.Finding{}, err
 		}

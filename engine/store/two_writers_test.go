@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 // TestTwoWritersKeepTheChain: of several that store snapshots of one workspace at
@@ -45,10 +46,10 @@ func TestTwoWritersKeepTheChain(t *testing.T) {
 		others.Wait()
 	}
 	last, n := map[int64]string{}, 0
-	for c, err := range scan(t.Context(), first.sql, `SELECT workspace_key, id, previous, digest FROM snapshot ORDER BY id`) {
+	for c, err := range sqlite.Scan(t.Context(), first.SQL, `SELECT workspace_key, id, previous, digest FROM snapshot ORDER BY id`) {
 		must(t, err)
-		key, id, previous, digest := c.integer(), c.integer(), c.text(), c.text()
-		must(t, c.err)
+		key, id, previous, digest := c.Int(), c.Int(), c.Text(), c.Text()
+		must(t, c.Err)
 		if previous != last[key] || returned[id].Previous != previous || returned[id].Digest != digest {
 			t.Errorf("snapshot %d of workspace %d names %.12q, want %.12q; returned %.12q", id, key, previous, last[key], returned[id].Previous)
 		}

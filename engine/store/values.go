@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 // decodeExact reads JSON without losing digits.
@@ -96,10 +98,13 @@ func encodeFingerprint(text string) any {
 	return sum
 }
 
-func decodeFingerprint(c *cells) string {
-	if sum, ok := c.values[c.at].([]byte); ok {
-		c.at++
-		return hex.EncodeToString(sum)
+func decodeFingerprint(c *sqlite.Row) string {
+	switch v := c.Value().(type) {
+	case []byte:
+		return hex.EncodeToString(v)
+	case string:
+		return v
 	}
-	return c.text()
+	c.Err = errors.New("stored fingerprint is damaged")
+	return ""
 }

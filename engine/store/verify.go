@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 const opVerify = "verify snapshot"
@@ -57,7 +58,7 @@ func (db *DB) intact(ctx context.Context, ids []int64) bool {
 func (db *DB) verify(ctx context.Context, list ...engine.Snapshot) error {
 	sums, err := db.digests(ctx, list)
 	if err != nil {
-		return damagedRow(list[0].ID, failure(opVerify, db.path, err))
+		return damagedRow(list[0].ID, sqlite.Failure(opVerify, db.Path, err))
 	}
 	for i, s := range list {
 		digest, tokens := sums[i].hex(), sums[i].tokens
@@ -69,13 +70,13 @@ func (db *DB) verify(ctx context.Context, list ...engine.Snapshot) error {
 }
 
 func mismatch(id int64, err error) error {
-	return refusal(opVerify, strconv.FormatInt(id, 10), "digest_mismatch",
+	return sqlite.Refusal(opVerify, strconv.FormatInt(id, 10), "digest_mismatch",
 		"Something other than patrol changed the database: restore it from a copy, or collect again into a new one.", err)
 }
 
 // damagedRow turns a row that cannot be decoded into what it means here.
 func damagedRow(id int64, err error) error {
-	if e, ok := engine.AsError(err); ok && e.Reason == unexplained.reason {
+	if e, ok := engine.AsError(err); ok && e.Reason == sqlite.Unexplained {
 		return mismatch(id, e.Err)
 	}
 	return err
@@ -90,19 +91,19 @@ func (db *DB) VerifyChain(ctx context.Context) error {
 	last := ""
 	query := `SELECT workspace_key, id, previous, digest FROM snapshot
 		UNION ALL SELECT workspace_key, id, previous, digest FROM pruned_snapshot ORDER BY 1, 2`
-	for c, err := range scan(ctx, db.sql, query) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, query) {
 		if err != nil {
-			return failure(opVerify, db.path, err)
+			return sqlite.Failure(opVerify, db.Path, err)
 		}
-		key, id, previous, digest := c.integer(), c.integer(), c.text(), c.text()
-		if c.err != nil {
-			return damagedRow(id, failure(opVerify, db.path, c.err))
+		key, id, previous, digest := c.Int(), c.Int(), c.Text(), c.Text()
+		if c.Err != nil {
+			return damagedRow(id, sqlite.Failure(opVerify, db.Path, c.Err))
 		}
 		if key != workspace {
 			workspace, last = key, ""
 		}
 		if previous != last {
-			return refusal(opVerify, strconv.FormatInt(id, 10), "chain_broken",
+			return sqlite.Refusal(opVerify, strconv.FormatInt(id, 10), "chain_broken",
 				"Something other than patrol removed or added a snapshot of that workspace: restore the database from a copy.",
 				fmt.Errorf("names %.12s as the digest before, which is %.12s", orNone(previous), orNone(last)))
 		}

@@ -24,7 +24,7 @@ func TestStateBeforeIsHeldToItsDigest(t *testing.T) {
 	if err != nil || string(state.Settings.Document) != `{"maxTokenLifetimeDays":"90"}` {
 		t.Fatal(state, err)
 	}
-	_, err = db.sql.ExecContext(t.Context(), `UPDATE document SET body = replace(body, '"90"', '"730"')`)
+	_, err = db.SQL.ExecContext(t.Context(), `UPDATE document SET body = replace(body, '"90"', '"730"')`)
 	must(t, err)
 	_, err = db.PreviousState(t.Context(), second)
 	wantReason(t, err, "digest_mismatch")

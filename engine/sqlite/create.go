@@ -1,4 +1,4 @@
-package store
+package sqlite
 
 import (
 	"context"
@@ -13,12 +13,6 @@ import (
 	"patrol/engine/outfile"
 )
 
-// What marks a SQLite file as patrol's.
-const (
-	applicationID = 0x5054524c // "PTRL": snapshots and evaluations
-	journalID     = 0x5054524a // "PTRJ": the journal of apply
-)
-
 // The parts of a SQLite header that say whose file it is.
 const (
 	headerMagic   = "SQLite format 3\x00"
@@ -29,30 +23,30 @@ const (
 
 // inspect refuses a file that is not ours, by its header alone: SQLite would
 // adopt an empty file, and might write to a foreign one.
-func inspect(path string, s schema) error {
+func inspect(path string, s Schema) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return refusal(opOpen, path, missingFile.reason, missingFile.hint, err)
+		return Refusal(opOpen, path, missingFile.reason, missingFile.hint, err)
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return refusal(opOpen, path, "special_file", "Name a regular file.", fmt.Errorf("is not a regular file (%s)", info.Mode().Type()))
+		return Refusal(opOpen, path, "special_file", "Name a regular file.", fmt.Errorf("is not a regular file (%s)", info.Mode().Type()))
 	case info.Size() == 0:
-		return refusal(opOpen, path, "empty_file", "Remove the file, or name another: patrol adopts no empty file.", errors.New("is empty"))
+		return Refusal(opOpen, path, "empty_file", "Remove the file, or name another: patrol adopts no empty file.", errors.New("is empty"))
 	}
 	return inspectHeader(path, s)
 }
 
-func inspectHeader(path string, s schema) error {
+func inspectHeader(path string, s Schema) error {
 	header, err := readHeader(path)
 	if err != nil {
 		return err
 	}
 	if len(header) < headerSize || string(header[:len(headerMagic)]) != headerMagic {
-		return refusal(opOpen, path, "not_a_database", "Name a patrol database, or a new file.", errors.New("is not a SQLite database"))
+		return Refusal(opOpen, path, "not_a_database", "Name a patrol database, or a new file.", errors.New("is not a SQLite database"))
 	}
-	if binary.BigEndian.Uint32(header[atApplication:]) != s.application {
+	if binary.BigEndian.Uint32(header[atApplication:]) != s.Application {
 		return foreign(path)
 	}
 	return s.admits(path, int(int32(binary.BigEndian.Uint32(header[atUserVersion:])))) //nolint:gosec // SQLite's own type
@@ -68,22 +62,22 @@ func readHeader(path string) (header []byte, err error) {
 }
 
 func foreign(path string) error {
-	return refusal(opOpen, path, "foreign", "Name a patrol database, or a new file.", errors.New("belongs to another application"))
+	return Refusal(opOpen, path, "foreign", "Name a patrol database, or a new file.", errors.New("belongs to another application"))
 }
 
 // create makes a database that appears under its name whole: built beside it
 // and then linked, so that neither a crash nor a second process can be met
 // half-way. A database that appeared in the meantime is kept.
-func create(ctx context.Context, path string, t tuning) error {
+func create(ctx context.Context, path string, o Options) error {
 	file, err := os.CreateTemp(filepath.Dir(path), newFiles) // 0600 from birth
 	if errors.Is(err, os.ErrNotExist) {
-		return refusal("create database", path, missingFile.reason, "Create the directory first, or name another.", err)
+		return Refusal("create database", path, missingFile.reason, "Create the directory first, or name another.", err)
 	}
 	if err != nil {
 		return err
 	}
 	defer discard(file.Name())
-	if err := errors.Join(file.Close(), build(ctx, file.Name(), t)); err != nil {
+	if err := errors.Join(file.Close(), build(ctx, file.Name(), o)); err != nil {
 		return err
 	}
 	if err := giveName(file.Name(), path); err != nil {
@@ -113,15 +107,15 @@ func giveNewName(from, to string) error {
 	return os.Rename(from, to)
 }
 
-func build(ctx context.Context, path string, t tuning) error {
-	connector, err := newConnector(path, way{mode: "rw"}, t)
+func build(ctx context.Context, path string, o Options) error {
+	connector, err := newConnector(path, way{mode: "rw"}, o.Tuning)
 	if err != nil {
 		return err
 	}
 	db := sql.OpenDB(connector)
-	_, err = db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", t.schema.application))
+	_, err = db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", o.Schema.Application))
 	if err == nil {
-		err = t.schema.apply(ctx, db)
+		err = o.Schema.apply(ctx, db)
 	}
 	if err == nil {
 		err = emptyLog(ctx, db)

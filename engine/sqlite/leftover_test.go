@@ -1,4 +1,4 @@
-package store
+package sqlite
 
 import (
 	"os"
@@ -23,7 +23,7 @@ func TestLeftoversAreSwept(t *testing.T) {
 		put("patrol-new-5.db", 48*time.Hour), put("other.db", 48*time.Hour)}
 	must(t, os.Symlink(kept[4], filepath.Join(dir, ".patrol-new-6.db")))
 	path := filepath.Join(dir, "x.db")
-	must(t, mustOpen(t, path, readWrite).Close())
+	openAndClose(t, path, ReadWrite)
 	for _, name := range gone {
 		if _, err := os.Lstat(name); !os.IsNotExist(err) {
 			t.Errorf("%s is still there: %v", filepath.Base(name), err)
@@ -35,7 +35,7 @@ func TestLeftoversAreSwept(t *testing.T) {
 		}
 	}
 	old := put(".patrol-new-7.db", 48*time.Hour)
-	must(t, mustOpen(t, path, Options{Mode: ReadOnly, Now: clock}).Close())
+	openAndClose(t, path, ReadOnly)
 	if _, err := os.Lstat(old); err != nil {
 		t.Error("reading removed something")
 	}

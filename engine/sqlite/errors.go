@@ -1,4 +1,4 @@
-package store
+package sqlite
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/outfile"
 
-	"modernc.org/sqlite"
+	driver "modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
 )
 
@@ -17,10 +17,10 @@ import (
 type explanation struct{ reason, hint string }
 
 var (
-	unexplained = explanation{"storage", "See the cause."}
+	unexplained = explanation{Unexplained, "See the cause."}
 	missingFile = explanation{"not_found", "Check the path, or collect first: `patrol collect` creates the database."}
 	unwritable  = explanation{"readonly", "Writing needs write access to the database file and to its directory."}
-	fullDisk    = explanation{"disk_full", "Free some space and run again; nothing of this step was stored."}
+	fullDisk    = explanation{DiskFull, "Free some space and run again; nothing of this step was stored."}
 	badDisk     = explanation{"io", "The disk failed; check it and the database (`patrol snapshots verify`) before going on."}
 )
 
@@ -46,7 +46,7 @@ func explainCode(code int) explanation {
 }
 
 func explain(err error) explanation {
-	var coded *sqlite.Error
+	var coded *driver.Error
 	switch {
 	case errors.As(err, &coded):
 		if coded.Code() == lib.SQLITE_IOERR_SHMSIZE { // no room for -shm, which is not called a full disk
@@ -65,9 +65,9 @@ func explain(err error) explanation {
 	return unexplained
 }
 
-// failure explains an error of the database. Interruptions and errors that
+// Failure explains an error of the database. Interruptions and errors that
 // already tell their story pass unchanged.
-func failure(op, target string, err error) error {
+func Failure(op, target string, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
@@ -78,30 +78,28 @@ func failure(op, target string, err error) error {
 	return &engine.Error{Class: engine.ClassStorage, Reason: why.reason, Op: op, Target: target, Hint: why.hint, Err: err}
 }
 
-// cause puts an interruption first: database/sql answers it by ending the
+// Cause puts an interruption first: database/sql answers it by ending the
 // transaction, and every later statement only says so.
-func cause(ctx context.Context, err error) error {
+func Cause(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("%w (%w)", ctx.Err(), err)
 	}
 	return err
 }
 
-// refusal is an error that the store itself decides on.
-func refusal(op, target, reason, hint string, err error) error {
+// Refusal is an error that patrol itself decides on.
+func Refusal(op, target, reason, hint string, err error) error {
 	return &engine.Error{Class: engine.ClassStorage, Reason: reason, Op: op, Target: target, Hint: hint, Err: err}
 }
 
-// missing is for a snapshot or evaluation that was asked for and is not there:
+// Missing is for a snapshot or evaluation that was asked for and is not there:
 // nothing is wrong with the database.
-func missing(op, target, reason, hint string, err error) error {
+func Missing(op, target, reason, hint string, err error) error {
 	return &engine.Error{Class: engine.ClassUsage, Reason: reason, Op: op, Target: target, Hint: hint, Err: err}
 }
 
-// badCapture refuses a capture that breaks the contract of engine.Capture.
-func badCapture(target string, err error) error {
-	return &engine.Error{
-		Class: engine.ClassIncomplete, Reason: "bad_capture", Op: "save snapshot", Target: target,
-		Hint: "Nothing was stored; collect again, and report it if it happens again.", Err: err,
-	}
-}
+// Reasons that others decide by.
+const (
+	Unexplained = "storage" // nothing more is known
+	DiskFull    = "disk_full"
+)

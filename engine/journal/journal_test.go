@@ -1,4 +1,4 @@
-package store
+package journal
 
 import (
 	"context"
@@ -11,17 +11,19 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
+	"patrol/engine/store"
 )
 
 func journalClock() time.Time { return time.UnixMilli(1_795_500_000_000) }
 
-func openJournal(t *testing.T, path string, o JournalOptions) *Journal {
+func openJournal(t *testing.T, path string, o Options) *Journal {
 	t.Helper()
 	o.Now = journalClock
 	if o.Mode == 0 {
-		o.Mode = ReadWrite
+		o.Mode = sqlite.ReadWrite
 	}
-	j, err := OpenJournal(t.Context(), path, o)
+	j, err := Open(t.Context(), path, o)
 	must(t, err)
 	t.Cleanup(func() { _ = j.Close() })
 	return j
@@ -63,7 +65,7 @@ func reasonOf(err error) string {
 
 func TestJournalKeepsEveryField(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j.db")
-	j := openJournal(t, path, JournalOptions{})
+	j := openJournal(t, path, Options{})
 	r := twoStepsOf("1")
 	must(t, j.Begin(t.Context(), r))
 	want := engine.Entry{
@@ -83,7 +85,7 @@ func TestJournalKeepsEveryField(t *testing.T) {
 			t.Errorf("%s has mode %v", name, info.Mode())
 		}
 	}
-	reader := openJournal(t, path, JournalOptions{Mode: ReadOnly})
+	reader := openJournal(t, path, Options{Mode: sqlite.ReadOnly})
 	check, err := reader.Verify(t.Context())
 	must(t, err)
 	if check.Events != 5 || check.Steps != 2 || check.Plans != 1 {
@@ -97,7 +99,7 @@ func TestJournalKeepsEveryField(t *testing.T) {
 }
 
 func TestJournalComparesAndSets(t *testing.T) {
-	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), JournalOptions{})
+	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), Options{})
 	r := twoStepsOf("1")
 	must(t, j.Begin(t.Context(), r))
 	e := entry(t, j, r.SHA, "s1")
@@ -123,11 +125,11 @@ func TestJournalComparesAndSets(t *testing.T) {
 
 func TestJournalFencesARunThatWasOvertaken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j.db")
-	old := openJournal(t, path, JournalOptions{})
+	old := openJournal(t, path, Options{})
 	r := twoStepsOf("1")
 	must(t, old.Begin(t.Context(), r))
 	must(t, old.unlock()) // as if its lock had been lost
-	fresh := openJournal(t, path, JournalOptions{})
+	fresh := openJournal(t, path, Options{})
 	must(t, fresh.Begin(t.Context(), r))
 	e := entry(t, old, r.SHA, "s1")
 	if err := old.Move(t.Context(), engine.StatePending, moved(e, engine.StateIntent)); reasonOf(err) != "fenced" {
@@ -141,18 +143,18 @@ func TestJournalFencesARunThatWasOvertaken(t *testing.T) {
 
 func TestJournalLocksOutASecondWriter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j.db")
-	openJournal(t, path, JournalOptions{})
-	_, err := OpenJournal(t.Context(), path, JournalOptions{Mode: ReadWrite, Now: journalClock})
+	openJournal(t, path, Options{})
+	_, err := Open(t.Context(), path, Options{Mode: sqlite.ReadWrite, Now: journalClock})
 	if e, ok := engine.AsError(err); !ok || e.Reason != "locked" || e.Class != engine.ClassStorage {
 		t.Fatalf("second writer: %v", err)
 	}
-	openJournal(t, path, JournalOptions{Mode: ReadOnly})
+	openJournal(t, path, Options{Mode: sqlite.ReadOnly})
 }
 
 func TestJournalWantsRoom(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j.db")
 	tight := func(string) (int64, error) { return journalRoom - 1, nil }
-	_, err := OpenJournal(t.Context(), path, JournalOptions{Mode: ReadWrite, Now: journalClock, room: tight})
+	_, err := Open(t.Context(), path, Options{Mode: sqlite.ReadWrite, Now: journalClock, room: tight})
 	if reasonOf(err) != "disk_full" {
 		t.Fatalf("opened without room: %v", err)
 	}
@@ -165,7 +167,7 @@ func TestJournalWantsRoom(t *testing.T) {
 // error, what was there stays, and nothing is half written.
 func TestJournalSurvivesAFullDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j.db")
-	j := openJournal(t, path, JournalOptions{pragmas: []string{"max_page_count(24)"}})
+	j := openJournal(t, path, Options{tuning: sqlite.Tuning{Pragmas: []string{"max_page_count(24)"}}})
 	r := twoStepsOf("1")
 	must(t, j.Begin(t.Context(), r))
 	e := moved(entry(t, j, r.SHA, "s1"), engine.StateIntent)
@@ -194,12 +196,12 @@ func TestJournalNoticesTampering(t *testing.T) {
 		"a plan":              {`DROP TRIGGER plan_is_never_changed`, `UPDATE plan SET body = x'00'`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), JournalOptions{})
+			j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), Options{})
 			r := twoStepsOf("1")
 			must(t, j.Begin(t.Context(), r))
 			must(t, j.Move(t.Context(), engine.StatePending, moved(entry(t, j, r.SHA, "s1"), engine.StateGoneBefore)))
 			for _, statement := range statements {
-				_, err := j.db.sql.ExecContext(context.Background(), statement)
+				_, err := j.db.SQL.ExecContext(context.Background(), statement)
 				must(t, err)
 			}
 			if _, err := j.Verify(t.Context()); reasonOf(err) != "journal_damaged" {
@@ -212,7 +214,7 @@ func TestJournalNoticesTampering(t *testing.T) {
 // TestJournalChainCoversWhatWasBefore: who forges an event with the hash that it
 // should have, and links the next one to it, would have to forge all that follow.
 func TestJournalChainCoversWhatWasBefore(t *testing.T) {
-	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), JournalOptions{})
+	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), Options{})
 	must(t, j.Begin(t.Context(), twoStepsOf("1")))
 	var first engine.JournalEvent
 	for e, err := range j.Events(t.Context(), "") {
@@ -221,11 +223,11 @@ func TestJournalChainCoversWhatWasBefore(t *testing.T) {
 		break
 	}
 	first.Detail = json.RawMessage(`{"host":"forged"}`)
-	_, err := j.db.sql.ExecContext(t.Context(), `DROP TRIGGER event_is_never_changed`)
+	_, err := j.db.SQL.ExecContext(t.Context(), `DROP TRIGGER event_is_never_changed`)
 	must(t, err)
-	_, err = j.db.sql.ExecContext(t.Context(), `UPDATE event SET detail = ?, hash = ? WHERE seq = 1`, string(first.Detail), chainHash(first))
+	_, err = j.db.SQL.ExecContext(t.Context(), `UPDATE event SET detail = ?, hash = ? WHERE seq = 1`, string(first.Detail), chainHash(first))
 	must(t, err)
-	_, err = j.db.sql.ExecContext(t.Context(), `UPDATE event SET prev_hash = ? WHERE seq = 2`, chainHash(first))
+	_, err = j.db.SQL.ExecContext(t.Context(), `UPDATE event SET prev_hash = ? WHERE seq = 2`, chainHash(first))
 	must(t, err)
 	if _, err := j.Verify(t.Context()); reasonOf(err) != "journal_damaged" {
 		t.Errorf("not noticed: %v", err)
@@ -233,10 +235,10 @@ func TestJournalChainCoversWhatWasBefore(t *testing.T) {
 }
 
 func TestJournalEventsAreAppendOnly(t *testing.T) {
-	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), JournalOptions{})
+	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), Options{})
 	must(t, j.Begin(t.Context(), twoStepsOf("1")))
 	for _, statement := range []string{`UPDATE event SET hash = ''`, `DELETE FROM event`, `UPDATE plan SET body = x'00'`, `DELETE FROM plan`, `DELETE FROM item`} {
-		if _, err := j.db.sql.ExecContext(t.Context(), statement); err == nil {
+		if _, err := j.db.SQL.ExecContext(t.Context(), statement); err == nil {
 			t.Errorf("%s: done", statement)
 		}
 	}
@@ -244,22 +246,22 @@ func TestJournalEventsAreAppendOnly(t *testing.T) {
 
 func TestJournalAndDatabaseAreNotMixedUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.db")
-	db, err := Open(t.Context(), path, Options{Mode: ReadWrite, Now: journalClock})
+	db, err := store.Open(t.Context(), path, store.Options{Mode: sqlite.ReadWrite, Now: journalClock})
 	must(t, err)
 	must(t, db.Close())
-	if _, err := OpenJournal(t.Context(), path, JournalOptions{Mode: ReadWrite, Now: journalClock}); reasonOf(err) != "foreign" {
+	if _, err := Open(t.Context(), path, Options{Mode: sqlite.ReadWrite, Now: journalClock}); reasonOf(err) != "foreign" {
 		t.Errorf("a database was taken for a journal: %v", err)
 	}
 	journal := filepath.Join(t.TempDir(), "j.db")
-	must(t, openJournal(t, journal, JournalOptions{}).Close())
-	if _, err := Open(t.Context(), journal, Options{Mode: ReadOnly, Now: journalClock}); reasonOf(err) != "foreign" {
+	must(t, openJournal(t, journal, Options{}).Close())
+	if _, err := store.Open(t.Context(), journal, store.Options{Mode: sqlite.ReadOnly, Now: journalClock}); reasonOf(err) != "foreign" {
 		t.Errorf("a journal was taken for a database: %v", err)
 	}
 }
 
 // TestPlansOf hands out what was asked for only, by the beginning of digest or id.
 func TestPlansOf(t *testing.T) {
-	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), JournalOptions{})
+	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), Options{})
 	var all []string
 	for _, body := range []string{`{"plan_id":"p1aa"}`, `{"plan_id":"p1bb"}`, `{"plan_id":"p2cc"}`, `no JSON`} {
 		r := twoStepsOf("1")
@@ -279,5 +281,12 @@ func TestPlansOf(t *testing.T) {
 		if !slices.Equal(got, wanted) {
 			t.Errorf("%q: %v, want %v", beginning, got, wanted)
 		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,4 +1,4 @@
-package store
+package sqlite
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 // Backup copies the database as it is at one moment into a new file, mode 0600,
 // while others may go on writing. The copy holds no free space.
 func (db *DB) Backup(ctx context.Context, path string) error {
-	return failure("back up database into", path, db.copyInto(ctx, path))
+	return Failure("back up database into", path, db.copyInto(ctx, path))
 }
 
 // copyInto makes the copy beside path and then gives it its name, which nothing
@@ -42,12 +42,12 @@ func (db *DB) copyInto(ctx context.Context, path string) error {
 // vacuumInto lifts query_only for this one statement, which SQLite takes for a
 // change of the database that it copies.
 func (db *DB) vacuumInto(ctx context.Context, path string) (err error) {
-	conn, err := db.sql.Conn(ctx)
+	conn, err := db.SQL.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	if db.mode != ReadOnly {
+	if db.Mode != ReadOnly {
 		_, err = conn.ExecContext(ctx, "VACUUM INTO ?", path)
 		return err
 	}
@@ -66,9 +66,9 @@ func (db *DB) logged(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	copied, err := connect(ctx, absolute, Options{Mode: ReadWrite, Now: db.now}, tuning{})
+	copied, err := connect(ctx, absolute, Options{Mode: ReadWrite, Now: db.now})
 	if err != nil {
 		return err
 	}
-	return errors.Join(emptyLog(ctx, copied.sql), copied.sql.Close())
+	return errors.Join(emptyLog(ctx, copied.SQL), copied.SQL.Close())
 }

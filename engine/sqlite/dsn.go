@@ -1,4 +1,4 @@
-package store
+package sqlite
 
 import (
 	"context"
@@ -56,7 +56,7 @@ const cacheSize = "cache_size(-1000)"
 
 // dsn spells the connection settings. They ride in the name so that they hold
 // on every connection of the pool.
-func (w way) dsn(path string, t tuning) string {
+func (w way) dsn(path string, t Tuning) string {
 	q := url.Values{}
 	q.Set("mode", w.mode)
 	q.Set("_busy_timeout", strconv.FormatInt(t.lockTimeout().Milliseconds(), 10))
@@ -65,7 +65,7 @@ func (w way) dsn(path string, t tuning) string {
 	q.Set("_txlock", "immediate")
 	q.Set("_defensive", "1")
 	q.Set("_dqs", "0")
-	q["_pragma"] = append([]string{"trusted_schema(0)", "cell_size_check(1)", "secure_delete(1)", cacheSize}, t.pragmas...)
+	q["_pragma"] = append([]string{"trusted_schema(0)", "cell_size_check(1)", "secure_delete(1)", cacheSize}, t.Pragmas...)
 	if w.mode == "rw" && !w.queryOnly {
 		q.Set("_journal_mode", "WAL")
 	}
@@ -78,9 +78,9 @@ func (w way) dsn(path string, t tuning) string {
 	return fileURI(path) + "?" + q.Encode()
 }
 
-func (t tuning) lockTimeout() time.Duration {
-	if t.timeout != 0 {
-		return t.timeout
+func (t Tuning) lockTimeout() time.Duration {
+	if t.Timeout != 0 {
+		return t.Timeout
 	}
 	return lockTimeout
 }
@@ -101,7 +101,7 @@ type connector struct {
 	want []driver.Value
 }
 
-func newConnector(path string, w way, t tuning) (driver.Connector, error) {
+func newConnector(path string, w way, t Tuning) (driver.Connector, error) {
 	inner, err := sqlite.NewConnector(w.dsn(path, t))
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ const settingsQuery = `SELECT j.journal_mode, f.foreign_keys, s.synchronous, t.t
 	FROM pragma_journal_mode j, pragma_foreign_keys f, pragma_synchronous s, pragma_trusted_schema t,
 	pragma_cell_size_check c, pragma_query_only q, pragma_busy_timeout b`
 
-func (w way) settings(t tuning) []driver.Value {
+func (w way) settings(t Tuning) []driver.Value {
 	journal, queryOnly := "wal", int64(0)
 	if w.immutable {
 		journal = "delete" // SQLite's word for a database without a log

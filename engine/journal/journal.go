@@ -1,8 +1,9 @@
-package store
+package journal
 
 import (
 	"context"
 	"database/sql"
+
 	"embed"
 	"errors"
 	"fmt"
@@ -11,14 +12,17 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 
 	"github.com/gofrs/flock"
 )
 
-//go:embed migrations/journal/*.sql
-var journalMigrations embed.FS
+//go:embed *.sql
+var migrations embed.FS
 
-func journalSchema() schema { return mustLoad(journalMigrations, "migrations/journal", journalID) }
+const application = 0x5054524a // "PTRJ"
+
+func schema() sqlite.Schema { return sqlite.MustLoad(migrations, ".", application) }
 
 // Journal is the durable record of what apply did, in a file of its own, so
 // that no long transaction of a collection can delay a line that must be on
@@ -27,19 +31,18 @@ func journalSchema() schema { return mustLoad(journalMigrations, "migrations/jou
 // workspace, which every write compares in its own transaction, keeps out a
 // run that was overtaken while it slept.
 type Journal struct {
-	db     *DB
+	db     *sqlite.DB
 	lock   *flock.Flock // nil: reading only
 	epochs map[string]int64
 }
 
-// JournalOptions of OpenJournal.
-type JournalOptions struct {
-	Mode      Mode
+// Options of Open.
+type Options struct {
+	Mode      sqlite.Mode
 	MustExist bool
 	Now       func() time.Time
 	room      func(dir string) (int64, error) // free bytes; a stand-in for tests
-	pragmas   []string
-	unsafeFS  func(dir string) string // as of tuning
+	tuning    sqlite.Tuning
 }
 
 const (
@@ -49,17 +52,17 @@ const (
 	journalRoom = 64 << 20
 )
 
-// OpenJournal opens the journal at path. ReadWrite creates it when it is
+// Open opens the journal at path. ReadWrite creates it when it is
 // missing, refuses to begin without room on the disk, and locks out every other
 // writer until Close.
-func OpenJournal(ctx context.Context, path string, o JournalOptions) (*Journal, error) {
+func Open(ctx context.Context, path string, o Options) (*Journal, error) {
 	j := &Journal{}
-	if o.Mode == ReadWrite {
+	if o.Mode == sqlite.ReadWrite {
 		if err := j.exclude(path, o); err != nil {
 			return nil, err
 		}
 	}
-	db, err := open(ctx, path, Options{Mode: o.Mode, MustExist: o.MustExist, Now: o.Now}, tuning{schema: journalSchema(), pragmas: o.pragmas, unsafeFS: o.unsafeFS})
+	db, err := sqlite.Open(ctx, path, sqlite.Options{Mode: o.Mode, MustExist: o.MustExist, Now: o.Now, Schema: schema(), Tuning: o.tuning})
 	if err != nil {
 		return nil, errors.Join(err, j.unlock())
 	}
@@ -68,27 +71,27 @@ func OpenJournal(ctx context.Context, path string, o JournalOptions) (*Journal, 
 }
 
 // exclude takes the lock, and looks for room before anything is created.
-func (j *Journal) exclude(path string, o JournalOptions) error {
+func (j *Journal) exclude(path string, o Options) error {
 	dir := filepath.Dir(path)
 	if _, err := os.Stat(dir); err != nil {
-		return failure(opJournal, path, err)
+		return sqlite.Failure(opJournal, path, err)
 	}
 	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
 	got, err := lock.TryLock()
 	if err != nil {
-		return failure(opJournal, path, err)
+		return sqlite.Failure(opJournal, path, err)
 	}
 	if !got {
-		return refusal(opJournal, path, "locked", "Another patrol is applying with this journal: wait for it, or stop it.", errors.New("is in use"))
+		return sqlite.Refusal(opJournal, path, "locked", "Another patrol is applying with this journal: wait for it, or stop it.", errors.New("is in use"))
 	}
 	j.lock = lock
 	if err := roomIn(dir, o); err != nil {
-		return errors.Join(failure(opJournal, path, err), j.unlock())
+		return errors.Join(sqlite.Failure(opJournal, path, err), j.unlock())
 	}
 	return nil
 }
 
-func roomIn(dir string, o JournalOptions) error {
+func roomIn(dir string, o Options) error {
 	measure := o.room
 	if measure == nil {
 		measure = freeBytes
@@ -97,7 +100,7 @@ func roomIn(dir string, o JournalOptions) error {
 	if err != nil || free >= journalRoom {
 		return err
 	}
-	return refusal(opJournal, dir, fullDisk.reason, "Free some space first; nothing was sent.",
+	return sqlite.Refusal(opJournal, dir, sqlite.DiskFull, "Free some space first; nothing was sent.",
 		fmt.Errorf("%d MiB are free, a journal wants %d", free>>20, journalRoom>>20))
 }
 
@@ -112,24 +115,23 @@ func (j *Journal) unlock() error {
 func (j *Journal) Close() error { return errors.Join(j.db.Close(), j.unlock()) }
 
 // Path is where the journal lies.
-func (j *Journal) Path() string { return j.db.path }
+func (j *Journal) Path() string { return j.db.Path }
 
 // write runs work in one transaction that holds the write lock from its beginning.
-func (j *Journal) write(ctx context.Context, op string, work func(*sql.Tx) error) error {
-	tx, err := j.db.begin(ctx)
+func (j *Journal) write(ctx context.Context, op string, work func(*sqlite.Tx) error) error {
+	tx, err := j.db.Begin(ctx)
 	if err != nil {
-		return failure(op, j.db.path, err)
+		return sqlite.Failure(op, j.db.Path, err)
 	}
-	defer j.db.release()
 	if err := work(tx); err != nil {
-		return failure(op, j.db.path, errors.Join(err, tx.Rollback()))
+		return sqlite.Failure(op, j.db.Path, errors.Join(err, tx.Rollback()))
 	}
-	return failure(op, j.db.path, tx.Commit())
+	return sqlite.Failure(op, j.db.Path, tx.Commit())
 }
 
 // fenced refuses what a run that was overtaken wants to write.
 func (j *Journal) fenced(what string) error {
-	return refusal("write journal", j.db.path, "fenced", "Another run has taken over, or the step has ended; run `patrol apply --resume` when that one is done.",
+	return sqlite.Refusal("write journal", j.db.Path, "fenced", "Another run has taken over, or the step has ended; run `patrol apply --resume` when that one is done.",
 		fmt.Errorf("%s: this run may no longer write", what))
 }
 
@@ -138,8 +140,8 @@ func (j *Journal) fenced(what string) error {
 // that it can.
 func (j *Journal) Begin(ctx context.Context, r engine.Registration) error {
 	epochs := map[string]int64{}
-	err := j.write(ctx, "begin run in journal", func(tx *sql.Tx) error {
-		b := beginning{ctx, tx, r, j.db.now().UnixMilli(), epochs}
+	err := j.write(ctx, "begin run in journal", func(tx *sqlite.Tx) error {
+		b := beginning{ctx, tx, r, j.db.Now().UnixMilli(), epochs}
 		return b.run()
 	})
 	if err == nil {
@@ -151,7 +153,7 @@ func (j *Journal) Begin(ctx context.Context, r engine.Registration) error {
 // beginning is the first transaction of a run.
 type beginning struct {
 	ctx    context.Context
-	tx     *sql.Tx
+	tx     *sqlite.Tx
 	r      engine.Registration
 	at     int64
 	epochs map[string]int64
@@ -177,8 +179,12 @@ func (b beginning) takeIn() error {
 	if err != nil || b.r.Approval == nil {
 		return err
 	}
+	var approvers any
+	if len(b.r.By) > 0 {
+		approvers = string(engine.CompactJSON(b.r.By))
+	}
 	_, err = b.tx.ExecContext(b.ctx, `INSERT INTO approval (plan_sha, sha, body, approvers, registered_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		b.r.SHA, engine.TextDigest(string(b.r.Approval)), b.r.Approval, encodeList(b.r.By), b.at)
+		b.r.SHA, engine.TextDigest(string(b.r.Approval)), b.r.Approval, approvers, b.at)
 	return err
 }
 
@@ -222,11 +228,11 @@ func (j *Journal) Epoch(workspace string) int64 { return j.epochs[workspace] }
 
 // LastEpoch is the latest epoch of a workspace, whoever holds it; 0 without any.
 func (j *Journal) LastEpoch(ctx context.Context, workspace string) (epoch int64, err error) {
-	err = j.db.sql.QueryRowContext(ctx, `SELECT epoch FROM lease WHERE workspace_id = ?`, workspace).Scan(&epoch)
+	err = j.db.SQL.QueryRowContext(ctx, `SELECT epoch FROM lease WHERE workspace_id = ?`, workspace).Scan(&epoch)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
-	return epoch, failure("read journal", j.db.path, err)
+	return epoch, sqlite.Failure("read journal", j.db.Path, err)
 }
 
 // Move writes that a step went from one state to that of to, with everything
@@ -235,10 +241,10 @@ func (j *Journal) LastEpoch(ctx context.Context, workspace string) (epoch int64,
 // reason is "fenced". It returns when the line is on disk.
 func (j *Journal) Move(ctx context.Context, from engine.StepState, to engine.Entry) error {
 	to.Epoch = j.epochs[to.Workspace]
-	return j.write(ctx, "write journal", func(tx *sql.Tx) error {
+	return j.write(ctx, "write journal", func(tx *sqlite.Tx) error {
 		result, err := tx.ExecContext(ctx, `UPDATE item SET state = ?, reason = ?, detail = ?, attempt = ?, epoch = ?, http = ?, request_id = ?, observed = ?, after = ?, prior = ?, at_ms = ?
 			WHERE plan_sha = ? AND item_id = ? AND state = ? AND (SELECT epoch FROM lease WHERE lease.workspace_id = item.workspace_id) = ?`,
-			string(to.State), to.Reason, to.Detail, to.Attempt, to.Epoch, to.HTTP, to.Request, to.Before, to.After, textOrNil(string(to.Prior)), to.At,
+			string(to.State), to.Reason, to.Detail, to.Attempt, to.Epoch, to.HTTP, to.Request, to.Before, to.After, sqlite.TextOrNil(string(to.Prior)), to.At,
 			to.Plan, to.Step, string(from), to.Epoch)
 		if err != nil {
 			return err
@@ -253,7 +259,7 @@ func (j *Journal) Move(ctx context.Context, from engine.StepState, to engine.Ent
 // Note writes an event of the run.
 func (j *Journal) Note(ctx context.Context, n engine.Note) error {
 	mine := j.epochs[n.Workspace]
-	return j.write(ctx, "write journal", func(tx *sql.Tx) error {
+	return j.write(ctx, "write journal", func(tx *sqlite.Tx) error {
 		var epoch int64
 		if err := tx.QueryRowContext(ctx, `SELECT epoch FROM lease WHERE workspace_id = ?`, n.Workspace).Scan(&epoch); err != nil {
 			return err

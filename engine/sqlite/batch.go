@@ -1,4 +1,4 @@
-package store
+package sqlite
 
 import (
 	"context"
@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// batch inserts rows in groups: a statement per group costs far less than one
+// Batch inserts rows in groups: a statement per group costs far less than one
 // per row.
-type batch struct {
-	tx    *sql.Tx
+type Batch struct {
+	tx    *Tx
 	head  string
 	width int
 	full  *sql.Stmt
@@ -19,19 +19,21 @@ type batch struct {
 
 const batchRows = 32
 
-func newBatch(tx *sql.Tx, head string, width int) (*batch, error) {
-	b := &batch{tx: tx, head: head, width: width, args: make([]any, 0, width*batchRows)}
+// NewBatch inserts rows of so many columns; head is all of the statement before VALUES.
+func NewBatch(tx *Tx, head string, width int) (*Batch, error) {
+	b := &Batch{tx: tx, head: head, width: width, args: make([]any, 0, width*batchRows)}
 	var err error
 	b.full, err = tx.PrepareContext(context.Background(), b.query(batchRows))
 	return b, err
 }
 
-func (b *batch) query(rows int) string {
+func (b *Batch) query(rows int) string {
 	row := "(" + strings.Repeat("?,", b.width-1) + "?)"
 	return b.head + " VALUES " + strings.Repeat(row+",", rows-1) + row
 }
 
-func (b *batch) add(args ...any) error {
+// Add inserts a row, sooner or later.
+func (b *Batch) Add(args ...any) error {
 	if len(args) != b.width {
 		return errors.New("row has the wrong number of columns")
 	}
@@ -44,8 +46,8 @@ func (b *batch) add(args ...any) error {
 	return err
 }
 
-// flush inserts what is left.
-func (b *batch) flush() error {
+// Flush inserts what is left.
+func (b *Batch) Flush() error {
 	if len(b.args) == 0 {
 		return nil
 	}
@@ -54,4 +56,5 @@ func (b *batch) flush() error {
 	return err
 }
 
-func (b *batch) close() error { return b.full.Close() }
+// Close ends it; what was not flushed is lost.
+func (b *Batch) Close() error { return b.full.Close() }

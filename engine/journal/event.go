@@ -1,12 +1,14 @@
-package store
+package journal
 
 import (
 	"context"
 	"database/sql"
+
 	"encoding/json"
 	"errors"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 // eventOf is the event of a transition. It tells the whole entry, so that the
@@ -26,7 +28,7 @@ func chainHash(e engine.JournalEvent) string {
 }
 
 // appendEvent writes the next event of the chain.
-func appendEvent(ctx context.Context, tx *sql.Tx, e engine.JournalEvent) error {
+func appendEvent(ctx context.Context, tx *sqlite.Tx, e engine.JournalEvent) error {
 	err := tx.QueryRowContext(ctx, `SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1`).Scan(&e.Seq, &e.Previous)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err

@@ -1,9 +1,10 @@
-package store
+package sqlite
 
 import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // TestDatabasesOnNetworkDisksAreRefused calls the disk that is here a network
@@ -24,18 +25,26 @@ func TestDatabasesOnNetworkDisksAreRefused(t *testing.T) {
 		})
 	}
 	for _, mode := range []Mode{ReadWrite, ReadOnly} {
-		_, err := open(t.Context(), filepath.Join(dir, "x.db"), Options{Mode: mode, Now: clock}, tuning{schema: embedded(), unsafeFS: asNFS})
-		wantReason(t, err, "bad_fs")
-		_, err = OpenJournal(t.Context(), filepath.Join(dir, "j.db"), JournalOptions{Mode: mode, Now: journalClock, unsafeFS: asNFS})
+		_, err := Open(t.Context(), filepath.Join(dir, "x.db"), Options{Mode: mode, Now: time.Now, Schema: small, Tuning: Tuning{UnsafeFS: asNFS}})
 		wantReason(t, err, "bad_fs")
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "*.db"))
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if len(left) > 0 {
 		t.Errorf("there is %v", left)
 	}
 	if unsafeFS(filepath.Join(dir, "missing")) != "" {
 		t.Error("a folder that is not there is a network disk")
 	}
-	must(t, os.RemoveAll(dir))
+	if err := os.RemoveAll(dir); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNetworkFileSystems(t *testing.T) {
+	if networkFS(0x6969) != "NFS" || networkFS(0xff534d42) != "SMB" || networkFS(0xef53) != "" {
+		t.Fatal("wrong file systems refused")
+	}
 }

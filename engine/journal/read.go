@@ -1,14 +1,16 @@
-package store
+package journal
 
 import (
 	"bytes"
 	"context"
 	"database/sql"
+
 	"errors"
 	"fmt"
 	"iter"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 const opReadJournal = "read journal"
@@ -89,29 +91,29 @@ func (j *Journal) Events(ctx context.Context, plan string) iter.Seq2[engine.Jour
 }
 
 // rowsOf streams the rows of a query.
-func rowsOf[T any](ctx context.Context, db *DB, read func(*sql.Rows) (T, error), query string, args ...any) iter.Seq2[T, error] {
+func rowsOf[T any](ctx context.Context, db *sqlite.DB, read func(*sql.Rows) (T, error), query string, args ...any) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
-		rows, err := db.sql.QueryContext(ctx, query, args...)
+		rows, err := db.SQL.QueryContext(ctx, query, args...)
 		if err != nil {
-			yield(zero, failure(opReadJournal, db.path, err))
+			yield(zero, sqlite.Failure(opReadJournal, db.Path, err))
 			return
 		}
 		defer func() { _ = rows.Close() }() // Err tells
 		for rows.Next() {
 			row, err := read(rows)
-			if !yield(row, failure(opReadJournal, db.path, err)) || err != nil {
+			if !yield(row, sqlite.Failure(opReadJournal, db.Path, err)) || err != nil {
 				return
 			}
 		}
 		if err := rows.Err(); err != nil {
-			yield(zero, failure(opReadJournal, db.path, err))
+			yield(zero, sqlite.Failure(opReadJournal, db.Path, err))
 		}
 	}
 }
 
-// JournalCheck is what Verify looked at.
-type JournalCheck struct {
+// Check is what Verify looked at.
+type Check struct {
 	Events int
 	Steps  int
 	Plans  int
@@ -120,7 +122,7 @@ type JournalCheck struct {
 
 // Verify computes the chain of events again, and compares each step with what
 // its last event says and each plan with its digest.
-func (j *Journal) Verify(ctx context.Context) (JournalCheck, error) {
+func (j *Journal) Verify(ctx context.Context) (Check, error) {
 	v := verifier{last: map[[2]string]engine.JournalEvent{}}
 	for event, err := range j.Events(ctx, "") {
 		if err == nil {
@@ -140,11 +142,11 @@ func (j *Journal) damaged(err error) error {
 	if _, told := engine.AsError(err); told || err == nil {
 		return err
 	}
-	return refusal("verify journal", j.db.path, "journal_damaged", "Somebody or something changed it: keep it as evidence, and restore a copy.", err)
+	return sqlite.Refusal("verify journal", j.db.Path, "journal_damaged", "Somebody or something changed it: keep it as evidence, and restore a copy.", err)
 }
 
 type verifier struct {
-	check JournalCheck
+	check Check
 	last  map[[2]string]engine.JournalEvent // of each plan and step
 }
 

@@ -1,0 +1,13 @@
+package sqlite
+
+import (
+	"testing"
+	"testing/fstest"
+)
+
+func TestMigrationsAreNumbered(t *testing.T) {
+	_, err := LoadSchema(fstest.MapFS{"migrations/0002_b.sql": {}}, "migrations", 1)
+	if err == nil {
+		t.Fatal("a gap passes")
+	}
+}
