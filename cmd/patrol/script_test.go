@@ -88,9 +88,10 @@ func simOf(ts *testscript.TestScript) *sim { return ts.Value(simKey{}).(*sim) }
 
 // account [KEY=VALUE…] serves a simulated account for the rest of the script
 // and points DATABRICKS_CONFIG_FILE at its profiles. Keys: seed, workspaces,
-// tokens, clock (default 2026-11-24T12:00:00Z; now), int64strings, tls.
+// tokens, clock (default 2026-11-24T12:00:00Z; now), int64strings, maxpage,
+// notfound (the code of a token that does not exist; $NOT_FOUND is the default), tls.
 func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
-	o := simulateOptions{seed: 1, workspaces: 2, tokens: 60}
+	o := simulateOptions{seed: 1, workspaces: 2, tokens: 60, notFound: ts.Getenv("NOT_FOUND")}
 	tls := false
 	ts.Check(o.clock.Set("2026-11-24T12:00:00Z"))
 	for _, arg := range args {
@@ -110,6 +111,10 @@ func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 			err = o.clock.Set(value)
 		case "int64strings":
 			o.int64Strings = true
+		case "maxpage":
+			o.maxPage, err = strconv.Atoi(value)
+		case "notfound":
+			o.notFound = value
 		case "tls": // the certificate is of no known authority: ca.pem is its own
 			tls = true
 		default:
@@ -182,13 +187,16 @@ func cmdSim(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// fault JSON orders a fault, or a list of them; `fault clear` takes all back.
+// fault JSON orders a fault, or a list of them; `fault clear` takes all back, and
+// fault NAME [WORKSPACE] orders one of the simulator's contradictions.
 func cmdFault(ts *testscript.TestScript, neg bool, args []string) {
 	switch {
-	case neg || len(args) != 1:
-		ts.Fatalf("usage: fault JSON | fault clear")
+	case neg || len(args) == 0 || len(args) > 2:
+		ts.Fatalf("usage: fault JSON | fault clear | fault NAME [WORKSPACE]")
 	case args[0] == "clear":
 		simOf(ts).account.ClearFaults()
+	case !strings.HasPrefix(args[0], "{") && !strings.HasPrefix(args[0], "["):
+		ts.Check(simOf(ts).account.Contradict(args[0], strings.Join(args[1:], "")))
 	default:
 		faults, err := simulator.ParseFaults([]byte(args[0]))
 		ts.Check(err)

@@ -27,6 +27,8 @@ type simulateOptions struct {
 	latency      time.Duration
 	rateLimit    int
 	int64Strings bool
+	notFound     string
+	maxPage      int
 	faults       string
 	writeConfig  string
 }
@@ -51,6 +53,8 @@ func (c commands) Simulate() *cobra.Command {
 	flags.DurationVar(&o.latency, "latency", 0, "wait this long before each answer")
 	flags.IntVar(&o.rateLimit, "rate-limit", 0, "answer 429 beyond this many token calls per second and workspace (0: never)")
 	flags.BoolVar(&o.int64Strings, "int64-strings", false, "send 64-bit integers as decimal strings")
+	flags.StringVar(&o.notFound, "not-found", simulator.NotFoundResource, "error `code` of a token that does not exist: "+simulator.NotFoundResource+" or "+simulator.NotFoundPlain)
+	flags.IntVar(&o.maxPage, "max-page", 10_000, "answer at most this many SCIM resources on one page")
 	flags.StringVar(&o.faults, "faults", "", "order the faults in this JSON `file`")
 	flags.StringVar(&o.writeConfig, "write-config", "", "write a .databrickscfg with a profile for each workspace to this `file`")
 	return cmd
@@ -64,9 +68,12 @@ func (o *simulateOptions) addPopulation(flags *pflag.FlagSet) {
 }
 
 func (o *simulateOptions) account(now func() time.Time) (*simulator.Account, error) {
-	if o.workspaces < 1 || o.tokens < 0 {
-		return nil, engine.UsageError("read flags", "--workspaces and --tokens", "Use at least one workspace and no negative number of tokens.",
+	if o.workspaces < 1 || o.tokens < 0 || o.tokens > simulator.MaxTokens {
+		return nil, engine.UsageError("read flags", "--workspaces and --tokens", fmt.Sprintf("Use at least one workspace, and 0 to %d tokens in each.", simulator.MaxTokens),
 			fmt.Errorf("%d workspaces, %d tokens", o.workspaces, o.tokens))
+	}
+	if o.notFound != "" && o.notFound != simulator.NotFoundResource && o.notFound != simulator.NotFoundPlain {
+		return nil, engine.UsageError("read flags", "--not-found", "Use "+simulator.NotFoundResource+" or "+simulator.NotFoundPlain+".", fmt.Errorf("%q is neither", o.notFound))
 	}
 	if !o.clock.IsZero() {
 		now = func() time.Time { return o.clock.Time }
@@ -74,6 +81,7 @@ func (o *simulateOptions) account(now func() time.Time) (*simulator.Account, err
 	account := simulator.New(simulator.Options{
 		Seed: o.seed, Workspaces: o.workspaces, Tokens: o.tokens, Now: now,
 		Latency: o.latency, RateLimit: o.rateLimit, Int64Strings: o.int64Strings,
+		NotFound: o.notFound, MaxPage: o.maxPage,
 	})
 	return account, o.orderFaults(account)
 }

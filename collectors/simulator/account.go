@@ -16,6 +16,15 @@ const (
 	DefaultWorkspaces = 2
 	DefaultTokens     = 60
 	defaultMaxPage    = 10000
+	// MaxTokens is how many tokens a workspace can start with.
+	MaxTokens = 1_000_000
+)
+
+// The two spellings in which the platform says that a token does not exist; no
+// source says where it uses which.
+const (
+	NotFoundResource = "RESOURCE_DOES_NOT_EXIST"
+	NotFoundPlain    = "NOT_FOUND"
 )
 
 // Options describe an account. The zero value is two workspaces without tokens.
@@ -39,6 +48,9 @@ type Options struct {
 	// MaxPage bounds the resources on one SCIM page whatever the client asks
 	// for; 0 means 10000.
 	MaxPage int
+	// NotFound is the error code of a token that does not exist: NotFoundResource,
+	// which "" stands for, or NotFoundPlain.
+	NotFound string
 	// OnRequest, when set, hears of every API call as it arrives, before it has
 	// an effect. It runs on the goroutine of the call.
 	OnRequest func(Request)
@@ -56,6 +68,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxPage <= 0 {
 		o.MaxPage = defaultMaxPage
+	}
+	if o.NotFound == "" {
+		o.NotFound = NotFoundResource
 	}
 	return o
 }
@@ -77,6 +92,8 @@ type Account struct {
 	sessions   map[string]session
 	revoked    map[tokenID]bool
 	issued     uint64
+	notFound   string
+	maxPage    int
 
 	faults faultSet
 	log    *requestLog
@@ -90,6 +107,8 @@ func New(opts Options) *Account {
 		sessions: map[string]session{},
 		revoked:  map[tokenID]bool{},
 		log:      newRequestLog(requestLogSize),
+		notFound: opts.NotFound,
+		maxPage:  opts.MaxPage,
 	}
 	a.routes = routes()
 	a.born = a.Now().UTC().Truncate(time.Millisecond)
@@ -151,10 +170,10 @@ func (a *Account) ConfigFile(host string) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, "# Simulated Databricks account: none of these credentials is real.")
 	for _, ws := range a.Workspaces() {
-		fmt.Fprintf(&b, "\n[%s]\nhost  = %s\ntoken = %s\n", ws.Profile, host, ws.Token)
-		fmt.Fprintf(&b, "\n[%s-viewer]\nhost  = %s\ntoken = %s\n", ws.Profile, host, ws.ViewerToken)
-		fmt.Fprintf(&b, "\n[%s-oauth]\nhost          = %s\nclient_id     = %s\nclient_secret = %s\n",
-			ws.Profile, host, ws.ClientID, ws.ClientSecret)
+		fmt.Fprintf(&b, "\n[%s]\nhost         = %s\nworkspace_id = %d\ntoken        = %s\n", ws.Profile, host, ws.ID, ws.Token)
+		fmt.Fprintf(&b, "\n[%s-viewer]\nhost         = %s\nworkspace_id = %d\ntoken        = %s\n", ws.Profile, host, ws.ID, ws.ViewerToken)
+		fmt.Fprintf(&b, "\n[%s-oauth]\nhost          = %s\nworkspace_id  = %d\nclient_id     = %s\nclient_secret = %s\n",
+			ws.Profile, host, ws.ID, ws.ClientID, ws.ClientSecret)
 	}
 	id, secret := a.Credentials()
 	fmt.Fprintf(&b, "\n[account]\nhost          = %s\naccount_id    = %s\nclient_id     = %s\nclient_secret = %s\n",
@@ -186,12 +205,13 @@ type workspace struct {
 	tokens    tokenStore
 	tokensOff bool
 
-	conf       map[string]string
-	grants     []Grant
-	grantState GrantState
-	restrict   restrictSetting
-	ipLists    []ipList
-	limiter    limiter
+	conf        map[string]string
+	grants      []Grant
+	grantState  GrantState
+	adminsEntry AdminsEntry
+	restrict    restrictSetting
+	ipLists     []ipList
+	limiter     limiter
 }
 
 func (ws *workspace) facts() Workspace {

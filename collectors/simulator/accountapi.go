@@ -13,7 +13,7 @@ import (
 // listWorkspaces answers a bare array, without wrapper or pages.
 func listWorkspaces(c *call) answer {
 	rows := make([]obj, 0, len(c.workspaces))
-	for _, ws := range c.workspaces {
+	for _, ws := range shown(c, c.workspaces, func(ws *workspace) []string { return []string{ws.name, strconv.FormatInt(ws.id, 10)} }) {
 		rows = append(rows, c.workspaceDoc(ws))
 	}
 	return ok(rows)
@@ -68,7 +68,7 @@ func listSecrets(c *call) answer {
 		return fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", "Service principal "+c.vars["id"]+" does not exist")
 	}
 	query := c.request.URL.Query()
-	rows := c.secretDocs(p)
+	rows := shown(c, c.secretDocs(p), func(row obj) []string { return []string{fmt.Sprint(row["id"])} })
 	from, err := strconv.Atoi("0" + query.Get("page_token"))
 	if err != nil || from > len(rows) {
 		return fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", "page_token is not valid")

@@ -180,7 +180,10 @@ func TestTokenLifecycle(t *testing.T) {
 	}
 	w.Advance(2 * time.Hour)
 	w.wantError(w.do("GET", scimPath+"/Me", value, ""), 403, "403", "Invalid access token.")
-	if r := w.as(1, "POST", "/api/2.0/token/delete", `{"token_id":"`+id+`"}`); r.status != 200 {
+	remove := func() reply { return w.as(1, "POST", "/api/2.0/token/delete", `{"token_id":"`+id+`"}`) }
+	w.wantError(remove(), 404, "RESOURCE_DOES_NOT_EXIST", "No valid token with ID "+id+" found.") // it has expired
+	w.Advance(-2 * time.Hour)
+	if r := remove(); r.status != 200 {
 		t.Errorf("delete: %s", r.body)
 	}
 	w.wantError(w.as(1, "GET", tokensPath+"/"+id, ""), 404, "RESOURCE_DOES_NOT_EXIST", id)
@@ -369,9 +372,9 @@ func TestTokenPermissions(t *testing.T) {
 		status             int
 		want               string
 	}{
-		{"levels in one entry", "GET", "", 200, `"permission_level":"CAN_USE"}],"group_name":"admins"`},
+		{"levels in one entry", "GET", "", 200, `[{"all_permissions":[{"inherited":false,"permission_level":"CAN_MANAGE"},{"inherited":false,"permission_level":"CAN_USE"}],"group_name":"admins"}`},
 		{"without admins", "PUT", list(`{"group_name":"users","permission_level":"CAN_USE"}`), 400, "Cannot change permissions for group 'admins' to None."},
-		{"manage for others", "PATCH", list(`{"group_name":"users","permission_level":"CAN_MANAGE"}`), 400, "'admins' only"},
+		{"manage for others", "PATCH", list(`{"group_name":"users","permission_level":"CAN_MANAGE"}`), 400, "Only admins can be given CAN_MANAGE permission on tokens"},
 		{"unknown level", "PATCH", list(`{"group_name":"users","permission_level":"CAN_FLY"}`), 400, "CAN_FLY"},
 		{"two principals", "PATCH", list(`{"group_name":"users","user_name":"a","permission_level":"CAN_USE"}`), 400, "Exactly one"},
 		{"unknown group", "PATCH", list(`{"group_name":"ghosts","permission_level":"CAN_USE"}`), 404, "GroupName(ghosts) does not exist"},
@@ -384,6 +387,9 @@ func TestTokenPermissions(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w.wantError(w.as(1, tt.method, aclPath, tt.body), tt.status, "", tt.want)
 		})
+	}
+	if r := w.as(1, "GET", aclPath+"/permissionLevels", ""); !strings.Contains(r.body, `"Can use tokens"`) || !strings.Contains(r.body, `"Can use and modify permissions on tokens"`) {
+		t.Errorf("levels: %s", r.body)
 	}
 	if got := w.Grants(w.ws[1].Name); len(got) != 0 {
 		t.Errorf("after PUT of the admins alone: %+v", got)
@@ -417,6 +423,49 @@ func TestTokenPermissionsMissing(t *testing.T) {
 	if r := w.as(0, "GET", aclPath, ""); r.status != 200 {
 		t.Errorf("the first PAT did not create the ACL: %s", r.body)
 	}
+}
+
+// What was inherited, or left out, is explicit once it was written.
+func TestWrittenGrantsAreExplicit(t *testing.T) {
+	const admins = `{"all_permissions":[{"inherited":false,"permission_level":"CAN_MANAGE"}],"group_name":"admins"}`
+	for _, entry := range []simulator.AdminsEntry{simulator.AdminsInherited, simulator.AdminsAbsent} {
+		w := newWorld(t)
+		w.must(w.SetAdminsEntry(w.ws[0].Name, entry))
+		w.must(w.SetGrants(w.ws[0].Name, []simulator.Grant{{GroupName: "users", Level: simulator.CanUse, Inherited: true}}))
+		before := w.as(0, "GET", aclPath, "").body
+		if strings.Contains(before, `"admins"`) != (entry == simulator.AdminsInherited) || !strings.Contains(before, `{"inherited":true,"inherited_from_object":["/authorization/"],"permission_level":"CAN_USE"}`) {
+			t.Errorf("%s, before: %s", entry, before)
+		}
+		after := w.as(0, "PUT", aclPath, `{"access_control_list":[{"group_name":"admins","permission_level":"CAN_MANAGE"},{"group_name":"users","permission_level":"CAN_USE","inherited":true}]}`).body
+		if strings.Count(after, admins) != 1 || strings.Contains(after, "true") || after != w.as(0, "GET", aclPath, "").body {
+			t.Errorf("%s, after: %s", entry, after)
+		}
+	}
+}
+
+// Where there never was a token, there is no ACL, and nobody but admins may use one.
+func TestGrantsMissWhereThereNeverWasAToken(t *testing.T) {
+	for tokens, want := range map[int]int{0: 404, 60: 200} {
+		w := newWorld(t, func(o *simulator.Options) { o.Workspaces, o.Tokens = 5, tokens })
+		if r := w.as(4, "GET", aclPath, ""); r.status != want {
+			t.Errorf("%d tokens: %d %s", tokens, r.status, r.body)
+		}
+	}
+	w := newWorld(t)
+	w.must(w.SetGrantState(w.ws[0].Name, simulator.GrantsNotInitialised))
+	w.wantError(w.do("GET", scimPath+"/Me", w.ownTokenOf(0, "user004@example.com"), ""), 403, "403", "Invalid access token.")
+}
+
+func TestBothSpellingsOfNotFound(t *testing.T) {
+	w := newWorld(t, func(o *simulator.Options) { o.NotFound = simulator.NotFoundPlain })
+	for range 2 {
+		for _, call := range [][3]string{{"GET", tokensPath + "/x"}, {"DELETE", tokensPath + "/x"}, {"PATCH", tokensPath + "/x", "{}"}, {"POST", "/api/2.0/token/delete", `{"token_id":"x"}`}, {"PATCH", "/api/2.0/token/x", "{}"}} {
+			w.wantError(w.as(0, call[0], call[1], call[2]), 404, `"NOT_FOUND"`, "Token with ID x does not exist.")
+		}
+		w.wantError(w.do("POST", "/_sim/state", "", `{"not_found":"GONE"}`), 400, "", "GONE")
+	}
+	w.must(w.SetNotFound(simulator.NotFoundResource))
+	w.wantError(w.as(0, "GET", tokensPath+"/x", ""), 404, `"RESOURCE_DOES_NOT_EXIST"`, "")
 }
 
 func TestSCIM(t *testing.T) {

@@ -103,6 +103,7 @@ func (c *call) useSession(s session, chosen *workspace) {
 // one is refused: one PAT opens one workspace.
 func (c *call) useToken(bearer string, chosen *workspace) *token {
 	id := tokenID(sha256.Sum256([]byte(bearer)))
+	c.bearer = id
 	home, held, who := c.holder(bearer, id)
 	switch {
 	case bearer == ExpiredToken || c.revoked[id]:

@@ -31,6 +31,8 @@ func (a *Account) serveControl(w http.ResponseWriter, r *http.Request) {
 		"DELETE /_sim/requests": a.controlClearRequests,
 		"GET /_sim/state":       a.controlGetState,
 		"POST /_sim/state":      a.controlChangeState,
+		"GET /_sim/contradict":  func(*http.Request) (any, error) { return obj{"contradictions": Contradictions()}, nil },
+		"POST /_sim/contradict": a.controlContradict,
 		"GET /_sim/clock":       a.controlGetClock,
 		"POST /_sim/clock":      a.controlMoveClock,
 		"GET /_sim/config":      nil, // text, below
@@ -103,6 +105,15 @@ type faultDoc struct {
 	After     bool              `json:"after,omitempty"`
 	Skip      int               `json:"skip,omitempty"`
 	Times     int               `json:"times,omitempty"`
+
+	Hide      []string                   `json:"hide,omitempty"`
+	Strip     []string                   `json:"strip,omitempty"`
+	Twice     map[string]json.RawMessage `json:"twice,omitempty"`
+	Set       map[string]json.RawMessage `json:"set,omitempty"`
+	Total     int                        `json:"total,omitempty"`
+	FirstPage bool                       `json:"first_page,omitempty"`
+	As        string                     `json:"as,omitempty"`
+	Then      json.RawMessage            `json:"then,omitempty"`
 }
 
 func (d faultDoc) fault() (Fault, error) {
@@ -110,6 +121,12 @@ func (d faultDoc) fault() (Fault, error) {
 		Method: d.Method, Path: d.Path, Workspace: d.Workspace, Query: d.Query, Status: d.Status,
 		Body: string(d.Body), Headers: d.Headers, Truncate: d.Truncate, Chunked: d.Chunked,
 		Reset: d.Reset, After: d.After, Skip: d.Skip, Times: d.Times,
+		Hide: d.Hide, Strip: d.Strip, Twice: d.Twice, Set: d.Set, Total: d.Total, FirstPage: d.FirstPage, As: d.As, Then: d.Then,
+	}
+	if d.Then != nil {
+		if err := decodeStrict(d.Then, &stateChange{}); err != nil {
+			return f, fmt.Errorf("then: %w", err)
+		}
 	}
 	if bytes.HasPrefix(d.Body, []byte(`"`)) {
 		if err := json.Unmarshal(d.Body, &f.Body); err != nil {
@@ -134,6 +151,7 @@ func docOf(f Fault) faultDoc {
 		Method: f.Method, Path: f.Path, Workspace: f.Workspace, Query: f.Query, Status: f.Status,
 		Headers: f.Headers, Truncate: f.Truncate, Chunked: f.Chunked,
 		Reset: f.Reset, After: f.After, Skip: f.Skip, Times: f.Times,
+		Hide: f.Hide, Strip: f.Strip, Twice: f.Twice, Set: f.Set, Total: f.Total, FirstPage: f.FirstPage, As: f.As, Then: f.Then,
 	}
 	if f.Body != "" {
 		d.Body = encode(f.Body)
@@ -192,6 +210,24 @@ func ParseFaults(data []byte) ([]Fault, error) {
 		faults = append(faults, f)
 	}
 	return faults, nil
+}
+
+func (a *Account) controlContradict(r *http.Request) (any, error) {
+	data, err := readBody(r)
+	if err != nil {
+		return nil, err
+	}
+	var body struct {
+		Name      string `json:"name"`
+		Workspace string `json:"workspace"`
+	}
+	if err := decodeStrict(data, &body); err != nil {
+		return nil, err
+	}
+	if err := a.Contradict(body.Name, body.Workspace); err != nil {
+		return nil, err
+	}
+	return a.controlGetFaults(r)
 }
 
 func (a *Account) controlClearFaults(r *http.Request) (any, error) {
@@ -296,7 +332,10 @@ type stateChange struct {
 	Conf        map[string]*string `json:"conf"`
 	Grants      GrantState         `json:"grants"`
 	ACL         *[]Grant           `json:"access_control_list"`
-	Tokens      string             `json:"tokens"` // enabled or disabled
+	Admins      AdminsEntry        `json:"admins_entry"` // of the ACL: explicit, inherited or absent
+	NotFound    string             `json:"not_found"`    // of tokens: RESOURCE_DOES_NOT_EXIST or NOT_FOUND
+	MaxPage     int                `json:"max_page"`     // resources on a SCIM page
+	Tokens      string             `json:"tokens"`       // enabled or disabled
 	Restrict    string             `json:"restrict_workspace_admins"`
 	Status      string             `json:"workspace_status"` // as the account lists it
 	IPLists     *[]IPList          `json:"ip_access_lists"`
@@ -317,6 +356,10 @@ func (a *Account) controlChangeState(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.changeState(data)
+}
+
+func (a *Account) changeState(data []byte) (any, error) {
 	var change stateChange
 	if err := decodeStrict(data, &change); err != nil {
 		return nil, err
@@ -386,7 +429,12 @@ func (a *Account) changeGrants(change stateChange, _ obj) error {
 		}
 	}
 	if change.ACL != nil {
-		return a.SetGrants(change.Workspace, *change.ACL)
+		if err := a.SetGrants(change.Workspace, *change.ACL); err != nil {
+			return err
+		}
+	}
+	if change.Admins != "" {
+		return a.SetAdminsEntry(change.Workspace, change.Admins)
 	}
 	return nil
 }
@@ -400,6 +448,16 @@ func (a *Account) changeFeatures(change stateChange, _ obj) error {
 		}
 	default:
 		return fmt.Errorf("tokens: %q is neither enabled nor disabled", change.Tokens)
+	}
+	if change.NotFound != "" {
+		if err := a.SetNotFound(change.NotFound); err != nil {
+			return err
+		}
+	}
+	if change.MaxPage != 0 {
+		if err := a.SetMaxPage(change.MaxPage); err != nil {
+			return err
+		}
 	}
 	if change.Status != "" {
 		if err := a.SetStatus(change.Workspace, change.Status); err != nil {

@@ -155,8 +155,11 @@ func (d *directory) isAdmin(ws *workspace, p *principal) bool {
 
 // canUse reports whether the ACL lets p use and create tokens.
 func (d *directory) canUse(ws *workspace, p *principal) bool {
-	if ws.grantState != GrantsInitialised || d.isAdmin(ws, p) {
+	if ws.grantState == GrantsDisabled || d.isAdmin(ws, p) {
 		return true
+	}
+	if ws.grantState == GrantsNotInitialised { // the platform's default: nobody else
+		return false
 	}
 	return slices.ContainsFunc(ws.grants, func(g Grant) bool {
 		switch {

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
@@ -41,6 +42,28 @@ type Fault struct {
 	Reset bool
 	// After lets the call have its effect before it fails.
 	After bool
+
+	// What follows changes a true answer into one that cannot be true.
+
+	// Hide leaves rows out of lists: an id or a name, "caller", "token-in-use",
+	// "own" (the caller's tokens), "20%" (the last fifth), "owners:20%" (a fifth of
+	// those whose tokens were used yesterday or today), or "*". Totals agree with
+	// what is left, and single resources are still found.
+	Hide []string
+	// Strip leaves fields out of each row; Twice lets a field stand again in each
+	// row, or in the answer itself where that is no list; Set sets a field of the
+	// answer; Total is added to its totalResults.
+	Strip []string
+	Twice map[string]json.RawMessage
+	Set   map[string]json.RawMessage
+	Total int
+	// FirstPage answers the first page whatever page was asked for.
+	FirstPage bool
+	// As is the workspace, by id or name, that answers instead, to its own admin.
+	As string
+	// Then is a change of state, as for POST /_sim/state, once the call has had its
+	// effect and before it is answered.
+	Then json.RawMessage
 
 	// Skip lets the first matching calls pass; Times bounds how many are spoilt
 	// after that, 0 means all.
@@ -151,6 +174,15 @@ func (c *call) serveFault(w http.ResponseWriter, f Fault, cleared <-chan struct{
 	if !pause(c.request, f.Delay, cleared) {
 		return
 	}
+	c.hide, c.firstPage = f.Hide, f.FirstPage
+	if f.As != "" {
+		c.mu.RLock()
+		if other := c.find(f.As); other != nil {
+			c.ws, c.who.principal = other, other.admin
+		}
+		c.mu.RUnlock()
+		c.stampWorkspace(w.Header())
+	}
 	if f.Reset && f.Truncate == 0 {
 		if f.After {
 			c.answer()
@@ -159,6 +191,9 @@ func (c *call) serveFault(w http.ResponseWriter, f Fault, cleared <-chan struct{
 		return
 	}
 	reply := c.spoil(f)
+	if f.Then != nil {
+		_, _ = c.changeState(f.Then) // its keys were checked when it was ordered
+	}
 	for name, value := range f.Headers {
 		reply.header.Set(name, value)
 	}
@@ -174,7 +209,7 @@ func (c *call) serveFault(w http.ResponseWriter, f Fault, cleared <-chan struct{
 // needed, or when the fault comes after the effect.
 func (c *call) spoil(f Fault) answer {
 	if !f.replaces() {
-		return c.answer()
+		return f.edit(c.answer())
 	}
 	if f.After {
 		c.answer()

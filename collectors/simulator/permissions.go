@@ -15,12 +15,14 @@ const (
 
 // Grant lets one user, group or service principal (by application id) use
 // tokens; exactly one of the three names is set. The admins' CAN_MANAGE is
-// implied.
+// implied. One that is inherited comes from the object above; what is written
+// through the API is not.
 type Grant struct {
 	UserName             string `json:"user_name,omitempty"`
 	GroupName            string `json:"group_name,omitempty"`
 	ServicePrincipalName string `json:"service_principal_name,omitempty"`
 	Level                string `json:"permission_level"`
+	Inherited            bool   `json:"inherited,omitempty"`
 }
 
 // GrantState tells what the ACL of tokens answers.
@@ -34,6 +36,19 @@ const (
 	GrantsNotInitialised GrantState = "not_initialised"
 	// GrantsDisabled answers 404 FEATURE_DISABLED.
 	GrantsDisabled GrantState = "disabled"
+)
+
+// AdminsEntry tells how the ACL of tokens lists the admins' CAN_MANAGE.
+type AdminsEntry string
+
+// The forms of the admins' entry. A PUT or PATCH makes it explicit.
+const (
+	// AdminsExplicit is the usual one: not inherited, without a source.
+	AdminsExplicit AdminsEntry = "explicit"
+	// AdminsInherited names the object above as the source.
+	AdminsInherited AdminsEntry = "inherited"
+	// AdminsAbsent leaves it out, as answers of 2020 did.
+	AdminsAbsent AdminsEntry = "absent"
 )
 
 func (s GrantState) valid() bool {
@@ -86,8 +101,12 @@ func getGrants(c *call) answer {
 // acl is the answer of GET, PUT and PATCH: admins first, then one entry per
 // principal with all of its levels.
 func (c *call) acl() obj {
-	all := append([]Grant{{GroupName: "admins", Level: CanManage}}, c.ws.grants...)
-	var entries []obj
+	var all []Grant
+	if c.ws.adminsEntry != AdminsAbsent {
+		all = append(all, Grant{GroupName: "admins", Level: CanManage, Inherited: c.ws.adminsEntry == AdminsInherited})
+	}
+	all = shown(c, append(all, c.ws.grants...), func(g Grant) []string { return []string{g.UserName + g.GroupName + g.ServicePrincipalName} })
+	entries := []obj{}
 	at := map[string]int{}
 	for _, g := range all {
 		key := strings.ToLower(g.principalKey())
@@ -104,7 +123,7 @@ func (c *call) acl() obj {
 }
 
 func aclLevel(g Grant) obj {
-	if g.Level == CanManage {
+	if g.Inherited {
 		return obj{"permission_level": g.Level, "inherited": true, "inherited_from_object": []string{"/authorization/"}}
 	}
 	return obj{"permission_level": g.Level, "inherited": false}
@@ -139,7 +158,7 @@ func putGrants(c *call) answer {
 	if !slices.ContainsFunc(grants, func(g Grant) bool { return g.forAdmins() && g.Level == CanManage }) {
 		return fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", "Cannot change permissions for group 'admins' to None.")
 	}
-	c.ws.grants = withoutManage(grants)
+	c.ws.grants, c.ws.adminsEntry = withoutManage(grants), AdminsExplicit
 	return ok(c.acl())
 }
 
@@ -149,7 +168,7 @@ func patchGrants(c *call) answer {
 	if bad != nil {
 		return *bad
 	}
-	c.ws.grants = mergeGrants(c.ws.grants, withoutManage(grants))
+	c.ws.grants, c.ws.adminsEntry = mergeGrants(c.ws.grants, withoutManage(grants)), AdminsExplicit
 	return ok(c.acl())
 }
 
@@ -180,10 +199,11 @@ func (c *call) readGrants() ([]Grant, *answer) {
 	if bad := c.decode(&body); bad != nil {
 		return nil, bad
 	}
-	for _, g := range body.List {
+	for i, g := range body.List {
 		if bad := c.checkGrant(g); bad != nil {
 			return nil, bad
 		}
+		body.List[i].Inherited = false
 	}
 	return body.List, nil
 }
@@ -197,7 +217,7 @@ func (c *call) checkGrant(g Grant) *answer {
 	case g.Level != CanUse && g.Level != CanManage:
 		reply = fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", fmt.Sprintf("%q is not a permission level of tokens.", g.Level))
 	case g.Level == CanManage && !g.forAdmins():
-		reply = fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", "CAN_MANAGE can be granted to group 'admins' only.")
+		reply = fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", "Only admins can be given CAN_MANAGE permission on tokens")
 	case !c.directory.knows(c.ws, g):
 		reply = fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", fmt.Sprintf("Principal: %s does not exist", g.principalKey()))
 	default:
@@ -220,7 +240,7 @@ func grantLevels(c *call) answer {
 		return *missing
 	}
 	return ok(obj{"permission_levels": []obj{
-		{"permission_level": CanUse, "description": "Can create and use tokens"},
-		{"permission_level": CanManage, "description": "Can manage tokens and their permissions"},
+		{"permission_level": CanUse, "description": "Can use tokens"},
+		{"permission_level": CanManage, "description": "Can use and modify permissions on tokens"},
 	}})
 }

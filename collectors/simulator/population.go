@@ -213,6 +213,9 @@ func newWorkspace(a *Account, i int, cast *people) *workspace {
 	}
 	ws.admins.nest(a.directory.group("platform-admins"))
 	furnish(ws, i, cast)
+	if i%5 == 4 && a.opts.Tokens == 0 { // there never was a token
+		ws.grantState = GrantsNotInitialised
+	}
 	fillTokens(a, ws, cast, rng)
 	return ws
 }
@@ -274,9 +277,6 @@ func furnishOther(ws *workspace, i int) {
 	ws.conf = map[string]string{"maxTokenLifetimeDays": []string{"0", "365", "30"}[i%3], "enableIpAccessLists": "false"}
 	ws.grants = []Grant{{GroupName: []string{"users", "data-engineers"}[i%2], Level: CanUse}}
 	ws.restrict = restrictSetting{status: []string{AllowAll, RestrictTokensAndJobRuns}[i%2], version: i}
-	if i%5 == 4 {
-		ws.grantState = GrantsNotInitialised
-	}
 }
 
 func tokenIDOf(value string) tokenID { return sha256.Sum256([]byte(value)) }

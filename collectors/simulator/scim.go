@@ -64,6 +64,18 @@ func (r resource) id() int64 {
 	return r.principal.id
 }
 
+// calledBy are the names by which a fault may hide the resource.
+func (r resource) calledBy() []string {
+	names := []string{strconv.FormatInt(r.id(), 10)}
+	if r.group != nil {
+		return append(names, r.group.name)
+	}
+	if r.principal == r.c.who.principal {
+		names = append(names, "caller")
+	}
+	return append(names, r.principal.name)
+}
+
 func (r resource) doc() obj {
 	switch {
 	case r.group != nil:
@@ -196,7 +208,7 @@ func (r resource) groupAttr(name string) []string {
 func scimList(source func(*call) []resource) func(*call) answer {
 	return func(c *call) answer {
 		query := c.request.URL.Query()
-		rows, err := selectResources(source(c), query.Get("filter"))
+		rows, err := selectResources(shown(c, source(c), resource.calledBy), query.Get("filter"))
 		if err != nil {
 			return scimError(http.StatusBadRequest, "invalidFilter", err.Error())
 		}
@@ -225,7 +237,7 @@ func scimList(source func(*call) []resource) func(*call) answer {
 // page reads startIndex (from 1) and count.
 func (c *call) page() (start, count int, err error) {
 	query := c.request.URL.Query()
-	start, count = 1, c.opts.MaxPage
+	start, count = 1, c.maxPage
 	if text := query.Get("startIndex"); text != "" {
 		if start, err = strconv.Atoi(text); err != nil {
 			return 0, 0, fmt.Errorf("startIndex is not a number: %s", text)
@@ -236,7 +248,10 @@ func (c *call) page() (start, count int, err error) {
 			return 0, 0, fmt.Errorf("count is not a number: %s", text)
 		}
 	}
-	return max(start, 1), min(max(count, 0), c.opts.MaxPage), nil
+	if c.firstPage {
+		start = 1
+	}
+	return max(start, 1), min(max(count, 0), c.maxPage), nil
 }
 
 func selectResources(rows []resource, text string) ([]resource, error) {
@@ -307,15 +322,12 @@ func scimGet(source func(*call) []resource) func(*call) answer {
 	}
 }
 
-// scimMe is the caller; its header tells which workspace answered. A service
-// principal's userName is its application id.
+// scimMe is the caller. A service principal's userName is its application id.
 func scimMe(c *call) answer {
 	p := c.who.principal
 	doc := resource{c: c, principal: p}.doc()
 	doc["userName"] = p.name
-	reply := jsonAnswer(http.StatusOK, scimType, c.project(doc))
-	reply.header.Set("X-Databricks-Org-Id", strconv.FormatInt(c.ws.id, 10))
-	return reply
+	return jsonAnswer(http.StatusOK, scimType, c.project(doc))
 }
 
 func scimError(status int, kind, detail string) answer {

@@ -170,7 +170,12 @@ type call struct {
 	vars    map[string]string
 	who     identity
 	ws      *workspace
+	bearer  tokenID // of the credential, were it a PAT
 	refusal *answer // why the credential was refused
+
+	// What a fault has the call leave out or repeat.
+	hide      []string
+	firstPage bool
 }
 
 // answer is a response before it is sent; stream, when set, replaces body.
@@ -203,6 +208,7 @@ func (a *Account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.opts.OnRequest(entry)
 	}
 	a.stamp(w.Header(), entry.Seq)
+	c.stampWorkspace(w.Header())
 	if !pause(r, a.opts.Latency, nil) {
 		return
 	}
@@ -351,6 +357,13 @@ func (a *Account) int64(v int64) any {
 func (a *Account) stamp(h http.Header, seq uint64) {
 	h.Set("Date", a.Now().UTC().Format(http.TimeFormat))
 	h.Set("X-Request-Id", fmt.Sprintf("%08x-0000-4000-8000-%012x", uint32(a.opts.Seed), seq))
+}
+
+// stampWorkspace names the workspace that answers a signed-in caller.
+func (c *call) stampWorkspace(h http.Header) {
+	if c.route != nil && c.refusal == nil && (c.route.access == caller || c.route.access == admin) {
+		h.Set("X-Databricks-Org-Id", strconv.FormatInt(c.ws.id, 10))
+	}
 }
 
 // pause waits for d, or less if the client goes away, and reports whether it

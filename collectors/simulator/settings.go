@@ -128,12 +128,12 @@ func (c *call) ipListDoc(l ipList) obj {
 }
 
 func listIPAccess(c *call) answer {
-	if len(c.ws.ipLists) == 0 {
-		return ok(obj{})
-	}
 	var rows []obj
-	for _, l := range c.ws.ipLists {
+	for _, l := range shown(c, c.ws.ipLists, func(l ipList) []string { return []string{l.id, l.label} }) {
 		rows = append(rows, c.ipListDoc(l))
+	}
+	if rows == nil {
+		return ok(obj{})
 	}
 	return ok(obj{"ip_access_lists": rows})
 }

@@ -328,6 +328,39 @@ func (a *Account) SetGrantState(where string, state GrantState) error {
 	})
 }
 
+// SetAdminsEntry chooses how the ACL lists the admins.
+func (a *Account) SetAdminsEntry(where string, entry AdminsEntry) error {
+	return a.within(where, func(ws *workspace) error {
+		if entry != AdminsExplicit && entry != AdminsInherited && entry != AdminsAbsent {
+			return errUnknown("admins entry", string(entry))
+		}
+		ws.adminsEntry = entry
+		return nil
+	})
+}
+
+// SetNotFound chooses the error code of a token that does not exist.
+func (a *Account) SetNotFound(code string) error {
+	if code != NotFoundResource && code != NotFoundPlain {
+		return errUnknown("error code", code)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.notFound = code
+	return nil
+}
+
+// SetMaxPage bounds the resources on one SCIM page.
+func (a *Account) SetMaxPage(size int) error {
+	if size < 1 {
+		return fmt.Errorf("max_page: %d is less than 1", size)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.maxPage = size
+	return nil
+}
+
 // SetTokensFeature switches the token APIs off (404 FEATURE_DISABLED) or on. It
 // is apart from enableTokensConfig: see docs/simulator.md.
 func (a *Account) SetTokensFeature(where string, enabled bool) error {

@@ -136,6 +136,7 @@ func listTokens(c *call) answer {
 			rows = append(rows, t)
 		}
 	}
+	rows = shown(c, rows, c.calledBy)
 	if len(rows) == 0 {
 		return ok(obj{}) // the field is left out, not empty
 	}
@@ -145,6 +146,18 @@ func listTokens(c *call) answer {
 		header: http.Header{"Content-Type": {"application/json"}},
 		stream: func(w io.Writer) error { return format.writeList(w, rows) },
 	}
+}
+
+// calledBy are the names by which a fault may hide a token.
+func (c *call) calledBy(t *token) []string {
+	names := []string{t.id.String()}
+	if t.id == c.bearer {
+		names = append(names, "token-in-use")
+	}
+	if t.owner == c.who.principal.id {
+		names = append(names, "own")
+	}
+	return names
 }
 
 // creatorFilter understands the two filters of the list: by creator, not owner.
@@ -174,8 +187,13 @@ func (c *call) findToken(name string) (*token, *answer) {
 			return t, nil
 		}
 	}
-	reply := fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", fmt.Sprintf("Token with ID %s does not exist.", name))
-	return nil, &reply
+	return nil, c.noToken(name)
+}
+
+// noToken is the 404 of a token, in the spelling that the account is set to.
+func (c *call) noToken(name string) *answer {
+	reply := fail(http.StatusNotFound, c.notFound, fmt.Sprintf("Token with ID %s does not exist.", name))
+	return &reply
 }
 
 func (c *call) tokenAnswer(t *token, wrapper string) answer {
@@ -262,11 +280,15 @@ func listOwnTokens(c *call) answer {
 	if off := c.tokensOff(); off != nil {
 		return *off
 	}
-	var rows []obj
+	var own []*token
 	for t := range c.ws.tokens.all() {
 		if t.owner == c.who.principal.id {
-			rows = append(rows, c.publicInfo(t))
+			own = append(own, t)
 		}
+	}
+	var rows []obj
+	for _, t := range shown(c, own, c.calledBy) {
+		rows = append(rows, c.publicInfo(t))
 	}
 	if len(rows) == 0 {
 		return ok(obj{})
@@ -302,8 +324,7 @@ func (c *call) findOwn(name string) (*token, *answer) {
 		return nil, missing
 	}
 	if t.owner != c.who.principal.id {
-		reply := fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", fmt.Sprintf("Token with ID %s does not exist.", name))
-		return nil, &reply
+		return nil, c.noToken(name)
 	}
 	return t, nil
 }
@@ -318,6 +339,9 @@ func deleteOwnToken(c *call) answer {
 	t, missing := c.findOwn(body.ID)
 	if missing != nil {
 		return *missing
+	}
+	if t.expiredAt(c.Now().UnixMilli()) {
+		return fail(http.StatusNotFound, c.notFound, fmt.Sprintf("No valid token with ID %s found.", body.ID))
 	}
 	c.revoke(c.ws, t.id)
 	return ok(obj{})
