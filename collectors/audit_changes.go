@@ -50,12 +50,12 @@ type changesPart struct {
 // OpenAuditChanges reads a file. The error is of ClassUsage and names the line.
 func OpenAuditChanges(ctx context.Context, path string) (*AuditChanges, error) {
 	c := &AuditChanges{workspaces: map[string]*changesPart{}}
-	for record, at := range logRecords(ctx, path) {
-		if at.err == nil {
-			at.err = c.add(record, at.line)
+	for record, err := range logRecords(ctx, path, changeColumns) {
+		if err == nil {
+			err = c.add(record)
 		}
-		if at.err != nil {
-			return nil, wrongLog(path, at, hintAuditChanges)
+		if err != nil {
+			return nil, wrongLog(path, record.line, hintAuditChanges, err)
 		}
 	}
 	for _, part := range c.workspaces {
@@ -64,14 +64,16 @@ func OpenAuditChanges(ctx context.Context, path string) (*AuditChanges, error) {
 	return c, nil
 }
 
+var changeColumns = namedColumns("workspace_id", "event_time", "event_id", "action_name", "actor", "status_code", "request_params")
+
 // add takes a row. One that changed nothing tells only that the log covers its time.
-func (c *AuditChanges) add(record map[string]string, line int) error {
-	for _, column := range []string{"workspace_id", "event_time", "event_id", "action_name", "actor", "status_code", "request_params"} {
-		if _, given := record[column]; !given {
-			return fmt.Errorf("%s is missing", column)
+func (c *AuditChanges) add(record record) error {
+	for _, column := range changeColumns {
+		if _, given := record.fields[column.field]; !given {
+			return fmt.Errorf("%s is missing", column.field)
 		}
 	}
-	workspace, action := strings.TrimSpace(record["workspace_id"]), strings.TrimSpace(record["action_name"])
+	workspace, action := record.text("workspace_id"), record.text("action_name")
 	if workspace == "" || action == "" {
 		return errors.New("a row needs workspace_id and action_name")
 	}
@@ -88,29 +90,29 @@ func (c *AuditChanges) add(record map[string]string, line int) error {
 	if _, changes := engine.ChangedSection(action); !changes {
 		return nil
 	}
-	return part.add(engine.ChangeEvent{At: at, Action: action}, record, line)
+	return part.add(engine.ChangeEvent{At: at, Action: action}, record)
 }
 
-func (p *changesPart) add(e engine.ChangeEvent, record map[string]string, line int) error {
+func (p *changesPart) add(e engine.ChangeEvent, record record) error {
 	status, err := logCount(record, "status_code")
 	if err != nil {
 		return err
 	}
-	params, err := logParams(record["request_params"])
+	params, err := logParams(record.fields["request_params"])
 	if err != nil {
 		return err
 	}
 	if status < 200 || status > 299 {
 		return nil // the platform refused it: it changed nothing
 	}
-	e.ID, e.Actor = strings.TrimSpace(record["event_id"]), bounded(strings.TrimSpace(record["actor"]))
+	e.ID, e.Actor = record.text("event_id"), bounded(record.text("actor"))
 	if e.ID == "" {
 		return errors.New("event_id is missing")
 	}
 	if before, twice := p.lines[e.ID]; twice {
 		return fmt.Errorf("the event stands in line %d, too", before)
 	}
-	p.lines[e.ID] = line
+	p.lines[e.ID] = record.line
 	e.Keys, e.Values = logSettings(params["workspaceConfKeys"], params["workspaceConfValues"])
 	e.Target, e.Permission = bounded(firstOf(params["targetUserName"], params["targetUserId"])), bounded(params["aclPermissionSet"])
 	p.Events = append(p.Events, e)
@@ -154,9 +156,15 @@ func logParams(text string) (map[string]string, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
 	}
-	params, err := jsonRecord([]byte(text))
+	members, err := jsonTexts([]byte(text))
 	if err != nil {
 		return nil, fmt.Errorf("request_params: want an object such as {\"workspaceConfKeys\": \"enableTokensConfig\"}, got %q", cut([]byte(text)))
+	}
+	params := map[string]string{}
+	for key, value := range members {
+		if value != nil {
+			params[key] = *value
+		}
 	}
 	return params, nil
 }

@@ -1,21 +1,15 @@
 package collectors
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"patrol/engine"
 )
@@ -59,6 +53,7 @@ type logStats struct {
 
 // logRow is a row with the workspace that it is about.
 type logRow struct {
+	line      int
 	workspace string
 	engine.Activity
 }
@@ -68,17 +63,16 @@ type logRow struct {
 func OpenAuditLog(ctx context.Context, path string) (*AuditLog, error) {
 	l := &AuditLog{path: path, workspaces: map[string]*logStats{}}
 	lines := map[[16]byte]int{} // of the tokens, so that none stands twice
-	for row, at := range l.rows(ctx) {
-		if at.err != nil {
-			return nil, at.err
+	for row, err := range l.rows(ctx) {
+		if err != nil {
+			return nil, err
 		}
 		sum := sha256.Sum256([]byte(row.workspace + "\x00" + row.TokenID))
 		key := [16]byte(sum[:16])
 		if before, twice := lines[key]; twice {
-			at.err = fmt.Errorf("the token stands in line %d, too", before)
-			return nil, wrongLog(l.path, at, hintAuditLog)
+			return nil, wrongLog(l.path, row.line, hintAuditLog, fmt.Errorf("the token stands in line %d, too", before))
 		}
-		lines[key] = at.line
+		lines[key] = row.line
 		l.count(row)
 	}
 	return l, nil
@@ -118,36 +112,30 @@ func noWorkspaceID() engine.Coverage {
 
 func (l *AuditLog) of(workspace string) iter.Seq2[engine.Activity, error] {
 	return func(yield func(engine.Activity, error) bool) {
-		for row, at := range l.rows(context.Background()) {
-			if at.err == nil && row.workspace != workspace {
+		for row, err := range l.rows(context.Background()) {
+			if err == nil && row.workspace != workspace {
 				continue
 			}
-			if !yield(row.Activity, at.err) || at.err != nil {
+			if !yield(row.Activity, err) || err != nil {
 				return
 			}
 		}
 	}
 }
 
-// place is where a row stands, or why there are no more rows.
-type place struct {
-	line int
-	err  error
-}
-
 // rows reads the file from its beginning.
-func (l *AuditLog) rows(ctx context.Context) iter.Seq2[logRow, place] {
-	return func(yield func(logRow, place) bool) {
-		for record, at := range logRecords(ctx, l.path) {
+func (l *AuditLog) rows(ctx context.Context) iter.Seq2[logRow, error] {
+	return func(yield func(logRow, error) bool) {
+		for record, err := range logRecords(ctx, l.path, logColumns) {
 			var row logRow
-			if at.err == nil {
-				row, at.err = readLogRow(record)
+			if err == nil {
+				row, err = readLogRow(record)
 			}
-			if at.err != nil {
-				yield(logRow{}, place{at.line, wrongLog(l.path, at, hintAuditLog)})
+			if err != nil {
+				yield(logRow{}, wrongLog(l.path, record.line, hintAuditLog, err))
 				return
 			}
-			if !yield(row, at) {
+			if !yield(row, nil) {
 				return
 			}
 		}
@@ -156,157 +144,55 @@ func (l *AuditLog) rows(ctx context.Context) iter.Seq2[logRow, place] {
 
 // logRecords reads an export of an audit log: CSV with a header, or a JSON object
 // a line. What it yields with an error is the last.
-func logRecords(ctx context.Context, path string) iter.Seq2[map[string]string, place] {
-	return func(yield func(map[string]string, place) bool) {
-		file, err := os.Open(path)
+func logRecords(ctx context.Context, path string, columns []columnOf) iter.Seq2[record, error] {
+	return func(yield func(record, error) bool) {
+		file, err := openTable(ctx, path, nil)
 		if err != nil {
-			yield(nil, place{err: err})
+			yield(record{}, err)
 			return
 		}
-		defer file.Close()
-		reader, isCSV, err := sniff(ctx, path, file)
-		if err != nil {
-			yield(nil, place{err: err})
-			return
-		}
-		records := jsonRecords(reader)
-		if isCSV {
-			records = csvRecords(reader)
-		}
-		for record, at := range records {
-			if !yield(record, at) || at.err != nil {
+		defer discard(file)
+		for row, err := range file.records(columns) {
+			if !yield(row, err) || err != nil {
 				return
 			}
 		}
 	}
 }
 
-// wrongLog is the error about a place in an export.
-func wrongLog(path string, at place, hint string) error {
-	target := path
-	if at.line > 0 {
-		target += ":" + strconv.Itoa(at.line)
+// wrongLog is the error about a line of an export; 0: about the file.
+func wrongLog(path string, line int, hint string, err error) error {
+	if line > 0 {
+		path += ":" + strconv.Itoa(line)
 	}
-	return &engine.Error{Class: engine.ClassUsage, Reason: "audit_log", Op: "read audit log", Target: target, Hint: hint, Err: at.err}
+	return &engine.Error{Class: engine.ClassUsage, Reason: "audit_log", Op: "read audit log", Target: path, Hint: hint, Err: err}
 }
 
 // logColumns are the columns that the file must have.
-func logColumns() []string {
-	return []string{"workspace_id", "token_id", "events", "first_event", "last_event", "max_ips_per_day", "user_agents"}
+var logColumns = namedColumns("workspace_id", "token_id", "events", "first_event", "last_event", "max_ips_per_day", "user_agents")
+
+// namedColumns are columns that have one heading each. Their rows say what is missing.
+func namedColumns(names ...string) []columnOf {
+	var columns []columnOf
+	for _, name := range names {
+		columns = append(columns, columnOf{field: name, headings: []string{letters(name)}})
+	}
+	return columns
 }
 
-// longestLine bounds a line of JSON.
-const longestLine = 1 << 20
-
-// jsonRecords reads JSON lines; empty ones do not count.
-func jsonRecords(from io.Reader) iter.Seq2[map[string]string, place] {
-	return func(yield func(map[string]string, place) bool) {
-		lines := bufio.NewScanner(from)
-		lines.Buffer(nil, longestLine)
-		number := 1
-		for ; lines.Scan(); number++ {
-			line := bytes.TrimSpace(lines.Bytes())
-			if len(line) == 0 {
-				continue
-			}
-			record, err := jsonRecord(line)
-			if !yield(record, place{number, err}) || err != nil {
-				return
-			}
-		}
-		if err := lines.Err(); err != nil {
-			yield(nil, place{number, err})
+func readLogRow(record record) (row logRow, err error) {
+	for _, column := range logColumns {
+		if _, given := record.fields[column.field]; !given || record.text(column.field) == "" && column.field != "user_agents" {
+			return row, fmt.Errorf("%s is missing", column.field)
 		}
 	}
-}
-
-func jsonRecord(line []byte) (map[string]string, error) {
-	if !json.Valid(line) {
-		return nil, errors.New("want a JSON object a line")
-	}
-	o, ok := parseObject(line)
-	if !ok || len(o.twice) > 0 {
-		return nil, errors.New("want a JSON object a line, with each key once")
-	}
-	record := make(map[string]string, len(o.members))
-	for key, raw := range o.members {
-		switch {
-		case absent(raw):
-			record[key] = ""
-		case raw[0] == '"':
-			record[key] = unquote(raw)
-		default:
-			record[key] = string(raw)
-		}
-	}
-	return record, nil
-}
-
-// csvRecords reads CSV with a header. Further columns are left alone.
-func csvRecords(from io.Reader) iter.Seq2[map[string]string, place] {
-	return func(yield func(map[string]string, place) bool) {
-		head, rest, err := firstLine(from)
-		if err != nil {
-			yield(nil, place{1, err})
-			return
-		}
-		r := csv.NewReader(io.MultiReader(bytes.NewReader(head), rest))
-		r.Comma, r.ReuseRecord = separator(head), true
-		header, err := r.Read()
-		header = slices.Clone(header)
-		if twice := eachColumnOnce(header); err == nil && twice != nil {
-			yield(nil, place{1, twice})
-			return
-		}
-		for {
-			var cells []string
-			if err == nil {
-				cells, err = r.Read()
-			}
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			record, line := make(map[string]string, len(header)), 0
-			if err == nil { // a row of another length comes with its error
-				for i, cell := range cells {
-					record[strings.TrimSpace(header[i])] = cell
-				}
-				line, _ = r.FieldPos(0)
-			}
-			if !yield(record, place{line, err}) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-// eachColumnOnce: of two columns of one name nobody knows which one counts.
-func eachColumnOnce(header []string) error {
-	for i, name := range header {
-		name = strings.TrimSpace(name)
-		for _, before := range header[:i] {
-			if name != "" && strings.TrimSpace(before) == name {
-				return fmt.Errorf("column %q stands in the header twice", name)
-			}
-		}
-	}
-	return nil
-}
-
-func readLogRow(record map[string]string) (row logRow, err error) {
-	for _, column := range logColumns() {
-		value, given := record[column]
-		if !given || strings.TrimSpace(value) == "" && column != "user_agents" {
-			return row, fmt.Errorf("%s is missing", column)
-		}
-	}
-	row.workspace, row.TokenID = strings.TrimSpace(record["workspace_id"]), strings.TrimSpace(record["token_id"])
+	row.line, row.workspace, row.TokenID = record.line, record.text("workspace_id"), record.text("token_id")
 	var errs [5]error
 	row.Events, errs[0] = logCount(record, "events")
 	row.MaxIPsPerDay, errs[1] = logCount(record, "max_ips_per_day")
 	row.First, errs[2] = logTime(record, "first_event")
 	row.Last, errs[3] = logTime(record, "last_event")
-	row.UserAgents, errs[4] = logAgents(record["user_agents"])
+	row.UserAgents, errs[4] = logAgents(record.fields["user_agents"])
 	if err := errors.Join(errs[:]...); err != nil {
 		return row, err
 	}
@@ -316,20 +202,18 @@ func readLogRow(record map[string]string) (row logRow, err error) {
 	return row, nil
 }
 
-func logCount(record map[string]string, column string) (int64, error) {
-	n, err := strconv.ParseInt(strings.TrimSpace(record[column]), 10, 64)
+func logCount(record record, column string) (int64, error) {
+	n, err := strconv.ParseInt(record.text(column), 10, 64)
 	if err != nil || n < 0 {
-		return 0, fmt.Errorf("%s: want a count, got %q", column, record[column])
+		return 0, fmt.Errorf("%s: want a count, got %q", column, record.fields[column])
 	}
 	return n, nil
 }
 
-func logTime(record map[string]string, column string) (int64, error) {
-	text := strings.TrimSpace(record[column])
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999"} {
-		if at, err := time.Parse(layout, text); err == nil {
-			return at.UnixMilli(), nil
-		}
+func logTime(record record, column string) (int64, error) {
+	text := record.text(column)
+	if ms, ok := importTime(text); ok && ms > 0 {
+		return ms, nil
 	}
 	return 0, fmt.Errorf("%s: want a time such as 2026-11-24T12:00:00Z, got %q", column, text)
 }

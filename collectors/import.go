@@ -1,16 +1,16 @@
 package collectors
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -20,12 +20,16 @@ import (
 // ImportOptions tune Import.
 type ImportOptions struct {
 	Options
-	Name   string // of the workspace; "": the file's name
+	Name   string    // of the workspace; "": the file's name
+	Stdin  io.Reader // what the path - reads
+
+	AcceptEmpty bool // a file without rows is a workspace without tokens
 	Labels map[string]string
 }
 
 // Import reads a token list from a file: what `databricks token-management
-// list -o json` writes, the API's own answer, or a token report as CSV. A
+// list -o json` writes, the API's own answer, what `patrol tokens` or steampipe
+// writes, or a token report as CSV. A
 // file holds tokens only: all other sections are not collected. It gives one
 // outcome per workspace that the file names, in the order of their ids.
 func Import(ctx context.Context, path string, o ImportOptions) ([]Outcome, error) {
@@ -39,81 +43,69 @@ func Import(ctx context.Context, path string, o ImportOptions) ([]Outcome, error
 }
 
 func baseName(path string) string {
+	if path == stdinPath {
+		return "stdin"
+	}
 	base := filepath.Base(path)
 	return strings.TrimSuffix(base, filepath.Ext(base))
 }
 
 func importList(ctx context.Context, path string, o ImportOptions) (*tokenList, error) {
-	file, err := os.Open(path)
+	file, err := openTable(ctx, path, o.Stdin)
 	if err != nil {
-		return nil, importError(path, reasonNotFound, "Give a file with a token list.", err)
+		reason := reasonBadBody
+		if errors.Is(err, fs.ErrNotExist) {
+			reason = reasonNotFound
+		}
+		return nil, importError(path, 0, reason, err)
 	}
-	defer file.Close()
-	body := newSpool(o.SpoolDir, tokensLimit)
-	list, err := fillImport(ctx, path, file, body, o)
-	if err != nil {
-		discard(body)
+	defer discard(file)
+	list := newTokenList(newSpool(o.SpoolDir, tokensLimit), windowAt(o.Now()), true)
+	if err := fillImport(path, file, list); err != nil {
+		discard(list.body)
 		return nil, err
 	}
 	return list, nil
 }
 
-func fillImport(ctx context.Context, path string, from io.Reader, body *spool, o ImportOptions) (*tokenList, error) {
-	reader, csv, err := sniff(ctx, path, from)
-	if err != nil {
-		return nil, importError(path, reasonBadBody, "Write the list as UTF-8: JSON, or CSV with a header.", err)
+// fillImport reads the rows of a file as the API would answer them.
+func fillImport(path string, file *table, list *tokenList) error {
+	r := rowReader{list: list, ids: map[string]bool{}}
+	if file.isCSV {
+		for record, err := range file.records(importColumns) {
+			if err == nil {
+				err = r.fromCSV(record)
+			}
+			if err != nil {
+				return importError(path, record.line, reasonBadBody, err)
+			}
+		}
+	} else {
+		list.take = func(raw json.RawMessage, _ int64) error { return r.fromJSON(raw) }
+		if problem := list.read("token list", file.from); problem != nil {
+			return importError(path, 0, problem.Reason, problem.withoutReason())
+		}
 	}
-	w := windowAt(o.Now())
-	if csv {
-		return importCSV(path, reader, body, w)
+	if n := r.rounded(); n > 0 {
+		return importError(path, 0, "rounded_ids", fmt.Errorf("%d different ids above 2^53 end in zeros: whatever wrote the file has rounded them, and they name other people now", n))
 	}
-	if _, err := io.Copy(body, reader); err != nil {
-		return nil, importError(path, reasonSpool, "Check the file and the room for temporary files.", err)
+	if problem := list.finish("token list"); problem != nil {
+		return importError(path, 0, problem.Reason, problem.withoutReason())
 	}
-	list, problem := readTokenList("token list", body, w, true)
-	if problem != nil {
-		return nil, importError(path, problem.Reason,
-			"Import the output of `databricks token-management list -o json`.", problem.withoutReason())
-	}
-	return list, nil
+	return nil
 }
 
-func importError(path, reason, hint string, err error) error {
-	return &engine.Error{Class: engine.ClassUsage, Reason: reason, Op: "import", Target: path, Hint: hint, Err: err}
+const hintImport = "Give the output of `databricks token-management list -o json`, or a CSV with columns for token id, owner, created and expires."
+
+func importError(path string, line int, reason string, err error) error {
+	if line > 0 {
+		path += ":" + strconv.Itoa(line)
+	}
+	return &engine.Error{Class: engine.ClassUsage, Reason: reason, Op: "import", Target: path, Hint: hintImport, Err: err}
 }
 
-// sniff skips a byte order mark and tells CSV from JSON by the first character.
-func sniff(ctx context.Context, path string, from io.Reader) (r io.Reader, csv bool, err error) {
-	buffered := bufio.NewReaderSize(cancellable{ctx, from}, copyBufBytes)
-	head, err := buffered.Peek(512)
-	switch {
-	case err != nil && !errors.Is(err, io.EOF):
-		return nil, false, err
-	case bytes.HasPrefix(head, []byte("\xFF\xFE")), bytes.HasPrefix(head, []byte("\xFE\xFF")):
-		return nil, false, fmt.Errorf("the file is UTF-16")
-	case bytes.HasPrefix(head, []byte("\xEF\xBB\xBF")):
-		_, _ = buffered.Discard(3) // it was peeked at
-		head = head[3:]
-	}
-	head = bytes.TrimLeft(head, jsonSpace)
-	if len(head) == 0 {
-		return nil, false, fmt.Errorf("the file is empty")
-	}
-	return buffered, strings.EqualFold(filepath.Ext(path), ".csv") || head[0] != '{' && head[0] != '[', nil
-}
-
-// cancellable ends reading when the context ends.
-type cancellable struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (c cancellable) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.Reader.Read(p)
-}
+// hintNoRows: a list that lost its rows on the way looks like a workspace without tokens.
+const hintNoRows = "Export the list again; if the workspace has no tokens, say so with --accept-empty."
 
 // outcomes makes a capture of each part that holds rows, or one without rows.
 func (l *tokenList) outcomes(o ImportOptions) []Outcome {
@@ -127,13 +119,17 @@ func (l *tokenList) outcomes(o ImportOptions) []Outcome {
 	shared := &sharedSpool{body: body, users: len(parts)}
 	var outcomes []Outcome
 	for _, p := range parts {
+		tokens := l.section(p)
+		if tokens.Coverage.Complete() && len(p.rows) == 0 && !o.AcceptEmpty {
+			tokens = engine.Section{Coverage: engine.Coverage{Status: engine.Failed, Reason: reasonNoRows, Detail: "the file holds no tokens", Hint: hintNoRows}}
+		}
 		name := firstOf(p.workspace.name, o.Name)
 		if len(parts) > 1 && p.workspace.name == "" && p.workspace.id != "" {
 			name += "-" + p.workspace.id
 		}
 		outcomes = append(outcomes, Outcome{
 			Target:  Target{Name: name, Labels: o.Labels},
-			Capture: importCapture(name, p.workspace.id, l.section(p), o),
+			Capture: importCapture(name, p.workspace.id, tokens, o),
 			close:   shared.release(),
 		})
 	}

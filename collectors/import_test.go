@@ -1,12 +1,16 @@
 package collectors
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/text/encoding/unicode"
 
 	"patrol/engine"
 )
@@ -34,6 +38,7 @@ func TestImportJSON(t *testing.T) {
 		"list":   `[` + row("a", goodRest) + `]`,
 		"object": `{"token_infos":[` + row("a", goodRest) + `]}`,
 		"mark":   "\xEF\xBB\xBF[" + row("a", goodRest) + `]`,
+		"UTF-16": utf16("[" + row("a", goodRest) + `]`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			outcomes, err := importText(t, "prod.json", text)
@@ -141,7 +146,7 @@ func importedParts(t *testing.T, outcomes []Outcome) (all []string) {
 func TestImportRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ file, text, says string }{
 		"empty":          {"x.json", "", "empty"},
-		"utf-16":         {"x.json", "\xFF\xFE[\x00]\x00", "UTF-16"},
+		"no mark":        {"x.json", "[\x00]\x00", "neither UTF-8 nor UTF-16 with a byte order mark"},
 		"cut":            {"x.json", `[{"token_id":"a"`, "breaks off"},
 		"trailing":       {"x.json", `[]]`, "follows"},
 		"other object":   {"x.json", `{"message":"no"}`, "neither a list"},
@@ -175,9 +180,12 @@ func FuzzImport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		body := newSpool(dir, 1<<20)
 		defer body.Close()
-		o := ImportOptions{Options: Options{Now: func() time.Time { return testNow }}}
-		list, err := fillImport(context.Background(), "fuzz", strings.NewReader(string(text)), body, o)
+		file, err := newTable(context.Background(), io.NopCloser(bytes.NewReader(text)))
 		if err != nil {
+			return
+		}
+		list := newTokenList(body, windowAt(testNow), true)
+		if err := fillImport("fuzz", file, list); err != nil {
 			if _, ok := engine.AsError(err); !ok {
 				t.Fatalf("%T", err)
 			}
@@ -191,4 +199,13 @@ func FuzzImport(f *testing.F) {
 			}
 		}
 	})
+}
+
+// utf16 is a text as PowerShell's > writes it.
+func utf16(text string) string {
+	encoded, err := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().String(text)
+	if err != nil {
+		panic(err)
+	}
+	return encoded
 }

@@ -3,11 +3,8 @@ package collectors
 import (
 	"cmp"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,28 +51,51 @@ type reportPart struct {
 // OpenTokenReport reads a file. The error is of ClassUsage and names the line.
 func OpenTokenReport(ctx context.Context, path string) (*TokenReport, error) {
 	r := &TokenReport{path: path, workspaces: map[string]*reportPart{}}
-	file, err := os.Open(path)
+	file, err := openTable(ctx, path, nil)
 	if err != nil {
 		return nil, r.wrong(0, err)
 	}
-	defer file.Close()
-	reader, isCSV, err := sniff(ctx, path, file)
-	switch {
-	case err != nil:
-		return nil, r.wrong(0, err)
-	case !isCSV:
+	defer discard(file)
+	if !file.isCSV {
 		return nil, r.wrong(0, errors.New("it is no CSV"))
 	}
-	rows, err := openCSV(reader)
-	if err != nil {
-		return nil, r.wrong(0, err)
+	type key struct{ workspace, token string }
+	lines := map[key]int{}
+	for row, err := range file.records(reportColumns()) {
+		if err != nil {
+			return nil, r.wrong(row.line, err)
+		}
+		workspace, token := firstOf(row.workspace()), row.text("token_id")
+		before, twice := lines[key{workspace, token}]
+		switch {
+		case token == "":
+			return nil, r.wrong(row.line, errors.New("the row has no token id"))
+		case workspace == "":
+			return nil, r.wrong(row.line, errors.New("the row has no workspace"))
+		case twice:
+			return nil, r.wrong(row.line, fmt.Errorf("the token stands in line %d, too", before))
+		}
+		lines[key{workspace, token}] = row.line
+		if row.text("never_expires") == "true" { // as patrol writes it
+			row.fields["expiry_time"] = "never"
+		}
+		r.add(workspace, engine.Token{ID: token, Created: row.time("creation_time"), Expires: row.time("expiry_time")})
 	}
-	_, byID := rows.at[workspaceIDKey]
-	_, byName := rows.at[workspaceNameKey]
-	if !byID && !byName {
-		return nil, r.wrong(1, fmt.Errorf("no column for workspace_id; the columns are: %s", engine.SafeText(strings.Join(rows.header, ", "))))
+	for _, part := range r.workspaces {
+		slices.SortFunc(part.tokens, func(a, b engine.Token) int { return strings.Compare(a.ID, b.ID) })
 	}
-	return r, r.fill(rows)
+	return r, nil
+}
+
+// reportColumns are those of an import: a report must name workspaces, too.
+func reportColumns() []columnOf {
+	columns := slices.Clone(importColumns)
+	for i, column := range columns {
+		if column.field == workspaceIDKey || column.field == workspaceNameKey {
+			columns[i].needed = workspaceIDKey
+		}
+	}
+	return columns
 }
 
 func (r *TokenReport) wrong(line int, err error) error {
@@ -86,57 +106,9 @@ func (r *TokenReport) wrong(line int, err error) error {
 	return &engine.Error{Class: engine.ClassUsage, Reason: "token_report", Op: "read token report", Target: target, Hint: hintTokenReport, Err: err}
 }
 
-// fill reads all rows. None is skipped: one that cannot be told apart ends it.
-func (r *TokenReport) fill(rows *csvRows) error {
-	type key struct{ workspace, token string }
-	lines := map[key]int{}
-	for {
-		cells, err := rows.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return r.wrong(lineOf(err), err)
-		}
-		line, _ := rows.FieldPos(0)
-		workspace, token := firstOf(rows.workspace(cells)), rows.cell(cells, "token_id")
-		before, twice := lines[key{workspace, token}]
-		switch {
-		case token == "":
-			return r.wrong(line, errors.New("the row has no token id"))
-		case workspace == "":
-			return r.wrong(line, errors.New("the row has no workspace"))
-		case twice:
-			return r.wrong(line, fmt.Errorf("the token stands in line %d, too", before))
-		}
-		lines[key{workspace, token}] = line
-		r.add(workspace, engine.Token{ID: token, Created: rows.time(cells, "creation_time"), Expires: rows.time(cells, "expiry_time")})
-	}
-	for _, part := range r.workspaces {
-		slices.SortFunc(part.tokens, func(a, b engine.Token) int { return strings.Compare(a.ID, b.ID) })
-	}
-	return nil
-}
-
-// lineOf is the line that a CSV reader complains of, which its text names as well.
-func lineOf(err error) int {
-	var parse *csv.ParseError
-	if errors.As(err, &parse) {
-		return parse.Line
-	}
-	return 0
-}
-
-func (r *csvRows) cell(cells []string, field string) string {
-	if i, known := r.at[field]; known {
-		return strings.TrimSpace(cells[i])
-	}
-	return ""
-}
-
-// time reads a cell as ms; nil when it cannot be read.
-func (r *csvRows) time(cells []string, field string) *int64 {
-	ms, ok := csvTime(r.cell(cells, field))
+// time reads a field as ms; nil when it cannot be read.
+func (row record) time(field string) *int64 {
+	ms, ok := importTime(row.text(field))
 	endless := ms == engine.NeverExpires && field == "expiry_time"
 	if !ok || ms <= 0 && !endless {
 		return nil

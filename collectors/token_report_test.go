@@ -38,7 +38,7 @@ func TestTokenReportWithMistakes(t *testing.T) {
 		"short row":      {reportHeader + "a,1\n", ":2", "wrong number of fields"},
 		"quotes":         {reportHeader + "a,1,o,,\n\"a,1,o,,\n", "", "extraneous or missing \" in quoted-field"},
 		"empty":          {"", "", "the file is empty"},
-		"UTF-16":         {"\xFF\xFEa", "", "the file is UTF-16"},
+		"no mark":        {"T\x00o\x00", "", "neither UTF-8 nor UTF-16 with a byte order mark"},
 	} {
 		_, err := OpenTokenReport(t.Context(), writeReport(t, test.text))
 		var known *engine.Error

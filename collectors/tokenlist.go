@@ -35,6 +35,8 @@ type tokenList struct {
 	strange strange // what rows hold that is not known
 
 	bare bool // a list without an object around it, as no workspace answers
+
+	take func(raw json.RawMessage, at int64) error // what is done with each row that is read
 }
 
 // part is the rows of one workspace.
@@ -42,6 +44,8 @@ type part struct {
 	workspace workspaceRef
 	rows      []rowRef
 	tally     tally
+	told      map[string]bool // fields of which some row tells something
+	untold    []string        // those that may be lacking, of which none does
 }
 
 // workspaceRef is how rows name their workspace; "" where they do not.
@@ -69,22 +73,55 @@ type rowRef struct {
 	part   uint32
 }
 
-// readTokenList indexes a list: {"token_infos": […]} or […]. With parting it
-// keeps the rows of different workspaces apart.
-func readTokenList(what string, body *spool, w window, parting bool) (*tokenList, *Problem) {
+// readTokenList indexes the list that an answer holds.
+func readTokenList(what string, body *spool, w window) (*tokenList, *Problem) {
+	list := newTokenList(body, w, false)
+	if problem := list.read(what, body.Reader()); problem != nil {
+		return nil, problem
+	}
+	return list, list.finish(what)
+}
+
+// newTokenList is an empty list. With parting it keeps the rows of different
+// workspaces apart.
+func newTokenList(body *spool, w window, parting bool) *tokenList {
 	list := &tokenList{body: body, window: w, unsure: map[int64]bool{}, partOf: map[string]uint32{}, parting: parting, strange: strange{}}
 	list.partFor(workspaceRef{}) // also where there is no row
-	decoder := json.NewDecoder(body.Reader())
-	if err := list.scan(decoder); err != nil {
-		return nil, badJSON(what, err)
+	list.take = list.add
+	return list
+}
+
+// read takes the rows of a list: {"token_infos": […]} or […], and of a file
+// {"rows": […]} as well.
+func (l *tokenList) read(what string, from io.Reader) *Problem {
+	decoder := json.NewDecoder(from)
+	if err := l.scan(decoder); err != nil {
+		return badJSON(what, err)
 	}
 	if err := atEnd(decoder); err != nil {
-		return nil, badJSON(what, err)
+		return badJSON(what, err)
 	}
-	if err := list.sort(); err != nil {
-		return nil, problem(engine.Failed, reasonSpool, "Run it again.", "%s: %v", what, err)
+	return nil
+}
+
+// finish puts the rows in order.
+func (l *tokenList) finish(what string) *Problem {
+	for i := range l.parts {
+		l.parts[i].untold = untoldBy(l.parts[i].told)
 	}
-	return list, nil
+	if err := l.sort(); err != nil {
+		return problem(engine.Failed, reasonSpool, "Run it again.", "%s: %v", what, err)
+	}
+	return nil
+}
+
+// keep takes a row that is not in the spool yet.
+func (l *tokenList) keep(raw []byte) error {
+	at := l.body.size
+	if _, err := l.body.Write(raw); err != nil {
+		return err
+	}
+	return l.add(raw, at)
 }
 
 var errNoList = errors.New("it is neither a list of tokens nor an object with token_infos")
@@ -92,7 +129,12 @@ var errNoList = errors.New("it is neither a list of tokens nor an object with to
 // section is what a part of the list makes of the tokens section.
 func (l *tokenList) section(p part) engine.Section {
 	all := l.tally.join(p.tally)
-	return engine.Section{Coverage: all.coverage(len(p.rows)), Tokens: l.tokens(p.rows)}
+	coverage := all.coverage(len(p.rows))
+	if len(p.untold) > 0 {
+		coverage.Detail = strings.TrimPrefix(coverage.Detail+"; no row tells "+strings.Join(p.untold, ", "), "; ")
+		coverage.Hint = firstOf(coverage.Hint, hintNotListed)
+	}
+	return engine.Section{Coverage: coverage, Tokens: l.tokens(p.rows)}
 }
 
 // whole is the only part of a list that is not parted.
@@ -142,14 +184,14 @@ func (l *tokenList) scanObject(decoder *json.Decoder) error {
 	if _, err := decoder.Token(); err != nil {
 		return unexpectedEnd(err)
 	}
-	if len(seen) > 0 && !seen["token_infos"] { // {} is an empty list; anything else is something else
+	if len(seen) > 0 && !seen["token_infos"] && !(l.parting && seen["rows"]) { // {} is an empty list; anything else is something else
 		return errNoList
 	}
 	return nil
 }
 
 func (l *tokenList) scanMember(decoder *json.Decoder, name string) error {
-	if name == "token_infos" {
+	if name == "token_infos" || l.parting && name == "rows" {
 		return l.scanInfos(decoder)
 	}
 	var value json.RawMessage
@@ -181,7 +223,9 @@ func (l *tokenList) scanRows(decoder *json.Decoder) error {
 		if err := decoder.Decode(&raw); err != nil {
 			return unexpectedEnd(err)
 		}
-		l.add(raw, decoder.InputOffset()-int64(len(raw)))
+		if err := l.take(raw, decoder.InputOffset()-int64(len(raw))); err != nil {
+			return err
+		}
 	}
 	_, err := decoder.Token()
 	return unexpectedEnd(err)
@@ -195,12 +239,12 @@ func unexpectedEnd(err error) error {
 	return err
 }
 
-func (l *tokenList) add(raw []byte, at int64) {
+func (l *tokenList) add(raw json.RawMessage, at int64) error {
 	o, _ := parseObject(raw)
 	token, ok := decodeRow(raw, o, l.window)
 	if !ok {
 		l.tally.add(reasonMissingID, "row at byte %d has no usable token_id", at)
-		return
+		return nil
 	}
 	l.strange.note(o, token)
 	ref := rowRef{at: at, size: uint32(len(raw))}
@@ -211,8 +255,50 @@ func (l *tokenList) add(raw []byte, at int64) {
 	for _, defect := range token.Defects {
 		l.parts[ref.part].tally.add(defect.Reason, "token %s: %s %s", engine.SafeText(shorten(token.ID)), defect.Field, engine.SafeText(defect.Value))
 	}
+	l.parts[ref.part].hear(o, token)
 	l.reserve(at)
 	l.rows = append(l.rows, ref)
+	return nil
+}
+
+// A list from an older tool or API lacks fields in all rows. That is not the same
+// as a field that is empty in each: what no row tells is unknown.
+const (
+	reasonNotListed = "not_listed"
+	hintNotListed   = "What no row tells is unknown, and so is what policies make of it: read the list with a current Databricks CLI, or add the columns to the file."
+)
+
+// mayLack are the fields that all rows of a list may lack.
+var mayLack = []string{"last_used_day", "comment", "scopes", "autoscope_state", "inferred_scopes", "backfill_scopes", "created_by_id"}
+
+// hear notes which fields a row tells something of.
+func (p *part) hear(o object, t engine.Token) {
+	if len(p.told) == len(mayLack) {
+		return
+	}
+	for _, field := range mayLack {
+		defect := slices.ContainsFunc(t.Defects, func(d engine.Defect) bool { return d.Field == field })
+		if p.told == nil {
+			p.told = map[string]bool{}
+		}
+		if !absent(o.members[field]) || defect {
+			p.told[field] = true
+		}
+	}
+	if !absent(o.members[neverUsedKey]) {
+		p.told["last_used_day"] = true
+	}
+	if t.CreatorID != "" {
+		p.told["created_by_id"] = true
+	}
+}
+
+// untoldBy are the fields that no row tells. Automatic scoping has several that
+// are there only where something was observed: who tells its state knows them.
+func untoldBy(told map[string]bool) []string {
+	return slices.DeleteFunc(slices.Clone(mayLack), func(field string) bool {
+		return told == nil || told[field] || (field == "inferred_scopes" || field == "backfill_scopes") && told["autoscope_state"]
+	})
 }
 
 func shorten(id string) string {
@@ -350,6 +436,9 @@ func (l *tokenList) token(ref rowRef) (engine.Token, error) {
 	}
 	if l.unsure[ref.at] {
 		doubt(&token)
+	}
+	for _, field := range l.parts[ref.part].untold {
+		token.Defects = append(token.Defects, engine.Defect{Field: field, Reason: reasonNotListed})
 	}
 	return token, nil
 }

@@ -2,6 +2,7 @@ package collectors
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 	"time"
 
@@ -50,13 +51,19 @@ func decodeRow(raw []byte, o object, w window) (t engine.Token, ok bool) {
 	t.Created = d.created()
 	t.Expires = d.expires()
 	t.LastUsed = d.lastUsed()
-	t.OwnerID = d.owner()
 	t.CreatorID = d.id("created_by_id")
 	t.CreatorName = d.text("created_by_username")
+	t.OwnerID = d.owner()
 	t.Scopes = d.texts("scopes")
 	t.AutoscopeState = d.text("autoscope_state")
 	t.InferredScopes = d.texts("inferred_scopes")
 	t.BackfillScopes = d.texts("backfill_scopes")
+	var known [][2]string
+	if json.Unmarshal(d.members[ownDefectsKey], &known) == nil {
+		for _, defect := range known {
+			d.defect(defect[0], defect[1])
+		}
+	}
 	return t, true
 }
 
@@ -112,25 +119,48 @@ func (d rowDecoder) id(key string) string {
 }
 
 // owner is what most policies ask about, so that its absence is a defect. A
-// report that was exported names owners instead of numbering them.
+// report that was exported names owners instead of numbering them; then their
+// names stand in for ids, and the creator's with them: a name is not compared
+// with a number, nor an address with any other name.
 func (d rowDecoder) owner() string {
 	const key = "owner_id"
-	id := d.id(key)
-	if id == "" && absent(d.members[key]) {
-		id = d.text(ownerNameKey)
+	if id := d.id(key); id != "" || !absent(d.members[key]) {
+		if id == "" {
+			d.defect(key, reasonMissing)
+		}
+		return id
 	}
-	if id == "" {
+	name := d.text(ownerNameKey)
+	if name == "" {
 		d.defect(key, reasonMissing)
+		return ""
 	}
-	return id
+	d.token.CreatorID = ""
+	switch creator := d.token.CreatorName; {
+	case strings.EqualFold(creator, name):
+		d.token.CreatorID = name
+	case signInName(creator) && signInName(name):
+		d.token.CreatorID = creator
+	}
+	return name
 }
 
-// What a CSV report names instead of numbering it is our own addition to the
-// rows that come from it.
+// signInName reports whether somebody signs in by a name: an address, or the
+// application id of a service principal.
+func signInName(name string) bool {
+	return strings.Contains(name, "@") || applicationID.MatchString(name)
+}
+
+var applicationID = regexp.MustCompile(`^(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+
+// What a file says that no answer does is our own addition to the rows that come
+// from it.
 const (
 	ownerNameKey     = "owner_username"
 	workspaceIDKey   = "workspace_id"
 	workspaceNameKey = "workspace_name"
+	neverUsedKey     = "never_used"     // true: an absent last use means that there was none
+	ownDefectsKey    = "defects_before" // what could not be read when patrol wrote the file: [field, reason] each
 )
 
 func (d rowDecoder) created() *int64 {

@@ -28,7 +28,7 @@ func readTokens(ctx context.Context, c *Client) engine.Section {
 		return failed(problem)
 	}
 	c.session.keep(answer.body) // rows are read from it until the outcome is closed
-	list, problem := readTokenList("GET "+tokensPath, answer.body, windowAt(c.now()), false)
+	list, problem := readTokenList("GET "+tokensPath, answer.body, windowAt(c.now()))
 	if problem != nil {
 		return failed(problem)
 	}

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -68,4 +70,31 @@ func SafeLines(text string) string {
 		lines[i] = SafeText(line)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// escaped is what SafeText shows of what is not seen.
+var escaped = regexp.MustCompile(`\\u\{([0-9a-f]{1,6})\}|\\x([0-9a-f]{2})`)
+
+// RestoreText is the text of which SafeText made what was shown. A text that held
+// such an escape itself cannot be told from one that SafeText made.
+func RestoreText(shown string) string {
+	if !strings.Contains(shown, `\`) {
+		return shown
+	}
+	return escaped.ReplaceAllStringFunc(shown, func(escape string) string {
+		digits := strings.Trim(escape[2:], "{}")
+		n, err := strconv.ParseUint(digits, 16, 32)
+		switch {
+		case err != nil:
+			return escape
+		case escape[1] == 'x':
+			if n < 0x80 {
+				return escape
+			}
+			return string([]byte{byte(n)})
+		case unsafeRune(rune(n)) || n == '#':
+			return string(rune(n))
+		}
+		return escape
+	})
 }

@@ -29,17 +29,17 @@ func (b *book) cell(k kind, value any) any {
 	case bool:
 		return excelize.Cell{StyleID: b.styles.kinds[k], Value: yesNo(v)}
 	case engine.Severity:
-		return excelize.Cell{StyleID: b.styles.severity[v], Value: defuse(string(v))}
+		return excelize.Cell{StyleID: b.styles.severity[v], Value: engine.Defuse(string(v))}
 	case engine.Status:
-		return excelize.Cell{StyleID: b.styles.status[v], Value: defuse(string(v))}
+		return excelize.Cell{StyleID: b.styles.status[v], Value: engine.Defuse(string(v))}
 	case engine.ControlStatus:
 		return excelize.Cell{StyleID: b.styles.control[v], Value: controlWord(v)}
 	case []string:
-		return b.textCell(k, defuse(strings.Join(v, ", ")))
+		return b.textCell(k, engine.Defuse(strings.Join(v, ", ")))
 	case lines:
-		return b.textCell(k, strings.Join(mapSlice(v, defuse), "\n"))
+		return b.textCell(k, strings.Join(mapSlice(v, engine.Defuse), "\n"))
 	}
-	return b.textCell(k, defuse(fmt.Sprint(value)))
+	return b.textCell(k, engine.Defuse(fmt.Sprint(value)))
 }
 
 // textCell makes a cell of harmless text. An empty text makes a cell as well:

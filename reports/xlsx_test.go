@@ -98,9 +98,9 @@ func shown(value any) string {
 	case instant:
 		return strings.NewReplacer("T", " ", "Z", "").Replace(v.text())
 	case []string:
-		return defuse(strings.Join(v, ", "))
+		return engine.Defuse(strings.Join(v, ", "))
 	}
-	return defuse(fmt.Sprint(value))
+	return engine.Defuse(fmt.Sprint(value))
 }
 
 func TestWorkbookTypes(t *testing.T) {

@@ -75,6 +75,7 @@ const (
 type sourceOptions struct {
 	profiles []string
 	from     []string
+	empty    bool // files without rows are meant
 	caFile   string
 	noProxy  bool
 	parallel int
@@ -90,7 +91,8 @@ type sourceOptions struct {
 func (o *sourceOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.profiles, "profile", nil, "`name` of a profile of .databrickscfg, whose workspace is read (repeatable)")
 	flags.StringVar(&o.account, "account", "", "read all workspaces of the account of this `profile`; `account:` in patrol.yaml says which")
-	flags.StringArrayVar(&o.from, "from", nil, "read this `file` instead: the output of `databricks token-management list -o json`, or a token report as CSV (repeatable)")
+	flags.StringArrayVar(&o.from, "from", nil, "read this `file` instead (- for standard input): the output of `databricks token-management list -o json` or `patrol tokens`, or a token report as CSV (repeatable)")
+	flags.BoolVar(&o.empty, "accept-empty", false, "a file of --from without rows is a workspace without tokens")
 	o.addConnection(flags)
 	flags.IntVar(&o.parallel, "parallel", defaultParallel, "workspaces read at once (16 by default where an account lists them)")
 	o.request.addFlags(flags)

@@ -156,7 +156,7 @@ func (a *app) save(ctx context.Context, db *store.DB, o *sourceOptions, outcome 
 func (a *app) outcomes(ctx context.Context, o *sourceOptions, options collectors.Options) iter.Seq2[collectors.Outcome, error] {
 	return func(yield func(collectors.Outcome, error) bool) {
 		for _, path := range o.from {
-			imported, err := collectors.Import(ctx, path, collectors.ImportOptions{Options: options})
+			imported, err := collectors.Import(ctx, path, collectors.ImportOptions{Options: options, Stdin: a.env.stdin, AcceptEmpty: o.empty})
 			if err != nil {
 				yield(collectors.Outcome{}, err)
 				return
@@ -224,6 +224,9 @@ func (a *app) tellSnapshot(s engine.Snapshot) {
 		state = plural(len(missing), "section") + " incomplete"
 	}
 	a.say("%s: %s, %s", s.Workspace.Name, tokensText(s), state)
+	if c := s.Coverage[engine.SectionTokens]; c.Complete() && c.Hint != "" {
+		a.say("%s: %s. %s", s.Workspace.Name, engine.SafeText(c.Detail), c.Hint)
+	}
 	hinted := ""
 	for _, gap := range s.Gaps() {
 		hint := gap.Coverage.Hint

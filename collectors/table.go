@@ -1,0 +1,336 @@
+package collectors
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+
+	"patrol/engine"
+)
+
+// columnOf is a field that a file may have, and the headings under which it may
+// stand there: lower-case letters and digits only. Headings in one text are as
+// good as each other; of texts the first is the best.
+type columnOf struct {
+	field    string
+	headings []string
+	needed   string // what a file must have this column or another one for; "" when it may do without
+}
+
+// find says which heading stands for which field. The best one counts; where two
+// are as good, nobody knows which is meant.
+func find(columns []columnOf, headings []string) (at map[string]int, err error) {
+	at = map[string]int{}
+	for _, column := range columns {
+		var found []int
+		for tier := range slices.Values(column.headings) {
+			words := strings.Fields(tier)
+			for i, heading := range headings {
+				if slices.Contains(words, letters(heading)) {
+					found = append(found, i)
+				}
+			}
+			if len(found) > 0 {
+				break
+			}
+		}
+		switch {
+		case len(found) > 1 && strings.TrimSpace(headings[found[0]]) == strings.TrimSpace(headings[found[1]]):
+			return nil, fmt.Errorf("column %q stands in the header twice", engine.SafeText(headings[found[0]]))
+		case len(found) > 1:
+			return nil, fmt.Errorf("the columns %q and %q may both be %s: rename or remove one of them",
+				engine.SafeText(headings[found[0]]), engine.SafeText(headings[found[1]]), column.field)
+		case len(found) == 1:
+			at[column.field] = found[0]
+		}
+	}
+	return at, nil
+}
+
+// allNeeded says which columns a file lacks that it must have.
+func allNeeded(columns []columnOf, headings []string, at map[string]int) error {
+	var missing []string
+	for _, column := range columns {
+		there := slices.ContainsFunc(columns, func(other columnOf) bool {
+			_, there := at[other.field]
+			return there && other.needed == column.needed
+		})
+		if column.needed != "" && !there && !slices.Contains(missing, column.needed) {
+			missing = append(missing, column.needed)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("no column for %s; the columns are: %s", strings.Join(missing, ", "), engine.SafeText(strings.Join(headings, ", ")))
+}
+
+// letters is what headings are compared by: "Token ID" is token_id.
+func letters(heading string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, strings.ToLower(heading))
+}
+
+// table is an imported file: CSV with a header or JSON, in UTF-8 or (with a byte
+// order mark, as PowerShell writes it) in UTF-16.
+type table struct {
+	io.Closer
+	from  *bufio.Reader // text in UTF-8, without a mark
+	isCSV bool
+}
+
+// openTable opens a file; - is standard input.
+func openTable(ctx context.Context, path string, stdin io.Reader) (*table, error) {
+	if path == stdinPath {
+		if stdin == nil {
+			return nil, errors.New("there is no standard input")
+		}
+		return newTable(ctx, io.NopCloser(stdin))
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	t, err := newTable(ctx, file)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return t, nil
+}
+
+const stdinPath = "-"
+
+// newTable tells CSV from JSON by the first character.
+func newTable(ctx context.Context, file io.ReadCloser) (*table, error) {
+	from := bufio.NewReaderSize(cancellable{ctx, file}, copyBufBytes)
+	head, err := from.Peek(512)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	switch {
+	case bytes.HasPrefix(head, []byte("\xFF\xFE")), bytes.HasPrefix(head, []byte("\xFE\xFF")):
+		from = bufio.NewReaderSize(transform.NewReader(from, unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM).NewDecoder()), copyBufBytes)
+		if head, err = from.Peek(512); err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+	case bytes.HasPrefix(head, []byte("\xEF\xBB\xBF")):
+		_, _ = from.Discard(3) // it was peeked at
+		head = head[3:]
+	case bytes.IndexByte(head[:min(len(head), 4)], 0) >= 0:
+		return nil, errors.New("the file is neither UTF-8 nor UTF-16 with a byte order mark")
+	}
+	head = bytes.TrimLeft(head, jsonSpace)
+	if len(head) == 0 {
+		return nil, errors.New("the file is empty")
+	}
+	return &table{Closer: file, from: from, isCSV: head[0] != '{' && head[0] != '['}, nil
+}
+
+// cancellable ends reading when the context ends.
+type cancellable struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (c cancellable) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.Reader.Read(p)
+}
+
+// record is a row of a file: the texts of the fields that it has. Null is empty.
+type record struct {
+	line   int
+	fields map[string]string
+	cells  []string // of CSV, as they stood
+}
+
+func (r record) text(field string) string { return strings.TrimSpace(r.fields[field]) }
+
+// records reads the rows of CSV, or of JSON with one object a line. What comes
+// with an error is the last.
+func (t *table) records(columns []columnOf) iter.Seq2[record, error] {
+	if t.isCSV {
+		return t.csvRecords(columns)
+	}
+	return t.jsonRecords(columns)
+}
+
+func (t *table) csvRecords(columns []columnOf) iter.Seq2[record, error] {
+	return func(yield func(record, error) bool) {
+		r, skipped, err := newCSV(t.from)
+		if err != nil {
+			yield(record{line: 1}, err)
+			return
+		}
+		header, err := r.Read()
+		if err != nil {
+			yield(record{line: lineOf(err) + skipped}, err)
+			return
+		}
+		at, err := find(columns, header)
+		if err == nil {
+			err = allNeeded(columns, header, at)
+		}
+		if err != nil {
+			yield(record{line: 1 + skipped}, err)
+			return
+		}
+		r.ReuseRecord = true // the header is done with
+		for {
+			cells, err := r.Read()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				yield(record{line: lineOf(err) + skipped}, err)
+				return
+			}
+			line, _ := r.FieldPos(0)
+			row := record{line: line + skipped, fields: make(map[string]string, len(at)), cells: cells}
+			for field, i := range at {
+				row.fields[field] = cells[i]
+			}
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+}
+
+// lineOf is the line that a CSV reader complains of, which its text names as well.
+func lineOf(err error) int {
+	var parse *csv.ParseError
+	if errors.As(err, &parse) {
+		return parse.Line
+	}
+	return 1
+}
+
+// newCSV finds out what separates columns. Excel says it in a line of its own,
+// which is skipped.
+func newCSV(from *bufio.Reader) (r *csv.Reader, skipped int, err error) {
+	head, err := from.Peek(4096)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, 0, err
+	}
+	line, _, _ := bytes.Cut(head, []byte("\n"))
+	if sep, said := bytes.CutPrefix(bytes.ToLower(bytes.TrimRight(line, "\r")), []byte("sep=")); said && len(sep) == 1 {
+		_, _ = from.Discard(min(len(line)+1, len(head))) // it was peeked at
+		r = csv.NewReader(from)
+		r.Comma = rune(sep[0])
+		return r, 1, nil
+	}
+	r = csv.NewReader(from)
+	most := 0
+	for _, candidate := range ",;\t|" {
+		if n := countOutside(line, byte(candidate)); n > most {
+			r.Comma, most = candidate, n
+		}
+	}
+	return r, 0, nil
+}
+
+// countOutside counts a byte outside of quotes.
+func countOutside(line []byte, b byte) (n int) {
+	quoted := false
+	for _, c := range line {
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case c == b && !quoted:
+			n++
+		}
+	}
+	return n
+}
+
+// longestLine bounds a line of JSON.
+const longestLine = 1 << 20
+
+// jsonRecords reads JSON lines; empty ones do not count.
+func (t *table) jsonRecords(columns []columnOf) iter.Seq2[record, error] {
+	return func(yield func(record, error) bool) {
+		lines := bufio.NewScanner(t.from)
+		lines.Buffer(nil, longestLine)
+		number := 1
+		for ; lines.Scan(); number++ {
+			line := bytes.TrimSpace(lines.Bytes())
+			if len(line) == 0 {
+				continue
+			}
+			row, err := jsonRecord(line, columns)
+			row.line = number
+			if !yield(row, err) || err != nil {
+				return
+			}
+		}
+		if err := lines.Err(); err != nil {
+			yield(record{line: number}, err)
+		}
+	}
+}
+
+func jsonRecord(line []byte, columns []columnOf) (record, error) {
+	texts, err := jsonTexts(line)
+	if err != nil {
+		return record{}, err
+	}
+	return recordOf(texts, columns)
+}
+
+func recordOf(texts map[string]*string, columns []columnOf) (row record, err error) {
+	names := engine.SortedKeys(texts)
+	at, err := find(columns, names)
+	if err != nil {
+		return row, err
+	}
+	row.fields = make(map[string]string, len(at))
+	for field, i := range at {
+		row.fields[field] = ""
+		if text := texts[names[i]]; text != nil {
+			row.fields[field] = *text
+		}
+	}
+	return row, nil
+}
+
+// jsonTexts reads an object. A value that is no text is as it is written, null nil.
+func jsonTexts(line []byte) (map[string]*string, error) {
+	if !json.Valid(line) {
+		return nil, errors.New("want a JSON object a line")
+	}
+	o, ok := parseObject(line)
+	if !ok || len(o.twice) > 0 {
+		return nil, errors.New("want a JSON object a line, with each key once")
+	}
+	texts := make(map[string]*string, len(o.members))
+	for key, raw := range o.members {
+		switch {
+		case absent(raw):
+			texts[key] = nil
+		case raw[0] == '"':
+			texts[key] = new(unquote(raw))
+		default:
+			texts[key] = new(string(raw))
+		}
+	}
+	return texts, nil
+}
