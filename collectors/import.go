@@ -20,11 +20,11 @@ import (
 // ImportOptions tune Import.
 type ImportOptions struct {
 	Options
-	Name   string    // of the workspace; "": the file's name
-	Stdin  io.Reader // what the path - reads
+	Name  string    // of the workspace; "": the file's name
+	Stdin io.Reader // what the path - reads
 
 	AcceptEmpty bool // a file without rows is a workspace without tokens
-	Labels map[string]string
+	Labels      map[string]string
 }
 
 // Import reads a token list from a file: what `databricks token-management

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/hex"
 	"io"
 	"strconv"
@@ -51,13 +52,18 @@ func (f tokenFormat) append(b []byte, t *token) []byte {
 	if t.lastUsed != 0 {
 		b = f.appendInt(append(b, `,"last_used_day":`...), t.lastUsed)
 	}
-	if s := t.scoping; s != nil {
-		b = appendStrings(b, `,"scopes":`, s.scopes)
-		if s.state != "" {
-			b = appendString(append(b, `,"autoscope_state":`...), s.state)
-		}
-		b = appendStrings(b, `,"inferred_scopes":`, s.inferred)
-		b = appendStrings(b, `,"backfill_scopes":`, s.backfill)
+	s := t.scoping
+	if s == nil {
+		s = &scoping{}
+	}
+	// A current workspace tells the scopes of every token, also that there are none.
+	b = appendStrings(append(b, `,"scopes":`...), s.scopes)
+	b = appendString(append(b, `,"autoscope_state":`...), cmp.Or(s.state, "AUTOSCOPE_STATE_UNSPECIFIED"))
+	if len(s.inferred) > 0 {
+		b = appendStrings(append(b, `,"inferred_scopes":`...), s.inferred)
+	}
+	if len(s.backfill) > 0 {
+		b = appendStrings(append(b, `,"backfill_scopes":`...), s.backfill)
 	}
 	return append(b, '}')
 }
@@ -70,11 +76,8 @@ func (f tokenFormat) appendInt(b []byte, v int64) []byte {
 	return append(b, '"')
 }
 
-func appendStrings(b []byte, key string, list []string) []byte {
-	if len(list) == 0 {
-		return b
-	}
-	b = append(append(b, key...), '[')
+func appendStrings(b []byte, list []string) []byte {
+	b = append(b, '[')
 	for i, s := range list {
 		if i > 0 {
 			b = append(b, ',')
