@@ -203,7 +203,7 @@ func (w *world) checkTokens(o collectors.Outcome, ws simulator.Workspace) {
 				w.t.Errorf("%s: owner %+v", sim.Kind, owner)
 			}
 		case "nested-admin-owner", "deep-nested-admin-owner":
-			if !owner.Admin {
+			if !*owner.Admin {
 				w.t.Errorf("%s: owner %+v", sim.Kind, owner)
 			}
 		case "deactivated-owner":

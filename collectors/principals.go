@@ -120,7 +120,7 @@ func (d *directory) finish() []engine.Principal {
 			continue
 		}
 		p.Groups = d.groupsOf(p.ID)
-		p.Admin = slices.Contains(p.Groups, adminsGroup)
+		p.Admin = new(slices.Contains(p.Groups, adminsGroup))
 		kept = append(kept, p)
 	}
 	return kept

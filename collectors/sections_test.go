@@ -241,7 +241,7 @@ func TestPrincipalsAndNestedGroups(t *testing.T) {
 		if p.Active != nil {
 			active = fmt.Sprint(*p.Active)
 		}
-		got = append(got, fmt.Sprint(p.ID, " ", p.Kind, " ", p.Name, " ", active, " ", p.Admin, " ", p.Groups))
+		got = append(got, fmt.Sprint(p.ID, " ", p.Kind, " ", p.Name, " ", active, " ", *p.Admin, " ", p.Groups))
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s", strings.Join(got, "\n"))

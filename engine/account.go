@@ -57,8 +57,12 @@ func (r Reach) Percent() int {
 	return 100 * r.Read / r.Expected
 }
 
-// reached reports whether the tokens of a snapshot were read.
-func (s Snapshot) reached() bool { return s.Coverage[SectionTokens].Usable() }
+// Reached reports whether the tokens of a snapshot are known: they were read, or
+// are off.
+func (s Snapshot) Reached() bool {
+	c := s.Coverage[SectionTokens]
+	return c.Usable() || c.Status == Off
+}
 
 // Reach compares what was read with what should have been: the judged
 // workspaces, and what the newest listing of each account names beyond them.
@@ -69,7 +73,7 @@ func (r Report) Reach() Reach {
 		s := w.Snapshot
 		judged[s.Workspace.ID] = true
 		reach.Expected++
-		if s.reached() {
+		if s.Reached() {
 			reach.Read++
 			continue
 		}

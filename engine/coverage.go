@@ -10,6 +10,7 @@ const (
 	SectionWorkspace  SectionName = "workspace"  // identity of the workspace and of the caller
 	SectionTokens     SectionName = "tokens"     // every personal access token
 	SectionPrincipals SectionName = "principals" // users and service principals
+	SectionGroups     SectionName = "groups"     // who is in which group; it has no rows of its own
 	SectionSettings   SectionName = "settings"   // workspace configuration keys
 	SectionGrants     SectionName = "grants"     // who may create and use tokens
 
@@ -19,8 +20,9 @@ const (
 // CoverageStatus tells whether a section was read whole, or why not.
 type CoverageStatus string
 
-// The states of coverage. Only Complete can be judged; everything else makes
-// the policies that need the section unknown, never pass.
+// The states of coverage. Complete is judged whole and Partial row by row.
+// Where tokens are Off there is nothing to judge. Everything else makes the
+// policies that need the section unknown, never pass.
 const (
 	Complete       CoverageStatus = "complete"
 	Partial        CoverageStatus = "partial"         // rows or keys were read, some are defective or unreadable
@@ -29,6 +31,8 @@ const (
 	NotInitialised CoverageStatus = "not_initialised" // the platform has not created it yet
 	Failed         CoverageStatus = "failed"          // no usable answer
 	Truncated      CoverageStatus = "truncated"       // the answer broke off
+	Implausible    CoverageStatus = "implausible"     // the answer contradicts what is known: nothing of it is believed
+	Off            CoverageStatus = "off"             // tokens are switched off in this workspace, which is known: policies on them do not apply
 	NotCollected   CoverageStatus = "not_collected"   // nobody asked for it (an import holds tokens only)
 )
 
@@ -56,6 +60,10 @@ func NotRequested(hint string) Coverage {
 
 // Requested reports whether somebody asked for the section.
 func (c Coverage) Requested() bool { return c.Status != NotCollected || c.Reason != ReasonNotRequested }
+
+// Covered reports whether all is known that there is to know: the section was
+// read whole, or tokens are off.
+func (c Coverage) Covered() bool { return c.Status == Complete || c.Status == Off }
 
 // Complete reports whether the section was read whole.
 func (c Coverage) Complete() bool { return c.Status == Complete }

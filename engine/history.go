@@ -157,7 +157,7 @@ func PrincipalFields(a, b *Principal) []string {
 		}
 	}
 	differ("active", !sameTruth(a.Active, b.Active))
-	differ("admin", a.Admin != b.Admin)
+	differ("admin", !sameTruth(a.Admin, b.Admin))
 	differ("display_name", a.DisplayName != b.DisplayName)
 	differ("groups", !slices.Equal(a.Groups, b.Groups))
 	differ("kind", a.Kind != b.Kind)
@@ -255,12 +255,9 @@ func tokenField(t *Token, name string) string {
 func principalField(p *Principal, name string) string {
 	switch name {
 	case "active":
-		if p.Active == nil {
-			return "unknown"
-		}
-		return strconv.FormatBool(*p.Active)
+		return truth(p.Active)
 	case "admin":
-		return strconv.FormatBool(p.Admin)
+		return truth(p.Admin)
 	case "display_name":
 		return RedactSecrets(p.DisplayName)
 	case "groups":
@@ -269,6 +266,13 @@ func principalField(p *Principal, name string) string {
 		return string(p.Kind)
 	}
 	return p.Name
+}
+
+func truth(b *bool) string {
+	if b == nil {
+		return "unknown"
+	}
+	return strconv.FormatBool(*b)
 }
 
 func moment(ms *int64) string {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"iter"
+	"slices"
 	"time"
 )
 
@@ -89,14 +90,21 @@ func (r Report) incomplete() bool {
 		return true
 	}
 	for _, w := range r.Workspaces {
-		if !w.Snapshot.reached() && r.MayMiss > 0 {
+		if !w.Snapshot.Reached() && r.MayMiss > 0 {
 			continue
 		}
-		if w.Counts[Unknown]+w.Counts[Errored] > 0 || !r.Narrowed && len(w.Snapshot.Incomplete()) > 0 {
+		if w.Counts[Unknown]+w.Counts[Errored] > 0 || slices.ContainsFunc(w.Snapshot.Incomplete(), r.matters) {
 			return true
 		}
 	}
 	return false
+}
+
+// matters: the section, which was not read whole, is one that the chosen
+// policies need; where none was left out, all are. A policy that needs one key
+// of the settings is unknown itself where that key was not read.
+func (r Report) matters(section SectionName) bool {
+	return !r.Narrowed || slices.ContainsFunc(r.Policies, func(p PolicyReport) bool { return slices.Contains(p.Policy.Needs, string(section)) })
 }
 
 func (r Report) violations() int {

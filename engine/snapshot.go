@@ -50,8 +50,8 @@ type Snapshot struct {
 func (s Snapshot) Incomplete() []SectionName {
 	var names []SectionName
 	for _, name := range SortedKeys(s.Coverage) {
-		status := s.Coverage[name].Status
-		if status != Complete && status != NotCollected && name != SectionAccountPrincipals {
+		c := s.Coverage[name]
+		if !c.Covered() && c.Status != NotCollected && name != SectionAccountPrincipals {
 			names = append(names, name)
 		}
 	}

@@ -55,7 +55,7 @@ type Principal struct {
 	Name        string // userName, or application id of a service principal
 	DisplayName string
 	Active      *bool    // nil when the directory does not say
-	Admin       bool     // member of admins, directly or through nested groups
+	Admin       *bool    // member of admins, directly or through nested groups; nil when that is not known
 	Groups      []string // display names of all groups, nested ones included, sorted
 	Raw         json.RawMessage
 }

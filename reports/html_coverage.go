@@ -132,7 +132,7 @@ func sectionViews(s engine.Snapshot) []sectionView {
 
 func coverageMark(c engine.Coverage) string {
 	switch {
-	case c.Complete():
+	case c.Covered():
 		return "pass"
 	case c.Status == engine.NotCollected:
 		return "info" // nobody asked for it

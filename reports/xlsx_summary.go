@@ -181,7 +181,7 @@ func (b *book) coverage(r engine.Report) [][]any {
 func (b *book) coverageRow(s engine.Snapshot, name engine.SectionName) []any {
 	c := s.Coverage[name]
 	state := b.cell(plain, string(c.Status))
-	if !c.Complete() && c.Status != engine.NotCollected {
+	if !c.Covered() && c.Status != engine.NotCollected {
 		state = excelize.Cell{StyleID: b.styles.status[engine.Unknown], Value: string(c.Status)}
 	}
 	return []any{

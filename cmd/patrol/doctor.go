@@ -118,6 +118,8 @@ func (a *app) printPremium(plan string) {
 func (a *app) printSection(s collectors.SectionProbe) bool {
 	c := s.Coverage
 	switch {
+	case c.Status == engine.Off:
+		return a.check(true, "%s: off: %s", s.Section, c.Detail)
 	case c.Complete():
 		return a.check(true, "%s: %d read", s.Section, c.Count)
 	case !c.Requested(): // what nobody asked for is not missing

@@ -102,7 +102,7 @@ func (a *app) tellBeyond(report *collectors.TokenReport, snapshots []engine.Snap
 func (a *app) tellReach(expected []collectors.Target, snapshots []engine.Snapshot) {
 	read := 0
 	for _, s := range snapshots {
-		if s.Coverage[engine.SectionTokens].Usable() {
+		if s.Reached() {
 			read++
 		}
 	}
@@ -241,7 +241,10 @@ func (a *app) tellSnapshot(s engine.Snapshot) {
 // tokensText is how many tokens a snapshot holds. Of tokens that were not read
 // nobody knows how many there are.
 func tokensText(s engine.Snapshot) string {
-	if !s.Coverage[engine.SectionTokens].Usable() {
+	switch c := s.Coverage[engine.SectionTokens]; {
+	case c.Status == engine.Off:
+		return "tokens are off"
+	case !c.Usable():
 		return "tokens not read"
 	}
 	return plural(s.Tokens, "token")

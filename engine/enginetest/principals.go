@@ -15,7 +15,7 @@ func Principals() []engine.Principal {
 	for i := range 12 {
 		p := engine.Principal{
 			ID: fmt.Sprint(firstPrincipal + i), Kind: engine.User, Name: fmt.Sprintf("User%d@Example.com", i),
-			DisplayName: fmt.Sprintf("User %d", i), Active: new(i%3 != 0), Admin: i%4 == 0,
+			DisplayName: fmt.Sprintf("User %d", i), Active: new(i%3 != 0), Admin: new(i%4 == 0),
 		}
 		switch i {
 		case 2, 3:
@@ -52,7 +52,7 @@ func Subjects(tokens []engine.Token, principals []engine.Principal, whole bool, 
 	d := directory{known: map[string]engine.Party{}, live: live(tokens, asOf), read: principals != nil, whole: whole}
 	for _, p := range principals {
 		d.known[p.ID] = engine.Party{
-			ID: p.ID, Kind: p.Kind, Name: p.Name, DisplayName: p.DisplayName, Active: p.Active, Admin: &p.Admin, Groups: p.Groups, LiveTokens: d.live[p.ID],
+			ID: p.ID, Kind: p.Kind, Name: p.Name, DisplayName: p.DisplayName, Active: p.Active, Admin: p.Admin, Groups: p.Groups, LiveTokens: d.live[p.ID],
 		}
 	}
 	subjects := make([]engine.Subject, len(tokens))

@@ -116,6 +116,38 @@ func TestSectionsOnRequest(t *testing.T) {
 	}
 }
 
+// TestTokensOff: where tokens are off, policies on them do not apply; the
+// workspace is judged all the same.
+func TestTokensOff(t *testing.T) {
+	set := load(t, map[string]string{
+		"token/a.rego":     written{"token", "a", "T-1", "needs: [tokens]", `deny contains "x" if true`}.text(),
+		"workspace/c.rego": written{"workspace", "c", "W-1", "", `deny contains "x" if input.workspace.coverage.tokens == "off"`}.text(),
+	})
+	_, tallies := evaluate(t, set, Job{Snapshot: covered(func(s *engine.Snapshot) {
+		s.Coverage[engine.SectionTokens] = engine.Coverage{Status: engine.Off}
+	})})
+	equal(t, tallies, map[string]engine.Tally{"T-1": {engine.NotApplicable: 1}, "W-1": {engine.Fail: 1}})
+}
+
+// TestGroupsNotWhole: who is in which group is unknown where groups were not
+// read whole, except that a proven admin is one.
+func TestGroupsNotWhole(t *testing.T) {
+	owner := func(admin *bool) engine.Subject {
+		s := healthy(nil)
+		s.Owner.Admin = admin
+		return s
+	}
+	for body, want := range map[string]engine.Tally{
+		"input.owner.admin":                          {engine.Fail: 1, engine.Unknown: 1},
+		`not "data-engineers" in input.owner.groups`: {engine.Unknown: 2},
+	} {
+		_, tallies := evaluate(t, load(t, tokenPolicy("", `deny contains "x" if `+body)), Job{Snapshot: covered(func(s *engine.Snapshot) {
+			s.Coverage[engine.SectionGroups] = engine.Coverage{Status: engine.Failed}
+		}), Tokens: rows(owner(ptr(true)), owner(nil))})
+		equal(t, tallies["T-1"], want)
+	}
+}
+
 // TestSecretsAreJudged one by one, each with a finding of its own.
 func TestSecretsAreJudged(t *testing.T) {
 	now := asOf().UnixMilli()

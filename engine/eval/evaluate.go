@@ -128,7 +128,8 @@ func (e *evaluation) guarded(ctx context.Context, policies []*policy, work func(
 }
 
 // assign tunes the policies. One whose needs are not covered here is unknown,
-// once, and goes no further; one whose needs nobody asked for does not apply.
+// once, and goes no further; one whose needs nobody asked for, or that is about
+// tokens where they are off, does not apply.
 func (e *evaluation) assign(policies []*policy) ([]*assignment, error) {
 	var assignments []*assignment
 	for _, p := range policies {
@@ -140,7 +141,7 @@ func (e *evaluation) assign(policies []*policy) ([]*assignment, error) {
 			return nil, err
 		}
 		e.tallies[p.ID] = engine.Tally{}
-		if e.view.unasked(p) {
+		if e.view.notApplicable(p) {
 			e.tallies[p.ID][engine.NotApplicable]++
 			continue
 		}

@@ -72,7 +72,7 @@ func (s *Set) explain(ctx context.Context, job Job, id string, run func(*judge, 
 		return Explanation{}, err
 	}
 	if e.tallies[id][engine.NotApplicable] > 0 {
-		return Explanation{Status: engine.NotApplicable, Message: "nobody asked for the data that the policy needs; see --with and --audit-log of `patrol collect`"}, nil
+		return Explanation{Status: engine.NotApplicable, Message: "tokens are off here, or nobody asked for the data that the policy needs; see --with and --audit-log of `patrol collect`"}, nil
 	}
 	if len(assignments) == 0 {
 		return Explanation{Status: engine.Unknown, Message: "data that the policy needs was not read; see `patrol snapshots show`"}, nil

@@ -73,7 +73,7 @@ type factTable struct {
 }
 
 // partyBits are the fields of a party.
-type partyBits struct{ all, id, active, admin facts }
+type partyBits struct{ all, id, active, admin, groups facts }
 
 func newFactTable() factTable {
 	t := factTable{bits: map[string]facts{}}
@@ -98,7 +98,7 @@ func newFactTable() factTable {
 }
 
 func (t factTable) party(object string) partyBits {
-	return partyBits{t.below(object), t.bits[object+".id"], t.bits[object+".active"], t.bits[object+".admin"]}
+	return partyBits{t.below(object), t.bits[object+".id"], t.bits[object+".active"], t.bits[object+".admin"], t.bits[object+".groups"]}
 }
 
 func (t *factTable) put(name string) {
@@ -151,7 +151,7 @@ func factsUnder(ref ast.Ref) (set facts, known bool) {
 }
 
 // unknownFacts is what is unknown of a subject, as opposed to what does not apply.
-func (t factTable) unknownFacts(s *engine.Subject, directory bool) facts {
+func (t factTable) unknownFacts(s *engine.Subject, directory, groups bool) facts {
 	var set facts
 	for _, name := range s.Facts.Unknown {
 		set |= t.bits[name]
@@ -165,7 +165,7 @@ func (t factTable) unknownFacts(s *engine.Subject, directory bool) facts {
 		set |= t.raw(defect.Field)
 	}
 	set |= t.ifEmpty("owner_id", s.Token.OwnerID) | t.ifEmpty("creator_id", s.Token.CreatorID) | t.ifEmpty("creator_name", s.Token.CreatorName)
-	return set | t.owner.unknown(s.Owner, directory) | t.creator.unknown(s.Creator, directory)
+	return set | t.owner.unknown(s.Owner, directory, groups) | t.creator.unknown(s.Creator, directory, groups)
 }
 
 func (t factTable) ifEmpty(name, value string) facts {
@@ -192,8 +192,8 @@ func (t factTable) raw(platform string) facts {
 }
 
 // unknown: a directory that was not read whole cannot tell that somebody is
-// missing from it.
-func (b partyBits) unknown(p engine.Party, directory bool) facts {
+// missing from it, nor groups that were not, who is in none.
+func (b partyBits) unknown(p engine.Party, directory, groups bool) facts {
 	var set facts
 	if p.ID == "" {
 		set |= b.id
@@ -206,6 +206,9 @@ func (b partyBits) unknown(p engine.Party, directory bool) facts {
 	}
 	if p.Admin == nil {
 		set |= b.admin
+	}
+	if !groups && p.Kind != engine.Missing {
+		set |= b.groups
 	}
 	return set
 }

@@ -35,11 +35,12 @@ func distinct(texts []string) []string {
 	return first
 }
 
-// unasked: the policy needs a section that is read on request only, and nobody
-// asked for it.
-func (v *workspaceView) unasked(p *policy) bool {
+// notApplicable: the policy needs a section that is read on request only, and
+// nobody asked for it; or it is about tokens, and they are off.
+func (v *workspaceView) notApplicable(p *policy) bool {
 	return slices.ContainsFunc(p.Needs, func(need string) bool {
-		return !v.coverage(engine.SectionName(need)).Requested()
+		c := v.coverage(engine.SectionName(need))
+		return !c.Requested() || c.Status == engine.Off
 	})
 }
 

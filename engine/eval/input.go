@@ -77,7 +77,7 @@ func (v *workspaceView) newSubject(t factTable, s engine.Subject) *subject {
 }
 
 func (v *workspaceView) findUnknown(t factTable, s *subject) {
-	s.unknown = t.unknownFacts(&s.Subject, v.wholeDirectory()) | t.unknownAmong(&s.Subject) | v.unknownActivity(t, &s.Subject)
+	s.unknown = t.unknownFacts(&s.Subject, v.wholeDirectory(), v.wholeGroups()) | t.unknownAmong(&s.Subject) | v.unknownActivity(t, &s.Subject)
 }
 
 // workspaceView is the workspace as policies see it, and what is missing.
@@ -203,6 +203,13 @@ func (v *workspaceView) wholeDirectory() bool {
 	return v.snapshot.Coverage[engine.SectionPrincipals].Complete()
 }
 
+// wholeGroups: it is known of everybody in which groups they are. Snapshots from
+// before groups were a section of their own have them with the principals.
+func (v *workspaceView) wholeGroups() bool {
+	c, listed := v.snapshot.Coverage[engine.SectionGroups]
+	return !listed || c.Complete()
+}
+
 func labelsTerm(labels map[string]string) *ast.Term {
 	o := object{}
 	for _, key := range engine.SortedKeys(labels) {
@@ -288,7 +295,7 @@ func (v *workspaceView) addDocuments(o *object) error {
 
 func reserved(section engine.SectionName) bool {
 	switch section {
-	case engine.SectionWorkspace, engine.SectionTokens, engine.SectionPrincipals, engine.SectionSettings, engine.SectionSecrets, engine.SectionAccountPrincipals,
+	case engine.SectionWorkspace, engine.SectionTokens, engine.SectionPrincipals, engine.SectionGroups, engine.SectionSettings, engine.SectionSecrets, engine.SectionAccountPrincipals,
 		engine.SectionAuditChanges, previousSection, "caller", "id", "name", "host", "cloud", "labels", "coverage", "pats_enabled", "max_lifetime_days", "lifetime_limited":
 		return true
 	}

@@ -203,8 +203,14 @@ func partyTerms(of func(*subject) engine.Party) map[string]fieldTerm {
 		"display_name": known(func(p engine.Party) *ast.Term { return ast.StringTerm(p.DisplayName) }),
 		"active":       known(func(p engine.Party) *ast.Term { return truthTerm(p.Active) }),
 		"admin":        known(func(p engine.Party) *ast.Term { return truthTerm(p.Admin) }),
-		"groups":       known(func(p engine.Party) *ast.Term { return textsTerm(p.Groups) }),
-		"live_tokens":  known(func(p engine.Party) *ast.Term { return ast.IntNumberTerm(p.LiveTokens) }),
+		"groups": func(v *workspaceView, s *subject) *ast.Term {
+			p := of(s)
+			if !knownParty(p, v.wholeDirectory()) || !v.wholeGroups() && p.Kind != engine.Missing {
+				return nil
+			}
+			return textsTerm(p.Groups)
+		},
+		"live_tokens": known(func(p engine.Party) *ast.Term { return ast.IntNumberTerm(p.LiveTokens) }),
 	}
 }
 

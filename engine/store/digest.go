@@ -55,6 +55,14 @@ func (d *digester) optional(n *int64) {
 	d.number(*n)
 }
 
+func (d *digester) truth(b *bool) {
+	if b == nil {
+		d.optional(nil)
+		return
+	}
+	d.number(bit(*b))
+}
+
 func (d *digester) raw(raw json.RawMessage) {
 	if raw == nil {
 		d.buf = append(d.buf, 'n')
@@ -99,12 +107,8 @@ func (d *digester) section(name engine.SectionName, c engine.Coverage, document 
 func (d *digester) principal(p engine.Principal) {
 	d.row('P')
 	d.texts(p.ID, string(p.Kind), p.Name, p.DisplayName)
-	if p.Active == nil {
-		d.optional(nil)
-	} else {
-		d.number(bit(*p.Active))
-	}
-	d.number(bit(p.Admin))
+	d.truth(p.Active)
+	d.truth(p.Admin)
 	d.list(p.Groups)
 	d.raw(p.Raw)
 	d.flush()

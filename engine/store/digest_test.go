@@ -57,7 +57,7 @@ func TestDigestCoversEachField(t *testing.T) {
 	}
 	for name, p := range map[string]engine.Principal{
 		"nothing": {}, "id": {ID: "1"}, "kind": {Kind: engine.User}, "name": {Name: "1"}, "display name": {DisplayName: "1"}, "active": {Active: &yes},
-		"admin": {Admin: true}, "groups": {Groups: []string{"1"}}, "row": {Raw: json.RawMessage("1")},
+		"admin": {Admin: new(true)}, "groups": {Groups: []string{"1"}}, "row": {Raw: json.RawMessage("1")},
 	} {
 		note("principal: "+name, func(d *digester) { d.principal(p) })
 	}

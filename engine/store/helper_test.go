@@ -137,7 +137,7 @@ func directory(n int) []engine.Principal {
 		id := fmt.Sprint(5_000_000_000_000_000 + i)
 		principals[i] = engine.Principal{
 			ID: id, Kind: engine.User, Name: fmt.Sprintf("user%d@example.com", i), DisplayName: fmt.Sprintf("User %d", i),
-			Active: new(i%4 != 0), Admin: i%50 == 0, Groups: []string{"everyone", fmt.Sprintf("team%d", i%10)},
+			Active: new(i%4 != 0), Admin: new(i%50 == 0), Groups: []string{"everyone", fmt.Sprintf("team%d", i%10)},
 			Raw: fmt.Appendf(nil, `{"id":%q,"userName":"user%d@example.com"}`, id, i),
 		}
 	}

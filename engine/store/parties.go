@@ -33,8 +33,7 @@ type partyEntry struct {
 	groups            int32
 	live              int32 // tokens that it owns and that have not expired
 	kind              uint8 // place in kinds
-	active            int8  // 0, 1; -1: the directory does not say
-	admin             bool
+	active, admin     int8  // 0, 1; -1: not known
 }
 
 // kinds are what a directory tells apart.
@@ -81,7 +80,7 @@ func (db *DB) addPrincipals(ctx context.Context, s engine.Snapshot, p *parties) 
 // add takes in a row of partiesQuery.
 func (p *parties) add(c *sqlite.Row) error {
 	id, kind, name, display := c.Text(), engine.Kind(c.Text()), c.Text(), c.Text()
-	active, admin, groups := c.BoolOrNull(), c.Bool(), c.TextOrNull()
+	active, admin, groups := c.BoolOrNull(), readAdmin(c), c.TextOrNull()
 	if c.Err != nil {
 		return c.Err
 	}
@@ -91,10 +90,7 @@ func (p *parties) add(c *sqlite.Row) error {
 	}
 	e := partyEntry{
 		start: uint64(p.texts.Len()), id: uint32(len(id)), name: uint32(len(name)), display: uint32(len(display)), //nolint:gosec // lengths of texts
-		groups: list, admin: admin, active: -1,
-	}
-	if active != nil {
-		e.active = int8(bit(*active))
+		groups: list, active: truthAt(active), admin: truthAt(admin),
 	}
 	for e.kind = 0; e.kind < 2 && kinds()[e.kind] != kind; e.kind++ {
 	}
@@ -103,6 +99,14 @@ func (p *parties) add(c *sqlite.Row) error {
 	}
 	p.entries = append(p.entries, e)
 	return nil
+}
+
+// truthAt is the place of a truth in truths; -1 when it is not known.
+func truthAt(b *bool) int8 {
+	if b == nil {
+		return -1
+	}
+	return int8(bit(*b))
 }
 
 // find is the place of a principal that the directory holds.
@@ -177,9 +181,12 @@ func (p *parties) fill(party *engine.Party, e partyEntry) {
 	text := p.texts.String()
 	name := e.start + uint64(e.id)
 	display := name + uint64(e.name)
-	party.Kind, party.Groups, party.Admin = kinds()[e.kind], p.groups[e.groups], p.truths[bit(e.admin)]
+	party.Kind, party.Groups = kinds()[e.kind], p.groups[e.groups]
 	party.Name, party.DisplayName, party.LiveTokens = text[name:display], text[display:display+uint64(e.display)], int(e.live)
 	if e.active >= 0 {
 		party.Active = p.truths[e.active]
+	}
+	if e.admin >= 0 {
+		party.Admin = p.truths[e.admin]
 	}
 }

@@ -104,7 +104,7 @@ func anyCapture(t *rapid.T) engine.Capture {
 		tokens = append(tokens, anyToken(t, id))
 		principals = append(principals, engine.Principal{
 			ID: id, Kind: engine.User, Name: anyText().Draw(t, "pname"), DisplayName: anyText().Draw(t, "display"),
-			Active: rapid.Ptr(rapid.Bool(), true).Draw(t, "active"), Admin: rapid.Bool().Draw(t, "admin"),
+			Active: rapid.Ptr(rapid.Bool(), true).Draw(t, "active"), Admin: rapid.Ptr(rapid.Bool(), true).Draw(t, "admin"),
 			Groups: anyLists().Draw(t, "groups"), Raw: anyRaw(nil).Draw(t, "praw"),
 		})
 	}

@@ -23,11 +23,11 @@ func TestParties(t *testing.T) {
 		{ID: "e"},
 	}
 	principals := []engine.Principal{
-		{ID: "1", Kind: engine.User, Name: "ann@example.com", DisplayName: "Ann", Active: new(true), Admin: true, Groups: []string{"admins", "users"}},
+		{ID: "1", Kind: engine.User, Name: "ann@example.com", DisplayName: "Ann", Active: new(true), Admin: new(true), Groups: []string{"admins", "users"}},
 		{ID: "2", Kind: engine.ServicePrincipal, Name: "app"},
 	}
 	ann := engine.Party{ID: "1", Kind: engine.User, Name: "ann@example.com", DisplayName: "Ann", Active: new(true), Admin: new(true), Groups: []string{"admins", "users"}, LiveTokens: 2}
-	app := engine.Party{ID: "2", Kind: engine.ServicePrincipal, Name: "app", Admin: new(false)}
+	app := engine.Party{ID: "2", Kind: engine.ServicePrincipal, Name: "app"} // whether it is active, or an admin, is not known
 	gone := engine.Party{ID: "9", Kind: engine.Missing, Active: new(false), Admin: new(false), LiveTokens: 1}
 	want := map[string][2]engine.Party{"a": {ann, app}, "b": {ann, gone}, "c": {ann, {}}, "d": {gone, ann}, "e": {}}
 
@@ -52,7 +52,7 @@ func TestParties(t *testing.T) {
 // principals, and changes nothing else of them; the digest covers it.
 func TestPartiesThatOnlyTheAccountKnows(t *testing.T) {
 	tokens := []engine.Token{{ID: "a", OwnerID: "1", CreatorID: "7"}, {ID: "b", OwnerID: "9", CreatorID: ""}}
-	principals := []engine.Principal{{ID: "1", Kind: engine.User, Name: "ann@example.com", Active: new(true)}}
+	principals := []engine.Principal{{ID: "1", Kind: engine.User, Name: "ann@example.com", Active: new(true), Admin: new(false)}}
 	db := newDB(t)
 	digests := map[string]bool{}
 	for _, status := range []engine.CoverageStatus{engine.Complete, engine.Partial, engine.Denied} {

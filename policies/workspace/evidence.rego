@@ -24,7 +24,7 @@ package patrol.workspace.evidence
 
 deny contains message if {
 	some section, status in input.workspace.coverage
-	status != "complete"
+	not status in {"complete", "off"}
 	message := sprintf("%s: %s", [section, replace(status, "_", " ")])
 }
 
