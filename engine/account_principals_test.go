@@ -106,7 +106,7 @@ func TestPseudonymsHideTheAccountsNames(t *testing.T) {
 	row.Token.Comment = "made by ann@example.com"
 	row.Owner = Party{ID: "7", Kind: Missing, Account: &AccountParty{AccountActive, User, "ann@example.com"}}
 	row.Creator = Party{ID: "8", Kind: Missing, Account: &AccountParty{AccountActive, ServicePrincipal, "app"}}
-	hidden := row.Pseudonymised(p)
+	hidden := Pseudonymised(p, row)
 	if hidden.Owner.Label() != p.Name("ann@example.com") || hidden.Token.Comment != "made by "+p.Name("ann@example.com") || hidden.Creator.Label() != "app" {
 		t.Errorf("row %+v %+v", hidden.Owner, hidden.Token)
 	}

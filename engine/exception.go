@@ -17,14 +17,14 @@ const WaiverNotice = 14
 // when. It goes by ids and owners, never by comments.
 type WaiverRule struct {
 	ID        string   `json:"id"`
-	Policies  []string `json:"policies"`            // ids, sorted
-	Workspace string   `json:"workspace,omitempty"` // glob over name or id; "": any
-	Token     string   `json:"token,omitempty"`     // glob over the token's id
-	Secret    string   `json:"secret,omitempty"`    // glob over the id of a service principal's OAuth secret
-	Owner     string   `json:"owner,omitempty"`     // glob over the owner's name or id
-	Reason    string   `json:"reason"`
+	Policies  []string `json:"policies"`                       // ids, sorted
+	Workspace string   `json:"workspace,omitempty"`            // glob over name or id; "": any
+	Token     string   `json:"token,omitempty"`                // glob over the token's id
+	Secret    string   `json:"secret,omitempty"`               // glob over the id of a service principal's OAuth secret
+	Owner     string   `json:"owner,omitempty" names:"person"` // glob over the owner's name or id
+	Reason    string   `json:"reason" names:"written"`
 	Ticket    string   `json:"ticket,omitempty"`
-	Approver  string   `json:"approver"`
+	Approver  string   `json:"approver" names:"person"`
 	Created   Date     `json:"created"`
 	Expires   Date     `json:"expires"` // the last day on which it counts
 	Line      int      `json:"-"`       // in its file

@@ -24,8 +24,8 @@ type Forecast struct {
 	Kind      ForecastKind
 	Workspace Workspace
 	TokenID   string // "" for a cliff
-	Owner     string
-	OwnerID   string
+	Owner     string `names:"person"`
+	OwnerID   string `names:"person"`
 	Policy    string // of a violation
 	Title     string
 	Severity  Severity

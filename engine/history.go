@@ -179,12 +179,12 @@ type ChangeRow struct {
 	Kind      ChangeKind
 	Object    string // token, principal, or the section
 	ID        string // of the token or principal; key of a setting or grant
-	Label     string // name of the principal, comment of the token
-	Owner     string // name, else id, of a token's owner
-	OwnerID   string
+	Label     string `names:"written"` // name of the principal, comment of the token
+	Owner     string `names:"person"`  // name, else id, of a token's owner
+	OwnerID   string `names:"person"`
 	Fields    []string
-	Before    string // what the fields were
-	After     string // and are
+	Before    string `names:"written"` // what the fields were
+	After     string `names:"written"` // and are
 	Cause     Cause
 	Detail    string
 	ChangedBy string // who did it, by an exported audit log; "" where nobody gave one

@@ -87,8 +87,8 @@ type Finding struct {
 	WorkspaceID string         `json:"workspace_id"`
 	Resource    Resource       `json:"resource"`
 	ResourceID  string         `json:"resource_id"`
-	Owner       string         `json:"owner"` // name of the token's owner; its id when the name is not known; "" for a workspace
-	OwnerID     string         `json:"-"`     // "" for a workspace, and when unknown
+	Owner       string         `json:"owner" names:"person"` // name of the token's owner; its id when the name is not known; "" for a workspace
+	OwnerID     string         `json:"-" names:"person"`     // "" for a workspace, and when unknown
 	Message     string         `json:"message"`
 	Evidence    map[string]any `json:"evidence"`
 	Remedy      string         `json:"remedy"`
@@ -103,9 +103,9 @@ type Finding struct {
 // Waiver is the exception that a waived finding rests on.
 type Waiver struct {
 	ID       string `json:"id"`
-	Reason   string `json:"reason"`
+	Reason   string `json:"reason" names:"written"`
 	Ticket   string `json:"ticket,omitempty"`
-	Approver string `json:"approver"`
+	Approver string `json:"approver" names:"person"`
 	Expires  string `json:"expires"` // last day (UTC) on which it counts
 }
 

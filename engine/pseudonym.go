@@ -8,85 +8,178 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Pseudonyms stand for the names of people: the same key gives the same person
-// the same pseudonym in every report, and without the key nobody can compute
-// them. Principals keep their ids, which say nothing outside their workspace,
-// and service principals and groups keep their names: they are no people.
-type Pseudonyms struct{ key []byte }
+// the same pseudonym in every output, and without the key nobody can compute
+// them. Numeric ids and UUIDs stay, because they say nothing outside their
+// workspace; service principals and groups keep their names, because they are
+// no people.
+type Pseudonyms struct {
+	key   []byte
+	known map[string]bool     // names of people, in lower case
+	begin map[string][]string // the same by their first word, longest first; see Text
+	parts map[string][]string // words of names that stand for a person in what people write
+}
 
 // PseudonymKeyMin is the least size of a key in bytes: that of the hash.
 const PseudonymKeyMin = sha256.Size
+
+// PseudonymPrefix is what every pseudonym begins with.
+const PseudonymPrefix = "person-"
 
 // NewPseudonyms takes the content of a key file.
 func NewPseudonyms(key []byte) (*Pseudonyms, error) {
 	if len(key) < PseudonymKeyMin {
 		return nil, errors.New("the key is shorter than 32 bytes")
 	}
-	return &Pseudonyms{slices.Clone(key)}, nil
+	return &Pseudonyms{slices.Clone(key), map[string]bool{}, map[string][]string{}, map[string][]string{}}, nil
+}
+
+// Learn takes in names of people: addresses, full names, and what stands in
+// place of an id in an imported list. Ids are skipped.
+func (p *Pseudonyms) Learn(names ...string) {
+	for _, name := range names {
+		name = strings.TrimSpace(name)
+		lower := strings.ToLower(name)
+		if name == "" || isID(name) || p.known[lower] {
+			continue
+		}
+		p.known[lower] = true
+		if utf8.RuneCountInString(name) > 2 || !latin(name) { // initials would be found inside of words
+			index(p.begin, name)
+		}
+		local, _, _ := strings.Cut(name, "@")
+		local, _, _ = strings.Cut(local, "+")
+		for _, part := range append(strings.FieldsFunc(local, func(r rune) bool { return !wordRune(r) }), local) {
+			if utf8.RuneCountInString(part) > 2 && part != name {
+				index(p.parts, part)
+			}
+		}
+		if found := address.FindString(name); found != name { // as in: Ann Smith <ann@example.com>
+			p.Learn(found)
+		}
+	}
+}
+
+// index files a name under its first word.
+func index(names map[string][]string, name string) {
+	name = strings.TrimFunc(name, func(r rune) bool { return !wordRune(r) })
+	word := strings.ToLower(name[:wordEnd(name)])
+	if name == "" || slices.Contains(names[word], name) {
+		return
+	}
+	names[word] = append(names[word], name)
+	slices.SortStableFunc(names[word], func(a, b string) int { return len(b) - len(a) })
 }
 
 // Name is the pseudonym of a name: HMAC-SHA256 over its lower case, for the
-// platform tells names of users apart regardless of case.
+// platform tells names of users apart regardless of case. Ids stay.
 func (p *Pseudonyms) Name(name string) string {
-	if name == "" {
-		return ""
+	if name == "" || isID(name) {
+		return name
 	}
 	mac := hmac.New(sha256.New, p.key)
 	mac.Write([]byte(strings.ToLower(name)))
-	return "person-" + hex.EncodeToString(mac.Sum(nil)[:10])
+	return PseudonymPrefix + hex.EncodeToString(mac.Sum(nil)[:10])
 }
 
 // address finds e-mail addresses, which is what the names of users are.
 var address = regexp.MustCompile(`[\p{L}\p{N}._%+'~#&*/=?^{|}$!-]+@[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)*`)
 
-// Text replaces every e-mail address in a text.
+// Text replaces the known names and every e-mail address in a text.
 func (p *Pseudonyms) Text(text string) string {
-	if !strings.Contains(text, "@") {
+	if p.known[strings.ToLower(strings.TrimSpace(text))] {
+		return p.Name(strings.TrimSpace(text))
+	}
+	text = p.replace(text, p.begin)
+	if strings.Contains(text, "@") {
+		text = address.ReplaceAllStringFunc(text, p.Name)
+	}
+	return text
+}
+
+// Written is Text for what people write of themselves and others, where a
+// first name or the beginning of an address is a name as well.
+func (p *Pseudonyms) Written(text string) string { return p.replace(p.Text(text), p.parts) }
+
+// replace puts pseudonyms in place of whole words that are names.
+func (p *Pseudonyms) replace(text string, names map[string][]string) string {
+	if len(names) == 0 {
 		return text
 	}
-	return address.ReplaceAllStringFunc(text, p.Name)
+	var b strings.Builder
+	kept := 0
+	for at := 0; at < len(text); {
+		end := at + wordEnd(text[at:])
+		if end == at {
+			_, size := utf8.DecodeRuneInString(text[at:])
+			at += size
+			continue
+		}
+		for _, name := range names[strings.ToLower(text[at:end])] {
+			if after := prefixFold(text[at:], name); after > 0 && (at+after <= end || !splitsWord(text, at+after)) {
+				b.WriteString(text[kept:at] + p.Name(text[at:at+after]))
+				end, kept = at+after, at+after
+				break
+			}
+		}
+		at = end
+	}
+	return b.String() + text[kept:]
 }
 
-// texts replaces addresses and the given names of people in texts.
-func (p *Pseudonyms) texts(names ...string) func(string) string {
-	var pairs []string
-	for _, name := range names {
-		if len(name) > 2 { // initials would be found inside of words
-			pairs = append(pairs, name, p.Name(name))
+func wordRune(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) }
+
+// latin reports whether a text is of a script that puts blanks between words.
+func latin(text string) bool { return !strings.ContainsFunc(text, unspaced) }
+
+func unspaced(r rune) bool {
+	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul, unicode.Thai)
+}
+
+// wordEnd is where the word ends with which a text begins; 0 where it begins
+// with none. Each character of a script without blanks is a word.
+func wordEnd(text string) int {
+	for i, r := range text {
+		switch {
+		case !wordRune(r):
+			return i
+		case unspaced(r) && i == 0:
+			return utf8.RuneLen(r)
+		case unspaced(r):
+			return i
 		}
 	}
-	if pairs == nil {
-		return p.Text
-	}
-	known := strings.NewReplacer(pairs...)
-	return func(text string) string { return p.Text(known.Replace(text)) }
+	return len(text)
 }
 
-// owner is the name of a finding's owner: an address is a user's; anything else
-// is an id, or the application id of a service principal.
-func (p *Pseudonyms) owner(name string) string {
-	if strings.Contains(name, "@") {
-		return p.Name(name)
-	}
-	return name
+// splitsWord reports whether a place in a text is inside of a word.
+func splitsWord(text string, at int) bool {
+	before, _ := utf8.DecodeLastRuneInString(text[:at])
+	after, size := utf8.DecodeRuneInString(text[at:])
+	return size > 0 && wordRune(before) && wordRune(after) && !unspaced(before) && !unspaced(after)
 }
 
-func (p *Pseudonyms) party(who Party) Party {
-	if who.Kind == ServicePrincipal {
-		return who
-	}
-	if who.Kind == User || strings.Contains(who.Name, "@") {
-		who.Name = p.Name(who.Name)
-	}
-	who.DisplayName = p.Name(who.DisplayName)
-	if who.Account != nil {
-		account := *who.Account
-		if account.Kind == User {
-			account.Name = p.Name(account.Name)
+// prefixFold is the length of the beginning of a text that is prefix in some
+// letter case; 0 where it begins otherwise.
+func prefixFold(text, prefix string) int {
+	at := 0
+	for _, want := range prefix {
+		got, size := utf8.DecodeRuneInString(text[at:])
+		if size == 0 || unicode.ToLower(got) != unicode.ToLower(want) {
+			return 0
 		}
-		who.Account = &account
+		at += size
 	}
-	return who
+	return at
+}
+
+var uuid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+
+// isID reports whether a name is a numeric id or the UUID of an application.
+func isID(name string) bool {
+	return strings.Trim(name, "0123456789") == "" || uuid.MatchString(name)
 }

@@ -2,167 +2,138 @@ package engine
 
 import (
 	"encoding/json"
-	"maps"
-	"slices"
-	"strings"
+	"reflect"
+	"time"
 )
 
-// Pseudonymised is the report with pseudonyms for the names of people, wherever
-// a format may find them. It reads the tokens once, to learn the full names that
-// texts may quote. What formats do not show (rows and documents as the platform
-// answered) is left out.
-func (r Report) Pseudonymised(p *Pseudonyms) (Report, error) {
-	names, err := r.fullNames()
-	if err != nil {
-		return Report{}, err
+// Pseudonymised is a copy of any value with pseudonyms in all its texts: every
+// output is made of such copies, so that no field of theirs can be forgotten.
+// Without pseudonyms it is the value itself. A tag tells of a field what its
+// type does not:
+//
+//	names:"person"   a person, or the id of one: replaced whole
+//	names:"written"  free text by people
+//	names:"drop"     raw answers, which outputs do not show
+func Pseudonymised[T any](p *Pseudonyms, value T) T {
+	if p == nil {
+		return value
 	}
-	text := p.texts(names...)
-	r.Workspaces = mapList(r.Workspaces, func(w WorkspaceReport) WorkspaceReport { return w.pseudonymised(p, text) })
-	r.Policies = mapList(r.Policies, func(y PolicyReport) PolicyReport { return y.pseudonymised(text) })
-	r.Exceptions = r.Exceptions.pseudonymised(p, text)
-	r.Findings = mapEach(r.Findings, func(f Finding) Finding { return f.pseudonymised(p, text) })
-	r.Tokens = mapEach(r.Tokens, func(t TokenRow) TokenRow { return t.pseudonymised(p, text) })
-	if r.Trend != nil {
-		trend := *r.Trend
-		trend.New = mapList(trend.New, func(f Finding) Finding { return f.pseudonymised(p, text) })
-		r.Trend = &trend
-	}
-	return r, nil
+	return p.value(reflect.ValueOf(&value).Elem(), "").Interface().(T)
 }
 
-// fullNames are the display names, of two words or more, of people in the
-// report, longest first, so that no name hides another that begins with it.
-func (r Report) fullNames() ([]string, error) {
-	found := map[string]bool{}
-	if r.Tokens == nil {
-		return nil, nil
-	}
-	for row, err := range r.Tokens {
-		if err != nil {
-			return nil, err
+func (p *Pseudonyms) value(v reflect.Value, tag string) reflect.Value {
+	changed := reflect.New(v.Type()).Elem()
+	changed.Set(v)
+	switch v.Kind() {
+	case reflect.String:
+		if v.Type() == reflect.TypeFor[string]() { // other types are words of our own: a status, a severity
+			changed.SetString(p.text(v.String(), tag))
 		}
-		for _, party := range []Party{row.Owner, row.Creator} {
-			if party.Kind != ServicePrincipal && strings.Contains(party.DisplayName, " ") {
-				found[party.DisplayName] = true
-			}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			changed.Set(reflect.New(v.Type().Elem()))
+			changed.Elem().Set(p.value(v.Elem(), tag))
 		}
-	}
-	names := SortedKeys(found)
-	slices.SortStableFunc(names, func(a, b string) int { return len(b) - len(a) })
-	return names, nil
-}
-
-func (f Finding) pseudonymised(p *Pseudonyms, text func(string) string) Finding {
-	f.Owner = p.owner(f.Owner)
-	f.Message = text(f.Message)
-	f.Evidence, _ = mapTexts(f.Evidence, text).(map[string]any)
-	if f.Waiver != nil {
-		waiver := *f.Waiver
-		waiver.Approver, waiver.Reason = p.Name(waiver.Approver), text(waiver.Reason)
-		f.Waiver = &waiver
-	}
-	return f
-}
-
-// Pseudonymised is the row with pseudonyms for its owner and creator.
-func (t TokenRow) Pseudonymised(p *Pseudonyms) TokenRow { return t.pseudonymised(p, p.Text) }
-
-func (t TokenRow) pseudonymised(p *Pseudonyms, text func(string) string) TokenRow {
-	own := p.texts(t.people()...)
-	t.Workspace = t.Workspace.pseudonymised(text)
-	t.Token.Comment = text(own(t.Token.Comment))
-	t.Token.CreatorName = p.owner(t.Token.CreatorName)
-	t.Token.Raw = nil
-	t.Owner, t.Creator = p.party(t.Owner), p.party(t.Creator)
-	return t
-}
-
-// people are the names of the people whom a row is about.
-func (t TokenRow) people() (names []string) {
-	for _, party := range []Party{t.Owner, t.Creator} {
-		if party.Kind != ServicePrincipal {
-			names = append(names, party.Name, party.DisplayName)
+	case reflect.Interface:
+		if !v.IsNil() {
+			changed.Set(p.value(v.Elem(), tag))
 		}
-		if party.Account != nil && party.Account.Kind == User {
-			names = append(names, party.Account.Name)
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			return v
+		}
+		p.fields(changed)
+	case reflect.Slice, reflect.Array:
+		if raw, ok := v.Interface().(json.RawMessage); ok {
+			return reflect.ValueOf(p.document(raw))
+		}
+		if v.Kind() == reflect.Slice && !v.IsNil() {
+			changed.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
+		}
+		for i := range v.Len() {
+			changed.Index(i).Set(p.value(v.Index(i), tag))
+		}
+	case reflect.Map:
+		if !v.IsNil() {
+			changed.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
+		}
+		for entries := v.MapRange(); entries.Next(); {
+			changed.SetMapIndex(p.value(entries.Key(), tag), p.value(entries.Value(), tag))
 		}
 	}
-	return names
+	return changed
 }
 
-func (w WorkspaceReport) pseudonymised(p *Pseudonyms, text func(string) string) WorkspaceReport {
-	w.Snapshot.Workspace = w.Snapshot.Workspace.pseudonymised(text)
-	w.Snapshot.Documents = onlyAccount(w.Snapshot.Documents)
-	w.Snapshot.Coverage = mapValues(w.Snapshot.Coverage, func(c Coverage) Coverage {
-		c.Detail = text(c.Detail)
-		return c
-	})
-	w.Settings = mapValues(w.Settings, func(s Setting) Setting {
-		if s.Value != nil {
-			s.Value = ptr(text(*s.Value))
-		}
-		s.Detail = text(s.Detail)
-		return s
-	})
-	w.Grants = mapList(w.Grants, func(g Grant) Grant {
-		if g.Kind == string(User) {
-			g.Principal = p.Name(g.Principal)
-		}
-		return g
-	})
-	return w
+func (p *Pseudonyms) text(text, tag string) string {
+	switch tag {
+	case "person":
+		return p.Name(text)
+	case "written":
+		return p.Written(text)
+	}
+	return p.Text(text)
 }
 
-// onlyAccount keeps the list of an account's workspaces, which names nobody and
-// tells how many were to be read. All other documents may name people.
-func onlyAccount(documents map[SectionName]json.RawMessage) map[SectionName]json.RawMessage {
-	list, known := documents[SectionAccount]
-	if !known {
+// fields changes the fields of a struct in place. Whether some names are those
+// of people depends on what they are the names of.
+func (p *Pseudonyms) fields(v reflect.Value) {
+	person := map[string]bool{}
+	switch of := v.Interface().(type) {
+	case Party:
+		person["Name"] = of.Kind != ServicePrincipal
+		person["DisplayName"] = person["Name"]
+	case AccountParty:
+		person["Name"] = of.Kind != ServicePrincipal
+	case Principal:
+		person["Name"] = of.Kind != ServicePrincipal
+		person["DisplayName"] = person["Name"]
+	case Grant:
+		person["Principal"] = of.Kind == string(User)
+	case Policy: // text of its author; parameters may list whom it approves of
+		v.FieldByName("Params").Set(p.value(v.FieldByName("Params"), ""))
+		return
+	}
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		tag := field.Tag.Get("names")
+		switch {
+		case !field.IsExported():
+		case tag == "drop":
+			v.Field(i).SetZero()
+		case person[field.Name]:
+			v.Field(i).Set(p.value(v.Field(i), "person"))
+		default:
+			v.Field(i).Set(p.value(v.Field(i), tag))
+		}
+	}
+}
+
+// document changes the texts of JSON. What is none is left out.
+func (p *Pseudonyms) document(raw json.RawMessage) json.RawMessage {
+	var value any
+	if len(raw) == 0 || json.Unmarshal(raw, &value) != nil {
 		return nil
 	}
-	return map[SectionName]json.RawMessage{SectionAccount: list}
+	return CompactJSON(mapTexts(value, p.Text))
 }
 
-// pseudonymised changes parameters: lists of whom a policy approves of.
-func (y PolicyReport) pseudonymised(text func(string) string) PolicyReport {
-	y.Policy.Params = mapList(y.Policy.Params, func(param Param) Param {
-		param.Default, param.Value = mapTexts(param.Default, text), mapTexts(param.Value, text)
-		return param
-	})
-	return y
-}
-
-func (w Workspace) pseudonymised(text func(string) string) Workspace {
-	w.Labels = mapValues(w.Labels, text)
-	return w
-}
-
-func (x Exceptions) pseudonymised(p *Pseudonyms, text func(string) string) Exceptions {
-	x.Waivers = mapList(x.Waivers, func(w WaiverUse) WaiverUse {
-		w.Owner, w.Approver, w.Reason = p.owner(w.Owner), p.Name(w.Approver), text(w.Reason)
-		w.Refusals = mapList(w.Refusals, func(r WaiverRefusal) WaiverRefusal {
-			r.Message = text(r.Message)
-			return r
-		})
-		return w
-	})
-	return x
-}
-
-// mapList changes a copy; nil stays nil.
-func mapList[L ~[]T, T any](list L, change func(T) T) L {
-	list = slices.Clone(list)
-	for i, element := range list {
-		list[i] = change(element)
+// Pseudonymised is the report with pseudonyms, its findings and tokens
+// included. Of the documents of its snapshots it keeps the list of the
+// account's workspaces, which names nobody.
+func (r Report) Pseudonymised(p *Pseudonyms) Report {
+	if p == nil {
+		return r
 	}
-	return list
-}
-
-// mapValues changes a copy; nil stays nil.
-func mapValues[M ~map[K]V, K comparable, V any](m M, change func(V) V) M {
-	m = maps.Clone(m)
-	for key, value := range m {
-		m[key] = change(value)
+	findings, tokens := r.Findings, r.Tokens
+	r = Pseudonymised(p, r)
+	for i, w := range r.Workspaces {
+		if list := w.Snapshot.Documents[SectionAccount]; list != nil {
+			r.Workspaces[i].Snapshot.Documents = map[SectionName]json.RawMessage{SectionAccount: list}
+			continue
+		}
+		r.Workspaces[i].Snapshot.Documents = nil
 	}
-	return m
+	r.Findings = mapEach(findings, func(f Finding) Finding { return Pseudonymised(p, f) })
+	r.Tokens = mapEach(tokens, func(t TokenRow) TokenRow { return Pseudonymised(p, t) })
+	return r
 }

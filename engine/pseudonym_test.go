@@ -90,10 +90,9 @@ func TestPseudonymisedReportNamesNobody(t *testing.T) {
 			Token: Token{Comment: said, CreatorName: address, Raw: []byte(`"` + said + `"`)}, Owner: alice, Creator: alice,
 		}}),
 	}
-	got, err := r.Pseudonymised(testPseudonyms(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := testPseudonyms(t)
+	p.Learn(address, full)
+	got := r.Pseudonymised(p)
 	parts := []any{got.Workspaces, got.Policies, got.Exceptions, *got.Trend}
 	for f := range got.Findings {
 		parts = append(parts, f)
@@ -124,7 +123,7 @@ func TestPseudonymisedReportNamesNobody(t *testing.T) {
 func TestPseudonymsSpareServicePrincipals(t *testing.T) {
 	job := Party{ID: "2", Kind: ServicePrincipal, Name: "9f3c1d5e-0000-4000-8000-000000000001", DisplayName: "etl job"}
 	row := TokenRow{Subject: Subject{Owner: job, Creator: job}}
-	if got := row.Pseudonymised(testPseudonyms(t)); !reflect.DeepEqual(got.Owner, job) {
+	if got := Pseudonymised(testPseudonyms(t), row); !reflect.DeepEqual(got.Owner, job) {
 		t.Errorf("got %+v", got.Owner)
 	}
 }
@@ -155,5 +154,44 @@ func eachText(v reflect.Value, visit func(string)) {
 			eachText(entries.Key(), visit)
 			eachText(entries.Value(), visit)
 		}
+	}
+}
+
+// TestPseudonymsOfKnownNames: names of the snapshot are found as whole words in
+// any text; in what people write, first names and beginnings of addresses are
+// found as well.
+func TestPseudonymsOfKnownNames(t *testing.T) {
+	p := testPseudonyms(t)
+	p.Learn("O'Brien+dev@Example.com", "annsmith", "Ann Smith <ann.smith@example.com>", "Zoë Müller", "李明", "DOMAIN\\will", "4711", "9f3c1d5e-0000-4000-8000-000000000001", "Al")
+	plain, written := p.Text, p.Written
+	for _, test := range []struct {
+		show       func(string) string
+		text, want string
+	}{
+		{plain, "token of ANNSMITH, made by o'brien+DEV@example.com", "token of " + p.Name("annsmith") + ", made by " + p.Name("o'brien+dev@example.com")},
+		{plain, "annsmithson and xannsmith", "annsmithson and xannsmith"},
+		{plain, "zoë müller's", p.Name("zoë müller") + "'s"},
+		{plain, "请问李明的令牌", "请问" + p.Name("李明") + "的令牌"},
+		{plain, "principal 4711, application 9f3c1d5e-0000-4000-8000-000000000001", "principal 4711, application 9f3c1d5e-0000-4000-8000-000000000001"},
+		{plain, "al", p.Name("al")},
+		{plain, "also al fresco", "also al fresco"},
+		{plain, "it will do", "it will do"},
+		{written, "ask Ann or O'Brien", "ask " + p.Name("ann") + " or " + p.Name("o'brien")},
+		{written, "load for will", "load for " + p.Name("will")},
+	} {
+		if got := test.show(test.text); got != test.want {
+			t.Errorf("%q: got %q, want %q", test.text, got, test.want)
+		}
+	}
+}
+
+// TestPseudonymsOfPeopleNamedLikeOurWords: who is called critical, or PAT-001,
+// changes no severity and no id of a policy.
+func TestPseudonymsOfPeopleNamedLikeOurWords(t *testing.T) {
+	p := testPseudonyms(t)
+	p.Learn("critical", "fail", "owner")
+	got := Pseudonymised(p, Finding{Policy: "PAT-001", Severity: Critical, Status: Fail, Owner: "owner"})
+	if want := (Finding{Policy: "PAT-001", Severity: Critical, Status: Fail, Owner: p.Name("owner")}); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v", got)
 	}
 }

@@ -101,8 +101,8 @@ type Prospect func(n int) (Subject, bool)
 
 // Party is the owner or creator of a token, as far as the directory knows it.
 type Party struct {
-	ID          string
-	Kind        Kind // "" when the directory was not read
+	ID          string `names:"person"`
+	Kind        Kind   // "" when the directory was not read
 	Name        string
 	DisplayName string
 	Active      *bool // false for a missing principal; nil when unknown

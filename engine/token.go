@@ -8,15 +8,15 @@ const NeverExpires int64 = -1
 // Token is a personal access token as the workspace lists it.
 type Token struct {
 	ID      string // 64 hexadecimal digits, unique in its workspace only
-	Comment string // free text by whoever made the token: untrusted
+	Comment string `names:"written"` // free text by whoever made the token: untrusted
 
 	Created  *int64 // ms; nil when unknown
 	Expires  *int64 // ms; NeverExpires; nil when unknown
 	LastUsed *int64 // ms, accurate to a day; nil when never used, or unknown if Defects names last_used_day
 
-	OwnerID     string // principal that the token signs in as; "" when unknown
-	CreatorID   string // principal that made it; "" when unknown
-	CreatorName string
+	OwnerID     string `names:"person"` // principal that the token signs in as; "" when unknown
+	CreatorID   string `names:"person"` // principal that made it; "" when unknown
+	CreatorName string `names:"person"`
 
 	Scopes         []string // empty: unrestricted
 	AutoscopeState string
@@ -27,7 +27,7 @@ type Token struct {
 	// defective field is unknown.
 	Defects []Defect
 
-	Raw json.RawMessage // the row as answered, unknown fields included
+	Raw json.RawMessage `names:"drop"` // the row as answered, unknown fields included
 }
 
 // Defect is a field of a row that could not be read.
@@ -54,10 +54,10 @@ type Principal struct {
 	Kind        Kind
 	Name        string // userName, or application id of a service principal
 	DisplayName string
-	Active      *bool    // nil when the directory does not say
-	Admin       *bool    // member of admins, directly or through nested groups; nil when that is not known
-	Groups      []string // display names of all groups, nested ones included, sorted
-	Raw         json.RawMessage
+	Active      *bool           // nil when the directory does not say
+	Admin       *bool           // member of admins, directly or through nested groups; nil when that is not known
+	Groups      []string        // display names of all groups, nested ones included, sorted
+	Raw         json.RawMessage `names:"drop"`
 }
 
 // Grant is one entry of the access control list on tokens.

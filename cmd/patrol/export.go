@@ -69,7 +69,7 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 		var paths []string
 		err = whileVerifying(ctx, db, read, func(intact func() error) (err error) {
 			paths, err = parquet.Write(ctx, o.dir, parquet.Source{
-				Report: report.Redacted(), Changes: changesSince(ctx, db, removals, all), Files: outfile.Files{}.OnlyIf(intact),
+				Report: report.Redacted().Pseudonymised(a.names), Changes: a.changesSince(ctx, db, removals, all), Files: outfile.Files{}.OnlyIf(intact),
 			})
 			return err
 		})
@@ -81,13 +81,13 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 }
 
 // changesSince tells what changed since the snapshot before, and why tokens vanished.
-func changesSince(ctx context.Context, db *store.DB, journal removals, all []engine.Snapshot) func(engine.Snapshot) (engine.Snapshot, iter.Seq2[engine.TokenChange, error], error) {
+func (a *app) changesSince(ctx context.Context, db *store.DB, journal removals, all []engine.Snapshot) func(engine.Snapshot) (engine.Snapshot, iter.Seq2[engine.TokenChange, error], error) {
 	return func(s engine.Snapshot) (before engine.Snapshot, changes iter.Seq2[engine.TokenChange, error], err error) {
 		before = snapshotBefore(all, s)
 		if !before.Coverage[engine.SectionTokens].Usable() || !s.Coverage[engine.SectionTokens].Usable() {
 			return before, nil, nil
 		}
-		return before, explained(db.TokenChanges(ctx, before, s), journal, s), nil
+		return before, pseudonymised(a, explained(db.TokenChanges(ctx, before, s), journal, s)), nil
 	}
 }
 

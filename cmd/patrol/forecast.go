@@ -9,6 +9,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/eval"
+	"patrol/engine/outfile"
 	"patrol/engine/store"
 	"patrol/reports"
 
@@ -47,7 +48,6 @@ func (c commands) Forecast() *cobra.Command {
 	flags.StringSliceVar(&o.judge.only, "only", nil, "judge by these policies only: `ids` or aliases")
 	flags.StringSliceVar(&o.judge.exclude, "exclude", nil, "leave these policies out: `ids` or aliases")
 	o.product.addFlags(flags, "table", "csv", "json", "ics")
-	o.product.guard.addFlags(flags)
 	return cmd
 }
 
@@ -62,7 +62,7 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 	if err != nil {
 		return err
 	}
-	return a.withProduct(ctx, &o.product, func(db *store.DB, guard guard) error {
+	return a.withProduct(ctx, &o.product, func(db *store.DB) error {
 		snapshots, err := a.storedSnapshots(ctx, db, o.snapshots)
 		if err != nil {
 			return err
@@ -78,7 +78,7 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 			return err
 		}
 		span := reports.ForecastSpan{AsOf: f.from, Days: o.days, Tokens: f.tokens}
-		if err := a.writeProduct(guard.files, o.product.output, func(w io.Writer) error { return write(w, f.list, span) }); err != nil {
+		if err := a.writeProduct(outfile.Files{}, o.product.output, func(w io.Writer) error { return write(w, engine.Pseudonymised(a.names, f.list), span) }); err != nil {
 			return err
 		}
 		if f.unjudged > 0 {

@@ -183,7 +183,6 @@ type reportOptions struct {
 	formats []string
 	dir     string
 	output  string
-	guard   guardOptions
 
 	framework string // to show in the terminal
 }
@@ -191,7 +190,6 @@ type reportOptions struct {
 func (o *reportOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.formats, "format", []string{"csv", "xlsx", "json"}, "`formats` of the report: "+strings.Join(formatNames(), ", "))
 	flags.StringVar(&o.dir, "output-dir", "patrol-report", "write the reports into this `directory`")
-	o.guard.addFlags(flags)
 	flags.StringVarP(&o.output, "output", "o", "", "write one format to this `file` (- for standard output)")
 }
 
@@ -210,12 +208,8 @@ func (o *reportOptions) prepare(origin string) ([]reports.Format, error) {
 	if err != nil {
 		return nil, err
 	}
-	guard, err := o.guard.read()
-	if err != nil {
-		return nil, err
-	}
 	if o.output != "" {
-		return formats, guard.check(o.output)
+		return formats, checkOutput(o.output)
 	}
 	if o.dir == "" {
 		return nil, engine.UsageError("read flag", "--output-dir", "Name a directory; . is the one you are in.", errors.New("is empty"))
@@ -227,7 +221,7 @@ func (o *reportOptions) prepare(origin string) ([]reports.Format, error) {
 		return formats, nil
 	}
 	for _, format := range formats {
-		if err := guard.check(filepath.Join(o.dir, format.File)); err != nil {
+		if err := checkOutput(filepath.Join(o.dir, format.File)); err != nil {
 			return nil, err
 		}
 	}

@@ -54,6 +54,9 @@ func (a *app) withStore(ctx context.Context, mode store.Mode, work func(*store.D
 	if mode == store.ReadWrite {
 		a.tellExposed(filepath.Dir(a.dbPath))
 	}
+	if err := a.learnNames(ctx, db); err != nil {
+		return errors.Join(err, db.Close())
+	}
 	return errors.Join(work(db), db.Close())
 }
 
@@ -130,6 +133,9 @@ func (a *app) read(ctx context.Context, db *store.DB, o *sourceOptions) ([]engin
 			return snapshots, err
 		}
 		snapshots = append(snapshots, snapshot)
+	}
+	if err := a.learnNames(ctx, db); err != nil {
+		return snapshots, err
 	}
 	return snapshots, ctx.Err()
 }
@@ -368,24 +374,18 @@ func (a *app) redeliver(ctx context.Context, db *store.DB, evaluation int64, for
 // deliverReport writes reports that count only if the snapshots are intact; nil:
 // that is known.
 func (a *app) deliverReport(ctx context.Context, report engine.Report, formats []reports.Format, o *reportOptions, intact func() error) error {
-	guard, err := o.guard.read()
-	if err != nil {
-		return err
-	}
-	guard.files = guard.files.OnlyIf(intact)
-	if report, err = guard.report(report.Redacted()); err != nil {
-		return err
-	}
+	guarded := outfile.Files{}.OnlyIf(intact)
+	report = report.Redacted().Pseudonymised(a.names)
 	if o.output == "-" {
-		err := guard.files.Fill(a.env.stdout, func(w io.Writer) error { return formats[0].Write(ctx, w, report) })
+		err := guarded.Fill(a.env.stdout, func(w io.Writer) error { return formats[0].Write(ctx, w, report) })
 		if err != nil {
 			return err
 		}
 		return verdict(report.Verdict())
 	}
-	files, err := a.writeFiles(ctx, report, formats, o, guard.files)
+	files, err := a.writeFiles(ctx, report, formats, o, guarded)
 	if err == nil {
-		err = guard.files.Ask() // nothing may have been written
+		err = guarded.Ask() // nothing may have been written
 	}
 	if err != nil {
 		return err

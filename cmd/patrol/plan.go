@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/user"
 	"path/filepath"
@@ -98,6 +99,9 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 		if err != nil {
 			return err
 		}
+		if err := a.checkNamed(made); err != nil {
+			return err
+		}
 		a.tellUnused(replies, made)
 		messages, err := notice.Messages(made, template)
 		if err != nil {
@@ -109,6 +113,17 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 		}
 		return a.writeNotices(ctx, made, digest, messages, o.notices)
 	})
+}
+
+// checkNamed refuses a plan that would look for a pseudonym in a workspace.
+func (a *app) checkNamed(p engine.Plan) error {
+	for _, step := range p.Steps {
+		if a.names != nil && step.Action == engine.ChangeGrant && strings.HasPrefix(step.Target, engine.PseudonymPrefix) {
+			return engine.UsageError("plan for", "workspace "+step.Workspace, "Leave the policies on grants out with --exclude "+strings.Join(step.Policies, ",")+", or plan without --pseudonymise.",
+				errors.New("a grant can be changed under the real name only"))
+		}
+	}
+	return nil
 }
 
 // checkTargets finds what would keep the plan from being written.
@@ -133,7 +148,7 @@ func (a *app) planInput(ctx context.Context, db *store.DB, set *policySet, setti
 	}
 	previous, err := previousTokens(ctx, db, report)
 	return plan.Input{
-		Report: report, Previous: previous, Tuning: set.retuning(report), Config: settings,
+		Report: report.Pseudonymised(a.names), Previous: previous, Tuning: set.retuning(report), Config: settings,
 		Chosen: func(p engine.Policy) bool {
 			return (len(o.judge.only) == 0 || namedIn(p, o.judge.only)) && !namedIn(p, o.judge.exclude)
 		},

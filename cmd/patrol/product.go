@@ -17,7 +17,6 @@ import (
 type productOptions struct {
 	format choice
 	output string
-	guard  guardOptions
 }
 
 // addFlags adds the flags; the first of the forms is the default.
@@ -28,16 +27,20 @@ func (o *productOptions) addFlags(flags *pflag.FlagSet, forms ...string) {
 	ownPlace(flags, "output")
 }
 
-// withProduct opens the database for a list, once it is known how it is guarded.
-func (a *app) withProduct(ctx context.Context, o *productOptions, work func(*store.DB, guard) error) error {
-	guard, err := o.guard.read()
-	if err == nil {
-		err = guard.check(o.output)
-	}
-	if err != nil {
+// withProduct opens the database for a list that can be written.
+func (a *app) withProduct(ctx context.Context, o *productOptions, work func(*store.DB) error) error {
+	if err := checkOutput(o.output); err != nil {
 		return err
 	}
-	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error { return work(db, guard) })
+	return a.withStore(ctx, store.ReadOnly, work)
+}
+
+// checkOutput reports whether a file could be written; standard output always can.
+func checkOutput(path string) error {
+	if path == "-" {
+		return nil
+	}
+	return outfile.Check(path)
 }
 
 // writeProduct writes to standard output or to a file that appears whole.

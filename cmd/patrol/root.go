@@ -25,6 +25,8 @@ type app struct {
 	verbose    bool
 	noColor    bool
 	logFormat  string
+	namesKey   string
+	names      *engine.Pseudonyms // in place of the names of people; nil: names stay
 }
 
 // commands is the set of commands: each file adds the method that builds its own.
@@ -116,6 +118,7 @@ func (a *app) addFlags(root *cobra.Command) {
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing but errors")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say more: every section read, every retry")
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours, also on a terminal")
+	flags.StringVar(&a.namesKey, "pseudonymise", "", "show pseudonyms in place of the names of people: HMAC-SHA256 with the key in this `file`")
 	flags.StringVar(&a.logFormat, "log-format", "text", "`format` of the conversation on stderr: text or json")
 }
 
@@ -137,7 +140,7 @@ func (a *app) prepare(root, cmd *cobra.Command) error {
 	if a.logFormat != "text" && a.logFormat != jsonFormat {
 		return engine.UsageError("read flag", "--log-format", "Use text or json.", fmt.Errorf("unknown format %q", a.logFormat))
 	}
-	return nil
+	return a.readNames()
 }
 
 // unknownCommand refuses what follows a command that only groups others.
@@ -163,13 +166,13 @@ func (a *app) say(format string, args ...any) {
 	if a.quiet {
 		return
 	}
-	a.tell(a.env.stderr, fmt.Sprintf(format, args...))
+	a.tell(a.env.stderr, engine.Pseudonymised(a.names, fmt.Sprintf(format, args...)))
 }
 
 // sayGap says what was not read and why, on lines of its own below those of
 // its workspace, or with its name; as JSON each part has a field.
 func (a *app) sayGap(where string, gap engine.Gap, hint string, named bool) {
-	c := gap.Coverage
+	c := engine.Pseudonymised(a.names, gap.Coverage)
 	if a.logFormat == jsonFormat && !a.quiet {
 		jsonLogger(a.env.stderr).Warn(fmt.Sprintf("%s: %s: %s", where, gap.Names(), c.Status), "workspace", where, "sections", gap.Sections,
 			"status", c.Status, "reason", c.Reason, "detail", c.Detail, "hint", c.Hint)

@@ -8,6 +8,7 @@ import (
 	"iter"
 
 	"patrol/engine"
+	"patrol/engine/outfile"
 	"patrol/engine/store"
 	"patrol/reports"
 
@@ -40,7 +41,7 @@ func (a *app) snapshotsDiff() *cobra.Command {
 
 func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
 	write := a.changeWriter(&o.product)
-	return a.withProduct(ctx, &o.product, func(db *store.DB, guard guard) error {
+	return a.withProduct(ctx, &o.product, func(db *store.DB) error {
 		pairs, err := a.pairs(ctx, db, args)
 		if err != nil {
 			return err
@@ -51,8 +52,8 @@ func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
 		}
 		d := &differ{app: a, db: db, removals: removals}
 		err = whileVerifying(ctx, db, snapshotsIn(pairs), func(intact func() error) error {
-			return a.writeProduct(guard.files.OnlyIf(intact), o.product.output, func(w io.Writer) error {
-				if err := write(ctx, w, d.rows(ctx, pairs)); err != nil || d.told > 0 || d.unread || o.product.format.word != "table" {
+			return a.writeProduct(outfile.Files{}.OnlyIf(intact), o.product.output, func(w io.Writer) error {
+				if err := write(ctx, w, pseudonymised(a, d.rows(ctx, pairs))); err != nil || d.told > 0 || d.unread || o.product.format.word != "table" {
 					return err
 				}
 				_, err := fmt.Fprintln(w, "Nothing changed.")

@@ -55,7 +55,7 @@ func (a *app) tokenHistory(ctx context.Context, id string, o *historyOptions) er
 		}
 		told := make([]reports.History, len(found))
 		for i, h := range found {
-			told[i] = historyOf(h, removals)
+			told[i] = historyOf(engine.Pseudonymised(a.names, h), removals)
 		}
 		return a.printHistory(a.env.stdout, told, o.format.word)
 	})
