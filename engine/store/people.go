@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 // Where a database names people. The owner of an imported token is named by its
@@ -19,22 +20,22 @@ const peopleDocuments = `SELECT DISTINCT s.name, d.body FROM section s JOIN docu
 
 // People lists all names of people that the database holds, and ids among them.
 func (db *DB) People(ctx context.Context) (names []string, err error) {
-	for c, err := range scan(ctx, db.sql, peopleQuery) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, peopleQuery) {
 		if err != nil {
-			return nil, failure("read names", db.path, err)
+			return nil, sqlite.Failure("read names", db.Path, err)
 		}
-		names = append(names, c.text())
-		if c.err != nil {
-			return nil, failure("read names", db.path, c.err)
+		names = append(names, c.Text())
+		if c.Err != nil {
+			return nil, sqlite.Failure("read names", db.Path, c.Err)
 		}
 	}
-	for c, err := range scan(ctx, db.sql, peopleDocuments, string(engine.SectionGrants), string(engine.SectionAccountPrincipals), string(engine.SectionAuditChanges)) {
+	for c, err := range sqlite.Scan(ctx, db.SQL, peopleDocuments, string(engine.SectionGrants), string(engine.SectionAccountPrincipals), string(engine.SectionAuditChanges)) {
 		if err != nil {
-			return nil, failure("read names", db.path, err)
+			return nil, sqlite.Failure("read names", db.Path, err)
 		}
-		section, body := engine.SectionName(c.text()), []byte(c.text())
-		if c.err != nil {
-			return nil, failure("read names", db.path, c.err)
+		section, body := engine.SectionName(c.Text()), []byte(c.Text())
+		if c.Err != nil {
+			return nil, sqlite.Failure("read names", db.Path, c.Err)
 		}
 		var grants engine.Grants
 		var account engine.AccountPrincipals
@@ -48,7 +49,7 @@ func (db *DB) People(ctx context.Context) (names []string, err error) {
 			err = json.Unmarshal(body, &changes)
 		}
 		if err != nil {
-			return nil, failure("read names", db.path, err)
+			return nil, sqlite.Failure("read names", db.Path, err)
 		}
 		for _, g := range grants {
 			if g.Kind == string(engine.User) {
