@@ -114,6 +114,16 @@ func (s *Session) Tokens(ctx context.Context) (engine.Section, error) {
 	return section, nil
 }
 
+// Section reads one section afresh, as Capture does.
+func (s *Session) Section(ctx context.Context, name engine.SectionName) engine.Section {
+	for _, collector := range All() {
+		if collector.Section == name {
+			return s.client.forSection(name).readSection(ctx, collector)
+		}
+	}
+	return engine.Section{Coverage: engine.Coverage{Status: engine.NotCollected}}
+}
+
 // Close frees what was kept and ends connections.
 func (s *Session) Close() error {
 	s.transport.CloseIdleConnections()
@@ -189,6 +199,26 @@ func ParseToken(raw []byte, now time.Time) (engine.Token, error) {
 func (s *Session) Scrub(text string) string { return s.client.scrub.excerpt(text) }
 
 var _ engine.Client = (*Session)(nil)
+
+// ParsePrincipal reads one principal as the directory answers it when it is
+// asked for by its id.
+func ParsePrincipal(raw []byte, kind engine.Kind) (engine.Principal, error) {
+	name := "userName"
+	if kind == engine.ServicePrincipal {
+		name = "applicationId"
+	}
+	row := scimRow{raw: raw}
+	var ok bool
+	if row.object, ok = parseObject(raw); !ok || !json.Valid(raw) || len(row.twice) > 0 {
+		return engine.Principal{}, errors.New("the answer is no JSON object, or has a key twice")
+	}
+	var t tally
+	p := engine.Principal{ID: scimID(row.members["id"]), Kind: kind, Name: row.text(name, &t), DisplayName: row.text("displayName", &t)}
+	if p.Active, ok = asBool(row.members["active"]); !ok || t.counts != nil {
+		return p, errors.New("a field is of another type than it should be")
+	}
+	return p, nil
+}
 
 // ParseGrants reads the answer that lists who may use tokens, as the collector
 // of that section does.

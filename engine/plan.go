@@ -103,13 +103,6 @@ func DefaultLimits() Limits {
 	return Limits{MaxSteps: 25, MaxPercent: 10, MaxPerOwner: 10, MaxRecentlyUsed: 0, RecentlyUsedDays: 7}
 }
 
-// Protected are tokens and principals that no step may touch, by id only:
-// names and comments are anybody's to choose.
-type Protected struct {
-	Tokens     []string `json:"tokens"`
-	Principals []string `json:"principals"`
-}
-
 // Step is one change.
 type Step struct {
 	ID           string         `json:"id"` // derived from action, workspace and target; stable over plans

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -21,6 +23,11 @@ type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte
+}
+
+// WorkspaceID is the workspace that says to have answered; "" when none does.
+func (r Response) WorkspaceID() string {
+	return strings.TrimSpace(cmp.Or(r.Header.Get("X-Databricks-Org-Id"), r.Header.Get("X-Databricks-Workspace-Id")))
 }
 
 // RequestID is how the workspace calls the request in its own logs.
@@ -79,6 +86,7 @@ const (
 	FaultRejected        FaultKind = "rejected"        // it did not happen; the request is wrong
 	FaultUnauthenticated FaultKind = "unauthenticated" // nothing more can be done
 	FaultEndpoint        FaultKind = "endpoint"        // whoever answers is not the API that was meant
+	FaultWorkspace       FaultKind = "wrong_workspace" // another workspace answers: what became of the request nobody can tell
 )
 
 // Fault is an answer that is no success.

@@ -114,20 +114,21 @@ func (a *app) applyJob(ctx context.Context, path string, o *applyOptions) (apply
 	if err != nil {
 		return apply.Job{}, err
 	}
+	parsers := remedy.Parsers{
+		Token:  func(row []byte) (engine.Token, error) { return collectors.ParseToken(row, a.env.now()) },
+		Grants: collectors.ParseGrants, Principal: collectors.ParsePrincipal,
+	}
 	grounds := plan.Grounds(p.Steps, set.policy)
 	return apply.Job{
 		Plan: p, SHA: plan.Digest(content), Bytes: content, Approval: approval,
-		Judge:  newFreshJudge(a, set, p),
+		Judge:  newFreshJudge(a, set, p, parsers),
 		Clock:  apply.Clock{Now: a.env.now, Sleep: sleep},
 		Engine: moduleVersion("github.com/open-policy-agent/opa"), Policies: engine.PolicyDigest(grounds),
 		Protected: a.config.remediation.protected,
 		Options:   apply.Options{DryRun: o.dryRun, Resume: o.resume, IncludeSelf: o.includeSelf, Rate: o.rate},
-		Remedies: remedy.All(remedy.Parsers{
-			Token:  func(row []byte) (engine.Token, error) { return collectors.ParseToken(row, a.env.now()) },
-			Grants: collectors.ParseGrants,
-		}),
-		Confirm: func(ctx context.Context, q apply.Question) error { return a.confirm(ctx, q, o.yes) },
-		Tell:    a.tellApply,
+		Remedies:  remedy.All(parsers),
+		Confirm:   func(ctx context.Context, q apply.Question) error { return a.confirm(ctx, q, o.yes) },
+		Tell:      a.tellApply,
 	}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,21 +14,25 @@ import (
 
 	"patrol/collectors"
 	"patrol/engine"
+	"patrol/engine/apply"
 	"patrol/engine/eval"
+	"patrol/engine/remedy"
 	"patrol/engine/store"
 )
 
 // freshJudge runs the policies of a step again, on what the workspace is like
-// now: owners, settings and grants are read once, when the first step asks,
-// the token itself right before it is acted on. What is read goes through a
-// database of its own, so that it is derived as in an audit, and which is
-// removed at the end.
+// now. The list of tokens, of which a policy may compare one with the others,
+// is read once a run and goes through a database of its own, so that it is
+// derived as in an audit. All else that the policies of a step read is read
+// for that step: its owner and creator singly, settings and grants whole.
 type freshJudge struct {
 	app        *app
 	set        *policySet
 	policies   *eval.Set // all of the set, kept until close
 	leave      func()
 	plan       engine.Plan
+	protected  engine.Protected // by the plan, and by the configuration now
+	parsers    remedy.Parsers
 	sessions   map[string]*collectors.Session
 	workspaces map[string]*judgedWorkspace
 	beside     string // directory beside the journal; "" in a rehearsal
@@ -40,46 +45,157 @@ type judgedWorkspace struct {
 	snapshot engine.Snapshot
 	subjects map[string]engine.Subject // of the plan's tokens, by id
 	tuning   map[string]eval.Tuning
+	read     map[engine.SectionName]reading
 }
 
-func newFreshJudge(a *app, set *policySet, p engine.Plan) *freshJudge {
-	j := &freshJudge{app: a, set: set, plan: p, sessions: map[string]*collectors.Session{}, workspaces: map[string]*judgedWorkspace{}}
+// reading is a section, and when it was read.
+type reading struct {
+	engine.Section
+	at time.Time
+}
+
+// sectionAge is how old a section may be that another step read: apply itself
+// sends nothing on what is older than ten seconds.
+const sectionAge = 5 * time.Second
+
+func newFreshJudge(a *app, set *policySet, p engine.Plan, parsers remedy.Parsers) *freshJudge {
+	j := &freshJudge{app: a, set: set, plan: p, protected: p.Protected.With(a.config.remediation.protected), parsers: parsers, sessions: map[string]*collectors.Session{}, workspaces: map[string]*judgedWorkspace{}}
 	j.policies, j.leave = set.all.Keep()
 	return j
 }
 
 // StillFires implements apply.Judge. Every policy that the step rests on must
 // still find fault: an approval was given for all of the reasons.
-func (j *freshJudge) StillFires(ctx context.Context, s engine.Step, t engine.Token, now time.Time) (bool, string, error) {
+func (j *freshJudge) StillFires(ctx context.Context, s engine.Step, t engine.Token, now time.Time) (apply.Ruling, error) {
+	ruling := apply.Ruling{Subject: engine.Subject{Token: t}, At: j.app.env.now()}
 	w, err := j.workspace(ctx, s.WorkspaceID, now)
 	if err != nil {
-		return false, "", err
+		return ruling, err
 	}
 	subject, known := w.subjects[t.ID]
 	if !known {
-		return false, "the list of tokens did not hold it", nil
+		ruling.Why = "the list of tokens did not hold it"
+		return ruling, nil
 	}
 	subject.Token, subject.Facts = t, engine.Derive(t, now.UnixMilli())
-	verdicts, err := j.verdicts(ctx, w, s, subject, now)
+	needed := map[engine.SectionName]bool{}
+	for _, id := range s.Policies {
+		if p, known := j.set.policy(id); known {
+			for _, need := range p.Needs {
+				section, _, _ := strings.Cut(need, ".")
+				needed[engine.SectionName(section)] = true
+			}
+		}
+	}
+	if needed[engine.SectionPrincipals] || j.protected.ByApplication() {
+		if err := j.askFor(ctx, w, s, &subject, &ruling.At); err != nil {
+			return ruling, err
+		}
+	}
+	ruling.Subject = subject
+	snapshot := w.snapshot
+	snapshot.Coverage, snapshot.Documents = maps.Clone(snapshot.Coverage), maps.Clone(snapshot.Documents)
+	for _, name := range engine.SortedKeys(needed) {
+		if name == engine.SectionTokens || name == engine.SectionPrincipals || w.snapshot.Documents[name] == nil {
+			continue // tokens and principals are asked for singly; what a workspace does not tell stays as it is
+		}
+		section := j.section(ctx, w, s.WorkspaceID, name, &ruling.At)
+		snapshot.Coverage[name], snapshot.Documents[name] = section.Coverage, section.Document
+	}
+	verdicts, err := j.verdicts(ctx, w, snapshot, s, subject, now)
 	if err != nil {
-		return false, "", err
+		return ruling, err
 	}
 	for _, id := range s.Policies {
 		switch f, found := verdicts[id]; {
 		case !found:
-			return false, id + " finds no fault any more", nil
+			ruling.Why = id + " finds no fault any more"
+			return ruling, nil
 		case f.Status != engine.Fail:
-			return false, fmt.Sprintf("%s is %s now: %s", id, f.Status, f.Message), nil
+			ruling.Why = fmt.Sprintf("%s is %s now: %s", id, f.Status, f.Message)
+			return ruling, nil
 		}
 	}
-	return true, "", nil
+	ruling.Fires = true
+	return ruling, nil
+}
+
+// askFor puts owner and creator in place as the directory tells them when it is
+// asked for each by its id. What they are in, which only the list tells, is
+// read again where a policy of the step looks at it.
+func (j *freshJudge) askFor(ctx context.Context, w *judgedWorkspace, s engine.Step, subject *engine.Subject, oldest *time.Time) error {
+	asked := map[string]engine.Principal{}
+	for _, party := range []*engine.Party{&subject.Owner, &subject.Creator} {
+		if party.ID == "" {
+			continue
+		}
+		now, known := asked[party.ID]
+		if !known {
+			var err error
+			if now, err = j.parsers.ReadPrincipal(ctx, j.sessions[s.WorkspaceID], s, party.ID, party.Kind); err != nil {
+				return err
+			}
+			asked[party.ID] = now
+		}
+		if now.Kind == engine.Missing && party.Kind != engine.Missing && party.Kind != "" {
+			delete(j.workspaces, s.WorkspaceID) // to be read again
+			return &engine.Fault{Kind: engine.FaultUnclear, Detail: fmt.Sprintf("the directory lists principal %s, and does not know it when asked for it", engine.SafeText(party.ID))}
+		}
+		fresh := engine.Party{ID: party.ID, Kind: now.Kind, Name: now.Name, DisplayName: now.DisplayName, Active: now.Active, LiveTokens: party.LiveTokens, Account: party.Account}
+		switch {
+		case now.Kind == engine.Missing:
+			fresh.Active, fresh.Admin = new(false), new(false)
+		case party.Kind != engine.Missing:
+			fresh.Groups, fresh.Admin = party.Groups, party.Admin
+		}
+		*party = fresh
+	}
+	if !looksAtGroups(s) {
+		return nil
+	}
+	section := j.section(ctx, w, s.WorkspaceID, engine.SectionPrincipals, oldest)
+	for _, party := range []*engine.Party{&subject.Owner, &subject.Creator} {
+		party.Groups, party.Admin = nil, nil
+		i := slices.IndexFunc(section.Principals, func(p engine.Principal) bool { return p.ID == party.ID })
+		if i >= 0 && section.Coverage.Complete() {
+			party.Groups, party.Admin = section.Principals[i].Groups, &section.Principals[i].Admin
+		}
+	}
+	return nil
+}
+
+// looksAtGroups reports whether a policy of a step read which groups somebody is in.
+func looksAtGroups(s engine.Step) bool {
+	for _, evidence := range s.Evidence {
+		fields, _ := evidence.(map[string]any)
+		for field := range fields {
+			if strings.HasSuffix(field, ".admin") || strings.HasSuffix(field, ".groups") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// section is a section as it is now; oldest is brought back to when it was read.
+func (j *freshJudge) section(ctx context.Context, w *judgedWorkspace, workspace string, name engine.SectionName, oldest *time.Time) engine.Section {
+	now := j.app.env.now()
+	read, known := w.read[name]
+	if !known || now.Sub(read.at) > sectionAge || now.Sub(read.at) < 0 {
+		read = reading{at: now, Section: j.sessions[workspace].Section(ctx, name)}
+		w.read[name] = read
+	}
+	if read.at.Before(*oldest) {
+		*oldest = read.at
+	}
+	return read.Section
 }
 
 // verdicts are the findings of the step's policies on the token.
-func (j *freshJudge) verdicts(ctx context.Context, w *judgedWorkspace, s engine.Step, subject engine.Subject, now time.Time) (map[string]engine.Finding, error) {
+func (j *freshJudge) verdicts(ctx context.Context, w *judgedWorkspace, snapshot engine.Snapshot, s engine.Step, subject engine.Subject, now time.Time) (map[string]engine.Finding, error) {
 	chosen := j.policies.Select(func(p engine.Policy) bool { return slices.Contains(s.Policies, p.ID) })
 	one := func(yield func(engine.Subject, error) bool) { yield(subject, nil) }
-	job := eval.Job{Snapshot: w.snapshot, AsOf: now, Tokens: func(bool) iter.Seq2[engine.Subject, error] { return one }, Tuning: w.tuning}
+	job := eval.Job{Snapshot: snapshot, AsOf: now, Tokens: func(bool) iter.Seq2[engine.Subject, error] { return one }, Tuning: w.tuning}
 	excusing := exceptionFiles{waivers: j.set.exceptions.waivers}.begin(now) // a baseline says nothing about what may be revoked
 	defer excusing.leave()
 	if err := excusing.enter(ctx, j.set, now, w.tuning); err != nil {
@@ -110,7 +226,7 @@ func (j *freshJudge) workspace(ctx context.Context, id string, now time.Time) (*
 	if err = errors.Join(err, outcome.Close()); err != nil {
 		return nil, err
 	}
-	w := &judgedWorkspace{snapshot: snapshot, tuning: j.tuning(id, snapshot.Workspace)}
+	w := &judgedWorkspace{snapshot: snapshot, tuning: j.tuning(id, snapshot.Workspace), read: map[engine.SectionName]reading{}}
 	if w.subjects, err = j.targets(db.Subjects(ctx, snapshot.ID, now), id); err != nil {
 		return nil, err
 	}

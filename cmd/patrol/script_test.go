@@ -207,7 +207,7 @@ func cmdFault(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // put KEY=VALUE… adds a healthy token, or changes the one of that id, and sets
-// $ID_id to the whole of it. Keys: id
+// $ID_id to the whole of it and $OWNER_id to who owns it. Keys: id
 // (a few hexadecimal digits, filled up with zeros), created and used (distance
 // from the account's clock: -30d, -1d12h), lives (from creation: 90d, or
 // never), comment, owner (name; made when new), creator, scopes, workspace.
@@ -240,6 +240,7 @@ func cmdPut(ts *testscript.TestScript, neg bool, args []string) {
 	token.OwnerID = s.principal(ts, values["owner"])
 	token.CreatedByID = s.principal(ts, cmp.Or(values["creator"], values["owner"]))
 	ts.Setenv("ID_"+values["id"], token.ID)
+	ts.Setenv("OWNER_"+values["id"], strconv.FormatInt(token.OwnerID, 10))
 	_, err := s.account.PutToken(cmp.Or(values["workspace"], s.account.Workspaces()[0].Name), token)
 	ts.Check(err)
 }

@@ -115,7 +115,7 @@ func TestOwnTokensAreSpared(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.onToken(engine.Revoke, mine, map[string]any{"absent": true})
-			others := w.revoke(1)
+			w.revoke(1)
 			report, _ := w.apply(t.Context())
 			w.states(report, tc.want, engine.StateDone)
 			if report.Outcomes[0].Reason != tc.reason {
@@ -124,7 +124,7 @@ func TestOwnTokensAreSpared(t *testing.T) {
 			if tc.includeSelf && w.events[len(w.events)-1].Step.Target != mine.ID {
 				t.Error("our own token was not last")
 			}
-			_ = others
+
 		})
 	}
 }
@@ -652,16 +652,20 @@ func TestWithdrawnApprovalSettlesOnly(t *testing.T) {
 // TestARunThatOutlivesItsApprovalStops: whether the time ends before a step or
 // while it is written down, nothing more is sent, and what is left can go on.
 func TestARunThatOutlivesItsApprovalStops(t *testing.T) {
-	for name, until := range map[string]time.Duration{"approval": time.Minute, "plan": 0} {
+	for name, tc := range map[string]struct{ until, takes time.Duration }{
+		"approval":                             {time.Minute, 24 * time.Hour},
+		"plan":                                 {0, 24 * time.Hour},
+		"approval, while a look is still good": {8 * time.Second, 9 * time.Second},
+	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "")
 			w.revoke(3)
-			late := &lateJournal{clock: w.clock, at: 2}
+			late := &lateJournal{clock: w.clock, at: 2, takes: tc.takes}
 			w.change = func(j *apply.Job) {
 				late.Journal = j.Journal
 				j.Journal = late
-				if until > 0 {
-					j.Approval.Until = w.clock.now().Add(until)
+				if tc.until > 0 {
+					j.Approval.Until = w.clock.now().Add(tc.until)
 				}
 			}
 			report := w.must("expired")
@@ -671,17 +675,18 @@ func TestARunThatOutlivesItsApprovalStops(t *testing.T) {
 	}
 }
 
-// lateJournal takes a day for one of the intents.
+// lateJournal takes long for one of the intents.
 type lateJournal struct {
 	apply.Journal
 	clock *clock
 	at, n int
+	takes time.Duration
 }
 
 func (l *lateJournal) Move(ctx context.Context, from engine.StepState, to engine.Entry) error {
 	if to.State == engine.StateIntent {
 		if l.n++; l.n == l.at {
-			l.clock.advance(23*time.Hour + time.Second)
+			l.clock.advance(l.takes)
 		}
 	}
 	return l.Journal.Move(ctx, from, to)

@@ -257,10 +257,20 @@ func (it *item) look(ctx context.Context) (*look, error) {
 		if err != nil {
 			return nil, err
 		}
+		if fault == nil && seen.Absent && it.remedy.OfToken && it.entry.State == engine.StatePending {
+			fault, err = it.listedStill(ctx, n)
+			if err != nil {
+				return nil, err
+			}
+		}
 		if fault == nil {
 			l.seen = seen
-			l.sight, l.reason, l.detail, err = it.judge(ctx, seen)
-			return l, err
+			if fault, err = faultOf(it.judge(ctx, l)); err != nil {
+				return nil, err
+			}
+			if fault == nil {
+				return l, nil
+			}
 		}
 		if done, err := it.unread(ctx, fault, n); done {
 			return nil, err
@@ -269,6 +279,27 @@ func (it *item) look(ctx context.Context) (*look, error) {
 			return nil, err
 		}
 	}
+}
+
+// listedStill is the fault of a single look that does not find a token which
+// the list holds. Gone before is told only when both agree: one wrong answer
+// must not close a step. The list is read again from the second look on.
+func (it *item) listedStill(ctx context.Context, n int) (*engine.Fault, error) {
+	disagree := &engine.Fault{Kind: faultListed, Detail: "the workspace says that the token does not exist, and lists it"}
+	if known, read := it.latest[it.step.WorkspaceID]; read && !known.has(it.step.Target) {
+		return nil, nil
+	}
+	if n == 1 {
+		return disagree, nil
+	}
+	listed, err := it.list(context.WithoutCancel(ctx), it.step.WorkspaceID)
+	switch {
+	case err != nil:
+		return &engine.Fault{Kind: engine.FaultUnclear, Detail: "list tokens: " + err.Error()}, nil //nolint:nilerr // looked at again
+	case listed.has(it.step.Target):
+		return disagree, nil
+	}
+	return nil, nil
 }
 
 // unread decides what a look that failed means. Nothing was sent, so that a
@@ -283,7 +314,7 @@ func (it *item) unread(ctx context.Context, f *engine.Fault, n int) (done bool, 
 	case n < maxLooks && f.Kind != engine.FaultForbidden && f.Kind != engine.FaultRejected:
 		return false, nil
 	}
-	if f.Kind != engine.FaultForbidden {
+	if f.Kind != engine.FaultForbidden && f.Kind != faultListed {
 		why.reason = reasonUnreadable
 	}
 	return true, it.move(ctx, it.entry.State, why)

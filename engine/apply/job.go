@@ -82,10 +82,22 @@ type Journal interface {
 	Note(ctx context.Context, n engine.Note) error
 }
 
-// Judge tells whether the policies that a step rests on still find fault with
-// a token as it is now, and if not, why.
+// Judge reads what the policies of a step see beside the token, for this step,
+// and tells whether they all still find fault. Owner and creator are asked for
+// singly: a list alone revokes nothing.
+//
+// An *engine.Fault as error is what an answer means that told nothing, as of a
+// look at the target.
 type Judge interface {
-	StillFires(ctx context.Context, s engine.Step, t engine.Token, now time.Time) (fires bool, why string, err error)
+	StillFires(ctx context.Context, s engine.Step, t engine.Token, now time.Time) (Ruling, error)
+}
+
+// Ruling is what a Judge says about a token as it is now.
+type Ruling struct {
+	Fires   bool
+	Why     string         // when it does not
+	Subject engine.Subject // the token with its owner and creator; a party that could not be read has no kind
+	At      time.Time      // by Clock, of the oldest reading that it rests on; zero: it rests on the token alone
 }
 
 // Clock is time, so that tests can bend it. Now must carry a monotonic reading.

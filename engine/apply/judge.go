@@ -10,47 +10,83 @@ import (
 	"patrol/engine"
 )
 
-// judge says what an observation means for the step: whether the target is
-// still what was approved, for the reason for which it was.
-func (it *item) judge(ctx context.Context, seen engine.Observation) (s sight, reason, detail string, err error) {
+// judge says what a look means for the step: whether the target is still what
+// was approved, for the reason for which it was.
+func (it *item) judge(ctx context.Context, l *look) error {
+	say := func(s sight, reason, detail string) { l.sight, l.reason, l.detail = s, reason, detail }
 	switch {
-	case seen.Absent && it.remedy.OfToken:
-		return sightGone, reasonAbsent, "", nil
-	case seen.Absent:
-		return sightDrifted, reasonAbsent, "what the step is about does not exist in this workspace", nil
-	case it.remedy.Reached(it.step, seen):
-		return sightReached, reasonAlreadySo, "is as the step wants it, and patrol did not do it", nil
+	case l.seen.Absent && it.remedy.OfToken:
+		say(sightGone, reasonAbsent, "")
+		return nil
+	case l.seen.Absent:
+		say(sightDrifted, reasonAbsent, "what the step is about does not exist in this workspace")
+		return nil
+	case it.remedy.Reached(it.step, l.seen):
+		say(sightReached, reasonAlreadySo, "is as the step wants it, and patrol did not do it")
+		return nil
 	}
-	if reason, detail := it.protection(seen.Token); reason != "" {
-		return sightProtected, reason, detail, nil
+	token := l.seen.Token
+	if token != nil {
+		if reason, detail := it.protection(engine.Subject{Token: *token}); reason != "" {
+			say(sightProtected, reason, detail)
+			return nil
+		}
 	}
-	if reason, detail := it.drift(seen); reason != "" {
-		return sightDrifted, reason, detail, nil
+	if reason, detail := it.drift(l.seen); reason != "" {
+		say(sightDrifted, reason, detail)
+		return nil
 	}
 	if reason, detail := it.withdrawn(); reason != "" {
-		return sightDrifted, reason, detail, nil
+		say(sightDrifted, reason, detail)
+		return nil
 	}
-	return it.rules(ctx, seen.Token)
+	if token == nil { // a state that is the same has the same reasons
+		say(sightClear, "", "")
+		return nil
+	}
+	if len(it.step.Policies) == 0 {
+		say(sightDrifted, reasonNoGrounds, "the step rests on no policy")
+		return nil
+	}
+	if it.usedSince(*token) && (it.job.Plan.OnUse != "proceed" || it.restsOnUse()) {
+		say(sightDrifted, reasonUsedSince, "was used since the plan was made")
+		return nil
+	}
+	ruling, err := it.job.Judge.StillFires(context.WithoutCancel(ctx), it.step, *token, it.live.Now())
+	if err != nil {
+		return err
+	}
+	if !ruling.At.IsZero() && ruling.At.Before(l.at) {
+		l.at = ruling.At
+	}
+	reason, detail := it.protection(ruling.Subject)
+	switch {
+	case reason != "":
+		say(sightProtected, reason, detail)
+	case it.protected().ByApplication() && (ruling.Subject.Owner.Kind == "" || ruling.Subject.Creator.Kind == ""):
+		say(sightDrifted, reasonUnreadable, "service principals are protected by their application ids, and who owns or made the token could not be read")
+	case !ruling.Fires:
+		say(sightDrifted, reasonRuleSilent, ruling.Why)
+	default:
+		say(sightClear, "", "")
+	}
+	return nil
 }
 
-// protection tells why a token must not be touched. Only ids count: names and
-// comments are anybody's to choose.
-func (it *item) protection(t *engine.Token) (reason, detail string) {
-	if t == nil {
-		return "", ""
-	}
+// protected is what the plan protects, and what the configuration does now.
+func (it *item) protected() engine.Protected { return it.job.Plan.Protected.With(it.job.Protected) }
+
+// protection tells why a token must not be touched.
+func (it *item) protection(s engine.Subject) (reason, detail string) {
 	caller := it.live.Caller
-	tokens := append(slices.Clone(it.job.Plan.Protected.Tokens), it.job.Protected.Tokens...)
-	principals := append(slices.Clone(it.job.Plan.Protected.Principals), it.job.Protected.Principals...)
 	switch {
-	case t.ID == caller.TokenID:
+	case s.Token.ID == caller.TokenID:
 		return reasonInUse, "this run signs in with it"
-	case (t.OwnerID == caller.ID || t.CreatorID == caller.ID) && !it.job.Options.IncludeSelf:
+	case (s.Token.OwnerID == caller.ID || s.Token.CreatorID == caller.ID) && !it.job.Options.IncludeSelf:
 		return reasonSelf, "belongs to, or was made by, the principal that applies; --include-self revokes such tokens last"
-	case slices.Contains(tokens, t.ID):
-		return reasonProtected, "the token is protected"
-	case slices.Contains(principals, t.OwnerID) || slices.Contains(principals, t.CreatorID) || slices.Contains(principals, t.CreatorName):
-		return reasonProtected, "its owner or creator is protected"
+	}
+	if why := it.protected().Protects(s); why != "" {
+		return reasonProtected, why
 	}
 	return "", ""
 }
@@ -96,24 +132,6 @@ func (it *item) withdrawn() (reason, detail string) {
 		return reasonWithdrawn, "its approval does not stand any more"
 	}
 	return "", ""
-}
-
-// rules runs the policies of the step on the token as it is now.
-func (it *item) rules(ctx context.Context, t *engine.Token) (s sight, reason, detail string, err error) {
-	if t == nil {
-		return sightClear, "", "", nil // a state that is the same has the same reasons
-	}
-	if len(it.step.Policies) == 0 {
-		return sightDrifted, reasonNoGrounds, "the step rests on no policy", nil
-	}
-	if it.usedSince(*t) && (it.job.Plan.OnUse != "proceed" || it.restsOnUse()) {
-		return sightDrifted, reasonUsedSince, "was used since the plan was made", nil
-	}
-	fires, why, err := it.job.Judge.StillFires(context.WithoutCancel(ctx), it.step, *t, it.live.Now())
-	if err != nil || fires {
-		return sightClear, "", "", err
-	}
-	return sightDrifted, reasonRuleSilent, why, nil
 }
 
 // usedSince compares days of use. A last use that cannot be told now but could

@@ -62,11 +62,13 @@ func afterAct(fault engine.FaultKind) engine.StepState {
 	return engine.StateUnresolved
 }
 
-// faultGone is the answer that there is nothing to act on.
-const faultGone engine.FaultKind = "gone"
+const (
+	faultGone   engine.FaultKind = "gone"         // the answer that there is nothing to act on
+	faultListed engine.FaultKind = "still_listed" // a look and the list contradict each other
+)
 
 // stops reports whether an answer ends the run: further requests would meet
 // the same, or go to somebody who is not the workspace.
 func stops(fault engine.FaultKind) bool {
-	return fault == engine.FaultEndpoint || fault == engine.FaultUnauthenticated
+	return fault == engine.FaultEndpoint || fault == engine.FaultWorkspace || fault == engine.FaultUnauthenticated
 }

@@ -37,6 +37,7 @@ func (r *run) list(ctx context.Context, workspace string) (ids, error) {
 		}
 		found[key(token.ID)] = struct{}{}
 	}
+	r.latest[workspace] = found
 	return found, nil
 }
 
@@ -95,7 +96,7 @@ func (r *run) reconcile(ctx context.Context, w engine.PlanWorkspace) error {
 		}
 		k := key(step.Target)
 		found.ThirdParty = slices.DeleteFunc(found.ThirdParty, func(id string) bool { return id == hex.EncodeToString(k[:]) })
-		if r.entries[step.ID].State == engine.StateDone && now.has(step.Target) {
+		if state := r.entries[step.ID].State; state.Terminal() && state.CarriedOut() && now.has(step.Target) {
 			found.StillListed = append(found.StillListed, step.Target)
 		}
 	}

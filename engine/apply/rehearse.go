@@ -61,26 +61,41 @@ func (r *run) foresee(ctx context.Context, s engine.Step) (engine.Outcome, error
 		return outcome, nil
 	}
 	it := &item{run: r, step: s, live: r.job.Workspaces[s.WorkspaceID], remedy: r.remedies[s.Action], entry: r.entries[s.ID]}
-	seen, err := it.remedy.Read(ctx, it.live.Client, s)
-	fault, err := faultOf(err)
+	l := &look{at: r.job.Clock.Now()}
+	var fault *engine.Fault
+	for n, again := 1, true; again; n++ {
+		again = false
+		seen, err := it.remedy.Read(ctx, it.live.Client, s)
+		if fault, err = faultOf(err); err != nil {
+			return outcome, err
+		}
+		l.seen = seen
+		if fault == nil && seen.Absent && it.remedy.OfToken && it.entry.Attempt == 0 {
+			fault, err = it.listedStill(ctx, n)
+			again = fault != nil && n == 1 // a token that is not found is looked at twice
+		}
+		if fault == nil && err == nil {
+			fault, err = faultOf(it.judge(ctx, l))
+		}
+		if err != nil {
+			return outcome, err
+		}
+	}
 	switch {
-	case err != nil:
-		return outcome, err
 	case fault != nil && stops(fault.Kind):
 		return outcome, refused(string(fault.Kind), s.Workspace, "Nothing was sent; check host and credential.", "%s", fault.Detail)
 	case fault != nil:
 		outcome.Reason, outcome.Detail = reasonUnreadable, fault.Detail
 		return outcome, nil
 	}
-	sight, reason, detail, err := it.judge(ctx, seen)
 	from := it.entry.State
 	if from == "" {
 		from = engine.StatePending
 	}
-	if to := afterLook(from, sight, s.Action == engine.Revoke); to != engine.StateIntent {
-		outcome.State, outcome.Reason, outcome.Detail = to, reason, detail
+	if to := afterLook(from, l.sight, s.Action == engine.Revoke); to != engine.StateIntent {
+		outcome.State, outcome.Reason, outcome.Detail = to, l.reason, l.detail
 	}
-	return outcome, err
+	return outcome, nil
 }
 
 // foresight puts what is foreseen in place of what the journal knows.

@@ -17,6 +17,7 @@ type run struct {
 	entries  map[string]engine.Entry // by step id, as the journal has them
 	expired  bool                    // settle what is in hand, begin nothing
 	before   map[string]ids          // tokens at the beginning, by workspace id
+	latest   map[string]ids          // and when they were listed last
 	acted    int                     // steps that this run sent a request for
 	asked    bool                    // whether to go on after the first of them
 	refusals int                     // in a row
@@ -48,7 +49,7 @@ func (j Job) Run(ctx context.Context) (engine.OutcomeReport, error) {
 }
 
 func newRun(j Job) *run {
-	r := &run{job: j.withDefaults(), remedies: map[engine.Action]engine.Remedy{}, before: map[string]ids{}}
+	r := &run{job: j.withDefaults(), remedies: map[engine.Action]engine.Remedy{}, before: map[string]ids{}, latest: map[string]ids{}}
 	for _, remedy := range j.Remedies {
 		r.remedies[remedy.Name] = remedy
 	}

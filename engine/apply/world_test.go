@@ -90,8 +90,9 @@ type world struct {
 
 type judge func(engine.Step, engine.Token) (bool, string, error)
 
-func (j judge) StillFires(_ context.Context, s engine.Step, t engine.Token, _ time.Time) (bool, string, error) {
-	return j(s, t)
+func (j judge) StillFires(_ context.Context, s engine.Step, t engine.Token, _ time.Time) (apply.Ruling, error) {
+	fires, why, err := j(s, t)
+	return apply.Ruling{Fires: fires, Why: why, Subject: engine.Subject{Token: t}}, err
 }
 
 // newWorld signs in with the profile of the first workspace, or with another.
@@ -305,3 +306,16 @@ func (w *world) there(t simulator.Token) bool {
 func (w *world) fault(f simulator.Fault) { w.account.AddFault(f) }
 
 const tokenPath = "/api/2.0/token-management/tokens/"
+
+// judging makes a judge of what it rules.
+type judging func() apply.Ruling
+
+func (j judging) StillFires(context.Context, engine.Step, engine.Token, time.Time) (apply.Ruling, error) {
+	return j(), nil
+}
+
+type fixed struct{ apply.Ruling }
+
+func (f fixed) StillFires(context.Context, engine.Step, engine.Token, time.Time) (apply.Ruling, error) {
+	return f.Ruling, nil
+}

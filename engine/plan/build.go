@@ -196,7 +196,7 @@ func (b *builder) readTokens(ctx context.Context) error {
 		if w == nil {
 			continue
 		}
-		w.count(row.Subject, b.configured(row.Subject) != "")
+		w.count(row.Subject, b.in.Config.Protected.Protects(row.Subject) != "")
 		key := target{row.Workspace.ID, row.Token.ID}
 		if hits := b.tokens[key]; hits != nil {
 			b.planToken(w, row.Subject, hits)

@@ -7,6 +7,9 @@ import "patrol/engine"
 type Parsers struct {
 	Token  func(row []byte) (engine.Token, error)
 	Grants func(answer []byte) (engine.Grants, error)
+	// Principal reads one of the directory. Its groups are those that it is in
+	// directly, and whether it is an admin it does not tell.
+	Principal func(answer []byte, kind engine.Kind) (engine.Principal, error)
 }
 
 // set is what remedies register with: one method each, in their own file.

@@ -34,7 +34,7 @@ func (set set) ChangeGrant() engine.Remedy {
 }
 
 func (set set) readGrants(ctx context.Context, c engine.Client, s engine.Step) (engine.Observation, error) {
-	r, absent, err := get(ctx, c, grantsPath)
+	r, absent, err := get(ctx, c, s, grantsPath)
 	if err != nil || absent {
 		return engine.Observation{Absent: absent, HTTP: r.Status}, err
 	}
@@ -52,14 +52,14 @@ func (set set) writeGrants(ctx context.Context, c engine.Client, s engine.Step, 
 		return engine.Receipt{}, &engine.Fault{Kind: engine.FaultRejected, Detail: clip(err.Error())}
 	}
 	if len(removed) == 0 {
-		return act(ctx, c, http.MethodPatch, grantsPath, aclBody(added), object)
+		return act(ctx, c, s, http.MethodPatch, grantsPath, aclBody(added), object)
 	}
 	list, err := grantsOf(before.State)
 	if err != nil {
 		return engine.Receipt{}, &engine.Fault{Kind: engine.FaultRejected, Detail: clip(err.Error())}
 	}
 	kept := slices.DeleteFunc(list, func(g engine.Grant) bool { return holdsAny([]engine.Grant{g}, removed) })
-	return act(ctx, c, http.MethodPut, grantsPath, aclBody(append(kept, added...)), object)
+	return act(ctx, c, s, http.MethodPut, grantsPath, aclBody(append(kept, added...)), object)
 }
 
 // grantsOf reads a state of grants, which may come from JSON.

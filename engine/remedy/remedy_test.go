@@ -174,10 +174,15 @@ func TestSort(t *testing.T) {
 		absent bool
 		kind   engine.FaultKind
 	}{
-		"success":            {answer(200, `{}`), false, ""},
-		"nothing to say":     {answer(204, ``), false, ""},
-		"absent":             {answer(404, `{"error_code":"RESOURCE_DOES_NOT_EXIST"}`), true, ""},
-		"not found":          {answer(404, `{"error_code":"NOT_FOUND"}`), false, engine.FaultEndpoint},
+		"success":         {answer(200, `{}`), false, ""},
+		"nothing to say":  {answer(204, ``), false, ""},
+		"absent":          {answer(404, `{"error_code":"RESOURCE_DOES_NOT_EXIST"}`), true, ""},
+		"not found":       {answer(404, `{"error_code":"NOT_FOUND"}`), true, ""},
+		"feature is off":  {answer(404, `{"error_code":"FEATURE_DISABLED"}`), false, engine.FaultEndpoint},
+		"another address": {answer(404, `{"error_code":"ENDPOINT_NOT_FOUND"}`), false, engine.FaultEndpoint},
+		"a page that says it": {
+			engine.Response{Status: 404, Body: []byte(`{"error_code":"NOT_FOUND"}`), Header: http.Header{"Content-Type": {"text/html"}}}, false, engine.FaultEndpoint,
+		},
 		"404 without body":   {answer(404, ``), false, engine.FaultEndpoint},
 		"code as a number":   {answer(403, `{"error_code":403,"message":"Invalid access token."}`), false, engine.FaultUnauthenticated},
 		"no right":           {answer(403, `{"error_code":"PERMISSION_DENIED"}`), false, engine.FaultForbidden},
@@ -211,11 +216,86 @@ func FuzzSort(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, kind, body string) {
 		r := engine.Response{Status: status, Body: []byte(body), Header: http.Header{"Content-Type": {kind}}}
 		absent, fault := remedy.Sort("GET /x", r)
-		if absent && (status != http.StatusNotFound || !strings.Contains(body, "RESOURCE_DOES_NOT_EXIST") && !strings.Contains(body, `\u`)) {
+		if absent && (status != http.StatusNotFound || !strings.Contains(body, "RESOURCE_DOES_NOT_EXIST") && !strings.Contains(body, "NOT_FOUND") && !strings.Contains(body, `\u`)) {
 			t.Errorf("absent by status %d, %q", status, body)
 		}
 		if fault != nil && enginetest.Acting(fault.Detail) != "" {
 			t.Errorf("raw text: %q", fault.Detail)
 		}
 	})
+}
+
+// TestAnotherWorkspaceAnswers: nothing is concluded from an answer that says to
+// come from elsewhere, whatever it says.
+func TestAnotherWorkspaceAnswers(t *testing.T) {
+	for _, one := range remedies() {
+		for _, body := range []string{`{}`, `{"token_info":{"token_id":"t/1"}}`} {
+			for _, status := range []int{200, 404, 500} {
+				r := answer(status, body)
+				r.Header.Set("X-Databricks-Org-Id", "2")
+				c := recorder{answer: r}
+				_, read := one.Read(t.Context(), &c, step(one.Name))
+				_, done := one.Do(t.Context(), &c, step(one.Name), engine.Observation{State: step(one.Name).Precondition.Identity})
+				for _, err := range []error{read, done} {
+					var fault *engine.Fault
+					if !errors.As(err, &fault) || fault.Kind != engine.FaultWorkspace {
+						t.Errorf("%s, status %d: %v", one.Name, status, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// directoryOf answers by path; anything else is the 404 of SCIM.
+type directoryOf map[string]engine.Response
+
+func (d directoryOf) Send(_ context.Context, _, target string, _ []byte) (engine.Response, error) {
+	if r, known := d[target]; known {
+		return r, nil
+	}
+	return answer(404, noSuchUser), nil
+}
+
+const noSuchUser = `{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"detail":"Resource with id 7 not found.","status":"404"}`
+
+func TestAPrincipalIsMissingOnlyByTheDirectorysOwnWord(t *testing.T) {
+	const users, services = "/api/2.0/preview/scim/v2/Users/7", "/api/2.0/preview/scim/v2/ServicePrincipals/7"
+	parse := remedy.Parsers{Principal: func(row []byte, kind engine.Kind) (engine.Principal, error) {
+		var wire struct{ ID string }
+		err := json.Unmarshal(row, &wire)
+		return engine.Principal{ID: wire.ID, Kind: kind}, err
+	}}
+	page := answer(404, "<html>not found")
+	page.Header.Set("Content-Type", "text/html")
+	other := answer(404, noSuchUser)
+	other.Header.Set("X-Databricks-Org-Id", "2")
+	for name, tc := range map[string]struct {
+		directory directoryOf
+		kind      engine.Kind
+		fault     engine.FaultKind
+	}{
+		"user":                  {directoryOf{users: answer(200, `{"id":"7"}`)}, engine.User, ""},
+		"service principal":     {directoryOf{services: answer(200, `{"id":"7"}`)}, engine.ServicePrincipal, ""},
+		"neither":               {directoryOf{}, engine.Missing, ""},
+		"the token API's words": {directoryOf{users: answer(404, `{"error_code":"NOT_FOUND"}`)}, engine.Missing, ""},
+		"an object of nothing":  {directoryOf{users: answer(200, `{}`)}, "", engine.FaultUnclear},
+		"another user":          {directoryOf{users: answer(200, `{"id":"8"}`)}, "", engine.FaultUnclear},
+		"off":                   {directoryOf{users: answer(404, `{"error_code":"FEATURE_DISABLED"}`)}, "", engine.FaultEndpoint},
+		"no such address":       {directoryOf{services: answer(404, `{"error_code":"ENDPOINT_NOT_FOUND"}`)}, "", engine.FaultEndpoint},
+		"a page":                {directoryOf{users: page}, "", engine.FaultEndpoint},
+		"404 without a word":    {directoryOf{users: answer(404, `{}`)}, "", engine.FaultEndpoint},
+		"the words of a list":   {directoryOf{users: answer(404, `{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"status":"404"}`)}, "", engine.FaultEndpoint},
+		"forbidden":             {directoryOf{services: answer(403, `{}`)}, "", engine.FaultForbidden},
+		"of another workspace":  {directoryOf{users: other}, "", engine.FaultWorkspace},
+	} {
+		for _, likely := range []engine.Kind{engine.User, engine.ServicePrincipal, engine.Missing} {
+			p, err := parse.ReadPrincipal(t.Context(), tc.directory, engine.Step{WorkspaceID: "1"}, "7", likely)
+			var fault *engine.Fault
+			errors.As(err, &fault)
+			if p.Kind != tc.kind || (fault == nil) != (tc.fault == "") || fault != nil && fault.Kind != tc.fault {
+				t.Errorf("%s, likely %q: kind %q, %v", name, likely, p.Kind, err)
+			}
+		}
+	}
 }

@@ -15,7 +15,7 @@ func (set set) Revoke() engine.Remedy {
 		Sent: "DELETE " + tokensPath + "{token_id}",
 		Read: set.readToken,
 		Do: func(ctx context.Context, c engine.Client, s engine.Step, _ engine.Observation) (engine.Receipt, error) {
-			return act(ctx, c, http.MethodDelete, tokenPath(s), nil, object)
+			return act(ctx, c, s, http.MethodDelete, tokenPath(s), nil, object)
 		},
 		Reached: func(_ engine.Step, seen engine.Observation) bool { return seen.Absent },
 	}

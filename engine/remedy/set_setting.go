@@ -24,7 +24,7 @@ func (set set) SetSetting() engine.Remedy {
 			if !given {
 				return engine.Receipt{}, &engine.Fault{Kind: engine.FaultRejected, Detail: "the step does not say which value it wants"}
 			}
-			return act(ctx, c, http.MethodPatch, settingsPath, engine.CompactJSON(map[string]string{s.Target: value}), accepted)
+			return act(ctx, c, s, http.MethodPatch, settingsPath, engine.CompactJSON(map[string]string{s.Target: value}), accepted)
 		},
 		Reached: func(s engine.Step, seen engine.Observation) bool {
 			want, given := s.Expected["value"].(string)
@@ -40,7 +40,7 @@ var (
 
 func readSetting(ctx context.Context, c engine.Client, s engine.Step) (engine.Observation, error) {
 	target := settingsPath + "?" + url.Values{"keys": {s.Target}}.Encode()
-	r, absent, err := get(ctx, c, target)
+	r, absent, err := get(ctx, c, s, target)
 	if err != nil || absent {
 		return engine.Observation{Absent: absent, HTTP: r.Status}, err
 	}

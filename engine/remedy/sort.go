@@ -16,8 +16,8 @@ import (
 
 // Sort tells what an answer means: nil for success; absent when the API itself
 // says that the target does not exist; otherwise a fault. Only the API's own
-// word counts as absence: a 404 of a proxy, of another service or of a feature
-// that is off says nothing about a token.
+// word counts as absence, in either of its two spellings: a 404 of a proxy, of
+// another service or of a feature that is off says nothing about a token.
 func Sort(what string, r engine.Response) (absent bool, fault *engine.Fault) {
 	e := readError(r)
 	fail := func(kind engine.FaultKind) (bool, *engine.Fault) {
@@ -36,7 +36,7 @@ func Sort(what string, r engine.Response) (absent bool, fault *engine.Fault) {
 		return fail(engine.FaultUnauthenticated)
 	case r.Status == http.StatusForbidden:
 		return fail(engine.FaultForbidden)
-	case r.Status == http.StatusNotFound && e.code == "RESOURCE_DOES_NOT_EXIST":
+	case r.Status == http.StatusNotFound && (e.code == "RESOURCE_DOES_NOT_EXIST" || e.code == "NOT_FOUND"):
 		return true, nil
 	case r.Status == http.StatusNotFound:
 		return fail(engine.FaultEndpoint)
@@ -116,31 +116,50 @@ func lost(err error) *engine.Fault {
 	return &engine.Fault{Kind: engine.FaultUnclear, Detail: clip(err.Error())}
 }
 
-// get looks at a path.
-func get(ctx context.Context, c engine.Client, target string) (r engine.Response, absent bool, err error) {
+// elsewhere is the fault of an answer that says to come from another workspace
+// than that of the step.
+func elsewhere(what string, s engine.Step, r engine.Response) *engine.Fault {
+	id := r.WorkspaceID()
+	if id == "" || id == s.WorkspaceID {
+		return nil
+	}
+	return &engine.Fault{Kind: engine.FaultWorkspace, HTTP: r.Status, Request: r.RequestID(),
+		Detail: clip(fmt.Sprintf("%s: workspace %s answers, the step is for %s", what, id, s.WorkspaceID))}
+}
+
+// get looks at a path in the workspace of a step.
+func get(ctx context.Context, c engine.Client, s engine.Step, target string) (r engine.Response, absent bool, err error) {
+	what := "GET " + path(target)
 	r, err = c.Send(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return r, false, lost(err)
 	}
-	absent, fault := Sort("GET "+path(target), r)
+	if fault := elsewhere(what, s, r); fault != nil {
+		return r, false, fault
+	}
+	absent, fault := Sort(what, r)
 	switch {
 	case fault != nil:
 		return r, false, fault
 	case !absent && r.Status != http.StatusOK:
-		return r, false, &engine.Fault{Kind: engine.FaultEndpoint, Detail: fmt.Sprintf("GET %s: status %d", path(target), r.Status), HTTP: r.Status}
+		return r, false, &engine.Fault{Kind: engine.FaultEndpoint, Detail: fmt.Sprintf("%s: status %d", what, r.Status), HTTP: r.Status}
 	}
 	return r, absent, nil
 }
 
 // act sends the one request of a step. done tells a success from an answer
 // that merely looks like one.
-func act(ctx context.Context, c engine.Client, method, target string, body []byte, done func(engine.Response) bool) (engine.Receipt, error) {
+func act(ctx context.Context, c engine.Client, s engine.Step, method, target string, body []byte, done func(engine.Response) bool) (engine.Receipt, error) {
+	what := method + " " + path(target)
 	r, err := c.Send(ctx, method, target, body)
 	if err != nil {
 		return engine.Receipt{}, lost(err)
 	}
 	receipt := engine.Receipt{HTTP: r.Status, Request: r.RequestID()}
-	absent, fault := Sort(method+" "+path(target), r)
+	if fault := elsewhere(what, s, r); fault != nil {
+		return receipt, fault
+	}
+	absent, fault := Sort(what, r)
 	switch {
 	case fault != nil:
 		return receipt, fault
@@ -150,7 +169,7 @@ func act(ctx context.Context, c engine.Client, method, target string, body []byt
 	case !done(r):
 		return receipt, &engine.Fault{
 			Kind: engine.FaultUnclear, HTTP: r.Status, Request: receipt.Request,
-			Detail: fmt.Sprintf("%s %s: status %d with an answer that is not the API's", method, path(target), r.Status),
+			Detail: fmt.Sprintf("%s: status %d with an answer that is not the API's", what, r.Status),
 		}
 	}
 	return receipt, nil

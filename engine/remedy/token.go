@@ -18,7 +18,7 @@ var errOtherToken = errors.New("the answer is about another token")
 
 // readToken looks at the token of a step.
 func (set set) readToken(ctx context.Context, c engine.Client, s engine.Step) (engine.Observation, error) {
-	r, absent, err := get(ctx, c, tokenPath(s))
+	r, absent, err := get(ctx, c, s, tokenPath(s))
 	if err != nil || absent {
 		return engine.Observation{Absent: absent, HTTP: r.Status}, err
 	}
@@ -43,5 +43,5 @@ func patchToken(ctx context.Context, c engine.Client, s engine.Step, field strin
 		return engine.Receipt{}, &engine.Fault{Kind: engine.FaultRejected, Detail: "the step does not say which " + field + " it wants"}
 	}
 	body := engine.CompactJSON(map[string]any{"token": map[string]any{field: value}, "update_mask": field})
-	return act(ctx, c, http.MethodPatch, tokenPath(s), body, object)
+	return act(ctx, c, s, http.MethodPatch, tokenPath(s), body, object)
 }
