@@ -157,8 +157,8 @@ func (j *freshJudge) askFor(ctx context.Context, w *judgedWorkspace, s engine.St
 	for _, party := range []*engine.Party{&subject.Owner, &subject.Creator} {
 		party.Groups, party.Admin = nil, nil
 		i := slices.IndexFunc(section.Principals, func(p engine.Principal) bool { return p.ID == party.ID })
-		if i >= 0 && section.Coverage.Complete() {
-			party.Groups, party.Admin = section.Principals[i].Groups, &section.Principals[i].Admin
+		if i >= 0 && section.Coverage.Usable() {
+			party.Groups, party.Admin = section.Principals[i].Groups, section.Principals[i].Admin
 		}
 	}
 	return nil
