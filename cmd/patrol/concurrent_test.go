@@ -66,28 +66,29 @@ func concurrent(file *ast.File) (found bool) {
 // concurrentMark is the line of a story that `make race` runs, and why.
 const concurrentMark = "\n# concurrent: "
 
-// storyFiles are the stories of this run: all, or with -short under the race
-// detector those that are marked.
-func storyFiles(t *testing.T) []string {
+// storyFiles are the stories of this run that hold a text: all, or with -short
+// under the race detector those that are marked.
+func storyFiles(t *testing.T, holding string) []string {
 	t.Helper()
 	all, err := filepath.Glob(filepath.Join("..", "..", "testdata", "script", "*.txtar"))
 	if err != nil || len(all) == 0 {
 		t.Fatal(err)
 	}
-	if !underRace || !testing.Short() {
-		return all
+	if underRace && testing.Short() {
+		all = storiesWith(t, all, concurrentMark)
 	}
-	return markedStories(t, all)
+	return storiesWith(t, all, holding)
 }
 
-func markedStories(t *testing.T, all []string) []string {
+// storiesWith are those that hold what a pattern matches.
+func storiesWith(t *testing.T, all []string, pattern string) []string {
 	t.Helper()
 	return slices.DeleteFunc(slices.Clone(all), func(path string) bool {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return !strings.Contains(string(text), concurrentMark)
+		return !regexp.MustCompile(pattern).Match(text)
 	})
 }
 
@@ -98,7 +99,7 @@ func TestConcurrentStories(t *testing.T) {
 		t.Fatal(err)
 	}
 	var text strings.Builder
-	marked := markedStories(t, all)
+	marked := storiesWith(t, all, concurrentMark)
 	for _, path := range marked {
 		story, err := os.ReadFile(path)
 		if err != nil {

@@ -28,13 +28,21 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the stories in testdata/script through the real binary. Each
 // reads like a session of a user; the commands beside patrol are below.
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runStories(t, storyFiles(t, ""), simulator.NotFoundResource) }
+
+// TestApplyStoriesNotFound runs those that apply or undo once more, on an account
+// that has the other word for a token that does not exist.
+func TestApplyStoriesNotFound(t *testing.T) {
+	runStories(t, storyFiles(t, `(?m)^.*patrol (apply|undo) `), simulator.NotFoundPlain)
+}
+
+func runStories(t *testing.T, files []string, notFound string) {
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
-		Files:               storyFiles(t),
+		Files:               files,
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"account":   cmdAccount,
@@ -69,6 +77,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("EVIL", "\x1b[31m\u202e=HYPERLINK(\"x\")\a")
 			e.Setenv("REPO", root)
+			e.Setenv("NOT_FOUND", notFound)
 			e.Values[simKey{}] = &sim{}
 			return nil
 		},

@@ -165,7 +165,10 @@ func (r *torture) run() {
 // prepare makes an account, a plan on it, and an approval of most of its steps.
 func (r *torture) prepare() *httptest.Server {
 	r.must(os.MkdirAll(r.dir, 0o700))
-	r.account = simulator.New(simulator.Options{Seed: r.random.Uint64(), Workspaces: 1, Tokens: 45, Now: time.Now})
+	r.account = simulator.New(simulator.Options{
+		Seed: r.random.Uint64(), Workspaces: 1, Tokens: 45, Now: time.Now,
+		NotFound: []string{simulator.NotFoundResource, simulator.NotFoundPlain}[r.random.IntN(2)], // both occur
+	})
 	server := httptest.NewServer(http.HandlerFunc(r.serve))
 	r.workspace, r.url = r.account.Workspaces()[0], server.URL
 	r.must(os.WriteFile(filepath.Join(r.dir, "cfg"), []byte(r.account.ConfigFile(r.url)), 0o600))
