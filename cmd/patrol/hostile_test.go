@@ -167,11 +167,13 @@ func (h *hostility) spread() {
 		token.Raw = engine.CompactJSON(map[string]any{"token_id": idOf(i), "comment": i, "expiry_time": value, "creation_time": value, "owner_id": name})
 		_, err = h.account.PutToken(spaces[2].Name, token)
 		h.check(err)
-		h.check(h.account.SetConf(where, keys[i%len(keys)], &value))
+		_, err = h.account.Change(simulator.Change{Workspace: where, Conf: map[string]*string{keys[i%len(keys)]: &value}})
+		h.check(err)
 		grants[i/len(keys)] = append(grants[i/len(keys)], simulator.Grant{GroupName: name, Level: "CAN_USE"})
 	}
 	for i, list := range grants {
-		h.check(h.account.SetGrants(spaces[i].Name, list))
+		_, err := h.account.Change(simulator.Change{Workspace: spaces[i].Name, ACL: &list})
+		h.check(err)
 	}
 }
 

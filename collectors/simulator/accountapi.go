@@ -4,14 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
 )
 
 // listWorkspaces answers a bare array, without wrapper or pages.
-func listWorkspaces(c *call) answer {
+func listWorkspaces(c *call) *answer {
 	rows := make([]obj, 0, len(c.workspaces))
 	for _, ws := range shown(c, c.workspaces, func(ws *workspace) []string { return []string{ws.name, strconv.FormatInt(ws.id, 10)} }) {
 		rows = append(rows, c.workspaceDoc(ws))
@@ -19,11 +18,11 @@ func listWorkspaces(c *call) answer {
 	return ok(rows)
 }
 
-func getWorkspace(c *call) answer {
+func getWorkspace(c *call) *answer {
 	if ws := c.find(c.vars["workspace"]); ws != nil {
 		return ok(c.workspaceDoc(ws))
 	}
-	return fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", "Workspace "+c.vars["workspace"]+" does not exist")
+	return gone("Workspace %s does not exist", c.vars["workspace"])
 }
 
 func (c *call) workspaceDoc(ws *workspace) obj {
@@ -53,25 +52,25 @@ func (c *call) workspaceDoc(ws *workspace) obj {
 
 // listManagedSecrets is the workspace's own door to the same list. Being a
 // workspace admin is not enough for it.
-func listManagedSecrets(c *call) answer {
+func listManagedSecrets(c *call) *answer {
 	if !c.who.principal.accountAdmin {
-		return *c.forbid("Only account admins and managers of the service principal may list its secrets.")
+		return c.forbid("Only account admins and managers of the service principal may list its secrets.")
 	}
 	return listSecrets(c)
 }
 
 // listSecrets pages through the OAuth secrets of a service principal.
-func listSecrets(c *call) answer {
+func listSecrets(c *call) *answer {
 	id, err := strconv.ParseInt(c.vars["id"], 10, 64)
 	p := c.directory.byID[id]
 	if err != nil || p == nil || !p.service {
-		return fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", "Service principal "+c.vars["id"]+" does not exist")
+		return gone("Service principal %s does not exist", c.vars["id"])
 	}
 	query := c.request.URL.Query()
 	rows := shown(c, c.secretDocs(p), func(row obj) []string { return []string{fmt.Sprint(row["id"])} })
 	from, err := strconv.Atoi("0" + query.Get("page_token"))
 	if err != nil || from > len(rows) {
-		return fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", "page_token is not valid")
+		return invalid("page_token is not valid")
 	}
 	size, err := strconv.Atoi(query.Get("page_size"))
 	if err != nil || size <= 0 {

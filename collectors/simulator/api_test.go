@@ -203,7 +203,7 @@ func TestTokenCreationRules(t *testing.T) {
 		{"above workspace maximum", nil, create, `{"lifetime_seconds":7776001}`, 400, "maximum of 90 days"},
 		{"at the maximum", nil, create, `{"lifetime_seconds":7776000}`, 200, "token_value"},
 		{"unknown application", nil, "/api/2.0/token-management/on-behalf-of/tokens", `{"application_id":"nope"}`, 404, "RESOURCE_DOES_NOT_EXIST"},
-		{"feature off", func(w *world) { w.must(w.SetTokensFeature(w.ws[1].Name, false)) }, create, `{}`, 404, "FEATURE_DISABLED"},
+		{"feature off", func(w *world) { w.change(1, simulator.Change{Tokens: "disabled"}) }, create, `{}`, 404, "FEATURE_DISABLED"},
 		{"quota", func(w *world) {
 			for range 600 {
 				_, err := w.PutToken(w.ws[1].Name, simulator.Token{ExpiryTime: -1})
@@ -220,6 +220,14 @@ func TestTokenCreationRules(t *testing.T) {
 			w.wantError(w.as(1, "POST", tt.path, tt.body), tt.status, tt.want, "")
 		})
 	}
+}
+
+// change changes the state of workspace i.
+func (w *world) change(i int, change simulator.Change) {
+	w.t.Helper()
+	change.Workspace = w.ws[i].Name
+	_, err := w.Change(change)
+	w.must(err)
 }
 
 func (w *world) must(err error) {
@@ -261,10 +269,17 @@ func TestOwnersWhoCannotSignIn(t *testing.T) {
 		name   string
 		change func(*world, string)
 	}{
-		{"deactivated", func(w *world, user string) { w.must(w.SetActive(user, false)) }},
-		{"removed", func(w *world, user string) { w.must(w.RemoveUser(user)) }},
-		{"grant withdrawn", func(w *world, _ string) { w.must(w.SetGrants(w.ws[0].Name, nil)) }},
-		{"tokens switched off", func(w *world, _ string) { no := "False"; w.must(w.SetConf(w.ws[0].Name, "enableTokensConfig", &no)) }},
+		{"deactivated", func(w *world, user string) {
+			w.change(0, simulator.Change{User: &simulator.UserChange{Name: user, Active: new(bool)}})
+		}},
+		{"removed", func(w *world, user string) {
+			w.change(0, simulator.Change{User: &simulator.UserChange{Name: user, Removed: true}})
+		}},
+		{"grant withdrawn", func(w *world, _ string) { w.change(0, simulator.Change{ACL: &[]simulator.Grant{}}) }},
+		{"tokens switched off", func(w *world, _ string) {
+			no := "False"
+			w.change(0, simulator.Change{Conf: map[string]*string{"enableTokensConfig": &no}})
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -297,7 +312,7 @@ func TestTokensSwitchedOff(t *testing.T) {
 	if r := w.as(0, "GET", tokensPath, ""); r.status != 200 {
 		t.Errorf("after switching on: %d %s", r.status, r.body)
 	}
-	w.must(w.SetTokensFeature(w.ws[0].Name, false))
+	w.change(0, simulator.Change{Tokens: "disabled"})
 	w.wantError(w.as(0, "GET", tokensPath, ""), 404, "FEATURE_DISABLED", "")
 	w.wantError(w.as(0, "DELETE", tokensPath+"/x", ""), 404, "FEATURE_DISABLED", "")
 }
@@ -408,7 +423,7 @@ func TestTokenPermissionsMissing(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(string(tt.state), func(t *testing.T) {
 			w := newWorld(t)
-			w.must(w.SetGrantState(w.ws[0].Name, tt.state))
+			w.change(0, simulator.Change{Grants: tt.state})
 			for _, call := range [][2]string{{"GET", aclPath}, {"PUT", aclPath}, {"PATCH", aclPath}, {"GET", aclPath + "/permissionLevels"}} {
 				w.wantError(w.as(0, call[0], call[1], "{}"), 404, tt.code, tt.message)
 			}
@@ -418,7 +433,7 @@ func TestTokenPermissionsMissing(t *testing.T) {
 		})
 	}
 	w := newWorld(t)
-	w.must(w.SetGrantState(w.ws[0].Name, simulator.GrantsNotInitialised))
+	w.change(0, simulator.Change{Grants: simulator.GrantsNotInitialised})
 	w.as(0, "POST", "/api/2.0/token/create", `{"lifetime_seconds":60}`)
 	if r := w.as(0, "GET", aclPath, ""); r.status != 200 {
 		t.Errorf("the first PAT did not create the ACL: %s", r.body)
@@ -430,8 +445,7 @@ func TestWrittenGrantsAreExplicit(t *testing.T) {
 	const admins = `{"all_permissions":[{"inherited":false,"permission_level":"CAN_MANAGE"}],"group_name":"admins"}`
 	for _, entry := range []simulator.AdminsEntry{simulator.AdminsInherited, simulator.AdminsAbsent} {
 		w := newWorld(t)
-		w.must(w.SetAdminsEntry(w.ws[0].Name, entry))
-		w.must(w.SetGrants(w.ws[0].Name, []simulator.Grant{{GroupName: "users", Level: simulator.CanUse, Inherited: true}}))
+		w.change(0, simulator.Change{Admins: entry, ACL: &[]simulator.Grant{{GroupName: "users", Level: simulator.CanUse, Inherited: true}}})
 		before := w.as(0, "GET", aclPath, "").body
 		if strings.Contains(before, `"admins"`) != (entry == simulator.AdminsInherited) || !strings.Contains(before, `{"inherited":true,"inherited_from_object":["/authorization/"],"permission_level":"CAN_USE"}`) {
 			t.Errorf("%s, before: %s", entry, before)
@@ -452,7 +466,7 @@ func TestGrantsMissWhereThereNeverWasAToken(t *testing.T) {
 		}
 	}
 	w := newWorld(t)
-	w.must(w.SetGrantState(w.ws[0].Name, simulator.GrantsNotInitialised))
+	w.change(0, simulator.Change{Grants: simulator.GrantsNotInitialised})
 	w.wantError(w.do("GET", scimPath+"/Me", w.ownTokenOf(0, "user004@example.com"), ""), 403, "403", "Invalid access token.")
 }
 
@@ -464,7 +478,7 @@ func TestBothSpellingsOfNotFound(t *testing.T) {
 		}
 		w.wantError(w.do("POST", "/_sim/state", "", `{"not_found":"GONE"}`), 400, "", "GONE")
 	}
-	w.must(w.SetNotFound(simulator.NotFoundResource))
+	w.change(0, simulator.Change{NotFound: simulator.NotFoundResource})
 	w.wantError(w.as(0, "GET", tokensPath+"/x", ""), 404, `"RESOURCE_DOES_NOT_EXIST"`, "")
 }
 
@@ -524,9 +538,7 @@ func TestSCIMAttributes(t *testing.T) {
 func TestSCIMLeavesActiveOutWhereTold(t *testing.T) {
 	w := newWorld(t)
 	for _, user := range []string{"deactivated01@example.com", w.Workspaces()[0].ClientID} {
-		if err := w.HideActive(user); err != nil {
-			t.Fatal(err)
-		}
+		w.change(0, simulator.Change{User: &simulator.UserChange{Name: user, Hide: true}})
 	}
 	missing := 0
 	for _, kind := range []string{"/Users", "/ServicePrincipals"} {

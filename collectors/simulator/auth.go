@@ -169,6 +169,5 @@ func (c *call) rejectToken() {
 }
 
 func (c *call) reject(status int, code any, message string) {
-	reply := fail(status, code, message)
-	c.refusal = &reply
+	c.refusal = fail(status, code, "%s", message)
 }

@@ -26,7 +26,7 @@ func (a *Account) Subscription() string { return azureSubscription }
 
 // issueAzure is Entra's client-credentials grant. A token is good for the
 // resource that it was issued for, and for nothing else.
-func issueAzure(c *call) answer {
+func issueAzure(c *call) *answer {
 	form, err := url.ParseQuery(string(c.body))
 	if err != nil {
 		return oauthError(http.StatusBadRequest, "invalid_request", "AADSTS900144: the form cannot be parsed")
@@ -53,7 +53,7 @@ func issueAzure(c *call) answer {
 }
 
 // listAzureWorkspaces answers a page of the subscription's resource list.
-func listAzureWorkspaces(c *call) answer {
+func listAzureWorkspaces(c *call) *answer {
 	query := c.request.URL.Query()
 	if query.Get("api-version") == "" {
 		return azureError(http.StatusBadRequest, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests.")
@@ -113,18 +113,15 @@ func provisioningState(status string) string {
 
 // refuseAzure checks a call of Resource Manager; the lock is held.
 func (c *call) refuseAzure() *answer {
-	var reply answer
 	switch {
 	case !c.who.management:
-		reply = azureError(http.StatusUnauthorized, "InvalidAuthenticationToken", "The access token is invalid.")
+		return azureError(http.StatusUnauthorized, "InvalidAuthenticationToken", "The access token is invalid.")
 	case !strings.EqualFold(c.vars["subscription"], azureSubscription):
-		reply = azureError(http.StatusNotFound, "SubscriptionNotFound", fmt.Sprintf("The subscription '%s' could not be found.", c.vars["subscription"]))
-	default:
-		return nil
+		return azureError(http.StatusNotFound, "SubscriptionNotFound", fmt.Sprintf("The subscription '%s' could not be found.", c.vars["subscription"]))
 	}
-	return &reply
+	return nil
 }
 
-func azureError(status int, code, message string) answer {
+func azureError(status int, code, message string) *answer {
 	return jsonAnswer(status, "application/json", obj{"error": obj{"code": code, "message": message}})
 }

@@ -26,14 +26,14 @@ func confKeys() []string {
 
 // getConf answers ?keys=a,b with strings, or null for what was never set. One
 // unknown key fails the whole call.
-func getConf(c *call) answer {
+func getConf(c *call) *answer {
 	text := c.request.URL.Query().Get("keys")
 	if text == "" {
-		return fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", "Missing required field: keys")
+		return invalid("Missing required field: keys")
 	}
 	keys := strings.Split(text, ",")
 	if bad := unknownKeys(keys); bad != nil {
-		return *bad
+		return bad
 	}
 	values := map[string]*string{}
 	for _, key := range keys {
@@ -56,18 +56,17 @@ func unknownKeys(keys []string) *answer {
 	if unknown == nil {
 		return nil
 	}
-	reply := fail(http.StatusBadRequest, "BAD_REQUEST", "Invalid keys: "+string(encode(unknown)))
-	return &reply
+	return fail(http.StatusBadRequest, "BAD_REQUEST", "Invalid keys: %s", encode(unknown))
 }
 
 // patchConf stores values verbatim, all or none.
-func patchConf(c *call) answer {
+func patchConf(c *call) *answer {
 	var values map[string]*string
 	if bad := c.decode(&values); bad != nil {
-		return *bad
+		return bad
 	}
 	if bad := unknownKeys(slices.Sorted(maps.Keys(values))); bad != nil {
-		return *bad
+		return bad
 	}
 	refused := map[string]*string{}
 	for key, value := range values {
@@ -76,12 +75,12 @@ func patchConf(c *call) answer {
 		}
 	}
 	if len(refused) > 0 {
-		return fail(http.StatusBadRequest, "INVALID_REQUEST", "Some values are not allowed: "+string(encode(refused)))
+		return fail(http.StatusBadRequest, "INVALID_REQUEST", "Some values are not allowed: %s", encode(refused))
 	}
 	for key, value := range values {
 		c.ws.conf[key] = *value
 	}
-	return noContent()
+	return &answer{status: http.StatusNoContent, header: http.Header{}}
 }
 
 // confValueAllowed knows the few keys whose values are checked.

@@ -160,7 +160,7 @@ func (f Fault) edits() bool { return f.Total != 0 || len(f.Strip)+len(f.Set)+len
 
 // edit changes the true answer as the fault says. What is not a JSON object, or
 // no success, stays as it is.
-func (f Fault) edit(reply answer) answer {
+func (f Fault) edit(reply *answer) *answer {
 	if !f.edits() || reply.status != http.StatusOK {
 		return reply
 	}

@@ -4,8 +4,8 @@
 //
 // It exists so that the demo, the training server and every end-to-end test
 // talk to the same thing, and so that patrol's own client code, the official
-// SDK and the official CLI are all driven unchanged. It uses the standard
-// library only and imports nothing of patrol: what it says about Databricks is
+// SDK and the official CLI are all driven unchanged. It imports nothing
+// of patrol: what it says about Databricks is
 // written down independently of the code that it tests.
 //
 // Words used here:
@@ -18,6 +18,7 @@
 //   - kind: why a generated token is as it is ("endless", "expired"...). It is
 //     never on the wire, only in the Go API and the control plane.
 //   - fault: a rule that spoils matching calls.
+//   - contradiction: a named set of faults whose answers cannot be true.
 //   - control plane: HTTP below /_sim/, for tests that are not written in Go.
 //
 // Everything is deterministic in the seed and the clock. The clock is the

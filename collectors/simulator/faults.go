@@ -3,7 +3,6 @@ package simulator
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net"
 	"net/http"
@@ -17,31 +16,31 @@ import (
 // matches, in order of AddFault, applies.
 type Fault struct {
 	// Conditions; empty means any.
-	Method string
+	Method string `json:"method,omitempty"`
 	// Path is a prefix of the path; with a trailing "$" it must be the whole
 	// path, and "*" stands for any characters, "/" included.
-	Path      string
-	Workspace string // id or name
-	Query     string // part of the raw query
+	Path      string `json:"path,omitempty"`
+	Workspace string `json:"workspace,omitempty"` // id or name
+	Query     string `json:"query,omitempty"`     // part of the raw query
 
 	// Status, Body and Headers replace the answer. A status without a body gets
 	// the error document that goes with it; a body without a status gets 200.
 	// Headers alone are added to the true answer.
-	Status  int
-	Body    string
-	Headers map[string]string
+	Status  int               `json:"status,omitempty"`
+	Body    string            `json:"-"`
+	Headers map[string]string `json:"headers,omitempty"`
 	// Delay comes before everything else. Clearing faults ends it.
-	Delay time.Duration
+	Delay time.Duration `json:"-"`
 	// Truncate, when positive, sends only that many bytes of the body and breaks
 	// the connection, after announcing the full Content-Length. With Chunked the
 	// answer ends cleanly instead, as if it were whole.
-	Truncate int
-	Chunked  bool
+	Truncate int  `json:"truncate,omitempty"`
+	Chunked  bool `json:"chunked,omitempty"`
 	// Reset ends the connection with a TCP reset, after Truncate bytes if that
 	// is set.
-	Reset bool
+	Reset bool `json:"reset,omitempty"`
 	// After lets the call have its effect before it fails.
-	After bool
+	After bool `json:"after,omitempty"`
 
 	// What follows changes a true answer into one that cannot be true.
 
@@ -49,25 +48,26 @@ type Fault struct {
 	// "own" (the caller's tokens), "20%" (the last fifth), "owners:20%" (a fifth of
 	// those whose tokens were used yesterday or today), or "*". Totals agree with
 	// what is left, and single resources are still found.
-	Hide []string
+	Hide []string `json:"hide,omitempty"`
 	// Strip leaves fields out of each row; Twice lets a field stand again in each
 	// row, or in the answer itself where that is no list; Set sets a field of the
 	// answer; Total is added to its totalResults.
-	Strip []string
-	Twice map[string]json.RawMessage
-	Set   map[string]json.RawMessage
-	Total int
+	Strip []string                   `json:"strip,omitempty"`
+	Twice map[string]json.RawMessage `json:"twice,omitempty"`
+	Set   map[string]json.RawMessage `json:"set,omitempty"`
+	Total int                        `json:"total,omitempty"`
 	// FirstPage answers the first page whatever page was asked for.
-	FirstPage bool
+	FirstPage bool `json:"first_page,omitempty"`
 	// As is the workspace, by id or name, that answers instead, to its own admin.
-	As string
+	As string `json:"as,omitempty"`
 	// Then is a change of state, as for POST /_sim/state, once the call has had its
 	// effect and before it is answered.
-	Then json.RawMessage
+	Then json.RawMessage `json:"then,omitempty"`
 
 	// Skip lets the first matching calls pass; Times bounds how many are spoilt
 	// after that, 0 means all.
-	Skip, Times int
+	Skip  int `json:"skip,omitempty"`
+	Times int `json:"times,omitempty"`
 }
 
 // activeFault is a fault with its count of matching calls.
@@ -192,7 +192,10 @@ func (c *call) serveFault(w http.ResponseWriter, f Fault, cleared <-chan struct{
 	}
 	reply := c.spoil(f)
 	if f.Then != nil {
-		_, _ = c.changeState(f.Then) // its keys were checked when it was ordered
+		var change Change
+		if json.Unmarshal(f.Then, &change) == nil { // checked when it was ordered
+			_, _ = c.Change(change)
+		}
 	}
 	for name, value := range f.Headers {
 		reply.header.Set(name, value)
@@ -207,7 +210,7 @@ func (c *call) serveFault(w http.ResponseWriter, f Fault, cleared <-chan struct{
 
 // spoil is the answer under the fault. The true answer is computed when it is
 // needed, or when the fault comes after the effect.
-func (c *call) spoil(f Fault) answer {
+func (c *call) spoil(f Fault) *answer {
 	if !f.replaces() {
 		return f.edit(c.answer())
 	}
@@ -219,9 +222,9 @@ func (c *call) spoil(f Fault) answer {
 		status = http.StatusOK
 	}
 	if f.Body == "" && status >= http.StatusBadRequest {
-		return c.fail(status, errorCode(status), fmt.Sprintf("Injected fault: %d %s", status, http.StatusText(status)))
+		return c.fail(status, errorCode(status), "Injected fault: %d %s", status, http.StatusText(status))
 	}
-	return answer{
+	return &answer{
 		status: status,
 		header: http.Header{"Content-Type": {"application/json"}},
 		body:   []byte(f.Body),
@@ -244,7 +247,7 @@ func errorCode(status int) string {
 
 // sendTruncated sends the head of the body. Unless the fault is clean, the
 // connection breaks, which the client sees as an unexpected end.
-func sendTruncated(w http.ResponseWriter, reply answer, f Fault, status *int) {
+func sendTruncated(w http.ResponseWriter, reply *answer, f Fault, status *int) {
 	body := reply.body
 	if reply.stream != nil {
 		var b bytes.Buffer
@@ -281,15 +284,4 @@ func reset(w http.ResponseWriter) {
 		_ = tcp.SetLinger(0)
 	}
 	_ = conn.Close()
-}
-
-// snapshot is for the control plane.
-func (s *faultSet) snapshot() []activeFault {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := make([]activeFault, 0, len(s.list))
-	for _, f := range s.list {
-		list = append(list, *f)
-	}
-	return list
 }

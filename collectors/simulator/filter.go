@@ -3,163 +3,103 @@ package simulator
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
-)
 
-// condition is a parsed SCIM filter.
-type condition func(resource) bool
+	filter "github.com/scim2/filter-parser/v2"
+)
 
 // parseFilter understands the part of the SCIM filter language that Databricks
 // documents: eq, ne, co, sw, ew and pr, joined by and, or, not and parentheses.
-func parseFilter(text string) (condition, error) {
-	words, err := filterWords(text)
-	if err != nil {
-		return nil, err
+// It returns nil for no filter.
+func parseFilter(text string) (keep func(obj) bool, err error) {
+	if text == "" {
+		return nil, nil
 	}
-	p := &filterParser{words: words}
-	keep, err := p.or()
-	if err != nil {
-		return nil, err
-	}
-	if p.at < len(p.words) {
-		return nil, fmt.Errorf("filter: unexpected %q", p.words[p.at])
-	}
-	return keep, nil
-}
-
-// filterWords splits at blanks and around parentheses; a string keeps its quotes.
-func filterWords(text string) ([]string, error) {
-	var words []string
-	for text = strings.TrimSpace(text); text != ""; text = strings.TrimSpace(text) {
-		var n int
-		switch text[0] {
-		case '(', ')':
-			n = 1
-		case '"':
-			quoted, err := strconv.QuotedPrefix(text)
-			if err != nil {
-				return nil, errors.New("filter: string is not closed")
-			}
-			n = len(quoted)
-		default:
-			if n = strings.IndexAny(text, " ()\""); n < 0 {
-				n = len(text)
-			}
-		}
-		words = append(words, text[:n])
-		text = text[n:]
-	}
-	return words, nil
-}
-
-type filterParser struct {
-	words []string
-	at    int
-	depth int
-}
-
-func (p *filterParser) next() string {
-	if p.at == len(p.words) {
-		return ""
-	}
-	p.at++
-	return p.words[p.at-1]
-}
-
-// accept consumes the word if it comes next.
-func (p *filterParser) accept(word string) bool {
-	if p.at < len(p.words) && strings.EqualFold(p.words[p.at], word) {
-		p.at++
-		return true
-	}
-	return false
-}
-
-func (p *filterParser) or() (condition, error) {
-	left, err := p.and()
-	for err == nil && p.accept("or") {
-		var right condition
-		if right, err = p.and(); err == nil {
-			x := left
-			left = func(r resource) bool { return x(r) || right(r) }
-		}
-	}
-	return left, err
-}
-
-func (p *filterParser) and() (condition, error) {
-	left, err := p.unary()
-	for err == nil && p.accept("and") {
-		var right condition
-		if right, err = p.unary(); err == nil {
-			x := left
-			left = func(r resource) bool { return x(r) && right(r) }
-		}
-	}
-	return left, err
-}
-
-func (p *filterParser) unary() (condition, error) {
-	if p.depth++; p.depth > 100 {
+	if strings.Count(text, "(") > 100 {
 		return nil, errors.New("filter: nested too deeply")
 	}
-	defer func() { p.depth-- }()
-	if p.accept("not") {
-		inner, err := p.unary()
-		return func(r resource) bool { return !inner(r) }, err
+	defer func() { // the library has paths that end so
+		if problem := recover(); problem != nil {
+			err = fmt.Errorf("filter: %v", problem)
+		}
+	}()
+	expression, err := filter.ParseFilter([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("filter: %w", err)
 	}
-	if !p.accept("(") {
-		return p.comparison()
-	}
-	inner, err := p.or()
-	if err == nil && !p.accept(")") {
-		err = errors.New("filter: missing )")
-	}
-	return inner, err
+	return condition(expression)
 }
 
-func (p *filterParser) comparison() (condition, error) {
-	attribute, operator := p.next(), strings.ToLower(p.next())
-	if attribute == "" || operator == "" {
-		return nil, errors.New("filter: expected an attribute and an operator")
+func condition(expression filter.Expression) (func(obj) bool, error) {
+	switch e := expression.(type) {
+	case *filter.LogicalExpression:
+		left, err := condition(e.Left)
+		if err != nil {
+			return nil, err
+		}
+		right, err := condition(e.Right)
+		if err != nil {
+			return nil, err
+		}
+		if e.Operator == filter.AND {
+			return func(doc obj) bool { return left(doc) && right(doc) }, nil
+		}
+		return func(doc obj) bool { return left(doc) || right(doc) }, nil
+	case *filter.NotExpression:
+		inner, err := condition(e.Expression)
+		if err != nil {
+			return nil, err
+		}
+		return func(doc obj) bool { return !inner(doc) }, nil
+	case *filter.AttributeExpression:
+		return comparison(e)
 	}
-	if operator == "pr" {
-		return func(r resource) bool { return first(r.attr(attribute)) != "" }, nil
-	}
-	compare := comparator(operator)
+	return nil, fmt.Errorf("filter: %T is not supported", expression)
+}
+
+func comparison(e *filter.AttributeExpression) (func(obj) bool, error) {
+	compare := map[filter.CompareOperator]func(have, value string) bool{
+		filter.EQ: func(have, value string) bool { return have == value },
+		filter.NE: func(have, value string) bool { return have == value },
+		filter.CO: strings.Contains, filter.SW: strings.HasPrefix, filter.EW: strings.HasSuffix,
+		filter.PR: func(have, _ string) bool { return have != "" },
+	}[filter.CompareOperator(strings.ToLower(string(e.Operator)))]
 	if compare == nil {
-		return nil, fmt.Errorf("filter: operator %q is not supported", operator)
+		return nil, fmt.Errorf("filter: operator %q is not supported", e.Operator)
 	}
-	word := p.next()
-	if word == "" {
-		return nil, fmt.Errorf("filter: %s %s lacks a value", attribute, operator)
-	}
-	value := word
-	if plain, err := strconv.Unquote(word); err == nil {
-		value = plain
-	}
-	value = strings.ToLower(value)
-	matches := func(r resource) bool {
-		return slices.ContainsFunc(r.attr(attribute), func(have string) bool { return compare(strings.ToLower(have), value) })
-	}
-	if operator == "ne" {
-		return func(r resource) bool { return !matches(r) }, nil
-	}
-	return matches, nil
+	attribute, value := e.AttributePath.String(), strings.ToLower(fmt.Sprint(e.CompareValue))
+	negated := strings.EqualFold(string(e.Operator), string(filter.NE))
+	return func(doc obj) bool {
+		for _, have := range valuesOf(doc, attribute) {
+			if compare(have, value) {
+				return !negated
+			}
+		}
+		return negated
+	}, nil
 }
 
-func comparator(operator string) func(have, value string) bool {
-	switch operator {
-	case "eq", "ne":
-		return func(have, value string) bool { return have == value }
-	case "co":
-		return strings.Contains
-	case "sw":
-		return strings.HasPrefix
-	case "ew":
-		return strings.HasSuffix
+// valuesOf are the values of an attribute in lower case; those of a list of
+// objects are its "value", or the part that is asked for: groups.display.
+func valuesOf(doc obj, path string) (values []string) {
+	name, part, _ := strings.Cut(path, ".")
+	for key, value := range doc {
+		if !strings.EqualFold(key, name) {
+			continue
+		}
+		switch v := value.(type) {
+		case []obj:
+			for _, element := range v {
+				if part == "" {
+					part = "value"
+				}
+				values = append(values, valuesOf(element, part)...)
+			}
+		case obj:
+			values = append(values, valuesOf(v, part)...)
+		default:
+			values = append(values, strings.ToLower(fmt.Sprint(v)))
+		}
 	}
-	return nil
+	return values
 }

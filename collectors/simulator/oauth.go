@@ -21,7 +21,7 @@ func (c *call) base() string {
 // hostConfig answers the discovery probe. It names a workspace only when there
 // is no doubt which one is meant: SDKs copy the id into a header of every later
 // call, where it would outrank the credential.
-func hostConfig(c *call) answer {
+func hostConfig(c *call) *answer {
 	doc := obj{
 		"oidc_endpoint": c.base() + "/oidc",
 		"account_id":    c.id,
@@ -39,11 +39,11 @@ func hostConfig(c *call) answer {
 	return ok(doc)
 }
 
-func oauthServer(c *call) answer {
+func oauthServer(c *call) *answer {
 	root := c.base() + "/oidc"
 	if account := c.vars["account"]; account != "" {
 		if account != c.id {
-			return fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", "Account "+account+" does not exist")
+			return gone("Account %s does not exist", account)
 		}
 		root += "/accounts/" + account
 	}
@@ -59,7 +59,7 @@ func oauthServer(c *call) answer {
 }
 
 // issueOAuth is the client-credentials grant.
-func issueOAuth(c *call) answer {
+func issueOAuth(c *call) *answer {
 	form, err := url.ParseQuery(string(c.body))
 	if err != nil {
 		return oauthError(http.StatusBadRequest, "invalid_request", "the form cannot be parsed")
@@ -124,6 +124,6 @@ func (a *Account) forgetSessions() {
 	}
 }
 
-func oauthError(status int, code, description string) answer {
+func oauthError(status int, code, description string) *answer {
 	return jsonAnswer(status, "application/json", obj{"error": code, "error_description": description})
 }

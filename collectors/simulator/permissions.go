@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -51,10 +50,6 @@ const (
 	AdminsAbsent AdminsEntry = "absent"
 )
 
-func (s GrantState) valid() bool {
-	return s == GrantsInitialised || s == GrantsNotInitialised || s == GrantsDisabled
-}
-
 // principalKey says whom the grant is for.
 func (g Grant) principalKey() string {
 	switch {
@@ -79,21 +74,18 @@ func (g Grant) names() int {
 func (g Grant) forAdmins() bool { return strings.EqualFold(g.GroupName, "admins") }
 
 func (c *call) grantsMissing() *answer {
-	var reply answer
 	switch c.ws.grantState {
-	case GrantsInitialised:
-		return nil
 	case GrantsNotInitialised:
-		reply = fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", "tokens tokens does not exist")
+		return gone("tokens tokens does not exist")
 	case GrantsDisabled:
-		reply = fail(http.StatusNotFound, "FEATURE_DISABLED", "Token access control is not enabled in this workspace.")
+		return fail(http.StatusNotFound, "FEATURE_DISABLED", "Token access control is not enabled in this workspace.")
 	}
-	return &reply
+	return nil
 }
 
-func getGrants(c *call) answer {
+func getGrants(c *call) *answer {
 	if missing := c.grantsMissing(); missing != nil {
-		return *missing
+		return missing
 	}
 	return ok(c.acl())
 }
@@ -150,23 +142,23 @@ type aclRequest struct {
 }
 
 // putGrants replaces the list. The admins' entry must be among it.
-func putGrants(c *call) answer {
+func putGrants(c *call) *answer {
 	grants, bad := c.readGrants()
 	if bad != nil {
-		return *bad
+		return bad
 	}
 	if !slices.ContainsFunc(grants, func(g Grant) bool { return g.forAdmins() && g.Level == CanManage }) {
-		return fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", "Cannot change permissions for group 'admins' to None.")
+		return invalid("Cannot change permissions for group 'admins' to None.")
 	}
 	c.ws.grants, c.ws.adminsEntry = withoutManage(grants), AdminsExplicit
 	return ok(c.acl())
 }
 
 // patchGrants adds to the list; it cannot take away.
-func patchGrants(c *call) answer {
+func patchGrants(c *call) *answer {
 	grants, bad := c.readGrants()
 	if bad != nil {
-		return *bad
+		return bad
 	}
 	c.ws.grants, c.ws.adminsEntry = mergeGrants(c.ws.grants, withoutManage(grants)), AdminsExplicit
 	return ok(c.acl())
@@ -209,21 +201,17 @@ func (c *call) readGrants() ([]Grant, *answer) {
 }
 
 func (c *call) checkGrant(g Grant) *answer {
-	var reply answer
 	switch {
 	case g.names() != 1:
-		reply = fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE",
-			"Exactly one of user_name, group_name and service_principal_name must be given.")
+		return invalid("Exactly one of user_name, group_name and service_principal_name must be given.")
 	case g.Level != CanUse && g.Level != CanManage:
-		reply = fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", fmt.Sprintf("%q is not a permission level of tokens.", g.Level))
+		return invalid("%q is not a permission level of tokens.", g.Level)
 	case g.Level == CanManage && !g.forAdmins():
-		reply = fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", "Only admins can be given CAN_MANAGE permission on tokens")
+		return invalid("Only admins can be given CAN_MANAGE permission on tokens")
 	case !c.directory.knows(c.ws, g):
-		reply = fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", fmt.Sprintf("Principal: %s does not exist", g.principalKey()))
-	default:
-		return nil
+		return gone("Principal: %s does not exist", g.principalKey())
 	}
-	return &reply
+	return nil
 }
 
 // knows reports whether the principal of a grant exists.
@@ -235,9 +223,9 @@ func (d *directory) knows(ws *workspace, g Grant) bool {
 	return p != nil && p.service == (g.ServicePrincipalName != "")
 }
 
-func grantLevels(c *call) answer {
+func grantLevels(c *call) *answer {
 	if missing := c.grantsMissing(); missing != nil {
-		return *missing
+		return missing
 	}
 	return ok(obj{"permission_levels": []obj{
 		{"permission_level": CanUse, "description": "Can use tokens"},

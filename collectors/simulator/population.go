@@ -263,10 +263,8 @@ func furnish(ws *workspace, i int, cast *people) {
 		}
 		ws.restrict = restrictSetting{status: RestrictTokensAndJobRuns, version: 4}
 		ws.ipLists = []ipList{
-			{id: "00000000-0000-4000-8000-0000000000a1", label: "office", kind: "ALLOW", enabled: true,
-				addresses: []string{"192.0.2.0/24", "198.51.100.7"}, created: ws.created, by: cast.admin.id},
-			{id: "00000000-0000-4000-8000-0000000000b1", label: "old vpn", kind: "BLOCK", enabled: false,
-				addresses: []string{"203.0.113.0/25"}, created: ws.created, by: cast.admin.id},
+			{IPList{"office", "ALLOW", []string{"192.0.2.0/24", "198.51.100.7"}, true}, "00000000-0000-4000-8000-0000000000a1", ws.created, cast.admin.id},
+			{IPList{"old vpn", "BLOCK", []string{"203.0.113.0/25"}, false}, "00000000-0000-4000-8000-0000000000b1", ws.created, cast.admin.id},
 		}
 	default:
 		furnishOther(ws, i)

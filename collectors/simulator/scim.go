@@ -155,64 +155,27 @@ func (r resource) groupDoc() obj {
 	return doc
 }
 
-// attr returns the values of an attribute for filters and sorting, without
-// building the whole document.
-func (r resource) attr(name string) []string {
-	if strings.EqualFold(name, "id") {
-		return []string{strconv.FormatInt(r.id(), 10)}
-	}
-	if r.group != nil {
-		return r.groupAttr(name)
-	}
-	p := r.principal
-	switch strings.ToLower(name) {
-	case "username", "emails", "emails.value":
-		if !p.service {
-			return []string{p.name}
-		}
-	case "applicationid":
-		if p.service {
-			return []string{p.name}
-		}
-	case "displayname":
-		return []string{p.display}
-	case "externalid":
-		return []string{fmt.Sprintf("ext-%d", p.id)}
-	case "active":
-		return []string{strconv.FormatBool(p.active)}
-	case "groups", "groups.display":
-		var names []string
-		for _, ref := range r.groupRefs() {
-			names = append(names, fmt.Sprint(ref["display"]))
-		}
-		return names
-	}
-	return nil
-}
-
-func (r resource) groupAttr(name string) []string {
-	switch strings.ToLower(name) {
-	case "displayname":
-		return []string{r.group.name}
-	case "members", "members.value":
-		var ids []string
-		for _, m := range r.group.members {
-			ids = append(ids, strconv.FormatInt(m.id, 10))
-		}
-		return ids
-	}
-	return nil
-}
-
 // scimList answers a page of the resources.
-func scimList(source func(*call) []resource) func(*call) answer {
-	return func(c *call) answer {
+func scimList(source func(*call) []resource) func(*call) *answer {
+	return func(c *call) *answer {
 		query := c.request.URL.Query()
-		rows, err := selectResources(shown(c, source(c), resource.calledBy), query.Get("filter"))
+		rows := shown(c, source(c), resource.calledBy)
+		keep, err := parseFilter(query.Get("filter"))
 		if err != nil {
 			return scimError(http.StatusBadRequest, "invalidFilter", err.Error())
 		}
-		sortResources(rows, query.Get("sortBy"), query.Get("sortOrder"))
+		if keep != nil {
+			rows = slices.DeleteFunc(rows, func(r resource) bool { return !keep(r.doc()) })
+		}
+		if by := query.Get("sortBy"); by != "" {
+			slices.SortStableFunc(rows, func(x, y resource) int {
+				d := cmp.Compare(strings.Join(valuesOf(x.doc(), by), " "), strings.Join(valuesOf(y.doc(), by), " "))
+				if strings.EqualFold(query.Get("sortOrder"), "descending") {
+					return -d
+				}
+				return d
+			})
+		}
 		start, count, err := c.page()
 		if err != nil {
 			return scimError(http.StatusBadRequest, "invalidValue", err.Error())
@@ -254,37 +217,6 @@ func (c *call) page() (start, count int, err error) {
 	return max(start, 1), min(max(count, 0), c.maxPage), nil
 }
 
-func selectResources(rows []resource, text string) ([]resource, error) {
-	if text == "" {
-		return rows, nil
-	}
-	keep, err := parseFilter(text)
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(rows, func(r resource) bool { return !keep(r) }), nil
-}
-
-func sortResources(rows []resource, by, order string) {
-	if by == "" {
-		return
-	}
-	slices.SortStableFunc(rows, func(x, y resource) int {
-		d := cmp.Compare(first(x.attr(by)), first(y.attr(by)))
-		if strings.EqualFold(order, "descending") {
-			return -d
-		}
-		return d
-	})
-}
-
-func first(list []string) string {
-	if len(list) == 0 {
-		return ""
-	}
-	return strings.ToLower(list[0])
-}
-
 // project applies attributes and excludedAttributes; id and schemas stay.
 func (c *call) project(doc obj) obj {
 	query := c.request.URL.Query()
@@ -311,8 +243,8 @@ func attributeSet(text string) map[string]bool {
 	return set
 }
 
-func scimGet(source func(*call) []resource) func(*call) answer {
-	return func(c *call) answer {
+func scimGet(source func(*call) []resource) func(*call) *answer {
+	return func(c *call) *answer {
 		for _, r := range source(c) {
 			if strconv.FormatInt(r.id(), 10) == c.vars["id"] {
 				return jsonAnswer(http.StatusOK, scimType, c.project(r.doc()))
@@ -323,14 +255,14 @@ func scimGet(source func(*call) []resource) func(*call) answer {
 }
 
 // scimMe is the caller. A service principal's userName is its application id.
-func scimMe(c *call) answer {
+func scimMe(c *call) *answer {
 	p := c.who.principal
 	doc := resource{c: c, principal: p}.doc()
 	doc["userName"] = p.name
 	return jsonAnswer(http.StatusOK, scimType, c.project(doc))
 }
 
-func scimError(status int, kind, detail string) answer {
+func scimError(status int, kind, detail string) *answer {
 	doc := obj{"schemas": []string{schemaError}, "detail": detail, "status": strconv.Itoa(status)}
 	if kind != "" {
 		doc["scimType"] = kind

@@ -29,23 +29,12 @@ const (
 )
 
 type route struct {
-	method  string
-	pattern []string
-	access  access
-	handle  func(*call) answer
+	method, path string // a segment of the path in braces is a variable
+	access       access
+	handle       func(*call) *answer
 }
 
-// name is how counters call the route: "GET /api/2.0/token/list".
-func (r *route) name() string { return r.method + " /" + strings.Join(r.pattern, "/") }
-
-func (r *route) scim() bool {
-	for _, segment := range r.pattern {
-		if segment == "scim" {
-			return true
-		}
-	}
-	return false
-}
+func (r *route) scim() bool { return strings.Contains(r.path, "/scim/") }
 
 func routes() []route {
 	const (
@@ -55,11 +44,7 @@ func routes() []route {
 		acct  = "/api/2.0/accounts/{account}"
 		rwa   = "/api/2.0/settings/types/restrict_workspace_admins/names/default"
 	)
-	table := []struct {
-		method, path string
-		access       access
-		handle       func(*call) answer
-	}{
+	table := []route{
 		{"GET", mgmt + "/tokens", admin, listTokens},
 		{"GET", mgmt + "/tokens/{id}", admin, getToken},
 		{"PATCH", mgmt + "/tokens/{id}", admin, patchToken},
@@ -86,20 +71,6 @@ func routes() []route {
 		{"GET", "/api/2.0/ip-access-lists", admin, listIPAccess},
 		{"GET", "/api/2.0/ip-access-lists/{id}", admin, getIPAccess},
 
-		{"GET", scim + "/Me", caller, scimMe},
-		{"GET", scim + "/Users", admin, scimList(scimUsers)},
-		{"GET", scim + "/Users/{id}", admin, scimGet(scimUsers)},
-		{"GET", scim + "/ServicePrincipals", admin, scimList(scimServices)},
-		{"GET", scim + "/ServicePrincipals/{id}", admin, scimGet(scimServices)},
-		{"GET", scim + "/Groups", admin, scimList(scimGroups)},
-		{"GET", scim + "/Groups/{id}", admin, scimGet(scimGroups)},
-		{"GET", acct + "/scim/v2/Users", owner, scimList(scimUsers)},
-		{"GET", acct + "/scim/v2/Users/{id}", owner, scimGet(scimUsers)},
-		{"GET", acct + "/scim/v2/ServicePrincipals", owner, scimList(scimServices)},
-		{"GET", acct + "/scim/v2/ServicePrincipals/{id}", owner, scimGet(scimServices)},
-		{"GET", acct + "/scim/v2/Groups", owner, scimList(scimGroups)},
-		{"GET", acct + "/scim/v2/Groups/{id}", owner, scimGet(scimGroups)},
-
 		{"GET", acct + "/workspaces", owner, listWorkspaces},
 		{"GET", acct + "/workspaces/{workspace}", owner, getWorkspace},
 		{"GET", acct + "/servicePrincipals/{id}/credentials/secrets", owner, listSecrets},
@@ -113,12 +84,20 @@ func routes() []route {
 
 		{"POST", "/{tenant}/oauth2/token", public, issueAzure},
 		{"GET", "/subscriptions/{subscription}/providers/Microsoft.Databricks/workspaces", azure, listAzureWorkspaces},
+
+		{"GET", scim + "/Me", caller, scimMe},
 	}
-	all := make([]route, 0, len(table))
-	for _, t := range table {
-		all = append(all, route{t.method, segments(t.path), t.access, t.handle})
+	for _, kind := range []struct {
+		name string
+		rows func(*call) []resource
+	}{{"/Users", scimUsers}, {"/ServicePrincipals", scimServices}, {"/Groups", scimGroups}} {
+		table = append(table,
+			route{"GET", scim + kind.name, admin, scimList(kind.rows)},
+			route{"GET", scim + kind.name + "/{id}", admin, scimGet(kind.rows)},
+			route{"GET", acct + "/scim/v2" + kind.name, owner, scimList(kind.rows)},
+			route{"GET", acct + "/scim/v2" + kind.name + "/{id}", owner, scimGet(kind.rows)})
 	}
-	return all
+	return table
 }
 
 func segments(path string) []string { return strings.Split(strings.Trim(path, "/"), "/") }
@@ -130,34 +109,26 @@ func (a *Account) match(method, path string) (found *route, vars map[string]stri
 		method = http.MethodGet
 	}
 	parts := segments(path)
-	for i := range a.routes {
-		r := &a.routes[i]
-		v, ok := matchSegments(r.pattern, parts)
-		if !ok {
+routes:
+	for i, r := range a.routes {
+		pattern := segments(r.path)
+		if len(pattern) != len(parts) {
 			continue
 		}
+		vars := map[string]string{}
+		for j, p := range pattern {
+			if strings.HasPrefix(p, "{") && parts[j] != "" {
+				vars[strings.Trim(p, "{}")] = parts[j]
+			} else if p != parts[j] {
+				continue routes
+			}
+		}
 		if r.method == method {
-			return r, v, true
+			return &a.routes[i], vars, true
 		}
 		known = true
 	}
 	return nil, nil, known
-}
-
-func matchSegments(pattern, parts []string) (map[string]string, bool) {
-	if len(pattern) != len(parts) {
-		return nil, false
-	}
-	vars := map[string]string{}
-	for i, p := range pattern {
-		switch {
-		case strings.HasPrefix(p, "{") && parts[i] != "":
-			vars[strings.Trim(p, "{}")] = parts[i]
-		case p != parts[i]:
-			return nil, false
-		}
-	}
-	return vars, true
 }
 
 // call is one request on its way through the simulator.
@@ -195,7 +166,7 @@ func (a *Account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, err := a.newCall(r)
 	if err != nil {
 		a.stamp(w.Header(), 0)
-		send(w, fail(http.StatusBadRequest, "MALFORMED_REQUEST", err.Error()))
+		send(w, fail(http.StatusBadRequest, "MALFORMED_REQUEST", "%v", err))
 		return
 	}
 	entry := c.entry()
@@ -222,13 +193,21 @@ func (a *Account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	send(w, reply)
 }
 
-func (a *Account) newCall(r *http.Request) (*call, error) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+func readBody(r *http.Request) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	if err != nil {
 		return nil, fmt.Errorf("read request body: %w", err)
 	}
-	if len(body) > maxBody {
+	if len(data) > maxBody {
 		return nil, errors.New("request body exceeds 1 MiB")
+	}
+	return data, nil
+}
+
+func (a *Account) newCall(r *http.Request) (*call, error) {
+	body, err := readBody(r)
+	if err != nil {
+		return nil, err
 	}
 	c := &call{Account: a, request: r, body: body}
 	c.route, c.vars, c.known = a.match(r.Method, r.URL.Path)
@@ -241,13 +220,13 @@ func (c *call) counter() string {
 	if c.route == nil {
 		return c.request.Method + " unknown"
 	}
-	return c.request.Method + strings.TrimPrefix(c.route.name(), c.route.method)
+	return c.request.Method + " " + c.route.path
 }
 
 // answer carries the call out: credential, rate, rights, then the effect.
-func (c *call) answer() answer {
+func (c *call) answer() *answer {
 	if refusal := c.refuse(); refusal != nil {
-		return *refusal
+		return refusal
 	}
 	if c.writes() {
 		c.mu.Lock()
@@ -257,7 +236,7 @@ func (c *call) answer() answer {
 		defer c.mu.RUnlock()
 	}
 	if refusal := c.denied(); refusal != nil {
-		return *refusal
+		return refusal
 	}
 	return c.route.handle(c)
 }
@@ -270,30 +249,20 @@ func (c *call) writes() bool {
 func (c *call) refuse() *answer {
 	switch {
 	case c.route == nil && c.known:
-		reply := fail(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED",
-			fmt.Sprintf("%s is not supported for %s", c.request.Method, c.request.URL.Path))
-		return &reply
+		return fail(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "%s is not supported for %s", c.request.Method, c.request.URL.Path)
 	case c.route == nil:
-		reply := fail(http.StatusNotFound, "ENDPOINT_NOT_FOUND",
-			fmt.Sprintf("No API found for '%s %s'", c.request.Method, c.request.URL.Path))
-		return &reply
+		return fail(http.StatusNotFound, "ENDPOINT_NOT_FOUND", "No API found for '%s %s'", c.request.Method, c.request.URL.Path)
 	case c.route.access == public, c.route.access == azure: // the second has refusals of its own
 		return nil
 	case c.refusal != nil:
 		return c.refusal
-	case c.limited():
+	case c.opts.RateLimit > 0 && strings.HasPrefix(c.request.URL.Path, "/api/2.0/token-management/") && !c.ws.limiter.allow(time.Now(), c.opts.RateLimit):
 		reply := fail(http.StatusTooManyRequests, "REQUEST_LIMIT_EXCEEDED",
 			"Your request was rejected because the rate limit of the Token Management API was exceeded.")
 		reply.header.Set("Retry-After", "1")
-		return &reply
+		return reply
 	}
 	return nil
-}
-
-func (c *call) limited() bool {
-	limit := c.opts.RateLimit
-	return limit > 0 && strings.HasPrefix(c.request.URL.Path, "/api/2.0/token-management/") &&
-		!c.ws.limiter.allow(time.Now(), limit)
 }
 
 // denied checks the caller's rights; the lock is held.
@@ -301,19 +270,17 @@ func (c *call) denied() *answer {
 	switch c.route.access {
 	case admin:
 		if !c.directory.isAdmin(c.ws, c.who.principal) {
-			return c.forbid(fmt.Sprintf("Requesting user '%s' is not an admin.", c.who.principal.name))
+			return c.forbid("Requesting user '%s' is not an admin.", c.who.principal.name)
 		}
 	case owner:
 		if !c.who.oauth {
 			return c.forbid("Account APIs do not accept personal access tokens; use OAuth.")
 		}
 		if !c.who.principal.accountAdmin {
-			return c.forbid(fmt.Sprintf("'%s' is not an account admin.", c.who.principal.name))
+			return c.forbid("'%s' is not an account admin.", c.who.principal.name)
 		}
 		if c.vars["account"] != c.id {
-			reply := c.fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST",
-				fmt.Sprintf("Account %s does not exist", c.vars["account"]))
-			return &reply
+			return c.fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", "Account %s does not exist", c.vars["account"])
 		}
 	case azure:
 		return c.refuseAzure()
@@ -322,25 +289,23 @@ func (c *call) denied() *answer {
 	return nil
 }
 
-func (c *call) forbid(message string) *answer {
-	reply := c.fail(http.StatusForbidden, "PERMISSION_DENIED", message)
-	return &reply
+func (c *call) forbid(format string, args ...any) *answer {
+	return c.fail(http.StatusForbidden, "PERMISSION_DENIED", format, args...)
 }
 
 // fail is an error in the dialect of the endpoint: SCIM has its own.
-func (c *call) fail(status int, code, message string) answer {
+func (c *call) fail(status int, code, format string, args ...any) *answer {
 	if c.route != nil && c.route.scim() {
-		return scimError(status, "", message)
+		return scimError(status, "", fmt.Sprintf(format, args...))
 	}
-	return fail(status, code, message)
+	return fail(status, code, format, args...)
 }
 
 // decode reads the request body leniently, as the real API does: unknown
 // fields are ignored.
 func (c *call) decode(into any) *answer {
 	if err := json.Unmarshal(c.body, into); err != nil {
-		reply := fail(http.StatusBadRequest, "MALFORMED_REQUEST", "Could not parse request object: "+err.Error())
-		return &reply
+		return fail(http.StatusBadRequest, "MALFORMED_REQUEST", "Could not parse request object: %v", err)
 	}
 	return nil
 }
@@ -384,7 +349,7 @@ func pause(r *http.Request, d time.Duration, until <-chan struct{}) bool {
 	}
 }
 
-func send(w http.ResponseWriter, reply answer) {
+func send(w http.ResponseWriter, reply *answer) {
 	for name, values := range reply.header {
 		w.Header()[name] = values
 	}
@@ -400,21 +365,25 @@ func send(w http.ResponseWriter, reply answer) {
 	_, _ = w.Write(reply.body)
 }
 
-func ok(body any) answer { return jsonAnswer(http.StatusOK, "application/json", body) }
-
-func noContent() answer { return answer{status: http.StatusNoContent, header: http.Header{}} }
+func ok(body any) *answer { return jsonAnswer(http.StatusOK, "application/json", body) }
 
 // fail is an API error; code is a string, or an int as the gateway sends it.
-func fail(status int, code any, message string) answer {
-	return jsonAnswer(status, "application/json", obj{"error_code": code, "message": message})
+func fail(status int, code any, format string, args ...any) *answer {
+	return jsonAnswer(status, "application/json", obj{"error_code": code, "message": fmt.Sprintf(format, args...)})
 }
 
-func jsonAnswer(status int, contentType string, body any) answer {
-	return answer{
-		status: status,
-		header: http.Header{"Content-Type": {contentType}},
-		body:   encode(body),
-	}
+// gone is the 404 of what does not exist, tokens aside.
+func gone(format string, args ...any) *answer {
+	return fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", format, args...)
+}
+
+// invalid is the 400 of a value.
+func invalid(format string, args ...any) *answer {
+	return fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", format, args...)
+}
+
+func jsonAnswer(status int, contentType string, body any) *answer {
+	return &answer{status: status, header: http.Header{"Content-Type": {contentType}}, body: encode(body)}
 }
 
 // encode is JSON as the service writes it: without HTML escapes. The values are

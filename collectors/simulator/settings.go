@@ -31,11 +31,11 @@ func (s restrictSetting) doc() obj {
 	return obj{"restrict_workspace_admins": inner, "etag": s.etag(), "setting_name": "default"}
 }
 
-func getRestrict(c *call) answer { return ok(c.ws.restrict.doc()) }
+func getRestrict(c *call) *answer { return ok(c.ws.restrict.doc()) }
 
 // staleEtag is the conflict that carries the fresh etag, where the real service
 // puts it.
-func staleEtag(fresh string) answer {
+func staleEtag(fresh string) *answer {
 	return jsonAnswer(http.StatusConflict, "application/json", obj{
 		"error_code": "RESOURCE_CONFLICT",
 		"message":    "The etag is missing or out of date.",
@@ -55,9 +55,9 @@ func (c *call) mayRestrict() *answer {
 	return c.forbid("Only account admins who are members of the workspace may change restrict_workspace_admins.")
 }
 
-func patchRestrict(c *call) answer {
+func patchRestrict(c *call) *answer {
 	if denied := c.mayRestrict(); denied != nil {
-		return *denied
+		return denied
 	}
 	var body struct {
 		Mask    string `json:"field_mask"`
@@ -70,7 +70,7 @@ func patchRestrict(c *call) answer {
 		} `json:"setting"`
 	}
 	if bad := c.decode(&body); bad != nil {
-		return *bad
+		return bad
 	}
 	next := c.ws.restrict
 	if body.Setting.Etag != next.etag() {
@@ -86,11 +86,11 @@ func patchRestrict(c *call) answer {
 		case "restrict_workspace_admins", "*":
 			next.status, next.disableTagCreator = wanted.Status, wanted.DisableTagCreator
 		default:
-			return fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", fmt.Sprintf("field_mask: unknown field %q", field))
+			return invalid("field_mask: unknown field %q", field)
 		}
 	}
 	if !slices.Contains([]string{AllowAll, RestrictTokensAndJobRuns}, next.status) {
-		return fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", fmt.Sprintf("status: unknown value %q", next.status))
+		return invalid("status: unknown value %q", next.status)
 	}
 	next.version++
 	c.ws.restrict = next
@@ -98,9 +98,9 @@ func patchRestrict(c *call) answer {
 }
 
 // deleteRestrict goes back to the default.
-func deleteRestrict(c *call) answer {
+func deleteRestrict(c *call) *answer {
 	if denied := c.mayRestrict(); denied != nil {
-		return *denied
+		return denied
 	}
 	if c.request.URL.Query().Get("etag") != c.ws.restrict.etag() {
 		return staleEtag(c.ws.restrict.etag())
@@ -109,27 +109,26 @@ func deleteRestrict(c *call) answer {
 	return ok(obj{"etag": c.ws.restrict.etag()})
 }
 
-// ipList is one IP access list.
+// ipList is an IP access list with what the service adds.
 type ipList struct {
-	id, label, kind string
-	addresses       []string
-	enabled         bool
-	created         int64
-	by              int64
+	IPList
+	id      string
+	created int64
+	by      int64
 }
 
 func (c *call) ipListDoc(l ipList) obj {
 	return obj{
-		"list_id": l.id, "label": l.label, "list_type": l.kind, "ip_addresses": l.addresses,
-		"address_count": len(l.addresses), "enabled": l.enabled,
+		"list_id": l.id, "label": l.Label, "list_type": l.Type, "ip_addresses": l.Addresses,
+		"address_count": len(l.Addresses), "enabled": l.Enabled,
 		"created_at": c.int64(l.created), "created_by": c.int64(l.by),
 		"updated_at": c.int64(l.created), "updated_by": c.int64(l.by),
 	}
 }
 
-func listIPAccess(c *call) answer {
+func listIPAccess(c *call) *answer {
 	var rows []obj
-	for _, l := range shown(c, c.ws.ipLists, func(l ipList) []string { return []string{l.id, l.label} }) {
+	for _, l := range shown(c, c.ws.ipLists, func(l ipList) []string { return []string{l.id, l.Label} }) {
 		rows = append(rows, c.ipListDoc(l))
 	}
 	if rows == nil {
@@ -138,11 +137,11 @@ func listIPAccess(c *call) answer {
 	return ok(obj{"ip_access_lists": rows})
 }
 
-func getIPAccess(c *call) answer {
+func getIPAccess(c *call) *answer {
 	for _, l := range c.ws.ipLists {
 		if l.id == c.vars["id"] {
 			return ok(obj{"ip_access_list": c.ipListDoc(l)})
 		}
 	}
-	return fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", "IP access list "+c.vars["id"]+" does not exist")
+	return gone("IP access list %s does not exist", c.vars["id"])
 }

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -46,64 +47,170 @@ func (t *token) export() Token {
 // errUnknown names what a state change referred to in vain.
 func errUnknown(what, name string) error { return fmt.Errorf("unknown %s %q", what, name) }
 
-// within runs a change on a workspace, named by id or name.
-func (a *Account) within(ref string, change func(*workspace) error) error {
+// Change is a change of state: what POST /_sim/state takes. What is absent stays
+// as it is. Nothing is checked that the API would refuse.
+type Change struct {
+	Workspace   string             `json:"workspace"` // id or name; the first one when empty
+	PutToken    *Token             `json:"put_token"` // see PutToken
+	DeleteToken string             `json:"delete_token"`
+	User        *UserChange        `json:"user"`
+	Conf        map[string]*string `json:"conf"` // null unsets
+	Grants      GrantState         `json:"grants"`
+	ACL         *[]Grant           `json:"access_control_list"` // without the admins' implied entry
+	Admins      AdminsEntry        `json:"admins_entry"`
+	Tokens      string             `json:"tokens"`                    // enabled, or disabled: 404 FEATURE_DISABLED, apart from enableTokensConfig
+	NotFound    string             `json:"not_found"`                 // of tokens: RESOURCE_DOES_NOT_EXIST or NOT_FOUND
+	MaxPage     int                `json:"max_page"`                  // resources on a SCIM page
+	Status      string             `json:"workspace_status"`          // as the account lists it; it answers as before
+	Restrict    string             `json:"restrict_workspace_admins"` // makes etags stale
+	IPLists     *[]IPList          `json:"ip_access_lists"`
+}
+
+// UserChange changes a user or service principal, in the whole account except
+// for Admin. The tokens of one that is removed stay, owned by nobody.
+type UserChange struct {
+	Name    string `json:"name"` // user name, application id or id
+	Active  *bool  `json:"active"`
+	Hide    bool   `json:"hide_active"` // leave "active" out of answers, as the platform does at times
+	Admin   *bool  `json:"admin"`       // a direct member of the workspace's admins
+	Removed bool   `json:"removed"`
+}
+
+// IPList is an IP access list.
+type IPList struct {
+	Label     string   `json:"label"`
+	Type      string   `json:"list_type"` // ALLOW, BLOCK
+	Addresses []string `json:"ip_addresses"`
+	Enabled   bool     `json:"enabled"`
+}
+
+// Change makes a change, part by part; it stops at the first part that is wrong,
+// when those before it have been made. It returns the token that it stored.
+func (a *Account) Change(change Change) (stored Token, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	ws := a.find(ref)
-	if ws == nil {
-		return errUnknown("workspace", ref)
+	ws := a.workspaces[0]
+	if change.Workspace != "" {
+		ws = a.find(change.Workspace)
 	}
-	return change(ws)
+	if ws == nil {
+		return stored, errUnknown("workspace", change.Workspace)
+	}
+	if change.PutToken != nil {
+		row, err := a.importToken(ws, *change.PutToken)
+		if err != nil {
+			return stored, err
+		}
+		ws.tokens.put(row)
+		stored = row.export()
+	}
+	if id := change.DeleteToken; id != "" {
+		if key, valid := parseTokenID(id); !valid || !a.revoke(ws, key) {
+			return stored, errUnknown("token", id)
+		}
+	}
+	if change.User != nil {
+		if err := a.changeUser(ws, *change.User); err != nil {
+			return stored, err
+		}
+	}
+	for key, value := range change.Conf {
+		switch {
+		case !slices.Contains(confKeys(), key):
+			return stored, errUnknown("key", key)
+		case value == nil:
+			delete(ws.conf, key)
+		default:
+			ws.conf[key] = *value
+		}
+	}
+	set := func(into *string, what, value string, known ...string) {
+		if value != "" && err == nil {
+			if known != nil && !slices.Contains(known, value) {
+				err = errUnknown(what, value)
+				return
+			}
+			*into = value
+		}
+	}
+	set((*string)(&ws.grantState), "grant state", string(change.Grants), string(GrantsInitialised), string(GrantsNotInitialised), string(GrantsDisabled))
+	set((*string)(&ws.adminsEntry), "admins entry", string(change.Admins), string(AdminsExplicit), string(AdminsInherited), string(AdminsAbsent))
+	set(&a.notFound, "error code", change.NotFound, NotFoundResource, NotFoundPlain)
+	set(&ws.status, "status", change.Status)
+	feature := ""
+	set(&feature, "state of tokens", change.Tokens, "enabled", "disabled")
+	set(&ws.restrict.status, "status", change.Restrict, AllowAll, RestrictTokensAndJobRuns)
+	switch {
+	case err != nil:
+		return stored, err
+	case feature != "":
+		ws.tokensOff = feature == "disabled"
+	}
+	if change.Restrict != "" {
+		ws.restrict.version++
+	}
+	if change.MaxPage > 0 {
+		a.maxPage = change.MaxPage
+	}
+	if change.ACL != nil {
+		for _, g := range *change.ACL {
+			if g.names() != 1 {
+				return stored, fmt.Errorf("grant %+v names not exactly one principal", g)
+			}
+		}
+		ws.grants = withoutManage(*change.ACL)
+	}
+	if change.IPLists != nil {
+		ws.ipLists = nil
+		for i, l := range *change.IPLists {
+			if l.Type != "ALLOW" && l.Type != "BLOCK" {
+				return stored, errUnknown("list type", l.Type)
+			}
+			ws.ipLists = append(ws.ipLists, ipList{IPList: l, id: fmt.Sprintf("00000000-0000-4000-8000-%012x", i+1), created: ws.created, by: ws.admin.id})
+		}
+	}
+	return stored, nil
 }
 
-// Tokens returns the tokens of a workspace in the order of the list; nil if
-// there is no such workspace.
-func (a *Account) Tokens(where string) []Token {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	ws := a.find(where)
-	if ws == nil {
-		return nil
+func (a *Account) changeUser(ws *workspace, change UserChange) error {
+	p := a.directory.named(change.Name)
+	if id, err := strconv.ParseInt(change.Name, 10, 64); p == nil && err == nil {
+		p = a.directory.byID[id]
 	}
-	list := make([]Token, 0, ws.tokens.len())
-	for t := range ws.tokens.all() {
-		list = append(list, t.export())
+	if p == nil {
+		return errUnknown("user", change.Name)
 	}
-	return list
-}
-
-// Token returns one token.
-func (a *Account) Token(where, id string) (Token, bool) {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	ws := a.find(where)
-	key, valid := parseTokenID(id)
-	if ws == nil || !valid {
-		return Token{}, false
+	if change.Active != nil {
+		p.active, p.hideActive = *change.Active, false
 	}
-	t := ws.tokens.get(key)
-	if t == nil {
-		return Token{}, false
+	p.hideActive = p.hideActive || change.Hide
+	switch {
+	case change.Admin == nil:
+	case *change.Admin:
+		ws.admins.add(p)
+	default:
+		ws.admins.drop(p.id)
 	}
-	return t.export(), true
+	if change.Removed {
+		a.directory.remove(p)
+		for _, ws := range a.workspaces {
+			ws.admins.drop(p.id)
+		}
+	}
+	return nil
 }
 
 // PutToken adds a token, or replaces the one of that id, and returns it as
 // stored. An empty id is made up, a missing owner or creator is the workspace's
 // admin, and a creation time of 0 is now.
 func (a *Account) PutToken(where string, t Token) (Token, error) {
-	var stored Token
-	err := a.within(where, func(ws *workspace) error {
-		row, err := a.importToken(ws, t)
-		if err != nil {
-			return err
-		}
-		ws.tokens.put(row)
-		stored = row.export()
-		return nil
-	})
-	return stored, err
+	return a.Change(Change{Workspace: where, PutToken: &t})
+}
+
+// DeleteToken removes a token, as a person or the service itself would.
+func (a *Account) DeleteToken(where, id string) error {
+	_, err := a.Change(Change{Workspace: where, DeleteToken: id})
+	return err
 }
 
 func (a *Account) importToken(ws *workspace, t Token) (*token, error) {
@@ -149,15 +256,65 @@ func (a *Account) creator(ws *workspace, t Token) *principal {
 	return &principal{id: id, name: t.CreatedByUsername}
 }
 
-// DeleteToken removes a token, as a person or the service itself would.
-func (a *Account) DeleteToken(where, id string) error {
-	return a.within(where, func(ws *workspace) error {
-		key, valid := parseTokenID(id)
-		if !valid || !a.revoke(ws, key) {
-			return errUnknown("token", id)
-		}
-		return nil
-	})
+// look reads the state of a workspace, named by id or name; the zero value where
+// there is none.
+func look[T any](a *Account, where string, read func(*workspace) T) (found T) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if ws := a.find(where); ws != nil {
+		found = read(ws)
+	}
+	return found
+}
+
+// Tokens returns the tokens of a workspace in the order of the list.
+func (a *Account) Tokens(where string) []Token {
+	return look(a, where, func(ws *workspace) []Token { return ws.tokens.export() })
+}
+
+func (s *tokenStore) export() []Token {
+	list := make([]Token, 0, s.len())
+	for t := range s.all() {
+		list = append(list, t.export())
+	}
+	return list
+}
+
+// Token returns one token.
+func (a *Account) Token(where, id string) (Token, bool) {
+	key, _ := parseTokenID(id)
+	t := look(a, where, func(ws *workspace) *token { return ws.tokens.get(key) })
+	if t == nil {
+		return Token{}, false
+	}
+	return t.export(), true
+}
+
+// Conf returns the workspace-conf values that are set.
+func (a *Account) Conf(where string) map[string]string {
+	return look(a, where, func(ws *workspace) map[string]string { return maps.Clone(ws.conf) })
+}
+
+// Grants returns the ACL of tokens without the admins' implied entry.
+func (a *Account) Grants(where string) []Grant {
+	return look(a, where, func(ws *workspace) []Grant { return slices.Clone(ws.grants) })
+}
+
+// RestrictAdmins returns the status of restrict_workspace_admins.
+func (a *Account) RestrictAdmins(where string) string {
+	return look(a, where, func(ws *workspace) string { return ws.restrict.status })
+}
+
+// Kinds counts the tokens of a workspace by kind. Tokens that were put there
+// later count as "other".
+func (a *Account) Kinds(where string) map[string]int { return look(a, where, (*workspace).kinds) }
+
+func (ws *workspace) kinds() map[string]int {
+	counts := map[string]int{}
+	for t := range ws.tokens.all() {
+		counts[cmp.Or(t.kind, "other")]++
+	}
+	return counts
 }
 
 // User is a user or, with Service, a service principal.
@@ -197,254 +354,4 @@ func (a *Account) AddUser(u User) (User, error) {
 	}
 	a.directory.add(&principal{id: u.ID, name: u.Name, display: u.DisplayName, service: u.Service, active: u.Active})
 	return u, nil
-}
-
-// principalOf finds a user or service principal by name or id.
-func (a *Account) principalOf(ref string) (*principal, error) {
-	if p := a.directory.named(ref); p != nil {
-		return p, nil
-	}
-	if id, err := strconv.ParseInt(ref, 10, 64); err == nil && a.directory.byID[id] != nil {
-		return a.directory.byID[id], nil
-	}
-	return nil, errUnknown("user", ref)
-}
-
-// SetActive activates or deactivates a user or service principal, named by user
-// name, application id or id, in the whole account.
-func (a *Account) SetActive(user string, active bool) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	p, err := a.principalOf(user)
-	if err != nil {
-		return err
-	}
-	p.active, p.hideActive = active, false
-	return nil
-}
-
-// HideActive leaves the field "active" of a user or service principal out of
-// all answers, as the platform does at times.
-func (a *Account) HideActive(user string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	p, err := a.principalOf(user)
-	if err != nil {
-		return err
-	}
-	p.hideActive = true
-	return nil
-}
-
-// RemoveUser deletes a user or service principal from the account. The tokens
-// stay, owned by nobody.
-func (a *Account) RemoveUser(user string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	p, err := a.principalOf(user)
-	if err != nil {
-		return err
-	}
-	a.directory.remove(p)
-	for _, ws := range a.workspaces {
-		ws.admins.drop(p.id)
-	}
-	return nil
-}
-
-// SetAdmin makes a user or service principal a direct member of the workspace's
-// admins, or not.
-func (a *Account) SetAdmin(where, user string, admin bool) error {
-	return a.within(where, func(ws *workspace) error {
-		p, err := a.principalOf(user)
-		if err != nil {
-			return err
-		}
-		if admin {
-			ws.admins.add(p)
-		} else {
-			ws.admins.drop(p.id)
-		}
-		return nil
-	})
-}
-
-// Conf returns the workspace-conf values that are set.
-func (a *Account) Conf(where string) map[string]string {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	if ws := a.find(where); ws != nil {
-		return maps.Clone(ws.conf)
-	}
-	return nil
-}
-
-// SetConf sets a workspace-conf value, unchecked; nil unsets it.
-func (a *Account) SetConf(where, key string, value *string) error {
-	return a.within(where, func(ws *workspace) error {
-		if !slices.Contains(confKeys(), key) {
-			return errUnknown("key", key)
-		}
-		if value == nil {
-			delete(ws.conf, key)
-		} else {
-			ws.conf[key] = *value
-		}
-		return nil
-	})
-}
-
-// Grants returns the ACL of tokens without the admins' implied entry.
-func (a *Account) Grants(where string) []Grant {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	if ws := a.find(where); ws != nil {
-		return slices.Clone(ws.grants)
-	}
-	return nil
-}
-
-// SetGrants replaces the ACL of tokens.
-func (a *Account) SetGrants(where string, grants []Grant) error {
-	return a.within(where, func(ws *workspace) error {
-		for _, g := range grants {
-			if g.names() != 1 {
-				return fmt.Errorf("grant %+v names not exactly one principal", g)
-			}
-		}
-		ws.grants = withoutManage(grants)
-		return nil
-	})
-}
-
-// SetGrantState chooses what the ACL endpoints answer.
-func (a *Account) SetGrantState(where string, state GrantState) error {
-	return a.within(where, func(ws *workspace) error {
-		if !state.valid() {
-			return errUnknown("grant state", string(state))
-		}
-		ws.grantState = state
-		return nil
-	})
-}
-
-// SetAdminsEntry chooses how the ACL lists the admins.
-func (a *Account) SetAdminsEntry(where string, entry AdminsEntry) error {
-	return a.within(where, func(ws *workspace) error {
-		if entry != AdminsExplicit && entry != AdminsInherited && entry != AdminsAbsent {
-			return errUnknown("admins entry", string(entry))
-		}
-		ws.adminsEntry = entry
-		return nil
-	})
-}
-
-// SetNotFound chooses the error code of a token that does not exist.
-func (a *Account) SetNotFound(code string) error {
-	if code != NotFoundResource && code != NotFoundPlain {
-		return errUnknown("error code", code)
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.notFound = code
-	return nil
-}
-
-// SetMaxPage bounds the resources on one SCIM page.
-func (a *Account) SetMaxPage(size int) error {
-	if size < 1 {
-		return fmt.Errorf("max_page: %d is less than 1", size)
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.maxPage = size
-	return nil
-}
-
-// SetTokensFeature switches the token APIs off (404 FEATURE_DISABLED) or on. It
-// is apart from enableTokensConfig: see docs/simulator.md.
-func (a *Account) SetTokensFeature(where string, enabled bool) error {
-	return a.within(where, func(ws *workspace) error {
-		ws.tokensOff = !enabled
-		return nil
-	})
-}
-
-// SetRestrictAdmins sets restrict_workspace_admins, which makes etags stale.
-func (a *Account) SetRestrictAdmins(where, status string) error {
-	return a.within(where, func(ws *workspace) error {
-		if status != AllowAll && status != RestrictTokensAndJobRuns {
-			return errUnknown("status", status)
-		}
-		ws.restrict.status = status
-		ws.restrict.version++
-		return nil
-	})
-}
-
-// IPList is an IP access list.
-type IPList struct {
-	Label     string   `json:"label"`
-	Type      string   `json:"list_type"` // ALLOW, BLOCK
-	Addresses []string `json:"ip_addresses"`
-	Enabled   bool     `json:"enabled"`
-}
-
-// SetIPLists replaces the IP access lists of a workspace.
-func (a *Account) SetIPLists(where string, lists []IPList) error {
-	return a.within(where, func(ws *workspace) error {
-		ws.ipLists = nil
-		for i, l := range lists {
-			if l.Type != "ALLOW" && l.Type != "BLOCK" {
-				return errUnknown("list type", l.Type)
-			}
-			ws.ipLists = append(ws.ipLists, ipList{
-				id: fmt.Sprintf("00000000-0000-4000-8000-%012x", i+1), label: l.Label, kind: l.Type, enabled: l.Enabled,
-				addresses: l.Addresses, created: ws.created, by: ws.admin.id,
-			})
-		}
-		return nil
-	})
-}
-
-// RestrictAdmins returns the status of restrict_workspace_admins.
-func (a *Account) RestrictAdmins(where string) string {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	if ws := a.find(where); ws != nil {
-		return ws.restrict.status
-	}
-	return ""
-}
-
-// Kinds counts the tokens of a workspace by kind. Tokens that were put there
-// later count as "other".
-func (a *Account) Kinds(where string) map[string]int {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	ws := a.find(where)
-	if ws == nil {
-		return nil
-	}
-	return ws.kinds()
-}
-
-func (ws *workspace) kinds() map[string]int {
-	counts := map[string]int{}
-	for t := range ws.tokens.all() {
-		kind := t.kind
-		if kind == "" {
-			kind = "other"
-		}
-		counts[kind]++
-	}
-	return counts
-}
-
-// SetStatus changes how the account lists a workspace; it answers as before.
-func (a *Account) SetStatus(where, status string) error {
-	return a.within(where, func(ws *workspace) error {
-		ws.status = status
-		return nil
-	})
 }

@@ -18,35 +18,34 @@ type createRequest struct {
 	AutoscopeEnabled bool     `json:"autoscope_enabled"`
 }
 
-func createOwnToken(c *call) answer {
+func createOwnToken(c *call) *answer {
 	var body createRequest
 	if bad := c.decode(&body); bad != nil {
-		return *bad
+		return bad
 	}
 	t, value, refused := c.create(body, c.who.principal, platformDays*dayMillis)
 	if refused != nil {
-		return *refused
+		return refused
 	}
 	return ok(obj{"token_value": value, "token_info": c.publicInfo(t)})
 }
 
-func createOnBehalf(c *call) answer {
+func createOnBehalf(c *call) *answer {
 	var body createRequest
 	if bad := c.decode(&body); bad != nil {
-		return *bad
+		return bad
 	}
 	p := c.directory.named(body.ApplicationID)
 	if p == nil || !p.service || c.ws.outside[p.id] {
-		return fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST",
-			fmt.Sprintf("Service principal with application ID %q does not exist.", body.ApplicationID))
+		return gone("Service principal with application ID %q does not exist.", body.ApplicationID)
 	}
 	t, value, refused := c.create(body, p, never)
 	if refused != nil {
-		return *refused
+		return refused
 	}
 	info := c.tokenAnswer(t, "token_info").body
 	secret := appendString([]byte(`{"token_value":`), value)
-	return answer{
+	return &answer{
 		status: http.StatusOK,
 		header: http.Header{"Content-Type": {"application/json"}},
 		body:   slices.Concat(secret, []byte(`,`), info[1:]),
@@ -56,22 +55,18 @@ func createOnBehalf(c *call) answer {
 // create stores a new token for p. unlimited is the lifetime, in milliseconds
 // or never, of a request that names none.
 func (c *call) create(body createRequest, p *principal, unlimited int64) (*token, string, *answer) {
-	refuse := func(status int, code, message string) (*token, string, *answer) {
-		reply := fail(status, code, message)
-		return nil, "", &reply
-	}
 	if off := c.tokensOff(); off != nil {
 		return nil, "", off
 	}
 	switch {
 	case !tokensEnabled(c.ws):
-		return refuse(http.StatusBadRequest, "FEATURE_DISABLED", "Personal access tokens are disabled in this workspace.")
+		return nil, "", fail(http.StatusBadRequest, "FEATURE_DISABLED", "Personal access tokens are disabled in this workspace.")
 	case !c.directory.canUse(c.ws, p):
-		return refuse(http.StatusForbidden, "PERMISSION_DENIED", fmt.Sprintf("'%s' has no permission to use tokens.", p.name))
+		return nil, "", fail(http.StatusForbidden, "PERMISSION_DENIED", "'%s' has no permission to use tokens.", p.name)
 	case body.LifetimeSeconds != nil && *body.LifetimeSeconds <= 0:
-		return refuse(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", fmt.Sprintf("Invalid timeout: %d", *body.LifetimeSeconds))
+		return nil, "", invalid("Invalid timeout: %d", *body.LifetimeSeconds)
 	case c.liveTokens(p) >= tokenQuota:
-		return refuse(http.StatusBadRequest, "QUOTA_EXCEEDED", fmt.Sprintf("Token quota exceeded (%d tokens)", tokenQuota))
+		return nil, "", fail(http.StatusBadRequest, "QUOTA_EXCEEDED", "Token quota exceeded (%d tokens)", tokenQuota)
 	}
 	now := c.Now().UnixMilli()
 	lifetime, tooLong := c.lifetime(body, unlimited)
@@ -114,9 +109,7 @@ func (c *call) lifetime(body createRequest, unlimited int64) (int64, *answer) {
 	case body.LifetimeSeconds == nil:
 		return unlimited, nil
 	case *body.LifetimeSeconds > limit/1000:
-		reply := fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE",
-			fmt.Sprintf("Token lifetime exceeds the maximum of %d days.", limit/dayMillis))
-		return 0, &reply
+		return 0, invalid("Token lifetime exceeds the maximum of %d days.", limit/dayMillis)
 	}
 	return *body.LifetimeSeconds * 1000, nil
 }

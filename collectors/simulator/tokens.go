@@ -3,7 +3,6 @@ package simulator
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -118,17 +117,16 @@ func (c *call) tokensOff() *answer {
 	if !c.ws.tokensOff {
 		return nil
 	}
-	reply := fail(http.StatusNotFound, "FEATURE_DISABLED", "Personal access tokens are not available in this workspace.")
-	return &reply
+	return fail(http.StatusNotFound, "FEATURE_DISABLED", "Personal access tokens are not available in this workspace.")
 }
 
-func listTokens(c *call) answer {
+func listTokens(c *call) *answer {
 	if off := c.tokensOff(); off != nil {
-		return *off
+		return off
 	}
 	keep, bad := creatorFilter(c)
 	if bad != nil {
-		return *bad
+		return bad
 	}
 	rows := make([]*token, 0, c.ws.tokens.len())
 	for t := range c.ws.tokens.all() {
@@ -141,7 +139,7 @@ func listTokens(c *call) answer {
 		return ok(obj{}) // the field is left out, not empty
 	}
 	format := tokenFormat{workspace: c.ws.id, strings: c.opts.Int64Strings}
-	return answer{
+	return &answer{
 		status: http.StatusOK,
 		header: http.Header{"Content-Type": {"application/json"}},
 		stream: func(w io.Writer) error { return format.writeList(w, rows) },
@@ -169,8 +167,7 @@ func creatorFilter(c *call) (keep func(*token) bool, bad *answer) {
 	}
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		reply := fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", "created_by_id is not a number: "+text)
-		return nil, &reply
+		return nil, invalid("created_by_id is not a number: %s", text)
 	}
 	return func(t *token) bool {
 		return t.creator.id == id && (name == "" || strings.EqualFold(t.creator.name, name))
@@ -192,31 +189,30 @@ func (c *call) findToken(name string) (*token, *answer) {
 
 // noToken is the 404 of a token, in the spelling that the account is set to.
 func (c *call) noToken(name string) *answer {
-	reply := fail(http.StatusNotFound, c.notFound, fmt.Sprintf("Token with ID %s does not exist.", name))
-	return &reply
+	return fail(http.StatusNotFound, c.notFound, "Token with ID %s does not exist.", name)
 }
 
-func (c *call) tokenAnswer(t *token, wrapper string) answer {
+func (c *call) tokenAnswer(t *token, wrapper string) *answer {
 	format := tokenFormat{workspace: c.ws.id, strings: c.opts.Int64Strings}
 	row := format.append(nil, t)
 	if wrapper != "" {
 		row = slices.Concat([]byte(`{"`+wrapper+`":`), row, []byte(`}`))
 	}
-	return answer{status: http.StatusOK, header: http.Header{"Content-Type": {"application/json"}}, body: row}
+	return &answer{status: http.StatusOK, header: http.Header{"Content-Type": {"application/json"}}, body: row}
 }
 
-func getToken(c *call) answer {
+func getToken(c *call) *answer {
 	t, missing := c.findToken(c.vars["id"])
 	if missing != nil {
-		return *missing
+		return missing
 	}
 	return c.tokenAnswer(t, "token_info")
 }
 
-func deleteToken(c *call) answer {
+func deleteToken(c *call) *answer {
 	t, missing := c.findToken(c.vars["id"])
 	if missing != nil {
-		return *missing
+		return missing
 	}
 	c.revoke(c.ws, t.id)
 	return ok(obj{})
@@ -228,16 +224,16 @@ func (a *Account) revoke(ws *workspace, id tokenID) bool {
 	return ws.tokens.remove(id)
 }
 
-func patchToken(c *call) answer {
+func patchToken(c *call) *answer {
 	t, missing := c.findToken(c.vars["id"])
 	if missing != nil {
-		return *missing
+		return missing
 	}
 	return c.update(t)
 }
 
 // update applies {"token":{...},"update_mask":"comment,scopes"}.
-func (c *call) update(t *token) answer {
+func (c *call) update(t *token) *answer {
 	var body struct {
 		Token struct {
 			Comment string   `json:"comment"`
@@ -246,7 +242,7 @@ func (c *call) update(t *token) answer {
 		Mask string `json:"update_mask"`
 	}
 	if bad := c.decode(&body); bad != nil {
-		return *bad
+		return bad
 	}
 	next := *t
 	next.raw = nil
@@ -257,7 +253,7 @@ func (c *call) update(t *token) answer {
 		case "scopes":
 			next.scoping = next.scoping.selecting(body.Token.Scopes)
 		default:
-			return fail(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", fmt.Sprintf("update_mask: field %q cannot be updated", field))
+			return invalid("update_mask: field %q cannot be updated", field)
 		}
 	}
 	c.ws.tokens.put(&next)
@@ -276,9 +272,9 @@ func (s *scoping) selecting(scopes []string) *scoping {
 	return next
 }
 
-func listOwnTokens(c *call) answer {
+func listOwnTokens(c *call) *answer {
 	if off := c.tokensOff(); off != nil {
-		return *off
+		return off
 	}
 	var own []*token
 	for t := range c.ws.tokens.all() {
@@ -329,28 +325,28 @@ func (c *call) findOwn(name string) (*token, *answer) {
 	return t, nil
 }
 
-func deleteOwnToken(c *call) answer {
+func deleteOwnToken(c *call) *answer {
 	var body struct {
 		ID string `json:"token_id"`
 	}
 	if bad := c.decode(&body); bad != nil {
-		return *bad
+		return bad
 	}
 	t, missing := c.findOwn(body.ID)
 	if missing != nil {
-		return *missing
+		return missing
 	}
 	if t.expiredAt(c.Now().UnixMilli()) {
-		return fail(http.StatusNotFound, c.notFound, fmt.Sprintf("No valid token with ID %s found.", body.ID))
+		return fail(http.StatusNotFound, c.notFound, "No valid token with ID %s found.", body.ID)
 	}
 	c.revoke(c.ws, t.id)
 	return ok(obj{})
 }
 
-func patchOwnToken(c *call) answer {
+func patchOwnToken(c *call) *answer {
 	t, missing := c.findOwn(c.vars["id"])
 	if missing != nil {
-		return *missing
+		return missing
 	}
 	if reply := c.update(t); reply.status != http.StatusOK {
 		return reply

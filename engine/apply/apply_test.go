@@ -448,7 +448,7 @@ func TestSettingsThatAreNotAsPlanned(t *testing.T) {
 			w := newWorld(t, "")
 			w.setting("maxTokenLifetimeDays", nil, "90")
 			if tc.now != nil {
-				if err := w.account.SetConf(w.ws.Name, "maxTokenLifetimeDays", tc.now); err != nil {
+				if _, err := w.account.Change(simulator.Change{Conf: map[string]*string{"maxTokenLifetimeDays": tc.now}}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -529,7 +529,7 @@ func TestGrantsDrift(t *testing.T) {
 		Action: engine.ChangeGrant, Target: "users", Expected: engine.GrantsState(grants[:1]),
 		Precondition: engine.Precondition{Identity: engine.GrantsState(grants)},
 	})
-	if err := w.account.SetGrants(w.ws.Name, []simulator.Grant{{GroupName: "users", Level: "CAN_USE"}, {UserName: w.account.Users()[3].Name, Level: "CAN_USE"}}); err != nil {
+	if _, err := w.account.Change(simulator.Change{ACL: &[]simulator.Grant{{GroupName: "users", Level: "CAN_USE"}, {UserName: w.account.Users()[3].Name, Level: "CAN_USE"}}}); err != nil {
 		t.Fatal(err)
 	}
 	report := w.must("not_carried_out")
