@@ -20,7 +20,7 @@ func (s strange) note(o object, t engine.Token) {
 			s.add("field " + key)
 		}
 	}
-	if !knownState(t.AutoscopeState) {
+	if engine.AutoscopeState(t.AutoscopeState) == nil {
 		s.add("autoscope_state " + t.AutoscopeState)
 	}
 }
@@ -35,14 +35,6 @@ func knownField(key string) bool {
 	switch key {
 	case "token_id", "comment", "creation_time", "expiry_time", "last_used_day", "owner_id", "created_by_id", "created_by_username",
 		"scopes", "autoscope_state", "inferred_scopes", "backfill_scopes", workspaceIDKey, workspaceNameKey, ownerNameKey, neverUsedKey, ownDefectsKey:
-		return true
-	}
-	return false
-}
-
-func knownState(state string) bool {
-	switch engine.AutoscopeState(state) {
-	case "", "unspecified", "disabled", "running", "completed", "backfilled", "user_selected", "api_not_covered":
 		return true
 	}
 	return false

@@ -21,6 +21,7 @@ const PlatformMaxLifetimeDays int64 = 730
 // reports. A nil fact does not apply (days to the expiry of an endless token)
 // unless Unknown names it: then it could not be derived.
 type Facts struct {
+	AsOf          int64  // the instant (ms) of all of them
 	AgeDays       *int64 // whole days since creation, rounded down
 	LifetimeDays  *int64 // whole days from creation to expiry, rounded up beyond a minute of grace; nil when endless
 	IdleDays      *int64 // whole days since last use; age when never used
@@ -36,7 +37,7 @@ type Facts struct {
 
 // Derive computes the facts of a token at an instant (ms).
 func Derive(t Token, asOf int64) Facts {
-	var f Facts
+	f := Facts{AsOf: asOf}
 	f.deriveAge(t, asOf)
 	f.deriveExpiry(t, asOf)
 	f.deriveUse(t, asOf)
@@ -119,8 +120,8 @@ type LifetimeLimit struct {
 	Limited bool  // the workspace sets a limit of its own
 }
 
-// ParseLifetimeLimit reads maxTokenLifetimeDays. Unset, "", "0", "-1" and
-// "false" all leave the platform's limit in force. Any other text that is not
+// ParseLifetimeLimit reads maxTokenLifetimeDays. Unset, "", zero (also
+// as "00" or "-0"), "-1" and "false" all leave the platform's limit in force. Any other text that is not
 // a whole number is unknown: ok is false.
 func ParseLifetimeLimit(value *string) (limit LifetimeLimit, ok bool) {
 	platform := LifetimeLimit{Days: PlatformMaxLifetimeDays}
@@ -128,12 +129,15 @@ func ParseLifetimeLimit(value *string) (limit LifetimeLimit, ok bool) {
 		return platform, true
 	}
 	switch strings.ToLower(strings.TrimSpace(*value)) {
-	case "", "0", "-1", "false":
+	case "", "-1", "false":
 		return platform, true
 	}
 	days, err := strconv.ParseInt(strings.TrimSpace(*value), 10, 64)
 	if err != nil || days < 0 {
 		return LifetimeLimit{}, false
+	}
+	if days == 0 {
+		return platform, true
 	}
 	return LifetimeLimit{Days: min(days, PlatformMaxLifetimeDays), Limited: true}, true
 }

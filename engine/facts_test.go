@@ -92,6 +92,7 @@ func TestDerive(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			tc.want.AsOf = now
 			if diff := cmp.Diff(tc.want, engine.Derive(tc.token, now)); diff != "" {
 				t.Errorf("facts (-want +got):\n%s", diff)
 			}

@@ -9,31 +9,6 @@ import (
 	"patrol/engine"
 )
 
-func TestRedactSecrets(t *testing.T) {
-	hex := strings.Repeat("0123456789abcdef", 2)
-	for in, want := range map[string]string{
-		"nightly load OPS-1234":                    "nightly load OPS-1234",
-		"use dapi" + hex + "-3 for bi":             "use [redacted Databricks token] for bi",
-		"a dose" + hex + " b dkea" + hex:           "a [redacted Databricks token] b [redacted Databricks token]",
-		"key AKIA" + strings.Repeat("A1", 8) + ".": "key [redacted AWS access key].",
-		"gh: ghp_" + strings.Repeat("aB3", 12):     "gh: [redacted GitHub token]",
-		"eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl x": "[redacted JSON web token] x",
-		"xoxb-" + strings.Repeat("1", 12):          "[redacted Slack token]",
-		"password=hunter22 until May":              "password=[redacted password] until May",
-		"pwd:correcthorse":                         "pwd:[redacted password]",
-		"password: see vault":                      "password: see vault",
-		"password=${SECRET}":                       "password=${SECRET}",
-		"-----BEGIN RSA PRIVATE KEY-----\nMIIE":    "[redacted private key]",
-	} {
-		if got := engine.RedactSecrets(in); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
-		if got := engine.RedactSecrets(want); got != want {
-			t.Errorf("%q is not stable: %q", want, got)
-		}
-	}
-}
-
 func TestRedactedReport(t *testing.T) {
 	secret := "dapi" + strings.Repeat("0123456789abcdef", 2)
 	evidence := map[string]any{"comment": secret, "days": 90, "scopes": []any{"sql", secret}, "more": map[string]any{"note": secret}}

@@ -2,7 +2,6 @@ package reports
 
 import (
 	"slices"
-	"strings"
 
 	"patrol/engine"
 )
@@ -111,7 +110,10 @@ func lastUsedAt(t engine.TokenRow) any {
 }
 
 func autoscopeState(t engine.TokenRow) any {
-	return strings.ToLower(strings.TrimPrefix(t.Token.AutoscopeState, "AUTOSCOPE_STATE_"))
+	if state := engine.AutoscopeState(t.Token.AutoscopeState); state != nil {
+		return *state
+	}
+	return t.Token.AutoscopeState
 }
 
 func defectTexts(defects []engine.Defect) []string {

@@ -1,9 +1,11 @@
 package eval
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"runtime"
+	"sync"
 	"testing"
 
 	"patrol/engine"
@@ -12,12 +14,16 @@ import (
 
 func builtIn(t testing.TB) *Set {
 	t.Helper()
-	set, err := Load(t.Context(), Pack{Name: "built-in", FS: policies.FS})
+	set, err := loadBuiltIn()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return set
 }
+
+var loadBuiltIn = sync.OnceValues(func() (*Set, error) {
+	return Load(context.Background(), Pack{Name: "built-in", FS: policies.FS})
+})
 
 // population makes n tokens, of which some break each policy.
 func population(n int) iter.Seq2[engine.Subject, error] {

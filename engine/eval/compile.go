@@ -7,6 +7,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"patrol/engine"
+	"patrol/engine/eval/prefilter"
 )
 
 // policy is a policy that can be run.
@@ -16,7 +17,7 @@ type policy struct {
 	compiler   *ast.Compiler
 	query      ast.Body // binds deny; has no result when applicable is not true
 	reads      reads    // of deny and applicable
-	shown      shown    // what follows from them: the input
+	seen       seen     // what follows from them: the input
 	applicable reads
 }
 
@@ -43,7 +44,7 @@ func (s sources) compile(file *source, p engine.Policy, problems *Problems) *pol
 		problems.addOPA(file.place(), compiler.Errors)
 		return nil
 	}
-	comparisons(compiler, problems)
+	prefilter.Comparisons(compiler, func(at *ast.Location, text string) { problems.add(at.File, at.Row, reasonType, "%s", text) })
 	compiled := &policy{Policy: p, trusted: file.trusted, compiler: compiler}
 	compiled.link(file, known, problems)
 	return compiled
@@ -119,7 +120,7 @@ func (p *policy) link(file *source, known schema, problems *Problems) {
 		p.query = ast.NewBody(ast.Equality.Expr(ast.NewTerm(applicable), ast.InternedTerm(true)), bind)
 		p.reads.add(p.applicable)
 	}
-	p.shown = newShown(p.reads.refs)
+	p.seen = seenBy(p.reads.facts)
 	p.addNeeds(file, known, problems)
 }
 

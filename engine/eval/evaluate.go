@@ -194,7 +194,7 @@ func (e *evaluation) judgeAll(ctx context.Context, judges []*judge, assignments 
 	}
 	if !e.options.NoPrefilter {
 		for _, a := range forTokens {
-			a.gate = newGate(a.pushdown(ctx, tokenInputs(), judges[0].input(a)), e.view.asOf)
+			a.filter, _ = a.prefilter(ctx, judges[0].input(a)) // without one it is run on every token
 		}
 	}
 	return e.judgeTokens(ctx, judges, forTokens)
@@ -275,7 +275,7 @@ func (j *judge) work(ctx context.Context, assignments []*assignment, rows <-chan
 }
 
 func (j *judge) judgeToken(ctx context.Context, assignments []*assignment, t engine.Subject, b *batch) {
-	s := j.view.newSubject(j.table, t)
+	s := j.view.newSubject(t)
 	for i, a := range assignments {
 		switch o := j.token(ctx, a, s); o.status {
 		case engine.Pass:

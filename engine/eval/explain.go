@@ -96,7 +96,7 @@ func (j *judge) explain(ctx context.Context, a *assignment, on *engine.Subject) 
 	if on == nil {
 		return j.workspace(ctx, a), j.input(a).Value
 	}
-	s := j.view.newSubject(j.table, *on)
+	s := j.view.newSubject(*on)
 	return j.token(ctx, a, s), j.tokenInput(a, s).Value
 }
 

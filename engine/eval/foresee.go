@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"patrol/engine"
+	"patrol/engine/eval/prefilter"
 )
 
 // Outlook is a snapshot to judge at some instants, ascending.
@@ -79,7 +80,7 @@ func (f *foresight) judge(ctx context.Context, judges []*judge, own, foreign []*
 // prepare gives each instant its gates. What is asked of a policy is the same at
 // each, unless it refers to the instant itself.
 func (f *foresight) prepare(ctx context.Context, j *judge, assignments []*assignment) {
-	asked := make([]Pushdown, len(assignments))
+	filters := make([]*prefilter.Filter, len(assignments))
 	for n, at := range f.outlook.At {
 		d := f.dayAt(at)
 		j.on(d)
@@ -88,9 +89,9 @@ func (f *foresight) prepare(ctx context.Context, j *judge, assignments []*assign
 			gated.timed = a.refersTo("as_of")
 			if !f.options.NoPrefilter {
 				if n == 0 || gated.timed {
-					asked[i] = a.pushdown(ctx, tokenInputs(), j.input(a))
+					filters[i], _ = a.prefilter(ctx, j.input(a))
 				}
-				gated.gate = newGate(asked[i], d.view.asOf)
+				gated.filter = filters[i]
 			}
 			d.assignments = append(d.assignments, &gated)
 		}
@@ -179,7 +180,7 @@ func (f *foresight) foresee(ctx context.Context, j *judge, p engine.Prospect) (f
 		}
 		j.on(d)
 		s.Subject = t
-		d.view.findUnknown(j.table, s)
+		d.view.findUnknown(s)
 		for i, a := range d.assignments {
 			if failed[i] {
 				continue
@@ -201,7 +202,7 @@ func (f *foresight) foresee(ctx context.Context, j *judge, p engine.Prospect) (f
 // sight is all that a policy sees of a token. As long as it stays the same, so
 // does what the policy says.
 type sight struct {
-	shown   [][2]*ast.Term // nil: nothing yet
+	fields  [][2]*ast.Term // nil: nothing yet
 	unknown facts
 }
 
@@ -211,12 +212,12 @@ func (v *sight) renew(j *judge, a *assignment, s *subject) *ast.Term {
 	if _, settled := j.settle(a, s); settled {
 		return nil
 	}
-	now := sight{a.shown.pairs(j.view, s), s.unknown & a.reads.facts}
-	if !a.timed && v.shown != nil && v.unknown == now.unknown && slices.EqualFunc(v.shown, now.shown, samePair) {
+	now := sight{a.seen.pairs(j.view, s), s.unknown & a.reads.facts}
+	if !a.timed && v.fields != nil && v.unknown == now.unknown && slices.EqualFunc(v.fields, now.fields, samePair) {
 		return nil
 	}
 	*v = now
-	return j.input(a, now.shown...)
+	return j.input(a, now.fields...)
 }
 
 func samePair(a, b [2]*ast.Term) bool { return a[0].Equal(b[0]) && a[1].Equal(b[1]) }

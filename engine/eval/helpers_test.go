@@ -164,6 +164,17 @@ func rows(subjects ...engine.Subject) func(bool) iter.Seq2[engine.Subject, error
 	})
 }
 
+// fieldNames are the fields of input.token, or those below owner., sorted.
+func fieldNames(prefix string) (names []string) {
+	for _, f := range engine.Fields() {
+		if name, below := strings.CutPrefix(f.Name, prefix); below && !strings.Contains(name, ".") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // either are the same tokens, whether they are asked for with how they stand or without.
 func either(tokens iter.Seq2[engine.Subject, error]) func(bool) iter.Seq2[engine.Subject, error] {
 	return func(bool) iter.Seq2[engine.Subject, error] { return tokens }

@@ -63,28 +63,12 @@ func textsTerm(texts []string) *ast.Term {
 // instantOf adds a time alone, under its whole name.
 func (o *object) instantOf(name string, ms int64) { o.text(name, rfc3339(time.UnixMilli(ms))) }
 
-// subject is a token with what is unknown of it.
-type subject struct {
-	engine.Subject
-	unknown facts
-}
-
-// newSubject finds out what is unknown of a token in a workspace.
-func (v *workspaceView) newSubject(t factTable, s engine.Subject) *subject {
-	known := &subject{Subject: s}
-	v.findUnknown(t, known)
-	return known
-}
-
-func (v *workspaceView) findUnknown(t factTable, s *subject) {
-	s.unknown = t.unknownFacts(&s.Subject, v.wholeDirectory(), v.wholeGroups()) | t.unknownAmong(&s.Subject) | v.unknownActivity(t, &s.Subject)
-}
-
 // workspaceView is the workspace as policies see it, and what is missing.
 type workspaceView struct {
 	snapshot engine.Snapshot
 	settings engine.Settings // nil when not covered
 	secrets  engine.Secrets
+	known    engine.Known
 	asOf     int64 // ms
 	term     *ast.Term
 	previous *ast.Term // settings and grants as they were before; nil: nobody knows
@@ -96,6 +80,12 @@ const previousSection = "previous"
 
 func newWorkspaceView(s engine.Snapshot, previous *engine.State, asOf time.Time) (*workspaceView, error) {
 	v := &workspaceView{snapshot: s, asOf: asOf.UnixMilli()}
+	log := v.coverage(engine.SectionAuditLog)
+	groups, listed := s.Coverage[engine.SectionGroups] // snapshots of before have them with the principals
+	v.known = engine.Known{
+		WholeDirectory: s.Coverage[engine.SectionPrincipals].Complete(), WholeGroups: !listed || groups.Complete(),
+		LogAsked: log.Requested(), LogRead: log.Usable(),
+	}
 	o := object{}
 	o.text("id", s.Workspace.ID)
 	o.text("name", s.Workspace.Name)
@@ -195,19 +185,6 @@ func (v *workspaceView) document(section engine.SectionName, into any) error {
 		return fmt.Errorf("read %s of workspace %s: %w", section, v.snapshot.Workspace.Name, err)
 	}
 	return nil
-}
-
-// wholeDirectory: every principal was read, so that whoever is not among them
-// does not exist.
-func (v *workspaceView) wholeDirectory() bool {
-	return v.snapshot.Coverage[engine.SectionPrincipals].Complete()
-}
-
-// wholeGroups: it is known of everybody in which groups they are. Snapshots from
-// before groups were a section of their own have them with the principals.
-func (v *workspaceView) wholeGroups() bool {
-	c, listed := v.snapshot.Coverage[engine.SectionGroups]
-	return !listed || c.Complete()
 }
 
 func labelsTerm(labels map[string]string) *ast.Term {

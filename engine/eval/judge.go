@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,17 +17,18 @@ import (
 	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"patrol/engine"
+	"patrol/engine/eval/prefilter"
 )
 
 // assignment is a policy under the tuning of one workspace.
 type assignment struct {
 	*policy
 	severity engine.Severity
-	params   map[string]any // as evidence: params.<name>
-	term     *ast.Term      // input.params
-	overdue  *atomic.Int32  // evaluations that ran out of time
-	gate     *gate          // nil: run it on every token
-	timed    bool           // in a foresight: it refers to the moment itself
+	params   map[string]any    // as evidence: params.<name>
+	term     *ast.Term         // input.params
+	overdue  *atomic.Int32     // evaluations that ran out of time
+	filter   *prefilter.Filter // nil: run it on every token
+	timed    bool              // in a foresight: it refers to the moment itself
 }
 
 // maxOverdue is how often a policy may run out of time in one job. After that
@@ -60,7 +62,6 @@ func failure(err error) outcome { return outcome{status: engine.Errored, message
 
 // judge evaluates one resource at a time; each worker has one.
 type judge struct {
-	table    factTable
 	view     *workspaceView
 	asOf     *ast.Term
 	clock    clock
@@ -78,7 +79,7 @@ var _ io.Reader = zeros{}
 
 func newJudge(ctx context.Context, e *evaluation, assignments []*assignment) (*judge, error) {
 	j := &judge{
-		table: newFactTable(), view: e.view, asOf: ast.StringTerm(rfc3339(e.job.AsOf)),
+		view: e.view, asOf: ast.StringTerm(rfc3339(e.job.AsOf)),
 		clock: e.clock, watch: &watch{}, deadline: e.options.Deadline, queries: map[*policy]*topdown.Query{},
 	}
 	data, err := newNoData(ctx)
@@ -131,13 +132,13 @@ func (j *judge) settle(a *assignment, s *subject) (status engine.Status, settled
 	if a.reads.facts&s.unknown != 0 {
 		return "", false
 	}
-	return a.gate.settle(&s.Subject)
+	return a.filter.Settle(&s.Subject)
 }
 
 // tokenInput shows a policy what of the token it refers to, which is all that it
 // can tell from everything.
 func (j *judge) tokenInput(a *assignment, s *subject) *ast.Term {
-	return j.input(a, a.shown.pairs(j.view, s)...)
+	return j.input(a, a.seen.pairs(j.view, s)...)
 }
 
 // workspace judges the workspace itself, of which every field is known by now.
@@ -193,7 +194,7 @@ func (j *judge) unlessUnknown(read facts, s *subject, otherwise outcome) outcome
 	if missing == 0 {
 		return otherwise
 	}
-	names := j.table.list(missing)
+	names := missing.names()
 	message := "unknown: " + strings.Join(names, ", ")
 	if why := defects(names, s.Token.Defects); why != "" {
 		message += " (" + why + ")"
@@ -212,15 +213,8 @@ func defects(names []string, found []engine.Defect) string {
 	return strings.Join(why, ", ")
 }
 
-func concerns(names []string, platform string) bool {
-	for _, name := range names {
-		for _, field := range platformFields(name) {
-			if field == platform {
-				return true
-			}
-		}
-	}
-	return false
+func concerns(names []string, answer string) bool {
+	return slices.ContainsFunc(table().fields, func(f engine.Field) bool { return slices.Contains(names, f.Name) && slices.Contains(f.Answer, answer) })
 }
 
 // run evaluates the query. Without a result the policy does not apply.
@@ -251,3 +245,16 @@ func overdueError(deadline time.Duration) error {
 }
 
 var errNoRows = errors.New("the snapshot has tokens, the job has none")
+
+// prefilter is the policy's under the known part of its input, or why it has none.
+func (a *assignment) prefilter(ctx context.Context, known *ast.Term) (*prefilter.Filter, error) {
+	if slices.ContainsFunc(a.reads.refs, func(ref ast.Ref) bool { return len(ref) == 1 }) {
+		return nil, errors.New("it reads input as a whole")
+	}
+	return prefilter.New(ctx, a.compiler, a.Package, known)
+}
+
+// comparesTokens reports whether policies compare tokens with one another.
+func comparesTokens(assignments []*assignment) bool {
+	return slices.ContainsFunc(assignments, func(a *assignment) bool { return a.reads.facts&table().peers != 0 })
+}

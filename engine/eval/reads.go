@@ -56,7 +56,7 @@ func (r *reads) addNeeds(ref ast.Ref, whole []string) {
 	switch root := word(ref, 1); root {
 	case "token":
 		r.needs[string(engine.SectionTokens)] = true
-		if restsOnLog(word(ref, 2)) {
+		if found, _ := factsUnder(ref); word(ref, 2) != "" && found&table().log != 0 {
 			r.needs[string(engine.SectionAuditLog)] = true
 		}
 	case "secret":

@@ -3,6 +3,8 @@ package eval
 import (
 	"slices"
 	"testing"
+
+	"patrol/engine"
 )
 
 // reads of a policy, from its text: needs, facts and weak facts.
@@ -23,10 +25,9 @@ else := "short"
 
 names contains name if some name in input.owner.groups
 `
-	wholeToken := tokenFields()
-	slices.Sort(wholeToken)
+	wholeToken := fieldNames("")
 	party := func(prefix string) (names []string) {
-		for _, name := range partyFields() {
+		for _, name := range fieldNames(prefix) {
 			names = append(names, prefix+name)
 		}
 		slices.Sort(names)
@@ -82,10 +83,10 @@ names contains name if some name in input.owner.groups
 			set := load(t, map[string]string{
 				resource + "/rule.rego": written{resource, "rule", "X-1", c.custom, c.body}.text(), "lib/l.rego": library,
 			})
-			p, table := set.policies[0], newFactTable()
+			p := set.policies[0]
 			equal(t, p.Needs, c.needs)
-			equal(t, table.list(p.reads.facts), c.facts)
-			equal(t, table.list(p.reads.weak), c.weak)
+			equal(t, p.reads.facts.names(), c.facts)
+			equal(t, p.reads.weak.names(), c.weak)
 		})
 	}
 }
@@ -96,14 +97,8 @@ func sorted(lists ...[]string) []string {
 	return all
 }
 
-func TestFactTableFits(t *testing.T) {
-	table := newFactTable()
-	if len(table.names) > 64 {
-		t.Fatalf("%d fields do not fit into the bits of facts", len(table.names))
+func TestFieldsFit(t *testing.T) {
+	if n := len(engine.Fields()); n > 64 || len(facts(1<<n-1).names()) != n {
+		t.Fatalf("%d fields do not fit into the bits of facts", n)
 	}
-	var all facts
-	for _, name := range table.names {
-		all |= table.bits[name]
-	}
-	equal(t, len(table.list(all)), len(table.names))
 }

@@ -211,7 +211,7 @@ func (b *bench) work(ctx context.Context, w *wireJudge, v *voice) error {
 	}
 	subjects := make([]*subject, len(w.Tokens))
 	for i, t := range w.Tokens {
-		subjects[i] = b.view.newSubject(b.table, t)
+		subjects[i] = b.view.newSubject(t)
 	}
 	for _, id := range w.Policies {
 		a := b.assignments[id]

@@ -96,8 +96,10 @@ func (b *builder) mintingScopes(w *workspace, hits []hit) []string {
 func narrowed(t engine.Token, minting []string) (scopes []string, why string) {
 	from := t.Scopes
 	if unrestricted(t.Scopes) {
-		switch strings.ToLower(strings.TrimPrefix(t.AutoscopeState, "AUTOSCOPE_STATE_")) {
-		case "running", "api_not_covered":
+		switch state := engine.AutoscopeState(t.AutoscopeState); {
+		case state == nil:
+			return nil, "whether the platform has finished observing its use is unknown"
+		case *state == "running", *state == "api_not_covered":
 			return nil, "the platform has not finished observing its use"
 		}
 		from = slices.Concat(t.InferredScopes, t.BackfillScopes)

@@ -294,3 +294,15 @@ func loops(tokens []engine.Token, id string, at int64) (want engine.Among) {
 	}
 	return want
 }
+
+// Tokens whose comments show nothing are not taken for rotations of one another.
+func TestInvisibleCommentsAreNotTheSame(t *testing.T) {
+	for comment, same := range map[string]bool{"etl": true, "": false, " \t": false, "\u200b": false, "\u3164\ufeff": false} {
+		var d dates
+		created, expires := int64(1), int64(engine.NeverExpires)
+		d.set("7", comment, &created, &expires, nil, false, 2)
+		if (d.kin != [16]byte{}) != same {
+			t.Errorf("%q: %v", comment, d.kin)
+		}
+	}
+}

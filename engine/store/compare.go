@@ -45,7 +45,7 @@ func (d *dates) set(owner, comment string, created, expires, used *int64, useUnk
 	}
 	d.doubt = created == nil || useUnknown
 	live := expires == nil || *expires == engine.NeverExpires || d.expires != unknown
-	if live && owner != "" && comment != "" {
+	if live && owner != "" && engine.VisibleComment(comment) != "" {
 		sum := sha256.Sum256([]byte(owner + "\x00" + comment))
 		d.kin = [16]byte(sum[:16])
 	}

@@ -50,6 +50,7 @@ healthy := {
 	"token": {
 		"id": "00000000000000000000000000000000000000000000000000000000000000aa",
 		"comment": "nightly export, OPS-12",
+		"comment_secrets": [],
 		"scopes": ["sql"],
 		"autoscope_state": "user_selected",
 		"inferred_scopes": [],

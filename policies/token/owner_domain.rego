@@ -21,7 +21,7 @@
 #   params:
 #     allowed_domains:
 #       default: []
-#       description: E-mail domains whose users may own tokens, subdomains named one by one; the policy applies only when set
+#       description: E-mail domains whose users may own tokens; *.example.com are all subdomains of example.com, without itself. The policy applies only when set
 package patrol.token.owner_domain
 
 applicable if count(input.params.allowed_domains) > 0
@@ -34,5 +34,13 @@ deny contains message if {
 
 allowed if {
 	some domain in input.params.allowed_domains
+	not startswith(domain, "*.")
 	endswith(lower(input.owner.name), concat("@", ["", trim_left(lower(domain), "@")]))
+}
+
+allowed if {
+	some domain in input.params.allowed_domains
+	startswith(domain, "*.")
+	contains(input.owner.name, "@")
+	endswith(lower(input.owner.name), substring(lower(domain), 1, -1))
 }

@@ -34,6 +34,20 @@ test_spelling_of_the_list_is_free if {
 	}
 }
 
+test_subdomains_are_silent if {
+	every name in ["ann@eu.example.com", "Ann@A.B.EXAMPLE.COM"] {
+		findings := owner_domain.deny with input as fixtures.token(owner(name), {"allowed_domains": ["*.Example.com"]})
+		findings == set()
+	}
+}
+
+test_subdomains_are_not_the_domain if {
+	every name in ["ann@example.com", "ann@badexample.com", "x.example.com"] {
+		findings := owner_domain.deny with input as fixtures.token(owner(name), {"allowed_domains": ["*.example.com"]})
+		count(findings) == 1
+	}
+}
+
 test_service_principal_is_silent if {
 	subject := fixtures.token({"owner": {"kind": "service_principal", "name": "6d1c2a30-app"}}, params)
 	findings := owner_domain.deny with input as subject

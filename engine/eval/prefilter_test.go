@@ -29,8 +29,8 @@ func awkward(seed uint64, n int, whole bool) []engine.Subject {
 	return subjects
 }
 
-// With and without pushdown every result is the same, byte for byte.
-func TestPushdownChangesNoResult(t *testing.T) {
+// With and without the prefilter every result is the same, byte for byte.
+func TestPrefilterChangesNoResult(t *testing.T) {
 	set := oddSet(t)
 	for name, change := range map[string]func(*engine.Snapshot){
 		"whole directory": nil,
@@ -89,39 +89,32 @@ func checkVariety(t *testing.T, set *Set, tallies map[string]engine.Tally) {
 	}
 }
 
-// TestPushdownReach shows how far pushdown gets, so that a change that silently
-// runs everything on everything is noticed.
-func TestPushdownReach(t *testing.T) {
+// TestPrefilterReach: a change that silently runs everything on everything is noticed.
+func TestPrefilterReach(t *testing.T) {
 	set := oddSet(t)
 	every := 0
 	for _, p := range set.policies {
-		d := pushdownOf(t, set, p)
-		t.Logf("%s %s: every %q\n  asked %v\n  dropped %v", p.ID, p.File, d.Every, d.Asked, d.Dropped)
-		if d.Every != "" {
+		e, err := set.prepare(Job{Snapshot: covered(nil), AsOf: asOf()}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := newAssignment(p, Tuning{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		j, err := newJudge(t.Context(), e, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.prefilter(t.Context(), j.input(a)); err != nil {
 			every++
+			t.Logf("%s %s is run on every token: %v", p.ID, p.File, err)
 			if p.Pack == "built-in" {
-				t.Errorf("%s is run on every token: %s", p.ID, d.Every)
+				t.Errorf("%s is run on every token: %v", p.ID, err)
 			}
 		}
 	}
 	if every > len(set.policies)/5 {
 		t.Errorf("%d of %d policies are run on every token", every, len(set.policies))
 	}
-}
-
-func pushdownOf(t *testing.T, set *Set, p *policy) Pushdown {
-	t.Helper()
-	e, err := set.prepare(Job{Snapshot: covered(nil), AsOf: asOf()}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := newAssignment(p, Tuning{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	j, err := newJudge(t.Context(), e, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a.pushdown(t.Context(), tokenInputs(), j.input(a))
 }

@@ -1,4 +1,4 @@
-package eval
+package prefilter
 
 import (
 	"maps"
@@ -21,10 +21,6 @@ type totality struct {
 	compiler *ast.Compiler
 	judged   map[string]bool
 	depth    int // of rules below the body asked about
-}
-
-func newTotality(c *ast.Compiler) *totality {
-	return &totality{compiler: c, judged: map[string]bool{}}
 }
 
 // scope is the type of each variable that is bound.
@@ -87,7 +83,7 @@ func (t *totality) call(e *ast.Expr, s scope) bool {
 }
 
 // totalBuiltin takes a pattern that is no literal for good in the body asked
-// about itself, where its values can be looked at: see sieve.patterns.
+// about itself, where its values can be looked at: see body.
 func (t *totality) totalBuiltin(name string, operands []*ast.Term) bool {
 	if name == ast.RegexMatch.Name {
 		return t.depth == 0 || compiles(operands[0])

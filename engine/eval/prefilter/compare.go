@@ -1,54 +1,39 @@
-package eval
+package prefilter
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/types"
 )
 
-// comparisons finds comparisons whose answer is the same whatever the values
+// Comparisons reports comparisons whose answer is the same whatever the values
 // are, because the two sides have no type in common: every number is less than
 // every text, so that `age_days > "90"` never holds and the policy is silent.
 // OPA's type checker lets them pass; it checks `==` only.
-func comparisons(compiler *ast.Compiler, problems *Problems) {
-	known := newTotality(compiler)
-	for _, place := range sortedPlaces(compiler.Modules) {
-		for _, rule := range compiler.Modules[place].Rules {
-			known.compared(rule, func(e *ast.Expr, what string) {
-				problems.add(place, e.Location.Row, reasonType, "%s compares what can never be of one type: %s", operatorText(e), what)
+func Comparisons(compiler *ast.Compiler, report func(at *ast.Location, text string)) {
+	t := &totality{compiler: compiler}
+	for _, module := range compiler.Modules {
+		for _, rule := range module.Rules {
+			// The compiler has given each variable a name of its own, so that one scope serves all bodies.
+			s := scope{}
+			visit := func(see func(*ast.Expr)) {
+				ast.WalkExprs(rule, func(e *ast.Expr) bool {
+					if e.IsCall() {
+						see(e)
+					}
+					return false
+				})
+			}
+			visit(func(e *ast.Expr) { t.learn(e, s) })
+			visit(func(e *ast.Expr) {
+				if left, right, ok := t.sides(e, s); ok && disjoint(left, right) {
+					report(e.Location, fmt.Sprintf("%s compares what can never be of one type: %s and %s", operatorText(e), types.Sprint(left), types.Sprint(right)))
+				}
 			})
 		}
 	}
-}
-
-func sortedPlaces(modules map[string]*ast.Module) []string {
-	var places []string
-	for place := range modules {
-		places = append(places, place)
-	}
-	slices.Sort(places)
-	return places
-}
-
-// compared reports the comparisons of a rule that decide nothing. The compiler
-// has given each variable a name of its own, so that one scope serves all bodies.
-func (t *totality) compared(rule *ast.Rule, report func(e *ast.Expr, what string)) {
-	s := scope{}
-	visit := func(see func(*ast.Expr)) {
-		ast.WalkExprs(rule, func(e *ast.Expr) bool {
-			if e.IsCall() {
-				see(e)
-			}
-			return false
-		})
-	}
-	visit(func(e *ast.Expr) { t.learn(e, s) })
-	visit(func(e *ast.Expr) {
-		if left, right, ok := t.sides(e, s); ok && apart(left, right) {
-			report(e, types.Sprint(left)+" and "+types.Sprint(right))
-		}
-	})
 }
 
 // learn binds what a call gives its variables.
@@ -75,8 +60,8 @@ func (t *totality) sides(e *ast.Expr, s scope) (left, right types.Type, ok bool)
 	return nil, nil, false
 }
 
-// apart reports whether no value can be of both types.
-func apart(a, b types.Type) bool {
+// disjoint reports whether no value can be of both types.
+func disjoint(a, b types.Type) bool {
 	kindsA, kindsB := kinds(a), kinds(b)
 	return len(kindsA) > 0 && len(kindsB) > 0 && !slices.ContainsFunc(kindsA, func(k string) bool { return slices.Contains(kindsB, k) })
 }
