@@ -44,7 +44,7 @@ var secretForms = sync.OnceValue(func() []secretForm {
 			source: "https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.html"},
 		{kind: "an AWS Bedrock key", words: "absk bedrock-api-key-", pattern: `\bABSK[A-Za-z0-9+/]{100,}={0,2}|bedrock-api-key-[A-Za-z0-9+/]{30,}={0,2}`, example: "ABSK<120>",
 			source: "https://docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html"},
-		{kind: "an Azure account key", words: "==", pattern: `[A-Za-z0-9+/]{86}==`, example: "AccountKey=<86>==",
+		{kind: "an Azure account key", words: "==", pattern: `(?:^|[^A-Za-z0-9+/])([A-Za-z0-9+/]{86}==)`, example: "AccountKey=<86>==",
 			source: "https://learn.microsoft.com/en-us/azure/storage/common/storage-account-keys-manage"},
 		{kind: "an Azure shared access key", words: "sharedaccesskey", pattern: `(?i)SharedAccessKey=([A-Za-z0-9+/]{43}=)`, example: "SharedAccessKey=<43>=",
 			source: "https://learn.microsoft.com/en-us/azure/service-bus-messaging/service-bus-sas"},
@@ -235,16 +235,17 @@ func plainKinds(text string) (kinds []string) {
 // and says in their place what was there. Everything that patrol writes shows
 // comments through it; the policies see them as they are.
 func RedactSecrets(text string) string {
-	for _, i := range possibleForms(text) {
-		form := secretForms()[i]
-		text = cutOut(text, form.find(text), func(string) string { return "[redacted " + bare(form.kind) + "]" })
-	}
-	return cutOut(text, encodedRuns(text), func(run string) string {
+	text = cutOut(text, encodedRuns(text), func(run string) string {
 		if kinds := decodedKinds(run); len(kinds) > 0 {
 			return "[redacted " + bare(kinds[0]) + " in base64]"
 		}
 		return run
 	})
+	for _, i := range possibleForms(text) {
+		form := secretForms()[i]
+		text = cutOut(text, form.find(text), func(string) string { return "[redacted " + bare(form.kind) + "]" })
+	}
+	return text
 }
 
 // bare is a kind without its article.
