@@ -43,6 +43,8 @@ type Snapshot struct {
 	Digest      string // sha256 over all rows and documents and the digest before, hexadecimal
 	Previous    string // digest of the workspace's snapshot before; "" for the first
 	Tokens      int    // rows stored
+
+	DigestVersion int // how the digest was made
 }
 
 // Incomplete lists the sections that were asked for and not read whole, sorted by

@@ -227,7 +227,7 @@ func (j *freshJudge) workspace(ctx context.Context, id string, now time.Time) (*
 		return nil, err
 	}
 	w := &judgedWorkspace{snapshot: snapshot, tuning: j.tuning(id, snapshot.Workspace), read: map[engine.SectionName]reading{}}
-	if w.subjects, err = j.targets(db.Subjects(ctx, snapshot.ID, now), id); err != nil {
+	if w.subjects, err = j.targets(db.Subjects(ctx, snapshot.ID, now, true), id); err != nil {
 		return nil, err
 	}
 	j.workspaces[id] = w

@@ -66,12 +66,9 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 				read = append(read, before)
 			}
 		}
-		var paths []string
-		err = whileVerifying(ctx, db, read, func(intact func() error) (err error) {
-			paths, err = parquet.Write(ctx, o.dir, parquet.Source{
-				Report: report.Redacted().Pseudonymised(a.names), Changes: a.changesSince(ctx, db, removals, all), Files: outfile.Files{}.OnlyIf(intact),
-			})
-			return err
+		paths, err := parquet.Write(ctx, o.dir, parquet.Source{
+			Report: report.Redacted().Pseudonymised(a.names), Changes: a.changesSince(ctx, db, removals, all),
+			Files: outfile.Files{}.OnlyIf(func() error { return db.Intact(ctx, read...) }),
 		})
 		if err == nil && !a.quiet {
 			fmt.Fprintf(a.env.stdout, "%s below %s\n", plural(len(paths), "file"), engine.SafeText(o.dir))

@@ -68,13 +68,10 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 			return err
 		}
 		f := &forecaster{app: a, db: db, set: set, options: o, from: asOf(snapshots, o.judge.asOf)}
-		err = whileVerifying(ctx, db, snapshots, func(intact func() error) error {
-			if err := f.run(ctx, snapshots); err != nil {
-				return err
-			}
-			return intact()
-		})
-		if err != nil {
+		if err := f.run(ctx, snapshots); err != nil {
+			return err
+		}
+		if err := db.Intact(ctx, snapshots...); err != nil {
 			return err
 		}
 		span := reports.ForecastSpan{AsOf: f.from, Days: o.days, Tokens: f.tokens}

@@ -193,7 +193,9 @@ func (w *forecastWorld) violations() (list []string) {
 	for n := range w.options.days + 1 {
 		at := forecastBegin.AddDate(0, 0, n)
 		s := w.save(fmt.Sprint("day ", n), w.on(n))
-		_, err := onTokens.Evaluate(context.Background(), eval.Job{Snapshot: s, AsOf: at, Tokens: func(bool) iter.Seq2[engine.Subject, error] { return w.db.Subjects(context.Background(), s.ID, at) }}, func(f engine.Finding) error {
+		_, err := onTokens.Evaluate(context.Background(), eval.Job{Snapshot: s, AsOf: at, Tokens: func(bool) iter.Seq2[engine.Subject, error] {
+			return w.db.Subjects(context.Background(), s.ID, at, true)
+		}}, func(f engine.Finding) error {
 			key := f.Policy + " " + f.ResourceID
 			if f.Status != engine.Fail || failed[key] {
 				return nil

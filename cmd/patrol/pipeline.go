@@ -45,7 +45,8 @@ func (a *app) withExisting(ctx context.Context, work func(*store.DB) error) erro
 	return errors.Join(work(db), db.Close())
 }
 
-// withStore opens the database for the length of work and reports the error of closing it.
+// withStore opens the database for the length of work and reports the error of
+// closing it. Work that only reads sees the database as it was at one moment.
 func (a *app) withStore(ctx context.Context, mode store.Mode, work func(*store.DB) error) error {
 	db, err := a.openStore(ctx, mode)
 	if err != nil {
@@ -56,6 +57,9 @@ func (a *app) withStore(ctx context.Context, mode store.Mode, work func(*store.D
 	}
 	if err := a.learnNames(ctx, db); err != nil {
 		return errors.Join(err, db.Close())
+	}
+	if mode == store.ReadOnly {
+		return errors.Join(db.Read(ctx, work), db.Close())
 	}
 	return errors.Join(work(db), db.Close())
 }
@@ -272,13 +276,13 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 	defer leave()
 	excusing := set.exceptions.begin(header.AsOf)
 	defer excusing.leave()
-	err = whileVerifying(ctx, db, snapshots, func(intact func() error) error {
+	err = db.Read(ctx, func(view *store.DB) error {
 		for _, snapshot := range snapshots {
-			if err := a.judge(ctx, db, evaluation, set, snapshot, header.AsOf, excusing); err != nil {
+			if err := a.judge(ctx, view, evaluation, set, snapshot, header.AsOf, excusing); err != nil {
 				return err
 			}
 		}
-		return intact()
+		return view.Intact(ctx, snapshots...)
 	})
 	if err != nil {
 		return 0, err
@@ -302,7 +306,7 @@ func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluat
 		return err
 	}
 	if snapshot.Coverage[engine.SectionTokens].Usable() {
-		job.Tokens = func(among bool) iter.Seq2[engine.Subject, error] { return db.Judged(ctx, snapshot.ID, when, among) }
+		job.Tokens = func(among bool) iter.Seq2[engine.Subject, error] { return db.Subjects(ctx, snapshot.ID, when, among) }
 	}
 	if err := excusing.enter(ctx, set, when, job.Tuning); err != nil {
 		return err
@@ -366,9 +370,7 @@ func (a *app) redeliver(ctx context.Context, db *store.DB, evaluation int64, for
 	if err != nil {
 		return err
 	}
-	return whileVerifying(ctx, db, judged(report), func(intact func() error) error {
-		return a.deliverReport(ctx, report, formats, o, intact)
-	})
+	return a.deliverReport(ctx, report, formats, o, func() error { return db.Intact(ctx, judged(report)...) })
 }
 
 // deliverReport writes reports that count only if the snapshots are intact; nil:

@@ -143,7 +143,7 @@ func (a *app) planInput(ctx context.Context, db *store.DB, set *policySet, setti
 	if err != nil {
 		return plan.Input{}, err
 	}
-	if err := verifySnapshots(ctx, db, judged(report)); err != nil {
+	if err := db.Intact(ctx, judged(report)...); err != nil {
 		return plan.Input{}, err
 	}
 	previous, err := previousTokens(ctx, db, report)

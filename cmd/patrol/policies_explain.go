@@ -19,7 +19,7 @@ func (a *app) explain(ctx context.Context, set *policySet, policy engine.Policy,
 		if err != nil {
 			return err
 		}
-		if err := verifySnapshots(ctx, db, snapshots); err != nil {
+		if err := db.Intact(ctx, snapshots...); err != nil {
 			return err
 		}
 		found := 0
@@ -58,7 +58,7 @@ func (a *app) explainIn(ctx context.Context, db *store.DB, set *policySet, polic
 		return 0, nil
 	}
 	found := 0
-	for subject, err := range db.Subjects(ctx, job.Snapshot.ID, job.AsOf) {
+	for subject, err := range db.Subjects(ctx, job.Snapshot.ID, job.AsOf, true) {
 		if err != nil {
 			return found, err
 		}

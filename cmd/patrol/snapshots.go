@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -88,9 +89,11 @@ func (a *app) snapshotsVerify() *cobra.Command {
 			if len(args) == 1 {
 				return a.withSnapshot(cmd.Context(), args[0], func(db *store.DB, s engine.Snapshot) error { return a.verify(cmd.Context(), db, s) })
 			}
-			return a.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-				return a.verifyStored(cmd.Context(), db)
-			})
+			db, err := a.openStore(cmd.Context(), store.ReadOnly)
+			if err != nil {
+				return err
+			}
+			return errors.Join(a.verifyStored(cmd.Context(), db), db.Close())
 		},
 	}
 }
@@ -107,8 +110,8 @@ func (a *app) verifyStored(ctx context.Context, db *store.DB) error {
 		return broken
 	}
 	var damaged []string
-	for chunk := range slices.Chunk(snapshots, 2*mostTogether) {
-		for i, err := range verified(ctx, db, chunk) {
+	for chunk := range slices.Chunk(snapshots, 16) {
+		for i, err := range db.VerifySnapshots(ctx, chunk...) {
 			if err != nil && !damage(err) {
 				return err
 			}

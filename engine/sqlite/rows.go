@@ -11,6 +11,7 @@ import (
 // Querier is what a query needs: the pool, or a transaction.
 type Querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // Scan streams the rows of a query. The row is reused from step to step; the
@@ -63,6 +64,9 @@ func (r *Row) Value() any {
 	r.at++
 	return v
 }
+
+// Values are all columns, those that were read included.
+func (r *Row) Values() []any { return r.values }
 
 // Rest copies the columns that were not read yet.
 func (r *Row) Rest(into []any) { copy(into, r.values[r.at:]) }

@@ -80,13 +80,3 @@ func digestActivity(d *digester, rows iter.Seq2[engine.Activity, error]) error {
 	}
 	return nil
 }
-
-func (d *digester) activity(a engine.Activity) {
-	d.row('A')
-	d.text(a.TokenID)
-	for _, n := range []int64{a.Events, a.First, a.Last, a.MaxIPsPerDay} {
-		d.number(n)
-	}
-	d.list(a.UserAgents)
-	d.flush()
-}

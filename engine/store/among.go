@@ -54,7 +54,7 @@ func (db *DB) compare(ctx context.Context, s engine.Snapshot, asOf int64, later 
 	c.shift(all, in, later)
 	c.keep(all)
 	if usable(s, engine.SectionAuditLog) {
-		c.log, c.stop = iter.Pull2(activities(ctx, db.SQL, s.ID))
+		c.log, c.stop = iter.Pull2(activities(ctx, db.q, s.ID))
 		return c, c.advance()
 	}
 	return c, nil
@@ -186,13 +186,13 @@ func (c *comparison) succeed(place int32, a *engine.Among) error {
 	}
 	d := c.successors[place]
 	a.Successor = &engine.Successor{Created: d.created, LastUsed: d.used}
-	return c.db.SQL.QueryRowContext(c.ctx, `SELECT token_id FROM token_version WHERE version = ?`, d.version).Scan(&a.Successor.ID)
+	return c.db.q.QueryRowContext(c.ctx, `SELECT token_id FROM token_version WHERE version = ?`, d.version).Scan(&a.Successor.ID)
 }
 
 // previousWhole is the last snapshot of a workspace before this one that read
 // its tokens whole; 0 when there is none.
 func (db *DB) previousWhole(ctx context.Context, snapshot, workspace int64) (id int64, err error) {
-	err = db.SQL.QueryRowContext(ctx, `SELECT coalesce(max(s.id), 0) FROM snapshot s
+	err = db.q.QueryRowContext(ctx, `SELECT coalesce(max(s.id), 0) FROM snapshot s
 		JOIN section c ON c.snapshot_id = s.id AND c.name = 'tokens' AND c.status = 'complete'
 		WHERE s.workspace_key = ? AND s.id < ?`, workspace, snapshot).Scan(&id)
 	return id, err
@@ -200,7 +200,7 @@ func (db *DB) previousWhole(ctx context.Context, snapshot, workspace int64) (id 
 
 func (db *DB) collectionTimes(ctx context.Context, workspace int64) (map[int64]int64, error) {
 	times := map[int64]int64{}
-	for c, err := range sqlite.Scan(ctx, db.SQL, `SELECT id, collected_ms FROM snapshot WHERE workspace_key = ?1
+	for c, err := range sqlite.Scan(ctx, db.q, `SELECT id, collected_ms FROM snapshot WHERE workspace_key = ?1
 		UNION ALL SELECT id, collected_ms FROM pruned_snapshot WHERE workspace_key = ?1`, workspace) {
 		if err != nil {
 			return nil, err
@@ -225,7 +225,7 @@ const datesQuery = `SELECT v.version, v.owner_id, v.comment, v.created_ms, v.exp
 func (db *DB) dates(ctx context.Context, s engine.Snapshot, workspace, previous, asOf int64) ([]dates, error) {
 	all := make([]dates, 0, max(0, s.Tokens)) // growing would hold two of them
 	owners := map[string]int32{"": 0}
-	for c, err := range sqlite.Scan(ctx, db.SQL, datesQuery, s.ID, workspace, previous) {
+	for c, err := range sqlite.Scan(ctx, db.q, datesQuery, s.ID, workspace, previous) {
 		if err != nil {
 			return nil, err
 		}

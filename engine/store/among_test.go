@@ -23,7 +23,7 @@ func hours(n int) *int64 { return new(now.UnixMilli() + int64(n)*3_600_000) }
 func among(t testing.TB, db *DB, s engine.Snapshot, at time.Time) map[string]engine.Among {
 	t.Helper()
 	all := map[string]engine.Among{}
-	for _, subject := range collect(t, db.Subjects(t.Context(), s.ID, at)) {
+	for _, subject := range collect(t, db.Subjects(t.Context(), s.ID, at, true)) {
 		all[subject.Token.ID] = *subject.Among
 	}
 	return all

@@ -52,7 +52,7 @@ func BenchmarkSubjects(b *testing.B) {
 	s := mustSave(b, db, capture("prod", "1", now, population(n, n/20, ""), directory(n/20)))
 	b.ReportAllocs()
 	for b.Loop() {
-		for _, err := range db.Subjects(b.Context(), s.ID, now) {
+		for _, err := range db.Subjects(b.Context(), s.ID, now, true) {
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -98,7 +98,7 @@ func writeFindings(tb testing.TB, db *DB, s engine.Snapshot) int64 {
 		tb.Fatal(err)
 	}
 	defer e.Rollback()
-	for subject, err := range db.Subjects(context.Background(), s.ID, now) {
+	for subject, err := range db.Subjects(context.Background(), s.ID, now, true) {
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -158,7 +158,7 @@ func TestSizes(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun, seen := time.Now(), 0
-	for _, err := range db.Subjects(t.Context(), latest[0].ID, now) {
+	for _, err := range db.Subjects(t.Context(), latest[0].ID, now, true) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -232,7 +232,7 @@ func TestMillion(t *testing.T) {
 	s := mustSave(t, db, c)
 	t.Logf("%.0f tokens/s, %s", float64(n)/time.Since(begun).Seconds(), peakMemory(t))
 	begun = time.Now()
-	for _, err := range db.Subjects(t.Context(), s.ID, now) {
+	for _, err := range db.Subjects(t.Context(), s.ID, now, true) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -73,11 +73,11 @@ type changedVersion struct {
 func (db *DB) changedVersions(ctx context.Context, args ...any) iter.Seq2[changedVersion, error] {
 	return func(yield func(changedVersion, error) bool) {
 		reader := tokenReader{shapes: &shapes{}}
-		for c, err := range sqlite.Scan(ctx, db.SQL, changedQuery, args...) {
+		for c, err := range sqlite.Scan(ctx, db.q, changedQuery, args...) {
 			var v changedVersion
 			if err == nil {
 				v.begun = c.Bool()
-				v.token, err = reader.read(c)
+				v.token, _, err = reader.read(c)
 			}
 			if !yield(v, err) || err != nil {
 				return
@@ -151,7 +151,7 @@ func (db *DB) UsedBetween(ctx context.Context, from, to engine.Snapshot) (n int,
 	if err != nil {
 		return 0, sqlite.Failure(opDiff, db.Path, err)
 	}
-	err = db.SQL.QueryRowContext(ctx, usedQuery, from.ID, workspace, to.ID, from.CollectedAt.UnixMilli()/engine.Day).Scan(&n)
+	err = db.q.QueryRowContext(ctx, usedQuery, from.ID, workspace, to.ID, from.CollectedAt.UnixMilli()/engine.Day).Scan(&n)
 	return n, sqlite.Failure(opDiff, db.Path, err)
 }
 
@@ -182,7 +182,7 @@ func (db *DB) PrincipalChanges(ctx context.Context, from, to engine.Snapshot) ([
 
 func (db *DB) principalVersions(ctx context.Context, query string, args ...any) (found []engine.Principal, err error) {
 	known := &lists{}
-	for c, err := range sqlite.Scan(ctx, db.SQL, query, args...) {
+	for c, err := range sqlite.Scan(ctx, db.q, query, args...) {
 		if err != nil {
 			return nil, err
 		}

@@ -16,9 +16,9 @@ import (
 func (db *DB) digests(ctx context.Context, list []engine.Snapshot) ([]*digester, error) {
 	sums := make([]*digester, len(list))
 	for i, s := range list {
-		sums[i] = newDigester()
+		sums[i] = newDigester(s.DigestVersion)
 		sums[i].header(s)
-		for p, err := range db.principals(ctx, s, nil) {
+		for p, err := range db.principals(ctx, s, &lists{}) {
 			if err != nil {
 				return nil, err
 			}
@@ -30,7 +30,7 @@ func (db *DB) digests(ctx context.Context, list []engine.Snapshot) ([]*digester,
 	}
 	for i, s := range list {
 		if usable(s, engine.SectionAuditLog) {
-			if err := digestActivity(sums[i], activities(ctx, db.SQL, s.ID)); err != nil {
+			if err := digestActivity(sums[i], activities(ctx, db.q, s.ID)); err != nil {
 				return nil, err
 			}
 		}
@@ -57,7 +57,7 @@ func (db *DB) digestTokens(ctx context.Context, list []engine.Snapshot, sums []*
 				}
 				t.Raw = raw
 			}
-			sums[i].token(*t)
+			sums[i].token(t)
 		}
 	}
 	return nil
@@ -84,7 +84,7 @@ func (db *DB) tokensIn(ctx context.Context, list []engine.Snapshot) iter.Seq2[sh
 			yield(sharedToken{}, err)
 			return
 		}
-		known, err := readShapes(ctx, db.SQL)
+		known, err := readShapes(ctx, db.q)
 		if err != nil {
 			yield(sharedToken{}, err)
 			return
@@ -94,7 +94,7 @@ func (db *DB) tokensIn(ctx context.Context, list []engine.Snapshot) iter.Seq2[sh
 		if query == "" {
 			return
 		}
-		for c, err := range sqlite.Scan(ctx, db.SQL, query, args...) {
+		for c, err := range sqlite.Scan(ctx, db.q, query, args...) {
 			var t sharedToken
 			if err == nil {
 				t, err = reader.shared(c, list)

@@ -11,12 +11,27 @@ import (
 // sameTogether: verifying snapshots in one pass finds what verifying each finds.
 func sameTogether(t *testing.T, db *DB, ids ...int64) {
 	t.Helper()
-	for i, err := range db.VerifySnapshots(t.Context(), ids...) {
+	list := make([]engine.Snapshot, len(ids)) // what is damaged cannot be read
+	for i, id := range ids {
+		list[i] = engine.Snapshot{ID: id, Workspace: engine.Workspace{ID: "1"}}
+	}
+	for i, err := range db.VerifySnapshots(t.Context(), list...) {
 		alone := db.VerifySnapshot(t.Context(), ids[i])
 		if (err == nil) != (alone == nil) || err != nil && err.Error() != alone.Error() {
 			t.Errorf("snapshot %d: together %v, alone %v", ids[i], err, alone)
 		}
 	}
+}
+
+func snapshotsOf(t *testing.T, db *DB, ids ...int64) []engine.Snapshot {
+	t.Helper()
+	var list []engine.Snapshot
+	for _, id := range ids {
+		s, err := db.Snapshot(t.Context(), id)
+		must(t, err)
+		list = append(list, s)
+	}
+	return list
 }
 
 // TestIntactTogether verifies what nobody edited, over random histories in which
@@ -45,11 +60,11 @@ func TestIntactTogether(t *testing.T) {
 		for i, place := range some {
 			list[i] = ids[place]
 		}
-		if !db.intact(t.Context(), list) {
-			t.Errorf("%v are not intact together: %v", list, db.VerifySnapshots(t.Context(), list...))
+		if err := db.verify(t.Context(), snapshotsOf(t, db, list...)...); err != nil {
+			t.Errorf("%v are not intact together: %v", list, err)
 		}
 	}
-	if db.intact(t.Context(), []int64{ids[0], ids[0] + 1}) {
+	if db.verify(t.Context(), snapshotsOf(t, db, ids[0], ids[0]+1)...) == nil {
 		t.Error("snapshots of two workspaces were read as one")
 	}
 }
@@ -64,7 +79,7 @@ func TestVerifyOfSeveralTellsWhich(t *testing.T) {
 	if _, err := db.SQL.ExecContext(t.Context(), `UPDATE token_version SET comment = 'x' WHERE token_id = ?`, tokens[6].ID); err != nil {
 		t.Fatal(err)
 	}
-	errs := db.VerifySnapshots(t.Context(), 1, 2, 3)
+	errs := db.VerifySnapshots(t.Context(), snapshotsOf(t, db, 1, 2, 3)...)
 	if errs[0] != nil || errs[1] != nil {
 		t.Errorf("intact ones: %v, %v", errs[0], errs[1])
 	}

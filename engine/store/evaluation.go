@@ -327,7 +327,7 @@ func unless(value, usual string) any {
 // error is no_evaluation when there is none.
 func (db *DB) LatestEvaluation(ctx context.Context) (int64, error) {
 	var id int64
-	err := db.SQL.QueryRowContext(ctx, `SELECT id FROM evaluation ORDER BY id DESC LIMIT 1`).Scan(&id)
+	err := db.q.QueryRowContext(ctx, `SELECT id FROM evaluation ORDER BY id DESC LIMIT 1`).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, sqlite.Missing("read evaluation", db.Path, "no_evaluation", "Run `patrol evaluate` first.", errors.New("holds no evaluation"))
 	}
@@ -341,7 +341,7 @@ func (db *DB) Evaluation(ctx context.Context, id int64) (EvaluationHeader, error
 	var h EvaluationHeader
 	var asOf, narrowed int64
 	var failOn string
-	err := db.SQL.QueryRowContext(ctx, `SELECT as_of_ms, fail_on, version, narrowed, framework, 100 - min_coverage FROM evaluation WHERE id = ?`, id).
+	err := db.q.QueryRowContext(ctx, `SELECT as_of_ms, fail_on, version, narrowed, framework, 100 - min_coverage FROM evaluation WHERE id = ?`, id).
 		Scan(&asOf, &failOn, &h.Version, &narrowed, &h.Framework, &h.MayMiss)
 	if errors.Is(err, sql.ErrNoRows) {
 		return h, sqlite.Missing("read evaluation", strconv.FormatInt(id, 10), "not_found", "Run `patrol evaluate` again.", errors.New("does not exist"))
@@ -361,7 +361,7 @@ func (db *DB) Evaluation(ctx context.Context, id int64) (EvaluationHeader, error
 
 func (db *DB) judged(ctx context.Context, evaluation int64) (ids []int64, err error) {
 	query := `SELECT snapshot_id FROM evaluation_workspace WHERE evaluation_id = ? ORDER BY place`
-	for c, err := range sqlite.Scan(ctx, db.SQL, query, evaluation) {
+	for c, err := range sqlite.Scan(ctx, db.q, query, evaluation) {
 		if err != nil {
 			return nil, err
 		}
@@ -372,7 +372,7 @@ func (db *DB) judged(ctx context.Context, evaluation int64) (ids []int64, err er
 
 func (db *DB) policies(ctx context.Context, evaluation int64) (policies []engine.Policy, err error) {
 	query := `SELECT d.body FROM evaluation_policy p JOIN document d ON d.digest = p.document WHERE p.evaluation_id = ? ORDER BY p.place`
-	for c, err := range sqlite.Scan(ctx, db.SQL, query, evaluation) {
+	for c, err := range sqlite.Scan(ctx, db.q, query, evaluation) {
 		if err != nil {
 			return nil, err
 		}

@@ -54,7 +54,7 @@ func TestEvaluationRoundTrip(t *testing.T) {
 		want = append(want, f)
 	}
 	for _, s := range []engine.Snapshot{j.bet, j.alpha} {
-		for _, subject := range collect(t, j.db.Subjects(t.Context(), s.ID, now)) {
+		for _, subject := range collect(t, j.db.Subjects(t.Context(), s.ID, now, true)) {
 			for _, p := range twoPolicies() {
 				add(s, findingOn(subject.Token, s, p))
 			}
@@ -124,7 +124,7 @@ func checkReport(t *testing.T, j judged, r engine.Report) {
 		got = append(got, row.Subject)
 	}
 	for _, s := range []engine.Snapshot{j.alpha, j.bet} {
-		want = append(want, collect(t, j.db.Subjects(t.Context(), s.ID, now))...)
+		want = append(want, collect(t, j.db.Subjects(t.Context(), s.ID, now, true))...)
 	}
 	for i := range want {
 		want[i].Among = nil // reports show nothing of it

@@ -33,7 +33,7 @@ func (e *Evaluation) exceptions(x engine.Exceptions) error {
 // exceptions are empty when there were neither waivers nor a baseline.
 func (db *DB) exceptions(ctx context.Context, evaluation int64) (x engine.Exceptions, err error) {
 	query := `SELECT d.body FROM evaluation e JOIN document d ON d.digest = e.exceptions WHERE e.id = ?`
-	for c, err := range sqlite.Scan(ctx, db.SQL, query, evaluation) {
+	for c, err := range sqlite.Scan(ctx, db.q, query, evaluation) {
 		if err != nil {
 			return x, err
 		}

@@ -66,6 +66,19 @@ func collect[T any](t testing.TB, rows iter.Seq2[T, error]) []T {
 	return all
 }
 
+// tokensIn are the tokens of a snapshot with their raw rows.
+func tokensIn(t testing.TB, db *DB, id int64) (tokens []engine.Token) {
+	t.Helper()
+	r, err := db.reader(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range collect(t, r.tokens(t.Context(), true)) {
+		tokens = append(tokens, token.Token)
+	}
+	return tokens
+}
+
 // tokensOf turns a list into what a capture carries.
 func tokensOf(tokens ...engine.Token) iter.Seq2[engine.Token, error] {
 	return func(yield func(engine.Token, error) bool) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
 // base is the last verdict of a policy on a workspace before an evaluation:
@@ -40,14 +41,9 @@ const baseQuery = `SELECT e.id, w.place, p.place, s.id, e.as_of_ms
 			AND NOT EXISTS (SELECT 1 FROM tally t WHERE t.evaluation_id = e.id AND t.workspace = w.place AND t.policy = p.place AND t.count > 0))
 	ORDER BY s.id DESC, e.narrowed, e.id LIMIT 1`
 
-// rower is what a query of one row needs: the pool, or a transaction.
-type rower interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
 // judgedBefore finds the base of a policy on a snapshot in an evaluation as of a
 // moment in ms; false where the policy never came to a verdict before.
-func judgedBefore(ctx context.Context, q rower, evaluation, snapshot, asOf int64, policy engine.Policy) (b base, ok bool, err error) {
+func judgedBefore(ctx context.Context, q sqlite.Querier, evaluation, snapshot, asOf int64, policy engine.Policy) (b base, ok bool, err error) {
 	needs, err := json.Marshal(neededSections(policy))
 	if err != nil {
 		return base{}, false, err

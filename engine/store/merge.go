@@ -168,7 +168,7 @@ func (w *principalWriter) finish() error {
 func (s *saver) heldPrincipals() iter.Seq2[current[principalRow], error] {
 	query := `SELECT version, ` + principalColumns + ` FROM principal_version WHERE workspace_key = ? AND until IS NULL ORDER BY principal_id`
 	return func(yield func(current[principalRow], error) bool) {
-		for c, err := range sqlite.Scan(s.ctx, s.db.SQL, query, s.workspace) {
+		for c, err := range sqlite.Scan(s.ctx, s.db.q, query, s.workspace) {
 			var held current[principalRow]
 			if err == nil {
 				held.version = c.Int()
@@ -276,7 +276,7 @@ func (w *tokenWriter) write(t engine.Token, shape string) error {
 	if err := w.order.check(t.ID); err != nil {
 		return err
 	}
-	w.s.digest.token(t)
+	w.s.digest.token(&t)
 	key, own, err := w.shapes.refer(shape, w.addShape)
 	if err != nil {
 		return err
@@ -344,7 +344,7 @@ func (s *saver) heldTokens() iter.Seq2[current[tokenRow], error] {
 	query := `SELECT v.version, v.token_key, ` + useColumn + `, ` + tokenColumns + `
 		FROM token_version v WHERE v.workspace_key = ?2 AND v.until IS NULL ORDER BY v.token_id`
 	return func(yield func(current[tokenRow], error) bool) {
-		for c, err := range sqlite.Scan(s.ctx, s.db.SQL, query, s.snapshot.ID, s.workspace) {
+		for c, err := range sqlite.Scan(s.ctx, s.db.q, query, s.snapshot.ID, s.workspace) {
 			var held current[tokenRow]
 			if err == nil {
 				held.version, held.key, held.lastUsed = c.Int(), c.Int(), c.IntOrNull()

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"strconv"
@@ -81,10 +80,10 @@ func (db *DB) sameSnapshot(ctx context.Context, h, s engine.Snapshot) (bool, err
 	if h.Digest == s.Digest {
 		return true, nil
 	}
-	if !h.CollectedAt.Equal(s.CollectedAt) || h.Tokens != s.Tokens || h.Previous == s.Previous {
+	if !h.CollectedAt.Equal(s.CollectedAt) || h.Tokens != s.Tokens || h.Previous == s.Previous && h.DigestVersion == s.DigestVersion {
 		return false, nil
 	}
-	h.Previous = s.Previous
+	h.Previous, h.DigestVersion = s.Previous, s.DigestVersion
 	sums, err := db.digests(ctx, []engine.Snapshot{h})
 	return err == nil && sums[0].hex() == s.Digest, err
 }
@@ -92,9 +91,11 @@ func (db *DB) sameSnapshot(ctx context.Context, h, s engine.Snapshot) (bool, err
 // takeOver stores a snapshot of another database, unless its rows are not
 // those that it was sealed with.
 func (db *DB) takeOver(ctx context.Context, other *DB, s engine.Snapshot) (engine.Snapshot, error) {
-	from := &source{ctx: ctx, db: other, snapshot: s, digest: newDigester()}
-	from.digest.header(s)
-	capture, err := from.capture()
+	from, err := other.reader(ctx, s.ID)
+	if err != nil {
+		return engine.Snapshot{}, err
+	}
+	capture, err := from.capture(ctx)
 	if err != nil {
 		return engine.Snapshot{}, damagedRow(s.ID, sqlite.Failure(opMerge, other.Path, err))
 	}
@@ -103,12 +104,12 @@ func (db *DB) takeOver(ctx context.Context, other *DB, s engine.Snapshot) (engin
 		return engine.Snapshot{}, sqlite.Failure(opMerge, db.Path, err)
 	}
 	defer tx.Rollback()
-	into := saver{ctx: ctx, db: db, tx: tx, capture: capture, digest: newDigester()}
+	into := saver{ctx: ctx, db: db, tx: tx, capture: capture, digest: newDigester(s.DigestVersion)}
 	if err := into.save(); err != nil {
 		return engine.Snapshot{}, sqlite.Failure(opMerge, db.Path, sqlite.Cause(ctx, err))
 	}
-	if digest := from.digest.hex(); digest != s.Digest || into.snapshot.Tokens != s.Tokens {
-		return engine.Snapshot{}, mismatchIn(other, s, digest)
+	if err := from.difference(); err != nil {
+		return engine.Snapshot{}, mismatchIn(other, s, err)
 	}
 	if err := tx.Commit(); err != nil {
 		return engine.Snapshot{}, sqlite.Failure(opMerge, db.Path, sqlite.Cause(ctx, err))
@@ -116,78 +117,39 @@ func (db *DB) takeOver(ctx context.Context, other *DB, s engine.Snapshot) (engin
 	return into.snapshot, nil
 }
 
-func mismatchIn(other *DB, s engine.Snapshot, digest string) error {
+func mismatchIn(other *DB, s engine.Snapshot, err error) error {
 	return sqlite.Refusal(opMerge, strconv.FormatInt(s.ID, 10)+" of "+other.Path, "digest_mismatch",
 		"Something other than patrol changed that database: collect its workspaces again. Nothing of this snapshot was stored.",
-		fmt.Errorf("digest of the stored rows is %s, sealed was %s", digest, s.Digest))
+		err)
 }
 
-// source reads a stored snapshot as a capture and digests the rows that go by.
-type source struct {
-	ctx      context.Context
-	db       *DB
-	snapshot engine.Snapshot
-	digest   *digester
-}
-
-func (f *source) capture() (engine.Capture, error) {
-	c := engine.Capture{Workspace: f.snapshot.Workspace, CollectedAt: f.snapshot.CollectedAt, Sections: map[engine.SectionName]engine.Section{}}
-	for name, coverage := range f.snapshot.Coverage {
-		c.Sections[name] = engine.Section{Coverage: coverage, Document: f.snapshot.Documents[name]}
-	}
-	return c, errors.Join(f.principals(c.Sections), f.tokens(c.Sections), f.activity(c.Sections))
-}
-
-func (f *source) principals(sections map[engine.SectionName]engine.Section) error {
-	section, ok := sections[engine.SectionPrincipals]
-	if !ok || !section.Coverage.Usable() {
-		return nil
-	}
-	for p, err := range f.db.principals(f.ctx, f.snapshot, nil) {
-		if err != nil {
-			return err
-		}
-		f.digest.principal(p)
-		section.Principals = append(section.Principals, p)
-	}
-	sections[engine.SectionPrincipals] = section
-	return nil
-}
-
-func (f *source) tokens(sections map[engine.SectionName]engine.Section) error {
-	section, ok := sections[engine.SectionTokens]
-	if !ok || !section.Coverage.Usable() {
-		return nil
-	}
-	section.Tokens = func(yield func(engine.Token, error) bool) {
-		for t, err := range f.db.tokens(f.ctx, f.snapshot) {
-			if err == nil {
-				f.digest.token(t)
-			}
-			if !yield(t, err) {
-				return
+// capture is the snapshot as it was collected; its rows go by the digest.
+func (r *reader) capture(ctx context.Context) (engine.Capture, error) {
+	c := engine.Capture{Workspace: r.snapshot.Workspace, CollectedAt: r.snapshot.CollectedAt, Sections: map[engine.SectionName]engine.Section{}}
+	for name, coverage := range r.snapshot.Coverage {
+		section := engine.Section{Coverage: coverage, Document: r.snapshot.Documents[name]}
+		if coverage.Usable() {
+			switch name {
+			case engine.SectionPrincipals:
+				for p, err := range r.principals(ctx, &lists{}) {
+					if err != nil {
+						return c, err
+					}
+					section.Principals = append(section.Principals, p)
+				}
+			case engine.SectionTokens:
+				section.Tokens = func(yield func(engine.Token, error) bool) {
+					for t, err := range r.tokens(ctx, true) {
+						if !yield(t.Token, err) {
+							return
+						}
+					}
+				}
+			case engine.SectionAuditLog:
+				section.Activity = r.activity(ctx)
 			}
 		}
+		c.Sections[name] = section
 	}
-	sections[engine.SectionTokens] = section
-	return nil
-}
-
-func (f *source) activity(sections map[engine.SectionName]engine.Section) error {
-	section, ok := sections[engine.SectionAuditLog]
-	if !ok || !section.Coverage.Usable() {
-		return nil
-	}
-	section.Activity = func(yield func(engine.Activity, error) bool) {
-		for a, err := range activities(f.ctx, f.db.SQL, f.snapshot.ID) {
-			if err == nil {
-				f.digest.activity(a)
-			}
-			if !yield(a, err) {
-				return
-			}
-		}
-	}
-	sections[engine.SectionAuditLog] = section
-	return nil
+	return c, nil
 }

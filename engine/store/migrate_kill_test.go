@@ -10,13 +10,11 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"patrol/engine/sqlite"
 )
 
 const upgradeThis = "PATROL_TEST_UPGRADE"
 
-// TestMigrationsKilled kills the upgrade of a database of the first schema at
+// TestMigrationsKilled kills the upgrade of a released database at
 // random instants: then the file has the old schema or the new one, no mixture,
 // and its snapshot verifies; what is called a backup is whole; the next run
 // finishes the upgrade. Only a kill that met a living process counts:
@@ -26,7 +24,7 @@ func TestMigrationsKilled(t *testing.T) {
 		upgradeInChild(t, path)
 		return
 	}
-	base := firstSchema(t)
+	base := oldSchema(t)
 	fresh := filepath.Join(t.TempDir(), "fresh.db")
 	mustOpen(t, fresh, readWrite).Close()
 	states := map[string]int{tablesOf(t, base): 0, tablesOf(t, fresh): 0}
@@ -66,14 +64,10 @@ func upgradeInChild(t *testing.T, path string) {
 	must(t, db.Close())
 }
 
-func firstSchema(t *testing.T) string {
-	path := filepath.Join(t.TempDir(), "first.db")
-	first := schema()
-	first.Steps = first.Steps[:1]
-	db, err := open(t.Context(), path, readWrite, first, sqlite.Tuning{})
-	must(t, err)
-	mustSave(t, db, capture("prod", "1", now, population(200, 8, ""), directory(8)))
-	must(t, db.Close())
+// oldSchema is what a released program wrote.
+func oldSchema(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "old.db")
+	must(t, os.WriteFile(path, released(t, "schema-6", "patrol.db.gz"), 0o600))
 	return path
 }
 
@@ -151,7 +145,7 @@ func checkInC(t *testing.T, path string) {
 		return // TestAgainstSQLiteInC says so
 	}
 	out, err := exec.Command(program, path, "PRAGMA integrity_check; SELECT count(*) FROM token_version").CombinedOutput()
-	if err != nil || strings.TrimSpace(string(out)) != "ok\n200" {
+	if err != nil || strings.TrimSpace(string(out)) != "ok\n30" {
 		t.Errorf("%s: %v: %s", path, err, out)
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"time"
@@ -26,8 +27,13 @@ type Options struct {
 	Now       func() time.Time // for the time of evaluations and the names of backups
 }
 
-// DB is an open database; see [sqlite.DB].
-type DB struct{ *sqlite.DB }
+// DB is an open database; see [sqlite.DB]. Where it is a view (see Read), all
+// that it reads is of one moment.
+type DB struct {
+	*sqlite.DB
+	q        sqlite.Querier // what reads: the pool, or the transaction of a view
+	verified *verified      // in this view
+}
 
 //go:embed migrations/*.sql
 var migrations embed.FS
@@ -38,7 +44,7 @@ const application = 0x5054524c // "PTRL"
 // snapshots intact.
 func schema() sqlite.Schema {
 	s := sqlite.MustLoad(migrations, "migrations", application)
-	s.Sound = func(ctx context.Context, db *sqlite.DB) error { return (&DB{db}).verifyLatest(ctx) }
+	s.Sound = func(ctx context.Context, db *sqlite.DB) error { return wrap(db).verifyLatest(ctx) }
 	return s
 }
 
@@ -52,7 +58,23 @@ func open(ctx context.Context, path string, o Options, s sqlite.Schema, t sqlite
 	if err != nil {
 		return nil, err
 	}
-	return &DB{db}, nil
+	return wrap(db), nil
+}
+
+func wrap(db *sqlite.DB) *DB { return &DB{DB: db, q: db.SQL} }
+
+// Read runs work on a view of the database as it is now, whatever is written
+// meanwhile: what was found intact in a view stays what it was.
+func (db *DB) Read(ctx context.Context, work func(view *DB) error) error {
+	if db.verified != nil {
+		return work(db)
+	}
+	tx, err := db.SQL.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return sqlite.Failure("read database", db.Path, err)
+	}
+	defer func() { _ = tx.Rollback() }() // it wrote nothing
+	return work(&DB{DB: db.DB, q: tx, verified: &verified{snapshots: map[int64]bool{}, evaluations: map[int64]bool{}}})
 }
 
 func (db *DB) verifyLatest(ctx context.Context) error {

@@ -291,22 +291,6 @@ func twoSteps(t *testing.T, second string) sqlite.Schema {
 	return s
 }
 
-// TestUpgradeFromTheFirstSchema opens what the first version of patrol wrote.
-func TestUpgradeFromTheFirstSchema(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.db")
-	first := schema()
-	first.Steps = first.Steps[:1]
-	old, err := open(t.Context(), path, readWrite, first, sqlite.Tuning{})
-	must(t, err)
-	s := mustSave(t, old, capture("prod", "1", now, population(10, 3, ""), directory(3)))
-	must(t, old.Close())
-	db := mustOpen(t, path, readWrite)
-	must(t, db.VerifySnapshot(t.Context(), s.ID))
-	if got := collect(t, db.Subjects(t.Context(), s.ID, now)); len(got) != 10 {
-		t.Fatal(len(got))
-	}
-}
-
 func backups(t *testing.T, path string) []string {
 	t.Helper()
 	found, err := filepath.Glob(path + ".schema-*")

@@ -15,31 +15,44 @@ import (
 // once. How tokens stand among each other is left out where it is not asked for.
 func (db *DB) Outlook(ctx context.Context, snapshotID int64, at []time.Time, among bool) iter.Seq2[engine.Prospect, error] {
 	return func(yield func(engine.Prospect, error) bool) {
-		s, err := db.Snapshot(ctx, snapshotID)
+		for p, err := range db.outlook(ctx, snapshotID, at, among) {
+			if !yield(p, damagedRow(snapshotID, sqlite.Failure(opSubjects, db.Path, err))) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (db *DB) outlook(ctx context.Context, id int64, at []time.Time, among bool) iter.Seq2[engine.Prospect, error] {
+	return func(yield func(engine.Prospect, error) bool) {
+		r, err := db.reader(ctx, id)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		if !usable(s, engine.SectionTokens) {
+		if !usable(r.snapshot, engine.SectionTokens) {
 			return
 		}
 		o := &outlook{at: make([]int64, len(at))}
 		for i, t := range at {
 			o.at[i] = t.UnixMilli()
 		}
-		if err := o.prepare(ctx, db, s, among); err != nil {
-			yield(nil, sqlite.Failure(opSubjects, db.Path, err))
+		if err := o.prepare(ctx, r, among); err != nil {
+			yield(nil, err)
 			return
 		}
 		defer o.leave()
-		for t, err := range ahead(db.judgedTokens(ctx, s)) {
+		for t, err := range ahead(r.tokens(ctx, false)) {
 			var p engine.Prospect
 			if err == nil {
 				p, err = o.prospect(t)
 			}
-			if !yield(p, sqlite.Failure(opSubjects, db.Path, err)) || err != nil {
+			if !yield(p, err) || err != nil {
 				return
 			}
+		}
+		if err := r.finish(ctx); err != nil {
+			yield(nil, err)
 		}
 	}
 }
@@ -52,15 +65,15 @@ type outlook struct {
 	all     *comparison        // nil: not asked for
 }
 
-func (o *outlook) prepare(ctx context.Context, db *DB, s engine.Snapshot, among bool) (err error) {
-	if o.parties, err = db.parties(ctx, s, o.at[0]); err != nil {
+func (o *outlook) prepare(ctx context.Context, r *reader, among bool) (err error) {
+	if o.parties, err = r.parties(ctx, o.at[0]); err != nil {
 		return err
 	}
-	if o.ends, err = db.ends(ctx, s, o.at[0], o.at[len(o.at)-1]); err != nil {
+	if o.ends, err = r.ends(ctx, o.at[0], o.at[len(o.at)-1]); err != nil {
 		return err
 	}
 	if among {
-		o.all, err = db.compare(ctx, s, o.at[0], o.at[1:]...)
+		o.all, err = r.db.compare(ctx, r.snapshot, o.at[0], o.at[1:]...)
 	}
 	return err
 }
@@ -74,13 +87,9 @@ func (o *outlook) leave() {
 const endsQuery = `SELECT v.owner_id, v.expires_ms FROM token_version v WHERE ` + holds + ` AND v.owner_id <> ''
 	AND v.expires_ms > ?3 AND v.expires_ms <= ?4 ORDER BY v.expires_ms`
 
-func (db *DB) ends(ctx context.Context, s engine.Snapshot, from, to int64) (map[string][]int64, error) {
-	workspace, err := db.workspaceKey(ctx, s.ID)
-	if err != nil {
-		return nil, err
-	}
+func (r *reader) ends(ctx context.Context, from, to int64) (map[string][]int64, error) {
 	ends := map[string][]int64{}
-	for c, err := range sqlite.Scan(ctx, db.SQL, endsQuery, s.ID, workspace, from, to) {
+	for c, err := range sqlite.Scan(ctx, r.db.q, endsQuery, r.snapshot.ID, r.workspace, from, to) {
 		if err != nil {
 			return nil, err
 		}

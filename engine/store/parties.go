@@ -39,7 +39,8 @@ type partyEntry struct {
 // kinds are what a directory tells apart.
 func kinds() [3]engine.Kind { return [3]engine.Kind{engine.User, engine.ServicePrincipal, ""} }
 
-func (db *DB) parties(ctx context.Context, s engine.Snapshot, asOf int64) (*parties, error) {
+func (r *reader) parties(ctx context.Context, asOf int64) (*parties, error) {
+	s := r.snapshot
 	p := &parties{
 		read: usable(s, engine.SectionPrincipals), whole: s.Coverage[engine.SectionPrincipals].Complete(),
 		others: map[string]int32{}, byText: map[string]int32{}, truths: [2]*bool{new(false), new(true)},
@@ -52,53 +53,27 @@ func (db *DB) parties(ctx context.Context, s engine.Snapshot, asOf int64) (*part
 		return nil, fmt.Errorf("section %s of snapshot %d: %w", engine.SectionAccountPrincipals, s.ID, err)
 	}
 	p.entries = make([]partyEntry, 0, max(0, s.Coverage[engine.SectionPrincipals].Count)) // growing would hold two of them
-	if err := db.addPrincipals(ctx, s, p); err != nil {
-		return nil, err
-	}
-	return p, db.addLive(ctx, s, asOf, p)
-}
-
-const partiesQuery = `SELECT principal_id, kind, name, display_name, active, admin, groups
-	FROM principal_version v WHERE ` + holds + ` ORDER BY v.principal_id`
-
-func (db *DB) addPrincipals(ctx context.Context, s engine.Snapshot, p *parties) error {
-	workspace, err := db.workspaceKey(ctx, s.ID)
-	if err != nil {
-		return err
-	}
-	for c, err := range sqlite.Scan(ctx, db.SQL, partiesQuery, s.ID, workspace) {
-		if err == nil {
-			err = p.add(c)
-		}
+	for principal, err := range r.principals(ctx, &lists{}) {
 		if err != nil {
-			return err
+			return nil, err
 		}
+		p.add(principal)
 	}
-	return nil
+	return p, r.addLive(ctx, asOf, p)
 }
 
-// add takes in a row of partiesQuery.
-func (p *parties) add(c *sqlite.Row) error {
-	id, kind, name, display := c.Text(), engine.Kind(c.Text()), c.Text(), c.Text()
-	active, admin, groups := c.BoolOrNull(), readAdmin(c), c.TextOrNull()
-	if c.Err != nil {
-		return c.Err
-	}
-	list, err := p.groupList(groups)
-	if err != nil {
-		return fmt.Errorf("principal %s: %w", id, err)
-	}
+// add takes in a principal.
+func (p *parties) add(of engine.Principal) {
 	e := partyEntry{
-		start: uint64(p.texts.Len()), id: uint32(len(id)), name: uint32(len(name)), display: uint32(len(display)), //nolint:gosec // lengths of texts
-		groups: list, active: truthAt(active), admin: truthAt(admin),
+		start: uint64(p.texts.Len()), id: uint32(len(of.ID)), name: uint32(len(of.Name)), display: uint32(len(of.DisplayName)), //nolint:gosec // lengths of texts
+		groups: p.groupList(of.Groups), active: truthAt(of.Active), admin: truthAt(of.Admin),
 	}
-	for e.kind = 0; e.kind < 2 && kinds()[e.kind] != kind; e.kind++ {
+	for e.kind = 0; e.kind < 2 && kinds()[e.kind] != of.Kind; e.kind++ {
 	}
-	for _, text := range []string{id, name, display} {
+	for _, text := range []string{of.ID, of.Name, of.DisplayName} {
 		p.texts.WriteString(text)
 	}
 	p.entries = append(p.entries, e)
-	return nil
 }
 
 // truthAt is the place of a truth in truths; -1 when it is not known.
@@ -118,17 +93,14 @@ func (p *parties) find(id string) (place int, known bool) {
 }
 
 // groupList keeps each list of groups once: few different ones occur.
-func (p *parties) groupList(text string) (int32, error) {
-	if place, ok := p.byText[text]; ok {
-		return place, nil
+func (p *parties) groupList(list []string) int32 {
+	text := strings.Join(list, "\x00")
+	place, known := p.byText[text]
+	if !known {
+		place = int32(len(p.groups)) //nolint:gosec // there are not so many
+		p.byText[text], p.groups = place, append(p.groups, list)
 	}
-	list, err := decodeList(text)
-	if err != nil {
-		return 0, err
-	}
-	place := int32(len(p.groups)) //nolint:gosec // there are not so many
-	p.byText[text], p.groups = place, append(p.groups, list[:len(list):len(list)])
-	return place, nil
+	return place
 }
 
 const liveQuery = `SELECT v.owner_id, count(*) FROM token_version v WHERE ` + holds + ` AND v.owner_id <> ''
@@ -136,12 +108,8 @@ const liveQuery = `SELECT v.owner_id, count(*) FROM token_version v WHERE ` + ho
 
 // addLive counts by owner the tokens of a snapshot that have not expired at an
 // instant. A token whose expiry is unknown counts: nothing says that it ended.
-func (db *DB) addLive(ctx context.Context, s engine.Snapshot, asOf int64, p *parties) error {
-	workspace, err := db.workspaceKey(ctx, s.ID)
-	if err != nil {
-		return err
-	}
-	for c, err := range sqlite.Scan(ctx, db.SQL, liveQuery, s.ID, workspace, asOf) {
+func (r *reader) addLive(ctx context.Context, asOf int64, p *parties) error {
+	for c, err := range sqlite.Scan(ctx, r.db.q, liveQuery, r.snapshot.ID, r.workspace, asOf) {
 		if err != nil {
 			return err
 		}

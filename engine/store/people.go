@@ -20,7 +20,7 @@ const peopleDocuments = `SELECT DISTINCT s.name, d.body FROM section s JOIN docu
 
 // People lists all names of people that the database holds, and ids among them.
 func (db *DB) People(ctx context.Context) (names []string, err error) {
-	for c, err := range sqlite.Scan(ctx, db.SQL, peopleQuery) {
+	for c, err := range sqlite.Scan(ctx, db.q, peopleQuery) {
 		if err != nil {
 			return nil, sqlite.Failure("read names", db.Path, err)
 		}
@@ -29,7 +29,7 @@ func (db *DB) People(ctx context.Context) (names []string, err error) {
 			return nil, sqlite.Failure("read names", db.Path, c.Err)
 		}
 	}
-	for c, err := range sqlite.Scan(ctx, db.SQL, peopleDocuments, string(engine.SectionGrants), string(engine.SectionAccountPrincipals), string(engine.SectionAuditChanges)) {
+	for c, err := range sqlite.Scan(ctx, db.q, peopleDocuments, string(engine.SectionGrants), string(engine.SectionAccountPrincipals), string(engine.SectionAuditChanges)) {
 		if err != nil {
 			return nil, sqlite.Failure("read names", db.Path, err)
 		}

@@ -51,7 +51,7 @@ func TestPrune(t *testing.T) {
 		t.Error(err)
 	}
 	for day := 5; day < 8; day++ {
-		if got := ids(collect(t, db.tokens(t.Context(), snapshots[day]))); !slices.Equal(got, ids(lists[day])) {
+		if got := ids(tokensIn(t, db, snapshots[day].ID)); !slices.Equal(got, ids(lists[day])) {
 			t.Errorf("day %d: tokens %v, want %v", day, got, ids(lists[day]))
 		}
 	}
@@ -91,7 +91,7 @@ func historiesOf(t *testing.T, db *DB, tokens []engine.Token) (texts []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for subject, err := range db.Subjects(t.Context(), snapshots[1].ID, now) {
+	for subject, err := range db.Subjects(t.Context(), snapshots[1].ID, now, true) {
 		if err != nil {
 			t.Fatal(err)
 		}

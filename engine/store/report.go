@@ -44,7 +44,7 @@ func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, er
 		return engine.Report{}, sqlite.Failure(opReport, db.Path, err)
 	}
 	r.Findings = db.findings(ctx, evaluationID, r.Workspaces, h.Policies)
-	r.Tokens = db.tokenRows(ctx, r.Workspaces, h.AsOf.UnixMilli())
+	r.Tokens = db.tokenRows(ctx, r.Workspaces, h.AsOf)
 	r.Policies = bySeverity(policies)
 	if r.Trend, err = db.trend(ctx, evaluationID, r, h.Policies); err != nil {
 		return engine.Report{}, sqlite.Failure(opReport, db.Path, sqlite.Cause(ctx, err))
@@ -66,7 +66,7 @@ func (db *DB) shrunk(ctx context.Context, workspaces []engine.WorkspaceReport) (
 			return nil, err
 		}
 		before := 0
-		err = db.SQL.QueryRowContext(ctx, `SELECT coalesce(max(tokens), 0) FROM snapshot WHERE id = (SELECT max(s.id) FROM snapshot s
+		err = db.q.QueryRowContext(ctx, `SELECT coalesce(max(tokens), 0) FROM snapshot WHERE id = (SELECT max(s.id) FROM snapshot s
 			JOIN section c ON c.snapshot_id = s.id AND c.name = 'tokens' AND c.status = 'complete'
 			WHERE s.workspace_key = ? AND s.id < ?)`, key, s.ID).Scan(&before)
 		if err != nil {
@@ -111,7 +111,7 @@ func decodeDocument[T any](s engine.Snapshot, name engine.SectionName, target *T
 }
 
 func (db *DB) readTallies(ctx context.Context, evaluation int64, workspaces []engine.WorkspaceReport, policies []engine.PolicyReport) error {
-	for c, err := range sqlite.Scan(ctx, db.SQL, `SELECT workspace, policy, status, count FROM tally WHERE evaluation_id = ?`, evaluation) {
+	for c, err := range sqlite.Scan(ctx, db.q, `SELECT workspace, policy, status, count FROM tally WHERE evaluation_id = ?`, evaluation) {
 		if err != nil {
 			return err
 		}
@@ -153,7 +153,7 @@ func summarise(workspaces []engine.WorkspaceReport, policies []engine.PolicyRepo
 func (db *DB) failedBySeverity(ctx context.Context, evaluation int64) (map[engine.Severity]int, error) {
 	failed := map[engine.Severity]int{}
 	query := `SELECT rank, count(*) FROM finding WHERE evaluation_id = ? AND status = ? GROUP BY rank`
-	for c, err := range sqlite.Scan(ctx, db.SQL, query, evaluation, string(engine.Fail)) {
+	for c, err := range sqlite.Scan(ctx, db.q, query, evaluation, string(engine.Fail)) {
 		if err != nil {
 			return nil, err
 		}
@@ -189,7 +189,7 @@ const findingSelect = `SELECT f.policy, f.workspace, f.resource, coalesce(v.toke
 
 func (db *DB) findings(ctx context.Context, evaluation int64, workspaces []engine.WorkspaceReport, policies []engine.Policy) iter.Seq2[engine.Finding, error] {
 	return func(yield func(engine.Finding, error) bool) {
-		for c, err := range sqlite.Scan(ctx, db.SQL, findingQuery, evaluation) {
+		for c, err := range sqlite.Scan(ctx, db.q, findingQuery, evaluation) {
 			var f engine.Finding
 			if err == nil {
 				f, err = readFinding(c, workspaces, policies)
@@ -230,10 +230,10 @@ func readFinding(c *sqlite.Row, workspaces []engine.WorkspaceReport, policies []
 }
 
 // tokenRows streams the population: the workspaces stand in order already.
-func (db *DB) tokenRows(ctx context.Context, workspaces []engine.WorkspaceReport, asOf int64) iter.Seq2[engine.TokenRow, error] {
+func (db *DB) tokenRows(ctx context.Context, workspaces []engine.WorkspaceReport, asOf time.Time) iter.Seq2[engine.TokenRow, error] {
 	return func(yield func(engine.TokenRow, error) bool) {
 		for _, w := range workspaces {
-			for subject, err := range db.subjects(ctx, w.Snapshot, asOf) {
+			for subject, err := range db.Subjects(ctx, w.Snapshot.ID, asOf, false) {
 				if !yield(engine.TokenRow{Workspace: w.Snapshot.Workspace, Subject: subject}, err) || err != nil {
 					return
 				}

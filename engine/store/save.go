@@ -25,7 +25,7 @@ func (db *DB) SaveSnapshot(ctx context.Context, c engine.Capture) (engine.Snapsh
 		return engine.Snapshot{}, sqlite.Failure(opSave, db.Path, err)
 	}
 	defer tx.Rollback()
-	s := saver{ctx: ctx, db: db, tx: tx, capture: c, digest: newDigester()}
+	s := saver{ctx: ctx, db: db, tx: tx, capture: c, digest: newDigester(digestVersion)}
 	if err := s.save(); err != nil {
 		return engine.Snapshot{}, sqlite.Failure(opSave, db.Path, sqlite.Cause(ctx, err))
 	}
@@ -58,10 +58,11 @@ func (s *saver) save() error {
 // describe makes the snapshot as it will be read back.
 func (s *saver) describe() error {
 	s.snapshot = engine.Snapshot{
-		Workspace:   s.capture.Workspace,
-		CollectedAt: time.UnixMilli(s.capture.CollectedAt.UnixMilli()).UTC(),
-		Coverage:    map[engine.SectionName]engine.Coverage{},
-		Documents:   map[engine.SectionName]json.RawMessage{},
+		Workspace:     s.capture.Workspace,
+		DigestVersion: s.digest.version,
+		CollectedAt:   time.UnixMilli(s.capture.CollectedAt.UnixMilli()).UTC(),
+		Coverage:      map[engine.SectionName]engine.Coverage{},
+		Documents:     map[engine.SectionName]json.RawMessage{},
 	}
 	for _, name := range engine.SortedKeys(s.capture.Sections) {
 		section := s.capture.Sections[name]
@@ -121,9 +122,9 @@ func (s *saver) header() error {
 	if err != nil {
 		return err
 	}
-	result, err := s.exec(`INSERT INTO snapshot (workspace_key, name, host, cloud, labels, collected_ms, tokens, previous, digest)
-		VALUES (?, ?, ?, ?, ?, ?, 0, ?, '')`,
-		s.workspace, w.Name, w.Host, w.Cloud, labels, s.snapshot.CollectedAt.UnixMilli(), s.snapshot.Previous)
+	result, err := s.exec(`INSERT INTO snapshot (workspace_key, name, host, cloud, labels, collected_ms, tokens, previous, digest, digest_version)
+		VALUES (?, ?, ?, ?, ?, ?, 0, ?, '', ?)`,
+		s.workspace, w.Name, w.Host, w.Cloud, labels, s.snapshot.CollectedAt.UnixMilli(), s.snapshot.Previous, s.digest.version)
 	if err != nil {
 		return err
 	}

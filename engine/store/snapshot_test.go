@@ -170,7 +170,11 @@ func checkSnapshot(t *rapid.T, db *DB, c engine.Capture, saved engine.Snapshot) 
 		t.Fatal(err)
 	}
 	var tokens, wantTokens []engine.Token
-	for s, err := range db.Subjects(ctx, saved.ID, now) {
+	from, err := db.reader(ctx, saved.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s, err := range from.tokens(ctx, true) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -222,7 +226,7 @@ func TestUnchangedRowsAreShared(t *testing.T) {
 	wantCount(t, db, "SELECT count(DISTINCT token_key) FROM token_version", 100)
 	mustSave(t, db, capture("other", "2", now, tokens, directory(10)))
 	wantCount(t, db, "SELECT count(DISTINCT token_key) FROM token_version", 200)
-	if got := collect(t, db.Subjects(t.Context(), db2.ID, now)); len(got) != 99 {
+	if got := collect(t, db.Subjects(t.Context(), db2.ID, now, true)); len(got) != 99 {
 		t.Fatal(len(got))
 	}
 }
@@ -243,7 +247,7 @@ func TestUnreadTokensEndNothing(t *testing.T) {
 	failed := capture("prod", "1", now, tokens, nil)
 	failed.Sections[engine.SectionTokens] = engine.Section{Coverage: engine.Coverage{Status: engine.Failed, Reason: "rate_limited"}, Tokens: tokensOf(tokens[:3]...)}
 	second := mustSave(t, db, failed)
-	if got := collect(t, db.Subjects(t.Context(), second.ID, now)); len(got) != 0 || second.Tokens != 0 {
+	if got := collect(t, db.Subjects(t.Context(), second.ID, now, true)); len(got) != 0 || second.Tokens != 0 {
 		t.Fatalf("%d tokens of another snapshot", len(got))
 	}
 	third := mustSave(t, db, capture("prod", "1", now, tokens, nil))
@@ -369,7 +373,7 @@ func TestSnapshotsNewestFirst(t *testing.T) {
 	}
 	_, err = db.Snapshot(t.Context(), 99)
 	wantReason(t, err, "not_found")
-	for _, err := range db.Subjects(t.Context(), 99, now) {
+	for _, err := range db.Subjects(t.Context(), 99, now, true) {
 		wantReason(t, err, "not_found")
 	}
 }
@@ -511,9 +515,9 @@ func TestShapesAreBounded(t *testing.T) {
 	wantCount(t, db, "SELECT count(*) FROM raw_shape", maxShapes)
 	mustSave(t, db, capture("prod", "1", now, tokens, nil))
 	wantCount(t, db, "SELECT count(*) FROM token_version", maxShapes+100)
-	for i, subject := range collect(t, db.Subjects(t.Context(), s.ID, now)) {
-		if string(subject.Token.Raw) != string(tokens[i].Raw) {
-			t.Fatal(string(subject.Token.Raw))
+	for i, token := range tokensIn(t, db, s.ID) {
+		if string(token.Raw) != string(tokens[i].Raw) {
+			t.Fatal(string(token.Raw))
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 
 const opSnapshots = "read snapshots"
 
-const snapshotQuery = `SELECT s.id, w.workspace_id, s.name, s.host, s.cloud, s.labels, s.collected_ms, s.tokens, s.previous, s.digest
+const snapshotQuery = `SELECT s.id, w.workspace_id, s.name, s.host, s.cloud, s.labels, s.collected_ms, s.tokens, s.previous, s.digest, s.digest_version
 	FROM snapshot s JOIN workspace w ON w.key = s.workspace_key`
 
 // Snapshots lists all snapshots, newest first.
@@ -58,7 +58,7 @@ func byWorkspace(a, b engine.Snapshot) int {
 
 func (db *DB) snapshots(ctx context.Context, query string, args ...any) ([]engine.Snapshot, error) {
 	var found []engine.Snapshot
-	for c, err := range sqlite.Scan(ctx, db.SQL, query, args...) {
+	for c, err := range sqlite.Scan(ctx, db.q, query, args...) {
 		if err != nil {
 			return nil, sqlite.Failure(opSnapshots, db.Path, err)
 		}
@@ -82,7 +82,7 @@ func readSnapshot(c *sqlite.Row) (engine.Snapshot, error) {
 	labels := c.TextOrNull()
 	s.CollectedAt = time.UnixMilli(c.Int()).UTC()
 	s.Tokens = int(c.Int())
-	s.Previous, s.Digest = c.Text(), c.Text()
+	s.Previous, s.Digest, s.DigestVersion = c.Text(), c.Text(), int(c.Int())
 	if c.Err != nil {
 		return s, c.Err
 	}
@@ -96,7 +96,7 @@ func (db *DB) readSections(ctx context.Context, s *engine.Snapshot) error {
 	s.Documents = map[engine.SectionName]json.RawMessage{}
 	query := `SELECT s.name, s.status, s.reason, s.detail, s.hint, s.count, s.document, d.body
 		FROM section s LEFT JOIN document d ON d.digest = s.document WHERE s.snapshot_id = ?`
-	for c, err := range sqlite.Scan(ctx, db.SQL, query, s.ID) {
+	for c, err := range sqlite.Scan(ctx, db.q, query, s.ID) {
 		if err != nil {
 			return err
 		}
@@ -148,7 +148,7 @@ func (db *DB) PreviousState(ctx context.Context, s engine.Snapshot) (*engine.Sta
 		WHERE c.name = ?2 AND c.snapshot_id = (SELECT max(p.snapshot_id) FROM snapshot z JOIN snapshot q ON q.workspace_key = z.workspace_key AND q.id < z.id
 			JOIN section p ON p.snapshot_id = q.id AND p.name = ?2 AND p.status = 'complete' WHERE z.id = ?1)`
 	for name, into := range map[engine.SectionName]*engine.Dated{engine.SectionSettings: &state.Settings, engine.SectionGrants: &state.Grants} {
-		for c, err := range sqlite.Scan(ctx, db.SQL, query, s.ID, string(name)) {
+		for c, err := range sqlite.Scan(ctx, db.q, query, s.ID, string(name)) {
 			if err != nil {
 				return nil, sqlite.Failure(opSnapshots, db.Path, err)
 			}

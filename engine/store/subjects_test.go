@@ -34,7 +34,7 @@ func TestParties(t *testing.T) {
 	db := newDB(t)
 	s := mustSave(t, db, capture("prod", "1", now, tokens, principals))
 	mustSave(t, db, capture("other", "2", now, tokens, principals)) // counts for itself
-	for _, subject := range collect(t, db.Subjects(t.Context(), s.ID, now)) {
+	for _, subject := range collect(t, db.Subjects(t.Context(), s.ID, now, true)) {
 		if diff := cmp.Diff(want[subject.Token.ID], [2]engine.Party{subject.Owner, subject.Creator}); diff != "" {
 			t.Errorf("%s: %s", subject.Token.ID, diff)
 		}
@@ -42,7 +42,7 @@ func TestParties(t *testing.T) {
 			t.Errorf("%s: %s", subject.Token.ID, diff)
 		}
 	}
-	later := collect(t, db.Subjects(t.Context(), s.ID, now.Add(time.Hour)))
+	later := collect(t, db.Subjects(t.Context(), s.ID, now.Add(time.Hour), true))
 	if later[0].Owner.LiveTokens != 1 || *later[0].Facts.Expired != true {
 		t.Fatal(later[0])
 	}
@@ -75,7 +75,7 @@ func TestPartiesThatOnlyTheAccountKnows(t *testing.T) {
 		}
 		ann := engine.Party{ID: "1", Kind: engine.User, Name: "ann@example.com", Active: new(true), Admin: new(false), LiveTokens: 1}
 		want := [][2]engine.Party{{ann, missing("7", 0, bob)}, {missing("9", 1, gone), {}}}
-		for i, subject := range collect(t, db.Subjects(t.Context(), s.ID, now)) {
+		for i, subject := range collect(t, db.Subjects(t.Context(), s.ID, now, true)) {
 			if diff := cmp.Diff(want[i], [2]engine.Party{subject.Owner, subject.Creator}); diff != "" {
 				t.Errorf("%s, %s: %s", status, subject.Token.ID, diff)
 			}
@@ -92,7 +92,7 @@ func TestPartiesWithoutDirectory(t *testing.T) {
 	c := capture("prod", "1", now, population(3, 1, ""), nil)
 	c.Sections[engine.SectionPrincipals] = engine.Section{Coverage: engine.Coverage{Status: engine.Denied}}
 	s := mustSave(t, db, c)
-	for _, subject := range collect(t, db.Subjects(t.Context(), s.ID, now)) {
+	for _, subject := range collect(t, db.Subjects(t.Context(), s.ID, now, true)) {
 		if diff := cmp.Diff(engine.Party{ID: subject.Token.OwnerID}, subject.Owner); diff != "" {
 			t.Fatal(diff)
 		}
@@ -105,7 +105,7 @@ func TestPartiesWithoutDirectory(t *testing.T) {
 func TestReadersBreakOffAndAreInterrupted(t *testing.T) {
 	db := newDB(t)
 	s := mustSave(t, db, capture("prod", "1", now, population(5000, 10, ""), directory(10)))
-	subjects := db.Subjects(t.Context(), s.ID, now)
+	subjects := db.Subjects(t.Context(), s.ID, now, true)
 	for range 50 {
 		for range subjects {
 			break
@@ -121,7 +121,7 @@ func TestReadersBreakOffAndAreInterrupted(t *testing.T) {
 	defer cancel()
 	var last error
 	seen := 0
-	for _, err := range db.Subjects(ctx, s.ID, now) {
+	for _, err := range db.Subjects(ctx, s.ID, now, true) {
 		if seen++; seen == 100 {
 			cancel()
 		}
@@ -151,7 +151,7 @@ func TestPartialDirectoryProvesNobodyMissing(t *testing.T) {
 		c := capture("alpha", "1", now, population(1, 1, ""), nil)
 		c.Sections[engine.SectionPrincipals] = engine.Section{Coverage: engine.Coverage{Status: status}}
 		s := mustSave(t, db, c)
-		for _, subject := range collect(t, db.Subjects(t.Context(), s.ID, now)) {
+		for _, subject := range collect(t, db.Subjects(t.Context(), s.ID, now, true)) {
 			if subject.Owner.Kind != want || (subject.Owner.Active == nil) != (want == "") {
 				t.Errorf("%s: owner %+v", status, subject.Owner)
 			}

@@ -36,7 +36,7 @@ func (db *DB) tokenKeys(ctx context.Context, prefix string) func(func(tokenKey, 
 	query := `SELECT DISTINCT v.workspace_key, v.token_key, v.token_id FROM workspace w JOIN token_version v ON v.workspace_key = w.key
 		WHERE v.token_id >= ?1 AND v.token_id < ?2 ORDER BY v.token_id, v.workspace_key LIMIT 100`
 	return func(yield func(tokenKey, error) bool) {
-		for c, err := range sqlite.Scan(ctx, db.SQL, query, prefix, prefix+"\U0010ffff") {
+		for c, err := range sqlite.Scan(ctx, db.q, query, prefix, prefix+"\U0010ffff") {
 			var key tokenKey
 			if err == nil {
 				key = tokenKey{c.Int(), c.Int()}
@@ -55,11 +55,11 @@ func (db *DB) history(ctx context.Context, key tokenKey) (h engine.TokenHistory,
 			return h, err
 		}
 	}
-	if err := db.SQL.QueryRowContext(ctx, firstSeenQuery, key.token).Scan(&h.FirstSeen); err != nil {
+	if err := db.q.QueryRowContext(ctx, firstSeenQuery, key.token).Scan(&h.FirstSeen); err != nil {
 		return h, err
 	}
 	var newest int64
-	if err := db.SQL.QueryRowContext(ctx, `SELECT max(id) FROM snapshot WHERE workspace_key = ?`, key.workspace).Scan(&newest); err != nil {
+	if err := db.q.QueryRowContext(ctx, `SELECT max(id) FROM snapshot WHERE workspace_key = ?`, key.workspace).Scan(&newest); err != nil {
 		return h, err
 	}
 	s, err := db.Snapshot(ctx, newest)
@@ -80,12 +80,12 @@ const historyVersionsQuery = `SELECT v.since, coalesce(a.collected_ms, (SELECT p
 
 func (db *DB) historyVersions(ctx context.Context, key tokenKey, h *engine.TokenHistory) error {
 	reader := tokenReader{shapes: &shapes{}}
-	for c, err := range sqlite.Scan(ctx, db.SQL, historyVersionsQuery, key.workspace, key.token) {
+	for c, err := range sqlite.Scan(ctx, db.q, historyVersionsQuery, key.workspace, key.token) {
 		if err != nil {
 			return err
 		}
 		v := engine.TokenVersion{Since: c.Int(), SinceAt: c.Int(), Until: c.IntOrNull(), UntilAt: c.IntOrNull()}
-		if v.Token, err = reader.read(c); err != nil {
+		if v.Token, _, err = reader.read(c); err != nil {
 			return err
 		}
 		h.Versions = append(h.Versions, v)
@@ -100,7 +100,7 @@ const historyUsesQuery = `SELECT u.since, coalesce(s.collected_ms, p.collected_m
 	WHERE u.token_key = ? ORDER BY u.since`
 
 func (db *DB) historyUses(ctx context.Context, key tokenKey, h *engine.TokenHistory) error {
-	for c, err := range sqlite.Scan(ctx, db.SQL, historyUsesQuery, key.token) {
+	for c, err := range sqlite.Scan(ctx, db.q, historyUsesQuery, key.token) {
 		if err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func (db *DB) historyResults(ctx context.Context, key tokenKey, h *engine.TokenH
 		JOIN finding f ON f.evaluation_id = e.id AND f.policy = p.place
 		JOIN token_version v ON v.version = f.token_version
 		WHERE v.workspace_key = ? AND v.token_key = ? AND f.resource = 'token' ORDER BY e.id, f.rank, p.policy_id`
-	for c, err := range sqlite.Scan(ctx, db.SQL, query, key.workspace, key.token) {
+	for c, err := range sqlite.Scan(ctx, db.q, query, key.workspace, key.token) {
 		if err != nil {
 			return err
 		}
@@ -149,7 +149,7 @@ func (db *DB) historyRuns(ctx context.Context, key tokenKey, h *engine.TokenHist
 	if err != nil {
 		return err
 	}
-	for c, err := range sqlite.Scan(ctx, db.SQL, historyRunsQuery, key.workspace, policies) {
+	for c, err := range sqlite.Scan(ctx, db.q, historyRunsQuery, key.workspace, policies) {
 		if err != nil {
 			return err
 		}

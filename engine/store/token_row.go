@@ -60,18 +60,12 @@ type tokenReader struct {
 	shapes *shapes
 }
 
-func (r *tokenReader) read(c *sqlite.Row) (engine.Token, error) {
-	t, shape, err := r.columns(c)
-	if err != nil {
-		return t, err
+func (r *tokenReader) read(c *sqlite.Row) (t engine.Token, shape string, err error) {
+	if t, shape, err = r.columns(c); err == nil {
+		t.LastUsed = c.IntOrNull()
+		err = c.Err
 	}
-	if t.LastUsed = c.IntOrNull(); c.Err != nil {
-		return t, c.Err
-	}
-	if t.Raw, err = fill(shape, &t); err != nil {
-		return t, fmt.Errorf("token %s: %w", t.ID, err)
-	}
-	return t, nil
+	return t, shape, err
 }
 
 // columns reads tokenColumns: a token without last use, and the shape of the raw

@@ -89,7 +89,7 @@ func (t *trend) before(ctx context.Context) error {
 // place finds what a policy in a workspace is compared with. newest is the
 // snapshot before.
 func (t *trend) place(ctx context.Context, at pair, newest int64) error {
-	b, ok, err := judgedBefore(ctx, t.db.SQL, t.evaluation, t.report.Workspaces[at.workspace].Snapshot.ID, t.report.AsOf.UnixMilli(), t.policies[at.policy])
+	b, ok, err := judgedBefore(ctx, t.db.q, t.evaluation, t.report.Workspaces[at.workspace].Snapshot.ID, t.report.AsOf.UnixMilli(), t.policies[at.policy])
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ const earlierQuery = `SELECT s.id, e.as_of_ms
 // judged, and as of when.
 func (t *trend) earlier(ctx context.Context, snapshot int64) (id int64, asOf time.Time, ok bool, err error) {
 	var ms int64
-	err = t.db.SQL.QueryRowContext(ctx, earlierQuery, snapshot, t.evaluation, t.report.AsOf.UnixMilli()).Scan(&id, &ms)
+	err = t.db.q.QueryRowContext(ctx, earlierQuery, snapshot, t.evaluation, t.report.AsOf.UnixMilli()).Scan(&id, &ms)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, time.Time{}, false, nil
 	}

@@ -24,7 +24,7 @@ const seenColumns = `SELECT fingerprint, rank, policy, workspace, status, since_
 
 func (t *trend) seen(ctx context.Context, query string, evaluation int64) iter.Seq2[seenRow, error] {
 	return func(yield func(seenRow, error) bool) {
-		for c, err := range sqlite.Scan(ctx, t.db.SQL, query, evaluation) {
+		for c, err := range sqlite.Scan(ctx, t.db.q, query, evaluation) {
 			var row seenRow
 			if err == nil {
 				row = seenRow{fingerprint: decodeFingerprint(c), rank: c.Int(), policy: c.Int(), workspace: c.Int()}

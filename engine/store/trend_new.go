@@ -48,7 +48,7 @@ func (t *trend) findings(ctx context.Context) ([]engine.Finding, error) {
 const newFindingQuery = findingSelect + `WHERE f.evaluation_id = ? AND f.rank = ? AND f.policy = ? AND f.workspace = ? AND f.fingerprint = ?`
 
 func (t *trend) finding(ctx context.Context, n seenNow) (engine.Finding, error) {
-	for c, err := range sqlite.Scan(ctx, t.db.SQL, newFindingQuery, t.evaluation, n.rank, n.policy, n.workspace, encodeFingerprint(n.fingerprint)) {
+	for c, err := range sqlite.Scan(ctx, t.db.q, newFindingQuery, t.evaluation, n.rank, n.policy, n.workspace, encodeFingerprint(n.fingerprint)) {
 		if err != nil {
 			return engine.Finding{}, err
 		}

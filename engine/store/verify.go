@@ -1,12 +1,17 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"runtime"
+	"slices"
 	"strconv"
 
 	"patrol/engine"
 	"patrol/engine/sqlite"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const opVerify = "verify snapshot"
@@ -28,29 +33,68 @@ func (db *DB) VerifySnapshot(ctx context.Context, id int64) error {
 	return err
 }
 
-// VerifySnapshots is VerifySnapshot for some snapshots of one workspace. Rows
-// that they share are read once: two neighbours cost little more than one. The
-// errors are in the order of the ids.
-func (db *DB) VerifySnapshots(ctx context.Context, ids ...int64) []error {
-	errs := make([]error, len(ids))
-	if len(ids) > 1 && db.intact(ctx, ids) {
-		return errs
+// Intact says whether snapshots are what was sealed. Those that a complete
+// reading of this view found intact are not read again. Whoever publishes what
+// it read, a file or a verdict, asks this first. The error is that of the first.
+func (db *DB) Intact(ctx context.Context, snapshots ...engine.Snapshot) error {
+	var left []engine.Snapshot
+	for _, s := range snapshots {
+		known := db.verified.has(snapshotsIn, s.ID) || slices.ContainsFunc(left, func(o engine.Snapshot) bool { return o.ID == s.ID })
+		if !known {
+			left = append(left, s)
+		}
 	}
-	for i, id := range ids { // each by itself tells which
-		errs[i] = db.VerifySnapshot(ctx, id)
+	slices.SortFunc(left, func(a, b engine.Snapshot) int { return cmp.Compare(a.ID, b.ID) })
+	for i, err := range db.VerifySnapshots(ctx, left...) {
+		if err != nil {
+			return err
+		}
+		db.verified.add(snapshotsIn, left[i].ID)
 	}
+	return ctx.Err()
+}
+
+// mostTogether is how many snapshots are verified in one pass at most.
+const mostTogether = 8
+
+// VerifySnapshots is VerifySnapshot for some snapshots, in their order. Rows that
+// those of one workspace share are read once; workspaces are verified side by side.
+func (db *DB) VerifySnapshots(ctx context.Context, snapshots ...engine.Snapshot) []error {
+	groups := map[string][]int{}
+	errs := make([]error, len(snapshots))
+	var verifying errgroup.Group
+	verifying.SetLimit(min(4, runtime.GOMAXPROCS(0)))
+	for i, s := range snapshots {
+		groups[s.Workspace.ID] = append(groups[s.Workspace.ID], i)
+	}
+	for _, workspace := range engine.SortedKeys(groups) {
+		for places := range slices.Chunk(groups[workspace], mostTogether) {
+			verifying.Go(func() error {
+				db.verifyTogether(ctx, snapshots, places, errs)
+				return nil
+			})
+		}
+	}
+	_ = verifying.Wait()
 	return errs
 }
 
-func (db *DB) intact(ctx context.Context, ids []int64) bool {
-	list := make([]engine.Snapshot, len(ids))
-	for i, id := range ids {
+// verifyTogether verifies snapshots of one workspace, at some places of a list.
+func (db *DB) verifyTogether(ctx context.Context, all []engine.Snapshot, places []int, errs []error) {
+	list := make([]engine.Snapshot, len(places))
+	for i, place := range places {
 		var err error
-		if list[i], err = db.Snapshot(ctx, id); err != nil {
-			return false
+		if list[i], err = db.Snapshot(ctx, all[place].ID); err != nil {
+			list = nil // each by itself tells which
+			break
 		}
 	}
-	return db.verify(ctx, list...) == nil
+	if list != nil && db.verify(ctx, list...) == nil {
+		return
+	}
+	for _, place := range places {
+		errs[place] = db.VerifySnapshot(ctx, all[place].ID)
+	}
 }
 
 // verify holds snapshots of one workspace against their digests. The error
@@ -61,9 +105,8 @@ func (db *DB) verify(ctx context.Context, list ...engine.Snapshot) error {
 		return damagedRow(list[0].ID, sqlite.Failure(opVerify, db.Path, err))
 	}
 	for i, s := range list {
-		digest, tokens := sums[i].hex(), sums[i].tokens
-		if digest != s.Digest || tokens != s.Tokens {
-			return mismatch(s.ID, fmt.Errorf("digest of %d stored tokens is %s, sealed were %d with %s", tokens, digest, s.Tokens, s.Digest))
+		if err := (&reader{db: db, snapshot: s, digest: sums[i]}).err(); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -91,7 +134,7 @@ func (db *DB) VerifyChain(ctx context.Context) error {
 	last := ""
 	query := `SELECT workspace_key, id, previous, digest FROM snapshot
 		UNION ALL SELECT workspace_key, id, previous, digest FROM pruned_snapshot ORDER BY 1, 2`
-	for c, err := range sqlite.Scan(ctx, db.SQL, query) {
+	for c, err := range sqlite.Scan(ctx, db.q, query) {
 		if err != nil {
 			return sqlite.Failure(opVerify, db.Path, err)
 		}
