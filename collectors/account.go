@@ -56,6 +56,19 @@ type AccountWorkspace struct {
 	azure *azureSignIn // nil: the account listed it
 }
 
+// Tag is the value of a tag. Azure's tags have names of any letter case.
+func (w AccountWorkspace) Tag(name string) (value string, set bool) {
+	if value, set = w.Tags[name]; set || w.Cloud != "azure" {
+		return value, set
+	}
+	for _, other := range engine.SortedKeys(w.Tags) {
+		if strings.EqualFold(other, name) {
+			return w.Tags[other], true
+		}
+	}
+	return "", false
+}
+
 // Running reports whether the workspace should answer.
 func (w AccountWorkspace) Running() bool {
 	if w.azure != nil {

@@ -55,7 +55,7 @@ func allowed(from, to string) bool {
 	if to == "patrol/engine/eval/prefilter" {
 		return from == "patrol/engine/eval"
 	}
-	return to == "patrol/engine" || (to == "patrol/engine/outfile" && from != "patrol/engine")
+	return to == "patrol/engine" || ((to == "patrol/engine/outfile" || to == "patrol/engine/strictyaml") && from != "patrol/engine")
 }
 
 func listPackages(t *testing.T) []pkg {

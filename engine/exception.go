@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -144,7 +145,10 @@ func DateOf(t time.Time) Date { return Date(floorDays(t.UnixMilli())) }
 // ParseDate reads a day such as 2027-02-01.
 func ParseDate(text string) (Date, error) {
 	t, err := time.Parse(time.DateOnly, text)
-	return DateOf(t), err
+	if err != nil {
+		return 0, fmt.Errorf("%q is no day: want one such as 2027-02-01", text)
+	}
+	return DateOf(t), nil
 }
 
 // Until is the number of days from d to other.

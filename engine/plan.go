@@ -91,11 +91,11 @@ type PlanWorkspace struct {
 
 // Limits bound what one plan may do. Zero means zero.
 type Limits struct {
-	MaxSteps         int     `json:"max_steps"`
-	MaxPercent       float64 `json:"max_percent"`       // of each workspace's tokens
-	MaxPerOwner      int     `json:"max_per_owner"`     // in each workspace
-	MaxRecentlyUsed  int     `json:"max_recently_used"` // tokens used within RecentlyUsedDays
-	RecentlyUsedDays int64   `json:"recently_used_days"`
+	MaxSteps         int     `json:"max_steps" min:"0"`
+	MaxPercent       float64 `json:"max_percent" min:"0" max:"100"` // of each workspace's tokens
+	MaxPerOwner      int     `json:"max_per_owner" min:"0"`         // in each workspace
+	MaxRecentlyUsed  int     `json:"max_recently_used" min:"0"`     // tokens used within RecentlyUsedDays
+	RecentlyUsedDays int64   `json:"recently_used_days" min:"0"`
 }
 
 // DefaultLimits are in force where the configuration sets none.

@@ -21,6 +21,9 @@ const (
 // Severities lists all severities, worst first: the order of every report.
 func Severities() []Severity { return []Severity{Critical, High, Medium, Low, Info} }
 
+// Words are the severities as they are written.
+func (Severity) Words() []string { return strings.Split(joinWords(Severities()), ", ") }
+
 // Rank is 0 for the worst severity and grows as severity falls; an unknown
 // severity ranks after all others.
 func (s Severity) Rank() int {

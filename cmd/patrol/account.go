@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"patrol/cmd/internal/config"
 	"patrol/collectors"
 	"patrol/engine"
 )
@@ -22,8 +23,8 @@ type discovery struct {
 
 // accountOf is the account of this run, nil when there is none: the flag's,
 // with what the configuration says of it, else the configuration's.
-func (a *app) accountOf(o *sourceOptions) *accountConfig {
-	configured := a.config.account
+func (a *app) accountOf(o *sourceOptions) *config.Account {
+	configured := a.config.Account
 	switch {
 	case len(o.profiles)+len(o.from) > 0:
 		return nil
@@ -32,7 +33,7 @@ func (a *app) accountOf(o *sourceOptions) *accountConfig {
 	case configured != nil && configured.Profile == o.account:
 		return configured
 	}
-	return &accountConfig{Profile: o.account}
+	return &config.Account{Profile: o.account}
 }
 
 // discover asks the account of this run, if there is one, for its workspaces.
@@ -41,41 +42,37 @@ func (a *app) discover(ctx context.Context, o *sourceOptions) error {
 	if account == nil || o.found != nil {
 		return nil
 	}
-	if o.account == "" && len(a.config.workspaces) > 0 {
-		return a.config.errorf(account.line, "workspaces and account: use one of them, or choose with --profile or --account")
+	if o.account == "" && len(a.config.Workspaces) > 0 {
+		return a.config.Errorf("account", "workspaces and account: use one of them, or choose with --profile or --account")
 	}
-	target := account.target(o)
+	target := accountTarget(account, o)
 	listed, err := collectors.Discover(ctx, target, a.collectOptions(o))
 	if err != nil {
 		return err
 	}
-	chosen, err := account.choose(target, listed)
+	chosen, err := chooseWorkspaces(account, target, listed)
 	if err != nil {
 		return err
 	}
 	a.say("account %s lists %s; %d expected", listed.ID, plural(len(listed.Workspaces), "workspace"), len(chosen))
-	o.found = account.discovery(target, listed.ID, chosen)
+	o.found = discovered(account, target, listed.ID, chosen)
 	o.found.account = listed
 	return nil
 }
 
-func (a *accountConfig) target(o *sourceOptions) collectors.AccountTarget {
-	t := collectors.AccountTarget{Profile: a.Profile, Host: a.Host, AccountID: a.AccountID, ConfigFile: o.configFile}
+func accountTarget(a *config.Account, o *sourceOptions) collectors.AccountTarget {
+	t := collectors.AccountTarget{Profile: a.Profile, Host: a.Console(), AccountID: a.AccountID, ConfigFile: o.configFile}
 	if a.Azure != nil {
 		t.Azure = &collectors.AzureAccount{
 			Subscriptions: a.Azure.Subscriptions, Tenant: a.Azure.Tenant, Environment: a.Azure.Environment, Endpoint: a.Azure.Endpoint,
 		}
-		return t
-	}
-	if t.Host == "" && t.Profile == "" {
-		t.Host = consoles()[a.Cloud]
 	}
 	return t
 }
 
-// choose narrows what an account lists. An id that it does not list is an
+// chooseWorkspaces narrows what an account lists. An id that it does not list is an
 // error: a misspelt one would never be missed.
-func (a *accountConfig) choose(t collectors.AccountTarget, listed collectors.Account) ([]collectors.AccountWorkspace, error) {
+func chooseWorkspaces(a *config.Account, t collectors.AccountTarget, listed collectors.Account) ([]collectors.AccountWorkspace, error) {
 	for _, id := range slices.Concat(a.Include.IDs, a.Exclude.IDs) {
 		if !slices.ContainsFunc(listed.Workspaces, func(w collectors.AccountWorkspace) bool { return w.ID == id }) {
 			return nil, engine.UsageError("choose workspaces of", t.Label(), "Correct `ids` under `account:`.", fmt.Errorf("it lists no workspace %s", id))
@@ -83,7 +80,7 @@ func (a *accountConfig) choose(t collectors.AccountTarget, listed collectors.Acc
 	}
 	var chosen []collectors.AccountWorkspace
 	for _, w := range listed.Workspaces {
-		if a.Include.holds(w) && !a.Exclude.holdsAny(w) {
+		if a.Chooses(w) {
 			chosen = append(chosen, w)
 		}
 	}
@@ -94,8 +91,8 @@ func (a *accountConfig) choose(t collectors.AccountTarget, listed collectors.Acc
 	return chosen, nil
 }
 
-// discovery makes targets, each under a name of its own.
-func (a *accountConfig) discovery(t collectors.AccountTarget, id string, chosen []collectors.AccountWorkspace) *discovery {
+// discovered makes targets, each under a name of its own.
+func discovered(a *config.Account, t collectors.AccountTarget, id string, chosen []collectors.AccountWorkspace) *discovery {
 	d := &discovery{listing: engine.AccountListing{AccountID: id}}
 	uses := map[string]int{}
 	for _, w := range chosen {
@@ -106,7 +103,7 @@ func (a *accountConfig) discovery(t collectors.AccountTarget, id string, chosen 
 		if uses[w.Name] > 1 {
 			target.Name = strings.TrimPrefix(w.Name+"-"+w.ID, "-")
 		}
-		target.Labels = a.labelsOf(w)
+		target.Labels = a.LabelsOf(w)
 		if a.WorkspaceProfile != "" {
 			target.Profile = strings.NewReplacer("{name}", w.Name, "{id}", w.ID).Replace(a.WorkspaceProfile)
 			target.Discovered = false

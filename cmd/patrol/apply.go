@@ -124,7 +124,7 @@ func (a *app) applyJob(ctx context.Context, path string, o *applyOptions) (apply
 		Judge:  newFreshJudge(a, set, p, parsers),
 		Clock:  apply.Clock{Now: a.env.now, Sleep: sleep},
 		Engine: moduleVersion("github.com/open-policy-agent/opa"), Policies: engine.PolicyDigest(grounds),
-		Protected: a.config.remediation.protected,
+		Protected: a.config.Remediation.Protected,
 		Options:   apply.Options{DryRun: o.dryRun, Resume: o.resume, IncludeSelf: o.includeSelf, Rate: o.rate},
 		Remedies:  remedy.All(parsers),
 		Confirm:   func(ctx context.Context, q apply.Question) error { return a.confirm(ctx, q, o.yes) },

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
 	"patrol/engine/plan"
 
@@ -121,11 +122,11 @@ func (a *app) limitTime(s *plan.Statement, o *approveOptions) error {
 	if o.validFor == "" {
 		return nil
 	}
-	length, err := parseDuration(o.validFor)
-	if err != nil || length == 0 {
+	var length config.Duration
+	if err := length.UnmarshalText([]byte(o.validFor)); err != nil || length == 0 {
 		return engine.UsageError("read flag", "--valid-for", "Give a length of time such as 8h.", fmt.Errorf("%q is no length of time", o.validFor))
 	}
-	if end := a.env.now().UTC().Add(length).Format(time.RFC3339); end < s.ExpiresAt {
+	if end := a.env.now().UTC().Add(time.Duration(length)).Format(time.RFC3339); end < s.ExpiresAt {
 		s.ExpiresAt = end
 	}
 	return nil

@@ -27,10 +27,10 @@ func (c *choice) Set(text string) error {
 
 func (c *choice) Type() string { return "format" }
 
-// forReports reports whether a value of the environment or the configuration
+// Leaves reports whether a value of the environment or the configuration
 // is meant for the reports, whose flag has the same name: formats of reports,
 // of which this command has none. It then keeps its default.
-func (c *choice) forReports(text string) bool {
+func (c *choice) Leaves(text string) bool {
 	for name := range strings.SplitSeq(text, ",") {
 		if !slices.Contains(formatNames(), strings.TrimSpace(name)) {
 			return false

@@ -8,80 +8,124 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
+	"patrol/engine/strictyaml"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
-// Config shows the configuration in force.
+// Config shows and checks the configuration in force.
 func (c commands) Config() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Show the configuration",
+		Short: "Show the configuration, and check it",
 		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	var all bool
 	show := &cobra.Command{
 		Use:   "show",
-		Short: "Show each value in force and where it comes from",
-		Long: "Shows the value of each flag, for every command that has it, and where it comes from: a flag of this command line, an\n" +
-			"environment variable, a line of the configuration file, or the default. Then the workspaces, the account and the policies\n" +
-			"that the configuration names.",
+		Short: "Show each value that is set and where it comes from",
+		Long: "Shows what is set, and where: by a flag of this command line, an environment variable, or a line of the configuration file.\n" +
+			"With --all also each default, for every command that has the flag.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.showConfig(cmd) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := c.loadPolicies(cmd.Context(), &judgeOptions{}); err != nil {
+				return err
+			}
+			return c.showConfig(cmd, all)
+		},
 	}
-	cmd.AddCommand(show)
+	show.Flags().BoolVar(&all, "all", false, "show the defaults as well")
+	config.OwnPlace(show.Flags(), "all")
+	validate := &cobra.Command{
+		Use:   "validate [file]",
+		Short: "Check the configuration: every key, value, policy and parameter",
+		Long: "Reads patrol.yaml, or the file named, and everything that it names: policies, waivers, a baseline, signers. Nothing is\n" +
+			"sent and nothing written. Ends with exit code 3, and each mistake with its line, when there are any.",
+		Example: "  patrol config validate\n  patrol config validate ci/patrol.yaml",
+		Args:    cobra.MaximumNArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return c.validateConfig(cmd, args) },
+	}
+	cmd.AddCommand(show, validate)
 	return cmd
 }
 
-func (a *app) showConfig(cmd *cobra.Command) error {
-	if _, err := a.loadPolicies(cmd.Context(), &judgeOptions{}); err != nil {
+// validateConfig reads all that the configuration names. What the file says of
+// flags is tried on every command that has them.
+func (a *app) validateConfig(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		loaded, err := config.Load(args[0], true, knownFlags(cmd.Root()))
+		if err != nil {
+			return err
+		}
+		a.config, a.configPath = loaded, args[0]
+	}
+	if _, err := a.everyFlag(cmd); err != nil {
+		return err
+	}
+	audit, _, err := cmd.Root().Find([]string{"audit"})
+	if err != nil {
+		return err
+	}
+	flags := audit.Flags()
+	text := func(name string) string { return flags.Lookup(name).Value.String() }
+	packs, err := flags.GetStringArray("policy")
+	if err != nil {
+		return err
+	}
+	o := judgeOptions{packs: packs, packKey: text("policy-key"), except: exceptOptions{waivers: text("waivers"), baseline: text("baseline")}}
+	if _, err := a.loadPolicies(cmd.Context(), &o); err != nil {
+		return err
+	}
+	if _, err := a.config.Trust(); err != nil {
+		return err
+	}
+	if a.config.Path == "" {
+		a.say("There is no %s: the defaults are in force.", a.configPath)
+		return nil
+	}
+	a.say("%s: %s, no mistake", a.config.Path, plural(len(a.config.Values()), "value"))
+	return nil
+}
+
+func (a *app) showConfig(cmd *cobra.Command, all bool) error {
+	values, err := a.everyFlag(cmd)
+	if err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(a.env.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KEY\tVALUE\tORIGIN")
 	fmt.Fprintf(w, "config\t%s\t%s\n", a.configPath, a.configOrigin(cmd))
-	values, err := a.everyFlag(cmd)
-	if err != nil {
-		return err
-	}
 	for _, name := range engine.SortedKeys(values) {
-		printFlag(w, name, values[name])
+		printFlag(w, name, values[name], all)
 	}
-	for i, workspace := range a.config.workspaces {
-		fmt.Fprintf(w, "workspaces[%d]\t%s\t%s\n", i, engine.SafeText(workspace.String()), a.config.place(workspace.line))
+	for _, value := range a.config.Values() {
+		if _, isFlag := a.config.Flags[value.Key]; !isFlag {
+			fmt.Fprintf(w, "%s\t%s\t%s\n", engine.SafeText(value.Key), engine.SafeText(value.Text), a.config.Place(value.Key))
+		}
 	}
-	a.showAccount(w)
-	a.showTunings(w, "policies", a.config.policies)
-	for i, override := range a.config.overrides {
-		fmt.Fprintf(w, "overrides[%d].match\t%s\t%s\n", i, override.match, a.config.place(override.line))
-		a.showTunings(w, fmt.Sprintf("overrides[%d].policies", i), override.policies)
+	if all {
+		for _, setting := range slices.Concat(strictyaml.Settings("remediation", a.config.Remediation), strictyaml.Settings("approval", a.config.Approval)) {
+			if !a.config.Given(setting.Key) {
+				fmt.Fprintf(w, "%s\t%s\tdefault\n", setting.Key, setting.Text)
+			}
+		}
 	}
-	a.showRemediation(w)
 	return w.Flush()
-}
-
-// showAccount lists what the file says of the account; what it leaves out has
-// no value, and the credential is not among it.
-func (a *app) showAccount(w io.Writer) {
-	if a.config.account == nil {
-		return
-	}
-	for _, leaf := range a.config.account.values {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", engine.SafeText(leaf.key), engine.SafeText(leaf.text), a.config.place(leaf.line))
-	}
 }
 
 func (a *app) configOrigin(cmd *cobra.Command) string {
 	switch {
-	case a.config.path == "":
+	case a.config.Path == "":
 		return "default (no such file)"
 	case cmd.Flags().Changed("config"):
 		return "flag --config"
 	}
-	if _, set := a.env.flag("config"); set {
-		return "environment " + envName("config")
+	if _, set := a.env.environment().Flag("config"); set {
+		return "environment " + config.Variable("config")
 	}
 	return "default"
 }
@@ -105,18 +149,20 @@ func addValue(values []flagValue, text, origin, command string) []flagValue {
 
 // printFlag writes the value of a flag, and below it those that other commands
 // have for it.
-func printFlag(w io.Writer, name string, values []flagValue) {
+func printFlag(w io.Writer, name string, values []flagValue, all bool) {
 	for i, v := range values {
 		key := name
 		if i > 0 {
 			key += " of " + strings.Join(v.commands, ", ")
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", key, engine.SafeText(v.text), v.origin)
+		if all || v.origin != "default" {
+			fmt.Fprintf(w, "%s\t%s\t%s\n", key, engine.SafeText(v.text), v.origin)
+		}
 	}
 }
 
-// everyFlag layers the flags of all commands. A name that several commands
-// share stands for all of them.
+// everyFlag fills the flags of all commands. A name that several commands share
+// stands for all of them.
 func (a *app) everyFlag(cmd *cobra.Command) (map[string][]flagValue, error) {
 	values := map[string][]flagValue{}
 	var failed error
@@ -134,38 +180,15 @@ func configurable(command *cobra.Command) bool {
 }
 
 func (a *app) addFlagsOf(command *cobra.Command, values map[string][]flagValue) error {
-	if err := a.layer(command); err != nil {
+	if err := a.config.Set(command.Flags(), a.env.environment(), a.origins); err != nil {
 		return err
 	}
 	name := strings.TrimPrefix(command.CommandPath(), command.Root().Name()+" ")
 	command.Flags().VisitAll(func(flag *pflag.Flag) {
-		if !slices.Contains([]string{"help", "config", "version"}, flag.Name) {
+		if !slices.Contains([]string{"help", "config", "version"}, flag.Name) && !config.Confirming(flag) {
 			text := strings.Trim(flag.Value.String(), "[]")
 			values[flag.Name] = addValue(values[flag.Name], text, a.origins[flag.Name], name)
 		}
 	})
 	return nil
-}
-
-func (w workspaceConfig) String() string {
-	text := fmt.Sprintf("name=%s profile=%s host=%s", w.Name, w.Profile, w.Host)
-	for _, label := range engine.SortedKeys(w.Labels) {
-		text += fmt.Sprintf(" %s=%s", label, w.Labels[label])
-	}
-	return text
-}
-
-func (a *app) showTunings(w *tabwriter.Writer, prefix string, tunings map[string]tuningConfig) {
-	for _, id := range engine.SortedKeys(tunings) {
-		t := tunings[id]
-		if t.enabled != nil {
-			fmt.Fprintf(w, "%s.%s.enabled\t%v\t%s\n", prefix, id, *t.enabled, a.config.place(t.enabledLine))
-		}
-		if t.severity != "" {
-			fmt.Fprintf(w, "%s.%s.severity\t%s\t%s\n", prefix, id, t.severity, a.config.place(t.severityLine))
-		}
-		for _, name := range engine.SortedKeys(t.params) {
-			fmt.Fprintf(w, "%s.%s.params.%s\t%s\t%s\n", prefix, id, name, engine.SafeText(jsonText(t.params[name])), a.config.place(t.lines[name]))
-		}
-	}
 }

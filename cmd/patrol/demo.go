@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
 	"patrol/engine/outfile"
 
@@ -33,7 +34,7 @@ func (c commands) Demo() *cobra.Command {
 	}
 	o.account.addPopulation(cmd.Flags())
 	cmd.Flags().StringVar(&o.dir, "output-dir", "patrol-demo", "leave database and reports in this `directory`")
-	ownPlace(cmd.Flags(), "output-dir")
+	config.OwnPlace(cmd.Flags(), "output-dir")
 	return cmd
 }
 
@@ -58,7 +59,7 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 	a.say("")
 	a.dbPath = filepath.Join(o.dir, "patrol.db")
 	for _, w := range account.Workspaces() {
-		a.config.workspaces = append(a.config.workspaces, workspaceConfig{Name: w.Name, Profile: w.Profile, Labels: w.Labels})
+		a.config.Workspaces = append(a.config.Workspaces, config.Workspace{Name: w.Name, Profile: w.Profile, Labels: w.Labels})
 	}
 	own := *a.env
 	own.now = account.Now // plans and approvals are dated by the account's clock

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
 
 	"golang.org/x/term"
@@ -20,6 +21,7 @@ type env struct {
 	stderr  io.Writer // the conversation
 	now     func() time.Time
 	lookup  func(string) (string, bool) // environment variables
+	environ func() []string             // all of them, KEY=value
 	version string
 
 	stdoutTerminal bool
@@ -31,7 +33,7 @@ type env struct {
 func systemEnv() *env {
 	e := &env{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		now: time.Now, lookup: os.LookupEnv, version: version,
+		now: time.Now, lookup: os.LookupEnv, environ: os.Environ, version: version,
 		stdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 		stderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		width:          120, height: 24,
@@ -43,6 +45,10 @@ func systemEnv() *env {
 		e.width = width
 	}
 	return e
+}
+
+func (e *env) environment() config.Environment {
+	return config.Environment{Lookup: e.lookup, All: e.environ}
 }
 
 // product is standard output. It remembers that it could not be written, for

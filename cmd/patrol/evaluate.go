@@ -87,7 +87,7 @@ func (a *app) storedSnapshots(ctx context.Context, db *store.DB, wanted []string
 }
 
 func (a *app) relabel(w *engine.Workspace) {
-	for _, configured := range a.config.workspaces {
+	for _, configured := range a.config.Workspaces {
 		if configured.Name == w.Name && configured.Labels != nil {
 			w.Labels = configured.Labels
 		}

@@ -10,10 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"patrol/cmd/internal/config"
 	"patrol/reports"
 
-	"github.com/goccy/go-yaml"
 	"github.com/rhysd/actionlint"
+	"go.yaml.in/yaml/v3"
 )
 
 const examplesDir = "../../docs/examples"
@@ -54,7 +55,7 @@ func TestExamplesAreYAML(t *testing.T) {
 			continue
 		}
 		var document map[string]any
-		if err := yaml.NewDecoder(strings.NewReader(text), yaml.Strict()).Decode(&document); err != nil || len(document) == 0 {
+		if err := yaml.NewDecoder(strings.NewReader(text)).Decode(&document); err != nil || len(document) == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -112,7 +113,7 @@ func TestExamplesCallPatrol(t *testing.T) {
 }
 
 func parseCall(args []string) error {
-	a := &app{env: systemEnv(), origins: map[string]string{}, config: &config{}}
+	a := &app{env: systemEnv(), origins: map[string]string{}, config: config.Default()}
 	cmd, rest, err := a.root().Find(args)
 	if err != nil {
 		return err
@@ -195,7 +196,7 @@ func TestScheduledExamples(t *testing.T) {
 
 func TestReleaseFiles(t *testing.T) {
 	dir := t.TempDir()
-	a := &app{env: systemEnv(), origins: map[string]string{}, config: &config{}}
+	a := &app{env: systemEnv(), origins: map[string]string{}, config: config.Default()}
 	must(t, releaseFiles(a.root(), dir))
 	for _, name := range []string{"man/patrol.1", "man/patrol-audit.1", "completions/patrol.bash", "completions/_patrol", "completions/patrol.fish"} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
 	"patrol/engine/outfile"
 	"patrol/engine/store"
@@ -34,7 +35,7 @@ func (c commands) Export() *cobra.Command {
 	o.format = oneOf("parquet")
 	cmd.Flags().Var(&o.format, "format", "how to write the tables: parquet")
 	cmd.Flags().StringVar(&o.dir, "output-dir", "patrol-tables", "write the tables below this `directory`")
-	ownPlace(cmd.Flags(), "output-dir")
+	config.OwnPlace(cmd.Flags(), "output-dir")
 	addJournalFlag(cmd.Flags(), &o.journal)
 	return cmd
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
 	"patrol/engine/enginetest"
 	"patrol/engine/eval"
@@ -30,7 +31,7 @@ var forecastBegin = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 // used until then, and judges it as any snapshot, every policy on every token.
 func TestForecastIsPlainEvaluation(t *testing.T) {
 	var talk bytes.Buffer
-	a := &app{env: &env{stderr: &talk, now: time.Now}, origins: map[string]string{}, config: &config{}}
+	a := &app{env: &env{stderr: &talk, now: time.Now}, origins: map[string]string{}, config: config.Default()}
 	set := forecastPolicies(t, a)
 	dir, n := t.TempDir(), 0
 	enginetest.Check(t, func(rt *rapid.T) {

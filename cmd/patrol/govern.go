@@ -5,11 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
-	"path"
 	"slices"
 	"strings"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
 	"patrol/engine/eval"
 	"patrol/policies"
@@ -22,7 +23,7 @@ const builtinPack = "built-in"
 type policySet struct {
 	all    *eval.Set // every policy loaded
 	chosen *eval.Set // those that the flags select
-	config *config
+	config *config.File
 	floor  engine.Severity // of findings that were asked for; "" for all
 
 	exceptions exceptionFiles
@@ -113,7 +114,7 @@ func (s *policySet) selection(o *judgeOptions) (func(engine.Policy) bool, error)
 	for flag, ids := range map[string][]string{"--only": o.only, "--exclude": o.exclude} {
 		for _, id := range ids {
 			if !slices.ContainsFunc(all, func(p engine.Policy) bool { return named(p, id) }) {
-				return nil, engine.UsageError("read flag", flag, "See `patrol policies list` for the ids.", fmt.Errorf("no policy has the id or alias %q", id))
+				return nil, engine.UsageError("read flag", flag, "See `patrol policies list` for the ids.", fmt.Errorf("no policy has the id or alias %q: %s", id, engine.DidYouMean(id, s.ids())))
 			}
 		}
 	}
@@ -140,21 +141,24 @@ func (s *policySet) wanted(severity engine.Severity) bool {
 // grades are the severities that a policy has in some workspace: its own, or
 // the configuration's, and those of overrides.
 func (s *policySet) grades(p engine.Policy) []engine.Severity {
-	all := []engine.Severity{cmp.Or(severityOf(p, s.config.policies), p.Severity)}
-	for _, override := range s.config.overrides {
-		all = append(all, cmp.Or(severityOf(p, override.policies), all[0]))
+	everywhere, _ := tuningOf(p, s.config.Policies)
+	all := []engine.Severity{cmp.Or(everywhere.Severity, p.Severity)}
+	for _, override := range s.config.Overrides {
+		there, _ := tuningOf(p, override.Policies)
+		all = append(all, cmp.Or(there.Severity, all[0]))
 	}
 	return all
 }
 
-// severityOf is what tunings say of a policy's severity; "" when nothing.
-func severityOf(p engine.Policy, tunings map[string]tuningConfig) (severity engine.Severity) {
+// tuningOf is what tunings change of a policy, and the id or alias under which
+// they name it; "" where they change nothing. Later names win.
+func tuningOf(p engine.Policy, tunings map[string]config.Tuning) (t config.Tuning, as string) {
 	for _, id := range engine.SortedKeys(tunings) {
-		if named(p, id) && tunings[id].severity != "" {
-			severity = tunings[id].severity
+		if named(p, id) {
+			t, as = tunings[id], id
 		}
 	}
-	return severity
+	return t, as
 }
 
 // knownFramework refuses a framework or control that no policy serves.
@@ -198,32 +202,50 @@ func serves(p engine.Policy, framework, control string) bool {
 
 // checkConfig holds the policies named in the configuration against those that exist.
 func (s *policySet) checkConfig() error {
-	if err := s.checkTunings(s.config.policies); err != nil {
+	if err := s.checkTunings("policies", s.config.Policies); err != nil {
 		return err
 	}
-	for _, override := range s.config.overrides {
-		if err := s.checkTunings(override.policies); err != nil {
+	for i, override := range s.config.Overrides {
+		if err := s.checkTunings(fmt.Sprintf("overrides[%d].policies", i), override.Policies); err != nil {
 			return err
+		}
+	}
+	_, err := s.config.Plan(s.policy)
+	return err
+}
+
+func (s *policySet) checkTunings(key string, tunings map[string]config.Tuning) error {
+	names := map[string]string{} // policy id → as the file names it
+	for _, id := range engine.SortedKeys(tunings) {
+		key := key + "." + id
+		if _, ok := s.policy(id); !ok {
+			return s.config.Errorf(key, "policy %q does not exist: %s", id, engine.DidYouMean(id, s.ids()))
+		}
+		for _, policy := range s.every() { // an alias may be that of several
+			if !named(policy, id) {
+				continue
+			}
+			if other, twice := names[policy.ID]; twice {
+				return s.config.Errorf(key, "%s and %s are one policy: put what changes it under one of them", other, id)
+			}
+			names[policy.ID] = id
+			for _, name := range engine.SortedKeys(tunings[id].Params) {
+				one := map[string]eval.Tuning{policy.ID: {Params: map[string]any{name: tunings[id].Params[name]}}}
+				if err := s.all.CheckTuning(one); err != nil {
+					return s.config.Errorf(key+".params."+name, "%w", rootCause(err))
+				}
+			}
 		}
 	}
 	return nil
 }
 
-func (s *policySet) checkTunings(tunings map[string]tuningConfig) error {
-	for _, id := range engine.SortedKeys(tunings) {
-		tuning := tunings[id]
-		policy, ok := s.policy(id)
-		if !ok {
-			return s.config.errorf(tuning.line, "policy %q does not exist", id)
-		}
-		for _, name := range engine.SortedKeys(tuning.params) {
-			one := map[string]eval.Tuning{policy.ID: {Params: map[string]any{name: tuning.params[name]}}}
-			if err := s.all.CheckTuning(one); err != nil {
-				return s.config.errorf(tuning.lines[name], "%w", rootCause(err))
-			}
-		}
+func (s *policySet) ids() []string {
+	var ids []string
+	for _, p := range s.every() {
+		ids = append(ids, p.ID)
 	}
-	return nil
+	return ids
 }
 
 // rootCause is the cause that an Error carries, without its operation and target.
@@ -265,56 +287,30 @@ func (s *policySet) effective(w engine.Workspace) map[string]eval.Tuning {
 // policy, then each override that matches, in the order of the file.
 func (s *policySet) tuned(w engine.Workspace) map[string]eval.Tuning {
 	tunings := map[string]eval.Tuning{}
-	s.apply(tunings, s.config.policies)
-	for _, override := range s.config.overrides {
-		if override.match.matches(w) {
-			s.apply(tunings, override.policies)
+	s.apply(tunings, s.config.Policies)
+	for _, override := range s.config.Overrides {
+		if override.Match.Matches(w) {
+			s.apply(tunings, override.Policies)
 		}
 	}
 	return tunings
 }
 
-func (s *policySet) apply(tunings map[string]eval.Tuning, from map[string]tuningConfig) {
-	for _, id := range engine.SortedKeys(from) {
-		policy, _ := s.policy(id)
-		t := tunings[policy.ID]
-		change := from[id]
-		if change.enabled != nil {
-			t.Disabled = !*change.enabled
+func (s *policySet) apply(tunings map[string]eval.Tuning, from map[string]config.Tuning) {
+	for _, p := range s.every() {
+		change, as := tuningOf(p, from)
+		if as == "" {
+			continue
 		}
-		if change.severity != "" {
-			t.Severity = change.severity
+		t := tunings[p.ID]
+		if change.Enabled != nil {
+			t.Disabled = !*change.Enabled
 		}
+		t.Severity = cmp.Or(change.Severity, t.Severity)
 		params := map[string]any{}
-		for name, value := range t.Params {
-			params[name] = value
-		}
-		for name, value := range change.params {
-			params[name] = value
-		}
+		maps.Copy(params, t.Params)
+		maps.Copy(params, change.Params)
 		t.Params = params
-		tunings[policy.ID] = t
+		tunings[p.ID] = t
 	}
-}
-
-func (m matchConfig) matches(w engine.Workspace) bool {
-	if !glob(m.Name, w.Name) || !glob(m.Cloud, w.Cloud) {
-		return false
-	}
-	for label, pattern := range m.Labels {
-		value, set := w.Labels[label]
-		if !set || !glob(pattern, value) {
-			return false
-		}
-	}
-	return true
-}
-
-// glob matches text against a pattern with * and ?; an empty pattern matches all.
-func glob(pattern, text string) bool {
-	if pattern == "" {
-		return true
-	}
-	matched, err := path.Match(strings.ToLower(pattern), strings.ToLower(text))
-	return err == nil && matched
 }

@@ -198,7 +198,7 @@ func (h *hostility) patrol(args ...string) said {
 	var out, talk bytes.Buffer
 	e := &env{
 		stdin: strings.NewReader(""), stdout: &out, stderr: &talk, now: func() time.Time { return h.at },
-		lookup: func(string) (string, bool) { return "", false }, version: "test", width: 120,
+		lookup: func(string) (string, bool) { return "", false }, environ: func() []string { return nil }, version: "test", width: 120,
 	}
 	if slices.Contains([]string{"audit", "collect"}, args[0]) {
 		for _, w := range h.account.Workspaces() {

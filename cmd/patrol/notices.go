@@ -62,7 +62,7 @@ func (a *app) sendNotices(ctx context.Context, dir string, o *sendOptions) error
 	if o.perMinute < 1 {
 		return engine.UsageError("read flag", "--per-minute", "Give 1 or more.", fmt.Errorf("%d is less", o.perMinute))
 	}
-	server, err := a.config.smtp.server(a.env.lookup)
+	server, err := a.config.MailServer(a.env.lookup)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
 	"patrol/engine/notice"
 	"patrol/engine/plan"
@@ -31,7 +32,7 @@ func (c commands) noticesRead() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&o.output, "output", "o", "replies.json", "write what was answered to this `file`")
-	ownPlace(cmd.Flags(), "output")
+	config.OwnPlace(cmd.Flags(), "output")
 	cmd.Flags().StringVar(&o.waivers, "proposed-waivers", "proposed-waivers.yaml", "write the proposed waivers to this `file`, where there are any")
 	return cmd
 }

@@ -116,7 +116,7 @@ func runPatrol(t *testing.T, server *httptest.Server, at time.Time, args ...stri
 	var out, talk bytes.Buffer
 	e := &env{
 		stdin: strings.NewReader(""), stdout: &out, stderr: &talk, now: func() time.Time { return at },
-		lookup: func(string) (string, bool) { return "", false }, version: "test", width: 120,
+		lookup: func(string) (string, bool) { return "", false }, environ: func() []string { return nil }, version: "test", width: 120,
 	}
 	return run(context.Background(), e, args), out.String(), talk.String()
 }

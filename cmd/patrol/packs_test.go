@@ -3,17 +3,19 @@ package main
 import (
 	"testing"
 
+	"patrol/cmd/internal/config"
+
 	"github.com/spf13/cobra"
 )
 
 // A pack must be signed wherever it is read: a command that loads packs and did
 // not know the key would take one that others refuse.
 func TestPacksAreVerifiedEverywhere(t *testing.T) {
-	a := &app{env: systemEnv(), origins: map[string]string{}, config: &config{}}
+	a := &app{env: systemEnv(), origins: map[string]string{}, config: config.Default()}
 	loads := 0
 	everyCommand(a.root(), func(cmd *cobra.Command) {
 		packs := cmd.Flags().Lookup("policy")
-		if packs == nil || !repeated(packs) { // `policies new` writes one
+		if packs == nil || packs.Value.Type() != "stringArray" { // `policies new` writes one
 			return
 		}
 		loads++

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
 	"patrol/engine/notice"
 	"patrol/engine/outfile"
@@ -51,7 +52,7 @@ func (c commands) Plan() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&o.output, "output", "o", "plan.json", "write the plan to this `file`")
-	ownPlace(flags, "output")
+	config.OwnPlace(flags, "output")
 	o.judge.addPacks(flags)
 	flags.StringSliceVar(&o.judge.only, "only", nil, "plan for findings of these policies only: `ids` or aliases")
 	flags.StringSliceVar(&o.judge.exclude, "exclude", nil, "plan for findings of all policies but these: `ids` or aliases")
@@ -85,7 +86,7 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 	if err != nil {
 		return err
 	}
-	settings, err := a.config.planConfig(set)
+	settings, err := a.config.Plan(set.policy)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
 
 	"github.com/spf13/cobra"
@@ -105,11 +106,12 @@ func (a *app) policiesShow() *cobra.Command {
 }
 
 func (s *policySet) show(w io.Writer, p engine.Policy) {
-	tuning := s.config.policies[p.ID]
+	tuning, as := tuningOf(p, s.config.Policies)
+	key := "policies." + as
 	fmt.Fprintf(w, "%s  %s\n\n%s\n\n", p.ID, p.Title, fold(p.Description, 80))
-	fmt.Fprintf(w, "severity     %s\n", s.severityInForce(p, tuning))
-	if tuning.enabled != nil && !*tuning.enabled {
-		fmt.Fprintf(w, "disabled     %s\n", s.config.place(tuning.enabledLine))
+	fmt.Fprintf(w, "severity     %s\n", s.severityInForce(p, tuning, key))
+	if tuning.Enabled != nil && !*tuning.Enabled {
+		fmt.Fprintf(w, "disabled     %s\n", s.config.Place(key+".enabled"))
 	}
 	fmt.Fprintf(w, "judges       %s\nremedy       %s\nneeds        %s\n", judges(p), p.Remedy, strings.Join(p.Needs, ", "))
 	fmt.Fprintf(w, "file         %s (%s)\n", p.File, p.Pack)
@@ -119,16 +121,16 @@ func (s *policySet) show(w io.Writer, p engine.Policy) {
 	if p.Remediation != "" {
 		fmt.Fprintf(w, "\nWhat to do\n%s\n", fold(p.Remediation, 80))
 	}
-	s.showParams(w, p, tuning)
+	s.showParams(w, p, tuning, key)
 	showControls(w, p)
 	s.showOverrides(w, p)
 }
 
-func (s *policySet) severityInForce(p engine.Policy, tuning tuningConfig) string {
-	if tuning.severity == "" {
+func (s *policySet) severityInForce(p engine.Policy, tuning config.Tuning, key string) string {
+	if tuning.Severity == "" {
 		return string(p.Severity)
 	}
-	return fmt.Sprintf("%s (%s; default %s)", tuning.severity, s.config.place(tuning.severityLine), p.Severity)
+	return fmt.Sprintf("%s (%s; default %s)", tuning.Severity, s.config.Place(key+".severity"), p.Severity)
 }
 
 func judges(p engine.Policy) string {
@@ -138,15 +140,15 @@ func judges(p engine.Policy) string {
 	return string(p.Resource) + "s"
 }
 
-func (s *policySet) showParams(w io.Writer, p engine.Policy, tuning tuningConfig) {
+func (s *policySet) showParams(w io.Writer, p engine.Policy, tuning config.Tuning, key string) {
 	if len(p.Params) == 0 {
 		return
 	}
 	fmt.Fprintln(w, "\nParameters")
 	for _, param := range p.Params {
 		value, origin := param.Default, "default"
-		if changed, set := tuning.params[param.Name]; set {
-			value, origin = changed, s.config.place(tuning.lines[param.Name])
+		if changed, set := tuning.Params[param.Name]; set {
+			value, origin = changed, s.config.Place(key+".params."+param.Name)
 		}
 		fmt.Fprintf(w, "  %s = %s  (%s)\n      %s\n", param.Name, jsonText(value), origin, param.Description)
 	}
@@ -164,39 +166,24 @@ func showControls(w io.Writer, p engine.Policy) {
 
 // showOverrides tells what changes in workspaces that match.
 func (s *policySet) showOverrides(w io.Writer, p engine.Policy) {
-	for _, override := range s.config.overrides {
-		change, ok := override.policies[p.ID]
-		if !ok {
+	for i, override := range s.config.Overrides {
+		change, as := tuningOf(p, override.Policies)
+		if as == "" {
 			continue
 		}
-		fmt.Fprintf(w, "\nWhere %s (%s)\n", override.match, s.config.place(override.line))
-		if change.enabled != nil {
-			fmt.Fprintf(w, "  enabled = %v  (%s)\n", *change.enabled, s.config.place(change.enabledLine))
+		key := fmt.Sprintf("overrides[%d]", i)
+		fmt.Fprintf(w, "\nWhere %s (%s)\n", override.Match, s.config.Place(key))
+		key += ".policies." + as
+		if change.Enabled != nil {
+			fmt.Fprintf(w, "  enabled = %v  (%s)\n", *change.Enabled, s.config.Place(key+".enabled"))
 		}
-		if change.severity != "" {
-			fmt.Fprintf(w, "  severity = %s  (%s)\n", change.severity, s.config.place(change.severityLine))
+		if change.Severity != "" {
+			fmt.Fprintf(w, "  severity = %s  (%s)\n", change.Severity, s.config.Place(key+".severity"))
 		}
-		for _, name := range engine.SortedKeys(change.params) {
-			fmt.Fprintf(w, "  %s = %s  (%s)\n", name, jsonText(change.params[name]), s.config.place(change.lines[name]))
+		for _, name := range engine.SortedKeys(change.Params) {
+			fmt.Fprintf(w, "  %s = %s  (%s)\n", name, jsonText(change.Params[name]), s.config.Place(key+".params."+name))
 		}
 	}
-}
-
-func (m matchConfig) String() string {
-	var parts []string
-	if m.Name != "" {
-		parts = append(parts, "name is "+m.Name)
-	}
-	if m.Cloud != "" {
-		parts = append(parts, "cloud is "+m.Cloud)
-	}
-	for _, label := range engine.SortedKeys(m.Labels) {
-		parts = append(parts, "label "+label+" is "+m.Labels[label])
-	}
-	if len(parts) == 0 {
-		return "any workspace"
-	}
-	return strings.Join(parts, " and ")
 }
 
 func jsonText(value any) string {

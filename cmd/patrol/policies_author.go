@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
 	"patrol/engine/eval"
 
@@ -229,8 +230,8 @@ func (a *app) policiesNew() *cobra.Command {
 	cmd.Flags().StringVar(&o.id, "id", "", "stable `id` of the policy (required)")
 	cmd.Flags().Var(&o.severity, "severity", "how bad a violation is")
 	cmd.Flags().StringVarP(&o.dir, "policy", "p", "policies", "`directory` of the pack")
-	ownPlace(cmd.Flags(), "policy") // the configuration lists the packs to judge by, and the severity to select
-	ownPlace(cmd.Flags(), "severity")
+	config.OwnPlace(cmd.Flags(), "policy") // the configuration lists the packs to judge by, and the severity to select
+	config.OwnPlace(cmd.Flags(), "severity")
 	return cmd
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine/outfile"
 	"patrol/engine/store"
 	"patrol/reports"
@@ -24,7 +25,7 @@ func (o *productOptions) addFlags(flags *pflag.FlagSet, forms ...string) {
 	o.format = oneOf(forms...)
 	flags.Var(&o.format, "format", "how to write it: "+strings.Join(forms, ", "))
 	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
-	ownPlace(flags, "output")
+	config.OwnPlace(flags, "output")
 }
 
 // withProduct opens the database for a list that can be written.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
 
 	"github.com/spf13/cobra"
@@ -16,7 +17,7 @@ import (
 // app is what all commands share in one run.
 type app struct {
 	env     *env
-	config  *config
+	config  *config.File
 	origins map[string]string // flag → where its value came from
 
 	configPath string
@@ -36,7 +37,7 @@ type commands struct{ *app }
 func run(ctx context.Context, e *env, args []string) int {
 	product := &product{w: e.stdout}
 	e.stdout = product
-	a := &app{env: e, origins: map[string]string{}, config: &config{}}
+	a := &app{env: e, origins: map[string]string{}, config: config.Default()}
 	root := a.root()
 	a.logFormat = firstLogFormat(e, args)
 	root.SetArgs(args)
@@ -54,7 +55,7 @@ func run(ctx context.Context, e *env, args []string) int {
 // configuration were read: what is wrong with those is told in it, too.
 func firstLogFormat(e *env, args []string) string {
 	format := "text"
-	if text, set := e.flag("log-format"); set {
+	if text, set := e.environment().Flag("log-format"); set {
 		format = text
 	}
 	for i, arg := range args {
@@ -125,22 +126,36 @@ func (a *app) addFlags(root *cobra.Command) {
 // prepare reads the configuration and completes the flags before any command runs.
 func (a *app) prepare(root, cmd *cobra.Command) error {
 	required := cmd.Flags().Changed("config")
-	if path, set := a.env.flag("config"); set && !required {
+	environment := a.env.environment()
+	if path, set := environment.Flag("config"); set && !required {
 		a.configPath, required = path, true
 	}
-	known := allFlags(root)
-	loaded, err := loadConfig(a.configPath, required, func(name string) bool { return known[name] })
+	known := knownFlags(root)
+	if err := environment.Check(known); err != nil {
+		return err
+	}
+	loaded, err := config.Load(a.configPath, required, known)
 	if err != nil {
 		return err
 	}
 	a.config = loaded
-	if err := a.layer(cmd); err != nil {
+	if err := a.config.Set(cmd.Flags(), environment, a.origins); err != nil {
 		return err
 	}
 	if a.logFormat != "text" && a.logFormat != jsonFormat {
 		return engine.UsageError("read flag", "--log-format", "Use text or json.", fmt.Errorf("unknown format %q", a.logFormat))
 	}
 	return a.readNames()
+}
+
+// knownFlags are those of all commands.
+func knownFlags(root *cobra.Command) config.Flags {
+	known := config.Flags{}
+	everyCommand(root, func(command *cobra.Command) {
+		known.Add(command.Flags())
+		known.Add(command.PersistentFlags())
+	})
+	return known
 }
 
 // unknownCommand refuses what follows a command that only groups others.

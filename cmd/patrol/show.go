@@ -89,7 +89,7 @@ func tellApproved(approved plan.Approved) []string {
 
 // verifyPlan asks of approvals what the configuration asks.
 func (a *app) verifyPlan(p engine.Plan, content, approvals []byte) (plan.Approved, error) {
-	trust, err := a.config.trust()
+	trust, err := a.config.Trust()
 	if err != nil {
 		return plan.Approved{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	"patrol/cmd/internal/config"
 	"patrol/collectors"
 	"patrol/engine"
 )
@@ -20,7 +21,7 @@ func (a *app) targets(o *sourceOptions) []collectors.Target { return o.shard.of(
 func (a *app) allTargets(o *sourceOptions) []collectors.Target {
 	var targets []collectors.Target
 	for _, profile := range o.profiles {
-		targets = append(targets, a.configured(profile).target(o))
+		targets = append(targets, workspaceTarget(a.configured(profile), o))
 	}
 	if len(targets) > 0 {
 		return targets
@@ -28,26 +29,26 @@ func (a *app) allTargets(o *sourceOptions) []collectors.Target {
 	if o.found != nil {
 		return o.found.targets
 	}
-	for _, w := range a.config.workspaces {
-		targets = append(targets, w.target(o))
+	for _, w := range a.config.Workspaces {
+		targets = append(targets, workspaceTarget(w, o))
 	}
 	if len(targets) > 0 {
 		return targets
 	}
-	return []collectors.Target{workspaceConfig{}.target(o)}
+	return []collectors.Target{workspaceTarget(config.Workspace{}, o)}
 }
 
 // configured is what the configuration knows of a profile; at least its name.
-func (a *app) configured(profile string) workspaceConfig {
-	for _, w := range a.config.workspaces {
+func (a *app) configured(profile string) config.Workspace {
+	for _, w := range a.config.Workspaces {
 		if w.Profile == profile {
 			return w
 		}
 	}
-	return workspaceConfig{Profile: profile}
+	return config.Workspace{Profile: profile}
 }
 
-func (w workspaceConfig) target(o *sourceOptions) collectors.Target {
+func workspaceTarget(w config.Workspace, o *sourceOptions) collectors.Target {
 	return collectors.Target{Name: w.Name, Profile: w.Profile, Host: w.Host, Labels: w.Labels, ConfigFile: o.configFile}
 }
 

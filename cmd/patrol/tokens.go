@@ -132,12 +132,12 @@ func (o *tokensOptions) rows(ctx context.Context, db *store.DB, snapshots []engi
 }
 
 func (o *tokensOptions) listed(s engine.Snapshot) bool {
-	matches := glob(o.workspace, s.Workspace.Name) || glob(o.workspace, s.Workspace.ID)
+	matches := engine.MatchGlob(o.workspace, s.Workspace.Name) || engine.MatchGlob(o.workspace, s.Workspace.ID)
 	return matches && s.Coverage[engine.SectionTokens].Usable()
 }
 
 func (o *tokensOptions) keeps(s engine.Subject, when time.Time) bool {
-	return (glob(o.owner, s.Owner.Label()) || glob(o.owner, s.Owner.ID)) &&
+	return (engine.MatchGlob(o.owner, s.Owner.Label()) || engine.MatchGlob(o.owner, s.Owner.ID)) &&
 		(!o.inactiveOwner || s.Owner.Active != nil && !*s.Owner.Active) &&
 		(!o.noExpiry || holds(s.Facts.NeverExpires)) &&
 		(!o.neverUsed || s.Facts.Used != nil && !*s.Facts.Used) &&

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
 	"patrol/engine/journal"
 	"patrol/engine/plan"
@@ -43,7 +44,7 @@ func (c commands) Undo() *cobra.Command {
 	addJournalFlag(flags, &o.journal)
 	flags.StringVar(&o.plan, "plan", "", "undo the plan whose id or digest begins with this `text` (default: the one applied last)")
 	flags.StringVarP(&o.output, "output", "o", "undo.json", "write the plan to this `file`")
-	ownPlace(flags, "output")
+	config.OwnPlace(flags, "output")
 	flags.StringVar(&o.planner, "by", "", "`name` of who plans (default: the user of this machine)")
 	return cmd
 }
@@ -92,7 +93,7 @@ func (a *app) undoPlan(applied engine.Plan, entries []engine.Entry, o *undoOptio
 	made := engine.Plan{
 		Schema: engine.PlanSchema, Version: a.env.version, Engine: applied.Engine, Policies: engine.PolicyDigest(nil),
 		AsOf: asOf.Format(time.RFC3339), NotBefore: due.Format(time.RFC3339), ExpiresAt: due.Add(plan.DefaultValidity).Format(time.RFC3339),
-		Planner: a.person(o.planner), Limits: a.config.remediation.limits, Undoes: applied.ID, OnUse: plan.OnUseSkip, Reevaluates: engine.Retuning{},
+		Planner: a.person(o.planner), Limits: a.config.Remediation.Limits, Undoes: applied.ID, OnUse: plan.OnUseSkip, Reevaluates: engine.Retuning{},
 		Protected: engine.Protected{Tokens: []string{}, Principals: []string{}}, Steps: []engine.Step{}, NotPlanned: []engine.NotPlanned{},
 	}
 	known := map[string]engine.Entry{}

@@ -24,7 +24,7 @@ type WaiverMatcher struct {
 type rule struct {
 	engine.WaiverRule
 	place                int
-	workspace, id, owner *glob // nil: not asked for
+	workspace, id, owner *engine.Glob // nil: not asked for
 
 	judged, undecided bool // some policy of it was run where it applies; some of that is unknown
 	waived, lapsed    int
@@ -81,11 +81,11 @@ func NewWaiverMatcher(rules []engine.WaiverRule, day engine.Date) *WaiverMatcher
 	return m
 }
 
-func compiled(pattern string) *glob {
+func compiled(pattern string) *engine.Glob {
 	if pattern == "" {
 		return nil
 	}
-	g := newGlob(pattern)
+	g := engine.NewGlob(pattern)
 	return &g
 }
 
@@ -96,12 +96,12 @@ func (m *WaiverMatcher) add(policy string, r *rule) {
 		m.byPolicy[policy] = ix
 	}
 	switch {
-	case r.id != nil && r.id.literal():
-		ix.ids[r.id.pattern] = append(ix.ids[r.id.pattern], r)
-	case r.owner != nil && r.owner.literal():
-		ix.owners[r.owner.pattern] = append(ix.owners[r.owner.pattern], r)
-	case r.id != nil && r.id.prefix != "":
-		ix.idPatterns[r.id.prefix[0]] = append(ix.idPatterns[r.id.prefix[0]], r)
+	case r.id != nil && r.id.Literal():
+		ix.ids[r.id.Pattern] = append(ix.ids[r.id.Pattern], r)
+	case r.owner != nil && r.owner.Literal():
+		ix.owners[r.owner.Pattern] = append(ix.owners[r.owner.Pattern], r)
+	case r.id != nil && r.id.Prefix != "":
+		ix.idPatterns[r.id.Prefix[0]] = append(ix.idPatterns[r.id.Prefix[0]], r)
 	case r.owner != nil:
 		ix.ownerPatterns = append(ix.ownerPatterns, r)
 	default:
@@ -183,7 +183,7 @@ func subjectOf(f engine.Finding) subject {
 }
 
 func (r *rule) about(s *subject) bool {
-	return (r.id == nil || (s.id != "" && r.id.matches(s.id))) &&
+	return (r.id == nil || (s.id != "" && r.id.Matches(s.id))) &&
 		(r.owner == nil || named(r.owner, s.owner, s.ownerID)) &&
 		r.in(s.workspace, s.workspaceID)
 }
@@ -194,6 +194,6 @@ func (r *rule) in(workspace, id string) bool {
 
 // named matches a name or an id. What has neither is nobody's: an owner that
 // could not be read is not everybody.
-func named(g *glob, name, id string) bool {
-	return (name != "" && g.matches(name)) || (id != "" && g.matches(id))
+func named(g *engine.Glob, name, id string) bool {
+	return (name != "" && g.Matches(name)) || (id != "" && g.Matches(id))
 }

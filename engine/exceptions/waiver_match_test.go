@@ -189,8 +189,8 @@ func TestGlob(t *testing.T) {
 		pattern := rapid.StringOfN(rapid.SampledFrom([]rune("ab*?é[.")), 0, 8, -1).Draw(t, "pattern")
 		text := rapid.StringOfN(rapid.SampledFrom([]rune("abé[.")), 0, 10, -1).Draw(t, "text")
 		quoted := strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(pattern))
-		g := newGlob(pattern)
-		if got, want := g.matches(text), regexp.MustCompile("^"+quoted+"$").MatchString(text); got != want {
+		g := engine.NewGlob(pattern)
+		if got, want := g.Matches(text), regexp.MustCompile("^"+quoted+"$").MatchString(text); got != want {
 			t.Fatalf("%q matches %q: %v, want %v", pattern, text, got, want)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/strictyaml"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -86,17 +87,23 @@ func TestParseAccepts(t *testing.T) {
 		text  string
 		holds func(engine.WaiverRule) bool
 	}{
-		"a list":           {entryWith("policy: [pat-002, PAT-001]"), func(r engine.WaiverRule) bool { return cmp.Equal(r.Policies, []string{"PAT-001", "PAT-002"}) }},
-		"an alias of two":  {entryWith("policy: sat:ia-4"), func(r engine.WaiverRule) bool { return len(r.Policies) == 2 }},
-		"digits only":      {entryWith("token: 0012345678901234567890"), func(r engine.WaiverRule) bool { return r.Token == "0012345678901234567890" }},
-		"a token like 1e5": {entryWith("token: 12e500"), func(r engine.WaiverRule) bool { return r.Token == "12e500" }},
-		"an owner id":      {entryWith("-token", "owner: 9007199254740993"), func(r engine.WaiverRule) bool { return r.Owner == "9007199254740993" }},
-		"no id":            {entryWith("-id"), func(r engine.WaiverRule) bool { return r.ID == "line-2" }},
-		"a folded reason":  {entryWith("reason: >\n      two\n      lines"), func(r engine.WaiverRule) bool { return r.Reason == "two lines" }},
-		"a quoted day":     {entryWith(`expires: "2027-02-02"`), func(r engine.WaiverRule) bool { return r.Expires == day("2027-02-02") }},
-		"one day":          {entryWith("expires: 2026-11-01"), func(r engine.WaiverRule) bool { return r.TermDays() == 0 }},
-		"a secret":         {entryWith("policy: SP-001", "-token", "secret: 1f*"), func(r engine.WaiverRule) bool { return r.Secret == "1f*" }},
-		"a workspace":      {entryWith("policy: sat:IA-5", "-token", "-workspace"), func(r engine.WaiverRule) bool { return r.Token+r.Owner+r.Workspace == "" }},
+		"a display name":    {entryWith(`approver: "Lead <lead@example.com>"`), func(r engine.WaiverRule) bool { return r.Approver == "lead@example.com" }},
+		"a remark":          {entryWith(`approver: lead@example.com (on duty)`), func(r engine.WaiverRule) bool { return r.Approver == "lead@example.com" }},
+		"a link":            {entryWith(`approver: MAILTO:lead@example.com`), func(r engine.WaiverRule) bool { return r.Approver == "lead@example.com" }},
+		"an application":    {entryWith(`approver: 00000000-0000-4000-8000-000000000001`), func(r engine.WaiverRule) bool { return r.Approver == "00000000-0000-4000-8000-000000000001" }},
+		"an owner's name":   {entryWith("-token", `owner: "Ann <ann@example.com>"`), func(r engine.WaiverRule) bool { return r.Owner == "ann@example.com" }},
+		"a byte order mark": {"\ufeff" + entryWith(), func(r engine.WaiverRule) bool { return r.ID == "W-1" }},
+		"a list":            {entryWith("policy: [pat-002, PAT-001]"), func(r engine.WaiverRule) bool { return cmp.Equal(r.Policies, []string{"PAT-001", "PAT-002"}) }},
+		"an alias of two":   {entryWith("policy: sat:ia-4"), func(r engine.WaiverRule) bool { return len(r.Policies) == 2 }},
+		"digits only":       {entryWith("token: 0012345678901234567890"), func(r engine.WaiverRule) bool { return r.Token == "0012345678901234567890" }},
+		"a token like 1e5":  {entryWith("token: 12e500"), func(r engine.WaiverRule) bool { return r.Token == "12e500" }},
+		"an owner id":       {entryWith("-token", "owner: 9007199254740993"), func(r engine.WaiverRule) bool { return r.Owner == "9007199254740993" }},
+		"no id":             {entryWith("-id"), func(r engine.WaiverRule) bool { return r.ID == "line-2" }},
+		"a folded reason":   {entryWith("reason: >\n      two\n      lines"), func(r engine.WaiverRule) bool { return r.Reason == "two lines" }},
+		"a quoted day":      {entryWith(`expires: "2027-02-02"`), func(r engine.WaiverRule) bool { return r.Expires == day("2027-02-02") }},
+		"one day":           {entryWith("expires: 2026-11-01"), func(r engine.WaiverRule) bool { return r.TermDays() == 0 }},
+		"a secret":          {entryWith("policy: SP-001", "-token", "secret: 1f*"), func(r engine.WaiverRule) bool { return r.Secret == "1f*" }},
+		"a workspace":       {entryWith("policy: sat:IA-5", "-token", "-workspace"), func(r engine.WaiverRule) bool { return r.Token+r.Owner+r.Workspace == "" }},
 	} {
 		if got := rules(t, c.text); len(got) != 1 || !c.holds(got[0]) {
 			t.Errorf("%s: %+v", name, got)
@@ -112,10 +119,10 @@ func TestParseWaiversRefuses(t *testing.T) {
 		"an instant":         {entryWith("expires: 2027-02-01T00:00:00Z"), `waivers.yaml:10: expires: "2027-02-01T00:00:00Z" is no day: want one such as 2027-02-01`},
 		"a number for a day": {entryWith("expires: 20270201"), `waivers.yaml:10: expires: "20270201" is no day: want one such as 2027-02-01`},
 		"ends before":        {entryWith("expires: 2026-10-31"), "waivers.yaml:10: expires: 2026-10-31 is before created, 2026-11-01"},
-		"unknown key":        {entryWith("comment: nightly"), "waivers.yaml:11: comment: unknown key: want one of id, policy, workspace, token, secret, owner, reason, ticket, approver, created, expires"},
-		"unknown policy":     {entryWith("policy: PAT-999"), `waivers.yaml:3: policy: unknown policy "PAT-999"`},
-		"one of two unknown": {entryWith("policy: [PAT-001, PAT-99]"), `waivers.yaml:3: policy: unknown policy "PAT-99"`},
-		"in a list below":    {entryWith("policy:\n      - PAT-001\n      - PAT-99"), `waivers.yaml:5: policy: unknown policy "PAT-99"`},
+		"unknown key":        {entryWith("comment: nightly"), `waivers.yaml:11: unknown key "comment": want one of id, policy, workspace, token, secret, owner, reason, ticket, approver, created, expires`},
+		"unknown policy":     {entryWith("policy: PAT-999"), `waivers.yaml:3: policy: unknown policy "PAT-999"; 'patrol policies list' has the ids`},
+		"one of two unknown": {entryWith("policy: [PAT-001, PAT-99]"), `waivers.yaml:3: policy: unknown policy "PAT-99"; 'patrol policies list' has the ids`},
+		"in a list below":    {entryWith("policy:\n      - PAT-001\n      - PAT-99"), `waivers.yaml:5: policy: unknown policy "PAT-99"; 'patrol policies list' has the ids`},
 		"any policy":         {entryWith(`policy: "*"`), `waivers.yaml:3: policy: "*" is a pattern: name each policy by its id`},
 		"a policy pattern":   {entryWith("policy: PAT-0?1"), `waivers.yaml:3: policy: "PAT-0?1" is a pattern: name each policy by its id`},
 		"no policy in list":  {entryWith("policy: []"), "waivers.yaml:3: policy: is empty"},
@@ -124,10 +131,10 @@ func TestParseWaiversRefuses(t *testing.T) {
 		"no approver":        {entryWith("-approver"), "waivers.yaml:2: approver: is missing"},
 		"no created":         {entryWith("-created"), "waivers.yaml:2: created: is missing"},
 		"no expires":         {entryWith("-expires"), "waivers.yaml:2: expires: is missing"},
-		"empty reason":       {entryWith("reason:"), "waivers.yaml:6: reason: is empty"},
-		"blank approver":     {entryWith(`approver: "  "`), "waivers.yaml:8: approver: is empty"},
+		"empty reason":       {entryWith("reason:"), "waivers.yaml:6: reason: is empty: give a value or leave the key out"},
+		"blank approver":     {entryWith(`approver: "  "`), "waivers.yaml:8: approver: is empty: give a value or leave the key out"},
 		"a truth value":      {entryWith("reason: true"), "waivers.yaml:6: reason: want text; quote it"},
-		"a list for text":    {entryWith("token: [a, b]"), "waivers.yaml:5: token: want text; quote it"},
+		"a list for text":    {entryWith("token: [a, b]"), "waivers.yaml:5: token: want one value"},
 		"an anchor":          {entryWith("reason: &r because it is so"), "waivers.yaml:6: reason: anchors, aliases, tags and merge keys are not read here; write the value out"},
 		"token and owner":    {entryWith("owner: ann@example.com"), "waivers.yaml:11: owner: want token or owner, not both"},
 		"neither":            {entryWith("-token"), "waivers.yaml:3: policy: PAT-016 judges tokens: say which by token or owner"},
@@ -140,15 +147,18 @@ func TestParseWaiversRefuses(t *testing.T) {
 		"both resources":     {entryWith("policy: [PAT-001, WS-001]"), "waivers.yaml:3: policy: policies on different resources need a waiver each"},
 		"an id with a blank": {entryWith("id: W 1"), `waivers.yaml:2: id: "W 1": want letters, digits and . _ : / -`},
 		"an id twice":        {entryWith() + second, "waivers.yaml:11: id: w-1 is already that of the waiver in line 2"},
-		"a key twice":        {entryWith() + "    expires: 2027-03-01\n", `waivers.yaml:11: mapping key "expires" already defined at [10:5]`},
-		"another top key":    {"waiver:\n  - id: W-1\n", "waivers.yaml:1: waiver: unknown key: want waivers"},
-		"no list":            {"waivers:\n  policy: PAT-001\n", "waivers.yaml:1: waivers: want a list, such as `- policy: PAT-016`"},
-		"no mapping":         {"- a\n", "waivers.yaml:1: the file: want keys and values"},
-		"two documents":      {"waivers: []\n---\nwaivers: []\n", "waivers.yaml:3: a second document: put all waivers under one `waivers:`"},
+		"a key twice":        {entryWith() + "    expires: 2027-03-01\n", `waivers.yaml:11: key "expires" stands in line 10 already`},
+		"another top key":    {"waiver:\n  - id: W-1\n", `waivers.yaml:1: unknown key "waiver": did you mean waivers?`},
+		"no list":            {"waivers:\n  policy: PAT-001\n", "waivers.yaml:2: waivers: want a list, such as '- policy: PAT-016'"},
+		"no mapping":         {"- a\n", "waivers.yaml:1: want keys and values"},
+		"no person":          {entryWith("approver: Security Lead"), `waivers.yaml:8: approver: "Security Lead" is neither an e-mail address nor the id of a principal`},
+		"a broken address":   {entryWith("-token", "owner: ann@"), `waivers.yaml:10: owner: "ann@" is neither an e-mail address nor the id of a principal`},
+		"a key in two cases": {entryWith("Expires: 2027-03-01"), `waivers.yaml:11: key "Expires" stands in line 10 already`},
+		"two documents":      {"waivers: []\n---\nwaivers: []\n", "waivers.yaml:3: a second document: put everything into one, without ---"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := ParseWaivers("waivers.yaml", []byte(c.text), known())
-			var problems Problems
+			var problems strictyaml.Problems
 			if !errors.As(err, &problems) {
 				t.Fatalf("want problems, got %v", err)
 			}

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"os"
@@ -24,7 +24,7 @@ func FuzzConfig(f *testing.F) {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := loadConfig(path, true, func(name string) bool { return name == "fail-on" }); err != nil {
+		if _, err := Load(path, true, Flags{"fail-on": false}); err != nil {
 			if e, ok := engine.AsError(err); !ok || e.Class != engine.ClassUsage {
 				t.Fatalf("%T: %v", err, err)
 			}

@@ -1,0 +1,172 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"patrol/engine"
+
+	"github.com/spf13/pflag"
+)
+
+// prefix begins the environment variable of every flag.
+const prefix = "PATROL_"
+
+// Flags are the flags of all commands, by name; true for those that confirm
+// something and stand on a command line or nowhere.
+type Flags map[string]bool
+
+// Add adds the flags of a set.
+func (f Flags) Add(set *pflag.FlagSet) {
+	set.VisitAll(func(flag *pflag.Flag) { f[flag.Name] = f[flag.Name] || has(flag, confirms) })
+}
+
+// Marks of flags.
+const (
+	ownPlace = "own-place"
+	confirms = "confirms"
+)
+
+// OwnPlace keeps a flag that says where or what a command writes from taking its
+// value from the file: there, a flag of this name says where reports go, and a
+// plan, a list or a table would be written over or among them.
+func OwnPlace(set *pflag.FlagSet, name string) { mark(set, name, ownPlace) }
+
+// Confirms marks flags by which a person confirms one run of a command: set for
+// good, they would confirm what nobody looked at.
+func Confirms(set *pflag.FlagSet, names ...string) {
+	for _, name := range names {
+		mark(set, name, confirms)
+	}
+}
+
+func mark(set *pflag.FlagSet, name, as string) {
+	if err := set.SetAnnotation(name, as, nil); err != nil {
+		panic(err) // a flag that was not defined
+	}
+}
+
+// Confirming reports whether a flag confirms one run.
+func Confirming(flag *pflag.Flag) bool { return has(flag, confirms) }
+
+func has(flag *pflag.Flag, mark string) bool {
+	_, is := flag.Annotations[mark]
+	return is
+}
+
+func confirmation(flag string) string {
+	return "--" + flag + " confirms one run: give it on that command line"
+}
+
+// Variable is the environment variable of a flag.
+func Variable(flag string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// Environment is the environment of a run.
+type Environment struct {
+	Lookup func(string) (string, bool)
+	All    func() []string // KEY=value
+}
+
+// Flag is the variable of a flag. An empty one counts as not set: CI systems
+// leave variables empty that have no value.
+func (e Environment) Flag(name string) (string, bool) {
+	text, set := e.Lookup(Variable(name))
+	return text, set && text != ""
+}
+
+// Check refuses variables that would be read by nobody, and those that confirm.
+func (e Environment) Check(flags Flags) error {
+	known := map[string]string{PasswordVariable: ""} // variable → flag
+	for name := range flags {
+		known[Variable(name)] = name
+	}
+	for _, pair := range slices.Sorted(slices.Values(e.All())) {
+		variable, value, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(variable, prefix) || value == "" {
+			continue
+		}
+		flag, is := known[variable]
+		switch {
+		case !is:
+			return wrongVariable(variable, fmt.Errorf("no flag has this variable: %s", engine.DidYouMean(variable, engine.SortedKeys(known))))
+		case flags[flag]:
+			return wrongVariable(variable, fmt.Errorf("%s", confirmation(flag)))
+		}
+	}
+	return nil
+}
+
+func wrongVariable(variable string, err error) error {
+	return &engine.Error{Class: engine.ClassUsage, Reason: "config", Op: "read environment variable", Target: variable,
+		Hint: "Unset it, or correct its name; each flag has a variable, such as PATROL_FAIL_ON for --fail-on.", Err: err}
+}
+
+// sharer is a flag that may leave a value of the environment or the file to
+// another flag of its name.
+type sharer interface{ Leaves(text string) bool }
+
+// Set fills each flag that the command line does not set from the environment,
+// else from the file, and notes in origins where the value came from.
+func (f *File) Set(set *pflag.FlagSet, e Environment, origins map[string]string) (failed error) {
+	set.VisitAll(func(flag *pflag.Flag) {
+		if failed == nil && flag.Name != "config" && flag.Name != "help" {
+			failed = f.set(flag, e, origins)
+		}
+	})
+	return failed
+}
+
+func (f *File) set(flag *pflag.Flag, e Environment, origins map[string]string) error {
+	leaves := func(text string) bool {
+		s, may := flag.Value.(sharer)
+		return may && s.Leaves(text)
+	}
+	if flag.Changed {
+		origins[flag.Name] = "flag --" + flag.Name
+		return nil
+	}
+	if text, set := e.Flag(flag.Name); set && !leaves(text) {
+		origins[flag.Name] = "environment " + Variable(flag.Name)
+		items := []string{text}
+		if repeated(flag) { // one variable holds what a command line repeats, with commas between
+			items = strings.Split(text, ",")
+			for i := range items {
+				items[i] = strings.TrimSpace(items[i])
+			}
+		}
+		return fill(flag, items, "environment variable", Variable(flag.Name))
+	}
+	if items, set := f.Flags[flag.Name]; set && !leaves(strings.Join(items, ",")) && !has(flag, ownPlace) {
+		origins[flag.Name] = f.Place(flag.Name)
+		return fill(flag, items, "configuration", f.Place(flag.Name))
+	}
+	origins[flag.Name] = "default"
+	return nil
+}
+
+// repeated reports whether each use of a flag adds an argument that is taken as
+// it stands, commas and all.
+func repeated(flag *pflag.Flag) bool { return flag.Value.Type() == "stringArray" }
+
+// fill sets without marking the flag as changed, so that commands can still tell
+// what the user typed.
+func fill(flag *pflag.Flag, items []string, source, place string) error {
+	list, takesMany := flag.Value.(pflag.SliceValue)
+	var err error
+	switch {
+	case takesMany && (len(items) != 1 || repeated(flag)):
+		err = list.Replace(items)
+	case len(items) > 1:
+		err = fmt.Errorf("takes one value, not %d", len(items))
+	default:
+		err = flag.Value.Set(strings.Join(items, ""))
+	}
+	if err != nil {
+		return &engine.Error{Class: engine.ClassUsage, Reason: "config", Op: "read " + source, Target: place,
+			Hint: "Correct the value; the flag is described by `patrol help`.", Err: fmt.Errorf("%s: %w", flag.Name, err)}
+	}
+	return nil
+}
