@@ -59,7 +59,7 @@ type reading struct {
 const sectionAge = 5 * time.Second
 
 func newFreshJudge(a *app, set *policySet, p engine.Plan, parsers remedy.Parsers) *freshJudge {
-	j := &freshJudge{app: a, set: set, plan: p, protected: p.Protected.With(a.config.remediation.protected), parsers: parsers, sessions: map[string]*collectors.Session{}, workspaces: map[string]*judgedWorkspace{}}
+	j := &freshJudge{app: a, set: set, plan: p, protected: p.Protected.With(a.config.Remediation.Protected), parsers: parsers, sessions: map[string]*collectors.Session{}, workspaces: map[string]*judgedWorkspace{}}
 	j.policies, j.leave = set.all.Keep()
 	return j
 }
