@@ -38,6 +38,8 @@ func tokenColumns() []column[engine.TokenRow] {
 		{"expired", plain, 10, fact("expired", func(t row) any { return optional(t.Facts.Expired) })},
 		{"scopes", plain, 24, field("scopes", func(t row) any { return t.Token.Scopes })},
 		{"autoscope_state", plain, 16, field("autoscope_state", autoscopeState)},
+		{"inferred_scopes", plain, 24, field("inferred_scopes", func(t row) any { return t.Token.InferredScopes })},
+		{"backfill_scopes", plain, 24, field("backfill_scopes", func(t row) any { return t.Token.BackfillScopes })},
 		{"defects", plain, 30, func(t row) any { return defectTexts(t.Token.Defects) }},
 		{"unknown_facts", plain, 24, func(t row) any { return t.Facts.Unknown }},
 	}
