@@ -12,9 +12,10 @@ import (
 
 // ForecastSpan is what a forecast is about.
 type ForecastSpan struct {
-	AsOf   time.Time
-	Days   int
-	Tokens int
+	AsOf     time.Time
+	Days     int
+	Tokens   int
+	Database string // where the tokens are from
 }
 
 func forecastColumns() []column[engine.Forecast] {

@@ -2,6 +2,7 @@ package reports
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"strings"
@@ -14,24 +15,34 @@ import (
 // namedInEvent is how many tokens an event names; the rest is counted.
 const namedInEvent = 20
 
-// ForecastICS writes a forecast as a calendar (RFC 5545): for each day and kind
-// one event of a whole day. The same forecast gives the same bytes, and an event
-// keeps its UID from one forecast to the next, so that importing again updates it.
+// ForecastICS writes a forecast as a calendar (RFC 5545): for each day, kind and
+// workspace one event of a whole day. The same forecast gives the same bytes. An
+// event keeps its UID from one forecast of a database to the next, so that
+// importing again updates it, and shares it with no other workspace or database.
 func ForecastICS(w io.Writer, list []engine.Forecast, span ForecastSpan) error {
-	c := &calendar{out: bufio.NewWriter(w), stamp: span.AsOf.UTC().Format("20060102T150405Z")}
+	c := &calendar{out: bufio.NewWriter(w), stamp: span.AsOf.UTC().Format("20060102T150405Z"), database: span.Database}
 	c.lines("BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//patrol//forecast//EN", "CALSCALE:GREGORIAN")
 	if len(list) == 0 {
 		c.nothing()
 	}
-	for len(list) > 0 {
-		n := 1
-		for n < len(list) && list[n].Day == list[0].Day && list[n].Kind == list[0].Kind {
-			n++
+	type event struct {
+		day       string
+		kind      engine.ForecastKind
+		workspace string
+	}
+	var events []event
+	of := map[event][]engine.Forecast{}
+	for _, f := range list {
+		e := event{f.Day, f.Kind, f.Workspace.ID}
+		if of[e] == nil {
+			events = append(events, e)
 		}
-		if err := c.event(list[:n]); err != nil {
+		of[e] = append(of[e], f)
+	}
+	for _, e := range events {
+		if err := c.event(of[e]); err != nil {
 			return err
 		}
-		list = list[n:]
 	}
 	c.lines("END:VCALENDAR")
 	return c.out.Flush()
@@ -45,8 +56,16 @@ func (c *calendar) nothing() {
 }
 
 type calendar struct {
-	out   *bufio.Writer
-	stamp string
+	out      *bufio.Writer
+	stamp    string
+	database string
+}
+
+// uid names an event by its day, kind and workspace. A cliff is of all workspaces
+// of its database.
+func (c *calendar) uid(f engine.Forecast) string {
+	sum := sha256.Sum256([]byte(c.database + "\x00" + f.Workspace.ID))
+	return fmt.Sprintf("%s-%s-%x@patrol", f.Day, f.Kind, sum[:8])
 }
 
 func (c *calendar) event(list []engine.Forecast) error {
@@ -55,7 +74,7 @@ func (c *calendar) event(list []engine.Forecast) error {
 		return fmt.Errorf("forecast of day %q: %w", list[0].Day, err)
 	}
 	c.lines("BEGIN:VEVENT",
-		"UID:"+list[0].Day+"-"+string(list[0].Kind)+"@patrol",
+		"UID:"+c.uid(list[0]),
 		"DTSTAMP:"+c.stamp,
 		"DTSTART;VALUE=DATE:"+on.Format("20060102"),
 		"DTEND;VALUE=DATE:"+on.AddDate(0, 0, 1).Format("20060102"),
@@ -67,15 +86,16 @@ func (c *calendar) event(list []engine.Forecast) error {
 }
 
 func eventTitle(list []engine.Forecast) string {
+	where := "Databricks " + engine.SafeText(list[0].Workspace.Name) + ": "
 	switch list[0].Kind {
 	case engine.Cliff:
 		return "Databricks: " + list[0].Message
 	case engine.WillExpire:
-		return "Databricks: " + plural(len(list), "token") + " will end"
+		return where + plural(len(list), "token") + " will end"
 	case engine.WillIdleOut:
-		return "Databricks: " + plural(len(list), "token") + " may be revoked for inactivity"
+		return where + plural(len(list), "token") + " may be revoked for inactivity"
 	}
-	return "Databricks: " + plural(tokensOf(list), "token") + " will begin to break policy"
+	return where + plural(tokensOf(list), "token") + " will begin to break policy"
 }
 
 func eventText(list []engine.Forecast) string {

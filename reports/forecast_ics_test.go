@@ -219,7 +219,7 @@ func hostileOr(tb testing.TB) *rapid.Generator[string] {
 }
 
 // TestForecastICS: whatever tokens, owners and workspaces are called, a strict
-// reader finds an event for each day and kind, which says what it should.
+// reader finds an event for each day, kind and workspace, which says what it should.
 func TestForecastICS(t *testing.T) {
 	text := hostileOr(t)
 	begin := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
@@ -229,14 +229,14 @@ func TestForecastICS(t *testing.T) {
 			list = append(list, engine.Forecast{
 				Day:     begin.AddDate(0, 0, rapid.IntRange(1, 3).Draw(rt, "day")).Format(time.DateOnly),
 				Kind:    rapid.SampledFrom([]engine.ForecastKind{engine.WillExpire, engine.WillIdleOut, engine.WillViolate}).Draw(rt, "kind"),
-				TokenID: text.Draw(rt, "token"), Owner: text.Draw(rt, "owner"), Workspace: engine.Workspace{Name: text.Draw(rt, "workspace")},
+				TokenID: text.Draw(rt, "token"), Owner: text.Draw(rt, "owner"), Workspace: engine.Workspace{ID: rapid.SampledFrom([]string{"1", "2"}).Draw(rt, "workspace id"), Name: text.Draw(rt, "workspace")},
 				Policy: "PAT-004", Severity: engine.High, Message: text.Draw(rt, "message"),
 			})
 		}
 		list = append(list, engine.Cliffs(list, 10)...)
 		engine.SortForecast(list)
 		var out bytes.Buffer
-		if err := ForecastICS(&out, list, ForecastSpan{AsOf: begin}); err != nil {
+		if err := ForecastICS(&out, list, ForecastSpan{AsOf: begin, Database: "/a.db"}); err != nil {
 			rt.Fatal(err)
 		}
 		events, err := readCalendar(out.Bytes())
@@ -249,20 +249,17 @@ func TestForecastICS(t *testing.T) {
 
 // checkEvents compares events with the forecast that they come from.
 func checkEvents(t *rapid.T, list []engine.Forecast, events []icsEvent) {
-	type group struct{ day, kind string }
-	want := map[group][]string{}
+	want := map[string][]string{}
 	for _, f := range list {
-		key := group{f.Day, string(f.Kind)}
+		key := (&calendar{database: "/a.db"}).uid(f)
 		want[key] = append(want[key], engine.SafeText(forecastText(f)))
 	}
 	if len(events) != len(want) {
 		t.Fatalf("%d events, want %d", len(events), len(want))
 	}
 	for _, e := range events {
-		day := e.from.Format(time.DateOnly)
-		kind := strings.TrimSuffix(strings.TrimPrefix(e.uid, day+"-"), "@patrol")
-		lines := want[group{day, kind}]
-		if lines == nil || !e.to.Equal(e.from.AddDate(0, 0, 1)) || e.summary == "" {
+		lines := want[e.uid]
+		if lines == nil || !strings.HasPrefix(e.uid, e.from.Format(time.DateOnly)) || !e.to.Equal(e.from.AddDate(0, 0, 1)) || e.summary == "" {
 			t.Fatalf("%+v is no day of the forecast", e)
 		}
 		if len(lines) > namedInEvent {
@@ -271,6 +268,35 @@ func checkEvents(t *rapid.T, list []engine.Forecast, events []icsEvent) {
 		if e.description != strings.Join(lines, "\n") {
 			t.Fatalf("%s says %q, want %q", e.uid, e.description, lines)
 		}
+	}
+}
+
+// TestCalendarUIDs: an event is one of its workspace and its database, and stays
+// the same one.
+func TestCalendarUIDs(t *testing.T) {
+	seen := map[string]string{}
+	for _, database := range []string{"/a.db", "/b.db"} {
+		for _, workspace := range []string{"1", "2", "import:tokens"} {
+			for range 2 {
+				var out bytes.Buffer
+				list := []engine.Forecast{{Day: "2026-12-01", Kind: engine.WillExpire, Workspace: engine.Workspace{ID: workspace}}, {Day: "2026-12-01", Kind: engine.Cliff}}
+				if err := ForecastICS(&out, list, ForecastSpan{Database: database}); err != nil {
+					t.Fatal(err)
+				}
+				events, err := readCalendar(out.Bytes())
+				if err != nil || len(events) != 2 {
+					t.Fatal(events, err)
+				}
+				whose := database + " " + workspace
+				if before, known := seen[events[0].uid]; known && before != whose {
+					t.Errorf("%s and %s share %s", before, whose, events[0].uid)
+				}
+				seen[events[0].uid] = whose
+			}
+		}
+	}
+	if len(seen) != 6 {
+		t.Errorf("%d UIDs, want 6", len(seen))
 	}
 }
 

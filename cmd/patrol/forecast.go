@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
+	"path/filepath"
 	"time"
 
 	"patrol/engine"
@@ -74,7 +76,11 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 		if err := db.Intact(ctx, snapshots...); err != nil {
 			return err
 		}
-		span := reports.ForecastSpan{AsOf: f.from, Days: o.days, Tokens: f.tokens}
+		database, err := filepath.Abs(a.dbPath)
+		if err != nil {
+			return fmt.Errorf("find the database: %w", err)
+		}
+		span := reports.ForecastSpan{AsOf: f.from, Days: o.days, Tokens: f.tokens, Database: database}
 		if err := a.writeProduct(outfile.Files{}, o.product.output, func(w io.Writer) error { return write(w, engine.Pseudonymised(a.names, f.list), span) }); err != nil {
 			return err
 		}
