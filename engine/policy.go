@@ -47,9 +47,11 @@ const (
 type Param struct {
 	Name        string
 	Description string
-	Default     any    // JSON value
-	Value       any    // the value in force before overrides of a workspace
-	Origin      string // "default", or the place in the configuration
+	Default     any      // JSON value
+	Enum        []string // the texts that there are, for it or its elements; nil: any
+	Pattern     string   // regular expression that the text, or each element, matches as a whole; "": any
+	Value       any      // the value in force before overrides of a workspace
+	Origin      string   // "default", or the place in the configuration
 }
 
 // Status is the outcome of one policy on one resource.

@@ -17,7 +17,7 @@ import (
 )
 
 // builtinPack is how the policies that come with patrol are called.
-const builtinPack = "built-in"
+const builtinPack = eval.BuiltIn
 
 // policySet is the policies of a run and the configuration that tunes them.
 type policySet struct {
@@ -83,10 +83,14 @@ func loadPacks(ctx context.Context, sandbox eval.Sandbox, packs []eval.Pack) (*e
 
 // openPack opens a directory, or a bundle by the ending of its name.
 func openPack(path, keyFile string) (eval.Pack, error) {
-	if !strings.HasSuffix(path, ".tar.gz") {
-		return eval.Pack{Name: path, FS: os.DirFS(path)}, checkDir(path)
-	}
-	if keyFile == "" {
+	isBundle := strings.HasSuffix(path, ".tar.gz")
+	switch {
+	case !isBundle && keyFile != "":
+		return eval.Pack{}, engine.UsageError("load policies from", path, "Build a bundle of it by `opa build` and sign it by `opa sign`, or leave --policy-key out.",
+			errors.New("a directory has no signature, and --policy-key asks for one"))
+	case !isBundle:
+		return eval.OpenDirectory(path)
+	case keyFile == "":
 		return eval.OpenBundle(path, nil)
 	}
 	key, err := os.ReadFile(keyFile)
@@ -94,17 +98,6 @@ func openPack(path, keyFile string) (eval.Pack, error) {
 		return eval.Pack{}, engine.UsageError("read policy key", keyFile, "Name a public key in PEM with --policy-key.", err)
 	}
 	return eval.OpenBundle(path, key)
-}
-
-func checkDir(dir string) error {
-	info, err := os.Stat(dir)
-	if err == nil && !info.IsDir() {
-		err = errors.New("is not a directory")
-	}
-	if err != nil {
-		return engine.UsageError("load policies from", dir, "Name a directory of .rego files, or a bundle ending in .tar.gz, with --policy.", err)
-	}
-	return nil
 }
 
 // selection turns the selecting flags into a test of policies. An id that no

@@ -94,7 +94,7 @@ func (a *app) policiesShow() *cobra.Command {
 			}
 			set.show(a.env.stdout, policy)
 			if source {
-				fmt.Fprintf(a.env.stdout, "\n%s", policy.Source)
+				fmt.Fprintf(a.env.stdout, "\n%s", safeSource(policy.Source))
 			}
 			return nil
 		},
@@ -131,6 +131,15 @@ func (s *policySet) severityInForce(p engine.Policy, tuning config.Tuning, key s
 		return string(p.Severity)
 	}
 	return fmt.Sprintf("%s (%s; default %s)", tuning.Severity, s.config.Place(key+".severity"), p.Severity)
+}
+
+// safeSource is Rego for a terminal: line feeds and tabs stay.
+func safeSource(text string) string {
+	parts := strings.Split(text, "\t")
+	for i, part := range parts {
+		parts[i] = engine.SafeLines(part)
+	}
+	return strings.Join(parts, "\t")
 }
 
 func judges(p engine.Policy) string {

@@ -63,11 +63,11 @@ func (a *app) runPolicyTests(ctx context.Context, o *judgeOptions, filter string
 		}
 		if r.Outcome == eval.TestPassed {
 			passed++
-			a.detail("pass  %s", r.Name)
+			a.detail("pass  %s", engine.SafeText(r.Name))
 			continue
 		}
 		failed++
-		fmt.Fprintf(a.env.stdout, "%s  %s:%d  %s\n      %s\n", r.Outcome, r.File, r.Line, r.Name, engine.SafeLines(r.Message+r.Output))
+		fmt.Fprintf(a.env.stdout, "%s  %s:%d  %s\n      %s\n", r.Outcome, engine.SafeText(r.File), r.Line, engine.SafeText(r.Name), engine.SafeLines(r.Message+r.Output))
 	}
 	fmt.Fprintf(a.env.stdout, "%d passed, %d failed\n", passed, failed)
 	if coverage {

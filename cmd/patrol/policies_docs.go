@@ -44,16 +44,16 @@ func policyIndex(policies []engine.Policy) string {
 	var b strings.Builder
 	b.WriteString(generatedNotice + "# Policies\n\nWorst first. [The policy contract](../policy-contract.md) tells how to write your own.\n\n| id | severity | judges | finds | remedy |\n|---|---|---|---|---|\n")
 	for _, p := range policies {
-		fmt.Fprintf(&b, "| [%s](%s.md) | %s | %s | %s | %s |\n", p.ID, p.ID, p.Severity, judges(p), p.Title, p.Remedy)
+		fmt.Fprintf(&b, "| [%s](%s.md) | %s | %s | %s | %s |\n", p.ID, p.ID, p.Severity, judges(p), inMarkdown(p.Title), p.Remedy)
 	}
 	return b.String()
 }
 
 func policyPage(p engine.Policy) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s# %s: %s\n\n%s\n", generatedNotice, p.ID, p.Title, oneLine(p.Description))
+	fmt.Fprintf(&b, "%s# %s: %s\n\n%s\n", generatedNotice, p.ID, inMarkdown(p.Title), inMarkdown(p.Description))
 	if p.Remediation != "" {
-		fmt.Fprintf(&b, "\n**What to do.** %s\n", oneLine(p.Remediation))
+		fmt.Fprintf(&b, "\n**What to do.** %s\n", inMarkdown(p.Remediation))
 	}
 	b.WriteString("\n| | |\n|---|---|\n")
 	for _, row := range [][2]string{
@@ -66,7 +66,11 @@ func policyPage(p engine.Policy) string {
 	}
 	writeParams(&b, p)
 	writeControls(&b, p)
-	fmt.Fprintf(&b, "\n## Rule\n\n```rego\n%s\n```\n", rule(p.Source))
+	fence := "```"
+	for strings.Contains(p.Source, fence) {
+		fence += "`"
+	}
+	fmt.Fprintf(&b, "\n## Rule\n\n%srego\n%s\n%s\n", fence, safeSource(rule(p.Source)), fence)
 	return b.String()
 }
 
@@ -76,7 +80,7 @@ func writeParams(b *strings.Builder, p engine.Policy) {
 	}
 	b.WriteString("\n## Parameters\n\n| name | default | meaning |\n|---|---|---|\n")
 	for _, param := range p.Params {
-		fmt.Fprintf(b, "| `%s` | `%s` | %s |\n", param.Name, jsonText(param.Default), oneLine(param.Description))
+		fmt.Fprintf(b, "| `%s` | `%s` | %s |\n", param.Name, strings.ReplaceAll(jsonText(param.Default), "|", `\|`), inMarkdown(param.Description))
 	}
 	fmt.Fprintf(b, "\nChange one in `patrol.yaml`:\n\n```yaml\npolicies:\n  %s:\n    params: {%s: %s}\n```\n", p.ID, p.Params[0].Name, jsonText(p.Params[0].Default))
 }
@@ -87,7 +91,7 @@ func writeControls(b *strings.Builder, p engine.Policy) {
 	}
 	b.WriteString("\n## Controls\n\n")
 	for _, framework := range engine.SortedKeys(p.Controls) {
-		fmt.Fprintf(b, "- %s: %s\n", framework, strings.Join(p.Controls[framework], ", "))
+		fmt.Fprintf(b, "- %s: %s\n", inMarkdown(framework), inMarkdown(strings.Join(p.Controls[framework], ", ")))
 	}
 }
 
@@ -99,6 +103,11 @@ func rule(source string) string {
 }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// inMarkdown is a text of a pack in a page: no HTML, link, image or cell of its own.
+func inMarkdown(text string) string {
+	return strings.NewReplacer("<", "&lt;", "|", `\|`, "[", `\[`).Replace(oneLine(text))
+}
 
 func code(words []string) string {
 	quoted := make([]string, len(words))

@@ -118,7 +118,7 @@ func (a *app) showExplanation(policy engine.Policy, job eval.Job, name string, e
 		if !line.Held {
 			mark = "does not  "
 		}
-		fmt.Fprintf(w, "  %4d  %s%s\n", line.Row, mark, line.Text)
+		fmt.Fprintf(w, "  %4d  %s%s\n", line.Row, mark, engine.SafeText(line.Text))
 	}
 	fmt.Fprintln(w)
 	return nil

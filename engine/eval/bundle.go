@@ -1,25 +1,30 @@
 package eval
 
 import (
+	"archive/tar"
+	"bytes"
+	"cmp"
+	"compress/gzip"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path"
+	"path/filepath"
 	"strings"
 	"testing/fstest"
 
-	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/bundle"
 	"github.com/open-policy-agent/opa/v1/keys"
+	"github.com/open-policy-agent/opa/v1/util"
 
 	"patrol/engine"
 )
-
-// maxBundle bounds each file of a bundle.
-const maxBundle = 16 << 20
 
 // OpenBundle reads an OPA bundle (a tar.gz file) as a pack. With a public key
 // (PEM) the bundle must be signed by it, each file included; without one a
@@ -36,39 +41,120 @@ func OpenBundle(path string, publicKey []byte) (Pack, error) {
 	return pack, nil
 }
 
-func readBundle(path string, publicKey []byte) (Pack, error) {
-	file, err := os.Open(path)
+func readBundle(name string, publicKey []byte) (Pack, error) {
+	if err := ownName(name); err != nil {
+		return Pack{}, err
+	}
+	files, err := unpack(name)
 	if err != nil {
 		return Pack{}, err
 	}
-	defer file.Close()
-	reader := bundle.NewReader(file).WithSizeLimitBytes(maxBundle).WithRegoVersion(ast.RegoV1).
-		WithCapabilities(capabilities()).WithBundleName(path)
-	if publicKey == nil {
-		reader = reader.WithSkipBundleVerification(true)
-	} else {
-		config, err := verification(publicKey)
-		if err != nil {
+	if publicKey != nil {
+		if err := verify(files, publicKey); err != nil {
 			return Pack{}, err
 		}
-		reader = reader.WithBundleVerificationConfig(config) // which also refuses a bundle that is not signed
 	}
-	read, err := reader.Read()
-	if err != nil {
-		return Pack{}, err
+	pack := fstest.MapFS{}
+	for _, file := range engine.SortedKeys(files) {
+		switch path.Base(file) {
+		case "data.json", "data.yaml", "data.yml":
+			var data map[string]any
+			if err := util.Unmarshal(files[file], &data); err != nil || len(data) > 0 || path.Dir(file) != "." {
+				return Pack{}, fmt.Errorf("holds data (%s), which policies cannot use", cmp.Or(strings.Join(engine.SortedKeys(data), ", "), file))
+			}
+		default:
+			if ofPack(file) {
+				pack[file] = &fstest.MapFile{Data: files[file], Mode: 0o400}
+			}
+		}
 	}
-	return packOf(path, read)
+	return Pack{Name: name, FS: pack}, nil
 }
 
-func packOf(path string, read bundle.Bundle) (Pack, error) {
-	if len(read.Data) > 0 {
-		return Pack{}, fmt.Errorf("holds data (%s), which policies cannot use", strings.Join(engine.SortedKeys(read.Data), ", "))
+// unpack holds the files of a bundle in memory, within the bounds of a pack.
+func unpack(name string) (map[string][]byte, error) {
+	root, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return nil, err
 	}
-	files := fstest.MapFS{}
-	for _, module := range read.Modules {
-		files[strings.TrimLeft(module.Path, "/")] = &fstest.MapFile{Data: module.Raw, Mode: 0o400}
+	defer root.Close()
+	packed, err := readRegular(root, filepath.Base(name), maxPack)
+	if err != nil {
+		return nil, err
 	}
-	return Pack{Name: path, FS: files}, nil
+	plain, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, err
+	}
+	bounded := &io.LimitedReader{R: plain, N: 2 * maxPack} // with the headers of all its files
+	files, total := map[string][]byte{}, 0
+	for archive := tar.NewReader(bounded); ; {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return files, nil
+		}
+		if bounded.N <= 0 {
+			return nil, fmt.Errorf("more than %d MiB unpacked", maxPack>>20)
+		}
+		if err != nil {
+			return nil, err
+		}
+		file := strings.TrimPrefix(path.Clean("/"+header.Name), "/")
+		switch {
+		case header.Typeflag == tar.TypeDir:
+			continue
+		case header.Typeflag != tar.TypeReg:
+			return nil, fmt.Errorf("%s: is no regular file", engine.SafeText(file))
+		case engine.SafeText(file) != file:
+			return nil, fmt.Errorf("%s: the name holds characters that are not seen", engine.SafeText(file))
+		case files[file] != nil:
+			return nil, fmt.Errorf("%s: is in it twice", file)
+		}
+		text, err := io.ReadAll(io.LimitReader(archive, maxFile+1))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		if len(text) > maxFile {
+			return nil, fmt.Errorf("%s: %w", file, errTooLarge)
+		}
+		if total += len(text); total > maxPack || len(files) >= maxFiles {
+			return nil, fmt.Errorf("more than %d MiB or %d files", maxPack>>20, maxFiles)
+		}
+		files[file] = append([]byte{}, text...)
+	}
+}
+
+// verify holds each file against the signature, before any of them is looked into.
+func verify(files map[string][]byte, publicKey []byte) error {
+	config, err := verification(publicKey)
+	if err != nil {
+		return err
+	}
+	var signatures bundle.SignaturesConfig
+	if err := json.Unmarshal(files[".signatures.json"], &signatures); err != nil {
+		return fmt.Errorf("it has no signatures that can be read: %w", err)
+	}
+	signatures.Plugin = "" // whoever signs does not choose how we verify
+	listed, err := bundle.VerifyBundleSignature(signatures, config)
+	if err != nil {
+		return err
+	}
+	signed := make(map[string]bundle.FileInfo, len(listed))
+	for name, info := range listed {
+		signed[strings.TrimPrefix(path.Clean("/"+name), "/")] = info
+	}
+	for _, name := range engine.SortedKeys(files) {
+		if name == ".signatures.json" {
+			continue
+		}
+		if err := bundle.VerifyBundleFile(name, *bytes.NewBuffer(files[name]), signed); err != nil {
+			return err
+		}
+	}
+	if len(signed) > 0 {
+		return fmt.Errorf("files of the signature are missing: %s", strings.Join(engine.SortedKeys(signed), ", "))
+	}
+	return nil
 }
 
 // keyID is the id that our configuration gives to the one key there is; the

@@ -23,6 +23,7 @@ import (
 const (
 	maxReply = 32 << 20
 	maxText  = 64 << 10
+	maxDepth = 16
 )
 
 // request is what a sandbox is told: first the packs, then the job, then what to judge.
@@ -158,17 +159,42 @@ func readFrame(r io.Reader, limit uint32, value any) error {
 	return nil
 }
 
-// bounded keeps results small enough to be handed on: one that is not is an
-// error, since a result cut short would say something else.
-func bounded(o outcome) outcome {
+// bounded keeps results small enough to be handed on and to be kept: one that is not is
+// an error, since a result cut short would say something else. What a policy says in all
+// may grow with what it judges, by a page for each.
+func (a *assignment) bounded(o outcome) outcome {
+	a.allowance += 4 << 10
 	text, err := json.Marshal(o.evidence)
-	if err != nil {
+	size := int64(len(o.message) + len(text))
+	switch {
+	case err != nil:
 		return failure(fmt.Errorf("encode evidence: %w", err))
-	}
-	if size := len(o.message) + len(text); size > maxText {
+	case size > maxText:
 		return failure(fmt.Errorf("the result is too long: message and evidence may have %d bytes", maxText))
+	case depth(o.evidence) > maxDepth:
+		return failure(fmt.Errorf("the result is too deep: evidence may have %d levels", maxDepth))
+	case o.status == engine.Fail && a.said+size > a.allowance:
+		return failure(errors.New("the policy says too much in all: messages and evidence may have 1 MiB, and 4 KiB for each resource"))
 	}
+	a.said += size
 	return o
+}
+
+func depth(value any) int {
+	deepest := 0
+	switch v := value.(type) {
+	case map[string]any:
+		for _, element := range v {
+			deepest = max(deepest, depth(element))
+		}
+	case []any:
+		for _, element := range v {
+			deepest = max(deepest, depth(element))
+		}
+	default:
+		return 0
+	}
+	return deepest + 1
 }
 
 // outcome gives numbers the types that an evaluation in process gives.

@@ -23,17 +23,22 @@ import (
 // assignment is a policy under the tuning of one workspace.
 type assignment struct {
 	*policy
-	severity engine.Severity
-	params   map[string]any    // as evidence: params.<name>
-	term     *ast.Term         // input.params
-	overdue  *atomic.Int32     // evaluations that ran out of time
-	filter   *prefilter.Filter // nil: run it on every token
-	timed    bool              // in a foresight: it refers to the moment itself
+	severity        engine.Severity
+	params          map[string]any    // as evidence: params.<name>
+	term            *ast.Term         // input.params
+	slow            *atomic.Int32     // evaluations that took a fifth of their time or more
+	said, allowance int64             // bytes of messages and evidence, in a sandbox
+	overdue         *atomic.Int32     // evaluations that ran out of time
+	filter          *prefilter.Filter // nil: run it on every token
+	timed           bool              // in a foresight: it refers to the moment itself
 }
 
 // maxOverdue is how often a policy may run out of time in one job. After that
 // the rest of its results are errors at once, or an audit would take days.
 const maxOverdue = 3
+
+// maxSlow is how often it may take a fifth of its time.
+const maxSlow = 20
 
 func newAssignment(p *policy, t Tuning) (*assignment, error) {
 	params, err := p.tuned(t)
@@ -44,7 +49,7 @@ func newAssignment(p *policy, t Tuning) (*assignment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policy %s: parameters: %w", p.ID, err)
 	}
-	a := &assignment{policy: p, severity: p.Severity, params: paramEvidence(params), term: ast.NewTerm(value), overdue: &atomic.Int32{}}
+	a := &assignment{policy: p, severity: p.Severity, params: paramEvidence(params), term: ast.NewTerm(value), overdue: &atomic.Int32{}, slow: &atomic.Int32{}, allowance: 1 << 20}
 	if t.Severity != "" {
 		a.severity = t.Severity
 	}
@@ -222,8 +227,17 @@ func (j *judge) run(ctx context.Context, a *assignment, input *ast.Term) (deny a
 	if a.overdue.Load() >= maxOverdue {
 		return nil, false, overdueError(j.deadline)
 	}
-	j.watch.begin(j.clock.now())
-	defer j.watch.end()
+	if a.slow.Load() >= maxSlow {
+		return nil, false, fmt.Errorf("evaluation is given up: %d took more than %v", maxSlow, j.deadline/5)
+	}
+	begun := j.clock.now()
+	j.watch.begin(begun)
+	defer func() {
+		j.watch.end()
+		if j.clock.now()-begun > int64(j.deadline/5) {
+			a.slow.Add(1)
+		}
+	}()
 	defer func() {
 		if fault := recover(); fault != nil {
 			err = fmt.Errorf("evaluation panicked: %v", fault)

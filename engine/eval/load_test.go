@@ -74,10 +74,10 @@ func TestProblemsInRego(t *testing.T) {
 		"variable beside text":                   {body: "deny contains \"x\" if {\n\tage := input.token.age_days\n\tage <= \"3\"\n}", reason: reasonType, line: 12, message: "<= compares"},
 		"within a comprehension":                 {body: `deny contains "x" if count([1 | some s in input.token.scopes; s > 3]) > 0`, reason: reasonType, line: 10, message: "> compares what can never be of one type: string and number"},
 		"number among texts":                     {custom: params, body: `deny contains "x" if input.token.age_days in input.params.names`, reason: reasonType, line: 11, message: "match error"},
-		"number beside text in the library":      {body: `deny contains "x" if data.patrol.lib.old`, library: "package patrol.lib\n\nold if input.token.age_days > \"1\"\n", file: "pack/lib/l.rego", reason: reasonType, line: 3, message: "> compares"},
+		"number beside text in the library":      {body: `deny contains "x" if data.patrol.lib.l.old`, library: "package patrol.lib.l\n\nold if input.token.age_days > \"1\"\n", file: "pack/lib/l.rego", reason: reasonType, line: 3, message: "> compares"},
 		"token in a workspace":                   {resource: "workspace", body: `deny contains "x" if input.token.age_days > 1`, reason: reasonType, line: 10, message: "undefined ref: input.token"},
-		"misspelt in the library":                {body: `deny contains "x" if data.patrol.lib.old`, library: "package patrol.lib\n\nold if input.token.agedays > 1\n", file: "pack/lib/l.rego", reason: reasonType, line: 3, message: "input.token.agedays"},
-		"misspelt in a library that nobody uses": {body: `deny contains "x" if input.token.used`, library: "package patrol.lib\n\nold if input.token.agedays > 1\n", file: "pack/lib/l.rego", reason: reasonType, line: 3, message: "input.token.agedays"},
+		"misspelt in the library":                {body: `deny contains "x" if data.patrol.lib.l.old`, library: "package patrol.lib.l\n\nold if input.token.agedays > 1\n", file: "pack/lib/l.rego", reason: reasonType, line: 3, message: "input.token.agedays"},
+		"misspelt in a library that nobody uses": {body: `deny contains "x" if input.token.used`, library: "package patrol.lib.l\n\nold if input.token.agedays > 1\n", file: "pack/lib/l.rego", reason: reasonType, line: 3, message: "input.token.agedays"},
 		"other data":                             {body: `deny contains "x" if data.secrets.key == input.token.id`, reason: reasonSandbox, line: 10, message: "data.secrets.key is neither input nor patrol.lib"},
 		"rule not in lib":                        {body: `deny contains "x" if data.patrol.lib.nothing`, reason: reasonSandbox, line: 10, message: "data.patrol.lib.nothing"},
 		"undefined function":                     {body: `deny contains "x" if data.patrol.lib.f(input.token.id)`, reason: reasonType, line: 10, message: "undefined function data.patrol.lib.f"},
@@ -203,11 +203,11 @@ func TestProblemsOfPackages(t *testing.T) {
 // A pack can neither add rules to another's library nor take its ids.
 func TestPacksKeepApart(t *testing.T) {
 	ours := pack("built-in2", map[string]string{
-		"lib/l.rego":   "package patrol.lib\n\nold if input.token.age_days > 9\n",
-		"token/a.rego": written{"token", "a", "A-1", "", `deny contains "x" if data.patrol.lib.old`}.text(),
+		"lib/l.rego":   "package patrol.lib.l\n\nold if input.token.age_days > 9\n",
+		"token/a.rego": written{"token", "a", "A-1", "", `deny contains "x" if data.patrol.lib.l.old`}.text(),
 	})
 	theirs := pack("theirs", map[string]string{
-		"lib/m.rego":   "package patrol.lib\n\nold if input.token.used\n",
+		"lib/m.rego":   "package patrol.lib.l\n\nold if input.token.used\n",
 		"token/b.rego": written{"token", "b", "A-1", "", `deny contains "x" if input.token.used`}.text(),
 	})
 	_, err := Load(t.Context(), schemas(t), ours, theirs)
@@ -216,9 +216,9 @@ func TestPacksKeepApart(t *testing.T) {
 
 // All mistakes of all files are told at once, each once, in order.
 func TestAllProblemsAtOnce(t *testing.T) {
-	files := map[string]string{"lib/l.rego": "package patrol.lib\n\nold if input.token.agedays > 9\n"}
+	files := map[string]string{"lib/l.rego": "package patrol.lib.l\n\nold if input.token.agedays > 9\n"}
 	for _, name := range []string{"a", "b"} {
-		files["token/"+name+".rego"] = written{"token", name, "", "", `deny contains "x" if data.patrol.lib.old`}.text()
+		files["token/"+name+".rego"] = written{"token", name, "", "", `deny contains "x" if data.patrol.lib.l.old`}.text()
 	}
 	problems := problemsOf(t, files)
 	var places []string
@@ -328,9 +328,9 @@ func TestOrderSelectDigest(t *testing.T) {
 // library that a policy uses cannot change under an approved plan.
 func TestBasis(t *testing.T) {
 	files := map[string]string{
-		"token/a.rego": written{"token", "a", "A", "", "import data.patrol.lib\n\ndeny contains \"x\" if lib.old"}.text(),
+		"token/a.rego": written{"token", "a", "A", "", "import data.patrol.lib.l\n\ndeny contains \"x\" if l.old"}.text(),
 		"token/b.rego": written{"token", "b", "B", "", `deny contains "x" if input.token.used`}.text(),
-		"lib/l.rego":   "package patrol.lib\n\nold if input.token.age_days > 9\n",
+		"lib/l.rego":   "package patrol.lib.l\n\nold if input.token.age_days > 9\n",
 	}
 	basis := func() [2]string {
 		set := load(t, files)

@@ -55,6 +55,7 @@ func readMetadata(file *source, problems *Problems) engine.Policy {
 	p.Aliases = r.texts("aliases", note.Custom["aliases"])
 	p.Needs = r.texts("needs", note.Custom["needs"])
 	p.Params = r.params(note.Custom)
+	r.checkSeen(p)
 	return p
 }
 
@@ -126,6 +127,25 @@ func beside(key string) string {
 		return "; it belongs under custom"
 	}
 	return ""
+}
+
+// checkSeen refuses characters that act instead of being seen: what METADATA says is
+// printed in terminals, logs, pages and tickets.
+func (r metadataReader) checkSeen(p engine.Policy) {
+	texts := map[string]string{
+		"title": p.Title, "description": p.Description, "remediation": p.Remediation, "aliases": strings.Join(p.Aliases, " "), "needs": strings.Join(p.Needs, " "),
+	}
+	for framework, controls := range p.Controls {
+		texts["controls"] += framework + strings.Join(controls, " ")
+	}
+	for _, param := range p.Params {
+		texts[param.Name] = fmt.Sprint(param.Description, param.Default, param.Enum, param.Pattern)
+	}
+	for _, key := range engine.SortedKeys(texts) {
+		if engine.SafeLines(texts[key]) != texts[key] {
+			r.wrong(key, "%s holds characters that are not seen, or a command to a pipeline", key)
+		}
+	}
 }
 
 func (r metadataReader) required(key, value string) string {
@@ -228,7 +248,7 @@ func (r metadataReader) params(custom map[string]any) []engine.Param {
 	}
 	byName, ok := value.(map[string]any)
 	if !ok {
-		r.wrong("params", "params: want a map of name to {default, description}")
+		r.wrong("params", "params: want a map of name to {default, description, enum, pattern}")
 		return nil
 	}
 	params := make([]engine.Param, 0, len(byName))
@@ -252,7 +272,7 @@ func readParam(name string, value any) (engine.Param, error) {
 		return engine.Param{}, fmt.Errorf("want {default: …, description: …}")
 	}
 	for _, key := range engine.SortedKeys(fields) {
-		if key != "default" && key != "description" {
+		if !slices.Contains([]string{"default", "description", "enum", "pattern"}, key) {
 			return engine.Param{}, fmt.Errorf("unknown key %s", key)
 		}
 	}
@@ -267,5 +287,28 @@ func readParam(name string, value any) (engine.Param, error) {
 	if err != nil {
 		return engine.Param{}, fmt.Errorf("default: %w", err)
 	}
-	return engine.Param{Name: name, Description: description, Default: standard, Value: standard, Origin: "default"}, nil
+	p := engine.Param{Name: name, Description: description, Default: standard, Value: standard, Origin: "default"}
+	enum, _ := fields["enum"].([]any)
+	for _, word := range enum {
+		text, ok := word.(string)
+		if !ok {
+			return p, fmt.Errorf("enum: want a list of texts")
+		}
+		p.Enum = append(p.Enum, text)
+	}
+	if fields["enum"] != nil && p.Enum == nil {
+		return p, fmt.Errorf("enum: want a list of texts")
+	}
+	if fields["pattern"] != nil {
+		if p.Pattern, ok = fields["pattern"].(string); !ok {
+			return p, fmt.Errorf("pattern: want a regular expression")
+		}
+		if _, err := regexp.Compile(p.Pattern); err != nil {
+			return p, fmt.Errorf("pattern: %w", err)
+		}
+	}
+	if problem := wrongValue(p, standard); problem != "" {
+		return p, fmt.Errorf("default: %s", problem)
+	}
+	return p, nil
 }

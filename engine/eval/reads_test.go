@@ -9,7 +9,7 @@ import (
 
 // reads of a policy, from its text: needs, facts and weak facts.
 func TestReads(t *testing.T) {
-	const library = `package patrol.lib
+	const library = `package patrol.lib.l
 
 old if input.token.age_days > 90
 
@@ -48,13 +48,13 @@ names contains name if some name in input.owner.groups
 		"compared with false":  {body: `deny contains "x" if input.owner.active == false`, needs: []string{"principals", "tokens"}, facts: []string{"owner.active"}},
 		"owner's id":           {body: `deny contains "x" if input.owner.id == "1"`, needs: []string{"tokens"}, facts: []string{"owner.id"}},
 		"creator":              {body: `deny contains "x" if input.creator.admin`, needs: []string{"principals", "tokens"}, facts: []string{"creator.admin"}},
-		"library rule":         {body: `deny contains "x" if data.patrol.lib.old`, needs: []string{"tokens"}, facts: []string{"age_days"}},
-		"library under not":    {body: `deny contains "x" if not data.patrol.lib.old`, needs: []string{"tokens"}, facts: []string{"age_days"}, weak: []string{"age_days"}},
-		"library with default": {body: `deny contains "x" if data.patrol.lib.active == false`, needs: []string{"principals", "tokens"}, facts: []string{"owner.active"}, weak: []string{"owner.active"}},
-		"library with else":    {body: `deny contains "x" if data.patrol.lib.idle == "short"`, needs: []string{"tokens"}, facts: []string{"idle_days"}, weak: []string{"idle_days"}},
-		"library set counted":  {body: `deny contains "x" if count(data.patrol.lib.names) == 0`, needs: []string{"principals", "tokens"}, facts: []string{"owner.groups"}, weak: []string{"owner.groups"}},
-		"library set searched": {body: `deny contains "x" if data.patrol.lib.names["a"]`, needs: []string{"principals", "tokens"}, facts: []string{"owner.groups"}},
-		"whole object":         {body: `deny contains "x" if data.patrol.lib.person(input.owner)`, needs: []string{"principals", "tokens"}, facts: party("owner."), weak: party("owner.")},
+		"library rule":         {body: `deny contains "x" if data.patrol.lib.l.old`, needs: []string{"tokens"}, facts: []string{"age_days"}},
+		"library under not":    {body: `deny contains "x" if not data.patrol.lib.l.old`, needs: []string{"tokens"}, facts: []string{"age_days"}, weak: []string{"age_days"}},
+		"library with default": {body: `deny contains "x" if data.patrol.lib.l.active == false`, needs: []string{"principals", "tokens"}, facts: []string{"owner.active"}, weak: []string{"owner.active"}},
+		"library with else":    {body: `deny contains "x" if data.patrol.lib.l.idle == "short"`, needs: []string{"tokens"}, facts: []string{"idle_days"}, weak: []string{"idle_days"}},
+		"library set counted":  {body: `deny contains "x" if count(data.patrol.lib.l.names) == 0`, needs: []string{"principals", "tokens"}, facts: []string{"owner.groups"}, weak: []string{"owner.groups"}},
+		"library set searched": {body: `deny contains "x" if data.patrol.lib.l.names["a"]`, needs: []string{"principals", "tokens"}, facts: []string{"owner.groups"}},
+		"whole object":         {body: `deny contains "x" if data.patrol.lib.l.person(input.owner)`, needs: []string{"principals", "tokens"}, facts: party("owner."), weak: party("owner.")},
 		"dynamic":              {body: "deny contains \"x\" if {\n\tsome k\n\tinput.token[k] == 9\n}", needs: []string{"tokens"}, facts: wholeToken},
 		"nothing":              {body: `deny contains "x" if true`, needs: []string{"tokens"}},
 		"applicable":           {body: "applicable if input.owner.admin\n\ndeny contains \"x\" if input.token.used", needs: []string{"principals", "tokens"}, facts: []string{"owner.admin", "used"}},

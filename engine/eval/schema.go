@@ -9,8 +9,6 @@ import (
 	"patrol/engine"
 )
 
-var errTooLarge = errors.New("larger than 1 MiB")
-
 // schema is the JSON schema of the input for one resource. To OPA an object
 // with properties is closed and one without is open.
 type schema map[string]any

@@ -238,14 +238,14 @@ func (b *bench) outcomes(ctx context.Context, a *assignment, subjects []*subject
 	switch a.Resource {
 	case engine.ResourceToken:
 		for _, s := range subjects {
-			outcomes = append(outcomes, bounded(b.token(ctx, a, s)))
+			outcomes = append(outcomes, a.bounded(b.token(ctx, a, s)))
 		}
 	case engine.ResourceSecret:
 		for _, s := range b.view.secrets {
-			outcomes = append(outcomes, bounded(b.secret(ctx, a, s)))
+			outcomes = append(outcomes, a.bounded(b.secret(ctx, a, s)))
 		}
 	default:
-		outcomes = append(outcomes, bounded(b.workspace(ctx, a)))
+		outcomes = append(outcomes, a.bounded(b.workspace(ctx, a)))
 	}
 	return outcomes
 }

@@ -86,17 +86,26 @@ func (s sources) compileAll(ctx context.Context, problems *Problems) ([]*policy,
 	return policies, nil
 }
 
-// checkIDs refuses two policies of one id, in any letter case: waivers,
-// baselines and configuration go by id.
+// checkIDs refuses two policies of one id, and an id or alias of another pack's
+// policy, in any letter case: waivers, baselines and configuration go by them.
 func checkIDs(policies []*policy, problems *Problems) {
-	first := map[string]*policy{}
+	ids, names := map[string]*policy{}, map[string]*policy{}
 	for _, p := range policies {
-		key := strings.ToLower(p.ID)
-		if other := first[key]; other != nil && p.ID != "" {
-			file := &source{pack: p.Pack, path: p.File}
-			problems.add(file.place(), 0, reasonDuplicateID, "id %s is already that of %s/%s", p.ID, other.Pack, other.File)
+		for i, name := range append([]string{p.ID}, p.Aliases...) {
+			key := strings.ToLower(name)
+			other := ids[key]
+			if known := names[key]; other == nil && known != nil && (i == 0 || known.Pack != p.Pack) {
+				other = known
+			}
+			if other != nil && other != p && name != "" {
+				file := &source{pack: p.Pack, path: p.File}
+				problems.add(file.place(), 0, reasonDuplicateID, "id %s is already that of %s/%s", name, other.Pack, other.File)
+			}
+			names[key] = p
+			if i == 0 {
+				ids[key] = p
+			}
 		}
-		first[key] = p
 	}
 }
 

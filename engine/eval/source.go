@@ -19,11 +19,11 @@ type Pack struct {
 	Trusted bool
 }
 
+// BuiltIn is how the pack of patrol's own policies is called.
+const BuiltIn = "built-in"
+
 // libraryPackage is the only document besides input that policies may use.
 const libraryPackage = "patrol.lib"
-
-// maxFile bounds a Rego file or schema.
-const maxFile = 1 << 20
 
 type sourceKind int
 
@@ -78,12 +78,12 @@ func readPacks(packs []Pack, problems *Problems) sources {
 				return err
 			case entry.IsDir() && hidden(name):
 				return fs.SkipDir
-			case !entry.IsDir() && path.Ext(name) == ".rego" && !hidden(name):
+			case entry.IsDir() || !ofPack(name):
+				return nil
+			case path.Ext(name) == ".rego":
 				return all.readRego(pack, name)
-			case path.Dir(name) == "schemas" && path.Ext(name) == ".json":
-				return all.readSchema(pack, name, problems)
 			}
-			return nil
+			return all.readSchema(pack, name, problems)
 		})
 		if err != nil {
 			problems.add(pack.Name, 0, reasonRead, "%v", err)
@@ -196,6 +196,9 @@ func (s sources) checkPackages(problems *Problems) {
 func wrongPackage(file *source) string {
 	name := file.pkg()
 	if file.kind == librarySource {
+		if name == libraryPackage && file.pack != BuiltIn {
+			return "package " + name + " is patrol's own; name yours " + libraryPackage + ".<name>"
+		}
 		if inLibrary(name) {
 			return ""
 		}

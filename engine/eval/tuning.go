@@ -43,21 +43,21 @@ func (s *Set) CheckTuning(tuning map[string]Tuning) error {
 // tuned is the policy's parameters under a tuning.
 func (p *policy) tuned(t Tuning) (map[string]any, error) {
 	params := make(map[string]any, len(p.Params))
-	standards := make(map[string]any, len(p.Params))
+	known := make(map[string]engine.Param, len(p.Params))
 	for _, param := range p.Params {
-		params[param.Name], standards[param.Name] = param.Value, param.Default
+		params[param.Name], known[param.Name] = param.Value, param
 	}
 	var wrong []error
 	if t.Severity != "" && t.Severity.Rank() == len(engine.Severities()) {
 		wrong = append(wrong, fmt.Errorf("policy %s: no such severity %q", p.ID, t.Severity))
 	}
 	for _, name := range engine.SortedKeys(t.Params) {
-		standard, known := standards[name]
-		if !known {
-			wrong = append(wrong, fmt.Errorf("policy %s: no parameter %s; it has %v", p.ID, name, engine.SortedKeys(standards)))
+		param, is := known[name]
+		if !is {
+			wrong = append(wrong, fmt.Errorf("policy %s: no parameter %s; it has %v", p.ID, name, engine.SortedKeys(known)))
 			continue
 		}
-		value, err := checked(standard, t.Params[name])
+		value, err := checked(param, t.Params[name])
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("policy %s: parameter %s: %w", p.ID, name, err))
 			continue
@@ -67,12 +67,12 @@ func (p *policy) tuned(t Tuning) (map[string]any, error) {
 	return params, errors.Join(wrong...)
 }
 
-func checked(standard, given any) (any, error) {
+func checked(param engine.Param, given any) (any, error) {
 	value, err := normal(given)
 	if err != nil {
 		return nil, err
 	}
-	if problem := sameType(standard, value); problem != "" {
+	if problem := wrongValue(param, value); problem != "" {
 		return nil, errors.New(problem)
 	}
 	return value, nil

@@ -4,9 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"patrol/engine"
 )
 
 // normal brings a value of YAML, JSON or Go into one shape: nil, bool, string,
@@ -118,6 +122,43 @@ func sameType(standard, value any) string {
 		}
 	}
 	return ""
+}
+
+// wrongValue tells what is wrong with a value for a parameter; "" when it fits.
+func wrongValue(p engine.Param, value any) string {
+	if problem := sameType(p.Default, value); problem != "" {
+		return problem
+	}
+	if n, isNumber := number(value); isNumber && n < 0 {
+		if standard, _ := number(p.Default); standard >= 0 {
+			return fmt.Sprintf("%v is negative", value)
+		}
+	}
+	items, isList := value.([]any)
+	if !isList {
+		items = []any{value}
+	}
+	for _, item := range items {
+		text, isText := item.(string)
+		switch {
+		case !isText:
+		case p.Enum != nil && !slices.Contains(p.Enum, text):
+			return fmt.Sprintf("%q: want one of %s", text, strings.Join(p.Enum, ", "))
+		case p.Pattern != "" && !regexp.MustCompile("^(?:"+p.Pattern+")$").MatchString(text):
+			return fmt.Sprintf("%q does not match %s", text, p.Pattern)
+		}
+	}
+	return ""
+}
+
+func number(value any) (float64, bool) {
+	switch n := value.(type) {
+	case int64:
+		return float64(n), true
+	case float64:
+		return n, true
+	}
+	return 0, false
 }
 
 // toGo turns a value of Rego into one of JSON; whole numbers stay whole, sets

@@ -28,6 +28,7 @@
 #       description: Idle days at which the platform revokes a token
 #     owner_kinds:
 #       default: [service_principal]
+#       enum: [user, service_principal, missing]
 #       description: Kinds of owners to warn about (user, service_principal, missing)
 package patrol.token.inactivity_revocation
 

@@ -21,6 +21,7 @@
 #   params:
 #     allowed_domains:
 #       default: []
+#       pattern: (\*\.|@)?[^@*\s./]+(\.[^@*\s./]+)*
 #       description: E-mail domains whose users may own tokens; *.example.com are all subdomains of example.com, without itself. The policy applies only when set
 package patrol.token.owner_domain
 

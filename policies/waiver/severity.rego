@@ -18,6 +18,7 @@
 #   params:
 #     never_severities:
 #       default: [critical]
+#       enum: [critical, high, medium, low, info]
 #       description: Severities that nothing may waive
 #     never_policies:
 #       default: []
