@@ -1,11 +1,21 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"patrol/cmd/internal/config"
+	"patrol/collectors/simulator"
 	"patrol/engine"
 	"patrol/engine/outfile"
 
@@ -16,6 +26,7 @@ import (
 type demoOptions struct {
 	account simulateOptions
 	dir     string
+	serve   bool
 }
 
 // Demo tells the story on a simulated account.
@@ -25,15 +36,17 @@ func (c commands) Demo() *cobra.Command {
 		Use:   "demo",
 		Short: "Tell the whole story on a simulated account, without credentials",
 		Long: "Starts a simulated account on loopback, audits its workspaces, plans what to do, approves the harmless part, applies it\n" +
-			"while one token changes under its hands, and audits again: each step as the command that is named with it would. Leaves\n" +
-			"database, reports, plan, outcome and journal in a directory for you to look at. Ends with exit code 0: the findings, and\n" +
-			"the step that is skipped, are part of the story.",
-		Example: "  patrol demo\n  patrol demo --tokens 5000 --output-dir /tmp/demo",
+			"while one token changes under its hands, and audits again. Each step is a command of patrol; the story is a screen of\n" +
+			"what came of them. Leaves all that they printed, database, reports, plan, outcome and journal in a directory. Ends with\n" +
+			"exit code 0: the findings, and the step that is skipped, are part of the story.\n\n" +
+			"With --serve the account stays afterwards, for you to try commands on, until interrupted.",
+		Example: "  patrol demo\n  patrol demo --serve\n  patrol demo --tokens 5000 --output-dir /tmp/demo",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.demo(cmd.Context(), &o) },
 	}
 	o.account.addPopulation(cmd.Flags())
 	cmd.Flags().StringVar(&o.dir, "output-dir", "patrol-demo", "leave database and reports in this `directory`")
+	cmd.Flags().BoolVar(&o.serve, "serve", false, "keep the account after the story, until interrupted")
 	config.OwnPlace(cmd.Flags(), "output-dir")
 	return cmd
 }
@@ -51,42 +64,332 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 		return err
 	}
 	defer server.stop()
-	profiles := filepath.Join(o.dir, "databrickscfg")
-	if err := writeText(profiles, account.ConfigFile(server.url)); err != nil {
+	in := func(name string) string { return filepath.Join(o.dir, name) }
+	if err := writeText(in("databrickscfg"), account.ConfigFile(server.url)); err != nil {
 		return err
 	}
-	a.say("A simulated account with %s of %s each, on loopback.", plural(o.account.workspaces, "workspace"), plural(o.account.tokens, "token"))
-	a.say("")
-	a.dbPath = filepath.Join(o.dir, "patrol.db")
+	if err := writeText(in("patrol.yaml"), demoConfig(account)); err != nil {
+		return err
+	}
+	if err := os.Setenv("DATABRICKS_CONFIG_FILE", in("databrickscfg")); err != nil {
+		return err
+	}
+	var log bytes.Buffer // all that the commands print
+	save := func() error {
+		return outfile.Write(in("demo.log"), func(w io.Writer) error { _, err := w.Write(log.Bytes()); return err })
+	}
+	// patrol runs a command as a user would, at the account's time and without
+	// the settings of this machine.
+	patrol := func(args ...string) error {
+		fmt.Fprintf(&log, "$ patrol %s\n", strings.Join(args, " "))
+		e := *a.env
+		e.stdin, e.stdout, e.stderr, e.now = strings.NewReader(""), &log, &log, account.Now
+		e.stdoutTerminal, e.stderrTerminal = false, false
+		e.lookup = func(name string) (string, bool) {
+			if strings.HasPrefix(name, "PATROL_") {
+				return "", false
+			}
+			return a.env.lookup(name)
+		}
+		err := execute(ctx, &e, append(args, "--config", in("patrol.yaml"), "--db", in("patrol.db")))
+		fmt.Fprintln(&log)
+		if err := save(); err != nil {
+			return err
+		}
+		var reached verdictError
+		known, isKnown := engine.AsError(err)
+		if errors.As(err, &reached) && reached.verdict == engine.Violations || isKnown && known.Class == engine.ClassPartial {
+			return nil // what a demo is for
+		}
+		return err
+	}
+	tell := func(head, format string, args ...any) {
+		for i, line := range wrapped(engine.SafeText(fmt.Sprintf(format, args...)), 67) {
+			fmt.Fprintf(a.env.stdout, "%-11s %s\n", ifSet(i == 0, head), line)
+		}
+	}
+
+	tell("account", "%s with %s each, simulated on loopback", plural(o.account.workspaces, "workspace"), plural(o.account.tokens, "token"))
+	if err := patrol("audit", "--output-dir", o.dir); err != nil {
+		return err
+	}
+	before, err := readDemoReport(in("audit.json"))
+	if err != nil {
+		return err
+	}
+	tell("1 audit", "%s: %s", plural(before.failed(), "failed result"), before.severities())
+	for _, line := range before.worst(6) {
+		tell("", "%s", line)
+	}
+
+	if err := patrol("plan", "-o", in("plan.json"), "--by", "demo"); err != nil {
+		return err
+	}
+	plan, _, err := readPlan(in("plan.json"))
+	if err != nil {
+		return err
+	}
+	actions := map[string]int{}
+	for _, step := range plan.Steps {
+		actions[string(step.Action)]++
+	}
+	tell("2 plan", "%s proposed: %s", plural(len(plan.Steps), "step"), counts(actions))
+	chosen := harmless(plan)
+	if len(chosen) == 0 {
+		tell("3 approve", "no step is harmless enough to approve in a demo")
+		return a.demoEnd(ctx, o, server)
+	}
+	var ids []string
+	for _, step := range chosen {
+		ids = append(ids, step.ID)
+	}
+	if err := patrol("approve", in("plan.json"), "--step", strings.Join(ids, ","), "--by", "reviewer@example.com", "--reason", "demo"); err != nil {
+		return err
+	}
+	tell("3 approve", "%s of low risk, within the limits, by reviewer@example.com", plural(len(ids), "step"))
+	changed, err := drift(account, chosen)
+	if err != nil {
+		return err
+	}
+	if changed != "" {
+		tell("", "meanwhile somebody gives token %s another expiry", shortTarget(changed))
+	}
+
+	if err := patrol("apply", in("plan.json"), "--yes"); err != nil {
+		return err
+	}
+	var outcome engine.OutcomeReport
+	if err := readJSON(in("plan.outcome.json"), &outcome); err != nil {
+		return err
+	}
+	approved := func(o engine.Outcome) bool { return slices.Contains(ids, o.Step.ID) }
+	done := map[string]int{}
+	for _, o := range outcome.Outcomes {
+		if approved(o) && o.State.CarriedOut() {
+			done[string(o.Step.Action)]++
+		}
+	}
+	tell("4 apply", "done: %s", counts(done))
+	for _, o := range outcome.Outcomes {
+		if approved(o) && !o.State.CarriedOut() {
+			tell("", "not done: %s %s, %s:", o.Step.Action, shortTarget(o.Step.Target), strings.ReplaceAll(string(o.State), "_", " "))
+			tell("", "  %s", o.Detail)
+		}
+	}
+	if err := patrol("audit", "--output-dir", in("after")); err != nil {
+		return err
+	}
+	after, err := readDemoReport(in(filepath.Join("after", "audit.json")))
+	if err != nil {
+		return err
+	}
+	tell("5 audit", "%s, %d before", plural(after.failed(), "failed result"), before.failed())
+	return a.demoEnd(ctx, o, server)
+}
+
+// demoEnd names the files and what to do next; with --serve it waits.
+func (a *app) demoEnd(ctx context.Context, o *demoOptions, server *server) error {
+	files, err := os.ReadDir(o.dir)
+	if err != nil {
+		return err
+	}
+	names := ""
+	for _, file := range files {
+		names += " " + file.Name() + ifSet(file.IsDir(), string(filepath.Separator))
+	}
+	fmt.Fprintf(a.env.stdout, "\nFiles in %s (demo.log holds all that these commands printed):\n", o.dir)
+	for _, line := range wrapped(names[1:], 76) {
+		fmt.Fprintln(a.env.stdout, "  "+line)
+	}
+	fmt.Fprint(a.env.stdout, "\nNext:\n")
+	program, dir := os.Args[0], o.dir
+	if filepath.IsAbs(program) || !strings.ContainsRune(program, filepath.Separator) {
+		program = "patrol"
+	}
+	next := []string{
+		"export PATROL_CONFIG=" + filepath.Join(dir, "patrol.yaml") + " PATROL_DB=" + filepath.Join(dir, "patrol.db"),
+		program + " show " + filepath.Join(dir, "plan.json"),
+		program + " tokens --no-expiry",
+		program + " demo --serve" + ifSet(dir != "patrol-demo", " --output-dir "+dir) + "   # the account again, to try commands on",
+	}
+	if o.serve { // in another terminal
+		next = []string{
+			next[0],
+			"export DATABRICKS_CONFIG_FILE=" + filepath.Join(dir, "databrickscfg"),
+			program + " audit --output-dir " + filepath.Join(dir, "next"),
+			program + " plan -o " + filepath.Join(dir, "next.json"),
+		}
+	}
+	for _, line := range next {
+		fmt.Fprintln(a.env.stdout, "  "+line)
+	}
+	if !o.serve {
+		return nil
+	}
+	fmt.Fprintf(a.env.stdout, "\nThe account is served at %s until you interrupt; go on in another terminal.\n", server.url)
+	select {
+	case <-ctx.Done():
+		return nil // an interrupt is how it ends
+	case err := <-server.failed:
+		return err
+	}
+}
+
+// wrapped breaks text at blanks, but those that it begins with.
+func wrapped(text string, width int) (lines []string) {
+	line := ""
+	for word := range strings.SplitSeq(text, " ") {
+		if strings.TrimSpace(line) != "" && len([]rune(line))+len([]rune(word)) > width {
+			lines, line = append(lines, strings.TrimSuffix(line, " ")), ""
+		}
+		line += word + " "
+	}
+	return append(lines, strings.TrimSuffix(line, " "))
+}
+
+func ifSet(set bool, text string) string {
+	if set {
+		return text
+	}
+	return ""
+}
+
+// demoConfig names the workspaces, so that commands need no profile.
+func demoConfig(account *simulator.Account) string {
+	var b strings.Builder
+	b.WriteString("# The workspaces of the simulated account.\nworkspaces:\n")
 	for _, w := range account.Workspaces() {
-		a.config.Workspaces = append(a.config.Workspaces, config.Workspace{Name: w.Name, Profile: w.Profile, Labels: w.Labels})
+		fmt.Fprintf(&b, "  - {name: %s, profile: %s, labels: {", w.Name, w.Profile)
+		for i, key := range engine.SortedKeys(w.Labels) {
+			fmt.Fprintf(&b, "%s%s: %s", ifSet(i > 0, ", "), key, w.Labels[key])
+		}
+		b.WriteString("}}\n")
 	}
-	own := *a.env
-	own.now = account.Now // plans and approvals are dated by the account's clock
-	a.env = &own
-	if err := a.demoAudit(ctx, profiles, o.dir); err != nil {
-		return err
+	return b.String()
+}
+
+// demoReport is what the story tells of an audit.json.
+type demoReport struct {
+	Policies []struct {
+		ID       string
+		Title    string
+		Severity engine.Severity
+		Fail     int
 	}
-	story := demoStory{app: a, account: account, profiles: profiles, dir: o.dir}
-	if err := story.tell(ctx); err != nil {
-		return err
+	Results []struct {
+		Severity engine.Severity
+		Status   engine.Status
 	}
-	a.say("")
-	a.say("Look at %s. The same on your workspaces: `patrol audit --profile NAME`.", filepath.Join(o.dir, "audit.xlsx"))
+}
+
+func readDemoReport(path string) (r demoReport, err error) { return r, readJSON(path, &r) }
+
+func readJSON(path string, into any) error {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, into)
+	}
+	if err != nil {
+		return fmt.Errorf("demo: read %s: %w", path, err)
+	}
 	return nil
 }
 
-// demoAudit audits the account that the profiles lead to. Findings are what a
-// demo is for: they are no failure.
-func (a *app) demoAudit(ctx context.Context, profiles, dir string) error {
-	options := auditOptions{}
-	options.source = demoSource(profiles)
-	options.judge.failOn.Threshold, options.judge.minCoverage = engine.FailOn(engine.Low), everything
-	options.report = reportOptions{formats: []string{"csv", "xlsx", "json"}, dir: dir}
-	err := a.audit(ctx, &options, "default")
-	var reached verdictError
-	if errors.As(err, &reached) && reached.verdict == engine.Violations {
-		return nil
+func (r demoReport) failed() (n int) {
+	for _, result := range r.Results {
+		if result.Status == engine.Fail {
+			n++
+		}
 	}
-	return err
+	return n
+}
+
+func (r demoReport) severities() string {
+	found := map[engine.Severity]int{}
+	for _, result := range r.Results {
+		if result.Status == engine.Fail {
+			found[result.Severity]++
+		}
+	}
+	var parts []string
+	for _, severity := range engine.Severities() {
+		if n := found[severity]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, severity))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// worst are lines on the policies with the worst findings, n at most.
+func (r demoReport) worst(n int) (lines []string) {
+	left := 0
+	for _, p := range r.Policies {
+		switch {
+		case p.Fail == 0:
+		case len(lines) < n:
+			lines = append(lines, fmt.Sprintf("%3d  %s %-8s %s", p.Fail, p.ID, p.Severity, p.Title))
+		default:
+			left++
+		}
+	}
+	if left > 0 {
+		lines = append(lines, fmt.Sprintf("     and %d policies more", left))
+	}
+	return lines
+}
+
+// counts are the most frequent first: "revoke 68, notify 25".
+func counts(of map[string]int) string {
+	var parts []string
+	for _, name := range slices.SortedFunc(maps.Keys(of), func(x, y string) int { return cmp.Or(of[y]-of[x], strings.Compare(x, y)) }) {
+		parts = append(parts, fmt.Sprintf("%s %d", name, of[name]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func shortTarget(target string) string {
+	if len(target) > 12 {
+		return target[:8] + "…"
+	}
+	return target
+}
+
+// harmless are the steps that a careful reviewer would approve at first sight:
+// those of low risk, for as long as the plan's limits allow.
+func harmless(p engine.Plan) (steps []engine.Step) {
+	chosen := map[string]bool{}
+	for _, step := range p.Steps {
+		if !step.Action.Changes() || step.Risk.Level != "low" {
+			continue
+		}
+		chosen[step.ID] = true
+		if len(p.Exceeds(func(id string) bool { return chosen[id] })) > 0 {
+			delete(chosen, step.ID)
+			continue
+		}
+		steps = append(steps, step)
+	}
+	return steps
+}
+
+// drift has somebody else change the last of the tokens that are to be revoked,
+// where there are several.
+func drift(account *simulator.Account, steps []engine.Step) (changed string, err error) {
+	var revoked []engine.Step
+	for _, step := range steps {
+		if step.Action == engine.Revoke {
+			revoked = append(revoked, step)
+		}
+	}
+	if len(revoked) < 2 {
+		return "", nil
+	}
+	last := revoked[len(revoked)-1]
+	token, there := account.Token(last.WorkspaceID, last.Target)
+	if !there {
+		return "", errors.New("demo: the account has lost a token")
+	}
+	token.ExpiryTime = account.Now().UnixMilli() + 30*engine.Day
+	_, err = account.PutToken(last.WorkspaceID, token)
+	return last.Target, err
 }

@@ -34,7 +34,10 @@ type app struct {
 type commands struct{ *app }
 
 // run executes patrol with arguments and returns its exit code.
-func run(ctx context.Context, e *env, args []string) int {
+func run(ctx context.Context, e *env, args []string) int { return exitCode(execute(ctx, e, args)) }
+
+// execute is run for those who need the error, which has been printed.
+func execute(ctx context.Context, e *env, args []string) error {
 	product := &product{w: e.stdout}
 	e.stdout = product
 	a := &app{env: e, origins: map[string]string{}, config: config.Default()}
@@ -48,7 +51,7 @@ func run(ctx context.Context, e *env, args []string) int {
 	if told := untold(err); told != nil {
 		printError(e.stderr, told, a.logFormat == jsonFormat)
 	}
-	return exitCode(err)
+	return err
 }
 
 // firstLogFormat is the log format as far as it can be known before flags and
