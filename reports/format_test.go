@@ -14,7 +14,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/outfile"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/diff"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -32,8 +32,29 @@ func golden(t *testing.T, name string, got []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got; go test -update accepts it):\n%s", path, diff)
+	if lines := differing(path, want, got); lines != "" {
+		t.Errorf("%s (-want +got; go test -update accepts it):\n%s", path, lines)
+	}
+}
+
+// differing are the lines that differ, below where they stand, and nothing else.
+func differing(name string, want, got []byte) string {
+	var lines strings.Builder
+	for line := range bytes.Lines(diff.Diff(name, want, "got", got)) {
+		if line[0] != ' ' && !bytes.HasPrefix(line, []byte("diff ")) && !bytes.HasPrefix(line, []byte("--- ")) && !bytes.HasPrefix(line, []byte("+++ ")) {
+			lines.Write(line)
+		}
+	}
+	return lines.String()
+}
+
+func TestDifferingLines(t *testing.T) {
+	want := strings.Repeat("same\n", 50) + "old\n" + strings.Repeat("same\n", 50)
+	if got := differing("x", []byte(want), []byte(strings.Replace(want, "old", "new", 1))); got != "@@ -48,7 +48,7 @@\n-old\n+new\n" {
+		t.Errorf("got %q", got)
+	}
+	if got := differing("x", []byte(want), []byte(want)); got != "" {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -27,7 +27,7 @@ func (b *bench) history(ctx context.Context) error {
 	}
 	fmt.Printf("\n%d daily snapshots of %d tokens: %.0f MB, of which %.2f MB for each day after the first; saving a day took %.2f s.\n",
 		b.days, b.tokens, float64(size[1])/1e6, float64(size[1]-size[0])/1e6/float64(max(b.days-1, 1)), took.Seconds()/float64(b.days))
-	header(fmt.Sprintf("history of %d days", b.days))
+	b.header("history of %d days", b.days)
 	middle := b.days/2 + 1
 	last := fmt.Sprint(b.days)
 	for _, step := range []struct {
@@ -43,11 +43,9 @@ func (b *bench) history(ctx context.Context) error {
 		{"forecast of 30 days", 0, []string{"forecast", "--days", "30", "--format", "csv"}},
 		{"forecast of 90 days", 0, []string{"forecast", "--days", "90", "--format", "csv"}},
 	} {
-		c, err := b.best(ctx, nothing, job{binary: b.patrol, args: append(step.args, "-q", "--db", "history.db"), found: step.found, output: "out.txt"})
-		if err != nil {
+		if _, err := b.row(ctx, step.name, job{binary: b.sides[0].binary, args: append(step.args, "-q", "--db", "history.db"), found: []int{step.found}, output: "out"}); err != nil {
 			return err
 		}
-		c.print(step.name)
 	}
 	return nil
 }
@@ -60,7 +58,7 @@ func (b *bench) remember(ctx context.Context, first time.Time) (size [2]int64, t
 		if err := b.save(ctx, b.capture(day, first.AddDate(0, 0, day))); err != nil {
 			return size, 0, err
 		}
-		info, err := os.Stat(b.path("history.db"))
+		info, err := os.Stat(b.sides[0].path("history.db"))
 		if err != nil {
 			return size, 0, err
 		}
@@ -72,7 +70,7 @@ func (b *bench) remember(ctx context.Context, first time.Time) (size [2]int64, t
 }
 
 func (b *bench) save(ctx context.Context, c engine.Capture) error {
-	db, err := store.Open(ctx, b.path("history.db"), store.Options{Mode: store.ReadWrite, Now: time.Now})
+	db, err := store.Open(ctx, b.sides[0].path("history.db"), store.Options{Mode: store.ReadWrite, Now: time.Now})
 	if err != nil {
 		return err
 	}

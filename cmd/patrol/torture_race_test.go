@@ -4,7 +4,7 @@ package main
 
 // usualKills are fewer under the race detector: each start of the binary takes
 // ten times as long.
-const usualKills = 40
+const usualKills = 20
 
 // underRace: the race detector is on.
 const underRace = true

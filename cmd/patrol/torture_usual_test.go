@@ -2,7 +2,7 @@
 
 package main
 
-const usualKills = 300
+const usualKills = 100
 
 const underRace = false
 
