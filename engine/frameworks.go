@@ -19,6 +19,8 @@ type Control struct {
 	Policies    []string // ids, worst severity first
 	Status      ControlStatus
 	Tally       Tally // results of all its policies
+	// Off says which of its policies the configuration switches off, and where.
+	Off []string
 	// Complete tells that all its policies ran and came to a verdict everywhere.
 	Complete bool
 }
@@ -81,11 +83,14 @@ func newControl(framework, id string, policies []PolicyReport, partial bool) Con
 	c := Control{ID: id, Requirement: Requirement(framework, id), Tally: Tally{}}
 	for _, p := range policies {
 		c.Policies = append(c.Policies, p.Policy.ID)
+		if p.Policy.Off != "" && p.Tally.Evaluated() == 0 {
+			c.Off = append(c.Off, p.Policy.ID+" "+p.Policy.OffWhere())
+		}
 		for status, count := range p.Tally {
 			c.Tally[status] += count
 		}
 	}
-	c.Complete = !partial && c.Tally[Unknown]+c.Tally[Errored] == 0
+	c.Complete = !partial && c.Tally[Unknown]+c.Tally[Errored] == 0 && len(c.Off) == 0
 	c.Status = c.status()
 	return c
 }
@@ -94,6 +99,8 @@ func (c Control) status() ControlStatus {
 	switch {
 	case c.Tally[Fail]+c.Tally[Baselined] > 0:
 		return ControlNotMet
+	case len(c.Off) == len(c.Policies):
+		return ControlNotAssessed
 	case !c.Complete:
 		return ControlIncomplete
 	case c.Tally.Evaluated() == c.Tally[NotApplicable]:

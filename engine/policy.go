@@ -1,6 +1,11 @@
 package engine
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Resource is what a policy judges, one at a time.
 type Resource string
@@ -30,6 +35,74 @@ type Policy struct {
 	Pack        string              // "built-in", or the directory it was loaded from
 	Source      string              // the Rego text
 	Basis       string              // SHA-256 of what it rests on besides: library, schema of input, sandbox
+
+	// What the configuration changes of it. Severity and the parameters' values
+	// are those in force wherever no override says otherwise.
+	SetSeverity string     `json:",omitempty"` // place that sets Severity; "": the metadata
+	OwnSeverity Severity   `json:",omitempty"` // of the metadata, where Severity is set
+	Off         string     `json:",omitempty"` // place that switches it off; "": it judges
+	Overrides   []Override `json:",omitempty"` // in the order in which they apply
+}
+
+// Override is one thing that the configuration changes of a policy in some
+// workspaces.
+type Override struct {
+	Match      string   `json:"match"`      // which workspaces, in words
+	Workspaces []string `json:"workspaces"` // ids of those judged that match
+	Key        string   `json:"key"`        // enabled, severity, or params.NAME
+	Value      any      `json:"value"`
+	Origin     string   `json:"origin"` // place in the configuration
+}
+
+// SeverityIn is the severity in force in a workspace.
+func (p Policy) SeverityIn(workspaceID string) Severity {
+	severity := p.Severity
+	for _, o := range p.Overrides {
+		if value, ok := o.Value.(string); ok && o.Key == "severity" && slices.Contains(o.Workspaces, workspaceID) {
+			severity = Severity(value)
+		}
+	}
+	return severity
+}
+
+// OffWhere says where the policy is switched off and by what; "" where nothing
+// switches it off.
+func (p Policy) OffWhere() string {
+	var places []string
+	if p.Off != "" {
+		places = append(places, "switched off in "+p.Off)
+	}
+	for _, o := range p.Overrides {
+		if o.Key == "enabled" && len(o.Workspaces) > 0 {
+			word := "switched off"
+			if o.Value == true {
+				word = "on"
+			}
+			places = append(places, fmt.Sprintf("%s where %s (%s)", word, o.Match, o.Origin))
+		}
+	}
+	return strings.Join(places, "; ")
+}
+
+// InForceDigest is the digest of what decides results: the source of policies,
+// what it rests on, and all that the configuration says of them. From where the
+// configuration says it does not matter.
+func InForceDigest(policies []PolicyReport) string {
+	sorted := slices.Clone(policies)
+	slices.SortFunc(sorted, func(a, b PolicyReport) int { return strings.Compare(a.Policy.ID, b.Policy.ID) })
+	rows := make([]any, len(sorted))
+	for i, p := range sorted {
+		params := map[string]any{}
+		for _, param := range p.Policy.Params {
+			params[param.Name] = param.Value
+		}
+		var overrides []any
+		for _, o := range p.Policy.Overrides {
+			overrides = append(overrides, []any{o.Match, o.Key, o.Value})
+		}
+		rows[i] = []any{p.Policy.ID, p.Policy.Severity, p.Policy.Off == "", params, overrides, p.Policy.Judges, p.Policy.Source, p.Policy.Basis}
+	}
+	return TextDigest(string(CompactJSON(rows)))
 }
 
 // Judges says which tokens a policy applies to; all others are not applicable.

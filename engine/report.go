@@ -55,9 +55,12 @@ type TokenRow struct {
 type Summary struct {
 	Tokens     int
 	Workspaces int
-	Statuses   Tally            // all results
-	Failed     map[Severity]int // results that failed, by severity
+	Statuses   Tally              // all results
+	Severities map[Severity]Tally // the same by the severity in force where each was judged
 }
+
+// Failed is the number of results of a severity that failed.
+func (s Summary) Failed(level Severity) int { return s.Severities[level][Fail] }
 
 // Verdict is what the run comes to; the exit code follows from it.
 type Verdict string
@@ -109,9 +112,9 @@ func (r Report) matters(section SectionName) bool {
 
 func (r Report) violations() int {
 	n := 0
-	for severity, count := range r.Summary.Failed {
+	for _, severity := range Severities() {
 		if r.FailOn.Fails(severity) {
-			n += count
+			n += r.Summary.Failed(severity)
 		}
 	}
 	return n

@@ -1,10 +1,6 @@
 package reports
 
-import (
-	"strings"
-
-	"patrol/engine"
-)
+import "patrol/engine"
 
 // controlColumns are the workbook's columns of a framework's controls.
 func controlColumns() []column[engine.Control] {
@@ -13,7 +9,8 @@ func controlColumns() []column[engine.Control] {
 		{"control", identifier, 14, func(c row) any { return c.ID }},
 		{"requirement_in_our_words", wrapped, 50, func(c row) any { return c.Requirement }},
 		{"result", plain, 14, func(c row) any { return c.Status }},
-		{"policies", wrapped, 30, func(c row) any { return strings.Join(c.Policies, ", ") }},
+		{"policies", wrapped, 16, func(c row) any { return lines(c.Policies) }},
+		{"not_assessed", wrapped, 30, func(c row) any { return lines(c.Off) }},
 		{"evidence", number, 12, func(c row) any { return c.Tally.Evaluated() - c.Tally[engine.NotApplicable] }},
 		{"passed", number, 12, func(c row) any { return c.Tally[engine.Pass] }},
 		{"failed", number, 12, func(c row) any { return c.Tally[engine.Fail] }},

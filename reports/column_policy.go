@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"fmt"
 	"strings"
 
 	"patrol/engine"
@@ -19,6 +20,7 @@ func policyColumns() []column[engine.PolicyReport] {
 		{"remedy", plain, 14, func(p row) any { return p.Policy.Remedy }},
 		{"controls", wrapped, 34, func(p row) any { return controlLines(p.Policy.Controls) }},
 		{"params", wrapped, 34, func(p row) any { return paramLines(p.Policy.Params) }},
+		{"set_by_configuration", wrapped, 44, func(p row) any { return configured(p.Policy) }},
 		{"evaluated", number, 12, func(p row) any { return p.Tally.Evaluated() }},
 	}
 	columns = append(columns, countColumns(func(p row) engine.Tally { return p.Tally })...)
@@ -40,14 +42,37 @@ func controlLines(controls map[string][]string) lines {
 	return texts
 }
 
+// configured is what the configuration changes of a policy, and where.
+func configured(p engine.Policy) (texts lines) {
+	if p.Off != "" {
+		texts = append(texts, "switched off ("+p.Off+")")
+	}
+	if p.SetSeverity != "" {
+		texts = append(texts, fmt.Sprintf("severity %s, not %s (%s)", p.Severity, p.OwnSeverity, p.SetSeverity))
+	}
+	for _, param := range p.Params {
+		if param.Origin != "" && param.Origin != "default" {
+			texts = append(texts, fmt.Sprintf("%s = %s, not %s (%s)", param.Name, valueText(param.Value), valueText(param.Default), param.Origin))
+		}
+	}
+	for _, o := range p.Overrides {
+		texts = append(texts, fmt.Sprintf("%s = %s in %s, where %s (%s)", strings.TrimPrefix(o.Key, "params."), valueText(o.Value), plural(len(o.Workspaces), "workspace"), o.Match, o.Origin))
+	}
+	return texts
+}
+
+func valueText(value any) string {
+	text, err := jsonText(value)
+	if err != nil {
+		return "cannot be shown: " + err.Error()
+	}
+	return string(text)
+}
+
 func paramLines(params []engine.Param) lines {
 	var texts lines
 	for _, p := range params {
-		value, err := jsonText(p.Value)
-		if err != nil {
-			value = []byte("?")
-		}
-		texts = append(texts, p.Name+" = "+string(value))
+		texts = append(texts, p.Name+" = "+valueText(p.Value))
 	}
 	return texts
 }

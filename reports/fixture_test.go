@@ -27,21 +27,27 @@ var hostile = []string{
 // report is a report with everything in it that formats must get right.
 func report() engine.Report {
 	findings, tokens := fixtureFindings(), fixtureTokens()
-	statuses, failed := engine.Tally{engine.Pass: 100, engine.NotApplicable: 7}, map[engine.Severity]int{}
-	for _, f := range findings {
-		statuses[f.Status]++
-		if f.Status == engine.Fail {
-			failed[f.Severity]++
-		}
+	statuses, severities := engine.Tally{engine.Pass: 100, engine.NotApplicable: 7}, map[engine.Severity]engine.Tally{}
+	for _, level := range engine.Severities() {
+		severities[level] = engine.Tally{}
 	}
 	policies := fixturePolicies(findings)
+	for _, p := range policies {
+		for _, status := range []engine.Status{engine.Pass, engine.NotApplicable} {
+			severities[p.Policy.Severity][status] += p.Tally[status]
+		}
+	}
+	for _, f := range findings {
+		statuses[f.Status]++
+		severities[f.Severity][f.Status]++
+	}
 	return engine.Report{
 		Version:    "1.2.3",
 		AsOf:       asOf,
 		FailOn:     engine.FailOn(engine.Low),
 		Workspaces: withPolicies(fixtureWorkspaces(len(tokens)), policies, findings),
 		Policies:   policies,
-		Summary:    engine.Summary{Tokens: len(tokens), Workspaces: 2, Statuses: statuses, Failed: failed},
+		Summary:    engine.Summary{Tokens: len(tokens), Workspaces: 2, Statuses: statuses, Severities: severities},
 		Exceptions: fixtureExceptions(),
 		Trend:      fixtureTrend(findings),
 		Shrunk:     []engine.Shrink{{Workspace: "<b>prod</b>", WorkspaceID: prod.ID, Before: 100, Tokens: len(tokens) - 1}},
@@ -139,16 +145,22 @@ func fixturePolicies(findings []engine.Finding) []engine.PolicyReport {
 			ID: "PAT-007", Title: "Token of an admin never expires", Severity: engine.Critical, Resource: engine.ResourceToken, Remedy: "revoke",
 			Description: "Whoever holds it\nis an admin for ever.", Remediation: "Revoke it and use OAuth.",
 			Controls: map[string][]string{"nist-800-53r5": {"IA-5", "AC-6"}, "cis-azure-foundations-6.0": {"2.1.6"}},
-			Params:   []engine.Param{{Name: "grace_days", Default: 0, Value: 14}, {Name: "groups", Value: []any{"admins", "<ops>"}}},
+			Params:   []engine.Param{{Name: "grace_days", Default: 0, Value: 14, Origin: "patrol.yaml:6"}, {Name: "groups", Value: []any{"admins", "<ops>"}}},
 			Aliases:  []string{"sat:IA-4"}, File: "token/admin_endless.rego", Pack: "built-in",
+			SetSeverity: "patrol.yaml:4", OwnSeverity: engine.High,
+			Overrides: []engine.Override{{Match: "label stage is prod", Workspaces: []string{prod.ID}, Key: "params.grace_days", Value: 7, Origin: "patrol.yaml:20"}},
 		},
 		{ID: "PAT-001", Title: "Token never expires", Severity: engine.High, Resource: engine.ResourceToken, Remedy: "revoke", Controls: map[string][]string{"nist-800-53r5": {"IA-5", "AC-2(3)(d)"}}},
 		{ID: "WS-001", Title: "Workspace sets no maximum lifetime for new tokens, so that they may live for two years", Severity: engine.Medium, Resource: engine.ResourceWorkspace, Remedy: "set-setting", Controls: map[string][]string{"iso-27001-2022": {"A.8.2"}}},
+		{ID: "PAT-020", Title: "Token is old", Severity: engine.Low, Resource: engine.ResourceToken, Remedy: "notify", Off: "patrol.yaml:12", Controls: map[string][]string{"iso-27001-2022": {"A.8.3"}}},
 		{ID: "PAT-030", Title: "Token has no comment", Severity: engine.Info, Resource: engine.ResourceToken, Remedy: "set-comment"},
 	}
 	reports := make([]engine.PolicyReport, len(policies))
 	for i, p := range policies {
 		tally := engine.Tally{engine.Pass: 25}
+		if p.Off != "" {
+			tally = engine.Tally{}
+		}
 		for _, f := range findings {
 			if f.Policy == p.ID {
 				tally[f.Status]++

@@ -64,7 +64,7 @@ type severityTile struct {
 func severityTiles(r engine.Report) []severityTile {
 	var tiles []severityTile
 	for _, severity := range engine.Severities() {
-		tiles = append(tiles, severityTile{severity, r.Summary.Failed[severity], r.FailOn.Fails(severity)})
+		tiles = append(tiles, severityTile{severity, r.Summary.Failed(severity), r.FailOn.Fails(severity)})
 	}
 	return tiles
 }
@@ -87,7 +87,7 @@ func resultRows(r engine.Report) []resultRow {
 	for _, status := range findingsFirst() {
 		row := resultRow{Status: status, Finding: status.Finding(), All: r.Summary.Statuses[status]}
 		for _, severity := range engine.Severities() {
-			row.Counts = append(row.Counts, severityCount{severity, tallyOf(r.Policies, severity)[status]})
+			row.Counts = append(row.Counts, severityCount{severity, r.Summary.Severities[severity][status]})
 		}
 		rows = append(rows, row)
 	}

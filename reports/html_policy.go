@@ -23,6 +23,8 @@ type policyView struct {
 	Controls               []controlView
 	Aliases, Needs         string
 	Params                 []paramView
+	Configured             []string // what the configuration changes
+	Off                    bool
 	File, Pack, Package    string
 	Source                 []sourceLine
 	Before, After          string // ids of the neighbours; "" at the ends
@@ -65,7 +67,7 @@ func newPolicyView(r engine.PolicyReport) policyView {
 		Failed: tally[engine.Fail], Undecided: tally[engine.Unknown] + tally[engine.Errored],
 		Excused: tally[engine.Waived] + tally[engine.Baselined], Evaluated: tally.Evaluated(),
 		Aliases: foreign(strings.Join(p.Aliases, ", ")), Needs: foreign(strings.Join(p.Needs, ", ")),
-		Params: paramViews(p.Params), File: foreign(p.File), Pack: foreign(p.Pack), Package: foreign(p.Package),
+		Params: paramViews(p.Params), Configured: mapSlice(configured(p), foreign), Off: p.Off != "", File: foreign(p.File), Pack: foreign(p.Pack), Package: foreign(p.Package),
 		Source: sourceLines(p.Source),
 	}
 	if view.Evaluated > 0 {
@@ -83,17 +85,9 @@ func newPolicyView(r engine.PolicyReport) policyView {
 func paramViews(params []engine.Param) []paramView {
 	views := make([]paramView, len(params))
 	for i, p := range params {
-		views[i] = paramView{foreign(p.Name), foreign(p.Description), paramText(p.Default), paramText(p.Value), foreign(p.Origin)}
+		views[i] = paramView{foreign(p.Name), foreign(p.Description), foreign(valueText(p.Default)), foreign(valueText(p.Value)), foreign(p.Origin)}
 	}
 	return views
-}
-
-func paramText(value any) string {
-	text, err := jsonText(value)
-	if err != nil {
-		return "cannot be shown: " + err.Error()
-	}
-	return foreign(string(text))
 }
 
 // paragraphs splits at empty lines; single line feeds are only how a metadata

@@ -163,7 +163,7 @@ func testViews(t *testing.T, b *tab) {
 		t.Errorf("an unknown address shows %q", got)
 	}
 	b.do(chromedp.Click(chromedp.CSS(".tiles .high a")))
-	high := report().Summary.Failed[engine.High]
+	high := report().Summary.Failed(engine.High)
 	b.sees("findings", high, len(fixtureFindings()), "finding")
 	b.do(chromedp.NavigateBack())
 	b.wait(`!document.getElementById('summary').hidden`)

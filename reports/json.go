@@ -58,6 +58,7 @@ func head(r engine.Report) []member {
 		{"fail_on", r.FailOn.String()},
 		{"verdict", r.Verdict()},
 		{"summary", summaryJSON(r)},
+		{"policies_digest", engine.InForceDigest(r.Policies)},
 		{"exceptions", exceptionsJSON(r.Exceptions)},
 		{"account", reachJSON(r)},
 		{"trend", trendJSON(r.Trend)},
@@ -126,10 +127,10 @@ func summaryJSON(r engine.Report) jsonSummary {
 	}
 }
 
-func severitiesJSON(counts map[engine.Severity]int) jsonSeverities {
+func severitiesJSON(count func(engine.Severity) int) jsonSeverities {
 	return jsonSeverities{
-		Critical: counts[engine.Critical], High: counts[engine.High], Medium: counts[engine.Medium],
-		Low: counts[engine.Low], Info: counts[engine.Info],
+		Critical: count(engine.Critical), High: count(engine.High), Medium: count(engine.Medium),
+		Low: count(engine.Low), Info: count(engine.Info),
 	}
 }
 

@@ -17,13 +17,14 @@ type jsonControl struct {
 	Policies []string             `json:"policies"`
 	Status   engine.ControlStatus `json:"status"`
 	Complete bool                 `json:"complete"` // all its policies ran, and came to a verdict everywhere
+	Off      []string             `json:"switched_off,omitempty"`
 	jsonTally
 }
 
 func frameworkJSON(f engine.Framework) any {
 	shown := jsonFramework{Framework: f.Name, Title: engine.FrameworkTitle(f.Name), Controls: []jsonControl{}}
 	for _, c := range f.Controls {
-		shown.Controls = append(shown.Controls, jsonControl{c.ID, c.Policies, c.Status, c.Complete, tallyJSON(c.Tally)})
+		shown.Controls = append(shown.Controls, jsonControl{c.ID, c.Policies, c.Status, c.Complete, c.Off, tallyJSON(c.Tally)})
 	}
 	return shown
 }
@@ -65,7 +66,7 @@ func trendJSON(t *engine.Trend) *jsonTrend {
 		shown.Earliest = timeText(t.Earliest)
 	}
 	for _, change := range engine.Changes() {
-		shown.Changes[change] = severitiesJSON(t.Counts[change])
+		shown.Changes[change] = severitiesJSON(func(level engine.Severity) int { return t.Counts[change][level] })
 	}
 	for _, level := range engine.Severities() {
 		if fix, ok := t.Fixes[level]; ok {

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"strconv"
 
 	"patrol/engine"
@@ -66,12 +67,27 @@ type jsonPolicy struct {
 	Controls map[string][]string `json:"controls,omitempty"`
 	Aliases  []string            `json:"aliases,omitempty"`
 	Params   map[string]any      `json:"params,omitempty"`
+
+	// What was in force: severity and params above are those of the
+	// configuration, where no override says otherwise.
+	Enabled     bool              `json:"enabled"`
+	OwnSeverity engine.Severity   `json:"default_severity"`
+	Origins     map[string]string `json:"origins"` // enabled, severity, params.NAME: from where, where not by default
+	Overrides   []engine.Override `json:"overrides,omitempty"`
 }
 
 func policyJSON(p engine.PolicyReport) any {
-	params := make(map[string]any, len(p.Policy.Params))
+	params, origins := make(map[string]any, len(p.Policy.Params)), map[string]string{}
 	for _, param := range p.Policy.Params {
 		params[param.Name] = param.Value
+		if param.Origin != "" && param.Origin != "default" {
+			origins["params."+param.Name] = param.Origin
+		}
+	}
+	for key, origin := range map[string]string{"enabled": p.Policy.Off, "severity": p.Policy.SetSeverity} {
+		if origin != "" {
+			origins[key] = origin
+		}
 	}
 	return jsonPolicy{
 		ID:        p.Policy.ID,
@@ -88,5 +104,7 @@ func policyJSON(p engine.PolicyReport) any {
 		Controls: p.Policy.Controls,
 		Aliases:  p.Policy.Aliases,
 		Params:   params,
+
+		Enabled: p.Policy.Off == "", OwnSeverity: cmp.Or(p.Policy.OwnSeverity, p.Policy.Severity), Origins: origins, Overrides: p.Policy.Overrides,
 	}
 }

@@ -101,7 +101,7 @@ func caseOf(r engine.Report, p engine.Policy, all engine.Tally, j *judged) junit
 	c := junitCase{name: p.ID + " " + prose(p.Title)}
 	switch {
 	case j == nil && all.Evaluated() == all[engine.NotApplicable]:
-		c.outcome, c.message = "skipped", "nothing to judge"
+		c.outcome, c.message = "skipped", orText(p.OffWhere(), "nothing to judge")
 	case j == nil:
 	case j.counts[engine.Fail] > 0 && r.FailOn.Fails(j.severity):
 		c.outcome, c.kind = "failure", string(j.severity)

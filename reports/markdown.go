@@ -42,6 +42,7 @@ func writeMarkdownWithin(ctx context.Context, w io.Writer, r engine.Report, limi
 	m.failures(groups, r.Policies)
 	m.policies(r, "Not judged", func(p engine.PolicyReport) int { return p.Tally[engine.Unknown] + p.Tally[engine.Errored] })
 	m.unread(r)
+	m.configured(r.Policies)
 	m.exceptions(r.Exceptions)
 	m.frameworks(r.Frameworks())
 	if m.left > 0 {
@@ -69,11 +70,7 @@ func (m *mdWriter) counts(r engine.Report) {
 	for _, status := range findingsFirst() {
 		cells := []string{heading(string(status)), comma(r.Summary.Statuses[status])}
 		for _, level := range engine.Severities() {
-			n := tallyOf(r.Policies, level)[status]
-			if status == engine.Fail {
-				n = r.Summary.Failed[level]
-			}
-			cells = append(cells, comma(n))
+			cells = append(cells, comma(r.Summary.Severities[level][status]))
 		}
 		m.row(cells...)
 	}
@@ -196,6 +193,25 @@ func (m *mdWriter) unread(r engine.Report) {
 	}
 }
 
+// configured tells what the configuration changes of policies.
+func (m *mdWriter) configured(policies []engine.PolicyReport) {
+	rows := 0
+	for _, p := range policies {
+		for _, change := range configured(p.Policy) {
+			if rows++; rows == 1 {
+				m.line("### Set by the configuration\n")
+				m.table("Policy", "In force")
+			}
+			if rows <= mdRows {
+				m.row(mdCode(p.Policy.ID), mdCode(change))
+			}
+		}
+	}
+	if rows > 0 {
+		m.more(rows)
+	}
+}
+
 // exceptions tells who excused what, and which waivers need a hand.
 func (m *mdWriter) exceptions(x engine.Exceptions) {
 	if len(x.Waivers) == 0 {
@@ -222,7 +238,7 @@ func (m *mdWriter) frameworks(frameworks []engine.Framework) {
 	m.table("Framework", "Control", "Result", "Counts", "Policies")
 	for _, f := range frameworks {
 		for _, c := range f.Controls {
-			m.row(mdText(engine.FrameworkTitle(f.Name)), mdText(c.ID), "**"+controlWord(c.Status)+"**", controlCounts(c), mdText(strings.Join(c.Policies, ", ")))
+			m.row(mdText(engine.FrameworkTitle(f.Name)), mdText(c.ID), "**"+controlWord(c.Status)+"**", mdText(controlCounts(c)), mdText(strings.Join(c.Policies, ", ")))
 		}
 	}
 	m.line("\n</details>")

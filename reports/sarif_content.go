@@ -31,13 +31,17 @@ func ruleSARIF(p engine.Policy) sarifRule {
 	if p.Remediation != "" {
 		help += "\n\nWhat to do: " + prose(p.Remediation)
 	}
+	configuration := sarifConfiguration{Level: sarifLevel(p.Severity)}
+	if p.Off != "" {
+		configuration.Enabled = new(false)
+	}
 	return sarifRule{
 		ID:      p.ID,
 		Name:    cutText(title, sarifName),
 		Short:   sarifText{cutText(title, sarifSummary)},
 		Full:    sarifText{cutText(about, sarifSummary)},
 		Help:    sarifText{engine.SafeLines(help)},
-		Default: sarifConfiguration{sarifLevel(p.Severity)},
+		Default: configuration,
 		Properties: sarifRuleProperties{
 			Tags:     controlTags(p.Controls),
 			Severity: securitySeverity(p.Severity),

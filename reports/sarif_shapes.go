@@ -33,7 +33,8 @@ type sarifRule struct {
 }
 
 type sarifConfiguration struct {
-	Level string `json:"level"`
+	Level   string `json:"level"`
+	Enabled *bool  `json:"enabled,omitempty"` // absent: it is
 }
 
 type sarifRuleProperties struct {

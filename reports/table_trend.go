@@ -75,7 +75,8 @@ func controlCounts(c engine.Control) string {
 	if text := countsText(c.Tally); text != "" {
 		parts = append([]string{text}, parts...)
 	}
-	if !c.Complete && c.Tally[engine.Unknown]+c.Tally[engine.Errored] == 0 {
+	parts = append(parts, c.Off...)
+	if !c.Complete && c.Off == nil && c.Tally[engine.Unknown]+c.Tally[engine.Errored] == 0 {
 		parts = append(parts, "not all of its policies ran")
 	}
 	if len(parts) == 0 {

@@ -15,6 +15,7 @@ func (s *screen) verdict(r engine.Report) {
 	for _, shrink := range r.Shrunk {
 		s.wrap("", "Suspect: "+shrunkText(shrink)+".")
 	}
+	s.configured(r.Policies)
 	s.wrap("", "Findings: "+failedText(r.Summary)+othersText(r.Summary)+".")
 	s.styled(verdictStyle(r.Verdict()), "Verdict: "+string(r.Verdict()))
 	s.wrap("  ", explain(r)+".")
@@ -38,6 +39,25 @@ func (s *screen) reach(r engine.Report) {
 	}
 }
 
+// configured says which policies the configuration switches off and changes.
+func (s *screen) configured(policies []engine.PolicyReport) {
+	var off, changed []string
+	for _, p := range policies {
+		switch {
+		case p.Policy.Off != "":
+			off = append(off, p.Policy.ID+" ("+p.Policy.Off+")")
+		case len(configured(p.Policy)) > 0:
+			changed = append(changed, p.Policy.ID)
+		}
+	}
+	if off != nil {
+		s.wrap("", "Switched off: "+strings.Join(off, ", ")+".")
+	}
+	if changed != nil {
+		s.wrap("", "Changed by the configuration: "+strings.Join(changed, ", ")+" (patrol policies show ID).")
+	}
+}
+
 func verdictStyle(v engine.Verdict) ansi {
 	switch v {
 	case engine.Clean:
@@ -51,7 +71,7 @@ func verdictStyle(v engine.Verdict) ansi {
 func failedText(sum engine.Summary) string {
 	var parts []string
 	for _, level := range engine.Severities() {
-		if n := sum.Failed[level]; n > 0 {
+		if n := sum.Failed(level); n > 0 {
 			parts = append(parts, comma(n)+" "+string(level))
 		}
 	}

@@ -22,7 +22,7 @@ type chart struct {
 func (b *book) charts(r engine.Report, p *population) error {
 	findings := make([]bucket, 0, len(engine.Severities()))
 	for _, level := range engine.Severities() {
-		findings = append(findings, bucket{string(level), r.Summary.Failed[level]})
+		findings = append(findings, bucket{string(level), r.Summary.Failed(level)})
 	}
 	row := 1
 	for i, c := range []chart{

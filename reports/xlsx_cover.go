@@ -3,8 +3,6 @@ package reports
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
-	"slices"
 	"strings"
 
 	"patrol/engine"
@@ -40,15 +38,11 @@ func (b *book) cover(r engine.Report, contents []string) error {
 			return err
 		}
 	}
-	policies, err := policyDigest(r.Policies)
-	if err != nil {
-		return err
-	}
 	waivers, err := waiverDigest(r.Exceptions)
 	if err != nil {
 		return err
 	}
-	for _, rows := range [][][]any{b.coverHead(r), b.completeness(r), b.method(), b.scope(r), b.digests(policies, waivers)} {
+	for _, rows := range [][][]any{b.coverHead(r), b.completeness(r), b.method(), b.scope(r), b.digests(engine.InForceDigest(r.Policies), waivers)} {
 		if err := s.block(rows); err != nil {
 			return err
 		}
@@ -171,22 +165,6 @@ func (b *book) scope(r engine.Report) [][]any {
 func (b *book) digests(policies, waivers string) [][]any {
 	rows := [][]any{b.header("Digests (SHA-256)", "")}
 	return append(rows, b.pair("Policies and parameters", policies, identifier), b.pair("Waivers and baseline", waivers, identifier))
-}
-
-// policyDigest covers what decides results: the text, the grade and the
-// parameters of each policy.
-func policyDigest(policies []engine.PolicyReport) (string, error) {
-	sorted := slices.Clone(policies)
-	slices.SortFunc(sorted, func(a, b engine.PolicyReport) int { return strings.Compare(a.Policy.ID, b.Policy.ID) })
-	hash := sha256.New()
-	for _, p := range sorted {
-		text, err := jsonText([]any{p.Policy.ID, p.Policy.Severity, p.Policy.Params, p.Policy.Source})
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(hash, "%s\n", text)
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
 func waiverDigest(x engine.Exceptions) (string, error) {

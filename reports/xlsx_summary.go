@@ -102,7 +102,7 @@ func (b *book) counts(r engine.Report) [][]any {
 	tallies := []engine.Tally{r.Summary.Statuses}
 	for _, level := range engine.Severities() {
 		head = append(head, b.cell(plain, level))
-		tallies = append(tallies, tallyOf(r.Policies, level))
+		tallies = append(tallies, r.Summary.Severities[level])
 	}
 	rows := [][]any{head}
 	for _, status := range findingsFirst() {
@@ -126,19 +126,6 @@ func rank(s engine.Status) int {
 		return 0
 	}
 	return 1
-}
-
-func tallyOf(policies []engine.PolicyReport, level engine.Severity) engine.Tally {
-	sum := engine.Tally{}
-	for _, p := range policies {
-		if p.Policy.Severity != level {
-			continue
-		}
-		for status, count := range p.Tally {
-			sum[status] += count
-		}
-	}
-	return sum
 }
 
 // changes is a table of what changed since the snapshots before.

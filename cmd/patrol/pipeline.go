@@ -264,7 +264,7 @@ func tokensText(s engine.Snapshot) string {
 func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapshots []engine.Snapshot, o *judgeOptions) (int64, error) {
 	header := store.EvaluationHeader{
 		AsOf: asOf(snapshots, o.asOf), FailOn: o.failOn.Threshold, Narrowed: o.narrowed(), Version: a.env.version,
-		Policies: set.chosen.Policies(), Snapshots: ids(snapshots), Framework: o.wholeFramework(),
+		Policies: set.inForce(set.chosen.Policies(), snapshots...), Snapshots: ids(snapshots), Framework: o.wholeFramework(),
 		MayMiss: everything - int(o.minCoverage),
 	}
 	evaluation, err := db.BeginEvaluation(ctx, header)

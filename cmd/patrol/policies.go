@@ -7,7 +7,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"patrol/cmd/internal/config"
 	"patrol/engine"
 
 	"github.com/spf13/cobra"
@@ -106,12 +105,15 @@ func (a *app) policiesShow() *cobra.Command {
 }
 
 func (s *policySet) show(w io.Writer, p engine.Policy) {
-	tuning, as := tuningOf(p, s.config.Policies)
-	key := "policies." + as
+	p = s.inForce([]engine.Policy{p})[0]
 	fmt.Fprintf(w, "%s  %s\n\n%s\n\n", p.ID, p.Title, fold(p.Description, 80))
-	fmt.Fprintf(w, "severity     %s\n", s.severityInForce(p, tuning, key))
-	if tuning.Enabled != nil && !*tuning.Enabled {
-		fmt.Fprintf(w, "disabled     %s\n", s.config.Place(key+".enabled"))
+	severity := string(p.Severity)
+	if p.SetSeverity != "" {
+		severity = fmt.Sprintf("%s (%s; default %s)", p.Severity, p.SetSeverity, p.OwnSeverity)
+	}
+	fmt.Fprintf(w, "severity     %s\n", severity)
+	if p.Off != "" {
+		fmt.Fprintf(w, "disabled     %s\n", p.Off)
 	}
 	fmt.Fprintf(w, "judges       %s\nremedy       %s\nneeds        %s\n", judges(p), p.Remedy, strings.Join(p.Needs, ", "))
 	fmt.Fprintf(w, "file         %s (%s)\n", p.File, p.Pack)
@@ -121,16 +123,9 @@ func (s *policySet) show(w io.Writer, p engine.Policy) {
 	if p.Remediation != "" {
 		fmt.Fprintf(w, "\nWhat to do\n%s\n", fold(p.Remediation, 80))
 	}
-	s.showParams(w, p, tuning, key)
+	showParams(w, p)
 	showControls(w, p)
-	s.showOverrides(w, p)
-}
-
-func (s *policySet) severityInForce(p engine.Policy, tuning config.Tuning, key string) string {
-	if tuning.Severity == "" {
-		return string(p.Severity)
-	}
-	return fmt.Sprintf("%s (%s; default %s)", tuning.Severity, s.config.Place(key+".severity"), p.Severity)
+	showOverrides(w, p)
 }
 
 // safeSource is Rego for a terminal: line feeds and tabs stay.
@@ -149,17 +144,13 @@ func judges(p engine.Policy) string {
 	return string(p.Resource) + "s"
 }
 
-func (s *policySet) showParams(w io.Writer, p engine.Policy, tuning config.Tuning, key string) {
+func showParams(w io.Writer, p engine.Policy) {
 	if len(p.Params) == 0 {
 		return
 	}
 	fmt.Fprintln(w, "\nParameters")
 	for _, param := range p.Params {
-		value, origin := param.Default, "default"
-		if changed, set := tuning.Params[param.Name]; set {
-			value, origin = changed, s.config.Place(key+".params."+param.Name)
-		}
-		fmt.Fprintf(w, "  %s = %s  (%s)\n      %s\n", param.Name, jsonText(value), origin, param.Description)
+		fmt.Fprintf(w, "  %s = %s  (%s)\n      %s\n", param.Name, jsonText(param.Value), param.Origin, param.Description)
 	}
 }
 
@@ -174,24 +165,18 @@ func showControls(w io.Writer, p engine.Policy) {
 }
 
 // showOverrides tells what changes in workspaces that match.
-func (s *policySet) showOverrides(w io.Writer, p engine.Policy) {
-	for i, override := range s.config.Overrides {
-		change, as := tuningOf(p, override.Policies)
-		if as == "" {
-			continue
+func showOverrides(w io.Writer, p engine.Policy) {
+	match := ""
+	for _, o := range p.Overrides {
+		if o.Match != match {
+			match = o.Match
+			fmt.Fprintf(w, "\nWhere %s\n", match)
 		}
-		key := fmt.Sprintf("overrides[%d]", i)
-		fmt.Fprintf(w, "\nWhere %s (%s)\n", override.Match, s.config.Place(key))
-		key += ".policies." + as
-		if change.Enabled != nil {
-			fmt.Fprintf(w, "  enabled = %v  (%s)\n", *change.Enabled, s.config.Place(key+".enabled"))
+		value := jsonText(o.Value)
+		if o.Key == "severity" {
+			value = fmt.Sprint(o.Value)
 		}
-		if change.Severity != "" {
-			fmt.Fprintf(w, "  severity = %s  (%s)\n", change.Severity, s.config.Place(key+".severity"))
-		}
-		for _, name := range engine.SortedKeys(change.Params) {
-			fmt.Fprintf(w, "  %s = %s  (%s)\n", name, jsonText(change.Params[name]), s.config.Place(key+".params."+name))
-		}
+		fmt.Fprintf(w, "  %s = %s  (%s)\n", strings.TrimPrefix(o.Key, "params."), value, o.Origin)
 	}
 }
 

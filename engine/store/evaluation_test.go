@@ -110,7 +110,7 @@ func checkReport(t *testing.T, j judged, r engine.Report) {
 	}
 	wantSummary := engine.Summary{
 		Tokens: 9, Workspaces: 2, Statuses: engine.Tally{engine.Fail: 8, engine.Pass: 0, engine.Waived: 1, engine.Unknown: 1},
-		Failed: map[engine.Severity]int{engine.High: 9, engine.Medium: 9}, // of the findings, whose severity may be tuned
+		Severities: map[engine.Severity]engine.Tally{engine.Critical: {engine.Waived: 1}, engine.High: {engine.Fail: 9, engine.Pass: 0, engine.Unknown: 1}, engine.Medium: {engine.Fail: 9}, engine.Low: {}, engine.Info: {}}, // of the findings, whose severity may be tuned
 	}
 	if diff := cmp.Diff(wantSummary, r.Summary); diff != "" {
 		t.Fatal(diff)

@@ -34,7 +34,7 @@ func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, er
 		return engine.Report{}, sqlite.Failure(opReport, db.Path, err)
 	}
 	r.Summary = summarise(r.Workspaces, policies)
-	if r.Summary.Failed, err = db.failedBySeverity(ctx, evaluationID); err != nil {
+	if r.Summary.Severities, err = db.resultsBySeverity(ctx, evaluationID, r.Workspaces, h.Policies); err != nil {
 		return engine.Report{}, sqlite.Failure(opReport, db.Path, err)
 	}
 	if r.Exceptions, err = db.exceptions(ctx, evaluationID); err != nil {
@@ -148,25 +148,37 @@ func summarise(workspaces []engine.WorkspaceReport, policies []engine.PolicyRepo
 	return s
 }
 
-// failedBySeverity counts failed findings by their own severity: a workspace's
-// configuration may grade a policy differently than its metadata does.
-func (db *DB) failedBySeverity(ctx context.Context, evaluation int64) (map[engine.Severity]int, error) {
-	failed := map[engine.Severity]int{}
-	query := `SELECT rank, count(*) FROM finding WHERE evaluation_id = ? AND status = ? GROUP BY rank`
-	for c, err := range sqlite.Scan(ctx, db.q, query, evaluation, string(engine.Fail)) {
+// resultsBySeverity counts results by the severity in force where they were
+// judged: findings by their own, the others by that of the policy there.
+func (db *DB) resultsBySeverity(ctx context.Context, evaluation int64, workspaces []engine.WorkspaceReport, policies []engine.Policy) (map[engine.Severity]engine.Tally, error) {
+	counts := map[engine.Severity]engine.Tally{}
+	for _, level := range engine.Severities() {
+		counts[level] = engine.Tally{}
+	}
+	for _, w := range workspaces {
+		for _, p := range policies {
+			for status, count := range w.Policies[p.ID] {
+				if level := p.SeverityIn(w.Snapshot.Workspace.ID); !status.Finding() && counts[level] != nil {
+					counts[level][status] += count
+				}
+			}
+		}
+	}
+	query := `SELECT rank, status, count(*) FROM finding WHERE evaluation_id = ? GROUP BY rank, status`
+	for c, err := range sqlite.Scan(ctx, db.q, query, evaluation) {
 		if err != nil {
 			return nil, err
 		}
-		rank, count := c.Int(), int(c.Int())
+		rank, status, count := c.Int(), engine.Status(c.Text()), int(c.Int())
 		if c.Err != nil {
 			return nil, c.Err
 		}
 		if !within(rank, engine.Severities()) {
 			return nil, fmt.Errorf("stored finding has severity rank %d, which is none", rank)
 		}
-		failed[engine.Severities()[rank]] = count
+		counts[engine.Severities()[rank]][status] += count
 	}
-	return failed, nil
+	return counts, nil
 }
 
 // bySeverity orders policies for reports; they come by id.

@@ -48,6 +48,9 @@ func decodePolicy(text string) (engine.Policy, error) {
 		p.Params[i].Default = exact(p.Params[i].Default)
 		p.Params[i].Value = exact(p.Params[i].Value)
 	}
+	for i := range p.Overrides {
+		p.Overrides[i].Value = exact(p.Overrides[i].Value)
+	}
 	return p, nil
 }
 
