@@ -48,6 +48,7 @@ type Policy struct {
 // workspaces.
 type Override struct {
 	Match      string   `json:"match"`      // which workspaces, in words
+	Place      string   `json:"-"`          // of the whole override in the configuration
 	Workspaces []string `json:"workspaces"` // ids of those judged that match
 	Key        string   `json:"key"`        // enabled, severity, or params.NAME
 	Value      any      `json:"value"`

@@ -47,7 +47,7 @@ func (s *policySet) overridesOf(p engine.Policy, snapshots []engine.Snapshot) (l
 		}
 		add := func(key string, value any) {
 			place := s.config.Place(fmt.Sprintf("overrides[%d].policies.%s.%s", n, as, key))
-			list = append(list, engine.Override{Match: override.Match.String(), Workspaces: matching, Key: key, Value: value, Origin: place})
+			list = append(list, engine.Override{Match: override.Match.String(), Place: s.config.Place(fmt.Sprintf("overrides[%d]", n)), Workspaces: matching, Key: key, Value: value, Origin: place})
 		}
 		if change.Enabled != nil {
 			add("enabled", *change.Enabled)

@@ -166,11 +166,11 @@ func showControls(w io.Writer, p engine.Policy) {
 
 // showOverrides tells what changes in workspaces that match.
 func showOverrides(w io.Writer, p engine.Policy) {
-	match := ""
+	place := ""
 	for _, o := range p.Overrides {
-		if o.Match != match {
-			match = o.Match
-			fmt.Fprintf(w, "\nWhere %s\n", match)
+		if o.Place != place {
+			place = o.Place
+			fmt.Fprintf(w, "\nWhere %s (%s)\n", o.Match, place)
 		}
 		value := jsonText(o.Value)
 		if o.Key == "severity" {
