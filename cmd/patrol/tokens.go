@@ -161,7 +161,7 @@ type span struct{ after, before moment }
 
 func (s *span) addFlags(flags *pflag.FlagSet, name, verb string) {
 	flags.Var(&s.after, name+"-after", verb+" at this moment or later")
-	flags.Var(&s.before, name+"-before", verb+" at this moment or earlier")
+	flags.Var(&s.before, name+"-before", verb+" before this moment; of a day: before it begins")
 }
 
 func (s *span) contains(ms *int64, when time.Time) bool {
@@ -171,7 +171,7 @@ func (s *span) contains(ms *int64, when time.Time) bool {
 	if ms == nil {
 		return false
 	}
-	return (!s.after.set || *ms >= s.after.at(when)) && (!s.before.set || *ms <= s.before.at(when))
+	return (!s.after.set || *ms >= s.after.at(when)) && (!s.before.set || *ms < s.before.at(when))
 }
 
 // moment is a point in time, absolute or so many days from the snapshot.

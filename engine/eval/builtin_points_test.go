@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"patrol/engine"
 )
@@ -98,5 +99,64 @@ func TestZeroIsNoLimit(t *testing.T) {
 		if (want == "") != (got == "") || !strings.Contains(got, want) {
 			t.Errorf("%q: %q %v, want %q", value, got, tallies, want)
 		}
+	}
+}
+
+// What the platform's documents leave open is decided in docs/policy-contract.md.
+func TestEdges(t *testing.T) {
+	now := asOf().UnixMilli()
+	for id, c := range map[string]struct {
+		change func(*engine.Token)
+		want   engine.Status
+		says   string
+	}{
+		"PAT-008 at the instant":   {func(token *engine.Token) { token.Expires = ptr(now) }, engine.Fail, ""},
+		"PAT-008 one moment later": {func(token *engine.Token) { token.Expires = ptr(now + 1) }, engine.NotApplicable, ""},
+		"PAT-007 one moment later": {func(token *engine.Token) { token.Expires = ptr(now + 1) }, engine.Fail, "expires"},
+		"PAT-005 used later":       {func(token *engine.Token) { token.Created, token.LastUsed = ptr(now-99*engine.Day), ptr(now+engine.Day) }, engine.Pass, ""},
+		"PAT-004 used later": {func(token *engine.Token) {
+			token.Created, token.LastUsed = ptr(now-99*engine.Day), ptr(now+9*engine.Day)
+		}, engine.Pass, ""},
+	} {
+		policy, _, _ := strings.Cut(id, " ")
+		if status, message := builtInOn(t, policy, nil, covered(nil), healthy(c.change)); status != c.want || !strings.Contains(message, c.says) {
+			t.Errorf("%s: %s %q, want %s %q", id, status, message, c.want, c.says)
+		}
+	}
+	facts := engine.Derive(engine.Token{Created: ptr(now), Expires: ptr(now), OwnerID: "1", CreatorID: "1"}, now)
+	later := engine.Derive(engine.Token{Created: ptr(now + 2), Expires: ptr(now), OwnerID: "1", CreatorID: "1"}, now+1)
+	if *facts.ExpiresInDays != 0 || *later.ExpiresInDays != -1 || *later.AgeDays != -1 {
+		t.Error(facts, later)
+	}
+	admins := healthy(nil)
+	admins.Owner.Admin, admins.Owner.Account = ptr(false), &engine.AccountParty{}
+	if status, _ := builtInOn(t, "PAT-012", nil, covered(nil), admins); status != engine.Pass {
+		t.Error("who is known to the account is no admin of the workspace:", status)
+	}
+}
+
+// Ages in a token report are those of its collection; and a setting that is called
+// almost as the one that counts is none.
+func TestEdgesOfWorkspaces(t *testing.T) {
+	at := func(as time.Time, change func(*engine.Snapshot)) map[string]engine.Tally {
+		_, tallies := evaluate(t, builtIn(t).Select(func(p engine.Policy) bool { return p.Resource == engine.ResourceWorkspace }),
+			Job{AsOf: as, Snapshot: covered(func(s *engine.Snapshot) { readEverything(s); change(s) })})
+		return tallies
+	}
+	report := func(s *engine.Snapshot) {
+		s.Documents[engine.SectionTokenReport] = json.RawMessage(`{"counts":{"report":0,"read":1,"both":0,"missing_here":0,"missing_there":1},
+			"missing_here":[],"missing_there":[{"token_id":"a","age_days":0,"expired":false}]}`)
+	}
+	for days := range 3 {
+		if tally := at(asOf().AddDate(0, 0, 400*days), report)["WS-012"]; tally[engine.Pass] != 1 {
+			t.Errorf("WS-012 after %d days: %v", 400*days, tally)
+		}
+	}
+	other := at(asOf(), func(s *engine.Snapshot) {
+		s.Workspace.Labels = map[string]string{"no-pat": "true"}
+		s.Documents[engine.SectionSettings] = json.RawMessage(`{"enableTokensConfig":{"value":"true"},"enableTokens":{"value":"false"},"maxTokenLifetimeDays":{"value":"30"}}`)
+	})["WS-002"]
+	if other[engine.Fail] != 1 {
+		t.Errorf("tokens count as off: %v", other)
 	}
 }

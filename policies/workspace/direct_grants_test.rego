@@ -24,6 +24,12 @@ test_one_user_fires if {
 	findings == {{"msg": "CAN_USE granted to users directly: 1", "users": ["ann@example.com"]}}
 }
 
+test_inherited_grants_count if {
+	grants := [object.union(grant("ann@example.com", "user", "CAN_USE"), {"inherited": true})]
+	findings := direct_grants.deny with input as fixtures.workspace({"grants": grants}, {})
+	count(findings) == 1
+}
+
 test_others_are_silent if {
 	grants := [
 		grant("token-users", "group", "CAN_USE"),
