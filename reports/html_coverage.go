@@ -41,7 +41,7 @@ func newCompleteness(r engine.Report) completeness {
 	for _, s := range r.Shrunk {
 		c.Suspects = append(c.Suspects, foreign(shrunkText(s)))
 	}
-	c.Statement = completenessText(len(r.Workspaces), whole, r.Summary.Statuses)
+	c.Statement = strings.TrimSpace(completenessText(len(r.Workspaces), whole, r.Summary.Statuses) + " " + foreign(offText(r)))
 	return c
 }
 

@@ -56,6 +56,9 @@ func (m *mdWriter) verdict(r engine.Report) {
 	mark := map[engine.Verdict]string{engine.Clean: "✅", engine.Violations: "❌", engine.Incomplete: "⚠️"}[r.Verdict()]
 	m.line("## %s Databricks tokens: %s\n", mark, r.Verdict())
 	m.line("%s in %s, judged as of %s; %s.\n", plural(r.Summary.Tokens, "token"), plural(r.Summary.Workspaces, "workspace"), timeText(r.AsOf), explain(r))
+	if off := offText(r); off != "" {
+		m.line("%s\n", mdText(off))
+	}
 	for _, s := range r.Shrunk {
 		m.line("> **Suspect:** %s.\n", mdText(shrunkText(s)))
 	}

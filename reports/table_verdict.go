@@ -15,6 +15,7 @@ func (s *screen) verdict(r engine.Report) {
 	for _, shrink := range r.Shrunk {
 		s.wrap("", "Suspect: "+shrunkText(shrink)+".")
 	}
+	s.wrap("", offText(r))
 	s.configured(r.Policies)
 	s.wrap("", "Findings: "+failedText(r.Summary)+othersText(r.Summary)+".")
 	s.styled(verdictStyle(r.Verdict()), "Verdict: "+string(r.Verdict()))

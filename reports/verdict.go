@@ -12,6 +12,21 @@ func shrunkText(s engine.Shrink) string {
 		s.Workspace, plural(s.Tokens, "token"), comma(s.Before))
 }
 
+// offText names the workspaces whose tokens are switched off; "" where there are
+// none.
+func offText(r engine.Report) string {
+	var names []string
+	for _, w := range r.Workspaces {
+		if w.Snapshot.Coverage[engine.SectionTokens].Status == engine.Off {
+			names = append(names, w.Snapshot.Workspace.Name)
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return "Tokens are off in " + engine.FewWords(names, 5) + ": policies on tokens do not apply there."
+}
+
 // explain says what a verdict means, and which exit code follows from it.
 func explain(r engine.Report) string {
 	switch r.Verdict() {

@@ -130,6 +130,9 @@ func statement(r engine.Report, whole int) string {
 	if whole < len(r.Workspaces) {
 		text = "Not everything was read: what rests on the missing sections is unknown in this workbook, never passed."
 	}
+	if off := offText(r); off != "" {
+		text += " " + off
+	}
 	if r.Narrowed {
 		text += " Only some policies were chosen for this audit."
 	}
