@@ -276,6 +276,11 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 	defer leave()
 	excusing := set.exceptions.begin(header.AsOf)
 	defer excusing.leave()
+	tokens := 0
+	for _, snapshot := range snapshots {
+		tokens += snapshot.Tokens
+	}
+	defer a.env.boundMemory(judgeBound + judgeBoundEach*int64(tokens))()
 	err = db.Read(ctx, func(view *store.DB) error {
 		for _, snapshot := range snapshots {
 			if err := a.judge(ctx, view, evaluation, set, snapshot, header.AsOf, excusing); err != nil {
@@ -299,7 +304,6 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 }
 
 func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluation, set *policySet, snapshot engine.Snapshot, when time.Time, excusing *excusing) error {
-	defer a.env.boundMemory(judgeBound + judgeBoundEach*int64(snapshot.Tokens))()
 	job := eval.Job{Snapshot: snapshot, AsOf: when, Tuning: set.effective(snapshot.Workspace)}
 	var err error
 	if job.Previous, err = db.PreviousState(ctx, snapshot); err != nil {

@@ -50,6 +50,7 @@ type evaluation struct {
 	job     Job
 	sources sources // of the set, for a sandbox
 	idle    *idle
+	filters *filters
 	view    *workspaceView
 	options Options
 	clock   clock
@@ -87,7 +88,7 @@ func (s *Set) prepare(job Job, emit func(engine.Finding) error) (*evaluation, er
 	options.Deadline = cmp.Or(options.Deadline, standardDeadline)
 	options.Workers = cmp.Or(options.Workers, runtime.GOMAXPROCS(0))
 	return &evaluation{
-		job: job, sources: s.sources, idle: s.idle, view: view, options: options, emit: emit,
+		job: job, sources: s.sources, idle: s.idle, filters: s.filters, view: view, options: options, emit: emit,
 		clock: clock{time.Now()}, tallies: map[string]engine.Tally{},
 	}, nil
 }
@@ -194,7 +195,7 @@ func (e *evaluation) judgeAll(ctx context.Context, judges []*judge, assignments 
 	}
 	if !e.options.NoPrefilter {
 		for _, a := range forTokens {
-			a.filter, _ = a.prefilter(ctx, judges[0].input(a)) // without one it is run on every token
+			a.filter, _ = e.filters.prefilter(ctx, a, judges[0].input(a)) // without one it is run on every token
 		}
 	}
 	return e.judgeTokens(ctx, judges, forTokens)

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"patrol/engine"
-	"patrol/engine/eval/prefilter"
 )
 
 // Outlook is a snapshot to judge at some instants, ascending.
@@ -77,21 +76,16 @@ func (f *foresight) judge(ctx context.Context, judges []*judge, own, foreign []*
 	return f.judgeForeign(ctx, foreign)
 }
 
-// prepare gives each instant its gates. What is asked of a policy is the same at
-// each, unless it refers to the instant itself.
+// prepare gives each instant its filters.
 func (f *foresight) prepare(ctx context.Context, j *judge, assignments []*assignment) {
-	filters := make([]*prefilter.Filter, len(assignments))
-	for n, at := range f.outlook.At {
+	for _, at := range f.outlook.At {
 		d := f.dayAt(at)
 		j.on(d)
-		for i, a := range assignments {
+		for _, a := range assignments {
 			gated := *a
 			gated.timed = a.refersTo("as_of")
 			if !f.options.NoPrefilter {
-				if n == 0 || gated.timed {
-					filters[i], _ = a.prefilter(ctx, j.input(a))
-				}
-				gated.filter = filters[i]
+				gated.filter, _ = f.filters.prefilter(ctx, a, j.input(a))
 			}
 			d.assignments = append(d.assignments, &gated)
 		}

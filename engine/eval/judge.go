@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -260,12 +261,43 @@ func overdueError(deadline time.Duration) error {
 
 var errNoRows = errors.New("the snapshot has tokens, the job has none")
 
+// filters are the prefilters of a set, by all that a policy refers to beside tokens and
+// their people: made once, they serve all workspaces that are alike in that.
+type filters struct {
+	mu    sync.Mutex
+	known map[string]madeFilter
+}
+
+type madeFilter struct {
+	filter *prefilter.Filter
+	err    error
+}
+
 // prefilter is the policy's under the known part of its input, or why it has none.
-func (a *assignment) prefilter(ctx context.Context, known *ast.Term) (*prefilter.Filter, error) {
-	if slices.ContainsFunc(a.reads.refs, func(ref ast.Ref) bool { return len(ref) == 1 }) {
-		return nil, errors.New("it reads input as a whole")
+func (f *filters) prefilter(ctx context.Context, a *assignment, known *ast.Term) (*prefilter.Filter, error) {
+	key := a.ID + " " + a.term.String()
+	for _, ref := range a.reads.refs {
+		switch word(ref, 1) {
+		case "":
+			return nil, errors.New("it reads input as a whole")
+		case "workspace", "as_of":
+			value, err := known.Value.Find(ref[1:])
+			key += " " + ref.String()
+			if err == nil {
+				key += "=" + value.String()
+			}
+		}
 	}
-	return prefilter.New(ctx, a.compiler, a.Package, known)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	made, is := f.known[key]
+	if !is {
+		made.filter, made.err = prefilter.New(ctx, a.compiler, a.Package, known)
+		if ctx.Err() == nil {
+			f.known[key] = made
+		}
+	}
+	return made.filter, made.err
 }
 
 // comparesTokens reports whether policies compare tokens with one another.

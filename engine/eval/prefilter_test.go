@@ -106,7 +106,7 @@ func TestPrefilterReach(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.prefilter(t.Context(), j.input(a)); err != nil {
+		if _, err := set.filters.prefilter(t.Context(), a, j.input(a)); err != nil {
 			every++
 			t.Logf("%s %s is run on every token: %v", p.ID, p.File, err)
 			if p.Pack == "built-in" {

@@ -25,6 +25,7 @@ type Set struct {
 	options  Options
 	digest   string
 	idle     *idle // of a set that is kept
+	filters  *filters
 }
 
 // Options change how policies are run, never what they find.
@@ -144,7 +145,7 @@ func newSet(all sources, policies []*policy) *Set {
 		ids[p.ID] = true
 	}
 	results, waivers := splitWaivers(policies)
-	return &Set{policies: results, waivers: waivers, ids: ids, sources: all, digest: digestOf(all)}
+	return &Set{policies: results, waivers: waivers, ids: ids, sources: all, digest: digestOf(all), filters: &filters{known: map[string]madeFilter{}}}
 }
 
 // digestOf covers everything that decides results: Rego text, schemas, the
