@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/databricks/databricks-sdk-go/apierr"
 	"github.com/databricks/databricks-sdk-go/config"
@@ -70,6 +72,10 @@ func (s *signer) resolve(ctx context.Context) *Problem {
 	defer cancel()
 	s.ctx = ctx
 	if err := s.cfg.EnsureResolved(); err != nil {
+		var unfit unfitValue
+		if errors.As(err, &unfit) || errors.As(plainValues(s.cfg), &unfit) {
+			return configProblem("Set it again without the line break: printf '%s' writes none, echo does.", "%s", unfit.Error())
+		}
 		return s.signInProblem(ctx, err)
 	}
 	switch {
@@ -305,6 +311,35 @@ func (hardening) Configure(cfg *config.Config) error {
 	cfg.RetryTimeoutSeconds = int((20 * time.Second).Seconds())
 	if cfg.HTTPTimeoutSeconds == 0 {
 		cfg.HTTPTimeoutSeconds = 20
+	}
+	return plainValues(cfg)
+}
+
+// unfitValue is a value that no request can carry.
+type unfitValue struct{ name, what string }
+
+func (u unfitValue) Error() string { return u.name + " " + u.what }
+
+// plainValues refuses values with a line break, as pasted secrets have, or with
+// another control character: requests with them fail as if the host were away.
+func plainValues(cfg *config.Config) error {
+	for _, attribute := range config.ConfigAttributes {
+		value := attribute.GetString(cfg)
+		if attribute.Kind != reflect.String || !strings.ContainsFunc(value, unicode.IsControl) {
+			continue
+		}
+		unfit := unfitValue{attribute.Name + " of the profile", "holds a control character"}
+		if trimmed := strings.TrimRight(value, "\r\n"); trimmed != value && !strings.ContainsFunc(trimmed, unicode.IsControl) {
+			unfit.what = "ends in a line break"
+		} else if strings.ContainsAny(value, "\r\n") {
+			unfit.what = "holds a line break"
+		}
+		for _, variable := range attribute.EnvVars {
+			if os.Getenv(variable) == value {
+				unfit.name = variable
+			}
+		}
+		return unfit
 	}
 	return nil
 }

@@ -39,7 +39,6 @@ func (c commands) Config() *cobra.Command {
 		},
 	}
 	show.Flags().BoolVar(&all, "all", false, "show the defaults as well")
-	config.OwnPlace(show.Flags(), "all")
 	validate := &cobra.Command{
 		Use:   "validate [file]",
 		Short: "Check the configuration: every key, value, policy and parameter",

@@ -29,15 +29,24 @@ func (i *instant) String() string {
 
 func (i *instant) Set(text string) error {
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			i.Time = t.UTC()
-			return nil
+		t, err := time.Parse(layout, text)
+		if err != nil {
+			continue
 		}
+		if year := t.UTC().Year(); year < firstYear || year > lastYear {
+			return fmt.Errorf("%q is not within %d to %d, the time of the platform", text, firstYear, lastYear)
+		}
+		i.Time = t.UTC()
+		return nil
 	}
 	return fmt.Errorf("%q is neither a time such as 2026-11-24T12:00:00Z nor a day such as 2026-11-24", text)
 }
 
 func (i *instant) Type() string { return "time" }
+
+// Years between which an instant can be meant: Databricks is of 2013, its tokens
+// are younger.
+const firstYear, lastYear = 2015, 2100
 
 // severityValue is a flag that holds a severity.
 type severityValue struct{ engine.Severity }

@@ -145,6 +145,9 @@ func (a *app) prepare(root, cmd *cobra.Command) error {
 	if err := a.config.Set(cmd.Flags(), environment, a.origins); err != nil {
 		return err
 	}
+	if err := config.Negative(cmd.Flags()); err != nil {
+		return err
+	}
 	if a.logFormat != "text" && a.logFormat != jsonFormat {
 		return engine.UsageError("read flag", "--log-format", "Use text or json.", fmt.Errorf("unknown format %q", a.logFormat))
 	}

@@ -19,41 +19,28 @@ type Flags map[string]bool
 
 // Add adds the flags of a set.
 func (f Flags) Add(set *pflag.FlagSet) {
-	set.VisitAll(func(flag *pflag.Flag) { f[flag.Name] = f[flag.Name] || has(flag, confirms) })
+	set.VisitAll(func(flag *pflag.Flag) { f[flag.Name] = Confirming(flag) })
 }
 
-// Marks of flags.
-const (
-	ownPlace = "own-place"
-	confirms = "confirms"
-)
+// confirmations are the flags by which a person confirms one run of a command:
+// set for good, they would confirm what nobody looked at.
+var confirmations = []string{
+	"accept-empty", "accept-shrink", "again", "all", "expect-digest", "include-self", "new-journal", "resume", "step", "withdraw", "yes",
+}
+
+const ownPlace = "own-place"
 
 // OwnPlace keeps a flag that says where or what a command writes from taking its
 // value from the file: there, a flag of this name says where reports go, and a
 // plan, a list or a table would be written over or among them.
-func OwnPlace(set *pflag.FlagSet, name string) { mark(set, name, ownPlace) }
-
-// Confirms marks flags by which a person confirms one run of a command: set for
-// good, they would confirm what nobody looked at.
-func Confirms(set *pflag.FlagSet, names ...string) {
-	for _, name := range names {
-		mark(set, name, confirms)
-	}
-}
-
-func mark(set *pflag.FlagSet, name, as string) {
-	if err := set.SetAnnotation(name, as, nil); err != nil {
+func OwnPlace(set *pflag.FlagSet, name string) {
+	if err := set.SetAnnotation(name, ownPlace, nil); err != nil {
 		panic(err) // a flag that was not defined
 	}
 }
 
 // Confirming reports whether a flag confirms one run.
-func Confirming(flag *pflag.Flag) bool { return has(flag, confirms) }
-
-func has(flag *pflag.Flag, mark string) bool {
-	_, is := flag.Annotations[mark]
-	return is
-}
+func Confirming(flag *pflag.Flag) bool { return slices.Contains(confirmations, flag.Name) }
 
 func confirmation(flag string) string {
 	return "--" + flag + " confirms one run: give it on that command line"
@@ -104,6 +91,17 @@ func wrongVariable(variable string, err error) error {
 		Hint: "Unset it, or correct its name; each flag has a variable, such as PATROL_FAIL_ON for --fail-on.", Err: err}
 }
 
+// Negative refuses a number or a length of time below zero, whoever set it.
+func Negative(set *pflag.FlagSet) (failed error) {
+	set.VisitAll(func(flag *pflag.Flag) {
+		kind := flag.Value.Type()
+		if failed == nil && strings.HasPrefix(flag.Value.String(), "-") && (strings.HasPrefix(kind, "int") || strings.HasPrefix(kind, "float") || kind == "duration") {
+			failed = engine.UsageError("read flag", "--"+flag.Name, "Give 0 or more.", fmt.Errorf("%s is less than 0", flag.Value))
+		}
+	})
+	return failed
+}
+
 // sharer is a flag that may leave a value of the environment or the file to
 // another flag of its name.
 type sharer interface{ Leaves(text string) bool }
@@ -139,7 +137,8 @@ func (f *File) set(flag *pflag.Flag, e Environment, origins map[string]string) e
 		}
 		return fill(flag, items, "environment variable", Variable(flag.Name))
 	}
-	if items, set := f.Flags[flag.Name]; set && !leaves(strings.Join(items, ",")) && !has(flag, ownPlace) {
+	_, own := flag.Annotations[ownPlace]
+	if items, set := f.Flags[flag.Name]; set && !leaves(strings.Join(items, ",")) && !own {
 		origins[flag.Name] = f.Place(flag.Name)
 		return fill(flag, items, "configuration", f.Place(flag.Name))
 	}
