@@ -131,12 +131,19 @@ func (s Selection) conditions(w collectors.AccountWorkspace) (met []bool) {
 const tagPrefix = "tag:"
 
 // LabelsOf are a workspace's labels: from its tags where the configuration
-// says so; without any configured, its tags as they are.
+// says so; without any configured, its tags, those of Azure by names in lower
+// case because there letter case means nothing.
 func (a *Account) LabelsOf(w collectors.AccountWorkspace) map[string]string {
-	if a.Labels == nil {
-		return w.Tags
-	}
 	labels := map[string]string{}
+	if a.Labels == nil {
+		for tag, value := range w.Tags {
+			if w.Cloud == "azure" {
+				tag = strings.ToLower(tag)
+			}
+			labels[tag] = value
+		}
+		return labels
+	}
 	for label, source := range a.Labels {
 		tag, isTag := strings.CutPrefix(source, tagPrefix)
 		switch value, set := w.Tag(tag); {
