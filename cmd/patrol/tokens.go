@@ -1,14 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"iter"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
 	"patrol/engine/outfile"
 	"patrol/engine/store"
@@ -25,6 +29,14 @@ type tokensOptions struct {
 	inactiveOwner bool
 	noExpiry      bool
 	neverUsed     bool
+	expired       bool
+	admin         bool
+	kind          string
+	comment       string
+	labels        []string
+	policies      []string
+	sort          string
+	limit         int
 	created       span
 	expires       span
 	lastUsed      span
@@ -42,7 +54,7 @@ func (c commands) Tokens() *cobra.Command {
 		Long: "Lists the tokens of the newest snapshot of each workspace. Filters narrow each other. A token whose value for a filter is\n" +
 			"unknown, or that has none (the last use of a token never used), is left out by it.\n\n" +
 			"A moment is a day (2026-11-24), a time (RFC 3339) or a distance from the snapshot: 30d is 30 days after, -30d before.",
-		Example: "  patrol tokens --inactive-owner\n  patrol tokens --no-expiry --workspace 'prod-*' --format csv\n" +
+		Example: "  patrol tokens --inactive-owner\n  patrol tokens --policy PAT-004 --sort idle --limit 20\n  patrol tokens --no-expiry --workspace 'prod-*' --format csv\n" +
 			"  patrol tokens --expires-before 14d --last-used-after -7d",
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.tokens(cmd.Context(), &o) },
@@ -54,6 +66,15 @@ func (c commands) Tokens() *cobra.Command {
 	flags.BoolVar(&o.inactiveOwner, "inactive-owner", false, "owner is deactivated or gone")
 	flags.BoolVar(&o.noExpiry, "no-expiry", false, "token never expires")
 	flags.BoolVar(&o.neverUsed, "never-used", false, "token was never used")
+	flags.BoolVar(&o.expired, "expired", false, "token has expired")
+	flags.BoolVar(&o.admin, "admin", false, "owner is a workspace admin")
+	flags.StringVar(&o.kind, "kind", "", "owner is a `kind`: user, service_principal, missing")
+	flags.StringVar(&o.comment, "comment", "", "comment matches this `glob`")
+	flags.StringSliceVar(&o.labels, "label", nil, "workspace has these labels: `name=glob`")
+	flags.StringSliceVar(&o.policies, "policy", nil, "token breaks one of these policies, by the latest evaluation: `ids` or aliases")
+	config.OwnPlace(flags, "policy") // elsewhere it names directories
+	flags.StringVar(&o.sort, "sort", "", "order by this `column`: "+strings.Join(engine.SortedKeys(tokenOrders), ", ")+"; -column for the other way round")
+	flags.IntVar(&o.limit, "limit", 0, "list the first so many (0: all)")
 	o.created.addFlags(flags, "created", "created")
 	o.expires.addFlags(flags, "expires", "expires")
 	o.lastUsed.addFlags(flags, "last-used", "was last used")
@@ -63,15 +84,66 @@ func (c commands) Tokens() *cobra.Command {
 	return cmd
 }
 
+// tokenOrders are the columns that tokens can be ordered by. What is unknown, and
+// what never comes, stands last.
+var tokenOrders = map[string]func(a, b engine.TokenRow) int{
+	"workspace": func(a, b engine.TokenRow) int { return cmp.Compare(a.Workspace.Name, b.Workspace.Name) },
+	"owner": func(a, b engine.TokenRow) int {
+		return cmp.Compare(strings.ToLower(a.Owner.Label()), strings.ToLower(b.Owner.Label()))
+	},
+	"created":   func(a, b engine.TokenRow) int { return compareKnown(a.Token.Created, b.Token.Created) },
+	"expires":   func(a, b engine.TokenRow) int { return compareKnown(dated(a.Token.Expires), dated(b.Token.Expires)) },
+	"last-used": func(a, b engine.TokenRow) int { return compareKnown(a.Token.LastUsed, b.Token.LastUsed) },
+	"idle":      func(a, b engine.TokenRow) int { return compareKnown(a.Facts.IdleDays, b.Facts.IdleDays) },
+	"comment":   func(a, b engine.TokenRow) int { return cmp.Compare(a.Token.Comment, b.Token.Comment) },
+}
+
+func compareKnown(a, b *int64) int {
+	switch {
+	case a == nil && b == nil:
+		return 0
+	case a == nil:
+		return 1
+	case b == nil:
+		return -1
+	}
+	return cmp.Compare(*a, *b)
+}
+
+// check refuses words that name nothing.
+func (o *tokensOptions) check() (order func(a, b engine.TokenRow) int, err error) {
+	if err := checkWord("--kind", o.kind, string(engine.User), string(engine.ServicePrincipal), string(engine.Missing)); err != nil {
+		return nil, err
+	}
+	if err := checkList(o.labels, o.limit); err != nil || o.sort == "" {
+		return nil, err
+	}
+	column, reverse := strings.CutPrefix(o.sort, "-")
+	order = tokenOrders[column]
+	if reverse {
+		forward := order
+		order = func(a, b engine.TokenRow) int { return forward(b, a) }
+	}
+	return order, checkWord("--sort", column, engine.SortedKeys(tokenOrders)...)
+}
+
 func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
-	write := a.tokenWriter(&o.product)
+	order, err := o.check()
+	if err != nil {
+		return err
+	}
+	write := a.tokenWriter(o)
 	return a.withProduct(ctx, &o.product, func(db *store.DB) error {
 		snapshots, err := a.storedSnapshots(ctx, db, o.snapshots)
 		if err != nil {
 			return err
 		}
 		when := asOf(snapshots, o.asOf)
-		rows := pseudonymised(a, o.rows(ctx, db, snapshots, when))
+		breaks, err := a.breaking(ctx, db, o.policies)
+		if err != nil {
+			return err
+		}
+		rows := pseudonymised(a, arranged(o.rows(ctx, db, snapshots, when, breaks), order))
 		intact := func() error { return db.Intact(ctx, snapshots...) }
 		if err := a.writeProduct(outfile.Files{}.OnlyIf(intact), o.product.output, func(w io.Writer) error { return write(ctx, w, rows) }); err != nil {
 			return err
@@ -83,15 +155,79 @@ func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
 // rowWriter writes a list of tokens in some format.
 type rowWriter func(context.Context, io.Writer, iter.Seq2[engine.TokenRow, error]) error
 
-func (a *app) tokenWriter(o *productOptions) rowWriter {
-	switch o.format.word {
-	case "csv":
-		return reports.TokensCSV
+func (a *app) tokenWriter(o *tokensOptions) rowWriter {
+	write := reports.TokensCSV
+	switch o.product.format.word {
+	case "table":
+		return func(ctx context.Context, w io.Writer, rows iter.Seq2[engine.TokenRow, error]) error {
+			options := a.listOptions(o.product.output)
+			options.Limit = o.limit
+			return reports.TokensTable(ctx, w, rows, options)
+		}
 	case "json":
-		return reports.TokensJSON
+		write = reports.TokensJSON
 	}
 	return func(ctx context.Context, w io.Writer, rows iter.Seq2[engine.TokenRow, error]) error {
-		return reports.TokensTable(ctx, w, rows, a.listOptions(o.output))
+		return write(ctx, w, func(yield func(engine.TokenRow, error) bool) {
+			left := first(math.MaxInt, o.limit)
+			for row, err := range rows {
+				if left--; left < 0 && err == nil {
+					continue // the rest is read to its end: it says whether the rows are intact
+				}
+				if !yield(row, err) {
+					return
+				}
+			}
+		})
+	}
+}
+
+// breaking are the tokens that break one of some policies by the latest evaluation;
+// nil: nobody asked.
+func (a *app) breaking(ctx context.Context, db *store.DB, policies []string) (map[[2]string]bool, error) {
+	if len(policies) == 0 {
+		return nil, nil
+	}
+	report, err := a.evaluated(ctx, db, 0)
+	if err != nil {
+		return nil, err
+	}
+	named, err := policiesNamed(report, policies)
+	if err != nil {
+		return nil, err
+	}
+	tokens := map[[2]string]bool{}
+	for f, err := range report.Findings {
+		if err != nil {
+			return nil, err
+		}
+		if named[f.Policy] && f.Status == engine.Fail {
+			tokens[[2]string{f.WorkspaceID, f.ResourceID}] = true
+		}
+	}
+	return tokens, nil
+}
+
+// arranged are rows in an order; nil: as they come.
+func arranged(rows iter.Seq2[engine.TokenRow, error], order func(a, b engine.TokenRow) int) iter.Seq2[engine.TokenRow, error] {
+	if order == nil {
+		return rows
+	}
+	return func(yield func(engine.TokenRow, error) bool) {
+		var all []engine.TokenRow
+		for row, err := range rows {
+			if err != nil {
+				yield(row, err)
+				return
+			}
+			all = append(all, row)
+		}
+		slices.SortStableFunc(all, order)
+		for _, row := range all {
+			if !yield(row, nil) {
+				return
+			}
+		}
 	}
 }
 
@@ -112,14 +248,14 @@ func (a *app) tokensCovered(snapshots []engine.Snapshot) error {
 }
 
 // rows are the tokens that pass every filter.
-func (o *tokensOptions) rows(ctx context.Context, db *store.DB, snapshots []engine.Snapshot, when time.Time) iter.Seq2[engine.TokenRow, error] {
+func (o *tokensOptions) rows(ctx context.Context, db *store.DB, snapshots []engine.Snapshot, when time.Time, breaks map[[2]string]bool) iter.Seq2[engine.TokenRow, error] {
 	return func(yield func(engine.TokenRow, error) bool) {
 		for _, snapshot := range snapshots {
 			if !o.listed(snapshot) {
 				continue
 			}
 			for subject, err := range db.Subjects(ctx, snapshot.ID, when, false) {
-				if err == nil && !o.keeps(subject, when) {
+				if err == nil && (!o.keeps(subject, when) || breaks != nil && !breaks[[2]string{snapshot.Workspace.ID, subject.Token.ID}]) {
 					continue
 				}
 				row := engine.TokenRow{Workspace: snapshot.Workspace, Subject: subject}
@@ -133,7 +269,7 @@ func (o *tokensOptions) rows(ctx context.Context, db *store.DB, snapshots []engi
 
 func (o *tokensOptions) listed(s engine.Snapshot) bool {
 	matches := engine.MatchGlob(o.workspace, s.Workspace.Name) || engine.MatchGlob(o.workspace, s.Workspace.ID)
-	return matches && s.Coverage[engine.SectionTokens].Usable()
+	return matches && hasLabels(s.Workspace, o.labels) && s.Coverage[engine.SectionTokens].Usable()
 }
 
 func (o *tokensOptions) keeps(s engine.Subject, when time.Time) bool {
@@ -141,6 +277,10 @@ func (o *tokensOptions) keeps(s engine.Subject, when time.Time) bool {
 		(!o.inactiveOwner || s.Owner.Active != nil && !*s.Owner.Active) &&
 		(!o.noExpiry || holds(s.Facts.NeverExpires)) &&
 		(!o.neverUsed || s.Facts.Used != nil && !*s.Facts.Used) &&
+		(!o.expired || holds(s.Facts.Expired)) &&
+		(!o.admin || holds(s.Owner.Admin)) &&
+		(o.kind == "" || string(s.Owner.Kind) == o.kind) &&
+		engine.MatchGlob(o.comment, s.Token.Comment) &&
 		o.created.contains(s.Token.Created, when) &&
 		o.expires.contains(dated(s.Token.Expires), when) &&
 		o.lastUsed.contains(s.Token.LastUsed, when)

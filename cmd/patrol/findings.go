@@ -1,0 +1,327 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"patrol/cmd/internal/config"
+	"patrol/engine"
+	"patrol/engine/outfile"
+	"patrol/engine/store"
+	"patrol/reports"
+
+	"github.com/spf13/cobra"
+)
+
+// findingsOptions say which findings of an evaluation are listed, and how.
+type findingsOptions struct {
+	policies    []string
+	severities  []string
+	minSeverity severityValue
+	statuses    []string
+	workspace   string
+	labels      []string
+	owner       string
+	kind        string
+	control     string
+	onlyNew     bool
+	since       moment
+	sort        string
+	group       string
+	limit       int
+	evaluation  int64
+	product     productOptions
+}
+
+// Findings lists the findings of an evaluation.
+func (c commands) Findings() *cobra.Command {
+	o := findingsOptions{}
+	cmd := &cobra.Command{
+		Use:   "findings",
+		Short: "List, filter, sort and group the findings of the latest evaluation",
+		Long: "Lists the findings of the latest evaluation: what failed, is unknown, waived or baselined. Filters narrow each other; a list of\n" +
+			"values means any of them. JSON has the objects that audit.json has in results.",
+		Example: "  patrol findings --severity critical,high --workspace 'prod-*'\n  patrol findings --group owner --limit 10\n" +
+			"  patrol findings --new --format json",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.findings(cmd.Context(), &o) },
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVar(&o.policies, "policy", nil, "findings of these policies: `ids` or aliases")
+	flags.StringSliceVar(&o.severities, "severity", nil, "findings of these `severities`: critical, high, medium, low, info")
+	flags.Var(&o.minSeverity, "min-severity", "findings of this severity or worse")
+	flags.StringSliceVar(&o.statuses, "status", nil, "findings of these `statuses`: fail, unknown, error, waived, baselined")
+	flags.StringVar(&o.workspace, "workspace", "", "workspace's name or id matches this `glob`")
+	flags.StringSliceVar(&o.labels, "label", nil, "workspace has these labels: `name=glob`")
+	flags.StringVar(&o.owner, "owner", "", "owner's name or id matches this `glob`")
+	flags.StringVar(&o.kind, "kind", "", "owner of the token is a `kind`: user, service_principal, missing")
+	flags.StringVar(&o.control, "control", "", "policies that serve this framework or control: `framework[:control]`")
+	flags.BoolVar(&o.onlyNew, "new", false, "findings that the evaluation before did not have")
+	flags.Var(&o.since, "since", "findings first seen at this moment or later (a day, a time, or -7d)")
+	flags.StringVar(&o.sort, "sort", "severity", "order by this `column`: "+strings.Join(engine.SortedKeys(findingOrders), ", ")+"; -column for the other way round")
+	flags.StringVar(&o.group, "group", "", "count by workspace, owner, policy or token (`column`) instead, the worst first")
+	flags.IntVar(&o.limit, "limit", 0, "list the first so many (0: all)")
+	flags.Int64Var(&o.evaluation, "evaluation", 0, "list this evaluation's findings (`id`; default: the latest)")
+	o.product.addFlags(flags, "table", "csv", "json")
+	for _, name := range []string{"policy", "severity"} { // elsewhere they choose what judges
+		config.OwnPlace(flags, name)
+	}
+	return cmd
+}
+
+// findingOrders are the columns that findings can be ordered by.
+var findingOrders = map[string]func(a, b engine.Finding) int{
+	"severity":  func(a, b engine.Finding) int { return cmp.Compare(a.Severity.Rank(), b.Severity.Rank()) },
+	"policy":    func(a, b engine.Finding) int { return cmp.Compare(a.Policy, b.Policy) },
+	"status":    func(a, b engine.Finding) int { return cmp.Compare(a.Status, b.Status) },
+	"workspace": func(a, b engine.Finding) int { return cmp.Compare(a.Workspace, b.Workspace) },
+	"owner":     func(a, b engine.Finding) int { return cmp.Compare(strings.ToLower(a.Owner), strings.ToLower(b.Owner)) },
+	"token":     func(a, b engine.Finding) int { return cmp.Compare(a.ResourceID, b.ResourceID) },
+	"since":     func(a, b engine.Finding) int { return a.Since.Compare(b.Since) },
+}
+
+// findingGroups name what findings can be counted by.
+var findingGroups = map[string]func(engine.Finding) string{
+	"workspace": func(f engine.Finding) string { return f.Workspace },
+	"owner":     func(f engine.Finding) string { return cmp.Or(f.Owner, "(workspace)") },
+	"policy":    func(f engine.Finding) string { return f.Policy },
+	"token": func(f engine.Finding) string {
+		if f.Resource == engine.ResourceWorkspace {
+			return f.Workspace + " (workspace)"
+		}
+		return f.Workspace + " " + f.ResourceID
+	},
+}
+
+// check refuses words that name nothing: a filter that matches nothing would look
+// like a clean workspace.
+func (o *findingsOptions) check() (order func(a, b engine.Finding) int, err error) {
+	for i, word := range o.severities {
+		severity, wrong := engine.ParseSeverity(strings.TrimSpace(word))
+		if wrong != nil {
+			return nil, engine.UsageError("read flag", "--severity", "Give any of critical, high, medium, low, info.", wrong)
+		}
+		o.severities[i] = string(severity)
+	}
+	for _, word := range o.statuses {
+		if err := checkWord("--status", word, string(engine.Fail), string(engine.Unknown), string(engine.Errored), string(engine.Waived), string(engine.Baselined)); err != nil {
+			return nil, err
+		}
+	}
+	column, reverse := strings.CutPrefix(o.sort, "-")
+	err = cmp.Or(checkWord("--kind", o.kind, string(engine.User), string(engine.ServicePrincipal), string(engine.Missing)),
+		checkWord("--group", o.group, engine.SortedKeys(findingGroups)...),
+		checkWord("--sort", column, engine.SortedKeys(findingOrders)...),
+		checkList(o.labels, o.limit))
+	order = findingOrders[column]
+	if reverse {
+		forward := order
+		order = func(a, b engine.Finding) int { return forward(b, a) }
+	}
+	return order, err
+}
+
+// checkWord refuses a word that is given and not known.
+func checkWord(flag, word string, known ...string) error {
+	if word == "" || slices.Contains(known, word) {
+		return nil
+	}
+	return engine.UsageError("read flag", flag, "Give one of "+strings.Join(known, ", ")+".", fmt.Errorf("%q is none of them: %s", word, engine.DidYouMean(word, known)))
+}
+
+// checkList refuses labels and limits that make no sense.
+func checkList(labels []string, limit int) error {
+	for _, label := range labels {
+		if name, _, given := strings.Cut(label, "="); !given || name == "" {
+			return engine.UsageError("read flag", "--label", "Give a name and what its value matches, such as env=prod*.", fmt.Errorf("%q is no label", label))
+		}
+	}
+	if limit < 0 {
+		return engine.UsageError("read flag", "--limit", "Give how many to list; 0 lists all.", fmt.Errorf("%d is negative", limit))
+	}
+	return nil
+}
+
+func (a *app) findings(ctx context.Context, o *findingsOptions) error {
+	order, err := o.check()
+	if err != nil {
+		return err
+	}
+	return a.withProduct(ctx, &o.product, func(db *store.DB) error {
+		report, err := a.evaluated(ctx, db, o.evaluation)
+		if err != nil {
+			return err
+		}
+		keeps, err := o.filter(report)
+		if err != nil {
+			return err
+		}
+		var found []engine.Finding
+		for f, err := range pseudonymised(a, func(yield func(engine.Finding, error) bool) {
+			for f, err := range report.Findings {
+				if (err != nil || keeps(f)) && !yield(f.Redacted(), err) {
+					return
+				}
+			}
+		}) {
+			if err != nil {
+				return err
+			}
+			found = append(found, f)
+		}
+		slices.SortStableFunc(found, order)
+		if err := a.writeProduct(outfile.Files{}.OnlyIf(func() error { return db.Intact(ctx, judged(report)...) }), o.product.output,
+			func(w io.Writer) error { return a.writeFindings(ctx, w, found, report, o) }); err != nil {
+			return err
+		}
+		if report.Narrowed {
+			a.say("the evaluation ran some policies only: %s", plural(len(report.Policies), "policy"))
+		}
+		return nil
+	})
+}
+
+// evaluated is the report of an evaluation; 0: of the latest.
+func (a *app) evaluated(ctx context.Context, db *store.DB, id int64) (engine.Report, error) {
+	if id == 0 {
+		var err error
+		if id, err = db.LatestEvaluation(ctx); err != nil {
+			return engine.Report{}, err
+		}
+	}
+	return db.Report(ctx, id)
+}
+
+// filter is which findings are listed.
+func (o *findingsOptions) filter(report engine.Report) (func(engine.Finding) bool, error) {
+	ofPolicies, err := policiesNamed(report, o.policies)
+	if err != nil {
+		return nil, err
+	}
+	if o.control != "" {
+		framework, control, _ := strings.Cut(o.control, ":")
+		serves := map[string]bool{}
+		for _, p := range report.Policies {
+			list, has := p.Policy.Controls[framework]
+			serves[p.Policy.ID] = has && (control == "" || slices.Contains(list, control))
+		}
+		if !anyOf(serves) {
+			return nil, engine.UsageError("read flag", "--control", "`patrol policies list --framework NAME` shows what serves a framework.", fmt.Errorf("no policy of the evaluation serves %q", o.control))
+		}
+		if ofPolicies == nil {
+			ofPolicies = serves
+		} else {
+			for id := range ofPolicies {
+				ofPolicies[id] = ofPolicies[id] && serves[id]
+			}
+		}
+	}
+	labelled := map[string]bool{}
+	for _, w := range report.Workspaces {
+		labelled[w.Snapshot.Workspace.ID] = hasLabels(w.Snapshot.Workspace, o.labels)
+	}
+	var ofKind map[[2]string]bool
+	if o.kind != "" {
+		ofKind = map[[2]string]bool{}
+		for row, err := range report.Tokens {
+			if err != nil {
+				return nil, err
+			}
+			if string(row.Owner.Kind) == o.kind {
+				ofKind[[2]string{row.Workspace.ID, row.Token.ID}] = true
+			}
+		}
+	}
+	return func(f engine.Finding) bool {
+		return (ofPolicies == nil || ofPolicies[f.Policy]) &&
+			(len(o.severities) == 0 || slices.Contains(o.severities, string(f.Severity))) &&
+			(o.minSeverity.Severity == "" || f.Severity.AtLeast(o.minSeverity.Severity)) &&
+			(len(o.statuses) == 0 || slices.Contains(o.statuses, string(f.Status))) &&
+			(engine.MatchGlob(o.workspace, f.Workspace) || engine.MatchGlob(o.workspace, f.WorkspaceID)) &&
+			labelled[f.WorkspaceID] &&
+			(engine.MatchGlob(o.owner, f.Owner) || engine.MatchGlob(o.owner, f.OwnerID)) &&
+			(ofKind == nil || f.Resource == engine.ResourceToken && ofKind[[2]string{f.WorkspaceID, f.ResourceID}]) &&
+			(!o.onlyNew || f.Since.Equal(report.AsOf)) &&
+			(!o.since.set || !f.Since.IsZero() && f.Since.UnixMilli() >= o.since.at(report.AsOf))
+	}, nil
+}
+
+func anyOf(set map[string]bool) bool {
+	for _, is := range set {
+		if is {
+			return true
+		}
+	}
+	return false
+}
+
+// policiesNamed are the policies of a report by their ids or aliases; nil: all.
+func policiesNamed(report engine.Report, names []string) (map[string]bool, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	named, known := map[string]bool{}, []string{}
+	for _, p := range report.Policies {
+		known = append(known, p.Policy.ID)
+	}
+	for _, name := range names {
+		name = strings.TrimSpace(name)
+		i := slices.IndexFunc(report.Policies, func(p engine.PolicyReport) bool {
+			return strings.EqualFold(p.Policy.ID, name) || slices.Contains(p.Policy.Aliases, name)
+		})
+		if i < 0 {
+			return nil, engine.UsageError("read flag", "--policy", "Name policies that the evaluation ran.", fmt.Errorf("the evaluation ran no policy %q: %s", name, engine.DidYouMean(name, known)))
+		}
+		named[report.Policies[i].Policy.ID] = true
+	}
+	return named, nil
+}
+
+// hasLabels reports whether a workspace has labels: name=glob each.
+func hasLabels(w engine.Workspace, labels []string) bool {
+	for _, label := range labels {
+		name, pattern, _ := strings.Cut(label, "=")
+		value, set := w.Labels[name]
+		if !set || !engine.MatchGlob(pattern, value) {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *app) writeFindings(ctx context.Context, w io.Writer, found []engine.Finding, report engine.Report, o *findingsOptions) error {
+	format := o.product.format.word
+	if o.group != "" {
+		groups := reports.GroupFindings(found, findingGroups[o.group])
+		all := len(groups)
+		groups = groups[:first(all, o.limit)]
+		switch format {
+		case "csv":
+			return reports.FindingGroupsCSV(ctx, w, groups, o.group)
+		case "json":
+			return reports.FindingGroupsJSON(ctx, w, groups, o.group)
+		}
+		return reports.FindingGroupsTable(w, groups, all, o.group, a.listOptions(o.product.output))
+	}
+	all := len(found)
+	found = found[:first(all, o.limit)]
+	switch format {
+	case "csv":
+		return reports.FindingsCSV(ctx, w, found, report.AsOf)
+	case "json":
+		return reports.FindingsJSON(ctx, w, found)
+	}
+	return reports.FindingsTable(w, found, all, a.listOptions(o.product.output))
+}
+
+// first is how many of all a limit leaves; 0: all.
+func first(all, limit int) int {
+	if limit == 0 {
+		return all
+	}
+	return min(all, limit)
+}
