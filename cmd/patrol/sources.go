@@ -70,6 +70,9 @@ func (a *app) checkSources(ctx context.Context, o *sourceOptions) error {
 		return engine.UsageError("read flags", "--from and --profile", "Use one of them: a file or a workspace.", errors.New("cannot be combined"))
 	}
 	for _, path := range o.from {
+		if path == "-" {
+			continue // standard input
+		}
 		if _, err := os.Stat(path); err != nil {
 			return engine.UsageError("import", path, "Give a file with a token list.", err)
 		}
