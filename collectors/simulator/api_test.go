@@ -189,6 +189,33 @@ func TestTokenLifecycle(t *testing.T) {
 	w.wantError(w.as(1, "GET", tokensPath+"/"+id, ""), 404, "RESOURCE_DOES_NOT_EXIST", id)
 }
 
+// What a caller is told of its own tokens agrees with the list of all, the one in
+// use included, and every profile names the workspace that it opens.
+func TestOwnTokensAgreeWithTheList(t *testing.T) {
+	w := newWorld(t)
+	for i, ws := range w.ws {
+		own, _ := w.as(i, "GET", "/api/2.0/token/list", "").json(t)["token_infos"].([]any)
+		listed := map[string]bool{}
+		for _, row := range own {
+			info, _ := row.(map[string]any)
+			id, _ := info["token_id"].(string)
+			listed[id] = true
+		}
+		me, _ := w.as(i, "GET", scimPath+"/Me", "").json(t)["id"].(string)
+		for _, token := range w.Tokens(ws.Name) {
+			if listed[token.ID] != (fmt.Sprint(token.OwnerID) == me) {
+				t.Errorf("%s: token %s of %d, caller %s, listed as own: %v", ws.Name, token.ID, token.OwnerID, me, listed[token.ID])
+			}
+		}
+		if !listed[sha256Hex(ws.Token)] {
+			t.Errorf("%s: the token in use is not among the caller's own", ws.Name)
+		}
+		if n := strings.Count(w.ConfigFile(w.url), fmt.Sprintf("= %d\n", ws.ID)); n != 3 {
+			t.Errorf("%s: %d profiles name the workspace, want 3", ws.Name, n)
+		}
+	}
+}
+
 func TestTokenCreationRules(t *testing.T) {
 	const create = "/api/2.0/token/create"
 	tests := []struct {
