@@ -55,7 +55,7 @@ type Plan struct {
 	AsOf        string          `json:"as_of"`
 	NotBefore   string          `json:"not_before"` // as_of and the grace period
 	ExpiresAt   string          `json:"expires_at"` // not_before and the time that the plan is good for
-	Planner     string          `json:"planner"`
+	Planner     string          `json:"planner" names:"person"`
 	Workspaces  []PlanWorkspace `json:"workspaces"`
 	Limits      Limits          `json:"limits"`
 	Protected   Protected       `json:"protected"`
@@ -110,8 +110,8 @@ type Step struct {
 	Workspace    string         `json:"workspace"`
 	WorkspaceID  string         `json:"workspace_id"`
 	Target       string         `json:"target"` // token id, configuration key, or principal of a grant
-	Owner        string         `json:"owner"`
-	OwnerID      string         `json:"owner_id"`
+	Owner        string         `json:"owner" names:"person"`
+	OwnerID      string         `json:"owner_id" names:"person"`
 	Policies     []string       `json:"policies"` // whose remedy the action is, worst first: the grounds of the step
 	Severity     Severity       `json:"severity"` // the worst of the policies
 	Reasons      []string       `json:"reasons"`  // the findings' messages, in the order of Policies

@@ -92,6 +92,7 @@ func (a *app) printProbe(r collectors.ProbeReport) bool {
 		a.hint(r.Problem.Hint)
 		return false
 	}
+	a.learn(r.Caller)
 	a.check(r.SignedIn, "signed in as %s (%s), workspace id %s", r.Caller, r.AuthType, r.Workspace.ID)
 	a.check(r.Admin, "workspace admin")
 	if !r.Admin {
@@ -138,7 +139,7 @@ func (a *app) check(ok bool, format string, args ...any) bool {
 	if !ok {
 		mark = "FAILED"
 	}
-	fmt.Fprintf(a.env.stdout, "  %s  %s\n", mark, engine.SafeText(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(a.env.stdout, "  %s  %s\n", mark, engine.SafeText(engine.Pseudonymised(a.names, fmt.Sprintf(format, args...))))
 	return ok
 }
 

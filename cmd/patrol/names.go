@@ -32,10 +32,15 @@ func (a *app) learnNames(ctx context.Context, db *store.DB) error {
 		return nil
 	}
 	people, err := db.People(ctx)
-	if err == nil {
-		a.names.Learn(people...)
-	}
+	a.learn(people...)
 	return err
+}
+
+// learn takes in names that stand elsewhere than in the database.
+func (a *app) learn(names ...string) {
+	if a.names != nil {
+		a.names.Learn(names...)
+	}
 }
 
 // pseudonymised are rows as this run may show them.

@@ -281,7 +281,10 @@ func approveCommand(p engine.Plan, path string) string {
 }
 
 func (a *app) showPlan(p engine.Plan, digest string, v reports.PlanView) error {
-	v.Plan, v.SHA256 = p, digest
+	for _, step := range p.Steps {
+		a.learn(step.Owner)
+	}
+	v.Plan, v.SHA256 = engine.Pseudonymised(a.names, p), digest
 	v.Over = p.Exceeds(func(string) bool { return true })
 	return reports.PlanTable(a.env.stdout, v, a.tableOptions())
 }

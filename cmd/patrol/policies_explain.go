@@ -103,6 +103,7 @@ func (a *app) showExplanation(policy engine.Policy, job eval.Job, name string, e
 		return err
 	}
 	w := a.env.stdout
+	name, e = engine.Pseudonymised(a.names, name), engine.Pseudonymised(a.names, e)
 	fmt.Fprintf(w, "%s  %s\n%s\nas of %s: %s", policy.ID, policy.Title, engine.SafeText(name), job.AsOf.UTC().Format("2006-01-02T15:04:05Z"), e.Status)
 	if e.Message != "" {
 		fmt.Fprintf(w, ": %s", engine.SafeText(e.Message))

@@ -166,6 +166,7 @@ func (a *app) withSnapshot(ctx context.Context, text string, work func(*store.DB
 }
 
 func (a *app) printSnapshot(s engine.Snapshot) error {
+	s = engine.Pseudonymised(a.names, s)
 	w := tabwriter.NewWriter(a.env.stdout, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
 		{"snapshot", strconv.FormatInt(s.ID, 10)},

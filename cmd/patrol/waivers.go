@@ -50,7 +50,7 @@ func (a *app) waiversList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return listWaivers(a.env.stdout, file.Rules, engine.DateOf(a.today(o.asOf)))
+			return listWaivers(a.env.stdout, engine.Pseudonymised(a.names, file.Rules), engine.DateOf(a.today(o.asOf)))
 		},
 	}
 	addWaiverFlags(cmd.Flags(), &o)
@@ -128,6 +128,7 @@ func (a *app) checkWaivers(ctx context.Context, o *judgeOptions) error {
 	if err := c.judgeAlone(ctx); err != nil {
 		return err
 	}
+	c.uses = engine.Pseudonymised(a.names, c.uses)
 	if err := c.print(a.env.stdout); err != nil {
 		return err
 	}
