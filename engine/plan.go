@@ -32,7 +32,7 @@ func (a Action) ToOwner() string {
 	case Revoke:
 		return "It will be revoked: whatever signs in with it stops working."
 	case NarrowScopes:
-		return "Its scopes will be narrowed to those that were seen in use."
+		return "Its scopes will be narrowed: calls outside of those that are left will be refused."
 	case SetComment:
 		return "Its comment will be removed, because it held a secret. Replace that secret."
 	}
@@ -96,6 +96,7 @@ type Limits struct {
 	MaxPerOwner      int     `json:"max_per_owner" min:"0"`         // in each workspace
 	MaxRecentlyUsed  int     `json:"max_recently_used" min:"0"`     // tokens used within RecentlyUsedDays
 	RecentlyUsedDays int64   `json:"recently_used_days" min:"0"`
+	MaxEndangered    int     `json:"max_endangered,omitempty" min:"0"` // tokens that steps take the use from
 }
 
 // DefaultLimits are in force where the configuration sets none.
@@ -119,7 +120,7 @@ type Step struct {
 	Precondition Precondition   `json:"precondition"`
 	Expected     map[string]any `json:"expected"` // state after the step
 	Risk         Risk           `json:"risk"`
-	Critical     bool           `json:"critical"` // needs an approval of its own where signing is configured
+	Critical     bool           `json:"critical"` // needs a statement of its own, unless the configuration says otherwise
 	NotBefore    string         `json:"not_before"`
 }
 
@@ -138,7 +139,12 @@ type Risk struct {
 	Why          string `json:"why"`
 	IdleDays     *int64 `json:"idle_days,omitempty"`
 	RecentlyUsed bool   `json:"recently_used"`
-	Endangers    int    `json:"endangers"` // tokens that a changed grant would disable
+	// Endangers are live tokens that the step takes the use from, in all or in
+	// part, without revoking them.
+	Endangers       int `json:"endangers"`
+	EndangersOwners int `json:"endangers_owners,omitempty"` // whose they are
+	EndangersOfOne  int `json:"endangers_of_one,omitempty"` // those of the owner who has most
+	EndangersRecent int `json:"endangers_recent,omitempty"` // those used within recently_used_days
 }
 
 // NotPlanned is a finding that got no step.

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -10,7 +11,7 @@ import (
 
 // Excess is a limit that steps go beyond.
 type Excess struct {
-	Limit string  `json:"limit"` // max_steps, max_percent, max_per_owner, max_recently_used
+	Limit string  `json:"limit"` // max_steps, max_percent, max_per_owner, max_recently_used, max_endangered
 	Where string  `json:"where"` // workspace, or workspace and owner; "" for the whole plan
 	Got   float64 `json:"got"`
 	Max   float64 `json:"max"`
@@ -28,65 +29,100 @@ func (e Excess) String() string {
 func short(n float64) string { return strconv.FormatFloat(math.Round(n*100)/100, 'f', -1, 64) }
 
 // Exceeds tells which of the plan's limits those steps go beyond that chosen
-// selects, among those that change a workspace. Percent, owner and recent use
-// count tokens that a step names; a token that a changed grant or setting would
-// disable is told in the step's risk instead. Recent use counts where access
-// can break: when a token is revoked or its scopes are narrowed.
+// selects, among those that change a workspace. A token counts that a step
+// names, once however many steps do, and one that a step takes the use from
+// without naming it. Recent use counts where access can break: not where a
+// comment is replaced.
 func (p Plan) Exceeds(chosen func(id string) bool) []Excess {
-	t := limitTally{tokens: map[string]map[string]bool{}, owners: map[[2]string]map[string]bool{}, labels: map[[2]string]string{}, recent: map[[2]string]bool{}}
-	for _, step := range p.Steps {
-		if step.Action.Changes() && chosen(step.ID) {
-			t.add(step)
+	type pair [2]string // workspace id, and token or owner id
+	type many map[string]bool
+	steps, endangered := 0, 0
+	tokens, owners, labels, recent := map[string]many{}, map[pair]many{}, map[pair]string{}, map[pair]bool{}
+	indirect, ofOne, recentlyToo := map[string]int{}, map[string]int{}, 0 // by workspace id
+	for _, s := range p.Steps {
+		if !s.Action.Changes() || !chosen(s.ID) {
+			continue
+		}
+		steps++
+		endangered += s.Risk.Endangers
+		if !s.Action.OnToken() {
+			indirect[s.WorkspaceID] += s.Risk.Endangers
+			ofOne[s.WorkspaceID] = max(ofOne[s.WorkspaceID], s.Risk.EndangersOfOne)
+			recentlyToo += s.Risk.EndangersRecent
+			continue
+		}
+		owner := pair{s.WorkspaceID, s.OwnerID}
+		if tokens[s.WorkspaceID] == nil {
+			tokens[s.WorkspaceID] = many{}
+		}
+		if owners[owner] == nil {
+			owners[owner], labels[owner] = many{}, s.Workspace+" for "+cmp.Or(s.Owner, s.OwnerID)
+		}
+		tokens[s.WorkspaceID][s.Target], owners[owner][s.Target] = true, true
+		if s.Risk.RecentlyUsed && s.Action != SetComment {
+			recent[pair{s.WorkspaceID, s.Target}] = true
 		}
 	}
-	return t.excesses(p)
-}
-
-// limitTally counts distinct tokens: two steps on one token touch one token.
-type limitTally struct {
-	steps  int
-	tokens map[string]map[string]bool    // workspace id → token ids
-	owners map[[2]string]map[string]bool // workspace id, owner id → token ids
-	labels map[[2]string]string          // how people know these owners
-	recent map[[2]string]bool            // workspace id, token id
-}
-
-func (t *limitTally) add(s Step) {
-	t.steps++
-	if !s.Action.OnToken() {
-		return
-	}
-	owner := [2]string{s.WorkspaceID, s.OwnerID}
-	if t.tokens[s.WorkspaceID] == nil {
-		t.tokens[s.WorkspaceID] = map[string]bool{}
-	}
-	if t.owners[owner] == nil {
-		t.owners[owner] = map[string]bool{}
-		t.labels[owner] = s.Workspace + " for " + cmp.Or(s.Owner, s.OwnerID)
-	}
-	t.tokens[s.WorkspaceID][s.Target] = true
-	t.owners[owner][s.Target] = true
-	if s.Risk.RecentlyUsed && s.Action != SetComment {
-		t.recent[[2]string{s.WorkspaceID, s.Target}] = true
-	}
-}
-
-func (t *limitTally) excesses(p Plan) []Excess {
 	var found []Excess
 	check := func(limit, where string, got, most float64) {
 		if got > most {
 			found = append(found, Excess{Limit: limit, Where: where, Got: got, Max: most})
 		}
 	}
-	check("max_steps", "", float64(t.steps), float64(p.Limits.MaxSteps))
+	beyond := 0
+	for _, n := range indirect {
+		beyond += n
+	}
+	check("max_endangered", "", float64(endangered), float64(p.Limits.MaxEndangered))
+	check("max_steps", "", float64(steps+beyond), float64(p.Limits.MaxSteps))
 	for _, w := range p.Workspaces {
-		check("max_percent", w.Name, percent(len(t.tokens[w.ID]), w.Tokens), p.Limits.MaxPercent)
+		touched := len(tokens[w.ID]) + indirect[w.ID]
+		if w.Tokens > 0 {
+			touched = min(touched, w.Tokens) // one that a step revokes may also be endangered by another
+		}
+		check("max_percent", w.Name, percent(touched, w.Tokens), p.Limits.MaxPercent)
 	}
-	for _, owner := range sortedPairs(t.owners) {
-		check("max_per_owner", t.labels[owner], float64(len(t.owners[owner])), float64(p.Limits.MaxPerOwner))
+	for _, w := range p.Workspaces {
+		check("max_per_owner", w.Name+" for the owner with most endangered tokens", float64(ofOne[w.ID]), float64(p.Limits.MaxPerOwner))
 	}
-	check("max_recently_used", "", float64(len(t.recent)), float64(p.Limits.MaxRecentlyUsed))
+	pairs := slices.SortedFunc(maps.Keys(owners), func(a, b pair) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
+	for _, owner := range pairs {
+		check("max_per_owner", labels[owner], float64(len(owners[owner])), float64(p.Limits.MaxPerOwner))
+	}
+	check("max_recently_used", "", float64(len(recent)+recentlyToo), float64(p.Limits.MaxRecentlyUsed))
 	return found
+}
+
+// Dangers says, in a line for each step, what those steps disable that chosen
+// selects: what a reader has to know first.
+func (p Plan) Dangers(chosen func(id string) bool) []string {
+	var lines []string
+	scopes := 0
+	for _, s := range p.Steps {
+		switch {
+		case s.Risk.Endangers == 0 || !chosen(s.ID):
+		case s.Action.OnToken():
+			scopes++
+		default:
+			lines = append(lines, fmt.Sprintf("%s %s in %s disables %s", s.Action, s.Target, s.Workspace, s.Risk.Disables(p.Limits.RecentlyUsedDays)))
+		}
+	}
+	if scopes > 0 {
+		lines = append(lines, fmt.Sprintf("narrow-scopes takes scopes that were seen in use from %s", countOf(scopes, "token")))
+	}
+	return lines
+}
+
+// Disables says how many tokens a step takes the use from.
+func (r Risk) Disables(recentlyUsedDays int64) string {
+	return fmt.Sprintf("%s of %s, %d used within %d days", countOf(r.Endangers, "live token"), countOf(r.EndangersOwners, "owner"), r.EndangersRecent, recentlyUsedDays)
+}
+
+func countOf(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // percent of nothing is everything: a population that is not known to be larger
@@ -99,13 +135,4 @@ func percent(n, population int) float64 {
 		return 100
 	}
 	return 100 * float64(n) / float64(population)
-}
-
-func sortedPairs[V any](m map[[2]string]V) [][2]string {
-	pairs := make([][2]string, 0, len(m))
-	for pair := range m {
-		pairs = append(pairs, pair)
-	}
-	slices.SortFunc(pairs, func(a, b [2]string) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
-	return pairs
 }

@@ -51,17 +51,30 @@ func SettingState(key string, value *string) map[string]any {
 	return state
 }
 
-// GrantsState is the whole list of who may use tokens, in a fixed order.
+// GrantsState is the whole list of who may use tokens, in a fixed order. The
+// admins can always manage it: the platform says so as inherited, as given, or
+// not at all, and turns one into the other when the list is written. Here it is
+// one entry.
 func GrantsState(grants Grants) map[string]any {
-	list := slices.Clone(grants)
+	admins := Grant{Principal: "admins", Kind: "group", Level: "CAN_MANAGE"}
+	list := slices.DeleteFunc(slices.Clone(grants), func(g Grant) bool {
+		return g.Kind == admins.Kind && g.Principal == admins.Principal && g.Level == admins.Level
+	})
+	list = append(list, admins)
 	slices.SortFunc(list, func(a, b Grant) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Principal, b.Principal),
 			cmp.Compare(a.Level, b.Level), cmp.Compare(a.InheritedFrom, b.InheritedFrom))
 	})
-	if list == nil {
-		list = Grants{}
-	}
 	return map[string]any{"access_control_list": list}
+}
+
+// GrantsOf reads a state of grants, which may come from JSON.
+func GrantsOf(state map[string]any) (Grants, error) {
+	var wire struct {
+		List Grants `json:"access_control_list"`
+	}
+	err := json.Unmarshal(CompactJSON(state), &wire)
+	return wire.List, err
 }
 
 // Fingerprint is the SHA-256 (hexadecimal) of a state as compact JSON with all

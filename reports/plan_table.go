@@ -42,8 +42,11 @@ func PlanTable(w io.Writer, v PlanView, o TableOptions) error {
 
 func (s *screen) planHead(v PlanView) {
 	p := v.Plan
+	for _, line := range p.Dangers(func(string) bool { return true }) {
+		s.styled(red, strings.ToUpper(line[:1])+engine.SafeText(line[1:]))
+	}
 	s.styled(bold, fmt.Sprintf("Plan %s: %s", p.ID, countSteps(p)))
-	s.line("judged as of " + p.AsOf + ", planned by " + p.Planner)
+	s.line("judged as of " + p.AsOf + ", planned by " + engine.SafeText(p.Planner))
 	window := "good until " + p.ExpiresAt
 	if p.NotBefore != p.AsOf {
 		window = "not before " + p.NotBefore + ", " + window
@@ -120,8 +123,8 @@ func (s *screen) count(what string, names []string, counts map[string]int, most 
 
 func (s *screen) planLimits(v PlanView) {
 	l := v.Plan.Limits
-	s.wrap("  ", fmt.Sprintf("limits: %d steps, %g%% of a workspace's tokens, %d per owner, %d used within %d days",
-		l.MaxSteps, l.MaxPercent, l.MaxPerOwner, l.MaxRecentlyUsed, l.RecentlyUsedDays))
+	s.wrap("  ", fmt.Sprintf("limits: %d steps, %g%% of a workspace's tokens, %d per owner, %d used within %d days, %d endangered",
+		l.MaxSteps, l.MaxPercent, l.MaxPerOwner, l.MaxRecentlyUsed, l.RecentlyUsedDays, l.MaxEndangered))
 	for i, excess := range v.Over {
 		if i == mostExcesses {
 			s.styled(yellow, fmt.Sprintf("  OVER: … and %s more", comma(len(v.Over)-i)))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"patrol/engine"
@@ -109,6 +110,11 @@ func (b *book) summarisePlan(p engine.Plan, digest string) error {
 func (b *book) planHeadline(p engine.Plan, digest string) [][]any {
 	rows := [][]any{
 		{excelize.Cell{StyleID: b.styles.title, Value: "Plan of changes to Databricks personal access tokens"}},
+	}
+	for _, line := range p.Dangers(func(string) bool { return true }) {
+		rows = append(rows, []any{b.textCell(plain, strings.ToUpper(line[:1])+line[1:])})
+	}
+	rows = append(rows,
 		b.pair("Plan", p.ID, plain),
 		b.pair(digestLabel, digest, identifier),
 		b.pair("Judged as of", p.AsOf, plain),
@@ -117,7 +123,7 @@ func (b *book) planHeadline(p engine.Plan, digest string) [][]any {
 		b.pair("Planned by", p.Planner, plain),
 		b.pair("Steps", len(p.Steps), leftNumber),
 		b.pair("Findings without a step", len(p.NotPlanned), leftNumber),
-	}
+	)
 	for _, w := range p.Workspaces {
 		rows = append(rows, b.pair("Workspace", fmt.Sprintf("%s (%s), %s", w.Name, w.ID, plural(w.Tokens, "token")), plain))
 	}
@@ -154,6 +160,7 @@ func (b *book) planLimits(p engine.Plan) [][]any {
 		b.pair("Percent of a workspace's tokens", fmt.Sprintf("%g", l.MaxPercent), plain),
 		b.pair("Tokens of one owner", l.MaxPerOwner, leftNumber),
 		b.pair(fmt.Sprintf("Used within %d days", l.RecentlyUsedDays), l.MaxRecentlyUsed, leftNumber),
+		b.pair("Endangered", l.MaxEndangered, leftNumber),
 	}
 	for i, excess := range p.Exceeds(func(string) bool { return true }) {
 		if i == mostExcesses {

@@ -150,6 +150,9 @@ func (a *app) applyApproval(path string, p engine.Plan, content []byte, resume b
 	default:
 		return apply.Approval{}, on(path, err)
 	}
+	if approved.OnlyPlanner() {
+		a.say("%s", onlyPlanner(p.Planner))
+	}
 	var by []string
 	for _, approver := range approved.By {
 		by = append(by, approver.Name)

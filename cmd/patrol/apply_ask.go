@@ -29,6 +29,9 @@ func (a *app) confirm(ctx context.Context, q apply.Question, yes bool) error {
 	if q.Recent > 0 {
 		line += fmt.Sprintf(", %d on tokens USED within %d days of the plan", q.Recent, q.Recently)
 	}
+	for _, danger := range q.Dangers {
+		a.say("%s", strings.ToUpper(danger[:1])+danger[1:])
+	}
 	a.say("%s", line)
 	if yes {
 		return nil

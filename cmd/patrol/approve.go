@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"patrol/cmd/internal/config"
@@ -23,6 +24,8 @@ type approveOptions struct {
 	reason   string
 	validFor string
 	withdraw bool
+	reject   bool
+	expect   string // digest
 
 	signKey   string
 	export    string
@@ -55,7 +58,9 @@ func (c commands) Approve() *cobra.Command {
 	flags.BoolVar(&o.all, "all", false, "approve every step")
 	flags.StringSliceVar(&o.steps, "step", nil, "approve these steps: `ids`, as `patrol show` lists them")
 	flags.StringVar(&o.from, "from", "", "take the decisions from the reviewers' workbook `plan.xlsx`")
-	flags.BoolVar(&o.withdraw, "withdraw", false, "end every approval given so far, or those of --step")
+	flags.BoolVar(&o.withdraw, "withdraw", false, "take back what you said of the plan so far, or of --step; what others said stands")
+	flags.BoolVar(&o.reject, "reject", false, "reject the steps of --step instead: nobody's approval counts for them until you withdraw that")
+	flags.StringVar(&o.expect, "expect-digest", "", "refuse any other plan than the one of this `sha256`, as plan and show print it")
 	flags.StringVar(&o.by, "by", "", "`name` of the approver (default: the principal of the key, else the user of this machine)")
 	flags.StringVar(&o.reason, "reason", "", "why, such as the number of a change: `text`")
 	flags.StringVar(&o.signKey, "sign-key", "", "sign with this SSH key `file`; by the agent where it is a .pub file, has a pass phrase, or is a hardware key")
@@ -75,10 +80,16 @@ func (a *app) approve(ctx context.Context, path string, o *approveOptions) error
 	if err := plan.CheckExpiry(p, a.env.now()); err != nil {
 		return on(path, err)
 	}
+	digest := plan.Digest(content)
+	if o.expect != "" && !strings.EqualFold(o.expect, digest) {
+		return on(path, &engine.Error{Class: engine.ClassRefused, Reason: "other_plan", Op: "approve", Hint: "Look at the plan again with `patrol show`: it is not the one that you were told of.",
+			Err: fmt.Errorf("the file's sha256 is %s, expected was %s", digest, engine.SafeText(o.expect))})
+	}
 	payload, err := a.payload(ctx, p, content, o)
 	if err != nil {
 		return err
 	}
+	a.tellStatement(p, content, payload)
 	if o.export != "" {
 		return a.exportStatement(path, payload, o)
 	}
@@ -100,7 +111,12 @@ func (a *app) statement(ctx context.Context, p engine.Plan, content []byte, o *a
 	if err := a.limitTime(&s, o); err != nil {
 		return s, err
 	}
-	if o.withdraw {
+	switch {
+	case o.withdraw && o.reject:
+		return s, engine.UsageError("read flags", "--withdraw, --reject", "Use one of them.", errors.New("cannot be combined"))
+	case o.reject && !o.changed("step"):
+		return s, engine.UsageError("read flags", "--reject", "Say with --step which steps.", errors.New("no step is named"))
+	case o.withdraw:
 		s.Kind = plan.Withdraw
 	}
 	err := choose(&s, p, o)
@@ -147,10 +163,65 @@ func choose(s *plan.Statement, p engine.Plan, o *approveOptions) error {
 	case !steps:
 		return engine.UsageError("approve", "", "Say what to approve: --all, --step ID, or --from the reviewers' workbook.", errors.New("no step is named"))
 	}
-	return decide(s, p, o.steps)
+	verdict := plan.Accept
+	if o.reject {
+		verdict = plan.Reject
+	}
+	return decide(s, p, o.steps, verdict)
 }
 
-func decide(s *plan.Statement, p engine.Plan, ids []string) error {
+// tellStatement says what is about to be said of which plan.
+func (a *app) tellStatement(p engine.Plan, content, payload []byte) {
+	s, err := plan.CheckStatement(payload, content, p)
+	if err != nil {
+		return // keep tells what is wrong with it
+	}
+	verdicts := map[string]plan.Verdict{}
+	for _, d := range s.Decisions {
+		verdicts[d.Step] = d.Verdict
+	}
+	counts := map[plan.Verdict]map[engine.Action]int{}
+	workspaces, owners, chosen := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, step := range p.Steps {
+		verdict := verdicts[step.ID]
+		if s.All {
+			verdict = plan.Accept
+		}
+		if verdict == "" {
+			continue
+		}
+		if counts[verdict] == nil {
+			counts[verdict] = map[engine.Action]int{}
+		}
+		counts[verdict][step.Action]++
+		workspaces[step.WorkspaceID] = true
+		if step.Action.Changes() && step.OwnerID != "" {
+			owners[step.OwnerID] = true
+		}
+		chosen[step.ID] = verdict == plan.Accept
+	}
+	a.say("Plan %s, sha256 %s", p.ID, plan.Digest(content))
+	if s.Kind == plan.Approve {
+		for _, line := range p.Dangers(func(id string) bool { return chosen[id] }) {
+			a.say("  %s", strings.ToUpper(line[:1])+line[1:])
+		}
+	}
+	for _, verdict := range engine.SortedKeys(counts) {
+		var parts []string
+		for _, action := range engine.Actions() {
+			if n := counts[verdict][action]; n > 0 {
+				parts = append(parts, fmt.Sprintf("%s %d", action, n))
+			}
+		}
+		word := string(verdict) + "s"
+		if s.Kind == plan.Withdraw {
+			word = "takes back what was said of"
+		}
+		a.say("  %s %s: %s; in %s, of %s", engine.SafeText(s.Approver), word, strings.Join(parts, ", "), plural(len(workspaces), "workspace"), plural(len(owners), "owner"))
+	}
+}
+
+func decide(s *plan.Statement, p engine.Plan, ids []string, verdict plan.Verdict) error {
 	known := map[string]bool{}
 	for _, step := range p.Steps {
 		known[step.ID] = true
@@ -161,7 +232,7 @@ func decide(s *plan.Statement, p engine.Plan, ids []string) error {
 			return engine.UsageError("approve", id, "`patrol show` lists the steps.", errors.New("the plan has no such step"))
 		}
 		if !seen[id] {
-			s.Decisions = append(s.Decisions, plan.Decision{Step: id, Verdict: plan.Accept})
+			s.Decisions = append(s.Decisions, plan.Decision{Step: id, Verdict: verdict})
 		}
 		seen[id] = true
 	}

@@ -67,7 +67,7 @@ func (a *app) standing(v *reports.PlanView, p engine.Plan, content []byte, path 
 func tellApproved(approved plan.Approved) []string {
 	lines := []string{fmt.Sprintf("Approved: %d of %s, until %s.", len(approved.Steps), plural(len(approved.Plan.Steps), "step"), approved.ExpiresAt.UTC().Format("2006-01-02T15:04:05Z"))}
 	for _, by := range approved.By {
-		line := "  by " + by.Name + " at " + by.At
+		line := "  by " + engine.SafeText(by.Name) + " at " + by.At
 		switch {
 		case by.Signed:
 			line += ", signed with key " + by.Key
@@ -77,14 +77,30 @@ func tellApproved(approved plan.Approved) []string {
 			line += ", unsigned"
 		}
 		if by.Reason != "" {
-			line += ": " + by.Reason
+			line += ": " + engine.SafeText(by.Reason)
 		}
 		lines = append(lines, line)
+	}
+	for _, step := range approved.Plan.Steps {
+		if why := approved.Others[step.ID]; strings.HasPrefix(why, "critical: ") {
+			if len(lines) > 20 {
+				lines = append(lines, "  … and more, each as `patrol show` lists it")
+				break
+			}
+			lines = append(lines, fmt.Sprintf("  not %s %s of %s: %s", step.Action, targetOf(step), engine.SafeText(step.Workspace), why))
+		}
+	}
+	if approved.OnlyPlanner() {
+		lines = append(lines, onlyPlanner(approved.Plan.Planner))
 	}
 	if approved.Unsigned {
 		lines = append(lines, "No signature was asked for: the configuration names no allowed_signers.")
 	}
 	return lines
+}
+
+func onlyPlanner(planner string) string {
+	return "NOBODY ELSE HAS APPROVED IT: " + engine.SafeText(planner) + " made the plan and approved it, and nothing is signed."
 }
 
 // verifyPlan asks of approvals what the configuration asks.

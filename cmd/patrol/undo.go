@@ -65,8 +65,10 @@ func (a *app) undo(ctx context.Context, j *journal.Journal, o *undoOptions) erro
 	if err != nil {
 		return err
 	}
-	if _, err := plan.Save(o.output, made); err != nil {
-		return err
+	if len(made.Steps) > 0 {
+		if _, err := plan.Save(o.output, made); err != nil {
+			return err
+		}
 	}
 	a.tellUndo(made, o.output)
 	return nil
@@ -155,8 +157,13 @@ func undoStep(s engine.Step, e engine.Entry, due time.Time) (engine.Step, string
 	case engine.SetSetting:
 		return undoSetting(undone, s, prior)
 	case engine.ChangeGrant:
-		undone.Precondition.Identity, undone.Expected = s.Expected, prior
-		undone.Precondition.Digest = engine.Fingerprint(s.Expected)
+		left, err1 := engine.GrantsOf(s.Expected)
+		before, err2 := engine.GrantsOf(prior)
+		if err := errors.Join(err1, err2); err != nil || prior == nil {
+			return undone, "who could use tokens before cannot be read"
+		}
+		undone.Precondition.Identity, undone.Expected = engine.GrantsState(left), engine.GrantsState(before)
+		undone.Precondition.Digest = engine.Fingerprint(undone.Precondition.Identity)
 		return undone, ""
 	}
 	return undone, "the journal does not keep what was there before"
@@ -180,7 +187,11 @@ func undoSetting(undone, s engine.Step, prior map[string]any) (engine.Step, stri
 }
 
 func (a *app) tellUndo(p engine.Plan, path string) {
-	a.say("%s: %s that undo plan %s", path, plural(len(p.Steps), "step"), p.Undoes)
+	if len(p.Steps) == 0 {
+		a.say("Nothing to undo of plan %s: no file is written.", p.Undoes)
+	} else {
+		a.say("%s: %s that undo plan %s", path, plural(len(p.Steps), "step"), p.Undoes)
+	}
 	revoked := 0
 	for _, left := range p.NotPlanned {
 		if strings.HasPrefix(left.Detail, "a revoked token") {

@@ -110,11 +110,12 @@ type Clock struct {
 type Question struct {
 	Canary    bool // the first steps are done: go on?
 	Workspace engine.PlanWorkspace
-	Steps     int   // that will be carried out, or are left
-	Done      int   // steps that were carried out in this run
-	Recent    int   // of Steps, on tokens that were used within the last days
-	Owners    int   // whom Steps concern
-	Recently  int64 // how many days "recent" is
+	Steps     int      // that will be carried out, or are left
+	Done      int      // steps that were carried out in this run
+	Recent    int      // of Steps, on tokens that were used within the last days
+	Owners    int      // whom Steps concern
+	Recently  int64    // how many days "recent" is
+	Dangers   []string // what Steps disable, in lines
 }
 
 // Event tells what a run is doing.

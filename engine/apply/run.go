@@ -181,6 +181,7 @@ func (r *run) question(w engine.PlanWorkspace, open []engine.Step) Question {
 		}
 	}
 	q.Owners = len(owners)
+	q.Dangers = r.job.Plan.Dangers(func(id string) bool { return slices.ContainsFunc(open, func(s engine.Step) bool { return s.ID == id }) })
 	return q
 }
 

@@ -65,8 +65,7 @@ type workspace struct {
 	hits     []hit // on the workspace itself
 	caller   string
 	grants   *grantChange
-	live     int // tokens that have not expired
-	guarded  int // of them, protected ones
+	live     danger // of switching all tokens off
 	involved bool
 }
 
@@ -196,7 +195,7 @@ func (b *builder) readTokens(ctx context.Context) error {
 		if w == nil {
 			continue
 		}
-		w.count(row.Subject, b.in.Config.Protected.Protects(row.Subject) != "")
+		b.count(w, row.Subject)
 		key := target{row.Workspace.ID, row.Token.ID}
 		if hits := b.tokens[key]; hits != nil {
 			b.planToken(w, row.Subject, hits)

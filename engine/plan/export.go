@@ -22,6 +22,16 @@ type exports struct{}
 // Exports lists all exports by name.
 func Exports() []Export { return engine.Plugins[Export](exports{}) }
 
+// exportHead names the plan, and says before all else what it disables and when
+// it may be applied.
+func exportHead(b *strings.Builder, p engine.Plan, sha256 string) {
+	for _, line := range p.Dangers(func(string) bool { return true }) {
+		comment(b, "", "%s", line)
+	}
+	comment(b, "", "Plan %s, judged as of %s, not before %s, good until %s.", p.ID, p.AsOf, p.NotBefore, p.ExpiresAt)
+	comment(b, "", "sha256 of the plan file: %s", sha256)
+}
+
 // comment renders foreign text as comment lines of a script or of HCL.
 func comment(b *strings.Builder, indent, format string, args ...any) {
 	fmt.Fprintf(b, "%s# %s\n", indent, strings.TrimRight(engine.SafeText(fmt.Sprintf(format, args...)), " "))

@@ -15,8 +15,7 @@ func (exports) CLI() Export {
 func renderCLI(p engine.Plan, sha256 string) string {
 	var b strings.Builder
 	b.WriteString("#!/bin/sh\n")
-	comment(&b, "", "Plan %s, judged as of %s, good until %s.", p.ID, p.AsOf, p.ExpiresAt)
-	comment(&b, "", "sha256 of the plan file: %s", sha256)
+	exportHead(&b, p, sha256)
 	b.WriteString(`#
 # patrol never runs this script. Unlike patrol apply it looks at nothing before it
 # acts: a token that was used, replaced or approved for longer since the plan is
@@ -25,6 +24,9 @@ func renderCLI(p engine.Plan, sha256 string) string {
 set -eu
 `)
 	fmt.Fprintf(&b, "if [ \"${CONFIRM:-}\" != %s ]; then\n\techo %s >&2\n\texit 3\nfi\n", shellQuote(p.ID), shellQuote("To run this script set CONFIRM="+p.ID))
+	// RFC 3339 in UTC sorts as text; so do its digits as a number.
+	fmt.Fprintf(&b, "now=$(date -u +%%Y%%m%%d%%H%%M%%S)\nif [ \"$now\" -lt %s ] || [ \"$now\" -ge %s ]; then\n\techo %s >&2\n\texit 3\nfi\n",
+		digits(p.NotBefore), digits(p.ExpiresAt), shellQuote("This plan may be applied from "+p.NotBefore+" until "+p.ExpiresAt+"."))
 	for i, w := range p.Workspaces {
 		b.WriteByte('\n')
 		comment(&b, "", "Workspace %s (%s) at %s", w.Name, w.ID, w.Host)
@@ -35,6 +37,16 @@ set -eu
 		}
 	}
 	return b.String()
+}
+
+// digits are those of a time in UTC, as date prints them.
+func digits(stamp string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, stamp)
 }
 
 func ordinal(n int) string {

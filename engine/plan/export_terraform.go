@@ -14,10 +14,11 @@ func (exports) Terraform() Export {
 
 func renderTerraform(p engine.Plan, sha256 string) string {
 	var b strings.Builder
-	comment(&b, "", "Plan %s, judged as of %s, good until %s.", p.ID, p.AsOf, p.ExpiresAt)
-	comment(&b, "", "sha256 of the plan file: %s", sha256)
+	exportHead(&b, p, sha256)
 	b.WriteString(`#
 # patrol never runs Terraform. Before you apply this:
+# - Unlike patrol apply it respects neither the times above nor approvals nor limits, and looks at nothing before it acts.
+# - What could break most is commented out: read it, and remove the # when you are sure.
 # - databricks_workspace_conf: keep one per workspace. It cannot be imported; destroying it writes "false" and "" back.
 # - databricks_permissions of tokens: keep one per workspace. It replaces the whole list, so compare it with what is
 #   there now. Tokens of those who lose CAN_USE stop working at once and may be deleted. It needs a token to exist.
@@ -63,25 +64,42 @@ func terraformSettings(b *strings.Builder, steps []engine.Step, name string) {
 	}
 	fmt.Fprintf(b, "\nresource \"databricks_workspace_conf\" %s {\n  provider = databricks.%s\n  custom_config = {\n", hclQuote(name), name)
 	for _, s := range steps {
-		comment(b, "    ", "%s %s: %s", s.ID, strings.Join(s.Policies, ", "), s.Risk.Why)
-		fmt.Fprintf(b, "    %s = %s\n", hclQuote(s.Target), hclQuote(fmt.Sprint(s.Expected["value"])))
+		comment(b, "    ", "%s %s, not before %s: %s", s.ID, strings.Join(s.Policies, ", "), s.NotBefore, s.Risk.Why)
+		mark := ""
+		if s.Critical {
+			comment(b, "    ", "CRITICAL: remove the # when you are sure.")
+			mark = "# "
+		}
+		fmt.Fprintf(b, "    %s%s = %s\n", mark, hclQuote(s.Target), hclQuote(fmt.Sprint(s.Expected["value"])))
 	}
 	b.WriteString("  }\n}\n")
 }
 
 func terraformGrants(b *strings.Builder, s engine.Step, name string) {
 	b.WriteByte('\n')
-	comment(b, "", "%s %s takes %s from %s: %s", s.ID, strings.Join(s.Policies, ", "), levelUse, s.Target, s.Risk.Why)
+	comment(b, "", "%s %s takes %s from %s, not before %s: %s", s.ID, strings.Join(s.Policies, ", "), levelUse, s.Target, s.NotBefore, s.Risk.Why)
 	kept := keptGrants(s)
 	if len(kept) == 0 {
 		comment(b, "", "Nobody but admins would be left: databricks_permissions cannot say so. Use patrol apply or the API.")
 		return
 	}
-	fmt.Fprintf(b, "resource \"databricks_permissions\" %s {\n  provider      = databricks.%s\n  authorization = \"tokens\"\n", hclQuote(name+"_tokens"), name)
-	for _, grant := range kept {
-		fmt.Fprintf(b, "  access_control {\n    %s = %s\n    permission_level = %s\n  }\n", principalField(grant), hclQuote(fmt.Sprint(grant["principal"])), hclQuote(levelUse))
+	mark := ""
+	if s.Critical {
+		comment(b, "", "CRITICAL: remove the # when you are sure.")
+		mark = "# "
 	}
-	b.WriteString("}\n")
+	lines := []string{
+		fmt.Sprintf("resource \"databricks_permissions\" %s {", hclQuote(name+"_tokens")),
+		"  provider      = databricks." + name, `  authorization = "tokens"`,
+	}
+	for _, grant := range kept {
+		lines = append(lines, "  access_control {",
+			fmt.Sprintf("    %s = %s", principalField(grant), hclQuote(fmt.Sprint(grant["principal"]))),
+			"    permission_level = "+hclQuote(levelUse), "  }")
+	}
+	for _, line := range append(lines, "}") {
+		b.WriteString(mark + line + "\n")
+	}
 }
 
 // hclQuote quotes a string so that nothing in it is a template.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"patrol/engine"
 	"patrol/engine/plan"
@@ -56,18 +57,32 @@ func TestScriptRunsOnlyWhatItShould(t *testing.T) {
 	if err := os.Chmod(stub, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	// The script may be run within the times of the plan only: another command tells the time.
+	at := func(stamp string) {
+		clock := write(t, filepath.Join(dir, "date"), []byte("#!/bin/sh\necho "+stamp+"\n"))
+		if err := os.Chmod(clock, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 	run := func(env ...string) error {
 		cmd := exec.Command("sh", script)
 		cmd.Dir = dir
 		cmd.Env = append(env, "PATH="+dir+":"+os.Getenv("PATH"))
 		return cmd.Run()
 	}
+	at("20261124130000")
 	if run() == nil || run("CONFIRM=other", "PROFILE_1=prod") == nil || run("CONFIRM="+p.ID) == nil {
 		t.Error("the script runs without being confirmed, or without a profile")
+	}
+	for _, stamp := range []string{"20261124115959", "20261125120000", "20301124130000"} {
+		if at(stamp); run("CONFIRM="+p.ID, "PROFILE_1=prod") == nil {
+			t.Errorf("the script runs at %s", stamp)
+		}
 	}
 	if _, err := os.Stat(filepath.Join(dir, "calls")); err == nil {
 		t.Fatal("an unconfirmed script called something")
 	}
+	at("20261125115959")
 	if err := run("CONFIRM="+p.ID, "PROFILE_1=prod"); err != nil {
 		t.Fatal(err)
 	}
@@ -135,5 +150,36 @@ func TestExportsAreListedAndExplained(t *testing.T) {
 	}
 	if _, err := json.Marshal(seen); err != nil || len(seen) != 2 {
 		t.Errorf("%d exports", len(seen))
+	}
+}
+
+// TestExportsSayFirstWhatTheyDisable, and carry what apply would respect.
+func TestExportsSayFirstWhatTheyDisable(t *testing.T) {
+	e := newEstate()
+	e.fill("1", 12)
+	e.fail("WS-002", "1", "1")
+	e.fail("WS-003", "1", "1")
+	in := e.input()
+	in.Config.Grace = 7 * 24 * time.Hour
+	p := build(t, in)
+	for _, export := range plan.Exports() {
+		text := render(t, export.Name, p)
+		if export.Name == "cli" {
+			text = strings.TrimPrefix(text, "#!/bin/sh\n")
+		}
+		first := strings.SplitN(text, "\n", 3)
+		for _, line := range first[:2] {
+			if !strings.Contains(line, "disables 12 live tokens of 1 owner, 12 used within 7 days") {
+				t.Errorf("%s begins with %q", export.Name, line)
+			}
+		}
+		if !strings.Contains(text, "not before 2026-12-01T12:00:00Z") {
+			t.Errorf("%s does not tell the grace period", export.Name)
+		}
+		for line := range strings.Lines(text) {
+			if !strings.HasPrefix(strings.TrimSpace(line), "#") && (strings.Contains(line, "enableTokensConfig") || strings.Contains(line, "databricks_permissions") || strings.Contains(line, "set-permissions")) {
+				t.Errorf("%s: a critical step is not commented out: %s", export.Name, line)
+			}
+		}
 	}
 }

@@ -132,7 +132,7 @@ func checkPlan(p engine.Plan) error {
 	if p.OnUse != OnUseSkip && p.OnUse != OnUseProceed {
 		return fmt.Errorf("on_use is %q", p.OnUse)
 	}
-	if p.Limits.MaxSteps < 0 || p.Limits.MaxPercent < 0 || p.Limits.MaxPerOwner < 0 || p.Limits.MaxRecentlyUsed < 0 || p.Limits.RecentlyUsedDays < 0 {
+	if p.Limits.MaxSteps < 0 || p.Limits.MaxPercent < 0 || p.Limits.MaxPerOwner < 0 || p.Limits.MaxRecentlyUsed < 0 || p.Limits.MaxEndangered < 0 || p.Limits.RecentlyUsedDays < 0 {
 		return errors.New("a limit is negative")
 	}
 	return checkSteps(p)

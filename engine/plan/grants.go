@@ -16,11 +16,10 @@ const (
 // grantChange takes entries from a workspace's access control list, all in one
 // step: its precondition is the whole list, which each change makes another.
 type grantChange struct {
-	hits       []hit
-	removed    engine.Grants
-	kept       engine.Grants
-	endangered int // live tokens whose owners only the removed entries let use them
-	guarded    int // of them, protected ones
+	hits    []hit
+	removed engine.Grants
+	kept    engine.Grants
+	danger  danger // live tokens whose owners only the removed entries let use them
 }
 
 // prepareGrants finds out what is to be taken before the tokens are passed over.
@@ -90,8 +89,8 @@ func (b *builder) planGrants(w *workspace) {
 		b.skipAll(c.hits, "no_remedy", "the grant is inherited: change it where it comes from")
 	case !w.Snapshot.Coverage[engine.SectionTokens].Complete():
 		b.skipAll(c.hits, "coverage", "the tokens that depend on the grant were not read whole")
-	case c.guarded > 0:
-		b.skipAll(c.hits, "protected", fmt.Sprintf("it would disable %d protected tokens: give their owners %s by another group first", c.guarded, levelUse))
+	case c.danger.guarded > 0:
+		b.skipAll(c.hits, "protected", fmt.Sprintf("it would disable %d protected tokens: give their owners %s by another group first", c.danger.guarded, levelUse))
 	default:
 		b.steps = append(b.steps, b.grantStep(w, c))
 	}
@@ -110,10 +109,9 @@ func (b *builder) grantStep(w *workspace, c *grantChange) engine.Step {
 	state := engine.GrantsState(w.Grants)
 	step.Precondition = engine.Precondition{Identity: state, Digest: engine.Fingerprint(state)}
 	step.Expected = engine.GrantsState(c.kept)
-	step.Risk = engine.Risk{Level: riskMedium, Endangers: c.endangered, Why: "no live token depends on the grant"}
-	if c.endangered > 0 {
-		step.Risk.Level = riskHigh
-		step.Risk.Why = fmt.Sprintf("%d live tokens stop working at once and may be deleted: only this grant lets their owners use them", c.endangered)
+	step.Risk = engine.Risk{Level: riskMedium, Why: "no live token depends on the grant"}
+	if c.danger.tokens > 0 {
+		step.Risk = c.danger.risk(b.in.Config.Limits.RecentlyUsedDays, "they stop working at once and may be deleted, as only this grant lets their owners use them")
 	}
 	step.Critical = step.Risk.Level == riskHigh
 	return step

@@ -116,3 +116,70 @@ func TestAShareOfNothingIsAll(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// TestEndangeredTokensCount against every limit, and against one of their own
+// that is zero unless somebody raises it.
+func TestEndangeredTokensCount(t *testing.T) {
+	e := newEstate()
+	for i := range 20 {
+		e.token("1", fmt.Sprintf("idle%d", i), "11", 100)
+	}
+	for i := range 5 {
+		e.token("1", fmt.Sprintf("busy%d", i), fmt.Sprint(20+i), 2)
+	}
+	e.fail("WS-003", "1", "1")
+	most := engine.Limits{MaxSteps: 26, MaxPercent: 100, MaxPerOwner: 20, MaxRecentlyUsed: 5, RecentlyUsedDays: 7, MaxEndangered: 25}
+	for name, tc := range map[string]struct {
+		change func(*engine.Limits)
+		limit  string
+	}{
+		"enough":    {func(*engine.Limits) {}, ""},
+		"steps":     {func(l *engine.Limits) { l.MaxSteps = 25 }, "max_steps"},
+		"percent":   {func(l *engine.Limits) { l.MaxPercent = 99 }, "max_percent"},
+		"owner":     {func(l *engine.Limits) { l.MaxPerOwner = 19 }, "max_per_owner"},
+		"recent":    {func(l *engine.Limits) { l.MaxRecentlyUsed = 4 }, "max_recently_used"},
+		"of itself": {func(l *engine.Limits) { l.MaxEndangered = 24 }, "max_endangered"},
+		"default":   {func(l *engine.Limits) { l.MaxEndangered = engine.DefaultLimits().MaxEndangered }, "max_endangered"},
+	} {
+		in := e.input()
+		in.Config.Limits = most
+		tc.change(&in.Config.Limits)
+		p := build(t, in)
+		var got []string
+		for _, excess := range p.Exceeds(every) {
+			got = append(got, excess.Limit)
+		}
+		want := []string{}
+		if tc.limit != "" {
+			want = append(want, tc.limit)
+		}
+		equal(t, name, got, want)
+		if risk := p.Steps[0].Risk; risk.Disables(7) != "25 live tokens of 6 owners, 5 used within 7 days" || !p.Steps[0].Critical {
+			t.Errorf("%s: %+v", name, risk)
+		}
+	}
+}
+
+// TestNarrowingSaysWhatIsKnownOfUse, and no more. What takes a scope in use
+// endangers the token.
+func TestNarrowingSaysWhatIsKnownOfUse(t *testing.T) {
+	for name, tc := range map[string]struct {
+		inferred   []string
+		why        string
+		endangered int
+	}{
+		"not told":    {nil, "the platform does not tell which scopes it uses", 0},
+		"kept":        {[]string{"sql"}, "keeps the scopes that the platform saw in use", 0},
+		"lost in use": {[]string{"sql", "authentication"}, "loses authentication, which the platform saw in use", 1},
+	} {
+		e := newEstate()
+		e.fill("1", 50)
+		e.token("1", "n", "12", 3, scoped("sql", "authentication"), func(s *engine.Subject) { s.Token.InferredScopes = tc.inferred })
+		e.fail("PAT-013", "1", "n")
+		p := build(t, e.input())
+		risk := p.Steps[0].Risk
+		if risk.Why != tc.why+"; used 3 days ago" || risk.Endangers != tc.endangered || p.Steps[0].Critical != (tc.endangered > 0) {
+			t.Errorf("%s: %+v", name, risk)
+		}
+	}
+}

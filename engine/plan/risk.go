@@ -44,7 +44,7 @@ func riskOf(action engine.Action, r engine.Risk, f engine.Facts) (level, why str
 	case f.Used == nil || f.IdleDays == nil:
 		return riskHigh, "last use unknown"
 	case action == engine.NarrowScopes:
-		return riskMedium, "keeps the scopes seen in use; " + usedAgo(*f.IdleDays)
+		return riskMedium, usedAgo(*f.IdleDays)
 	case r.RecentlyUsed:
 		return riskHigh, usedAgo(*f.IdleDays)
 	case *f.IdleDays < longIdleDays:

@@ -178,6 +178,13 @@ func wildcard(pattern, text string) bool {
 	return err == nil && ok
 }
 
+// ownedBy reports whether the file lists the key for that person.
+func (s *Signers) ownedBy(key ssh.PublicKey, person string) bool {
+	return slices.ContainsFunc(s.list, func(one allowed) bool {
+		return bytes.Equal(one.key.Marshal(), key.Marshal()) && slices.ContainsFunc(one.principals, func(name string) bool { return samePerson(name, person) })
+	})
+}
+
 // Principal is whom a key stands for, when the file says so without patterns
 // and only once.
 func (s *Signers) Principal(key ssh.PublicKey) (string, bool) {

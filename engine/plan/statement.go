@@ -24,14 +24,14 @@ type Kind string
 // The kinds of statements.
 const (
 	Approve  Kind = "approve"
-	Withdraw Kind = "withdraw" // ends every approval before it, whoever gave it
+	Withdraw Kind = "withdraw" // ends what its author said before
 )
 
 // Verdict is what a reviewer decides about a step.
 type Verdict string
 
-// The verdicts. A reject stands until who gave it approves; a defer only does
-// not approve.
+// The verdicts. A reject stands until who gave it withdraws it or says
+// something else of the step; a defer only does not approve.
 const (
 	Accept Verdict = "approve"
 	Reject Verdict = "reject"

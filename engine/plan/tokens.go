@@ -77,7 +77,34 @@ func (b *builder) planNarrowing(w *workspace, s engine.Subject, groups map[engin
 	}
 	step := b.tokenStep(w, s, engine.NarrowScopes, hits)
 	step.Expected = map[string]any{"scopes": scopes}
+	if step.Risk.Level != riskLow { // neither expired nor never used
+		step.Risk.Why = narrowingKeeps(s.Token, scopes, &step.Risk) + "; " + step.Risk.Why
+		step.Critical = step.Risk.Level == riskHigh
+	}
 	b.steps = append(b.steps, step)
+}
+
+// narrowingKeeps says what is known of the use of the scopes that a token
+// loses. One that loses what was seen in use is endangered.
+func narrowingKeeps(t engine.Token, scopes []string, r *engine.Risk) string {
+	seen := slices.Concat(t.InferredScopes, t.BackfillScopes)
+	var lost []string
+	for _, scope := range seen {
+		if !slices.Contains(scopes, scope) && !slices.Contains(lost, scope) {
+			lost = append(lost, scope)
+		}
+	}
+	switch {
+	case len(lost) > 0:
+		r.Level, r.Endangers, r.EndangersOwners, r.EndangersOfOne = riskHigh, 1, 1, 1
+		if r.RecentlyUsed {
+			r.EndangersRecent = 1
+		}
+		return "loses " + strings.Join(lost, ", ") + ", which the platform saw in use"
+	case len(seen) == 0:
+		return "the platform does not tell which scopes it uses"
+	}
+	return "keeps the scopes that the platform saw in use"
 }
 
 // mintingScopes make tokens of any scope, so that no narrowed token keeps one.

@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -118,15 +119,15 @@ type verification struct {
 }
 
 func (v *verification) add(e Entry) error {
-	statement, by, err := v.trusted(e)
+	statement, by, key, err := v.trusted(e)
 	if err != nil {
 		return err
 	}
 	if statement.Kind == Withdraw {
-		v.withdraw(statement)
+		v.withdraw(statement, by)
 		return nil
 	}
-	if err := v.checkPlanner(statement); err != nil {
+	if err := v.checkPlanner(statement, key); err != nil {
 		return err
 	}
 	v.count(statement, by)
@@ -134,41 +135,46 @@ func (v *verification) add(e Entry) error {
 }
 
 // trusted verifies before it parses, and asks only then who signed.
-func (v *verification) trusted(e Entry) (Statement, Approver, error) {
+func (v *verification) trusted(e Entry) (Statement, Approver, ssh.PublicKey, error) {
 	var key ssh.PublicKey
 	if e.Signature != "" {
 		var err error
 		if key, err = verifySignature(e.Payload, e.Signature); err != nil {
-			return Statement{}, Approver{}, refused("bad_signature", "verify approval", "Remove the approval file and approve the plan again.", err)
+			return Statement{}, Approver{}, nil, refused("bad_signature", "verify approval", "Remove the approval file and approve the plan again.", err)
 		}
 	} else if v.trust.Signers != nil {
-		return Statement{}, Approver{}, refused("unsigned", "verify approval", "Remove the approval file and approve with --sign-key: the configuration names allowed signers.",
+		return Statement{}, Approver{}, nil, refused("unsigned", "verify approval", "Remove the approval file and approve with --sign-key: the configuration names allowed signers.",
 			errors.New("it is not signed"))
 	}
 	s, err := CheckStatement(e.Payload, v.content, v.plan)
 	if err != nil {
-		return s, Approver{}, err
+		return s, Approver{}, nil, err
 	}
 	by := Approver{Name: s.Approver, Reason: s.Reason, At: s.At}
 	if key != nil {
 		by.Key = ssh.FingerprintSHA256(key)
 	}
 	if v.trust.Signers == nil {
-		return s, by, nil
+		return s, by, key, nil
 	}
 	if err := v.trust.Signers.permit(s.Approver, key, v.now); err != nil {
-		return s, by, refused("wrong_key", "verify approval", "Sign with the key that allowed_signers lists for the approver.", fmt.Errorf("key %s, approver %s: %w", by.Key, s.Approver, err))
+		return s, by, key, refused("wrong_key", "verify approval", "Sign with the key that allowed_signers lists for the approver.", fmt.Errorf("key %s, approver %s: %w", by.Key, s.Approver, err))
 	}
 	by.Signed = true
-	return s, by, nil
+	return s, by, key, nil
 }
 
-func (v *verification) checkPlanner(s Statement) error {
-	if v.trust.PlannerMayApprove || v.plan.Planner == "" || !samePerson(v.plan.Planner, s.Approver) && !samePerson(v.plan.Planner, s.User) {
+// checkPlanner tells planner and approver apart by name and user, and where
+// signers are named by key: one may sign in another name, not with another key.
+func (v *verification) checkPlanner(s Statement, key ssh.PublicKey) error {
+	planner := v.plan.Planner
+	switch {
+	case v.trust.PlannerMayApprove || planner == "":
 		return nil
+	case samePerson(planner, s.Approver), samePerson(planner, s.User), v.trust.Signers != nil && v.trust.Signers.ownedBy(key, planner):
+		return refused("planner_approved", "verify approval", "Let somebody else approve: the configuration forbids who planned to.", fmt.Errorf("%s made the plan", planner))
 	}
-	return refused("planner_approved", "verify approval", "Let somebody else approve: the configuration forbids who planned to.",
-		fmt.Errorf("%s made the plan", v.plan.Planner))
+	return nil
 }
 
 // samePerson takes alice for alice@example.com: one is how a machine knows her,
@@ -179,13 +185,12 @@ func samePerson(a, b string) bool {
 	return strings.EqualFold(a, b) || fullA != fullB && strings.EqualFold(userA, userB)
 }
 
-func (v *verification) withdraw(s Statement) {
-	if s.All {
-		v.votes = map[string][]vote{}
-		return
-	}
-	for _, d := range s.Decisions {
-		delete(v.votes, d.Step)
+// withdraw ends what its author said: nobody lifts the rejection of another.
+func (v *verification) withdraw(s Statement, by Approver) {
+	for _, step := range v.plan.Steps {
+		if s.All || slices.ContainsFunc(s.Decisions, func(d Decision) bool { return d.Step == step.ID }) {
+			v.votes[step.ID] = slices.DeleteFunc(v.votes[step.ID], func(one vote) bool { return one.by.same(by) })
+		}
 	}
 }
 
@@ -281,10 +286,16 @@ func (v *verification) objection(step engine.Step) string {
 }
 
 func withReason(text, reason string) string {
-	if reason == "" {
-		return text
+	if reason != "" {
+		text += ": " + reason
 	}
-	return text + ": " + reason
+	return engine.SafeText(text)
+}
+
+// OnlyPlanner reports whether nobody but who made the plan approved it, as far
+// as names tell: without signatures they prove nothing else.
+func (a Approved) OnlyPlanner() bool {
+	return len(a.By) > 0 && !slices.ContainsFunc(a.By, func(by Approver) bool { return by.Signed || !samePerson(a.Plan.Planner, by.Name) })
 }
 
 // note keeps who approved, once each.

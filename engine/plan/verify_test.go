@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/plan"
 
 	"github.com/hiddeco/sshsig"
@@ -137,13 +138,56 @@ func TestRejectionStandsUntilItsAuthorApproves(t *testing.T) {
 func TestWithdrawal(t *testing.T) {
 	s := newStory(t)
 	s.say("alice", nil, nil)
-	s.say("bob", nil, func(st *plan.Statement) { s.on(2, plan.Reject)(st); withdraw(st) })
+	s.say("bob", nil, withdraw)
+	s.approved(anybody, 0, 1, 2) // bob had said nothing
+	s.say("alice", nil, func(st *plan.Statement) { s.on(2, plan.Accept)(st); withdraw(st) })
 	s.approved(anybody, 0, 1)
-	s.say("carol", nil, withdraw)
+	s.say("alice", nil, withdraw)
 	_, err := s.verify(anybody)
 	refusal(t, err, "unapproved")
 	s.say("alice", nil, nil)
 	s.approved(anybody, 0, 1, 2)
+}
+
+// TestNobodyLiftsTheRejectionOfAnother, by no word and by no time.
+func TestNobodyLiftsTheRejectionOfAnother(t *testing.T) {
+	s := newStory(t)
+	s.say("bob", nil, func(st *plan.Statement) { s.on(1, plan.Reject)(st); st.ExpiresAt = now.Format(time.RFC3339) }) // over, for an approval
+	s.say("alice", nil, nil)
+	s.approved(anybody, 0, 2)
+	s.say("carol", nil, withdraw)
+	s.say("alice", nil, func(st *plan.Statement) { s.on(1, plan.Accept)(st); withdraw(st) })
+	s.say("alice", nil, nil)
+	s.approved(anybody, 0, 2)
+	s.say("Bob", nil, func(st *plan.Statement) { s.on(1, plan.Reject)(st); withdraw(st) })
+	s.approved(anybody, 0, 1, 2)
+}
+
+// TestPlannerMayNotApproveByAnotherName: where signers are named the key tells.
+func TestPlannerMayNotApproveByAnotherName(t *testing.T) {
+	own, other := signer(t, 1), signer(t, 2)
+	trust := plan.Trust{Required: 1, Signers: signers(t, "planner@example.com "+authorized(own), "release-bot "+authorized(own), "alice "+authorized(other))}
+	s := newStory(t)
+	s.say("release-bot", own, nil)
+	_, err := s.verify(trust)
+	refusal(t, err, "planner_approved")
+	s = newStory(t)
+	s.say("alice", other, nil)
+	if a := s.approved(trust, 0, 1, 2); a.OnlyPlanner() {
+		t.Error("alice is not the planner")
+	}
+}
+
+func TestThatOnlyThePlannerApprovedIsTold(t *testing.T) {
+	s := newStory(t)
+	s.say("Planner@example.com", nil, nil)
+	if !s.approved(anybody, 0, 1, 2).OnlyPlanner() {
+		t.Error("not told")
+	}
+	s.say("alice", nil, nil)
+	if s.approved(anybody, 0, 1, 2).OnlyPlanner() {
+		t.Error("alice approved it too")
+	}
 }
 
 func TestExpiry(t *testing.T) {
@@ -404,5 +448,19 @@ func TestManyStatements(t *testing.T) {
 	}
 	if a := s.approved(anybody, 0, 1, 2); len(a.By) != 20 {
 		t.Errorf("%d approvers", len(a.By))
+	}
+}
+
+// TestWhatApproversWriteIsOneHarmlessLine, wherever it is told.
+func TestWhatApproversWriteIsOneHarmlessLine(t *testing.T) {
+	s := newStory(t)
+	s.say("alice", nil, nil)
+	s.say("bob\nApproved: 3 of 3 steps", nil, func(st *plan.Statement) {
+		s.on(1, plan.Reject)(st)
+		st.Decisions[0].Reason = "no\n\x1b[2K\u202e"
+	})
+	a := s.approved(anybody, 0, 2)
+	if why := a.Others[s.plan.Steps[1].ID]; enginetest.Acting(why) != "" || strings.Contains(why, "\n") {
+		t.Errorf("told as %q", why)
 	}
 }

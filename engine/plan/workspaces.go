@@ -9,20 +9,45 @@ import (
 	"patrol/engine"
 )
 
+// danger is live tokens that a step would take the use from.
+type danger struct {
+	tokens, recent, guarded int
+	owners                  map[string]int
+}
+
+func (d *danger) add(owner string, recent, guarded bool) {
+	if d.owners == nil {
+		d.owners = map[string]int{}
+	}
+	d.tokens++
+	d.owners[owner]++
+	if recent {
+		d.recent++
+	}
+	if guarded {
+		d.guarded++
+	}
+}
+
+// risk is that of a step that takes their use.
+func (d *danger) risk(days int64, why string) engine.Risk {
+	r := engine.Risk{Level: riskHigh, Endangers: d.tokens, EndangersOwners: len(d.owners), EndangersRecent: d.recent}
+	for _, n := range d.owners {
+		r.EndangersOfOne = max(r.EndangersOfOne, n)
+	}
+	r.Why = "disables " + r.Disables(days) + ": " + why
+	return r
+}
+
 // count notes a token for the steps that bear on a whole workspace.
-func (w *workspace) count(s engine.Subject, guarded bool) {
+func (b *builder) count(w *workspace, s engine.Subject) {
 	if s.Facts.Expired != nil && *s.Facts.Expired {
 		return
 	}
-	w.live++
-	if guarded {
-		w.guarded++
-	}
+	recent, guarded := b.recentlyUsed(s), b.in.Config.Protected.Protects(s) != ""
+	w.live.add(s.Token.OwnerID, recent, guarded)
 	if w.grants != nil && w.grants.endangers(s) {
-		w.grants.endangered++
-		if guarded {
-			w.grants.guarded++
-		}
+		w.grants.danger.add(s.Token.OwnerID, recent, guarded)
 	}
 }
 
@@ -108,8 +133,8 @@ func (b *builder) planSetting(w *workspace, key string, hits []hit) {
 		b.skipAll(hits, "no_remedy", why)
 		return
 	}
-	if key == keyEnabled && w.guarded > 0 {
-		b.skipAll(hits, "protected", fmt.Sprintf("it would disable %d protected tokens", w.guarded))
+	if key == keyEnabled && w.live.guarded > 0 {
+		b.skipAll(hits, "protected", fmt.Sprintf("it would disable %d protected tokens", w.live.guarded))
 		return
 	}
 	step := b.step(w, engine.SetSetting, key, hits)
@@ -118,8 +143,7 @@ func (b *builder) planSetting(w *workspace, key string, hits []hit) {
 	step.Expected = map[string]any{"value": value}
 	step.Risk = engine.Risk{Level: riskLow, Why: "holds for new tokens only"}
 	if key == keyEnabled {
-		step.Risk = engine.Risk{Level: riskHigh, Endangers: w.live,
-			Why: fmt.Sprintf("disables %d live tokens and every integration that signs in with one", w.live)}
+		step.Risk = w.live.risk(b.in.Config.Limits.RecentlyUsedDays, "every integration that signs in with one stops working")
 	}
 	step.Critical = step.Risk.Level == riskHigh
 	b.steps = append(b.steps, step)

@@ -2,7 +2,6 @@ package remedy
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"slices"
 
@@ -23,7 +22,7 @@ func (set set) ChangeGrant() engine.Remedy {
 		Read: set.readGrants,
 		Do:   set.writeGrants,
 		Reached: func(s engine.Step, seen engine.Observation) bool {
-			list, err := grantsOf(seen.State)
+			list, err := engine.GrantsOf(seen.State)
 			if err != nil {
 				return false
 			}
@@ -52,32 +51,23 @@ func (set set) writeGrants(ctx context.Context, c engine.Client, s engine.Step, 
 		return engine.Receipt{}, &engine.Fault{Kind: engine.FaultRejected, Detail: clip(err.Error())}
 	}
 	if len(removed) == 0 {
-		return act(ctx, c, s, http.MethodPatch, grantsPath, aclBody(added), object)
+		return act(ctx, c, s, http.MethodPatch, grantsPath, aclBody(added, false), object)
 	}
-	list, err := grantsOf(before.State)
+	list, err := engine.GrantsOf(before.State)
 	if err != nil {
 		return engine.Receipt{}, &engine.Fault{Kind: engine.FaultRejected, Detail: clip(err.Error())}
 	}
 	kept := slices.DeleteFunc(list, func(g engine.Grant) bool { return holdsAny([]engine.Grant{g}, removed) })
-	return act(ctx, c, s, http.MethodPut, grantsPath, aclBody(append(kept, added...)), object)
-}
-
-// grantsOf reads a state of grants, which may come from JSON.
-func grantsOf(state map[string]any) ([]engine.Grant, error) {
-	var wire struct {
-		List []engine.Grant `json:"access_control_list"`
-	}
-	err := json.Unmarshal(engine.CompactJSON(state), &wire)
-	return wire.List, err
+	return act(ctx, c, s, http.MethodPut, grantsPath, aclBody(append(kept, added...), true), object)
 }
 
 // difference is what the step adds to and takes from the list it was planned on.
 func difference(s engine.Step) (added, removed []engine.Grant, err error) {
-	before, err := grantsOf(s.Precondition.Identity)
+	before, err := engine.GrantsOf(s.Precondition.Identity)
 	if err != nil {
 		return nil, nil, err
 	}
-	after, err := grantsOf(s.Expected)
+	after, err := engine.GrantsOf(s.Expected)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -103,13 +93,16 @@ func holdsAll(list, wanted []engine.Grant) bool {
 }
 
 // aclBody spells entries for the API. Inherited ones come from elsewhere and
-// are not for this list to state, except the admins', without whom the
-// platform refuses the whole list.
-func aclBody(grants []engine.Grant) []byte {
+// are not for this list to state. Of the admins a whole list has exactly one
+// entry, without which the platform refuses it; a list that adds has none.
+func aclBody(grants []engine.Grant, whole bool) []byte {
 	names := map[string]string{"user": "user_name", "group": "group_name", "service_principal": "service_principal_name"}
 	entries := []map[string]string{}
+	if whole {
+		entries = append(entries, map[string]string{"group_name": "admins", "permission_level": "CAN_MANAGE"})
+	}
 	for _, g := range grants {
-		if g.Inherited && g.Principal != "admins" {
+		if g.Inherited || g.Kind == "group" && g.Principal == "admins" {
 			continue
 		}
 		entries = append(entries, map[string]string{names[g.Kind]: g.Principal, "permission_level": g.Level})

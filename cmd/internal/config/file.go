@@ -119,7 +119,7 @@ func (remedy) Words() []string {
 func Default() *File {
 	return &File{
 		Remediation: Remediation{Limits: engine.DefaultLimits(), ValidFor: Duration(plan.DefaultValidity), OnUse: plan.OnUseSkip},
-		Approval:    Approval{Required: 1, PlannerMayApprove: true},
+		Approval:    Approval{Required: 1, PlannerMayApprove: true, CriticalNeedOwn: true},
 		source:      &strictyaml.File{},
 	}
 }
