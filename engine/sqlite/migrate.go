@@ -13,6 +13,8 @@ import (
 type Schema struct {
 	Application uint32 // what marks the file as ours
 	Steps       []string
+	// After does what SQL cannot, in the transaction of a step; by number.
+	After map[int]func(context.Context, *sql.Tx) error
 	// Sound is asked after an upgrade whether the database still holds what it
 	// held; nil: there is nothing to ask.
 	Sound func(context.Context, *DB) error
@@ -77,6 +79,11 @@ func (s Schema) apply(ctx context.Context, db *sql.DB) error {
 	for number := version + 1; number <= s.latest(); number++ {
 		if _, err := tx.ExecContext(ctx, s.Steps[number-1]); err != nil {
 			return fmt.Errorf("migrate to schema %d: %w", number, err)
+		}
+		if after := s.After[number]; after != nil {
+			if err := after(ctx, tx); err != nil {
+				return fmt.Errorf("migrate to schema %d: %w", number, err)
+			}
 		}
 	}
 	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", max(version, s.latest()))); err != nil {

@@ -14,6 +14,11 @@ type Querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
+// Execer changes rows.
+type Execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
 // Scan streams the rows of a query. The row is reused from step to step; the
 // values in it are not. Breaking off closes the query.
 func Scan(ctx context.Context, q Querier, query string, args ...any) iter.Seq2[*Row, error] {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash"
+	"strconv"
 
 	"patrol/engine"
 )
@@ -24,9 +25,15 @@ type digester struct {
 }
 
 func newDigester(version int) *digester {
-	d := &digester{version: version, sum: sha256.New()}
+	d := newDigesterOf("patrol snapshot " + strconv.Itoa(version))
+	d.version = version
+	return d
+}
+
+func newDigesterOf(what string) *digester {
+	d := &digester{sum: sha256.New()}
 	d.buf = append(d.buf, 's')
-	d.bytes("patrol snapshot " + string(rune('0'+version)))
+	d.bytes(what)
 	return d
 }
 

@@ -25,6 +25,7 @@ type EvaluationHeader struct {
 	Version   string // of patrol
 	Policies  []engine.Policy
 	Snapshots []int64
+	WhatIf    string // the name of what would be; "" for what is
 	Narrowed  bool   // not all policies or workspaces were asked for
 	MayMiss   int    // percentage of the expected workspaces that may not have been read
 	Framework string // the framework, or framework:control, whose policies all ran, where nothing else narrowed the choice
@@ -47,6 +48,7 @@ type Evaluation struct {
 	last       lookup
 	asOf       int64 // ms
 	sinces     sinces
+	view       *DB // what the transaction sees
 }
 
 // place is a judged snapshot; its index is its place.
@@ -73,7 +75,7 @@ func (db *DB) BeginEvaluation(ctx context.Context, h EvaluationHeader) (*Evaluat
 	if err != nil {
 		return nil, sqlite.Failure(opEvaluation, db.Path, err)
 	}
-	e := &Evaluation{ctx: ctx, db: db, tx: tx, policies: slices.Clone(h.Policies), workspaces: workspaces, asOf: h.AsOf.UnixMilli()}
+	e := &Evaluation{ctx: ctx, db: db, tx: tx, policies: slices.Clone(h.Policies), workspaces: workspaces, asOf: h.AsOf.UnixMilli(), view: viewOf(db, tx)}
 	if err := e.begin(h); err != nil {
 		e.Rollback()
 		return nil, sqlite.Failure(opEvaluation, db.Path, sqlite.Cause(ctx, err))
@@ -101,8 +103,8 @@ func (db *DB) places(ctx context.Context, ids []int64) ([]place, error) {
 
 func (e *Evaluation) begin(h EvaluationHeader) error {
 	slices.SortFunc(e.policies, func(a, b engine.Policy) int { return strings.Compare(a.ID, b.ID) })
-	result, err := e.tx.ExecContext(e.ctx, `INSERT INTO evaluation (created_ms, as_of_ms, fail_on, version, narrowed, framework, min_coverage) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		e.db.Now().UnixMilli(), h.AsOf.UnixMilli(), h.FailOn.String(), h.Version, bit(h.Narrowed), h.Framework, 100-h.MayMiss)
+	result, err := e.tx.ExecContext(e.ctx, `INSERT INTO evaluation (created_ms, as_of_ms, fail_on, version, narrowed, framework, min_coverage, what_if) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		e.db.Now().UnixMilli(), h.AsOf.UnixMilli(), h.FailOn.String(), h.Version, bit(h.Narrowed), h.Framework, 100-h.MayMiss, h.WhatIf)
 	if err != nil {
 		return err
 	}
@@ -304,6 +306,9 @@ func (e *Evaluation) Commit() (id int64, err error) {
 	if err := errors.Join(e.ctx.Err(), e.insert(), e.findings.Flush(), e.findings.Close(), e.find.Close(), e.sinces.close()); err != nil {
 		return 0, sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, err))
 	}
+	if err := seal(e.ctx, e.tx, e.id); err != nil {
+		return 0, sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, err))
+	}
 	if err := e.tx.Commit(); err != nil {
 		return 0, sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, err))
 	}
@@ -323,11 +328,11 @@ func unless(value, usual string) any {
 	return value
 }
 
-// LatestEvaluation returns the id of the newest evaluation; the reason of the
+// LatestEvaluation returns the id of the newest evaluation of what is; the reason of the
 // error is no_evaluation when there is none.
 func (db *DB) LatestEvaluation(ctx context.Context) (int64, error) {
 	var id int64
-	err := db.q.QueryRowContext(ctx, `SELECT id FROM evaluation ORDER BY id DESC LIMIT 1`).Scan(&id)
+	err := db.q.QueryRowContext(ctx, `SELECT id FROM evaluation WHERE what_if = '' ORDER BY id DESC LIMIT 1`).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, sqlite.Missing("read evaluation", db.Path, "no_evaluation", "Run `patrol evaluate` first.", errors.New("holds no evaluation"))
 	}
@@ -341,10 +346,10 @@ func (db *DB) Evaluation(ctx context.Context, id int64) (EvaluationHeader, error
 	var h EvaluationHeader
 	var asOf, narrowed int64
 	var failOn string
-	err := db.q.QueryRowContext(ctx, `SELECT as_of_ms, fail_on, version, narrowed, framework, 100 - min_coverage FROM evaluation WHERE id = ?`, id).
-		Scan(&asOf, &failOn, &h.Version, &narrowed, &h.Framework, &h.MayMiss)
+	err := db.q.QueryRowContext(ctx, `SELECT as_of_ms, fail_on, version, narrowed, framework, 100 - min_coverage, what_if FROM evaluation WHERE id = ?`, id).
+		Scan(&asOf, &failOn, &h.Version, &narrowed, &h.Framework, &h.MayMiss, &h.WhatIf)
 	if errors.Is(err, sql.ErrNoRows) {
-		return h, sqlite.Missing("read evaluation", strconv.FormatInt(id, 10), "not_found", "Run `patrol evaluate` again.", errors.New("does not exist"))
+		return h, sqlite.Missing("read evaluation", strconv.FormatInt(id, 10), "not_found", "`patrol evaluations list` shows which there are.", errors.New("does not exist"))
 	}
 	if err == nil {
 		h.AsOf, h.Narrowed = time.UnixMilli(asOf).UTC(), narrowed != 0

@@ -32,7 +32,7 @@ type base struct {
 const baseQuery = `SELECT e.id, w.place, p.place, s.id, e.as_of_ms
 	FROM snapshot s JOIN evaluation_workspace w ON w.snapshot_id = s.id JOIN evaluation e ON e.id = w.evaluation_id
 	JOIN evaluation_policy p ON p.evaluation_id = e.id AND p.policy_id = ?5
-	WHERE s.workspace_key = (SELECT workspace_key FROM snapshot WHERE id = ?1) AND s.id < ?1 AND e.id < ?2 AND e.as_of_ms <= ?3
+	WHERE s.workspace_key = (SELECT workspace_key FROM snapshot WHERE id = ?1) AND s.id < ?1 AND e.id < ?2 AND e.as_of_ms <= ?3 AND e.what_if = ''
 	AND NOT EXISTS (SELECT 1 FROM section c WHERE c.snapshot_id = s.id AND c.status = 'not_collected' AND c.reason = 'not_requested'
 		AND c.name IN (SELECT value FROM json_each(?4)))
 	AND (EXISTS (SELECT 1 FROM tally t WHERE t.evaluation_id = e.id AND t.workspace = w.place AND t.policy = p.place

@@ -44,6 +44,7 @@ const application = 0x5054524c // "PTRL"
 // snapshots intact.
 func schema() sqlite.Schema {
 	s := sqlite.MustLoad(migrations, "migrations", application)
+	s.After = map[int]func(context.Context, *sql.Tx) error{7: func(ctx context.Context, tx *sql.Tx) error { return sealOld(ctx, tx) }}
 	s.Sound = func(ctx context.Context, db *sqlite.DB) error { return wrap(db).verifyLatest(ctx) }
 	return s
 }
@@ -74,7 +75,11 @@ func (db *DB) Read(ctx context.Context, work func(view *DB) error) error {
 		return sqlite.Failure("read database", db.Path, err)
 	}
 	defer func() { _ = tx.Rollback() }() // it wrote nothing
-	return work(&DB{DB: db.DB, q: tx, verified: &verified{snapshots: map[int64]bool{}, evaluations: map[int64]bool{}}})
+	return work(viewOf(db, tx))
+}
+
+func viewOf(db *DB, tx sqlite.Querier) *DB {
+	return &DB{DB: db.DB, q: tx, verified: &verified{snapshots: map[int64]bool{}, evaluations: map[int64]bool{}}}
 }
 
 func (db *DB) verifyLatest(ctx context.Context) error {

@@ -22,7 +22,7 @@ func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, er
 	if err != nil {
 		return engine.Report{}, err
 	}
-	r := engine.Report{Version: h.Version, AsOf: h.AsOf, FailOn: h.FailOn, Narrowed: h.Narrowed, Framework: h.Framework, MayMiss: h.MayMiss}
+	r := engine.Report{Version: h.Version, WhatIf: h.WhatIf, AsOf: h.AsOf, FailOn: h.FailOn, Narrowed: h.Narrowed, Framework: h.Framework, MayMiss: h.MayMiss}
 	if r.Workspaces, err = db.workspaceReports(ctx, h.Snapshots); err != nil {
 		return engine.Report{}, err
 	}
@@ -46,6 +46,16 @@ func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, er
 	r.Findings = db.findings(ctx, evaluationID, r.Workspaces, h.Policies)
 	r.Tokens = db.tokenRows(ctx, r.Workspaces, h.AsOf)
 	r.Policies = bySeverity(policies)
+	r.Intact = func() error {
+		if err := db.IntactEvaluation(ctx, evaluationID); err != nil {
+			return err
+		}
+		snapshots := make([]engine.Snapshot, len(r.Workspaces))
+		for i, w := range r.Workspaces {
+			snapshots[i] = w.Snapshot
+		}
+		return db.Intact(ctx, snapshots...)
+	}
 	if r.Trend, err = db.trend(ctx, evaluationID, r, h.Policies); err != nil {
 		return engine.Report{}, sqlite.Failure(opReport, db.Path, sqlite.Cause(ctx, err))
 	}
@@ -199,16 +209,27 @@ const findingSelect = `SELECT f.policy, f.workspace, f.resource, coalesce(v.toke
 	FROM finding f LEFT JOIN token_version v ON v.version = f.token_version
 	`
 
+// findings streams the findings in the order of reports. The last thing that it
+// yields is an error, reason digest_mismatch, if the evaluation is not what was sealed.
 func (db *DB) findings(ctx context.Context, evaluation int64, workspaces []engine.WorkspaceReport, policies []engine.Policy) iter.Seq2[engine.Finding, error] {
 	return func(yield func(engine.Finding, error) bool) {
+		digest, err := evaluationDigest(ctx, db.q, evaluation)
+		if err != nil {
+			yield(engine.Finding{}, sqlite.Failure("read findings", db.Path, err))
+			return
+		}
 		for c, err := range sqlite.Scan(ctx, db.q, findingQuery, evaluation) {
 			var f engine.Finding
 			if err == nil {
+				digest.values('F', c)
 				f, err = readFinding(c, workspaces, policies)
 			}
 			if !yield(f, sqlite.Failure("read findings", db.Path, err)) || err != nil {
 				return
 			}
+		}
+		if err := db.sealed(ctx, evaluation, digest.hex()); err != nil {
+			yield(engine.Finding{}, sqlite.Failure("read findings", db.Path, err))
 		}
 	}
 }

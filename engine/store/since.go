@@ -70,6 +70,9 @@ func (e *Evaluation) base(at pair) (*base, error) {
 		e.sinces.bases[at] = nil
 		return nil, nil
 	}
+	if err := e.view.IntactEvaluation(e.ctx, b.evaluation); err != nil {
+		return nil, err
+	}
 	e.sinces.bases[at] = &b
 	return &b, nil
 }

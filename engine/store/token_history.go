@@ -117,7 +117,7 @@ func (db *DB) historyResults(ctx context.Context, key tokenKey, h *engine.TokenH
 		FROM evaluation e JOIN evaluation_policy p ON p.evaluation_id = e.id
 		JOIN finding f ON f.evaluation_id = e.id AND f.policy = p.place
 		JOIN token_version v ON v.version = f.token_version
-		WHERE v.workspace_key = ? AND v.token_key = ? AND f.resource = 'token' ORDER BY e.id, f.rank, p.policy_id`
+		WHERE v.workspace_key = ? AND v.token_key = ? AND f.resource = 'token' AND e.what_if = '' ORDER BY e.id, f.rank, p.policy_id`
 	for c, err := range sqlite.Scan(ctx, db.q, query, key.workspace, key.token) {
 		if err != nil {
 			return err
@@ -136,7 +136,7 @@ func (db *DB) historyResults(ctx context.Context, key tokenKey, h *engine.TokenH
 const historyRunsQuery = `SELECT e.id, e.as_of_ms, p.policy_id
 	FROM snapshot s JOIN evaluation_workspace w ON w.snapshot_id = s.id JOIN evaluation e ON e.id = w.evaluation_id
 	JOIN evaluation_policy p ON p.evaluation_id = e.id AND p.policy_id IN (SELECT value FROM json_each(?2))
-	WHERE s.workspace_key = ?1 AND EXISTS (SELECT 1 FROM tally t WHERE t.evaluation_id = e.id AND t.workspace = w.place AND t.policy = p.place
+	WHERE s.workspace_key = ?1 AND e.what_if = '' AND EXISTS (SELECT 1 FROM tally t WHERE t.evaluation_id = e.id AND t.workspace = w.place AND t.policy = p.place
 		AND t.status NOT IN ('unknown', 'error') AND t.count > 0)
 	ORDER BY e.id, p.policy_id`
 

@@ -25,6 +25,9 @@ func (db *DB) trend(ctx context.Context, evaluation int64, r engine.Report, poli
 		return nil, err
 	}
 	for _, id := range engine.SortedKeys(t.groups) {
+		if err := t.db.IntactEvaluation(ctx, id); err != nil {
+			return nil, err
+		}
 		if err := t.compare(ctx, id, t.groups[id]); err != nil {
 			return nil, err
 		}
@@ -127,7 +130,7 @@ func takesPart(w engine.WorkspaceReport, p engine.Policy) bool {
 
 const earlierQuery = `SELECT s.id, e.as_of_ms
 	FROM snapshot s JOIN evaluation_workspace w ON w.snapshot_id = s.id JOIN evaluation e ON e.id = w.evaluation_id
-	WHERE s.workspace_key = (SELECT workspace_key FROM snapshot WHERE id = ?1) AND s.id < ?1 AND e.id < ?2 AND e.as_of_ms <= ?3
+	WHERE s.workspace_key = (SELECT workspace_key FROM snapshot WHERE id = ?1) AND s.id < ?1 AND e.id < ?2 AND e.as_of_ms <= ?3 AND e.what_if = ''
 	ORDER BY s.id DESC, e.narrowed, e.id LIMIT 1`
 
 // earlier is the newest snapshot of the same workspace before one that was
