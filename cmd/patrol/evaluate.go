@@ -97,6 +97,7 @@ func (a *app) relabel(w *engine.Workspace) {
 // Report writes the reports of the latest evaluation, offline.
 func (c commands) Report() *cobra.Command {
 	var o reportOptions
+	var evaluation int64
 	cmd := &cobra.Command{
 		Use:     "report",
 		Short:   "Write reports of the latest evaluation, offline",
@@ -109,15 +110,12 @@ func (c commands) Report() *cobra.Command {
 				return err
 			}
 			return c.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-				evaluation, err := db.LatestEvaluation(cmd.Context())
-				if err != nil {
-					return err
-				}
 				return c.redeliver(cmd.Context(), db, evaluation, formats, &o)
 			})
 		},
 	}
 	o.addFlags(cmd.Flags())
+	addEvaluationFlag(cmd.Flags(), &evaluation)
 	cmd.Flags().StringVar(&o.framework, "framework", "", "show where this framework, or one control of it, stands: `name[:control]`")
 	return cmd
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -17,6 +18,7 @@ import (
 type exportOptions struct {
 	format       choice
 	dir, journal string
+	evaluation   int64
 }
 
 // Export writes tables for other systems.
@@ -36,6 +38,7 @@ func (c commands) Export() *cobra.Command {
 	cmd.Flags().Var(&o.format, "format", "how to write the tables: parquet")
 	cmd.Flags().StringVar(&o.dir, "output-dir", "patrol-tables", "write the tables below this `directory`")
 	config.OwnPlace(cmd.Flags(), "output-dir")
+	addEvaluationFlag(cmd.Flags(), &o.evaluation)
 	addJournalFlag(cmd.Flags(), &o.journal)
 	return cmd
 }
@@ -45,11 +48,7 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 		return err
 	}
 	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
-		evaluation, err := db.LatestEvaluation(ctx)
-		if err != nil {
-			return err
-		}
-		report, err := db.Report(ctx, evaluation)
+		report, err := a.storedReport(ctx, db, o.evaluation)
 		if err != nil {
 			return err
 		}
@@ -69,7 +68,7 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 		}
 		paths, err := parquet.Write(ctx, o.dir, parquet.Source{
 			Report: report.Redacted().Pseudonymised(a.names), Changes: a.changesSince(ctx, db, removals, all),
-			Files: outfile.Files{}.OnlyIf(func() error { return db.Intact(ctx, read...) }),
+			Files: outfile.Files{}.OnlyIf(func() error { return cmp.Or(report.Intact(), db.Intact(ctx, read...)) }),
 		})
 		if err == nil && !a.quiet {
 			fmt.Fprintf(a.env.stdout, "%s below %s\n", plural(len(paths), "file"), engine.SafeText(o.dir))

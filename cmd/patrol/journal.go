@@ -61,13 +61,7 @@ func (c commands) journalVerify() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.withJournal(cmd.Context(), path, func(j *journal.Journal) error {
-				check, err := j.Verify(cmd.Context())
-				if err != nil {
-					return err
-				}
-				fmt.Fprintf(c.env.stdout, "%s: whole: %s, %s, %s; last hash %s\n", j.Path(),
-					plural(check.Plans, "plan"), plural(check.Steps, "step"), plural(check.Events, "event"), check.Head)
-				return nil
+				return c.verifyJournal(cmd.Context(), j)
 			})
 		},
 	}

@@ -124,6 +124,7 @@ type judgeOptions struct {
 	severity  severityValue
 	framework string
 	asOf      instant
+	whatIf    string
 	failOn    thresholdValue
 	except    exceptOptions
 
@@ -151,6 +152,7 @@ func (o *judgeOptions) addFlags(flags *pflag.FlagSet) {
 	o.failOn.Threshold = engine.FailOn(engine.Low)
 	o.addSelection(flags)
 	flags.Var(&o.asOf, "as-of", "judge as of this moment (default: when the newest snapshot was taken)")
+	flags.StringVar(&o.whatIf, "what-if", "", "store the evaluation under this `name`, apart: it says what would be (implied by --as-of another day than now)")
 	flags.Var(&o.failOn, "fail-on", "exit 1 on findings of this severity or worse: critical, high, medium, low, info, none")
 	o.minCoverage = everything
 	flags.Var(&o.minCoverage, "min-coverage", "exit 4 when less than this percentage of the expected workspaces was read; those beyond it may be missing")

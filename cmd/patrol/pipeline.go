@@ -265,7 +265,7 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 	header := store.EvaluationHeader{
 		AsOf: asOf(snapshots, o.asOf), FailOn: o.failOn.Threshold, Narrowed: o.narrowed(), Version: a.env.version,
 		Policies: set.inForce(set.chosen.Policies(), snapshots...), Snapshots: ids(snapshots), Framework: o.wholeFramework(),
-		MayMiss: everything - int(o.minCoverage),
+		MayMiss: everything - int(o.minCoverage), WhatIf: a.whatIf(snapshots, o),
 	}
 	evaluation, err := db.BeginEvaluation(ctx, header)
 	if err != nil {
@@ -358,23 +358,27 @@ func ids(snapshots []engine.Snapshot) []int64 {
 // deliver writes the reports of an evaluation whose snapshots were found intact
 // by this run, and returns its verdict as an error.
 func (a *app) deliver(ctx context.Context, db *store.DB, evaluation int64, formats []reports.Format, o *reportOptions) error {
-	report, err := db.Report(ctx, evaluation)
+	return db.Read(ctx, func(view *store.DB) error { return a.deliverJudged(ctx, view, evaluation, formats, o) })
+}
+
+func (a *app) deliverJudged(ctx context.Context, view *store.DB, evaluation int64, formats []reports.Format, o *reportOptions) error {
+	report, err := a.storedReport(ctx, view, evaluation)
 	if err != nil {
 		return err
 	}
 	for _, s := range report.Shrunk {
 		a.say("warning: %s: %s where the complete snapshot before held %d: some may be missing from the answer", s.Workspace, plural(s.Tokens, "token"), s.Before)
 	}
-	return a.deliverReport(ctx, report, formats, o, nil)
+	return a.deliverReport(ctx, report, formats, o, func() error { return view.IntactEvaluation(ctx, evaluation) })
 }
 
 // redeliver is deliver for snapshots that nobody looked at since.
 func (a *app) redeliver(ctx context.Context, db *store.DB, evaluation int64, formats []reports.Format, o *reportOptions) error {
-	report, err := db.Report(ctx, evaluation)
+	report, err := a.storedReport(ctx, db, evaluation)
 	if err != nil {
 		return err
 	}
-	return a.deliverReport(ctx, report, formats, o, func() error { return db.Intact(ctx, judged(report)...) })
+	return a.deliverReport(ctx, report, formats, o, report.Intact)
 }
 
 // deliverReport writes reports that count only if the snapshots are intact; nil:

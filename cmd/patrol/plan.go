@@ -23,10 +23,11 @@ import (
 
 // planOptions say what to plan and where to write it.
 type planOptions struct {
-	judge   judgeOptions // packs and selection
-	output  string
-	formats []string
-	planner string
+	evaluation int64
+	judge      judgeOptions // packs and selection
+	output     string
+	formats    []string
+	planner    string
 
 	notices        string
 	noticeTemplate string
@@ -51,6 +52,7 @@ func (c commands) Plan() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
+	addEvaluationFlag(flags, &o.evaluation)
 	flags.StringVarP(&o.output, "output", "o", "plan.json", "write the plan to this `file`")
 	config.OwnPlace(flags, "output")
 	o.judge.addPacks(flags)
@@ -136,15 +138,11 @@ func (o *planOptions) checkTargets() error {
 }
 
 func (a *app) planInput(ctx context.Context, db *store.DB, set *policySet, settings plan.Config, o *planOptions) (plan.Input, error) {
-	evaluation, err := db.LatestEvaluation(ctx)
+	report, err := a.storedReport(ctx, db, o.evaluation)
 	if err != nil {
 		return plan.Input{}, err
 	}
-	report, err := db.Report(ctx, evaluation)
-	if err != nil {
-		return plan.Input{}, err
-	}
-	if err := db.Intact(ctx, judged(report)...); err != nil {
+	if err := report.Intact(); err != nil {
 		return plan.Input{}, err
 	}
 	previous, err := previousTokens(ctx, db, report)

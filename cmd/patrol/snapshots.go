@@ -1,13 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -96,43 +93,6 @@ func (a *app) snapshotsVerify() *cobra.Command {
 			return errors.Join(a.verifyStored(cmd.Context(), db), db.Close())
 		},
 	}
-}
-
-// verifyStored verifies the chain and all snapshots. One that is damaged does not
-// hide the next: each is named.
-func (a *app) verifyStored(ctx context.Context, db *store.DB) error {
-	snapshots, err := db.Snapshots(ctx)
-	if err != nil {
-		return err
-	}
-	broken := db.VerifyChain(ctx)
-	if broken != nil && !damage(broken) {
-		return broken
-	}
-	var damaged []string
-	for chunk := range slices.Chunk(snapshots, 16) {
-		for i, err := range db.VerifySnapshots(ctx, chunk...) {
-			if err != nil && !damage(err) {
-				return err
-			}
-			if err != nil {
-				damaged = append(damaged, strconv.FormatInt(chunk[i].ID, 10))
-				broken = cmp.Or(broken, err)
-			}
-			a.tellVerified(chunk[i], err)
-		}
-	}
-	if len(damaged) > 1 {
-		return &engine.Error{Class: engine.ClassStorage, Reason: "digest_mismatch", Op: "verify snapshots", Target: strings.Join(damaged, ", "),
-			Hint: "Something other than patrol changed the database: restore it from a copy, or collect again into a new one.", Err: broken}
-	}
-	return broken
-}
-
-// damage tells what verification found from what kept it from looking.
-func damage(err error) bool {
-	e, ok := engine.AsError(err)
-	return ok && (e.Reason == "digest_mismatch" || e.Reason == "chain_broken")
 }
 
 func (a *app) verify(ctx context.Context, db *store.DB, s engine.Snapshot) error {

@@ -176,7 +176,7 @@ func (c *waiverCheck) matchLatest(ctx context.Context, db *store.DB, excusing *e
 	if err != nil {
 		return err
 	}
-	if err := db.Intact(ctx, judged(report)...); err != nil {
+	if err := report.Intact(); err != nil {
 		return err
 	}
 	c.matched = "matched against the findings as of " + report.AsOf.UTC().Format(time.RFC3339)

@@ -198,6 +198,23 @@ func (v *verifier) plans(ctx context.Context, j *Journal) error {
 	return nil
 }
 
+// Holder says what in the journal has a digest: a plan or an event; "" for nothing.
+func (j *Journal) Holder(ctx context.Context, digest string) (holder string, err error) {
+	query := `SELECT 'plan ' || sha FROM plan WHERE sha = ?1 UNION ALL SELECT 'event ' || seq FROM event WHERE hash = ?1 LIMIT 1`
+	for row, err := range rowsOf(ctx, j.db, readText, query, digest) {
+		if err != nil {
+			return "", err
+		}
+		holder = row
+	}
+	return holder, nil
+}
+
+func readText(rows *sql.Rows) (text string, err error) {
+	err = rows.Scan(&text)
+	return text, err
+}
+
 // Removals are the tokens that a journal holds as revoked, by workspace id and
 // token id: by patrol, or by it or somebody at the same moment.
 func (j *Journal) Removals(ctx context.Context) (map[[2]string]engine.Removal, error) {
