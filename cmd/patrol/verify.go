@@ -35,7 +35,7 @@ func (c commands) Verify() *cobra.Command {
 		Use:   "verify [REPORT…]",
 		Short: "Check that snapshots, evaluations and journal are what was sealed",
 		Long: "Computes the digests of all snapshots and evaluations anew, checks that no snapshot is missing between two, and checks the journal\n" +
-			"of apply. A report that patrol wrote (audit.json, JUnit, OSCAL, HTML), or a digest noted elsewhere, shows that the newest snapshots\n" +
+			"of apply. A report that patrol wrote (audit.json, JUnit, OSCAL), or a digest noted elsewhere, shows that the newest snapshots\n" +
 			"were not removed, which no database can tell of itself. Digests need no secret: who may write to the database can seal\n" +
 			"anew what they changed. Only a digest or report that lies elsewhere shows that.\n\n" + exitHelp(),
 		Example: "  patrol verify\n  patrol verify audit-of-last-month/audit.json",
@@ -67,7 +67,7 @@ func digestsIn(path string) ([]string, error) {
 		return nil, &engine.Error{Class: engine.ClassUsage, Reason: "not_found", Op: "read report", Target: path, Hint: "Name a report that patrol wrote.", Err: err}
 	}
 	var found []string
-	named := regexp.MustCompile(`(?is)digest(?:\s|<[^>]*>|["':=]|value)*([0-9a-f]{64})\b`)
+	named := regexp.MustCompile(`(?:"digest"\s*:\s*"|name="digest" value="|snapshot digest )([0-9a-f]{64})\b`)
 	for _, match := range named.FindAllSubmatch(content, -1) {
 		if digest := string(match[1]); !slices.Contains(found, digest) {
 			found = append(found, digest)
