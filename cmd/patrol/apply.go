@@ -49,7 +49,7 @@ func (c commands) Apply() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, args []string) error { return c.apply(cmd.Context(), args[0], &o) },
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.source.profiles, "profile", nil, "`name` of a profile of .databrickscfg to act through (repeatable)")
+	flags.StringSliceVar(&o.source.profiles, "profile", nil, "`names` of profiles of .databrickscfg to act through (repeatable)")
 	o.source.addConnection(flags)
 	flags.DurationVar(&o.source.retry, "retry-budget", defaultRetryBudget, "waiting that looking may cost when a workspace is busy or fails; what changes something is never tried again by itself")
 	o.source.request.addFlags(flags)

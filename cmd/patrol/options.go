@@ -98,7 +98,7 @@ type sourceOptions struct {
 }
 
 func (o *sourceOptions) addFlags(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&o.profiles, "profile", nil, "`name` of a profile of .databrickscfg, whose workspace is read (repeatable)")
+	flags.StringSliceVar(&o.profiles, "profile", nil, "`names` of profiles of .databrickscfg, whose workspaces are read (repeatable)")
 	flags.StringVar(&o.account, "account", "", "read all workspaces of the account of this `profile`; `account:` in patrol.yaml says which")
 	flags.StringArrayVar(&o.from, "from", nil, "read this `file` instead (- for standard input): the output of `databricks token-management list -o json` or `patrol tokens`, or a token report as CSV (repeatable)")
 	flags.BoolVar(&o.empty, "accept-empty", false, "a file of --from without rows is a workspace without tokens")

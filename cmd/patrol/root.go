@@ -12,6 +12,7 @@ import (
 	"patrol/engine"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // app is what all commands share in one run.
@@ -179,7 +180,16 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 
 // flagError explains a flag that cannot be read.
 func flagError(cmd *cobra.Command, err error) error {
-	return engine.UsageError("read flags of", cmd.CommandPath(), "See `"+cmd.CommandPath()+" --help`.", err)
+	hint := "See `" + cmd.CommandPath() + " --help`."
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		var names []string
+		cmd.Flags().VisitAll(func(flag *pflag.Flag) { names = append(names, flag.Name) })
+		if near := engine.Nearest(unknown.GetSpecifiedName(), names); near != "" {
+			hint = "Did you mean --" + near + "?"
+		}
+	}
+	return engine.UsageError("read flags of", cmd.CommandPath(), hint, err)
 }
 
 // say writes a line of the conversation, as text or as a JSON record.

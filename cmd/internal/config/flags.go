@@ -130,10 +130,7 @@ func (f *File) set(flag *pflag.Flag, e Environment, origins map[string]string) e
 		origins[flag.Name] = "environment " + Variable(flag.Name)
 		items := []string{text}
 		if repeated(flag) { // one variable holds what a command line repeats, with commas between
-			items = strings.Split(text, ",")
-			for i := range items {
-				items[i] = strings.TrimSpace(items[i])
-			}
+			items = split(text)
 		}
 		return fill(flag, items, "environment variable", Variable(flag.Name))
 	}
@@ -150,13 +147,27 @@ func (f *File) set(flag *pflag.Flag, e Environment, origins map[string]string) e
 // it stands, commas and all.
 func repeated(flag *pflag.Flag) bool { return flag.Value.Type() == "stringArray" }
 
+// split takes a list with commas apart.
+func split(text string) []string {
+	if text == "" {
+		return []string{}
+	}
+	items := strings.Split(text, ",")
+	for i := range items {
+		items[i] = strings.TrimSpace(items[i])
+	}
+	return items
+}
+
 // fill sets without marking the flag as changed, so that commands can still tell
 // what the user typed.
 func fill(flag *pflag.Flag, items []string, source, place string) error {
 	list, takesMany := flag.Value.(pflag.SliceValue)
 	var err error
 	switch {
-	case takesMany && (len(items) != 1 || repeated(flag)):
+	case takesMany && len(items) == 1 && !repeated(flag):
+		err = list.Replace(split(items[0]))
+	case takesMany:
 		err = list.Replace(items)
 	case len(items) > 1:
 		err = fmt.Errorf("takes one value, not %d", len(items))
