@@ -118,3 +118,38 @@ func TestPrefilterReach(t *testing.T) {
 		t.Errorf("%d of %d policies are run on every token", every, len(set.policies))
 	}
 }
+
+// A filter is made once for workspaces that are alike in what its policy refers to, and
+// anew for one that is not: PAT-003 refers to the limit of the workspace.
+func TestFiltersAreSharedByWhatPoliciesReferTo(t *testing.T) {
+	set := builtIn(t).Select(func(p engine.Policy) bool { return p.ID == "PAT-003" || p.ID == "PAT-001" })
+	set.filters = &filters{known: map[string]madeFilter{}}
+	for i, limit := range []string{"30", "30", "60", "30"} {
+		snapshot := covered(func(s *engine.Snapshot) {
+			s.Workspace.Name = limit + string(rune('a'+i))
+			s.Documents[engine.SectionSettings] = json.RawMessage(`{"enableTokensConfig":{"value":"true"},"maxTokenLifetimeDays":{"value":"` + limit + `"}}`)
+		})
+		_, tallies := evaluate(t, set, Job{Snapshot: snapshot, Tokens: rows(healthy(func(token *engine.Token) {
+			token.Created, token.Expires = ptr(asOf().UnixMilli()), ptr(asOf().UnixMilli()+45*engine.Day)
+		}))})
+		want := map[string]engine.Status{"30": engine.Fail, "60": engine.Pass}[limit]
+		if tallies["PAT-003"][want] != 1 {
+			t.Errorf("limit %s: %v", limit, tallies)
+		}
+	}
+	if n := len(set.filters.known); n != 3 {
+		t.Errorf("%d filters were made, want 3: one of PAT-001, two of PAT-003", n)
+	}
+}
+
+// BenchmarkManyWorkspaces: what depends on parameters alone is made once.
+func BenchmarkManyWorkspaces(b *testing.B) {
+	set := builtIn(b)
+	for b.Loop() {
+		for range 300 {
+			if _, err := set.Evaluate(b.Context(), Job{Snapshot: covered(nil), AsOf: asOf(), Tokens: either(population(50))}, func(engine.Finding) error { return nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

@@ -50,7 +50,7 @@ const (
 // New makes the filter of a compiled policy while the known part of its input stays the
 // same. The error says why the policy must be run on every token.
 func New(ctx context.Context, c *ast.Compiler, pkg string, known *ast.Term) (*Filter, error) {
-	b := &builder{ctx: ctx, compiler: c, known: known, total: &totality{compiler: c, judged: map[string]bool{}}}
+	b := &builder{compiler: c, known: known, total: &totality{compiler: c, judged: map[string]bool{}}}
 	rule := func(name string) ast.Ref { return ast.MustParseRef("data." + pkg).Append(ast.StringTerm(name)) }
 	f := &Filter{applies: func(*engine.Subject) bool { return true }}
 	// applicable must be exact: it tells a pass from what does not apply.
@@ -58,7 +58,7 @@ func New(ctx context.Context, c *ast.Compiler, pkg string, known *ast.Term) (*Fi
 		if !b.total.document(applicable) {
 			return nil, errors.New("applicable may fail to evaluate")
 		}
-		r, err := b.reduce(ast.NewBody(ast.Equality.Expr(ast.NewTerm(applicable), ast.InternedTerm(true))))
+		r, err := b.reduce(ctx, ast.NewBody(ast.Equality.Expr(ast.NewTerm(applicable), ast.InternedTerm(true))))
 		if err != nil {
 			return nil, err
 		}
@@ -73,11 +73,11 @@ func New(ctx context.Context, c *ast.Compiler, pkg string, known *ast.Term) (*Fi
 		if deny.Head.RuleKind() != ast.MultiValue || !deny.Ref().IsGround() || deny.Else != nil {
 			return nil, errors.New("deny is no set")
 		}
-		n, err := b.surely(deny.Body)
+		n, err := b.surely(ctx, deny.Body)
 		if err != nil {
 			return nil, err
 		}
-		r, err := b.reduce(deny.Body[:n])
+		r, err := b.reduce(ctx, deny.Body[:n])
 		if err != nil {
 			return nil, err
 		}
@@ -93,7 +93,6 @@ func New(ctx context.Context, c *ast.Compiler, pkg string, known *ast.Term) (*Fi
 
 // builder makes functions of what is left of a policy.
 type builder struct {
-	ctx      context.Context //nolint:containedctx // for the time of New
 	compiler *ast.Compiler
 	known    *ast.Term
 	total    *totality
@@ -102,13 +101,13 @@ type builder struct {
 
 // surely is how many expressions of a body cannot fail. A regex.match whose pattern
 // comes from a parameter counts as long as each of its patterns compiles.
-func (b *builder) surely(body ast.Body) (int, error) {
+func (b *builder) surely(ctx context.Context, body ast.Body) (int, error) {
 	n := b.total.prefix(body, scope{})
 	for i, expr := range body[:n] {
 		if (residual{bodies: []ast.Body{ast.NewBody(expr)}}).everyPattern() {
 			continue
 		}
-		r, err := b.reduce(body[:i+1])
+		r, err := b.reduce(ctx, body[:i+1])
 		if err != nil {
 			return 0, err
 		}
@@ -127,7 +126,7 @@ type residual struct {
 }
 
 // reduce evaluates a query as far as the known input allows.
-func (b *builder) reduce(query ast.Body) (r residual, err error) {
+func (b *builder) reduce(ctx context.Context, query ast.Body) (r residual, err error) {
 	if len(query) == 0 {
 		return residual{bodies: []ast.Body{{}}}, nil
 	}
@@ -137,11 +136,11 @@ func (b *builder) reduce(query ast.Body) (r residual, err error) {
 		}
 	}()
 	store := inmem.New() // empty: policies have no data but the library
-	txn, err := store.NewTransaction(b.ctx, storage.TransactionParams{})
+	txn, err := store.NewTransaction(ctx, storage.TransactionParams{})
 	if err != nil {
 		return r, err
 	}
-	defer store.Abort(b.ctx, txn)
+	defer store.Abort(ctx, txn)
 	cancel := topdown.NewCancel()
 	timer := time.AfterFunc(deadline, cancel.Cancel)
 	defer timer.Stop()
@@ -149,7 +148,7 @@ func (b *builder) reduce(query ast.Body) (r residual, err error) {
 		WithCompiler(b.compiler).WithStore(store).WithTransaction(txn).WithInput(b.known).
 		WithUnknowns([]*ast.Term{ast.MustParseTerm("input.token"), ast.MustParseTerm("input.owner"), ast.MustParseTerm("input.creator")}).
 		WithCancel(cancel).WithStrictBuiltinErrors(true).WithMetrics(metrics.NoOp()).
-		PartialRun(b.ctx)
+		PartialRun(ctx)
 	if err != nil {
 		return r, err
 	}
