@@ -21,7 +21,7 @@ const (
 	maxEntries = 20_000 // of a directory, whatever they are
 )
 
-var errTooLarge = errors.New("too large: a file may have 1 MiB, a packed bundle 16")
+var errTooLarge = errors.New("larger than 1 MiB")
 
 // OpenDirectory reads a directory of policies as a pack: regular files alone, within
 // bounds, and nothing to which a link leads out of it. What is read is what is judged,
@@ -101,7 +101,7 @@ func readRegular(root *os.Root, name string, limit int) ([]byte, error) {
 	}
 	text, err := io.ReadAll(io.LimitReader(file, int64(limit)+1))
 	if err == nil && len(text) > limit {
-		err = errTooLarge
+		err = fmt.Errorf("larger than %d MiB", limit>>20)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
