@@ -80,6 +80,13 @@ func countSteps(p engine.Plan) string {
 // mostExcesses bounds the limits shown as gone beyond: each owner has one.
 const mostExcesses = 10
 
+// mostSteps and mostOmitted bound what is shown one by one: who reviews more
+// needs the workbook.
+const (
+	mostSteps   = 200
+	mostOmitted = 50
+)
+
 // mostOwners bounds the owners shown; how many more there are is told.
 const mostOwners = 5
 
@@ -144,8 +151,13 @@ func (s *screen) planOmitted(v PlanView) {
 	}
 	s.count("findings without a step", engine.SortedKeys(counts), counts, len(counts))
 	if !v.Brief {
+		told := 0
 		for _, finding := range v.Plan.NotPlanned {
 			if finding.Reason != "superseded" {
+				if told++; told > mostOmitted {
+					s.wrap("    ", "… and more: the workbook lists them all")
+					break
+				}
 				s.wrap("    ", fmt.Sprintf("%s %s %s: %s", finding.Policy, shortID(finding.ResourceID), finding.Reason, finding.Detail))
 			}
 		}
@@ -163,7 +175,16 @@ func forReview(steps []engine.Step) []engine.Step {
 
 func (s *screen) planSteps(v PlanView) {
 	heading := ""
-	for _, step := range forReview(v.Plan.Steps) {
+	steps := forReview(v.Plan.Steps)
+	if len(steps) > mostSteps { // the riskiest, not those that apply comes to first
+		slices.SortStableFunc(steps, func(a, b engine.Step) int { return danger(b) - danger(a) })
+	}
+	for i, step := range steps {
+		if i == mostSteps {
+			s.blank()
+			s.wrap("", fmt.Sprintf("… and %s, less risky: the workbook of `patrol plan --format xlsx` lists them all.", plural(len(steps)-i, "more step")))
+			break
+		}
 		if now := stepHeading(step); now != heading {
 			heading = now
 			s.styled(bold, heading)
@@ -173,6 +194,14 @@ func (s *screen) planSteps(v PlanView) {
 	if len(v.Plan.Steps) > 0 {
 		s.blank()
 	}
+}
+
+// danger ranks steps by what they could break; those for people break nothing.
+func danger(step engine.Step) int {
+	if !step.Action.Changes() {
+		return -1
+	}
+	return slices.Index([]string{"low", "medium", "high"}, step.Risk.Level)
 }
 
 func stepHeading(step engine.Step) string {

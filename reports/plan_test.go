@@ -188,3 +188,24 @@ func TestPlanTableFitsATerminal(t *testing.T) {
 		}
 	}
 }
+
+// TestAHugePlanIsShownByItsRisk: a terminal never scrolls by thousands of steps,
+// and what could break most is not among what is left out.
+func TestAHugePlanIsShownByItsRisk(t *testing.T) {
+	p := engine.Plan{ID: "p1"}
+	for i := range 5000 {
+		level := "low"
+		if i == 4999 {
+			level = "high"
+		}
+		p.Steps = append(p.Steps, engine.Step{ID: fmt.Sprintf("s%d", i), Action: engine.Revoke, Target: fmt.Sprint(i), Risk: engine.Risk{Level: level, Why: "why"}})
+		p.NotPlanned = append(p.NotPlanned, engine.NotPlanned{Policy: "PAT-001", Reason: "protected"})
+	}
+	var b bytes.Buffer
+	if err := PlanTable(&b, PlanView{Plan: p}, TableOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "\n"); n > 1000 || !strings.Contains(b.String(), "s4999") || !strings.Contains(b.String(), "4800 more steps, less risky") {
+		t.Errorf("%d lines:\n%.3000s", n, b.String())
+	}
+}
