@@ -205,7 +205,7 @@ func TestAHugePlanIsShownByItsRisk(t *testing.T) {
 	if err := PlanTable(&b, PlanView{Plan: p}, TableOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(b.String(), "\n"); n > 1000 || !strings.Contains(b.String(), "s4999") || !strings.Contains(b.String(), "4800 more steps, less risky") {
+	if n := strings.Count(b.String(), "\n"); n > 1000 || !strings.Contains(b.String(), "s4999") || !strings.Contains(b.String(), "4,800 more steps, less risky") {
 		t.Errorf("%d lines:\n%.3000s", n, b.String())
 	}
 }
