@@ -164,12 +164,24 @@ func (a *app) applyApproval(path string, p engine.Plan, content []byte, resume b
 func (a *app) openApplyJournal(ctx context.Context, o *applyOptions) (*journal.Journal, error) {
 	path := a.journalPath(o.journal)
 	if !o.dryRun {
-		return journal.Open(ctx, path, journal.Options{Mode: store.ReadWrite, Now: a.env.now})
+		return openSound(ctx, path, journal.Options{Mode: store.ReadWrite, Now: a.env.now})
 	}
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	return journal.Open(ctx, path, journal.Options{Mode: store.ReadOnly, Now: a.env.now})
+	return openSound(ctx, path, journal.Options{Mode: store.ReadOnly, Now: a.env.now})
+}
+
+// openSound opens a journal and verifies it before apply believes what it says.
+func openSound(ctx context.Context, path string, o journal.Options) (*journal.Journal, error) {
+	j, err := journal.Open(ctx, path, o)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := j.Verify(ctx); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return j, nil
 }
 
 // runApply signs in, carries the job out, and tells what became of it.
