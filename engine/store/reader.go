@@ -159,7 +159,7 @@ func (r *reader) difference() error {
 	digest, tokens := r.digest.hex(), r.digest.tokens
 	r.digest = nil
 	if s := r.snapshot; digest != s.Digest || tokens != s.Tokens {
-		return fmt.Errorf("digest of %d stored tokens is %s, sealed were %d with %s", tokens, digest, s.Tokens, s.Digest)
+		return fmt.Errorf("digest of the stored rows is %s (%d tokens), sealed was %s (%d)", digest, tokens, s.Digest, s.Tokens)
 	}
 	r.db.verified.add(snapshotsIn, r.snapshot.ID)
 	return nil
