@@ -67,9 +67,9 @@ docs: build ## Generate the pages on commands, exit codes and policies
 # that hang; what is left is held against the truth. Drawn anew each time: SEED=n
 # repeats a run.
 torture: ## Kill, race, starve and pull the plug, 10,000 times and more (KILLS=n …, see here)
-	PATROL_TORTURE_BOMBS=1 $(GO) test -count=1 -v -run 'TestBombs$$' ./engine/eval
-	PATROL_SEED=$(or $(SEED),random) PATROL_TORTURE_KILLS=$(or $(KILLS),10000) PATROL_TORTURE_RACES=$(or $(RACES),500) PATROL_TORTURE_DRIFTS=$(or $(DRIFTS),1000) PATROL_TORTURE_EDITS=$(or $(EDITS),1000) \
-		PATROL_TORTURE_MIGRATIONS=$(or $(MIGRATIONS),1000) PATROL_TORTURE_IMAGES=$(or $(IMAGES),2000) PATROL_TORTURE_IO=all \
+	PATROLTEST_TORTURE_BOMBS=1 $(GO) test -count=1 -v -run 'TestBombs$$' ./engine/eval
+	PATROLTEST_SEED=$(or $(SEED),random) PATROLTEST_TORTURE_KILLS=$(or $(KILLS),10000) PATROLTEST_TORTURE_RACES=$(or $(RACES),500) PATROLTEST_TORTURE_DRIFTS=$(or $(DRIFTS),1000) PATROLTEST_TORTURE_EDITS=$(or $(EDITS),1000) \
+		PATROLTEST_TORTURE_MIGRATIONS=$(or $(MIGRATIONS),1000) PATROLTEST_TORTURE_IMAGES=$(or $(IMAGES),2000) PATROLTEST_TORTURE_IO=all \
 		$(GO) test -count=1 -timeout 6h -v -run 'TestTorture|TestRaces|TestDrifts$$|TestVerifyNoticesEveryEdit|TestMigrationsKilled|TestPowerLoss|TestIOErrors|TestFullDiskDuringApply' ./cmd/patrol ./engine/apply ./engine/store ./engine/journal ./engine/sqlite
 
 # What is found is shortened in ten attempts at most: by default a minute goes into
@@ -79,10 +79,10 @@ fuzz: ## Fuzz every parser for a minute each (FUZZTIME=10m)
 		echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) -fuzzminimizetime 10x "$$dir" </dev/null || failed=1; done; exit $$failed; }
 
 mutants: ## Take each guard away in turn and want its tests to fail (MUTANTS='gate-*,journal-*')
-	PATROL_MUTANTS='$(or $(MUTANTS),*)' $(GO) test -count=1 -timeout 6h -v -run TestMutantsAreNoticed ./cmd/patrol
+	PATROLTEST_MUTANTS='$(or $(MUTANTS),*)' $(GO) test -count=1 -timeout 6h -v -run TestMutantsAreNoticed ./cmd/patrol
 
 mutate: ## Change each line of each policy in turn and count what the Rego tests catch
-	PATROL_MUTATE=1 $(GO) test -run TestMutants -count=1 -v ./engine/eval
+	PATROLTEST_MUTATE=1 $(GO) test -run TestMutants -count=1 -v ./engine/eval
 
 bench: build ## Measure speed and memory as ratios of one run (AGAINST=COMMIT: beside the patrol of that commit)
 	$(GO) test -run '^$$' -bench . -benchmem ./...

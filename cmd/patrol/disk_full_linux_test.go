@@ -130,7 +130,7 @@ func TestFullDisk(t *testing.T) {
 // with room again the run is gone on with to its end.
 func TestFullDiskDuringApply(t *testing.T) {
 	requests := []int{3, 14, 18} // before, between and after the first steps
-	if _, each := os.LookupEnv("PATROL_TORTURE_IO"); each {
+	if _, each := os.LookupEnv("PATROLTEST_TORTURE_IO"); each {
 		requests = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}
 	}
 	for _, request := range requests {

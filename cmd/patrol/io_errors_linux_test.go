@@ -74,7 +74,7 @@ type blow struct {
 // command that writes: it ends with exit code 7 and says what failed, what was
 // there stays, nothing is half there, the databases are whole, and without the
 // fault the same command does its work. apply has sent nothing that its journal
-// does not know. PATROL_TORTURE_IO=all makes each
+// does not know. PATROLTEST_TORTURE_IO=all makes each
 // call fail in turn, =fsync and the like each of that name.
 func TestIOErrors(t *testing.T) {
 	needTracing(t)
@@ -108,7 +108,7 @@ type ioFaults struct {
 func (f *ioFaults) all() {
 	blows := f.blows()
 	chosen := blows
-	switch only := os.Getenv("PATROL_TORTURE_IO"); only {
+	switch only := os.Getenv("PATROLTEST_TORTURE_IO"); only {
 	case "":
 		chosen = f.aFew(blows)
 	case "all":

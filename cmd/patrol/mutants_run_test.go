@@ -14,10 +14,10 @@ import (
 )
 
 // TestMutantsAreNoticed takes one guard after the other away and wants the tests
-// that the catalogue names to fail, which pass otherwise. PATROL_MUTANTS is a
+// that the catalogue names to fail, which pass otherwise. PATROLTEST_MUTANTS is a
 // pattern of names, or several with commas: `make mutants` runs all of them.
 func TestMutantsAreNoticed(t *testing.T) {
-	patterns := os.Getenv("PATROL_MUTANTS")
+	patterns := os.Getenv("PATROLTEST_MUTANTS")
 	if patterns == "" {
 		t.Skip("takes minutes: make mutants")
 	}

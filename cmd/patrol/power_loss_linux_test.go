@@ -339,9 +339,9 @@ func (w *auditWitness) inStore(path string) string {
 	return ""
 }
 
-// powerImages is how many images a test makes; PATROL_TORTURE_IMAGES asks for more.
+// powerImages is how many images a test makes; PATROLTEST_TORTURE_IMAGES asks for more.
 func powerImages(t *testing.T, usual int) int {
-	text, set := os.LookupEnv("PATROL_TORTURE_IMAGES")
+	text, set := os.LookupEnv("PATROLTEST_TORTURE_IMAGES")
 	if !set {
 		return usual / imagesShare
 	}

@@ -19,7 +19,7 @@ import (
 // proceeds, and the others are told that it does, or that it did: each approved
 // token gets one request, and no other any.
 //
-// PATROL_TORTURE_RACES sets the number of races; `make torture` asks for 500.
+// PATROLTEST_TORTURE_RACES sets the number of races; `make torture` asks for 500.
 func TestRaces(t *testing.T) {
 	binary, err := exec.LookPath("patrol")
 	if err != nil {
@@ -27,7 +27,7 @@ func TestRaces(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, enginetest.Seed(t)))
 	appliers, held, late := 0, 0, 0
-	for race := range countOf(t, "PATROL_TORTURE_RACES", 4) {
+	for race := range countOf(t, "PATROLTEST_TORTURE_RACES", 4) {
 		r := &torture{T: t, binary: binary, dir: filepath.Join(t.TempDir(), strconv.Itoa(race)), random: random, tally: &tortureTally{}}
 		codes := r.race(2 + random.IntN(3))
 		appliers += len(codes)

@@ -39,7 +39,7 @@ import (
 // the end no token was revoked that was not approved or had drifted, and every
 // approved one has an outcome that is true.
 //
-// PATROL_TORTURE_KILLS sets the number of kills; `make torture` asks for 10,000.
+// PATROLTEST_TORTURE_KILLS sets the number of kills; `make torture` asks for 10,000.
 func TestTorture(t *testing.T) {
 	wanted := tortureKills(t)
 	binary, err := exec.LookPath("patrol")
@@ -67,7 +67,7 @@ func TestTorture(t *testing.T) {
 }
 
 func tortureKills(t *testing.T) int64 {
-	text := os.Getenv("PATROL_TORTURE_KILLS")
+	text := os.Getenv("PATROLTEST_TORTURE_KILLS")
 	switch {
 	case text != "":
 		kills, err := strconv.ParseInt(text, 10, 64)

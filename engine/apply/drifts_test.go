@@ -64,10 +64,10 @@ func drifts() []drift {
 // TestDrifts changes one thing between plan and apply, drawn at random: the step
 // is skipped or the plan refused, and nothing is sent.
 //
-// PATROL_TORTURE_DRIFTS sets how often; `make torture` asks for 1,000.
+// PATROLTEST_TORTURE_DRIFTS sets how often; `make torture` asks for 1,000.
 func TestDrifts(t *testing.T) {
 	n := 60
-	if text := os.Getenv("PATROL_TORTURE_DRIFTS"); text != "" {
+	if text := os.Getenv("PATROLTEST_TORTURE_DRIFTS"); text != "" {
 		var err error
 		if n, err = strconv.Atoi(text); err != nil {
 			t.Fatal(err)

@@ -26,7 +26,7 @@ func TestCheckIsRepeatable(t *testing.T) {
 		enginetest.Check(t, func(rt *rapid.T) { all = append(all, rapid.Uint64().Draw(rt, "n")) })
 		return all
 	}
-	t.Setenv("PATROL_SEED", "")
+	t.Setenv("PATROLTEST_SEED", "")
 	first := drawn(t)
 	if len(first) < 10 || !slices.Equal(first, drawn(t)) {
 		t.Errorf("drew other inputs the second time, or few: %d", len(first))
@@ -36,9 +36,9 @@ func TestCheckIsRepeatable(t *testing.T) {
 			t.Error("another test draws the same")
 		}
 	})
-	t.Setenv("PATROL_SEED", "random")
+	t.Setenv("PATROLTEST_SEED", "random")
 	if slices.Equal(first, drawn(t)) {
-		t.Error("PATROL_SEED=random draws the same")
+		t.Error("PATROLTEST_SEED=random draws the same")
 	}
 	if got := flag.Lookup("rapid.seed").Value.String(); got != "0" {
 		t.Errorf("the flag is left at %s", got)

@@ -8,23 +8,23 @@ import (
 	"testing"
 )
 
-// Seed starts what a test draws at random, and is logged. Without PATROL_SEED it
+// Seed starts what a test draws at random, and is logged. Without PATROLTEST_SEED it
 // is always the same for the same test, so that one commit is judged alike each
-// time; PATROL_SEED repeats a run, and "random" makes every run another.
+// time; PATROLTEST_SEED repeats a run, and "random" makes every run another.
 func Seed(t testing.TB) uint64 {
 	t.Helper()
 	seed := fixed(t.Name())
-	switch text := os.Getenv("PATROL_SEED"); text {
+	switch text := os.Getenv("PATROLTEST_SEED"); text {
 	case "":
 	case "random":
 		seed = rand.Uint64() //nolint:gosec // chance, not secrecy
 	default:
 		var err error
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal("PATROL_SEED: ", err)
+			t.Fatal("PATROLTEST_SEED: ", err)
 		}
 	}
-	t.Logf("PATROL_SEED=%d", seed)
+	t.Logf("PATROLTEST_SEED=%d", seed)
 	return seed
 }
 

@@ -183,9 +183,9 @@ func TestBombs(t *testing.T) {
 }
 
 // promised is what a bomb may take beyond its deadline: 2 s on a machine that does
-// nothing else, as whoever sets PATROL_TORTURE_BOMBS says of theirs.
+// nothing else, as whoever sets PATROLTEST_TORTURE_BOMBS says of theirs.
 func promised() time.Duration {
-	if os.Getenv("PATROL_TORTURE_BOMBS") != "" {
+	if os.Getenv("PATROLTEST_TORTURE_BOMBS") != "" {
 		return 2 * time.Second
 	}
 	return bombLimit

@@ -15,7 +15,7 @@ import (
 
 func benchSize() int {
 	var n int
-	if _, err := fmt.Sscan(os.Getenv("PATROL_BENCH_TOKENS"), &n); err != nil {
+	if _, err := fmt.Sscan(os.Getenv("PATROLTEST_BENCH_TOKENS"), &n); err != nil {
 		return 20_000
 	}
 	return n
@@ -130,11 +130,11 @@ func findingOn(t engine.Token, s engine.Snapshot, p engine.Policy) engine.Findin
 	}
 }
 
-// TestSizes prints file sizes and rates once; it needs PATROL_SIZES=tokens,days.
+// TestSizes prints file sizes and rates once; it needs PATROLTEST_SIZES=tokens,days.
 func TestSizes(t *testing.T) {
 	var n, days int
-	if _, err := fmt.Sscanf(os.Getenv("PATROL_SIZES"), "%d,%d", &n, &days); err != nil {
-		t.Skip("PATROL_SIZES is not set")
+	if _, err := fmt.Sscanf(os.Getenv("PATROLTEST_SIZES"), "%d,%d", &n, &days); err != nil {
+		t.Skip("PATROLTEST_SIZES is not set")
 	}
 	db := newDB(t)
 	tokens, principals := population(n, n/20, ""), directory(n/20)
@@ -207,12 +207,12 @@ func fileSize(tb testing.TB, path string) int64 {
 	return total
 }
 
-// TestMillion stores PATROL_MILLION tokens as they come, and prints how much
+// TestMillion stores PATROLTEST_MILLION tokens as they come, and prints how much
 // memory the process took. It reads them back, too.
 func TestMillion(t *testing.T) {
 	var n int
-	if _, err := fmt.Sscan(os.Getenv("PATROL_MILLION"), &n); err != nil {
-		t.Skip("PATROL_MILLION is not set")
+	if _, err := fmt.Sscan(os.Getenv("PATROLTEST_MILLION"), &n); err != nil {
+		t.Skip("PATROLTEST_MILLION is not set")
 	}
 	template := population(1, 1, "")[0]
 	c := capture("prod", "1", now, nil, directory(1000))

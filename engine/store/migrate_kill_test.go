@@ -18,7 +18,7 @@ const upgradeThis = "PATROL_TEST_UPGRADE"
 // random instants: then the file has the old schema or the new one, no mixture,
 // and its snapshot verifies; what is called a backup is whole; the next run
 // finishes the upgrade. Only a kill that met a living process counts:
-// PATROL_TORTURE_MIGRATIONS sets how many there must be; `make torture` asks for 1,000.
+// PATROLTEST_TORTURE_MIGRATIONS sets how many there must be; `make torture` asks for 1,000.
 func TestMigrationsKilled(t *testing.T) {
 	if path := os.Getenv(upgradeThis); path != "" {
 		upgradeInChild(t, path)
@@ -150,9 +150,9 @@ func checkInC(t *testing.T, path string) {
 	}
 }
 
-// migrationsToKill is 20, or what PATROL_TORTURE_MIGRATIONS says.
+// migrationsToKill is 20, or what PATROLTEST_TORTURE_MIGRATIONS says.
 func migrationsToKill(t *testing.T) int {
-	text, set := os.LookupEnv("PATROL_TORTURE_MIGRATIONS")
+	text, set := os.LookupEnv("PATROLTEST_TORTURE_MIGRATIONS")
 	if !set {
 		return 20
 	}

@@ -409,9 +409,9 @@ func TestVerifyNoticesEveryEdit(t *testing.T) {
 	}
 }
 
-// editsToMake is 100, or what PATROL_TORTURE_EDITS says.
+// editsToMake is 100, or what PATROLTEST_TORTURE_EDITS says.
 func editsToMake(t *testing.T) int {
-	text, set := os.LookupEnv("PATROL_TORTURE_EDITS")
+	text, set := os.LookupEnv("PATROLTEST_TORTURE_EDITS")
 	if !set {
 		return 100
 	}
