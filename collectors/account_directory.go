@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"golang.org/x/time/rate"
 
@@ -66,13 +65,17 @@ func (d *AccountDirectory) fill(ctx context.Context, account *accountClient) {
 	defer c.http.CloseIdleConnections()
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.SectionTimeout, errSectionTimeout)
 	defer cancel()
-	reader := accountReader{}
-	if problem := reader.readLists(ctx, c); problem != nil {
+	people, problem := readPeople(ctx, c, ",active")
+	if problem != nil {
 		d.coverage = forDirectory(problem).Coverage()
 		return
 	}
-	d.principals = reader.finish()
-	d.coverage = reader.coverage(len(d.principals))
+	for _, p := range people.rows {
+		d.principals = append(d.principals, engine.AccountPrincipal{
+			ID: strings.Clone(p.ID), Kind: p.Kind, Active: p.Active, Name: strings.Clone(p.Name), DisplayName: strings.Clone(p.DisplayName),
+		})
+	}
+	d.coverage = people.coverage(len(d.principals))
 }
 
 // forDirectory says what to do about the directory; nothing else depends on it.
@@ -82,63 +85,6 @@ func forDirectory(p *Problem) *Problem {
 		told.Hint = "Sign in as an account admin, who may list the account's users and service principals."
 	}
 	return &told
-}
-
-// accountReader gathers the account's principals. Its groups are not read:
-// nothing that is told of somebody who is in no workspace depends on them.
-type accountReader struct {
-	mu sync.Mutex // lists are read at once
-	tally
-	principals []engine.AccountPrincipal
-}
-
-func (r *accountReader) readLists(ctx context.Context, c *Client) *Problem {
-	lists := []struct {
-		name, key string
-		kind      engine.Kind
-	}{{"Users", "userName", engine.User}, {"ServicePrincipals", "applicationId", engine.ServicePrincipal}}
-	problems, tallies := make([]*Problem, len(lists)), make([]tally, len(lists))
-	var readers sync.WaitGroup
-	for i, list := range lists {
-		readers.Go(func() { problems[i] = r.readList(ctx, c, &tallies[i], list.name, list.key, list.kind) })
-	}
-	readers.Wait()
-	for i := range lists {
-		if problems[i] != nil {
-			return problems[i]
-		}
-		r.tally = r.join(tallies[i])
-	}
-	return nil
-}
-
-func (r *accountReader) readList(ctx context.Context, c *Client, t *tally, list, nameKey string, kind engine.Kind) *Problem {
-	return scimRows(ctx, c, list, "id,"+nameKey+",displayName,active", t, func(row scimRow) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		active, ok := asBool(row.members["active"])
-		if !ok {
-			t.add(reasonBadType, "%s: active is no boolean: %s", engine.SafeText(row.id), engine.SafeText(cut(row.members["active"])))
-		}
-		r.principals = append(r.principals, engine.AccountPrincipal{
-			ID: row.id, Kind: kind, Active: active,
-			Name: strings.Clone(row.text(nameKey, t)), DisplayName: strings.Clone(row.text("displayName", t)),
-		})
-	})
-}
-
-// finish sorts by id; a user comes before a service principal of the same id,
-// which is left out.
-func (r *accountReader) finish() []engine.AccountPrincipal {
-	slices.SortFunc(r.principals, func(a, b engine.AccountPrincipal) int {
-		return cmp.Or(cmp.Compare(a.ID, b.ID), -cmp.Compare(a.Kind, b.Kind))
-	})
-	return slices.CompactFunc(r.principals, func(a, b engine.AccountPrincipal) bool {
-		if a.ID == b.ID {
-			r.add(reasonDuplicateID, "%s is both a user and a service principal", engine.SafeText(a.ID))
-		}
-		return a.ID == b.ID
-	})
 }
 
 // Section is what the account knows of the owners and creators of a capture's
@@ -153,7 +99,7 @@ func (d *AccountDirectory) Section(c engine.Capture) (engine.Section, error) {
 	if err != nil {
 		return engine.Section{}, err
 	}
-	known := engine.AccountPrincipals{AccountID: d.id, Principals: []engine.AccountPrincipal{}}
+	known := engine.AccountPrincipals{AccountID: d.id, Principals: []engine.AccountPrincipal{}, Total: len(d.principals)}
 	for _, id := range missing {
 		if place, ok := slices.BinarySearchFunc(d.principals, id, func(p engine.AccountPrincipal, id string) int { return cmp.Compare(p.ID, id) }); ok {
 			known.Principals = append(known.Principals, d.principals[place])
@@ -167,7 +113,7 @@ func (d *AccountDirectory) Section(c engine.Capture) (engine.Section, error) {
 // hold, sorted; nobody where either was not read.
 func missingFrom(c engine.Capture) ([]string, error) {
 	tokens, directory := c.Sections[engine.SectionTokens], c.Sections[engine.SectionPrincipals]
-	if !tokens.Coverage.Usable() || !directory.Coverage.Complete() || tokens.Tokens == nil {
+	if !tokens.Coverage.Usable() || !directory.Coverage.Whole() || tokens.Tokens == nil {
 		return nil, nil
 	}
 	held := map[string]bool{"": true}

@@ -106,9 +106,9 @@ func TestAccountDirectoryCoverage(t *testing.T) {
 		status  engine.CoverageStatus
 		reason  string
 	}{
-		"short":       {map[string]string{"Users": strings.Replace(someUsers, ": 3", ": 4", 1)}, engine.Partial, reasonCountMismatch},
-		"no id":       {map[string]string{"Users": `{"Resources": [{"userName": "ann@example.com"}]}`}, engine.Partial, reasonMissingID},
-		"odd active":  {map[string]string{"Users": `{"Resources": [{"id": "1", "active": "yes"}]}`}, engine.Partial, reasonBadType},
+		"short":       {map[string]string{"Users": strings.Replace(someUsers, ": 3", ": 4", 1)}, engine.Implausible, reasonTotals},
+		"no id":       {map[string]string{"Users": `{"totalResults": 1, "Resources": [{"userName": "ann@example.com"}]}`}, engine.Partial, reasonMissingID},
+		"odd active":  {map[string]string{"Users": `{"totalResults": 1, "Resources": [{"id": "1", "active": "yes"}]}`}, engine.Partial, reasonBadType},
 		"id of two":   {map[string]string{"Users": someUsers, "ServicePrincipals": strings.Replace(someServices, `"4"`, `"2"`, 1)}, engine.Partial, reasonDuplicateID},
 		"no JSON":     {map[string]string{"ServicePrincipals": `<html>`}, engine.Failed, reasonBadBody},
 		"breaking of": {map[string]string{"ServicePrincipals": `{"Resources": [`}, engine.Truncated, reasonTruncatedBody},

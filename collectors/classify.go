@@ -246,9 +246,16 @@ func notFound(path string, e apiError) *Problem {
 	case e.Code == "FEATURE_DISABLED", strings.Contains(strings.ToLower(e.Message), "feature is not available"):
 		return problem(engine.Disabled, reasonFeatureDisabled,
 			"Personal access tokens or their permissions are off in this workspace, or its plan is below Premium.", "GET %s: status 404", path)
-	case e.Code == "RESOURCE_DOES_NOT_EXIST" && path == grantsPath:
+	case path == grantsPath && neverSet(e):
 		return problem(engine.NotInitialised, reasonNotInitialised,
 			"The workspace has had no token yet: its permissions appear with the first one.", "GET %s: status 404", path)
 	}
 	return problem(engine.Failed, reasonNotFound, "Check that the host is that of a workspace, not of an account.", "GET %s: status 404", path)
+}
+
+// neverSet holds for the answer of a workspace whose permissions on tokens were
+// never set: "tokens tokens does not exist".
+func neverSet(e apiError) bool {
+	message := strings.ToLower(e.Message)
+	return (e.Code == "RESOURCE_DOES_NOT_EXIST" || e.Code == "NOT_FOUND") && strings.Contains(message, "tokens") && strings.Contains(message, "does not exist")
 }

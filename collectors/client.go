@@ -63,6 +63,22 @@ type session struct {
 	// Of stages that are over, for the sections that come after them:
 	fatal  *Problem       // why nothing more can be read
 	tokens engine.Section // zero until it was read
+
+	evidence           // of the reading that is under way
+	elsewhere *Problem // another workspace answered: nothing more is asked; guarded by mu
+}
+
+// sameWorkspace finds out that another workspace answers than the one that was
+// signed in to. Then nothing more is sent.
+func (s *session) sameWorkspace(h http.Header) *Problem {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	got := workspaceIDOf(h)
+	if s.elsewhere == nil && got != "" && s.me.workspaceID != "" && got != s.me.workspaceID {
+		s.elsewhere = problem(engine.Failed, reasonWrongWorkspace, "Find out what stands before the workspace's host and sends calls elsewhere; nothing more was sent.",
+			"signed in to workspace %s, then workspace %s answered", engine.SafeText(s.me.workspaceID), engine.SafeText(got))
+	}
+	return s.elsewhere
 }
 
 func (s *session) wasReached() bool {
@@ -142,6 +158,9 @@ func (c *Client) once(ctx context.Context, path string, query url.Values, limit 
 		return nil, final(endedBy(err))
 	}
 	defer done()
+	if problem := c.session.sameWorkspace(nil); problem != nil {
+		return nil, final(problem)
+	}
 	a := newAttempt(ctx, c.o.IdleTimeout)
 	defer a.stop()
 	request, problem := c.request(a.ctx, path, query)
@@ -154,6 +173,9 @@ func (c *Client) once(ctx context.Context, path string, query url.Values, limit 
 	}
 	defer response.Body.Close()
 	c.noteAnswer(response.Header)
+	if problem := c.session.sameWorkspace(response.Header); problem != nil {
+		return nil, final(problem)
+	}
 	body := a.watch(response.Body)
 	if response.StatusCode != http.StatusOK {
 		return nil, c.refusal(path, response, body)

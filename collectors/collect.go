@@ -185,11 +185,13 @@ func (e detailError) Error() string { return string(e) }
 // read fills in all sections: several at once where nothing follows from their
 // order. One that fails hides no other, unless nothing more can be read at all.
 func (c *Client) read(ctx context.Context, sections map[engine.SectionName]engine.Section) error {
+	c.session.evidence = evidence{}
 	for _, stage := range stages(All()) {
 		for i, section := range c.readStage(ctx, stage) {
 			sections[stage[i].Section] = section
 		}
 	}
+	c.session.judge(sections)
 	if stopped := c.session.fatal; stopped != nil {
 		return stopped.error(c.name)
 	}

@@ -276,14 +276,14 @@ func TestFaults(t *testing.T) {
 		"truncated, value whole": {simulator.Fault{Path: tokensPath, Status: 200, Body: `{"token_infos":[]}   `, Truncate: 19}, "tokens", engine.Truncated, "truncated_body"},
 		"reset":                  {simulator.Fault{Path: tokensPath, Reset: true}, "tokens", engine.Failed, "unreachable"},
 		"odd status":             {simulator.Fault{Path: grantsPath, Status: 418}, "grants", engine.Failed, "unexpected_status"},
-		"grants never made":      {simulator.Fault{Path: grantsPath, Status: 404, Body: apiErr("RESOURCE_DOES_NOT_EXIST", "tokens tokens does not exist")}, "grants", engine.NotInitialised, "not_initialised"},
+		"grants never made":      {simulator.Fault{Path: grantsPath, Status: 404, Body: apiErr("RESOURCE_DOES_NOT_EXIST", "tokens tokens does not exist")}, "grants", engine.Implausible, "tokens_of_non_admins"},
 		"grants off":             {simulator.Fault{Path: grantsPath, Status: 404, Body: apiErr("FEATURE_DISABLED", "ACLs are off")}, "grants", engine.Disabled, "feature_disabled"},
-		"grants without a list":  {simulator.Fault{Path: grantsPath, Status: 200, Body: `{}`}, "grants", engine.Failed, "bad_body"},
+		"grants without a list":  {simulator.Fault{Path: grantsPath, Status: 200, Body: `{}`}, "grants", engine.Implausible, "not_a_list"},
 		"settings forbidden":     {simulator.Fault{Path: settingsPath, Status: 403, Body: apiErr("PERMISSION_DENIED", "admins only")}, "settings", engine.Denied, "permission_denied"},
 		"settings broken":        {simulator.Fault{Path: settingsPath, Status: 502}, "settings", engine.Failed, "server_error"},
-		"groups forbidden":       {simulator.Fault{Path: groupsPath, Status: 403}, "principals", engine.Denied, "permission_denied"},
+		"groups forbidden":       {simulator.Fault{Path: groupsPath, Status: 403}, "groups", engine.Denied, "permission_denied"},
 		"who am I broken":        {simulator.Fault{Path: mePath, Status: 500}, "workspace", engine.Failed, "server_error"},
-		"a defective row":        {simulator.Fault{Path: tokensPath, Status: 200, Body: `{"token_infos":[{"token_id":"a"}]}`}, "tokens", engine.Partial, "missing"},
+		"another row":            {simulator.Fault{Path: tokensPath, Status: 200, Body: `{"token_infos":[{"token_id":"a"}]}`}, "tokens", engine.Implausible, "own_token_missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, simulator.Options{Seed: 1, Tokens: 40})
@@ -318,7 +318,7 @@ func TestStops(t *testing.T) {
 		"401 at once": {simulator.Fault{Path: "/api", Status: 401}, engine.Denied, "unauthenticated"},
 		"bad token":   {simulator.Fault{Path: "/api", Status: 403, Body: `{"error_code":403,"message":"Invalid access token."}`}, engine.Denied, "invalid_token"},
 		"ip list":     {simulator.Fault{Path: "/api", Status: 403, Body: `{"error_code":"PERMISSION_DENIED","message":"Source IP address: 192.0.2.1 is blocked by Databricks IP ACL for workspace: 1"}`}, engine.Denied, "ip_blocked"},
-		"401 midway":  {simulator.Fault{Path: "/api", Skip: 2, Status: 401}, engine.Denied, "unauthenticated"},
+		"401 midway":  {simulator.Fault{Path: "/api", Skip: 3, Status: 401}, engine.Denied, "unauthenticated"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, simulator.Options{Seed: 1, Tokens: 40, Workspaces: 1})

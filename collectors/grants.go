@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -41,47 +43,81 @@ type aclPermission struct {
 }
 
 func readGrants(ctx context.Context, c *Client) engine.Section {
-	var answer struct {
-		List *[]aclEntry `json:"access_control_list"`
+	rows, _, problem := c.getList(ctx, grantsPath, nil, "access_control_list")
+	if problem != nil && problem.Status == engine.NotInitialised {
+		c.session.grantsDefault = true
+		return engine.Section{
+			Coverage: engine.Coverage{Status: engine.Complete, Detail: "permissions on tokens were never set: nobody but admins may use tokens, as is the platform's default"},
+			Document: document(engine.Grants{}),
+		}
 	}
-	if _, problem := c.getJSON(ctx, grantsPath, nil, &answer); problem != nil {
+	if problem != nil {
 		return failed(problem)
-	}
-	if answer.List == nil {
-		return failed(badBody("GET %s: the answer has no access_control_list", grantsPath))
 	}
 	grants := engine.Grants{}
 	var t tally
-	for i, entry := range *answer.List {
-		read := entry.grants()
-		if len(read) == 0 {
-			t.add(reasonMissing, "entry %d names no principal or no permission", i+1)
+	for i, raw := range rows {
+		read, reason := readEntry(raw)
+		if reason != "" {
+			t.add(reason, "entry %d names no principal, or no permission that is known", i+1)
 		}
 		grants = append(grants, read...)
 	}
 	return engine.Section{Coverage: t.coverage(len(grants)), Document: grantsDocument(grants)}
 }
 
-func (e aclEntry) grants() []engine.Grant {
-	principal, kind := e.principal()
-	if principal == "" {
-		return nil
+// ParseGrants reads the answer that lists who may use tokens, as the collector
+// of that section does.
+func ParseGrants(body []byte) (engine.Grants, error) {
+	var rows []json.RawMessage
+	key, err := repeatedKey(body, 0)
+	o, _ := parseObject(body)
+	switch {
+	case !json.Valid(body):
+		return nil, errors.New("the answer is no JSON")
+	case err != nil:
+		return nil, err
+	case key != "":
+		return nil, fmt.Errorf("the key %q stands twice", key)
+	case json.Unmarshal(o.members["access_control_list"], &rows) != nil || rows == nil:
+		return nil, errors.New("the answer has no access_control_list")
 	}
+	var grants engine.Grants
+	for i, raw := range rows {
+		read, reason := readEntry(raw)
+		if reason != "" {
+			return nil, fmt.Errorf("entry %d names no principal, or no permission that is known", i+1)
+		}
+		grants = append(grants, read...)
+	}
+	return grants, nil
+}
+
+// readEntry reads what one principal may do. A level that patrol does not know
+// may allow anything.
+func readEntry(raw json.RawMessage) (grants []engine.Grant, reason string) {
+	var e aclEntry
+	if json.Unmarshal(raw, &e) != nil {
+		return nil, reasonBadType
+	}
+	principal, kind := e.principal()
 	permissions := e.All
 	if len(permissions) == 0 && e.Direct != "" {
 		permissions = []aclPermission{{Level: e.Direct}}
 	}
-	var grants []engine.Grant
+	if principal == "" || len(permissions) == 0 {
+		return nil, reasonMissing
+	}
 	for _, p := range permissions {
-		if p.Level == "" {
-			return nil
+		if p.Level != "CAN_USE" && p.Level != "CAN_MANAGE" {
+			reason = reasonUnknownLevel
 		}
 		grants = append(grants, engine.Grant{
 			Principal: principal, Kind: kind, Level: p.Level,
 			Inherited: p.Inherited, InheritedFrom: strings.Join(p.From, ","),
 		})
 	}
-	return grants
+	return grants, reason
 }
 
 func (e aclEntry) principal() (name, kind string) {

@@ -39,15 +39,13 @@ type ipAccessList struct {
 }
 
 func readIPAccessLists(ctx context.Context, c *Client) engine.Section {
-	var answer struct {
-		Lists []json.RawMessage `json:"ip_access_lists"` // absent when there is none
-	}
-	if _, problem := c.getJSON(ctx, ipAccessPath, nil, &answer); problem != nil {
+	rows, _, problem := c.getList(ctx, ipAccessPath, nil, "ip_access_lists")
+	if problem != nil {
 		return failed(problem.absent(hintIPAccessAbsent))
 	}
 	lists := []ipAccessList{}
 	var t tally
-	for i, raw := range answer.Lists {
+	for i, raw := range rows {
 		list, reason := readIPAccessList(raw)
 		if reason != "" {
 			t.add(reason, "list %d has no type, state or addresses that can be read", i+1)

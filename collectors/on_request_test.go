@@ -86,7 +86,7 @@ func TestSecretsThatCannotBeRead(t *testing.T) {
 		"bad end":          {simulator.Fault{Path: someSecrets, Times: 1, Status: 200, Body: `{"secrets":[{"id":"a","status":"ACTIVE","create_time":"2026-01-01T00:00:00Z","expire_time":"x"}]}`}, engine.Partial, "bad_timestamp"},
 		"bad type":         {simulator.Fault{Path: someSecrets, Times: 1, Status: 200, Body: `{"secrets":[{"id":7,"status":"ACTIVE"}]}`}, engine.Partial, "bad_type"},
 		"no object":        {simulator.Fault{Path: someSecrets, Times: 1, Status: 200, Body: `{"secrets":[7]}`}, engine.Partial, "bad_type"},
-		"pages in circles": {simulator.Fault{Path: someSecrets, Status: 200, Body: `{"secrets":[],"next_page_token":"again"}`}, engine.Complete, ""},
+		"pages in circles": {simulator.Fault{Path: someSecrets, Status: 200, Body: `{"secrets":[],"next_page_token":"again"}`}, engine.Implausible, "totals_differ"},
 		"no principals":    {simulator.Fault{Path: "/api/2.0/preview/scim/v2/ServicePrincipals", Status: 403}, engine.Denied, "permission_denied"},
 	} {
 		t.Run(name, func(t *testing.T) {

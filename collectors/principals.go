@@ -9,13 +9,12 @@ import (
 	"patrol/engine"
 )
 
-// Principals reads the users and service principals that own tokens, and
-// their groups.
+// Principals reads the users and service principals that own tokens.
 func (set) Principals() Collector {
 	return Collector{
 		Section: engine.SectionPrincipals,
-		Doc:     "users, service principals and the groups they are in",
-		Calls:   []string{"GET " + scimPath + "Users", "GET " + scimPath + "ServicePrincipals", "GET " + scimPath + "Groups"},
+		Doc:     "users and service principals",
+		Calls:   []string{"GET " + scimPath + "Users", "GET " + scimPath + "ServicePrincipals"},
 		Rights:  "workspace admin",
 		Order:   30,
 		Read:    readPrincipals,
@@ -23,105 +22,102 @@ func (set) Principals() Collector {
 }
 
 func readPrincipals(ctx context.Context, c *Client) engine.Section {
-	d := directory{membership: newMembership()}
-	if problem := d.readLists(ctx, c); problem != nil {
+	people, problem := readPeople(ctx, c, ",active,groups")
+	if problem != nil {
 		return failed(problem) // half a directory would call owners missing who are not
 	}
-	principals := d.finish()
-	return engine.Section{Coverage: d.coverage(len(principals)), Principals: principals}
+	c.session.people = people
+	principals := make([]engine.Principal, len(people.rows))
+	for i, p := range people.rows {
+		principals[i] = p.Principal
+	}
+	return engine.Section{
+		Coverage: people.coverage(len(principals)), Principals: principals,
+		Document: document(map[string]int{"users": people.counts[engine.User], "service_principals": people.counts[engine.ServicePrincipal]}),
+	}
 }
 
-// directory gathers principals and who is in which group. What it comes to
-// does not depend on which list arrives first.
-type directory struct {
-	mu sync.Mutex // lists are read at once
-	*membership
+// people are the users and service principals of a directory, by id.
+type people struct {
 	tally
-	principals []engine.Principal
+	rows   []person
+	counts map[engine.Kind]int
 }
 
-// readLists reads the three lists at once. Of problems, that of the first list
-// is told.
-func (d *directory) readLists(ctx context.Context, c *Client) *Problem {
-	lists := []func(context.Context, *Client, *tally) *Problem{d.users, d.servicePrincipals, d.groups}
-	problems, tallies := make([]*Problem, len(lists)), make([]tally, len(lists))
+// person is a principal with the groups that its own row names.
+type person struct {
+	engine.Principal
+	groups []reference
+	unsure bool // its rows name different groups
+}
+
+// readPeople reads both lists at once. Of problems, that of the first is told.
+func readPeople(ctx context.Context, c *Client, attributes string) (*people, *Problem) {
+	all := &people{counts: map[engine.Kind]int{}}
+	lists := []struct {
+		name, key string
+		kind      engine.Kind
+	}{{"Users", "userName", engine.User}, {"ServicePrincipals", "applicationId", engine.ServicePrincipal}}
+	problems, tallies, rows := make([]*Problem, len(lists)), make([]tally, len(lists)), make([][]person, len(lists))
 	var readers sync.WaitGroup
-	for i, read := range lists {
-		readers.Go(func() { problems[i] = read(ctx, c, &tallies[i]) })
+	for i, list := range lists {
+		readers.Go(func() {
+			t := &tallies[i]
+			problems[i] = scimRows(ctx, c, list.name, "id,"+list.key+",displayName"+attributes, t, func(row scimRow) {
+				rows[i] = append(rows[i], person{engine.Principal{
+					ID: row.id, Kind: list.kind, Active: row.truth("active", t), Raw: row.raw,
+					Name: row.text(list.key, t), DisplayName: row.text("displayName", t),
+				}, row.references("groups", t), false})
+			})
+		})
 	}
 	readers.Wait()
-	for i := range lists {
+	for i, list := range lists {
 		if problems[i] != nil {
-			return problems[i]
+			return nil, problems[i]
 		}
-		d.tally = d.join(tallies[i])
+		all.counts[list.kind] = len(rows[i])
+		all.rows = append(all.rows, rows[i]...)
+		all.tally = all.join(tallies[i])
 	}
-	d.examples, d.notes = d.examples[:min(len(d.examples), mostExamples)], d.notes[:min(len(d.notes), mostExamples)]
-	return nil
+	all.mergeTwins()
+	all.examples, all.notes = all.examples[:min(len(all.examples), mostExamples)], all.notes[:min(len(all.notes), mostExamples)]
+	return all, nil
 }
 
-func (d *directory) users(ctx context.Context, c *Client, t *tally) *Problem {
-	return d.read(ctx, c, t, "Users", "userName", engine.User)
-}
-
-func (d *directory) servicePrincipals(ctx context.Context, c *Client, t *tally) *Problem {
-	return d.read(ctx, c, t, "ServicePrincipals", "applicationId", engine.ServicePrincipal)
-}
-
-func (d *directory) read(ctx context.Context, c *Client, t *tally, list, nameKey string, kind engine.Kind) *Problem {
-	return scimRows(ctx, c, list, "id,"+nameKey+",displayName,active,groups", t, func(row scimRow) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		active, ok := asBool(row.members["active"])
-		if !ok {
-			t.add(reasonBadType, "%s: active is no boolean: %s", engine.SafeText(row.id), engine.SafeText(cut(row.members["active"])))
-		}
-		d.principals = append(d.principals, engine.Principal{
-			ID: row.id, Kind: kind, Active: active, Raw: row.raw,
-			Name: row.text(nameKey, t), DisplayName: row.text("displayName", t),
-		})
-		d.memberOf(row, t)
+// mergeTwins sorts by id and makes one row of those that share an id. What they
+// tell differently is unknown, whichever comes first.
+func (p *people) mergeTwins() {
+	slices.SortStableFunc(p.rows, func(a, b person) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(string(a.Raw), string(b.Raw)))
 	})
-}
-
-// groups completes what principals say of themselves: nesting is told by
-// groups only.
-func (d *directory) groups(ctx context.Context, c *Client, t *tally) *Problem {
-	return scimRows(ctx, c, "Groups", "id,displayName,members,groups", t, func(row scimRow) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.name(row.id, row.text("displayName", t))
-		for _, member := range row.references("members", t) {
-			d.membership.add(member.Value, row.id)
-		}
-		d.memberOf(row, t)
-	})
-}
-
-func (d *directory) memberOf(row scimRow, t *tally) {
-	for _, group := range row.references("groups", t) {
-		d.membership.add(row.id, group.Value)
-		d.hint(group.Value, group.Display)
-	}
-}
-
-func (d *directory) add(reason, format string, args ...any) { d.tally.add(reason, format, args...) }
-
-// finish tells everybody's groups and sorts by id; a user comes before a
-// service principal of the same id.
-func (d *directory) finish() []engine.Principal {
-	slices.SortFunc(d.principals, func(a, b engine.Principal) int {
-		return cmp.Or(cmp.Compare(a.ID, b.ID), -cmp.Compare(a.Kind, b.Kind))
-	})
-	kept := d.principals[:0]
-	for _, p := range d.principals {
-		if len(kept) > 0 && kept[len(kept)-1].ID == p.ID {
-			d.add(reasonDuplicateID, "%s is both a user and a service principal", engine.SafeText(p.ID))
+	kept := p.rows[:0]
+	for _, row := range p.rows {
+		if len(kept) == 0 || kept[len(kept)-1].ID != row.ID {
+			kept = append(kept, row)
 			continue
 		}
-		p.Groups = d.groupsOf(p.ID)
-		p.Admin = new(slices.Contains(p.Groups, adminsGroup))
-		kept = append(kept, p)
+		twin := &kept[len(kept)-1]
+		if twin.Kind == row.Kind && sameJSON(twin.Raw, row.Raw) {
+			p.note("%s stands twice, alike", engine.SafeText(row.ID))
+			continue
+		}
+		p.add(reasonDuplicateID, "%s stands twice, with differences", engine.SafeText(row.ID))
+		if twin.Kind != row.Kind {
+			twin.Kind = "" // nothing else of it counts then
+		}
+		if twin.Name != row.Name {
+			twin.Name = ""
+		}
+		if twin.DisplayName != row.DisplayName {
+			twin.DisplayName = ""
+		}
+		if twin.Active == nil || row.Active == nil || *twin.Active != *row.Active {
+			twin.Active = nil
+		}
+		if !slices.Equal(twin.groups, row.groups) {
+			twin.groups, twin.unsure = nil, true
+		}
 	}
-	return kept
+	p.rows = kept
 }

@@ -12,9 +12,9 @@ const (
 	reasonBadTimestamp    = "bad_timestamp"
 	reasonBadType         = "bad_type"
 	reasonConfig          = "config"
-	reasonCountMismatch   = "count_mismatch"
 	reasonDuplicateID     = "duplicate_id"
 	reasonDuplicateKey    = "duplicate_key"
+	reasonEndless         = "endless"
 	reasonFeatureDisabled = "feature_disabled"
 	reasonInsecure        = "insecure_host"
 	reasonInterrupted     = "interrupted"
@@ -24,6 +24,7 @@ const (
 	reasonMissing         = "missing"
 	reasonMissingID       = "missing_id"
 	reasonNoCredentials   = "no_credentials"
+	reasonNotAList        = "not_a_list"
 	reasonNotFound        = "not_found"
 	reasonNotInitialised  = "not_initialised"
 	reasonNotRunning      = "not_running"
@@ -35,9 +36,11 @@ const (
 	reasonSignIn          = "sign_in"
 	reasonSpool           = "spool"
 	reasonTimeout         = "timeout"
+	reasonTotals          = "totals_differ"
 	reasonTruncatedBody   = "truncated_body"
 	reasonUnauthenticated = "unauthenticated"
 	reasonUnexpected      = "unexpected_status"
+	reasonUnknownLevel    = "unknown_level"
 	reasonUnreachable     = "unreachable"
 	reasonWrongWorkspace  = "wrong_workspace"
 )
@@ -80,6 +83,13 @@ func problem(status engine.CoverageStatus, reason, hint, format string, args ...
 func badBody(format string, args ...any) *Problem {
 	return problem(engine.Failed, reasonBadBody,
 		"Check that the host is a Databricks workspace and that no proxy or login page answers in its place.", format, args...)
+}
+
+const hintImplausible = "Nothing of this is believed. Run it again; if it persists, find out who answers: the workspace, or a proxy or cache in its place."
+
+// implausible is the problem of an answer that cannot be true.
+func implausible(reason, format string, args ...any) *Problem {
+	return problem(engine.Implausible, reason, hintImplausible, format, args...)
 }
 
 func truncatedBody(format string, args ...any) *Problem {

@@ -1,7 +1,6 @@
 package collectors
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"net/url"
@@ -15,6 +14,14 @@ const (
 	scimPageSize = 500
 )
 
+// A listing ends somewhere, whatever its server says: documented are 10,000
+// principals and 5,000 groups.
+const (
+	mostPages     = 20_000
+	mostRows      = 1_000_000
+	mostRowsBytes = 1 << 30
+)
+
 // scimRow is one resource of a directory listing.
 type scimRow struct {
 	id string
@@ -22,53 +29,69 @@ type scimRow struct {
 	raw json.RawMessage
 }
 
-type scimPage struct {
-	Total     *int              `json:"totalResults"`
-	Resources []json.RawMessage `json:"Resources"`
-}
-
-// scimRows pages through a listing and hands over its rows one by one, so that
-// a directory is never held twice. Servers may give fewer rows than asked for,
-// or more, or ignore where to start: it ends when the total has come, when a
-// page is empty, or when one brings nothing new. Rows that cannot be told apart,
-// and a total that was not met, go into the tally.
+// scimRows reads a listing and hands over its rows one by one. Pages are not
+// isolated: where somebody is removed meanwhile, somebody else is on no page. So
+// totals that move, that do not add up, or a row that stands on two pages make
+// it read again, once. Rows that cannot be told apart go into the tally.
 func scimRows(ctx context.Context, c *Client, kind, attributes string, t *tally, each func(scimRow)) *Problem {
-	seen := map[string]struct{}{}
-	received, total := 0, -1
-	for {
-		page := scimPage{}
-		query := url.Values{"startIndex": {strconv.Itoa(received + 1)}, "count": {strconv.Itoa(scimPageSize)}, "attributes": {attributes}}
-		if _, problem := c.getJSON(ctx, c.scim+kind, query, &page); problem != nil {
-			return problem
-		}
-		if page.Total != nil {
-			total = *page.Total
-		}
-		before := len(seen)
-		newRows(page.Resources, kind, seen, t, each)
-		received += len(page.Resources)
-		if len(seen) == before || total >= 0 && received >= total {
-			break
+	rows, problem := scimPages(ctx, c, kind, attributes)
+	if problem != nil && problem.Reason == reasonTotals {
+		first := problem.Detail
+		if rows, problem = scimPages(ctx, c, kind, attributes); problem != nil && problem.Reason == reasonTotals {
+			problem.Detail = "read twice: " + first + "; " + problem.Detail
 		}
 	}
-	if total >= 0 && len(seen) != total {
-		t.add(reasonCountMismatch, "%s: %d announced, %d read", kind, total, len(seen))
+	if problem != nil {
+		return problem
+	}
+	for _, raw := range rows {
+		row := scimRow{raw: raw}
+		row.object, _ = parseObject(raw)
+		if row.id = scimID(row.members["id"]); row.id == "" {
+			t.add(reasonMissingID, "%s: a row has no id", kind)
+			continue
+		}
+		each(row)
 	}
 	return nil
 }
 
-func newRows(resources []json.RawMessage, kind string, seen map[string]struct{}, t *tally, each func(scimRow)) {
-	for _, raw := range resources {
-		row := scimRow{raw: bytes.Clone(raw)}
-		row.object, _ = parseObject(row.raw)
-		row.id = scimID(row.members["id"])
-		if row.id == "" {
-			t.add(reasonMissingID, "%s: a row has no id", kind)
-			continue
+// scimPages reads all pages. It ends when the total has come or, without one,
+// when a page is empty.
+func scimPages(ctx context.Context, c *Client, kind, attributes string) ([]json.RawMessage, *Problem) {
+	var rows []json.RawMessage
+	path, pageOf, total, size := c.scim+kind, map[string]int{}, int64(-1), 0
+	for page := 1; ; page++ {
+		query := url.Values{"startIndex": {strconv.Itoa(len(rows) + 1)}, "count": {strconv.Itoa(scimPageSize)}, "attributes": {attributes}}
+		list, answer, problem := c.getList(ctx, path, query, "Resources")
+		if problem != nil {
+			return nil, problem
 		}
-		if _, known := seen[row.id]; !known {
-			seen[row.id] = struct{}{}
-			each(row)
+		if n, told := asInt(answer.members["totalResults"]); told {
+			if total >= 0 && n != total {
+				return nil, implausible(reasonTotals, "GET %s: the total was %d and became %d between pages", path, total, n)
+			}
+			total = n
+		} else if !absent(answer.members["totalResults"]) {
+			return nil, implausible(reasonNotAList, "GET %s: totalResults is no number", path)
+		}
+		for _, raw := range list {
+			o, _ := parseObject(raw)
+			id := scimID(o.members["id"])
+			if before, seen := pageOf[id]; seen && before != page && id != "" {
+				return nil, implausible(reasonTotals, "GET %s: %s stands on pages %d and %d", path, engine.SafeText(id), before, page)
+			}
+			pageOf[id] = page
+			size += len(raw)
+		}
+		rows = append(rows, list...)
+		switch {
+		case total >= 0 && int64(len(rows)) > total, total >= 0 && len(list) == 0 && int64(len(rows)) < total:
+			return nil, implausible(reasonTotals, "GET %s: %d announced, %d read", path, total, len(rows))
+		case len(list) == 0, int64(len(rows)) == total:
+			return rows, nil
+		case page >= mostPages, len(rows) >= mostRows, size >= mostRowsBytes:
+			return nil, implausible(reasonEndless, "GET %s: the pages do not end: %d rows on %d pages so far", path, len(rows), page)
 		}
 	}
 }
@@ -90,10 +113,19 @@ func (r scimRow) text(key string, t *tally) string {
 	return text
 }
 
+func (r scimRow) truth(key string, t *tally) *bool {
+	truth, ok := asBool(r.members[key])
+	if !ok {
+		t.add(reasonBadType, "%s: %s is no boolean: %s", engine.SafeText(r.id), key, engine.SafeText(cut(r.members[key])))
+	}
+	return truth
+}
+
 // reference is an entry of a list of members or groups.
 type reference struct {
 	Value   string `json:"value"`
 	Display string `json:"display"`
+	Ref     string `json:"$ref"` // Users/…, ServicePrincipals/…, Groups/…
 }
 
 func (r scimRow) references(key string, t *tally) []reference {

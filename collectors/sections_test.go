@@ -129,15 +129,21 @@ func TestGrants(t *testing.T) {
 	s := readGrants(context.Background(), clientFor(t, func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, 200, `{"object_id":"/authorization/tokens","access_control_list":[
 			{"user_name":"b@example.com","all_permissions":[{"permission_level":"CAN_USE","inherited":false}]},
-			{"group_name":"admins","display_name":"admins","all_permissions":[{"permission_level":"CAN_MANAGE","inherited":true,"inherited_from_object":["/authorization/"]},{"permission_level":"CAN_NEW","inherited":false}]},
+			{"group_name":"admins","display_name":"admins","all_permissions":[{"permission_level":"CAN_MANAGE","inherited":true,"inherited_from_object":["/authorization/"]},{"permission_level":"CAN_USE","inherited":false}]},
 			{"service_principal_name":"00000000-0000-0000-0000-000000000001","permission_level":"CAN_USE"}]}`)
 	}))
 	want := `[{"principal":"admins","kind":"group","level":"CAN_MANAGE","inherited":true,"inherited_from":"/authorization/"},` +
-		`{"principal":"admins","kind":"group","level":"CAN_NEW","inherited":false},` +
+		`{"principal":"admins","kind":"group","level":"CAN_USE","inherited":false},` +
 		`{"principal":"00000000-0000-0000-0000-000000000001","kind":"service_principal","level":"CAN_USE","inherited":false},` +
 		`{"principal":"b@example.com","kind":"user","level":"CAN_USE","inherited":false}]`
 	if !s.Coverage.Complete() || s.Coverage.Count != 4 || string(s.Document) != want {
 		t.Errorf("%+v\n%s", s.Coverage, s.Document)
+	}
+	s = readGrants(context.Background(), clientFor(t, func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, 200, `{"access_control_list":[{"user_name":"b@example.com","all_permissions":[{"permission_level":"CAN_NEW"}]}]}`)
+	}))
+	if s.Coverage.Status != engine.Partial || s.Coverage.Reason != reasonUnknownLevel || s.Coverage.Whole() {
+		t.Errorf("a level that nobody knows: %+v", s.Coverage)
 	}
 	s = readGrants(context.Background(), clientFor(t, func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, 200, `{"access_control_list":[{"display_name":"?"},{"user_name":"a","all_permissions":[]}]}`)
@@ -145,6 +151,17 @@ func TestGrants(t *testing.T) {
 	if s.Coverage.Status != engine.Partial || string(s.Document) != "[]" {
 		t.Errorf("%+v %s", s.Coverage, s.Document)
 	}
+}
+
+// readDirectory reads principals and groups, and judges and joins them.
+func readDirectory(t *testing.T, h http.Handler) map[engine.SectionName]engine.Section {
+	t.Helper()
+	c := clientFor(t, h.ServeHTTP)
+	sections := map[engine.SectionName]engine.Section{
+		engine.SectionPrincipals: readPrincipals(t.Context(), c), engine.SectionGroups: readGroups(t.Context(), c),
+	}
+	c.session.judge(sections)
+	return sections
 }
 
 // scimHandler serves listings from rows, by the habits of a server.
@@ -191,10 +208,10 @@ func TestPrincipalsPaging(t *testing.T) {
 		"one page":               {scimHandler{rows: rows, pageMost: 100}, engine.Complete, "", 23},
 		"short pages":            {scimHandler{rows: rows, pageMost: 5}, engine.Complete, "", 23},
 		"short pages, no total":  {scimHandler{rows: rows, pageMost: 5, noTotal: true}, engine.Complete, "", 23},
-		"start ignored":          {scimHandler{rows: rows, pageMost: 5, ignoreStart: true}, engine.Partial, "count_mismatch", 5},
-		"more announced":         {scimHandler{rows: rows, pageMost: 100, total: 2}, engine.Partial, "count_mismatch", 23},
-		"fewer announced":        {scimHandler{rows: rows, pageMost: 100, total: -2}, engine.Partial, "count_mismatch", 23},
-		"row without id":         {scimHandler{rows: map[string][]string{"Users": append(users(2), `{"userName":"x"}`)}, pageMost: 100}, engine.Partial, "count_mismatch", 2},
+		"start ignored":          {scimHandler{rows: rows, pageMost: 5, ignoreStart: true}, engine.Implausible, "totals_differ", 0},
+		"more announced":         {scimHandler{rows: rows, pageMost: 100, total: 2}, engine.Implausible, "totals_differ", 0},
+		"fewer announced":        {scimHandler{rows: rows, pageMost: 100, total: -2}, engine.Implausible, "totals_differ", 0},
+		"row without id":         {scimHandler{rows: map[string][]string{"Users": append(users(2), `{"userName":"x"}`)}, pageMost: 100}, engine.Partial, "missing_id", 2},
 		"active is text":         {scimHandler{rows: map[string][]string{"Users": {`{"id":"1","userName":"x","active":"yes"}`}}, pageMost: 100}, engine.Partial, "bad_type", 1},
 		"one id, two principals": {scimHandler{rows: map[string][]string{"Users": users(1), "ServicePrincipals": {`{"id":"1000","applicationId":"a"}`}}, pageMost: 100}, engine.Partial, "duplicate_id", 1},
 	} {
@@ -208,7 +225,7 @@ func TestPrincipalsPaging(t *testing.T) {
 }
 
 func TestPrincipalsAndNestedGroups(t *testing.T) {
-	s := readPrincipals(context.Background(), clientFor(t, scimHandler{pageMost: 2, rows: map[string][]string{
+	s := readDirectory(t, scimHandler{pageMost: 2, rows: map[string][]string{
 		"Users": {
 			`{"id":"11","userName":"direct@example.com","displayName":"D","active":true,"groups":[{"value":"1","display":"admins"}]}`,
 			`{"id":"12","userName":"nested@example.com","active":false}`,
@@ -224,7 +241,7 @@ func TestPrincipalsAndNestedGroups(t *testing.T) {
 			`{"id":"5","displayName":"right","groups":[{"value":"4"}],"members":[{"value":"4"}]}`,
 			`{"id":"6","displayName":"empty"}`,
 		},
-	}}.ServeHTTP))
+	}})[engine.SectionPrincipals]
 	if !s.Coverage.Complete() {
 		t.Fatalf("%+v", s.Coverage)
 	}
@@ -355,7 +372,8 @@ func TestSecureURL(t *testing.T) {
 
 func TestIPAccessLists(t *testing.T) {
 	for body, want := range map[string]string{
-		`{}`: `complete  []`,
+		`{}`:                     `implausible not_a_list`,
+		`{"ip_access_lists":[]}`: `complete  []`,
 		`{"ip_access_lists":[{"list_id":"2","label":"vpn","list_type":"BLOCK","enabled":false},{"list_id":"1","label":"office","list_type":"ALLOW","enabled":true,"ip_addresses":["192.0.2.0/24","::1"],"address_count":2}]}`: `complete  [{"addresses":["192.0.2.0/24","::1"],"enabled":true,"id":"1","label":"office","type":"ALLOW"},{"addresses":[],"enabled":false,"id":"2","label":"vpn","type":"BLOCK"}]`,
 		`{"ip_access_lists":[{"list_type":"ALLOW"}]}`:                                                `partial missing`,
 		`{"ip_access_lists":[{"enabled":true}]}`:                                                     `partial missing`,
@@ -363,7 +381,7 @@ func TestIPAccessLists(t *testing.T) {
 		`{"ip_access_lists":[{"list_type":"ALLOW","enabled":"yes"}]}`:                                `partial bad_type`,
 		`{"ip_access_lists":[{"list_type":"ALLOW","enabled":true,"ip_addresses":["office"]}]}`:       `partial bad_type`,
 		`{"ip_access_lists":[{"list_type":"ALLOW","enabled":true,"ip_addresses":["192.0.2.0/33"]}]}`: `partial bad_type`,
-		`{"ip_access_lists":7}`:                                                                      `failed bad_body`,
+		`{"ip_access_lists":7}`:                                                                      `implausible not_a_list`,
 	} {
 		s := readIPAccessLists(context.Background(), clientFor(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, body) }))
 		got := fmt.Sprintf("%s %s %s", s.Coverage.Status, s.Coverage.Reason, s.Document)

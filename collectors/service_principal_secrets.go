@@ -16,7 +16,8 @@ const (
 	hintSecretsDenied  = "Sign in as an account admin or a manager of the service principals, or leave service_principal_secrets out of --with."
 	hintSecretsAbsent  = "This workspace does not answer for OAuth secrets: leave service_principal_secrets out of --with."
 	hintSecretsRequest = "Ask for it with --with service_principal_secrets; it takes the rights of an account admin."
-	mostRefusals       = 3 // without a single answer: whoever may read none is not to ask for all
+	mostSecretPages    = 100 // of one service principal, which has five secrets at most
+	mostRefusals       = 3   // without a single answer: whoever may read none is not to ask for all
 )
 
 // ServicePrincipalSecrets reads the OAuth secrets of every service principal,
@@ -75,7 +76,7 @@ func (r *secretReader) read(ctx context.Context, c *Client, principal scimRow) *
 	case problem == nil:
 		r.answered++
 		r.add(principal, rows)
-	case problem.Code == "RESOURCE_DOES_NOT_EXIST":
+	case problem.Code == "RESOURCE_DOES_NOT_EXIST", problem.Code == "NOT_FOUND":
 		r.note("service principal %s went away meanwhile", engine.SafeText(principal.id))
 	case problem.Reason == reasonPermission:
 		problem.Hint = hintSecretsDenied
@@ -103,25 +104,31 @@ func (r *secretReader) add(principal scimRow, rows []json.RawMessage) {
 	}
 }
 
-// secretRows reads all pages. A page token that comes again ends it.
+// secretRows reads all pages.
 func secretRows(ctx context.Context, c *Client, principal string) ([]json.RawMessage, *Problem) {
+	const next = "next_page_token"
 	var rows []json.RawMessage
-	query, seen := url.Values{}, map[string]bool{"": true}
+	path := "/api/2.0/accounts/servicePrincipals/" + url.PathEscape(principal) + "/credentials/secrets"
+	query, seen := url.Values{}, map[string]bool{}
 	for {
-		var page struct {
-			Secrets []json.RawMessage `json:"secrets"`
-			Next    string            `json:"next_page_token"`
-		}
-		path := "/api/2.0/accounts/servicePrincipals/" + url.PathEscape(principal) + "/credentials/secrets"
-		if _, problem := c.getJSON(ctx, path, query, &page); problem != nil {
+		page, answer, problem := c.getList(ctx, path, query, "secrets", next)
+		if problem != nil {
 			return nil, problem
 		}
-		rows = append(rows, page.Secrets...)
-		if seen[page.Next] {
+		rows = append(rows, page...)
+		token, ok := asText(answer.members[next])
+		switch {
+		case !ok:
+			return nil, implausible(reasonNotAList, "GET %s: %s is no text", path, next)
+		case token == "":
 			return rows, nil
+		case seen[token]:
+			return nil, implausible(reasonTotals, "GET %s: a page names as the next one what was read already", path)
+		case len(seen) >= mostSecretPages:
+			return nil, implausible(reasonEndless, "GET %s: the pages do not end: %d so far", path, len(seen)+1)
 		}
-		seen[page.Next] = true
-		query.Set("page_token", page.Next)
+		seen[token] = true
+		query.Set("page_token", token)
 	}
 }
 

@@ -3,8 +3,6 @@ package collectors
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,25 +67,10 @@ func (s *Session) Workspace() engine.Workspace { return s.client.identity() }
 // Caller tells whom the credential belongs to.
 func (s *Session) Caller() Caller {
 	me := s.client.session.me
-	c := Caller{ID: me.ID, Name: me.Name, Kind: me.Kind, Admin: me.Admin, AuthType: me.AuthType}
-	if me.AuthType == "pat" {
-		c.TokenID = s.tokenID()
+	return Caller{
+		ID: me.ID, Name: me.Name, Kind: me.Kind, Admin: me.Admin, AuthType: me.AuthType,
+		TokenID: s.client.tokenInUse(context.Background()),
 	}
-	return c
-}
-
-// tokenID hashes the token that goes into the header, so that no copy of it is kept.
-func (s *Session) tokenID() string {
-	r := &http.Request{Method: http.MethodGet, URL: &url.URL{}, Header: http.Header{}}
-	if s.client.sign(context.Background(), r) != nil {
-		return ""
-	}
-	_, token, ok := bytes.Cut([]byte(r.Header.Get("Authorization")), []byte("Bearer "))
-	if !ok {
-		return ""
-	}
-	sum := sha256.Sum256(token)
-	return hex.EncodeToString(sum[:])
 }
 
 // Skew is how far our clock is ahead of the workspace's.
@@ -138,11 +121,17 @@ func (s *Session) Send(ctx context.Context, method, target string, body []byte) 
 	if err != nil {
 		return engine.Response{}, err
 	}
+	if problem := s.client.session.sameWorkspace(nil); problem != nil {
+		return engine.Response{}, fmt.Errorf("%s %s: not sent: %w: %s", method, request.URL.Path, engine.ErrOtherWorkspace, problem.Detail)
+	}
 	answer, err := s.client.http.Do(request)
 	if err != nil {
 		return engine.Response{}, fmt.Errorf("%s %s: %s", method, request.URL.Path, s.client.cause(err))
 	}
 	defer answer.Body.Close()
+	if problem := s.client.session.sameWorkspace(answer.Header); problem != nil {
+		return engine.Response{}, fmt.Errorf("%s %s: %w: %s", method, request.URL.Path, engine.ErrOtherWorkspace, problem.Detail)
+	}
 	whole, err := io.ReadAll(io.LimitReader(answer.Body, sendLimit+1))
 	switch {
 	case err != nil:
@@ -209,7 +198,10 @@ func ParsePrincipal(raw []byte, kind engine.Kind) (engine.Principal, error) {
 	}
 	row := scimRow{raw: raw}
 	var ok bool
-	if row.object, ok = parseObject(raw); !ok || !json.Valid(raw) || len(row.twice) > 0 {
+	if !json.Valid(raw) {
+		return engine.Principal{}, errors.New("the answer is no JSON")
+	}
+	if row.object, ok = parseObject(raw); !ok || len(row.twice) > 0 {
 		return engine.Principal{}, errors.New("the answer is no JSON object, or has a key twice")
 	}
 	var t tally
@@ -218,27 +210,4 @@ func ParsePrincipal(raw []byte, kind engine.Kind) (engine.Principal, error) {
 		return p, errors.New("a field is of another type than it should be")
 	}
 	return p, nil
-}
-
-// ParseGrants reads the answer that lists who may use tokens, as the collector
-// of that section does.
-func ParseGrants(body []byte) (engine.Grants, error) {
-	var answer struct {
-		List *[]aclEntry `json:"access_control_list"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, err
-	}
-	if answer.List == nil {
-		return nil, errors.New("the answer has no access_control_list")
-	}
-	var grants engine.Grants
-	for i, entry := range *answer.List {
-		read := entry.grants()
-		if len(read) == 0 {
-			return nil, fmt.Errorf("entry %d names no principal or no permission", i+1)
-		}
-		grants = append(grants, read...)
-	}
-	return grants, nil
 }

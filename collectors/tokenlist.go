@@ -3,6 +3,7 @@ package collectors
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,7 +35,9 @@ type tokenList struct {
 
 	strange strange // what rows hold that is not known
 
-	bare bool // a list without an object around it, as no workspace answers
+	seen   *tokensSeen // of a workspace's own list
+	totals object      // the members beside the rows
+	bare   bool        // a list without an object around it, as no workspace answers
 
 	take func(raw json.RawMessage, at int64) error // what is done with each row that is read
 }
@@ -74,9 +77,10 @@ type rowRef struct {
 }
 
 // readTokenList indexes the list that an answer holds.
-func readTokenList(what string, body *spool, w window) (*tokenList, *Problem) {
+func readTokenList(ctx context.Context, what string, body *spool, w window, seen *tokensSeen) (*tokenList, *Problem) {
 	list := newTokenList(body, w, false)
-	if problem := list.read(what, body.Reader()); problem != nil {
+	list.seen = seen
+	if problem := list.read(what, cancellable{ctx, body.Reader()}); problem != nil {
 		return nil, problem
 	}
 	return list, list.finish(what)
@@ -124,7 +128,12 @@ func (l *tokenList) keep(raw []byte) error {
 	return l.add(raw, at)
 }
 
-var errNoList = errors.New("it is neither a list of tokens nor an object with token_infos")
+// Why an answer is not the whole list, though it came with status 200.
+var (
+	errNoList = errors.New("it is neither a list of tokens nor an object with token_infos")
+	errTwice  = errors.New("a key occurs twice")
+	errMore   = errors.New("it says that there is more than it holds")
+)
 
 // section is what a part of the list makes of the tokens section.
 func (l *tokenList) section(p part) engine.Section {
@@ -166,17 +175,18 @@ func (l *tokenList) scan(decoder *json.Decoder) error {
 }
 
 func (l *tokenList) scanObject(decoder *json.Decoder) error {
-	seen := map[string]bool{}
+	seen, listed := map[string]bool{}, false
 	for decoder.More() {
 		key, err := decoder.Token()
 		if err != nil {
 			return unexpectedEnd(err)
 		}
 		name, _ := key.(string)
-		if seen[name] {
-			return fmt.Errorf("the key %q occurs twice", name)
+		if seen[strings.ToLower(name)] {
+			return fmt.Errorf("%w: %q", errTwice, name)
 		}
-		seen[name] = true
+		seen[strings.ToLower(name)] = true
+		listed = listed || l.isList(name)
 		if err := l.scanMember(decoder, name); err != nil {
 			return unexpectedEnd(err)
 		}
@@ -184,22 +194,34 @@ func (l *tokenList) scanObject(decoder *json.Decoder) error {
 	if _, err := decoder.Token(); err != nil {
 		return unexpectedEnd(err)
 	}
-	if len(seen) > 0 && !seen["token_infos"] && !(l.parting && seen["rows"]) { // {} is an empty list; anything else is something else
+	if len(seen) > 0 && !listed { // {} is an empty list; anything else is something else
 		return errNoList
+	}
+	if n, told := totalOf(l.totals); told && n > int64(len(l.rows)) {
+		return fmt.Errorf("%w: a total of %d", errMore, n)
 	}
 	return nil
 }
 
+// isList: under this key stand the rows.
+func (l *tokenList) isList(key string) bool {
+	return key == "token_infos" || l.parting && key == "rows"
+}
+
 func (l *tokenList) scanMember(decoder *json.Decoder, name string) error {
-	if name == "token_infos" || l.parting && name == "rows" {
+	if l.isList(name) {
 		return l.scanInfos(decoder)
 	}
 	var value json.RawMessage
 	if err := decoder.Decode(&value); err != nil {
 		return err
 	}
-	if name == "next_page_token" && !absent(value) && string(value) != `""` {
-		l.tally.add(reasonPaged, "the answer names a next page")
+	if l.totals.members == nil {
+		l.totals.members = map[string]json.RawMessage{}
+	}
+	l.totals.members[name] = value
+	if marksMore(name, value) {
+		return fmt.Errorf("%w: %s", errMore, name)
 	}
 	return nil
 }
@@ -212,7 +234,7 @@ func (l *tokenList) scanInfos(decoder *json.Decoder) error {
 	case start == nil: // null: none
 		return nil
 	case start != json.Delim('['):
-		return errors.New("token_infos is no list")
+		return errNoList
 	}
 	return l.scanRows(decoder)
 }
@@ -247,6 +269,9 @@ func (l *tokenList) add(raw json.RawMessage, at int64) error {
 		return nil
 	}
 	l.strange.note(o, token)
+	if l.seen != nil {
+		l.seen.note(token)
+	}
 	ref := rowRef{at: at, size: uint32(len(raw))}
 	copy(ref.prefix[:], token.ID)
 	if l.parting {
@@ -507,7 +532,7 @@ func (t tally) join(other tally) tally {
 }
 
 // gravest orders reasons: rows that are not there before values that are not.
-var gravest = []string{reasonPermission, reasonPaged, reasonCountMismatch, reasonMissingID, reasonDuplicateID, reasonDuplicateKey, reasonBadType, reasonBadTimestamp, reasonMissing}
+var gravest = []string{reasonPermission, reasonUnknownLevel, reasonMissingID, reasonDuplicateID, reasonDuplicateKey, reasonBadType, reasonBadTimestamp, reasonMissing}
 
 // coverage is complete when nothing was added.
 func (t *tally) coverage(rows int) engine.Coverage {

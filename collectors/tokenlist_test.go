@@ -34,7 +34,7 @@ func listOf(t *testing.T, body string) (*tokenList, *Problem) {
 	if _, err := io.WriteString(s, body); err != nil {
 		t.Fatal(err)
 	}
-	return readTokenList("test", s, windowAt(testNow))
+	return readTokenList(t.Context(), "test", s, windowAt(testNow), nil)
 }
 
 func sectionOf(t *testing.T, body string) engine.Section {
@@ -80,23 +80,28 @@ func TestTokenListCoverage(t *testing.T) {
 		"no id":                 {`[` + good + `,{"comment":"x"}]`, engine.Partial, "missing_id", 1},
 		"id is a number":        {`[` + good + `,{"token_id":5}]`, engine.Partial, "missing_id", 1},
 		"row is no object":      {`[` + good + `,7,null]`, engine.Partial, "missing_id", 1},
-		"next page":             {`{"token_infos":[` + good + `],"next_page_token":"p2"}`, engine.Partial, "paged", 1},
+		"next page":             {`{"token_infos":[` + good + `],"next_page_token":"p2"}`, engine.Implausible, "paged", 0},
 		"float time":            {`[` + row("a", `"owner_id":1,"creation_time":1.7e12,"expiry_time":-1`) + `]`, engine.Partial, "bad_type", 1},
 		"seconds":               {`[` + row("a", `"owner_id":1,"creation_time":1761000000,"expiry_time":-1`) + `]`, engine.Partial, "bad_timestamp", 1},
-		"far future":            {`[` + row("a", `"owner_id":1,"creation_time":1761000000000,"expiry_time":4102444800000`) + `]`, engine.Partial, "bad_timestamp", 1},
+		"far future":            {`[` + row("a", `"owner_id":1,"creation_time":1761000000000,"expiry_time":4102444800000`) + `]`, engine.Complete, "", 1}, // 2100
+		"farther future":        {`[` + row("a", `"owner_id":1,"creation_time":1761000000000,"expiry_time":41024448000000`) + `]`, engine.Partial, "bad_timestamp", 1},
+		"made in the future":    {`[` + row("a", `"owner_id":1,"creation_time":4102444800000,"expiry_time":-1`) + `]`, engine.Partial, "bad_timestamp", 1},
+		"a total beyond it":     {`{"total_count":9,"token_infos":[` + good + `]}`, engine.Implausible, "paged", 0},
+		"has more":              {`{"token_infos":[` + good + `],"has_more":true}`, engine.Implausible, "paged", 0},
+		"other letter case":     {`{"Token_Infos":[` + good + `]}`, engine.Implausible, "not_a_list", 0},
 		"no expiry":             {`[` + row("a", `"owner_id":1,"creation_time":1761000000000`) + `]`, engine.Partial, "missing", 1},
 		"expiry null":           {`[` + row("a", `"owner_id":1,"creation_time":1761000000000,"expiry_time":null`) + `]`, engine.Partial, "missing", 1},
 		"expiry zero":           {`[` + row("a", `"owner_id":1,"creation_time":1761000000000,"expiry_time":0`) + `]`, engine.Partial, "missing", 1},
 		"last used zero":        {`[` + row("a", goodRest+`,"last_used_day":0`) + `]`, engine.Partial, "bad_timestamp", 1},
 		"last used null":        {`[` + row("a", goodRest+`,"last_used_day":null`) + `]`, engine.Complete, "", 1},
 		"key twice":             {`[` + row("a", goodRest+`,"owner_id":9`) + `]`, engine.Partial, "duplicate_key", 1},
-		"key in another case":   {`[` + row("a", goodRest+`,"OWNER_ID":9`) + `]`, engine.Complete, "", 1},
+		"key in another case":   {`[` + row("a", goodRest+`,"OWNER_ID":9`) + `]`, engine.Partial, "duplicate_key", 1},
 		"empty":                 {``, engine.Failed, "bad_body", 0},
 		"html":                  {`<html>`, engine.Failed, "bad_body", 0},
-		"another object":        {`{"message":"no"}`, engine.Failed, "bad_body", 0},
-		"text":                  {`"x"`, engine.Failed, "bad_body", 0},
-		"list is an object":     {`{"token_infos":{}}`, engine.Failed, "bad_body", 0},
-		"list twice":            {`{"token_infos":[],"token_infos":[]}`, engine.Failed, "bad_body", 0},
+		"another object":        {`{"message":"no"}`, engine.Implausible, "not_a_list", 0},
+		"text":                  {`"x"`, engine.Implausible, "not_a_list", 0},
+		"list is an object":     {`{"token_infos":{}}`, engine.Implausible, "not_a_list", 0},
+		"list twice":            {`{"token_infos":[],"token_infos":[]}`, engine.Implausible, "duplicate_key", 0},
 		"trailing":              {`{"token_infos":[` + good + `]}x`, engine.Failed, "bad_body", 0},
 		"trailing value":        {`[` + good + `][]`, engine.Failed, "bad_body", 0},
 		"cut after a row":       {`{"token_infos":[` + good + `,`, engine.Truncated, "truncated_body", 0},
@@ -228,7 +233,7 @@ func TestTokenListMemory(t *testing.T) {
 	fillSpool(t, s, rows)
 	before := heap()
 	start := time.Now()
-	list, problem := readTokenList("test", s, windowAt(testNow))
+	list, problem := readTokenList(t.Context(), "test", s, windowAt(testNow), nil)
 	if problem != nil {
 		t.Fatal(problem)
 	}
@@ -297,7 +302,7 @@ func FuzzTokens(f *testing.F) {
 		if _, err := s.Write(body); err != nil {
 			return
 		}
-		list, problem := readTokenList("fuzz", s, windowAt(testNow))
+		list, problem := readTokenList(t.Context(), "fuzz", s, windowAt(testNow), nil)
 		if problem != nil {
 			if problem.Reason != reasonBadBody && problem.Reason != reasonTruncatedBody {
 				t.Fatalf("reason %s", problem.Reason)

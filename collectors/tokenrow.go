@@ -10,13 +10,15 @@ import (
 )
 
 // window is the time in which timestamps of tokens can lie, in ms. A value
-// outside is not scaled or guessed at: it is unknown.
-type window struct{ from, to int64 }
+// outside is not scaled or guessed at: it is unknown. Tokens from before the
+// platform had a longest lifetime may end decades ahead.
+type window struct{ from, now, to int64 }
 
 func windowAt(now time.Time) window {
 	return window{
 		from: time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli(),
-		to:   now.AddDate(5, 0, 0).UnixMilli(),
+		now:  now.AddDate(0, 0, 2).UnixMilli(), // clocks differ
+		to:   now.AddDate(100, 0, 0).UnixMilli(),
 	}
 }
 
@@ -169,7 +171,7 @@ func (d rowDecoder) created() *int64 {
 		d.defect(key, reasonMissing)
 		return nil
 	}
-	return d.timestamp(key)
+	return d.timestamp(key, d.now)
 }
 
 // expires tells never (-1) from unknown: the platform does not say what an
@@ -188,24 +190,24 @@ func (d rowDecoder) expires() *int64 {
 		d.defect(key, reasonMissing)
 		return nil
 	}
-	return d.timestamp(key)
+	return d.timestamp(key, d.to)
 }
 
 func (d rowDecoder) lastUsed() *int64 {
 	const key = "last_used_day"
 	if raw, given := d.members[key]; given && !absent(raw) {
-		return d.timestamp(key)
+		return d.timestamp(key, d.now)
 	}
 	return nil
 }
 
-func (d rowDecoder) timestamp(key string) *int64 {
+func (d rowDecoder) timestamp(key string, latest int64) *int64 {
 	n, ok := asInt(d.member(key))
 	switch {
 	case !ok:
 		d.defect(key, reasonBadType)
 		return nil
-	case n < d.from || n > d.to:
+	case n < d.from || n > latest:
 		d.defect(key, reasonBadTimestamp)
 		return nil
 	}

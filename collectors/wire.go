@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -16,21 +17,136 @@ import (
 	"patrol/engine"
 )
 
-// getJSON asks for a small answer and decodes it whole.
-func (c *Client) getJSON(ctx context.Context, path string, query url.Values, into any) (http.Header, *Problem) {
+// getBody asks for a small answer: one JSON value, in which no object has a key
+// twice and which does not say that there is more. The marks of pages that the
+// caller follows are named.
+func (c *Client) getBody(ctx context.Context, path string, query url.Values, followed ...string) (json.RawMessage, http.Header, *Problem) {
 	answer, p := c.Get(ctx, path, query, answerLimit)
 	if p != nil {
-		return nil, p
+		return nil, nil, p
 	}
 	defer discard(answer)
+	var body json.RawMessage
 	decoder := json.NewDecoder(answer.Reader())
-	if err := decoder.Decode(into); err != nil {
-		return nil, badJSON("GET "+path, err)
+	if err := decoder.Decode(&body); err != nil {
+		return nil, nil, badJSON("GET "+path, err)
 	}
 	if err := atEnd(decoder); err != nil {
+		return nil, nil, badJSON("GET "+path, err)
+	}
+	if key, nested := repeatedKey(body, 0); nested != nil {
+		return nil, nil, badBody("GET %s: %v", path, nested)
+	} else if key != "" {
+		return nil, nil, implausible(reasonDuplicateKey, "GET %s: the key %q stands twice in one object", path, engine.SafeText(cut([]byte(key))))
+	}
+	o, _ := parseObject(body)
+	for _, key := range engine.SortedKeys(o.members) {
+		if !slices.Contains(followed, key) && marksMore(key, o.members[key]) {
+			return nil, nil, implausible(reasonPaged, "GET %s: %s says that there is more than the answer holds", path, key)
+		}
+	}
+	return body, answer.Header, nil
+}
+
+// getJSON asks for a small answer and decodes it.
+func (c *Client) getJSON(ctx context.Context, path string, query url.Values, into any) (http.Header, *Problem) {
+	body, header, problem := c.getBody(ctx, path, query)
+	if problem != nil {
+		return nil, problem
+	}
+	if err := json.Unmarshal(body, into); err != nil {
 		return nil, badJSON("GET "+path, err)
 	}
-	return answer.Header, nil
+	return header, nil
+}
+
+// getList asks for a list: an object with a list under a key. Whatever else
+// comes with status 200, as {}, null or the object of an error, is not believed:
+// it would look like a list without rows.
+func (c *Client) getList(ctx context.Context, path string, query url.Values, key string, followed ...string) ([]json.RawMessage, object, *Problem) {
+	body, _, problem := c.getBody(ctx, path, query, followed...)
+	if problem != nil {
+		return nil, object{}, problem
+	}
+	var rows []json.RawMessage
+	o, isObject := parseObject(body)
+	list, listed := o.members[key]
+	switch {
+	case !isObject:
+		return nil, o, implausible(reasonNotAList, "GET %s: the answer is no object with %s", path, key)
+	case !absent(o.members["error_code"]), !absent(o.members["detail"]):
+		return nil, o, implausible(reasonNotAList, "GET %s: the answer is an error with status 200", path)
+	case !listed && key == "Resources" && string(o.members["totalResults"]) == "0":
+		return nil, o, nil
+	case !listed, json.Unmarshal(list, &rows) != nil, rows == nil:
+		return nil, o, implausible(reasonNotAList, "GET %s: the answer has no list %s", path, key)
+	}
+	return rows, o, nil
+}
+
+// marksMore reports whether a member of an answer says that the answer is not all.
+func marksMore(key string, value json.RawMessage) bool {
+	switch key {
+	case "next_page_token", "nextPageToken":
+		return !absent(value) && string(value) != `""`
+	case "has_more", "hasMore":
+		return string(value) == "true"
+	}
+	return false
+}
+
+// totalOf is what an answer says of how many rows there are; false where it does not.
+func totalOf(o object) (int64, bool) {
+	for _, key := range []string{"totalResults", "total_count", "totalCount", "total"} {
+		if n, ok := asInt(o.members[key]); ok {
+			return n, true
+		}
+	}
+	return 0, false
+}
+
+// Bounds of what an answer may hold; no workspace comes near them.
+const (
+	mostNested = 64
+	mostKeys   = 1000
+)
+
+var errNested = fmt.Errorf("values are nested deeper than %d", mostNested)
+
+// repeatedKey finds a key that stands twice in one object, in whatever letter
+// case, anywhere in valid JSON. Names of tags are free: those may differ in case alone.
+func repeatedKey(raw []byte, depth int) (string, error) {
+	raw = bytes.TrimLeft(raw, jsonSpace)
+	if depth > mostNested {
+		return "", errNested
+	}
+	switch {
+	case len(raw) > 0 && raw[0] == '{':
+		o, small := parseObject(raw)
+		if !small {
+			return "", fmt.Errorf("an object has more than %d keys", mostKeys)
+		}
+		if len(o.twice) > 0 {
+			return o.twice[0], nil
+		}
+		for _, key := range engine.SortedKeys(o.members) {
+			if key == "custom_tags" {
+				continue
+			}
+			if found, err := repeatedKey(o.members[key], depth+1); found != "" || err != nil {
+				return found, err
+			}
+		}
+	case len(raw) > 0 && raw[0] == '[':
+		for rest := bytes.TrimLeft(raw[1:], jsonSpace); len(rest) > 0 && rest[0] != ']'; rest = bytes.TrimLeft(rest, jsonSpace+",") {
+			var value []byte
+			value, rest = cutValue(rest)
+			if found, err := repeatedKey(value, depth+1); found != "" || err != nil {
+				return found, err
+			}
+		}
+	}
+	return "", nil
 }
 
 var errTrailing = errors.New("something follows the JSON value")
@@ -53,6 +169,12 @@ func badJSON(what string, err error) *Problem {
 		return truncatedBody("%s: the answer breaks off", what)
 	case errors.As(err, &syntax):
 		return badBody("%s: the answer is no JSON at byte %d", what, syntax.Offset)
+	case errors.Is(err, errNoList):
+		return implausible(reasonNotAList, "%s: %v", what, err)
+	case errors.Is(err, errMore):
+		return implausible(reasonPaged, "%s: %v", what, err)
+	case errors.Is(err, errTwice):
+		return implausible(reasonDuplicateKey, "%s: %v", what, err)
 	}
 	return badBody("%s: %s", what, engine.SafeText(err.Error()))
 }
@@ -60,12 +182,13 @@ func badJSON(what string, err error) *Problem {
 // object is a JSON object with exact keys and values as they were written.
 type object struct {
 	members map[string]json.RawMessage
-	twice   []string // keys that occur more than once
+	twice   []string // keys that occur more than once, in whatever letter case
 }
 
 // parseObject splits valid JSON into members without copying values. ok is
-// false if it is no object. encoding/json would match keys in any letter case
-// and silently take the last of two.
+// false if it is no object, or one with more keys than any answer has.
+// encoding/json would match keys in any letter case and silently take the last
+// of two.
 func parseObject(raw []byte) (o object, ok bool) {
 	raw = bytes.TrimLeft(raw, jsonSpace)
 	if len(raw) == 0 || raw[0] != '{' {
@@ -73,14 +196,36 @@ func parseObject(raw []byte) (o object, ok bool) {
 	}
 	o.members = make(map[string]json.RawMessage, 16)
 	rest := bytes.TrimLeft(raw[1:], jsonSpace)
-	for len(rest) > 0 && rest[0] == '"' {
+	folded := map[string]string(nil) // key in small letters → as it stands; made when a key has capitals
+	for n := 0; len(rest) > 0 && rest[0] == '"'; n++ {
+		if n == mostKeys {
+			return object{}, false
+		}
 		var key, value []byte
 		key, rest = cutString(rest)
 		rest = bytes.TrimLeft(rest, jsonSpace+":")
 		value, rest = cutValue(rest)
 		name := unquote(key)
-		if _, seen := o.members[name]; seen {
-			o.twice = append(o.twice, name)
+		small := strings.ToLower(name)
+		if small != name && folded == nil {
+			folded = make(map[string]string, len(o.members))
+			for known := range o.members {
+				folded[known] = known // none has capitals so far
+			}
+		}
+		other, seen := folded[small]
+		if folded == nil {
+			_, seen = o.members[name]
+			other = name
+		} else {
+			folded[small] = name
+		}
+		if seen {
+			for _, key := range []string{other, name} {
+				if !slices.Contains(o.twice, key) {
+					o.twice = append(o.twice, key)
+				}
+			}
 		}
 		o.members[name] = value
 		rest = bytes.TrimLeft(rest, jsonSpace+",")

@@ -12,7 +12,8 @@ const SectionAccountPrincipals SectionName = "account_principals"
 // AccountPrincipals is the document of that section.
 type AccountPrincipals struct {
 	AccountID  string             `json:"account_id"`
-	Principals []AccountPrincipal `json:"principals"` // by id; those that the account knows
+	Principals []AccountPrincipal `json:"principals"`      // by id; those that the account knows
+	Total      int                `json:"total,omitempty"` // principals of the account
 }
 
 // AccountPrincipal is a user or service principal as the account lists it.

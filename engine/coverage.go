@@ -68,6 +68,16 @@ func (c Coverage) Covered() bool { return c.Status == Complete || c.Status == Of
 // Complete reports whether the section was read whole.
 func (c Coverage) Complete() bool { return c.Status == Complete }
 
+// Whole reports whether every row was read, though some may hold values that
+// could not be: those cost themselves only.
+func (c Coverage) Whole() bool {
+	switch c.Reason {
+	case "bad_timestamp", "bad_type", "missing", "duplicate_id", "duplicate_key":
+		return c.Status == Complete || c.Status == Partial
+	}
+	return c.Status == Complete
+}
+
 // Usable reports whether rows were read: a partial section is judged row by
 // row, with its defective rows unknown.
 func (c Coverage) Usable() bool { return c.Status == Complete || c.Status == Partial }

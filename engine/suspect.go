@@ -18,8 +18,8 @@ func (s Snapshot) HoursOff() int {
 	return told.Hours
 }
 
-// keptAtLeast is the percentage of the tokens of the complete snapshot before
-// that a snapshot must still hold to be believed.
+// keptAtLeast is the percentage of the rows of the whole list before that a list
+// must still hold to be believed.
 const keptAtLeast = 80
 
 // Shrink is a workspace whose whole list of tokens is far shorter than the whole
@@ -31,5 +31,8 @@ type Shrink struct {
 	Tokens      int    `json:"tokens"`
 }
 
-// Shrunk compares the numbers of tokens of two complete snapshots.
-func Shrunk(before, now int) bool { return 100*now < keptAtLeast*before }
+// Shrunk compares the numbers of rows of two whole lists. One row less may be
+// one row less, unless it was the last.
+func Shrunk(before, now int) bool {
+	return 100*now < keptAtLeast*before && (now == 0 || before-now > 1)
+}

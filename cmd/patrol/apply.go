@@ -216,8 +216,14 @@ func (a *app) runApply(ctx context.Context, path string, job apply.Job, o *apply
 // what apply left. That it fails changes nothing about what was applied.
 func (a *app) refresh(ctx context.Context, judge *freshJudge, o *sourceOptions) {
 	err := a.withStore(ctx, store.ReadWrite, func(db *store.DB) error {
+		before, err := countsBefore(ctx, db)
+		if err != nil {
+			return err
+		}
 		for _, id := range engine.SortedKeys(judge.sessions) {
-			snapshot, err := a.save(ctx, db, o, judge.sessions[id].Capture(ctx))
+			snapshot, err := a.save(ctx, db, o, judge.sessions[id].Capture(ctx), func(c engine.Capture) {
+				collectors.HoldAgainst(c, before[id], []engine.SectionName{engine.SectionTokens}) // apply knows why they are fewer
+			})
 			if err != nil {
 				return err
 			}

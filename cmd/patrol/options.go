@@ -6,10 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"patrol/collectors"
 	"patrol/engine"
 	"patrol/engine/outfile"
 	"patrol/reports"
@@ -84,7 +86,8 @@ const (
 type sourceOptions struct {
 	profiles []string
 	from     []string
-	empty    bool // files without rows are meant
+	empty    bool     // files without rows are meant
+	shrink   []string // lists that may be far shorter than in the snapshot before
 	caFile   string
 	noProxy  bool
 	parallel int
@@ -102,11 +105,33 @@ func (o *sourceOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.account, "account", "", "read all workspaces of the account of this `profile`; `account:` in patrol.yaml says which")
 	flags.StringArrayVar(&o.from, "from", nil, "read this `file` instead (- for standard input): the output of `databricks token-management list -o json` or `patrol tokens`, or a token report as CSV (repeatable)")
 	flags.BoolVar(&o.empty, "accept-empty", false, "a file of --from without rows is a workspace without tokens")
+	flags.StringSliceVar(&o.shrink, "accept-shrink", nil, "believe these `lists` although they lost a fifth or more since the snapshot before: "+strings.Join(shrinkable(), ", "))
 	o.addConnection(flags)
 	flags.IntVar(&o.parallel, "parallel", defaultParallel, "workspaces read at once (16 by default where an account lists them)")
 	o.request.addFlags(flags)
 	o.request.addWholeFlags(flags)
 	flags.DurationVar(&o.retry, "retry-budget", defaultRetryBudget, "waiting that each section may cost when a workspace is busy or fails, and in sum each workspace (0s: never try again)")
+}
+
+// shrinkable are the lists that --accept-shrink names.
+func shrinkable() []string {
+	var names []string
+	for _, list := range collectors.Shrinkable() {
+		names = append(names, string(list))
+	}
+	return names
+}
+
+// accepted are the lists that may have shrunk.
+func (o *sourceOptions) accepted() ([]engine.SectionName, error) {
+	var lists []engine.SectionName
+	for _, name := range o.shrink {
+		if !slices.Contains(shrinkable(), name) {
+			return nil, engine.UsageError("read --accept-shrink", name, "Name the list that may be shorter: "+strings.Join(shrinkable(), ", ")+".", errors.New("is no list that is held against the snapshot before"))
+		}
+		lists = append(lists, engine.SectionName(name))
+	}
+	return lists, nil
 }
 
 // addConnection adds how workspaces are reached.

@@ -124,6 +124,14 @@ func (a *app) read(ctx context.Context, db *store.DB, o *sourceOptions) ([]engin
 	defer done()
 	options := a.collectOptions(o)
 	options.Progress = tell
+	accepted, err := o.accepted()
+	if err != nil {
+		return nil, err
+	}
+	before, err := countsBefore(ctx, db)
+	if err != nil {
+		return nil, err
+	}
 	var snapshots []engine.Snapshot
 	for outcome, err := range a.outcomes(ctx, o, options) {
 		if err != nil {
@@ -132,7 +140,7 @@ func (a *app) read(ctx context.Context, db *store.DB, o *sourceOptions) ([]engin
 		if err := notTwice(snapshots, outcome.Capture.Workspace); err != nil {
 			return snapshots, errors.Join(err, outcome.Close())
 		}
-		snapshot, err := a.save(ctx, db, o, outcome)
+		snapshot, err := a.save(ctx, db, o, outcome, func(c engine.Capture) { collectors.HoldAgainst(c, before[c.Workspace.ID], accepted) })
 		if err != nil {
 			return snapshots, err
 		}
@@ -144,10 +152,30 @@ func (a *app) read(ctx context.Context, db *store.DB, o *sourceOptions) ([]engin
 	return snapshots, ctx.Err()
 }
 
+// countsBefore are the lengths of the lists of each workspace, as they were when
+// they were last read whole, by the workspace's id.
+func countsBefore(ctx context.Context, db *store.DB) (map[string]collectors.Counts, error) {
+	before := map[string]collectors.Counts{}
+	all, err := db.Snapshots(ctx)
+	for _, s := range all { // newest first
+		known := before[s.Workspace.ID]
+		if known == nil {
+			known = collectors.Counts{}
+			before[s.Workspace.ID] = known
+		}
+		for list, n := range collectors.CountsOf(s.Coverage, s.Documents) {
+			if _, newer := known[list]; !newer {
+				known[list] = n
+			}
+		}
+	}
+	return before, err
+}
+
 // save stores what an outcome brought. A wrong configuration is the user's to
 // correct before anything is judged; a workspace that cannot be read is a
 // snapshot that says why. What an interrupt cut short is not stored.
-func (a *app) save(ctx context.Context, db *store.DB, o *sourceOptions, outcome collectors.Outcome) (engine.Snapshot, error) {
+func (a *app) save(ctx context.Context, db *store.DB, o *sourceOptions, outcome collectors.Outcome, hold func(engine.Capture)) (engine.Snapshot, error) {
 	if known, ok := engine.AsError(outcome.Err); ok && known.Class != engine.ClassIncomplete {
 		return engine.Snapshot{}, errors.Join(outcome.Err, outcome.Close())
 	}
@@ -158,6 +186,7 @@ func (a *app) save(ctx context.Context, db *store.DB, o *sourceOptions, outcome 
 	if err := o.found.note(&outcome.Capture); err != nil {
 		return engine.Snapshot{}, errors.Join(err, outcome.Close())
 	}
+	hold(outcome.Capture)
 	snapshot, err := db.SaveSnapshot(ctx, outcome.Capture)
 	return snapshot, errors.Join(err, outcome.Close())
 }

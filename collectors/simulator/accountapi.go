@@ -77,10 +77,7 @@ func listSecrets(c *call) *answer {
 		size = 100
 	}
 	to := min(from+size, len(rows))
-	doc := obj{}
-	if from < to {
-		doc["secrets"] = rows[from:to]
-	}
+	doc := obj{"secrets": append([]obj{}, rows[from:to]...)}
 	if to < len(rows) {
 		doc["next_page_token"] = strconv.Itoa(to)
 	}

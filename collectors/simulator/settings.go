@@ -127,12 +127,9 @@ func (c *call) ipListDoc(l ipList) obj {
 }
 
 func listIPAccess(c *call) *answer {
-	var rows []obj
+	rows := []obj{}
 	for _, l := range shown(c, c.ws.ipLists, func(l ipList) []string { return []string{l.id, l.Label} }) {
 		rows = append(rows, c.ipListDoc(l))
-	}
-	if rows == nil {
-		return ok(obj{})
 	}
 	return ok(obj{"ip_access_lists": rows})
 }

@@ -1,0 +1,162 @@
+package collectors
+
+import (
+	"context"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"patrol/engine"
+)
+
+// adminsGroup is the platform's own group of workspace admins.
+const adminsGroup = "admins"
+
+// Groups reads who is in which group, which tells who is an admin.
+func (set) Groups() Collector {
+	return Collector{
+		Section: engine.SectionGroups,
+		Doc:     "groups and who is in them",
+		Calls:   []string{"GET " + scimPath + "Groups"},
+		Rights:  "workspace admin",
+		Order:   35,
+		Read:    readGroups,
+	}
+}
+
+// group is a group with the members that it names, and the groups that it says
+// it is in.
+type group struct {
+	id, name        string
+	members, groups []reference
+}
+
+// readGroups reads the list with its members. Of large workspaces that takes too
+// long for the platform: then it reads names, and each group by itself.
+func readGroups(ctx context.Context, c *Client) engine.Section {
+	const whole = "id,displayName,members,groups"
+	var groups []group
+	t := &tally{}
+	take := func(row scimRow) {
+		groups = append(groups, group{row.id, row.text("displayName", t), row.references("members", t), row.references("groups", t)})
+	}
+	problem := scimRows(ctx, c, "Groups", whole, t, take)
+	if problem != nil && slices.Contains([]string{reasonTimeout, reasonServerError, reasonTruncatedBody, reasonBadBody}, problem.Reason) && ctx.Err() == nil {
+		var ids []string
+		groups, t = nil, &tally{}
+		if failure := scimRows(ctx, c, "Groups", "id,displayName", t, func(row scimRow) { ids = append(ids, row.id) }); failure != nil {
+			return failed(problem)
+		}
+		for _, id := range ids {
+			path := c.scim + "Groups/" + url.PathEscape(id)
+			body, _, failure := c.getBody(ctx, path, url.Values{"attributes": {whole}})
+			if failure != nil {
+				return failed(failure)
+			}
+			row := scimRow{raw: body}
+			row.object, _ = parseObject(body)
+			if row.id = scimID(row.members["id"]); row.id != id {
+				return failed(implausible(reasonNotAList, "GET %s: the answer is not that group", path))
+			}
+			take(row)
+		}
+		problem = nil
+	}
+	if problem != nil {
+		return failed(problem)
+	}
+	c.session.groups = groups
+	return engine.Section{Coverage: t.coverage(len(groups))}
+}
+
+// membership is who belongs to which groups, directly; ids of groups and of
+// principals share one space.
+type membership struct {
+	parents map[string][]string // member → groups; few each
+	ids     map[string]string   // of groups: one text for all that name it
+	names   map[string]string   // group → display name, as the group tells it
+	hints   map[string]string   // group → display name, as members tell it
+	closure map[string][]string // memo of all groups above a group
+	lists   map[string][]string // memo of the names of all groups above some
+}
+
+// newMembership joins what people and groups say of each other.
+func newMembership(people []person, groups []group) *membership {
+	m := &membership{
+		parents: map[string][]string{}, ids: map[string]string{}, names: map[string]string{}, hints: map[string]string{},
+		closure: map[string][]string{}, lists: map[string][]string{},
+	}
+	within := func(id string, groups []reference) {
+		for _, g := range groups {
+			m.add(id, g.Value)
+			if known := m.hints[g.Value]; g.Display != "" && (known == "" || g.Display < known) {
+				m.hints[g.Value] = g.Display // of names that differ the first in order counts: members come in any order
+			}
+		}
+	}
+	for _, g := range groups {
+		if g.name != "" {
+			m.names[g.id] = g.name
+		}
+		for _, member := range g.members {
+			m.add(member.Value, g.id)
+		}
+		within(g.id, g.groups)
+	}
+	for _, p := range people {
+		within(p.ID, p.groups)
+	}
+	return m
+}
+
+func (m *membership) add(member, group string) {
+	if member == "" || group == "" || slices.Contains(m.parents[member], group) {
+		return
+	}
+	if _, known := m.ids[group]; !known {
+		m.ids[group] = group
+	}
+	m.parents[member] = append(m.parents[member], m.ids[group])
+}
+
+// groupsOf names all groups of a principal, nested ones included, sorted.
+// Principals of the same groups share the list.
+func (m *membership) groupsOf(principal string) []string {
+	direct := slices.Sorted(slices.Values(m.parents[principal]))
+	key := strings.Join(direct, "\x00")
+	if known, ok := m.lists[key]; ok {
+		return known
+	}
+	names := map[string]bool{}
+	for _, group := range direct {
+		for _, above := range m.above(group) {
+			names[firstOf(m.names[above], m.hints[above], above)] = true
+		}
+	}
+	list := slices.Clip(slices.Sorted(maps.Keys(names)))
+	m.lists[key] = list
+	return list
+}
+
+// above is a group and all groups that it is in, however deep. Groups may
+// contain each other in a circle.
+func (m *membership) above(group string) []string {
+	if known, ok := m.closure[group]; ok {
+		return known
+	}
+	seen := map[string]bool{group: true}
+	for queue := []string{group}; len(queue) > 0; {
+		next := queue[0]
+		queue = queue[1:]
+		for _, parent := range m.parents[next] {
+			if !seen[parent] {
+				seen[parent] = true
+				queue = append(queue, parent)
+			}
+		}
+	}
+	all := slices.Sorted(maps.Keys(seen))
+	m.closure[group] = all
+	return all
+}
