@@ -78,7 +78,7 @@ func plausibilities() []plausibility {
 					}
 				}
 			}
-			if missing < fewMissing || 5*missing < recent {
+			if fewLeft := missing < 2 || 5*missing < recent && (missing < 3 || 8*missing < recent); fewLeft {
 				return ""
 			}
 			return fmt.Sprintf("%d of the %d owners whose tokens were used yesterday or today are not in the directory: who does not exist cannot use a token", missing, recent)
@@ -110,10 +110,6 @@ func plausibilities() []plausibility {
 		}},
 	}
 }
-
-// fewMissing is how many owners may have left since yesterday in a workspace of
-// any size.
-const fewMissing = 2
 
 // judge asks all questions and joins what several sections tell together.
 func (s *session) judge(sections map[engine.SectionName]engine.Section) {

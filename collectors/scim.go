@@ -88,7 +88,7 @@ func scimPages(ctx context.Context, c *Client, kind, attributes string) ([]json.
 		switch {
 		case total >= 0 && int64(len(rows)) > total, total >= 0 && len(list) == 0 && int64(len(rows)) < total:
 			return nil, implausible(reasonTotals, "GET %s: %d announced, %d read", path, total, len(rows))
-		case len(list) == 0, int64(len(rows)) == total:
+		case len(list) == 0, page == 1 && int64(len(rows)) == total: // of several pages, one more shows that there are no more
 			return rows, nil
 		case page >= mostPages, len(rows) >= mostRows, size >= mostRowsBytes:
 			return nil, implausible(reasonEndless, "GET %s: the pages do not end: %d rows on %d pages so far", path, len(rows), page)

@@ -76,7 +76,7 @@ func (c *Client) getList(ctx context.Context, path string, query url.Values, key
 		return nil, o, implausible(reasonNotAList, "GET %s: the answer is no object with %s", path, key)
 	case !absent(o.members["error_code"]), !absent(o.members["detail"]):
 		return nil, o, implausible(reasonNotAList, "GET %s: the answer is an error with status 200", path)
-	case !listed && key == "Resources" && string(o.members["totalResults"]) == "0":
+	case !listed && key == "Resources" && !absent(o.members["totalResults"]): // an empty page; totals tell whether it may be
 		return nil, o, nil
 	case !listed, json.Unmarshal(list, &rows) != nil, rows == nil:
 		return nil, o, implausible(reasonNotAList, "GET %s: the answer has no list %s", path, key)

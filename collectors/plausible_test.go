@@ -1,0 +1,212 @@
+package collectors_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"patrol/collectors"
+	"patrol/collectors/simulator"
+	"patrol/engine"
+)
+
+// contradicted is the section that each contradiction of the simulator ends, and
+// the reason; the others stay as they are. A contradiction that is not here is
+// one that no section of a workspace can notice.
+func contradicted(name string) (section engine.SectionName, reason string) {
+	list, what, _ := strings.Cut(name, "/")
+	sections := map[string]engine.SectionName{
+		"tokens": engine.SectionTokens, "users": engine.SectionPrincipals, "service-principals": engine.SectionPrincipals,
+		"groups": engine.SectionGroups, "grants": engine.SectionGrants, "ip-access-lists": engine.SectionIPAccessLists,
+		"secrets": engine.SectionSecrets, "settings": engine.SectionSettings,
+	}
+	reasons := map[string]string{
+		"empty-object": "not_a_list", "null": "not_a_list", "error-object": "not_a_list", "detail": "not_a_list",
+		"next-page-token": "paged", "nextPageToken": "paged", "has-more": "paged", "total": "paged",
+		"total-too-high": "totals_differ", "total-too-low": "totals_differ", "total-moves": "totals_differ", "pages-repeat": "totals_differ",
+		"token-in-use-missing": "own_token_missing", "own-missing": "own_token_missing", "caller-missing": "caller_missing",
+		"fifth-of-owners-missing": "owners_missing", "without-members": "caller_not_in_admins", "admins-missing": "caller_not_in_admins",
+		"nested-missing": "unlisted_group", "twice-id": "duplicate_key", "twice-active": "duplicate_key", "twice-permission_level": "duplicate_key",
+		"twice-maxTokenLifetimeDays": "duplicate_key", "twice-enabled": "duplicate_key",
+	}
+	switch name {
+	case "tokens/empty-object":
+		return engine.SectionTokens, "own_token_missing"
+	case "tokens/none":
+		return engine.SectionTokens, "own_token_missing"
+	case "settings/twice-status":
+		return "restrict_workspace_admins", "duplicate_key"
+	case "secrets/next-page-token": // which there is, and which is followed
+		return "", ""
+	case "ip-access-lists/twice-enabled": // of no list
+		return "", ""
+	case "users/none", "users/shrunk", "groups/none", "groups/shrunk", "service-principals/none", "service-principals/shrunk":
+		return "", "" // TestShrunkLists, and what else is known
+	}
+	return sections[list], reasons[what]
+}
+
+// TestContradictions: each order of the simulator ends its section, says which
+// contradiction it was, and costs no other section.
+func TestContradictions(t *testing.T) {
+	for _, order := range simulator.Contradictions() {
+		section, reason := contradicted(order.Name)
+		if section == "" || reason == "" {
+			continue
+		}
+		t.Run(order.Name, func(t *testing.T) {
+			w := newWorld(t, simulator.Options{Seed: 1, Tokens: 400, Workspaces: 1, MaxPage: 40})
+			if list, _, _ := strings.Cut(order.Name, "/"); list != "users" {
+				w = newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1, MaxPage: 3})
+			}
+			if section == engine.SectionSecrets {
+				w.options.Sections = []engine.SectionName{engine.SectionSecrets}
+			}
+			if err := w.Contradict(order.Name, ""); err != nil {
+				t.Fatal(err)
+			}
+			target := w.admin()
+			if order.Name == "service-principals/caller-missing" {
+				target = w.target(w.Workspaces()[0].Profile + "-oauth")
+			}
+			o := w.collect(target)
+			for _, collector := range collectors.All() {
+				c := w.coverage(o, collector.Section)
+				switch {
+				case collector.Section == section && (c.Status != engine.Implausible || c.Reason != reason || c.Detail == "" || c.Hint == "" || c.Usable()):
+					t.Errorf("%+v, want %s", c, reason)
+				case collector.Section != section && c.Requested() && !c.Complete() && section != engine.SectionPrincipals:
+					t.Errorf("%s suffers: %+v", collector.Section, c)
+				}
+			}
+		})
+	}
+}
+
+// TestContradictionsThatPass: a page that says only once that there is more, and
+// somebody who was removed between two pages, are gone on the second look.
+func TestContradictionsThatPass(t *testing.T) {
+	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1, MaxPage: 20})
+	if err := w.Contradict("users/removed-between-pages", ""); err != nil {
+		t.Fatal(err)
+	}
+	if c := w.coverage(w.collect(w.admin()), engine.SectionPrincipals); !c.Complete() {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestOtherWorkspaceMidway: when another workspace answers, nothing more is asked.
+func TestOtherWorkspaceMidway(t *testing.T) {
+	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1})
+	if err := w.Contradict("workspace/id-midway", ""); err != nil {
+		t.Fatal(err)
+	}
+	o := w.collect(w.admin())
+	known, ok := engine.AsError(o.Err)
+	if !ok || known.Reason != "wrong_workspace" {
+		t.Errorf("error %v", o.Err)
+	}
+	for _, section := range []engine.SectionName{engine.SectionTokens, engine.SectionPrincipals, engine.SectionGrants} {
+		if c := w.coverage(o, section); c.Reason != "wrong_workspace" || c.Usable() {
+			t.Errorf("%s: %+v", section, c)
+		}
+	}
+	if n := len(w.Requests()); n > 4 {
+		t.Errorf("%d requests, though the third was answered by another workspace", n)
+	}
+}
+
+// TestAdminIsUnknown: where groups cannot be read, nobody is known to be no admin.
+func TestAdminIsUnknown(t *testing.T) {
+	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1})
+	sound := w.collect(w.admin()).Capture.Sections[engine.SectionPrincipals].Principals
+	w.AddFault(simulator.Fault{Path: groupsPath, Status: 403})
+	o := w.collect(w.admin())
+	if c := w.coverage(o, engine.SectionPrincipals); !c.Complete() {
+		t.Fatalf("principals suffer: %+v", c)
+	}
+	proven := 0
+	for i, p := range o.Capture.Sections[engine.SectionPrincipals].Principals {
+		switch {
+		case p.Admin == nil:
+		case !*p.Admin:
+			t.Errorf("%s is said to be no admin", p.Name)
+		case !*sound[i].Admin:
+			t.Errorf("%s is said to be an admin", p.Name)
+		default:
+			proven++
+		}
+	}
+	if proven == 0 {
+		t.Error("nobody is proven to be an admin by its own row")
+	}
+}
+
+// TestGroupsSingly: where the list with members takes too long, groups are read
+// one by one, and nothing is lost.
+func TestGroupsSingly(t *testing.T) {
+	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1})
+	sound := w.collect(w.admin()).Capture.Sections[engine.SectionPrincipals].Principals
+	w.AddFault(simulator.Fault{Path: groupsPath + "$", Query: "members", Status: 504})
+	o := w.collect(w.admin())
+	if c := w.coverage(o, engine.SectionGroups); !c.Complete() || c.Count == 0 {
+		t.Fatalf("%+v", c)
+	}
+	for i, p := range o.Capture.Sections[engine.SectionPrincipals].Principals {
+		if *p.Admin != *sound[i].Admin || !slices.Equal(p.Groups, sound[i].Groups) {
+			t.Errorf("%s: %v %v, want %v %v", p.Name, *p.Admin, p.Groups, *sound[i].Admin, sound[i].Groups)
+		}
+	}
+}
+
+// TestTokensOff: tokens that the workspace's settings switch off, and whose list
+// is answered as disabled, are known to be off.
+func TestTokensOff(t *testing.T) {
+	off := simulator.Fault{Path: tokensPath, Status: 404, Body: `{"error_code":"FEATURE_DISABLED","message":"off"}`}
+	for _, value := range []string{"false", "true"} {
+		w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1})
+		w.AddFault(off)
+		w.AddFault(simulator.Fault{Path: settingsPath, Set: map[string]json.RawMessage{"enableTokensConfig": json.RawMessage(`"` + value + `"`)}})
+		want := engine.Disabled
+		if value == "false" {
+			want = engine.Off
+		}
+		if c := w.coverage(w.collect(w.admin()), engine.SectionTokens); c.Status != want || c.Detail == "" {
+			t.Errorf("enableTokensConfig %s: %+v", value, c)
+		}
+	}
+}
+
+// TestShrunkLists: a list that lost a fifth of its rows since the snapshot before
+// is not believed, unless that is accepted for this very list.
+func TestShrunkLists(t *testing.T) {
+	for _, list := range collectors.Shrinkable() {
+		for _, accepted := range []bool{false, true} {
+			document := []byte(`{"users":5,"service_principals":5}`)
+			capture := engine.Capture{Sections: map[engine.SectionName]engine.Section{
+				engine.SectionTokens:            {Coverage: engine.Coverage{Status: engine.Complete, Count: 5}},
+				engine.SectionGroups:            {Coverage: engine.Coverage{Status: engine.Complete, Count: 5}},
+				engine.SectionPrincipals:        {Coverage: engine.Coverage{Status: engine.Complete, Count: 10}, Document: document},
+				engine.SectionAccountPrincipals: {Coverage: engine.Coverage{Status: engine.Complete}, Document: []byte(`{"total":5}`)},
+			}}
+			var accept []engine.SectionName
+			if accepted {
+				accept = []engine.SectionName{list}
+			}
+			collectors.HoldAgainst(capture, collectors.Counts{list: 9}, accept)
+			doubted := 0
+			for _, section := range capture.Sections {
+				if section.Coverage.Status == engine.Implausible {
+					doubted++
+					if section.Coverage.Reason != "shrunk" || !strings.Contains(section.Coverage.Hint, "--accept-shrink "+string(list)) {
+						t.Errorf("%s: %+v", list, section.Coverage)
+					}
+				}
+			}
+			if want := map[bool]int{false: 1, true: 0}[accepted]; doubted != want {
+				t.Errorf("%s, accepted %v: %d sections are doubted", list, accepted, doubted)
+			}
+		}
+	}
+}
