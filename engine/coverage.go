@@ -1,5 +1,7 @@
 package engine
 
+import "slices"
+
 // SectionName names a part of a snapshot; each collector fills one.
 type SectionName string
 
@@ -36,6 +38,10 @@ const (
 	NotCollected   CoverageStatus = "not_collected"   // nobody asked for it (an import holds tokens only)
 )
 
+// OddRows is what a plan says of a list of which every row was read, some with
+// values that could not be: it has no step for those.
+const OddRows CoverageStatus = "odd_rows"
+
 // Coverage is the state of one section of a snapshot.
 type Coverage struct {
 	Status CoverageStatus `json:"status"`
@@ -71,11 +77,21 @@ func (c Coverage) Complete() bool { return c.Status == Complete }
 // Whole reports whether every row was read, though some may hold values that
 // could not be: those cost themselves only.
 func (c Coverage) Whole() bool {
-	switch c.Reason {
-	case "bad_timestamp", "bad_type", "missing", "duplicate_id", "duplicate_key":
-		return c.Status == Complete || c.Status == Partial
+	return c.Status == Complete || c.Status == Partial && slices.Contains(OddRowReasons(), c.Reason)
+}
+
+// OddRowReasons are why a list of which every row was read is partial all the
+// same: some rows hold values that could not be read.
+func OddRowReasons() []string {
+	return []string{"bad_timestamp", "bad_type", "duplicate_id", "duplicate_key", "missing"}
+}
+
+// ForPlan is the status as a plan tells it.
+func (c Coverage) ForPlan() CoverageStatus {
+	if c.Whole() && !c.Complete() {
+		return OddRows
 	}
-	return c.Status == Complete
+	return c.Status
 }
 
 // Usable reports whether rows were read: a partial section is judged row by

@@ -37,6 +37,18 @@ type Defect struct {
 	Value  string `json:"value,omitempty"` // what stood there, cut to 64 bytes
 }
 
+// Odd names a field of the row that could not be read, or that its rows tell
+// differently; "" where there is none. What no row of the list tells is no oddity
+// of this one.
+func (t Token) Odd() string {
+	for _, d := range t.Defects {
+		if d.Reason != "not_listed" {
+			return d.Field
+		}
+	}
+	return ""
+}
+
 // Kind tells what a principal is.
 type Kind string
 

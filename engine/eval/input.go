@@ -83,7 +83,7 @@ func newWorkspaceView(s engine.Snapshot, previous *engine.State, asOf time.Time)
 	log := v.coverage(engine.SectionAuditLog)
 	groups, listed := s.Coverage[engine.SectionGroups] // snapshots of before have them with the principals
 	v.known = engine.Known{
-		WholeDirectory: s.Coverage[engine.SectionPrincipals].Complete(), WholeGroups: !listed || groups.Complete(),
+		WholeDirectory: s.Coverage[engine.SectionPrincipals].Whole(), WholeGroups: !listed || groups.Complete(),
 		LogAsked: log.Requested(), LogRead: log.Usable(),
 	}
 	o := object{}

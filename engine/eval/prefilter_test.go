@@ -44,7 +44,7 @@ func TestPrefilterChangesNoResult(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			snapshot := covered(change)
-			subjects := awkward(enginetest.Seed(t), corpusSize(), snapshot.Coverage[engine.SectionPrincipals].Complete())
+			subjects := awkward(enginetest.Seed(t), corpusSize(), snapshot.Coverage[engine.SectionPrincipals].Whole())
 			want, wantTallies := evaluate(t, set.With(Options{NoPrefilter: true}), Job{Snapshot: snapshot, Tokens: rows(subjects...)})
 			got, gotTallies := evaluate(t, set, Job{Snapshot: snapshot, Tokens: rows(subjects...)})
 			equal(t, gotTallies, wantTallies)

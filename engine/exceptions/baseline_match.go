@@ -62,7 +62,7 @@ func (m *BaselineMatcher) Judged(s engine.Snapshot, tallies map[string]engine.Ta
 	for policy := range tallies {
 		m.judged[scope{policy, s.Workspace.ID}] = true
 	}
-	m.partial[s.Workspace.ID] = !s.Coverage[engine.SectionTokens].Complete()
+	m.partial[s.Workspace.ID] = !s.Coverage[engine.SectionTokens].Whole()
 }
 
 // Use tells what the baseline came to.

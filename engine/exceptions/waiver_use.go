@@ -19,7 +19,7 @@ func (m *WaiverMatcher) Judged(s engine.Snapshot, tallies map[string]engine.Tall
 				continue
 			}
 			r.judged = true
-			whole := s.Coverage[engine.SectionTokens].Complete() || (r.id == nil && r.owner == nil)
+			whole := s.Coverage[engine.SectionTokens].Whole() || (r.id == nil && r.owner == nil)
 			r.undecided = r.undecided || !whole || tally[engine.Unknown]+tally[engine.Errored] > 0
 		}
 	}

@@ -161,7 +161,7 @@ func (b *builder) place(w *workspace, h hit) {
 		b.skip(h, "no_remedy", "patrol changes tokens and workspaces; an OAuth secret is for people to replace")
 	case h.finding.Resource == engine.ResourceWorkspace:
 		w.hits = append(w.hits, h)
-	case !w.Snapshot.Coverage[engine.SectionTokens].Complete():
+	case !w.Snapshot.Coverage[engine.SectionTokens].Whole():
 		b.skip(h, "coverage", "the workspace's tokens were not read whole: "+string(w.Snapshot.Coverage[engine.SectionTokens].Status))
 	default:
 		key := target{h.finding.WorkspaceID, h.finding.ResourceID}
@@ -198,8 +198,12 @@ func (b *builder) readTokens(ctx context.Context) error {
 		b.count(w, row.Subject)
 		key := target{row.Workspace.ID, row.Token.ID}
 		if hits := b.tokens[key]; hits != nil {
-			b.planToken(w, row.Subject, hits)
 			delete(b.tokens, key)
+			if field := row.Token.Odd(); field != "" {
+				b.skipAll(hits, "odd_row", "the token's row could not be read whole ("+field+"): look at it by hand")
+				continue
+			}
+			b.planToken(w, row.Subject, hits)
 		}
 	}
 	return nil

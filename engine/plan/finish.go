@@ -103,7 +103,7 @@ func (b *builder) planned() []engine.PlanWorkspace {
 			one.Labels = map[string]string{}
 		}
 		for name, coverage := range s.Coverage {
-			one.Coverage[name] = coverage.Status
+			one.Coverage[name] = coverage.ForPlan()
 		}
 		list = append(list, one)
 	}

@@ -87,7 +87,7 @@ func (b *builder) planGrants(w *workspace) {
 		b.skipAll(c.hits, "no_remedy", "no "+levelUse+" of a group in the policy's parameter `groups` can be taken away")
 	case c.inherited():
 		b.skipAll(c.hits, "no_remedy", "the grant is inherited: change it where it comes from")
-	case !w.Snapshot.Coverage[engine.SectionTokens].Complete():
+	case !w.Snapshot.Coverage[engine.SectionTokens].Whole():
 		b.skipAll(c.hits, "coverage", "the tokens that depend on the grant were not read whole")
 	case c.danger.guarded > 0:
 		b.skipAll(c.hits, "protected", fmt.Sprintf("it would disable %d protected tokens: give their owners %s by another group first", c.danger.guarded, levelUse))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"strings"
 
 	"patrol/engine"
 	"patrol/engine/sqlite"
@@ -193,7 +194,8 @@ func (c *comparison) succeed(place int32, a *engine.Among) error {
 // its tokens whole; 0 when there is none.
 func (db *DB) previousWhole(ctx context.Context, snapshot, workspace int64) (id int64, err error) {
 	err = db.q.QueryRowContext(ctx, `SELECT coalesce(max(s.id), 0) FROM snapshot s
-		JOIN section c ON c.snapshot_id = s.id AND c.name = 'tokens' AND c.status = 'complete'
+		JOIN section c ON c.snapshot_id = s.id AND c.name = 'tokens'
+			AND (c.status = 'complete' OR c.status = 'partial' AND c.reason IN ('`+strings.Join(engine.OddRowReasons(), "', '")+`'))
 		WHERE s.workspace_key = ? AND s.id < ?`, workspace, snapshot).Scan(&id)
 	return id, err
 }

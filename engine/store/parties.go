@@ -42,7 +42,7 @@ func kinds() [3]engine.Kind { return [3]engine.Kind{engine.User, engine.ServiceP
 func (r *reader) parties(ctx context.Context, asOf int64) (*parties, error) {
 	s := r.snapshot
 	p := &parties{
-		read: usable(s, engine.SectionPrincipals), whole: s.Coverage[engine.SectionPrincipals].Complete(),
+		read: usable(s, engine.SectionPrincipals), whole: s.Coverage[engine.SectionPrincipals].Whole(),
 		others: map[string]int32{}, byText: map[string]int32{}, truths: [2]*bool{new(false), new(true)},
 	}
 	if !p.read {
