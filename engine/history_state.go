@@ -63,7 +63,7 @@ func StateChanges(before, after Snapshot) (changes []StateChange, unread []Secti
 // what somebody exported for the audit, and what the account knows of others.
 func noState(name SectionName) bool {
 	switch name {
-	case SectionWorkspace, SectionAuditLog, SectionAuditChanges, SectionTokenReport, SectionAccountPrincipals:
+	case SectionWorkspace, SectionAuditLog, SectionAuditChanges, SectionTokenReport, SectionAccountPrincipals, SectionPrincipals: // principals are compared row by row
 		return true
 	}
 	return false

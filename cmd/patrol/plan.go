@@ -32,7 +32,6 @@ type planOptions struct {
 	notices        string
 	noticeTemplate string
 	replies        string
-	acceptShrink   bool
 }
 
 // Plan turns the findings of the latest evaluation into steps.
@@ -63,7 +62,6 @@ func (c commands) Plan() *cobra.Command {
 	flags.StringVar(&o.noticeTemplate, "notice-template", "", "write notices by this template `file` instead of the standard one")
 	flags.StringVar(&o.replies, "replies", "", "revoke what owners gave up, by the `file` that notices read wrote")
 	flags.StringVar(&o.planner, "by", "", "`name` of who plans (default: the user of this machine)")
-	flags.BoolVar(&o.acceptShrink, "accept-shrink", false, "plan although a workspace holds no tokens, or far fewer than in the snapshot before")
 	return cmd
 }
 
@@ -145,34 +143,14 @@ func (a *app) planInput(ctx context.Context, db *store.DB, set *policySet, setti
 	if err := report.Intact(); err != nil {
 		return plan.Input{}, err
 	}
-	previous, err := previousTokens(ctx, db, report)
 	return plan.Input{
-		Report: report.Pseudonymised(a.names), Previous: previous, Tuning: set.retuning(report), Config: settings,
+		Report: report.Pseudonymised(a.names), Tuning: set.retuning(report), Config: settings,
 		Chosen: func(p engine.Policy) bool {
 			return (len(o.judge.only) == 0 || namedIn(p, o.judge.only)) && !namedIn(p, o.judge.exclude)
 		},
 		Version: a.env.version, Engine: moduleVersion("github.com/open-policy-agent/opa"),
-		Planner: a.person(o.planner), AcceptShrink: o.acceptShrink,
-	}, err
-}
-
-// previousTokens is how many tokens the complete snapshot before the judged one
-// held, by workspace id.
-func previousTokens(ctx context.Context, db *store.DB, report engine.Report) (map[string]int, error) {
-	all, err := db.Snapshots(ctx)
-	if err != nil {
-		return nil, err
-	}
-	previous := map[string]int{}
-	for _, w := range report.Workspaces {
-		for _, s := range all { // newest first
-			if s.Workspace.ID == w.Snapshot.Workspace.ID && s.ID < w.Snapshot.ID && s.Coverage[engine.SectionTokens].Complete() {
-				previous[s.Workspace.ID] = s.Tokens
-				break
-			}
-		}
-	}
-	return previous, nil
+		Planner: a.person(o.planner),
+	}, nil
 }
 
 // retuning is what the configuration changes about policies in each workspace.

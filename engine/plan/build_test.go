@@ -279,40 +279,6 @@ func TestRemediesOfTheConfiguration(t *testing.T) {
 	}
 }
 
-func TestShrunkPopulation(t *testing.T) {
-	for _, tc := range []struct {
-		name     string
-		tokens   int
-		previous map[string]int
-		suspect  bool
-	}{
-		{"first snapshot", 3, nil, false},
-		{"first snapshot without tokens", 0, nil, true},
-		{"the second in a row without tokens", 0, map[string]int{"1": 0}, false},
-		{"all gone", 0, map[string]int{"1": 5}, true},
-		{"four of five", 4, map[string]int{"1": 5}, false},
-		{"just under four of five", 79, map[string]int{"1": 100}, true},
-		{"grown", 10, map[string]int{"1": 5}, false},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			e := newEstate()
-			e.fill("1", tc.tokens)
-			in := e.input()
-			in.Previous = tc.previous
-			_, err := plan.Build(context.Background(), in)
-			if !tc.suspect {
-				if err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			refusal(t, err, "suspect")
-			in.AcceptShrink = true
-			build(t, in)
-		})
-	}
-}
-
 func TestTimes(t *testing.T) {
 	e := newEstate()
 	e.fill("1", 20)

@@ -35,17 +35,15 @@ type Config struct {
 
 // Input is everything that a plan is a function of.
 type Input struct {
-	Report   engine.Report
-	Previous map[string]int // tokens in the complete snapshot before, by workspace id; none: there was none
-	Tuning   engine.Retuning
-	Chosen   func(engine.Policy) bool // nil chooses all
-	Config   Config
-	Replies  Replies // of the owners
+	Report  engine.Report
+	Tuning  engine.Retuning
+	Chosen  func(engine.Policy) bool // nil chooses all
+	Config  Config
+	Replies Replies // of the owners
 
-	Version      string // of patrol
-	Engine       string // version of OPA
-	Planner      string
-	AcceptShrink bool // plan although a workspace lost most of its tokens since the snapshot before
+	Version string // of patrol
+	Engine  string // version of OPA
+	Planner string
 }
 
 // check refuses configuration that no plan can follow.

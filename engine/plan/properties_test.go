@@ -45,7 +45,6 @@ func TestPlansAreDeterministic(t *testing.T) {
 	enginetest.Check(t, func(t *rapid.T) {
 		e := drawn(t)
 		in := e.input()
-		in.AcceptShrink = true
 		first, err := plan.Build(context.Background(), in)
 		if err != nil {
 			t.Fatal(err)
@@ -67,7 +66,6 @@ func TestEveryFindingIsPlannedOnceOrTold(t *testing.T) {
 	enginetest.Check(t, func(t *rapid.T) {
 		e := drawn(t)
 		in := e.input()
-		in.AcceptShrink = true
 		in.Config.Protected.Principals = rapid.SampledFrom([][]string{nil, {"11"}, {"12", "13"}}).Draw(t, "protected")
 		p, err := plan.Build(context.Background(), in)
 		if err != nil {
@@ -104,7 +102,6 @@ func TestRiskRisesAndSwitchingOffIsLast(t *testing.T) {
 	rank := map[string]int{"low": 0, "medium": 1, "high": 2}
 	enginetest.Check(t, func(t *rapid.T) {
 		in := drawn(t).input()
-		in.AcceptShrink = true
 		p, err := plan.Build(context.Background(), in)
 		if err != nil {
 			t.Fatal(err)

@@ -40,9 +40,6 @@ func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, er
 	if r.Exceptions, err = db.exceptions(ctx, evaluationID); err != nil {
 		return engine.Report{}, sqlite.Failure(opReport, db.Path, err)
 	}
-	if r.Shrunk, err = db.shrunk(ctx, r.Workspaces); err != nil {
-		return engine.Report{}, sqlite.Failure(opReport, db.Path, err)
-	}
 	r.Findings = db.findings(ctx, evaluationID, r.Workspaces, h.Policies)
 	r.Tokens = db.tokenRows(ctx, r.Workspaces, h.AsOf)
 	r.Policies = bySeverity(policies)
@@ -60,33 +57,6 @@ func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, er
 		return engine.Report{}, sqlite.Failure(opReport, db.Path, sqlite.Cause(ctx, err))
 	}
 	return r, nil
-}
-
-// shrunk are the workspaces whose list lost most of its tokens since the last
-// complete one before.
-func (db *DB) shrunk(ctx context.Context, workspaces []engine.WorkspaceReport) ([]engine.Shrink, error) {
-	var list []engine.Shrink
-	for _, w := range workspaces {
-		s := w.Snapshot
-		if !s.Coverage[engine.SectionTokens].Complete() {
-			continue
-		}
-		key, err := db.workspaceKey(ctx, s.ID)
-		if err != nil {
-			return nil, err
-		}
-		before := 0
-		err = db.q.QueryRowContext(ctx, `SELECT coalesce(max(tokens), 0) FROM snapshot WHERE id = (SELECT max(s.id) FROM snapshot s
-			JOIN section c ON c.snapshot_id = s.id AND c.name = 'tokens' AND c.status = 'complete'
-			WHERE s.workspace_key = ? AND s.id < ?)`, key, s.ID).Scan(&before)
-		if err != nil {
-			return nil, err
-		}
-		if engine.Shrunk(before, s.Tokens) {
-			list = append(list, engine.Shrink{Workspace: s.Workspace.Name, WorkspaceID: s.Workspace.ID, Before: before, Tokens: s.Tokens})
-		}
-	}
-	return list, nil
 }
 
 func (db *DB) workspaceReports(ctx context.Context, snapshots []int64) ([]engine.WorkspaceReport, error) {
