@@ -395,14 +395,7 @@ func (a *app) deliverJudged(ctx context.Context, view *store.DB, evaluation int6
 	if err != nil {
 		return err
 	}
-<<<<<<< HEAD
-	for _, s := range report.Shrunk {
-		a.say("warning: %s: %s where the complete snapshot before held %d: some may be missing from the answer", s.Workspace, plural(s.Tokens, "token"), s.Before)
-	}
 	return a.deliverReport(ctx, report, formats, o, func() error { return view.IntactEvaluation(ctx, evaluation) })
-=======
-	return a.deliverReport(ctx, report, formats, o, nil)
->>>>>>> e1ade75 (Believe a list that shrank only where somebody accepts it, and plan from what is believed alone)
 }
 
 // redeliver is deliver for snapshots that nobody looked at since.
