@@ -44,10 +44,6 @@ func (e *Error) Error() string {
 	return text
 }
 
-// ErrOtherWorkspace is what a request comes to that another workspace answered
-// than the one that was signed in to, and every request after it.
-var ErrOtherWorkspace = errors.New("another workspace answers")
-
 func (e *Error) Unwrap() error { return e.Err }
 
 // UsageError makes the error for a wrong flag or argument.
