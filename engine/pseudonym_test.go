@@ -84,6 +84,7 @@ func TestPseudonymisedReportNamesNobody(t *testing.T) {
 		Policies: []PolicyReport{{Policy: Policy{Params: []Param{{Default: []any{said}, Value: said}}}}},
 		Exceptions: Exceptions{Waivers: []WaiverUse{{WaiverRule: WaiverRule{Owner: address, Approver: full, Reason: said},
 			Refusals: []WaiverRefusal{{Message: said}}}}},
+		WhatIf:   full + " left",
 		Trend:    &Trend{New: []Finding{finding}},
 		Findings: one(finding),
 		Tokens: one(TokenRow{Workspace: Workspace{Labels: map[string]string{"contact": said}}, Subject: Subject{
@@ -93,7 +94,7 @@ func TestPseudonymisedReportNamesNobody(t *testing.T) {
 	p := testPseudonyms(t)
 	p.Learn(address, full)
 	got := r.Pseudonymised(p)
-	parts := []any{got.Workspaces, got.Policies, got.Exceptions, *got.Trend}
+	parts := []any{got.Workspaces, got.Policies, got.Exceptions, *got.Trend, got.WhatIf}
 	for f := range got.Findings {
 		parts = append(parts, f)
 	}

@@ -10,6 +10,7 @@ import (
 // wrote into comments. The store keeps comments as they are, because policies
 // judge them again.
 func (r Report) Redacted() Report {
+	r.WhatIf = RedactSecrets(r.WhatIf)
 	r.Findings = mapEach(r.Findings, Finding.Redacted)
 	r.Workspaces = slices.Clone(r.Workspaces)
 	for i, w := range r.Workspaces {

@@ -14,7 +14,7 @@ type Report struct {
 	Version    string // of patrol
 	AsOf       time.Time
 	FailOn     Threshold
-	WhatIf     string            // the name of what would be, where the evaluation says that; "" otherwise
+	WhatIf     string            `names:"written"` // the name of what would be, where the evaluation says that; "" otherwise
 	Intact     func() error      // says, before anything of the report counts, whether it is what was sealed
 	Narrowed   bool              // only some policies were chosen: sections that they do not need may be missing
 	Framework  string            // the framework (or framework:control) all of whose policies ran, where it was all that was asked for

@@ -75,6 +75,9 @@ func annotations(r engine.Report, groups []*group) []annotation {
 		places[p.Policy.ID] = placeOf(p.Policy)
 	}
 	var list []annotation
+	if text := WhatIf(r); text != "" {
+		list = append(list, annotation{"warning", "what if", nil, text})
+	}
 	for _, g := range groups {
 		if g.counts[engine.Fail] > 0 {
 			list = append(list, failedAnnotation(r, g, places[g.policy]))

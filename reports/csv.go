@@ -20,7 +20,11 @@ func (catalogue) CSV() Format {
 }
 
 func writeCSV(ctx context.Context, w io.Writer, r engine.Report) error {
-	return writeRows(ctx, w, append(findingColumns(r.AsOf), policyCells(r.Policies)...), r.Findings)
+	columns := append(findingColumns(r.AsOf), policyCells(r.Policies)...)
+	if r.WhatIf != "" { // the last one, so that no other moves
+		columns = append(columns, column[engine.Finding]{"what_if", plain, 30, func(engine.Finding) any { return r.WhatIf }})
+	}
+	return writeRows(ctx, w, columns, r.Findings)
 }
 
 // policyCells are what a row of a lone file says of its policy: a workbook has

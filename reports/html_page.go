@@ -12,6 +12,7 @@ type htmlPage struct {
 	ContentPolicy string
 	Version       string
 	AsOf          string
+	WhatIf        string // the page says what would be; "" where it says what is
 	Verdict       engine.Verdict
 	Meaning       string
 	FailOn        string
@@ -35,6 +36,7 @@ func newPage(r engine.Report) htmlPage {
 	return htmlPage{
 		Version:      r.Version,
 		AsOf:         timeText(r.AsOf),
+		WhatIf:       WhatIf(r),
 		Verdict:      r.Verdict(),
 		Meaning:      explain(r),
 		FailOn:       r.FailOn.String(),

@@ -51,9 +51,11 @@ type member struct {
 }
 
 func head(r engine.Report) []member {
-	return []member{
-		{"schema", auditSchema},
-		{"version", r.Version},
+	members := []member{{"schema", auditSchema}, {"version", r.Version}}
+	if r.WhatIf != "" {
+		members = append(members, member{"what_if", r.WhatIf})
+	}
+	return append(members, []member{
 		{"as_of", timeText(r.AsOf)},
 		{"fail_on", r.FailOn.String()},
 		{"verdict", r.Verdict()},
@@ -62,7 +64,7 @@ func head(r engine.Report) []member {
 		{"exceptions", exceptionsJSON(r.Exceptions)},
 		{"account", reachJSON(r)},
 		{"trend", trendJSON(r.Trend)},
-	}
+	}...)
 }
 
 // member writes one member of the outermost object.

@@ -46,8 +46,12 @@ func (x *xmlWriter) suite(index int, r engine.Report, w engine.WorkspaceReport, 
 		"timestamp", r.AsOf.UTC().Format("2006-01-02T15:04:05"), "tests", strconv.Itoa(len(list)), "failures", strconv.Itoa(ended["failure"]),
 		"errors", strconv.Itoa(ended["error"]), "skipped", strconv.Itoa(ended["skipped"]), "time", "0")
 	x.text(">\n")
-	x.properties("as_of", timeText(r.AsOf), "workspace_id", s.Workspace.ID, "snapshot", strconv.FormatInt(s.ID, 10), "digest", s.Digest,
-		"tokens", strconv.Itoa(s.Tokens), "patrol", r.Version)
+	properties := []string{"as_of", timeText(r.AsOf), "workspace_id", s.Workspace.ID, "snapshot", strconv.FormatInt(s.ID, 10), "digest", s.Digest,
+		"tokens", strconv.Itoa(s.Tokens), "patrol", r.Version}
+	if r.WhatIf != "" {
+		properties = append(properties, "what_if", WhatIf(r))
+	}
+	x.properties(properties...)
 	for _, c := range list {
 		x.testcase(name, c)
 	}

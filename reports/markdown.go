@@ -55,6 +55,9 @@ func writeMarkdownWithin(ctx context.Context, w io.Writer, r engine.Report, limi
 func (m *mdWriter) verdict(r engine.Report) {
 	mark := map[engine.Verdict]string{engine.Clean: "✅", engine.Violations: "❌", engine.Incomplete: "⚠️"}[r.Verdict()]
 	m.line("## %s Databricks tokens: %s\n", mark, r.Verdict())
+	if text := WhatIf(r); text != "" {
+		m.line("> **%s**\n", mdText(text))
+	}
 	m.line("%s in %s, judged as of %s; %s.\n", plural(r.Summary.Tokens, "token"), plural(r.Summary.Workspaces, "workspace"), timeText(r.AsOf), explain(r))
 	if off := offText(r); off != "" {
 		m.line("%s\n", mdText(off))

@@ -133,6 +133,7 @@ type ocsfRemediation struct {
 
 type ocsfUnmapped struct {
 	Status      engine.Status  `json:"status"`
+	WhatIf      string         `json:"what_if,omitempty"`
 	WorkspaceID string         `json:"workspace_id"`
 	Host        string         `json:"host,omitempty"`
 	Remedy      string         `json:"remedy"`
@@ -148,7 +149,7 @@ func (e *ocsf) event(f engine.Finding) ocsfEvent {
 		ClassUID: 2003, ClassName: "Compliance Finding",
 		TypeUID: 200301, TypeName: "Compliance Finding: Create",
 		Time:       e.report.AsOf.UnixMilli(),
-		Message:    resultText(f),
+		Message:    strings.TrimSpace(WhatIf(e.report) + " " + resultText(f)),
 		Metadata:   ocsfMetadata{ocsfVersion, f.Fingerprint, []string{"cloud"}, ocsfProduct{"patrol", "patrol", e.report.Version}},
 		Cloud:      ocsfCloud{cloudName(workspace.Cloud)},
 		Finding:    ocsfFinding{f.Fingerprint, f.Title, prose(policy.Description), firstSeenMilli(f), []string{f.Policy}},
@@ -158,7 +159,7 @@ func (e *ocsf) event(f engine.Finding) ocsfEvent {
 			Namespace: f.Workspace, Labels: labelTexts(workspace.Labels),
 		},
 		Remediation: ocsfRemediation{orText(prose(policy.Remediation), f.Remedy)},
-		Unmapped:    ocsfUnmapped{f.Status, f.WorkspaceID, workspace.Host, f.Remedy, f.Evidence, f.Waiver},
+		Unmapped:    ocsfUnmapped{f.Status, e.report.WhatIf, f.WorkspaceID, workspace.Host, f.Remedy, f.Evidence, f.Waiver},
 	}
 	if f.Owner != "" {
 		event.Resource.Owner = &ocsfOwner{f.Owner}

@@ -69,7 +69,7 @@ func (o *oscal) head() []member {
 	return []member{
 		{"uuid", o.id("assessment-results")},
 		{"metadata", oscalMetadata{
-			Title: "Audit of Databricks personal access tokens", Modified: timeText(o.report.AsOf),
+			Title: strings.TrimSpace(WhatIf(o.report) + " Audit of Databricks personal access tokens"), Modified: timeText(o.report.AsOf),
 			Version: orText(o.report.Version, "unknown"), OSCAL: oscalVersion,
 		}},
 		{"import-ap", oscalLink{"#" + o.id("plan")}},
@@ -85,6 +85,9 @@ func (o *oscal) id(parts ...string) string {
 	name := []string{o.report.AsOf.UTC().String()}
 	for _, w := range o.report.Workspaces {
 		name = append(name, w.Snapshot.Digest)
+	}
+	if o.report.WhatIf != "" { // not the ids of the audit of what is
+		name = append(name, "what if", o.report.WhatIf)
 	}
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("patrol\x00"+strings.Join(append(name, parts...), "\x00"))).String()
 }
@@ -127,7 +130,7 @@ func (o *oscal) resultHead() []member {
 	}
 	head := []member{
 		{"uuid", o.id("result")},
-		{"title", "Verdict: " + string(o.report.Verdict())},
+		{"title", strings.TrimSpace(WhatIf(o.report) + " Verdict: " + string(o.report.Verdict()))},
 		{"description", explain(o.report)},
 		{"start", timeText(start)},
 		{"end", timeText(o.report.AsOf)},

@@ -153,8 +153,7 @@ func (s *sarifLog) run(out *jsonWriter, last bool, full func() bool, rest func()
 	s.runs++
 	out.next("    ")
 	out.open("{")
-	details := sarifAutomation{ID: automationID(s.runs)}
-	if err := errors.Join(out.item("tool", s.tool), out.item("automationDetails", details), out.item("language", sarifLanguage)); err != nil {
+	if err := errors.Join(out.item("tool", s.tool), out.item("automationDetails", automation(s.report, s.runs)), out.item("language", sarifLanguage)); err != nil {
 		return err
 	}
 	out.next("      ")

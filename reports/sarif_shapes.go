@@ -46,7 +46,8 @@ type sarifRuleProperties struct {
 const sarifLanguage = "en-US"
 
 type sarifAutomation struct {
-	ID string `json:"id"`
+	ID          string     `json:"id"`
+	Description *sarifText `json:"description,omitempty"`
 }
 
 type sarifInvocation struct {
@@ -127,13 +128,19 @@ type sarifResultProperties struct {
 	Remedy      string          `json:"remedy,omitempty"`
 }
 
-// automationID names a run. Code scanning takes what stands before the last
-// slash for the category, and one run of each category.
-func automationID(run int) string {
-	if run == 1 {
-		return "patrol/"
+// automation names a run. Code scanning takes what stands before the last
+// slash for the category, and one run of each category. What would be has
+// categories of its own, so that it closes no alert of what is.
+func automation(r engine.Report, run int) sarifAutomation {
+	a := sarifAutomation{ID: "patrol"}
+	if text := WhatIf(r); text != "" {
+		a = sarifAutomation{"patrol-what-if", &sarifText{plainSARIF(text)}}
 	}
-	return fmt.Sprintf("patrol-%d/", run)
+	if run > 1 {
+		a.ID += fmt.Sprintf("-%d", run)
+	}
+	a.ID += "/"
+	return a
 }
 
 // packMeter counts what a file takes once compressed.

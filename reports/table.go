@@ -21,6 +21,10 @@ func Table(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) er
 		return err
 	}
 	s := newScreen(w, o)
+	if text := WhatIf(r); text != "" {
+		s.wrap("", text)
+		s.blank()
+	}
 	s.failures(groups)
 	s.unjudged(r, causes, o.exceptions())
 	s.unread(r, o.exceptions())

@@ -10,6 +10,7 @@ import (
 
 // verdict writes the numbers and what they come to.
 func (s *screen) verdict(r engine.Report) {
+	s.wrap("", WhatIf(r))
 	s.wrap("", plural(r.Summary.Tokens, "token")+" in "+plural(r.Summary.Workspaces, "workspace")+", judged as of "+timeText(r.AsOf)+".")
 	s.reach(r)
 	for _, shrink := range r.Shrunk {
@@ -114,7 +115,7 @@ func (s *screen) next(r engine.Report, files []string) {
 
 func nextSteps(r engine.Report) []string {
 	var steps []string
-	if r.Summary.Statuses[engine.Fail] > 0 {
+	if r.Summary.Statuses[engine.Fail] > 0 && r.WhatIf == "" { // a plan is made of what is
 		steps = append(steps, "Run patrol plan -o plan.json for a proposal on each finding; it changes nothing.")
 	}
 	if r.Verdict() == engine.Incomplete {

@@ -12,6 +12,15 @@ func shrunkText(s engine.Shrink) string {
 		s.Workspace, plural(s.Tokens, "token"), comma(s.Before))
 }
 
+// WhatIf warns that a report says what would be, in words that every format
+// shows; "" where it says what is.
+func WhatIf(r engine.Report) string {
+	if r.WhatIf == "" {
+		return ""
+	}
+	return engine.SafeText("WHAT IF: " + r.WhatIf + ". Judged as of " + timeText(r.AsOf) + ". This says what would be, not what is.")
+}
+
 // offText names the workspaces whose tokens are switched off; "" where there are
 // none.
 func offText(r engine.Report) string {

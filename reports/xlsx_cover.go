@@ -55,8 +55,8 @@ func (b *book) cover(r engine.Report, contents []string) error {
 
 func (b *book) coverHead(r engine.Report) [][]any {
 	from, to := period(r)
-	return [][]any{
-		{excelize.Cell{StyleID: b.styles.title, Value: "Databricks personal access tokens: audit"}},
+	rows := append([][]any{{excelize.Cell{StyleID: b.styles.title, Value: "Databricks personal access tokens: audit"}}}, b.whatIf(r)...)
+	return append(rows, [][]any{
 		b.pair("Judged as of", instant(r.AsOf.UnixMilli()), date),
 		b.pair("Data collected from", from, date),
 		b.pair("Data collected until", to, date),
@@ -65,7 +65,7 @@ func (b *book) coverHead(r engine.Report) [][]any {
 		b.pair("Policies", len(r.Policies), leftNumber),
 		{b.label("Verdict"), b.verdict(r.Verdict())},
 		b.pair("Made by", strings.TrimSpace("patrol "+r.Version), plain),
-	}
+	}...)
 }
 
 // period is when the first and the last snapshot was collected.

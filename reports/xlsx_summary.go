@@ -66,8 +66,9 @@ func (s *sheet) height(row []any) int {
 }
 
 func (b *book) headline(r engine.Report) [][]any {
-	rows := [][]any{
-		{excelize.Cell{StyleID: b.styles.title, Value: "Audit of Databricks personal access tokens"}},
+	rows := [][]any{{excelize.Cell{StyleID: b.styles.title, Value: "Audit of Databricks personal access tokens"}}}
+	rows = append(rows, b.whatIf(r)...)
+	rows = append(rows, [][]any{
 		b.pair("As of", instant(r.AsOf.UnixMilli()), date),
 		{b.label("Verdict"), b.verdict(r.Verdict())},
 		b.pair("Meaning", explain(r), plain),
@@ -75,8 +76,16 @@ func (b *book) headline(r engine.Report) [][]any {
 		b.pair("Tokens", r.Summary.Tokens, leftNumber),
 		b.pair("Workspaces", r.Summary.Workspaces, leftNumber),
 		b.pair("Made by", strings.TrimSpace("patrol "+r.Version), plain),
-	}
+	}...)
 	return append(rows, b.suspects(r)...)
+}
+
+// whatIf marks a workbook that says what would be.
+func (b *book) whatIf(r engine.Report) [][]any {
+	if r.WhatIf == "" {
+		return nil
+	}
+	return [][]any{{excelize.Cell{StyleID: b.styles.status[engine.Unknown], Value: "What if"}, b.cell(plain, WhatIf(r))}}
 }
 
 func (b *book) pair(label string, value any, k kind) []any {

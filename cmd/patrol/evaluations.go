@@ -9,6 +9,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/store"
+	"patrol/reports"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -28,8 +29,8 @@ func (a *app) storedReport(ctx context.Context, db *store.DB, id int64) (engine.
 		id = latest
 	}
 	report, err := db.Report(ctx, id)
-	if err == nil && report.WhatIf != "" {
-		a.say("WHAT IF: %s. This says what would be, not what is.", report.WhatIf)
+	if text := reports.WhatIf(report); err == nil && text != "" {
+		a.say("%s", text)
 	}
 	return report, err
 }
