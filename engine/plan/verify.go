@@ -177,9 +177,11 @@ func (v *verification) checkPlanner(s Statement, key ssh.PublicKey) error {
 	return nil
 }
 
-// samePerson takes alice for alice@example.com: one is how a machine knows her,
-// the other how the signers' file does.
+// samePerson takes alice for alice@example.com, however it is written: one is
+// how a machine knows her, the other how the signers' file does.
 func samePerson(a, b string) bool {
+	a, _ = engine.Person(a) // what is no address is compared as it stands
+	b, _ = engine.Person(b)
 	userA, _, fullA := strings.Cut(a, "@")
 	userB, _, fullB := strings.Cut(b, "@")
 	return strings.EqualFold(a, b) || fullA != fullB && strings.EqualFold(userA, userB)

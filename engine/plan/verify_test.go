@@ -218,6 +218,15 @@ func TestPlannerMayNotApprove(t *testing.T) {
 		refusal(t, err, "planner_approved")
 		s.approved(anybody, 0, 1, 2)
 	}
+	for _, by := range []string{"Planner <PLANNER@example.com>", "mailto:planner@Example.com", "planner@example.com (on call)"} {
+		s := newStory(t)
+		s.say(by, nil, nil)
+		_, err := s.verify(forbidding)
+		refusal(t, err, "planner_approved")
+		if !s.approved(anybody, 0, 1, 2).OnlyPlanner() {
+			t.Errorf("%s is the planner", by)
+		}
+	}
 	s := newStory(t)
 	s.say("alice", nil, func(st *plan.Statement) { st.User = "planner" })
 	_, err := s.verify(forbidding)
