@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +29,7 @@ type applyOptions struct {
 	yes         bool
 	dryRun      bool
 	resume      bool
+	newJournal  bool
 	idempotent  bool
 	includeSelf bool
 	rate        float64
@@ -59,6 +61,7 @@ func (c commands) Apply() *cobra.Command {
 	flags.BoolVar(&o.yes, "yes", false, "answer every question with yes")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "pass every check and look at every target; send and write nothing")
 	flags.BoolVar(&o.resume, "resume", false, "go on with a plan that was begun: settle what was in hand, then carry out the rest")
+	flags.BoolVar(&o.newJournal, "new-journal", false, "go on although the journal that knew this plan is missing: look at every step again, and claim nothing that an earlier run did")
 	flags.BoolVar(&o.idempotent, "idempotent", false, "exit 0 when the plan is finished already")
 	flags.BoolVar(&o.includeSelf, "include-self", false, "also act on tokens of the principal that applies, after all others; never on the one signed in with")
 	flags.Float64Var(&o.rate, "rate", 5, "steps per second at most")
@@ -79,7 +82,7 @@ func (a *app) apply(ctx context.Context, path string, o *applyOptions) error {
 			return err
 		}
 	}
-	journal, err := a.openApplyJournal(ctx, o)
+	journal, noted, err := a.openApplyJournal(ctx, job, o)
 	if err != nil {
 		return err
 	}
@@ -87,6 +90,15 @@ func (a *app) apply(ctx context.Context, path string, o *applyOptions) error {
 		return a.runApply(ctx, path, job, o)
 	}
 	job.Journal = journal
+	if !noted {
+		job.Journal = notingJournal{journal, func(ctx context.Context) error {
+			db, err := a.openStore(ctx, store.ReadWrite)
+			if err != nil {
+				return err
+			}
+			return errors.Join(db.BeginApply(ctx, job.SHA, journal.Path()), db.Close())
+		}}
+	}
 	if !o.dryRun {
 		err = job.Judge.(*freshJudge).settleIn(journal.Path())
 	}
@@ -161,15 +173,69 @@ func (a *app) applyApproval(path string, p engine.Plan, content []byte, resume b
 }
 
 // openApplyJournal opens the journal. A dry run only reads one that is there.
-func (a *app) openApplyJournal(ctx context.Context, o *applyOptions) (*journal.Journal, error) {
-	path := a.journalPath(o.journal)
-	if !o.dryRun {
-		return openSound(ctx, path, journal.Options{Mode: store.ReadWrite, Now: a.env.now})
+// One that does not know a plan which the database has noted as begun is refused,
+// unless a new one is asked for; noted tells that nothing needs to be noted.
+func (a *app) openApplyJournal(ctx context.Context, job apply.Job, o *applyOptions) (j *journal.Journal, noted bool, err error) {
+	path, mode := a.journalPath(o.journal), store.ReadWrite
+	if o.dryRun {
+		mode = store.ReadOnly
 	}
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+	before, err := a.appliedWith(ctx, job.SHA, mode)
+	if err != nil {
+		return nil, false, err
 	}
-	return openSound(ctx, path, journal.Options{Mode: store.ReadOnly, Now: a.env.now})
+	noted = before != "" && !o.newJournal
+	lost := &engine.Error{
+		Class: engine.ClassRefused, Reason: "journal_missing", Op: "apply", Target: path,
+		Hint: "Bring back that journal, or name it with --journal. If it is lost, --new-journal looks at every step again and goes on; what was done before is then told as gone before.",
+		Err:  fmt.Errorf("the journal does not know plan %s, which was begun with %s", job.Plan.ID, before),
+	}
+	_, err = os.Stat(path)
+	switch missing := errors.Is(err, os.ErrNotExist); {
+	case missing && noted:
+		return nil, false, lost
+	case missing && o.dryRun:
+		return nil, false, nil
+	}
+	if j, err = openSound(ctx, path, journal.Options{Mode: mode, Now: a.env.now}); err != nil || !noted {
+		return j, false, err
+	}
+	known, err := j.LastPlan(ctx, job.SHA)
+	if err == nil && known == nil {
+		err = lost
+	}
+	if err != nil {
+		return nil, false, errors.Join(err, j.Close())
+	}
+	return j, true, nil
+}
+
+// appliedWith is the journal with which a plan was begun, as the database has it noted.
+func (a *app) appliedWith(ctx context.Context, plan string, mode store.Mode) (string, error) {
+	if _, err := os.Stat(a.dbPath); errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	db, err := a.openStore(ctx, mode)
+	if err != nil {
+		return "", err
+	}
+	with, err := db.AppliedWith(ctx, plan)
+	return with, errors.Join(err, db.Close())
+}
+
+// notingJournal has the database note a plan as soon as the journal knows it:
+// the other way round, a crash between the two would leave a plan that can never
+// be begun; and after the first request, one whose journal nobody would miss.
+type notingJournal struct {
+	*journal.Journal
+	note func(context.Context) error
+}
+
+func (n notingJournal) Begin(ctx context.Context, r engine.Registration) error {
+	if err := n.Journal.Begin(ctx, r); err != nil {
+		return err
+	}
+	return n.note(ctx)
 }
 
 // openSound opens a journal and verifies it before apply believes what it says.

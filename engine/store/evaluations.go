@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"patrol/engine"
@@ -68,18 +69,20 @@ func (db *DB) DigestHolder(ctx context.Context, digest string) (holder string, e
 	return holder, nil
 }
 
-// BeginApply notes that apply begins a plan with a journal, before anything is sent.
+// BeginApply notes with which journal apply began a plan. It is told when the
+// journal knows the plan and before anything is sent: what is noted here is in
+// the journal, unless somebody took it away.
 func (db *DB) BeginApply(ctx context.Context, plan, journal string) error {
 	tx, err := db.Begin(ctx)
 	if err != nil {
 		return sqlite.Failure("note plan", db.Path, err)
 	}
-	defer tx.Rollback()
-	_, err = tx.ExecContext(ctx, `INSERT INTO applied_plan (plan_sha, journal, begun_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, plan, journal, db.Now().UnixMilli())
-	if err == nil {
-		err = tx.Commit()
+	_, err = tx.ExecContext(ctx, `INSERT INTO applied_plan (plan_sha, journal, begun_ms) VALUES (?, ?, ?)
+		ON CONFLICT (plan_sha) DO UPDATE SET journal = excluded.journal, begun_ms = excluded.begun_ms`, plan, journal, db.Now().UnixMilli())
+	if err != nil {
+		return sqlite.Failure("note plan", db.Path, errors.Join(err, tx.Rollback()))
 	}
-	return sqlite.Failure("note plan", db.Path, err)
+	return sqlite.Failure("note plan", db.Path, tx.Commit())
 }
 
 // AppliedWith is the journal with which apply began a plan, "" when it never did.
