@@ -14,9 +14,11 @@ import (
 const (
 	reasonOwnMissing     = "own_token_missing"
 	reasonCallerMissing  = "caller_missing"
+	reasonCallerInactive = "caller_inactive"
 	reasonCallerNoAdmin  = "caller_not_in_admins"
 	reasonUnlistedGroup  = "unlisted_group"
 	reasonOwnersMissing  = "owners_missing"
+	reasonMembersMissing = "members_missing"
 	reasonTokensOfOthers = "tokens_of_non_admins"
 	reasonShrunk         = "shrunk"
 )
@@ -65,6 +67,14 @@ func plausibilities() []plausibility {
 			return fmt.Sprintf("caller missing: %s (%s), as whom patrol signed in, is neither among the %d users nor among the %d service principals",
 				engine.SafeText(s.me.Name), engine.SafeText(s.me.ID), s.people.counts[engine.User], s.people.counts[engine.ServicePrincipal])
 		}},
+		{engine.SectionPrincipals, reasonCallerInactive, nil, func(s *session, sections map[engine.SectionName]engine.Section) string {
+			for _, p := range s.people.rows {
+				if s.me.ID != "" && p.ID == s.me.ID && p.Active != nil && !*p.Active {
+					return fmt.Sprintf("%s (%s) is said to be inactive, but patrol signed in as it", engine.SafeText(s.me.Name), engine.SafeText(s.me.ID))
+				}
+			}
+			return ""
+		}},
 		{engine.SectionPrincipals, reasonOwnersMissing, []engine.SectionName{engine.SectionTokens}, func(s *session, sections map[engine.SectionName]engine.Section) string {
 			known, recent, missing := map[string]bool{}, 0, 0
 			for _, p := range s.people.rows {
@@ -82,6 +92,14 @@ func plausibilities() []plausibility {
 				return ""
 			}
 			return fmt.Sprintf("%d of the %d owners whose tokens were used yesterday or today are not in the directory: who does not exist cannot use a token", missing, recent)
+		}},
+		{engine.SectionPrincipals, reasonMembersMissing, []engine.SectionName{engine.SectionGroups}, func(s *session, sections map[engine.SectionName]engine.Section) string {
+			for _, list := range []string{"Users", "ServicePrincipals"} {
+				if members, listed := s.membersOf(list + "/"); members > 0 && listed == 0 {
+					return fmt.Sprintf("groups have %d members from %s, and the list %s has none of them", members, list, list)
+				}
+			}
+			return ""
 		}},
 		{engine.SectionGroups, reasonCallerNoAdmin, nil, func(s *session, sections map[engine.SectionName]engine.Section) string {
 			if !s.me.Admin || s.inAdmins(s.me.ID) {
@@ -161,6 +179,25 @@ func (e *evidence) inAdmins(id string) bool {
 		}
 	}
 	return false
+}
+
+// membersOf counts the principals whose references in groups begin so, and how
+// many of them the directory has.
+func (e *evidence) membersOf(path string) (members, listed int) {
+	ids := map[string]bool{}
+	for _, g := range e.groups {
+		for _, m := range g.members {
+			if strings.HasPrefix(m.Ref, path) || strings.Contains(m.Ref, "/"+path) {
+				ids[m.Value] = true
+			}
+		}
+	}
+	for _, p := range e.people.rows {
+		if ids[p.ID] {
+			listed++
+		}
+	}
+	return len(ids), listed
 }
 
 // unlisted names the groups that have a group as member that no list has.

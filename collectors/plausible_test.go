@@ -84,6 +84,38 @@ func TestContradictions(t *testing.T) {
 	}
 }
 
+// TestSoundLookingLists: lists whose shape and totals are sound, and which what
+// else was read contradicts all the same.
+func TestSoundLookingLists(t *testing.T) {
+	const scim, none = "/api/2.0/preview/scim/v2/", `{"totalResults":0}`
+	for _, c := range []struct {
+		name, reason string
+		section      engine.SectionName
+		fault        simulator.Fault
+	}{
+		{"no service principals, though groups have some", "members_missing", engine.SectionPrincipals, simulator.Fault{Path: scim + "ServicePrincipals$", Status: 200, Body: none}},
+		{"another service principal", "members_missing", engine.SectionPrincipals, simulator.Fault{Path: scim + "ServicePrincipals$", Status: 200, Body: `{"Resources":[{"id":"1"}],"totalResults":1}`}},
+		{"the caller is inactive", "caller_inactive", engine.SectionPrincipals, simulator.Fault{}},
+		{"a mark in other letters", "paged", engine.SectionTokens, simulator.Fault{Path: tokensPath, Set: map[string]json.RawMessage{"Next_Page_Token": json.RawMessage(`"m"`)}}},
+		{"a cursor", "paged", engine.SectionPrincipals, simulator.Fault{Path: scim + "Users$", Set: map[string]json.RawMessage{"nextCursor": json.RawMessage(`"m"`)}}},
+		{"a link", "paged", engine.SectionIPAccessLists, simulator.Fault{Path: "/api/2.0/ip-access-lists$", Set: map[string]json.RawMessage{"nextLink": json.RawMessage(`"m"`)}}},
+		{"more, as text", "paged", engine.SectionTokens, simulator.Fault{Path: tokensPath, Set: map[string]json.RawMessage{"has_more": json.RawMessage(`"true"`)}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1})
+			if c.reason == "caller_inactive" {
+				me := w.collect(w.admin()).Capture.Sections[engine.SectionPrincipals].Principals
+				i := slices.IndexFunc(me, func(p engine.Principal) bool { return strings.HasPrefix(p.Name, "patrol-admin@") })
+				c.fault = simulator.Fault{Path: scim + "Users$", Status: 200, Body: `{"Resources":[{"id":"` + me[i].ID + `","userName":"` + me[i].Name + `","active":false}],"totalResults":1}`}
+			}
+			w.AddFault(c.fault)
+			if got := w.coverage(w.collect(w.admin()), c.section); got.Status != engine.Implausible || got.Reason != c.reason {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
 // TestContradictionsThatPass: a page that says only once that there is more, and
 // somebody who was removed between two pages, are gone on the second look.
 func TestContradictionsThatPass(t *testing.T) {

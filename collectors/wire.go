@@ -86,11 +86,11 @@ func (c *Client) getList(ctx context.Context, path string, query url.Values, key
 
 // marksMore reports whether a member of an answer says that the answer is not all.
 func marksMore(key string, value json.RawMessage) bool {
-	switch key {
-	case "next_page_token", "nextPageToken":
+	switch strings.ToLower(strings.ReplaceAll(key, "_", "")) {
+	case "nextpagetoken", "nextcursor", "nextlink":
 		return !absent(value) && string(value) != `""`
-	case "has_more", "hasMore":
-		return string(value) == "true"
+	case "hasmore", "truncated":
+		return !absent(value) && !slices.Contains([]string{"false", `"false"`, "0"}, string(value))
 	}
 	return false
 }
