@@ -27,7 +27,7 @@ func (c *azureClient) list(ctx context.Context, subscription string) ([]AccountW
 			Value *[]json.RawMessage `json:"value"`
 			Next  string             `json:"nextLink"`
 		}
-		if _, problem := c.getJSON(ctx, path, query, &page); problem != nil {
+		if _, problem := c.getJSON(ctx, path, query, &page, "nextLink"); problem != nil {
 			return nil, forAzure(problem, subscription)
 		}
 		if page.Value == nil {

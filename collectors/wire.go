@@ -49,8 +49,8 @@ func (c *Client) getBody(ctx context.Context, path string, query url.Values, fol
 }
 
 // getJSON asks for a small answer and decodes it.
-func (c *Client) getJSON(ctx context.Context, path string, query url.Values, into any) (http.Header, *Problem) {
-	body, header, problem := c.getBody(ctx, path, query)
+func (c *Client) getJSON(ctx context.Context, path string, query url.Values, into any, followed ...string) (http.Header, *Problem) {
+	body, header, problem := c.getBody(ctx, path, query, followed...)
 	if problem != nil {
 		return nil, problem
 	}
