@@ -122,6 +122,8 @@ func TestNoOutputNamesAnybody(t *testing.T) {
 		patrol("forecast", "--db", db, "--format", "ics", "-o", filepath.Join(out, "forecast.ics"))
 		patrol("report", "--db", db)
 		patrol("snapshots", "show", "2", "--db", db)
+		patrol("export", "--db", db, "--output-dir", filepath.Join(out, "export"))
+		patrol("plan", "--db", db, "--config", "patrol.yaml", "--only", "PAT-001,PAT-004", "-o", filepath.Join(out, "plan.json"), "--format", "xlsx,cli,terraform")
 	}
 	if err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !strings.Contains(path, "-out") {
