@@ -62,7 +62,7 @@ func judgedIn(t *testing.T, binary, database, zone, asOf string) map[string][]by
 	}
 	files := map[string][]byte{
 		"evaluate": patrolIn(t, binary, dir, zone, exitIncomplete, "evaluate", "--as-of", asOf), // a file of tokens says nothing of settings
-		"report":   patrolIn(t, binary, dir, zone, exitIncomplete, "report", "--format", "csv,xlsx,html,json,sarif,junit,markdown,ocsf,oscal"),
+		"report":   patrolIn(t, binary, dir, zone, exitIncomplete, "report", "--evaluation", "1", "--format", "csv,xlsx,html,json,sarif,junit,markdown,ocsf,oscal"),
 		"tokens":   patrolIn(t, binary, dir, zone, exitOK, "tokens", "--format", "csv"),
 	}
 	err = filepath.WalkDir(filepath.Join(dir, "patrol-report"), func(path string, entry fs.DirEntry, err error) error {

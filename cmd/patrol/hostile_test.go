@@ -202,7 +202,7 @@ func (h *hostility) patrol(args ...string) said {
 	}
 	if slices.Contains([]string{"audit", "collect"}, args[0]) {
 		for _, w := range h.account.Workspaces() {
-			args = append(args, "--profile", w.Profile)
+			args = append(args, "--profile", w.Profile+"-oauth") // the account begins without tokens
 		}
 	}
 	code := run(context.Background(), e, args)

@@ -60,7 +60,8 @@ func (g *stage) world(revoked []string) *simulator.Account {
 		if slices.Contains(revoked, id) {
 			continue
 		}
-		token := simulator.Token{ID: id, CreationTime: g.began.Add(-time.Hour).UnixMilli(), ExpiryTime: engine.NeverExpires, OwnerID: owner.ID, CreatedByID: owner.ID, CreatedByUsername: owner.Name}
+		token := simulator.Token{ID: id, CreationTime: g.began.Add(-time.Hour).UnixMilli(), ExpiryTime: engine.NeverExpires, LastUsedDay: g.began.UnixMilli() / engine.Day * engine.Day,
+			OwnerID: owner.ID, CreatedByID: owner.ID, CreatedByUsername: owner.Name}
 		if _, err := account.PutToken(account.Workspaces()[0].Name, token); err != nil {
 			g.Error(err)
 		}
