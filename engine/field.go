@@ -113,7 +113,7 @@ func peerFields() []Field {
 	event := func(read func(Activity) int64) func(*Subject) *int64 {
 		return func(s *Subject) *int64 { return some(read(logged(s)), logged(s).Events > 0) }
 	}
-	logUnknown := func(s *Subject, k Known) bool { return k.LogAsked && !(k.LogRead && s.Among != nil) }
+	logUnknown := func(s *Subject, k Known) bool { return k.LogAsked && (!k.LogRead || s.Among == nil) }
 	owner, ownerAndComment := []string{"owner_id", "expiry_time"}, []string{"owner_id", "comment"}
 	return []Field{
 		{Name: "superseded_by", Answer: ownerAndComment, Peers: true, Unknown: successorUnknown,

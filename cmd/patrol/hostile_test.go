@@ -499,7 +499,7 @@ func (h *hostility) checkTokensJSON() {
 	}
 	byID := map[any]map[string]any{}
 	for _, row := range rows {
-		if row["workspace"] != h.account.Workspaces()[2].Name {
+		if row["workspace"] != h.account.Workspaces()[2].Name+"-oauth" {
 			byID[row["token_id"]] = row
 		}
 	}
@@ -530,7 +530,7 @@ func (h *hostility) checkTokensCSV() {
 	id, comment := column("token_id"), column("comment")
 	byID := map[string][]string{}
 	for _, row := range rows[1:] {
-		if row[0] != h.account.Workspaces()[2].Name {
+		if row[0] != h.account.Workspaces()[2].Name+"-oauth" {
 			byID[bare(row[id])] = row
 		}
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -128,15 +127,8 @@ func shapeOf(t *engine.Token) string {
 	return string(append(shape, raw[done:]...))
 }
 
-// fill makes the raw row again.
-func fill(shape string, t *engine.Token) (json.RawMessage, error) {
-	if shape == "" {
-		return nil, nil
-	}
-	return appendFilled(make([]byte, 0, len(shape)+320), shape, t)
-}
-
-// appendFilled is fill for a shape that is not empty, into memory used before.
+// appendFilled makes the raw row again, of a shape that is not empty, into
+// memory used before.
 func appendFilled(raw []byte, shape string, t *engine.Token) ([]byte, error) {
 	for {
 		at := strings.IndexByte(shape, mark)
