@@ -88,7 +88,7 @@ func (s *site) serve(tokens int, before func(*http.Request)) (*simulator.Account
 
 // allowAll lifts the limits on what a plan may come to.
 func (s *site) allowAll() {
-	limits := "approval: {critical_need_own: false}\nremediation:\n  limits:\n    max_percent: 100\n    max_steps: 1000\n    max_recently_used: 1000\n    max_per_owner: 1000\n"
+	limits := "approval: {critical_need_own: false}\nremediation:\n  limits:\n    max_percent: 100\n    max_steps: 1000\n    max_recently_used: 1000\n    max_per_owner: 1000\n    max_endangered: 1000\n"
 	s.must(os.WriteFile(s.path("patrol.yaml"), []byte(limits), 0o600))
 }
 

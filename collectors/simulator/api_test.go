@@ -655,7 +655,7 @@ func TestRestrictWorkspaceAdmins(t *testing.T) {
 
 func TestIPAccessLists(t *testing.T) {
 	w := newWorld(t)
-	if r := w.as(0, "GET", "/api/2.0/ip-access-lists", ""); r.body != "{}" {
+	if r := w.as(0, "GET", "/api/2.0/ip-access-lists", ""); r.body != `{"ip_access_lists":[]}` {
 		t.Errorf("prod: %s", r.body)
 	}
 	lists, _ := w.as(1, "GET", "/api/2.0/ip-access-lists", "").json(t)["ip_access_lists"].([]any)
