@@ -52,7 +52,7 @@ func allowed(from, to string) bool {
 	if to == "patrol/engine/sqlite" {
 		return from == "patrol/engine/store" || from == "patrol/engine/journal"
 	}
-	if to == "patrol/engine/eval/prefilter" {
+	if to == "patrol/engine/eval/prefilter" || to == "patrol/engine/eval/sandbox" {
 		return from == "patrol/engine/eval"
 	}
 	return to == "patrol/engine" || ((to == "patrol/engine/outfile" || to == "patrol/engine/strictyaml") && from != "patrol/engine")

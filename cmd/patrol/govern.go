@@ -13,6 +13,7 @@ import (
 	"patrol/cmd/internal/config"
 	"patrol/engine"
 	"patrol/engine/eval"
+	"patrol/engine/eval/sandbox"
 	"patrol/policies"
 )
 
@@ -40,11 +41,11 @@ func (a *app) loadPolicies(ctx context.Context, o *judgeOptions) (*policySet, er
 		}
 		packs = append(packs, pack)
 	}
-	sandbox, err := newSandbox()
+	command, err := newSandbox()
 	if err != nil {
 		return nil, err
 	}
-	all, err := loadPacks(ctx, sandbox, packs)
+	all, err := loadPacks(ctx, command, packs)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func (a *app) loadPolicies(ctx context.Context, o *judgeOptions) (*policySet, er
 	if err != nil {
 		return nil, err
 	}
-	set.chosen = all.Select(keep).With(eval.Options{NoPrefilter: o.noPrefilter, Sandbox: sandbox})
+	set.chosen = all.Select(keep).With(eval.Options{NoPrefilter: o.noPrefilter, Sandbox: command})
 	set.exceptions, err = a.loadExceptions(all.Policies(), &o.except)
 	return set, err
 }
@@ -70,15 +71,15 @@ func (s *policySet) keep() (*policySet, func()) {
 }
 
 // loadPacks loads packs, those of others in a sandbox first.
-func loadPacks(ctx context.Context, sandbox eval.Sandbox, packs []eval.Pack) (*eval.Set, error) {
-	if err := eval.TryLoad(ctx, sandbox, packs...); err != nil {
+func loadPacks(ctx context.Context, command sandbox.Command, packs []eval.Pack) (*eval.Set, error) {
+	if err := eval.TryLoad(ctx, command, packs...); err != nil {
 		return nil, err
 	}
 	all, err := eval.Load(ctx, packs...)
 	if err != nil {
 		return nil, err
 	}
-	return all.With(eval.Options{Sandbox: sandbox}), nil
+	return all.With(eval.Options{Sandbox: command}), nil
 }
 
 // openPack opens a directory, or a bundle by the ending of its name.

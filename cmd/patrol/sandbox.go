@@ -6,6 +6,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/eval"
+	"patrol/engine/eval/sandbox"
 
 	"github.com/spf13/cobra"
 )
@@ -30,7 +31,7 @@ func (c commands) Sandbox() *cobra.Command {
 }
 
 // newSandbox makes the command that starts this program again.
-func newSandbox() (eval.Sandbox, error) {
+func newSandbox() (sandbox.Command, error) {
 	path, err := os.Executable()
 	if err != nil {
 		return nil, &engine.Error{Class: engine.ClassStorage, Reason: "sandbox", Op: "find", Target: "patrol's own program file",

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/eval/sandbox"
 )
 
 // waiverBombs are bodies of policies over waivers that take all time or memory.
@@ -31,7 +32,7 @@ func TestWaiverBombs(t *testing.T) {
 			set := load(t, map[string]string{
 				"waiver/bomb.rego": written{"waiver", "bomb", "W-BOMB", "", bomb}.text(),
 				"waiver/good.rego": written{"waiver", "good", "W-GOOD", "", "deny contains input.finding.owner_id if input.policy.severity == \"medium\""}.text(),
-			}).With(Options{Sandbox: sandbox, Deadline: bombDeadline})
+			}).With(Options{Sandbox: ownSandbox, Deadline: bombDeadline})
 			j := waiverJudge(t, set, nil)
 			defer j.Close()
 			start := time.Now()
@@ -51,7 +52,7 @@ func TestWaiverBombs(t *testing.T) {
 // TestWaiversApart: the policies that come with patrol judge alike in a sandbox.
 func TestWaiversApart(t *testing.T) {
 	here := waiverJudge(t, builtin(t), nil)
-	apart := waiverJudge(t, builtin(t).With(Options{Sandbox: sandbox}), nil)
+	apart := waiverJudge(t, builtin(t).With(Options{Sandbox: ownSandbox}), nil)
 	defer apart.Close()
 	long := granted()
 	long.Expires += 300
@@ -64,7 +65,7 @@ func TestWaiversApart(t *testing.T) {
 		equal(t, apart.Judge(t.Context(), WaiverCase{Waiver: w, Policy: "PAT-016", Severity: engine.Medium}),
 			here.Judge(t.Context(), WaiverCase{Waiver: w, Policy: "PAT-016", Severity: engine.Medium}))
 	}
-	if apart.outside.child == nil {
+	if apart.process == nil {
 		t.Error("no sandbox was asked")
 	}
 }
@@ -104,7 +105,7 @@ func TestTestsApart(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			set = set.With(Options{Sandbox: sandbox, Deadline: bombDeadline})
+			set = set.With(Options{Sandbox: ownSandbox, Deadline: bombDeadline})
 			results, coverage, err := set.RunTests(t.Context(), "")
 			if err != nil {
 				t.Fatal(err)
@@ -137,7 +138,7 @@ func TestTestsApart(t *testing.T) {
 func TestBrokenTestApart(t *testing.T) {
 	files := withTests("true")
 	files["token/seen_test.rego"] += "\ntest_ {"
-	_, _, err := load(t, files).With(Options{Sandbox: sandbox}).RunTests(t.Context(), "")
+	_, _, err := load(t, files).With(Options{Sandbox: ownSandbox}).RunTests(t.Context(), "")
 	if problems := asProblems(t, err); problems[0].File != "pack/token/seen_test.rego" || problems[0].Line == 0 || problems[0].Reason != reasonParse {
 		t.Errorf("%+v", problems)
 	}
@@ -152,7 +153,7 @@ func TestExplainApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := set.With(Options{Sandbox: sandbox}).Explain(t.Context(), job, "X-1", &subject)
+	got, err := set.With(Options{Sandbox: ownSandbox}).Explain(t.Context(), job, "X-1", &subject)
 	if err != nil || len(want.Lines) < 3 {
 		t.Fatal(err, want)
 	}
@@ -160,7 +161,7 @@ func TestExplainApart(t *testing.T) {
 
 	bomb := load(t, map[string]string{"token/bomb.rego": written{"token", "bomb", "B-1", "", bombsOf("range")}.text()})
 	start := time.Now()
-	got, err = bomb.With(Options{Sandbox: sandbox, Deadline: bombDeadline}).Explain(t.Context(), job, "B-1", &subject)
+	got, err = bomb.With(Options{Sandbox: ownSandbox, Deadline: bombDeadline}).Explain(t.Context(), job, "B-1", &subject)
 	if err != nil || got.Status != engine.Errored || time.Since(start) > bombDeadline+bombLimit {
 		t.Errorf("after %v: %+v, %v", time.Since(start), got, err)
 	}
@@ -183,10 +184,28 @@ func TestStateBeforeReachesTheSandbox(t *testing.T) {
 	} {
 		job := Job{Snapshot: covered(nil), Previous: previous}
 		want, _ := evaluate(t, set, job)
-		got, _ := evaluate(t, set.With(Options{Sandbox: sandbox}), job)
+		got, _ := evaluate(t, set.With(Options{Sandbox: ownSandbox}), job)
 		equal(t, asJSON(t, got), asJSON(t, want))
 		if name != "none" && len(want) == 0 {
 			t.Errorf("%s: nothing was found", name)
 		}
 	}
+}
+
+// TestAnswersKeepNumbers: what policies find of ids beyond 2^53 has the digits
+// and the types that judging in process gives.
+func TestAnswersKeepNumbers(t *testing.T) {
+	want := map[string]any{
+		"id": int64(9007199254740993), "days": int64(90), "share": 0.5, "large": 1e21,
+		"list": []any{int64(-9007199254740993), map[string]any{"of": int64(9223372036854775807)}},
+	}
+	text, err := json.Marshal(wireResult{Findings: []wireOutcome{{Status: "fail", Evidence: want}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r wireResult
+	if err := sandbox.Decode(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, r.Findings[0].outcome().evidence, want)
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"patrol/engine"
+	"patrol/engine/eval/sandbox"
 )
 
 // Job is one snapshot to judge.
@@ -49,7 +50,7 @@ type counts struct{ pass, notApplicable int }
 type evaluation struct {
 	job     Job
 	sources sources // of the set, for a sandbox
-	idle    *idle
+	waiting *sandbox.Pool
 	filters *filters
 	view    *workspaceView
 	options Options
@@ -88,31 +89,38 @@ func (s *Set) prepare(job Job, emit func(engine.Finding) error) (*evaluation, er
 	options.Deadline = cmp.Or(options.Deadline, standardDeadline)
 	options.Workers = cmp.Or(options.Workers, runtime.GOMAXPROCS(0))
 	return &evaluation{
-		job: job, sources: s.sources, idle: s.idle, filters: s.filters, view: view, options: options, emit: emit,
+		job: job, sources: s.sources, waiting: s.waiting, filters: s.filters, view: view, options: options, emit: emit,
 		clock: clock{time.Now()}, tallies: map[string]engine.Tally{},
 	}, nil
 }
 
 // run judges the workspace, then its tokens.
 func (e *evaluation) run(ctx context.Context, policies []*policy) error {
-	return e.guarded(ctx, policies, func(ctx context.Context, judges []*judge, own, foreign []*assignment) error {
+	return e.guarded(ctx, policies, func(ctx context.Context, judges []*judge, own, thirdParty []*assignment) error {
 		if err := e.judgeAll(ctx, judges, own); err != nil {
 			return err
 		}
-		return e.judgeApart(ctx, foreign)
+		return e.judgeThirdParty(ctx, thirdParty)
 	})
 }
 
-// guarded does work by policies, of which those of others run apart, under the
+// guarded does work by policies, of which third-party ones run in a sandbox, under the
 // deadline.
-func (e *evaluation) guarded(ctx context.Context, policies []*policy, work func(ctx context.Context, judges []*judge, own, foreign []*assignment) error) error {
+func (e *evaluation) guarded(ctx context.Context, policies []*policy, work func(ctx context.Context, judges []*judge, own, thirdParty []*assignment) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	assignments, err := e.assign(policies)
 	if err != nil {
 		return err
 	}
-	own, foreign := e.apart(assignments)
+	var own, thirdParty []*assignment
+	for _, a := range assignments {
+		if e.isThirdParty(a) {
+			thirdParty = append(thirdParty, a)
+		} else {
+			own = append(own, a)
+		}
+	}
 	judges, err := e.judges(ctx, own)
 	if err != nil {
 		return err
@@ -122,7 +130,7 @@ func (e *evaluation) guarded(ctx context.Context, policies []*policy, work func(
 		defer close(guarded)
 		guard(ctx, e.clock, e.options.Deadline, judges)
 	}()
-	err = work(ctx, judges, own, foreign)
+	err = work(ctx, judges, own, thirdParty)
 	cancel()
 	<-guarded
 	return err
@@ -152,7 +160,7 @@ func (e *evaluation) assign(policies []*policy) ([]*assignment, error) {
 			continue
 		}
 		o := outcome{status: engine.Unknown, message: "not judged: " + strings.Join(gaps, "; ")}
-		if err := e.tell(e.view.finding(a, e.view.itself(), o)); err != nil {
+		if err := e.report(e.view.finding(a, e.view.itself(), o)); err != nil {
 			return nil, err
 		}
 	}
@@ -210,7 +218,7 @@ func (e *evaluation) judgeWorkspace(ctx context.Context, j *judge, a *assignment
 		e.tallies[a.ID][o.status]++
 		return nil
 	}
-	return e.tell(e.view.finding(a, e.view.itself(), o))
+	return e.report(e.view.finding(a, e.view.itself(), o))
 }
 
 // judgeTokens runs reader → workers → this goroutine, which alone emits.
@@ -309,7 +317,7 @@ func (e *evaluation) take(assignments []*assignment, b batch) error {
 		add(e.tallies[a.ID], engine.NotApplicable, b.counts[i].notApplicable)
 	}
 	for _, f := range b.findings {
-		if err := e.tell(f); err != nil {
+		if err := e.report(f); err != nil {
 			return err
 		}
 	}
@@ -323,8 +331,8 @@ func add(t engine.Tally, status engine.Status, n int) {
 	}
 }
 
-// tell emits a finding after exceptions had their say.
-func (e *evaluation) tell(f engine.Finding) error {
+// report emits a finding after exceptions had their say.
+func (e *evaluation) report(f engine.Finding) error {
 	if f.Status == engine.Fail && e.job.Except != nil {
 		f = e.job.Except(f)
 	}

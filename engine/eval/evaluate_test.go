@@ -16,6 +16,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/enginetest"
+	"patrol/engine/eval/sandbox"
 )
 
 func TestStatuses(t *testing.T) {
@@ -412,7 +413,7 @@ func TestGivenUpWhenOverdue(t *testing.T) {
 	for i := range 6 {
 		tokens = append(tokens, healthy(func(t *engine.Token) { t.ID = fmt.Sprint(i) }))
 	}
-	for place, where := range map[string]Sandbox{"here": nil, "apart": sandbox} {
+	for place, where := range map[string]sandbox.Command{"here": nil, "apart": ownSandbox} {
 		set := load(t, tokenPolicy("", slow)).With(Options{Deadline: deadline, Workers: 1, NoPrefilter: true, Sandbox: where})
 		_, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(tokens...)})
 		if want := (engine.Tally{engine.Errored: len(tokens)}); !maps.Equal(tallies["T-1"], want) {

@@ -39,24 +39,24 @@ type Line struct {
 // Explain judges one token, or with a nil subject the workspace, by one policy
 // and tells how it came to the result.
 func (s *Set) Explain(ctx context.Context, job Job, id string, on *engine.Subject) (Explanation, error) {
-	if s.isForeign(id) {
-		return s.explainApart(ctx, job, id, on, nil)
+	if s.judgesInSandbox(id) {
+		return s.explainInSandbox(ctx, job, id, wireExplain{Token: on})
 	}
 	return s.explain(ctx, job, id, func(j *judge, a *assignment) (outcome, ast.Value) { return j.explain(ctx, a, on) })
 }
 
 // ExplainSecret is Explain for an OAuth secret.
 func (s *Set) ExplainSecret(ctx context.Context, job Job, id string, on engine.Secret) (Explanation, error) {
-	if s.isForeign(id) {
-		return s.explainApart(ctx, job, id, nil, &on)
+	if s.judgesInSandbox(id) {
+		return s.explainInSandbox(ctx, job, id, wireExplain{Secret: &on})
 	}
 	return s.explain(ctx, job, id, func(j *judge, a *assignment) (outcome, ast.Value) {
 		return j.secret(ctx, a, on), j.secretInput(a, on).Value
 	})
 }
 
-// isForeign reports whether a policy is judged in a sandbox.
-func (s *Set) isForeign(id string) bool {
+// judgesInSandbox reports whether a policy is judged in a sandbox.
+func (s *Set) judgesInSandbox(id string) bool {
 	return s.options.Sandbox != nil && slices.ContainsFunc(s.policies, func(p *policy) bool { return p.ID == id && !p.trusted })
 }
 

@@ -63,17 +63,17 @@ type onset struct {
 	found engine.Finding
 }
 
-func (f *foresight) judge(ctx context.Context, judges []*judge, own, foreign []*assignment) error {
+func (f *foresight) judge(ctx context.Context, judges []*judge, own, thirdParty []*assignment) error {
 	if len(own) > 0 {
 		f.prepare(ctx, judges[0], own)
 		if err := f.judgeOwn(ctx, judges, own); err != nil {
 			return err
 		}
 	}
-	if len(foreign) == 0 {
+	if len(thirdParty) == 0 {
 		return nil
 	}
-	return f.judgeForeign(ctx, foreign)
+	return f.judgeThirdPartyDays(ctx, thirdParty)
 }
 
 // prepare gives each instant its filters.
@@ -224,8 +224,8 @@ func tells(n int, status engine.Status) bool {
 	return status == engine.Fail
 }
 
-// judgeForeign judges one instant after the other: a sandbox is told of one.
-func (f *foresight) judgeForeign(ctx context.Context, foreign []*assignment) error {
+// judgeThirdPartyDays judges one instant after the other: a sandbox is told of one.
+func (f *foresight) judgeThirdPartyDays(ctx context.Context, thirdParty []*assignment) error {
 	failed := map[[2]string]bool{} // policy and token, by the instant before
 	for n, at := range f.outlook.At {
 		e := *f.evaluation
@@ -239,7 +239,7 @@ func (f *foresight) judgeForeign(ctx context.Context, foreign []*assignment) err
 			}
 			return f.emit(n, found)
 		}
-		if err := e.judgeApart(ctx, foreign); err != nil {
+		if err := e.judgeThirdParty(ctx, thirdParty); err != nil {
 			return err
 		}
 	}

@@ -81,7 +81,7 @@ func TestForeseeIsEvaluateAtEachInstant(t *testing.T) {
 	}
 	for name, set := range map[string]*Set{
 		"reduced": own, "plain": own.With(Options{NoPrefilter: true}), "one worker": own.With(Options{Workers: 1}),
-		"in a sandbox": others.With(Options{Sandbox: sandbox}),
+		"in a sandbox": others.With(Options{Sandbox: ownSandbox}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
@@ -143,7 +143,7 @@ func foreseenByEvaluate(t *testing.T, set *Set, at []time.Time) (list []string) 
 func TestForeseeEndsWithWhatFails(t *testing.T) {
 	at := []time.Time{asOf(), asOf().AddDate(0, 0, 5)}
 	broken := errors.New("broken")
-	for name, set := range map[string]*Set{"here": load(t, foreseen()), "in a sandbox": load(t, foreseen()).With(Options{Sandbox: sandbox})} {
+	for name, set := range map[string]*Set{"here": load(t, foreseen()), "in a sandbox": load(t, foreseen()).With(Options{Sandbox: ownSandbox})} {
 		outlook := Outlook{Snapshot: covered(nil), At: at, Tokens: sequence(prospects(at), broken)}
 		if err := set.Foresee(t.Context(), outlook, func(int, engine.Finding) error { return nil }); !errors.Is(err, broken) {
 			t.Errorf("%s: tokens that cannot be read: %v", name, err)

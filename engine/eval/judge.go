@@ -19,6 +19,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/eval/prefilter"
+	"patrol/engine/eval/sandbox"
 )
 
 // assignment is a policy under the tuning of one workspace.
@@ -74,6 +75,7 @@ type judge struct {
 	watch    *watch
 	deadline time.Duration
 	queries  map[*policy]*topdown.Query
+	begin    func(policy string) // in a sandbox: says what is in hand
 }
 
 // zeros stands for randomness, which no allowed builtin uses.
@@ -226,10 +228,13 @@ func concerns(names []string, answer string) bool {
 // run evaluates the query. Without a result the policy does not apply.
 func (j *judge) run(ctx context.Context, a *assignment, input *ast.Term) (deny ast.Value, applies bool, err error) {
 	if a.overdue.Load() >= maxOverdue {
-		return nil, false, overdueError(j.deadline)
+		return nil, false, sandbox.Overdue(j.deadline)
 	}
 	if a.slow.Load() >= maxSlow {
 		return nil, false, fmt.Errorf("evaluation is given up: %d took more than %v", maxSlow, j.deadline/5)
+	}
+	if j.begin != nil {
+		j.begin(a.ID)
 	}
 	begun := j.clock.now()
 	j.watch.begin(begun)
@@ -250,13 +255,9 @@ func (j *judge) run(ctx context.Context, a *assignment, input *ast.Term) (deny a
 	})
 	if topdown.IsCancel(err) && ctx.Err() == nil {
 		a.overdue.Add(1)
-		err = overdueError(j.deadline)
+		err = sandbox.Overdue(j.deadline)
 	}
 	return deny, applies, err
-}
-
-func overdueError(deadline time.Duration) error {
-	return fmt.Errorf("evaluation did not end within %v", deadline)
 }
 
 var errNoRows = errors.New("the snapshot has tokens, the job has none")

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os/exec"
 	"testing"
-	"time"
 
 	"patrol/engine"
 	"patrol/policies"
@@ -14,7 +13,7 @@ import (
 type sandboxes struct{ list []*exec.Cmd }
 
 func (s *sandboxes) start() *exec.Cmd {
-	s.list = append(s.list, sandbox())
+	s.list = append(s.list, ownSandbox())
 	return s.list[len(s.list)-1]
 }
 
@@ -88,34 +87,4 @@ func TestKeptSandboxThatEndedIsReplaced(t *testing.T) {
 	}
 	judge("boom", engine.Errored, engine.Fail) // in time it ends itself, in memory its sandbox
 	judge("calm", engine.Fail)
-}
-
-// TestKeptSandboxIsNotAskedTwiceAtOnce: two jobs at once have a sandbox each, and
-// one of these is kept.
-func TestKeptSandboxIsNotAskedTwiceAtOnce(t *testing.T) {
-	kept := &idle{}
-	first, second := waiting(t), waiting(t)
-	kept.put(first)
-	kept.put(second)
-	if second.cmd.ProcessState == nil {
-		t.Error("the second goes on, and nobody will ask it")
-	}
-	if kept.take() != first || kept.take() != nil {
-		t.Error("not the first, once")
-	}
-	kept.put(first)
-	kept.leave()
-	kept.leave()
-	if first.cmd.ProcessState == nil {
-		t.Error("the first goes on")
-	}
-}
-
-func waiting(t *testing.T) *child {
-	t.Helper()
-	c, err := startChild(sandbox(), time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }

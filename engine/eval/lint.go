@@ -23,8 +23,8 @@ const (
 // test that fires and one that stays silent, and no exemption that reads a
 // comment, which is anybody's to write.
 func (s *Set) Lint(ctx context.Context, pack string) (Problems, error) {
-	if s.apartFromHere() {
-		return s.lintApart(ctx, pack)
+	if s.hasThirdParty() {
+		return s.lintInSandbox(ctx, pack)
 	}
 	return s.lint(ctx, pack, testRun{parallel: 1})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/tester"
+	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"patrol/engine"
 )
@@ -57,8 +58,8 @@ func (s *Set) RunTests(ctx context.Context, filter string) ([]TestResult, []Test
 	if _, err := regexp.Compile(filter); err != nil {
 		return nil, nil, engine.UsageError("run policy tests", filter, "Give a regular expression that matches the names of tests.", err)
 	}
-	if s.apartFromHere() {
-		return s.testsApart(ctx, filter)
+	if s.hasThirdParty() {
+		return s.testsInSandbox(ctx, filter)
 	}
 	return s.runTests(ctx, testRun{filter: filter})
 }
@@ -163,4 +164,68 @@ func (s *Set) coverageOf(report cover.Report) []TestCoverage {
 		list = append(list, c)
 	}
 	return list
+}
+
+func testName(rule *ast.Rule) string { return packageOf(rule) + "." + rule.Head.Ref().String() }
+
+// testRun is how tests are run. Its zero value runs all, as many at once as
+// there are processors.
+type testRun struct {
+	filter   string
+	parallel int
+	keep     func(file *source, name string) bool // nil: all
+	begin    func(*ast.Rule)                      // nil: nobody wants to know
+	tracer   topdown.QueryTracer
+}
+
+// drop makes the tests that are not to be run rules as any other: without them,
+// strict mode would find their imports unused.
+func (r testRun) drop(file *source) {
+	if r.keep == nil {
+		return
+	}
+	for _, rule := range file.module.Rules {
+		if isTest(rule) && !r.keep(file, testName(rule)) {
+			rule.Head.Name = "dropped_" + rule.Head.Name
+			rule.Head.Reference[0] = ast.VarTerm(string(rule.Head.Name))
+		}
+	}
+}
+
+func isTest(rule *ast.Rule) bool { return strings.HasPrefix(rule.Head.Name.String(), "test_") }
+
+// watched is a tracer that reports each test as it begins.
+type watched struct {
+	topdown.QueryTracer
+
+	begin func(*ast.Rule)
+}
+
+func (r testRun) watch(tracer topdown.QueryTracer) topdown.QueryTracer {
+	if r.begin == nil {
+		return tracer
+	}
+	return watched{tracer, r.begin}
+}
+
+func (w watched) TraceEvent(event topdown.Event) {
+	if rule, ok := event.Node.(*ast.Rule); ok && event.Op == topdown.EnterOp && rule.Module != nil && isTest(rule) {
+		w.begin(rule)
+	}
+	w.QueryTracer.TraceEvent(event)
+}
+
+// runTests is RunTests in this process.
+func (s *Set) runTests(ctx context.Context, r testRun) ([]TestResult, []TestCoverage, error) {
+	modules, err := s.testModules(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	coverage := cover.New()
+	r.tracer = r.watch(coverage)
+	results, err := s.runModules(ctx, modules, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	return results, s.coverageOf(coverage.Report(modules)), nil
 }

@@ -3,7 +3,6 @@ package eval
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -11,7 +10,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,8 +19,6 @@ import (
 
 const (
 	serveFlag = "__sandbox"
-	hangFlag  = "__hang"
-	hoardFlag = "__hoard"
 	lieFlag   = "__lie"
 )
 
@@ -35,24 +31,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	if len(os.Args) > 1 && os.Args[1] == hangFlag {
-		hang()
-	}
-	if len(os.Args) > 1 && os.Args[1] == hoardFlag {
-		endForMemory()
-	}
 	if len(os.Args) > 2 && os.Args[1] == lieFlag {
 		lie(os.Args[2])
 	}
 	os.Exit(m.Run())
-}
-
-// hang is a sandbox that begins to judge, and then neither stops nor listens.
-func hang() {
-	_ = writeFrame(os.Stdout, reply{Begun: "B-1"})
-	for {
-		time.Sleep(time.Hour)
-	}
 }
 
 // lie is a sandbox that answers without judging.
@@ -61,14 +43,16 @@ func lie(result string) {
 	if err := json.Unmarshal([]byte(result), &done); err != nil {
 		os.Exit(1)
 	}
-	for _, r := range []reply{{Ready: true}, {Begun: done.Policy}, {Done: &done}} {
-		_ = writeFrame(os.Stdout, r)
+	for _, value := range []any{map[string]any{"Doing": done.Policy}, map[string]any{"Value": done}, map[string]any{"Done": true}} {
+		_ = json.NewEncoder(os.Stdout).Encode(value)
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	os.Exit(0)
 }
 
-func sandbox() *exec.Cmd { return &exec.Cmd{Path: os.Args[0], Args: []string{os.Args[0], serveFlag}} }
+func ownSandbox() *exec.Cmd {
+	return &exec.Cmd{Path: os.Args[0], Args: []string{os.Args[0], serveFlag}}
+}
 
 // bombDeadline is that of one evaluation; bombLimit what a job with one bomb
 // may take beyond it: on an idle machine most of it is to spare, and what nobody
@@ -164,7 +148,7 @@ func TestBombs(t *testing.T) {
 			set := load(t, map[string]string{
 				"token/bomb.rego": written{"token", "bomb", "B-1", "", bombs()[name]}.text(),
 				"token/good.rego": written{"token", "good", "G-1", "", innocent}.text(),
-			}).With(Options{Sandbox: sandbox, Deadline: bombDeadline})
+			}).With(Options{Sandbox: ownSandbox, Deadline: bombDeadline})
 			start := time.Now()
 			findings, _ := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(healthy(nil))})
 			took := time.Since(start)
@@ -221,7 +205,7 @@ func TestSandboxFindsTheSame(t *testing.T) {
 	}
 	job := Job{Snapshot: covered(nil), Tokens: either(manyTokens(300))}
 	want, wantTallies := evaluate(t, set, job)
-	got, gotTallies := evaluate(t, set.With(Options{Sandbox: sandbox}), job)
+	got, gotTallies := evaluate(t, set.With(Options{Sandbox: ownSandbox}), job)
 	equal(t, gotTallies, wantTallies)
 	equal(t, asJSON(t, got), asJSON(t, want))
 	if len(want) < 300 {
@@ -282,7 +266,7 @@ func TestSandboxThatDiesMidway(t *testing.T) {
 		"token/bomb.rego": written{"token", "bomb", "B-1", "", "deny contains \"young\" if input.token.age_days < 0\n\n" +
 			denying("input.token.id == \""+last+"\"\n\t"+growing(9, tenTimes)+"\n\tcount(s) > 0")}.text(),
 		"token/good.rego": written{"token", "good", "G-1", "", innocent}.text(),
-	}).With(Options{Sandbox: sandbox, Deadline: bombDeadline})
+	}).With(Options{Sandbox: ownSandbox, Deadline: bombDeadline})
 	findings, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: either(manyTokens(300))})
 	good, bomb := tallies["G-1"], tallies["B-1"]
 	if good[engine.Fail] == 0 || good[engine.Errored] != 0 || good[engine.NotApplicable] != bomb[engine.NotApplicable] {
@@ -340,7 +324,7 @@ func TestSandboxRunsOutOfMemory(t *testing.T) {
 	set := load(t, map[string]string{
 		"token/bomb.rego": written{"token", "bomb", "B-1", "", bombs()["doubling by concat"]}.text(),
 		"token/good.rego": written{"token", "good", "G-1", "", innocent}.text(),
-	}).With(Options{Sandbox: sandbox, Deadline: time.Minute})
+	}).With(Options{Sandbox: ownSandbox, Deadline: time.Minute})
 	findings, _ := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(healthy(nil))})
 	want := "evaluation ran out of memory"
 	if underRace {
@@ -351,68 +335,15 @@ func TestSandboxRunsOutOfMemory(t *testing.T) {
 	}
 }
 
-// TestSandboxEndsWithItsParent: nobody left to ask, nothing left running.
-func TestSandboxEndsWithItsParent(t *testing.T) {
-	c, err := startChild(sandbox(), bombDeadline)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.in.Close(); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case _, open := <-c.replies:
-		if open {
-			t.Error("it said something")
-		}
-	case <-time.After(10 * time.Second):
-		t.Error("it goes on")
-	}
-	c.kill()
-}
-
-// TestSandboxHasNoEnvironment by which a policy could learn a credential.
-func TestSandboxHasNoEnvironment(t *testing.T) {
-	c, err := startChild(&exec.Cmd{Path: "/usr/bin/env", Args: []string{"env"}}, bombDeadline)
-	if err != nil {
-		t.Skip("no env here: ", err)
-	}
-	defer c.kill()
-	if len(c.cmd.Env) != 0 || c.cmd.Env == nil {
-		t.Errorf("environment %v", c.cmd.Env)
-	}
-}
-
 // TestTryLoad: a pack that loads, and a process that is no sandbox.
 func TestTryLoad(t *testing.T) {
 	packs := []Pack{schemas(t), pack("mine", tokenPolicy("", innocent))}
-	if err := TryLoad(t.Context(), sandbox, packs...); err != nil {
+	if err := TryLoad(t.Context(), ownSandbox, packs...); err != nil {
 		t.Error(err)
 	}
 	ended := func() *exec.Cmd { return &exec.Cmd{Path: "/bin/false", Args: []string{"false"}} }
 	e, ok := engine.AsError(TryLoad(t.Context(), ended, packs...))
 	if !ok || e.Class != engine.ClassUsage || e.Reason != "policy" {
 		t.Errorf("want a usage error, got %v", e)
-	}
-}
-
-// TestSandboxThatHangsIsKilled, whatever it does about being cancelled.
-func TestSandboxThatHangsIsKilled(t *testing.T) {
-	c, err := startChild(&exec.Cmd{Path: os.Args[0], Args: []string{os.Args[0], hangFlag}}, bombDeadline)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.kill()
-	start := time.Now()
-	err = c.judge(t.Context(), wireJudge{Policies: []string{"B-1"}}, func(*wireResult) error { return nil })
-	var end *sandboxEnd
-	if !errors.As(err, &end) || end.policy != "B-1" || end.why != overdueError(bombDeadline).Error() {
-		t.Fatalf("got %v", err)
-	}
-	if took := time.Since(start); took > bombDeadline+bombLimit {
-		t.Errorf("took %v", took)
-	}
-	if status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
-		t.Errorf("it ended by itself: %v", c.cmd.ProcessState)
 	}
 }

@@ -29,7 +29,7 @@ func (e *evaluation) judgeSecrets(ctx context.Context, j *judge, a *assignment) 
 			e.tallies[a.ID][o.status]++
 			continue
 		}
-		if err := e.tell(e.view.finding(a, ofSecret(secret), o)); err != nil {
+		if err := e.report(e.view.finding(a, ofSecret(secret), o)); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/version"
 
 	"patrol/engine"
+	"patrol/engine/eval/sandbox"
 )
 
 // Set is a set of policies that can be run. It is safe for concurrent use.
@@ -24,7 +25,7 @@ type Set struct {
 	sources  sources
 	options  Options
 	digest   string
-	idle     *idle // of a set that is kept
+	waiting  *sandbox.Pool // of a set that is kept
 	filters  *filters
 }
 
@@ -36,7 +37,7 @@ type Options struct {
 	Workers int
 	// Sandbox runs the policies of packs that are not trusted in a process of
 	// its own; nil runs them in this one.
-	Sandbox Sandbox
+	Sandbox sandbox.Command
 	// NoPrefilter runs every policy on every token.
 	NoPrefilter bool
 	// Plain switches rule indexing and early exit off, for tests that compare
@@ -196,7 +197,7 @@ func (s *Set) Select(keep func(engine.Policy) bool) *Set {
 // waits has been told the options of before.
 func (s *Set) With(options Options) *Set {
 	changed := *s
-	changed.options, changed.idle = options, nil
+	changed.options, changed.waiting = options, nil
 	return &changed
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"patrol/engine"
+	"patrol/engine/eval/sandbox"
 )
 
 // WaiverCase is a waiver that is about to excuse a finding. Without a finding
@@ -32,13 +33,19 @@ type WaiverJudge struct {
 	deadline time.Duration
 	data     noData
 	policies []*waiverPolicy
-	outside  *waiversOutside // judges by policies that did not come with patrol; nil: this process does
+
+	// Third-party policies judge in a sandbox.
+	set     *Set
+	wire    wireWaivers
+	process *sandbox.Process // nil: to be started
+	killed  map[string]error // policy id → how it ended a sandbox
 }
 
 // Close ends the sandbox, where there is one.
 func (j *WaiverJudge) Close() {
-	if j.outside != nil {
-		j.outside.leave()
+	if j.process != nil {
+		j.process.Stop()
+		j.process = nil
 	}
 }
 
@@ -80,7 +87,7 @@ func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string
 	if err != nil {
 		return nil, err
 	}
-	j := &WaiverJudge{asOf: asOf, deadline: s.deadline(), data: data}
+	j := &WaiverJudge{asOf: asOf, deadline: s.deadline(), data: data, set: s, wire: wireWaivers{AsOf: asOf, Tuning: map[string]Tuning{}}, killed: map[string]error{}}
 	for _, p := range s.waivers {
 		if tuning[p.ID].Disabled {
 			continue
@@ -90,9 +97,10 @@ func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string
 			return nil, err
 		}
 		j.policies = append(j.policies, newWaiverPolicy(a))
-	}
-	if s.options.Sandbox != nil {
-		j.outside = newWaiversOutside(s, asOf, tuning)
+		if !p.trusted {
+			j.wire.Policies = append(j.wire.Policies, p.ID)
+			j.wire.Tuning[p.ID] = tuning[p.ID]
+		}
 	}
 	return j, nil
 }
@@ -131,8 +139,8 @@ func (j *WaiverJudge) messages(ctx context.Context, p *waiverPolicy, c *WaiverCa
 }
 
 func (j *WaiverJudge) ask(ctx context.Context, p *waiverPolicy, c *WaiverCase) ([]string, error) {
-	if j.outside != nil && !p.trusted {
-		return j.outside.ask(ctx, p.ID, c)
+	if j.set.options.Sandbox != nil && !p.trusted {
+		return j.askSandbox(ctx, p.ID, c)
 	}
 	return j.run(ctx, p.assignment, waiverInput(p.assignment, *c, j.asOf))
 }
@@ -224,7 +232,7 @@ func findingTerm(f engine.Finding) *ast.Term {
 // run evaluates a policy over a waiver; no message: it has nothing against it.
 func (j *WaiverJudge) run(ctx context.Context, a *assignment, input *ast.Term) (messages []string, err error) {
 	if a.overdue.Load() >= maxOverdue {
-		return nil, overdueError(j.deadline)
+		return nil, sandbox.Overdue(j.deadline)
 	}
 	if err := ctx.Err(); err != nil { // what follows would notice it too late
 		return nil, err
@@ -242,7 +250,7 @@ func (j *WaiverJudge) run(ctx context.Context, a *assignment, input *ast.Term) (
 	switch {
 	case topdown.IsCancel(err) && ctx.Err() == nil:
 		a.overdue.Add(1)
-		return nil, overdueError(j.deadline)
+		return nil, sandbox.Overdue(j.deadline)
 	case err != nil:
 		return nil, err
 	case !applies && a.applicable.needs == nil:

@@ -1,4 +1,4 @@
-package eval
+package sandbox
 
 import (
 	"fmt"
@@ -20,7 +20,7 @@ func boundMemory() error {
 	if _, err := fmt.Sscan(string(text), &pages); err != nil {
 		return fmt.Errorf("bound memory: %w", err)
 	}
-	most := pages*uint64(os.Getpagesize()) + memoryOfSandbox
+	most := pages*uint64(os.Getpagesize()) + maxMemory
 	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: most, Max: most}); err != nil {
 		return fmt.Errorf("bound memory: %w", err)
 	}

@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package eval
+package sandbox
 
 import (
 	"fmt"

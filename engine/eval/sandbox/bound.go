@@ -1,4 +1,4 @@
-package eval
+package sandbox
 
 import (
 	"fmt"
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// memoryOfSandbox is what a sandbox may take to judge.
-const memoryOfSandbox = 1 << 30
+// maxMemory is what a sandbox may take to judge.
+const maxMemory = 1 << 30
 
 // watchMemory calls end once this process holds more than limit bytes. It looks
 // a hundred times a second: what is taken between two looks is not bounded.

@@ -1,6 +1,6 @@
 //go:build !linux && !windows
 
-package eval
+package sandbox
 
 import "syscall"
 
@@ -10,6 +10,6 @@ func bound() *syscall.SysProcAttr { return nil }
 // boundMemory has this process look at what it takes: the kernel does not hold
 // it to a limit of address space.
 func boundMemory() error {
-	go watchMemory(memoryOfSandbox, endForMemory)
+	go watchMemory(maxMemory, endForMemory)
 	return nil
 }

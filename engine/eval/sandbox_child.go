@@ -1,0 +1,262 @@
+package eval
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"testing/fstest"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"patrol/engine"
+	"patrol/engine/eval/sandbox"
+)
+
+// ServeSandbox is a sandbox for third-party policies; see sandbox.Serve.
+func ServeSandbox(ctx context.Context, in io.Reader, out io.Writer) error {
+	var set *Set
+	var job *sandboxedJob
+	var waivers *WaiverJudge
+	return sandbox.Serve(ctx, in, out, func(ctx context.Context, text json.RawMessage, answer *sandbox.Answer) (err error) {
+		var r request
+		if err := sandbox.Decode(text, &r); err != nil {
+			return fmt.Errorf("read request: %w", err)
+		}
+		if len(r.Packs) > 0 {
+			var packs []Pack
+			for _, w := range r.Packs {
+				files := fstest.MapFS{}
+				for path, text := range w.Files {
+					files[path] = &fstest.MapFile{Data: text}
+				}
+				packs = append(packs, Pack{Name: w.Name, FS: files, Trusted: w.Trusted})
+			}
+			if set, err = Load(ctx, packs...); err != nil {
+				return fmt.Errorf("the sandbox could not load the policies: %w", err)
+			}
+			set = set.With(Options{Deadline: r.Deadline, Workers: 1, NoPrefilter: true})
+		}
+		if set == nil {
+			return errors.New("the first request had no packs")
+		}
+		if r.Judge != nil && r.Job != nil {
+			if job != nil {
+				job.end()
+			}
+			if job, err = set.newSandboxedJob(ctx, r.Job, answer); err != nil {
+				return err
+			}
+		}
+		if r.Waiver != nil && r.Waivers != nil {
+			chosen := *set
+			chosen.waivers = slices.DeleteFunc(slices.Clone(set.waivers), func(p *policy) bool { return !slices.Contains(r.Waivers.Policies, p.ID) })
+			if waivers, err = chosen.WaiverJudge(ctx, r.Waivers.AsOf, r.Waivers.Tuning); err != nil {
+				return err
+			}
+		}
+		switch {
+		case r.Judge != nil && job != nil:
+			return job.judgeAll(ctx, r.Judge, answer)
+		case r.Waiver != nil && waivers != nil:
+			answer.Doing(r.Waiver.Policy)
+			return waivers.answer(ctx, r.Waiver, answer)
+		case r.Tests != nil:
+			return set.answerTests(ctx, r.Tests, answer)
+		case r.Lint != "":
+			return set.answerLint(ctx, r.Lint, answer)
+		case r.Explain != nil && r.Job != nil:
+			id := r.Job.Policies[0]
+			answer.Doing(id)
+			var e Explanation
+			if r.Explain.Secret != nil {
+				e, err = set.ExplainSecret(ctx, r.Job.job(), id, *r.Explain.Secret)
+			} else {
+				e, err = set.Explain(ctx, r.Job.job(), id, r.Explain.Token)
+			}
+			if err != nil {
+				return err
+			}
+			return answer.Give(e)
+		}
+		return nil // to load was all
+	})
+}
+
+// sandboxedJob is the workspace that a sandbox judges: one judge.
+type sandboxedJob struct {
+	*judge
+	assignments map[string]*assignment
+	end         context.CancelFunc
+}
+
+func (s *Set) newSandboxedJob(ctx context.Context, w *wireJob, answer *sandbox.Answer) (*sandboxedJob, error) {
+	chosen := s.Select(func(p engine.Policy) bool { return slices.Contains(w.Policies, p.ID) })
+	e, err := chosen.prepare(w.job(), nil)
+	if err != nil {
+		return nil, err
+	}
+	j := &sandboxedJob{assignments: map[string]*assignment{}}
+	var list []*assignment
+	for _, p := range chosen.policies {
+		a, err := newAssignment(p, w.Tuning[p.ID])
+		if err != nil {
+			return nil, err
+		}
+		j.assignments[p.ID] = a
+		list = append(list, a)
+	}
+	if j.judge, err = newJudge(ctx, e, list); err != nil {
+		return nil, err
+	}
+	j.begin = answer.Doing
+	ctx, j.end = context.WithCancel(ctx)
+	go guard(ctx, j.clock, j.deadline, []*judge{j.judge})
+	return j, nil
+}
+
+// judgeAll judges by each policy, and answers after each.
+func (j *sandboxedJob) judgeAll(ctx context.Context, w *wireJudge, answer *sandbox.Answer) error {
+	subjects := make([]*subject, len(w.Tokens))
+	for i, t := range w.Tokens {
+		subjects[i] = j.view.newSubject(t)
+	}
+	for _, id := range w.Policies {
+		a := j.assignments[id]
+		if a == nil {
+			return fmt.Errorf("no policy %s in the job", id)
+		}
+		answer.Doing(id)
+		var outcomes []outcome
+		switch a.Resource {
+		case engine.ResourceToken:
+			for _, s := range subjects {
+				outcomes = append(outcomes, a.bounded(j.token(ctx, a, s)))
+			}
+		case engine.ResourceSecret:
+			for _, s := range j.view.secrets {
+				outcomes = append(outcomes, a.bounded(j.secret(ctx, a, s)))
+			}
+		default:
+			outcomes = append(outcomes, a.bounded(j.workspace(ctx, a)))
+		}
+		result := wireResult{Policy: id}
+		for i, o := range outcomes {
+			switch o.status {
+			case engine.Pass:
+				result.Pass++
+			case engine.NotApplicable:
+				result.NotApplicable++
+			default:
+				result.Findings = append(result.Findings, wireOutcome{i, o.status, o.message, o.evidence})
+			}
+		}
+		if err := answer.Give(result); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bounded keeps results small enough to be handed on and to be kept: one that is not is
+// an error, since a result cut short would say something else. What a policy says in all
+// may grow with what it judges, by a page for each.
+func (a *assignment) bounded(o outcome) outcome {
+	a.allowance += 4 << 10
+	text, err := json.Marshal(o.evidence)
+	size := int64(len(o.message) + len(text))
+	switch {
+	case err != nil:
+		return failure(fmt.Errorf("encode evidence: %w", err))
+	case size > maxText:
+		return failure(fmt.Errorf("the result is too long: message and evidence may have %d bytes", maxText))
+	case depth(o.evidence) > maxDepth:
+		return failure(fmt.Errorf("the result is too deep: evidence may have %d levels", maxDepth))
+	case o.status == engine.Fail && a.said+size > a.allowance:
+		return failure(errors.New("the policy says too much in all: messages and evidence may have 1 MiB, and 4 KiB for each resource"))
+	}
+	a.said += size
+	return o
+}
+
+func depth(value any) int {
+	deepest := 0
+	switch v := value.(type) {
+	case map[string]any:
+		for _, element := range v {
+			deepest = max(deepest, depth(element))
+		}
+	case []any:
+		for _, element := range v {
+			deepest = max(deepest, depth(element))
+		}
+	default:
+		return 0
+	}
+	return deepest + 1
+}
+
+// answer judges a waiver by one policy.
+func (j *WaiverJudge) answer(ctx context.Context, w *wireWaiver, answer *sandbox.Answer) error {
+	i := slices.IndexFunc(j.policies, func(p *waiverPolicy) bool { return p.ID == w.Policy })
+	if i < 0 {
+		return fmt.Errorf("no policy %s in the job", w.Policy)
+	}
+	if w.Case.Finding != nil {
+		w.Case.Finding.OwnerID = w.OwnerID
+	}
+	a := j.policies[i].assignment
+	messages, err := j.run(ctx, a, waiverInput(a, w.Case, j.asOf))
+	if err != nil {
+		return answer.Give(waiverVerdict{Failed: err.Error()})
+	}
+	size := 0
+	for _, message := range messages {
+		size += len(message)
+	}
+	if size > maxText {
+		return answer.Give(waiverVerdict{Failed: fmt.Sprintf("the result is too long: messages may have %d bytes", maxText)})
+	}
+	return answer.Give(waiverVerdict{Messages: messages})
+}
+
+// answerTests runs the tests of packs that are not trusted. A test that does not
+// even parse is the author's to know, with its place.
+func (s *Set) answerTests(ctx context.Context, w *wireTests, answer *sandbox.Answer) error {
+	results, coverage, err := s.runTests(ctx, testRun{filter: w.Filter, parallel: 1, begin: beginTest(answer), keep: func(file *source, name string) bool {
+		return !file.trusted && !slices.Contains(w.Skip, name)
+	}})
+	var problems Problems
+	if errors.As(err, &problems) {
+		return answer.Give(authored{Broken: problems})
+	}
+	for i := range results {
+		err = errors.Join(err, answer.Give(authored{Test: &results[i]}))
+	}
+	for i := range coverage {
+		err = errors.Join(err, answer.Give(authored{Coverage: &coverage[i]}))
+	}
+	return err
+}
+
+func (s *Set) answerLint(ctx context.Context, pack string, answer *sandbox.Answer) error {
+	found, err := s.lint(ctx, pack, testRun{parallel: 1, begin: beginTest(answer), keep: func(file *source, _ string) bool { return !file.trusted }})
+	var problems Problems
+	if errors.As(err, &problems) {
+		return answer.Give(authored{Broken: problems})
+	}
+	for i := range found {
+		err = errors.Join(err, answer.Give(authored{Problem: &found[i]}))
+	}
+	return err
+}
+
+// beginTest says which test is in hand.
+func beginTest(answer *sandbox.Answer) func(*ast.Rule) {
+	return func(rule *ast.Rule) {
+		_ = answer.Give(authored{Begun: &TestResult{Name: testName(rule), File: rule.Location.File, Line: rule.Location.Row}})
+		answer.Doing(testName(rule))
+	}
+}
