@@ -2,6 +2,8 @@ package collectors
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -114,7 +116,7 @@ func (s *signer) prove(ctx context.Context) *Problem {
 	}
 	s.client.sign = s.sign
 	s.client.scrub.secrets = secrets(s.cfg)
-	s.session.authType = s.cfg.AuthType
+	s.session.authType, s.session.scopes = s.cfg.AuthType, scopesOf(s.cfg.AuthType, trial.Header.Get("Authorization"))
 	s.session.me, s.session.meFault = s.client.forSection(engine.SectionWorkspace).whoAmI(ctx)
 	if fault := s.session.meFault; fault != nil && fault.Fatal() {
 		return fault
@@ -135,6 +137,30 @@ func (s *signer) learnCloud(ctx context.Context) {
 	if meta, problem := asking.hostMetadata(ctx); problem == nil {
 		s.noteMetadata(meta)
 	}
+}
+
+// scopesOf are the API scopes of a credential: of an OAuth access token of the
+// platform, those that it carries. What other issuers sign in by has none, and
+// opens every API; a token's own are not told here.
+func scopesOf(authType, authorization string) []string {
+	switch {
+	case authType == "pat":
+		return nil
+	case authType == "basic", strings.HasPrefix(authType, "azure-"), strings.HasPrefix(authType, "google-"):
+		return []string{engine.AllAPIs}
+	}
+	parts := strings.Split(authorization, ".")
+	if len(parts) != 3 {
+		return nil
+	}
+	var claims struct {
+		Scope string `json:"scope"`
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+	if err != nil || json.Unmarshal(payload, &claims) != nil {
+		return nil
+	}
+	return slices.Sorted(slices.Values(strings.Fields(claims.Scope)))
 }
 
 func (s *signer) noteMetadata(meta *config.HostMetadata) {

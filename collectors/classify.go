@@ -238,6 +238,9 @@ func forbidden(path string, e apiError) *Problem {
 		return problem(engine.Denied, reasonIPBlocked, "Run from an address that the workspace's IP access list allows.",
 			"GET %s: status 403", path)
 	}
+	if strings.Contains(message, "scope") {
+		return problem(engine.Denied, reasonMissingScope, "Give the credential the API scope that this call needs; docs/account.md lists them.", "GET %s: status 403", path)
+	}
 	return problem(engine.Denied, reasonPermission, "Sign in as a workspace admin.", "GET %s: status 403", path)
 }
 

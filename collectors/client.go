@@ -56,6 +56,7 @@ type session struct {
 	cloud    string
 	metaID   string // workspace id that the host's metadata tells
 	authType string
+	scopes   []string // of the credential; nil: not known
 	me       caller
 	meFault  *Problem
 	reached  bool          // some answer came

@@ -2,8 +2,11 @@ package collectors
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 
 	"patrol/engine"
@@ -232,5 +235,25 @@ func (c *Client) readSection(ctx context.Context, collector Collector) engine.Se
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.SectionTimeout, errSectionTimeout)
 	defer cancel()
 	c.event(Event{Kind: EventStarted})
-	return collector.Read(ctx, c)
+	section := collector.Read(ctx, c)
+	c.session.explainScopes(collector, &section.Coverage)
+	return section
+}
+
+// explainScopes names the scopes that the credential lacks for a section, where
+// the refusal speaks of scopes or the credential's own are known: more rights
+// would not help.
+func (s *session) explainScopes(collector Collector, c *engine.Coverage) {
+	if c.Reason != reasonPermission && c.Reason != reasonMissingScope {
+		return
+	}
+	lacking := collector.Scopes
+	if s.scopes != nil {
+		lacking = slices.DeleteFunc(slices.Clone(lacking), func(scope string) bool { return engine.ScopesCover(s.scopes, scope) })
+	}
+	if len(lacking) == 0 || s.scopes == nil && c.Reason == reasonPermission {
+		return
+	}
+	c.Reason = reasonMissingScope
+	c.Hint = fmt.Sprintf("Give the credential the scope %s: in `scopes` of the profile, and of its secret or token; %s.", strings.Join(lacking, " and "), collector.Rights)
 }

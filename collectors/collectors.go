@@ -14,6 +14,7 @@ type Collector struct {
 	Doc     string   // what it reads, for people
 	Calls   []string // requests that it sends, as "GET /path"
 	Rights  string   // what the caller needs, for people
+	Scopes  []string // API scopes that its calls need, the narrowest of each; nil where a file is read
 	// Order is that of lists and reports.
 	Order int
 	// First says that the section is read before those that follow it: tokens

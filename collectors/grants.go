@@ -21,6 +21,7 @@ func (set) Grants() Collector {
 		Doc:     "who may create and use personal access tokens",
 		Calls:   []string{"GET " + grantsPath},
 		Rights:  "workspace admin; Premium plan or above",
+		Scopes:  []string{"access-management:read"},
 		Order:   50,
 		Read:    readGrants,
 	}

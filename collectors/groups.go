@@ -20,6 +20,7 @@ func (set) Groups() Collector {
 		Doc:     "groups and who is in them",
 		Calls:   []string{"GET " + scimPath + "Groups"},
 		Rights:  "workspace admin",
+		Scopes:  []string{"scim:read"},
 		Order:   35,
 		Read:    readGroups,
 	}

@@ -24,6 +24,7 @@ func (set) IPAccessLists() Collector {
 		Doc:     "lists of addresses from which the workspace may, or may not, be reached",
 		Calls:   []string{"GET " + ipAccessPath},
 		Rights:  "workspace admin; Premium plan or above",
+		Scopes:  []string{"networking:read"},
 		Order:   60,
 		Read:    readIPAccessLists,
 	}

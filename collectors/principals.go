@@ -16,6 +16,7 @@ func (set) Principals() Collector {
 		Doc:     "users and service principals",
 		Calls:   []string{"GET " + scimPath + "Users", "GET " + scimPath + "ServicePrincipals"},
 		Rights:  "workspace admin",
+		Scopes:  []string{"scim:read"},
 		Order:   30,
 		Read:    readPrincipals,
 	}

@@ -23,6 +23,7 @@ const (
 	reasonKeys            = "unreadable_keys"
 	reasonMissing         = "missing"
 	reasonMissingID       = "missing_id"
+	reasonMissingScope    = "missing_scope"
 	reasonNoCredentials   = "no_credentials"
 	reasonNotAList        = "not_a_list"
 	reasonNotFound        = "not_found"

@@ -20,6 +20,7 @@ func (set) RestrictWorkspaceAdmins() Collector {
 		Doc:     "whether workspace admins may make tokens for any service principal",
 		Calls:   []string{"GET " + restrictPath},
 		Rights:  "workspace admin",
+		Scopes:  []string{"settings:read"},
 		Order:   70,
 		Read:    readRestrictWorkspaceAdmins,
 	}

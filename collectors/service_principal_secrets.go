@@ -29,6 +29,7 @@ func (set) ServicePrincipalSecrets() Collector {
 		Doc:       "OAuth secrets of service principals: when they were made and when they expire, never their values",
 		Calls:     []string{"GET " + scimPath + "ServicePrincipals", "GET " + secretsPath},
 		Rights:    "account admin, or manager of each service principal",
+		Scopes:    []string{"authentication:read", "scim:read"},
 		OnRequest: hintSecretsRequest,
 		Order:     80,
 		Read:      readSecrets,

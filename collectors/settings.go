@@ -21,6 +21,7 @@ func (set) Settings() Collector {
 		Doc:     "workspace configuration: whether tokens are enabled, how long they may live, and other security keys",
 		Calls:   []string{"GET " + settingsPath},
 		Rights:  "workspace admin",
+		Scopes:  []string{"settings:read"},
 		Order:   40,
 		Read:    readSettings,
 	}

@@ -27,6 +27,7 @@ func (set) Tokens() Collector {
 		Doc:     "every personal access token of the workspace",
 		Calls:   []string{"GET " + ownTokensPath, "GET " + tokensPath},
 		Rights:  "workspace admin; Premium plan or above",
+		Scopes:  []string{"authentication:read"},
 		Order:   20,
 		First:   true,
 		Read:    readTokens,

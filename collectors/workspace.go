@@ -22,6 +22,7 @@ func (set) Workspace() Collector {
 		Doc:     "identity of the workspace and of the caller",
 		Calls:   []string{"GET " + metadataPath, "GET " + mePath},
 		Rights:  "any user of the workspace",
+		Scopes:  []string{"scim:read"},
 		Order:   10,
 		Read:    readWorkspace,
 	}
@@ -35,6 +36,8 @@ type caller struct {
 	ID          string      `json:"id"`
 	Kind        engine.Kind `json:"kind"`
 	Name        string      `json:"name"`
+	// Scopes of the credential: nil where nobody tells, as of a token.
+	Scopes []string `json:"scopes,omitempty"`
 
 	workspaceID string
 }
@@ -58,7 +61,7 @@ func (c *Client) whoAmI(ctx context.Context) (caller, *Problem) {
 		return caller{}, problem
 	}
 	me := caller{
-		AuthType: c.session.authType, ID: answer.ID, Name: firstOf(answer.Application, answer.UserName),
+		AuthType: c.session.authType, Scopes: c.session.scopes, ID: answer.ID, Name: firstOf(answer.Application, answer.UserName),
 		DisplayName: answer.DisplayName, Kind: engine.User, workspaceID: workspaceIDOf(header),
 	}
 	if uuid.MatchString(me.Name) {

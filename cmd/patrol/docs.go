@@ -39,7 +39,7 @@ func (a *app) pages(cmd *cobra.Command) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	pages := map[string]string{"commands.md": commandsPage(cmd.Root()), "exit-codes.md": exitPage()}
+	pages := map[string]string{"commands.md": commandsPage(cmd.Root()), "exit-codes.md": exitPage(), "sections.md": sectionsPage()}
 	for name, text := range policyPages(set.every()) {
 		pages[filepath.Join("policies", name)] = text
 	}

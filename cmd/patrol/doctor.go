@@ -95,7 +95,7 @@ func (a *app) printProbe(r collectors.ProbeReport) bool {
 	a.learn(r.Caller)
 	a.check(r.SignedIn, "signed in as %s (%s), workspace id %s", r.Caller, r.AuthType, r.Workspace.ID)
 	a.check(r.Admin, "workspace admin")
-	if !r.Admin {
+	if r.SignedIn && !r.Admin {
 		a.hint("Let an admin add this principal to the group admins; only admins see other people's tokens.")
 	}
 	healthy := r.SignedIn && r.Admin

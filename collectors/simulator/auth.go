@@ -15,7 +15,8 @@ const ExpiredToken = "dapi-expired"
 type identity struct {
 	principal  *principal
 	oauth      bool
-	management bool // by a token for Azure Resource Manager, which opens nothing else
+	scopes     []string // of an OAuth token; nil: all
+	management bool     // by a token for Azure Resource Manager, which opens nothing else
 }
 
 // session is an OAuth access token that was issued. It ends by real time, not
@@ -26,6 +27,7 @@ type session struct {
 	ws         *workspace
 	management bool
 	expires    time.Time
+	scopes     []string // nil: all
 }
 
 // identify fills in workspace, caller and refusal from the request's headers.
@@ -96,7 +98,7 @@ func (c *call) useSession(s session, chosen *workspace) {
 		c.rejectToken()
 		return
 	}
-	c.who = identity{principal: s.principal, oauth: true, management: s.management}
+	c.who = identity{principal: s.principal, oauth: true, scopes: s.scopes, management: s.management}
 }
 
 // useToken authenticates by PAT. A token of another workspace than the chosen

@@ -1,9 +1,11 @@
 package simulator
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -53,7 +55,7 @@ func oauthServer(c *call) *answer {
 		"token_endpoint":                        root + "/v1/token",
 		"grant_types_supported":                 []string{"client_credentials"},
 		"response_types_supported":              []string{"code"},
-		"scopes_supported":                      []string{"all-apis"},
+		"scopes_supported":                      []string{allAPIs},
 		"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post"},
 	})
 }
@@ -74,11 +76,16 @@ func issueOAuth(c *call) *answer {
 	if grant := form.Get("grant_type"); grant != "client_credentials" {
 		return oauthError(http.StatusBadRequest, "unsupported_grant_type", "grant_type is "+strconv.Quote(grant))
 	}
-	bearer := c.mint("sim-oauth-")
+	scope := form.Get("scope")
+	if scope == "" {
+		scope = allAPIs
+	}
+	claims := base64.RawURLEncoding.EncodeToString(encode(obj{"scope": scope, "sub": p.name}))
+	bearer := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + claims + "." + c.mint("sim")
 	c.forgetSessions()
-	c.sessions[bearer] = session{principal: p, ws: c.homeOf(p), expires: time.Now().Add(sessionLife)}
+	c.sessions[bearer] = session{principal: p, ws: c.homeOf(p), scopes: strings.Fields(scope), expires: time.Now().Add(sessionLife)}
 	return ok(obj{
-		"access_token": bearer, "token_type": "Bearer", "scope": "all-apis",
+		"access_token": bearer, "token_type": "Bearer", "scope": scope,
 		"expires_in": int(sessionLife / time.Second),
 	})
 }

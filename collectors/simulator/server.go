@@ -267,6 +267,9 @@ func (c *call) refuse() *answer {
 
 // denied checks the caller's rights; the lock is held.
 func (c *call) denied() *answer {
+	if refusal := c.outOfScope(); refusal != nil {
+		return refusal
+	}
 	switch c.route.access {
 	case admin:
 		if !c.directory.isAdmin(c.ws, c.who.principal) {

@@ -129,12 +129,26 @@ func (v *workspaceView) unreadable(p *policy) []string {
 			gaps = append(gaps, "what "+field+" was in the snapshot before is not known")
 		}
 	}
+	if p.reads.touches("workspace", "caller", "scopes") && v.scopesUnknown() {
+		gaps = append(gaps, "the scopes of the credential that patrol signs in with are not known")
+	}
 	for _, name := range []string{"cloud", "host"} {
 		if v.lacks(p, name) {
 			gaps = append(gaps, "the workspace's "+name+" is not known")
 		}
 	}
 	return gaps
+}
+
+// scopesUnknown: the credential is an OAuth token that does not tell its scopes. A
+// personal access token is judged without them.
+func (v *workspaceView) scopesUnknown() bool {
+	caller := v.term.Get(ast.StringTerm("caller"))
+	if caller == nil || caller.Get(ast.StringTerm("scopes")) != nil {
+		return false
+	}
+	authType := caller.Get(ast.StringTerm("auth_type"))
+	return authType != nil && !authType.Equal(ast.StringTerm("pat"))
 }
 
 // lacks: the policy reads this very field, or all of the workspace, and it is absent.

@@ -155,11 +155,12 @@ func (v *workspaceView) addCaller(o *object) error {
 	}
 	var document struct {
 		Caller struct {
-			ID       string `json:"id"`
-			Name     string `json:"name"`
-			Kind     string `json:"kind"`
-			AuthType string `json:"auth_type"`
-			Admin    bool   `json:"admin"`
+			ID       string   `json:"id"`
+			Name     string   `json:"name"`
+			Kind     string   `json:"kind"`
+			AuthType string   `json:"auth_type"`
+			Admin    bool     `json:"admin"`
+			Scopes   []string `json:"scopes"`
 		} `json:"caller"`
 	}
 	if err := v.document(engine.SectionWorkspace, &document); err != nil {
@@ -171,6 +172,9 @@ func (v *workspaceView) addCaller(o *object) error {
 	caller.known("kind", document.Caller.Kind)
 	caller.known("auth_type", document.Caller.AuthType)
 	caller.truth("admin", &document.Caller.Admin)
+	if document.Caller.Scopes != nil {
+		caller.put("scopes", textsTerm(document.Caller.Scopes))
+	}
 	o.put("caller", caller.term())
 	return nil
 }

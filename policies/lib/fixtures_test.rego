@@ -110,6 +110,7 @@ healthy := {
 			"name": "6d1c2a30-0000-4000-8000-000000000001",
 			"kind": "service_principal",
 			"auth_type": "oauth-m2m",
+			"scopes": ["access-management:read", "authentication:read", "networking:read", "scim:read", "settings:read"],
 			"admin": true,
 		},
 		"ip_access_lists": [{
