@@ -1,5 +1,13 @@
 package engine
 
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
 // Action is what a step does.
 type Action string
 
@@ -56,6 +64,8 @@ type Plan struct {
 	NotBefore   string          `json:"not_before"` // as_of and the grace period
 	ExpiresAt   string          `json:"expires_at"` // not_before and the time that the plan is good for
 	Planner     string          `json:"planner" names:"person"`
+	Contact     string          `json:"contact,omitempty"`                 // whom owners and reviewers ask
+	WhatIf      string          `json:"what_if,omitempty" names:"written"` // the name of what would be: such a plan is never approved or applied
 	Workspaces  []PlanWorkspace `json:"workspaces"`
 	Limits      Limits          `json:"limits"`
 	Protected   Protected       `json:"protected"`
@@ -113,9 +123,12 @@ type Step struct {
 	Target       string         `json:"target"` // token id, configuration key, or principal of a grant
 	Owner        string         `json:"owner" names:"person"`
 	OwnerID      string         `json:"owner_id" names:"person"`
-	Policies     []string       `json:"policies"` // whose remedy the action is, worst first: the grounds of the step
-	Severity     Severity       `json:"severity"` // the worst of the policies
-	Reasons      []string       `json:"reasons"`  // the findings' messages, in the order of Policies
+	OwnerName    string         `json:"owner_name,omitempty" names:"person"` // as people are called, not signed in
+	OwnerKind    Kind           `json:"owner_kind,omitempty"`
+	Comment      string         `json:"comment,omitempty" names:"written"` // of the token, without secrets, cut
+	Policies     []string       `json:"policies"`                          // whose remedy the action is, worst first: the grounds of the step
+	Severity     Severity       `json:"severity"`                          // the worst of the policies
+	Reasons      []string       `json:"reasons"`                           // the findings' messages, in the order of Policies
 	Evidence     map[string]any `json:"evidence"`
 	Precondition Precondition   `json:"precondition"`
 	Expected     map[string]any `json:"expected"` // state after the step
@@ -152,8 +165,68 @@ type NotPlanned struct {
 	Policy      string `json:"policy"`
 	WorkspaceID string `json:"workspace_id"`
 	ResourceID  string `json:"resource_id"`
-	Reason      string `json:"reason"` // stable word: protected, no_remedy, coverage, disabled_remedy, superseded, no_token
+	Reason      string `json:"reason"` // stable word: protected, no_remedy, coverage, disabled_remedy, superseded, no_token, left
 	Detail      string `json:"detail"`
+}
+
+// Danger ranks a step by what it could break: high risk first, then steps that
+// change something, then those for people.
+func (s Step) Danger() int {
+	if !s.Action.Changes() {
+		return 0
+	}
+	return 1 + slices.Index([]string{"low", "medium", "high"}, s.Risk.Level)
+}
+
+// TokenCard is the token of a step as people know it.
+type TokenCard struct{ Comment, Created, Expires, LastUsed, Scopes string }
+
+// Card is the token that a step is about; not one of a step on a workspace.
+func (s Step) Card() (c TokenCard, ok bool) {
+	identity, volatile := s.Precondition.Identity, s.Precondition.Volatile
+	if _, ok = identity["token_id"]; !ok {
+		return c, false
+	}
+	c = TokenCard{Comment: s.Comment, Created: cardDay(identity["creation_time"], "unknown"), Expires: cardDay(identity["expiry_time"], "unknown"), Scopes: "all"}
+	c.LastUsed = cardDay(volatile["last_used_day"], "never")
+	if volatile["last_used_day"] == nil && s.Risk.RecentlyUsed { // what cannot be told counts as use
+		c.LastUsed = "unknown"
+	}
+	if scopes := TextsOf(volatile["scopes"]); len(scopes) > 0 {
+		c.Scopes = strings.Join(scopes, ", ")
+	}
+	return c, true
+}
+
+// cardDay is the day of milliseconds as a plan holds them.
+func cardDay(value any, missing string) string {
+	text, _ := value.(string)
+	ms, err := strconv.ParseInt(text, 10, 64)
+	switch {
+	case err != nil:
+		return missing
+	case ms == NeverExpires:
+		return "never"
+	}
+	return time.UnixMilli(ms).UTC().Format(time.DateOnly)
+}
+
+// TextsOf is a list of texts, which may come from JSON.
+func TextsOf(value any) []string {
+	texts, _ := value.([]string)
+	list, _ := value.([]any)
+	for _, item := range list {
+		texts = append(texts, fmt.Sprint(item))
+	}
+	return texts
+}
+
+// Instead says how the owner of a token can sign in without one.
+func (k Kind) Instead() string {
+	if k == ServicePrincipal {
+		return "workload identity federation, which needs no secret, or else an OAuth secret of the service principal"
+	}
+	return "people sign in with `databricks auth login` (OAuth); jobs and pipelines as a service principal, by workload identity federation or an OAuth secret"
 }
 
 // StepState is where a step stands in the journal.

@@ -28,40 +28,48 @@ func (e Excess) String() string {
 // short keeps two decimals where there are any.
 func short(n float64) string { return strconv.FormatFloat(math.Round(n*100)/100, 'f', -1, 64) }
 
+// Weight is what a step counts for in limits of the whole plan. Recent use
+// counts where access can break: not where a comment is replaced.
+func (s Step) Weight() (steps, endangered, recent int) {
+	switch {
+	case !s.Action.Changes():
+		return 0, 0, 0
+	case !s.Action.OnToken():
+		return 1 + s.Risk.Endangers, s.Risk.Endangers, s.Risk.EndangersRecent
+	case s.Risk.RecentlyUsed && s.Action != SetComment:
+		recent = 1
+	}
+	return 1, s.Risk.Endangers, recent
+}
+
 // Exceeds tells which of the plan's limits those steps go beyond that chosen
 // selects, among those that change a workspace. A token counts that a step
 // names, once however many steps do, and one that a step takes the use from
-// without naming it. Recent use counts where access can break: not where a
-// comment is replaced.
+// without naming it.
 func (p Plan) Exceeds(chosen func(id string) bool) []Excess {
-	type pair [2]string // workspace id, and token or owner id
-	type many map[string]bool
-	steps, endangered := 0, 0
-	tokens, owners, labels, recent := map[string]many{}, map[pair]many{}, map[pair]string{}, map[pair]bool{}
-	indirect, ofOne, recentlyToo := map[string]int{}, map[string]int{}, 0 // by workspace id
+	type pair [2]string // workspace id, and owner id
+	steps, endangered, recent := 0, 0, 0
+	tokens, owners, labels := map[string]map[string]bool{}, map[pair]map[string]bool{}, map[pair]string{}
+	indirect, ofOne := map[string]int{}, map[string]int{} // by workspace id
 	for _, s := range p.Steps {
 		if !s.Action.Changes() || !chosen(s.ID) {
 			continue
 		}
-		steps++
-		endangered += s.Risk.Endangers
+		n, e, r := s.Weight()
+		steps, endangered, recent = steps+n, endangered+e, recent+r
 		if !s.Action.OnToken() {
 			indirect[s.WorkspaceID] += s.Risk.Endangers
 			ofOne[s.WorkspaceID] = max(ofOne[s.WorkspaceID], s.Risk.EndangersOfOne)
-			recentlyToo += s.Risk.EndangersRecent
 			continue
 		}
 		owner := pair{s.WorkspaceID, s.OwnerID}
 		if tokens[s.WorkspaceID] == nil {
-			tokens[s.WorkspaceID] = many{}
+			tokens[s.WorkspaceID] = map[string]bool{}
 		}
 		if owners[owner] == nil {
-			owners[owner], labels[owner] = many{}, s.Workspace+" for "+cmp.Or(s.Owner, s.OwnerID)
+			owners[owner], labels[owner] = map[string]bool{}, s.Workspace+" for "+cmp.Or(s.Owner, s.OwnerID)
 		}
 		tokens[s.WorkspaceID][s.Target], owners[owner][s.Target] = true, true
-		if s.Risk.RecentlyUsed && s.Action != SetComment {
-			recent[pair{s.WorkspaceID, s.Target}] = true
-		}
 	}
 	var found []Excess
 	check := func(limit, where string, got, most float64) {
@@ -69,12 +77,8 @@ func (p Plan) Exceeds(chosen func(id string) bool) []Excess {
 			found = append(found, Excess{Limit: limit, Where: where, Got: got, Max: most})
 		}
 	}
-	beyond := 0
-	for _, n := range indirect {
-		beyond += n
-	}
 	check("max_endangered", "", float64(endangered), float64(p.Limits.MaxEndangered))
-	check("max_steps", "", float64(steps+beyond), float64(p.Limits.MaxSteps))
+	check("max_steps", "", float64(steps), float64(p.Limits.MaxSteps))
 	for _, w := range p.Workspaces {
 		touched := len(tokens[w.ID]) + indirect[w.ID]
 		if w.Tokens > 0 {
@@ -89,7 +93,7 @@ func (p Plan) Exceeds(chosen func(id string) bool) []Excess {
 	for _, owner := range pairs {
 		check("max_per_owner", labels[owner], float64(len(owners[owner])), float64(p.Limits.MaxPerOwner))
 	}
-	check("max_recently_used", "", float64(len(recent)+recentlyToo), float64(p.Limits.MaxRecentlyUsed))
+	check("max_recently_used", "", float64(recent), float64(p.Limits.MaxRecentlyUsed))
 	return found
 }
 

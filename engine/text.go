@@ -98,3 +98,11 @@ func RestoreText(shown string) string {
 		return escape
 	})
 }
+
+// Clip cuts a text to so many bytes, and marks that it did.
+func Clip(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}

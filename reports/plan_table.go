@@ -1,10 +1,13 @@
 package reports
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"patrol/engine"
 )
@@ -16,19 +19,23 @@ type PlanView struct {
 	Over     []engine.Excess   // limits that all steps together go beyond
 	Standing []string          // of the approval, in lines
 	Verdicts map[string]string // step id → approved, or why not; nil: nobody approved yet
-	Brief    bool              // counts only
 	Next     []string          // what to do next, in lines
+
+	Of    int           // steps of the plan, where its steps are shown
+	All   int           // those that were chosen
+	Steps []engine.Step // and of them those to show one by one
 }
 
-// PlanTable writes a plan for a reviewer at a terminal: counts by action, owner
-// and risk, the limits, then each step with what could break in plain sight.
+// PlanTable writes a plan for a reviewer at a terminal: counts by workspace,
+// action, owner and risk, the limits, then the steps by workspace and owner with
+// what could break in plain sight.
 func PlanTable(w io.Writer, v PlanView, o TableOptions) error {
 	s := newScreen(w, o)
 	s.planHead(v)
 	s.planCounts(v.Plan)
 	s.planLimits(v)
 	s.planOmitted(v)
-	if !v.Brief {
+	if v.Of > 0 {
 		s.planSteps(v)
 	}
 	for _, line := range v.Standing {
@@ -40,8 +47,21 @@ func PlanTable(w io.Writer, v PlanView, o TableOptions) error {
 	return s.flush()
 }
 
+// PlanWhatIf warns that a plan is of what would be.
+func PlanWhatIf(p engine.Plan) string {
+	return WhatIf(engine.Report{WhatIf: p.WhatIf, AsOf: asOfPlan(p)})
+}
+
+func asOfPlan(p engine.Plan) time.Time {
+	t, _ := time.Parse(time.RFC3339, p.AsOf) // Read has seen it
+	return t
+}
+
 func (s *screen) planHead(v PlanView) {
 	p := v.Plan
+	if text := PlanWhatIf(p); text != "" {
+		s.wrap("", text)
+	}
 	for _, line := range p.Dangers(func(string) bool { return true }) {
 		s.styled(red, strings.ToUpper(line[:1])+engine.SafeText(line[1:]))
 	}
@@ -53,14 +73,46 @@ func (s *screen) planHead(v PlanView) {
 	}
 	s.line(window)
 	s.line("sha256 " + v.SHA256)
-	for _, workspace := range p.Workspaces {
-		text := fmt.Sprintf("%s (%s, %s)", workspace.Name, workspace.ID, plural(workspace.Tokens, "token"))
-		if workspace.Host == "" {
-			text += ": from a file, apply cannot reach it"
+	if p.Contact != "" {
+		s.wrap("", "questions: "+p.Contact)
+	}
+	s.planWorkspaces(p)
+	s.blank()
+}
+
+// mostWorkspaces bounds the workspaces shown; how many more there are is told.
+const mostWorkspaces = 10
+
+// planWorkspaces lists the workspaces with most at risk.
+func (s *screen) planWorkspaces(p engine.Plan) {
+	steps, high := map[string]int{}, map[string]int{}
+	for _, step := range p.Steps {
+		steps[step.WorkspaceID]++
+		if step.Action.Changes() && step.Risk.Level == "high" {
+			high[step.WorkspaceID]++
+		}
+	}
+	sorted := slices.DeleteFunc(slices.Clone(p.Workspaces), func(w engine.PlanWorkspace) bool { return steps[w.ID] == 0 })
+	slices.SortStableFunc(sorted, func(a, b engine.PlanWorkspace) int {
+		return cmp.Or(cmp.Compare(high[b.ID], high[a.ID]), cmp.Compare(steps[b.ID], steps[a.ID]))
+	})
+	for i, w := range sorted {
+		if i == mostWorkspaces {
+			s.line(fmt.Sprintf("  … %s more workspaces with less, --workspace NAME", comma(len(sorted)-i)))
+			break
+		}
+		text := fmt.Sprintf("%s (%s, %s): %s", w.Name, w.ID, plural(w.Tokens, "token"), plural(steps[w.ID], "step"))
+		if high[w.ID] > 0 {
+			text += fmt.Sprintf(", %s of high risk", comma(high[w.ID]))
+		}
+		if w.Host == "" {
+			text += "; from a file, apply cannot reach it"
 		}
 		s.line("  " + text)
 	}
-	s.blank()
+	if none := len(p.Workspaces) - len(sorted); none > 0 && len(p.Steps) > 0 {
+		s.line("  " + plural(none, "workspace") + " without a step")
+	}
 }
 
 func countSteps(p engine.Plan) string {
@@ -80,12 +132,8 @@ func countSteps(p engine.Plan) string {
 // mostExcesses bounds the limits shown as gone beyond: each owner has one.
 const mostExcesses = 10
 
-// mostSteps and mostOmitted bound what is shown one by one: who reviews more
-// needs the workbook.
-const (
-	mostSteps   = 200
-	mostOmitted = 50
-)
+// mostOmitted bounds what is shown one by one: who reviews more needs the workbook.
+const mostOmitted = 20
 
 // mostOwners bounds the owners shown; how many more there are is told.
 const mostOwners = 5
@@ -145,15 +193,22 @@ func (s *screen) planLimits(v PlanView) {
 }
 
 func (s *screen) planOmitted(v PlanView) {
-	counts := map[string]int{}
+	counts, left := map[string]int{}, map[string]int{}
 	for _, finding := range v.Plan.NotPlanned {
 		counts[finding.Reason]++
+		if by, is := strings.CutPrefix(finding.Detail, "left for the next plan by "); is && finding.Reason == "left" {
+			left[by]++
+		}
 	}
 	s.count("findings without a step", engine.SortedKeys(counts), counts, len(counts))
-	if !v.Brief {
+	if counts["left"] > 0 {
+		s.count("left for the next plan, by", engine.SortedKeys(left), left, len(left))
+		s.wrap("  ", "Apply this plan, audit, and plan again for what is left.")
+	}
+	if v.Of > 0 {
 		told := 0
 		for _, finding := range v.Plan.NotPlanned {
-			if finding.Reason != "superseded" {
+			if finding.Reason != "superseded" && finding.Reason != "left" {
 				if told++; told > mostOmitted {
 					s.wrap("    ", "… and more: the workbook lists them all")
 					break
@@ -168,67 +223,91 @@ func (s *screen) planOmitted(v PlanView) {
 // forReview puts what changes a workspace first, in the order in which apply
 // would do it; then what is for people.
 func forReview(steps []engine.Step) []engine.Step {
-	people := slices.DeleteFunc(slices.Clone(steps), func(step engine.Step) bool { return step.Action.Changes() })
-	changes := slices.DeleteFunc(slices.Clone(steps), func(step engine.Step) bool { return !step.Action.Changes() })
-	return append(changes, people...)
+	sorted := slices.Clone(steps)
+	slices.SortStableFunc(sorted, func(a, b engine.Step) int { return min(1, b.Danger()) - min(1, a.Danger()) })
+	return sorted
 }
 
+// planSteps shows steps by workspace and owner, in each the riskiest first.
 func (s *screen) planSteps(v PlanView) {
-	heading := ""
-	steps := forReview(v.Plan.Steps)
-	if len(steps) > mostSteps { // the riskiest, not those that apply comes to first
-		slices.SortStableFunc(steps, func(a, b engine.Step) int { return danger(b) - danger(a) })
+	if v.All < v.Of {
+		s.styled(bold, fmt.Sprintf("%s of %s", comma(v.All), plural(v.Of, "step")))
 	}
-	for i, step := range steps {
-		if i == mostSteps {
-			s.blank()
-			s.wrap("", fmt.Sprintf("… and %s, less risky: the workbook of `patrol plan --format xlsx` lists them all.", plural(len(steps)-i, "more step")))
-			break
+	steps := slices.Clone(v.Steps)
+	slices.SortStableFunc(steps, func(a, b engine.Step) int {
+		return cmp.Or(cmp.Compare(a.Workspace, b.Workspace), cmp.Compare(a.WorkspaceID, b.WorkspaceID), cmp.Compare(a.Owner, b.Owner), cmp.Compare(b.Danger(), a.Danger()))
+	})
+	workspace, owner := "", "-"
+	kinds := map[engine.Kind]bool{}
+	for _, step := range steps {
+		if step.WorkspaceID != workspace {
+			workspace, owner = step.WorkspaceID, "-"
+			s.styled(bold, step.Workspace)
 		}
-		if now := stepHeading(step); now != heading {
-			heading = now
-			s.styled(bold, heading)
+		if name := ownerOf(step); name != owner {
+			owner = name
+			s.line("  " + name)
 		}
 		s.planStep(step, v)
+		if _, ofToken := step.Card(); ofToken && step.Action != engine.SetComment {
+			kinds[step.OwnerKind] = true
+		}
 	}
-	if len(v.Plan.Steps) > 0 {
+	if more := v.All - len(steps); more > 0 {
+		s.wrap("", fmt.Sprintf("… %s, less risky: --limit 0 shows all, `patrol plan --format xlsx` writes a workbook", plural(more, "more step")))
+	}
+	for _, kind := range engine.SortedKeys(kinds) {
+		if kind == engine.User || kind == engine.ServicePrincipal {
+			s.wrap("", "instead of tokens of "+map[engine.Kind]string{engine.User: "people", engine.ServicePrincipal: "service principals"}[kind]+": "+kind.Instead())
+		}
+	}
+	if len(steps) > 0 {
 		s.blank()
 	}
 }
 
-// danger ranks steps by what they could break; those for people break nothing.
-func danger(step engine.Step) int {
-	if !step.Action.Changes() {
-		return -1
+// ownerOf is the owner of a step's token as people know them.
+func ownerOf(step engine.Step) string {
+	if step.OwnerName != "" && step.OwnerName != step.Owner {
+		return step.Owner + " (" + step.OwnerName + ")"
 	}
-	return slices.Index([]string{"low", "medium", "high"}, step.Risk.Level)
-}
-
-func stepHeading(step engine.Step) string {
-	if !step.Action.Changes() {
-		return "FOR PEOPLE"
-	}
-	return strings.ToUpper(step.Risk.Level) + " RISK"
+	return cmp.Or(step.Owner, "(workspace)")
 }
 
 func (s *screen) planStep(step engine.Step, v PlanView) {
 	target := step.Target
-	if step.Action.OnToken() || step.OwnerID != "" {
+	card, ofToken := step.Card()
+	if ofToken {
 		target = "token " + shortID(target)
 	}
-	s.line(fmt.Sprintf("  %s  %s  %s  %s  %s", step.ID, step.Action, step.Workspace, target, step.Owner))
+	head := fmt.Sprintf("    %s  %s  %s", step.ID, step.Action, target)
 	if step.Action.Changes() {
-		s.styled(riskStyle(step.Risk), "    "+stepRisk(step))
+		s.styled(riskStyle(step.Risk), head+"  "+strings.ToUpper(step.Risk.Level)+" RISK")
+		s.wrap("      ", stepRisk(step))
+	} else {
+		s.line(head + "  for people")
+	}
+	if ofToken {
+		s.wrap("      ", cardLine(card))
 	}
 	if effect := stepEffect(step); effect != "" {
-		s.wrap("    ", effect)
+		s.wrap("      ", effect)
 	}
 	for i, policy := range step.Policies {
-		s.wrap("    ", policy+" "+step.Reasons[i])
+		s.wrap("      ", policy+" "+step.Reasons[i])
 	}
 	if verdict, told := v.Verdicts[step.ID]; told {
-		s.line("    " + verdict)
+		s.line("      " + verdict)
 	}
+}
+
+// cardLine names a token as its owner knows it.
+func cardLine(c engine.TokenCard) string {
+	comment := "no comment"
+	if c.Comment != "" {
+		comment = strconv.Quote(c.Comment)
+	}
+	return fmt.Sprintf("%s, created %s, expires %s, last used %s, scopes %s", comment, c.Created, c.Expires, c.LastUsed, c.Scopes)
 }
 
 func riskStyle(r engine.Risk) ansi {
@@ -286,13 +365,8 @@ func orUnset(value any) any {
 }
 
 func joined(value any) string {
-	list, _ := value.([]any)
-	if len(list) == 0 {
-		return "all"
+	if texts := engine.TextsOf(value); len(texts) > 0 {
+		return strings.Join(texts, ", ")
 	}
-	texts := make([]string, len(list))
-	for i, item := range list {
-		texts[i] = fmt.Sprint(item)
-	}
-	return strings.Join(texts, ", ")
+	return "all"
 }

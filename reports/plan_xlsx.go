@@ -73,13 +73,28 @@ func stepColumns() []column[engine.Step] {
 		{"what_could_break", wrapped, 34, func(s engine.Step) any { return stepRisk(s) }},
 		{"grounds", wrapped, 60, func(s engine.Step) any { return grounds(s) }},
 		{"workspace", plain, 22, func(s engine.Step) any { return s.Workspace }},
-		{"owner", plain, 36, func(s engine.Step) any { return s.Owner }},
+		{"owner", plain, 36, func(s engine.Step) any { return ownerOf(s) }},
 		{"target", identifier, 22, func(s engine.Step) any { return s.Target }},
+		{"comment", wrapped, 30, func(s engine.Step) any { return s.Comment }},
+		{"created", plain, 12, cardOf(func(c engine.TokenCard) string { return c.Created })},
+		{"expires", plain, 12, cardOf(func(c engine.TokenCard) string { return c.Expires })},
+		{"last_used", plain, 12, cardOf(func(c engine.TokenCard) string { return c.LastUsed })},
+		{"scopes", wrapped, 24, cardOf(func(c engine.TokenCard) string { return c.Scopes })},
 		{"effect", wrapped, 26, func(s engine.Step) any { return stepEffect(s) }},
 		{"severity", plain, 10, func(s engine.Step) any { return s.Severity }},
 		{"not_before", plain, 21, func(s engine.Step) any { return s.NotBefore }},
 		{"workspace_id", identifier, 20, func(s engine.Step) any { return s.WorkspaceID }},
 		{"owner_id", identifier, 20, func(s engine.Step) any { return s.OwnerID }},
+	}
+}
+
+// cardOf is a part of what a step's token is known by; nothing for a workspace.
+func cardOf(part func(engine.TokenCard) string) func(engine.Step) any {
+	return func(s engine.Step) any {
+		if card, ofToken := s.Card(); ofToken {
+			return part(card)
+		}
+		return ""
 	}
 }
 
@@ -111,6 +126,9 @@ func (b *book) planHeadline(p engine.Plan, digest string) [][]any {
 	rows := [][]any{
 		{excelize.Cell{StyleID: b.styles.title, Value: "Plan of changes to Databricks personal access tokens"}},
 	}
+	if text := PlanWhatIf(p); text != "" {
+		rows = append(rows, []any{b.textCell(plain, text)})
+	}
 	for _, line := range p.Dangers(func(string) bool { return true }) {
 		rows = append(rows, []any{b.textCell(plain, strings.ToUpper(line[:1])+line[1:])})
 	}
@@ -121,6 +139,9 @@ func (b *book) planHeadline(p engine.Plan, digest string) [][]any {
 		b.pair("Not before", p.NotBefore, plain),
 		b.pair("Good until", p.ExpiresAt, plain),
 		b.pair("Planned by", p.Planner, plain),
+		b.pair("Questions to", p.Contact, plain),
+		b.pair("Instead, people", engine.User.Instead(), wrapped),
+		b.pair("Instead, service principals", engine.ServicePrincipal.Instead(), wrapped),
 		b.pair("Steps", len(p.Steps), leftNumber),
 		b.pair("Findings without a step", len(p.NotPlanned), leftNumber),
 	)

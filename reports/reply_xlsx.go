@@ -50,10 +50,15 @@ func replyColumns() []column[engine.Step] {
 		{untilHeader, plain, 14, nil},
 		{"workspace", plain, 22, func(s engine.Step) any { return s.Workspace }},
 		{"token", identifier, 22, func(s engine.Step) any { return s.Target }},
-		{"last_used", wrapped, 20, func(s engine.Step) any { return stepRisk(s) }},
+		{"comment", wrapped, 30, func(s engine.Step) any { return s.Comment }},
+		{"created", plain, 12, cardOf(func(c engine.TokenCard) string { return c.Created })},
+		{"expires", plain, 12, cardOf(func(c engine.TokenCard) string { return c.Expires })},
+		{"last_used", plain, 12, cardOf(func(c engine.TokenCard) string { return c.LastUsed })},
+		{"scopes", wrapped, 24, cardOf(func(c engine.TokenCard) string { return c.Scopes })},
 		{"why", wrapped, 50, func(s engine.Step) any { return grounds(s) }},
 		{"what_will_happen", wrapped, 40, func(s engine.Step) any { return s.Action.ToOwner() }},
 		{"from", plain, 21, func(s engine.Step) any { return beginOf(s) }},
+		{"instead", wrapped, 40, func(s engine.Step) any { return s.OwnerKind.Instead() }},
 	}
 }
 
@@ -72,7 +77,10 @@ func (b *book) replyHeadline(p engine.Plan, digest string, steps []engine.Step) 
 		b.pair("Judged as of", p.AsOf, plain),
 	}
 	if len(steps) > 0 {
-		rows = append(rows, b.pair("Owner", steps[0].Owner, plain))
+		rows = append(rows, b.pair("Owner", ownerOf(steps[0]), plain))
+	}
+	if p.Contact != "" {
+		rows = append(rows, b.pair("Questions to", p.Contact, plain))
 	}
 	return rows
 }

@@ -27,6 +27,7 @@ type approveOptions struct {
 	reject   bool
 	expect   string // digest
 
+	selection selection
 	signKey   string
 	export    string
 	statement string
@@ -42,11 +43,12 @@ func (c commands) Approve() *cobra.Command {
 		Use:   "approve PLAN",
 		Short: "Approve a plan, or some of its steps",
 		Long: "Approves steps of a plan, for the very bytes that the plan has now, and writes PLAN.approval.json beside it. What is\n" +
-			"approved must be named on the command line: --all, --step or --from.\n\n" +
+			"approved must be named on the command line: --all, --step, --from, or a selection such as --workspace or --risk.\n\n" +
 			"Without approval.allowed_signers in the configuration an unsigned approval counts; it proves nothing about who gave it.\n" +
 			"docs/remediation.md tells how to sign.\n\n" + exitHelp(),
 		Example: "  patrol approve plan.json --from plan.xlsx --by alice@example.com\n  patrol approve plan.json --all --reason \"change 4711\"\n" +
 			"  patrol approve plan.json --step s3fa9c01b22de --by alice@example.com --sign-key ~/.ssh/id_ed25519\n" +
+			"  patrol approve plan.json --workspace 'prod-*' --risk low\n" +
 			"  patrol approve plan.json --withdraw",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -57,6 +59,8 @@ func (c commands) Approve() *cobra.Command {
 	flags := cmd.Flags()
 	flags.BoolVar(&o.all, "all", false, "approve every step")
 	flags.StringSliceVar(&o.steps, "step", nil, "approve these steps: `ids`, as `patrol show` lists them")
+	o.selection.addFlags(flags)
+	o.selection.addPolicies(flags)
 	flags.StringVar(&o.from, "from", "", "take the decisions from the reviewers' workbook `plan.xlsx`")
 	flags.BoolVar(&o.withdraw, "withdraw", false, "take back what you said of the plan so far, or of --step; what others said stands")
 	flags.BoolVar(&o.reject, "reject", false, "reject the steps of --step instead: nobody's approval counts for them until you withdraw that")
@@ -77,7 +81,7 @@ func (a *app) approve(ctx context.Context, path string, o *approveOptions) error
 	if err != nil {
 		return err
 	}
-	if err := plan.CheckExpiry(p, a.env.now()); err != nil {
+	if err := plan.CheckUsable(p, a.env.now()); err != nil {
 		return on(path, err)
 	}
 	digest := plan.Digest(content)
@@ -114,8 +118,8 @@ func (a *app) statement(ctx context.Context, p engine.Plan, content []byte, o *a
 	switch {
 	case o.withdraw && o.reject:
 		return s, engine.UsageError("read flags", "--withdraw, --reject", "Use one of them.", errors.New("cannot be combined"))
-	case o.reject && !o.changed("step"):
-		return s, engine.UsageError("read flags", "--reject", "Say with --step which steps.", errors.New("no step is named"))
+	case o.reject && !o.changed("step") && !o.selection.given():
+		return s, engine.UsageError("read flags", "--reject", "Say with --step or a selection which steps.", errors.New("no step is named"))
 	case o.withdraw:
 		s.Kind = plan.Withdraw
 	}
@@ -152,22 +156,36 @@ func (a *app) limitTime(s *plan.Statement, o *approveOptions) error {
 // approves anything keeps an environment variable from doing so.
 func choose(s *plan.Statement, p engine.Plan, o *approveOptions) error {
 	all, steps, from := o.changed("all") && o.all, o.changed("step"), o.changed("from")
+	selected := o.selection.given() || o.selection.limit > 0
+	if err := o.selection.check(); err != nil {
+		return err
+	}
 	switch {
-	case all && (steps || from), steps && from, from && s.Kind == plan.Withdraw:
-		return engine.UsageError("read flags", "--all, --step, --from", "Use one of them; --withdraw goes with --step.", errors.New("cannot be combined"))
-	case all, s.Kind == plan.Withdraw && !steps:
+	case all && (steps || from || selected), steps && (from || selected), from && (selected || s.Kind == plan.Withdraw):
+		return engine.UsageError("read flags", "--all, --step, --from", "Use one of them, or a selection; --withdraw goes with --step or a selection.", errors.New("cannot be combined"))
+	case all, s.Kind == plan.Withdraw && !steps && !selected:
 		s.All = true
 		return nil
 	case from:
 		return fromWorkbook(s, p, o.from)
-	case !steps:
-		return engine.UsageError("approve", "", "Say what to approve: --all, --step ID, or --from the reviewers' workbook.", errors.New("no step is named"))
+	case !steps && !selected:
+		return engine.UsageError("approve", "", "Say what to approve: --all, --step ID, a selection such as --workspace NAME, or --from the reviewers' workbook.", errors.New("no step is named"))
 	}
 	verdict := plan.Accept
 	if o.reject {
 		verdict = plan.Reject
 	}
-	return decide(s, p, o.steps, verdict)
+	if !selected {
+		return decide(s, p, o.steps, verdict)
+	}
+	chosen, _ := o.selection.of(p)
+	if len(chosen) == 0 {
+		return engine.UsageError("approve", "", "`patrol show` takes the same flags and shows what they choose.", errors.New("no step of the plan is chosen"))
+	}
+	for _, step := range chosen {
+		s.Decisions = append(s.Decisions, plan.Decision{Step: step.ID, Verdict: verdict})
+	}
+	return nil
 }
 
 // tellStatement says what is about to be said of which plan.

@@ -7,6 +7,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,8 @@ import (
 type planOptions struct {
 	evaluation int64
 	judge      judgeOptions // packs and selection
+	selection  selection
+	within     bool
 	output     string
 	formats    []string
 	planner    string
@@ -44,7 +47,7 @@ func (c commands) Plan() *cobra.Command {
 			"to change, whom to notify; each with its evidence and with what must still hold when it is applied. Nothing is sent\n" +
 			"anywhere. The same evaluation and configuration give the same bytes, so that a plan made again keeps its approval.\n\n" +
 			"docs/remediation.md is the guide, docs/plan-format.md defines the file.\n\n" + exitHelp(),
-		Example: "  patrol plan -o plan.json\n  patrol plan --only PAT-010,PAT-011 --format xlsx\n  patrol show plan.json",
+		Example: "  patrol plan -o plan.json\n  patrol plan --only PAT-010,PAT-011 --format xlsx\n  patrol plan --workspace 'prod-*' --severity critical,high --within-limits",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.makePlan(cmd.Context(), &o)
@@ -54,7 +57,10 @@ func (c commands) Plan() *cobra.Command {
 	addEvaluationFlag(flags, &o.evaluation)
 	flags.StringVarP(&o.output, "output", "o", "plan.json", "write the plan to this `file`")
 	config.OwnPlace(flags, "output")
-	o.judge.addPacks(flags)
+	flags.StringArrayVarP(&o.judge.packs, "policy", "p", nil, "load the policies in this `directory` or bundle too; or, by id or pattern such as PAT-01*, plan for these only")
+	flags.StringVar(&o.judge.packKey, "policy-key", "", "bundles must be signed by this public key (PEM `file`)")
+	o.selection.addFlags(flags)
+	flags.BoolVar(&o.within, "within-limits", false, "take the riskiest findings first until the limits are reached; the rest is left for the next plan")
 	flags.StringSliceVar(&o.judge.only, "only", nil, "plan for findings of these policies only: `ids` or aliases")
 	flags.StringSliceVar(&o.judge.exclude, "exclude", nil, "plan for findings of all policies but these: `ids` or aliases")
 	flags.StringSliceVar(&o.formats, "format", nil, "write these `forms` beside it too: "+strings.Join(planFormats(), ", ")+" (the workbook is for reviewers)")
@@ -67,6 +73,12 @@ func (c commands) Plan() *cobra.Command {
 
 func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 	formats, err := a.formatsToWrite(o)
+	if err == nil {
+		err = o.selection.check()
+	}
+	if err == nil {
+		o.judge.packs, o.selection.policies = splitPolicies(o.judge.packs)
+	}
 	if err == nil {
 		err = o.checkTargets()
 	}
@@ -143,11 +155,17 @@ func (a *app) planInput(ctx context.Context, db *store.DB, set *policySet, setti
 	if err := report.Intact(); err != nil {
 		return plan.Input{}, err
 	}
+	if err := knownPolicies(report, o.selection.policies); err != nil {
+		return plan.Input{}, err
+	}
+	choice := plan.Choice{Workspace: o.selection.workspace, Most: o.selection.limit, WithinLimits: o.within}
+	choice.Step = func(s engine.Step) bool { return o.selection.step(s, engine.Workspace{}, true) }
+	choice.Policy = func(p engine.Policy) bool {
+		return (len(o.judge.only) == 0 || namedIn(p, o.judge.only)) && !namedIn(p, o.judge.exclude) &&
+			anyGlob(o.selection.policies, append(slices.Clone(p.Aliases), p.ID)...)
+	}
 	return plan.Input{
-		Report: report.Pseudonymised(a.names), Tuning: set.retuning(report), Config: settings,
-		Chosen: func(p engine.Policy) bool {
-			return (len(o.judge.only) == 0 || namedIn(p, o.judge.only)) && !namedIn(p, o.judge.exclude)
-		},
+		Report: report.Pseudonymised(a.names), Tuning: set.retuning(report), Config: settings, Choice: choice,
 		Version: a.env.version, Engine: moduleVersion("github.com/open-policy-agent/opa"),
 		Planner: a.person(o.planner),
 	}, nil
@@ -211,7 +229,7 @@ func (a *app) deliverPlan(ctx context.Context, p engine.Plan, o *planOptions) (d
 	if err != nil || a.quiet {
 		return digest, err
 	}
-	v := reports.PlanView{Brief: true, Next: nextAfterPlan(p, o.output)}
+	v := reports.PlanView{Next: nextAfterPlan(p, o.output)}
 	if untimely := a.untimely(p); untimely != "" {
 		v.Next = []string{untimely, "Audit again and make the plan anew for one that can be applied now."}
 	}
@@ -228,7 +246,10 @@ func (a *app) untimely(p engine.Plan) string {
 	}
 	judged, err := time.Parse(time.RFC3339, p.AsOf)
 	if err == nil && judged.After(now.Add(time.Hour)) { // clocks differ a little
-		return "This plan was judged as of " + p.AsOf + ", which is still to come: apply refuses it until then."
+		return "This plan was judged as of " + p.AsOf + ", which is still to come: approve and apply refuse it."
+	}
+	if p.WhatIf != "" {
+		return "This plan says what would be, not what is: approve and apply refuse it."
 	}
 	return ""
 }
@@ -258,9 +279,9 @@ func approveCommand(p engine.Plan, path string) string {
 
 func (a *app) showPlan(p engine.Plan, digest string, v reports.PlanView) error {
 	for _, step := range p.Steps {
-		a.learn(step.Owner)
+		a.learn(step.Owner, step.OwnerName)
 	}
-	v.Plan, v.SHA256 = engine.Pseudonymised(a.names, p), digest
+	v.Plan, v.Steps, v.SHA256 = engine.Pseudonymised(a.names, p), engine.Pseudonymised(a.names, v.Steps), digest
 	v.Over = p.Exceeds(func(string) bool { return true })
 	return reports.PlanTable(a.env.stdout, v, a.tableOptions())
 }

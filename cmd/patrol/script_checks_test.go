@@ -325,6 +325,18 @@ func cmdLines(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// most FILE NUMBER wants a file of no more lines than that, and some.
+func cmdMost(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: most FILE NUMBER")
+	}
+	most, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if n := strings.Count(ts.ReadFile(args[0]), "\n"); n > most || n == 0 {
+		ts.Fatalf("%s has %d lines, want at most %d", args[0], n, most)
+	}
+}
+
 // alike DIR OTHER wants each file below a directory to be the same in another.
 func cmdAlike(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 || neg {

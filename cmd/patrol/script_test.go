@@ -60,6 +60,7 @@ func runStories(t *testing.T, files []string, notFound string) {
 			"coverage":  cmdCoverage,
 			"alike":     cmdAlike,
 			"lines":     cmdLines,
+			"most":      cmdMost,
 			"mode":      cmdMode,
 			"holds":     cmdHolds,
 			"harmless":  cmdHarmless,

@@ -16,25 +16,36 @@ import (
 
 // Show shows a plan to a reviewer.
 func (c commands) Show() *cobra.Command {
-	return &cobra.Command{
+	o := selection{}
+	cmd := &cobra.Command{
 		Use:   "show PLAN",
 		Short: "Show a plan: counts, limits, and each step with what could break",
-		Long: "Shows a plan file: counts by action, owner and risk, the limits it goes beyond, each step with its grounds and the last\n" +
-			"use of its token, and where its approval stands. A plan that was changed is refused.",
-		Example: "  patrol show plan.json",
+		Long: "Shows a plan file: counts by workspace, action, owner and risk, the limits it goes beyond, its steps by workspace and owner\n" +
+			"with their grounds and their tokens, and where the approval stands. A plan that was changed is refused.",
+		Example: "  patrol show plan.json\n  patrol show plan.json --workspace 'prod-*' --risk high --limit 0",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(_ *cobra.Command, args []string) error { return c.show(args[0]) },
+		RunE:    func(_ *cobra.Command, args []string) error { return c.show(args[0], &o) },
 	}
+	o.addFlags(cmd.Flags())
+	o.addPolicies(cmd.Flags())
+	limit := cmd.Flags().Lookup("limit")
+	limit.DefValue, limit.Usage = "50", "show the riskiest `number` of steps one by one (0: all)"
+	o.limit = 50
+	return cmd
 }
 
-func (a *app) show(path string) error {
+func (a *app) show(path string, o *selection) error {
+	if err := o.check(); err != nil {
+		return err
+	}
 	defer a.env.boundForPlan(path)()
 	p, content, err := readPlan(path)
 	if err != nil {
 		return err
 	}
-	v := reports.PlanView{}
+	v := reports.PlanView{Of: len(p.Steps)}
 	a.standing(&v, p, content, path)
+	v.Steps, v.All = o.of(p)
 	return a.showPlan(p, plan.Digest(content), v)
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/mail"
 	"slices"
-	"strconv"
 	"strings"
 	"text/template"
 	"time"
@@ -28,14 +27,17 @@ type Message struct {
 	Steps   []engine.Step
 }
 
-// Data is what a template sees. All texts are safe to stand in Markdown.
+// Data is what a template sees. All texts are safe to stand in Markdown and in
+// a cell of its tables.
 type Data struct {
 	Owner     string
+	Contact   string // whom to ask; "" when the configuration names nobody
 	PlanID    string
 	AsOf      string // day
 	Tokens    []Token
 	Changing  int    // tokens that will be changed
 	NotBefore string // day of the first change; "" when nothing will change
+	Instead   string // how to sign in without a token
 }
 
 // Token is one token of the owner.
@@ -43,8 +45,11 @@ type Token struct {
 	Workspace string
 	Host      string
 	ID        string
-	Created   string // day; "" when unknown
-	LastUsed  string // day; "never"
+	Comment   string
+	Created   string // day, or "unknown"
+	Expires   string // day, "never" or "unknown"
+	LastUsed  string // day, "never" or "unknown"
+	Scopes    string
 	What      string // what will happen or is asked
 	From      string // day from which it happens; "" when nothing will be done
 	Reasons   []Reason
@@ -131,7 +136,7 @@ func count(n int, noun string) string {
 }
 
 func (o *owner) data(p engine.Plan) Data {
-	d := Data{Owner: markdown(o.label), PlanID: markdown(p.ID), AsOf: day(p.AsOf)}
+	d := Data{Owner: markdown(cmp.Or(o.steps[0].OwnerName, o.label)), Contact: markdown(p.Contact), PlanID: markdown(p.ID), AsOf: day(p.AsOf), Instead: o.steps[0].OwnerKind.Instead()}
 	hosts := map[string]string{}
 	for _, w := range p.Workspaces {
 		hosts[w.ID] = w.Host
@@ -155,10 +160,10 @@ func (o *owner) data(p engine.Plan) Data {
 }
 
 func tokenOf(s engine.Step, host string) Token {
+	card, _ := s.Card()
 	t := Token{
-		Workspace: markdown(s.Workspace), Host: markdown(host), ID: markdown(s.Target),
-		Created: dayOfMs(s.Precondition.Identity["creation_time"]), LastUsed: cmp.Or(dayOfMs(s.Precondition.Volatile["last_used_day"]), "never"),
-		What: s.Action.ToOwner(),
+		Workspace: markdown(s.Workspace), Host: markdown(host), ID: markdown(s.Target), Comment: markdown(strings.Join(strings.Fields(card.Comment), " ")),
+		Created: card.Created, Expires: card.Expires, LastUsed: card.LastUsed, Scopes: markdown(card.Scopes), What: s.Action.ToOwner(),
 	}
 	if s.Action.Changes() {
 		t.From = day(s.NotBefore)
@@ -175,16 +180,6 @@ func day(text string) string {
 		return t.UTC().Format(time.DateOnly)
 	}
 	return ""
-}
-
-// dayOfMs is the day of milliseconds as a plan holds them; "" when unknown.
-func dayOfMs(value any) string {
-	text, _ := value.(string)
-	ms, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return ""
-	}
-	return time.UnixMilli(ms).UTC().Format(time.DateOnly)
 }
 
 // address is the owner's mail address, when the name is one and nothing else.
@@ -212,7 +207,8 @@ func fileName(name string) string {
 	return fmt.Sprintf("%s-%s", cmp.Or(kept[:min(len(kept), 80)], "owner"), engine.TextDigest(name)[:8])
 }
 
-// markdown makes foreign text stand for itself in Markdown.
+// markdown makes foreign text stand for itself in Markdown: no mark, no cell, no
+// address that a reader could follow.
 func markdown(text string) string {
 	var b strings.Builder
 	for _, r := range engine.SafeText(text) {
@@ -221,5 +217,5 @@ func markdown(text string) string {
 		}
 		b.WriteRune(r)
 	}
-	return b.String()
+	return strings.NewReplacer("://", `:\//`, "www.", `www\.`, "WWW.", `WWW\.`).Replace(b.String())
 }

@@ -23,7 +23,7 @@ func step(action engine.Action, owner, target, notBefore string) engine.Step {
 		ID: "s" + target, Action: action, Workspace: "prod", WorkspaceID: "1", Target: target, Owner: owner, OwnerID: "11", NotBefore: notBefore,
 		Policies: []string{"PAT-004"}, Reasons: []string{"unused for 120 days"},
 		Precondition: engine.Precondition{
-			Identity: map[string]any{"creation_time": "1750000000000"}, Volatile: map[string]any{"last_used_day": nil},
+			Identity: map[string]any{"token_id": target, "creation_time": "1750000000000", "expiry_time": "-1"}, Volatile: map[string]any{"last_used_day": nil},
 		},
 	}
 }
@@ -57,7 +57,7 @@ func TestOneMessagePerOwner(t *testing.T) {
 	if len(list) != 2 || list[0].Owner != "ana@example.com" || list[1].Owner != "bob@example.com" {
 		t.Fatalf("messages for %+v: want ana (change later, notice) and bob (notice)", list)
 	}
-	for _, want := range []string{"from **2026-12-01** on", "t2", "t3", "It will be revoked", "unused for 120 days", "created 2025-06-15", "Last used: never", "OAuth"} {
+	for _, want := range []string{"from **2026-12-01** on", "t2", "t3", "It will be revoked", "unused for 120 days", "| 2025-06-15 | never | never | all |", "OAuth"} {
 		if !strings.Contains(list[0].Body, want) {
 			t.Errorf("no %q in\n%s", want, list[0].Body)
 		}
@@ -160,7 +160,7 @@ func TestTemplateOfTheUser(t *testing.T) {
 	if err != nil || list[0].Body != "Dear ana@example.com: t1\n" {
 		t.Errorf("bodies %+v, %v", list, err)
 	}
-	for _, bad := range []string{"{{", "{{.Nothing}}", "{{range .Tokens}}{{.Comment}}{{end}}"} {
+	for _, bad := range []string{"{{", "{{.Nothing}}", "{{range .Tokens}}{{.Secret}}{{end}}"} {
 		_, err := notice.Messages(p, bad)
 		if known, ok := engine.AsError(err); !ok || known.Class != engine.ClassUsage || known.Hint == "" {
 			t.Errorf("%q: error %v", bad, err)

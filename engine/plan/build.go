@@ -58,11 +58,10 @@ type builder struct {
 // workspace is a judged workspace and what the token pass learns about it.
 type workspace struct {
 	engine.WorkspaceReport
-	hits     []hit // on the workspace itself
-	caller   string
-	grants   *grantChange
-	live     danger // of switching all tokens off
-	involved bool
+	hits   []hit // on the workspace itself
+	caller string
+	grants *grantChange
+	live   danger // of switching all tokens off
 }
 
 func newBuilder(in Input) *builder {
@@ -100,14 +99,13 @@ func (b *builder) gather(ctx context.Context) error {
 		if err := firstError(err, ctx.Err()); err != nil {
 			return fmt.Errorf("read findings: %w", err)
 		}
-		if finding.Status != engine.Fail || !b.chosen(finding.Policy) {
+		if finding.Status != engine.Fail || !b.chosen(finding) {
 			continue
 		}
 		w := b.workspaces[finding.WorkspaceID]
 		if w == nil {
 			return fmt.Errorf("plan: finding of policy %s is in workspace %s, which was not judged", finding.Policy, finding.WorkspaceID)
 		}
-		w.involved = true
 		// All that a plan says of a finding comes from here: nothing after this
 		// sees the secrets that a policy quotes.
 		finding = finding.Redacted()
@@ -125,12 +123,10 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-func (b *builder) chosen(id string) bool {
-	if b.in.Chosen == nil {
-		return true
-	}
-	p, known := b.policies[id]
-	return known && b.in.Chosen(p)
+func (b *builder) chosen(f engine.Finding) bool {
+	c, w := b.in.Choice, b.workspaces[f.WorkspaceID]
+	p, known := b.policies[f.Policy]
+	return (c.Policy == nil || known && c.Policy(p)) && (c.Workspace == nil || w == nil || c.Workspace(w.Snapshot.Workspace))
 }
 
 // remedy is what the configuration, else the policy, says; a token that its

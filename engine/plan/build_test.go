@@ -314,7 +314,7 @@ func TestOnlyFailedFindingsOfChosenPolicies(t *testing.T) {
 	}
 	e.findings = slices.DeleteFunc(e.findings, func(f engine.Finding) bool { return f.ResourceID == "u" && f.Status == engine.Fail })
 	in := e.input()
-	in.Chosen = func(p engine.Policy) bool { return p.ID == "PAT-004" }
+	in.Choice.Policy = func(p engine.Policy) bool { return p.ID == "PAT-004" }
 	p := build(t, in)
 	equal(t, "steps", steps(p), []string{"revoke t [PAT-004] low"})
 	equal(t, "not planned", notPlanned(p), []string{})
@@ -335,5 +335,88 @@ func TestOddTextStillMakesAPlanThatReads(t *testing.T) {
 	p := build(t, e.input())
 	if _, err := plan.Read(plan.Encode(p)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// choiceEstate has three tokens that break policies of falling severity, one of
+// them in use, and 40 healthy ones.
+func choiceEstate() *estate {
+	e := newEstate()
+	e.fill("1", 40)
+	e.token("1", "worst", "11", 120)
+	e.token("1", "used", "12", 1)
+	e.token("1", "least", "13", 90)
+	e.fail("PAT-010", "1", "worst")
+	e.fail("PAT-010", "1", "used")
+	e.fail("PAT-009", "1", "used")
+	e.fail("PAT-004", "1", "least")
+	return e
+}
+
+func TestWhatIsLeftForTheNextPlanIsTold(t *testing.T) {
+	for name, tc := range map[string]struct {
+		choice     plan.Choice
+		limits     func(*engine.Limits)
+		steps, not []string
+	}{
+		"within limits": {plan.Choice{WithinLimits: true}, nil,
+			[]string{"revoke worst [PAT-010] low", "revoke least [PAT-004] low"}, []string{"PAT-009 used left", "PAT-010 used left"}},
+		"one step fits": {plan.Choice{WithinLimits: true}, func(l *engine.Limits) { l.MaxSteps = 1 },
+			[]string{"revoke worst [PAT-010] low"}, []string{"PAT-004 least left", "PAT-009 used left", "PAT-010 used left"}},
+		"percent": {plan.Choice{WithinLimits: true}, func(l *engine.Limits) { l.MaxPercent = 3 },
+			[]string{"revoke worst [PAT-010] low"}, []string{"PAT-004 least left", "PAT-009 used left", "PAT-010 used left"}},
+		"nothing fits": {plan.Choice{WithinLimits: true}, func(l *engine.Limits) { *l = engine.Limits{} },
+			[]string{}, []string{"PAT-004 least left", "PAT-009 used left", "PAT-010 used left", "PAT-010 worst left"}},
+		"a number": {plan.Choice{Most: 2}, nil,
+			[]string{"revoke worst [PAT-010] low", "revoke used [PAT-010] high"}, []string{"PAT-004 least left", "PAT-009 used superseded"}},
+		"what is not chosen is no part of the plan": {plan.Choice{Step: func(s engine.Step) bool { return s.Target != "used" }}, nil,
+			[]string{"revoke worst [PAT-010] low", "revoke least [PAT-004] low"}, []string{}},
+		"another workspace": {plan.Choice{Workspace: func(w engine.Workspace) bool { return w.Name == "dev" }}, nil, []string{}, []string{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := choiceEstate().input()
+			in.Choice = tc.choice
+			if tc.limits != nil {
+				tc.limits(&in.Config.Limits)
+			}
+			p := build(t, in)
+			equal(t, "steps", steps(p), tc.steps)
+			equal(t, "not planned", notPlanned(p), tc.not)
+			if excesses := p.Exceeds(func(string) bool { return true }); tc.choice.WithinLimits && len(excesses) > 0 {
+				t.Errorf("beyond limits: %v", excesses)
+			}
+		})
+	}
+}
+
+// TestStepsNameTheToken: reviewers and owners know a token by what it is for and
+// its days, not by its id; secrets in comments are not repeated.
+func TestStepsNameTheToken(t *testing.T) {
+	e := newEstate()
+	e.fill("1", 40)
+	e.token("1", "t", "11", 120, func(s *engine.Subject) {
+		s.Token.Comment, s.Token.Scopes, s.Owner.DisplayName = "nightly export password=hunter2hunter2", []string{"sql"}, "Ana"
+	})
+	e.fail("PAT-004", "1", "t")
+	step := build(t, e.input()).Steps[0]
+	card, ok := step.Card()
+	want := engine.TokenCard{Comment: card.Comment, Created: "2025-10-20", Expires: "never", LastUsed: "2026-07-27", Scopes: "sql"}
+	if !ok || card != want || !strings.HasPrefix(card.Comment, "nightly export ") || strings.Contains(card.Comment, "hunter2") || step.OwnerName != "Ana" || step.OwnerKind != engine.User {
+		t.Errorf("card %+v of %q (%s)", card, step.OwnerName, step.OwnerKind)
+	}
+}
+
+func TestWhatWouldBeIsNeverApproved(t *testing.T) {
+	e := choiceEstate()
+	in := e.input()
+	in.Report.WhatIf = "stricter"
+	p := build(t, in)
+	content := plan.Encode(p)
+	_, err := plan.Verify(content, nil, plan.Trust{}, at)
+	refusal(t, err, "what_if")
+	for _, export := range plan.Exports() {
+		if text := export.Render(p, ""); !strings.Contains(text, "# WHAT IF: stricter.") {
+			t.Errorf("%s does not say that it is of what would be:\n%.300s", export.Name, text)
+		}
 	}
 }

@@ -25,6 +25,9 @@ func Exports() []Export { return engine.Plugins[Export](exports{}) }
 // exportHead names the plan, and says before all else what it disables and when
 // it may be applied.
 func exportHead(b *strings.Builder, p engine.Plan, sha256 string) {
+	if p.WhatIf != "" {
+		comment(b, "", "WHAT IF: %s. This says what would be, not what is: do not run it.", p.WhatIf)
+	}
 	for _, line := range p.Dangers(func(string) bool { return true }) {
 		comment(b, "", "%s", line)
 	}

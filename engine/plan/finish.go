@@ -12,11 +12,12 @@ import (
 
 // finish puts the plan together, in an order that depends on its content only.
 func (b *builder) finish() (engine.Plan, error) {
+	b.narrow()
 	slices.SortFunc(b.steps, compareSteps)
 	slices.SortFunc(b.notPlanned, compareNotPlanned)
 	p := engine.Plan{
 		Schema: engine.PlanSchema, Version: b.in.Version, Engine: b.in.Engine, Policies: engine.PolicyDigest(b.grounds()),
-		AsOf: b.time(0), NotBefore: b.time(b.in.Config.Grace), ExpiresAt: b.time(b.in.Config.Grace + b.validity()), Planner: b.in.Planner,
+		AsOf: b.time(0), NotBefore: b.time(b.in.Config.Grace), ExpiresAt: b.time(b.in.Config.Grace + b.validity()), Planner: b.in.Planner, Contact: b.in.Config.Contact, WhatIf: b.in.Report.WhatIf,
 		Workspaces: b.planned(), Limits: b.in.Config.Limits, Protected: sortedProtected(b.in.Config.Protected),
 		Steps: b.steps, NotPlanned: b.notPlanned, OnUse: cmp.Or(b.in.Config.OnUse, OnUseSkip), Reevaluates: b.retuning(),
 	}
@@ -88,9 +89,15 @@ func Grounds(steps []engine.Step, find func(id string) (engine.Policy, bool)) []
 }
 
 func (b *builder) planned() []engine.PlanWorkspace {
-	list := []engine.PlanWorkspace{}
+	list, involved := []engine.PlanWorkspace{}, map[string]bool{}
+	for _, s := range b.steps {
+		involved[s.WorkspaceID] = true
+	}
+	for _, n := range b.notPlanned {
+		involved[n.WorkspaceID] = true
+	}
 	for _, w := range b.order {
-		if !w.involved {
+		if !involved[w.Snapshot.Workspace.ID] {
 			continue
 		}
 		s := w.Snapshot

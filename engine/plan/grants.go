@@ -45,7 +45,7 @@ func (b *builder) prepareGrants() {
 func (b *builder) everybody(w *workspace, hits []hit) []string {
 	var groups []string
 	for _, h := range hits {
-		groups = append(groups, textsOf(b.param(w, h.finding.Policy, "groups"))...)
+		groups = append(groups, engine.TextsOf(b.param(w, h.finding.Policy, "groups"))...)
 	}
 	return groups
 }

@@ -31,19 +31,32 @@ type Config struct {
 	Grace     time.Duration // from the judgement to the first change
 	Validity  time.Duration // from then on, for so long a plan is good; 0 means DefaultValidity
 	OnUse     string        // "" means OnUseSkip
+	Contact   string        // whom owners and reviewers ask
 }
 
 // Input is everything that a plan is a function of.
 type Input struct {
 	Report  engine.Report
 	Tuning  engine.Retuning
-	Chosen  func(engine.Policy) bool // nil chooses all
+	Choice  Choice
 	Config  Config
 	Replies Replies // of the owners
 
 	Version string // of patrol
 	Engine  string // version of OPA
 	Planner string
+}
+
+// Choice narrows a plan. The zero value chooses everything.
+type Choice struct {
+	Policy    func(engine.Policy) bool    // nil: all
+	Workspace func(engine.Workspace) bool // nil: all
+	Step      func(engine.Step) bool      // nil: all
+
+	// What these leave for the next plan is told in NotPlanned. Both take the
+	// riskiest findings first.
+	Most         int // steps; 0: all
+	WithinLimits bool
 }
 
 // check refuses configuration that no plan can follow.

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -10,6 +9,9 @@ import (
 
 // NeutralComment replaces a comment that held a secret.
 const NeutralComment = "[comment removed by patrol: it held a secret]"
+
+// mostComment bounds the comments in a plan, in bytes: they name tokens there.
+const mostComment = 200
 
 // ownerReply is the evidence that the owner gave a token up.
 const ownerReply = "owner_reply"
@@ -111,7 +113,7 @@ func narrowingKeeps(t engine.Token, scopes []string, r *engine.Risk) string {
 func (b *builder) mintingScopes(w *workspace, hits []hit) []string {
 	scopes := []string{"authentication"}
 	for _, h := range hits {
-		scopes = append(scopes, textsOf(b.param(w, h.finding.Policy, "minting_scopes"))...)
+		scopes = append(scopes, engine.TextsOf(b.param(w, h.finding.Policy, "minting_scopes"))...)
 	}
 	return scopes
 }
@@ -158,7 +160,8 @@ func containsFold(list []string, text string) bool {
 // tokenStep makes a step on a token; the caller adds what is expected of it.
 func (b *builder) tokenStep(w *workspace, s engine.Subject, action engine.Action, hits []hit) engine.Step {
 	step := b.step(w, action, s.Token.ID, hits)
-	step.Owner, step.OwnerID = s.Owner.WorkspaceLabel(), s.Token.OwnerID
+	step.Owner, step.OwnerID, step.OwnerName, step.OwnerKind = s.Owner.WorkspaceLabel(), s.Token.OwnerID, s.Owner.DisplayName, s.Owner.Kind
+	step.Comment = engine.Clip(engine.RedactSecrets(s.Token.Comment), mostComment)
 	identity := engine.TokenIdentity(w.Snapshot.Workspace.ID, s.Token)
 	step.Precondition = engine.Precondition{
 		Identity: identity, Digest: engine.Fingerprint(identity), Volatile: engine.TokenVolatile(s.Token),
@@ -211,16 +214,4 @@ func (b *builder) param(w *workspace, policy, name string) any {
 		}
 	}
 	return nil
-}
-
-func textsOf(value any) []string {
-	list, _ := value.([]any)
-	var texts []string
-	for _, item := range list {
-		texts = append(texts, fmt.Sprint(item))
-	}
-	if plain, ok := value.([]string); ok {
-		texts = plain
-	}
-	return texts
 }

@@ -45,7 +45,7 @@ type Approved struct {
 // of the plan and of its approval file. It refuses (ClassRefused) a plan or file
 // that was changed, a statement that is not by whom it says, an expired plan, a
 // planner that approves where that is forbidden, and a plan of which nothing is
-// approved. The reasons: expired, unapproved, tampered, bad_signature,
+// approved. The reasons: what_if, expired, unapproved, tampered, bad_signature,
 // wrong_key, unsigned, planner_approved, other_plan, and those of Read.
 func Verify(content, file []byte, trust Trust, now time.Time) (Approved, error) {
 	p, err := Read(content)
@@ -58,7 +58,7 @@ func Verify(content, file []byte, trust Trust, now time.Time) (Approved, error) 
 // VerifyRead is Verify where p is what Read made of the content already: a big
 // plan is not held twice.
 func VerifyRead(p engine.Plan, content, file []byte, trust Trust, now time.Time) (Approved, error) {
-	if err := CheckExpiry(p, now); err != nil {
+	if err := CheckUsable(p, now); err != nil {
 		return Approved{}, err
 	}
 	if file == nil {
@@ -77,13 +77,16 @@ func VerifyRead(p engine.Plan, content, file []byte, trust Trust, now time.Time)
 	return v.approved()
 }
 
-// CheckExpiry refuses a plan that is not good any more.
-func CheckExpiry(p engine.Plan, now time.Time) error {
+// CheckUsable refuses a plan that is not good any more, or of what would be.
+func CheckUsable(p engine.Plan, now time.Time) error {
 	expires, err := time.Parse(time.RFC3339, p.ExpiresAt)
-	if err == nil && now.Before(expires) {
-		return nil
+	switch {
+	case err != nil || !now.Before(expires):
+		return refused("expired", "use plan", "Audit again and make the plan anew with `patrol plan`.", fmt.Errorf("it was good until %s", p.ExpiresAt))
+	case p.WhatIf != "":
+		return refused("what_if", "use plan", "Evaluate what is, and make the plan anew with `patrol plan`.", fmt.Errorf("it says what would be (%s), not what is", engine.SafeText(p.WhatIf)))
 	}
-	return refused("expired", "use plan", "Audit again and make the plan anew with `patrol plan`.", fmt.Errorf("it was good until %s", p.ExpiresAt))
+	return nil
 }
 
 func unapproved(err error) error {

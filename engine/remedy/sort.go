@@ -88,11 +88,7 @@ func describe(what string, r engine.Response, e apiError) string {
 // clip makes foreign text, which may repeat a token's comment, fit to be kept.
 func clip(text string) string {
 	const most = 200
-	text = engine.RedactSecrets(strings.Join(strings.Fields(text), " "))
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "…"
-	}
-	return engine.SafeText(text)
+	return engine.SafeText(engine.Clip(engine.RedactSecrets(strings.Join(strings.Fields(text), " ")), most))
 }
 
 // maxWait bounds what a server may ask us to wait.

@@ -66,6 +66,7 @@ type Remediation struct {
 	Limits    engine.Limits     `yaml:"limits" doc:"How much one plan may change"`
 	Grace     Duration          `yaml:"grace" doc:"From the judgement to the first change, such as 36h or 7d"`
 	ValidFor  Duration          `yaml:"valid_for" doc:"How long a plan is good"`
+	Contact   string            `yaml:"contact" doc:"Whom owners and reviewers ask: an address, a channel or a link, shown in plans and notices"`
 	OnUse     string            `yaml:"on_use" one_of:"skip,proceed" doc:"What to do with a token that was used after it was judged"`
 }
 
@@ -214,6 +215,9 @@ func (f *File) check(flags Flags) {
 			f.source.Wrong(fmt.Sprintf("remediation.protected.principals[%d]", i),
 				"%q is a name: principals are protected by numeric id or application id, which nobody can choose", id)
 		}
+	}
+	if contact := f.Remediation.Contact; engine.SafeText(contact) != contact || len(contact) > 200 || engine.RedactSecrets(contact) != contact {
+		f.source.Wrong("remediation.contact", "%q is no line of at most 200 visible characters without a secret", engine.RedactSecrets(contact))
 	}
 	if valid := time.Duration(f.Remediation.ValidFor); valid <= 0 || valid > plan.MaxValidity {
 		f.source.Wrong("remediation.valid_for", "is %s: want more than nothing and at most %s", valid, plan.MaxValidity)

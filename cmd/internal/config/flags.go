@@ -39,6 +39,16 @@ func OwnPlace(set *pflag.FlagSet, name string) {
 	}
 }
 
+const commandLine = "command-line"
+
+// CommandLineOnly keeps a flag from taking its value from anywhere but the
+// command line: elsewhere, a flag of this name means something else.
+func CommandLineOnly(set *pflag.FlagSet, name string) {
+	if err := set.SetAnnotation(name, commandLine, nil); err != nil {
+		panic(err) // a flag that was not defined
+	}
+}
+
 // Confirming reports whether a flag confirms one run.
 func Confirming(flag *pflag.Flag) bool { return slices.Contains(confirmations, flag.Name) }
 
@@ -124,6 +134,10 @@ func (f *File) set(flag *pflag.Flag, e Environment, origins map[string]string) e
 	}
 	if flag.Changed {
 		origins[flag.Name] = "flag --" + flag.Name
+		return nil
+	}
+	if _, only := flag.Annotations[commandLine]; only {
+		origins[flag.Name] = "default"
 		return nil
 	}
 	if text, set := e.Flag(flag.Name); set && !leaves(text) {

@@ -25,7 +25,7 @@ func (f *File) Plan(policy func(id string) (engine.Policy, bool)) (plan.Config, 
 		}
 		remedies[p.ID] = action
 	}
-	return plan.Config{Remedies: remedies, Protected: r.Protected, Limits: r.Limits, Grace: time.Duration(r.Grace), Validity: time.Duration(r.ValidFor), OnUse: r.OnUse}, nil
+	return plan.Config{Remedies: remedies, Protected: r.Protected, Limits: r.Limits, Grace: time.Duration(r.Grace), Validity: time.Duration(r.ValidFor), OnUse: r.OnUse, Contact: r.Contact}, nil
 }
 
 // Trust is what the file asks of approvals. The file of signers is found beside
