@@ -154,6 +154,7 @@ func TestAccountDirectoryPages(t *testing.T) {
 }
 
 func TestAzureHasNoDirectory(t *testing.T) {
+	t.Parallel()
 	if d := (Account{}).ReadDirectory(t.Context()); d != nil {
 		t.Error("there is nobody to ask")
 	}

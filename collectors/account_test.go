@@ -14,6 +14,7 @@ import (
 // TestWorkspaceHost: where a workspace of each cloud answers; a name that
 // could lead elsewhere leads nowhere.
 func TestWorkspaceHost(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		account, deployment, host string
 		routed                    bool

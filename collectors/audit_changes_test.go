@@ -40,6 +40,7 @@ func changesOf(t *testing.T, w *world, name, text string) (engine.Coverage, engi
 }
 
 func TestAuditChanges(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 20})
 	id := fmt.Sprint(w.Workspaces()[0].ID)
 	day := time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC).UnixMilli()
@@ -71,6 +72,7 @@ func TestAuditChanges(t *testing.T) {
 // TestAuditChangesSettings: keys and values come in several forms; where it
 // cannot be told which value is whose there are none.
 func TestAuditChangesSettings(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 5})
 	id := fmt.Sprint(w.Workspaces()[0].ID)
 	for params, want := range map[string][2][]string{
@@ -95,6 +97,7 @@ func TestAuditChangesSettings(t *testing.T) {
 // TestAuditChangesAreBounded: the newest are kept, the span says from when on,
 // and no text is longer than it may be.
 func TestAuditChangesAreBounded(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 5})
 	id := fmt.Sprint(w.Workspaces()[0].ID)
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -117,6 +120,7 @@ func TestAuditChangesAreBounded(t *testing.T) {
 
 // TestAuditChangesOfOthers: an export without a row of the workspace may have left it out.
 func TestAuditChangesOfOthers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 5})
 	coverage, _ := changesOf(t, w, "log.csv", changesHeader+changesLine("77", "a", "tokenLogin", "x", ""))
 	if coverage.Status != engine.Failed || coverage.Reason != "no_rows" || coverage.Hint == "" {
@@ -125,6 +129,7 @@ func TestAuditChangesOfOthers(t *testing.T) {
 }
 
 func TestAuditChangesWithMistakes(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ text, want string }{
 		"empty":        {"", "the file is empty"},
 		"no column":    {"workspace_id,event_time\n1,2026-11-02T00:00:00Z\n", ":2: event_id is missing"},

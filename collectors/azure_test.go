@@ -294,6 +294,7 @@ func TestAzureWorkspacesSignInAlike(t *testing.T) {
 }
 
 func TestAzureEndpointIsLoopback(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]bool{
 		"http://127.0.0.1:8080": true, "http://localhost:8080/": true, "http://[::1]:80": true,
 		"https://127.0.0.1:8080": false, "http://example.com": false, "http://127.0.0.1.example.com": false,

@@ -49,7 +49,6 @@ type world struct {
 
 func newWorld(t *testing.T, o simulator.Options) *world {
 	t.Helper()
-	cleanEnvironment(t)
 	o.Now = func() time.Time { return now }
 	w := &world{Account: simulator.New(o), t: t}
 	server := httptest.NewServer(w.Account)
@@ -73,17 +72,24 @@ func newWorld(t *testing.T, o simulator.Options) *world {
 	return w
 }
 
-// cleanEnvironment hides the machine's own configuration from the SDK.
-func cleanEnvironment(t *testing.T) {
-	t.Helper()
+// TestMain hides the machine's own configuration from the SDK.
+func TestMain(m *testing.M) {
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
 		if strings.HasPrefix(name, "DATABRICKS_") || strings.HasPrefix(name, "ARM_") || strings.HasPrefix(name, "ACTIONS_ID_") {
-			t.Setenv(name, "")
+			_ = os.Unsetenv(name) // it is there
 		}
 	}
-	t.Setenv("HOME", t.TempDir())
-	t.Setenv("PATH", t.TempDir())
+	empty, err := os.MkdirTemp("", "patrol-collectors")
+	if err == nil {
+		err = errors.Join(os.Setenv("HOME", empty), os.Setenv("PATH", empty))
+	}
+	if err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(empty) // a leftover is harmless
+	os.Exit(code)
 }
 
 func (w *world) target(profile string) collectors.Target {
@@ -134,6 +140,7 @@ func tokensOf(t *testing.T, s engine.Section) []engine.Token {
 }
 
 func TestCollectWhole(t *testing.T) {
+	t.Parallel()
 	for _, int64Strings := range []bool{false, true} {
 		for _, suffix := range []string{"", "-oauth"} {
 			t.Run(fmt.Sprintf("strings=%v%s", int64Strings, suffix), func(t *testing.T) {
@@ -235,6 +242,7 @@ func (w *world) checkCaller(o collectors.Outcome, suffix string) {
 }
 
 func TestCollectTwiceIsEqual(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 3, Tokens: 50})
 	a, b := w.collect(w.admin()), w.collect(w.admin())
 	for name, section := range a.Capture.Sections {
@@ -248,6 +256,7 @@ func TestCollectTwiceIsEqual(t *testing.T) {
 // TestFaults orders a fault for one section and expects one coverage, and all
 // other sections whole.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	apiErr := func(code, message string) string {
 		return fmt.Sprintf(`{"error_code":%q,"message":%q}`, code, message)
 	}
@@ -310,6 +319,7 @@ func TestFaults(t *testing.T) {
 
 // TestStops covers what makes every further call pointless.
 func TestStops(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		fault  simulator.Fault
 		status engine.CoverageStatus
@@ -356,6 +366,7 @@ func TestStops(t *testing.T) {
 }
 
 func TestRetriesHonourTheServer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 40})
 	w.AddFault(simulator.Fault{Path: tokensPath, Status: 429, Headers: map[string]string{"Retry-After": "7"}, Times: 1})
 	w.AddFault(simulator.Fault{Path: tokensPath, Status: 429, Headers: map[string]string{"Retry-After": now.Add(90 * time.Second).Format(http.TimeFormat)}, Times: 1})
@@ -380,6 +391,7 @@ func TestRetriesHonourTheServer(t *testing.T) {
 }
 
 func TestBudgetEndsWaiting(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 40})
 	w.options.RetryBudget = 10 * time.Second
 	w.AddFault(simulator.Fault{Path: tokensPath, Status: 429, Headers: map[string]string{"Retry-After": "3600"}})
@@ -398,6 +410,7 @@ func TestBudgetEndsWaiting(t *testing.T) {
 }
 
 func TestSilentServerTimesOut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 40})
 	w.options.IdleTimeout = time.Second // all else has answered by then, however busy the machine
 	w.AddFault(simulator.Fault{Path: grantsPath, Delay: time.Minute})
@@ -407,7 +420,6 @@ func TestSilentServerTimesOut(t *testing.T) {
 }
 
 func TestDeadHostsFailFast(t *testing.T) {
-	cleanEnvironment(t)
 	tls := httptest.NewUnstartedServer(http.NotFoundHandler())
 	tls.Config.ErrorLog = log.New(io.Discard, "", 0)
 	tls.StartTLS()
@@ -531,6 +543,7 @@ func TestNamedProfileWins(t *testing.T) {
 }
 
 func TestViewerSeesWhatItMay(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 40})
 	o := w.collect(w.target(w.Workspaces()[0].Profile + "-viewer"))
 	if c := w.coverage(o, engine.SectionTokens); c.Status != engine.Denied || c.Reason != "permission_denied" {
@@ -542,6 +555,7 @@ func TestViewerSeesWhatItMay(t *testing.T) {
 }
 
 func TestManyTargetsInOrder(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 40, Workspaces: 6, Latency: 2 * time.Millisecond})
 	var targets []collectors.Target
 	for _, ws := range w.Workspaces() {
@@ -570,6 +584,7 @@ func TestManyTargetsInOrder(t *testing.T) {
 }
 
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 40})
 	ctx, cancel := context.WithCancel(context.Background())
 	w.options.Progress = func(e collectors.Event) {
@@ -590,6 +605,7 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestClockSkewIsTold(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 40})
 	w.Advance(-20 * time.Minute)
 	o := w.collect(w.admin())
@@ -602,6 +618,7 @@ func TestClockSkewIsTold(t *testing.T) {
 }
 
 func TestSpoolsGo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Workspaces: 1, Tokens: 30_000})
 	for o := range collectors.Collect(context.Background(), []collectors.Target{w.admin()}, w.options) {
 		if files(t, w.options.SpoolDir) != 1 {
@@ -657,6 +674,7 @@ func TestUserAgent(t *testing.T) {
 }
 
 func TestProbe(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 40})
 	w.AddFault(simulator.Fault{Path: grantsPath, Status: 403})
 	report, err := collectors.Probe(context.Background(), w.admin(), w.options)
@@ -670,6 +688,7 @@ func TestProbe(t *testing.T) {
 }
 
 func TestCollectorsAreDescribed(t *testing.T) {
+	t.Parallel()
 	seen := map[engine.SectionName]bool{}
 	for _, c := range collectors.All() {
 		if c.Section == "" || seen[c.Section] || c.Doc == "" || c.Rights == "" || len(c.Calls) == 0 && c.OnRequest == "" || c.Read == nil {
@@ -686,6 +705,7 @@ func TestCollectorsAreDescribed(t *testing.T) {
 
 // TestRunBudget: however many sections wait, a run may wait only so long in sum.
 func TestRunBudget(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 40, Workspaces: 1})
 	// Sections of one call each, of which the budget lets two wait, whichever: others would tell that their own is spent.
 	for _, path := range []string{grantsPath, "/api/2.0/ip-access-lists", "/api/2.0/settings/types/restrict_workspace_admins"} {
@@ -713,6 +733,7 @@ func TestRunBudget(t *testing.T) {
 
 // TestNoLimitIsHit: at patrol's own pace no call meets the platform's limit.
 func TestNoLimitIsHit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 40, Workspaces: 2, RateLimit: 40})
 	w.options.RequestRate = 0
 	session, err := collectors.SignIn(t.Context(), w.admin(), w.options)
@@ -735,6 +756,7 @@ func TestNoLimitIsHit(t *testing.T) {
 // TestSectionsAreReadAtOnce: principals and settings do not wait for each
 // other, but tokens come before both.
 func TestSectionsAreReadAtOnce(t *testing.T) {
+	t.Parallel()
 	together := []string{usersPath, settingsPath, grantsPath}
 	var lock sync.Mutex
 	var whole sync.Once

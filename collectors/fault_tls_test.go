@@ -56,6 +56,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 // TestRedirectDuringSignInIsRefused: whoever is asked for a credential must
 // answer; a client's secret never goes where a redirect leads.
 func TestRedirectDuringSignInIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 40})
 	reached := &atomic.Int32{}
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))

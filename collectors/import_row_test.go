@@ -46,6 +46,7 @@ func defectsOf(token engine.Token) string {
 }
 
 func TestImportTime(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]string{
 		"1794000000000": "2026-11-06T21:20:00Z", "1.794e12": "2026-11-06T21:20:00Z", "1794000000000.0": "2026-11-06T21:20:00Z",
 		"2026-11-06T20:26:40.123Z": "2026-11-06T20:26:40.123Z", "2026-11-06T20:26:40.000+0000": "2026-11-06T20:26:40Z", "2026-11-06T20:26:40": "2026-11-06T20:26:40Z",
@@ -73,6 +74,7 @@ func TestImportTime(t *testing.T) {
 // What tools write for nothing is nothing, and what nobody can read is unknown:
 // neither is a token that was never used, or one without an end.
 func TestImportWordsForNothing(t *testing.T) {
+	t.Parallel()
 	const header = "token_id,owner_id,creation_time,expiry_time,last_used_day,comment,scopes,created_by_id\n"
 	for _, word := range []string{"", "null", "NULL", "None", "NaN", "nan", "NaT", "<NA>", `\N`} {
 		// Another row tells of its last use, so that this one's was never.
@@ -105,6 +107,7 @@ func TestImportWordsForNothing(t *testing.T) {
 // TestFieldsThatNoRowTells: what no row of a list has is unknown for all of them;
 // what one row has is empty where others leave it out.
 func TestFieldsThatNoRowTells(t *testing.T) {
+	t.Parallel()
 	full := map[string]string{
 		"last_used_day": "1761000000000", "comment": `"c"`, "scopes": `["sql"]`, "autoscope_state": `"AUTOSCOPE_STATE_COMPLETED"`,
 		"inferred_scopes": `["sql"]`, "backfill_scopes": `["sql"]`, "created_by_id": "1",
@@ -144,6 +147,7 @@ func TestFieldsThatNoRowTells(t *testing.T) {
 }
 
 func TestImportHeadings(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ header, cells, want string }{
 		"best id":         {"ID,Token ID,Owner,Created,Expires", "1,aa,o,2026-01-01,Never", "aa o"},
 		"only id":         {"ID,Owner,Created,Expires", "aa,o,2026-01-01,Never", "aa o"},
@@ -189,6 +193,7 @@ func TestImportHeadings(t *testing.T) {
 // Where owners are named instead of numbered, they are compared with the name of
 // whoever made the token, and only with one of the same kind.
 func TestImportOnBehalf(t *testing.T) {
+	t.Parallel()
 	const yes, no, unknown = "true", "false", "unknown"
 	for row, want := range map[string]string{
 		"bob@example.com,Bob@example.com,7":                      no,
@@ -210,6 +215,7 @@ func TestImportOnBehalf(t *testing.T) {
 }
 
 func TestImportSteampipe(t *testing.T) {
+	t.Parallel()
 	token := importedOne(t, "s.json", `{"columns":[{"name":"token_id","data_type":"text"}],"rows":[{"token_id":"a","comment":"c","creation_time":"2026-01-01T00:00:00Z",`+
 		`"expiry_time":"1969-12-31T23:59:59Z","last_used_day":null,"owner_id":9007199254740993,"created_by_id":7,"created_by_username":"bob@example.com","title":"a"}]}`)
 	if token.OwnerID != "9007199254740993" || *token.Created != ms("2026-01-01T00:00:00Z") || *token.Expires != engine.NeverExpires || token.Comment != "c" {
@@ -221,6 +227,7 @@ func TestImportSteampipe(t *testing.T) {
 }
 
 func TestImportRefusesRoundedIDs(t *testing.T) {
+	t.Parallel()
 	rows := func(ids ...string) string {
 		var list []string
 		for i, id := range ids {
@@ -255,6 +262,7 @@ func TestImportRefusesRoundedIDs(t *testing.T) {
 }
 
 func TestImportWithoutRows(t *testing.T) {
+	t.Parallel()
 	for _, text := range []string{"{}", "[]", `{"token_infos":[]}`, `{"rows":[]}`, "token id,owner,created,expires\n"} {
 		outcomes, err := importText(t, "x", text)
 		if err != nil {

@@ -34,6 +34,7 @@ func importText(t *testing.T, name, text string) ([]Outcome, error) {
 }
 
 func TestImportJSON(t *testing.T) {
+	t.Parallel()
 	for name, text := range map[string]string{
 		"list":   `[` + row("a", goodRest) + `]`,
 		"object": `{"token_infos":[` + row("a", goodRest) + `]}`,
@@ -66,6 +67,7 @@ func TestImportJSON(t *testing.T) {
 }
 
 func TestImportPartsWorkspaces(t *testing.T) {
+	t.Parallel()
 	outcomes, err := importText(t, "all.json", `[`+row("b", goodRest+`,"workspace_id":22`)+`,`+row("a", goodRest+`,"workspace_id":"9007199254740993"`)+
 		`,`+row("a", goodRest+`,"workspace_id":22`)+`,`+row("c", goodRest)+`]`)
 	if err != nil {
@@ -78,6 +80,7 @@ func TestImportPartsWorkspaces(t *testing.T) {
 }
 
 func TestImportCSV(t *testing.T) {
+	t.Parallel()
 	outcomes, err := importText(t, "report.csv", "Token ID;Owner;Workspace ID;Created;Expires;Last used;Comment\r\n"+
 		"a;ann@example.com;7;2025-10-20T10:00:00Z;Never;2025-10-21;\"=1+1;\"\"x\"\" \xff\"\r\n"+
 		"b;bob@example.com;7;2025-10-20 10:00:00;2026-01-02;never;\r\n"+
@@ -106,6 +109,7 @@ func TestImportCSV(t *testing.T) {
 // The report is of the whole account: workspaces are told apart by whatever it
 // calls them, and an id that two of them have is two tokens.
 func TestImportCSVPartsWorkspaces(t *testing.T) {
+	t.Parallel()
 	const rest = ",ann@example.com,2025-10-20,Never\n"
 	for name, test := range map[string]struct{ text, want string }{
 		"names":           {"Token ID,Workspace,Owner,Created,Expires\na,prod" + rest + "b,dev" + rest + "a,dev" + rest, "import:dev dev a b; import:prod prod a"},
@@ -144,6 +148,7 @@ func importedParts(t *testing.T, outcomes []Outcome) (all []string) {
 }
 
 func TestImportRefuses(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ file, text, says string }{
 		"empty":          {"x.json", "", "empty"},
 		"no mark":        {"x.json", "[\x00]\x00", "neither UTF-8 nor UTF-16 with a byte order mark"},

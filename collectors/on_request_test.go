@@ -27,6 +27,7 @@ func secretsOf(t *testing.T, o collectors.Outcome) engine.Secrets {
 const someSecrets = "/api/2.0/accounts/servicePrincipals/"
 
 func TestSecretsAreReadOnRequest(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60})
 	w.options.Sections = []engine.SectionName{engine.SectionSecrets}
 	o := w.collect(w.admin())
@@ -53,6 +54,7 @@ func TestSecretsAreReadOnRequest(t *testing.T) {
 // TestSecretsTakeRights: a workspace admin is told what is missing, and is not
 // made to knock at every door.
 func TestSecretsTakeRights(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60})
 	w.options.Sections = []engine.SectionName{engine.SectionSecrets}
 	o := w.collect(w.target(w.Workspaces()[0].Profile + "-oauth"))
@@ -72,6 +74,7 @@ func TestSecretsTakeRights(t *testing.T) {
 }
 
 func TestSecretsThatCannotBeRead(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		fault  simulator.Fault
 		status engine.CoverageStatus
@@ -112,6 +115,7 @@ func writeLog(t *testing.T, name, text string) string {
 }
 
 func TestAuditLog(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 20})
 	id := fmt.Sprint(w.Workspaces()[0].ID)
 	want := []engine.Activity{
@@ -153,6 +157,7 @@ func TestAuditLog(t *testing.T) {
 
 // TestAuditLogOfOthers: a log without a row of the workspace may have left it out.
 func TestAuditLogOfOthers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 20})
 	log, err := collectors.OpenAuditLog(t.Context(), writeLog(t, "log.csv", logHeader+"77,b,1,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,1,[]\n"))
 	if err != nil {
@@ -166,6 +171,7 @@ func TestAuditLogOfOthers(t *testing.T) {
 }
 
 func TestAuditLogWithMistakes(t *testing.T) {
+	t.Parallel()
 	const good = "1,a,1,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,1,[]\n"
 	for name, test := range map[string]struct{ file, text, want string }{
 		"empty":          {"l.csv", "", "the file is empty"},
@@ -198,6 +204,7 @@ func TestAuditLogWithMistakes(t *testing.T) {
 
 // TestAuditLogWithAColumnTwice: nobody knows which of the two counts.
 func TestAuditLogWithAColumnTwice(t *testing.T) {
+	t.Parallel()
 	path := writeLog(t, "log.csv", strings.TrimSpace(logHeader)+", events \n77,b,1,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,1,[],9\n")
 	_, err := collectors.OpenAuditLog(t.Context(), path)
 	e, ok := engine.AsError(err)

@@ -18,6 +18,7 @@ import (
 // TestPaceByFamily: within any second no family is asked as often as the
 // platform's limit, and one family's calls do not wait for another's.
 func TestPaceByFamily(t *testing.T) {
+	t.Parallel()
 	for path, test := range map[string]struct{ perSecond, documented float64 }{
 		tokensPath:            {20, 40},
 		tokensPath + "/x":     {20, 40},
@@ -94,6 +95,7 @@ func get(t *testing.T, c *Client, path string) {
 // TestPaceOfCalls: whoever asks, and however eagerly, no second has more calls of
 // a family than the platform allows, and no family waits for another.
 func TestPaceOfCalls(t *testing.T) {
+	t.Parallel()
 	const each = 200
 	for name, families := range map[string]map[string]float64{ // path → calls in any second at most
 		"each by itself, tokens": {tokensPath: 30},
@@ -139,6 +141,7 @@ func TestPaceOfCalls(t *testing.T) {
 
 // TestPaceBoundsCallsAtOnce: never more than a few calls are under way.
 func TestPaceBoundsCallsAtOnce(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := &answering{takes: time.Second}
 		c := clientOf(w)
@@ -156,6 +159,7 @@ func TestPaceBoundsCallsAtOnce(t *testing.T) {
 // TestWaitingTakesTime: what a run waits, with no sleep of a test's own, is what
 // the server asks for, or grows and differs from call to call.
 func TestWaitingTakesTime(t *testing.T) {
+	t.Parallel()
 	waits := func(t *testing.T, times int, header func() http.Header) time.Duration {
 		t.Helper()
 		w := &answering{reply: func(n int) (int, http.Header) {
@@ -196,6 +200,7 @@ func TestWaitingTakesTime(t *testing.T) {
 }
 
 func TestPaceEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPace(1e6)
 		for range callsAtOnce {
@@ -214,6 +219,7 @@ func TestPaceEndsWithItsContext(t *testing.T) {
 // TestNoTurnInTime: a section whose next turn comes after its time is up was not
 // read in time; nobody interrupted it.
 func TestNoTurnInTime(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := &answering{}
 		c := clientOf(w)
@@ -232,6 +238,7 @@ func TestNoTurnInTime(t *testing.T) {
 }
 
 func TestBudgets(t *testing.T) {
+	t.Parallel()
 	b := newBudget(time.Minute, 2)
 	if !b.take(90*time.Second) || b.take(31*time.Second) || !b.take(30*time.Second) || b.take(1) {
 		t.Errorf("left %s", b.left)

@@ -50,6 +50,7 @@ func contradicted(name string) (section engine.SectionName, reason string) {
 // TestContradictions: each order of the simulator ends its section, says which
 // contradiction it was, and costs no other section.
 func TestContradictions(t *testing.T) {
+	t.Parallel()
 	for _, order := range simulator.Contradictions() {
 		section, reason := contradicted(order.Name)
 		if section == "" || reason == "" {
@@ -87,6 +88,7 @@ func TestContradictions(t *testing.T) {
 // TestSoundLookingLists: lists whose shape and totals are sound, and which what
 // else was read contradicts all the same.
 func TestSoundLookingLists(t *testing.T) {
+	t.Parallel()
 	const scim, none = "/api/2.0/preview/scim/v2/", `{"totalResults":0}`
 	for _, c := range []struct {
 		name, reason string
@@ -119,6 +121,7 @@ func TestSoundLookingLists(t *testing.T) {
 // TestContradictionsThatPass: a page that says only once that there is more, and
 // somebody who was removed between two pages, are gone on the second look.
 func TestContradictionsThatPass(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1, MaxPage: 20})
 	if err := w.Contradict("users/removed-between-pages", ""); err != nil {
 		t.Fatal(err)
@@ -130,6 +133,7 @@ func TestContradictionsThatPass(t *testing.T) {
 
 // TestOtherWorkspaceMidway: when another workspace answers, nothing more is asked.
 func TestOtherWorkspaceMidway(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1})
 	if err := w.Contradict("workspace/id-midway", ""); err != nil {
 		t.Fatal(err)
@@ -151,6 +155,7 @@ func TestOtherWorkspaceMidway(t *testing.T) {
 
 // TestAdminIsUnknown: where groups cannot be read, nobody is known to be no admin.
 func TestAdminIsUnknown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1})
 	sound := w.collect(w.admin()).Capture.Sections[engine.SectionPrincipals].Principals
 	w.AddFault(simulator.Fault{Path: groupsPath, Status: 403})
@@ -178,6 +183,7 @@ func TestAdminIsUnknown(t *testing.T) {
 // TestGroupsSingly: where the list with members takes too long, groups are read
 // one by one, and nothing is lost.
 func TestGroupsSingly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1})
 	sound := w.collect(w.admin()).Capture.Sections[engine.SectionPrincipals].Principals
 	w.AddFault(simulator.Fault{Path: groupsPath + "$", Query: "members", Status: 504})
@@ -195,6 +201,7 @@ func TestGroupsSingly(t *testing.T) {
 // TestTokensOff: tokens that the workspace's settings switch off, and whose list
 // is answered as disabled, are known to be off.
 func TestTokensOff(t *testing.T) {
+	t.Parallel()
 	off := simulator.Fault{Path: tokensPath, Status: 404, Body: `{"error_code":"FEATURE_DISABLED","message":"off"}`}
 	for _, value := range []string{"false", "true"} {
 		w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1})
@@ -213,6 +220,7 @@ func TestTokensOff(t *testing.T) {
 // TestShrunkLists: a list that lost a fifth of its rows since the snapshot before
 // is not believed, unless that is accepted for this very list.
 func TestShrunkLists(t *testing.T) {
+	t.Parallel()
 	for _, list := range collectors.Shrinkable() {
 		for _, accepted := range []bool{false, true} {
 			document := []byte(`{"users":5,"service_principals":5}`)

@@ -75,6 +75,7 @@ func settingsOf(t *testing.T, s engine.Section) engine.Settings {
 }
 
 func TestSettingsDropUnknownKeys(t *testing.T) {
+	t.Parallel()
 	s := readSettings(context.Background(), clientFor(t, confHandler(map[string]string{
 		"enableTokensConfig": `"TRue"`, "maxTokenLifetimeDays": `null`, "enableIpAccessLists": `""`})))
 	if !s.Coverage.Complete() || s.Coverage.Count != 3 {
@@ -88,6 +89,7 @@ func TestSettingsDropUnknownKeys(t *testing.T) {
 }
 
 func TestSettingsOneUnreadableKeyHidesNoOther(t *testing.T) {
+	t.Parallel()
 	values := map[string]string{}
 	for _, key := range settingKeys {
 		values[key] = `"x"`
@@ -105,6 +107,7 @@ func TestSettingsOneUnreadableKeyHidesNoOther(t *testing.T) {
 }
 
 func TestSettingsOldMessage(t *testing.T) {
+	t.Parallel()
 	s := readSettings(context.Background(), clientFor(t, func(w http.ResponseWriter, r *http.Request) {
 		keys := strings.Split(r.URL.Query().Get("keys"), ",")
 		if slices.Contains(keys, "enable-X-Frame-Options") {
@@ -119,6 +122,7 @@ func TestSettingsOldMessage(t *testing.T) {
 }
 
 func TestSettingsMissingKeyIsNotUnset(t *testing.T) {
+	t.Parallel()
 	s := readSettings(context.Background(), clientFor(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, `{}`) }))
 	if s.Coverage.Status != engine.Partial || settingsOf(t, s)["enableTokensConfig"].Problem != engine.Failed {
 		t.Errorf("%+v", s.Coverage)
@@ -126,6 +130,7 @@ func TestSettingsMissingKeyIsNotUnset(t *testing.T) {
 }
 
 func TestGrants(t *testing.T) {
+	t.Parallel()
 	s := readGrants(context.Background(), clientFor(t, func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, 200, `{"object_id":"/authorization/tokens","access_control_list":[
 			{"user_name":"b@example.com","all_permissions":[{"permission_level":"CAN_USE","inherited":false}]},
@@ -198,6 +203,7 @@ func users(n int) []string {
 }
 
 func TestPrincipalsPaging(t *testing.T) {
+	t.Parallel()
 	rows := map[string][]string{"Users": users(23)}
 	for name, test := range map[string]struct {
 		handler scimHandler
@@ -225,6 +231,7 @@ func TestPrincipalsPaging(t *testing.T) {
 }
 
 func TestPrincipalsAndNestedGroups(t *testing.T) {
+	t.Parallel()
 	s := readDirectory(t, scimHandler{pageMost: 2, rows: map[string][]string{
 		"Users": {
 			`{"id":"11","userName":"direct@example.com","displayName":"D","active":true,"groups":[{"value":"1","display":"admins"}]}`,
@@ -266,6 +273,7 @@ func TestPrincipalsAndNestedGroups(t *testing.T) {
 }
 
 func TestScrub(t *testing.T) {
+	t.Parallel()
 	s := scrubber{secrets: []string{"topsecret"}}
 	for _, text := range []string{
 		"token dapi0123456789abcdef0123456789abcdef here", "Authorization: Bearer abcdefghijklmnop", "it is topsecret",
@@ -284,6 +292,7 @@ func TestScrub(t *testing.T) {
 }
 
 func TestErrorDetailHoldsNoCredential(t *testing.T) {
+	t.Parallel()
 	c := clientFor(t, func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, 418, `{"message":"you sent dapi0123456789abcdef0123456789abcdef"}`)
 	})
@@ -294,6 +303,7 @@ func TestErrorDetailHoldsNoCredential(t *testing.T) {
 }
 
 func TestAnswerTooLarge(t *testing.T) {
+	t.Parallel()
 	c := clientFor(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, strings.Repeat(" ", 1000)) })
 	if _, p := c.Get(context.Background(), tokensPath, nil, 999); p == nil || p.Reason != reasonBadBody {
 		t.Errorf("%v", p)
@@ -303,6 +313,7 @@ func TestAnswerTooLarge(t *testing.T) {
 // TestPackedAnswerTooLarge: what counts is the size after unpacking, so that a
 // few kilobytes cannot fill memory or disk.
 func TestPackedAnswerTooLarge(t *testing.T) {
+	t.Parallel()
 	var packed bytes.Buffer
 	zip := gzip.NewWriter(&packed)
 	for range 64 {
@@ -327,6 +338,7 @@ func TestPackedAnswerTooLarge(t *testing.T) {
 }
 
 func TestRetryAfter(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]time.Duration{
 		"": 0, "7": 7 * time.Second, "-1": 0, "99999999999": retryAfterCap, "soon": 0, "1.5": 0,
 		testNow.Add(time.Minute).Format(http.TimeFormat):  time.Minute,
@@ -340,6 +352,7 @@ func TestRetryAfter(t *testing.T) {
 }
 
 func TestPause(t *testing.T) {
+	t.Parallel()
 	most := func() float64 { return 1 }
 	f := &failure{Problem: &Problem{}}
 	var got []time.Duration
@@ -356,6 +369,7 @@ func TestPause(t *testing.T) {
 }
 
 func TestSecureURL(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]bool{
 		"https://workspace.example.com": true, "http://workspace.example.com": false, "http://127.0.0.1:80": true, "http://localhost:8": true,
 		"http://[::1]:1": true, "http://127.0.0.1.example.com": false, "ftp://localhost": false, "http://169.254.169.254": false,
@@ -371,6 +385,7 @@ func TestSecureURL(t *testing.T) {
 }
 
 func TestIPAccessLists(t *testing.T) {
+	t.Parallel()
 	for body, want := range map[string]string{
 		`{}`:                     `implausible not_a_list`,
 		`{"ip_access_lists":[]}`: `complete  []`,
@@ -392,6 +407,7 @@ func TestIPAccessLists(t *testing.T) {
 }
 
 func TestRestrictWorkspaceAdmins(t *testing.T) {
+	t.Parallel()
 	for body, want := range map[string]string{
 		`{"restrict_workspace_admins":{"status":"ALLOW_ALL"},"etag":"e"}`:                                                      `complete  {"disable_gov_tag_creation":false,"status":"ALLOW_ALL"}`,
 		`{"restrict_workspace_admins":{"status":"RESTRICT_TOKENS_AND_JOB_RUN_AS","disable_gov_tag_creation":true},"etag":"e"}`: `complete  {"disable_gov_tag_creation":true,"status":"RESTRICT_TOKENS_AND_JOB_RUN_AS"}`,
@@ -409,6 +425,7 @@ func TestRestrictWorkspaceAdmins(t *testing.T) {
 // TestWithoutTheFeature: a call that the workspace does not have is no failure
 // of the call.
 func TestWithoutTheFeature(t *testing.T) {
+	t.Parallel()
 	for name, read := range map[string]func(context.Context, *Client) engine.Section{"ip": readIPAccessLists, "restrict": readRestrictWorkspaceAdmins} {
 		for _, body := range []string{`{"error_code":"FEATURE_DISABLED"}`, `{"error_code":"ENDPOINT_NOT_FOUND"}`} {
 			s := read(context.Background(), clientFor(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 404, body) }))

@@ -37,6 +37,7 @@ func sessionAccount() *simulator.Account {
 // TestSendIsOneShot: whatever is answered, one request was sent, and the
 // answer is handed on as it is.
 func TestSendIsOneShot(t *testing.T) {
+	t.Parallel()
 	const path = "/api/2.0/token-management/tokens/"
 	for name, fault := range map[string]simulator.Fault{
 		"503":       {Status: 503},
@@ -64,6 +65,7 @@ func TestSendIsOneShot(t *testing.T) {
 }
 
 func TestSendTakesQueryAndBody(t *testing.T) {
+	t.Parallel()
 	account := sessionAccount()
 	ws := account.Workspaces()[0]
 	s := signedIn(t, account, ws.Profile)
@@ -82,6 +84,7 @@ func TestSendTakesQueryAndBody(t *testing.T) {
 }
 
 func TestSessionTellsWhoCalls(t *testing.T) {
+	t.Parallel()
 	account := sessionAccount()
 	ws := account.Workspaces()[0]
 	admin, viewer, oauth := signedIn(t, account, ws.Profile).Caller(), signedIn(t, account, ws.Profile+"-viewer").Caller(), signedIn(t, account, ws.Profile+"-oauth").Caller()
@@ -100,6 +103,7 @@ func TestSessionTellsWhoCalls(t *testing.T) {
 }
 
 func TestSessionKeepsTheWorkspacesTime(t *testing.T) {
+	t.Parallel()
 	account := sessionAccount()
 	account.Advance(-3 * time.Hour)
 	s := signedIn(t, account, account.Workspaces()[0].Profile)
@@ -112,6 +116,7 @@ func TestSessionKeepsTheWorkspacesTime(t *testing.T) {
 }
 
 func TestSessionReadsAfresh(t *testing.T) {
+	t.Parallel()
 	account := sessionAccount()
 	ws := account.Workspaces()[0]
 	s := signedIn(t, account, ws.Profile)

@@ -17,6 +17,7 @@ func (n *notedTrip) RoundTrip(r *http.Request) (*http.Response, error) {
 // credential goes out by https, to this machine, or to a cloud's link-local
 // address; a client's secret by plain http goes nowhere.
 func TestPlainSignInIsRefused(t *testing.T) {
+	t.Parallel()
 	for url, sent := range map[string]bool{
 		"https://login.example.com/token":       true,
 		"http://127.0.0.1:8080/token":           true,
@@ -47,6 +48,7 @@ func TestPlainSignInIsRefused(t *testing.T) {
 // TestLoginPageIsNoAnswer: also where its text is JSON by chance, such as {},
 // which would be a list without tokens.
 func TestLoginPageIsNoAnswer(t *testing.T) {
+	t.Parallel()
 	for kind, want := range map[string]bool{
 		"application/json": true, "application/json; charset=utf-8": true, "application/scim+json": true, "text/plain": true, "": true,
 		"text/html": false, "text/html; charset=utf-8": false, "application/xml": false, "image/png": false,

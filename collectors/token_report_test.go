@@ -30,6 +30,7 @@ func writeReport(t testing.TB, text string) string {
 }
 
 func TestTokenReportWithMistakes(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ text, target, wrong string }{
 		"no such column": {"Token ID,Owner,Created,Expires\n", ":1", "no column for workspace_id; the columns are: Token ID, Owner, Created, Expires"},
 		"no token":       {reportHeader + "a,1,o,,\n,1,o,,\n", ":3", "the row has no token id"},
@@ -76,6 +77,7 @@ func compared(t testing.TB, s engine.Section) engine.ReportComparison {
 
 // TestTokenReportDates: what cannot be read is not known, rather than a date.
 func TestTokenReportDates(t *testing.T) {
+	t.Parallel()
 	report, err := OpenTokenReport(t.Context(), writeReport(t, reportHeader+
 		"a,1,o,2026-10-01,Never\nb,1,o,Oct 3rd,soon\nc,1,o,never,2026-10-02T00:00:00Z\nd,1,o,-5,-7\n"))
 	if err != nil {
@@ -97,6 +99,7 @@ func TestTokenReportDates(t *testing.T) {
 // TestTokenReportByName: a report may name workspaces instead of their ids, and
 // what is partial or unread is not called alike.
 func TestTokenReportByName(t *testing.T) {
+	t.Parallel()
 	report, err := OpenTokenReport(t.Context(), writeReport(t, reportHeader+"a,prod,o,2026-10-01,never\nz,dev,o,2026-10-01,never\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -129,6 +132,7 @@ func TestTokenReportByName(t *testing.T) {
 // TestTokenReportIsSetDifference holds the walk through two sorted lists
 // against two sets.
 func TestTokenReportIsSetDifference(t *testing.T) {
+	t.Parallel()
 	enginetest.Check(t, func(t *rapid.T) {
 		ids := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-f]{1,3}`), 0, 300, rapid.ID[string])
 		reported, read := ids.Draw(t, "report"), ids.Draw(t, "read")

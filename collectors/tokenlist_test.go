@@ -61,6 +61,7 @@ func tokensOf(t *testing.T, s engine.Section) []engine.Token {
 }
 
 func TestTokenListCoverage(t *testing.T) {
+	t.Parallel()
 	good := row("a", goodRest)
 	for name, test := range map[string]struct {
 		body   string
@@ -126,6 +127,7 @@ func TestTokenListCoverage(t *testing.T) {
 }
 
 func TestTokenFields(t *testing.T) {
+	t.Parallel()
 	const big = "9007199254740993"
 	s := sectionOf(t, `[`+row("t", `"creation_time":"1761000000000","expiry_time":"1768000000000","last_used_day":1761004800000,"owner_id":"`+big+`","created_by_id":`+big+`,
 		"created_by_username":"ann@example.com","comment":"a\u0000`+"\xff\xfe"+`","scopes":["sql"],"autoscope_state":"AUTOSCOPE_STATE_RUNNING","inferred_scopes":["a","b"],"new_field":{"x":1}`)+`]`)
@@ -148,6 +150,7 @@ func TestTokenFields(t *testing.T) {
 }
 
 func TestTokenDefects(t *testing.T) {
+	t.Parallel()
 	s := sectionOf(t, `[`+row("t", `"creation_time":true,"expiry_time":"soon","last_used_day":17,"owner_id":{"x":1},"created_by_id":1.0,"comment":5,"scopes":"sql"`)+`]`)
 	token := tokensOf(t, s)[0]
 	got := map[string]string{}
@@ -167,6 +170,7 @@ func TestTokenDefects(t *testing.T) {
 }
 
 func TestTokenListOrderAndDuplicates(t *testing.T) {
+	t.Parallel()
 	ids := []string{"long-prefix-0123456789-b", "b", "long-prefix-0123456789-a", "a", "long-prefix-0123456789", "B"}
 	var rows []string
 	for _, id := range ids {
@@ -192,6 +196,7 @@ func TestTokenListOrderAndDuplicates(t *testing.T) {
 }
 
 func TestSpoolFileIsPrivateAndGoes(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := newSpool(dir, 64<<20)
 	chunk := []byte(strings.Repeat("0123456789abcdef", 1<<16)) // 1 MiB
@@ -224,7 +229,7 @@ func TestSpoolFileIsPrivateAndGoes(t *testing.T) {
 
 // TestTokenListMemory reads a list far larger than what may stay in memory.
 func TestTokenListMemory(t *testing.T) {
-	rows := 200_000
+	rows := 50_000
 	if testing.Short() {
 		rows = 20_000
 	}

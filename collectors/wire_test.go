@@ -8,6 +8,7 @@ import (
 )
 
 func TestUnquoteKeepsBytes(t *testing.T) {
+	t.Parallel()
 	for quoted, want := range map[string]string{
 		`""`:                       "",
 		`"plain"`:                  "plain",
@@ -26,6 +27,7 @@ func TestUnquoteKeepsBytes(t *testing.T) {
 }
 
 func TestParseObjectIsExact(t *testing.T) {
+	t.Parallel()
 	o, ok := parseObject([]byte(` { "a" : [1,{"b":"]}"}] , "A":"x\"y" ,"a\u0062":null, "n":-1.5e3,"a":2 } `))
 	if !ok {
 		t.Fatal("no object")

@@ -17,6 +17,7 @@ func accountSnapshot(status CoverageStatus, document string) Snapshot {
 // TestAccountDirectory: only a directory read whole tells that somebody is not
 // in it, and one that was not read tells nothing.
 func TestAccountDirectory(t *testing.T) {
+	t.Parallel()
 	const listed = `{"account_id": "a", "principals": [
 		{"id": "1", "kind": "user", "name": "ann@example.com", "display_name": "Ann", "active": true},
 		{"id": "2", "kind": "service_principal", "name": "app", "display_name": "", "active": false},
@@ -55,6 +56,7 @@ func TestAccountDirectory(t *testing.T) {
 // TestAccountIsNoPartOfTheWorkspace: what became of reading the account leaves
 // a workspace as complete as it is.
 func TestAccountIsNoPartOfTheWorkspace(t *testing.T) {
+	t.Parallel()
 	s := accountSnapshot(Denied, "")
 	if s.Incomplete() != nil || s.Gaps() != nil {
 		t.Errorf("incomplete %v", s.Incomplete())
@@ -66,6 +68,7 @@ func TestAccountIsNoPartOfTheWorkspace(t *testing.T) {
 }
 
 func TestFindingAsAccountKnows(t *testing.T) {
+	t.Parallel()
 	evidence := map[string]any{"owner.kind": "missing"}
 	f := Finding{Owner: "7", OwnerID: "7", Evidence: evidence, OwnerInAccount: &AccountParty{AccountInactive, User, "ann@example.com"}}
 	got := f.AsAccountKnows()
@@ -84,6 +87,7 @@ func TestFindingAsAccountKnows(t *testing.T) {
 }
 
 func TestPartyIsNamedByTheAccountLast(t *testing.T) {
+	t.Parallel()
 	account := &AccountParty{AccountActive, User, "ann@example.com"}
 	for _, test := range []struct {
 		party     Party
@@ -101,6 +105,7 @@ func TestPartyIsNamedByTheAccountLast(t *testing.T) {
 }
 
 func TestPseudonymsHideTheAccountsNames(t *testing.T) {
+	t.Parallel()
 	p := testPseudonyms(t)
 	row := TokenRow{}
 	row.Token.Comment = "made by ann@example.com"

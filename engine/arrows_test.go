@@ -20,6 +20,7 @@ type pkg struct {
 // TestArrows holds the architecture: every import arrow ends at the engine's
 // vocabulary, siblings meet only in cmd, and each large library has one owner.
 func TestArrows(t *testing.T) {
+	t.Parallel()
 	owners := map[string][]string{
 		"modernc.org/sqlite":                      {"patrol/engine/sqlite", "patrol/cmd/bench"}, // which measures what the store is held against
 		"github.com/open-policy-agent/opa":        {"patrol/engine/eval", "patrol/engine/eval/prefilter"},

@@ -17,6 +17,7 @@ func changeAt(hours int, actor, action string, keys ...string) engine.ChangeEven
 }
 
 func TestAuthors(t *testing.T) {
+	t.Parallel()
 	log := engine.ChangeLog{First: monday.UnixMilli(), Last: monday.AddDate(0, 0, 2).UnixMilli(), Events: []engine.ChangeEvent{
 		changeAt(0, "at-the-first-moment", "workspaceConfEdit", "a"),
 		changeAt(1, "ana@example.com", "workspaceConfEdit", "a", "b"),
@@ -46,6 +47,7 @@ func TestAuthors(t *testing.T) {
 
 // TestAuthorsAreBounded: the newest are named, the others counted.
 func TestAuthorsAreBounded(t *testing.T) {
+	t.Parallel()
 	var log engine.ChangeLog
 	for i := range 9 {
 		log.Events = append(log.Events, changeAt(i, fmt.Sprintf("u%d", i), "changeDbTokenAcl"))
@@ -59,6 +61,7 @@ func TestAuthorsAreBounded(t *testing.T) {
 
 // TestAuthorsAreNoWords: a name cannot pass for several, nor for what was done.
 func TestAuthorsAreNoWords(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"x at 2026-01-01T00:00:00Z (a=1), boss@example.com", "x;y", "x\ny", "x\u202ey", `x"y`, "x\u00a0y"} {
 		log := engine.ChangeLog{Events: []engine.ChangeEvent{changeAt(1, name, "changeDbTokenAcl")}}
 		text := log.Authors(engine.SectionGrants, "", monday, monday.AddDate(0, 0, 1)).String()
@@ -69,6 +72,7 @@ func TestAuthorsAreNoWords(t *testing.T) {
 }
 
 func TestSnapshotChangeLog(t *testing.T) {
+	t.Parallel()
 	of := func(c engine.Coverage, document string) engine.Snapshot {
 		s := engine.Snapshot{Coverage: map[engine.SectionName]engine.Coverage{engine.SectionAuditChanges: c}, Documents: map[engine.SectionName]json.RawMessage{}}
 		s.Documents[engine.SectionAuditChanges] = json.RawMessage(document)
@@ -102,6 +106,7 @@ func TestSnapshotChangeLog(t *testing.T) {
 // TestExportsAreNoState: what somebody exported for the audit, and who read it,
 // is no change of the workspace.
 func TestExportsAreNoState(t *testing.T) {
+	t.Parallel()
 	at := func(text string) engine.Snapshot {
 		s := engine.Snapshot{Coverage: map[engine.SectionName]engine.Coverage{}, Documents: map[engine.SectionName]json.RawMessage{}}
 		for _, name := range []engine.SectionName{engine.SectionWorkspace, engine.SectionAuditLog, engine.SectionAuditChanges, engine.SectionTokenReport, engine.SectionIPAccessLists} {

@@ -8,6 +8,7 @@ import (
 // TestCoverageWords: of what is implausible nothing is believed; tokens that are
 // off are known, though no row of them is.
 func TestCoverageWords(t *testing.T) {
+	t.Parallel()
 	for status, want := range map[CoverageStatus][3]bool{ // usable, complete, covered
 		Complete: {true, true, true}, Partial: {true, false, false}, Off: {false, false, true}, Implausible: {}, Denied: {}, NotCollected: {},
 	} {
@@ -25,6 +26,7 @@ func TestCoverageWords(t *testing.T) {
 // TestNarrowedVerdict: a choice of policies leaves out the sections that none of
 // them needs, and no others.
 func TestNarrowedVerdict(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		partial  SectionName
 		narrowed bool

@@ -26,6 +26,7 @@ func token(created, expires, used *int64) engine.Token {
 }
 
 func TestLifetimeRoundsUpBeyondAMinuteOfGrace(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name     string
 		lifetime int64
@@ -49,6 +50,7 @@ func TestLifetimeRoundsUpBeyondAMinuteOfGrace(t *testing.T) {
 }
 
 func TestDerive(t *testing.T) {
+	t.Parallel()
 	year := 365 * engine.Day
 	for _, tc := range []struct {
 		name  string
@@ -103,6 +105,7 @@ func TestDerive(t *testing.T) {
 // Whatever a token says, a fact is either derived, inapplicable, or named as
 // unknown; an expired token never has days left.
 func TestDeriveIsTotal(t *testing.T) {
+	t.Parallel()
 	instant := rapid.Int64Range(-10*engine.Day, now*2)
 	optional := rapid.OneOf(rapid.Just[*int64](nil), rapid.Map(instant, at), rapid.Just(at(engine.NeverExpires)))
 	enginetest.Check(t, func(rt *rapid.T) {
@@ -121,6 +124,7 @@ func TestDeriveIsTotal(t *testing.T) {
 }
 
 func TestParseLifetimeLimit(t *testing.T) {
+	t.Parallel()
 	text := func(s string) *string { return &s }
 	platform := engine.LifetimeLimit{Days: 730}
 	for _, tc := range []struct {
@@ -154,6 +158,7 @@ func TestParseLifetimeLimit(t *testing.T) {
 }
 
 func TestSafeText(t *testing.T) {
+	t.Parallel()
 	for in, want := range map[string]string{
 		"nightly load":           "nightly load",
 		"naïve 日本 🎉":             "naïve 日本 🎉",

@@ -16,6 +16,7 @@ func policyIn(framework, control, id string, tally engine.Tally) engine.PolicyRe
 }
 
 func TestControlStatus(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name     string
 		tally    engine.Tally
@@ -43,6 +44,7 @@ func TestControlStatus(t *testing.T) {
 }
 
 func TestFrameworks(t *testing.T) {
+	t.Parallel()
 	r := engine.Report{Policies: []engine.PolicyReport{
 		policyIn("iso-27001-2022", "A.5.16", "X-1", engine.Tally{engine.Fail: 2}),
 		policyIn("soc2", "CC6.1", "X-2", engine.Tally{engine.Pass: 2}),

@@ -8,6 +8,7 @@ import (
 )
 
 func TestSharedGaps(t *testing.T) {
+	t.Parallel()
 	denied := Coverage{Status: Denied, Reason: "permission_denied", Hint: "Sign in as a workspace admin."}
 	told := func(detail string) Coverage { c := denied; c.Detail = detail; return c }
 	snapshots := []Snapshot{
@@ -31,6 +32,7 @@ func TestSharedGaps(t *testing.T) {
 }
 
 func TestFewWords(t *testing.T) {
+	t.Parallel()
 	for want, words := range map[string][]string{"": nil, "a": {"a"}, "a, b": {"a", "b"}, "a, b, … and 1 more": {"a", "b", "c"}} {
 		if got := FewWords(words, 2); got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -10,6 +10,7 @@ import (
 // TestSpans folds what evaluations repeat. A history is a status for each day
 // and policy: F failed, W waived, U unknown, . judged and not listed, - no verdict.
 func TestSpans(t *testing.T) {
+	t.Parallel()
 	statuses := map[rune]Status{'F': Fail, 'W': Waived, 'U': Unknown}
 	for _, test := range []struct{ name, a, b, want string }{
 		{"never", "....", "-", ""},

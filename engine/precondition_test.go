@@ -8,6 +8,7 @@ import (
 )
 
 func TestFingerprintSurvivesAFile(t *testing.T) {
+	t.Parallel()
 	used := int64(1)
 	token := engine.Token{ID: "t", OwnerID: "9007199254740993", Created: &used, Scopes: []string{"sql"}}
 	value := "90"

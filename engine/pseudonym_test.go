@@ -19,6 +19,7 @@ func testPseudonyms(t *testing.T) *Pseudonyms {
 }
 
 func TestPseudonymsAreStableAndKeyed(t *testing.T) {
+	t.Parallel()
 	p := testPseudonyms(t)
 	// computed by: printf alice@example.com | openssl dgst -sha256 -mac HMAC -macopt hexkey:0707… | cut -c1-20
 	const want = "person-09870f7a555563284d0f"
@@ -43,6 +44,7 @@ func TestPseudonymsAreStableAndKeyed(t *testing.T) {
 }
 
 func TestPseudonymsInText(t *testing.T) {
+	t.Parallel()
 	p := testPseudonyms(t)
 	alice := p.Name("alice@example.com")
 	for text, want := range map[string]string{
@@ -68,6 +70,7 @@ func one[T any](row T) iter.Seq2[T, error] {
 // TestPseudonymisedReportNamesNobody puts a name into every text of a report, by
 // reflection, so that a new field is either covered or named here.
 func TestPseudonymisedReportNamesNobody(t *testing.T) {
+	t.Parallel()
 	const address, full = "alice@example.com", "Alice Liddell"
 	said := address + " aka " + full
 	alice := Party{ID: "1", Kind: User, Name: address, DisplayName: full}
@@ -122,6 +125,7 @@ func TestPseudonymisedReportNamesNobody(t *testing.T) {
 }
 
 func TestPseudonymsSpareServicePrincipals(t *testing.T) {
+	t.Parallel()
 	job := Party{ID: "2", Kind: ServicePrincipal, Name: "9f3c1d5e-0000-4000-8000-000000000001", DisplayName: "etl job"}
 	row := TokenRow{Subject: Subject{Owner: job, Creator: job}}
 	if got := Pseudonymised(testPseudonyms(t), row); !reflect.DeepEqual(got.Owner, job) {
@@ -162,6 +166,7 @@ func eachText(v reflect.Value, visit func(string)) {
 // any text; in what people write, first names and beginnings of addresses are
 // found as well.
 func TestPseudonymsOfKnownNames(t *testing.T) {
+	t.Parallel()
 	p := testPseudonyms(t)
 	p.Learn("O'Brien+dev@Example.com", "annsmith", "Ann Smith <ann.smith@example.com>", "Zoë Müller", "李明", "DOMAIN\\will", "4711", "9f3c1d5e-0000-4000-8000-000000000001", "Al")
 	plain, written := p.Text, p.Written
@@ -189,6 +194,7 @@ func TestPseudonymsOfKnownNames(t *testing.T) {
 // TestPseudonymsOfPeopleNamedLikeOurWords: who is called critical, or PAT-001,
 // changes no severity and no id of a policy.
 func TestPseudonymsOfPeopleNamedLikeOurWords(t *testing.T) {
+	t.Parallel()
 	p := testPseudonyms(t)
 	p.Learn("critical", "fail", "owner")
 	got := Pseudonymised(p, Finding{Policy: "PAT-001", Severity: Critical, Status: Fail, Owner: "owner"})

@@ -10,6 +10,7 @@ import (
 )
 
 func TestRedactedReport(t *testing.T) {
+	t.Parallel()
 	secret := "dapi" + strings.Repeat("0123456789abcdef", 2)
 	evidence := map[string]any{"comment": secret, "days": 90, "scopes": []any{"sql", secret}, "more": map[string]any{"note": secret}}
 	value := "https://x:" + secret + "@git.example.com"
@@ -51,6 +52,7 @@ func TestRedactedReport(t *testing.T) {
 
 // TestKeysOfEvidenceAreRedacted: a policy may make keys of what people wrote.
 func TestKeysOfEvidenceAreRedacted(t *testing.T) {
+	t.Parallel()
 	one, two := "dapi"+strings.Repeat("a", 32), "dapi"+strings.Repeat("b", 32)
 	f := engine.Finding{Evidence: map[string]any{
 		one: 1, two: 2, "plain": map[string]any{"words": []any{map[string]any{"password=hunter22": one}}},

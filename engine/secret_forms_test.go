@@ -10,6 +10,7 @@ import (
 )
 
 func TestRedactSecrets(t *testing.T) {
+	t.Parallel()
 	hex := strings.Repeat("0123456789abcdef", 2)
 	for in, want := range map[string]string{
 		"nightly load OPS-1234":                    "nightly load OPS-1234",
@@ -55,6 +56,7 @@ func (f secretForm) full() string {
 // TestEverySecretForm: each example is found as what it is, in plain text, within other
 // text and in base64, and nothing of it is left when it is redacted.
 func TestEverySecretForm(t *testing.T) {
+	t.Parallel()
 	kinds := map[string]bool{}
 	for _, form := range secretForms() {
 		kinds[form.kind] = true

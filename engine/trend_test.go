@@ -7,6 +7,7 @@ import (
 )
 
 func TestCompareSeen(t *testing.T) {
+	t.Parallel()
 	seen := func(status engine.Status, severity engine.Severity) *engine.Seen {
 		return &engine.Seen{Status: status, Severity: severity}
 	}

@@ -21,6 +21,7 @@ func annotationLines(t *testing.T, format Format, r engine.Report) []string {
 // TestAnnotationsObeyNobody: each line is one command of ours, whatever the
 // text in it, and the last tells what is not shown.
 func TestAnnotationsObeyNobody(t *testing.T) {
+	t.Parallel()
 	r := report()
 	attacks := []string{"\n::set-env name=PATH::/tmp", "%0A::add-mask::x", "##vso[task.setvariable variable=PATH]x", "]x", ";type=error", "a,b:c", "\r\n##[command]x"}
 	var findings []engine.Finding
@@ -47,6 +48,7 @@ func TestAnnotationsObeyNobody(t *testing.T) {
 }
 
 func TestGitHubLine(t *testing.T) {
+	t.Parallel()
 	got := githubLine(annotation{"error", "100%, a:b", &place{"p/a b.rego", 7}, "one\ntwo 5%"})
 	if want := "::error title=100%25%2C a%3Ab,file=p/a b.rego,line=7::one%0Atwo 5%25"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -54,6 +56,7 @@ func TestGitHubLine(t *testing.T) {
 }
 
 func TestAzureLine(t *testing.T) {
+	t.Parallel()
 	got := azureLine(annotation{"notice", "t", &place{"p;x]", 7}, "one\ntwo 5%"})
 	if want := "##vso[task.logissue type=warning;sourcepath=p%3Bx%5D;linenumber=7]t%0Aone%0Atwo 5%AZP25"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -62,6 +65,7 @@ func TestAzureLine(t *testing.T) {
 
 // TestAnnotationsAreCapped at what a runner shows.
 func TestAnnotationsAreCapped(t *testing.T) {
+	t.Parallel()
 	for n, left := range map[int]string{0: "0 errors, 0 warnings, 0 notices; 0 not", 1: "1 error, 0 warnings, 0 notices; 0 not", 10: "10 errors, 0 warnings, 0 notices; 0 not", 11: "10 errors, 0 warnings, 0 notices; 1 not"} {
 		r := engine.Report{FailOn: engine.FailOn(engine.Low)}
 		var findings []engine.Finding

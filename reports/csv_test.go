@@ -78,6 +78,7 @@ func checkInert(t *testing.T, text string) {
 }
 
 func TestCSVIsInert(t *testing.T) {
+	t.Parallel()
 	for _, write := range []func(*bytes.Buffer) error{
 		func(b *bytes.Buffer) error { return writeCSV(t.Context(), b, report()) },
 		func(b *bytes.Buffer) error { return TokensCSV(t.Context(), b, report().Tokens) },
@@ -115,6 +116,7 @@ func FuzzCSVCell(f *testing.F) {
 }
 
 func TestCSVCells(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		cell any
 		want string
@@ -132,6 +134,7 @@ func TestCSVCells(t *testing.T) {
 }
 
 func TestCSVFormat(t *testing.T) {
+	t.Parallel()
 	var b bytes.Buffer
 	out := NewCSVWriter(&b)
 	out.Write("a", 1, nil)

@@ -40,6 +40,7 @@ func fixtureExceptions() engine.Exceptions {
 }
 
 func TestTableShowsAllExceptions(t *testing.T) {
+	t.Parallel()
 	r := report()
 	for _, c := range []struct {
 		options TableOptions

@@ -274,6 +274,7 @@ func checkEvents(t *rapid.T, list []engine.Forecast, events []icsEvent) {
 // TestCalendarUIDs: an event is one of its workspace and its database, and stays
 // the same one.
 func TestCalendarUIDs(t *testing.T) {
+	t.Parallel()
 	seen := map[string]string{}
 	for _, database := range []string{"/a.db", "/b.db"} {
 		for _, workspace := range []string{"1", "2", "import:tokens"} {
@@ -302,6 +303,7 @@ func TestCalendarUIDs(t *testing.T) {
 
 // TestReadCalendar: the reader is as strict as it says.
 func TestReadCalendar(t *testing.T) {
+	t.Parallel()
 	var out bytes.Buffer
 	list := []engine.Forecast{{Day: "2026-12-01", Kind: engine.WillExpire, TokenID: "a1", Owner: "ana@example.com", Message: strings.Repeat("é", 60)}}
 	if err := ForecastICS(&out, list, ForecastSpan{}); err != nil {

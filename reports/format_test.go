@@ -49,6 +49,7 @@ func differing(name string, want, got []byte) string {
 }
 
 func TestDifferingLines(t *testing.T) {
+	t.Parallel()
 	want := strings.Repeat("same\n", 50) + "old\n" + strings.Repeat("same\n", 50)
 	if got := differing("x", []byte(want), []byte(strings.Replace(want, "old", "new", 1))); got != "@@ -48,7 +48,7 @@\n-old\n+new\n" {
 		t.Errorf("got %q", got)
@@ -143,6 +144,7 @@ type brokenPipe struct{}
 func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 func TestLookup(t *testing.T) {
+	t.Parallel()
 	if format, err := Lookup(" CSV "); err != nil || format.Name != "csv" {
 		t.Errorf("got %q, %v", format.Name, err)
 	}
@@ -159,6 +161,7 @@ func TestLookup(t *testing.T) {
 }
 
 func TestWriteAll(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new", "out")
 	paths, err := WriteAll(t.Context(), dir, Formats(), report(), outfile.Files{})
 	if err != nil {
@@ -181,6 +184,7 @@ func TestWriteAll(t *testing.T) {
 }
 
 func TestWriteAllRefuses(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -11,6 +11,7 @@ import (
 // TestHistoryGoesOnBelow: on a screen what does not fit goes on below itself, in
 // a file a line is a line.
 func TestHistoryGoesOnBelow(t *testing.T) {
+	t.Parallel()
 	told := []History{{Workspace: "prod", WorkspaceID: "7", TokenID: tokenID(1), Events: []engine.TokenEvent{
 		{At: 0, What: "first seen", Detail: "created 1969-12-01"},
 		{At: 1000, What: "fail", Detail: "PAT-004 unused for 98 days, limit 90 (still at 1970-01-04T00:00:00Z, 4 evaluations)"},

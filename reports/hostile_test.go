@@ -37,6 +37,7 @@ func hostileReport(t *testing.T) engine.Report {
 
 // TestHostileTextInABrowser: the page asks nothing, loads nothing, and complains of nothing.
 func TestHostileTextInABrowser(t *testing.T) {
+	t.Parallel()
 	b := openPage(t, chromium(t), hostileReport(t))
 	for _, tab := range []string{"findings", "tokens", "workspaces"} {
 		b.at("#" + tab)

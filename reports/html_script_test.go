@@ -92,6 +92,7 @@ func textsIn(value any) []string {
 // TestNoTextEndsAScript: every block of data is whole, holds the texts as they
 // were, and there are no more elements than of harmless texts.
 func TestNoTextEndsAScript(t *testing.T) {
+	t.Parallel()
 	harmless := make([]string, len(breakers()))
 	for i := range harmless {
 		harmless[i] = strings.Repeat("x", i+1)
@@ -124,6 +125,7 @@ func holdTexts(t *testing.T, blocks []string) {
 
 // TestNoTextEndsAScriptInABrowser says the same of a browser.
 func TestNoTextEndsAScriptInABrowser(t *testing.T) {
+	t.Parallel()
 	browser := chromium(t)
 	b := openPage(t, browser, brokenPage(breakers()))
 	for _, tab := range []string{"findings", "tokens", "workspaces"} {

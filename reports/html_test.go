@@ -77,6 +77,7 @@ func elementsOf(t *testing.T, page string) []element {
 // TestPageAllowsOnlyItself: the policy names the digests of the one style and
 // the one script, and no element asks for anything else.
 func TestPageAllowsOnlyItself(t *testing.T) {
+	t.Parallel()
 	var policy string
 	scripts, styles := 0, 0
 	for _, e := range elementsOf(t, renderPage(t, report())) {
@@ -139,6 +140,7 @@ func hostilePage() engine.Report {
 }
 
 func TestPageIsInert(t *testing.T) {
+	t.Parallel()
 	page := renderPage(t, hostilePage())
 	for _, e := range elementsOf(t, page) {
 		if e.name == "img" || len(e.attributes["onerror"]) > 0 {
@@ -156,6 +158,7 @@ func TestPageIsInert(t *testing.T) {
 
 // TestPageShowsNoSecret: also when its caller forgot to take them out.
 func TestPageShowsNoSecret(t *testing.T) {
+	t.Parallel()
 	secret := "dapi" + strings.Repeat("0123456789abcdef", 2)
 	r := report()
 	quoting := fixtureFindings()[0]
@@ -169,6 +172,7 @@ func TestPageShowsNoSecret(t *testing.T) {
 }
 
 func TestPagePolicies(t *testing.T) {
+	t.Parallel()
 	page := renderPage(t, report())
 	for _, want := range []string{
 		`id="policy/PAT-007"`, "Whoever holds it is an admin for ever.", "Revoke it and use OAuth.", "NIST SP 800-53 Rev. 5",
@@ -181,6 +185,7 @@ func TestPagePolicies(t *testing.T) {
 }
 
 func TestPacked(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ values, want string }{
 		{"1 1 1", `{"all":1}`},
 		{"1 2 3", `[1,2,3]`},
@@ -199,6 +204,7 @@ func TestPacked(t *testing.T) {
 }
 
 func TestScriptValue(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		value any
 		want  string

@@ -21,6 +21,7 @@ import (
 // TestPageInBrowser opens the page as its readers do. Every tab fails its test
 // when the page logs, breaks its policy, asks for anything or opens a dialog.
 func TestPageInBrowser(t *testing.T) {
+	t.Parallel()
 	browser := chromium(t)
 	for _, test := range []struct {
 		name string

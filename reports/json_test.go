@@ -12,6 +12,7 @@ import (
 )
 
 func TestAuditJSON(t *testing.T) {
+	t.Parallel()
 	var b bytes.Buffer
 	if err := writeJSON(t.Context(), &b, report()); err != nil {
 		t.Fatal(err)
@@ -52,6 +53,7 @@ func TestAuditJSON(t *testing.T) {
 // TestJSONIsExact: a reader gets the text as it was, and a terminal that shows
 // the file is not acted upon.
 func TestJSONIsExact(t *testing.T) {
+	t.Parallel()
 	for _, text := range hostile {
 		testExact(t, text)
 	}
@@ -89,6 +91,7 @@ func testExact(t *testing.T, text string) {
 }
 
 func TestEmptyLists(t *testing.T) {
+	t.Parallel()
 	var b bytes.Buffer
 	if err := writeJSON(t.Context(), &b, engine.Report{Findings: known[engine.Finding](nil)}); err != nil {
 		t.Fatal(err)

@@ -54,6 +54,7 @@ func readJUnit(t *testing.T, r engine.Report) suites {
 // TestJUnitShape holds the rules of both schemas: attributes that Ant requires
 // and Jenkins knows, Ant's order of children, one outcome a case.
 func TestJUnitShape(t *testing.T) {
+	t.Parallel()
 	all := readJUnit(t, report())
 	if len(all.Attrs) > 0 || len(all.Suites) != 2 {
 		t.Fatalf("testsuites has %v, and %d suites", all.Attrs, len(all.Suites))
@@ -104,6 +105,7 @@ func testChildren(t *testing.T, children []child, attrs map[string]string) {
 }
 
 func TestCaseOf(t *testing.T) {
+	t.Parallel()
 	policy, all := engine.Policy{ID: "X-1", Title: "t"}, engine.Tally{engine.Pass: 1}
 	r := engine.Report{FailOn: engine.FailOn(engine.Medium)}
 	with := func(level engine.Severity, statuses ...engine.Status) *judged {
@@ -136,6 +138,7 @@ func TestCaseOf(t *testing.T) {
 }
 
 func TestJUnitCounts(t *testing.T) {
+	t.Parallel()
 	for n, more := range map[int]string{0: "", 1: "", 10: "", 11: "… and 1 more failed", 20: "… and 10 more failed"} {
 		var text string
 		for _, c := range readJUnit(t, many(n)).Suites[0].Children {
@@ -154,6 +157,7 @@ func TestJUnitCounts(t *testing.T) {
 // TestXMLIsValid asks another parser, and holds the file to what the schemas of
 // Ant and Jenkins both accept; a file that they do not accept is refused.
 func TestXMLIsValid(t *testing.T) {
+	t.Parallel()
 	lint, err := exec.LookPath("xmllint")
 	if err != nil {
 		t.Skip("xmllint is not installed: only Go's parser has read the file")

@@ -13,6 +13,7 @@ import (
 // TestXMLShowsWhatItCannotHold: each character is in the file as it is, or shown;
 // none is lost, and none makes the file unreadable.
 func TestXMLShowsWhatItCannotHold(t *testing.T) {
+	t.Parallel()
 	for r := rune(0); r <= 0x10ffff; r = next(r) {
 		var b bytes.Buffer
 		x := &xmlWriter{bufio.NewWriter(&b)}

@@ -50,6 +50,7 @@ func structure(t *testing.T, source []byte) (rows []int) {
 }
 
 func TestMarkdownStructure(t *testing.T) {
+	t.Parallel()
 	r := report()
 	r.Trend.New = fixtureFindings()
 	var b bytes.Buffer
@@ -66,6 +67,7 @@ func TestMarkdownStructure(t *testing.T) {
 // TestMarkdownTakesNothingFromText: links, images, mentions, markup and the ends
 // of cells are what they say, and nothing else.
 func TestMarkdownTakesNothingFromText(t *testing.T) {
+	t.Parallel()
 	for _, text := range []string{"[a](https://example.com)", "![a](x)", "<img src=x>", "<script>", "**b**", "_i_", "`c`", "~~d~~", "a|b", "@somebody", "#12", "!3", "$x$", ":tada:", "&lt;", `\|`} {
 		if got := mdText(text); strings.ContainsAny(strings.NewReplacer("&#", "").Replace(got), "[]<>*_`~|@#!$:\\") {
 			t.Errorf("%q is shown as %q", text, got)
@@ -102,6 +104,7 @@ func rendered(t *testing.T, source string) string {
 
 // TestMarkdownFits cuts at whole lines and says so.
 func TestMarkdownFits(t *testing.T) {
+	t.Parallel()
 	var whole bytes.Buffer
 	if err := writeMarkdown(t.Context(), &whole, report()); err != nil {
 		t.Fatal(err)
@@ -119,6 +122,7 @@ func TestMarkdownFits(t *testing.T) {
 
 // TestMarkdownIsBounded: a report of any size gives a summary of the same.
 func TestMarkdownIsBounded(t *testing.T) {
+	t.Parallel()
 	r := many(5_000)
 	for range 1_000 {
 		r.Policies = append(r.Policies, engine.PolicyReport{Policy: engine.Policy{ID: "X", Title: strings.Repeat("long ", 50)}, Tally: engine.Tally{engine.Unknown: 1}})

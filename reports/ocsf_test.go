@@ -34,6 +34,7 @@ func writtenOCSF(t *testing.T, r engine.Report) []ocsfEvent {
 }
 
 func TestOCSF(t *testing.T) {
+	t.Parallel()
 	events := writtenOCSF(t, report())
 	findings := fixtureFindings()
 	if len(events) != len(findings) {
@@ -52,6 +53,7 @@ func TestOCSF(t *testing.T) {
 }
 
 func TestOCSFOfNothing(t *testing.T) {
+	t.Parallel()
 	for n := range 3 {
 		if got := len(writtenOCSF(t, many(n))); got != n {
 			t.Errorf("%d events, want %d", got, n)
@@ -60,6 +62,7 @@ func TestOCSFOfNothing(t *testing.T) {
 }
 
 func TestSeverityOCSF(t *testing.T) {
+	t.Parallel()
 	for i, level := range engine.Severities() {
 		if id, _ := severityOCSF(level); id != 5-i {
 			t.Errorf("%s is %d", level, id)

@@ -11,6 +11,7 @@ import (
 // TestCoverageWordsInEveryFormat: that tokens are off, and what contradicts an
 // answer that cannot be true, is said wherever people read.
 func TestCoverageWordsInEveryFormat(t *testing.T) {
+	t.Parallel()
 	r := report()
 	coverage := r.Workspaces[1].Snapshot.Coverage
 	coverage[engine.SectionTokens] = engine.Coverage{Status: engine.Off, Detail: "enableTokensConfig is false"}

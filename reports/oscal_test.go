@@ -38,6 +38,7 @@ func writtenOSCAL(t *testing.T, r engine.Report) *oscaltypes.AssessmentResults {
 }
 
 func TestOSCAL(t *testing.T) {
+	t.Parallel()
 	result := writtenOSCAL(t, report()).Results[0]
 	evidence, known := 0, map[string]bool{}
 	for _, o := range *result.Observations {
@@ -67,6 +68,7 @@ func TestOSCAL(t *testing.T) {
 }
 
 func TestOSCALOfNothing(t *testing.T) {
+	t.Parallel()
 	for n := range 3 {
 		writtenOSCAL(t, many(n))
 	}
@@ -75,6 +77,7 @@ func TestOSCALOfNothing(t *testing.T) {
 }
 
 func TestControlID(t *testing.T) {
+	t.Parallel()
 	for in, want := range map[string]string{
 		"nist-800-53r5 IA-5":              "ia-5",
 		"nist-800-53r5 AC-2(3)(d)":        "ac-2.3",

@@ -27,6 +27,7 @@ func outcomeFixture() engine.OutcomeReport {
 }
 
 func TestOutcomeTable(t *testing.T) {
+	t.Parallel()
 	var out bytes.Buffer
 	if err := OutcomeTable(&out, OutcomeView{Report: outcomeFixture(), Files: []string{"plan.outcome.json"}}, TableOptions{Width: 100}); err != nil {
 		t.Fatal(err)
@@ -43,6 +44,7 @@ func TestOutcomeTable(t *testing.T) {
 }
 
 func TestOutcomeCSV(t *testing.T) {
+	t.Parallel()
 	var out bytes.Buffer
 	if err := OutcomeCSV(&out, outcomeFixture()); err != nil {
 		t.Fatal(err)
@@ -54,6 +56,7 @@ func TestOutcomeCSV(t *testing.T) {
 }
 
 func TestOutcomeXLSX(t *testing.T) {
+	t.Parallel()
 	var one, two bytes.Buffer
 	for _, out := range []*bytes.Buffer{&one, &two} {
 		if err := OutcomeXLSX(t.Context(), out, outcomeFixture()); err != nil {

@@ -49,6 +49,7 @@ func writtenSARIF(t *testing.T, r engine.Report, limits sarifLimits) *sarif.Repo
 }
 
 func TestSARIF(t *testing.T) {
+	t.Parallel()
 	log := writtenSARIF(t, report(), codeScanning())
 	run := log.Runs[0]
 	fingerprints, suppressed := map[string]bool{}, 0
@@ -78,6 +79,7 @@ func TestSARIF(t *testing.T) {
 
 // TestSARIFRules holds the limits of a rule's texts: none empty, none too long.
 func TestSARIFRules(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("é", 2000)
 	rule := ruleSARIF(engine.Policy{ID: "X-1", Title: long, Description: long, Severity: engine.Low, Controls: map[string][]string{"f": strings.Split(strings.Repeat("c ", 30), " ")}})
 	if n := len([]rune(rule.Name)); n != sarifName {
@@ -93,6 +95,7 @@ func TestSARIFRules(t *testing.T) {
 }
 
 func TestPlaceOf(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		policy engine.Policy
 		want   string
@@ -110,6 +113,7 @@ func TestPlaceOf(t *testing.T) {
 
 // TestSARIFRuns counts runs and results at each limit and one over it.
 func TestSARIFRuns(t *testing.T) {
+	t.Parallel()
 	small := sarifLimits{results: 5, runs: 4, packed: 1 << 30}
 	for n, want := range map[int]string{0: "0", 1: "1", 4: "4", 5: "5", 6: "5 1", 10: "5 5", 11: "5 5 1", 20: "5 5 5 5", 21: "5 5 5 5"} {
 		log := writtenSARIF(t, many(n), small)
@@ -134,6 +138,7 @@ func TestSARIFRuns(t *testing.T) {
 // TestSARIFParts writes as many files as the findings need, and takes away
 // those of a larger report before.
 func TestSARIFParts(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for n, want := range map[int]int{0: 1, 20: 1, 21: 2, 61: 4} {
 		os.WriteFile(filepath.Join(dir, "audit-7.sarif"), nil, 0o600)
@@ -177,6 +182,7 @@ func resultsIn(t *testing.T, paths []string) int {
 
 // TestSARIFPacked fills files up to what one upload takes.
 func TestSARIFPacked(t *testing.T) {
+	t.Parallel()
 	limits := sarifLimits{results: 5_000, runs: 20, packed: 400_000}
 	files, total := 0, 0
 	for part := range sarifParts(t.Context(), many(20_000), limits) {
@@ -201,6 +207,7 @@ func TestSARIFPacked(t *testing.T) {
 // TestSARIFAtScale holds the real limits: runs of 5,000, files of 20 runs or
 // less than 10 MB, nothing lost.
 func TestSARIFAtScale(t *testing.T) {
+	t.Parallel()
 	for n, want := range map[int]int{5_000: 1, 5_001: 2, 25_001: 6} {
 		runs, results := 0, 0
 		for part := range sarifParts(t.Context(), many(n), codeScanning()) {

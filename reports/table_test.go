@@ -14,6 +14,7 @@ import (
 )
 
 func TestTable(t *testing.T) {
+	t.Parallel()
 	var b bytes.Buffer
 	o := TableOptions{Files: []string{"out/findings.csv", "out/audit.xlsx"}}
 	if err := Table(t.Context(), &b, report(), o); err != nil {
@@ -23,6 +24,7 @@ func TestTable(t *testing.T) {
 }
 
 func TestTableOfFrameworks(t *testing.T) {
+	t.Parallel()
 	var b bytes.Buffer
 	r := report()
 	r.Findings, r.Workspaces, r.Trend, r.Exceptions = known[engine.Finding](nil), nil, nil, engine.Exceptions{}
@@ -33,6 +35,7 @@ func TestTableOfFrameworks(t *testing.T) {
 }
 
 func TestTableClean(t *testing.T) {
+	t.Parallel()
 	r := report()
 	r.Findings, r.Workspaces = known[engine.Finding](nil), r.Workspaces[:0]
 	r.Summary = engine.Summary{Tokens: 1234567, Workspaces: 1, Statuses: engine.Tally{engine.Pass: 9}}
@@ -44,6 +47,7 @@ func TestTableClean(t *testing.T) {
 }
 
 func TestTableColor(t *testing.T) {
+	t.Parallel()
 	var plainText, coloured bytes.Buffer
 	if err := errors.Join(
 		Table(t.Context(), &plainText, report(), TableOptions{}),
@@ -69,6 +73,7 @@ var tables = map[string]func(context.Context, io.Writer, engine.Report, TableOpt
 }
 
 func TestTablesFit(t *testing.T) {
+	t.Parallel()
 	for name, table := range tables {
 		for _, width := range []int{0, 1, 40, 60, 80, 132, 400} {
 			var b bytes.Buffer
@@ -90,6 +95,7 @@ func TestTablesFit(t *testing.T) {
 }
 
 func TestTablesStop(t *testing.T) {
+	t.Parallel()
 	broken := errors.New("page is torn")
 	ended, end := context.WithCancel(t.Context())
 	end()
@@ -110,6 +116,7 @@ func TestTablesStop(t *testing.T) {
 }
 
 func TestTokens(t *testing.T) {
+	t.Parallel()
 	for name, write := range map[string]func(context.Context, io.Writer, iter.Seq2[engine.TokenRow, error]) error{
 		"tokens.csv":  TokensCSV,
 		"tokens.json": TokensJSON,
@@ -126,6 +133,7 @@ func TestTokens(t *testing.T) {
 }
 
 func TestTokensTableLimit(t *testing.T) {
+	t.Parallel()
 	var b bytes.Buffer
 	if err := TokensTable(t.Context(), &b, many(1000).Tokens, TableOptions{Limit: 3}); err != nil {
 		t.Fatal(err)
@@ -142,6 +150,7 @@ func TestTokensTableLimit(t *testing.T) {
 // TestTokensTableWhole: for a pipe or a file nothing is cut, not even what is
 // longer than the rows that decide the widths.
 func TestTokensTableWhole(t *testing.T) {
+	t.Parallel()
 	row := tokenRow(prod, engine.Token{ID: tokenID(1), Comment: strings.Repeat("why ", 60) + "end", Created: ms(-48), Expires: ms(48), OwnerID: "1", CreatorID: "1"})
 	long := row
 	row.Owner.Name = "short@example.com"
@@ -165,6 +174,7 @@ func TestTokensTableWhole(t *testing.T) {
 
 // TestTablesCommandNobody: no line is a command to a pipeline's agent.
 func TestTablesCommandNobody(t *testing.T) {
+	t.Parallel()
 	r := report()
 	r.Workspaces[1].Snapshot.Coverage[engine.SectionSettings] = engine.Coverage{Status: engine.Failed, Detail: strings.Repeat("::error::x ", 40)}
 	for name, table := range tables {

@@ -13,6 +13,7 @@ import (
 // TestWhatIfInEveryFormat: a report of what would be says so wherever people
 // read, by name; one of what is never does.
 func TestWhatIfInEveryFormat(t *testing.T) {
+	t.Parallel()
 	terminal := Format{Name: "terminal", Write: func(ctx context.Context, w io.Writer, r engine.Report) error {
 		return Table(ctx, w, r, TableOptions{Width: 200})
 	}}
@@ -47,6 +48,7 @@ func TestWhatIfInEveryFormat(t *testing.T) {
 // TestWhatIfIsNotWhatIs: readers that know findings by ids and categories do
 // not take what would be for what is, and it is sound by their schemas.
 func TestWhatIfIsNotWhatIs(t *testing.T) {
+	t.Parallel()
 	is, would := report(), report()
 	would.WhatIf = "stricter [pack]"
 	if a, b := writtenOSCAL(t, is), writtenOSCAL(t, would); a.UUID == b.UUID {

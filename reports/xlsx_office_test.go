@@ -17,6 +17,7 @@ import (
 // TestWorkbookInOffice opens the workbook in LibreOffice and compares what it
 // shows with what was written. Formulas would be exported as such.
 func TestWorkbookInOffice(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starting an office takes seconds")
 	}

@@ -57,6 +57,7 @@ func workbook(t *testing.T, r engine.Report, rows int) *excelize.File {
 // TestWorkbookReadsBack compares every cell of the two big sheets with the
 // value that it was made of.
 func TestWorkbookReadsBack(t *testing.T) {
+	t.Parallel()
 	r := report()
 	file := workbook(t, r, maxDataRows)
 	compareSheet(t, file, "Findings", findingColumns(r.AsOf), r.Findings)
@@ -104,6 +105,7 @@ func shown(value any) string {
 }
 
 func TestWorkbookTypes(t *testing.T) {
+	t.Parallel()
 	file := workbook(t, report(), maxDataRows)
 	for ref, want := range map[string]excelize.CellType{
 		"B2": excelize.CellTypeInlineString, // workspace id: digits, and text all the same
@@ -121,6 +123,7 @@ func TestWorkbookTypes(t *testing.T) {
 }
 
 func TestWorkbookSplits(t *testing.T) {
+	t.Parallel()
 	r := report()
 	file := workbook(t, r, 10)
 	var names []string
@@ -162,6 +165,7 @@ func dumpSheet(t *testing.T, file *excelize.File, name string) []byte {
 
 // TestWorkbookSplitsOnlyWhenFull holds the edge: as many rows as fit need one sheet.
 func TestWorkbookSplitsOnlyWhenFull(t *testing.T) {
+	t.Parallel()
 	n := len(fixtureFindings())
 	for rows, want := range map[int]int{n: -1, n - 1: 0} {
 		index, err := workbook(t, report(), rows).GetSheetIndex("Findings (2)")
@@ -172,6 +176,7 @@ func TestWorkbookSplitsOnlyWhenFull(t *testing.T) {
 }
 
 func TestCutCell(t *testing.T) {
+	t.Parallel()
 	feeds := strings.Repeat("\n", cellLineFeeds)
 	for _, test := range []struct {
 		name, text string
@@ -202,6 +207,7 @@ func TestCutCell(t *testing.T) {
 }
 
 func TestWorkbookTellsWhatWasCut(t *testing.T) {
+	t.Parallel()
 	r := report()
 	long := fixtureTokens()[:1]
 	long[0].Token.Comment = strings.Repeat("🔑", 20_000)
@@ -218,6 +224,7 @@ func TestWorkbookTellsWhatWasCut(t *testing.T) {
 
 // TestSpillStaysPrivate looks at the rows on disk while they are written.
 func TestSpillStaysPrivate(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	r := report()
 	looked := false
@@ -286,6 +293,7 @@ func (discard) Write(b []byte) (int, error) { return len(b), nil }
 // TestWorkbookLinks: a finding leads to its policy, a policy to its first
 // finding, wherever the worksheet was split.
 func TestWorkbookLinks(t *testing.T) {
+	t.Parallel()
 	file := workbook(t, report(), 10)
 	for ref, want := range map[string]string{
 		"Findings!B2":                  "'Policies'!A2",
@@ -319,6 +327,7 @@ func TestWorkbookLinks(t *testing.T) {
 
 // TestWorkbookLinksAreCapped at what a spreadsheet opens quickly.
 func TestWorkbookLinksAreCapped(t *testing.T) {
+	t.Parallel()
 	b, err := newBook(t.TempDir(), report(), maxDataRows)
 	if err != nil {
 		t.Fatal(err)
@@ -341,6 +350,7 @@ func TestWorkbookLinksAreCapped(t *testing.T) {
 }
 
 func TestPopulation(t *testing.T) {
+	t.Parallel()
 	p := newPopulation(asOf)
 	row := func(created, expires, used *int64) engine.TokenRow {
 		return tokenRow(prod, engine.Token{Created: created, Expires: expires, LastUsed: used})
@@ -380,6 +390,7 @@ func only(list []bucket) string {
 }
 
 func TestFreeTab(t *testing.T) {
+	t.Parallel()
 	b, err := newBook(t.TempDir(), engine.Report{}, 10)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import "testing"
 
 // Colours are for a terminal that knows them, and for nobody who said no.
 func TestColor(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		terminal, off bool
 		variables     map[string]string

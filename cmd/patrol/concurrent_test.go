@@ -21,6 +21,7 @@ import (
 // TestRaceListIsWhole: every package that starts goroutines, or guards itself
 // against those of others, is run by `make race`.
 func TestRaceListIsWhole(t *testing.T) {
+	t.Parallel()
 	line := regexp.MustCompile(`(?m)^CONCURRENT := (.*)$`).FindStringSubmatch(read(t, "Makefile"))
 	if line == nil {
 		t.Fatal("the Makefile has no list")
@@ -94,6 +95,7 @@ func storiesWith(t *testing.T, all []string, pattern string) []string {
 
 // TestConcurrentStories: the marked ones reach whatever a command does at once.
 func TestConcurrentStories(t *testing.T) {
+	t.Parallel()
 	all, err := filepath.Glob(filepath.Join("..", "..", "testdata", "script", "*.txtar"))
 	if err != nil {
 		t.Fatal(err)

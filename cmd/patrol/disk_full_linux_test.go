@@ -108,6 +108,7 @@ func (d *smallDisk) compare(before map[string]string, command string, room int64
 
 // TestFullDisk runs each command that writes with too little room, and then with enough.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	d := newSmallDisk(t)
 	_, stop := d.serve(300, func(*http.Request) {})
 	defer stop()
@@ -129,6 +130,7 @@ func TestFullDisk(t *testing.T) {
 // turn: no request to revoke goes out whose intent is not in the journal, and
 // with room again the run is gone on with to its end.
 func TestFullDiskDuringApply(t *testing.T) {
+	t.Parallel()
 	requests := []int{3, 14, 18} // before, between and after the first steps
 	if _, each := os.LookupEnv("PATROLTEST_TORTURE_IO"); each {
 		requests = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}

@@ -48,6 +48,7 @@ func read(t *testing.T, path string) string {
 }
 
 func TestExamplesAreYAML(t *testing.T) {
+	t.Parallel()
 	files := examples(t)
 	files[".goreleaser.yaml"] = read(t, ".goreleaser.yaml")
 	for name, text := range files {
@@ -64,6 +65,7 @@ func TestExamplesAreYAML(t *testing.T) {
 // TestWorkflows holds the workflows to what GitHub accepts: keys, expressions,
 // contexts, permissions, schedules, inputs of well-known actions.
 func TestWorkflows(t *testing.T) {
+	t.Parallel()
 	linter, err := actionlint.NewLinter(io.Discard, &actionlint.LinterOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -91,6 +93,7 @@ var (
 // TestExamplesCallPatrol parses each call in the examples and on the pages, as
 // patrol itself would: commands, flags, formats.
 func TestExamplesCallPatrol(t *testing.T) {
+	t.Parallel()
 	files := examples(t)
 	files["ci.md"], files["reports.md"] = read(t, "docs/ci.md"), read(t, "docs/reports.md")
 	calls := 0
@@ -140,6 +143,7 @@ func parseCall(args []string) error {
 }
 
 func TestExamplesAreListed(t *testing.T) {
+	t.Parallel()
 	page := read(t, "docs/ci.md")
 	for name := range examples(t) {
 		if !strings.Contains(page, "(examples/"+name+")") {
@@ -151,6 +155,7 @@ func TestExamplesAreListed(t *testing.T) {
 // TestDockerfile holds what the page promises: this Go, a static binary, nothing
 // else in the image, no root.
 func TestDockerfile(t *testing.T) {
+	t.Parallel()
 	text := read(t, "Dockerfile")
 	version := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, "go.mod"))[1]
 	for _, want := range []string{"ARG GO_IMAGE=golang:" + version + "\n", "\nFROM ${GO_IMAGE} AS build\n", "CGO_ENABLED=0", "\nFROM scratch\n", "\nUSER 65532:65532\n"} {
@@ -165,6 +170,7 @@ func TestDockerfile(t *testing.T) {
 
 // TestScheduledExamples asks the tools that run them, where they are.
 func TestScheduledExamples(t *testing.T) {
+	t.Parallel()
 	files := examples(t)
 	t.Run("systemd", func(t *testing.T) {
 		analyze, err := exec.LookPath("systemd-analyze")
@@ -195,6 +201,7 @@ func TestScheduledExamples(t *testing.T) {
 }
 
 func TestReleaseFiles(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	a := &app{env: systemEnv(), origins: map[string]string{}, config: config.Default()}
 	must(t, releaseFiles(a.root(), dir))

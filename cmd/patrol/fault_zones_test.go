@@ -14,6 +14,7 @@ import (
 // when clocks are put forward and when a leap day ends, and wants
 // the same bytes in every file of every format.
 func TestZonesChangeNothing(t *testing.T) {
+	t.Parallel()
 	binary, err := exec.LookPath("patrol")
 	if err != nil {
 		t.Fatal(err)

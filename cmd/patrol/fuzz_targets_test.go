@@ -14,6 +14,7 @@ import (
 // TestFuzzTargetsHaveSeeds: a fuzz target shows on every commit what its seeds
 // show, so that each has some, or inputs that failed once.
 func TestFuzzTargetsHaveSeeds(t *testing.T) {
+	t.Parallel()
 	found := 0
 	err := filepath.WalkDir(moduleRoot(t), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !strings.HasSuffix(path, "_test.go") {

@@ -13,6 +13,7 @@ import (
 // TestGuaranteesNameTestsThatExist holds docs/guarantees.md
 // against the tests and stories that it names.
 func TestGuaranteesNameTestsThatExist(t *testing.T) {
+	t.Parallel()
 	holdToTests(t, "guarantees.md", 20)
 }
 
@@ -24,6 +25,7 @@ const faults = 68
 // and to one row for each number, which names what drives it or says that
 // nothing does.
 func TestFaultMatrix(t *testing.T) {
+	t.Parallel()
 	text := holdToTests(t, "fault-matrix.md", 100)
 	rows := map[int]int{}
 	for line := range strings.Lines(text) {

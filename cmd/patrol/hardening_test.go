@@ -112,6 +112,7 @@ func (h *hardened) eachFile(visit func(path string, mode fs.FileMode, content []
 }
 
 func TestNothingIsReadableByOthersWhateverTheUmask(t *testing.T) {
+	t.Parallel()
 	h := newHardened(t)
 	profile := h.account.Workspaces()[0].Profile
 	h.run(nil, "audit", "--profile", profile, "--format", "csv,xlsx,json,html,sarif,junit,markdown", "--create-baseline", "baseline.json")
@@ -131,6 +132,7 @@ func TestNothingIsReadableByOthersWhateverTheUmask(t *testing.T) {
 }
 
 func TestCoreDumpsAreOff(t *testing.T) {
+	t.Parallel()
 	h := newHardened(t)
 	h.run(nil, "collect", "--profile", h.account.Workspaces()[0].Profile)
 	for line := range strings.Lines(h.seen["limits"]) {
@@ -148,6 +150,7 @@ func TestCoreDumpsAreOff(t *testing.T) {
 // come from, and looks for them wherever patrol leaves something: files, what it
 // says, its arguments.
 func TestCredentialsStayWhereTheyAre(t *testing.T) {
+	t.Parallel()
 	h := newHardened(t)
 	w := h.account.Workspaces()[0]
 	host := "DATABRICKS_HOST=" + firstLine(h.config(t), "host")
@@ -199,6 +202,7 @@ func TestCredentialsStayWhereTheyAre(t *testing.T) {
 
 // TestAPanicTellsNoCredential crashes the binary while it holds one.
 func TestAPanicTellsNoCredential(t *testing.T) {
+	t.Parallel()
 	h := newHardened(t)
 	w := h.account.Workspaces()[0]
 	binary, err := exec.LookPath("patrol" + panicking)

@@ -77,6 +77,7 @@ type blow struct {
 // does not know. PATROLTEST_TORTURE_IO=all makes each
 // call fail in turn, =fsync and the like each of that name.
 func TestIOErrors(t *testing.T) {
+	t.Parallel()
 	needTracing(t)
 	g := setStage(newSite(t, t.TempDir()), 3)
 	content, err := os.ReadFile(g.path("plan.json"))

@@ -25,6 +25,7 @@ func allowedLicences() []string {
 // TestLicences reads the licence of every module that a binary is built of.
 // `make licences` prints what it found.
 func TestLicences(t *testing.T) {
+	t.Parallel()
 	modules := linkedModules(t)
 	if len(modules) < 20 {
 		t.Fatalf("%d modules only: the list is not whole", len(modules))
@@ -39,6 +40,7 @@ func TestLicences(t *testing.T) {
 }
 
 func TestLicencesAreToldApart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	text := "GNU GENERAL PUBLIC LICENSE Version 3\nSPDX-License-Identifier: GPL-3.0-only\n"
 	if err := os.WriteFile(filepath.Join(dir, "COPYING"), []byte(text), 0o600); err != nil {

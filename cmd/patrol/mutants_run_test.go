@@ -17,6 +17,7 @@ import (
 // that the catalogue names to fail, which pass otherwise. PATROLTEST_MUTANTS is a
 // pattern of names, or several with commas: `make mutants` runs all of them.
 func TestMutantsAreNoticed(t *testing.T) {
+	t.Parallel()
 	patterns := os.Getenv("PATROLTEST_MUTANTS")
 	if patterns == "" {
 		t.Skip("takes minutes: make mutants")

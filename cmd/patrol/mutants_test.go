@@ -127,6 +127,7 @@ func (m mutant) apply(root string) (string, error) {
 // TestMutantCatalogue holds the catalogue to code, tests and pages as they are.
 // That its tests fail is shown by TestMutantsAreNoticed, which takes longer.
 func TestMutantCatalogue(t *testing.T) {
+	t.Parallel()
 	root := moduleRoot(t)
 	rows := append(promiseRows(t), faultRows(t)...)
 	for _, m := range mutants(t) {

@@ -11,6 +11,7 @@ import (
 // A pack must be signed wherever it is read: a command that loads packs and did
 // not know the key would take one that others refuse.
 func TestPacksAreVerifiedEverywhere(t *testing.T) {
+	t.Parallel()
 	a := &app{env: systemEnv(), origins: map[string]string{}, config: config.Default()}
 	loads := 0
 	everyCommand(a.root(), func(cmd *cobra.Command) {

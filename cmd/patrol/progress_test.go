@@ -14,6 +14,7 @@ import (
 // TestBarsStayInPlace: however many workspaces are in hand, the bars are a
 // fixed number of lines that fit the terminal.
 func TestBarsStayInPlace(t *testing.T) {
+	t.Parallel()
 	const height = 24
 	var screen strings.Builder
 	draw := make(chan any)
@@ -48,6 +49,7 @@ func TestBarsStayInPlace(t *testing.T) {
 }
 
 func TestBarsFor(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ workspaces, height, want int }{{2, 24, 2}, {200, 24, mostBars}, {200, 6, 3}, {200, 2, 0}, {0, 24, 0}} {
 		if got := barsFor(c.workspaces, c.height); got != c.want {
 			t.Errorf("%d workspaces on %d rows: got %d bars, want %d", c.workspaces, c.height, got, c.want)
@@ -57,6 +59,7 @@ func TestBarsFor(t *testing.T) {
 
 // TestTellManySnapshots: an account is told of in a few lines, each gap once.
 func TestTellManySnapshots(t *testing.T) {
+	t.Parallel()
 	var said strings.Builder
 	a := &app{env: &env{stderr: &said}}
 	var snapshots []engine.Snapshot

@@ -50,6 +50,7 @@ func release(t *testing.T) releaseFile {
 // TestReleaseIsBuiltAsEverywhere: with the flags of `make build`, of the
 // container and of `make reproducible`, so that each gives the same bytes.
 func TestReleaseIsBuiltAsEverywhere(t *testing.T) {
+	t.Parallel()
 	build := release(t).Builds[0]
 	flags := strings.Join(build.Flags, " ")
 	if flags != "-trimpath -buildvcs=false" || !slices.Equal(build.Env, []string{"CGO_ENABLED=0"}) {
@@ -81,6 +82,7 @@ func TestReleaseIsBuiltAsEverywhere(t *testing.T) {
 
 // TestReleaseIsCheckedOnEachSystem: `make platforms` knows what is built.
 func TestReleaseIsCheckedOnEachSystem(t *testing.T) {
+	t.Parallel()
 	build := release(t).Builds[0]
 	targets := regexp.MustCompile(`for target in ([^;]*);`).FindStringSubmatch(read(t, "Makefile"))
 	if targets == nil {
@@ -99,6 +101,7 @@ func TestReleaseIsCheckedOnEachSystem(t *testing.T) {
 // TestArchivesLookAlikeWhoeverPacksThem: neither umask nor clock nor account of
 // the one who releases shows.
 func TestArchivesLookAlikeWhoeverPacksThem(t *testing.T) {
+	t.Parallel()
 	r := release(t)
 	archive := r.Archives[0]
 	if hooks := strings.Join(r.Before.Hooks, "\n"); !strings.Contains(hooks, "env SOURCE_DATE_EPOCH={{ .CommitTimestamp }} go run ./cmd/patrol release-files ") {

@@ -11,6 +11,7 @@ import (
 // TestEveryControlIsExplained: an auditor reads what a control asks for in our
 // words.
 func TestEveryControlIsExplained(t *testing.T) {
+	t.Parallel()
 	set, err := eval.Load(t.Context(), eval.Pack{Name: builtinPack, FS: policies.FS})
 	must(t, err)
 	for _, p := range set.Policies() {

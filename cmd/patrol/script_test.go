@@ -75,6 +75,7 @@ func runStories(t *testing.T, files []string, notFound string) {
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")
+			e.Setenv("GOGC", "800") // a short run has no need to collect; costs a fifth of a story's time
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("EVIL", "\x1b[31m\u202e=HYPERLINK(\"x\")\a")
 			e.Setenv("REPO", root)

@@ -21,6 +21,7 @@ import (
 //
 // PATROLTEST_TORTURE_RACES sets the number of races; `make torture` asks for 500.
 func TestRaces(t *testing.T) {
+	t.Parallel()
 	binary, err := exec.LookPath("patrol")
 	if err != nil {
 		t.Fatal(err)

@@ -41,6 +41,7 @@ import (
 //
 // PATROLTEST_TORTURE_KILLS sets the number of kills; `make torture` asks for 10,000.
 func TestTorture(t *testing.T) {
+	t.Parallel()
 	wanted := tortureKills(t)
 	binary, err := exec.LookPath("patrol")
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 // TestVulnSaysWhatWasNotChecked: `make vuln` fails when something was found or
 // when a database that was given cannot be read; when there is none, it says so.
 func TestVulnSaysWhatWasNotChecked(t *testing.T) {
+	t.Parallel()
 	const unreachable = "govulncheck: fetching vulnerabilities: Get \"https://vuln.go.dev/index/modules.json.gz\": dial tcp: lookup vuln.go.dev: no such host"
 	for name, test := range map[string]struct {
 		says      string // the stand-in for `go run govulncheck`
@@ -50,6 +51,7 @@ func TestVulnSaysWhatWasNotChecked(t *testing.T) {
 
 // TestVulnReadsACopy of the database, by whatever path it is named.
 func TestVulnReadsACopy(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {

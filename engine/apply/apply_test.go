@@ -17,6 +17,7 @@ import (
 )
 
 func TestApplyRevokesWhatIsApprovedAndNothingElse(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	tokens := w.revoke(5)
 	delete(w.yes, "s03")
@@ -39,6 +40,7 @@ func TestApplyRevokesWhatIsApprovedAndNothingElse(t *testing.T) {
 }
 
 func TestDriftSkips(t *testing.T) {
+	t.Parallel()
 	month := 30 * engine.Day
 	for _, tc := range []struct {
 		name   string
@@ -88,6 +90,7 @@ func TestDriftSkips(t *testing.T) {
 }
 
 func TestGoneBefore(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	token := w.revoke(2)[0]
 	if err := w.account.DeleteToken(w.ws.Name, token.ID); err != nil {
@@ -98,6 +101,7 @@ func TestGoneBefore(t *testing.T) {
 }
 
 func TestOwnTokensAreSpared(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name        string
 		includeSelf bool
@@ -130,6 +134,7 @@ func TestOwnTokensAreSpared(t *testing.T) {
 }
 
 func TestTheTokenInUseIsNeverTouched(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.options.IncludeSelf = true
 	inUse, ok := w.account.Token(w.ws.Name, w.session.Caller().TokenID)
@@ -146,6 +151,7 @@ func TestTheTokenInUseIsNeverTouched(t *testing.T) {
 }
 
 func TestProtectedIDs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	tokens := w.revoke(2)
 	w.plan.Protected.Tokens = []string{tokens[0].ID}
@@ -157,6 +163,7 @@ func TestProtectedIDs(t *testing.T) {
 
 // TestAnswers goes through what can become of the one DELETE of a step.
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	del := simulator.Fault{Method: http.MethodDelete, Path: tokenPath, Times: 1}
 	with := func(change func(*simulator.Fault)) simulator.Fault {
 		f := del
@@ -217,6 +224,7 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestResumeAfterSigningInAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.revoke(3)
 	w.fault(simulator.Fault{Method: http.MethodDelete, Path: tokenPath, Status: 401, Skip: 1, Times: 1})
@@ -229,6 +237,7 @@ func TestResumeAfterSigningInAgain(t *testing.T) {
 }
 
 func TestThreeRefusalsInARowStop(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.revoke(5)
 	w.fault(simulator.Fault{Method: http.MethodDelete, Path: tokenPath, Status: 403, Skip: 1})
@@ -241,6 +250,7 @@ func TestThreeRefusalsInARowStop(t *testing.T) {
 }
 
 func TestUnclearAnswersAreTriedFiveTimes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	token := w.revoke(1)[0]
 	w.fault(simulator.Fault{Method: http.MethodDelete, Path: tokenPath, Status: 503})
@@ -259,6 +269,7 @@ func TestUnclearAnswersAreTriedFiveTimes(t *testing.T) {
 // TestAcknowledgedButStillThere: the workspace says that it did it, and shows
 // the token for longer than a minute. Nothing is sent a second time meanwhile.
 func TestAcknowledgedButStillThere(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.revoke(1)
 	w.fault(simulator.Fault{Method: http.MethodDelete, Path: tokenPath, Body: "{}", Times: 1})
@@ -271,6 +282,7 @@ func TestAcknowledgedButStillThere(t *testing.T) {
 }
 
 func TestLagBehindAnAcknowledgement(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	token := w.revoke(1)[0]
 	lag := simulator.Fault{Method: http.MethodDelete, Path: tokenPath, Body: "{}", Times: 1}
@@ -285,6 +297,7 @@ func TestLagBehindAnAcknowledgement(t *testing.T) {
 }
 
 func TestALookThatTellsNothing(t *testing.T) {
+	t.Parallel()
 	get := func(f simulator.Fault) simulator.Fault {
 		f.Method, f.Path = http.MethodGet, tokenPath
 		return f
@@ -327,6 +340,7 @@ func TestALookThatTellsNothing(t *testing.T) {
 // TestALookIsGoodForTenSeconds, by whichever clock: between looking and acting
 // the disk is slow, the machine sleeps, or somebody sets its clock.
 func TestALookIsGoodForTenSeconds(t *testing.T) {
+	t.Parallel()
 	const long = 11 * time.Second
 	for name, tc := range map[string]struct {
 		passes, set time.Duration // what goes by, and by how much the wall clock is set meanwhile
@@ -395,6 +409,7 @@ func (p *pacedJournal) Move(ctx context.Context, from engine.StepState, to engin
 // TestStepsKeepApart, five a second unless told otherwise: a wrong plan does its
 // harm slowly enough to be stopped.
 func TestStepsKeepApart(t *testing.T) {
+	t.Parallel()
 	for rate, apart := range map[float64]time.Duration{0: 200 * time.Millisecond, 0.5: 2 * time.Second} {
 		w := newWorld(t, "")
 		for i := range 4 {
@@ -420,6 +435,7 @@ func TestStepsKeepApart(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.setting("maxTokenLifetimeDays", nil, "90")
 	report := w.must("")
@@ -430,6 +446,7 @@ func TestSettings(t *testing.T) {
 }
 
 func TestSettingsThatAreNotAsPlanned(t *testing.T) {
+	t.Parallel()
 	value := func(s string) *string { return &s }
 	for _, tc := range []struct {
 		name   string
@@ -472,6 +489,7 @@ func TestSettingsThatAreNotAsPlanned(t *testing.T) {
 }
 
 func TestSwitchingTokensOffComesLastAndNotByPAT(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.setting("enableTokensConfig", nil, "false")
 	w.revoke(1)
@@ -490,6 +508,7 @@ func TestSwitchingTokensOffComesLastAndNotByPAT(t *testing.T) {
 }
 
 func TestGrantsScopesAndComments(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	grants := grantsNow(t, w)
 	kept := slices.DeleteFunc(slices.Clone(grants), func(g engine.Grant) bool { return g.Principal == "users" })
@@ -523,6 +542,7 @@ func grantsNow(t *testing.T, w *world) engine.Grants {
 }
 
 func TestGrantsDrift(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	grants := grantsNow(t, w)
 	w.add(engine.Step{
@@ -540,6 +560,7 @@ func TestGrantsDrift(t *testing.T) {
 }
 
 func TestThirdPartyDisappearancesAreTold(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	tokens := w.victims(6)
 	w.revoke(3)
@@ -555,6 +576,7 @@ func TestThirdPartyDisappearancesAreTold(t *testing.T) {
 }
 
 func TestRevokedAndStillListed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	token := w.revoke(1)[0]
 	list, err := w.session.Send(t.Context(), http.MethodGet, strings.TrimSuffix(tokenPath, "/"), nil)
@@ -570,6 +592,7 @@ func TestRevokedAndStillListed(t *testing.T) {
 
 // TestInterruptBetweenSteps: the step in hand is brought to rest, no other begins.
 func TestInterruptBetweenSteps(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.revoke(4)
 	stop := errors.New("interrupted")
@@ -594,6 +617,7 @@ func TestInterruptBetweenSteps(t *testing.T) {
 }
 
 func TestCanaryAndConfirmation(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.revoke(5)
 	var asked []apply.Question
@@ -620,6 +644,7 @@ func TestCanaryAndConfirmation(t *testing.T) {
 }
 
 func TestRehearsalWritesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	tokens := w.revoke(3)
 	tokens[1].ExpiryTime += engine.Day
@@ -638,6 +663,7 @@ func TestRehearsalWritesNothing(t *testing.T) {
 }
 
 func TestWithdrawnApprovalSettlesOnly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.revoke(3)
 	w.fault(simulator.Fault{Method: http.MethodDelete, Path: tokenPath, Status: 401, Skip: 1, Times: 1})
@@ -652,6 +678,7 @@ func TestWithdrawnApprovalSettlesOnly(t *testing.T) {
 // TestARunThatOutlivesItsApprovalStops: whether the time ends before a step or
 // while it is written down, nothing more is sent, and what is left can go on.
 func TestARunThatOutlivesItsApprovalStops(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct{ until, takes time.Duration }{
 		"approval":                             {time.Minute, 24 * time.Hour},
 		"plan":                                 {0, 24 * time.Hour},
@@ -693,6 +720,7 @@ func (l *lateJournal) Move(ctx context.Context, from engine.StepState, to engine
 }
 
 func TestExpiredPlanSettlesOnly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.revoke(2)
 	w.fault(simulator.Fault{Method: http.MethodDelete, Path: tokenPath, Status: 401, After: true, Times: 1})

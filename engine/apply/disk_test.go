@@ -30,6 +30,7 @@ func (f *fullJournal) Move(ctx context.Context, from engine.StepState, to engine
 // is sent that was not announced by a line before, the run stops with
 // ClassStorage, and a run with room again completes the plan truly.
 func TestDiskFullAtEveryLine(t *testing.T) {
+	t.Parallel()
 	for room := 0; ; room++ {
 		w := newWorld(t, "")
 		tokens := w.revoke(4)

@@ -66,6 +66,7 @@ func drifts() []drift {
 //
 // PATROLTEST_TORTURE_DRIFTS sets how often; `make torture` asks for 1,000.
 func TestDrifts(t *testing.T) {
+	t.Parallel()
 	n := 60
 	if text := os.Getenv("PATROLTEST_TORTURE_DRIFTS"); text != "" {
 		var err error

@@ -23,6 +23,7 @@ func gone(code string) simulator.Fault {
 
 // TestOneLookThatFindsNothingIsNotBelieved while the list holds the token.
 func TestOneLookThatFindsNothingIsNotBelieved(t *testing.T) {
+	t.Parallel()
 	for _, code := range notFound() {
 		w := newWorld(t, "")
 		token := w.revoke(1)[0]
@@ -49,6 +50,7 @@ func TestOneLookThatFindsNothingIsNotBelieved(t *testing.T) {
 // TestGoneWhenListAndLookAgree, in both spellings; a token that vanished during
 // the run as well.
 func TestGoneWhenListAndLookAgree(t *testing.T) {
+	t.Parallel()
 	for _, code := range notFound() {
 		for _, during := range []bool{false, true} {
 			w := newWorld(t, "")
@@ -72,6 +74,7 @@ func TestGoneWhenListAndLookAgree(t *testing.T) {
 
 // TestWhateverIsCalledGoneIsLookedForAtTheEnd, not what was revoked only.
 func TestWhateverIsCalledGoneIsLookedForAtTheEnd(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	token := w.revoke(1)[0]
 	w.fault(simulator.Fault{Method: http.MethodDelete, Path: tokenPath, Status: 404, Body: `{"error_code":"NOT_FOUND"}`, Times: 1})
@@ -85,6 +88,7 @@ func TestWhateverIsCalledGoneIsLookedForAtTheEnd(t *testing.T) {
 // TestAnotherWorkspaceMidway: an answer of another workspace says nothing about
 // the step, and ends the run.
 func TestAnotherWorkspaceMidway(t *testing.T) {
+	t.Parallel()
 	elsewhere := map[string]string{"X-Databricks-Org-Id": "4711"}
 	for _, tc := range []struct {
 		name  string
@@ -126,6 +130,7 @@ func service(application string) engine.Party {
 // TestProtected: owner and creator, by numeric and by application id, protected
 // by the plan or by the configuration of the day.
 func TestProtected(t *testing.T) {
+	t.Parallel()
 	const application = "6f2c1a34-0000-4000-8000-123456789abc"
 	user := engine.Party{ID: "9", Kind: engine.User, Name: application} // a name is anybody's to choose
 	for _, tc := range []struct {
@@ -180,6 +185,7 @@ func (w *world) obo() simulator.Token {
 
 // TestTokensOwnedOrMadeByUsAreSpared, although somebody else made or owns them.
 func TestTokensOwnedOrMadeByUsAreSpared(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(token *simulator.Token, me int64){
 		"owned": func(token *simulator.Token, me int64) { token.OwnerID, token.CreatedByID = me, 4711 },
 		"made":  func(token *simulator.Token, me int64) { token.CreatedByID = me },
@@ -203,6 +209,7 @@ func TestTokensOwnedOrMadeByUsAreSpared(t *testing.T) {
 // TestALastUseThatCannotBeReadCountsAsUse, when it could be read for the plan,
 // and when the plan knew of none.
 func TestALastUseThatCannotBeReadCountsAsUse(t *testing.T) {
+	t.Parallel()
 	for _, planned := range []any{"1760000000000", nil} {
 		w := newWorld(t, "")
 		token := w.revoke(1)[0]
@@ -223,6 +230,7 @@ func TestALastUseThatCannotBeReadCountsAsUse(t *testing.T) {
 // TestWhatTheJudgeReadAgesToo: a request rests on nothing older than ten
 // seconds, not on the token alone.
 func TestWhatTheJudgeReadAgesToo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	token := w.revoke(1)[0]
 	asked := 0
@@ -246,6 +254,7 @@ func TestWhatTheJudgeReadAgesToo(t *testing.T) {
 // TestAnOwnerWhoCannotBeReadLeavesTheStepOpen: nothing is called skipped or
 // refused for good because the directory is busy.
 func TestAnOwnerWhoCannotBeReadLeavesTheStepOpen(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.revoke(1)
 	fault := &engine.Fault{Kind: engine.FaultUnclear, Detail: "GET Users: status 503"}

@@ -22,6 +22,7 @@ func mustGrants(t *testing.T, body []byte) engine.Grants {
 // TestGates: whatever is wrong, it is found before anything but GET is sent,
 // and the journal is not even begun.
 func TestGates(t *testing.T) {
+	t.Parallel()
 	live := func(change func(*apply.Workspace)) func(*world) {
 		return func(w *world) {
 			w.change = func(j *apply.Job) {
@@ -69,6 +70,7 @@ func TestGates(t *testing.T) {
 }
 
 func TestWrongHost(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.revoke(1)
 	w.plan.Workspaces[0].Host = "https://elsewhere.example.com"
@@ -79,6 +81,7 @@ func TestWrongHost(t *testing.T) {
 
 // TestLimitsCountWhatEarlierRunsDid: more is approved while a plan is half done.
 func TestLimitsCountWhatEarlierRunsDid(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.revoke(3)
 	w.plan.Limits.MaxSteps = 2
@@ -95,6 +98,7 @@ func TestLimitsCountWhatEarlierRunsDid(t *testing.T) {
 }
 
 func TestZeroMeansZero(t *testing.T) {
+	t.Parallel()
 	for name, limit := range map[string]func(*engine.Limits){
 		"steps":   func(l *engine.Limits) { l.MaxSteps = 0 },
 		"percent": func(l *engine.Limits) { l.MaxPercent = 0 },

@@ -398,6 +398,7 @@ func (m model) explore() (states int, trace []string) {
 }
 
 func TestModel(t *testing.T) {
+	t.Parallel()
 	states, trace := model{}.explore()
 	if trace != nil {
 		t.Fatalf("after %d states:\n%s", states, strings.Join(trace, "\n"))
@@ -408,6 +409,7 @@ func TestModel(t *testing.T) {
 // TestModelHasTeeth: without any one of its precautions the machine breaks, and
 // the model finds how.
 func TestModelHasTeeth(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		model model
 		want  string

@@ -13,6 +13,7 @@ import (
 // them a name in findings, and changes no result, no message and nothing that
 // exceptions look at, whatever the policy.
 func TestNoVerdictRestsOnTheAccount(t *testing.T) {
+	t.Parallel()
 	set := oddSet(t)
 	subjects := awkward(enginetest.Seed(t), corpusSize(), true)
 	without, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(subjects...)})

@@ -39,6 +39,7 @@ func readEverything(s *engine.Snapshot) {
 // TestAmongFacts: each fact has its value, does not apply, or is unknown, and a
 // policy that reads it comes to fail, pass or unknown accordingly.
 func TestAmongFacts(t *testing.T) {
+	t.Parallel()
 	silent := func(change func(*engine.Among)) engine.Subject {
 		s := compared(healthy(nil))
 		change(s.Among)
@@ -93,6 +94,7 @@ func TestAmongFacts(t *testing.T) {
 // TestSectionsOnRequest: what nobody asked for does not apply; what was asked
 // for and not read is unknown.
 func TestSectionsOnRequest(t *testing.T) {
+	t.Parallel()
 	set := load(t, map[string]string{
 		"token/a.rego":     written{"token", "a", "T-1", "", `deny contains "x" if input.token.audit_events > 0`}.text(),
 		"secret/b.rego":    written{"secret", "b", "S-1", "", `deny contains "x" if input.secret.never_expires`}.text(),
@@ -119,6 +121,7 @@ func TestSectionsOnRequest(t *testing.T) {
 // TestTokensOff: where tokens are off, policies on them do not apply; the
 // workspace is judged all the same.
 func TestTokensOff(t *testing.T) {
+	t.Parallel()
 	set := load(t, map[string]string{
 		"token/a.rego":     written{"token", "a", "T-1", "needs: [tokens]", `deny contains "x" if true`}.text(),
 		"workspace/c.rego": written{"workspace", "c", "W-1", "", `deny contains "x" if input.workspace.coverage.tokens == "off"`}.text(),
@@ -132,6 +135,7 @@ func TestTokensOff(t *testing.T) {
 // TestGroupsNotWhole: who is in which group is unknown where groups were not
 // read whole, except that a proven admin is one.
 func TestGroupsNotWhole(t *testing.T) {
+	t.Parallel()
 	owner := func(admin *bool) engine.Subject {
 		s := healthy(nil)
 		s.Owner.Admin = admin
@@ -150,6 +154,7 @@ func TestGroupsNotWhole(t *testing.T) {
 
 // TestSecretsAreJudged one by one, each with a finding of its own.
 func TestSecretsAreJudged(t *testing.T) {
+	t.Parallel()
 	now := asOf().UnixMilli()
 	secrets := engine.Secrets{
 		{ID: "s1", OwnerID: "7", OwnerName: "app", Status: "ACTIVE", Created: now - 400*engine.Day, Expires: engine.NeverExpires},
@@ -198,6 +203,7 @@ func TestSecretsAreJudged(t *testing.T) {
 
 // TestSecretsInPart are not judged: a section that was read in part is unknown.
 func TestSecretsInPart(t *testing.T) {
+	t.Parallel()
 	set := builtIn(t).Select(func(p engine.Policy) bool { return p.ID == "SP-001" })
 	_, tallies := evaluate(t, set, Job{Snapshot: covered(func(s *engine.Snapshot) {
 		readEverything(s)
@@ -208,6 +214,7 @@ func TestSecretsInPart(t *testing.T) {
 
 // TestTolerates: a policy about gaps is judged in spite of them.
 func TestTolerates(t *testing.T) {
+	t.Parallel()
 	body := `deny contains "x" if not input.workspace.settings.enableVerboseAuditLogs`
 	denied := covered(func(s *engine.Snapshot) { s.Coverage[engine.SectionSettings] = engine.Coverage{Status: engine.Denied} })
 	for custom, want := range map[string]engine.Status{"": engine.Unknown, "tolerates: [settings]": engine.Fail} {
@@ -226,6 +233,7 @@ func TestTolerates(t *testing.T) {
 
 // TestCaller: the policies know as whom the workspace was read.
 func TestCaller(t *testing.T) {
+	t.Parallel()
 	set := builtIn(t).Select(func(p engine.Policy) bool { return p.ID == "WS-007" })
 	_, tallies := evaluate(t, set, Job{Snapshot: covered(readEverything)})
 	equal(t, tallies["WS-007"], engine.Tally{engine.Fail: 1})

@@ -25,6 +25,7 @@ func builtInOn(t *testing.T, id string, params map[string]any, snapshot engine.S
 
 // A secret in a comment is found whoever issued it, in base64 too, and is not repeated.
 func TestSecretsInComments(t *testing.T) {
+	t.Parallel()
 	for comment, want := range map[string]string{
 		"old: dapi" + strings.Repeat("0123456789abcdef", 2): "comment holds a Databricks token",
 		"glpat-" + strings.Repeat("aB3x", 5):                "comment holds a GitLab token",
@@ -40,6 +41,7 @@ func TestSecretsInComments(t *testing.T) {
 
 // A comment in which nothing can be seen is none.
 func TestInvisibleCommentIsNone(t *testing.T) {
+	t.Parallel()
 	for comment, want := range map[string]string{
 		"": "no comment", " \t ": "no comment", "\u00a0\u3000": "no comment", "\u200b\u200d\ufeff": "no comment", "\u3164\u2800": "no comment", "\x00": "no comment",
 		"etl \u200b": "", "\U0001f600": "",
@@ -53,6 +55,7 @@ func TestInvisibleCommentIsNone(t *testing.T) {
 
 // A user whom the directory does not name may be of any domain.
 func TestNamelessUserIsOfNoKnownDomain(t *testing.T) {
+	t.Parallel()
 	domains := map[string]any{"allowed_domains": []any{"example.com", "*.example.org"}}
 	for name, want := range map[string]engine.Status{
 		"": engine.Unknown, "ann@example.com": engine.Pass, "ann@EXAMPLE.com": engine.Pass, "ann@eu.example.com": engine.Fail,
@@ -69,6 +72,7 @@ func TestNamelessUserIsOfNoKnownDomain(t *testing.T) {
 // A state of automatic scoping that patrol does not know is unknown; one that the
 // platform does not give is not.
 func TestUnknownAutoscopeState(t *testing.T) {
+	t.Parallel()
 	for state, want := range map[string]engine.Status{
 		"AUTOSCOPE_STATE_PAUSED": engine.Unknown, "AUTOSCOPE_STATE_DISABLED": engine.Fail, "disabled": engine.Fail,
 		"AUTOSCOPE_STATE_COMPLETED": engine.Pass, "AUTOSCOPE_STATE_UNSPECIFIED": engine.NotApplicable, "": engine.NotApplicable,
@@ -81,6 +85,7 @@ func TestUnknownAutoscopeState(t *testing.T) {
 
 // However zero is written, it leaves the platform's limit of 730 days in force.
 func TestZeroIsNoLimit(t *testing.T) {
+	t.Parallel()
 	set := builtIn(t).Select(func(p engine.Policy) bool { return p.ID == "WS-001" })
 	for value, want := range map[string]string{
 		"0": "730", "00": "730", "-0": "730", "+0": "730", "-1": "730", "false": "730", " 0 ": "730", "0.0": "unknown", "-2": "unknown", "90": "", "+400": "400",
@@ -104,6 +109,7 @@ func TestZeroIsNoLimit(t *testing.T) {
 
 // What the platform's documents leave open is decided in docs/policy-contract.md.
 func TestEdges(t *testing.T) {
+	t.Parallel()
 	now := asOf().UnixMilli()
 	for id, c := range map[string]struct {
 		change func(*engine.Token)
@@ -138,6 +144,7 @@ func TestEdges(t *testing.T) {
 // Ages in a token report are those of its collection; and a setting that is called
 // almost as the one that counts is none.
 func TestEdgesOfWorkspaces(t *testing.T) {
+	t.Parallel()
 	at := func(as time.Time, change func(*engine.Snapshot)) map[string]engine.Tally {
 		_, tallies := evaluate(t, builtIn(t).Select(func(p engine.Policy) bool { return p.Resource == engine.ResourceWorkspace }),
 			Job{AsOf: as, Snapshot: covered(func(s *engine.Snapshot) { readEverything(s); change(s) })})

@@ -23,6 +23,7 @@ func TestBuiltInPack(t *testing.T) {
 
 // TestBuiltInRegoTests runs the Rego tests that stand beside the policies.
 func TestBuiltInRegoTests(t *testing.T) {
+	t.Parallel()
 	set, err := eval.Load(t.Context(), eval.Pack{Name: "built-in", FS: policies.FS})
 	if err != nil {
 		t.Fatal(err)

@@ -65,6 +65,7 @@ func newKey(t *testing.T) (private string, public []byte) {
 }
 
 func TestBundles(t *testing.T) {
+	t.Parallel()
 	private, public := newKey(t)
 	_, other := newKey(t)
 	for _, tc := range []struct {
@@ -103,6 +104,7 @@ func TestBundles(t *testing.T) {
 }
 
 func TestBundleThatWasChangedIsRefused(t *testing.T) {
+	t.Parallel()
 	private, public := newKey(t)
 	path := writeBundle(t, private, nil)
 	text, err := os.ReadFile(path)

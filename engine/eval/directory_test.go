@@ -15,6 +15,7 @@ import (
 
 // A directory is read within bounds, and nothing beside it.
 func TestOpenDirectory(t *testing.T) {
+	t.Parallel()
 	outside := filepath.Join(t.TempDir(), "outside.rego")
 	if err := os.WriteFile(outside, []byte("package patrol.token.x"), 0o600); err != nil {
 		t.Fatal(err)
@@ -85,6 +86,7 @@ func TestOpenDirectory(t *testing.T) {
 
 // A bundle is unpacked within the same bounds.
 func TestBundleIsBounded(t *testing.T) {
+	t.Parallel()
 	_, public := newKey(t)
 	for name, c := range map[string]struct {
 		headers []tar.Header
@@ -136,6 +138,7 @@ func TestBundleIsBounded(t *testing.T) {
 
 // Ids and aliases are one name each, in any letter case, over all packs.
 func TestNamesOfOthersAreRefused(t *testing.T) {
+	t.Parallel()
 	own := pack("own", map[string]string{
 		"token/a.rego": written{"token", "a", "A-1", `aliases: ["sat:1"]`, `deny contains "x" if input.token.used`}.text(),
 		"token/b.rego": written{"token", "b", "A-2", `aliases: ["sat:1"]`, `deny contains "x" if input.token.used`}.text(),
@@ -160,6 +163,7 @@ func TestNamesOfOthersAreRefused(t *testing.T) {
 
 // A parameter with a closed set of values refuses others, and numbers below zero.
 func TestValuesOfParameters(t *testing.T) {
+	t.Parallel()
 	set := builtIn(t)
 	for id, params := range map[string]map[string]any{
 		"PAT-006": {"owner_kinds": []any{"user", "missing"}},
@@ -202,6 +206,7 @@ func TestValuesOfParameters(t *testing.T) {
 
 // What a policy of others says is bounded in depth, and in all.
 func TestEvidenceIsBounded(t *testing.T) {
+	t.Parallel()
 	a := &assignment{allowance: 1 << 20}
 	if o := a.bounded(outcome{status: engine.Fail, evidence: map[string]any{"a": []any{map[string]any{}}}}); o.status != engine.Fail {
 		t.Error(o)

@@ -20,6 +20,7 @@ import (
 )
 
 func TestStatuses(t *testing.T) {
+	t.Parallel()
 	old := "deny contains sprintf(\"is %v days old\", [input.token.age_days]) if input.token.age_days > 20"
 	young := func(tk *engine.Token) { tk.Created = ptr(asOf().UnixMilli() - 5*engine.Day) }
 	lost := func(tk *engine.Token) {
@@ -83,6 +84,7 @@ func TestStatuses(t *testing.T) {
 
 // Each field of a token, once it is unknown, keeps a policy that reads it from passing.
 func TestUnknownOfEachField(t *testing.T) {
+	t.Parallel()
 	lost := func(names ...string) func(*engine.Token) {
 		return func(tk *engine.Token) {
 			for _, name := range names {
@@ -128,6 +130,7 @@ func TestUnknownOfEachField(t *testing.T) {
 }
 
 func TestUnknownOfParties(t *testing.T) {
+	t.Parallel()
 	for _, field := range fieldNames("owner.") {
 		set := load(t, tokenPolicy("", fmt.Sprintf(`deny contains "x" if is_null(input.owner.%s)`, field)))
 		for name, c := range map[string]struct {
@@ -162,6 +165,7 @@ func onlyIf(unknown bool) engine.Status {
 
 // Nobody is missing from a directory that was not read whole.
 func TestMissingNeedsTheWholeDirectory(t *testing.T) {
+	t.Parallel()
 	set := load(t, tokenPolicy("", `deny contains "gone" if input.owner.kind == "missing"`))
 	s := healthy(nil)
 	s.Owner = engine.Party{ID: "7", Kind: engine.Missing, Active: ptr(false), Admin: ptr(false)}
@@ -175,6 +179,7 @@ func TestMissingNeedsTheWholeDirectory(t *testing.T) {
 }
 
 func TestGaps(t *testing.T) {
+	t.Parallel()
 	fires := `deny contains "x" if input.token.used`
 	limit := `deny contains "x" if input.token.lifetime_days > input.workspace.max_lifetime_days`
 	cover := func(section engine.SectionName, c engine.Coverage) func(*engine.Snapshot) {
@@ -246,6 +251,7 @@ func TestGaps(t *testing.T) {
 }
 
 func TestFinding(t *testing.T) {
+	t.Parallel()
 	set := load(t, tokenPolicy("params: {limit: {default: 9, description: days}, seen: {default: 1.5, description: share}}", `deny contains {"msg": "old", "limit": input.params.limit, "who": {input.owner.name, input.token.owner_id}} if {
 	input.token.age_days > input.params.limit
 	input.token.comment != ""
@@ -272,6 +278,7 @@ deny contains {"msg": "new", "who": "nobody"} if input.params.seen > 1`))
 }
 
 func TestWorkspaceFinding(t *testing.T) {
+	t.Parallel()
 	set := load(t, workspacePolicy("", `deny contains "x" if {
 	input.workspace.max_lifetime_days < 90
 	input.workspace.settings.enableTokensConfig == "true"
@@ -291,6 +298,7 @@ func TestWorkspaceFinding(t *testing.T) {
 
 // A comment may hold a secret: it is no evidence, however it is read.
 func TestCommentsAreNoEvidence(t *testing.T) {
+	t.Parallel()
 	for _, body := range []string{
 		`deny contains "x" if input.token.comment != ""`,
 		"deny contains \"x\" if {\n\tsome k\n\tinput.token[k] == true\n}",
@@ -304,6 +312,7 @@ func TestCommentsAreNoEvidence(t *testing.T) {
 }
 
 func TestTuning(t *testing.T) {
+	t.Parallel()
 	set := load(t, map[string]string{
 		"token/a.rego": written{"token", "a", "A-1", `params: {limit: {default: 90, description: D}, names: {default: [a], description: D}, any: {default: [], description: D}, on: {default: true, description: D}}`,
 			`deny contains sprintf("over %v", [input.params.limit]) if input.token.age_days > input.params.limit`}.text(),
@@ -355,6 +364,7 @@ func TestTuning(t *testing.T) {
 }
 
 func TestExcept(t *testing.T) {
+	t.Parallel()
 	set := load(t, tokenPolicy("", `deny contains "x" if input.token.used`))
 	waiver := &engine.Waiver{ID: "W"}
 	var asked []engine.Status
@@ -385,6 +395,7 @@ const endless = `deny contains "x" if {
 
 // A policy that does not end becomes errors; the others go on.
 func TestDeadline(t *testing.T) {
+	t.Parallel()
 	set := load(t, map[string]string{
 		"token/a.rego": written{"token", "a", "A-1", "", endless}.text(),
 		"token/b.rego": written{"token", "b", "B-1", "", `deny contains "x" if input.token.used`}.text(),
@@ -432,6 +443,7 @@ func TestGivenUpWhenOverdue(t *testing.T) {
 }
 
 func TestInterrupt(t *testing.T) {
+	t.Parallel()
 	set := load(t, tokenPolicy("", endless))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -442,6 +454,7 @@ func TestInterrupt(t *testing.T) {
 }
 
 func TestPanicIsAnError(t *testing.T) {
+	t.Parallel()
 	j := &judge{watch: &watch{}, queries: nil}
 	set := load(t, tokenPolicy("", `deny contains "x" if input.token.used`))
 	a, err := newAssignment(set.policies[0], Tuning{})
@@ -456,6 +469,7 @@ func TestPanicIsAnError(t *testing.T) {
 // TestAPolicyThatFailsIsAnError: one that is undefined, contradicts itself, gives
 // what is no message, or errs in a builtin makes no token pass.
 func TestAPolicyThatFailsIsAnError(t *testing.T) {
+	t.Parallel()
 	for name, body := range map[string]string{
 		"an error of a builtin":    `deny contains "x" if regex.match("[", input.token.id)`,
 		"a conflict":               "deny contains \"x\" if f(1) == 3\n\nf(x) := 1 if x > 0\n\nf(x) := 2 if x < 2",
@@ -473,6 +487,7 @@ func TestAPolicyThatFailsIsAnError(t *testing.T) {
 }
 
 func TestFailures(t *testing.T) {
+	t.Parallel()
 	set := load(t, tokenPolicy("", `deny contains "x" if input.token.used`))
 	broken := errors.New("broken")
 	t.Run("rows", func(t *testing.T) {
@@ -539,6 +554,7 @@ func anyToken(t *rapid.T, i int) engine.Subject {
 
 // Rule indexing, early exit and the number of workers change nothing.
 func TestOptimisationsChangeNothing(t *testing.T) {
+	t.Parallel()
 	set := builtIn(t)
 	enginetest.Check(t, func(rt *rapid.T) {
 		var tokens []engine.Subject
@@ -568,6 +584,7 @@ func TestOptimisationsChangeNothing(t *testing.T) {
 // Memory does not grow with the number of tokens: rows are read no faster than
 // findings are taken.
 func TestRowsAreNotHoarded(t *testing.T) {
+	t.Parallel()
 	const total, workers = 60 * batchSize, 2
 	set := load(t, tokenPolicy("judges: all", `deny contains "x" if input.token.used`)).With(Options{Workers: workers})
 	var read atomic.Int64
@@ -596,6 +613,7 @@ func TestRowsAreNotHoarded(t *testing.T) {
 }
 
 func TestTestRunner(t *testing.T) {
+	t.Parallel()
 	files := tokenPolicy("", "deny contains \"x\" if input.token.used\n\ndeny contains \"y\" if input.token.expired")
 	files["token/rule_test.rego"] = `package patrol.token.rule_test
 

@@ -9,6 +9,7 @@ import (
 )
 
 func TestExplain(t *testing.T) {
+	t.Parallel()
 	set := load(t, tokenPolicy("params: {limit: {default: 20, description: Days}}",
 		"deny contains \"old\" if {\n\tinput.token.age_days > input.params.limit\n\tinput.token.used\n}"))
 	job := Job{Snapshot: covered(nil), AsOf: asOf(), Tuning: map[string]Tuning{"T-1": {Params: map[string]any{"limit": 25}}}}
@@ -46,6 +47,7 @@ func TestExplain(t *testing.T) {
 }
 
 func TestExplainNeverShowsASecret(t *testing.T) {
+	t.Parallel()
 	set := load(t, tokenPolicy("", "deny contains \"x\" if contains(input.token.comment, \"dapi\")"))
 	secret := "dapi" + strings.Repeat("0a", 16)
 	subject := healthy(func(t *engine.Token) { t.Comment = "use " + secret })

@@ -36,6 +36,7 @@ test_silent if count(old.deny) == 0 with input as {"token": {"age_days": 90}, "p
 const lintableRule = "deny contains \"old\" if input.token.age_days > input.params.max_age\n"
 
 func TestLint(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name  string
 		rule  string
@@ -102,6 +103,7 @@ func TestLint(t *testing.T) {
 }
 
 func TestBuiltInPoliciesAreLintFree(t *testing.T) {
+	t.Parallel()
 	set, err := Load(t.Context(), Pack{Name: "built-in", FS: policies.FS})
 	if err != nil {
 		t.Fatal(err)

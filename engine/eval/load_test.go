@@ -17,6 +17,7 @@ import (
 
 // Every builtin of this version of OPA is allowed or refused, and nothing else is.
 func TestBuiltinsAreClassified(t *testing.T) {
+	t.Parallel()
 	yes, no := allowed(), refused()
 	var known []string
 	for _, b := range ast.CapabilitiesForThisVersion().Builtins {
@@ -37,6 +38,7 @@ func TestBuiltinsAreClassified(t *testing.T) {
 
 // A policy that calls a refused builtin does not load, and is told why.
 func TestRefusedBuiltins(t *testing.T) {
+	t.Parallel()
 	for _, b := range ast.CapabilitiesForThisVersion().Builtins {
 		why, is := refused()[b.Name]
 		if !is {
@@ -53,6 +55,7 @@ func TestRefusedBuiltins(t *testing.T) {
 }
 
 func TestProblemsInRego(t *testing.T) {
+	t.Parallel()
 	params := "params: {limit: {default: 90, description: days}, names: {default: [a], description: names}}"
 	for name, c := range map[string]struct {
 		resource, custom, body, library string
@@ -116,6 +119,7 @@ func wantProblem(t *testing.T, got Problems, want Problem) {
 }
 
 func TestProblemsInMetadata(t *testing.T) {
+	t.Parallel()
 	const deny = "\n\ndeny contains \"x\" if input.token.used\n"
 	block := func(lines ...string) string {
 		return "# METADATA\n# " + strings.Join(lines, "\n# ") + "\npackage patrol.token.rule" + deny
@@ -181,6 +185,7 @@ func TestProblemsInMetadata(t *testing.T) {
 }
 
 func TestProblemsOfPackages(t *testing.T) {
+	t.Parallel()
 	fires := `deny contains "x" if input.token.used`
 	rule := func(resource, name, id string) string { return written{resource, name, id, "", fires}.text() }
 	for name, c := range map[string]struct {
@@ -202,6 +207,7 @@ func TestProblemsOfPackages(t *testing.T) {
 
 // A pack can neither add rules to another's library nor take its ids.
 func TestPacksKeepApart(t *testing.T) {
+	t.Parallel()
 	ours := pack("built-in2", map[string]string{
 		"lib/l.rego":   "package patrol.lib.l\n\nold if input.token.age_days > 9\n",
 		"token/a.rego": written{"token", "a", "A-1", "", `deny contains "x" if data.patrol.lib.l.old`}.text(),
@@ -216,6 +222,7 @@ func TestPacksKeepApart(t *testing.T) {
 
 // All mistakes of all files are told at once, each once, in order.
 func TestAllProblemsAtOnce(t *testing.T) {
+	t.Parallel()
 	files := map[string]string{"lib/l.rego": "package patrol.lib.l\n\nold if input.token.agedays > 9\n"}
 	for _, name := range []string{"a", "b"} {
 		files["token/"+name+".rego"] = written{"token", name, "", "", `deny contains "x" if data.patrol.lib.l.old`}.text()
@@ -232,6 +239,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 }
 
 func TestSchemas(t *testing.T) {
+	t.Parallel()
 	files := tokenPolicy("", `deny contains "x" if input.token.used`)
 	_, err := Load(t.Context(), pack("pack", files))
 	wantProblem(t, asProblems(t, err), Problem{"pack/token/rule.rego", 8, reasonSchema, "schemas/token.json"})
@@ -245,6 +253,7 @@ func TestSchemas(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
+	t.Parallel()
 	good := written{"token", "rule", "T-1", "", `deny contains "x" if input.token.used`}.text()
 	set := load(t, map[string]string{
 		"token/rule.rego": good, "token/rule_test.rego": "this is no Rego", ".git/x.rego": "nor this", "token/.#rule.rego": "nor this", "notes.txt": "x",
@@ -267,6 +276,7 @@ func TestFiles(t *testing.T) {
 
 // A library is known by its package, wherever its file lies.
 func TestLibraryInAnyFolder(t *testing.T) {
+	t.Parallel()
 	load(t, map[string]string{
 		"policies/lib/l.rego":   "package patrol.lib.mine\n\nold if input.token.age_days > 9\n",
 		"policies/token/a.rego": written{"token", "a", "A-1", "", `deny contains "x" if data.patrol.lib.mine.old`}.text(),
@@ -274,6 +284,7 @@ func TestLibraryInAnyFolder(t *testing.T) {
 }
 
 func TestPolicy(t *testing.T) {
+	t.Parallel()
 	text := written{"token", "rule", "T-1", `remediation: Revoke it.
 controls: {nist-800-53r5: [IA-5], cis: ["2.1.6"]}
 aliases: ["sat:IA-4"]
@@ -298,6 +309,7 @@ params: {limit: {default: 90, description: days}, ratio: {default: 0.5, descript
 }
 
 func TestOrderSelectDigest(t *testing.T) {
+	t.Parallel()
 	text := func(id, severity string) string {
 		return strings.Replace(written{"token", strings.ToLower(id), id, "", `deny contains "x" if input.token.used`}.text(), "severity: high", "severity: "+severity, 1)
 	}
@@ -327,6 +339,7 @@ func TestOrderSelectDigest(t *testing.T) {
 // TestBasis: a plan rests on a policy's own text and on its Basis, so that the
 // library that a policy uses cannot change under an approved plan.
 func TestBasis(t *testing.T) {
+	t.Parallel()
 	files := map[string]string{
 		"token/a.rego": written{"token", "a", "A", "", "import data.patrol.lib.l\n\ndeny contains \"x\" if l.old"}.text(),
 		"token/b.rego": written{"token", "b", "B", "", `deny contains "x" if input.token.used`}.text(),
@@ -351,6 +364,7 @@ func TestBasis(t *testing.T) {
 }
 
 func TestLoadIsCancelled(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := Load(ctx, schemas(t), pack("pack", tokenPolicy("", `deny contains "x" if input.token.used`)))
@@ -361,6 +375,7 @@ func TestLoadIsCancelled(t *testing.T) {
 
 // What is built is what the schemas say, field by field.
 func TestSchemasMatchInput(t *testing.T) {
+	t.Parallel()
 	set := builtIn(t)
 	known := set.sources.schemas[engine.ResourceToken]
 	equal(t, engine.SortedKeys(known.fields("token")), fieldNames(""))

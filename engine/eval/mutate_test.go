@@ -25,6 +25,7 @@ const leastCaught = 95
 // asks of the tests beside it that one of them fails: a line that can go
 // unnoticed is a line that nobody tests. Mutants that do not compile do not count.
 func TestMutants(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("PATROLTEST_MUTATE") == "" {
 		t.Skip("set PATROLTEST_MUTATE=1, or run `make mutate`")
 	}

@@ -31,6 +31,7 @@ func awkward(seed uint64, n int, whole bool) []engine.Subject {
 
 // With and without the prefilter every result is the same, byte for byte.
 func TestPrefilterChangesNoResult(t *testing.T) {
+	t.Parallel()
 	set := oddSet(t)
 	for name, change := range map[string]func(*engine.Snapshot){
 		"whole directory": nil,
@@ -91,6 +92,7 @@ func checkVariety(t *testing.T, set *Set, tallies map[string]engine.Tally) {
 
 // TestPrefilterReach: a change that silently runs everything on everything is noticed.
 func TestPrefilterReach(t *testing.T) {
+	t.Parallel()
 	set := oddSet(t)
 	every := 0
 	for _, p := range set.policies {
@@ -122,6 +124,7 @@ func TestPrefilterReach(t *testing.T) {
 // A filter is made once for workspaces that are alike in what its policy refers to, and
 // anew for one that is not: PAT-003 refers to the limit of the workspace.
 func TestFiltersAreSharedByWhatPoliciesReferTo(t *testing.T) {
+	t.Parallel()
 	set := builtIn(t).Select(func(p engine.Policy) bool { return p.ID == "PAT-003" || p.ID == "PAT-001" })
 	set.filters = &filters{known: map[string]madeFilter{}}
 	for i, limit := range []string{"30", "30", "60", "30"} {

@@ -9,6 +9,7 @@ import (
 
 // reads of a policy, from its text: needs, facts and weak facts.
 func TestReads(t *testing.T) {
+	t.Parallel()
 	const library = `package patrol.lib.l
 
 old if input.token.age_days > 90
@@ -98,6 +99,7 @@ func sorted(lists ...[]string) []string {
 }
 
 func TestFieldsFit(t *testing.T) {
+	t.Parallel()
 	if n := len(engine.Fields()); n > 64 || len(facts(1<<n-1).names()) != n {
 		t.Fatalf("%d fields do not fit into the bits of facts", n)
 	}

@@ -47,6 +47,7 @@ func waiverJudge(t testing.TB, set *Set, tuning map[string]Tuning) *WaiverJudge 
 }
 
 func TestBuiltinWaiverPolicies(t *testing.T) {
+	t.Parallel()
 	set := builtin(t)
 	for name, c := range map[string]struct {
 		waiver  func(*engine.WaiverRule)
@@ -107,6 +108,7 @@ func TestBuiltinWaiverPolicies(t *testing.T) {
 
 // TestWaiverAlone: without a finding the policies that ask for one are left out.
 func TestWaiverAlone(t *testing.T) {
+	t.Parallel()
 	w := granted()
 	w.Expires = w.Created + 400
 	got := waiverJudge(t, builtin(t), nil).Judge(t.Context(), WaiverCase{Waiver: w, Policy: "PAT-016", Severity: engine.Critical})
@@ -123,6 +125,7 @@ func waiverPack(custom, body string) map[string]string {
 // TestWaiverVerdictsAreKept: a verdict is used again exactly where nothing
 // changed that the policy reads.
 func TestWaiverVerdictsAreKept(t *testing.T) {
+	t.Parallel()
 	set := load(t, waiverPack("", `deny contains sprintf("%s in %s", [input.finding.owner, input.finding.workspace]) if input.waiver.id != ""`))
 	j := waiverJudge(t, set, nil)
 	for _, change := range []func(*engine.Finding){
@@ -147,6 +150,7 @@ func TestWaiverVerdictsAreKept(t *testing.T) {
 }
 
 func TestWaiverPolicyFails(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ body, want string }{
 		"builtin error": {`deny contains "x" if to_number(input.waiver.reason) > 1`, "could not be judged: "},
 		"no set":        {`deny := true`, "could not be judged: deny is no set"},
@@ -167,6 +171,7 @@ func TestWaiverPolicyFails(t *testing.T) {
 }
 
 func TestWaiverApplicable(t *testing.T) {
+	t.Parallel()
 	set := load(t, waiverPack("", "applicable if input.finding.workspace == \"prod\"\n\ndeny contains \"no\" if input.waiver.id != \"\""))
 	j := waiverJudge(t, set, nil)
 	elsewhere := waivable()
@@ -180,6 +185,7 @@ func TestWaiverApplicable(t *testing.T) {
 }
 
 func TestWaiverInterrupted(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	j := waiverJudge(t, builtin(t), nil)
 	cancel()
@@ -194,6 +200,7 @@ func TestWaiverInterrupted(t *testing.T) {
 // TestWaiverPoliciesApart: they judge no resource, whatever is selected, and
 // are tuned like the others.
 func TestWaiverPoliciesApart(t *testing.T) {
+	t.Parallel()
 	files := tokenPolicy("", `deny contains "x" if input.token.used`)
 	files["waiver/rule.rego"] = waiverPack("", `deny contains "x" if input.waiver.id != ""`)["waiver/rule.rego"]
 	set := load(t, files)
@@ -212,6 +219,7 @@ func TestWaiverPoliciesApart(t *testing.T) {
 }
 
 func TestWaiverPolicyProblems(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		files  map[string]string
 		reason string

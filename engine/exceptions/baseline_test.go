@@ -44,6 +44,7 @@ func written(t *testing.T, findings ...engine.Finding) string {
 }
 
 func TestWriteBaseline(t *testing.T) {
+	t.Parallel()
 	got := written(t, finding(1, engine.Fail), finding(2, engine.Waived), finding(3, engine.Baselined), finding(4, engine.Unknown), finding(5, engine.Errored))
 	want := `{"schema":1,"version":"1.2.3","as_of":"2026-11-24T12:00:00Z","findings":[
 {"fingerprint":"00000000000000000000000000000001","policy":"PAT-001","severity":"high","workspace":"prod","workspace_id":"9007199254740993","resource":"token","resource_id":"0000000000000000000000000000000000000000000000000000000000000001"},
@@ -56,6 +57,7 @@ func TestWriteBaseline(t *testing.T) {
 }
 
 func TestBaselineRoundTrip(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{0, 1, 3} {
 		var findings []engine.Finding
 		for i := range n {
@@ -78,6 +80,7 @@ func TestBaselineRoundTrip(t *testing.T) {
 }
 
 func TestWriteFails(t *testing.T) {
+	t.Parallel()
 	broken := errors.New("broken")
 	_, err := WriteBaseline(&bytes.Buffer{}, "1", asOf, func(yield func(engine.Finding, error) bool) { yield(engine.Finding{}, broken) })
 	if !errors.Is(err, broken) {
@@ -86,6 +89,7 @@ func TestWriteFails(t *testing.T) {
 }
 
 func TestParseBaselineRefuses(t *testing.T) {
+	t.Parallel()
 	good := written(t, finding(1, engine.Fail))
 	second := strings.Split(good, "\n")[1]
 	for name, c := range map[string]struct{ text, want string }{
@@ -121,6 +125,7 @@ func TestParseBaselineRefuses(t *testing.T) {
 }
 
 func TestBaselineMatcher(t *testing.T) {
+	t.Parallel()
 	var entries []engine.Finding
 	for n := range 6 {
 		entries = append(entries, finding(n, engine.Fail))
@@ -167,6 +172,7 @@ func snapshot(tokens engine.CoverageStatus) engine.Snapshot {
 
 // TestNotGone: what could not be judged is not gone.
 func TestNotGone(t *testing.T) {
+	t.Parallel()
 	file, err := ParseBaseline("b.json", []byte(written(t, finding(1, engine.Fail))))
 	if err != nil {
 		t.Fatal(err)

@@ -29,6 +29,7 @@ func deny(engine.WaiverRule, engine.Finding) []engine.WaiverRefusal {
 var inForce = day("2026-12-01")
 
 func TestExceptMatches(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		changes []string
 		want    bool
@@ -69,6 +70,7 @@ func TestExceptMatches(t *testing.T) {
 }
 
 func TestExceptOnlyFailed(t *testing.T) {
+	t.Parallel()
 	m := NewWaiverMatcher(rules(t, entryWith(`token: "*"`)), inForce)
 	for _, status := range engine.Statuses() {
 		f := failed("PAT-016", "a", "b")
@@ -81,6 +83,7 @@ func TestExceptOnlyFailed(t *testing.T) {
 }
 
 func TestExceptUnknownOwner(t *testing.T) {
+	t.Parallel()
 	m := NewWaiverMatcher(rules(t, entryWith("-token", `owner: "*"`)), inForce)
 	f := failed("PAT-016", "a", "")
 	f.OwnerID = ""
@@ -90,6 +93,7 @@ func TestExceptUnknownOwner(t *testing.T) {
 }
 
 func TestExceptSecret(t *testing.T) {
+	t.Parallel()
 	m := NewWaiverMatcher(rules(t, entryWith("policy: SP-001", "-token", "secret: 1F*")), inForce)
 	f := failed("SP-001", "1f9", "5e-app")
 	f.Resource = engine.ResourceSecret
@@ -99,6 +103,7 @@ func TestExceptSecret(t *testing.T) {
 }
 
 func TestExceptWorkspace(t *testing.T) {
+	t.Parallel()
 	m := NewWaiverMatcher(rules(t, entryWith("policy: WS-001", "-token")), inForce)
 	f := engine.Finding{Policy: "WS-001", Status: engine.Fail, Workspace: "prod-eu", WorkspaceID: "1", Resource: engine.ResourceWorkspace, ResourceID: "1"}
 	got := m.Except(f, allow)
@@ -111,6 +116,7 @@ func TestExceptWorkspace(t *testing.T) {
 // TestExceptOrder: the first of the file counts, an index notwithstanding; a
 // refused one makes way for the next.
 func TestExceptOrder(t *testing.T) {
+	t.Parallel()
 	text := entryWith("id: glob", `token: "39*"`)
 	for _, more := range [][]string{{"id: exact", "token: 3922"}, {"id: owner", "-token", "owner: ann"}, {"id: owner-id", "-token", "owner: 700"}} {
 		text += strings.TrimPrefix(entryWith(more...), "waivers:\n")
@@ -136,6 +142,7 @@ func TestExceptOrder(t *testing.T) {
 }
 
 func TestUses(t *testing.T) {
+	t.Parallel()
 	complete := engine.Snapshot{
 		Workspace: engine.Workspace{ID: "1", Name: "prod-eu"},
 		Coverage:  map[engine.SectionName]engine.Coverage{engine.SectionTokens: {Status: engine.Complete}},
@@ -185,6 +192,7 @@ func TestUses(t *testing.T) {
 
 // TestGlob compares with the regular expression of the same meaning.
 func TestGlob(t *testing.T) {
+	t.Parallel()
 	enginetest.Check(t, func(t *rapid.T) {
 		pattern := rapid.StringOfN(rapid.SampledFrom([]rune("ab*?é[.")), 0, 8, -1).Draw(t, "pattern")
 		text := rapid.StringOfN(rapid.SampledFrom([]rune("abé[.")), 0, 10, -1).Draw(t, "text")

@@ -62,6 +62,7 @@ func rules(t *testing.T, text string) []engine.WaiverRule {
 }
 
 func TestParseWaivers(t *testing.T) {
+	t.Parallel()
 	got := rules(t, entryWith())
 	want := []engine.WaiverRule{{
 		ID: "W-1", Policies: []string{"PAT-016"}, Workspace: "prod-*", Token: "3922b2f6*", Reason: "Partner connector cannot use OAuth before Q2.",
@@ -76,6 +77,7 @@ func TestParseWaivers(t *testing.T) {
 }
 
 func TestParseAccepts(t *testing.T) {
+	t.Parallel()
 	for name, text := range map[string]string{
 		"nothing": "", "a comment": "# later\n", "no waivers": "waivers:\n", "an empty list": "waivers: []\n",
 	} {
@@ -112,6 +114,7 @@ func TestParseAccepts(t *testing.T) {
 }
 
 func TestParseWaiversRefuses(t *testing.T) {
+	t.Parallel()
 	second := strings.TrimPrefix(entryWith("id: w-1"), "waivers:\n")
 	for name, c := range map[string]struct{ text, want string }{
 		"malformed day":      {entryWith("expires: 01.02.2027"), `waivers.yaml:10: expires: "01.02.2027" is no day: want one such as 2027-02-01`},
@@ -170,6 +173,7 @@ func TestParseWaiversRefuses(t *testing.T) {
 }
 
 func TestParseTellsAll(t *testing.T) {
+	t.Parallel()
 	_, err := ParseWaivers("w.yaml", []byte("waivers:\n  - policy: X\n    expires: soon\n  - id: 7\n    owner: a\n"), known())
 	e, ok := engine.AsError(err)
 	if !ok || e.Class != engine.ClassUsage || e.Reason != "waivers" || e.Hint == "" {

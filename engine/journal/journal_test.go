@@ -64,6 +64,7 @@ func reasonOf(err error) string {
 }
 
 func TestJournalKeepsEveryField(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "j.db")
 	j := openJournal(t, path, Options{})
 	r := twoStepsOf("1")
@@ -99,6 +100,7 @@ func TestJournalKeepsEveryField(t *testing.T) {
 }
 
 func TestJournalComparesAndSets(t *testing.T) {
+	t.Parallel()
 	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), Options{})
 	r := twoStepsOf("1")
 	must(t, j.Begin(t.Context(), r))
@@ -124,6 +126,7 @@ func TestJournalComparesAndSets(t *testing.T) {
 }
 
 func TestJournalFencesARunThatWasOvertaken(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "j.db")
 	old := openJournal(t, path, Options{})
 	r := twoStepsOf("1")
@@ -142,6 +145,7 @@ func TestJournalFencesARunThatWasOvertaken(t *testing.T) {
 }
 
 func TestJournalLocksOutASecondWriter(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "j.db")
 	openJournal(t, path, Options{})
 	_, err := Open(t.Context(), path, Options{Mode: sqlite.ReadWrite, Now: journalClock})
@@ -152,6 +156,7 @@ func TestJournalLocksOutASecondWriter(t *testing.T) {
 }
 
 func TestJournalWantsRoom(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "j.db")
 	tight := func(string) (int64, error) { return journalRoom - 1, nil }
 	_, err := Open(t.Context(), path, Options{Mode: sqlite.ReadWrite, Now: journalClock, room: tight})
@@ -166,6 +171,7 @@ func TestJournalWantsRoom(t *testing.T) {
 // TestJournalSurvivesAFullDisk fills the file: the line that does not fit is an
 // error, what was there stays, and nothing is half written.
 func TestJournalSurvivesAFullDisk(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "j.db")
 	j := openJournal(t, path, Options{tuning: sqlite.Tuning{Pragmas: []string{"max_page_count(24)"}}})
 	r := twoStepsOf("1")
@@ -184,6 +190,7 @@ func TestJournalSurvivesAFullDisk(t *testing.T) {
 }
 
 func TestJournalNoticesTampering(t *testing.T) {
+	t.Parallel()
 	for name, statements := range map[string][]string{
 		"a state":             {`DROP TRIGGER item_ends_once`, `UPDATE item SET state = 'done' WHERE item_id = 's1'`},
 		"a reason":            {`UPDATE item SET reason = 'other' WHERE item_id = 's2'`},
@@ -214,6 +221,7 @@ func TestJournalNoticesTampering(t *testing.T) {
 // TestJournalChainCoversWhatWasBefore: who forges an event with the hash that it
 // should have, and links the next one to it, would have to forge all that follow.
 func TestJournalChainCoversWhatWasBefore(t *testing.T) {
+	t.Parallel()
 	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), Options{})
 	must(t, j.Begin(t.Context(), twoStepsOf("1")))
 	var first engine.JournalEvent
@@ -235,6 +243,7 @@ func TestJournalChainCoversWhatWasBefore(t *testing.T) {
 }
 
 func TestJournalEventsAreAppendOnly(t *testing.T) {
+	t.Parallel()
 	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), Options{})
 	must(t, j.Begin(t.Context(), twoStepsOf("1")))
 	for _, statement := range []string{`UPDATE event SET hash = ''`, `DELETE FROM event`, `UPDATE plan SET body = x'00'`, `DELETE FROM plan`, `DELETE FROM item`} {
@@ -245,6 +254,7 @@ func TestJournalEventsAreAppendOnly(t *testing.T) {
 }
 
 func TestJournalAndDatabaseAreNotMixedUp(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "p.db")
 	db, err := store.Open(t.Context(), path, store.Options{Mode: sqlite.ReadWrite, Now: journalClock})
 	must(t, err)
@@ -261,6 +271,7 @@ func TestJournalAndDatabaseAreNotMixedUp(t *testing.T) {
 
 // TestPlansOf hands out what was asked for only, by the beginning of digest or id.
 func TestPlansOf(t *testing.T) {
+	t.Parallel()
 	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), Options{})
 	var all []string
 	for _, body := range []string{`{"plan_id":"p1aa"}`, `{"plan_id":"p1bb"}`, `{"plan_id":"p2cc"}`, `no JSON`} {

@@ -47,6 +47,7 @@ func messages(t *testing.T, p engine.Plan) []notice.Message {
 }
 
 func TestOneMessagePerOwner(t *testing.T) {
+	t.Parallel()
 	setting := step(engine.SetSetting, "", "maxTokenLifetimeDays", later)
 	setting.OwnerID = ""
 	list := messages(t, planOf(
@@ -71,6 +72,7 @@ func TestOneMessagePerOwner(t *testing.T) {
 }
 
 func TestMailIsReadByOthers(t *testing.T) {
+	t.Parallel()
 	m := messages(t, planOf(step(engine.Notify, "ana@example.com", "t1", today)))[0]
 	read, err := mail.ReadMessage(bytes.NewReader(m.Mail(asOf, book)))
 	if err != nil {
@@ -112,6 +114,7 @@ func nextPart(t *testing.T, parts *multipart.Reader, decode func(io.Reader) io.R
 }
 
 func TestForeignTextStaysText(t *testing.T) {
+	t.Parallel()
 	const evil = "[x](https://evil.example.com)\r\nBcc: all@example.com\u202e<script>"
 	s := step(engine.Notify, evil, evil, today)
 	s.Workspace, s.Reasons = evil, []string{evil}
@@ -130,6 +133,7 @@ func TestForeignTextStaysText(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
+	t.Parallel()
 	for name, want := range map[string]string{
 		"ana@example.com": "ana@example.com", "0b9f9a1e-0000-4000-8000-000000000001": "", "4503599627370497": "", "Ana <ana@example.com>": "",
 		"ana@example.com, bob@example.com": "", "ana@example.com\nBcc: x@example.com": "",
@@ -141,6 +145,7 @@ func TestAddresses(t *testing.T) {
 }
 
 func TestFileNamesDiffer(t *testing.T) {
+	t.Parallel()
 	list := messages(t, planOf(step(engine.Notify, "a/b", "t1", today), step(engine.Notify, "a:b", "t2", today), step(engine.Notify, "../..", "t3", today)))
 	names := map[string]bool{}
 	for _, m := range list {
@@ -155,6 +160,7 @@ func TestFileNamesDiffer(t *testing.T) {
 }
 
 func TestTemplateOfTheUser(t *testing.T) {
+	t.Parallel()
 	p := planOf(step(engine.Notify, "ana@example.com", "t1", today))
 	list, err := notice.Messages(p, "Dear {{.Owner}}: {{range .Tokens}}{{.ID}}{{end}}")
 	if err != nil || list[0].Body != "Dear ana@example.com: t1\n" {

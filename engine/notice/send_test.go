@@ -133,6 +133,7 @@ func (m *mailbox) as(security string) notice.Server {
 func begun() error { return nil }
 
 func TestSend(t *testing.T) {
+	t.Parallel()
 	for _, security := range notice.Securities() {
 		t.Run(security, func(t *testing.T) {
 			m := newMailbox(t, security)
@@ -149,6 +150,7 @@ func TestSend(t *testing.T) {
 }
 
 func TestWhatIsNotSent(t *testing.T) {
+	t.Parallel()
 	stop := errors.New("no room")
 	for name, tc := range map[string]struct {
 		server   string // how it is run
@@ -191,6 +193,7 @@ func cancelled(t *testing.T) context.Context {
 }
 
 func TestServersThatAreRefused(t *testing.T) {
+	t.Parallel()
 	good := notice.Server{Address: "mail.example.com:587", Security: notice.StartTLS, From: "patrol@example.com"}
 	if err := good.Check(); err != nil {
 		t.Error(err)
@@ -208,6 +211,7 @@ func TestServersThatAreRefused(t *testing.T) {
 }
 
 func TestDraftBecomesMessage(t *testing.T) {
+	t.Parallel()
 	m := messages(t, planOf(step(engine.Notify, "ana@example.com", "t1", today)))[0]
 	file := m.Mail(asOf, book)
 	now := asOf.Add(time.Hour)

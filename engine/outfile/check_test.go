@@ -11,6 +11,7 @@ import (
 // TestCheckTellsWhatWriteWould: a place is refused before the work as it would
 // be after it, with the same reason, and looking makes nothing.
 func TestCheckTellsWhatWriteWould(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	file, locked := filepath.Join(root, "file"), filepath.Join(root, "locked")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -16,6 +16,7 @@ func say(w io.Writer) error {
 
 // TestHalfAFileIsNotThere: a file that was given up half-way is not there.
 func TestHalfAFileIsNotThere(t *testing.T) {
+	t.Parallel()
 	broken := errors.New("broken")
 	dir := t.TempDir()
 	err := Files{}.Write(filepath.Join(dir, "x"), func(w io.Writer) error { return errors.Join(say(w), broken) })
@@ -29,6 +30,7 @@ func TestHalfAFileIsNotThere(t *testing.T) {
 
 // TestOnlyIf writes what must not count.
 func TestOnlyIf(t *testing.T) {
+	t.Parallel()
 	refused := errors.New("edited")
 	files := Files{}.OnlyIf(func() error { return refused })
 	path := filepath.Join(t.TempDir(), "report")
@@ -50,6 +52,7 @@ func TestOnlyIf(t *testing.T) {
 // TestFillHoldsBack: nothing of a stream is seen before it is known that it
 // counts, and however much it is, no more than mostHeld waits in memory for that.
 func TestFillHoldsBack(t *testing.T) {
+	t.Parallel()
 	line := bytes.Repeat([]byte("x"), 1000)
 	for _, lines := range []int{0, 1, mostHeld/1000 + 5, 3 * mostHeld / 1000} {
 		for _, answer := range []error{nil, errors.New("edited")} {

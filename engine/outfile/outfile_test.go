@@ -9,6 +9,7 @@ import (
 )
 
 func TestMakeDir(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	for range 2 { // one that is there is left as it is
 		if err := MakeDir(dir); err != nil {
@@ -32,6 +33,7 @@ func TestMakeDir(t *testing.T) {
 
 // TestFilesAreForTheirOwner: also where others could read what was there before.
 func TestFilesAreForTheirOwner(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	fresh, open := filepath.Join(dir, "fresh"), filepath.Join(dir, "open")
 	if err := os.WriteFile(open, []byte("old"), 0o600); err != nil {

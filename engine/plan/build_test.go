@@ -13,6 +13,7 @@ import (
 )
 
 func TestFindingsOfOneTokenMerge(t *testing.T) {
+	t.Parallel()
 	e := newEstate()
 	e.fill("1", 20)
 	e.token("1", "old", "11", 120)
@@ -46,6 +47,7 @@ func TestFindingsOfOneTokenMerge(t *testing.T) {
 }
 
 func TestNarrowing(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		policy string
@@ -103,6 +105,7 @@ func observed(state string, inferred, backfill []string) func(*engine.Subject) {
 }
 
 func TestCommentsStayOutOfPlans(t *testing.T) {
+	t.Parallel()
 	e := newEstate()
 	e.fill("1", 20)
 	e.token("1", "t", "11", 60, func(s *engine.Subject) { s.Token.Comment = "password=hunter2hunter2" })
@@ -117,6 +120,7 @@ func TestCommentsStayOutOfPlans(t *testing.T) {
 }
 
 func TestProtection(t *testing.T) {
+	t.Parallel()
 	const app = "0b9f9a1e-0000-4000-8000-000000000001"
 	service := func(s *engine.Subject) { s.Owner = engine.Party{ID: "20", Kind: engine.ServicePrincipal, Name: app} }
 	for _, tc := range []struct {
@@ -160,6 +164,7 @@ func TestProtection(t *testing.T) {
 }
 
 func TestCoverageIsNeeded(t *testing.T) {
+	t.Parallel()
 	for _, status := range []engine.CoverageStatus{engine.Partial, engine.Denied, engine.Disabled, engine.NotInitialised, engine.Failed, engine.Truncated, engine.NotCollected} {
 		e := newEstate()
 		e.fill("1", 20)
@@ -174,6 +179,7 @@ func TestCoverageIsNeeded(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
+	t.Parallel()
 	e := newEstate()
 	e.fill("1", 20)
 	e.token("1", "t", "11", 1)
@@ -199,6 +205,7 @@ func TestSettings(t *testing.T) {
 }
 
 func TestSettingsThatCannotBeSet(t *testing.T) {
+	t.Parallel()
 	unread := newEstate()
 	unread.fill("1", 1)
 	unread.workspaces[0].Settings["maxTokenLifetimeDays"] = engine.Setting{Problem: engine.Denied}
@@ -233,6 +240,7 @@ func TestSettingsThatCannotBeSet(t *testing.T) {
 }
 
 func TestGrants(t *testing.T) {
+	t.Parallel()
 	e := newEstate()
 	e.token("1", "a", "11", 1) // only as one of users
 	e.token("1", "b", "12", 1, func(s *engine.Subject) { s.Owner.Groups = []string{"Builders"} })
@@ -261,6 +269,7 @@ func TestGrants(t *testing.T) {
 }
 
 func TestRemediesOfTheConfiguration(t *testing.T) {
+	t.Parallel()
 	e := newEstate()
 	e.fill("1", 20)
 	e.token("1", "t", "11", 120)
@@ -280,6 +289,7 @@ func TestRemediesOfTheConfiguration(t *testing.T) {
 }
 
 func TestTimes(t *testing.T) {
+	t.Parallel()
 	e := newEstate()
 	e.fill("1", 20)
 	e.token("1", "t", "11", 120)
@@ -302,6 +312,7 @@ func TestTimes(t *testing.T) {
 }
 
 func TestOnlyFailedFindingsOfChosenPolicies(t *testing.T) {
+	t.Parallel()
 	e := newEstate()
 	e.fill("1", 20)
 	e.token("1", "t", "11", 120)
@@ -321,6 +332,7 @@ func TestOnlyFailedFindingsOfChosenPolicies(t *testing.T) {
 }
 
 func TestFindingWithoutToken(t *testing.T) {
+	t.Parallel()
 	e := newEstate()
 	e.fill("1", 2)
 	e.fail("PAT-004", "1", "gone")
@@ -328,6 +340,7 @@ func TestFindingWithoutToken(t *testing.T) {
 }
 
 func TestOddTextStillMakesAPlanThatReads(t *testing.T) {
+	t.Parallel()
 	e := newEstate()
 	e.fill("1", 20)
 	e.token("1", "bad\xff\u2028<id>", "11", 120, func(s *engine.Subject) { s.Owner.Name = "\xfe<b>\u202e" })

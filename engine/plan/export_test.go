@@ -47,6 +47,7 @@ func render(t *testing.T, name string, p engine.Plan) string {
 // TestScriptRunsOnlyWhatItShould runs the script with a stand-in for the command
 // line that records its arguments.
 func TestScriptRunsOnlyWhatItShould(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("sh"); err != nil {
 		t.Skip("no shell here")
 	}
@@ -112,6 +113,7 @@ func TestScriptRunsOnlyWhatItShould(t *testing.T) {
 
 // TestHCLHoldsNoTemplate checks the quoting by reading it back.
 func TestHCLHoldsNoTemplate(t *testing.T) {
+	t.Parallel()
 	text := render(t, "terraform", hostile(t))
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(strings.TrimSpace(line), "#") {
@@ -137,6 +139,7 @@ func TestHCLHoldsNoTemplate(t *testing.T) {
 }
 
 func TestExportsAreListedAndExplained(t *testing.T) {
+	t.Parallel()
 	seen := map[string]bool{}
 	for _, export := range plan.Exports() {
 		if export.Name == "" || export.Ending == "" || export.Doc == "" || seen[export.Ending] {
@@ -155,6 +158,7 @@ func TestExportsAreListedAndExplained(t *testing.T) {
 
 // TestExportsSayFirstWhatTheyDisable, and carry what apply would respect.
 func TestExportsSayFirstWhatTheyDisable(t *testing.T) {
+	t.Parallel()
 	e := newEstate()
 	e.fill("1", 12)
 	e.fail("WS-002", "1", "1")

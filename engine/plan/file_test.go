@@ -25,6 +25,7 @@ func small(t testing.TB) engine.Plan {
 }
 
 func TestReadGivesWhatWasBuilt(t *testing.T) {
+	t.Parallel()
 	p := small(t)
 	read, err := plan.Read(plan.Encode(p))
 	if err != nil {
@@ -38,6 +39,7 @@ func TestReadGivesWhatWasBuilt(t *testing.T) {
 // TestEveryFlippedByteIsRefused flips a bit of each byte of a plan, and sets it
 // to another value.
 func TestEveryFlippedByteIsRefused(t *testing.T) {
+	t.Parallel()
 	content := plan.Encode(small(t))
 	values := rand.New(rand.NewPCG(1, 2))
 	for i := range content {
@@ -57,6 +59,7 @@ func TestEveryFlippedByteIsRefused(t *testing.T) {
 }
 
 func TestReadIsStrict(t *testing.T) {
+	t.Parallel()
 	content := string(plan.Encode(small(t)))
 	for _, tc := range []struct {
 		name, from, to, reason string
@@ -87,6 +90,7 @@ func TestReadIsStrict(t *testing.T) {
 
 // TestAHandMadePlanIsHeldToTheRules: plans whose plan_id is right are still checked.
 func TestAHandMadePlanIsHeldToTheRules(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		change func(*engine.Plan)

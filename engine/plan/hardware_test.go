@@ -82,6 +82,7 @@ func parsedKey(t *testing.T, wire []byte) ssh.PublicKey {
 }
 
 func TestHardwareKeys(t *testing.T) {
+	t.Parallel()
 	for _, h := range []hardware{hardwareEd25519(t), hardwareECDSA(t)} {
 		t.Run(h.format, func(t *testing.T) {
 			payload := []byte("a statement")

@@ -32,6 +32,7 @@ func open(change func(*engine.Limits)) engine.Limits {
 }
 
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	const n = 10 // of 100 tokens
 	steps := func(most int) engine.Limits { return open(func(l *engine.Limits) { l.MaxSteps = most }) }
 	owner := func(most int) engine.Limits { return open(func(l *engine.Limits) { l.MaxPerOwner = most }) }
@@ -58,6 +59,7 @@ func TestLimits(t *testing.T) {
 }
 
 func TestZeroMeansZeroOnlyForSteps(t *testing.T) {
+	t.Parallel()
 	zero := engine.Limits{}
 	if err := plan.CheckLimits(limited(t, 0, zero), every); err != nil {
 		t.Errorf("nothing to do goes beyond no limit: %v", err)
@@ -70,6 +72,7 @@ func TestZeroMeansZeroOnlyForSteps(t *testing.T) {
 }
 
 func TestRecentlyUsed(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		idle   int64
 		policy string
@@ -95,6 +98,7 @@ func TestRecentlyUsed(t *testing.T) {
 }
 
 func TestPercentIsOfEachWorkspace(t *testing.T) {
+	t.Parallel()
 	e := newEstate()
 	e.workspace("2", "dev")
 	e.fill("1", 1000)
@@ -107,6 +111,7 @@ func TestPercentIsOfEachWorkspace(t *testing.T) {
 // TestAShareOfNothingIsAll: a plan that does not say how many tokens a workspace
 // has must not pass for that.
 func TestAShareOfNothingIsAll(t *testing.T) {
+	t.Parallel()
 	p := engine.Plan{
 		Limits:     engine.Limits{MaxSteps: 9, MaxPercent: 99, MaxPerOwner: 9, MaxRecentlyUsed: 9},
 		Workspaces: []engine.PlanWorkspace{{ID: "1", Name: "prod"}},
@@ -120,6 +125,7 @@ func TestAShareOfNothingIsAll(t *testing.T) {
 // TestEndangeredTokensCount against every limit, and against one of their own
 // that is zero unless somebody raises it.
 func TestEndangeredTokensCount(t *testing.T) {
+	t.Parallel()
 	e := newEstate()
 	for i := range 20 {
 		e.token("1", fmt.Sprintf("idle%d", i), "11", 100)
@@ -163,6 +169,7 @@ func TestEndangeredTokensCount(t *testing.T) {
 // TestNarrowingSaysWhatIsKnownOfUse, and no more. What takes a scope in use
 // endangers the token.
 func TestNarrowingSaysWhatIsKnownOfUse(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		inferred   []string
 		why        string

@@ -42,6 +42,7 @@ func drawn(t *rapid.T) *estate {
 }
 
 func TestPlansAreDeterministic(t *testing.T) {
+	t.Parallel()
 	enginetest.Check(t, func(t *rapid.T) {
 		e := drawn(t)
 		in := e.input()
@@ -63,6 +64,7 @@ func TestPlansAreDeterministic(t *testing.T) {
 }
 
 func TestEveryFindingIsPlannedOnceOrTold(t *testing.T) {
+	t.Parallel()
 	enginetest.Check(t, func(t *rapid.T) {
 		e := drawn(t)
 		in := e.input()
@@ -99,6 +101,7 @@ func TestEveryFindingIsPlannedOnceOrTold(t *testing.T) {
 }
 
 func TestRiskRisesAndSwitchingOffIsLast(t *testing.T) {
+	t.Parallel()
 	rank := map[string]int{"low": 0, "medium": 1, "high": 2}
 	enginetest.Check(t, func(t *rapid.T) {
 		in := drawn(t).input()

@@ -9,6 +9,7 @@ import (
 )
 
 func TestAllowedSigners(t *testing.T) {
+	t.Parallel()
 	alice := signer(t, 1)
 	key := authorized(alice)
 	for _, tc := range []struct {
@@ -47,6 +48,7 @@ func TestAllowedSigners(t *testing.T) {
 }
 
 func TestBadAllowedSigners(t *testing.T) {
+	t.Parallel()
 	key := authorized(signer(t, 1))
 	for name, tc := range map[string][2]string{
 		"empty":                {"", "names no signer"},
@@ -69,6 +71,7 @@ func TestBadAllowedSigners(t *testing.T) {
 }
 
 func TestPrincipalOfAKey(t *testing.T) {
+	t.Parallel()
 	alice := signer(t, 1)
 	key := authorized(alice)
 	for line, want := range map[string]string{
@@ -95,6 +98,7 @@ func FuzzParseSigners(f *testing.F) {
 }
 
 func TestLengthOfAPlan(t *testing.T) {
+	t.Parallel()
 	if plan.DefaultValidity != 24*time.Hour || plan.MaxValidity != 72*time.Hour {
 		t.Error("a plan is good for a day, and never for more than three")
 	}

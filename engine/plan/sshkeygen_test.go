@@ -58,6 +58,7 @@ func newKey(t *testing.T, kind []string, passphrase string) (path, public string
 
 // TestSSHKeygenAcceptsOurSignatures signs here and verifies there.
 func TestSSHKeygenAcceptsOurSignatures(t *testing.T) {
+	t.Parallel()
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
 			path, public := newKey(t, kind, "")
@@ -88,6 +89,7 @@ func TestSSHKeygenAcceptsOurSignatures(t *testing.T) {
 
 // TestOurVerifierAcceptsSSHKeygen signs there and verifies here.
 func TestOurVerifierAcceptsSSHKeygen(t *testing.T) {
+	t.Parallel()
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
 			path, public := newKey(t, kind, "")
@@ -119,6 +121,7 @@ func TestOurVerifierAcceptsSSHKeygen(t *testing.T) {
 
 // TestAgentSigns: keys with a pass phrase and .pub files sign by the agent.
 func TestAgentSigns(t *testing.T) {
+	t.Parallel()
 	path, public := newKey(t, kinds["ed25519"], "a pass phrase")
 	if _, _, err := (plan.Keyring{}).Signer(t.Context(), path); err == nil || !strings.Contains(err.Error(), "SSH_AUTH_SOCK") {
 		t.Errorf("without an agent: %v", err)
@@ -172,6 +175,7 @@ func serveAgent(t *testing.T, private any) string {
 }
 
 func TestNoKey(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if _, _, err := (plan.Keyring{}).Signer(t.Context(), filepath.Join(dir, "none")); !os.IsNotExist(err) {
 		t.Errorf("missing file: %v", err)

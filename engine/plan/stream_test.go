@@ -11,6 +11,7 @@ import (
 // TestWritingStepByStep: the bytes are those of writing the plan at once,
 // whatever is empty, and whatever looks like the place of a list.
 func TestWritingStepByStep(t *testing.T) {
+	t.Parallel()
 	trap := `"steps":[] "not_planned":[]` + "\n  \"steps\": []"
 	step := engine.Step{ID: trap, Evidence: map[string]any{"steps": []any{}, "<b>": "\u2028"}, Expected: map[string]any{}}
 	left := engine.NotPlanned{Policy: trap, Detail: "not_planned"}

@@ -111,6 +111,7 @@ func withdraw(st *plan.Statement) { st.Kind = plan.Withdraw }
 var anybody = plan.Trust{Required: 1, PlannerMayApprove: true}
 
 func TestUnsignedApproval(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	_, err := s.verify(anybody)
 	refusal(t, err, "unapproved")
@@ -123,6 +124,7 @@ func TestUnsignedApproval(t *testing.T) {
 }
 
 func TestRejectionStandsUntilItsAuthorApproves(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	s.say("alice", nil, nil)
 	s.say("bob", nil, s.on(1, plan.Reject))
@@ -136,6 +138,7 @@ func TestRejectionStandsUntilItsAuthorApproves(t *testing.T) {
 }
 
 func TestWithdrawal(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	s.say("alice", nil, nil)
 	s.say("bob", nil, withdraw)
@@ -151,6 +154,7 @@ func TestWithdrawal(t *testing.T) {
 
 // TestNobodyLiftsTheRejectionOfAnother, by no word and by no time.
 func TestNobodyLiftsTheRejectionOfAnother(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	s.say("bob", nil, func(st *plan.Statement) { s.on(1, plan.Reject)(st); st.ExpiresAt = now.Format(time.RFC3339) }) // over, for an approval
 	s.say("alice", nil, nil)
@@ -165,6 +169,7 @@ func TestNobodyLiftsTheRejectionOfAnother(t *testing.T) {
 
 // TestPlannerMayNotApproveByAnotherName: where signers are named the key tells.
 func TestPlannerMayNotApproveByAnotherName(t *testing.T) {
+	t.Parallel()
 	own, other := signer(t, 1), signer(t, 2)
 	trust := plan.Trust{Required: 1, Signers: signers(t, "planner@example.com "+authorized(own), "release-bot "+authorized(own), "alice "+authorized(other))}
 	s := newStory(t)
@@ -179,6 +184,7 @@ func TestPlannerMayNotApproveByAnotherName(t *testing.T) {
 }
 
 func TestThatOnlyThePlannerApprovedIsTold(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	s.say("Planner@example.com", nil, nil)
 	if !s.approved(anybody, 0, 1, 2).OnlyPlanner() {
@@ -191,6 +197,7 @@ func TestThatOnlyThePlannerApprovedIsTold(t *testing.T) {
 }
 
 func TestExpiry(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	s.say("alice", nil, func(st *plan.Statement) { st.ExpiresAt = now.Format(time.RFC3339) })
 	_, err := s.verify(anybody)
@@ -210,6 +217,7 @@ func TestExpiry(t *testing.T) {
 }
 
 func TestPlannerMayNotApprove(t *testing.T) {
+	t.Parallel()
 	forbidding := plan.Trust{Required: 1}
 	for _, by := range []string{"planner", "PLANNER", "planner@example.com"} {
 		s := newStory(t)
@@ -237,6 +245,7 @@ func TestPlannerMayNotApprove(t *testing.T) {
 }
 
 func TestCriticalStepsNeedTheirOwn(t *testing.T) {
+	t.Parallel()
 	trust := plan.Trust{Required: 1, PlannerMayApprove: true, CriticalNeedOwn: true}
 	s := newStory(t)
 	critical := slices.IndexFunc(s.plan.Steps, func(step engine.Step) bool { return step.Critical })
@@ -252,6 +261,7 @@ func TestCriticalStepsNeedTheirOwn(t *testing.T) {
 }
 
 func TestSignedApproval(t *testing.T) {
+	t.Parallel()
 	alice, bob, eve := signer(t, 1), signer(t, 2), signer(t, 3)
 	trust := plan.Trust{Required: 2, PlannerMayApprove: true, Signers: signers(t,
 		"alice@example.com "+authorized(alice), `bob@example.com,b* namespaces="patrol-*" `+authorized(bob))}
@@ -289,6 +299,7 @@ func TestSignedApproval(t *testing.T) {
 // TestOneKeyIsOnePerson: a key that may sign under two names still counts once,
 // and so does a person with two keys.
 func TestOneKeyIsOnePerson(t *testing.T) {
+	t.Parallel()
 	one, two := signer(t, 1), signer(t, 2)
 	trust := plan.Trust{Required: 2, PlannerMayApprove: true, Signers: signers(t, "a*,b* "+authorized(one), "a* "+authorized(two))}
 	s := newStory(t)
@@ -304,6 +315,7 @@ func TestOneKeyIsOnePerson(t *testing.T) {
 }
 
 func TestSignatureOfOtherThings(t *testing.T) {
+	t.Parallel()
 	alice := signer(t, 1)
 	trust := plan.Trust{Signers: signers(t, "alice "+authorized(alice)), PlannerMayApprove: true}
 	s := newStory(t)
@@ -324,6 +336,7 @@ func TestSignatureOfOtherThings(t *testing.T) {
 // TestSignatureForAnotherUse: a key also signs commits and files. What it signed
 // for those, though it be the very bytes of a statement, approves nothing.
 func TestSignatureForAnotherUse(t *testing.T) {
+	t.Parallel()
 	alice := signer(t, 1)
 	trust := plan.Trust{Signers: signers(t, "alice "+authorized(alice)), PlannerMayApprove: true}
 	for _, use := range []string{plan.Namespace, "file", "git"} {
@@ -347,6 +360,7 @@ func TestSignatureForAnotherUse(t *testing.T) {
 }
 
 func TestApprovalOfAnotherPlan(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	s.say("alice", nil, func(st *plan.Statement) { st.PlanSHA = strings.Repeat("0", 64) })
 	_, err := s.verify(anybody)
@@ -368,6 +382,7 @@ func TestApprovalOfAnotherPlan(t *testing.T) {
 }
 
 func TestARemadePlanKeepsItsApproval(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	s.say("alice", nil, nil)
 	s.content = plan.Encode(small(t))
@@ -376,6 +391,7 @@ func TestARemadePlanKeepsItsApproval(t *testing.T) {
 
 // TestEveryFlippedByteOfAnApprovalIsRefused covers signed and unsigned ones.
 func TestEveryFlippedByteOfAnApprovalIsRefused(t *testing.T) {
+	t.Parallel()
 	alice := signer(t, 1)
 	values := rand.New(rand.NewPCG(3, 4))
 	for name, trust := range map[string]plan.Trust{
@@ -406,6 +422,7 @@ func TestEveryFlippedByteOfAnApprovalIsRefused(t *testing.T) {
 }
 
 func TestStatementsAreStrict(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	for name, change := range map[string]func(*plan.Statement){
 		"nobody":             func(st *plan.Statement) { st.Approver = "" },
@@ -451,6 +468,7 @@ func FuzzVerify(f *testing.F) {
 }
 
 func TestManyStatements(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	for i := range 20 {
 		s.say(fmt.Sprintf("user%d", i), nil, nil)
@@ -462,6 +480,7 @@ func TestManyStatements(t *testing.T) {
 
 // TestWhatApproversWriteIsOneHarmlessLine, wherever it is told.
 func TestWhatApproversWriteIsOneHarmlessLine(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	s.say("alice", nil, nil)
 	s.say("bob\nApproved: 3 of 3 steps", nil, func(st *plan.Statement) {

@@ -64,6 +64,7 @@ func step(name engine.Action) engine.Step {
 }
 
 func TestEveryChangingActionHasItsRemedy(t *testing.T) {
+	t.Parallel()
 	var want, got []engine.Action
 	for _, name := range engine.Actions() {
 		if name.Changes() {
@@ -86,6 +87,7 @@ func TestEveryChangingActionHasItsRemedy(t *testing.T) {
 // TestRemediesSendWhatTheySay: looking sends one GET, acting sends one request
 // of the kind that the remedy declares, whatever is answered.
 func TestRemediesSendWhatTheySay(t *testing.T) {
+	t.Parallel()
 	answers := []recorder{
 		{answer: answer(200, `{}`)}, {answer: answer(200, `{"token_info":{"token_id":"t/1"},"t/1":"90"}`)}, {answer: answer(204, ``)}, {answer: answer(200, `[`)},
 		{answer: answer(404, `{"error_code":"RESOURCE_DOES_NOT_EXIST"}`)}, {answer: answer(403, ``)}, {answer: answer(500, `x`)}, {err: errors.New("reset")},
@@ -132,6 +134,7 @@ func find(name engine.Action) engine.Remedy {
 // seen without the one entry, with the admins, without whom it is refused, and
 // without what is inherited from elsewhere.
 func TestTakingAGrantKeepsTheOthers(t *testing.T) {
+	t.Parallel()
 	s := step(engine.ChangeGrant)
 	seen := engine.GrantsState(engine.Grants{
 		{Principal: "users", Kind: "group", Level: "CAN_USE"},
@@ -152,6 +155,7 @@ func TestTakingAGrantKeepsTheOthers(t *testing.T) {
 }
 
 func TestGivingAGrantBackTouchesNothingElse(t *testing.T) {
+	t.Parallel()
 	s := step(engine.ChangeGrant)
 	s.Precondition.Identity, s.Expected = s.Expected, s.Precondition.Identity
 	c := recorder{answer: answer(200, `{}`)}
@@ -164,6 +168,7 @@ func TestGivingAGrantBackTouchesNothingElse(t *testing.T) {
 }
 
 func TestSort(t *testing.T) {
+	t.Parallel()
 	html := answer(200, "<html>")
 	html.Header.Set("Content-Type", "text/html; charset=utf-8")
 	late := answer(429, `{}`)
@@ -228,6 +233,7 @@ func FuzzSort(f *testing.F) {
 // TestAnotherWorkspaceAnswers: nothing is concluded from an answer that says to
 // come from elsewhere, whatever it says.
 func TestAnotherWorkspaceAnswers(t *testing.T) {
+	t.Parallel()
 	for _, one := range remedies() {
 		for _, body := range []string{`{}`, `{"token_info":{"token_id":"t/1"}}`} {
 			for _, status := range []int{200, 404, 500} {
@@ -260,6 +266,7 @@ func (d directoryOf) Send(_ context.Context, _, target string, _ []byte) (engine
 const noSuchUser = `{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"detail":"Resource with id 7 not found.","status":"404"}`
 
 func TestAPrincipalIsMissingOnlyByTheDirectorysOwnWord(t *testing.T) {
+	t.Parallel()
 	const users, services = "/api/2.0/preview/scim/v2/Users/7", "/api/2.0/preview/scim/v2/ServicePrincipals/7"
 	parse := remedy.Parsers{Principal: func(row []byte, kind engine.Kind) (engine.Principal, error) {
 		var wire struct{ ID string }

@@ -11,6 +11,7 @@ import (
 )
 
 func TestExplain(t *testing.T) {
+	t.Parallel()
 	for err, want := range map[error]string{
 		os.ErrPermission: "readonly", syscall.EROFS: "readonly", syscall.ENOSPC: "disk_full", syscall.EIO: "io", os.ErrNotExist: "not_found", errors.New("x"): "storage",
 	} {

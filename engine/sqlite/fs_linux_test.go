@@ -11,6 +11,7 @@ import (
 // disk: by the number that the system gives for it, everything is refused there,
 // journals too, so that two hosts cannot share one.
 func TestDatabasesOnNetworkDisksAreRefused(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var here uint32
 	if name := fsOf(dir, func(magic uint32) string { here = magic; return networkFS(magic) }); name != "" || here == 0 {
@@ -44,6 +45,7 @@ func TestDatabasesOnNetworkDisksAreRefused(t *testing.T) {
 }
 
 func TestNetworkFileSystems(t *testing.T) {
+	t.Parallel()
 	if networkFS(0x6969) != "NFS" || networkFS(0xff534d42) != "SMB" || networkFS(0xef53) != "" {
 		t.Fatal("wrong file systems refused")
 	}

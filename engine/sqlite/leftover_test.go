@@ -10,6 +10,7 @@ import (
 // TestLeftoversAreSwept: what a kill left behind goes with the next run that
 // writes, once it is a day old; what somebody may be at work on stays.
 func TestLeftoversAreSwept(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	put := func(name string, age time.Duration) string {
 		path := filepath.Join(dir, name)

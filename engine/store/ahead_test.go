@@ -7,6 +7,7 @@ import (
 )
 
 func TestAheadKeepsOrderAndErrors(t *testing.T) {
+	t.Parallel()
 	broken := errors.New("broken")
 	for _, n := range []int{0, 1, aheadRows - 1, aheadRows, 5*aheadRows + 1} {
 		var got []int
@@ -34,6 +35,7 @@ func TestAheadKeepsOrderAndErrors(t *testing.T) {
 // TestAheadEndsWithTheLoop has each loop leave early; the sequence must have
 // been let go of by then, however far it was pulled.
 func TestAheadEndsWithTheLoop(t *testing.T) {
+	t.Parallel()
 	for _, want := range []int{1, aheadRows, 3*aheadRows + 7} {
 		ended, n := false, 0
 		for range ahead(func(yield func(int, error) bool) {

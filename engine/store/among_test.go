@@ -34,6 +34,7 @@ func kin(id, owner, comment string, created, expires, used *int64) engine.Token 
 }
 
 func TestSuccessors(t *testing.T) {
+	t.Parallel()
 	never := new(engine.NeverExpires)
 	tokens := []engine.Token{
 		kin("a1", "1", "job", hours(-300), never, hours(-200)),
@@ -79,6 +80,7 @@ func TestSuccessors(t *testing.T) {
 }
 
 func TestExpiringNear(t *testing.T) {
+	t.Parallel()
 	expire := func(id, owner string, at *int64) engine.Token { return kin(id, owner, "", hours(-300), at, nil) }
 	tokens := []engine.Token{
 		expire("a", "1", hours(100)),
@@ -116,6 +118,7 @@ func number(n *int64) string {
 // TestPrevious: new is what the complete snapshot before did not hold; one that
 // was read in part, or not at all, tells nothing.
 func TestPrevious(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	token := func(id, comment string) engine.Token { return kin(id, "1", comment, hours(-1), hours(1), nil) }
 	save := func(day int, status engine.CoverageStatus, tokens ...engine.Token) engine.Snapshot {
@@ -171,6 +174,7 @@ func withLog(c engine.Capture, all iter.Seq2[engine.Activity, error]) engine.Cap
 }
 
 func TestActivity(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	tokens := population(3, 1, "")
 	slices.SortFunc(tokens, func(a, b engine.Token) int { return strings.Compare(a.ID, b.ID) })
@@ -204,6 +208,7 @@ func TestActivity(t *testing.T) {
 }
 
 func TestActivityThatCannotBeRead(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	broken := errors.New("line 3")
 	_, err := db.SaveSnapshot(t.Context(), withLog(capture("prod", "1", now, nil, nil), func(yield func(engine.Activity, error) bool) {
@@ -223,6 +228,7 @@ func TestActivityThatCannotBeRead(t *testing.T) {
 
 // TestAmongIsWhatLoopsFind compares the windows with loops over all pairs.
 func TestAmongIsWhatLoopsFind(t *testing.T) {
+	t.Parallel()
 	at, db, id := now.UnixMilli(), newDB(t), 0
 	enginetest.Check(t, func(r *rapid.T) {
 		maybe := func(label string, low, high int) *int64 {
@@ -297,6 +303,7 @@ func loops(tokens []engine.Token, id string, at int64) (want engine.Among) {
 
 // Tokens whose comments show nothing are not taken for rotations of one another.
 func TestInvisibleCommentsAreNotTheSame(t *testing.T) {
+	t.Parallel()
 	for comment, same := range map[string]bool{"etl": true, "": false, " \t": false, "\u200b": false, "\u3164\ufeff": false} {
 		var d dates
 		created, expires := int64(1), int64(engine.NeverExpires)

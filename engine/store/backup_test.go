@@ -8,6 +8,7 @@ import (
 )
 
 func TestBackupRestores(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "patrol.db")
 	db := mustOpen(t, path, readWrite)
 	s := mustSave(t, db, capture("prod", "1", now, population(4, 2, ""), nil))

@@ -132,6 +132,7 @@ func findingOn(t engine.Token, s engine.Snapshot, p engine.Policy) engine.Findin
 
 // TestSizes prints file sizes and rates once; it needs PATROLTEST_SIZES=tokens,days.
 func TestSizes(t *testing.T) {
+	t.Parallel()
 	var n, days int
 	if _, err := fmt.Sscanf(os.Getenv("PATROLTEST_SIZES"), "%d,%d", &n, &days); err != nil {
 		t.Skip("PATROLTEST_SIZES is not set")

@@ -14,6 +14,7 @@ import (
 // TestChangesAreThoseOfTheLists compares snapshots by their stored versions and
 // by their whole lists, over random histories.
 func TestChangesAreThoseOfTheLists(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(enginetest.Seed(t), 1))
 	db := newDB(t)
 	all := population(60, 7, "")

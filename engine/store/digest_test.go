@@ -10,6 +10,7 @@ import (
 // TestDigestIsUnambiguous: rows that differ in where one value ends and the next
 // begins, or in what is absent and what is zero, have different digests.
 func TestDigestIsUnambiguous(t *testing.T) {
+	t.Parallel()
 	zero := int64(0)
 	for name, write := range map[string][2]func(*digester){
 		"where a text ends": {func(d *digester) { d.texts("ab", "c") }, func(d *digester) { d.texts("a", "bc") }},
@@ -46,6 +47,7 @@ func TestDigestIsUnambiguous(t *testing.T) {
 // TestDigestCoversEachField by itself: most of a token stands in its row as it
 // came, too, which an import may not have.
 func TestDigestCoversEachField(t *testing.T) {
+	t.Parallel()
 	one, yes := int64(1), true
 	seen := map[string]string{}
 	note := func(name string, write func(*digester)) {

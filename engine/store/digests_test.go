@@ -37,6 +37,7 @@ func snapshotsOf(t *testing.T, db *DB, ids ...int64) []engine.Snapshot {
 // TestIntactTogether verifies what nobody edited, over random histories in which
 // some snapshots did not read their tokens or have a log.
 func TestIntactTogether(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(enginetest.Seed(t), 3))
 	db := newDB(t)
 	all := population(40, 7, "")
@@ -71,6 +72,7 @@ func TestIntactTogether(t *testing.T) {
 
 // TestVerifyOfSeveralTellsWhich edits one row that one of three snapshots holds.
 func TestVerifyOfSeveralTellsWhich(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	tokens := population(10, 3, "")
 	for day := range 3 {

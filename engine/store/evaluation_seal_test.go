@@ -9,6 +9,7 @@ import (
 // TestEvaluationsAreSealed edits each part of an evaluation: its report is not
 // to be had, neither its findings nor the word that it is intact.
 func TestEvaluationsAreSealed(t *testing.T) {
+	t.Parallel()
 	for name, statement := range map[string]string{
 		"nothing":      ``,
 		"a finding":    `UPDATE finding SET message = 'x'`,
@@ -68,6 +69,7 @@ func TestEvaluationsAreSealed(t *testing.T) {
 // TestWhatIfStandsApart: what would be is never the latest evaluation, nor what
 // a later one is compared with.
 func TestWhatIfStandsApart(t *testing.T) {
+	t.Parallel()
 	j := twoWorkspaces(t)
 	run := func(h EvaluationHeader) int64 {
 		e, err := j.db.BeginEvaluation(t.Context(), h)

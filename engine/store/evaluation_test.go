@@ -41,6 +41,7 @@ func twoWorkspaces(t *testing.T) judged {
 }
 
 func TestEvaluationRoundTrip(t *testing.T) {
+	t.Parallel()
 	j := twoWorkspaces(t)
 	e, err := j.db.BeginEvaluation(t.Context(), j.header)
 	must(t, err)
@@ -135,6 +136,7 @@ func checkReport(t *testing.T, j judged, r engine.Report) {
 }
 
 func TestEvaluationHeaderReadsBack(t *testing.T) {
+	t.Parallel()
 	j := twoWorkspaces(t)
 	e, err := j.db.BeginEvaluation(t.Context(), j.header)
 	must(t, err)
@@ -155,6 +157,7 @@ func TestEvaluationHeaderReadsBack(t *testing.T) {
 }
 
 func TestNoEvaluation(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	_, err := db.LatestEvaluation(t.Context())
 	wantReason(t, err, "no_evaluation")
@@ -163,6 +166,7 @@ func TestNoEvaluation(t *testing.T) {
 }
 
 func TestEvaluationRefusesWhatIsNotItsOwn(t *testing.T) {
+	t.Parallel()
 	j := twoWorkspaces(t)
 	_, err := j.db.BeginEvaluation(t.Context(), EvaluationHeader{Snapshots: []int64{99}})
 	wantReason(t, err, "not_found")
@@ -196,6 +200,7 @@ func TestEvaluationRefusesWhatIsNotItsOwn(t *testing.T) {
 }
 
 func TestUncommittedEvaluationIsNotSeen(t *testing.T) {
+	t.Parallel()
 	j := twoWorkspaces(t)
 	e, err := j.db.BeginEvaluation(t.Context(), j.header)
 	must(t, err)
@@ -207,6 +212,7 @@ func TestUncommittedEvaluationIsNotSeen(t *testing.T) {
 }
 
 func TestInterruptedEvaluation(t *testing.T) {
+	t.Parallel()
 	j := twoWorkspaces(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	e, err := j.db.BeginEvaluation(ctx, j.header)
@@ -224,6 +230,7 @@ func TestInterruptedEvaluation(t *testing.T) {
 // Findings are written while tokens are read from the same file, and reports
 // are read while another snapshot is saved.
 func TestReadingBesideWriting(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.db")
 	db, other := mustOpen(t, path, readWrite), mustOpen(t, path, Options{Mode: ReadOnly, Now: clock})
 	s := mustSave(t, db, capture("prod", "1", now, population(3000, 20, ""), directory(20)))
@@ -246,6 +253,7 @@ func TestReadingBesideWriting(t *testing.T) {
 
 // SQLite must sort only within a policy and a workspace, not all findings.
 func TestFindingsComeFromTheKey(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	var plan []string
 	for c, err := range sqlite.Scan(t.Context(), db.SQL, "EXPLAIN QUERY PLAN "+findingQuery, 1) {

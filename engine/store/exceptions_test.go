@@ -9,6 +9,7 @@ import (
 )
 
 func TestExceptionsRoundTrip(t *testing.T) {
+	t.Parallel()
 	j := twoWorkspaces(t)
 	day := engine.DateOf(now)
 	want := engine.Exceptions{

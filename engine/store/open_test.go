@@ -40,6 +40,7 @@ func rawHandle(t *testing.T, path string) *sql.DB {
 }
 
 func TestOpenRefusesAndTouchesNothing(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		reason  string
 		prepare func(t *testing.T, path string)
@@ -77,6 +78,7 @@ func TestOpenRefusesAndTouchesNothing(t *testing.T) {
 }
 
 func TestOpenNotFound(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	_, err := Open(t.Context(), filepath.Join(dir, "no.db"), Options{Mode: ReadOnly, Now: clock})
 	wantReason(t, err, "not_found")
@@ -90,12 +92,14 @@ func TestOpenNotFound(t *testing.T) {
 }
 
 func TestOpenWithoutClockIsRefused(t *testing.T) {
+	t.Parallel()
 	_, err := Open(t.Context(), filepath.Join(t.TempDir(), "x.db"), Options{Mode: ReadWrite})
 	wantReason(t, err, "usage")
 }
 
 // A schema that a crash left in the write-ahead log is seen, and refused.
 func TestNewerSchemaInLogIsRefused(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.db")
 	mustOpen(t, path, readWrite).Close()
 	db := mustOpen(t, path, readWrite)
@@ -110,6 +114,7 @@ func TestNewerSchemaInLogIsRefused(t *testing.T) {
 }
 
 func TestOpenNamesWithMeaning(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"a?mode=memory.db", "a#b.db", "100%41.db", "with space.db", ":memory:", "a&b=c.db", "ü\n.db", "a\xff.db"} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, name)
@@ -128,6 +133,7 @@ func TestOpenNamesWithMeaning(t *testing.T) {
 }
 
 func TestSettingsOnEveryConnection(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	for range 5 { // all held at once: five connections
 		conn, err := db.SQL.Conn(t.Context())
@@ -147,6 +153,7 @@ func TestSettingsOnEveryConnection(t *testing.T) {
 }
 
 func TestSettingsThatFailAreNoticed(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.db")
 	mustOpen(t, path, readWrite).Close()
 	_, err := open(t.Context(), path, readWrite, schema(), sqlite.Tuning{Pragmas: []string{"foreign_keys(0)", "trusted_schema(1)"}})
@@ -156,6 +163,7 @@ func TestSettingsThatFailAreNoticed(t *testing.T) {
 }
 
 func TestReadOnlyCannotWrite(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.db")
 	mustOpen(t, path, readWrite).Close()
 	db := mustOpen(t, path, Options{Mode: ReadOnly, Now: clock})
@@ -223,6 +231,7 @@ func mustSaveAndClose(t *testing.T, path string) {
 }
 
 func TestUpgrade(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.db")
 	mustSaveAndClose(t, path)
 	two := twoSteps(t, "ALTER TABLE snapshot ADD COLUMN note TEXT;")
@@ -255,6 +264,7 @@ func TestUpgrade(t *testing.T) {
 }
 
 func TestFailedUpgradeKeepsTheOldSchema(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.db")
 	mustSaveAndClose(t, path)
 	_, err := open(t.Context(), path, readWrite, twoSteps(t, "CREATE TABLE note (a); CREATE TABLE snapshot (b);"), sqlite.Tuning{})
@@ -270,6 +280,7 @@ func TestFailedUpgradeKeepsTheOldSchema(t *testing.T) {
 }
 
 func TestUpgradeNoticesLostRows(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.db")
 	mustSaveAndClose(t, path)
 	_, err := open(t.Context(), path, readWrite, twoSteps(t, "DELETE FROM token_use;"), sqlite.Tuning{})
@@ -299,6 +310,7 @@ func backups(t *testing.T, path string) []string {
 }
 
 func TestBusy(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.db")
 	first := mustOpen(t, path, readWrite)
 	second, err := open(t.Context(), path, readWrite, schema(), sqlite.Tuning{Timeout: 50 * time.Millisecond})
@@ -313,6 +325,7 @@ func TestBusy(t *testing.T) {
 }
 
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.db")
 	mustSaveAndClose(t, path)
 	db, err := open(t.Context(), path, readWrite, schema(), sqlite.Tuning{Pragmas: []string{"max_page_count(60)"}})
@@ -325,6 +338,7 @@ func TestDiskFull(t *testing.T) {
 }
 
 func TestCorrupt(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.db")
 	mustSaveAndClose(t, path)
 	data, err := os.ReadFile(path)
@@ -337,6 +351,7 @@ func TestCorrupt(t *testing.T) {
 
 // The C library must find our files sound, too.
 func TestAgainstSQLiteInC(t *testing.T) {
+	t.Parallel()
 	program, err := exec.LookPath("sqlite3")
 	if err != nil {
 		t.Skip(err)

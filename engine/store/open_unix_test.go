@@ -11,6 +11,7 @@ import (
 )
 
 func TestFilesArePrivateAndGone(t *testing.T) {
+	t.Parallel()
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)
 	dir := t.TempDir()
@@ -36,6 +37,7 @@ func TestFilesArePrivateAndGone(t *testing.T) {
 }
 
 func TestUnwritable(t *testing.T) {
+	t.Parallel()
 	if dir := os.Getenv(asNobody); dir != "" {
 		unwritableCases(t, dir)
 		return

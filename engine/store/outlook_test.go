@@ -15,6 +15,7 @@ import (
 // TestOutlookIsSubjectsAtEachInstant reads tokens of few owners and comments once
 // for many instants, and anew for each of them.
 func TestOutlookIsSubjectsAtEachInstant(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(enginetest.Seed(t), 5))
 	for range 20 {
 		db := newDB(t)
@@ -70,6 +71,7 @@ func mortals(random *rand.Rand, n int) []engine.Token {
 }
 
 func TestOutlookWithoutTheOthers(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	s := mustSave(t, db, capture("prod", "1", now, population(3, 2, ""), directory(2)))
 	for _, p := range collect(t, db.Outlook(t.Context(), s.ID, []time.Time{now}, false)) {

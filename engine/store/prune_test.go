@@ -15,6 +15,7 @@ import (
 // TestPrune: what is left reads as before and verifies, the chain too; what went
 // is not in the file any more.
 func TestPrune(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(enginetest.Seed(t), 1))
 	db := newDB(t)
 	all := population(60, 7, "")
@@ -117,6 +118,7 @@ func holdsNowhere(t *testing.T, db *DB, text string) {
 }
 
 func TestPruneRefuses(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	var all []engine.Snapshot
 	for day := range 3 {
@@ -135,6 +137,7 @@ func TestPruneRefuses(t *testing.T) {
 // TestVerifyChain: each snapshot and each trace of a pruned one that is removed
 // is missed, unless it is the newest.
 func TestVerifyChain(t *testing.T) {
+	t.Parallel()
 	for _, statement := range []string{
 		`DELETE FROM pruned_snapshot WHERE id = 1`,
 		`DELETE FROM pruned_snapshot WHERE id = 2`,

@@ -31,6 +31,7 @@ func released(t *testing.T, schema, name string) []byte {
 // snapshot still has the digest that it was sealed with then, and the latest
 // evaluation says what its report said.
 func TestReleasedDatabasesAreIntact(t *testing.T) {
+	t.Parallel()
 	for _, schema := range []string{"schema-6"} {
 		t.Run(schema, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "patrol.db")
@@ -77,6 +78,7 @@ func TestReleasedDatabasesAreIntact(t *testing.T) {
 // TestReadingIsVerifying edits each part of a snapshot: whoever reads its tokens
 // whole gets them, and at the end an error.
 func TestReadingIsVerifying(t *testing.T) {
+	t.Parallel()
 	for name, statement := range map[string]string{
 		"nothing":     ``,
 		"a token":     `UPDATE token_version SET comment = 'x' WHERE version = 1`,
@@ -131,6 +133,7 @@ func TestReadingIsVerifying(t *testing.T) {
 // TestViewsStayAsTheyAre: what was found intact in a view does not change when
 // somebody edits the database meanwhile; the next view sees the edit.
 func TestViewsStayAsTheyAre(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	s := mustSave(t, db, capture("prod", "1", now, population(10, 3, ""), directory(3)))
 	must(t, db.Read(t.Context(), func(view *DB) error {

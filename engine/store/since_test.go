@@ -38,6 +38,7 @@ func hexByte(digits string) byte {
 }
 
 func TestSince(t *testing.T) {
+	t.Parallel()
 	h := &history{t: t, db: newDB(t)}
 	first, _ := h.audit(failing("A1", "A2", "B1")...)
 	h.wantSince(first, "A1 1, A2 1, B1 1")
@@ -49,6 +50,7 @@ func TestSince(t *testing.T) {
 
 // TestSinceOfExcused: what is excused stands all the same.
 func TestSinceOfExcused(t *testing.T) {
+	t.Parallel()
 	h := &history{t: t, db: newDB(t)}
 	h.audit(result{"A1", engine.Fail}, result{"A2", engine.Baselined})
 	waived, _ := h.audit(result{"A1", engine.Waived}, result{"A2", engine.Fail})
@@ -59,6 +61,7 @@ func TestSinceOfExcused(t *testing.T) {
 
 // TestSinceAcrossGaps: a gap is no verdict, and so ends nothing.
 func TestSinceAcrossGaps(t *testing.T) {
+	t.Parallel()
 	h := &history{t: t, db: newDB(t)}
 	h.audit(failing("A1", "A2", "A3")...)
 	gap, _ := h.audit(result{"A*", engine.Unknown}, result{"B1", engine.Unknown})
@@ -70,6 +73,7 @@ func TestSinceAcrossGaps(t *testing.T) {
 
 // TestSinceOfMoved: neither a new severity nor a token that changed begins anew.
 func TestSinceOfMoved(t *testing.T) {
+	t.Parallel()
 	h := &history{t: t, db: newDB(t)}
 	h.audit(failing("A1", "A2")...)
 	h.day++
@@ -93,6 +97,7 @@ func TestSinceOfMoved(t *testing.T) {
 // TestSinceIsStable: judging again says the same; what was judged as of a later
 // moment is no past.
 func TestSinceIsStable(t *testing.T) {
+	t.Parallel()
 	h := &history{t: t, db: newDB(t)}
 	h.day++
 	s := mustSave(t, h.db, capture("alpha", "1", at(h.day), population(5, 2, ""), directory(2)))
@@ -113,6 +118,7 @@ func TestSinceIsStable(t *testing.T) {
 
 // TestSinceOutlivesPruning: the beginning stays known when its snapshot goes.
 func TestSinceOutlivesPruning(t *testing.T) {
+	t.Parallel()
 	h := &history{t: t, db: newDB(t)}
 	_, first := h.audit(failing("A1")...)
 	second, _ := h.audit(failing("A1", "A2")...)
@@ -128,6 +134,7 @@ func TestSinceOutlivesPruning(t *testing.T) {
 // TestSinceOfOlderDatabases: rows that were stored before beginnings were do not
 // tell one; what is judged next began no later than they.
 func TestSinceOfOlderDatabases(t *testing.T) {
+	t.Parallel()
 	h := &history{t: t, db: newDB(t)}
 	first, _ := h.audit(failing("A1", "B1")...)
 	_, err := h.db.SQL.ExecContext(t.Context(), `UPDATE finding SET since_ms = NULL`)
@@ -144,6 +151,7 @@ func TestSinceOfOlderDatabases(t *testing.T) {
 // TestBasesComeFromKeys: neither a year of audits nor many findings are read to
 // find what stood before.
 func TestBasesComeFromKeys(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	for _, query := range []string{baseQuery, sameFindingQuery, movedFindingQuery} {
 		var plan []string

@@ -129,6 +129,7 @@ func asStored(tb rapid.TB, t engine.Token) engine.Token {
 }
 
 func TestSnapshotsReadBackExactly(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	n := 0
 	enginetest.Check(t, func(rt *rapid.T) {
@@ -207,6 +208,7 @@ func checkSnapshot(t *rapid.T, db *DB, c engine.Capture, saved engine.Snapshot) 
 }
 
 func TestUnchangedRowsAreShared(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	tokens := population(100, 10, "")
 	mustSave(t, db, capture("prod", "1", now, tokens, directory(10)))
@@ -241,6 +243,7 @@ func wantCount(t *testing.T, db *DB, query string, want int) {
 }
 
 func TestUnreadTokensEndNothing(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	tokens := population(20, 4, "")
 	mustSave(t, db, capture("prod", "1", now, tokens, nil))
@@ -258,6 +261,7 @@ func TestUnreadTokensEndNothing(t *testing.T) {
 }
 
 func TestBadCapturesLeaveNothing(t *testing.T) {
+	t.Parallel()
 	broken := errors.New("connection lost")
 	tokens := population(3000, 5, "")
 	tests := map[string]struct {
@@ -295,6 +299,7 @@ func TestBadCapturesLeaveNothing(t *testing.T) {
 }
 
 func TestInterruptedSave(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	c := capture("prod", "1", now, nil, nil)
@@ -322,6 +327,7 @@ func TestInterruptedSave(t *testing.T) {
 }
 
 func TestIdentityOfUnreachableWorkspaces(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	unreachable := func(name string) engine.Capture {
 		c := capture(name, "", now, nil, nil)
@@ -362,6 +368,7 @@ func wantLatest(t *testing.T, db *DB, want ...string) {
 }
 
 func TestSnapshotsNewestFirst(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	for day := range 3 {
 		mustSave(t, db, capture("prod", "1", now.AddDate(0, 0, day), nil, nil))
@@ -380,6 +387,7 @@ func TestSnapshotsNewestFirst(t *testing.T) {
 
 // Any change of any cell that belongs to a snapshot is noticed.
 func TestVerifyNoticesEveryEdit(t *testing.T) {
+	t.Parallel()
 	base := editable(t)
 	edits := editsOf(t, base)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -484,6 +492,7 @@ func (e edit) apply(t *testing.T, path string) bool {
 }
 
 func TestVerifyNoticesRanges(t *testing.T) {
+	t.Parallel()
 	for _, statement := range []string{
 		"UPDATE token_version SET until = 2 WHERE version = 5", "UPDATE token_version SET since = 2 WHERE version = 5",
 		"UPDATE principal_version SET until = NULL WHERE until IS NOT NULL", "DELETE FROM token_version WHERE version = 9",
@@ -505,6 +514,7 @@ func TestVerifyNoticesRanges(t *testing.T) {
 
 // A workspace whose rows all have fields of their own costs space, not memory.
 func TestShapesAreBounded(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	tokens := population(maxShapes+100, 10, "")
 	for i := range tokens {
@@ -523,6 +533,7 @@ func TestShapesAreBounded(t *testing.T) {
 }
 
 func TestCanonical(t *testing.T) {
+	t.Parallel()
 	tests := map[string]string{
 		`{}`: `{}`, ` [ 1 , 2 ] `: `[1,2]`, `"a"`: `"a"`, `1.50`: `1.50`,
 		`{"b":1,"a":2}`: `{"a":2,"b":1}`,
@@ -548,6 +559,7 @@ func TestCanonical(t *testing.T) {
 }
 
 func TestListsRoundTrip(t *testing.T) {
+	t.Parallel()
 	enginetest.Check(t, func(rt *rapid.T) {
 		list := rapid.SliceOf(anyText()).Draw(rt, "list")
 		text, _ := encodeList(list).(string)

@@ -14,6 +14,7 @@ import (
 )
 
 func TestParties(t *testing.T) {
+	t.Parallel()
 	at := now.UnixMilli()
 	tokens := []engine.Token{
 		{ID: "a", OwnerID: "1", CreatorID: "2", Expires: new(at + 1)},
@@ -51,6 +52,7 @@ func TestParties(t *testing.T) {
 // TestPartiesThatOnlyTheAccountKnows: the account's word is about missing
 // principals, and changes nothing else of them; the digest covers it.
 func TestPartiesThatOnlyTheAccountKnows(t *testing.T) {
+	t.Parallel()
 	tokens := []engine.Token{{ID: "a", OwnerID: "1", CreatorID: "7"}, {ID: "b", OwnerID: "9", CreatorID: ""}}
 	principals := []engine.Principal{{ID: "1", Kind: engine.User, Name: "ann@example.com", Active: new(true), Admin: new(false)}}
 	db := newDB(t)
@@ -87,6 +89,7 @@ func TestPartiesThatOnlyTheAccountKnows(t *testing.T) {
 }
 
 func TestPartiesWithoutDirectory(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	mustSave(t, db, capture("prod", "1", now, population(3, 1, ""), directory(1)))
 	c := capture("prod", "1", now, population(3, 1, ""), nil)
@@ -103,6 +106,7 @@ func TestPartiesWithoutDirectory(t *testing.T) {
 }
 
 func TestReadersBreakOffAndAreInterrupted(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	s := mustSave(t, db, capture("prod", "1", now, population(5000, 10, ""), directory(10)))
 	subjects := db.Subjects(t.Context(), s.ID, now, true)
@@ -133,6 +137,7 @@ func TestReadersBreakOffAndAreInterrupted(t *testing.T) {
 }
 
 func TestOldSnapshotsStayWhileNewOnesCome(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	tokens := population(500, 10, "")
 	var saved []engine.Snapshot
@@ -146,6 +151,7 @@ func TestOldSnapshotsStayWhileNewOnesCome(t *testing.T) {
 }
 
 func TestPartialDirectoryProvesNobodyMissing(t *testing.T) {
+	t.Parallel()
 	for status, want := range map[engine.CoverageStatus]engine.Kind{engine.Complete: engine.Missing, engine.Partial: ""} {
 		db := newDB(t)
 		c := capture("alpha", "1", now, population(1, 1, ""), nil)

@@ -121,6 +121,7 @@ func changes(t *engine.Trend) string {
 }
 
 func TestTrend(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name        string
 		before, now []result
@@ -150,6 +151,7 @@ func TestTrend(t *testing.T) {
 
 // TestTrendNames the worst of what is new, in the order of reports.
 func TestTrendNames(t *testing.T) {
+	t.Parallel()
 	h := &history{t: t, db: newDB(t)}
 	h.audit(failing("B2")...)
 	id, _ := h.audit(failing("B1", "A3", "A1", "B2")...)
@@ -166,6 +168,7 @@ func TestTrendNames(t *testing.T) {
 // TestTrendIsStable: what somebody tries on a snapshot changes neither the
 // reports before nor those after.
 func TestTrendIsStable(t *testing.T) {
+	t.Parallel()
 	h := &history{t: t, db: newDB(t)}
 	first, snapshot := h.audit(failing("A1")...)
 	second, later := h.audit(failing("A1", "A2")...)
@@ -184,6 +187,7 @@ func TestTrendIsStable(t *testing.T) {
 
 // TestTrendOfSomePolicies leaves out what one of both evaluations did not judge.
 func TestTrendOfSomePolicies(t *testing.T) {
+	t.Parallel()
 	h := &history{t: t, db: newDB(t)}
 	_, snapshot := h.audit(failing("A1", "B1")...)
 	h.judge(snapshot, EvaluationHeader{Narrowed: true, Policies: trendPolicies()[:1]}, failing("A1")...)
@@ -200,6 +204,7 @@ func TestTrendOfSomePolicies(t *testing.T) {
 }
 
 func TestTimeToFix(t *testing.T) {
+	t.Parallel()
 	h := &history{t: t, db: newDB(t)}
 	h.audit(failing("A1", "A2", "B1")...) // day 1
 	h.audit(failing("A1")...)             // day 2
@@ -218,6 +223,7 @@ func TestTimeToFix(t *testing.T) {
 // TestTrendLooksPastGaps: what could not be judged at the snapshot before is
 // compared with the last verdict, however long ago that was.
 func TestTrendLooksPastGaps(t *testing.T) {
+	t.Parallel()
 	h := &history{t: t, db: newDB(t)}
 	h.audit(append(failing("A1", "A2", "A3", "B1"), result{"A4", engine.Waived})...)
 	denied := []result{{"A*", engine.Unknown}, {"B1", engine.Fail}}
@@ -247,6 +253,7 @@ func TestTrendLooksPastGaps(t *testing.T) {
 // TestTrendOfOneToken that could not be judged for a while: it failed before
 // and fails again.
 func TestTrendOfOneToken(t *testing.T) {
+	t.Parallel()
 	h := &history{t: t, db: newDB(t)}
 	h.audit(failing("A1", "A2")...)
 	h.audit(result{"A1", engine.Unknown}, result{"A2", engine.Errored})
@@ -261,6 +268,7 @@ func TestTrendOfOneToken(t *testing.T) {
 // TestTrendLooksPastWhatNobodyAskedFor: a section that is read on request only,
 // and was not asked for, neither fixes nor finds anything.
 func TestTrendLooksPastWhatNobodyAskedFor(t *testing.T) {
+	t.Parallel()
 	h := &history{t: t, db: newDB(t)}
 	header := EvaluationHeader{Policies: trendPolicies()}
 	header.Policies[0].Needs = []string{"extra"}

@@ -14,6 +14,7 @@ import (
 // once, each waits until it can name the one before, also where the workspace
 // is only known by its name; a workspace beside has a chain of its own.
 func TestTwoWritersKeepTheChain(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.db")
 	first, second, third := mustOpen(t, path, readWrite), mustOpen(t, path, readWrite), mustOpen(t, path, readWrite)
 	returned := map[int64]engine.Snapshot{}

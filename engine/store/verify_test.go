@@ -10,6 +10,7 @@ import (
 // TestStateBeforeIsHeldToItsDigest edits what an earlier snapshot had, which
 // decides whether a setting counts as changed since.
 func TestStateBeforeIsHeldToItsDigest(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	with := func(limit string, day int) engine.Snapshot {
 		c := capture("prod", "1", now.AddDate(0, 0, day), nil, nil)

@@ -23,6 +23,7 @@ type sample struct {
 }
 
 func TestRead(t *testing.T) {
+	t.Parallel()
 	var got sample
 	f := Read("a.yaml", []byte("\ufefftext: 2026-11-30\nword: SKIP\ncount: 7\nids: [0123456789012345678901, 12e5]\none: x\nlabels: &l {a: 1}\nparams: {p: *l, since: 2026-01-01}\n"), &got)
 	if err := f.Err(); err != nil {
@@ -40,6 +41,7 @@ func TestRead(t *testing.T) {
 
 // TestReadRefuses wants each mistake with its line, at once.
 func TestReadRefuses(t *testing.T) {
+	t.Parallel()
 	bomb := "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
 	for _, c := range "bcdefghi" {
 		bomb += string(c) + ": &" + string(c) + " [" + strings.Repeat("*"+string(c-1)+", ", 9) + "*" + string(c-1) + "]\n"
@@ -80,6 +82,7 @@ func TestReadRefuses(t *testing.T) {
 }
 
 func TestSchema(t *testing.T) {
+	t.Parallel()
 	text, err := Schema("sample", sample{}, map[string]any{"more": map[string]any{"type": "string"}})
 	if err != nil {
 		t.Fatal(err)

@@ -87,6 +87,7 @@ func read(t *testing.T, path string) []map[string]any {
 }
 
 func TestWrite(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	paths, err := parquet.Write(t.Context(), dir, source())
 	if err != nil {
@@ -119,6 +120,7 @@ func TestWrite(t *testing.T) {
 
 // TestSameBytes: an export that is repeated replaces files by themselves.
 func TestSameBytes(t *testing.T) {
+	t.Parallel()
 	first, second := t.TempDir(), t.TempDir()
 	a, err := parquet.Write(t.Context(), first, source())
 	if err != nil {
@@ -139,6 +141,7 @@ func TestSameBytes(t *testing.T) {
 
 // TestBrokenSource: what cannot be read whole leaves no file.
 func TestBrokenSource(t *testing.T) {
+	t.Parallel()
 	broken := errors.New("the disk is gone")
 	s := source()
 	s.Report.Tokens = func(yield func(engine.TokenRow, error) bool) {

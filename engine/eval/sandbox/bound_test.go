@@ -8,6 +8,7 @@ import (
 
 // TestWatchMemory: it ends who holds too much, and nobody else.
 func TestWatchMemory(t *testing.T) {
+	t.Parallel()
 	const room = 64 << 20
 	ended := make(chan struct{})
 	go watchMemory(heldMemory()+room, func() { close(ended) })
