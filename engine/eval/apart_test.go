@@ -195,6 +195,7 @@ func TestStateBeforeReachesTheSandbox(t *testing.T) {
 // TestAnswersKeepNumbers: what policies find of ids beyond 2^53 has the digits
 // and the types that judging in process gives.
 func TestAnswersKeepNumbers(t *testing.T) {
+	t.Parallel()
 	want := map[string]any{
 		"id": int64(9007199254740993), "days": int64(90), "share": 0.5, "large": 1e21,
 		"list": []any{int64(-9007199254740993), map[string]any{"of": int64(9223372036854775807)}},

@@ -129,6 +129,7 @@ func refusedBombs() []string {
 }
 
 func TestBombsThatPoliciesCannotName(t *testing.T) {
+	t.Parallel()
 	for _, call := range refusedBombs() {
 		problemsOf(t, tokenPolicy("", denying("input.token.id\n\t"+call)))
 	}
