@@ -45,7 +45,7 @@ func (c commands) Apply() *cobra.Command {
 			"skips it if it is not what was approved or its policies no longer find fault, writes to the journal what it is about to\n" +
 			"do, does it, and looks again. The first steps are a canary: on a terminal it asks once more after them.\n\n" +
 			"An interrupt lets the step in hand come to rest; a second one kills at once. Either way, and after any crash,\n" +
-			"--resume goes on where the journal says. Applying a finished plan again sends nothing.\n\n" + exitHelp(),
+			"--resume goes on where the journal says. Applying a finished plan again sends nothing.\n\n" + exitHelp(exitIncomplete, exitRefused, exitPartial),
 		Example: "  patrol apply plan.json --profile prod --dry-run\n  patrol apply plan.json --profile prod\n  patrol apply plan.json --profile prod --resume --yes",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return c.apply(cmd.Context(), args[0], &o) },

@@ -45,7 +45,7 @@ func (c commands) Approve() *cobra.Command {
 		Long: "Approves steps of a plan, for the very bytes that the plan has now, and writes PLAN.approval.json beside it. What is\n" +
 			"approved must be named on the command line: --all, --step, --from, or a selection such as --workspace or --risk.\n\n" +
 			"Without approval.allowed_signers in the configuration an unsigned approval counts; it proves nothing about who gave it.\n" +
-			"docs/remediation.md tells how to sign.\n\n" + exitHelp(),
+			"docs/remediation.md tells how to sign.\n\n" + exitHelp(exitRefused),
 		Example: "  patrol approve plan.json --from plan.xlsx --by alice@example.com\n  patrol approve plan.json --all --reason \"change 4711\"\n" +
 			"  patrol approve plan.json --step s3fa9c01b22de --by alice@example.com --sign-key ~/.ssh/id_ed25519\n" +
 			"  patrol approve plan.json --workspace 'prod-*' --risk low\n" +

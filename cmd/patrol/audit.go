@@ -24,7 +24,7 @@ func (c commands) Audit() *cobra.Command {
 		Short: "Collect, evaluate and report: the main job, the CI gate",
 		Long: "Reads the tokens and settings of each workspace, judges them by policy, prints the findings and writes the reports.\n\n" +
 			"Workspaces come from --profile, else from patrol.yaml, else from the Databricks environment variables or the default\n" +
-			"profile; --from reads a file instead.\n\n" + exitHelp(),
+			"profile; --from reads a file instead.\n\n" + exitHelp(exitViolations, exitIncomplete),
 		Example: "  patrol audit --profile prod --profile dev --fail-on high\n" +
 			"  patrol audit --from tokens.json --only PAT-001,PAT-002\n" +
 			"  patrol audit --format json -o - | jq .summary",

@@ -52,8 +52,7 @@ func (c commands) Config() *cobra.Command {
 	return cmd
 }
 
-// validateConfig reads all that the configuration names. What the file says of
-// flags is tried on every command that has them.
+// validateConfig checks the configuration of this run, or a file.
 func (a *app) validateConfig(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		loaded, err := config.Load(args[0], true, knownFlags(cmd.Root()))
@@ -62,6 +61,20 @@ func (a *app) validateConfig(cmd *cobra.Command, args []string) error {
 		}
 		a.config, a.configPath = loaded, args[0]
 	}
+	if err := a.checkConfigured(cmd); err != nil {
+		return err
+	}
+	if a.config.Path == "" {
+		a.say("There is no %s: the defaults are in force.", a.configPath)
+		return nil
+	}
+	a.say("%s: %s, no mistake", a.config.Path, plural(len(a.config.Values()), "value"))
+	return nil
+}
+
+// checkConfigured reads all that the configuration names. What the file says of
+// flags is tried on every command that has them.
+func (a *app) checkConfigured(cmd *cobra.Command) error {
 	if _, err := a.everyFlag(cmd); err != nil {
 		return err
 	}
@@ -79,15 +92,8 @@ func (a *app) validateConfig(cmd *cobra.Command, args []string) error {
 	if _, err := a.loadPolicies(cmd.Context(), &o); err != nil {
 		return err
 	}
-	if _, err := a.config.Trust(); err != nil {
-		return err
-	}
-	if a.config.Path == "" {
-		a.say("There is no %s: the defaults are in force.", a.configPath)
-		return nil
-	}
-	a.say("%s: %s, no mistake", a.config.Path, plural(len(a.config.Values()), "value"))
-	return nil
+	_, err = a.config.Trust()
+	return err
 }
 
 func (a *app) showConfig(cmd *cobra.Command, all bool) error {

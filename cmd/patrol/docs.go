@@ -63,7 +63,7 @@ func writePages(dir string, pages map[string]string) error {
 func commandsPage(root *cobra.Command) string {
 	var b strings.Builder
 	b.WriteString(generatedNotice + "# Commands\n\nEvery flag can also be set by the environment variable `PATROL_<FLAG>` (upper case, `-` becomes `_`) or a key of\n`patrol.yaml`; a flag wins over the environment, the environment over the file.\n\n## Flags of every command\n\n```\n")
-	b.WriteString(flagUsages(root.PersistentFlags()) + "```\n")
+	b.WriteString(flagList(root.PersistentFlags()) + "```\n")
 	for _, cmd := range root.Commands() {
 		commandSection(&b, cmd)
 	}
@@ -75,12 +75,12 @@ func commandSection(b *strings.Builder, cmd *cobra.Command) {
 		return
 	}
 	fmt.Fprintf(b, "\n## %s\n\n%s.\n", cmd.CommandPath(), cmd.Short)
-	if about, _, _ := strings.Cut(cmd.Long, "Exit codes:\n"); strings.TrimSpace(about) != "" {
+	if about, _, _ := strings.Cut(cmd.Long, "Exit codes:\n"); strings.TrimSpace(about) != "" { // docs/exit-codes.md has those
 		fmt.Fprintf(b, "\n%s\n", strings.TrimSpace(about))
 	}
 	fmt.Fprintf(b, "\n```\n%s\n", cmd.UseLine())
 	if own := ownFlags(cmd); own != "" {
-		fmt.Fprintf(b, "\n%s", own)
+		b.WriteString(own)
 	}
 	b.WriteString("```\n")
 	if cmd.Example != "" {

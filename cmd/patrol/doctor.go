@@ -2,149 +2,298 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 
 	"patrol/collectors"
 	"patrol/engine"
 	"patrol/engine/store"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 )
 
 // Doctor says for each workspace what works and what to do if not.
 func (c commands) Doctor() *cobra.Command {
 	var o sourceOptions
+	format := oneOf("text", "json")
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check sign-in, rights and every section of each workspace, and the database",
-		Long: "Signs in to each workspace, asks who the caller is and whether it is an admin, reads each section once, and says what to do\n" +
-			"about whatever does not work. Only GET requests are sent; nothing is stored.",
-		Example: "  patrol doctor --profile prod",
+		Short: "Check the configuration, the database, and sign-in and rights in each workspace",
+		Long: "Signs in to each workspace, asks who the caller is and whether it is an admin, and reads each section once. Checks the\n" +
+			"configuration and looks for damage in the database. Problems come first, those alike together, each with what to do.\n" +
+			"Only GET requests are sent; nothing is stored.",
+		Example: "  patrol doctor --profile prod\n  patrol doctor --format json",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return c.doctor(cmd.Context(), &o) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.doctor(cmd, &o, format.word) },
 	}
 	o.addFlags(cmd.Flags())
+	cmd.Flags().Var(&format, "format", "how to write it: text, json")
 	return cmd
 }
 
-func (a *app) doctor(ctx context.Context, o *sourceOptions) error {
+// diagnosis is all that doctor found.
+type diagnosis struct {
+	Checks     []checkup         `json:"checks"` // of what is not a workspace
+	Workspaces []workspaceHealth `json:"workspaces"`
+	Healthy    int               `json:"healthy"`
+	Problems   int               `json:"problems"` // checks and workspaces that are not OK
+}
+
+type checkup struct {
+	Check  string `json:"check"`
+	OK     bool   `json:"ok"`
+	Reason string `json:"reason,omitempty"`
+	Detail string `json:"detail"`
+	Hint   string `json:"hint,omitempty"`
+}
+
+type workspaceHealth struct {
+	Name        string          `json:"name"`
+	Host        string          `json:"host"`
+	WorkspaceID string          `json:"workspace_id,omitempty"`
+	OK          bool            `json:"ok"`
+	Caller      string          `json:"caller,omitempty" names:"person"`
+	AuthType    string          `json:"auth_type,omitempty"`
+	Admin       bool            `json:"admin"`
+	Premium     string          `json:"premium"`
+	Sections    []sectionHealth `json:"sections"`
+	Problems    []sectionHealth `json:"problems"` // those alike are one
+}
+
+type sectionHealth struct {
+	Section string `json:"section"`
+	engine.Coverage
+}
+
+func (a *app) doctor(cmd *cobra.Command, o *sourceOptions, format string) error {
+	ctx := cmd.Context()
 	if err := o.request.resolve(ctx); err != nil {
 		return err
 	}
 	if err := a.discover(ctx, o); err != nil {
 		return err
 	}
-	healthy := a.doctorStore(ctx)
-	a.doctorDirectory(ctx, o.found)
-	for _, target := range a.targets(o) {
-		report, err := collectors.Probe(ctx, target, a.collectOptions(o))
+	found := diagnosis{Checks: []checkup{a.checkConfiguration(cmd), a.checkStore(ctx)}}
+	if o.found != nil {
+		found.Checks = append(found.Checks, checkDirectory(ctx, o.found))
+	}
+	targets := a.targets(o)
+	found.Workspaces = make([]workspaceHealth, len(targets))
+	tell, done := a.progress(len(targets))
+	var mu sync.Mutex
+	options := a.collectOptions(o)
+	options.Progress = func(e collectors.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		tell(e)
+	}
+	group, probing := errgroup.WithContext(ctx)
+	group.SetLimit(max(o.parallel, 1))
+	for i, target := range targets {
+		group.Go(func() error {
+			options.Progress(collectors.Event{Kind: collectors.EventStarted, Workspace: target.Label()})
+			report, err := collectors.Probe(probing, target, options)
+			options.Progress(collectors.Event{Kind: collectors.EventDone, Workspace: target.Label()})
+			found.Workspaces[i] = healthOf(report)
+			return err
+		})
+	}
+	err := group.Wait()
+	done()
+	if err != nil {
+		return err
+	}
+	for _, check := range found.Checks {
+		if !check.OK {
+			found.Problems++
+		}
+	}
+	for i := range found.Workspaces {
+		w := &found.Workspaces[i]
+		a.learn(w.Caller)
+		if w.OK {
+			found.Healthy++
+		} else {
+			found.Problems++
+		}
+	}
+	found = engine.Pseudonymised(a.names, found)
+	if format == jsonFormat {
+		text, err := json.MarshalIndent(found, "", "  ")
 		if err != nil {
 			return err
 		}
-		healthy = a.printProbe(report) && healthy
+		if _, err := fmt.Fprintf(a.env.stdout, "%s\n", engine.EscapeJSON(text)); err != nil {
+			return err
+		}
+	} else {
+		a.printDiagnosis(found)
 	}
-	if !healthy {
-		return verdict(engine.Incomplete)
+	if found.Problems == 0 {
+		return nil
 	}
-	return nil
+	return &engine.Error{Class: engine.ClassIncomplete, Reason: string(engine.Incomplete), Hint: "Each problem comes with its own hint, above.",
+		Err: errors.New(plural(found.Problems, "problem") + " found")}
 }
 
-// doctorStore checks the database, if there is one yet.
-func (a *app) doctorStore(ctx context.Context) bool {
+// checkConfiguration reads all that the configuration names.
+func (a *app) checkConfiguration(cmd *cobra.Command) checkup {
+	detail := a.configPath + ": no such file, the defaults are in force"
+	if a.config.Path != "" {
+		detail = fmt.Sprintf("%s: %s, no mistake", a.config.Path, plural(len(a.config.Values()), "value"))
+	}
+	return checked("configuration", detail, a.checkConfigured(cmd))
+}
+
+// checkStore looks for damage in the database, if there is one yet.
+func (a *app) checkStore(ctx context.Context) checkup {
 	if _, err := os.Stat(a.dbPath); errors.Is(err, os.ErrNotExist) {
-		a.check(true, "database %s: not made yet; the first collect makes it", a.dbPath)
-		return true
+		return checked("database", a.dbPath+": not made yet; the first collect makes it", nil)
 	}
-	err := a.withStore(ctx, store.ReadOnly, func(*store.DB) error { return nil })
-	if err != nil {
-		d := describe(err)
-		a.check(false, "database: %s: %s", d.Reason, d.Message)
-		a.hint(d.Hint)
-		return false
-	}
-	a.check(true, "database %s", a.dbPath)
-	return true
+	return checked("database", a.dbPath+": no damage found",
+		a.withStore(ctx, store.ReadOnly, func(db *store.DB) error { return db.QuickCheck(ctx) }))
 }
 
-// doctorDirectory tries the account's directory. Nothing fails without it.
-func (a *app) doctorDirectory(ctx context.Context, d *discovery) {
+// checkDirectory tries the account's list of people. Verdicts do not rest on it:
+// a gap is no problem.
+func checkDirectory(ctx context.Context, d *discovery) checkup {
 	d.readDirectory(ctx)
-	if d == nil || d.directory == nil {
-		return
+	if d.directory == nil {
+		return checkup{Check: "account principals", OK: true, Detail: "not read"}
 	}
 	c := d.directory.Coverage()
 	if c.Complete() {
-		a.check(true, "account principals: %d read", c.Count)
-		return
+		return checkup{Check: "account principals", OK: true, Detail: fmt.Sprintf("%d read", c.Count)}
 	}
-	fmt.Fprintf(a.env.stdout, "  -       %s\n", engine.SafeText(fmt.Sprintf("account principals: %s (%s) %s", c.Status, c.Reason, c.Detail)))
-	a.hint(c.Hint)
+	return checkup{Check: "account principals", OK: true, Reason: c.Reason, Detail: fmt.Sprintf("%s (%s) %s; verdicts do not rest on them", c.Status, c.Reason, c.Detail), Hint: c.Hint}
 }
 
-// printProbe prints what works in a workspace and reports whether all does.
-func (a *app) printProbe(r collectors.ProbeReport) bool {
-	fmt.Fprintln(a.env.stdout, "\n"+strings.TrimSpace(engine.SafeText(r.Target.Label()+" "+r.Workspace.Host)))
+func checked(what, detail string, err error) checkup {
+	if err == nil {
+		return checkup{Check: what, OK: true, Detail: detail}
+	}
+	d := describe(err)
+	return checkup{Check: what, Reason: d.Reason, Detail: d.Message, Hint: d.Hint}
+}
+
+const sectionAdmin = "admin rights"
+
+func healthOf(r collectors.ProbeReport) workspaceHealth {
+	w := workspaceHealth{Name: r.Target.Label(), Host: r.Workspace.Host, WorkspaceID: r.Workspace.ID, Caller: r.Caller, AuthType: r.AuthType,
+		Admin: r.Admin, Premium: r.Premium, Sections: []sectionHealth{}, Problems: []sectionHealth{}}
 	if r.Problem.Status != "" {
-		a.check(false, "%s (%s) %s", r.Problem.Status, r.Problem.Reason, r.Problem.Detail)
-		a.hint(r.Problem.Hint)
-		return false
+		w.Problems = append(w.Problems, sectionHealth{"", r.Problem})
+		return w
 	}
-	a.learn(r.Caller)
-	a.check(r.SignedIn, "signed in as %s (%s), workspace id %s", r.Caller, r.AuthType, r.Workspace.ID)
-	a.check(r.Admin, "workspace admin")
 	if r.SignedIn && !r.Admin {
-		a.hint("Let an admin add this principal to the group admins; only admins see other people's tokens.")
+		w.Problems = append(w.Problems, sectionHealth{sectionAdmin, engine.Coverage{Status: engine.Denied, Reason: "not_admin",
+			Detail: "the caller is no workspace admin", Hint: "Let an admin add this principal to the group admins; only admins see other people's tokens."}})
 	}
-	healthy := r.SignedIn && r.Admin
 	for _, s := range r.Sections {
-		healthy = a.printSection(s) && healthy
+		section := sectionHealth{string(s.Section), s.Coverage}
+		w.Sections = append(w.Sections, section)
+		if s.Coverage.Complete() || s.Coverage.Status == engine.Off || !s.Coverage.Requested() {
+			continue
+		}
+		alike := slices.IndexFunc(w.Problems, func(p sectionHealth) bool {
+			return p.Status == section.Status && p.Reason == section.Reason && p.Hint == section.Hint
+		})
+		if alike < 0 {
+			w.Problems = append(w.Problems, section)
+		} else {
+			w.Problems[alike].Section += ", " + section.Section
+		}
 	}
-	a.printPremium(r.Premium)
-	return healthy
+	w.OK = r.SignedIn && len(w.Problems) == 0
+	return w
 }
 
-// printPremium tells of the plan. That nothing answered that could tell is no
-// failure of its own: the sections say why.
-func (a *app) printPremium(plan string) {
-	if plan == "unknown" {
-		fmt.Fprintln(a.env.stdout, "  -       Premium plan: unknown")
-		return
-	}
-	a.check(plan == "yes", "Premium plan: %s", plan)
-}
+// mostHealthy is how many healthy workspaces have a line of their own.
+const mostHealthy = 20
 
-func (a *app) printSection(s collectors.SectionProbe) bool {
-	c := s.Coverage
-	switch {
-	case c.Status == engine.Off:
-		return a.check(true, "%s: off: %s", s.Section, c.Detail)
-	case c.Complete():
-		return a.check(true, "%s: %d read", s.Section, c.Count)
-	case !c.Requested(): // what nobody asked for is not missing
-		fmt.Fprintf(a.env.stdout, "  -       %s: not read\n", s.Section)
-		a.hint(c.Hint)
-		return true
+func (a *app) printDiagnosis(d diagnosis) {
+	print := func(mark, text, hint string) {
+		fmt.Fprintf(a.env.stdout, "%-6s  %s\n", mark, engine.SafeText(text))
+		if hint != "" {
+			fmt.Fprintf(a.env.stdout, "        hint: %s\n", engine.SafeText(hint))
+		}
 	}
-	a.check(false, "%s: %s (%s) %s", s.Section, c.Status, c.Reason, c.Detail)
-	a.hint(c.Hint)
-	return false
-}
-
-// check prints a line that says ok or not, in words: colour is no carrier of meaning.
-func (a *app) check(ok bool, format string, args ...any) bool {
-	mark := "ok    "
-	if !ok {
-		mark = "FAILED"
+	for _, c := range d.Checks {
+		if !c.OK {
+			print("FAILED", c.Check+": "+c.Reason+": "+c.Detail, c.Hint)
+		}
 	}
-	fmt.Fprintf(a.env.stdout, "  %s  %s\n", mark, engine.SafeText(engine.Pseudonymised(a.names, fmt.Sprintf(format, args...))))
-	return ok
-}
-
-func (a *app) hint(text string) {
-	if text != "" {
-		fmt.Fprintf(a.env.stdout, "          hint: %s\n", engine.SafeText(text))
+	type shared struct {
+		problem    sectionHealth
+		workspaces []string
 	}
+	var problems []shared
+	for _, w := range d.Workspaces {
+		for _, p := range w.Problems {
+			i := slices.IndexFunc(problems, func(s shared) bool {
+				return s.problem.Section == p.Section && s.problem.Status == p.Status && s.problem.Reason == p.Reason && s.problem.Hint == p.Hint
+			})
+			if i < 0 {
+				i = len(problems)
+				problems = append(problems, shared{problem: p})
+			}
+			problems[i].workspaces = append(problems[i].workspaces, w.Name)
+		}
+	}
+	few := 5
+	if a.verbose {
+		few = len(d.Workspaces)
+	}
+	for _, s := range problems {
+		where, what := engine.FewWords(s.workspaces, few), strings.TrimPrefix(s.problem.Section+": ", ": ")
+		if len(s.workspaces) > 1 {
+			where = fmt.Sprintf("%s (%s)", plural(len(s.workspaces), "workspace"), where)
+		}
+		print("FAILED", fmt.Sprintf("%s: %s%s (%s) %s", where, what, s.problem.Status, s.problem.Reason, s.problem.Detail), s.problem.Hint)
+	}
+	for _, c := range d.Checks {
+		if c.OK && c.Hint != "" {
+			print("-", c.Check+": "+c.Detail, c.Hint)
+		} else if c.OK {
+			print("ok", c.Check+": "+c.Detail, "")
+		}
+	}
+	var rest []string
+	tokens := 0
+	notRead := map[string]bool{}
+	for _, w := range d.Workspaces {
+		if !w.OK {
+			continue
+		}
+		text, count := "tokens are off", 0
+		for _, s := range w.Sections {
+			if !s.Requested() {
+				notRead[s.Section] = true
+			} else if s.Section == string(engine.SectionTokens) && s.Status != engine.Off {
+				count = s.Count
+				text = plural(count, "token")
+			}
+		}
+		if d.Healthy > mostHealthy && !a.verbose {
+			rest, tokens = append(rest, w.Name), tokens+count
+			continue
+		}
+		if w.Premium != "yes" {
+			text += ", Premium plan: " + w.Premium
+		}
+		print("ok", fmt.Sprintf("%s %s: signed in as %s (%s), workspace id %s, admin; %s", w.Name, w.Host, w.Caller, w.AuthType, w.WorkspaceID, text), "")
+	}
+	if len(rest) > 0 {
+		print("ok", fmt.Sprintf("%s (%s): signed in as an admin; %s; -v lists them", plural(len(rest), "workspace"), engine.FewWords(rest, few), plural(tokens, "token")), "")
+	}
+	if len(notRead) > 0 {
+		print("-", "not read, because nobody asks for it: "+strings.Join(engine.SortedKeys(notRead), ", "), "")
+	}
+	fmt.Fprintf(a.env.stdout, "%s: %d healthy, %d with problems\n", plural(len(d.Workspaces), "workspace"), d.Healthy, len(d.Workspaces)-d.Healthy)
 }

@@ -26,7 +26,7 @@ func (c commands) Evaluate() *cobra.Command {
 		Short: "Judge snapshots by policy, offline, as of any moment",
 		Long: "Judges the newest snapshot of each workspace, or those of --snapshot, and stores the results for `patrol report`.\n" +
 			"A day judges a past state by today's policies, --as-of a coming moment: 2026-11-01 is the newest snapshot of each workspace then.\n" +
-			"Nothing is sent anywhere. The same snapshot, policies and --as-of give the same results.\n\n" + exitHelp(),
+			"Nothing is sent anywhere. The same snapshot, policies and --as-of give the same results.\n\n" + exitHelp(exitViolations, exitIncomplete),
 		Example: "  patrol evaluate --as-of 2027-01-01\n  patrol evaluate --snapshot 2026-11-01 --fail-on none",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.evaluateStored(cmd.Context(), &o) },
@@ -101,7 +101,7 @@ func (c commands) Report() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "report",
 		Short:   "Write reports of the latest evaluation, offline",
-		Long:    "Writes the reports of the latest evaluation in the database again, in any format. Ends with the exit code of that evaluation.\n\n" + exitHelp(),
+		Long:    "Writes the reports of the latest evaluation in the database again, in any format. Ends with the exit code of that evaluation.\n\n" + exitHelp(exitViolations, exitIncomplete),
 		Example: "  patrol report --format xlsx --output-dir auditors\n  patrol report -o findings.csv",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -15,26 +15,26 @@ import (
 	"patrol/reports"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // findingsOptions say which findings of an evaluation are listed, and how.
 type findingsOptions struct {
-	policies    []string
-	severities  []string
-	minSeverity severityValue
-	statuses    []string
-	workspace   string
-	labels      []string
-	owner       string
-	kind        string
-	control     string
-	onlyNew     bool
-	since       moment
-	sort        string
-	group       string
-	limit       int
-	evaluation  int64
-	product     productOptions
+	policies   []string
+	severity   severityFlags
+	statuses   []string
+	workspace  string
+	labels     []string
+	owner      string
+	kind       string
+	control    string
+	onlyNew    bool
+	since      moment
+	sort       string
+	group      string
+	limit      int
+	evaluation int64
+	product    productOptions
 }
 
 // Findings lists the findings of an evaluation.
@@ -51,23 +51,28 @@ func (c commands) Findings() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.findings(cmd.Context(), &o) },
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&o.policies, "policy", nil, "findings of these policies: `ids` or aliases")
-	flags.StringSliceVar(&o.severities, "severity", nil, "findings of these `severities`: critical, high, medium, low, info")
-	flags.Var(&o.minSeverity, "min-severity", "findings of this severity or worse")
-	flags.StringSliceVar(&o.statuses, "status", nil, "findings of these `statuses`: fail, unknown, error, waived, baselined")
-	flags.StringVar(&o.workspace, "workspace", "", "workspace's name or id matches this `glob`")
-	flags.StringSliceVar(&o.labels, "label", nil, "workspace has these labels: `name=glob`")
-	flags.StringVar(&o.owner, "owner", "", "owner's name or id matches this `glob`")
-	flags.StringVar(&o.kind, "kind", "", "owner of the token is a `kind`: user, service_principal, missing")
-	flags.StringVar(&o.control, "control", "", "policies that serve this framework or control: `framework[:control]`")
-	flags.BoolVar(&o.onlyNew, "new", false, "findings that the evaluation before did not have")
-	flags.Var(&o.since, "since", "findings first seen at this moment or later (a day, a time, or -7d)")
+	inGroup(flags, flagsSelection, func(flags *pflag.FlagSet) {
+		flags.StringSliceVar(&o.policies, "policy", nil, "findings of these policies: `ids` or aliases")
+		o.severity.addFlags(flags, "findings")
+		flags.StringSliceVar(&o.statuses, "status", nil, "findings of these `statuses`: fail, unknown, error, waived, baselined")
+		flags.StringVar(&o.workspace, "workspace", "", "workspace's name or id matches this `glob`")
+		flags.StringSliceVar(&o.labels, "label", nil, "workspace has these labels: `name=glob`")
+		flags.StringVar(&o.owner, "owner", "", "owner's name or id matches this `glob`")
+		flags.StringVar(&o.kind, "kind", "", "owner of the token is a `kind`: user, service_principal, missing")
+		flags.StringVar(&o.control, "control", "", "policies that serve this framework or control: `framework[:control]`")
+		flags.BoolVar(&o.onlyNew, "new", false, "findings that the evaluation before did not have")
+		flags.Var(&o.since, "since", "findings first seen at this moment or later (a day, a time, or -7d)")
+	})
 	flags.StringVar(&o.sort, "sort", "severity", "order by this `column`: "+strings.Join(engine.SortedKeys(findingOrders), ", ")+"; -column for the other way round")
 	flags.StringVar(&o.group, "group", "", "count by workspace, owner, policy or token (`column`) instead, the worst first")
 	flags.IntVar(&o.limit, "limit", 0, "list the first so many (0: all)")
 	flags.Int64Var(&o.evaluation, "evaluation", 0, "list this evaluation's findings (`id`; default: the latest)")
+	ofWords(flags, "status", findingStatuses()...)
+	ofWords(flags, "kind", ownerKinds()...)
+	ofWords(flags, "sort", engine.SortedKeys(findingOrders)...)
+	ofWords(flags, "group", engine.SortedKeys(findingGroups)...)
 	o.product.addFlags(flags, "table", "csv", "json")
-	for _, name := range []string{"policy", "severity"} { // elsewhere they choose what judges
+	for _, name := range []string{"policy", "severity", "min-severity"} { // elsewhere they choose what judges
 		config.OwnPlace(flags, name)
 	}
 	return cmd
@@ -100,20 +105,16 @@ var findingGroups = map[string]func(engine.Finding) string{
 // check refuses words that name nothing: a filter that matches nothing would look
 // like a clean workspace.
 func (o *findingsOptions) check() (order func(a, b engine.Finding) int, err error) {
-	for i, word := range o.severities {
-		severity, wrong := engine.ParseSeverity(strings.TrimSpace(word))
-		if wrong != nil {
-			return nil, engine.UsageError("read flag", "--severity", "Give any of critical, high, medium, low, info.", wrong)
-		}
-		o.severities[i] = string(severity)
+	if err := o.severity.check(); err != nil {
+		return nil, err
 	}
 	for _, word := range o.statuses {
-		if err := checkWord("--status", word, string(engine.Fail), string(engine.Unknown), string(engine.Errored), string(engine.Waived), string(engine.Baselined)); err != nil {
+		if err := checkWord("--status", word, findingStatuses()...); err != nil {
 			return nil, err
 		}
 	}
 	column, reverse := strings.CutPrefix(o.sort, "-")
-	err = cmp.Or(checkWord("--kind", o.kind, string(engine.User), string(engine.ServicePrincipal), string(engine.Missing)),
+	err = cmp.Or(checkWord("--kind", o.kind, ownerKinds()...),
 		checkWord("--group", o.group, engine.SortedKeys(findingGroups)...),
 		checkWord("--sort", column, engine.SortedKeys(findingOrders)...),
 		checkList(o.labels, o.limit))
@@ -123,6 +124,14 @@ func (o *findingsOptions) check() (order func(a, b engine.Finding) int, err erro
 		order = func(a, b engine.Finding) int { return forward(b, a) }
 	}
 	return order, err
+}
+
+func findingStatuses() []string {
+	return []string{string(engine.Fail), string(engine.Unknown), string(engine.Errored), string(engine.Waived), string(engine.Baselined)}
+}
+
+func ownerKinds() []string {
+	return []string{string(engine.User), string(engine.ServicePrincipal), string(engine.Missing)}
 }
 
 // checkWord refuses a word that is given and not known.
@@ -238,8 +247,7 @@ func (o *findingsOptions) filter(report engine.Report) (func(engine.Finding) boo
 	}
 	return func(f engine.Finding) bool {
 		return (ofPolicies == nil || ofPolicies[f.Policy]) &&
-			(len(o.severities) == 0 || slices.Contains(o.severities, string(f.Severity))) &&
-			(o.minSeverity.Severity == "" || f.Severity.AtLeast(o.minSeverity.Severity)) &&
+			o.severity.wants(f.Severity) &&
 			(len(o.statuses) == 0 || slices.Contains(o.statuses, string(f.Status))) &&
 			(engine.MatchGlob(o.workspace, f.Workspace) || engine.MatchGlob(o.workspace, f.WorkspaceID)) &&
 			labelled[f.WorkspaceID] &&

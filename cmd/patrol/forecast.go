@@ -35,7 +35,7 @@ func (c commands) Forecast() *cobra.Command {
 		Short: "Tell which tokens will end, be revoked for inactivity, or begin to break policy",
 		Long: "Tells, for each of the coming days, which tokens end, which the platform will revoke because they were unused for 90 days, and\n" +
 			"which begin to break a policy that they do not break now, if nobody does anything until then; and on which days many end\n" +
-			"at once. Tokens in use now are presumed to stay in use. Each day is judged as a whole, by the policies in force now, from the newest snapshots; nothing is sent anywhere.\n\n" + exitHelp(),
+			"at once. Tokens in use now are presumed to stay in use. Each day is judged as a whole, by the policies in force now, from the newest snapshots; nothing is sent anywhere.\n\n" + exitHelp(exitIncomplete),
 		Example: "  patrol forecast --days 30\n  patrol forecast --format ics -o tokens.ics\n  patrol forecast --only PAT-004 --format csv -o idle.csv",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.forecast(cmd.Context(), &o) },

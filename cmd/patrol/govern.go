@@ -22,10 +22,10 @@ const builtinPack = eval.BuiltIn
 
 // policySet is the policies of a run and the configuration that tunes them.
 type policySet struct {
-	all    *eval.Set // every policy loaded
-	chosen *eval.Set // those that the flags select
-	config *config.File
-	floor  engine.Severity // of findings that were asked for; "" for all
+	all      *eval.Set // every policy loaded
+	chosen   *eval.Set // those that the flags select
+	config   *config.File
+	severity severityFlags // of the findings that were asked for
 
 	exceptions exceptionFiles
 }
@@ -49,7 +49,10 @@ func (a *app) loadPolicies(ctx context.Context, o *judgeOptions) (*policySet, er
 	if err != nil {
 		return nil, err
 	}
-	set := &policySet{all: all, config: a.config, floor: o.severity.Severity}
+	if err := o.severity.check(); err != nil {
+		return nil, err
+	}
+	set := &policySet{all: all, config: a.config, severity: o.severity}
 	if err := set.checkConfig(); err != nil {
 		return nil, err
 	}
@@ -118,18 +121,13 @@ func (s *policySet) selection(o *judgeOptions) (func(engine.Policy) bool, error)
 	}
 	keep := func(p engine.Policy) bool {
 		return (len(o.only) == 0 || namedIn(p, o.only)) && !namedIn(p, o.exclude) &&
-			slices.ContainsFunc(s.grades(p), s.wanted) &&
+			slices.ContainsFunc(s.grades(p), s.severity.wants) &&
 			(o.framework == "" || serves(p, framework, control))
 	}
 	if !slices.ContainsFunc(all, keep) {
-		return nil, engine.UsageError("select policies", "", "Widen --only, --exclude, --severity or --framework.", fmt.Errorf("no policy is left"))
+		return nil, engine.UsageError("select policies", "", "Widen --only, --exclude, --severity, --min-severity or --framework.", fmt.Errorf("no policy is left"))
 	}
 	return keep, nil
-}
-
-// wanted reports whether findings of a severity were asked for.
-func (s *policySet) wanted(severity engine.Severity) bool {
-	return s.floor == "" || severity.AtLeast(s.floor)
 }
 
 // grades are the severities that a policy has in some workspace: its own, or
@@ -269,7 +267,7 @@ func (s *policySet) policy(id string) (engine.Policy, bool) {
 func (s *policySet) effective(w engine.Workspace) map[string]eval.Tuning {
 	tunings := s.tuned(w)
 	for _, p := range s.all.Policies() {
-		if t := tunings[p.ID]; !s.wanted(cmp.Or(t.Severity, p.Severity)) {
+		if t := tunings[p.ID]; !s.severity.wants(cmp.Or(t.Severity, p.Severity)) {
 			t.Disabled = true
 			tunings[p.ID] = t
 		}

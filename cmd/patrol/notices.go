@@ -46,7 +46,7 @@ func (c commands) noticesSend() *cobra.Command {
 		Short: "Send the .eml files of a directory, each once",
 		Long: "Sends each .eml file of a directory by the mail server under notices.smtp in the configuration. What was sent is noted beside\n" +
 			"it in a .sent file before and after, so that nothing is sent twice: after a crash a message of which nobody knows\n" +
-			"whether it was sent is named, and sent only with --again.\n\n" + exitHelp(),
+			"whether it was sent is named, and sent only with --again.\n\n" + exitHelp(exitIncomplete),
 		Example: "  patrol notices send notices --dry-run\n  patrol notices send notices",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return c.sendNotices(cmd.Context(), args[0], &o) },

@@ -26,6 +26,7 @@ type requestOptions struct {
 
 func (o *requestOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.with, "with", nil, "read these `sections` too: "+strings.Join(sectionsOnRequest(), ", "))
+	ofWords(flags, "with", sectionsOnRequest()...)
 	flags.StringVar(&o.logPath, "audit-log", "", "judge tokens by this exported audit log too: a `file` made by the query in docs/audit-log.md")
 }
 

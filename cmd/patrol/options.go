@@ -62,6 +62,43 @@ func (s *severityValue) Set(text string) (err error) {
 
 func (s *severityValue) Type() string { return "severity" }
 
+// severityFlags choose by severity: any of some, or one and what is worse.
+type severityFlags struct {
+	any   []string
+	least severityValue
+}
+
+// addFlags adds the flags; what says what they choose: policies or findings.
+func (s *severityFlags) addFlags(flags *pflag.FlagSet, what string) {
+	words := severityWords()
+	flags.StringSliceVar(&s.any, "severity", nil, "only "+what+" of these `severities`: "+strings.Join(words, ", "))
+	flags.Var(&s.least, "min-severity", "only "+what+" of this severity or worse")
+	ofWords(flags, "severity", words...)
+	ofWords(flags, "min-severity", words...)
+}
+
+// set reports whether anything was chosen.
+func (s *severityFlags) set() bool { return len(s.any) > 0 || s.least.Severity != "" }
+
+// wants reports whether a severity is chosen.
+func (s *severityFlags) wants(severity engine.Severity) bool {
+	return (len(s.any) == 0 || slices.Contains(s.any, string(severity))) && (s.least.Severity == "" || severity.AtLeast(s.least.Severity))
+}
+
+// check refuses words that name no severity, and writes the others as they are.
+func (s *severityFlags) check() error {
+	for i, word := range s.any {
+		severity, err := engine.ParseSeverity(word)
+		if err != nil {
+			return engine.UsageError("read flag", "--severity", "Give any of "+strings.Join(severityWords(), ", ")+".", err)
+		}
+		s.any[i] = string(severity)
+	}
+	return nil
+}
+
+func severityWords() []string { return engine.Severity("").Words() }
+
 // thresholdValue is a flag that holds a severity or "none".
 type thresholdValue struct{ engine.Threshold }
 
@@ -100,17 +137,20 @@ type sourceOptions struct {
 	configFile string // another .databrickscfg than the environment's
 }
 
-func (o *sourceOptions) addFlags(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&o.profiles, "profile", nil, "`names` of profiles of .databrickscfg, whose workspaces are read (repeatable)")
-	flags.StringVar(&o.account, "account", "", "read all workspaces of the account of this `profile`; `account:` in patrol.yaml says which")
-	flags.StringArrayVar(&o.from, "from", nil, "read this `file` instead (- for standard input): the output of `databricks token-management list -o json` or `patrol tokens`, or a token report as CSV (repeatable)")
-	flags.BoolVar(&o.empty, "accept-empty", false, "a file of --from without rows is a workspace without tokens")
-	flags.StringSliceVar(&o.shrink, "accept-shrink", nil, "believe these `lists` although they lost a fifth or more since the snapshot before: "+strings.Join(shrinkable(), ", "))
-	o.addConnection(flags)
-	flags.IntVar(&o.parallel, "parallel", defaultParallel, "workspaces read at once (16 by default where an account lists them)")
-	o.request.addFlags(flags)
-	o.request.addWholeFlags(flags)
-	flags.DurationVar(&o.retry, "retry-budget", defaultRetryBudget, "waiting that each section may cost when a workspace is busy or fails, and in sum each workspace (0s: never try again)")
+func (o *sourceOptions) addFlags(all *pflag.FlagSet) {
+	inGroup(all, flagsConnection, func(flags *pflag.FlagSet) {
+		flags.StringSliceVar(&o.profiles, "profile", nil, "`names` of profiles of .databrickscfg, whose workspaces are read (repeatable)")
+		flags.StringVar(&o.account, "account", "", "read all workspaces of the account of this `profile`; `account:` in patrol.yaml says which")
+		flags.StringArrayVar(&o.from, "from", nil, "read this `file` instead (- for standard input): the output of `databricks token-management list -o json` or `patrol tokens`, or a token report as CSV (repeatable)")
+		flags.BoolVar(&o.empty, "accept-empty", false, "a file of --from without rows is a workspace without tokens")
+		flags.StringSliceVar(&o.shrink, "accept-shrink", nil, "believe these `lists` although they lost a fifth or more since the snapshot before: "+strings.Join(shrinkable(), ", "))
+		ofWords(flags, "accept-shrink", shrinkable()...)
+		o.addConnection(flags)
+		flags.IntVar(&o.parallel, "parallel", defaultParallel, "workspaces read at once (16 by default where an account lists them)")
+		o.request.addFlags(flags)
+		o.request.addWholeFlags(flags)
+		flags.DurationVar(&o.retry, "retry-budget", defaultRetryBudget, "waiting that each section may cost when a workspace is busy or fails, and in sum each workspace (0s: never try again)")
+	})
 }
 
 // shrinkable are the lists that --accept-shrink names.
@@ -146,7 +186,7 @@ type judgeOptions struct {
 	packKey   string
 	only      []string
 	exclude   []string
-	severity  severityValue
+	severity  severityFlags
 	framework string
 	asOf      instant
 	whatIf    string
@@ -173,25 +213,30 @@ func (p *percentValue) Set(text string) error {
 
 func (p *percentValue) Type() string { return "percent" }
 
-func (o *judgeOptions) addFlags(flags *pflag.FlagSet) {
-	o.failOn.Threshold = engine.FailOn(engine.Low)
-	o.addSelection(flags)
-	flags.Var(&o.asOf, "as-of", "judge as of this moment (default: when the newest snapshot was taken)")
-	flags.StringVar(&o.whatIf, "what-if", "", "store the evaluation under this `name`, apart: it says what would be (implied by --as-of another day than now)")
-	flags.Var(&o.failOn, "fail-on", "exit 1 on findings of this severity or worse: critical, high, medium, low, info, none")
-	o.minCoverage = everything
-	flags.Var(&o.minCoverage, "min-coverage", "exit 4 when less than this percentage of the expected workspaces was read; those beyond it may be missing")
-	o.except.addFlags(flags)
-	flags.BoolVar(&o.noPrefilter, "no-prefilter", false, "run every policy on every token instead of asking first where it may fire; the results are the same")
+func (o *judgeOptions) addFlags(all *pflag.FlagSet) {
+	inGroup(all, flagsJudging, func(flags *pflag.FlagSet) {
+		o.failOn.Threshold = engine.FailOn(engine.Low)
+		o.addSelection(flags)
+		flags.Var(&o.asOf, "as-of", "judge as of this moment (default: when the newest snapshot was taken)")
+		flags.StringVar(&o.whatIf, "what-if", "", "store the evaluation under this `name`, apart: it says what would be (implied by --as-of another day than now)")
+		flags.Var(&o.failOn, "fail-on", "exit 1 on findings of this severity or worse: critical, high, medium, low, info, none")
+		ofWords(flags, "fail-on", append(severityWords(), "none")...)
+		o.minCoverage = everything
+		flags.Var(&o.minCoverage, "min-coverage", "exit 4 when less than this percentage of the expected workspaces was read; those beyond it may be missing")
+		o.except.addFlags(flags)
+		flags.BoolVar(&o.noPrefilter, "no-prefilter", false, "run every policy on every token instead of asking first where it may fire; the results are the same")
+	})
 }
 
 // addSelection adds the flags that choose policies, without those of judging.
-func (o *judgeOptions) addSelection(flags *pflag.FlagSet) {
-	o.addPacks(flags)
-	flags.StringSliceVar(&o.only, "only", nil, "only these policies: `ids` or aliases")
-	flags.StringSliceVar(&o.exclude, "exclude", nil, "all policies but these: `ids` or aliases")
-	flags.Var(&o.severity, "severity", "only policies of this severity or worse")
-	flags.StringVar(&o.framework, "framework", "", "only policies that serve this framework, or one control of it: `name[:control]`")
+func (o *judgeOptions) addSelection(all *pflag.FlagSet) {
+	inGroup(all, flagsSelection, func(flags *pflag.FlagSet) {
+		o.addPacks(flags)
+		flags.StringSliceVar(&o.only, "only", nil, "only these policies: `ids` or aliases")
+		flags.StringSliceVar(&o.exclude, "exclude", nil, "all policies but these: `ids` or aliases")
+		o.severity.addFlags(flags, "policies")
+		flags.StringVar(&o.framework, "framework", "", "only policies that serve this framework, or one control of it: `name[:control]`")
+	})
 }
 
 // addPacks adds the flags that load more policies.
@@ -202,13 +247,13 @@ func (o *judgeOptions) addPacks(flags *pflag.FlagSet) {
 
 // narrowed reports whether some policies were left out by request.
 func (o *judgeOptions) narrowed() bool {
-	return len(o.only)+len(o.exclude) > 0 || o.severity.Severity != "" || o.framework != ""
+	return len(o.only)+len(o.exclude) > 0 || o.severity.set() || o.framework != ""
 }
 
 // wholeFramework is the framework, or framework:control, whose policies all
 // ran; "" where anything else narrowed the choice.
 func (o *judgeOptions) wholeFramework() string {
-	if len(o.only)+len(o.exclude) > 0 || o.severity.Severity != "" {
+	if len(o.only)+len(o.exclude) > 0 || o.severity.set() {
 		return ""
 	}
 	return o.framework
@@ -223,10 +268,13 @@ type reportOptions struct {
 	framework string // to show in the terminal
 }
 
-func (o *reportOptions) addFlags(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&o.formats, "format", []string{"csv", "xlsx", "json"}, "`formats` of the report: "+strings.Join(formatNames(), ", "))
-	flags.StringVar(&o.dir, "output-dir", "patrol-report", "write the reports into this `directory`")
-	flags.StringVarP(&o.output, "output", "o", "", "write one format to this `file` (- for standard output)")
+func (o *reportOptions) addFlags(all *pflag.FlagSet) {
+	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) {
+		flags.StringSliceVar(&o.formats, "format", []string{"csv", "xlsx", "json"}, "`formats` of the report: "+strings.Join(formatNames(), ", "))
+		ofWords(flags, "format", formatNames()...)
+		flags.StringVar(&o.dir, "output-dir", "patrol-report", "write the reports into this `directory`")
+		flags.StringVarP(&o.output, "output", "o", "", "write one format to this `file` (- for standard output)")
+	})
 }
 
 func formatNames() []string {

@@ -46,7 +46,7 @@ func (c commands) Plan() *cobra.Command {
 		Long: "Makes a plan of the failed findings of the latest evaluation: which tokens to revoke or narrow, which settings and grants\n" +
 			"to change, whom to notify; each with its evidence and with what must still hold when it is applied. Nothing is sent\n" +
 			"anywhere. The same evaluation and configuration give the same bytes, so that a plan made again keeps its approval.\n\n" +
-			"docs/remediation.md is the guide, docs/plan-format.md defines the file.\n\n" + exitHelp(),
+			"docs/remediation.md is the guide, docs/plan-format.md defines the file.\n\n" + exitHelp(exitRefused),
 		Example: "  patrol plan -o plan.json\n  patrol plan --only PAT-010,PAT-011 --format xlsx\n  patrol plan --workspace 'prod-*' --severity critical,high --within-limits",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -21,11 +21,14 @@ type productOptions struct {
 }
 
 // addFlags adds the flags; the first of the forms is the default.
-func (o *productOptions) addFlags(flags *pflag.FlagSet, forms ...string) {
-	o.format = oneOf(forms...)
-	flags.Var(&o.format, "format", "how to write it: "+strings.Join(forms, ", "))
-	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
-	config.OwnPlace(flags, "output")
+func (o *productOptions) addFlags(all *pflag.FlagSet, forms ...string) {
+	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) {
+		o.format = oneOf(forms...)
+		flags.Var(&o.format, "format", "how to write it: "+strings.Join(forms, ", "))
+		ofWords(flags, "format", forms...)
+		flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
+		config.OwnPlace(flags, "output")
+	})
 }
 
 // withProduct opens the database for a list that can be written.

@@ -5,8 +5,10 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"patrol/collectors"
 	"patrol/engine"
@@ -21,26 +23,54 @@ import (
 const mostBars = 8
 
 // progress tells what collection is doing: bars on a terminal, plain lines
-// elsewhere for those who asked for details. Warnings are always told.
-// The second function ends the bars.
+// elsewhere for those who asked for details. Warnings are always told, on a
+// terminal when the bars no longer own it; those alike of many workspaces in one
+// line. The second function ends all that.
 func (a *app) progress(workspaces int) (func(collectors.Event), func()) {
-	if !a.env.stderrTerminal || a.quiet || a.logFormat == "json" {
-		return a.tellEvent, func() {}
+	b, end := (*bars)(nil), func() {}
+	if a.env.stderrTerminal && !a.quiet && a.logFormat != jsonFormat {
+		b = newBars(a.env.stderr, a.env.width, barsFor(workspaces, a.env.height), workspaces,
+			mpb.WithRefreshRate(150*time.Millisecond), mpb.WithAutoRefresh())
+		end = b.end
 	}
-	b := newBars(a.env.stderr, a.env.width, barsFor(workspaces, a.env.height), workspaces,
-		mpb.WithRefreshRate(150*time.Millisecond), mpb.WithAutoRefresh())
-	var warnings []collectors.Event // told when the bars no longer own the terminal
+	const mostAlike = 3
+	met := map[string][]collectors.Event{} // by what they say, numbers aside
+	var later []collectors.Event
 	tell := func(e collectors.Event) {
-		if e.Kind == collectors.EventWarning || e.Kind == collectors.EventNote {
-			warnings = append(warnings, e)
+		if e.Kind != collectors.EventWarning && e.Kind != collectors.EventNote {
+			if b != nil {
+				b.see(e)
+			} else {
+				a.tellEvent(e)
+			}
 			return
 		}
-		b.see(e)
+		alike := strings.Map(func(r rune) rune {
+			if unicode.IsDigit(r) {
+				return -1
+			}
+			return r
+		}, e.Detail)
+		met[alike] = append(met[alike], e)
+		switch {
+		case len(met[alike]) > mostAlike && !a.verbose:
+		case b != nil:
+			later = append(later, e)
+		default:
+			a.tellEvent(e)
+		}
 	}
 	return tell, func() {
-		b.end()
-		for _, warning := range warnings {
-			a.tellEvent(warning)
+		end()
+		for _, e := range later {
+			a.tellEvent(e)
+		}
+		for _, alike := range engine.SortedKeys(met) {
+			if events := met[alike]; len(events) > mostAlike && !a.verbose {
+				last := events[len(events)-1]
+				last.Workspace = fmt.Sprintf("%s and %d more", last.Workspace, len(events)-mostAlike-1)
+				a.tellEvent(last)
+			}
 		}
 	}
 }

@@ -96,8 +96,7 @@ func (a *app) root() *cobra.Command {
 		Use:   "patrol",
 		Short: "Audit Databricks personal access tokens against policy",
 		Long: "patrol reads every personal access token of your Databricks workspaces and the settings that govern them,\n" +
-			"judges them by policies written in Rego, and reports what breaks policy and what to do about it.\n\n" +
-			exitHelp(),
+			"judges them by policies written in Rego, and reports what breaks policy and what to do about it.",
 		Example:       "  patrol demo                          # the whole story on a simulated account\n  patrol audit --profile prod          # audit one workspace of ~/.databrickscfg\n  patrol audit --from tokens.json      # audit a list of the Databricks CLI",
 		Version:       a.env.version,
 		SilenceErrors: true,
@@ -113,6 +112,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(engine.Plugins[*cobra.Command](commands{a})...)
 	explainUsage(root)
+	a.completeValues(root)
 	return root
 }
 
@@ -124,7 +124,8 @@ func (a *app) addFlags(root *cobra.Command) {
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say more: every section read, every retry")
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours, also on a terminal")
 	flags.StringVar(&a.namesKey, "pseudonymise", "", "show pseudonyms in place of the names of people: HMAC-SHA256 with the key in this `file`")
-	flags.StringVar(&a.logFormat, "log-format", "text", "`format` of the conversation on stderr: text or json")
+	flags.StringVar(&a.logFormat, "log-format", "text", "`format` of the messages on stderr: text or json")
+	ofWords(flags, "log-format", "text", jsonFormat)
 }
 
 // prepare reads the configuration and completes the flags before any command runs.
@@ -251,14 +252,4 @@ func (l jsonLog) Write(line []byte) (int, error) {
 		return 0, err
 	}
 	return len(line), nil
-}
-
-// exitHelp prints the exit table for help texts.
-func exitHelp() string {
-	var b strings.Builder
-	b.WriteString("Exit codes:\n")
-	for _, row := range exitTable() {
-		fmt.Fprintf(&b, "  %3d  %s\n", row.code, row.meaning)
-	}
-	return b.String()
 }

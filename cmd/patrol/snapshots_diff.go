@@ -28,7 +28,7 @@ func (a *app) snapshotsDiff() *cobra.Command {
 		Long: "Tells what appeared, changed and vanished between two snapshots of a workspace, or of each workspace, and why tokens vanished:\n" +
 			"revoked by patrol, as its journal says; expired; unused for so long that the platform revokes them; or by somebody else. The\n" +
 			"last two are conclusions: the platform keeps no record of tokens that are gone. Last use is no change; it is counted.\n\n" +
-			snapshotRefHelp + " Without TO it is latest, without FROM the one before it.\n\n" + exitHelp(),
+			snapshotRefHelp + " Without TO it is latest, without FROM the one before it.\n\n" + exitHelp(exitIncomplete),
 		Example: "  patrol snapshots diff\n  patrol snapshots diff 2026-11-01 2026-11-24 --format csv -o changes.csv\n  patrol snapshots diff 12 15",
 		Args:    cobra.MaximumNArgs(2),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.diff(cmd.Context(), args, &o) },

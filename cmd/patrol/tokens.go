@@ -61,25 +61,29 @@ func (c commands) Tokens() *cobra.Command {
 	}
 	cmd.AddCommand(c.tokensHistory())
 	flags := cmd.Flags()
-	flags.StringVar(&o.owner, "owner", "", "owner's name or id matches this `glob`")
-	flags.StringVar(&o.workspace, "workspace", "", "workspace's name or id matches this `glob`")
-	flags.BoolVar(&o.inactiveOwner, "inactive-owner", false, "owner is deactivated or gone")
-	flags.BoolVar(&o.noExpiry, "no-expiry", false, "token never expires")
-	flags.BoolVar(&o.neverUsed, "never-used", false, "token was never used")
-	flags.BoolVar(&o.expired, "expired", false, "token has expired")
-	flags.BoolVar(&o.admin, "admin", false, "owner is a workspace admin")
-	flags.StringVar(&o.kind, "kind", "", "owner is a `kind`: user, service_principal, missing")
-	flags.StringVar(&o.comment, "comment", "", "comment matches this `glob`")
-	flags.StringSliceVar(&o.labels, "label", nil, "workspace has these labels: `name=glob`")
-	flags.StringSliceVar(&o.policies, "policy", nil, "token breaks one of these policies, by the latest evaluation: `ids` or aliases")
-	config.OwnPlace(flags, "policy") // elsewhere it names directories
+	inGroup(flags, flagsSelection, func(flags *pflag.FlagSet) {
+		flags.StringVar(&o.owner, "owner", "", "owner's name or id matches this `glob`")
+		flags.StringVar(&o.workspace, "workspace", "", "workspace's name or id matches this `glob`")
+		flags.BoolVar(&o.inactiveOwner, "inactive-owner", false, "owner is deactivated or gone")
+		flags.BoolVar(&o.noExpiry, "no-expiry", false, "token never expires")
+		flags.BoolVar(&o.neverUsed, "never-used", false, "token was never used")
+		flags.BoolVar(&o.expired, "expired", false, "token has expired")
+		flags.BoolVar(&o.admin, "admin", false, "owner is a workspace admin")
+		flags.StringVar(&o.kind, "kind", "", "owner is a `kind`: user, service_principal, missing")
+		flags.StringVar(&o.comment, "comment", "", "comment matches this `glob`")
+		flags.StringSliceVar(&o.labels, "label", nil, "workspace has these labels: `name=glob`")
+		flags.StringSliceVar(&o.policies, "policy", nil, "token breaks one of these policies, by the latest evaluation: `ids` or aliases")
+		config.OwnPlace(flags, "policy") // elsewhere it names directories
+		o.created.addFlags(flags, "created", "created")
+		o.expires.addFlags(flags, "expires", "expires")
+		o.lastUsed.addFlags(flags, "last-used", "was last used")
+	})
 	flags.StringVar(&o.sort, "sort", "", "order by this `column`: "+strings.Join(engine.SortedKeys(tokenOrders), ", ")+"; -column for the other way round")
 	flags.IntVar(&o.limit, "limit", 0, "list the first so many (0: all)")
-	o.created.addFlags(flags, "created", "created")
-	o.expires.addFlags(flags, "expires", "expires")
-	o.lastUsed.addFlags(flags, "last-used", "was last used")
 	flags.StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to list: `ids`, days, or latest~1 (default: the newest of each workspace)")
 	flags.Var(&o.asOf, "as-of", "count ages and days left to this moment (default: when the newest snapshot was taken)")
+	ofWords(flags, "kind", ownerKinds()...)
+	ofWords(flags, "sort", engine.SortedKeys(tokenOrders)...)
 	o.product.addFlags(flags, "table", "csv", "json")
 	return cmd
 }
@@ -112,7 +116,7 @@ func compareKnown(a, b *int64) int {
 
 // check refuses words that name nothing.
 func (o *tokensOptions) check() (order func(a, b engine.TokenRow) int, err error) {
-	if err := checkWord("--kind", o.kind, string(engine.User), string(engine.ServicePrincipal), string(engine.Missing)); err != nil {
+	if err := checkWord("--kind", o.kind, ownerKinds()...); err != nil {
 		return nil, err
 	}
 	if err := checkList(o.labels, o.limit); err != nil || o.sort == "" {

@@ -33,7 +33,7 @@ func (c commands) Undo() *cobra.Command {
 		Short: "Make a plan that restores the settings and grants that apply changed",
 		Long: "Makes a plan from what the journal says about a plan that was applied: settings and grants get the values that they had\n" +
 			"before. It sends nothing: the plan is approved and applied like any other, and each step is skipped if somebody has\n" +
-			"changed the value since. Tokens that were revoked cannot be restored by anybody; the plan lists them.\n\n" + exitHelp(),
+			"changed the value since. Tokens that were revoked cannot be restored by anybody; the plan lists them.\n\n" + exitHelp(exitRefused),
 		Example: "  patrol undo -o undo.json\n  patrol approve undo.json --all && patrol apply undo.json --profile prod",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -37,7 +37,7 @@ func (c commands) Verify() *cobra.Command {
 		Long: "Computes the digests of all snapshots and evaluations anew, checks that no snapshot is missing between two, and checks the journal\n" +
 			"of apply. A report that patrol wrote (audit.json, JUnit, OSCAL), or a digest noted elsewhere, shows that the newest snapshots\n" +
 			"were not removed, which no database can tell of itself. Digests need no secret: who may write to the database can seal\n" +
-			"anew what they changed. Only a digest or report that lies elsewhere shows that.\n\n" + exitHelp(),
+			"anew what they changed. Only a digest or report that lies elsewhere shows that.\n\n" + exitHelp(exitRefused),
 		Example: "  patrol verify\n  patrol verify audit-of-last-month/audit.json",
 		RunE: func(cmd *cobra.Command, reports []string) error {
 			wanted := slices.Clone(digests)

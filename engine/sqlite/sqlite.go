@@ -10,6 +10,7 @@ import (
 	"time"
 
 	driver "modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
 )
 
 // Mode says what a database is opened for.
@@ -136,6 +137,20 @@ func (db *DB) settle(ctx context.Context, s Schema) error {
 			fmt.Errorf("schema %d, want %d", version, s.latest()))
 	}
 	return db.upgrade(ctx, s, version)
+}
+
+// QuickCheck has SQLite look for damage in every page of the file.
+func (db *DB) QuickCheck(ctx context.Context) error {
+	const op = "check database"
+	var found string
+	if err := db.SQL.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&found); err != nil {
+		return Failure(op, db.Path, err)
+	}
+	if found != "ok" {
+		why := explainCode(lib.SQLITE_CORRUPT)
+		return Refusal(op, db.Path, why.reason, why.hint, errors.New(found))
+	}
+	return nil
 }
 
 // Close closes the database. The last one to close it moves the write-ahead

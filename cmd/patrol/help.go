@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"patrol/engine"
@@ -36,6 +38,32 @@ func explainUsage(root *cobra.Command) {
 		}
 		cmd.Args = explainArgs(cmd.Args)
 	})
+}
+
+// ExitCodes is the help topic that lists all exit codes.
+func (commands) ExitCodes() *cobra.Command {
+	var b strings.Builder
+	b.WriteString("A script can rely on these exit codes:\n\n")
+	for _, row := range exitTable() {
+		fmt.Fprintf(&b, "  %3d  %s\n", row.code, row.meaning)
+	}
+	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean (patrol help exit-codes)", Long: b.String()}
+}
+
+// exitHelp names the exit codes that a command has beside those of all: 0, 3, 7
+// and those of an interruption.
+func exitHelp(codes ...int) string {
+	var b strings.Builder
+	b.WriteString("Exit codes:\n")
+	for _, row := range exitTable() {
+		if row.code == exitOK || row.code == exitUsage || row.code == exitStorage || slices.Contains(codes, row.code) {
+			if row.code == exitOK && !slices.Contains(codes, exitViolations) {
+				row.meaning = "done"
+			}
+			fmt.Fprintf(&b, "  %3d  %s\n", row.code, row.meaning)
+		}
+	}
+	return b.String() + "All of them: `patrol help exit-codes`."
 }
 
 // standAlone lets a command run whatever the configuration holds: who cannot
@@ -88,12 +116,11 @@ func helpAbout(help *cobra.Command, args []string) error {
 }
 
 func printHelp(w io.Writer, cmd *cobra.Command) {
-	about := cmd.Long
-	if about == "" {
-		about = cmd.Short
-	}
+	about := cmp.Or(cmd.Long, cmd.Short)
 	fmt.Fprintf(w, "%s\n\n", wrapText(strings.TrimSpace(about), helpWidth))
-	_ = printUsage(w, cmd) // a broken pipe is remembered by the writer
+	if cmd.Runnable() || cmd.HasAvailableSubCommands() {
+		_ = printUsage(w, cmd) // a broken pipe is remembered by the writer
+	}
 }
 
 func printUsage(w io.Writer, cmd *cobra.Command) error {
@@ -109,13 +136,16 @@ func printUsage(w io.Writer, cmd *cobra.Command) error {
 		b.WriteString("\nExamples:\n" + cmd.Example + "\n")
 	}
 	if cmd.HasAvailableSubCommands() {
-		b.WriteString("\nAvailable Commands:\n" + commandList(cmd))
+		b.WriteString("\nAvailable Commands:\n")
+		for _, child := range cmd.Commands() {
+			if child.IsAvailableCommand() || child.Name() == "help" {
+				fmt.Fprintln(&b, hang(fmt.Sprintf("  %-*s  ", child.NamePadding(), child.Name()), child.Short, helpWidth))
+			}
+		}
 	}
-	if cmd.HasAvailableLocalFlags() {
-		b.WriteString("\nFlags:\n" + flagUsages(cmd.LocalFlags()))
-	}
+	b.WriteString(flagUsages(cmd.LocalFlags()))
 	if cmd.HasAvailableInheritedFlags() {
-		b.WriteString("\nGlobal Flags:\n" + flagUsages(cmd.InheritedFlags()))
+		b.WriteString("\nFlags of every command:\n" + flagList(cmd.InheritedFlags()))
 	}
 	if cmd.HasAvailableSubCommands() {
 		fmt.Fprintf(&b, "\nUse \"%s [command] --help\" for more information about a command.\n", cmd.CommandPath())
@@ -124,65 +154,66 @@ func printUsage(w io.Writer, cmd *cobra.Command) error {
 	return err
 }
 
-func commandList(cmd *cobra.Command) string {
-	var b strings.Builder
-	for _, child := range cmd.Commands() {
-		if child.IsAvailableCommand() || child.Name() == "help" {
-			fmt.Fprintln(&b, hang(fmt.Sprintf("  %-*s  ", child.NamePadding(), child.Name()), child.Short, helpWidth))
+// Groups of flags, in the order in which help shows them.
+const (
+	flagsSelection  = "What to look at"
+	flagsConnection = "Where from, and how to get there"
+	flagsJudging    = "How to judge"
+	flagsOutput     = "What to write"
+	flagsOther      = "Flags"
+)
+
+const groupAnnotation = "group"
+
+// inGroup adds flags under a heading of the help.
+func inGroup(flags *pflag.FlagSet, title string, add func(*pflag.FlagSet)) {
+	group := pflag.NewFlagSet(title, pflag.ContinueOnError)
+	add(group)
+	group.VisitAll(func(flag *pflag.Flag) {
+		if flag.Annotations[groupAnnotation] == nil {
+			_ = group.SetAnnotation(flag.Name, groupAnnotation, []string{title}) // it exists
 		}
-	}
-	return b.String()
+	})
+	flags.AddFlagSet(group)
 }
 
-// flagColumn is where the description of flags begins at most; a flag that is
-// longer has its description below.
-const flagColumn = 30
-
-// flagUsages lists flags, one under the other, with what they do beside them.
+// flagUsages lists flags, each group under its heading.
 func flagUsages(flags *pflag.FlagSet) string {
 	var b strings.Builder
-	column := 0
-	flags.VisitAll(func(flag *pflag.Flag) {
-		if n := len(flagName(flag)) + 2; !flag.Hidden && n <= flagColumn {
-			column = max(column, n)
+	for _, title := range []string{flagsSelection, flagsConnection, flagsJudging, flagsOutput, flagsOther} {
+		group := pflag.NewFlagSet(title, pflag.ContinueOnError)
+		flags.VisitAll(func(flag *pflag.Flag) {
+			if strings.Join(append(flag.Annotations[groupAnnotation], flagsOther)[:1], "") == title {
+				group.AddFlag(flag)
+			}
+		})
+		if group.HasAvailableFlags() {
+			b.WriteString("\n" + title + ":\n" + flagList(group))
 		}
-	})
-	flags.VisitAll(func(flag *pflag.Flag) {
-		if flag.Hidden {
-			return
-		}
-		name := flagName(flag)
-		if len(name)+2 > column {
-			b.WriteString(name + "\n")
-			name = ""
-		}
-		fmt.Fprintln(&b, hang(fmt.Sprintf("%-*s", column, name), flagText(flag), helpWidth))
-	})
+	}
 	return b.String()
 }
 
-// flagName is a flag as it is typed, with a word for its value.
-func flagName(flag *pflag.Flag) string {
-	name := "      --" + flag.Name
-	if flag.Shorthand != "" {
-		name = "  -" + flag.Shorthand + ", --" + flag.Name
-	}
-	if value, _ := pflag.UnquoteUsage(flag); value != "" {
-		name += " " + value
-	}
-	return name
+// flagList is pflag's list of flags, without the [=true|false] that it adds to
+// those that are on or off.
+func flagList(flags *pflag.FlagSet) string {
+	list := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.VisitAll(func(flag *pflag.Flag) {
+		shown := *flag
+		if flag.Value.Type() == "bool" {
+			shown.Value = onOff{flag.Value}
+		}
+		list.AddFlag(&shown)
+	})
+	return list.FlagUsagesWrapped(helpWidth)
 }
 
-// flagText says what a flag does, and its default where it has one that says something.
-func flagText(flag *pflag.Flag) string {
-	_, text := pflag.UnquoteUsage(flag)
-	switch value := strings.Trim(flag.DefValue, "[]"); value {
-	case "", "0", "0s", "false":
-	default:
-		text += " (default " + value + ")"
-	}
-	return text
-}
+type onOff struct{ pflag.Value }
+
+func (onOff) Type() string { return "boolfunc" }
+
+// flagColumn is how far a label may reach into a line of a help text.
+const flagColumn = 30
 
 // wrapText fits text to a width: lines that are not indented run on until an
 // empty one, as paragraphs; others stay and hang under their text.
