@@ -96,7 +96,7 @@ func (a *app) root() *cobra.Command {
 		Use:   "patrol",
 		Short: "Audit Databricks personal access tokens against policy",
 		Long: "patrol reads every personal access token of your Databricks workspaces and the settings that govern them,\n" +
-			"judges them by policies written in Rego, and reports what breaks policy and what to do about it.",
+			"judges them by policies written in Rego, and reports what breaks policy and what to do about it. `patrol help exit-codes` lists the exit codes.",
 		Example:       "  patrol demo                          # the whole story on a simulated account\n  patrol audit --profile prod          # audit one workspace of ~/.databrickscfg\n  patrol audit --from tokens.json      # audit a list of the Databricks CLI",
 		Version:       a.env.version,
 		SilenceErrors: true,
