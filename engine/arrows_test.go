@@ -56,6 +56,9 @@ func allowed(from, to string) bool {
 	if to == "patrol/engine/eval/prefilter" || to == "patrol/engine/eval/sandbox" {
 		return from == "patrol/engine/eval"
 	}
+	if to == "patrol/reports/table" { // the one model of a table
+		return strings.HasPrefix(from, "patrol/reports")
+	}
 	return to == "patrol/engine" || ((to == "patrol/engine/outfile" || to == "patrol/engine/strictyaml") && from != "patrol/engine")
 }
 

@@ -62,7 +62,7 @@ func annotate(ctx context.Context, w io.Writer, r engine.Report, line func(annot
 		fmt.Fprintln(out, line(a))
 	}
 	fmt.Fprintf(out, "patrol: %s, %s, %s; %s not shown here, see the other reports.\n",
-		plural(min(shown["error"], limit), "error"), plural(min(shown["warning"], limit), "warning"), plural(min(shown["notice"], limit), "notice"), comma(left))
+		engine.Plural(min(shown["error"], limit), "error"), engine.Plural(min(shown["warning"], limit), "warning"), engine.Plural(min(shown["notice"], limit), "notice"), engine.Comma(left))
 	return out.Flush()
 }
 
@@ -86,7 +86,7 @@ func annotations(r engine.Report, groups []*group) []annotation {
 	for _, p := range r.Policies {
 		if n := p.Tally[engine.Unknown] + p.Tally[engine.Errored]; n > 0 {
 			where := places[p.Policy.ID]
-			list = append(list, annotation{"warning", p.Policy.ID + " " + p.Policy.Title, &where, plural(n, "result") + " could not be judged"})
+			list = append(list, annotation{"warning", p.Policy.ID + " " + p.Policy.Title, &where, engine.Plural(n, "result") + " could not be judged"})
 		}
 	}
 	for _, w := range r.Workspaces {
@@ -112,7 +112,7 @@ func failedAnnotation(r engine.Report, g *group, where place) annotation {
 		told = append(told, cutText(resultText(f), 300))
 	}
 	if more := g.counts[engine.Fail] - len(g.examples); more > 0 {
-		told = append(told, "… and "+comma(more)+" more")
+		told = append(told, "… and "+engine.Comma(more)+" more")
 	}
 	a.text = strings.Join(told, "\n")
 	return a

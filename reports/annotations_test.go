@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 func annotationLines(t *testing.T, format Format, r engine.Report) []string {
@@ -31,7 +32,7 @@ func TestAnnotationsObeyNobody(t *testing.T) {
 		findings = append(findings, f)
 		r.Policies = append(r.Policies, engine.PolicyReport{Policy: engine.Policy{ID: f.Policy, Title: attack, File: attack}})
 	}
-	r.Findings = known(findings)
+	r.Findings = table.Known(findings)
 	for _, format := range []Format{catalogue{}.GitHub(), catalogue{}.AzureDevOps()} {
 		all := annotationLines(t, format, r)
 		for _, line := range all[:len(all)-1] {
@@ -72,7 +73,7 @@ func TestAnnotationsAreCapped(t *testing.T) {
 		for i := range n {
 			findings = append(findings, finding(fmt.Sprintf("X-%02d", i), "t", engine.High, engine.Fail, prod, tokenID(i), "o", "m"))
 		}
-		r.Findings = known(findings)
+		r.Findings = table.Known(findings)
 		all := annotationLines(t, catalogue{}.GitHub(), r)
 		if len(all) != min(n, 10)+1 || !strings.Contains(all[len(all)-1], left) {
 			t.Errorf("%d policies: %q", n, all[len(all)-1])

@@ -8,31 +8,32 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // changeColumns are the columns of what changed between two snapshots.
-func changeColumns() []column[engine.ChangeRow] {
+func changeColumns() []table.Column[engine.ChangeRow] {
 	type row = engine.ChangeRow
-	return []column[row]{
-		{"workspace", plain, 18, func(r row) any { return r.Workspace.Name }},
-		{"workspace_id", identifier, 20, func(r row) any { return r.Workspace.ID }},
-		{"from_snapshot", number, 10, func(r row) any { return r.From }},
-		{"to_snapshot", number, 10, func(r row) any { return r.To }},
-		{"change", plain, 10, func(r row) any { return string(r.Kind) }},
-		{"object", plain, 12, func(r row) any { return r.Object }},
-		{"id", identifier, 24, func(r row) any { return r.ID }},
-		{"name", plain, 30, func(r row) any { return r.Label }},
-		{"owner", plain, 28, func(r row) any { return r.Owner }},
-		{"owner_id", identifier, 20, func(r row) any { return r.OwnerID }},
-		{"fields", plain, 20, func(r row) any { return r.Fields }},
-		{"before", plain, 30, func(r row) any { return r.Before }},
-		{"after", plain, 30, func(r row) any { return r.After }},
-		{"cause", plain, 18, func(r row) any { return string(r.Cause) }},
-		{"detail", plain, 40, func(r row) any { return r.Detail }},
-		{"changed_by", plain, 40, func(r row) any { return r.ChangedBy }},
-		{"created_at", date, 20, ofToken(func(t *engine.Token) any { return moment(t.Created) })},
-		{"expires_at", date, 20, ofToken(func(t *engine.Token) any { return expiry(t.Expires) })},
-		{"last_used_at", date, 20, ofToken(func(t *engine.Token) any { return lastUse(t.LastUsed) })},
+	return []table.Column[row]{
+		table.Plain("workspace", 18, func(r row) any { return r.Workspace.Name }),
+		table.ID("workspace_id", 20, func(r row) any { return r.Workspace.ID }),
+		table.Number("from_snapshot", 10, func(r row) any { return r.From }),
+		table.Number("to_snapshot", 10, func(r row) any { return r.To }),
+		table.Plain("change", 10, func(r row) any { return string(r.Kind) }),
+		table.Plain("object", 12, func(r row) any { return r.Object }),
+		table.ID("id", 24, func(r row) any { return r.ID }),
+		table.Plain("name", 30, func(r row) any { return r.Label }),
+		table.Plain("owner", 28, func(r row) any { return r.Owner }),
+		table.ID("owner_id", 20, func(r row) any { return r.OwnerID }),
+		table.Plain("fields", 20, func(r row) any { return r.Fields }),
+		table.Plain("before", 30, func(r row) any { return r.Before }),
+		table.Plain("after", 30, func(r row) any { return r.After }),
+		table.Plain("cause", 18, func(r row) any { return string(r.Cause) }),
+		table.Plain("detail", 40, func(r row) any { return r.Detail }),
+		table.Plain("changed_by", 40, func(r row) any { return r.ChangedBy }),
+		table.Date("created_at", 20, ofToken(func(t *engine.Token) any { return moment(t.Created) })),
+		table.Date("expires_at", 20, ofToken(func(t *engine.Token) any { return expiry(t.Expires) })),
+		table.Date("last_used_at", 20, ofToken(func(t *engine.Token) any { return lastUse(t.LastUsed) })),
 	}
 }
 
@@ -48,39 +49,32 @@ func ofToken(value func(*engine.Token) any) func(engine.ChangeRow) any {
 func expiry(ms *int64) any {
 	switch {
 	case ms == nil:
-		return unknown{}
+		return table.Unknown{}
 	case *ms == engine.NeverExpires:
-		return never{}
+		return table.Never{}
 	}
-	return instant(*ms)
+	return table.Instant(*ms)
 }
 
 func lastUse(ms *int64) any {
 	if ms == nil {
-		return never{}
+		return table.Never{}
 	}
-	return instant(*ms)
+	return table.Instant(*ms)
 }
 
-// ChangesCSV writes changes as CSV.
-func ChangesCSV(ctx context.Context, w io.Writer, rows iter.Seq2[engine.ChangeRow, error]) error {
-	return writeRows(ctx, w, changeColumns(), rows)
-}
-
-// ChangesJSON writes changes as a list of objects, one a line, with the keys
-// that ChangesCSV has as columns.
-func ChangesJSON(ctx context.Context, w io.Writer, rows iter.Seq2[engine.ChangeRow, error]) error {
-	return writeObjects(ctx, w, changeColumns(), rows)
-}
-
-// ChangesTable writes changes for a reader at a terminal, workspace by workspace.
-func ChangesTable(ctx context.Context, w io.Writer, rows iter.Seq2[engine.ChangeRow, error], o TableOptions) error {
+// Changes writes changes as CSV, as JSON, or for a reader at a terminal, workspace
+// by workspace.
+func Changes(ctx context.Context, w io.Writer, format string, rows iter.Seq2[engine.ChangeRow, error], o table.Options) error {
+	if format != "table" {
+		return table.Write(ctx, w, format, changeColumns(), rows, o)
+	}
 	t := &changesTable{screen: newScreen(w, o), counts: map[string]int{}}
-	if err := each(ctx, rows, t.add); err != nil {
+	if err := table.Each(ctx, rows, t.add); err != nil {
 		return err
 	}
 	t.sum()
-	return t.flush()
+	return t.Flush()
 }
 
 type changesTable struct {
@@ -93,12 +87,12 @@ func (t *changesTable) add(r engine.ChangeRow) error {
 	if r.Workspace.Name != t.at {
 		t.sum()
 		t.at = r.Workspace.Name
-		t.styled(bold, r.Workspace.Name)
+		t.Styled(table.Bold, r.Workspace.Name)
 	}
 	t.counts[string(r.Kind)+" "+r.Object]++
-	t.line(fmt.Sprintf("  %-8s  %s", r.Kind, changeText(r)))
+	t.Line(fmt.Sprintf("  %-8s  %s", r.Kind, changeText(r)))
 	if r.ChangedBy != "" {
-		t.wrap("            ", r.ChangedBy)
+		t.Wrap("            ", r.ChangedBy)
 	}
 	return nil
 }
@@ -137,8 +131,8 @@ func (t *changesTable) sum() {
 	var texts []string
 	for _, key := range engine.SortedKeys(t.counts) {
 		kind, object, _ := strings.Cut(key, " ")
-		texts = append(texts, fmt.Sprintf("%s %s", plural(t.counts[key], strings.TrimSuffix(object, "s")), kind))
+		texts = append(texts, fmt.Sprintf("%s %s", engine.Plural(t.counts[key], strings.TrimSuffix(object, "s")), kind))
 	}
-	t.line("  " + strings.Join(texts, ", ") + ".")
+	t.Line("  " + strings.Join(texts, ", ") + ".")
 	t.at, t.counts = "", map[string]int{}
 }

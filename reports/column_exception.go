@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // exceptionRow is a waiver, or an entry of the baseline that is gone.
@@ -34,26 +35,26 @@ func exceptionRows(x engine.Exceptions) []exceptionRow {
 
 // exceptionColumns are the workbook's columns of waivers and of what is gone
 // from the baseline.
-func exceptionColumns() []column[exceptionRow] {
+func exceptionColumns() []table.Column[exceptionRow] {
 	type row = exceptionRow
-	return []column[row]{
-		{"exception", plain, 14, func(x row) any { return x.kind }},
-		{"state", plain, 12, func(x row) any { return x.state }},
-		{"id", identifier, 24, func(x row) any { return x.ID }},
-		{"policies", plain, 20, func(x row) any { return strings.Join(x.Policies, ", ") }},
-		{"workspace", plain, 18, func(x row) any { return x.Workspace }},
-		{"resource_id", identifier, 24, func(x row) any { return x.resourceID }},
-		{"owner", plain, 28, func(x row) any { return x.Owner }},
-		{"reason", wrapped, 40, func(x row) any { return prose(x.Reason) }},
-		{"ticket", plain, 14, func(x row) any { return x.Ticket }},
-		{"approver", plain, 28, func(x row) any { return x.Approver }},
-		{"created", plain, 12, ofRule(func(x row) any { return x.Created.String() })},
-		{"expires", plain, 12, ofRule(func(x row) any { return x.Expires.String() })},
-		{"days_left", number, 10, ofRule(func(x row) any { return x.DaysLeft })},
-		{"expires_soon", plain, 12, ofRule(func(x row) any { return x.ExpiresSoon })},
-		{"waived", number, 10, ofRule(func(x row) any { return x.Waived })},
-		{"lapsed", number, 10, ofRule(func(x row) any { return x.Lapsed })},
-		{"refusals", wrapped, 50, func(x row) any { return refusalLines(x.Refusals) }},
+	return []table.Column[row]{
+		table.Plain("exception", 14, func(x row) any { return x.kind }),
+		table.Plain("state", 12, func(x row) any { return x.state }),
+		table.ID("id", 24, func(x row) any { return x.ID }),
+		table.Plain("policies", 20, func(x row) any { return strings.Join(x.Policies, ", ") }),
+		table.Plain("workspace", 18, func(x row) any { return x.Workspace }),
+		table.ID("resource_id", 24, func(x row) any { return x.resourceID }),
+		table.Plain("owner", 28, func(x row) any { return x.Owner }),
+		table.Wrapped("reason", 40, func(x row) any { return prose(x.Reason) }),
+		table.Plain("ticket", 14, func(x row) any { return x.Ticket }),
+		table.Plain("approver", 28, func(x row) any { return x.Approver }),
+		table.Plain("created", 12, ofRule(func(x row) any { return x.Created.String() })),
+		table.Plain("expires", 12, ofRule(func(x row) any { return x.Expires.String() })),
+		table.Number("days_left", 10, ofRule(func(x row) any { return x.DaysLeft })),
+		table.Plain("expires_soon", 12, ofRule(func(x row) any { return x.ExpiresSoon })),
+		table.Number("waived", 10, ofRule(func(x row) any { return x.Waived })),
+		table.Number("lapsed", 10, ofRule(func(x row) any { return x.Lapsed })),
+		table.Wrapped("refusals", 50, func(x row) any { return refusalLines(x.Refusals) }),
 	}
 }
 
@@ -71,9 +72,9 @@ func refusalLines(refusals []engine.WaiverRefusal) any {
 	if len(refusals) == 0 {
 		return nil
 	}
-	var texts lines
+	var texts table.Lines
 	for _, why := range refusals {
-		texts = append(texts, fmt.Sprintf("%s: %s (%s)", why.Policy, why.Message, plural(why.Findings, "finding")))
+		texts = append(texts, fmt.Sprintf("%s: %s (%s)", why.Policy, why.Message, engine.Plural(why.Findings, "finding")))
 	}
 	return texts
 }

@@ -4,32 +4,33 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // findingColumns are the columns of findings, in CSV and workbooks alike.
-func findingColumns(asOf time.Time) []column[engine.Finding] {
-	judgedAt := instant(asOf.UnixMilli())
-	return []column[engine.Finding]{
-		{"severity", plain, 10, func(f engine.Finding) any { return f.Severity }},
-		{"policy", plain, 10, func(f engine.Finding) any { return f.Policy }},
-		{"title", wrapped, 34, func(f engine.Finding) any { return f.Title }},
-		{"status", plain, 11, func(f engine.Finding) any { return f.Status }},
-		{"workspace", plain, 18, func(f engine.Finding) any { return f.Workspace }},
-		{"workspace_id", identifier, 20, func(f engine.Finding) any { return f.WorkspaceID }},
-		{"resource", plain, 11, func(f engine.Finding) any { return string(f.Resource) }},
-		{"resource_id", identifier, 24, func(f engine.Finding) any { return f.ResourceID }},
-		{"owner", plain, 28, func(f engine.Finding) any { return f.Owner }},
-		{"message", wrapped, 50, func(f engine.Finding) any { return f.Message }},
-		{"since", date, 20, since},
-		{"remedy", plain, 14, func(f engine.Finding) any { return f.Remedy }},
-		{"evidence", plain, 40, func(f engine.Finding) any { return evidenceText(f.Evidence) }},
-		{"waiver_id", plain, 14, ofWaiver(func(w engine.Waiver) string { return w.ID })},
-		{"waiver_reason", plain, 28, ofWaiver(func(w engine.Waiver) string { return w.Reason })},
-		{"waiver_ticket", plain, 14, ofWaiver(func(w engine.Waiver) string { return w.Ticket })},
-		{"waiver_approver", plain, 24, ofWaiver(func(w engine.Waiver) string { return w.Approver })},
-		{"waiver_expires", plain, 14, ofWaiver(func(w engine.Waiver) string { return w.Expires })},
-		{"fingerprint", identifier, 24, func(f engine.Finding) any { return f.Fingerprint }},
-		{"as_of", date, 20, func(engine.Finding) any { return judgedAt }},
+func findingColumns(asOf time.Time) []table.Column[engine.Finding] {
+	judgedAt := table.Instant(asOf.UnixMilli())
+	return []table.Column[engine.Finding]{
+		table.Plain("severity", 10, func(f engine.Finding) any { return f.Severity }).Rank(1, 0),
+		table.Plain("policy", 10, func(f engine.Finding) any { return f.Policy }).Rank(2, 0),
+		table.Wrapped("title", 34, func(f engine.Finding) any { return f.Title }),
+		table.Plain("status", 11, func(f engine.Finding) any { return f.Status }).Rank(7, 0),
+		table.Plain("workspace", 18, func(f engine.Finding) any { return f.Workspace }).Rank(4, 12),
+		table.ID("workspace_id", 20, func(f engine.Finding) any { return f.WorkspaceID }),
+		table.Plain("resource", 11, func(f engine.Finding) any { return string(f.Resource) }),
+		table.ID("resource_id", 24, func(f engine.Finding) any { return f.ResourceID }).Rank(3, 0).As(tokenText),
+		table.Plain("owner", 28, func(f engine.Finding) any { return f.Owner }).Rank(6, 14),
+		table.Wrapped("message", 50, func(f engine.Finding) any { return f.Message }).Rank(5, 24),
+		table.Date("since", 20, since),
+		table.Plain("remedy", 14, func(f engine.Finding) any { return f.Remedy }),
+		table.Plain("evidence", 40, func(f engine.Finding) any { return evidenceText(f.Evidence) }),
+		table.Plain("waiver_id", 14, ofWaiver(func(w engine.Waiver) string { return w.ID })),
+		table.Plain("waiver_reason", 28, ofWaiver(func(w engine.Waiver) string { return w.Reason })),
+		table.Plain("waiver_ticket", 14, ofWaiver(func(w engine.Waiver) string { return w.Ticket })),
+		table.Plain("waiver_approver", 24, ofWaiver(func(w engine.Waiver) string { return w.Approver })),
+		table.Plain("waiver_expires", 14, ofWaiver(func(w engine.Waiver) string { return w.Expires })),
+		table.ID("fingerprint", 24, func(f engine.Finding) any { return f.Fingerprint }),
+		table.Date("as_of", 20, func(engine.Finding) any { return judgedAt }),
 	}
 }
 
@@ -38,7 +39,7 @@ func since(f engine.Finding) any {
 	if f.Since.IsZero() {
 		return nil
 	}
-	return instant(f.Since.UnixMilli())
+	return table.Instant(f.Since.UnixMilli())
 }
 
 func ofWaiver(field func(engine.Waiver) string) func(engine.Finding) any {
@@ -55,7 +56,7 @@ func evidenceText(evidence map[string]any) any {
 	if len(evidence) == 0 {
 		return nil
 	}
-	text, err := jsonText(evidence)
+	text, err := table.JSONText(evidence)
 	if err != nil {
 		return "cannot be shown: " + err.Error()
 	}

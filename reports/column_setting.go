@@ -1,6 +1,9 @@
 package reports
 
-import "patrol/engine"
+import (
+	"patrol/engine"
+	"patrol/reports/table"
+)
 
 // settingRow is one configuration key of one workspace.
 type settingRow struct {
@@ -19,14 +22,14 @@ func settingRows(workspaces []engine.WorkspaceReport) []settingRow {
 	return rows
 }
 
-func settingColumns() []column[settingRow] {
-	return []column[settingRow]{
-		{"workspace", plain, 20, func(s settingRow) any { return s.workspace.Name }},
-		{"workspace_id", identifier, 20, func(s settingRow) any { return s.workspace.ID }},
-		{"setting", plain, 44, func(s settingRow) any { return s.key }},
-		{"value", identifier, 24, func(s settingRow) any { return settingText(s.setting) }},
-		{"problem", plain, 16, func(s settingRow) any { return string(s.setting.Problem) }},
-		{"detail", wrapped, 60, func(s settingRow) any { return s.setting.Detail }},
+func settingColumns() []table.Column[settingRow] {
+	return []table.Column[settingRow]{
+		table.Plain("workspace", 20, func(s settingRow) any { return s.workspace.Name }),
+		table.ID("workspace_id", 20, func(s settingRow) any { return s.workspace.ID }),
+		table.Plain("setting", 44, func(s settingRow) any { return s.key }),
+		table.ID("value", 24, func(s settingRow) any { return settingText(s.setting) }),
+		table.Plain("problem", 16, func(s settingRow) any { return string(s.setting.Problem) }),
+		table.Wrapped("detail", 60, func(s settingRow) any { return s.setting.Detail }),
 	}
 }
 
@@ -46,14 +49,14 @@ func grantRows(workspaces []engine.WorkspaceReport) []grantRow {
 	return rows
 }
 
-func grantColumns() []column[grantRow] {
-	return []column[grantRow]{
-		{"workspace", plain, 20, func(g grantRow) any { return g.workspace.Name }},
-		{"workspace_id", identifier, 20, func(g grantRow) any { return g.workspace.ID }},
-		{"principal", plain, 36, func(g grantRow) any { return g.grant.Principal }},
-		{"kind", plain, 18, func(g grantRow) any { return g.grant.Kind }},
-		{"level", plain, 14, func(g grantRow) any { return g.grant.Level }},
-		{"inherited", plain, 11, func(g grantRow) any { return g.grant.Inherited }},
-		{"inherited_from", plain, 36, func(g grantRow) any { return g.grant.InheritedFrom }},
+func grantColumns() []table.Column[grantRow] {
+	return []table.Column[grantRow]{
+		table.Plain("workspace", 20, func(g grantRow) any { return g.workspace.Name }),
+		table.ID("workspace_id", 20, func(g grantRow) any { return g.workspace.ID }),
+		table.Plain("principal", 36, func(g grantRow) any { return g.grant.Principal }),
+		table.Plain("kind", 18, func(g grantRow) any { return g.grant.Kind }),
+		table.Plain("level", 14, func(g grantRow) any { return g.grant.Level }),
+		table.Plain("inherited", 11, func(g grantRow) any { return g.grant.Inherited }),
+		table.Plain("inherited_from", 36, func(g grantRow) any { return g.grant.InheritedFrom }),
 	}
 }

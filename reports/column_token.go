@@ -4,44 +4,45 @@ import (
 	"slices"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // tokenColumns are the columns of the population: the workbook's Tokens sheet
 // and what the tokens command writes. Facts have the names that they have in
 // Rego.
-func tokenColumns() []column[engine.TokenRow] {
+func tokenColumns() []table.Column[engine.TokenRow] {
 	type row = engine.TokenRow
-	return []column[row]{
-		{"workspace", plain, 18, func(t row) any { return t.Workspace.Name }},
-		{"workspace_id", identifier, 20, func(t row) any { return t.Workspace.ID }},
-		{"token_id", identifier, 24, func(t row) any { return t.Token.ID }},
-		{"comment", plain, 34, field("comment", func(t row) any { return t.Token.Comment })},
-		{"owner", plain, 28, func(t row) any { return wordOrUnknown(t.Owner.Label()) }},
-		{"owner_id", identifier, 20, func(t row) any { return wordOrUnknown(t.Owner.ID) }},
-		{"owner_kind", plain, 17, func(t row) any { return wordOrUnknown(string(t.Owner.Kind)) }},
-		{"owner_active", plain, 13, func(t row) any { return orUnknown(t.Owner.Active) }},
-		{"owner_account_status", plain, 20, ownerAccountStatus},
-		{"owner_admin", plain, 13, func(t row) any { return orUnknown(t.Owner.Admin) }},
-		{"owner_live_tokens", number, 18, ownerLiveTokens},
-		{"creator", plain, 28, func(t row) any { return wordOrUnknown(t.Creator.Label()) }},
-		{"creator_id", identifier, 20, func(t row) any { return wordOrUnknown(t.Creator.ID) }},
-		{"on_behalf", plain, 11, fact("on_behalf", func(t row) any { return optional(t.Facts.OnBehalf) })},
-		{"created_at", date, 20, fact("created_at", func(t row) any { return moment(t.Token.Created) })},
-		{"expires_at", date, 20, fact("expires_at", expiresAt)},
-		{"last_used_at", date, 20, fact("last_used_at", lastUsedAt)},
-		{"age_days", number, 10, fact("age_days", func(t row) any { return optional(t.Facts.AgeDays) })},
-		{"lifetime_days", number, 14, fact("lifetime_days", func(t row) any { return optional(t.Facts.LifetimeDays) })},
-		{"idle_days", number, 10, fact("idle_days", func(t row) any { return optional(t.Facts.IdleDays) })},
-		{"expires_in_days", number, 16, fact("expires_in_days", func(t row) any { return optional(t.Facts.ExpiresInDays) })},
-		{"used", plain, 8, fact("used", func(t row) any { return optional(t.Facts.Used) })},
-		{"never_expires", plain, 14, fact("never_expires", func(t row) any { return optional(t.Facts.NeverExpires) })},
-		{"expired", plain, 10, fact("expired", func(t row) any { return optional(t.Facts.Expired) })},
-		{"scopes", plain, 24, field("scopes", func(t row) any { return t.Token.Scopes })},
-		{"autoscope_state", plain, 16, field("autoscope_state", autoscopeState)},
-		{"inferred_scopes", plain, 24, field("inferred_scopes", func(t row) any { return t.Token.InferredScopes })},
-		{"backfill_scopes", plain, 24, field("backfill_scopes", func(t row) any { return t.Token.BackfillScopes })},
-		{"defects", plain, 30, func(t row) any { return defectTexts(t.Token.Defects) }},
-		{"unknown_facts", plain, 24, func(t row) any { return t.Facts.Unknown }},
+	return []table.Column[row]{
+		table.Plain("workspace", 18, func(t row) any { return t.Workspace.Name }).Rank(4, 12),
+		table.ID("workspace_id", 20, func(t row) any { return t.Workspace.ID }),
+		table.ID("token_id", 24, func(t row) any { return t.Token.ID }).Rank(1, 0).As(func(t row) string { return shortID(t.Token.ID) }),
+		table.Plain("comment", 34, field("comment", func(t row) any { return t.Token.Comment })).Rank(7, 16).AtEnd(),
+		table.Plain("owner", 28, func(t row) any { return wordOrUnknown(t.Owner.Label()) }).Rank(2, 18).As(func(t row) string { return ownerText(t.Owner) }),
+		table.ID("owner_id", 20, func(t row) any { return wordOrUnknown(t.Owner.ID) }),
+		table.Plain("owner_kind", 17, func(t row) any { return wordOrUnknown(string(t.Owner.Kind)) }),
+		table.Plain("owner_active", 13, func(t row) any { return orUnknown(t.Owner.Active) }),
+		table.Plain("owner_account_status", 20, ownerAccountStatus),
+		table.Plain("owner_admin", 13, func(t row) any { return orUnknown(t.Owner.Admin) }),
+		table.Number("owner_live_tokens", 18, ownerLiveTokens),
+		table.Plain("creator", 28, func(t row) any { return wordOrUnknown(t.Creator.Label()) }),
+		table.ID("creator_id", 20, func(t row) any { return wordOrUnknown(t.Creator.ID) }),
+		table.Plain("on_behalf", 11, fact("on_behalf", func(t row) any { return optional(t.Facts.OnBehalf) })),
+		table.Date("created_at", 20, fact("created_at", func(t row) any { return moment(t.Token.Created) })).Rank(6, 0).As(func(t row) string { return dayText(moment(t.Token.Created)) }),
+		table.Date("expires_at", 20, fact("expires_at", expiresAt)).Rank(3, 0).As(func(t row) string { return dayText(fact("expires_at", expiresAt)(t)) }),
+		table.Date("last_used_at", 20, fact("last_used_at", lastUsedAt)).Rank(5, 0).As(func(t row) string { return dayText(fact("last_used_at", lastUsedAt)(t)) }),
+		table.Number("age_days", 10, fact("age_days", func(t row) any { return optional(t.Facts.AgeDays) })),
+		table.Number("lifetime_days", 14, fact("lifetime_days", func(t row) any { return optional(t.Facts.LifetimeDays) })),
+		table.Number("idle_days", 10, fact("idle_days", func(t row) any { return optional(t.Facts.IdleDays) })),
+		table.Number("expires_in_days", 16, fact("expires_in_days", func(t row) any { return optional(t.Facts.ExpiresInDays) })),
+		table.Plain("used", 8, fact("used", func(t row) any { return optional(t.Facts.Used) })),
+		table.Plain("never_expires", 14, fact("never_expires", func(t row) any { return optional(t.Facts.NeverExpires) })),
+		table.Plain("expired", 10, fact("expired", func(t row) any { return optional(t.Facts.Expired) })),
+		table.Plain("scopes", 24, field("scopes", func(t row) any { return t.Token.Scopes })),
+		table.Plain("autoscope_state", 16, field("autoscope_state", autoscopeState)),
+		table.Plain("inferred_scopes", 24, field("inferred_scopes", func(t row) any { return t.Token.InferredScopes })),
+		table.Plain("backfill_scopes", 24, field("backfill_scopes", func(t row) any { return t.Token.BackfillScopes })),
+		table.Plain("defects", 30, func(t row) any { return defectTexts(t.Token.Defects) }),
+		table.Plain("unknown_facts", 24, func(t row) any { return t.Facts.Unknown }),
 	}
 }
 
@@ -49,7 +50,7 @@ func tokenColumns() []column[engine.TokenRow] {
 func fact(name string, value func(engine.TokenRow) any) func(engine.TokenRow) any {
 	return func(t engine.TokenRow) any {
 		if slices.Contains(t.Facts.Unknown, name) {
-			return unknown{}
+			return table.Unknown{}
 		}
 		return value(t)
 	}
@@ -60,7 +61,7 @@ func field(name string, value func(engine.TokenRow) any) func(engine.TokenRow) a
 	return func(t engine.TokenRow) any {
 		for _, defect := range t.Token.Defects {
 			if defect.Field == name {
-				return unknown{}
+				return table.Unknown{}
 			}
 		}
 		return value(t)
@@ -69,7 +70,7 @@ func field(name string, value func(engine.TokenRow) any) func(engine.TokenRow) a
 
 func wordOrUnknown(word string) any {
 	if word == "" {
-		return unknown{}
+		return table.Unknown{}
 	}
 	return word
 }
@@ -85,28 +86,28 @@ func ownerAccountStatus(t engine.TokenRow) any {
 
 func ownerLiveTokens(t engine.TokenRow) any {
 	if t.Owner.ID == "" {
-		return unknown{}
+		return table.Unknown{}
 	}
 	return t.Owner.LiveTokens
 }
 
 func moment(ms *int64) any {
 	if ms == nil {
-		return unknown{}
+		return table.Unknown{}
 	}
-	return instant(*ms)
+	return table.Instant(*ms)
 }
 
 func expiresAt(t engine.TokenRow) any {
 	if t.Token.Expires != nil && *t.Token.Expires == engine.NeverExpires {
-		return never{}
+		return table.Never{}
 	}
 	return moment(t.Token.Expires)
 }
 
 func lastUsedAt(t engine.TokenRow) any {
 	if t.Token.LastUsed == nil {
-		return never{}
+		return table.Never{}
 	}
 	return moment(t.Token.LastUsed)
 }
@@ -127,4 +128,20 @@ func defectTexts(defects []engine.Defect) []string {
 		}
 	}
 	return texts
+}
+
+// orUnknown tells a value that could not be read from one that was.
+func orUnknown[T any](value *T) any {
+	if value == nil {
+		return table.Unknown{}
+	}
+	return *value
+}
+
+// optional tells a value that does not apply from one that does.
+func optional[T any](value *T) any {
+	if value == nil {
+		return nil
+	}
+	return *value
 }

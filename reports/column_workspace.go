@@ -5,35 +5,36 @@ import (
 	"strconv"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // workspaceColumns are the workbook's columns of workspaces.
-func workspaceColumns() []column[engine.WorkspaceReport] {
+func workspaceColumns() []table.Column[engine.WorkspaceReport] {
 	type row = engine.WorkspaceReport
-	columns := []column[row]{
-		{"workspace", plain, 20, func(w row) any { return w.Snapshot.Workspace.Name }},
-		{"workspace_id", identifier, 20, func(w row) any { return w.Snapshot.Workspace.ID }},
-		{"cloud", plain, 9, func(w row) any { return wordOrUnknown(w.Snapshot.Workspace.Cloud) }},
-		{"host", plain, 36, func(w row) any { return w.Snapshot.Workspace.Host }},
-		{"labels", plain, 24, func(w row) any { return labelTexts(w.Snapshot.Workspace.Labels) }},
-		{"snapshot", identifier, 10, func(w row) any { return strconv.FormatInt(w.Snapshot.ID, 10) }},
-		{"digest", identifier, 24, func(w row) any { return w.Snapshot.Digest }},
-		{"collected_at", date, 20, func(w row) any { return instant(w.Snapshot.CollectedAt.UnixMilli()) }},
-		{"tokens", number, 10, func(w row) any { return w.Snapshot.Tokens }},
-		{"PATs_enabled", plain, 12, patsEnabled},
-		{"max_lifetime_of_new_tokens", wrapped, 30, maxLifetime},
-		{"max_lifetime_as_set", identifier, 14, rawLifetime},
-		{"who_may_create_tokens", wrapped, 40, mayCreate},
+	columns := []table.Column[row]{
+		table.Plain("workspace", 20, func(w row) any { return w.Snapshot.Workspace.Name }),
+		table.ID("workspace_id", 20, func(w row) any { return w.Snapshot.Workspace.ID }),
+		table.Plain("cloud", 9, func(w row) any { return wordOrUnknown(w.Snapshot.Workspace.Cloud) }),
+		table.Plain("host", 36, func(w row) any { return w.Snapshot.Workspace.Host }),
+		table.Plain("labels", 24, func(w row) any { return labelTexts(w.Snapshot.Workspace.Labels) }),
+		table.ID("snapshot", 10, func(w row) any { return strconv.FormatInt(w.Snapshot.ID, 10) }),
+		table.ID("digest", 24, func(w row) any { return w.Snapshot.Digest }),
+		table.Date("collected_at", 20, func(w row) any { return table.Instant(w.Snapshot.CollectedAt.UnixMilli()) }),
+		table.Number("tokens", 10, func(w row) any { return w.Snapshot.Tokens }),
+		table.Plain("PATs_enabled", 12, patsEnabled),
+		table.Wrapped("max_lifetime_of_new_tokens", 30, maxLifetime),
+		table.ID("max_lifetime_as_set", 14, rawLifetime),
+		table.Wrapped("who_may_create_tokens", 40, mayCreate),
 	}
 	return append(columns, countColumns(func(w row) engine.Tally { return w.Counts })...)
 }
 
 // countColumns are one column per outcome.
-func countColumns[T any](tally func(T) engine.Tally) []column[T] {
-	var columns []column[T]
+func countColumns[T any](tally func(T) engine.Tally) []table.Column[T] {
+	var columns []table.Column[T]
 	for _, status := range engine.Statuses() {
 		count := func(row T) any { return tally(row)[status] }
-		columns = append(columns, column[T]{string(status), number, 12, count})
+		columns = append(columns, table.Number(string(status), 12, count))
 	}
 	return columns
 }
@@ -61,11 +62,11 @@ func readable(settings engine.Settings, key string) (s engine.Setting, ok bool) 
 func patsEnabled(w engine.WorkspaceReport) any {
 	s, ok := readable(w.Settings, keyEnabled)
 	if !ok {
-		return unknown{}
+		return table.Unknown{}
 	}
 	on, ok := engine.ParseSwitch(s.Value, true)
 	if !ok {
-		return unknown{}
+		return table.Unknown{}
 	}
 	return on
 }
@@ -73,12 +74,12 @@ func patsEnabled(w engine.WorkspaceReport) any {
 func maxLifetime(w engine.WorkspaceReport) any {
 	s, ok := readable(w.Settings, keyMaxLifetime)
 	if !ok {
-		return unknown{}
+		return table.Unknown{}
 	}
 	limit, ok := engine.ParseLifetimeLimit(s.Value)
 	switch {
 	case !ok:
-		return unknown{}
+		return table.Unknown{}
 	case !limit.Limited:
 		return fmt.Sprintf("%d days (no own limit: the platform's)", limit.Days)
 	}
@@ -88,7 +89,7 @@ func maxLifetime(w engine.WorkspaceReport) any {
 func rawLifetime(w engine.WorkspaceReport) any {
 	s, ok := readable(w.Settings, keyMaxLifetime)
 	if !ok {
-		return unknown{}
+		return table.Unknown{}
 	}
 	return settingText(s)
 }
@@ -98,7 +99,7 @@ func settingText(s engine.Setting) any {
 	case s.Problem == engine.Unsupported:
 		return "(not supported)"
 	case s.Problem != "":
-		return unknown{}
+		return table.Unknown{}
 	case s.Value == nil:
 		return "(never set)"
 	case *s.Value == "":
@@ -109,12 +110,12 @@ func settingText(s engine.Setting) any {
 
 func mayCreate(w engine.WorkspaceReport) any {
 	if w.Grants == nil {
-		return unknown{}
+		return table.Unknown{}
 	}
 	if len(w.Grants) == 0 {
 		return "admins only"
 	}
-	var who lines
+	var who table.Lines
 	for _, g := range w.Grants {
 		who = append(who, fmt.Sprintf("%s %s: %s", g.Kind, g.Principal, g.Level))
 	}

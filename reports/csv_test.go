@@ -3,6 +3,7 @@ package reports
 import (
 	"bytes"
 	"encoding/csv"
+	"errors"
 	"math"
 	"regexp"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/enginetest"
+	"patrol/reports/table"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -81,7 +83,7 @@ func TestCSVIsInert(t *testing.T) {
 	t.Parallel()
 	for _, write := range []func(*bytes.Buffer) error{
 		func(b *bytes.Buffer) error { return writeCSV(t.Context(), b, report()) },
-		func(b *bytes.Buffer) error { return TokensCSV(t.Context(), b, report().Tokens) },
+		func(b *bytes.Buffer) error { return Tokens(t.Context(), b, "csv", report().Tokens, table.Options{}) },
 	} {
 		var b bytes.Buffer
 		if err := write(&b); err != nil {
@@ -97,7 +99,7 @@ func FuzzCSVCell(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		var b bytes.Buffer
-		out := NewCSVWriter(&b)
+		out := table.NewCSVWriter(&b)
 		if err := out.Write("first", text, text); err != nil {
 			t.Fatal(err)
 		}
@@ -121,14 +123,16 @@ func TestCSVCells(t *testing.T) {
 		cell any
 		want string
 	}{
-		{nil, ""}, {unknown{}, ""}, {never{}, ""}, {true, "true"}, {-5, "-5"}, {int64(math.MinInt64), "-9223372036854775808"},
+		{nil, ""}, {table.Unknown{}, ""}, {table.Never{}, ""}, {true, "true"}, {-5, "-5"}, {int64(math.MinInt64), "-9223372036854775808"},
 		{"-5", "'-5"}, {"=1", "'=1"}, {" =1", "' =1"}, {"＝1", "'＝1"}, {"\t1", `'\u{9}1`}, {"\ufeff@x", `'\u{feff}@x`},
 		{"\uf03f=1", "'\uf03f=1"}, {"\u0903=1", "'\u0903=1"}, {"\u0378=1", "'\u0378=1"}, {"§=1", "§=1"},
 		{"a;=1", "a;'=1"}, {`a; "=1`, `a;' ""=1`}, {"a;b;;-1", "a;b;;'-1"}, {"5e12", "5e12"}, {`say "hi"`, `say ""hi""`},
-		{engine.High, "high"}, {[]string{"=a", "b"}, "'=a, b"}, {instant(1_000), "1970-01-01T00:00:01Z"}, {instant(1), "1970-01-01T00:00:00.001Z"},
+		{engine.High, "high"}, {[]string{"=a", "b"}, "'=a, b"}, {table.Instant(1_000), "1970-01-01T00:00:01Z"}, {table.Instant(1), "1970-01-01T00:00:00.001Z"},
 	} {
-		if got := csvCell(test.cell); got != test.want {
-			t.Errorf("%#v: got %q, want %q", test.cell, got, test.want)
+		var b bytes.Buffer
+		out := table.NewCSVWriter(&b)
+		if err := errors.Join(out.Write(test.cell), out.Flush()); err != nil || b.String() != `"`+test.want+"\"\r\n" {
+			t.Errorf("%#v: got %q (%v), want %q", test.cell, &b, err, test.want)
 		}
 	}
 }
@@ -136,7 +140,7 @@ func TestCSVCells(t *testing.T) {
 func TestCSVFormat(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	out := NewCSVWriter(&b)
+	out := table.NewCSVWriter(&b)
 	out.Write("a", 1, nil)
 	out.Write("b,c", true, `"`)
 	if err := out.Flush(); err != nil {

@@ -47,9 +47,9 @@ func TestTableShowsAllExceptions(t *testing.T) {
 		want    []string
 		not     []string
 	}{
-		{TableOptions{Limit: 1}, []string{"gone: PAT-001", "… and 1 more (-v lists them)", "W-1 1 finding, until 2026-09-30, approved by"}, []string{"gone: WS-001"}},
-		{TableOptions{Limit: 1, All: true}, []string{"gone: PAT-001", "gone: WS-001"}, []string{"-v lists"}},
-		{TableOptions{Limit: -1}, []string{"3 findings waived: 2 waivers"}, []string{"gone: PAT-001", "W-1 1"}},
+		{TableOptions{Findings: 1}, []string{"gone: PAT-001", "… and 1 more (-v lists them)", "W-1 1 finding, until 2026-09-30, approved by"}, []string{"gone: WS-001"}},
+		{TableOptions{Findings: 1, All: true}, []string{"gone: PAT-001", "gone: WS-001"}, []string{"-v lists"}},
+		{TableOptions{Findings: -1}, []string{"3 findings waived: 2 waivers"}, []string{"gone: PAT-001", "W-1 1"}},
 	} {
 		var b bytes.Buffer
 		if err := Table(t.Context(), &b, r, c.options); err != nil {

@@ -2,46 +2,27 @@ package reports
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"time"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
-// FindingsCSV writes findings with the columns of findings.csv, those on the
-// policy aside.
-func FindingsCSV(ctx context.Context, w io.Writer, findings []engine.Finding, asOf time.Time) error {
-	return writeRows(ctx, w, findingColumns(asOf), known(findings))
-}
-
-// FindingsJSON writes findings as a list of the objects that audit.json has in results.
-func FindingsJSON(ctx context.Context, w io.Writer, findings []engine.Finding) error {
-	out := newJSONWriter(w)
-	out.open("[")
-	err := each(ctx, known(findings), func(f engine.Finding) error {
-		out.next("  ")
-		return out.value(findingJSON(f))
-	})
-	if err != nil {
-		return err
+// Findings writes findings as a table, as CSV with the columns of findings.csv
+// (those on the policy aside), or as JSON with the objects that audit.json has
+// in results.
+func Findings(ctx context.Context, w io.Writer, format string, findings []engine.Finding, asOf time.Time, o table.Options) error {
+	o.Noun = "finding"
+	if format == "json" {
+		if o.Limit > 0 {
+			findings = findings[:min(o.Limit, len(findings))]
+		}
+		return table.Array(ctx, w, table.Known(findings), findingJSON)
 	}
-	out.close("", "]")
-	return out.end()
-}
-
-// FindingsTable writes findings for a reader at a terminal. All is how many there
-// are, of which these are the first.
-func FindingsTable(w io.Writer, findings []engine.Finding, all int, o TableOptions) error {
-	s := newScreen(w, o)
-	rows := [][]string{{"SEVERITY", "POLICY", "STATUS", "WORKSPACE", "TOKEN", "OWNER", "MESSAGE"}}
-	for _, f := range findings {
-		rows = append(rows, []string{string(f.Severity), f.Policy, string(f.Status), f.Workspace, tokenText(f), f.Owner, f.Message})
-	}
-	narrow := s.width / 8
-	return s.table(rows, []int{8, 10, 9, narrow, 9, narrow + 4, s.width}, len(findings), all, "finding")
+	return table.Write(ctx, w, format, findingColumns(asOf), table.Known(findings), o)
 }
 
 // tokenText is the short id of a token; nothing where the finding is on the workspace.
@@ -50,23 +31,6 @@ func tokenText(f engine.Finding) string {
 		return ""
 	}
 	return shortID(f.ResourceID)
-}
-
-// table writes rows under a header, and how many there are.
-func (s *screen) table(rows [][]string, limits []int, shown, all int, what string) error {
-	if shown > 0 {
-		layout := newGrid(rows, limits)
-		layout.whole = s.width == boundless
-		s.styled(bold, layout.row(rows[0]))
-		for _, row := range rows[1:] {
-			s.line(layout.row(row))
-		}
-	}
-	if all > shown {
-		s.line("… and " + comma(all-shown) + " more")
-	}
-	s.line(plural(all, what) + ".")
-	return s.flush()
 }
 
 // FindingGroup is how many findings have something in common: a workspace, an
@@ -112,43 +76,19 @@ func GroupFindings(findings []engine.Finding, name func(engine.Finding) string) 
 	return groups
 }
 
-func groupColumns(by string) []column[FindingGroup] {
-	columns := []column[FindingGroup]{
-		{by, plain, 28, func(g FindingGroup) any { return g.Name }},
-		{"findings", number, 10, func(g FindingGroup) any { return g.Findings }},
+func groupColumns(by string) []table.Column[FindingGroup] {
+	columns := []table.Column[FindingGroup]{
+		table.Plain(by, 28, func(g FindingGroup) any { return g.Name }).Rank(1, 20),
+		table.Number("findings", 10, func(g FindingGroup) any { return g.Findings }).Rank(2, 0),
 	}
 	for _, severity := range engine.Severities() {
-		columns = append(columns, column[FindingGroup]{string(severity), number, 10, func(g FindingGroup) any { return g.Failed[severity] }})
+		columns = append(columns, table.Number(string(severity), 10, func(g FindingGroup) any { return g.Failed[severity] }).Rank(3+severity.Rank(), 0))
 	}
-	return append(columns, column[FindingGroup]{"unknown", number, 10, func(g FindingGroup) any { return g.Unknown }})
+	return append(columns, table.Number("unknown", 10, func(g FindingGroup) any { return g.Unknown }).Rank(4, 0))
 }
 
-// FindingGroupsCSV writes a row for each group.
-func FindingGroupsCSV(ctx context.Context, w io.Writer, groups []FindingGroup, by string) error {
-	return writeRows(ctx, w, groupColumns(by), known(groups))
-}
-
-// FindingGroupsJSON writes a list with an object for each group.
-func FindingGroupsJSON(ctx context.Context, w io.Writer, groups []FindingGroup, by string) error {
-	return writeObjects(ctx, w, groupColumns(by), known(groups))
-}
-
-// FindingGroupsTable writes groups for a reader at a terminal.
-func FindingGroupsTable(w io.Writer, groups []FindingGroup, all int, by string, o TableOptions) error {
-	s := newScreen(w, o)
-	columns := groupColumns(by)
-	rows := [][]string{make([]string, len(columns))}
-	limits := make([]int, len(columns))
-	for i, c := range columns {
-		rows[0][i], limits[i] = strings.ToUpper(c.name), 9
-	}
-	limits[0] = max(20, s.width-60)
-	for _, g := range groups {
-		row := make([]string, len(columns))
-		for i, c := range columns {
-			row[i] = fmt.Sprint(c.value(g))
-		}
-		rows = append(rows, row)
-	}
-	return s.table(rows, limits, len(groups), all, "group")
+// FindingGroups writes a row for each group.
+func FindingGroups(ctx context.Context, w io.Writer, format string, groups []FindingGroup, by string, o table.Options) error {
+	o.Noun = "group"
+	return table.Write(ctx, w, format, groupColumns(by), table.Known(groups), o)
 }

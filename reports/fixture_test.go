@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 var asOf = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
@@ -51,8 +52,8 @@ func report() engine.Report {
 		Exceptions: fixtureExceptions(),
 		Trend:      fixtureTrend(findings),
 		Shrunk:     []engine.Shrink{{Workspace: "<b>prod</b>", WorkspaceID: prod.ID, Before: 100, Tokens: len(tokens) - 1}},
-		Findings:   known(findings),
-		Tokens:     known(tokens),
+		Findings:   table.Known(findings),
+		Tokens:     table.Known(tokens),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // ForecastSpan is what a forecast is about.
@@ -18,67 +19,55 @@ type ForecastSpan struct {
 	Database string // where the tokens are from
 }
 
-func forecastColumns() []column[engine.Forecast] {
+func forecastColumns() []table.Column[engine.Forecast] {
 	type row = engine.Forecast
-	return []column[row]{
-		{"day", plain, 12, func(f row) any { return f.Day }},
-		{"what", plain, 12, func(f row) any { return string(f.Kind) }},
-		{"workspace", plain, 18, func(f row) any { return f.Workspace.Name }},
-		{"workspace_id", identifier, 20, func(f row) any { return f.Workspace.ID }},
-		{"token_id", identifier, 24, func(f row) any { return f.TokenID }},
-		{"owner", plain, 28, func(f row) any { return f.Owner }},
-		{"owner_id", identifier, 20, func(f row) any { return f.OwnerID }},
-		{"policy", plain, 10, func(f row) any { return f.Policy }},
-		{"severity", plain, 10, func(f row) any { return string(f.Severity) }},
-		{"message", plain, 40, func(f row) any { return f.Message }},
+	return []table.Column[row]{
+		table.Plain("day", 12, func(f row) any { return f.Day }),
+		table.Plain("what", 12, func(f row) any { return string(f.Kind) }),
+		table.Plain("workspace", 18, func(f row) any { return f.Workspace.Name }),
+		table.ID("workspace_id", 20, func(f row) any { return f.Workspace.ID }),
+		table.ID("token_id", 24, func(f row) any { return f.TokenID }),
+		table.Plain("owner", 28, func(f row) any { return f.Owner }),
+		table.ID("owner_id", 20, func(f row) any { return f.OwnerID }),
+		table.Plain("policy", 10, func(f row) any { return f.Policy }),
+		table.Plain("severity", 10, func(f row) any { return string(f.Severity) }),
+		table.Plain("message", 40, func(f row) any { return f.Message }),
 	}
 }
 
-func eachForecast(list []engine.Forecast) func(func(engine.Forecast, error) bool) {
-	return func(yield func(engine.Forecast, error) bool) {
-		for _, f := range list {
-			if !yield(f, nil) {
-				return
-			}
-		}
+// perKind is how many things of a kind a week shows.
+const perKind = 5
+
+// Forecast writes a forecast as CSV, JSON or ICS, or for a reader at a terminal: a
+// week at a time, the first of each kind.
+func Forecast(ctx context.Context, w io.Writer, format string, list []engine.Forecast, span ForecastSpan, o table.Options) error {
+	switch format {
+	case "ics":
+		return ForecastICS(w, list, span)
+	case "csv", "json":
+		return table.Write(ctx, w, format, forecastColumns(), table.Known(list), o)
 	}
-}
-
-// ForecastCSV writes a forecast as CSV, a line for each thing to come.
-func ForecastCSV(w io.Writer, list []engine.Forecast, _ ForecastSpan) error {
-	return writeRows(context.Background(), w, forecastColumns(), eachForecast(list))
-}
-
-// ForecastJSON writes a forecast as a list of objects with the names that
-// ForecastCSV has as columns.
-func ForecastJSON(w io.Writer, list []engine.Forecast, _ ForecastSpan) error {
-	return writeObjects(context.Background(), w, forecastColumns(), eachForecast(list))
-}
-
-// ForecastTable writes a forecast for a reader at a terminal: a week at a time,
-// the first of each kind.
-func ForecastTable(w io.Writer, list []engine.Forecast, span ForecastSpan, o TableOptions) error {
 	s := newScreen(w, o)
 	for _, week := range weeks(list, span.AsOf) {
-		s.styled(bold, week.title)
+		s.Styled(table.Bold, week.title)
 		for _, kind := range []engine.ForecastKind{engine.Cliff, engine.WillViolate, engine.WillExpire, engine.WillIdleOut} {
 			of := ofKind(week.list, kind)
 			for i, f := range of {
-				if i == o.findings() {
-					s.line(fmt.Sprintf("  … and %s more", comma(len(of)-i)))
+				if i == perKind {
+					s.Line(fmt.Sprintf("  … and %s more", engine.Comma(len(of)-i)))
 					break
 				}
-				s.line("  " + f.Day + "  " + forecastText(f))
+				s.Line("  " + f.Day + "  " + forecastText(f))
 			}
 		}
 	}
 	if len(list) > 0 {
-		s.line("")
+		s.Line("")
 	}
-	s.hang("", "", fmt.Sprintf("In the %s after %s, of %s: %s end, %s revoked for inactivity, %s begin to break policy.", plural(span.Days, "day"),
-		span.AsOf.UTC().Format(time.DateOnly), plural(span.Tokens, "token"),
-		comma(len(ofKind(list, engine.WillExpire))), comma(len(ofKind(list, engine.WillIdleOut))), comma(tokensOf(ofKind(list, engine.WillViolate)))))
-	return s.flush()
+	s.Hang("", "", fmt.Sprintf("In the %s after %s, of %s: %s end, %s revoked for inactivity, %s begin to break policy.", engine.Plural(span.Days, "day"),
+		span.AsOf.UTC().Format(time.DateOnly), engine.Plural(span.Tokens, "token"),
+		engine.Comma(len(ofKind(list, engine.WillExpire))), engine.Comma(len(ofKind(list, engine.WillIdleOut))), engine.Comma(tokensOf(ofKind(list, engine.WillViolate)))))
+	return s.Flush()
 }
 
 // tokensOf counts tokens, of which one may break several policies.

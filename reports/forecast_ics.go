@@ -91,18 +91,18 @@ func eventTitle(list []engine.Forecast) string {
 	case engine.Cliff:
 		return "Databricks: " + list[0].Message
 	case engine.WillExpire:
-		return where + plural(len(list), "token") + " will end"
+		return where + engine.Plural(len(list), "token") + " will end"
 	case engine.WillIdleOut:
-		return where + plural(len(list), "token") + " may be revoked for inactivity"
+		return where + engine.Plural(len(list), "token") + " may be revoked for inactivity"
 	}
-	return where + plural(tokensOf(list), "token") + " will begin to break policy"
+	return where + engine.Plural(tokensOf(list), "token") + " will begin to break policy"
 }
 
 func eventText(list []engine.Forecast) string {
 	var b strings.Builder
 	for i, f := range list {
 		if i == namedInEvent {
-			fmt.Fprintf(&b, "and %s more", comma(len(list)-i))
+			fmt.Fprintf(&b, "and %s more", engine.Comma(len(list)-i))
 			break
 		}
 		b.WriteString(engine.SafeText(forecastText(f)) + "\n")

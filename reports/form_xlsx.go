@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"github.com/xuri/excelize/v2"
 )
@@ -27,11 +28,11 @@ type form struct {
 // fillForm writes the worksheet to fill in; a column without values is one to
 // fill in, the second the one to choose in. Everything else is locked against
 // slips; what is read back does not rest on that.
-func (b *book) fillForm(f form, columns []column[engine.Step], steps []engine.Step) error {
+func (b *book) fillForm(f form, columns []table.Column[engine.Step], steps []engine.Step) error {
 	s := &sheet{book: b, name: f.sheet}
 	for _, c := range columns {
-		s.headings = append(s.headings, c.heading())
-		s.widths = append(s.widths, c.width)
+		s.headings = append(s.headings, c.Heading())
+		s.widths = append(s.widths, c.Width)
 	}
 	if err := s.start(); err != nil {
 		return err
@@ -51,16 +52,16 @@ func (b *book) fillForm(f form, columns []column[engine.Step], steps []engine.St
 	return s.end()
 }
 
-func (b *book) stepRow(columns []column[engine.Step], step engine.Step, input int) (cells []any, height int) {
+func (b *book) stepRow(columns []table.Column[engine.Step], step engine.Step, input int) (cells []any, height int) {
 	height = 1
 	for _, c := range columns {
-		if c.value == nil {
+		if c.Value == nil {
 			cells = append(cells, excelize.Cell{StyleID: input, Value: ""})
 			continue
 		}
-		cell := b.cell(c.kind, c.value(step))
-		if c.kind == wrapped {
-			height = max(height, linesIn(cell, c.width))
+		cell := b.cell(c.Kind, c.Value(step))
+		if c.Kind == table.KindWrapped {
+			height = max(height, linesIn(cell, c.Width))
 		}
 		cells = append(cells, cell)
 	}

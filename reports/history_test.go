@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // TestHistoryGoesOnBelow: on a screen what does not fit goes on below itself, in
@@ -17,10 +18,10 @@ func TestHistoryGoesOnBelow(t *testing.T) {
 		{At: 1000, What: "fail", Detail: "PAT-004 unused for 98 days, limit 90 (still at 1970-01-04T00:00:00Z, 4 evaluations)"},
 	}}}
 	var screen, file bytes.Buffer
-	if err := HistoryTable(&screen, told, TableOptions{Width: 80}); err != nil {
+	if err := HistoryTable(&screen, told, table.Options{Width: 80}); err != nil {
 		t.Fatal(err)
 	}
-	if err := HistoryTable(&file, told, TableOptions{Width: 80, Whole: true}); err != nil {
+	if err := HistoryTable(&file, told, table.Options{Width: 80, Whole: true}); err != nil {
 		t.Fatal(err)
 	}
 	want := "  1970-01-01T00:00:01Z  fail        PAT-004 unused for 98 days, limit 90 (still\n" +

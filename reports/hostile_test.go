@@ -5,6 +5,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/enginetest"
+	"patrol/reports/table"
 )
 
 // hostileReport has every text of testdata/hostile in every field of a report
@@ -31,7 +32,7 @@ func hostileReport(t *testing.T) engine.Report {
 		settings[tokenID(i)] = engine.Setting{Value: &text}
 	}
 	r.Workspaces[0].Settings = settings
-	r.Findings, r.Tokens = known(findings), known(tokens)
+	r.Findings, r.Tokens = table.Known(findings), table.Known(tokens)
 	return r
 }
 

@@ -9,6 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+
+	"patrol/engine"
 )
 
 //go:embed html
@@ -27,7 +29,7 @@ type assets struct {
 }
 
 func newAssets() (assets, error) {
-	frame, err := template.New("page").Funcs(template.FuncMap{"count": comma, "words": spaced}).ParseFS(htmlFiles, "html/*.tmpl")
+	frame, err := template.New("page").Funcs(template.FuncMap{"count": engine.Comma, "words": spaced}).ParseFS(htmlFiles, "html/*.tmpl")
 	if err != nil {
 		return assets{}, fmt.Errorf("parse page template: %w", err)
 	}

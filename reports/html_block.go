@@ -8,6 +8,8 @@ import (
 	"io"
 	"iter"
 	"strconv"
+
+	"patrol/reports/table"
 )
 
 // blockRows is how many rows share a block: enough for equal values to fold,
@@ -17,12 +19,12 @@ const blockRows = 4096
 // writeBlocks writes rows as blocks of JSON that the page's script reads, column
 // by column. No browser runs a script element of this type, and what it holds
 // cannot end it, since every < is escaped.
-func writeBlocks[T any](ctx context.Context, w io.Writer, table string, columns []column[T], rows iter.Seq2[T, error]) error {
-	b := &block[T]{out: w, table: table, columns: columns, packed: make([]packed, len(columns))}
+func writeBlocks[T any](ctx context.Context, w io.Writer, name string, columns []table.Column[T], rows iter.Seq2[T, error]) error {
+	b := &block[T]{out: w, name: name, columns: columns, packed: make([]packed, len(columns))}
 	if err := b.describe(); err != nil {
 		return err
 	}
-	if err := each(ctx, rows, b.add); err != nil {
+	if err := table.Each(ctx, rows, b.add); err != nil {
 		return err
 	}
 	return b.flush()
@@ -30,8 +32,8 @@ func writeBlocks[T any](ctx context.Context, w io.Writer, table string, columns 
 
 type block[T any] struct {
 	out     io.Writer
-	table   string
-	columns []column[T]
+	name    string
+	columns []table.Column[T]
 	packed  []packed
 	rows    int
 }
@@ -40,7 +42,7 @@ type block[T any] struct {
 func (b *block[T]) describe() error {
 	kinds := make([][2]string, len(b.columns))
 	for i, c := range b.columns {
-		kinds[i] = [2]string{c.name, c.kind.script()}
+		kinds[i] = [2]string{c.Name, scriptKind(c.Kind)}
 	}
 	text, err := json.Marshal(kinds)
 	if err != nil {
@@ -49,12 +51,12 @@ func (b *block[T]) describe() error {
 	return b.element("columns", text)
 }
 
-// script is the kind as the page's script knows it.
-func (k kind) script() string {
+// scriptKind is the kind as the page's script knows it.
+func scriptKind(k table.Kind) string {
 	switch k {
-	case date:
+	case table.KindDate:
 		return "date"
-	case number:
+	case table.KindNumber:
 		return "number"
 	}
 	return "text"
@@ -62,9 +64,9 @@ func (k kind) script() string {
 
 func (b *block[T]) add(row T) error {
 	for i, c := range b.columns {
-		value, err := scriptValue(c.value(row))
+		value, err := scriptValue(c.Value(row))
 		if err != nil {
-			return fmt.Errorf("encode %s: %w", c.name, err)
+			return fmt.Errorf("encode %s: %w", c.Name, err)
 		}
 		b.packed[i].add(value)
 	}
@@ -82,7 +84,7 @@ func (b *block[T]) flush() error {
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "{\n\"rows\":%d", b.rows)
 	for i, c := range b.columns {
-		fmt.Fprintf(&text, ",\n%q:", c.name)
+		fmt.Fprintf(&text, ",\n%q:", c.Name)
 		b.packed[i].write(&text)
 		b.packed[i] = packed{}
 	}
@@ -92,7 +94,7 @@ func (b *block[T]) flush() error {
 }
 
 func (b *block[T]) element(role string, text []byte) error {
-	_, err := fmt.Fprintf(b.out, "<script type=\"application/json\" data-%s=\"%s\">%s</script>\n", role, b.table, text)
+	_, err := fmt.Fprintf(b.out, "<script type=\"application/json\" data-%s=\"%s\">%s</script>\n", role, b.name, text)
 	return err
 }
 
@@ -152,18 +154,18 @@ func scriptValue(value any) (string, error) {
 	switch v := value.(type) {
 	case nil:
 		return "null", nil
-	case unknown:
+	case table.Unknown:
 		return `{"is":"unknown"}`, nil
-	case never:
+	case table.Never:
 		return `{"is":"never"}`, nil
-	case instant:
+	case table.Instant:
 		return strconv.FormatInt(int64(v), 10), nil
 	case int, int64, bool:
 		return fmt.Sprint(v), nil
 	case string:
 		return scriptText(v)
 	case []string:
-		return scriptText(mapSlice(v, foreign))
+		return scriptText(table.Map(v, foreign))
 	}
 	return scriptText(fmt.Sprint(value))
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // completeness says what the audit did not see, so that silence about it is not
@@ -64,9 +65,9 @@ func newGapView(w engine.Workspace, gap engine.Gap) gapView {
 }
 
 func completenessText(all, whole int, results engine.Tally) string {
-	parts := []string{fmt.Sprintf("%s audited, %s read whole.", plural(all, "workspace"), comma(whole))}
+	parts := []string{fmt.Sprintf("%s audited, %s read whole.", engine.Plural(all, "workspace"), engine.Comma(whole))}
 	if whole < all {
-		parts = append(parts, fmt.Sprintf("Of %s something could not be read; the reasons stand below.", plural(all-whole, "workspace")))
+		parts = append(parts, fmt.Sprintf("Of %s something could not be read; the reasons stand below.", engine.Plural(all-whole, "workspace")))
 	}
 	open := results[engine.Unknown] + results[engine.Errored]
 	if open == 0 {
@@ -74,7 +75,7 @@ func completenessText(all, whole int, results engine.Tally) string {
 	}
 	return strings.Join(append(parts, fmt.Sprintf(
 		"%s without a verdict: the data was not read, or the policy could not be evaluated. None of them counts as passed.",
-		plural(open, "result"))), " ")
+		engine.Plural(open, "result"))), " ")
 }
 
 const (
@@ -110,7 +111,7 @@ func workspaceViews(workspaces []engine.WorkspaceReport) []workspaceView {
 		views = append(views, workspaceView{
 			Name: foreign(s.Workspace.Name), ID: foreign(s.Workspace.ID), Host: foreign(s.Workspace.Host),
 			Cloud: s.Workspace.Cloud, Labels: labelsText(s.Workspace.Labels),
-			Snapshot: s.ID, CollectedAt: timeText(s.CollectedAt), Digest: s.Digest, Previous: s.Previous,
+			Snapshot: s.ID, CollectedAt: table.TimeText(s.CollectedAt), Digest: s.Digest, Previous: s.Previous,
 			Tokens: s.Tokens, Failed: w.Counts[engine.Fail], Undecided: w.Counts[engine.Unknown] + w.Counts[engine.Errored],
 			Whole: len(s.Incomplete()) == 0, Open: len(workspaces) <= unfolded, Sections: sectionViews(s),
 		})

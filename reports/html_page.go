@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // htmlPage is what the template shows. All text in it that others wrote is already
@@ -35,7 +36,7 @@ func newPage(r engine.Report) htmlPage {
 	places := workspaceViews(r.Workspaces)
 	return htmlPage{
 		Version:      r.Version,
-		AsOf:         timeText(r.AsOf),
+		AsOf:         table.TimeText(r.AsOf),
 		WhatIf:       WhatIf(r),
 		Verdict:      r.Verdict(),
 		Meaning:      explain(r),

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // policyView is a policy's page.
@@ -67,7 +68,7 @@ func newPolicyView(r engine.PolicyReport) policyView {
 		Failed: tally[engine.Fail], Undecided: tally[engine.Unknown] + tally[engine.Errored],
 		Excused: tally[engine.Waived] + tally[engine.Baselined], Evaluated: tally.Evaluated(),
 		Aliases: foreign(strings.Join(p.Aliases, ", ")), Needs: foreign(strings.Join(p.Needs, ", ")),
-		Params: paramViews(p.Params), Configured: mapSlice(configured(p), foreign), Off: p.Off != "", File: foreign(p.File), Pack: foreign(p.Pack), Package: foreign(p.Package),
+		Params: paramViews(p.Params), Configured: table.Map(configured(p), foreign), Off: p.Off != "", File: foreign(p.File), Pack: foreign(p.Pack), Package: foreign(p.Package),
 		Source: sourceLines(p.Source),
 	}
 	if view.Evaluated > 0 {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"golang.org/x/net/html"
 )
@@ -35,7 +36,7 @@ func brokenPage(texts []string) engine.Report {
 		row.Owner.Name, row.Workspace.Name = text, text
 		tokens = append(tokens, row)
 	}
-	r.Findings, r.Tokens = known(findings), known(tokens)
+	r.Findings, r.Tokens = table.Known(findings), table.Known(tokens)
 	return r
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
@@ -129,13 +130,13 @@ func hostilePage() engine.Report {
 		p.Params = []engine.Param{{Name: bad, Description: bad, Value: bad, Default: bad, Origin: bad}}
 		p.Controls, p.Aliases, p.Needs, p.Remedy = map[string][]string{bad: {bad}}, []string{bad}, []string{bad}, bad
 	}
-	r.Findings = known([]engine.Finding{{
+	r.Findings = table.Known([]engine.Finding{{
 		Policy: "X-1", Title: bad, Severity: engine.High, Status: engine.Waived, Workspace: bad, WorkspaceID: bad, Resource: engine.ResourceToken,
 		ResourceID: bad, Owner: bad, Message: bad, Evidence: map[string]any{bad: bad, "list": []any{bad}}, Remedy: bad, Fingerprint: bad,
 		Waiver: &engine.Waiver{ID: bad, Reason: bad, Ticket: bad, Approver: bad, Expires: bad},
 	}})
 	row := tokenRow(prod, engine.Token{ID: bad, Comment: bad, OwnerID: bad, CreatorID: bad, CreatorName: bad, Scopes: []string{bad}, Defects: []engine.Defect{{Field: "x", Reason: bad, Value: bad}}})
-	r.Tokens = known([]engine.TokenRow{row})
+	r.Tokens = table.Known([]engine.TokenRow{row})
 	return r
 }
 
@@ -163,8 +164,8 @@ func TestPageShowsNoSecret(t *testing.T) {
 	r := report()
 	quoting := fixtureFindings()[0]
 	quoting.Message, quoting.Evidence = "says "+secret, map[string]any{"list": []any{"x " + secret}}
-	r.Findings = known([]engine.Finding{quoting})
-	r.Tokens = known([]engine.TokenRow{tokenRow(sandbox, engine.Token{ID: tokenID(1), Comment: "ci " + secret})})
+	r.Findings = table.Known([]engine.Finding{quoting})
+	r.Tokens = table.Known([]engine.TokenRow{tokenRow(sandbox, engine.Token{ID: tokenID(1), Comment: "ci " + secret})})
 	page := renderPage(t, r)
 	if strings.Contains(page, secret) || strings.Count(page, "[redacted Databricks token]") != 3 {
 		t.Errorf("shows a secret, or does not say that it left one out (%d)", strings.Count(page, "[redacted"))
@@ -209,7 +210,7 @@ func TestScriptValue(t *testing.T) {
 		value any
 		want  string
 	}{
-		{nil, "null"}, {unknown{}, `{"is":"unknown"}`}, {never{}, `{"is":"never"}`}, {instant(5), "5"}, {-3, "-3"}, {true, "true"},
+		{nil, "null"}, {table.Unknown{}, `{"is":"unknown"}`}, {table.Never{}, `{"is":"never"}`}, {table.Instant(5), "5"}, {-3, "-3"}, {true, "true"},
 		{engine.High, `"high"`}, {"</script>", `"\u003c/script\u003e"`}, {"a\x00\u202e\xff", `"a\\u{0}\\u{202e}\\xff"`},
 		{[]string{"a", "\u2028"}, `["a","\\u{2028}"]`}, {[]string{}, "[]"},
 	} {

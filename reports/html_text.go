@@ -4,6 +4,7 @@ import (
 	"iter"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // foreign is text of anybody as the page holds it: what would act is visible.
@@ -28,7 +29,7 @@ func inertValue(value any) any {
 	case string:
 		return foreign(v)
 	case []string:
-		return mapSlice(v, foreign)
+		return table.Map(v, foreign)
 	case []any:
 		list := make([]any, len(v))
 		for i, item := range v {

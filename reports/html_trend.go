@@ -1,6 +1,9 @@
 package reports
 
-import "patrol/engine"
+import (
+	"patrol/engine"
+	"patrol/reports/table"
+)
 
 // trendView is what changed since the snapshots before.
 type trendView struct {
@@ -38,7 +41,7 @@ func newTrendView(t *engine.Trend) *trendView {
 		return nil
 	}
 	view := &trendView{
-		Since: timeText(t.Since), Workspaces: plural(t.Workspaces, "workspace"), New: foreignFindings(t.New),
+		Since: table.TimeText(t.Since), Workspaces: engine.Plural(t.Workspaces, "workspace"), New: foreignFindings(t.New),
 		More: max(0, t.Count(engine.ChangeNew)+t.Count(engine.ChangeWorse)-len(t.New)),
 	}
 	if !t.Earliest.IsZero() {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -30,7 +31,7 @@ func TestPageInBrowser(t *testing.T) {
 	}{
 		{"views", testViews, report},
 		{"empty", testEmpty, func() engine.Report {
-			return engine.Report{AsOf: asOf, Findings: known[engine.Finding](nil), Tokens: known[engine.TokenRow](nil)}
+			return engine.Report{AsOf: asOf, Findings: table.Known[engine.Finding](nil), Tokens: table.Known[engine.TokenRow](nil)}
 		}},
 		{"policy", testPolicyView, report},
 		{"hostile", testHostile, hostilePage},
@@ -60,7 +61,7 @@ func TestPageInBrowser(t *testing.T) {
 func mixedReport() engine.Report {
 	tokens := mixedTokens(700)
 	r := report()
-	r.Tokens, r.Summary.Tokens = known(tokens), len(tokens)
+	r.Tokens, r.Summary.Tokens = table.Known(tokens), len(tokens)
 	r.Findings = func(yield func(engine.Finding, error) bool) {
 		for i, row := range tokens {
 			status := []engine.Status{engine.Fail, engine.Waived, engine.Fail, engine.Unknown}[i%4]
@@ -129,9 +130,9 @@ func (b *tab) said(table string) string { return b.text("#" + table + " .said") 
 // sees waits until a table says how many rows it shows.
 func (b *tab) sees(table string, rows, all int, noun string) {
 	b.t.Helper()
-	want := fmt.Sprintf("%s of %s", comma(rows), plural(all, noun))
+	want := fmt.Sprintf("%s of %s", engine.Comma(rows), engine.Plural(all, noun))
 	if rows == all {
-		want = plural(all, noun)
+		want = engine.Plural(all, noun)
 	}
 	for range 3000 {
 		if b.said(table) == want {
@@ -340,14 +341,14 @@ func testSort(t *testing.T, b *tab) {
 
 // expected is CSV as patrol writes it, of rows whose text is already visible as
 // the page holds it.
-func expected[T any](t *testing.T, columns []column[T], rows []T) string {
+func expected[T any](t *testing.T, columns []table.Column[T], rows []T) string {
 	t.Helper()
 	for i, c := range columns {
-		value := c.value
-		columns[i].value = func(row T) any { return visible(value(row)) }
+		value := c.Value
+		columns[i].Value = func(row T) any { return visible(value(row)) }
 	}
 	var b bytes.Buffer
-	if err := writeRows(t.Context(), &b, columns, known(rows)); err != nil {
+	if err := table.CSV(t.Context(), &b, columns, table.Known(rows)); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -358,7 +359,7 @@ func visible(value any) any {
 	case string:
 		return foreign(v)
 	case []string:
-		return mapSlice(v, foreign)
+		return table.Map(v, foreign)
 	}
 	return value
 }

@@ -3,9 +3,9 @@ package reports
 import (
 	"context"
 	"io"
-	"iter"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // JSON is the whole audit for programs, apart from the population of tokens.
@@ -22,27 +22,27 @@ func (catalogue) JSON() Format {
 const auditSchema = 1
 
 func writeJSON(ctx context.Context, w io.Writer, r engine.Report) error {
-	out := newJSONWriter(w)
-	out.open("{")
+	out := table.NewJSONWriter(w)
+	out.Open("{")
 	for _, m := range head(r) {
-		if err := out.member(m.key, m.value); err != nil {
+		if err := out.Member("  ", m.key, m.value); err != nil {
 			return err
 		}
 	}
-	if err := members(ctx, out, "workspaces", known(r.Workspaces), workspaceJSON); err != nil {
+	if err := table.List(ctx, out, "  ", "workspaces", table.Known(r.Workspaces), workspaceJSON); err != nil {
 		return err
 	}
-	if err := members(ctx, out, "policies", known(r.Policies), policyJSON); err != nil {
+	if err := table.List(ctx, out, "  ", "policies", table.Known(r.Policies), policyJSON); err != nil {
 		return err
 	}
-	if err := members(ctx, out, "frameworks", known(r.Frameworks()), frameworkJSON); err != nil {
+	if err := table.List(ctx, out, "  ", "frameworks", table.Known(r.Frameworks()), frameworkJSON); err != nil {
 		return err
 	}
-	if err := members(ctx, out, "results", r.Findings, findingJSON); err != nil {
+	if err := table.List(ctx, out, "  ", "results", r.Findings, findingJSON); err != nil {
 		return err
 	}
-	out.close("", "}")
-	return out.end()
+	out.Close("", "}")
+	return out.End()
 }
 
 type member struct {
@@ -56,7 +56,7 @@ func head(r engine.Report) []member {
 		members = append(members, member{"what_if", r.WhatIf})
 	}
 	return append(members, []member{
-		{"as_of", timeText(r.AsOf)},
+		{"as_of", table.TimeText(r.AsOf)},
 		{"fail_on", r.FailOn.String()},
 		{"verdict", r.Verdict()},
 		{"summary", summaryJSON(r)},
@@ -65,29 +65,6 @@ func head(r engine.Report) []member {
 		{"account", reachJSON(r)},
 		{"trend", trendJSON(r.Trend)},
 	}...)
-}
-
-// member writes one member of the outermost object.
-func (j *jsonWriter) member(key string, value any) error {
-	j.next("  ")
-	if err := j.value(key); err != nil {
-		return err
-	}
-	j.text.WriteString(": ")
-	return j.value(value)
-}
-
-// members writes a member that is a list, one element a line.
-func members[T any](ctx context.Context, j *jsonWriter, key string, rows iter.Seq2[T, error], shape func(T) any) error {
-	j.next("  ")
-	j.text.WriteString(`"` + key + `": `)
-	j.open("[")
-	err := each(ctx, rows, func(row T) error {
-		j.next("    ")
-		return j.value(shape(row))
-	})
-	j.close("  ", "]")
-	return err
 }
 
 type jsonSummary struct {
@@ -156,5 +133,5 @@ func findingJSON(f engine.Finding) any {
 	if f.Since.IsZero() {
 		return jsonFinding{Finding: f}
 	}
-	return jsonFinding{f, timeText(f.Since)}
+	return jsonFinding{f, table.TimeText(f.Since)}
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 type jsonFramework struct {
@@ -59,11 +60,11 @@ func trendJSON(t *engine.Trend) *jsonTrend {
 		return nil
 	}
 	shown := &jsonTrend{
-		Since: timeText(t.Since), Workspaces: t.Workspaces,
+		Since: table.TimeText(t.Since), Workspaces: t.Workspaces,
 		Changes: map[engine.Change]jsonSeverities{}, TimeToFix: []jsonFix{}, New: []jsonNew{},
 	}
 	if !t.Earliest.IsZero() {
-		shown.Earliest = timeText(t.Earliest)
+		shown.Earliest = table.TimeText(t.Earliest)
 	}
 	for _, change := range engine.Changes() {
 		shown.Changes[change] = severitiesJSON(func(level engine.Severity) int { return t.Counts[change][level] })

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 type jsonWorkspace struct {
@@ -45,7 +46,7 @@ func workspaceJSON(w engine.WorkspaceReport) any {
 		Snapshot:    strconv.FormatInt(s.ID, 10),
 		Digest:      s.Digest,
 		Previous:    s.Previous,
-		CollectedAt: timeText(s.CollectedAt),
+		CollectedAt: table.TimeText(s.CollectedAt),
 		Tokens:      s.Tokens,
 		Coverage:    coverage,
 		Statuses:    tallyJSON(w.Counts),

@@ -9,6 +9,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/enginetest"
+	"patrol/reports/table"
 )
 
 func TestAuditJSON(t *testing.T) {
@@ -67,7 +68,7 @@ func FuzzJSONText(f *testing.F) {
 }
 
 func testExact(t *testing.T, text string) {
-	encoded, err := jsonText(map[string]any{"list": []any{engine.Waiver{Reason: text}}, "text": text})
+	encoded, err := table.JSONText(map[string]any{"list": []any{engine.Waiver{Reason: text}}, "text": text})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func testExact(t *testing.T, text string) {
 	}
 	want := text
 	if !utf8.ValidString(text) {
-		want = legibleText(text)
+		want = table.LegibleText(text)
 	}
 	if back.Text != want || back.List[0].Reason != want {
 		t.Errorf("read back %q, want %q", back.Text, want)
@@ -93,14 +94,14 @@ func testExact(t *testing.T, text string) {
 func TestEmptyLists(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	if err := writeJSON(t.Context(), &b, engine.Report{Findings: known[engine.Finding](nil)}); err != nil {
+	if err := writeJSON(t.Context(), &b, engine.Report{Findings: table.Known[engine.Finding](nil)}); err != nil {
 		t.Fatal(err)
 	}
 	if !json.Valid(b.Bytes()) || !strings.Contains(b.String(), `"results": []`) {
 		t.Error(b.String())
 	}
 	b.Reset()
-	if err := TokensJSON(t.Context(), &b, known[engine.TokenRow](nil)); err != nil || b.String() != "[]\n" {
+	if err := Tokens(t.Context(), &b, "json", table.Known[engine.TokenRow](nil), table.Options{}); err != nil || b.String() != "[]\n" {
 		t.Errorf("%q, %v", b.String(), err)
 	}
 }

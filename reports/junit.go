@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // JUnit is the audit as tests: a suite for each workspace, a case for each
@@ -57,7 +58,7 @@ func writeJUnit(ctx context.Context, w io.Writer, r engine.Report) error {
 
 func judgedCases(ctx context.Context, r engine.Report) (map[caseKey]*judged, error) {
 	cases := map[caseKey]*judged{}
-	err := each(ctx, r.Findings, func(f engine.Finding) error {
+	err := table.Each(ctx, r.Findings, func(f engine.Finding) error {
 		key := caseKey{f.Policy, f.WorkspaceID}
 		if cases[key] == nil {
 			cases[key] = &judged{counts: engine.Tally{}, severity: f.Severity, lines: map[engine.Status][]string{}}
@@ -130,7 +131,7 @@ func countsText(counts engine.Tally) string {
 	var parts []string
 	for _, status := range findingsFirst() {
 		if n := counts[status]; n > 0 && status.Finding() {
-			parts = append(parts, comma(n)+" "+statusWord(status))
+			parts = append(parts, engine.Comma(n)+" "+statusWord(status))
 		}
 	}
 	return strings.Join(parts, ", ")
@@ -151,7 +152,7 @@ func (j *judged) all() []string {
 			lines = append(lines, statusWord(status)+": "+line)
 		}
 		if more := j.counts[status] - len(j.lines[status]); more > 0 {
-			lines = append(lines, fmt.Sprintf("… and %s more %s", comma(more), statusWord(status)))
+			lines = append(lines, fmt.Sprintf("… and %s more %s", engine.Comma(more), statusWord(status)))
 		}
 	}
 	return lines

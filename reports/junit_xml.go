@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // xmlWriter writes elements; all values pass through one escape.
@@ -46,7 +47,7 @@ func (x *xmlWriter) suite(index int, r engine.Report, w engine.WorkspaceReport, 
 		"timestamp", r.AsOf.UTC().Format("2006-01-02T15:04:05"), "tests", strconv.Itoa(len(list)), "failures", strconv.Itoa(ended["failure"]),
 		"errors", strconv.Itoa(ended["error"]), "skipped", strconv.Itoa(ended["skipped"]), "time", "0")
 	x.text(">\n")
-	properties := []string{"as_of", timeText(r.AsOf), "workspace_id", s.Workspace.ID, "snapshot", strconv.FormatInt(s.ID, 10), "digest", s.Digest,
+	properties := []string{"as_of", table.TimeText(r.AsOf), "workspace_id", s.Workspace.ID, "snapshot", strconv.FormatInt(s.ID, 10), "digest", s.Digest,
 		"tokens", strconv.Itoa(s.Tokens), "patrol", r.Version}
 	if r.WhatIf != "" {
 		properties = append(properties, "what_if", WhatIf(r))

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // Markdown is the job summary of a pipeline.
@@ -46,7 +47,7 @@ func writeMarkdownWithin(ctx context.Context, w io.Writer, r engine.Report, limi
 	m.exceptions(r.Exceptions)
 	m.frameworks(r.Frameworks())
 	if m.left > 0 {
-		m.text.WriteString("\n> **Cut:** " + plural(m.left, "line") + " did not fit here. The other reports have everything.\n")
+		m.text.WriteString("\n> **Cut:** " + engine.Plural(m.left, "line") + " did not fit here. The other reports have everything.\n")
 	}
 	_, err = io.WriteString(w, m.text.String())
 	return err
@@ -58,7 +59,7 @@ func (m *mdWriter) verdict(r engine.Report) {
 	if text := WhatIf(r); text != "" {
 		m.line("> **%s**\n", mdText(text))
 	}
-	m.line("%s in %s, judged as of %s; %s.\n", plural(r.Summary.Tokens, "token"), plural(r.Summary.Workspaces, "workspace"), timeText(r.AsOf), explain(r))
+	m.line("%s in %s, judged as of %s; %s.\n", engine.Plural(r.Summary.Tokens, "token"), engine.Plural(r.Summary.Workspaces, "workspace"), table.TimeText(r.AsOf), explain(r))
 	if off := offText(r); off != "" {
 		m.line("%s\n", mdText(off))
 	}
@@ -74,9 +75,9 @@ func (m *mdWriter) counts(r engine.Report) {
 	}
 	m.table(head...)
 	for _, status := range findingsFirst() {
-		cells := []string{heading(string(status)), comma(r.Summary.Statuses[status])}
+		cells := []string{table.Heading(string(status)), engine.Comma(r.Summary.Statuses[status])}
 		for _, level := range engine.Severities() {
-			cells = append(cells, comma(r.Summary.Severities[level][status]))
+			cells = append(cells, engine.Comma(r.Summary.Severities[level][status]))
 		}
 		m.row(cells...)
 	}
@@ -91,7 +92,7 @@ func (m *mdWriter) trend(t *engine.Trend) {
 	m.line("%s %s\n", trendText(t), timesToFix(t))
 	m.findings(t.New)
 	if more := t.Count(engine.ChangeNew) + t.Count(engine.ChangeWorse) - len(t.New); more > 0 {
-		m.line("… and %s more.\n", comma(more))
+		m.line("… and %s more.\n", engine.Comma(more))
 	}
 }
 
@@ -120,8 +121,8 @@ func (m *mdWriter) failures(groups []*group, policies []engine.PolicyReport) {
 	m.table("Severity", "Policy", "#Failed", "#Workspaces", "#Waived", "#Baselined")
 	var examples []engine.Finding
 	for _, g := range failed[:min(len(failed), mdRows)] {
-		m.row(string(g.severity), mdCode(g.policy)+" "+mdText(g.title), comma(g.counts[engine.Fail]), comma(len(g.workspaces)),
-			comma(g.counts[engine.Waived]), comma(g.counts[engine.Baselined]))
+		m.row(string(g.severity), mdCode(g.policy)+" "+mdText(g.title), engine.Comma(g.counts[engine.Fail]), engine.Comma(len(g.workspaces)),
+			engine.Comma(g.counts[engine.Waived]), engine.Comma(g.counts[engine.Baselined]))
 		examples = append(examples, g.examples...)
 	}
 	m.more(len(failed))
@@ -156,7 +157,7 @@ func (m *mdWriter) todo(failed []*group, policies []engine.PolicyReport) {
 func (m *mdWriter) more(rows int) {
 	m.line("")
 	if rows > mdRows {
-		m.line("… and %s more.\n", comma(rows-mdRows))
+		m.line("… and %s more.\n", engine.Comma(rows-mdRows))
 	}
 }
 
@@ -172,7 +173,7 @@ func (m *mdWriter) policies(r engine.Report, title string, count func(engine.Pol
 			m.table("Policy", "#Results")
 		}
 		if rows++; rows <= mdRows {
-			m.row(mdCode(p.Policy.ID)+" "+mdText(p.Policy.Title), comma(n))
+			m.row(mdCode(p.Policy.ID)+" "+mdText(p.Policy.Title), engine.Comma(n))
 		}
 	}
 	if rows > 0 {
@@ -230,7 +231,7 @@ func (m *mdWriter) exceptions(x engine.Exceptions) {
 		if w.ExpiresSoon {
 			state += ", ends soon"
 		}
-		m.row(mdCode(w.ID), state, comma(w.Waived), w.Expires.String(), mdCode(w.Approver), mdText(cutText(w.Reason, 200)))
+		m.row(mdCode(w.ID), state, engine.Comma(w.Waived), w.Expires.String(), mdCode(w.Approver), mdText(cutText(w.Reason, 200)))
 	}
 	m.more(len(x.Waivers))
 }

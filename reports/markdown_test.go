@@ -33,7 +33,7 @@ func structure(t *testing.T, source []byte) (rows []int) {
 				t.Errorf("HTML: %q", tag)
 			}
 		case *ast.HTMLBlock:
-			for _, line := range lines(strings.Split(string(n.Lines().Value(source)), "\n")) {
+			for _, line := range strings.Split(string(n.Lines().Value(source)), "\n") {
 				if strings.Contains(line, "<") && !strings.HasPrefix(line, "<details>") && line != "</details>" {
 					t.Errorf("HTML: %q", line)
 				}

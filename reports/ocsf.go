@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // OCSF is the findings for a SIEM or a security lake.
@@ -25,17 +26,17 @@ const ocsfVersion = "1.2.0"
 // file's ending says, and whoever wants lines takes them without the commas.
 func writeOCSF(ctx context.Context, w io.Writer, r engine.Report) error {
 	e := newOCSF(r)
-	out := newJSONWriter(w)
-	out.open("[")
-	err := each(ctx, r.Findings, func(f engine.Finding) error {
-		out.next("")
-		return out.value(e.event(f))
+	out := table.NewJSONWriter(w)
+	out.Open("[")
+	err := table.Each(ctx, r.Findings, func(f engine.Finding) error {
+		out.Next("")
+		return out.Value(e.event(f))
 	})
 	if err != nil {
 		return err
 	}
-	out.close("", "]")
-	return out.end()
+	out.Close("", "]")
+	return out.End()
 }
 
 // ocsf makes events of findings.

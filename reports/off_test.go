@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // TestCoverageWordsInEveryFormat: that tokens are off, and what contradicts an
@@ -43,7 +44,7 @@ func TestCoverageWordsInEveryFormat(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := Table(t.Context(), &b, r, TableOptions{Width: 200}); err != nil {
+	if err := Table(t.Context(), &b, r, TableOptions{Options: table.Options{Width: 200}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"Tokens are off in sandbox", "principals: implausible (caller_missing)", "the list of users lacks the caller"} {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"github.com/google/uuid"
 )
@@ -27,7 +28,7 @@ const oscalVersion = "1.1.3"
 
 // oscal writes assessment results.
 type oscal struct {
-	*jsonWriter
+	*table.JSONWriter
 	ctx        context.Context
 	report     engine.Report
 	frameworks []engine.Framework
@@ -39,37 +40,31 @@ type oscal struct {
 // policy in each workspace with all that it found, and a finding for each
 // control that rests on these observations.
 func writeOSCAL(ctx context.Context, w io.Writer, r engine.Report) error {
-	o := &oscal{jsonWriter: newJSONWriter(w), ctx: ctx, report: r, frameworks: r.Frameworks(), titles: map[string]string{}, observed: map[string][]string{}}
+	o := &oscal{JSONWriter: table.NewJSONWriter(w), ctx: ctx, report: r, frameworks: r.Frameworks(), titles: map[string]string{}, observed: map[string][]string{}}
 	for _, p := range r.Policies {
 		o.titles[p.Policy.ID] = p.Policy.Title
 	}
-	o.open("{")
-	o.key("    ", "assessment-results")
-	o.open("{")
+	o.Open("{")
+	o.Key("    ", "assessment-results")
+	o.Open("{")
 	for _, m := range o.head() {
-		if err := o.item(m.key, m.value); err != nil {
+		if err := o.Member("      ", m.key, m.value); err != nil {
 			return err
 		}
 	}
 	if err := o.results(); err != nil {
 		return err
 	}
-	o.close("    ", "}")
-	o.close("", "}")
-	return o.end()
-}
-
-// key starts a member whose value is written in pieces.
-func (o *oscal) key(indent, name string) {
-	o.next(indent)
-	o.text.WriteString(`"` + name + `": `)
+	o.Close("    ", "}")
+	o.Close("", "}")
+	return o.End()
 }
 
 func (o *oscal) head() []member {
 	return []member{
 		{"uuid", o.id("assessment-results")},
 		{"metadata", oscalMetadata{
-			Title: strings.TrimSpace(WhatIf(o.report) + " Audit of Databricks personal access tokens"), Modified: timeText(o.report.AsOf),
+			Title: strings.TrimSpace(WhatIf(o.report) + " Audit of Databricks personal access tokens"), Modified: table.TimeText(o.report.AsOf),
 			Version: orText(o.report.Version, "unknown"), OSCAL: oscalVersion,
 		}},
 		{"import-ap", oscalLink{"#" + o.id("plan")}},
@@ -93,10 +88,10 @@ func (o *oscal) id(parts ...string) string {
 }
 
 func (o *oscal) results() error {
-	o.key("      ", "results")
-	o.open("[")
-	o.next("        ")
-	o.open("{")
+	o.Key("      ", "results")
+	o.Open("[")
+	o.Next("        ")
+	o.Open("{")
 	for _, m := range o.resultHead() {
 		if err := o.member8(m.key, m.value); err != nil {
 			return err
@@ -110,15 +105,15 @@ func (o *oscal) results() error {
 			return err
 		}
 	}
-	o.close("        ", "}")
-	o.close("      ", "]")
+	o.Close("        ", "}")
+	o.Close("      ", "]")
 	return nil
 }
 
 // member8 writes a member of the result.
 func (o *oscal) member8(key string, value any) error {
-	o.key("          ", key)
-	return o.value(value)
+	o.Key("          ", key)
+	return o.Value(value)
 }
 
 func (o *oscal) resultHead() []member {
@@ -132,8 +127,8 @@ func (o *oscal) resultHead() []member {
 		{"uuid", o.id("result")},
 		{"title", strings.TrimSpace(WhatIf(o.report) + " Verdict: " + string(o.report.Verdict()))},
 		{"description", explain(o.report)},
-		{"start", timeText(start)},
-		{"end", timeText(o.report.AsOf)},
+		{"start", table.TimeText(start)},
+		{"end", table.TimeText(o.report.AsOf)},
 	}
 	if components := o.components(); len(components) > 0 {
 		head = append(head, member{"local-definitions", oscalDefinitions{components}})
@@ -148,7 +143,7 @@ func (o *oscal) components() []oscalComponent {
 		s := w.Snapshot
 		list = append(list, oscalComponent{
 			UUID: o.id("workspace", s.Workspace.ID), Type: "service", Title: "Databricks workspace " + workspaceLabel(s.Workspace),
-			Description: fmt.Sprintf("%s, collected at %s, snapshot digest %s", plural(s.Tokens, "token"), timeText(s.CollectedAt), orText(s.Digest, "none")),
+			Description: fmt.Sprintf("%s, collected at %s, snapshot digest %s", engine.Plural(s.Tokens, "token"), table.TimeText(s.CollectedAt), orText(s.Digest, "none")),
 			Status:      oscalState{State: "operational"},
 			Props:       props("workspace-id", s.Workspace.ID, "host", s.Workspace.Host, "incomplete-sections", gapNames(s)),
 		})

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // observations writes one for each policy in each workspace: those with
@@ -11,7 +12,7 @@ import (
 func (o *oscal) observations() error {
 	written := map[caseKey]bool{}
 	var current caseKey
-	err := each(o.ctx, o.report.Findings, func(f engine.Finding) error {
+	err := table.Each(o.ctx, o.report.Findings, func(f engine.Finding) error {
 		key := caseKey{f.Policy, f.WorkspaceID}
 		if key == current {
 			return o.evidence(f)
@@ -23,8 +24,8 @@ func (o *oscal) observations() error {
 		if err := o.beginObservation(key, f.Workspace); err != nil {
 			return err
 		}
-		o.key("              ", "relevant-evidence")
-		o.open("[")
+		o.Key("              ", "relevant-evidence")
+		o.Open("[")
 		return o.evidence(f)
 	})
 	if err != nil {
@@ -37,8 +38,8 @@ func (o *oscal) observations() error {
 }
 
 func (o *oscal) endObservation() {
-	o.close("              ", "]")
-	o.close("            ", "}")
+	o.Close("              ", "]")
+	o.Close("            ", "}")
 }
 
 // silent writes the observations that found nothing, and ends the list.
@@ -52,11 +53,11 @@ func (o *oscal) silent(written map[caseKey]bool) error {
 			if err := o.beginObservation(key, w.Snapshot.Workspace.Name); err != nil {
 				return err
 			}
-			o.close("            ", "}")
+			o.Close("            ", "}")
 		}
 	}
 	if len(o.observed) > 0 {
-		o.close("          ", "]")
+		o.Close("          ", "]")
 	}
 	return nil
 }
@@ -65,13 +66,13 @@ func (o *oscal) silent(written map[caseKey]bool) error {
 // The first one begins the list: OSCAL knows no empty one.
 func (o *oscal) beginObservation(key caseKey, workspace string) error {
 	if len(o.observed) == 0 {
-		o.key("          ", "observations")
-		o.open("[")
+		o.Key("          ", "observations")
+		o.Open("[")
 	}
 	id := o.id("observation", key.policy, key.workspace)
 	o.observed[key.policy] = append(o.observed[key.policy], id)
-	o.next("            ")
-	o.open("{")
+	o.Next("            ")
+	o.Open("{")
 	counts := o.counts(key)
 	members := []member{
 		{"uuid", id},
@@ -81,11 +82,11 @@ func (o *oscal) beginObservation(key caseKey, workspace string) error {
 		{"methods", []string{"TEST"}},
 		{"types", []string{"finding"}},
 		{"subjects", []oscalSubject{{o.id("workspace", key.workspace), "component"}}},
-		{"collected", timeText(o.report.AsOf)},
+		{"collected", table.TimeText(o.report.AsOf)},
 	}
 	for _, m := range members {
-		o.key("              ", m.key)
-		if err := o.value(m.value); err != nil {
+		o.Key("              ", m.key)
+		if err := o.Value(m.value); err != nil {
 			return err
 		}
 	}
@@ -103,7 +104,7 @@ func (o *oscal) counts(key caseKey) engine.Tally {
 
 // evidence writes one finding of an observation.
 func (o *oscal) evidence(f engine.Finding) error {
-	o.next("                ")
+	o.Next("                ")
 	e := oscalEvidence{
 		Description: resultText(f),
 		Props: props("resource", string(f.Resource), "resource-id", f.ResourceID, "status", string(f.Status), "severity", string(f.Severity),
@@ -112,7 +113,7 @@ func (o *oscal) evidence(f engine.Finding) error {
 	if f.Status == engine.Waived {
 		e.Remarks = waiverText(f.Waiver)
 	}
-	return o.value(e)
+	return o.Value(e)
 }
 
 // findings tells, control by control, whether it is satisfied. A control with

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"github.com/defenseunicorns/go-oscal/src/pkg/validation"
 	oscaltypes "github.com/defenseunicorns/go-oscal/src/types/oscal-1-1-3"
@@ -72,8 +73,8 @@ func TestOSCALOfNothing(t *testing.T) {
 	for n := range 3 {
 		writtenOSCAL(t, many(n))
 	}
-	writtenOSCAL(t, engine.Report{AsOf: asOf, Findings: known[engine.Finding](nil)})
-	writtenOSCAL(t, engine.Report{AsOf: asOf, Findings: known[engine.Finding](nil), Policies: fixturePolicies(nil)[:1], Workspaces: fixtureWorkspaces(1)[:1]})
+	writtenOSCAL(t, engine.Report{AsOf: asOf, Findings: table.Known[engine.Finding](nil)})
+	writtenOSCAL(t, engine.Report{AsOf: asOf, Findings: table.Known[engine.Finding](nil), Policies: fixturePolicies(nil)[:1], Workspaces: fixtureWorkspaces(1)[:1]})
 }
 
 func TestControlID(t *testing.T) {

@@ -5,11 +5,12 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // OutcomeCSV writes what became of each step of a plan, one row a step.
 func OutcomeCSV(w io.Writer, r engine.OutcomeReport) error {
-	c := NewCSVWriter(w)
+	c := table.NewCSVWriter(w)
 	if err := c.Write("step", "state", "reason", "detail", "action", "workspace", "workspace_id", "target", "owner", "policies", "attempt", "http", "request_id", "at", "plan_id"); err != nil {
 		return err
 	}

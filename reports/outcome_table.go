@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // OutcomeView is what is shown of an outcome.
@@ -17,7 +18,7 @@ type OutcomeView struct {
 
 // OutcomeTable writes what became of a plan for a terminal: counts, then the
 // steps that were not carried out, then what others did meanwhile.
-func OutcomeTable(w io.Writer, v OutcomeView, o TableOptions) error {
+func OutcomeTable(w io.Writer, v OutcomeView, o table.Options) error {
 	s := newScreen(w, o)
 	s.outcomeHead(v)
 	s.outcomeCounts(v)
@@ -30,25 +31,25 @@ func OutcomeTable(w io.Writer, v OutcomeView, o TableOptions) error {
 		s.outcomeWorkspace(workspace)
 	}
 	for _, file := range v.Files {
-		s.line("  " + file)
+		s.Line("  " + file)
 	}
-	return s.flush()
+	return s.Flush()
 }
 
 func (s *screen) outcomeHead(v OutcomeView) {
 	r := v.Report
 	switch {
 	case v.Rehearsed:
-		s.styled(bold, "Rehearsal of plan "+r.PlanID+": nothing was sent")
+		s.Styled(table.Bold, "Rehearsal of plan "+r.PlanID+": nothing was sent")
 	case r.Carried:
-		s.styled(bold, "Plan "+r.PlanID+": every approved step was carried out")
+		s.Styled(table.Bold, "Plan "+r.PlanID+": every approved step was carried out")
 	case r.Finished:
-		s.styled(bold, "Plan "+r.PlanID+": finished, not every approved step was carried out")
+		s.Styled(table.Bold, "Plan "+r.PlanID+": finished, not every approved step was carried out")
 	default:
-		s.styled(bold, "Plan "+r.PlanID+": not finished")
+		s.Styled(table.Bold, "Plan "+r.PlanID+": not finished")
 	}
 	if r.Stopped != "" {
-		s.wrap("  ", "stopped: "+r.Stopped)
+		s.Wrap("  ", "stopped: "+r.Stopped)
 	}
 }
 
@@ -59,9 +60,9 @@ func (s *screen) outcomeCounts(v OutcomeView) {
 		if v.Rehearsed && state == engine.StatePending {
 			name = "would be done"
 		}
-		parts = append(parts, fmt.Sprintf("%s %s", comma(v.Report.Counts[state]), strings.ReplaceAll(name, "_", " ")))
+		parts = append(parts, fmt.Sprintf("%s %s", engine.Comma(v.Report.Counts[state]), strings.ReplaceAll(name, "_", " ")))
 	}
-	s.wrap("  ", strings.Join(parts, ", "))
+	s.Wrap("  ", strings.Join(parts, ", "))
 }
 
 // noteworthy holds for approved steps that did not come to their purpose.
@@ -77,7 +78,7 @@ func (s *screen) outcomeStep(o engine.Outcome) {
 	if o.Step.Action.OnToken() {
 		target = "token " + shortID(target)
 	}
-	s.line(fmt.Sprintf("  %s  %s  %s  %s", o.Step.ID, o.Step.Action, o.Step.Workspace, target))
+	s.Line(fmt.Sprintf("  %s  %s  %s  %s", o.Step.ID, o.Step.Action, o.Step.Workspace, target))
 	text := strings.ReplaceAll(string(o.State), "_", " ")
 	if o.Reason != "" {
 		text += " (" + o.Reason + ")"
@@ -85,14 +86,14 @@ func (s *screen) outcomeStep(o engine.Outcome) {
 	if o.Detail != "" {
 		text += ": " + o.Detail
 	}
-	s.wrap("    ", text)
+	s.Wrap("    ", text)
 }
 
 func (s *screen) outcomeWorkspace(w engine.OutcomeWorkspace) {
 	for _, id := range w.StillListed {
-		s.styled(yellow, fmt.Sprintf("  %s: token %s was revoked and is still listed", w.Name, shortID(id)))
+		s.Styled(table.Yellow, fmt.Sprintf("  %s: token %s was revoked and is still listed", w.Name, shortID(id)))
 	}
 	if n := len(w.ThirdParty); n > 0 {
-		s.wrap("  ", fmt.Sprintf("%s: %s vanished during the run, by somebody else; the outcome file lists them", w.Name, plural(n, "token")))
+		s.Wrap("  ", fmt.Sprintf("%s: %s vanished during the run, by somebody else; the outcome file lists them", w.Name, engine.Plural(n, "token")))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"github.com/xuri/excelize/v2"
 )
@@ -29,7 +30,7 @@ func outcomeFixture() engine.OutcomeReport {
 func TestOutcomeTable(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	if err := OutcomeTable(&out, OutcomeView{Report: outcomeFixture(), Files: []string{"plan.outcome.json"}}, TableOptions{Width: 100}); err != nil {
+	if err := OutcomeTable(&out, OutcomeView{Report: outcomeFixture(), Files: []string{"plan.outcome.json"}}, table.Options{Width: 100}); err != nil {
 		t.Fatal(err)
 	}
 	text := out.String()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // OutcomeXLSX writes what became of each step of a plan as a workbook.
@@ -23,10 +24,10 @@ func OutcomeXLSX(ctx context.Context, w io.Writer, r engine.OutcomeReport) (err 
 		return err
 	}
 	defer func() { _ = b.file.Close() }()
-	if err := fillSheet(ctx, b, "Outcome", outcomeColumns(), known(r.Outcomes)); err != nil {
+	if err := fillSheet(ctx, b, "Outcome", outcomeColumns(), table.Known(r.Outcomes)); err != nil {
 		return err
 	}
-	if err := fillSheet(ctx, b, "Vanished", vanishedColumns(), known(vanishedTokens(r))); err != nil {
+	if err := fillSheet(ctx, b, "Vanished", vanishedColumns(), table.Known(vanishedTokens(r))); err != nil {
 		return err
 	}
 	return b.writeTo(ctx, w)
@@ -44,22 +45,22 @@ func lastOutcome(r engine.OutcomeReport) time.Time {
 	return last
 }
 
-func outcomeColumns() []column[engine.Outcome] {
-	return []column[engine.Outcome]{
-		{"step", identifier, 16, func(o engine.Outcome) any { return o.Step.ID }},
-		{"state", plain, 18, func(o engine.Outcome) any { return string(o.State) }},
-		{"reason", plain, 16, func(o engine.Outcome) any { return o.Reason }},
-		{"detail", wrapped, 50, func(o engine.Outcome) any { return o.Detail }},
-		{"action", plain, 14, func(o engine.Outcome) any { return string(o.Step.Action) }},
-		{"workspace", plain, 22, func(o engine.Outcome) any { return o.Step.Workspace }},
-		{"owner", plain, 30, func(o engine.Outcome) any { return o.Step.Owner }},
-		{"target", identifier, 22, func(o engine.Outcome) any { return o.Step.Target }},
-		{"policies", plain, 20, func(o engine.Outcome) any { return strings.Join(o.Step.Policies, ", ") }},
-		{"attempt", plain, 9, func(o engine.Outcome) any { return o.Attempt }},
-		{"http", plain, 7, func(o engine.Outcome) any { return o.HTTP }},
-		{"request_id", identifier, 36, func(o engine.Outcome) any { return o.Request }},
-		{"at", plain, 21, func(o engine.Outcome) any { return o.At }},
-		{"workspace_id", identifier, 20, func(o engine.Outcome) any { return o.Step.WorkspaceID }},
+func outcomeColumns() []table.Column[engine.Outcome] {
+	return []table.Column[engine.Outcome]{
+		table.ID("step", 16, func(o engine.Outcome) any { return o.Step.ID }),
+		table.Plain("state", 18, func(o engine.Outcome) any { return string(o.State) }),
+		table.Plain("reason", 16, func(o engine.Outcome) any { return o.Reason }),
+		table.Wrapped("detail", 50, func(o engine.Outcome) any { return o.Detail }),
+		table.Plain("action", 14, func(o engine.Outcome) any { return string(o.Step.Action) }),
+		table.Plain("workspace", 22, func(o engine.Outcome) any { return o.Step.Workspace }),
+		table.Plain("owner", 30, func(o engine.Outcome) any { return o.Step.Owner }),
+		table.ID("target", 22, func(o engine.Outcome) any { return o.Step.Target }),
+		table.Plain("policies", 20, func(o engine.Outcome) any { return strings.Join(o.Step.Policies, ", ") }),
+		table.Plain("attempt", 9, func(o engine.Outcome) any { return o.Attempt }),
+		table.Plain("http", 7, func(o engine.Outcome) any { return o.HTTP }),
+		table.ID("request_id", 36, func(o engine.Outcome) any { return o.Request }),
+		table.Plain("at", 21, func(o engine.Outcome) any { return o.At }),
+		table.ID("workspace_id", 20, func(o engine.Outcome) any { return o.Step.WorkspaceID }),
 	}
 }
 
@@ -79,11 +80,11 @@ func vanishedTokens(r engine.OutcomeReport) []vanishedToken {
 	return rows
 }
 
-func vanishedColumns() []column[vanishedToken] {
-	return []column[vanishedToken]{
-		{"workspace", plain, 22, func(v vanishedToken) any { return v.workspace }},
-		{"workspace_id", identifier, 20, func(v vanishedToken) any { return v.workspaceID }},
-		{"token_id", identifier, 40, func(v vanishedToken) any { return v.token }},
-		{"what", wrapped, 50, func(v vanishedToken) any { return v.what }},
+func vanishedColumns() []table.Column[vanishedToken] {
+	return []table.Column[vanishedToken]{
+		table.Plain("workspace", 22, func(v vanishedToken) any { return v.workspace }),
+		table.ID("workspace_id", 20, func(v vanishedToken) any { return v.workspaceID }),
+		table.ID("token_id", 40, func(v vanishedToken) any { return v.token }),
+		table.Wrapped("what", 50, func(v vanishedToken) any { return v.what }),
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // PlanView is what is shown of a plan.
@@ -29,7 +30,7 @@ type PlanView struct {
 // PlanTable writes a plan for a reviewer at a terminal: counts by workspace,
 // action, owner and risk, the limits, then the steps by workspace and owner with
 // what could break in plain sight.
-func PlanTable(w io.Writer, v PlanView, o TableOptions) error {
+func PlanTable(w io.Writer, v PlanView, o table.Options) error {
 	s := newScreen(w, o)
 	s.planHead(v)
 	s.planCounts(v.Plan)
@@ -39,12 +40,12 @@ func PlanTable(w io.Writer, v PlanView, o TableOptions) error {
 		s.planSteps(v)
 	}
 	for _, line := range v.Standing {
-		s.wrap("", line)
+		s.Wrap("", line)
 	}
 	for _, line := range v.Next {
-		s.line(line)
+		s.Line(line)
 	}
-	return s.flush()
+	return s.Flush()
 }
 
 // PlanWhatIf warns that a plan is of what would be.
@@ -60,24 +61,24 @@ func asOfPlan(p engine.Plan) time.Time {
 func (s *screen) planHead(v PlanView) {
 	p := v.Plan
 	if text := PlanWhatIf(p); text != "" {
-		s.wrap("", text)
+		s.Wrap("", text)
 	}
 	for _, line := range p.Dangers(func(string) bool { return true }) {
-		s.styled(red, strings.ToUpper(line[:1])+engine.SafeText(line[1:]))
+		s.Styled(table.Red, strings.ToUpper(line[:1])+engine.SafeText(line[1:]))
 	}
-	s.styled(bold, fmt.Sprintf("Plan %s: %s", p.ID, countSteps(p)))
-	s.line("judged as of " + p.AsOf + ", planned by " + engine.SafeText(p.Planner))
+	s.Styled(table.Bold, fmt.Sprintf("Plan %s: %s", p.ID, countSteps(p)))
+	s.Line("judged as of " + p.AsOf + ", planned by " + engine.SafeText(p.Planner))
 	window := "good until " + p.ExpiresAt
 	if p.NotBefore != p.AsOf {
 		window = "not before " + p.NotBefore + ", " + window
 	}
-	s.line(window)
-	s.line("sha256 " + v.SHA256)
+	s.Line(window)
+	s.Line("sha256 " + v.SHA256)
 	if p.Contact != "" {
-		s.wrap("", "questions: "+p.Contact)
+		s.Wrap("", "questions: "+p.Contact)
 	}
 	s.planWorkspaces(p)
-	s.blank()
+	s.Blank()
 }
 
 // mostWorkspaces bounds the workspaces shown; how many more there are is told.
@@ -98,20 +99,20 @@ func (s *screen) planWorkspaces(p engine.Plan) {
 	})
 	for i, w := range sorted {
 		if i == mostWorkspaces {
-			s.line(fmt.Sprintf("  … %s more workspaces with less, --workspace NAME", comma(len(sorted)-i)))
+			s.Line(fmt.Sprintf("  … %s more workspaces with less, --workspace NAME", engine.Comma(len(sorted)-i)))
 			break
 		}
-		text := fmt.Sprintf("%s (%s, %s): %s", w.Name, w.ID, plural(w.Tokens, "token"), plural(steps[w.ID], "step"))
+		text := fmt.Sprintf("%s (%s, %s): %s", w.Name, w.ID, engine.Plural(w.Tokens, "token"), engine.Plural(steps[w.ID], "step"))
 		if high[w.ID] > 0 {
-			text += fmt.Sprintf(", %s of high risk", comma(high[w.ID]))
+			text += fmt.Sprintf(", %s of high risk", engine.Comma(high[w.ID]))
 		}
 		if w.Host == "" {
 			text += "; from a file, apply cannot reach it"
 		}
-		s.line("  " + text)
+		s.Line("  " + text)
 	}
 	if none := len(p.Workspaces) - len(sorted); none > 0 && len(p.Steps) > 0 {
-		s.line("  " + plural(none, "workspace") + " without a step")
+		s.Line("  " + engine.Plural(none, "workspace") + " without a step")
 	}
 }
 
@@ -122,9 +123,9 @@ func countSteps(p engine.Plan) string {
 			changing++
 		}
 	}
-	text := plural(len(p.Steps), "step")
+	text := engine.Plural(len(p.Steps), "step")
 	if people := len(p.Steps) - changing; people > 0 {
-		text += fmt.Sprintf(", %s of them for people", comma(people))
+		text += fmt.Sprintf(", %s of them for people", engine.Comma(people))
 	}
 	return text
 }
@@ -164,31 +165,31 @@ func (s *screen) count(what string, names []string, counts map[string]int, most 
 	var parts []string
 	for _, name := range names {
 		if counts[name] > 0 {
-			parts = append(parts, fmt.Sprintf("%s %s", name, comma(counts[name])))
+			parts = append(parts, fmt.Sprintf("%s %s", name, engine.Comma(counts[name])))
 		}
 	}
 	if len(parts) == 0 {
 		return
 	}
 	if more := len(parts) - most; more > 0 {
-		parts = append(parts[:most], fmt.Sprintf("%s more", comma(more)))
+		parts = append(parts[:most], fmt.Sprintf("%s more", engine.Comma(more)))
 	}
-	s.wrap("  ", what+": "+strings.Join(parts, ", "))
+	s.Wrap("  ", what+": "+strings.Join(parts, ", "))
 }
 
 func (s *screen) planLimits(v PlanView) {
 	l := v.Plan.Limits
-	s.wrap("  ", fmt.Sprintf("limits: %d steps, %g%% of a workspace's tokens, %d per owner, %d used within %d days, %d endangered",
+	s.Wrap("  ", fmt.Sprintf("limits: %d steps, %g%% of a workspace's tokens, %d per owner, %d used within %d days, %d endangered",
 		l.MaxSteps, l.MaxPercent, l.MaxPerOwner, l.MaxRecentlyUsed, l.RecentlyUsedDays, l.MaxEndangered))
 	for i, excess := range v.Over {
 		if i == mostExcesses {
-			s.styled(yellow, fmt.Sprintf("  OVER: … and %s more", comma(len(v.Over)-i)))
+			s.Styled(table.Yellow, fmt.Sprintf("  OVER: … and %s more", engine.Comma(len(v.Over)-i)))
 			break
 		}
-		s.styled(yellow, "  OVER: "+excess.String())
+		s.Styled(table.Yellow, "  OVER: "+excess.String())
 	}
 	if len(v.Over) > 0 {
-		s.wrap("  ", "Apply refuses all of these steps together: approve fewer, or raise the limits and plan anew.")
+		s.Wrap("  ", "Apply refuses all of these steps together: approve fewer, or raise the limits and plan anew.")
 	}
 }
 
@@ -203,21 +204,21 @@ func (s *screen) planOmitted(v PlanView) {
 	s.count("findings without a step", engine.SortedKeys(counts), counts, len(counts))
 	if counts["left"] > 0 {
 		s.count("left for the next plan, by", engine.SortedKeys(left), left, len(left))
-		s.wrap("  ", "Apply this plan, audit, and plan again for what is left.")
+		s.Wrap("  ", "Apply this plan, audit, and plan again for what is left.")
 	}
 	if v.Of > 0 {
 		told := 0
 		for _, finding := range v.Plan.NotPlanned {
 			if finding.Reason != "superseded" && finding.Reason != "left" {
 				if told++; told > mostOmitted {
-					s.wrap("    ", "… and more: the workbook lists them all")
+					s.Wrap("    ", "… and more: the workbook lists them all")
 					break
 				}
-				s.wrap("    ", fmt.Sprintf("%s %s %s: %s", finding.Policy, shortID(finding.ResourceID), finding.Reason, finding.Detail))
+				s.Wrap("    ", fmt.Sprintf("%s %s %s: %s", finding.Policy, shortID(finding.ResourceID), finding.Reason, finding.Detail))
 			}
 		}
 	}
-	s.blank()
+	s.Blank()
 }
 
 // forReview puts what changes a workspace first, in the order in which apply
@@ -231,7 +232,7 @@ func forReview(steps []engine.Step) []engine.Step {
 // planSteps shows steps by workspace and owner, in each the riskiest first.
 func (s *screen) planSteps(v PlanView) {
 	if v.All < v.Of {
-		s.styled(bold, fmt.Sprintf("%s of %s", comma(v.All), plural(v.Of, "step")))
+		s.Styled(table.Bold, fmt.Sprintf("%s of %s", engine.Comma(v.All), engine.Plural(v.Of, "step")))
 	}
 	steps := slices.Clone(v.Steps)
 	slices.SortStableFunc(steps, func(a, b engine.Step) int {
@@ -242,11 +243,11 @@ func (s *screen) planSteps(v PlanView) {
 	for _, step := range steps {
 		if step.WorkspaceID != workspace {
 			workspace, owner = step.WorkspaceID, "-"
-			s.styled(bold, step.Workspace)
+			s.Styled(table.Bold, step.Workspace)
 		}
 		if name := ownerOf(step); name != owner {
 			owner = name
-			s.line("  " + name)
+			s.Line("  " + name)
 		}
 		s.planStep(step, v)
 		if _, ofToken := step.Card(); ofToken && step.Action != engine.SetComment {
@@ -254,15 +255,15 @@ func (s *screen) planSteps(v PlanView) {
 		}
 	}
 	if more := v.All - len(steps); more > 0 {
-		s.wrap("", fmt.Sprintf("… %s, less risky: --limit 0 shows all, `patrol plan --format xlsx` writes a workbook", plural(more, "more step")))
+		s.Wrap("", fmt.Sprintf("… %s, less risky: --limit 0 shows all, `patrol plan --format xlsx` writes a workbook", engine.Plural(more, "more step")))
 	}
 	for _, kind := range engine.SortedKeys(kinds) {
 		if kind == engine.User || kind == engine.ServicePrincipal {
-			s.wrap("", "instead of tokens of "+map[engine.Kind]string{engine.User: "people", engine.ServicePrincipal: "service principals"}[kind]+": "+kind.Instead())
+			s.Wrap("", "instead of tokens of "+map[engine.Kind]string{engine.User: "people", engine.ServicePrincipal: "service principals"}[kind]+": "+kind.Instead())
 		}
 	}
 	if len(steps) > 0 {
-		s.blank()
+		s.Blank()
 	}
 }
 
@@ -282,22 +283,22 @@ func (s *screen) planStep(step engine.Step, v PlanView) {
 	}
 	head := fmt.Sprintf("    %s  %s  %s", step.ID, step.Action, target)
 	if step.Action.Changes() {
-		s.styled(riskStyle(step.Risk), head+"  "+strings.ToUpper(step.Risk.Level)+" RISK")
-		s.wrap("      ", stepRisk(step))
+		s.Styled(riskStyle(step.Risk), head+"  "+strings.ToUpper(step.Risk.Level)+" RISK")
+		s.Wrap("      ", stepRisk(step))
 	} else {
-		s.line(head + "  for people")
+		s.Line(head + "  for people")
 	}
 	if ofToken {
-		s.wrap("      ", cardLine(card))
+		s.Wrap("      ", cardLine(card))
 	}
 	if effect := stepEffect(step); effect != "" {
-		s.wrap("      ", effect)
+		s.Wrap("      ", effect)
 	}
 	for i, policy := range step.Policies {
-		s.wrap("      ", policy+" "+step.Reasons[i])
+		s.Wrap("      ", policy+" "+step.Reasons[i])
 	}
 	if verdict, told := v.Verdicts[step.ID]; told {
-		s.line("      " + verdict)
+		s.Line("      " + verdict)
 	}
 }
 
@@ -310,12 +311,12 @@ func cardLine(c engine.TokenCard) string {
 	return fmt.Sprintf("%s, created %s, expires %s, last used %s, scopes %s", comment, c.Created, c.Expires, c.LastUsed, c.Scopes)
 }
 
-func riskStyle(r engine.Risk) ansi {
+func riskStyle(r engine.Risk) table.Style {
 	switch r.Level {
 	case "high":
-		return red
+		return table.Red
 	case "medium":
-		return yellow
+		return table.Yellow
 	}
 	return ""
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"github.com/xuri/excelize/v2"
 )
@@ -175,11 +176,11 @@ func TestPlanTableFitsATerminal(t *testing.T) {
 		if !brief {
 			v.Of, v.All, v.Steps = len(p.Steps), len(p.Steps), p.Steps
 		}
-		if err := PlanTable(&b, v, TableOptions{Width: 80}); err != nil {
+		if err := PlanTable(&b, v, table.Options{Width: 80}); err != nil {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(b.String()) {
-			if cells(strings.TrimRight(line, "\n")) > 80 {
+			if table.Cells(strings.TrimRight(line, "\n")) > 80 {
 				t.Errorf("line is too long: %q", line)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"github.com/xuri/excelize/v2"
 )
@@ -57,34 +58,34 @@ func (b *book) fillPlan(ctx context.Context, p engine.Plan, digest string) error
 	if err := b.fillForm(decisionForm(), stepColumns(), forReview(p.Steps)); err != nil {
 		return err
 	}
-	if err := fillSheet(ctx, b, "Not planned", notPlannedColumns(), known(p.NotPlanned)); err != nil {
+	if err := fillSheet(ctx, b, "Not planned", notPlannedColumns(), table.Known(p.NotPlanned)); err != nil {
 		return err
 	}
 	return b.summarisePlan(p, digest)
 }
 
-func stepColumns() []column[engine.Step] {
-	return []column[engine.Step]{
-		{stepHeader, identifier, 16, func(s engine.Step) any { return s.ID }},
-		{decisionHeader, plain, 12, nil},
-		{commentHeader, wrapped, 32, nil},
-		{"action", plain, 14, func(s engine.Step) any { return string(s.Action) }},
-		{"risk", plain, 9, func(s engine.Step) any { return s.Risk.Level }},
-		{"what_could_break", wrapped, 34, func(s engine.Step) any { return stepRisk(s) }},
-		{"grounds", wrapped, 60, func(s engine.Step) any { return grounds(s) }},
-		{"workspace", plain, 22, func(s engine.Step) any { return s.Workspace }},
-		{"owner", plain, 36, func(s engine.Step) any { return ownerOf(s) }},
-		{"target", identifier, 22, func(s engine.Step) any { return s.Target }},
-		{"comment", wrapped, 30, func(s engine.Step) any { return s.Comment }},
-		{"created", plain, 12, cardOf(func(c engine.TokenCard) string { return c.Created })},
-		{"expires", plain, 12, cardOf(func(c engine.TokenCard) string { return c.Expires })},
-		{"last_used", plain, 12, cardOf(func(c engine.TokenCard) string { return c.LastUsed })},
-		{"scopes", wrapped, 24, cardOf(func(c engine.TokenCard) string { return c.Scopes })},
-		{"effect", wrapped, 26, func(s engine.Step) any { return stepEffect(s) }},
-		{"severity", plain, 10, func(s engine.Step) any { return s.Severity }},
-		{"not_before", plain, 21, func(s engine.Step) any { return s.NotBefore }},
-		{"workspace_id", identifier, 20, func(s engine.Step) any { return s.WorkspaceID }},
-		{"owner_id", identifier, 20, func(s engine.Step) any { return s.OwnerID }},
+func stepColumns() []table.Column[engine.Step] {
+	return []table.Column[engine.Step]{
+		table.ID(stepHeader, 16, func(s engine.Step) any { return s.ID }),
+		table.Plain[engine.Step](decisionHeader, 12, nil),
+		table.Wrapped[engine.Step](commentHeader, 32, nil),
+		table.Plain("action", 14, func(s engine.Step) any { return string(s.Action) }),
+		table.Plain("risk", 9, func(s engine.Step) any { return s.Risk.Level }),
+		table.Wrapped("what_could_break", 34, func(s engine.Step) any { return stepRisk(s) }),
+		table.Wrapped("grounds", 60, func(s engine.Step) any { return grounds(s) }),
+		table.Plain("workspace", 22, func(s engine.Step) any { return s.Workspace }),
+		table.Plain("owner", 36, func(s engine.Step) any { return ownerOf(s) }),
+		table.ID("target", 22, func(s engine.Step) any { return s.Target }),
+		table.Wrapped("comment", 30, func(s engine.Step) any { return s.Comment }),
+		table.Plain("created", 12, cardOf(func(c engine.TokenCard) string { return c.Created })),
+		table.Plain("expires", 12, cardOf(func(c engine.TokenCard) string { return c.Expires })),
+		table.Plain("last_used", 12, cardOf(func(c engine.TokenCard) string { return c.LastUsed })),
+		table.Wrapped("scopes", 24, cardOf(func(c engine.TokenCard) string { return c.Scopes })),
+		table.Wrapped("effect", 26, func(s engine.Step) any { return stepEffect(s) }),
+		table.Plain("severity", 10, func(s engine.Step) any { return s.Severity }),
+		table.Plain("not_before", 21, func(s engine.Step) any { return s.NotBefore }),
+		table.ID("workspace_id", 20, func(s engine.Step) any { return s.WorkspaceID }),
+		table.ID("owner_id", 20, func(s engine.Step) any { return s.OwnerID }),
 	}
 }
 
@@ -98,21 +99,21 @@ func cardOf(part func(engine.TokenCard) string) func(engine.Step) any {
 	}
 }
 
-func grounds(s engine.Step) lines {
-	list := make(lines, len(s.Policies))
+func grounds(s engine.Step) table.Lines {
+	list := make(table.Lines, len(s.Policies))
 	for i, policy := range s.Policies {
 		list[i] = policy + " " + s.Reasons[i]
 	}
 	return list
 }
 
-func notPlannedColumns() []column[engine.NotPlanned] {
-	return []column[engine.NotPlanned]{
-		{"policy", plain, 12, func(n engine.NotPlanned) any { return n.Policy }},
-		{"reason", plain, 18, func(n engine.NotPlanned) any { return n.Reason }},
-		{"detail", wrapped, 70, func(n engine.NotPlanned) any { return n.Detail }},
-		{"workspace_id", identifier, 20, func(n engine.NotPlanned) any { return n.WorkspaceID }},
-		{"resource_id", identifier, 40, func(n engine.NotPlanned) any { return n.ResourceID }},
+func notPlannedColumns() []table.Column[engine.NotPlanned] {
+	return []table.Column[engine.NotPlanned]{
+		table.Plain("policy", 12, func(n engine.NotPlanned) any { return n.Policy }),
+		table.Plain("reason", 18, func(n engine.NotPlanned) any { return n.Reason }),
+		table.Wrapped("detail", 70, func(n engine.NotPlanned) any { return n.Detail }),
+		table.ID("workspace_id", 20, func(n engine.NotPlanned) any { return n.WorkspaceID }),
+		table.ID("resource_id", 40, func(n engine.NotPlanned) any { return n.ResourceID }),
 	}
 }
 
@@ -127,26 +128,26 @@ func (b *book) planHeadline(p engine.Plan, digest string) [][]any {
 		{excelize.Cell{StyleID: b.styles.title, Value: "Plan of changes to Databricks personal access tokens"}},
 	}
 	if text := PlanWhatIf(p); text != "" {
-		rows = append(rows, []any{b.textCell(plain, text)})
+		rows = append(rows, []any{b.textCell(table.KindPlain, text)})
 	}
 	for _, line := range p.Dangers(func(string) bool { return true }) {
-		rows = append(rows, []any{b.textCell(plain, strings.ToUpper(line[:1])+line[1:])})
+		rows = append(rows, []any{b.textCell(table.KindPlain, strings.ToUpper(line[:1])+line[1:])})
 	}
 	rows = append(rows,
-		b.pair("Plan", p.ID, plain),
-		b.pair(digestLabel, digest, identifier),
-		b.pair("Judged as of", p.AsOf, plain),
-		b.pair("Not before", p.NotBefore, plain),
-		b.pair("Good until", p.ExpiresAt, plain),
-		b.pair("Planned by", p.Planner, plain),
-		b.pair("Questions to", p.Contact, plain),
-		b.pair("Instead, people", engine.User.Instead(), wrapped),
-		b.pair("Instead, service principals", engine.ServicePrincipal.Instead(), wrapped),
-		b.pair("Steps", len(p.Steps), leftNumber),
-		b.pair("Findings without a step", len(p.NotPlanned), leftNumber),
+		b.pair("Plan", p.ID, table.KindPlain),
+		b.pair(digestLabel, digest, table.KindID),
+		b.pair("Judged as of", p.AsOf, table.KindPlain),
+		b.pair("Not before", p.NotBefore, table.KindPlain),
+		b.pair("Good until", p.ExpiresAt, table.KindPlain),
+		b.pair("Planned by", p.Planner, table.KindPlain),
+		b.pair("Questions to", p.Contact, table.KindPlain),
+		b.pair("Instead, people", engine.User.Instead(), table.KindWrapped),
+		b.pair("Instead, service principals", engine.ServicePrincipal.Instead(), table.KindWrapped),
+		b.pair("Steps", len(p.Steps), table.KindLeft),
+		b.pair("Findings without a step", len(p.NotPlanned), table.KindLeft),
 	)
 	for _, w := range p.Workspaces {
-		rows = append(rows, b.pair("Workspace", fmt.Sprintf("%s (%s), %s", w.Name, w.ID, plural(w.Tokens, "token")), plain))
+		rows = append(rows, b.pair("Workspace", fmt.Sprintf("%s (%s), %s", w.Name, w.ID, engine.Plural(w.Tokens, "token")), table.KindPlain))
 	}
 	return rows
 }
@@ -162,12 +163,12 @@ func (b *book) planCounts(p engine.Plan) [][]any {
 	rows := [][]any{{b.label("Steps by action and risk")}}
 	for _, action := range engine.Actions() {
 		if actions[action] > 0 {
-			rows = append(rows, b.pair(string(action), actions[action], leftNumber))
+			rows = append(rows, b.pair(string(action), actions[action], table.KindLeft))
 		}
 	}
 	for _, level := range []string{"high", "medium", "low"} {
 		if risks[level] > 0 {
-			rows = append(rows, b.pair(level+" risk", risks[level], leftNumber))
+			rows = append(rows, b.pair(level+" risk", risks[level], table.KindLeft))
 		}
 	}
 	return rows
@@ -177,18 +178,18 @@ func (b *book) planLimits(p engine.Plan) [][]any {
 	l := p.Limits
 	rows := [][]any{
 		{b.label("Limits of what may be applied together")},
-		b.pair("Steps", l.MaxSteps, leftNumber),
-		b.pair("Percent of a workspace's tokens", fmt.Sprintf("%g", l.MaxPercent), plain),
-		b.pair("Tokens of one owner", l.MaxPerOwner, leftNumber),
-		b.pair(fmt.Sprintf("Used within %d days", l.RecentlyUsedDays), l.MaxRecentlyUsed, leftNumber),
-		b.pair("Endangered", l.MaxEndangered, leftNumber),
+		b.pair("Steps", l.MaxSteps, table.KindLeft),
+		b.pair("Percent of a workspace's tokens", fmt.Sprintf("%g", l.MaxPercent), table.KindPlain),
+		b.pair("Tokens of one owner", l.MaxPerOwner, table.KindLeft),
+		b.pair(fmt.Sprintf("Used within %d days", l.RecentlyUsedDays), l.MaxRecentlyUsed, table.KindLeft),
+		b.pair("Endangered", l.MaxEndangered, table.KindLeft),
 	}
 	for i, excess := range p.Exceeds(func(string) bool { return true }) {
 		if i == mostExcesses {
-			rows = append(rows, b.pair("Beyond a limit", "and more: see patrol show", plain))
+			rows = append(rows, b.pair("Beyond a limit", "and more: see patrol show", table.KindPlain))
 			break
 		}
-		rows = append(rows, b.pair("Beyond a limit", excess.String(), plain))
+		rows = append(rows, b.pair("Beyond a limit", excess.String(), table.KindPlain))
 	}
 	return rows
 }
@@ -196,9 +197,9 @@ func (b *book) planLimits(p engine.Plan) [][]any {
 func (b *book) instructions() [][]any {
 	return [][]any{
 		{b.label("How to decide")},
-		{b.textCell(plain, "1. On the worksheet Steps choose approve, reject or defer for each step. An empty cell decides nothing.")},
-		{b.textCell(plain, "2. Say why in Comment: what is rejected stays on record with its reason.")},
-		{b.textCell(plain, "3. Save as .xlsx and hand it back: patrol approve plan.json --from this file.")},
-		{b.textCell(plain, "Only Step, Decision, Comment and the plan's sha256 are read back. Sorting and filtering do no harm.")},
+		{b.textCell(table.KindPlain, "1. On the worksheet Steps choose approve, reject or defer for each step. An empty cell decides nothing.")},
+		{b.textCell(table.KindPlain, "2. Say why in Comment: what is rejected stays on record with its reason.")},
+		{b.textCell(table.KindPlain, "3. Save as .xlsx and hand it back: patrol approve plan.json --from this file.")},
+		{b.textCell(table.KindPlain, "Only Step, Decision, Comment and the plan's sha256 are read back. Sorting and filtering do no harm.")},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"github.com/xuri/excelize/v2"
 )
@@ -42,23 +43,23 @@ func ReplyXLSX(ctx context.Context, w io.Writer, p engine.Plan, digest string, s
 	})
 }
 
-func replyColumns() []column[engine.Step] {
-	return []column[engine.Step]{
-		{stepHeader, identifier, 16, func(s engine.Step) any { return s.ID }},
-		{replyHeader, plain, 12, nil},
-		{commentHeader, wrapped, 40, nil},
-		{untilHeader, plain, 14, nil},
-		{"workspace", plain, 22, func(s engine.Step) any { return s.Workspace }},
-		{"token", identifier, 22, func(s engine.Step) any { return s.Target }},
-		{"comment", wrapped, 30, func(s engine.Step) any { return s.Comment }},
-		{"created", plain, 12, cardOf(func(c engine.TokenCard) string { return c.Created })},
-		{"expires", plain, 12, cardOf(func(c engine.TokenCard) string { return c.Expires })},
-		{"last_used", plain, 12, cardOf(func(c engine.TokenCard) string { return c.LastUsed })},
-		{"scopes", wrapped, 24, cardOf(func(c engine.TokenCard) string { return c.Scopes })},
-		{"why", wrapped, 50, func(s engine.Step) any { return grounds(s) }},
-		{"what_will_happen", wrapped, 40, func(s engine.Step) any { return s.Action.ToOwner() }},
-		{"from", plain, 21, func(s engine.Step) any { return beginOf(s) }},
-		{"instead", wrapped, 40, func(s engine.Step) any { return s.OwnerKind.Instead() }},
+func replyColumns() []table.Column[engine.Step] {
+	return []table.Column[engine.Step]{
+		table.ID(stepHeader, 16, func(s engine.Step) any { return s.ID }),
+		table.Plain[engine.Step](replyHeader, 12, nil),
+		table.Wrapped[engine.Step](commentHeader, 40, nil),
+		table.Plain[engine.Step](untilHeader, 14, nil),
+		table.Plain("workspace", 22, func(s engine.Step) any { return s.Workspace }),
+		table.ID("token", 22, func(s engine.Step) any { return s.Target }),
+		table.Wrapped("comment", 30, func(s engine.Step) any { return s.Comment }),
+		table.Plain("created", 12, cardOf(func(c engine.TokenCard) string { return c.Created })),
+		table.Plain("expires", 12, cardOf(func(c engine.TokenCard) string { return c.Expires })),
+		table.Plain("last_used", 12, cardOf(func(c engine.TokenCard) string { return c.LastUsed })),
+		table.Wrapped("scopes", 24, cardOf(func(c engine.TokenCard) string { return c.Scopes })),
+		table.Wrapped("why", 50, func(s engine.Step) any { return grounds(s) }),
+		table.Wrapped("what_will_happen", 40, func(s engine.Step) any { return s.Action.ToOwner() }),
+		table.Plain("from", 21, func(s engine.Step) any { return beginOf(s) }),
+		table.Wrapped("instead", 40, func(s engine.Step) any { return s.OwnerKind.Instead() }),
 	}
 }
 
@@ -72,15 +73,15 @@ func beginOf(s engine.Step) string {
 func (b *book) replyHeadline(p engine.Plan, digest string, steps []engine.Step) [][]any {
 	rows := [][]any{
 		{excelize.Cell{StyleID: b.styles.title, Value: "Your Databricks personal access tokens"}},
-		b.pair("Plan", p.ID, plain),
-		b.pair(digestLabel, digest, identifier),
-		b.pair("Judged as of", p.AsOf, plain),
+		b.pair("Plan", p.ID, table.KindPlain),
+		b.pair(digestLabel, digest, table.KindID),
+		b.pair("Judged as of", p.AsOf, table.KindPlain),
 	}
 	if len(steps) > 0 {
-		rows = append(rows, b.pair("Owner", ownerOf(steps[0]), plain))
+		rows = append(rows, b.pair("Owner", ownerOf(steps[0]), table.KindPlain))
 	}
 	if p.Contact != "" {
-		rows = append(rows, b.pair("Questions to", p.Contact, plain))
+		rows = append(rows, b.pair("Questions to", p.Contact, table.KindPlain))
 	}
 	return rows
 }
@@ -88,10 +89,10 @@ func (b *book) replyHeadline(p engine.Plan, digest string, steps []engine.Step) 
 func (b *book) replyInstructions() [][]any {
 	return [][]any{
 		{b.label("How to answer")},
-		{b.textCell(plain, "1. On the worksheet "+replySheet+" choose for each token: "+strings.Join(engine.ReplyWords(), ", ")+".")},
-		{b.textCell(plain, "2. keep: you need the token and will set it right. revoke: it can go. justify: it must stay as it is.")},
-		{b.textCell(plain, "3. To justify, say in "+commentHeader+" what the token is for, and in "+untilHeader+" the last day, such as 2027-01-31.")},
-		{b.textCell(plain, "4. Save as .xlsx and send it back. Nothing happens by your answer alone: somebody decides about it.")},
+		{b.textCell(table.KindPlain, "1. On the worksheet "+replySheet+" choose for each token: "+strings.Join(engine.ReplyWords(), ", ")+".")},
+		{b.textCell(table.KindPlain, "2. keep: you need the token and will set it right. revoke: it can go. justify: it must stay as it is.")},
+		{b.textCell(table.KindPlain, "3. To justify, say in "+commentHeader+" what the token is for, and in "+untilHeader+" the last day, such as 2027-01-31.")},
+		{b.textCell(table.KindPlain, "4. Save as .xlsx and send it back. Nothing happens by your answer alone: somebody decides about it.")},
 	}
 }
 

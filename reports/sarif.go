@@ -8,6 +8,7 @@ import (
 	"iter"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // SARIF is the findings for code scanning.
@@ -126,42 +127,40 @@ func (s *sarifLog) advance() error {
 func (s *sarifLog) file(w io.Writer, rest func() ([]sarifNotification, error)) error {
 	s.files++
 	meter := newPackMeter()
-	out := newJSONWriter(io.MultiWriter(w, meter))
-	out.open("{")
-	if err := out.member("$schema", "https://json.schemastore.org/sarif-2.1.0.json"); err != nil {
+	out := table.NewJSONWriter(io.MultiWriter(w, meter))
+	out.Open("{")
+	if err := out.Member("  ", "$schema", "https://json.schemastore.org/sarif-2.1.0.json"); err != nil {
 		return err
 	}
-	if err := out.member("version", "2.1.0"); err != nil {
+	if err := out.Member("  ", "version", "2.1.0"); err != nil {
 		return err
 	}
-	out.next("  ")
-	out.text.WriteString(`"runs": `)
-	out.open("[")
+	out.Key("  ", "runs")
+	out.Open("[")
 	full := func() bool { return meter.packed >= s.packed }
 	for run := 0; run == 0 || s.pending != nil && run < s.sarifLimits.runs && !full(); run++ {
 		if err := s.run(out, run == s.sarifLimits.runs-1, full, rest); err != nil {
 			return err
 		}
 	}
-	out.close("  ", "]")
-	out.close("", "}")
-	return out.end()
+	out.Close("  ", "]")
+	out.Close("", "}")
+	return out.End()
 }
 
 // run writes one run.
-func (s *sarifLog) run(out *jsonWriter, last bool, full func() bool, rest func() ([]sarifNotification, error)) error {
+func (s *sarifLog) run(out *table.JSONWriter, last bool, full func() bool, rest func() ([]sarifNotification, error)) error {
 	s.runs++
-	out.next("    ")
-	out.open("{")
-	if err := errors.Join(out.item("tool", s.tool), out.item("automationDetails", automation(s.report, s.runs)), out.item("language", sarifLanguage)); err != nil {
+	out.Next("    ")
+	out.Open("{")
+	if err := errors.Join(out.Member("      ", "tool", s.tool), out.Member("      ", "automationDetails", automation(s.report, s.runs)), out.Member("      ", "language", sarifLanguage)); err != nil {
 		return err
 	}
-	out.next("      ")
-	out.text.WriteString(`"results": `)
-	out.open("[")
+	out.Key("      ", "results")
+	out.Open("[")
 	for n := 0; s.pending != nil && n < s.sarifLimits.results && !full(); n++ {
-		out.next("        ")
-		if err := out.value(s.result(*s.pending)); err != nil {
+		out.Next("        ")
+		if err := out.Value(s.result(*s.pending)); err != nil {
 			return err
 		}
 		s.results++
@@ -169,15 +168,15 @@ func (s *sarifLog) run(out *jsonWriter, last bool, full func() bool, rest func()
 			return err
 		}
 	}
-	out.close("      ", "]")
+	out.Close("      ", "]")
 	told, err := s.told(last || full(), rest)
 	if err != nil {
 		return err
 	}
-	if err := out.item("invocations", []sarifInvocation{told}); err != nil {
+	if err := out.Member("      ", "invocations", []sarifInvocation{told}); err != nil {
 		return err
 	}
-	out.close("    ", "}")
+	out.Close("    ", "}")
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // What code scanning takes of a rule.
@@ -159,7 +160,7 @@ func provenance(f engine.Finding) *sarifProvenance {
 	if f.Since.IsZero() {
 		return nil
 	}
-	return &sarifProvenance{timeText(f.Since)}
+	return &sarifProvenance{table.TimeText(f.Since)}
 }
 
 // waiverText says who excused what, why and until when.
@@ -181,7 +182,7 @@ func (s *sarifLog) unjudged() []sarifNotification {
 	for i, p := range s.report.Policies {
 		for _, status := range []engine.Status{engine.Errored, engine.Unknown} {
 			if n := p.Tally[status]; n > 0 {
-				text := fmt.Sprintf("%s (%s): %s could not be judged (%s)", p.Policy.ID, p.Policy.Title, plural(n, string(p.Policy.Resource)), status)
+				text := fmt.Sprintf("%s (%s): %s could not be judged (%s)", p.Policy.ID, p.Policy.Title, engine.Plural(n, string(p.Policy.Resource)), status)
 				told = append(told, s.notify(status, text, i))
 			}
 		}
@@ -236,12 +237,12 @@ func (s *sarifLog) leaveOut() ([]sarifNotification, error) {
 		}
 	}
 	text := fmt.Sprintf("%s results are left out: one upload takes no more than the %s worst that are here. With --output-dir the others are written to audit-2.sarif and so on.",
-		comma(left), comma(s.results))
+		engine.Comma(left), engine.Comma(s.results))
 	return []sarifNotification{{Level: "warning", Message: sarifText{text}, Descriptor: sarifRef{"limit"}}}, nil
 }
 
 // continueElsewhere names the next file.
 func (s *sarifLog) continueElsewhere() ([]sarifNotification, error) {
-	text := fmt.Sprintf("The results after the first %s are in %s: one upload takes no more.", comma(s.results), partFile("audit.sarif", s.files+1))
+	text := fmt.Sprintf("The results after the first %s are in %s: one upload takes no more.", engine.Comma(s.results), partFile("audit.sarif", s.files+1))
 	return []sarifNotification{{Level: "note", Message: sarifText{text}, Descriptor: sarifRef{"limit"}}}, nil
 }

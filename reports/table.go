@@ -4,13 +4,64 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
 	"patrol/engine"
-
-	"github.com/dustin/go-humanize"
+	"patrol/reports/table"
 )
+
+// TableOptions say how an audit looks on a terminal.
+type TableOptions struct {
+	table.Options
+	// Findings is how many to show of each policy (0: 5; negative: none).
+	Findings int
+	All      bool // every exception, not only the first few
+	// Framework, or framework:control, to show where the audit stands on it.
+	Framework string
+	Files     []string // reports that were written, to name at the end
+}
+
+const defaultFindings = 5
+
+func (o TableOptions) findings() int {
+	if o.Findings == 0 {
+		return defaultFindings
+	}
+	return max(o.Findings, 0)
+}
+
+func (o TableOptions) exceptions() int {
+	if o.All {
+		return math.MaxInt
+	}
+	return o.findings()
+}
+
+// screen writes what is said of an audit.
+type screen struct{ *table.Screen }
+
+func newScreen(w io.Writer, o table.Options) *screen { return &screen{table.NewScreen(w, o)} }
+
+func severityStyle(level engine.Severity) table.Style {
+	switch level {
+	case engine.Critical, engine.High:
+		return table.Red
+	case engine.Medium:
+		return table.Yellow
+	}
+	return table.Cyan
+}
+
+// shortID shows the beginning of a long id, which tells tokens apart.
+func shortID(id string) string {
+	const shown = 8
+	if len(id) <= shown+4 {
+		return id
+	}
+	return id[:shown] + "…"
+}
 
 // Table writes the audit for a reader at a terminal, or of a CI log: what
 // failed, worst first, with a few examples; what could not be judged or read;
@@ -20,10 +71,10 @@ func Table(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) er
 	if err != nil {
 		return err
 	}
-	s := newScreen(w, o)
+	s := newScreen(w, o.Options)
 	if text := WhatIf(r); text != "" {
-		s.wrap("", text)
-		s.blank()
+		s.Wrap("", text)
+		s.Blank()
 	}
 	s.failures(groups)
 	s.unjudged(r, causes, o.exceptions())
@@ -33,7 +84,7 @@ func Table(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) er
 	s.framework(r, o.Framework)
 	s.verdict(r)
 	s.next(r, o.Files)
-	return s.flush()
+	return s.Flush()
 }
 
 // group is what is shown of the findings of one policy that have one severity:
@@ -52,7 +103,7 @@ type group struct {
 func collect(ctx context.Context, r engine.Report, limit int) ([]*group, causes, error) {
 	var groups []*group
 	var unjudged causes
-	err := each(ctx, r.Findings, func(f engine.Finding) error {
+	err := table.Each(ctx, r.Findings, func(f engine.Finding) error {
 		if len(groups) == 0 || !groups[len(groups)-1].holds(f) {
 			groups = append(groups, &group{
 				policy: f.Policy, title: f.Title, severity: f.Severity,
@@ -87,29 +138,29 @@ func (s *screen) failures(groups []*group) {
 		if len(failed) == 0 {
 			continue
 		}
-		s.styled(severityStyle(level), strings.ToUpper(string(level)))
+		s.Styled(severityStyle(level), strings.ToUpper(string(level)))
 		for _, g := range failed {
 			s.group(g)
 		}
-		s.blank()
+		s.Blank()
 	}
 }
 
 func (s *screen) group(g *group) {
-	s.styled(bold, "  "+g.policy+"  "+g.title)
-	s.line("    " + g.extent())
+	s.Styled(table.Bold, "  "+g.policy+"  "+g.title)
+	s.Line("    " + g.extent())
 	var rows [][]string
 	for _, f := range g.examples {
 		rows = append(rows, exampleRow(f))
 	}
-	layout := newGrid(rows, []int{18, 16, s.width / 3, s.width})
-	for _, row := range rows {
-		s.line("      " + layout.row(row))
-	}
+	s.Rows("      ", exampleFits, rows, nil)
 	if more := g.counts[engine.Fail] - len(g.examples); more > 0 && len(g.examples) > 0 {
-		s.line("      … and " + comma(more) + " more")
+		s.Line("      … and " + engine.Comma(more) + " more")
 	}
 }
+
+// exampleFits: what is wrong is worth more room than where and whose.
+var exampleFits = []table.Fit{{Rank: 2, Least: 12}, {Rank: 1}, {Rank: 4, Least: 14}, {Rank: 3, Least: 24}}
 
 // exampleRow leaves out the id of a workspace: its name stands there already.
 func exampleRow(f engine.Finding) []string {
@@ -122,20 +173,11 @@ func exampleRow(f engine.Finding) []string {
 
 // extent says how many failed, where, and how many were excused.
 func (g *group) extent() string {
-	text := comma(g.counts[engine.Fail]) + " failed in " + plural(len(g.workspaces), "workspace")
+	text := engine.Comma(g.counts[engine.Fail]) + " failed in " + engine.Plural(len(g.workspaces), "workspace")
 	for _, status := range []engine.Status{engine.Waived, engine.Baselined} {
 		if n := g.counts[status]; n > 0 {
-			text += fmt.Sprintf("; %s %s", comma(n), status)
+			text += fmt.Sprintf("; %s %s", engine.Comma(n), status)
 		}
 	}
 	return text
-}
-
-func comma(n int) string { return humanize.Comma(int64(n)) }
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return comma(n) + " " + noun + "s"
 }

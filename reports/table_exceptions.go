@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // exceptions tells what was excused, by whom and until when, and which
@@ -14,9 +15,9 @@ func (s *screen) exceptions(r engine.Report, limit int) {
 	if x.None() {
 		return
 	}
-	s.styled(bold, "EXCEPTIONS")
+	s.Styled(table.Bold, "EXCEPTIONS")
 	waiving, waived := waiving(x)
-	s.waivers(plural(waived, "finding")+" waived", waiving, limit, s.inForce)
+	s.waivers(engine.Plural(waived, "finding")+" waived", waiving, limit, s.inForce)
 	s.waivers("Expired, counting no more", x.In(engine.WaiverExpired), limit, s.expired)
 	s.waivers(fmt.Sprintf("Expiring within %d days", engine.WaiverNotice), x.Expiring(), limit, s.expiring)
 	s.waivers("Refused by policy", x.Refused(), limit, s.refused)
@@ -24,7 +25,7 @@ func (s *screen) exceptions(r engine.Report, limit int) {
 	s.waivers("Not yet in force", x.In(engine.WaiverPending), limit, s.pending)
 	s.waivers("About what was not judged", x.In(engine.WaiverNotJudged), limit, s.scope)
 	s.baseline(x.Baseline, limit)
-	s.blank()
+	s.Blank()
 }
 
 // waiving lists the waivers that excuse something, and counts what.
@@ -43,17 +44,17 @@ func (s *screen) waivers(heading string, uses []engine.WaiverUse, limit int, sho
 	if len(uses) == 0 {
 		return
 	}
-	s.line("  " + heading + ": " + plural(len(uses), "waiver"))
+	s.Line("  " + heading + ": " + engine.Plural(len(uses), "waiver"))
 	for _, use := range uses[:min(limit, len(uses))] {
 		show(use)
 	}
 	if more := len(uses) - limit; more > 0 && limit > 0 {
-		s.line("    … and " + comma(more) + " more")
+		s.Line("    … and " + engine.Comma(more) + " more")
 	}
 }
 
 func (s *screen) inForce(w engine.WaiverUse) {
-	s.wrap("    ", fmt.Sprintf("%s  %s, until %s, approved by %s%s: %s", w.ID, plural(w.Waived, "finding"), w.Expires, w.Approver, ticket(w), w.Reason))
+	s.Wrap("    ", fmt.Sprintf("%s  %s, until %s, approved by %s%s: %s", w.ID, engine.Plural(w.Waived, "finding"), w.Expires, w.Approver, ticket(w), w.Reason))
 }
 
 func ticket(w engine.WaiverUse) string {
@@ -64,44 +65,44 @@ func ticket(w engine.WaiverUse) string {
 }
 
 func (s *screen) expired(w engine.WaiverUse) {
-	text := fmt.Sprintf("%s  on %s, %s ago", w.ID, w.Expires, plural(-w.DaysLeft, "day"))
+	text := fmt.Sprintf("%s  on %s, %s ago", w.ID, w.Expires, engine.Plural(-w.DaysLeft, "day"))
 	if w.Lapsed > 0 {
-		text += "; failing again: " + plural(w.Lapsed, "finding")
+		text += "; failing again: " + engine.Plural(w.Lapsed, "finding")
 	}
-	s.wrap("    ", text)
+	s.Wrap("    ", text)
 }
 
 func (s *screen) expiring(w engine.WaiverUse) {
-	s.wrap("    ", fmt.Sprintf("%s  on %s, %s left; approved by %s%s", w.ID, w.Expires, plural(w.DaysLeft, "day"), w.Approver, ticket(w)))
+	s.Wrap("    ", fmt.Sprintf("%s  on %s, %s left; approved by %s%s", w.ID, w.Expires, engine.Plural(w.DaysLeft, "day"), w.Approver, ticket(w)))
 }
 
 func (s *screen) refused(w engine.WaiverUse) {
 	for _, why := range w.Refusals {
-		s.wrap("    ", fmt.Sprintf("%s  %s: %s (%s)", w.ID, why.Policy, why.Message, plural(why.Findings, "finding")))
+		s.Wrap("    ", fmt.Sprintf("%s  %s: %s (%s)", w.ID, why.Policy, why.Message, engine.Plural(why.Findings, "finding")))
 	}
 }
 
 func (s *screen) pending(w engine.WaiverUse) {
-	s.wrap("    ", fmt.Sprintf("%s  from %s on", w.ID, w.Created))
+	s.Wrap("    ", fmt.Sprintf("%s  from %s on", w.ID, w.Created))
 }
 
 func (s *screen) scope(w engine.WaiverUse) {
-	s.wrap("    ", w.ID+"  "+strings.Join(w.Policies, ", ")+" on "+w.Scope())
+	s.Wrap("    ", w.ID+"  "+strings.Join(w.Policies, ", ")+" on "+w.Scope())
 }
 
 func (s *screen) baseline(b *engine.BaselineUse, limit int) {
 	if b == nil {
 		return
 	}
-	text := fmt.Sprintf("Baseline of %s: %s, of which %s still failing, %s gone", b.AsOf, plural(b.Entries, "finding"), comma(b.Baselined), comma(len(b.Gone)))
+	text := fmt.Sprintf("Baseline of %s: %s, of which %s still failing, %s gone", b.AsOf, engine.Plural(b.Entries, "finding"), engine.Comma(b.Baselined), engine.Comma(len(b.Gone)))
 	if b.NotJudged > 0 {
-		text += ", " + comma(b.NotJudged) + " not judged"
+		text += ", " + engine.Comma(b.NotJudged) + " not judged"
 	}
-	s.wrap("  ", text)
+	s.Wrap("  ", text)
 	for _, e := range b.Gone[:min(limit, len(b.Gone))] {
-		s.line(fmt.Sprintf("    gone: %s  %s  %s", e.Policy, e.Workspace, shortID(e.ResourceID)))
+		s.Line(fmt.Sprintf("    gone: %s  %s  %s", e.Policy, e.Workspace, shortID(e.ResourceID)))
 	}
 	if more := len(b.Gone) - limit; more > 0 && limit > 0 {
-		s.line("    … and " + comma(more) + " more (-v lists them)")
+		s.Line("    … and " + engine.Comma(more) + " more (-v lists them)")
 	}
 }

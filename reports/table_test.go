@@ -5,12 +5,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"iter"
 	"strings"
 	"testing"
 
 	"patrol/engine"
 	"patrol/engine/enginetest"
+	"patrol/reports/table"
 )
 
 func TestTable(t *testing.T) {
@@ -27,7 +27,7 @@ func TestTableOfFrameworks(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
 	r := report()
-	r.Findings, r.Workspaces, r.Trend, r.Exceptions = known[engine.Finding](nil), nil, nil, engine.Exceptions{}
+	r.Findings, r.Workspaces, r.Trend, r.Exceptions = table.Known[engine.Finding](nil), nil, nil, engine.Exceptions{}
 	if err := Table(t.Context(), &b, r, TableOptions{Framework: "nist-800-53r5"}); err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestTableOfFrameworks(t *testing.T) {
 func TestTableClean(t *testing.T) {
 	t.Parallel()
 	r := report()
-	r.Findings, r.Workspaces = known[engine.Finding](nil), r.Workspaces[:0]
+	r.Findings, r.Workspaces = table.Known[engine.Finding](nil), r.Workspaces[:0]
 	r.Summary = engine.Summary{Tokens: 1234567, Workspaces: 1, Statuses: engine.Tally{engine.Pass: 9}}
 	var b bytes.Buffer
 	if err := Table(t.Context(), &b, r, TableOptions{}); err != nil {
@@ -51,12 +51,12 @@ func TestTableColor(t *testing.T) {
 	var plainText, coloured bytes.Buffer
 	if err := errors.Join(
 		Table(t.Context(), &plainText, report(), TableOptions{}),
-		Table(t.Context(), &coloured, report(), TableOptions{Color: true}),
+		Table(t.Context(), &coloured, report(), TableOptions{Options: table.Options{Color: true}}),
 	); err != nil {
 		t.Fatal(err)
 	}
 	stripped := coloured.String()
-	for _, style := range []ansi{bold, red, yellow, green, cyan} {
+	for _, style := range []table.Style{table.Bold, table.Red, table.Yellow, table.Green, table.Cyan} {
 		stripped = strings.ReplaceAll(stripped, "\x1b["+string(style)+"m", "")
 	}
 	if stripped = strings.ReplaceAll(stripped, "\x1b[0m", ""); stripped != plainText.String() || stripped == coloured.String() {
@@ -68,22 +68,25 @@ func TestTableColor(t *testing.T) {
 var tables = map[string]func(context.Context, io.Writer, engine.Report, TableOptions) error{
 	"audit": Table,
 	"tokens": func(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) error {
-		return TokensTable(ctx, w, r.Tokens, o)
+		return Tokens(ctx, w, "table", r.Tokens, o.Options)
+	},
+	"findings": func(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) error {
+		return table.Write(ctx, w, "table", findingColumns(r.AsOf), r.Findings, o.Options)
 	},
 }
 
 func TestTablesFit(t *testing.T) {
 	t.Parallel()
-	for name, table := range tables {
+	for name, write := range tables {
 		for _, width := range []int{0, 1, 40, 60, 80, 132, 400} {
 			var b bytes.Buffer
-			o := TableOptions{Width: width, Limit: 100}
-			if err := table(t.Context(), &b, report(), o); err != nil {
+			o := TableOptions{Options: table.Options{Width: width}, Findings: 100}
+			if err := write(t.Context(), &b, report(), o); err != nil {
 				t.Fatal(err)
 			}
 			for line := range strings.Lines(b.String()) {
 				line = strings.TrimSuffix(line, "\n")
-				if got := cells(line); got > o.width() {
+				if got := table.Cells(line); got > o.Columns() {
 					t.Errorf("%s, width %d: %d cells: %s", name, width, got, line)
 				}
 				if enginetest.Acting(line) != "" || line != strings.TrimRight(line, " ") {
@@ -99,17 +102,17 @@ func TestTablesStop(t *testing.T) {
 	broken := errors.New("page is torn")
 	ended, end := context.WithCancel(t.Context())
 	end()
-	for name, table := range tables {
+	for name, write := range tables {
 		failing := report()
 		failing.Findings, failing.Tokens = breaking(failing.Findings, 3, broken), breaking(failing.Tokens, 3, broken)
 		var b bytes.Buffer
-		if err := table(t.Context(), &b, failing, TableOptions{}); !errors.Is(err, broken) || b.Len() > 0 {
+		if err := write(t.Context(), &b, failing, TableOptions{}); !errors.Is(err, broken) || b.Len() > 0 {
 			t.Errorf("%s: got %v after %d bytes", name, err, b.Len())
 		}
-		if err := table(ended, &b, report(), TableOptions{}); !errors.Is(err, context.Canceled) {
+		if err := write(ended, &b, report(), TableOptions{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: got %v, want a cancelled context", name, err)
 		}
-		if err := table(t.Context(), brokenPipe{}, report(), TableOptions{}); !errors.Is(err, io.ErrClosedPipe) {
+		if err := write(t.Context(), brokenPipe{}, report(), TableOptions{}); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("%s: got %v, want a closed pipe", name, err)
 		}
 	}
@@ -117,15 +120,12 @@ func TestTablesStop(t *testing.T) {
 
 func TestTokens(t *testing.T) {
 	t.Parallel()
-	for name, write := range map[string]func(context.Context, io.Writer, iter.Seq2[engine.TokenRow, error]) error{
-		"tokens.csv":  TokensCSV,
-		"tokens.json": TokensJSON,
-		"tokens.txt": func(ctx context.Context, w io.Writer, rows iter.Seq2[engine.TokenRow, error]) error {
-			return TokensTable(ctx, w, rows, TableOptions{Width: 120})
-		},
-	} {
+	for name, test := range map[string]struct {
+		format string
+		width  int
+	}{"tokens.csv": {"csv", 0}, "tokens.json": {"json", 0}, "tokens.txt": {"table", 120}, "tokens_80.txt": {"table", 80}, "tokens_140.txt": {"table", 140}} {
 		var b bytes.Buffer
-		if err := write(t.Context(), &b, report().Tokens); err != nil {
+		if err := Tokens(t.Context(), &b, test.format, report().Tokens, table.Options{Width: test.width}); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name, b.Bytes())
@@ -135,14 +135,14 @@ func TestTokens(t *testing.T) {
 func TestTokensTableLimit(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	if err := TokensTable(t.Context(), &b, many(1000).Tokens, TableOptions{Limit: 3}); err != nil {
+	if err := Tokens(t.Context(), &b, "table", many(1000).Tokens, table.Options{Limit: 3}); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.String(); !strings.HasSuffix(got, "… and 997 more\n1,000 tokens.\n") || strings.Count(got, "\n") != 6 {
 		t.Error(got)
 	}
 	b.Reset()
-	if err := TokensTable(t.Context(), &b, many(1000).Tokens, TableOptions{}); err != nil || strings.Count(b.String(), "\n") != 1002 {
+	if err := Tokens(t.Context(), &b, "table", many(1000).Tokens, table.Options{}); err != nil || strings.Count(b.String(), "\n") != 1002 {
 		t.Errorf("%d lines, %v", strings.Count(b.String(), "\n"), err)
 	}
 }
@@ -156,12 +156,12 @@ func TestTokensTableWhole(t *testing.T) {
 	row.Owner.Name = "short@example.com"
 	long.Owner.Name = strings.Repeat("a.very.long.name.", 6) + "end@example.com"
 	rows := []engine.TokenRow{}
-	for range sample {
+	for range 200 {
 		rows = append(rows, row)
 	}
 	rows = append(rows, long, row)
 	var cut, whole bytes.Buffer
-	if err := errors.Join(TokensTable(t.Context(), &cut, known(rows), TableOptions{Width: 120}), TokensTable(t.Context(), &whole, known(rows), TableOptions{Width: 120, Whole: true})); err != nil {
+	if err := errors.Join(Tokens(t.Context(), &cut, "table", table.Known(rows), table.Options{Width: 120}), Tokens(t.Context(), &whole, "table", table.Known(rows), table.Options{Width: 120, Whole: true})); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(cut.String(), "end@example.com") || strings.Contains(cut.String(), "why end") {
@@ -177,9 +177,9 @@ func TestTablesCommandNobody(t *testing.T) {
 	t.Parallel()
 	r := report()
 	r.Workspaces[1].Snapshot.Coverage[engine.SectionSettings] = engine.Coverage{Status: engine.Failed, Detail: strings.Repeat("::error::x ", 40)}
-	for name, table := range tables {
+	for name, write := range tables {
 		var b bytes.Buffer
-		if err := table(t.Context(), &b, r, TableOptions{Limit: 100}); err != nil {
+		if err := write(t.Context(), &b, r, TableOptions{Findings: 100}); err != nil {
 			t.Fatal(err)
 		}
 		for line := range strings.SplitSeq(b.String(), "\n") {

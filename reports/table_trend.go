@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // trend says what changed since the snapshots before, and names what is new.
@@ -12,23 +13,20 @@ func (s *screen) trend(t *engine.Trend, limit int) {
 	if t == nil {
 		return
 	}
-	s.styled(bold, "CHANGES")
-	s.wrap("  ", trendText(t))
+	s.Styled(table.Bold, "CHANGES")
+	s.Wrap("  ", trendText(t))
 	if text := timesToFix(t); text != "" {
-		s.wrap("  ", text)
+		s.Wrap("  ", text)
 	}
 	var rows [][]string
 	for _, f := range t.New[:min(limit, len(t.New))] {
 		rows = append(rows, append([]string{string(f.Severity), f.Policy}, exampleRow(f)...))
 	}
-	layout := newGrid(rows, []int{8, 12, 18, 16, s.width / 3, s.width})
-	for _, row := range rows {
-		s.line("    " + layout.row(row))
-	}
+	s.Rows("    ", append([]table.Fit{{Rank: 1}, {Rank: 1}}, exampleFits...), rows, nil)
 	if more := t.Count(engine.ChangeNew) + t.Count(engine.ChangeWorse) - len(rows); more > 0 {
-		s.line("    … and " + comma(more) + " more")
+		s.Line("    … and " + engine.Comma(more) + " more")
 	}
-	s.blank()
+	s.Blank()
 }
 
 // framework says where the audit stands on a framework, or one control of it.
@@ -43,25 +41,23 @@ func (s *screen) framework(r engine.Report, wanted string) {
 			return
 		}
 	}
-	s.wrap("", "No policy of this audit serves "+wanted+".")
-	s.blank()
+	s.Wrap("", "No policy of this audit serves "+wanted+".")
+	s.Blank()
 }
 
 func (s *screen) controls(f engine.Framework, only string) {
 	shown := slices.DeleteFunc(slices.Clone(f.Controls), func(c engine.Control) bool { return only != "" && c.ID != only })
-	s.styled(bold, strings.ToUpper(engine.FrameworkTitle(f.Name)))
+	s.Styled(table.Bold, strings.ToUpper(engine.FrameworkTitle(f.Name)))
 	var rows [][]string
 	for _, c := range shown {
 		rows = append(rows, []string{c.ID, controlWord(c.Status), controlCounts(c), strings.Join(c.Policies, ", ")})
 	}
-	layout := newGrid(rows, []int{14, 12, s.width / 2, s.width})
-	for i, row := range rows {
-		s.styled(controlStyle(shown[i].Status), "  "+layout.row(row))
-	}
+	s.Rows("  ", []table.Fit{{Rank: 1}, {Rank: 1}, {Rank: 2, Least: 20}, {Rank: 3, Least: 10}}, rows,
+		func(row int) table.Style { return controlStyle(shown[row].Status) })
 	if len(rows) == 0 {
-		s.line("  No policy of this audit serves " + only + ".")
+		s.Line("  No policy of this audit serves " + only + ".")
 	}
-	s.blank()
+	s.Blank()
 }
 
 func controlWord(s engine.ControlStatus) string { return strings.ReplaceAll(string(s), "_", " ") }
@@ -70,7 +66,7 @@ func controlWord(s engine.ControlStatus) string { return strings.ReplaceAll(stri
 func controlCounts(c engine.Control) string {
 	var parts []string
 	if passed := c.Tally[engine.Pass]; passed > 0 {
-		parts = append(parts, comma(passed)+" passed")
+		parts = append(parts, engine.Comma(passed)+" passed")
 	}
 	if text := countsText(c.Tally); text != "" {
 		parts = append([]string{text}, parts...)
@@ -85,14 +81,14 @@ func controlCounts(c engine.Control) string {
 	return strings.Join(parts, ", ")
 }
 
-func controlStyle(s engine.ControlStatus) ansi {
+func controlStyle(s engine.ControlStatus) table.Style {
 	switch s {
 	case engine.ControlMet:
-		return green
+		return table.Green
 	case engine.ControlNotMet:
-		return red
+		return table.Red
 	case engine.ControlIncomplete:
-		return yellow
+		return table.Yellow
 	}
 	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // cause is why something in a workspace could not be judged, and by which
@@ -67,13 +68,13 @@ func (s *screen) unjudged(r engine.Report, all causes, limit int) {
 		return
 	}
 	slices.SortStableFunc(all, func(a, b *cause) int { return strings.Compare(a.workspace, b.workspace) })
-	s.styled(yellow, "NOT JUDGED")
+	s.Styled(table.Yellow, "NOT JUDGED")
 	for _, c := range all.shared(r.Workspaces) {
-		s.wrap("  ", whose(c.workspaces, c.reason))
+		s.Wrap("  ", whose(c.workspaces, c.reason))
 		s.wheres(c.workspaces, limit)
-		s.wrap("    ", c.extent())
+		s.Wrap("    ", c.extent())
 	}
-	s.blank()
+	s.Blank()
 }
 
 // shared gathers causes of the same words about the same policies.
@@ -101,13 +102,13 @@ func whose(workspaces []string, text string) string {
 	if len(workspaces) == 1 {
 		return workspaces[0] + ": " + text
 	}
-	return plural(len(workspaces), "workspace") + ": " + text
+	return engine.Plural(len(workspaces), "workspace") + ": " + text
 }
 
 // wheres names the first few of several workspaces.
 func (s *screen) wheres(workspaces []string, limit int) {
 	if len(workspaces) > 1 {
-		s.wrap("    ", "in "+engine.FewWords(workspaces, limit))
+		s.Wrap("    ", "in "+engine.FewWords(workspaces, limit))
 	}
 }
 
@@ -134,7 +135,7 @@ func (c *cause) extent() string {
 	for i, policy := range c.policies {
 		list[i] = policy
 		if n := c.counts[policy]; n > 1 {
-			list[i] += fmt.Sprintf(" (%s)", comma(n))
+			list[i] += fmt.Sprintf(" (%s)", engine.Comma(n))
 		}
 	}
 	return string(c.status) + ": " + strings.Join(list, ", ")
@@ -150,11 +151,11 @@ func (s *screen) unread(r engine.Report, limit int) {
 	if len(gaps) == 0 {
 		return
 	}
-	s.styled(yellow, "NOT READ")
+	s.Styled(table.Yellow, "NOT READ")
 	for _, gap := range gaps {
 		s.gap(gap, limit)
 	}
-	s.blank()
+	s.Blank()
 }
 
 func (s *screen) gap(gap engine.SharedGap, limit int) {
@@ -164,12 +165,12 @@ func (s *screen) gap(gap engine.SharedGap, limit int) {
 	}
 	where := gap.Workspaces[0]
 	if len(gap.Workspaces) > 1 {
-		where = plural(len(gap.Workspaces), "workspace")
+		where = engine.Plural(len(gap.Workspaces), "workspace")
 	}
-	s.wrap("  ", where+"  "+gap.Names()+": "+state)
+	s.Wrap("  ", where+"  "+gap.Names()+": "+state)
 	s.wheres(gap.Workspaces, limit)
-	s.wrap("    ", gap.Coverage.Detail)
+	s.Wrap("    ", gap.Coverage.Detail)
 	if gap.Coverage.Hint != "" {
-		s.wrap("    ", "hint: "+gap.Coverage.Hint)
+		s.Wrap("    ", "hint: "+gap.Coverage.Hint)
 	}
 }

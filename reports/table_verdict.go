@@ -6,21 +6,22 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // verdict writes the numbers and what they come to.
 func (s *screen) verdict(r engine.Report) {
-	s.wrap("", WhatIf(r))
-	s.wrap("", plural(r.Summary.Tokens, "token")+" in "+plural(r.Summary.Workspaces, "workspace")+", judged as of "+timeText(r.AsOf)+".")
+	s.Wrap("", WhatIf(r))
+	s.Wrap("", engine.Plural(r.Summary.Tokens, "token")+" in "+engine.Plural(r.Summary.Workspaces, "workspace")+", judged as of "+table.TimeText(r.AsOf)+".")
 	s.reach(r)
 	for _, shrink := range r.Shrunk {
-		s.wrap("", "Suspect: "+shrunkText(shrink)+".")
+		s.Wrap("", "Suspect: "+shrunkText(shrink)+".")
 	}
-	s.wrap("", offText(r))
+	s.Wrap("", offText(r))
 	s.configured(r.Policies)
-	s.wrap("", "Findings: "+failedText(r.Summary)+othersText(r.Summary)+".")
-	s.styled(verdictStyle(r.Verdict()), "Verdict: "+string(r.Verdict()))
-	s.wrap("  ", explain(r)+".")
+	s.Wrap("", "Findings: "+failedText(r.Summary)+othersText(r.Summary)+".")
+	s.Styled(verdictStyle(r.Verdict()), "Verdict: "+string(r.Verdict()))
+	s.Wrap("  ", explain(r)+".")
 }
 
 // reach says how many workspaces were read, where that is not plain from the
@@ -30,14 +31,14 @@ func (s *screen) reach(r engine.Report) {
 	if len(reach.Accounts) == 0 && reach.Read == reach.Expected {
 		return
 	}
-	s.wrap("", fmt.Sprintf("Workspaces: expected %d, read %d (%d %%, wanted %d %%).", reach.Expected, reach.Read, reach.Percent(), 100-r.MayMiss))
+	s.Wrap("", fmt.Sprintf("Workspaces: expected %d, read %d (%d %%, wanted %d %%).", reach.Expected, reach.Read, reach.Percent(), 100-r.MayMiss))
 	unseen := slices.DeleteFunc(reach.Missing, func(u engine.Unread) bool { return u.Status != string(engine.NotCollected) })
 	for i, u := range unseen {
 		if i == defaultFindings {
-			s.line(fmt.Sprintf("  and %d more", len(unseen)-i))
+			s.Line(fmt.Sprintf("  and %d more", len(unseen)-i))
 			return
 		}
-		s.wrap("  ", u.Name+" ("+u.WorkspaceID+"): "+u.Detail)
+		s.Wrap("  ", u.Name+" ("+u.WorkspaceID+"): "+u.Detail)
 	}
 }
 
@@ -53,28 +54,28 @@ func (s *screen) configured(policies []engine.PolicyReport) {
 		}
 	}
 	if off != nil {
-		s.wrap("", "Switched off: "+strings.Join(off, ", ")+".")
+		s.Wrap("", "Switched off: "+strings.Join(off, ", ")+".")
 	}
 	if changed != nil {
-		s.wrap("", "Changed by the configuration: "+strings.Join(changed, ", ")+" (patrol policies show ID).")
+		s.Wrap("", "Changed by the configuration: "+strings.Join(changed, ", ")+" (patrol policies show ID).")
 	}
 }
 
-func verdictStyle(v engine.Verdict) ansi {
+func verdictStyle(v engine.Verdict) table.Style {
 	switch v {
 	case engine.Clean:
-		return green
+		return table.Green
 	case engine.Violations:
-		return red
+		return table.Red
 	}
-	return yellow
+	return table.Yellow
 }
 
 func failedText(sum engine.Summary) string {
 	var parts []string
 	for _, level := range engine.Severities() {
 		if n := sum.Failed(level); n > 0 {
-			parts = append(parts, comma(n)+" "+string(level))
+			parts = append(parts, engine.Comma(n)+" "+string(level))
 		}
 	}
 	if len(parts) == 0 {
@@ -87,7 +88,7 @@ func othersText(sum engine.Summary) string {
 	text := ""
 	for _, status := range []engine.Status{engine.Waived, engine.Baselined, engine.Unknown, engine.Errored} {
 		if n := sum.Statuses[status]; n > 0 {
-			text += "; " + comma(n) + " " + string(status)
+			text += "; " + engine.Comma(n) + " " + string(status)
 		}
 	}
 	return text
@@ -96,20 +97,20 @@ func othersText(sum engine.Summary) string {
 // next names what was written and what can be done now.
 func (s *screen) next(r engine.Report, files []string) {
 	if len(files) > 0 {
-		s.blank()
-		s.line("Written:")
+		s.Blank()
+		s.Line("Written:")
 	}
 	for _, file := range files {
-		fmt.Fprintln(s.out, "  "+engine.SafeText(file)) // a path cut short is no use
+		s.Raw("  " + file)
 	}
 	steps := nextSteps(r)
 	if len(steps) == 0 {
 		return
 	}
-	s.blank()
-	s.line("Next:")
+	s.Blank()
+	s.Line("Next:")
 	for _, step := range steps {
-		s.wrap("  ", step)
+		s.Wrap("  ", step)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // trendText says in a line what changed since the snapshots before.
@@ -16,9 +17,9 @@ func trendText(t *engine.Trend) string {
 		if n == 0 && !slices.Contains([]engine.Change{engine.ChangeNew, engine.ChangeOpen, engine.ChangeFixed}, change) {
 			continue
 		}
-		parts = append(parts, comma(n)+" "+changeWord(change))
+		parts = append(parts, engine.Comma(n)+" "+changeWord(change))
 	}
-	text := "Since " + timeText(t.Since) + ": " + strings.Join(parts, ", ") + "."
+	text := "Since " + table.TimeText(t.Since) + ": " + strings.Join(parts, ", ") + "."
 	if !t.Earliest.IsZero() {
 		text += " " + lookedPast(t)
 	}
@@ -27,7 +28,7 @@ func trendText(t *engine.Trend) string {
 
 // lookedPast says that not all is compared with the snapshot before.
 func lookedPast(t *engine.Trend) string {
-	return "What could not be judged then is compared with the last verdict before, from " + timeText(t.Earliest) + " on."
+	return "What could not be judged then is compared with the last verdict before, from " + table.TimeText(t.Earliest) + " on."
 }
 
 func changeWord(c engine.Change) string {
@@ -54,7 +55,7 @@ func timesToFix(t *engine.Trend) string {
 		if fix.AtLeast {
 			least = "at least "
 		}
-		parts = append(parts, fmt.Sprintf("%s %s%s (%s fixed)", level, least, span(fix), comma(fix.Count)))
+		parts = append(parts, fmt.Sprintf("%s %s%s (%s fixed)", level, least, span(fix), engine.Comma(fix.Count)))
 	}
 	if len(parts) == 0 {
 		return ""
@@ -65,7 +66,7 @@ func timesToFix(t *engine.Trend) string {
 // span is a mean for readers: in hours below a day.
 func span(f engine.Fix) string {
 	if hours := int(f.Mean.Hours()); hours < 24 {
-		return plural(hours, "hour")
+		return engine.Plural(hours, "hour")
 	}
 	return dayCount(f) + " days"
 }

@@ -4,12 +4,13 @@ import (
 	"fmt"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // shrunkText warns of a list that may have lost tokens; it changes no verdict.
 func shrunkText(s engine.Shrink) string {
 	return fmt.Sprintf("%s: its list held %s, the whole one before %s: whether tokens are missing is not known. No plan is made of it until a second list agrees",
-		s.Workspace, plural(s.Tokens, "token"), comma(s.Before))
+		s.Workspace, engine.Plural(s.Tokens, "token"), engine.Comma(s.Before))
 }
 
 // WhatIf warns that a report says what would be, in words that every format
@@ -18,7 +19,7 @@ func WhatIf(r engine.Report) string {
 	if r.WhatIf == "" {
 		return ""
 	}
-	return engine.SafeText("WHAT IF: " + r.WhatIf + ". Judged as of " + timeText(r.AsOf) + ". This says what would be, not what is.")
+	return engine.SafeText("WHAT IF: " + r.WhatIf + ". Judged as of " + table.TimeText(r.AsOf) + ". This says what would be, not what is.")
 }
 
 // offText names the workspaces whose tokens are switched off; "" where there are

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // TestWhatIfInEveryFormat: a report of what would be says so wherever people
@@ -15,7 +16,7 @@ import (
 func TestWhatIfInEveryFormat(t *testing.T) {
 	t.Parallel()
 	terminal := Format{Name: "terminal", Write: func(ctx context.Context, w io.Writer, r engine.Report) error {
-		return Table(ctx, w, r, TableOptions{Width: 200})
+		return Table(ctx, w, r, TableOptions{Options: table.Options{Width: 200}})
 	}}
 	for _, format := range append(Formats(), terminal) {
 		t.Run(format.Name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // XLSX is the workbook for people: findings and the whole population, to
@@ -72,22 +73,22 @@ func (b *book) fill(ctx context.Context, r engine.Report) error {
 
 // context writes what findings rest on.
 func (b *book) context(ctx context.Context, r engine.Report, l *leads) error {
-	if err := fillSheet(ctx, b, "Workspaces", workspaceColumns(), known(r.Workspaces)); err != nil {
+	if err := fillSheet(ctx, b, "Workspaces", workspaceColumns(), table.Known(r.Workspaces)); err != nil {
 		return err
 	}
-	if err := fillSheet(ctx, b, "Settings", settingColumns(), known(settingRows(r.Workspaces))); err != nil {
+	if err := fillSheet(ctx, b, "Settings", settingColumns(), table.Known(settingRows(r.Workspaces))); err != nil {
 		return err
 	}
-	if err := fillSheet(ctx, b, "Grants", grantColumns(), known(grantRows(r.Workspaces))); err != nil {
+	if err := fillSheet(ctx, b, "Grants", grantColumns(), table.Known(grantRows(r.Workspaces))); err != nil {
 		return err
 	}
-	if err := fillLinked(ctx, b, "Policies", policyColumns(), known(r.Policies), l.policy); err != nil {
+	if err := fillLinked(ctx, b, "Policies", policyColumns(), table.Known(r.Policies), l.policy); err != nil {
 		return err
 	}
 	if err := b.frameworks(ctx, r, l); err != nil {
 		return err
 	}
-	return fillSheet(ctx, b, "Exceptions", exceptionColumns(), known(exceptionRows(r.Exceptions)))
+	return fillSheet(ctx, b, "Exceptions", exceptionColumns(), table.Known(exceptionRows(r.Exceptions)))
 }
 
 // beside names the directory for rows that do not fit in memory: that of the

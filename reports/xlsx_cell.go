@@ -8,21 +8,22 @@ import (
 	"unicode/utf8"
 
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"github.com/xuri/excelize/v2"
 )
 
 // cell makes a worksheet's cell of a column's value. Only strings, numbers and
 // dates come out of it: no text can become a formula.
-func (b *book) cell(k kind, value any) any {
+func (b *book) cell(k table.Kind, value any) any {
 	switch v := value.(type) {
 	case nil:
 		return nil
-	case unknown:
+	case table.Unknown:
 		return excelize.Cell{StyleID: b.styles.absent, Value: "unknown"}
-	case never:
+	case table.Never:
 		return excelize.Cell{StyleID: b.styles.absent, Value: "never"}
-	case instant:
+	case table.Instant:
 		return excelize.Cell{StyleID: b.styles.kinds[k], Value: time.UnixMilli(int64(v)).UTC()}
 	case int, int64:
 		return excelize.Cell{StyleID: b.styles.kinds[k], Value: v}
@@ -36,15 +37,15 @@ func (b *book) cell(k kind, value any) any {
 		return excelize.Cell{StyleID: b.styles.control[v], Value: controlWord(v)}
 	case []string:
 		return b.textCell(k, engine.Defuse(strings.Join(v, ", ")))
-	case lines:
-		return b.textCell(k, strings.Join(mapSlice(v, engine.Defuse), "\n"))
+	case table.Lines:
+		return b.textCell(k, strings.Join(table.Map(v, engine.Defuse), "\n"))
 	}
 	return b.textCell(k, engine.Defuse(fmt.Sprint(value)))
 }
 
 // textCell makes a cell of harmless text. An empty text makes a cell as well:
 // it keeps the long id before it from running over.
-func (b *book) textCell(k kind, text string) any {
+func (b *book) textCell(k table.Kind, text string) any {
 	shown, cut := cutCell(text)
 	if cut {
 		b.cut++

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"github.com/xuri/excelize/v2"
 )
@@ -52,7 +53,7 @@ func (b *book) chart(c chart, row, line int) error {
 		return err
 	}
 	for i, bar := range c.bars {
-		cells := []any{b.cell(plain, bar.label), b.cell(number, bar.count)}
+		cells := []any{b.cell(table.KindPlain, bar.label), b.cell(table.KindNumber, bar.count)}
 		if err := b.plainRow(row+1+i, cells); err != nil {
 			return err
 		}

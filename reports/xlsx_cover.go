@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"github.com/xuri/excelize/v2"
 )
@@ -57,14 +58,14 @@ func (b *book) coverHead(r engine.Report) [][]any {
 	from, to := period(r)
 	rows := append([][]any{{excelize.Cell{StyleID: b.styles.title, Value: "Databricks personal access tokens: audit"}}}, b.whatIf(r)...)
 	return append(rows, [][]any{
-		b.pair("Judged as of", instant(r.AsOf.UnixMilli()), date),
-		b.pair("Data collected from", from, date),
-		b.pair("Data collected until", to, date),
-		b.pair("Workspaces", r.Summary.Workspaces, leftNumber),
-		b.pair("Tokens", r.Summary.Tokens, leftNumber),
-		b.pair("Policies", len(r.Policies), leftNumber),
+		b.pair("Judged as of", table.Instant(r.AsOf.UnixMilli()), table.KindDate),
+		b.pair("Data collected from", from, table.KindDate),
+		b.pair("Data collected until", to, table.KindDate),
+		b.pair("Workspaces", r.Summary.Workspaces, table.KindLeft),
+		b.pair("Tokens", r.Summary.Tokens, table.KindLeft),
+		b.pair("Policies", len(r.Policies), table.KindLeft),
 		{b.label("Verdict"), b.verdict(r.Verdict())},
-		b.pair("Made by", strings.TrimSpace("patrol "+r.Version), plain),
+		b.pair("Made by", strings.TrimSpace("patrol "+r.Version), table.KindPlain),
 	}...)
 }
 
@@ -81,7 +82,7 @@ func period(r engine.Report) (from, to any) {
 			last = at
 		}
 	}
-	return instant(first.UnixMilli()), instant(last.UnixMilli())
+	return table.Instant(first.UnixMilli()), table.Instant(last.UnixMilli())
 }
 
 // completeness states how much was read, and lists what was not.
@@ -95,17 +96,17 @@ func (b *book) completeness(r engine.Report) [][]any {
 		}
 		for _, gap := range missing {
 			gaps = append(gaps, []any{
-				b.cell(plain, w.Snapshot.Workspace.Name), b.cell(identifier, w.Snapshot.Workspace.ID), b.cell(plain, gap.Names()),
-				b.cell(plain, string(gap.Coverage.Status)), b.cell(wrapped, gap.Coverage.Detail),
+				b.cell(table.KindPlain, w.Snapshot.Workspace.Name), b.cell(table.KindID, w.Snapshot.Workspace.ID), b.cell(table.KindPlain, gap.Names()),
+				b.cell(table.KindPlain, string(gap.Coverage.Status)), b.cell(table.KindWrapped, gap.Coverage.Detail),
 			})
 		}
 	}
 	rows := [][]any{b.header("Completeness", "")}
 	rows = append(rows,
-		b.pair("Workspaces expected", len(r.Workspaces), leftNumber),
-		b.pair("Workspaces read whole", whole, leftNumber),
-		b.pair("Results that are unknown", r.Summary.Statuses[engine.Unknown]+r.Summary.Statuses[engine.Errored], leftNumber),
-		b.pair("Statement", statement(r, whole), plain),
+		b.pair("Workspaces expected", len(r.Workspaces), table.KindLeft),
+		b.pair("Workspaces read whole", whole, table.KindLeft),
+		b.pair("Results that are unknown", r.Summary.Statuses[engine.Unknown]+r.Summary.Statuses[engine.Errored], table.KindLeft),
+		b.pair("Statement", statement(r, whole), table.KindPlain),
 	)
 	rows = append(rows, b.suspects(r)...)
 	if len(gaps) == 0 {
@@ -119,7 +120,7 @@ func (b *book) completeness(r engine.Report) [][]any {
 func (b *book) suspects(r engine.Report) (rows [][]any) {
 	for _, s := range r.Shrunk {
 		rows = append(rows, []any{
-			excelize.Cell{StyleID: b.styles.status[engine.Unknown], Value: "Suspect"}, b.cell(plain, shrunkText(s)),
+			excelize.Cell{StyleID: b.styles.status[engine.Unknown], Value: "Suspect"}, b.cell(table.KindPlain, shrunkText(s)),
 		})
 	}
 	return rows
@@ -148,7 +149,7 @@ func (b *book) method() [][]any {
 		"A fact that could not be read makes a result unknown. A waived or baselined finding stays listed, with who, why and until when.",
 		"Ages and idle days are whole days rounded down, lifetimes rounded up; the platform records last use by the day. All times are UTC.",
 	} {
-		rows = append(rows, []any{b.cell(plain, text)})
+		rows = append(rows, []any{b.cell(table.KindPlain, text)})
 	}
 	return rows
 }
@@ -158,8 +159,8 @@ func (b *book) scope(r engine.Report) [][]any {
 	for _, w := range r.Workspaces {
 		s := w.Snapshot
 		rows = append(rows, []any{
-			b.cell(plain, s.Workspace.Name), b.cell(identifier, s.Workspace.ID), b.cell(plain, s.Workspace.Host),
-			b.cell(date, instant(s.CollectedAt.UnixMilli())), b.cell(identifier, s.Digest),
+			b.cell(table.KindPlain, s.Workspace.Name), b.cell(table.KindID, s.Workspace.ID), b.cell(table.KindPlain, s.Workspace.Host),
+			b.cell(table.KindDate, table.Instant(s.CollectedAt.UnixMilli())), b.cell(table.KindID, s.Digest),
 		})
 	}
 	return rows
@@ -167,7 +168,7 @@ func (b *book) scope(r engine.Report) [][]any {
 
 func (b *book) digests(policies, waivers string) [][]any {
 	rows := [][]any{b.header("Digests (SHA-256)", "")}
-	return append(rows, b.pair("Policies and parameters", policies, identifier), b.pair("Waivers and baseline", waivers, identifier))
+	return append(rows, b.pair("Policies and parameters", policies, table.KindID), b.pair("Waivers and baseline", waivers, table.KindID))
 }
 
 func waiverDigest(x engine.Exceptions) (string, error) {
@@ -178,7 +179,7 @@ func waiverDigest(x engine.Exceptions) (string, error) {
 	for i, w := range x.Waivers {
 		rules[i] = w.WaiverRule
 	}
-	text, err := jsonText([]any{rules, x.Baseline})
+	text, err := table.JSONText([]any{rules, x.Baseline})
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:]), err
 }
@@ -190,7 +191,7 @@ func (s *sheet) contents(names []string) error {
 	}
 	for _, name := range names {
 		s.link = link{0, location(name, 1)}
-		cells := []any{s.book.cell(plain, name)}
+		cells := []any{s.book.cell(table.KindPlain, name)}
 		s.linked(cells)
 		if err := s.write(cells, 1); err != nil {
 			return err

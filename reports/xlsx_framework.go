@@ -7,12 +7,13 @@ import (
 	"unicode/utf16"
 
 	"patrol/engine"
+	"patrol/reports/table"
 )
 
 // frameworks writes a worksheet for each framework.
 func (b *book) frameworks(ctx context.Context, r engine.Report, l *leads) error {
 	for _, f := range r.Frameworks() {
-		if err := fillLinked(ctx, b, b.freeTab(f.Name), controlColumns(), known(f.Controls), l.control); err != nil {
+		if err := fillLinked(ctx, b, b.freeTab(f.Name), controlColumns(), table.Known(f.Controls), l.control); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"patrol/engine/outfile"
+	"patrol/reports/table"
 )
 
 // TestWorkbookInOffice opens the workbook in LibreOffice and compares what it
@@ -41,7 +42,7 @@ func TestWorkbookInOffice(t *testing.T) {
 	compareExport(t, filepath.Join(dir, "audit-Tokens.csv"), tokenColumns(), r.Tokens)
 }
 
-func compareExport[T any](t *testing.T, path string, columns []column[T], rows iter.Seq2[T, error]) {
+func compareExport[T any](t *testing.T, path string, columns []table.Column[T], rows iter.Seq2[T, error]) {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -56,7 +57,7 @@ func compareExport[T any](t *testing.T, path string, columns []column[T], rows i
 		line++
 		want := make([]string, len(columns))
 		for i, c := range columns {
-			want[i] = shown(c.value(row))
+			want[i] = shown(c.Value(row))
 		}
 		if diff := cmp.Diff(want, got[line]); diff != "" {
 			t.Errorf("%s, row %d (-written +shown):\n%s", filepath.Base(path), line, diff)

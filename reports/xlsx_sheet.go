@@ -8,31 +8,33 @@ import (
 	"unicode/utf8"
 
 	"github.com/xuri/excelize/v2"
+
+	"patrol/reports/table"
 )
 
 // fillSheet streams rows to a worksheet, and to further ones of the same name
 // with a number when they do not fit on one.
-func fillSheet[T any](ctx context.Context, b *book, name string, columns []column[T], rows iter.Seq2[T, error]) error {
+func fillSheet[T any](ctx context.Context, b *book, name string, columns []table.Column[T], rows iter.Seq2[T, error]) error {
 	return fillLinked(ctx, b, name, columns, rows, func(*sheet, T) {})
 }
 
 // fillLinked does the same; lead says where each row leads.
-func fillLinked[T any](ctx context.Context, b *book, name string, columns []column[T], rows iter.Seq2[T, error], lead func(*sheet, T)) error {
+func fillLinked[T any](ctx context.Context, b *book, name string, columns []table.Column[T], rows iter.Seq2[T, error], lead func(*sheet, T)) error {
 	s := &sheet{book: b, name: name}
 	for _, c := range columns {
-		s.headings = append(s.headings, c.heading())
-		s.widths = append(s.widths, c.width)
+		s.headings = append(s.headings, c.Heading())
+		s.widths = append(s.widths, c.Width)
 	}
 	if err := s.start(); err != nil {
 		return err
 	}
 	cells := make([]any, len(columns))
-	err := each(ctx, rows, func(row T) error {
+	err := table.Each(ctx, rows, func(row T) error {
 		height := 1
 		for i, c := range columns {
-			cells[i] = b.cell(c.kind, c.value(row))
-			if c.kind == wrapped {
-				height = max(height, linesIn(cells[i], c.width))
+			cells[i] = b.cell(c.Kind, c.Value(row))
+			if c.Kind == table.KindWrapped {
+				height = max(height, linesIn(cells[i], c.Width))
 			}
 		}
 		lead(s, row)

@@ -2,13 +2,14 @@ package reports
 
 import (
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"github.com/xuri/excelize/v2"
 )
 
 // styles are the ids of a workbook's cell styles.
 type styles struct {
-	kinds    map[kind]int
+	kinds    map[table.Kind]int
 	severity map[engine.Severity]int
 	status   map[engine.Status]int
 	header   int
@@ -49,13 +50,13 @@ type styler struct {
 func newStyles(file *excelize.File) (styles, error) {
 	m := styler{file: file}
 	s := styles{
-		kinds: map[kind]int{
-			plain:      m.style(excelize.Style{}),
-			wrapped:    m.style(excelize.Style{Alignment: &excelize.Alignment{WrapText: true}}),
-			identifier: m.style(excelize.Style{NumFmt: 49}),                                                                // "@": stays text when edited
-			number:     m.style(excelize.Style{NumFmt: 3, Alignment: &excelize.Alignment{Horizontal: "right", Indent: 1}}), // "#,##0"
-			date:       m.style(excelize.Style{CustomNumFmt: ptr(dateFormat), Alignment: &excelize.Alignment{Horizontal: "left"}}),
-			leftNumber: m.style(excelize.Style{NumFmt: 3, Alignment: &excelize.Alignment{Horizontal: "left"}}),
+		kinds: map[table.Kind]int{
+			table.KindPlain:   m.style(excelize.Style{}),
+			table.KindWrapped: m.style(excelize.Style{Alignment: &excelize.Alignment{WrapText: true}}),
+			table.KindID:      m.style(excelize.Style{NumFmt: 49}),                                                                // "@": stays text when edited
+			table.KindNumber:  m.style(excelize.Style{NumFmt: 3, Alignment: &excelize.Alignment{Horizontal: "right", Indent: 1}}), // "#,##0"
+			table.KindDate:    m.style(excelize.Style{CustomNumFmt: ptr(dateFormat), Alignment: &excelize.Alignment{Horizontal: "left"}}),
+			table.KindLeft:    m.style(excelize.Style{NumFmt: 3, Alignment: &excelize.Alignment{Horizontal: "left"}}),
 		},
 		severity: map[engine.Severity]int{},
 		status:   map[engine.Status]int{},
@@ -69,7 +70,7 @@ func newStyles(file *excelize.File) (styles, error) {
 		engine.ControlMet:         m.style(filled("BBF7D0", "000000")),
 		engine.ControlNotMet:      m.style(filled(colours(engine.High))),
 		engine.ControlIncomplete:  m.style(filled("EDE9FE", "000000")),
-		engine.ControlNotAssessed: s.kinds[plain],
+		engine.ControlNotAssessed: s.kinds[table.KindPlain],
 	}
 	s.warning = m.condition(excelize.Style{
 		Font: &excelize.Font{Bold: true, Color: "7C2D12"},
@@ -80,7 +81,7 @@ func newStyles(file *excelize.File) (styles, error) {
 		s.severity[level] = m.style(filled(colours(level)))
 	}
 	for _, outcome := range engine.Statuses() {
-		s.status[outcome] = s.kinds[plain]
+		s.status[outcome] = s.kinds[table.KindPlain]
 	}
 	s.status[engine.Fail] = m.style(excelize.Style{Font: &excelize.Font{Bold: true}})
 	s.status[engine.Unknown] = m.style(filled("EDE9FE", "000000"))

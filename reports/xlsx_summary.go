@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"github.com/xuri/excelize/v2"
 )
@@ -69,13 +70,13 @@ func (b *book) headline(r engine.Report) [][]any {
 	rows := [][]any{{excelize.Cell{StyleID: b.styles.title, Value: "Audit of Databricks personal access tokens"}}}
 	rows = append(rows, b.whatIf(r)...)
 	rows = append(rows, [][]any{
-		b.pair("As of", instant(r.AsOf.UnixMilli()), date),
+		b.pair("As of", table.Instant(r.AsOf.UnixMilli()), table.KindDate),
 		{b.label("Verdict"), b.verdict(r.Verdict())},
-		b.pair("Meaning", explain(r), plain),
-		b.pair("Fails on", r.FailOn.String(), plain),
-		b.pair("Tokens", r.Summary.Tokens, leftNumber),
-		b.pair("Workspaces", r.Summary.Workspaces, leftNumber),
-		b.pair("Made by", strings.TrimSpace("patrol "+r.Version), plain),
+		b.pair("Meaning", explain(r), table.KindPlain),
+		b.pair("Fails on", r.FailOn.String(), table.KindPlain),
+		b.pair("Tokens", r.Summary.Tokens, table.KindLeft),
+		b.pair("Workspaces", r.Summary.Workspaces, table.KindLeft),
+		b.pair("Made by", strings.TrimSpace("patrol "+r.Version), table.KindPlain),
 	}...)
 	return append(rows, b.suspects(r)...)
 }
@@ -85,10 +86,10 @@ func (b *book) whatIf(r engine.Report) [][]any {
 	if r.WhatIf == "" {
 		return nil
 	}
-	return [][]any{{excelize.Cell{StyleID: b.styles.status[engine.Unknown], Value: "What if"}, b.cell(plain, WhatIf(r))}}
+	return [][]any{{excelize.Cell{StyleID: b.styles.status[engine.Unknown], Value: "What if"}, b.cell(table.KindPlain, WhatIf(r))}}
 }
 
-func (b *book) pair(label string, value any, k kind) []any {
+func (b *book) pair(label string, value any, k table.Kind) []any {
 	return []any{b.label(label), b.cell(k, value)}
 }
 
@@ -110,14 +111,14 @@ func (b *book) counts(r engine.Report) [][]any {
 	head := b.header("Results", "All")
 	tallies := []engine.Tally{r.Summary.Statuses}
 	for _, level := range engine.Severities() {
-		head = append(head, b.cell(plain, level))
+		head = append(head, b.cell(table.KindPlain, level))
 		tallies = append(tallies, r.Summary.Severities[level])
 	}
 	rows := [][]any{head}
 	for _, status := range findingsFirst() {
-		row := []any{b.label(heading(string(status)))}
+		row := []any{b.label(table.Heading(string(status)))}
 		for _, tally := range tallies {
-			row = append(row, b.cell(number, tally[status]))
+			row = append(row, b.cell(table.KindNumber, tally[status]))
 		}
 		rows = append(rows, row)
 	}
@@ -140,25 +141,25 @@ func rank(s engine.Status) int {
 // changes is a table of what changed since the snapshots before.
 func (b *book) changes(t *engine.Trend) [][]any {
 	if t == nil {
-		return [][]any{b.header("Changes", ""), b.pair("Since", "no snapshot before was judged", plain)}
+		return [][]any{b.header("Changes", ""), b.pair("Since", "no snapshot before was judged", table.KindPlain)}
 	}
 	head := b.header("Changes", "All")
 	for _, level := range engine.Severities() {
-		head = append(head, b.cell(plain, level))
+		head = append(head, b.cell(table.KindPlain, level))
 	}
-	rows := [][]any{head, b.pair("Since", instant(t.Since.UnixMilli()), date)}
+	rows := [][]any{head, b.pair("Since", table.Instant(t.Since.UnixMilli()), table.KindDate)}
 	if !t.Earliest.IsZero() {
-		rows = append(rows, b.pair("Oldest verdict compared", instant(t.Earliest.UnixMilli()), date))
+		rows = append(rows, b.pair("Oldest verdict compared", table.Instant(t.Earliest.UnixMilli()), table.KindDate))
 	}
 	for _, change := range engine.Changes() {
-		row := []any{b.label(heading(changeWord(change))), b.cell(number, t.Count(change))}
+		row := []any{b.label(table.Heading(changeWord(change))), b.cell(table.KindNumber, t.Count(change))}
 		for _, level := range engine.Severities() {
-			row = append(row, b.cell(number, t.Counts[change][level]))
+			row = append(row, b.cell(table.KindNumber, t.Counts[change][level]))
 		}
 		rows = append(rows, row)
 	}
 	if text := timesToFix(t); text != "" {
-		rows = append(rows, []any{b.cell(plain, text)})
+		rows = append(rows, []any{b.cell(table.KindPlain, text)})
 	}
 	return rows
 }
@@ -176,27 +177,27 @@ func (b *book) coverage(r engine.Report) [][]any {
 
 func (b *book) coverageRow(s engine.Snapshot, name engine.SectionName) []any {
 	c := s.Coverage[name]
-	state := b.cell(plain, string(c.Status))
+	state := b.cell(table.KindPlain, string(c.Status))
 	if !c.Covered() && c.Status != engine.NotCollected {
 		state = excelize.Cell{StyleID: b.styles.status[engine.Unknown], Value: string(c.Status)}
 	}
 	return []any{
-		b.cell(plain, s.Workspace.Name), b.cell(identifier, s.Workspace.ID), b.cell(plain, string(name)), state,
-		b.cell(plain, c.Reason), b.cell(number, c.Count), b.cell(date, instant(s.CollectedAt.UnixMilli())),
-		b.cell(wrapped, c.Detail), b.cell(wrapped, c.Hint),
+		b.cell(table.KindPlain, s.Workspace.Name), b.cell(table.KindID, s.Workspace.ID), b.cell(table.KindPlain, string(name)), state,
+		b.cell(table.KindPlain, c.Reason), b.cell(table.KindNumber, c.Count), b.cell(table.KindDate, table.Instant(s.CollectedAt.UnixMilli())),
+		b.cell(table.KindWrapped, c.Detail), b.cell(table.KindWrapped, c.Hint),
 	}
 }
 
 // manifest tells what of the report a worksheet could not hold.
 func (b *book) manifest() [][]any {
 	rows := [][]any{b.header("What did not fit", "")}
-	rows = append(rows, b.pair("Cells cut (marked …[cut])", b.cut, leftNumber))
+	rows = append(rows, b.pair("Cells cut (marked …[cut])", b.cut, table.KindLeft))
 	split := "none"
 	if len(b.split) > 0 {
 		split = fmt.Sprintf("%s: a worksheet holds %d rows", strings.Join(b.split, ", "), b.rows)
 	}
-	rows = append(rows, b.pair("Further worksheets", split, plain))
-	return append(rows, b.pair("Links", fmt.Sprintf("the first %d rows of a worksheet lead to their policies", maxLinks), plain))
+	rows = append(rows, b.pair("Further worksheets", split, table.KindPlain))
+	return append(rows, b.pair("Links", fmt.Sprintf("the first %d rows of a worksheet lead to their policies", maxLinks), table.KindPlain))
 }
 
 func (b *book) header(names ...string) []any {

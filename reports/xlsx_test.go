@@ -13,6 +13,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/outfile"
+	"patrol/reports/table"
 
 	"github.com/xuri/excelize/v2"
 )
@@ -64,7 +65,7 @@ func TestWorkbookReadsBack(t *testing.T) {
 	compareSheet(t, file, "Tokens", tokenColumns(), r.Tokens)
 }
 
-func compareSheet[T any](t *testing.T, file *excelize.File, name string, columns []column[T], rows iter.Seq2[T, error]) {
+func compareSheet[T any](t *testing.T, file *excelize.File, name string, columns []table.Column[T], rows iter.Seq2[T, error]) {
 	t.Helper()
 	line := 1
 	for row := range rows {
@@ -75,8 +76,8 @@ func compareSheet[T any](t *testing.T, file *excelize.File, name string, columns
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := shown(c.value(row)); got != want {
-				t.Errorf("%s!%s (%s): read back %q, want %q", name, ref, c.name, got, want)
+			if want := shown(c.Value(row)); got != want {
+				t.Errorf("%s!%s (%s): read back %q, want %q", name, ref, c.Name, got, want)
 			}
 			if formula, _ := file.GetCellFormula(name, ref); formula != "" {
 				t.Errorf("%s!%s is a formula: %s", name, ref, formula)
@@ -90,14 +91,14 @@ func shown(value any) string {
 	switch v := value.(type) {
 	case nil:
 		return ""
-	case unknown:
+	case table.Unknown:
 		return "unknown"
-	case never:
+	case table.Never:
 		return "never"
 	case bool:
 		return yesNo(v)
-	case instant:
-		return strings.NewReplacer("T", " ", "Z", "").Replace(v.text())
+	case table.Instant:
+		return strings.NewReplacer("T", " ", "Z", "").Replace(v.Text())
 	case []string:
 		return engine.Defuse(strings.Join(v, ", "))
 	}
@@ -211,7 +212,7 @@ func TestWorkbookTellsWhatWasCut(t *testing.T) {
 	r := report()
 	long := fixtureTokens()[:1]
 	long[0].Token.Comment = strings.Repeat("🔑", 20_000)
-	r.Tokens = known(long)
+	r.Tokens = table.Known(long)
 	file := workbook(t, r, maxDataRows)
 	comment, _ := file.GetCellValue("Tokens", "D2")
 	if !strings.Contains(comment, "…[cut, 3") {

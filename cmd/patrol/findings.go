@@ -302,34 +302,10 @@ func hasLabels(w engine.Workspace, labels []string) bool {
 }
 
 func (a *app) writeFindings(ctx context.Context, w io.Writer, found []engine.Finding, report engine.Report, o *findingsOptions) error {
-	format := o.product.format.word
+	options := a.listOptions(o.product.output)
+	options.Limit = o.limit
 	if o.group != "" {
-		groups := reports.GroupFindings(found, findingGroups[o.group])
-		all := len(groups)
-		groups = groups[:first(all, o.limit)]
-		switch format {
-		case "csv":
-			return reports.FindingGroupsCSV(ctx, w, groups, o.group)
-		case "json":
-			return reports.FindingGroupsJSON(ctx, w, groups, o.group)
-		}
-		return reports.FindingGroupsTable(w, groups, all, o.group, a.listOptions(o.product.output))
+		return reports.FindingGroups(ctx, w, o.product.format.word, reports.GroupFindings(found, findingGroups[o.group]), o.group, options)
 	}
-	all := len(found)
-	found = found[:first(all, o.limit)]
-	switch format {
-	case "csv":
-		return reports.FindingsCSV(ctx, w, found, report.AsOf)
-	case "json":
-		return reports.FindingsJSON(ctx, w, found)
-	}
-	return reports.FindingsTable(w, found, all, a.listOptions(o.product.output))
-}
-
-// first is how many of all a limit leaves; 0: all.
-func first(all, limit int) int {
-	if limit == 0 {
-		return all
-	}
-	return min(all, limit)
+	return reports.Findings(ctx, w, o.product.format.word, found, report.AsOf, options)
 }

@@ -59,7 +59,6 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 	if o.days < 1 || o.days > mostDays || o.cliff < 0 || o.inUse < 0 {
 		return engine.UsageError("read flags", "--days, --cliff, --in-use", "Give 1 to 730 days, and no negative numbers.", errors.New("out of range"))
 	}
-	write := a.forecastWriter(&o.product)
 	set, err := a.loadPolicies(ctx, &o.judge)
 	if err != nil {
 		return err
@@ -81,7 +80,9 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 			return fmt.Errorf("find the database: %w", err)
 		}
 		span := reports.ForecastSpan{AsOf: f.from, Days: o.days, Tokens: f.tokens, Database: database}
-		if err := a.writeProduct(outfile.Files{}, o.product.output, func(w io.Writer) error { return write(w, engine.Pseudonymised(a.names, f.list), span) }); err != nil {
+		if err := a.writeProduct(outfile.Files{}, o.product.output, func(w io.Writer) error {
+			return reports.Forecast(ctx, w, o.product.format.word, engine.Pseudonymised(a.names, f.list), span, a.listOptions(o.product.output))
+		}); err != nil {
 			return err
 		}
 		if f.unjudged > 0 {
@@ -90,20 +91,6 @@ func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
 		}
 		return a.tokensCovered(snapshots)
 	})
-}
-
-func (a *app) forecastWriter(o *productOptions) func(io.Writer, []engine.Forecast, reports.ForecastSpan) error {
-	switch o.format.word {
-	case "csv":
-		return reports.ForecastCSV
-	case "json":
-		return reports.ForecastJSON
-	case "ics":
-		return reports.ForecastICS
-	}
-	return func(w io.Writer, list []engine.Forecast, span reports.ForecastSpan) error {
-		return reports.ForecastTable(w, list, span, a.listOptions(o.output))
-	}
 }
 
 // forecaster tells what comes, workspace by workspace.

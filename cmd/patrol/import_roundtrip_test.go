@@ -21,6 +21,7 @@ import (
 	"patrol/engine/store"
 	"patrol/policies"
 	"patrol/reports"
+	"patrol/reports/table"
 )
 
 // TestListsReadBackGiveTheSameVerdicts: what `patrol tokens` writes of a snapshot,
@@ -55,9 +56,9 @@ func TestListsReadBackGiveTheSameVerdicts(t *testing.T) {
 			Workspace: engine.Workspace{ID: "9265712442366781", Name: "prod"}, CollectedAt: asOf,
 			Sections: map[engine.SectionName]engine.Section{engine.SectionTokens: {Coverage: engine.Coverage{Status: engine.Complete, Count: len(tokens)}, Tokens: each(tokens)}},
 		})
-		for format, write := range map[string]rowWriter{"csv": reports.TokensCSV, "json": reports.TokensJSON} {
+		for _, format := range []string{"csv", "json"} {
 			var text bytes.Buffer
-			if err := write(context.Background(), &text, each(rows)); err != nil {
+			if err := reports.Tokens(context.Background(), &text, format, each(rows), table.Options{}); err != nil {
 				rt.Fatal(err)
 			}
 			path := filepath.Join(dir, "list."+format)

@@ -427,7 +427,7 @@ func (a *app) deliverReport(ctx context.Context, report engine.Report, formats [
 		return err
 	}
 	if !a.quiet {
-		options := reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor), All: a.verbose, Files: files, Framework: cmp.Or(o.framework, report.Framework)}
+		options := reports.TableOptions{Options: a.tableOptions(), All: a.verbose, Files: files, Framework: cmp.Or(o.framework, report.Framework)}
 		if err := reports.Table(ctx, a.env.stdout, report, options); err != nil {
 			return err
 		}
@@ -447,12 +447,4 @@ func (a *app) writeFiles(ctx context.Context, report engine.Report, formats []re
 }
 
 // plural renders a count with its noun.
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	if strings.HasSuffix(noun, "y") && !strings.HasSuffix(noun, "ay") {
-		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(noun, "y"))
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
+func plural(n int, noun string) string { return engine.Plural(n, noun) }

@@ -8,7 +8,7 @@ import (
 	"patrol/cmd/internal/config"
 	"patrol/engine/outfile"
 	"patrol/engine/store"
-	"patrol/reports"
+	"patrol/reports/table"
 
 	"github.com/spf13/pflag"
 )
@@ -57,7 +57,7 @@ func (a *app) writeProduct(files outfile.Files, output string, fill func(io.Writ
 
 // listOptions are those of a list that is written to a path, or to standard
 // output (-): only a terminal is too narrow for anything.
-func (a *app) listOptions(output string) reports.TableOptions {
+func (a *app) listOptions(output string) table.Options {
 	o := a.tableOptions()
 	o.Whole = output != "-" || !a.env.stdoutTerminal
 	o.Color = o.Color && output == "-"
@@ -65,6 +65,6 @@ func (a *app) listOptions(output string) reports.TableOptions {
 }
 
 // tableOptions are those of this terminal.
-func (a *app) tableOptions() reports.TableOptions {
-	return reports.TableOptions{Width: a.env.width, Color: a.env.color(a.noColor)}
+func (a *app) tableOptions() table.Options {
+	return table.Options{Width: a.env.width, Color: a.env.color(a.noColor)}
 }

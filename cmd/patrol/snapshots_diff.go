@@ -40,7 +40,6 @@ func (a *app) snapshotsDiff() *cobra.Command {
 }
 
 func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
-	write := a.changeWriter(&o.product)
 	return a.withProduct(ctx, &o.product, func(db *store.DB) error {
 		pairs, err := a.pairs(ctx, db, args)
 		if err != nil {
@@ -53,10 +52,11 @@ func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
 		d := &differ{app: a, db: db, removals: removals}
 		intact := func() error { return db.Intact(ctx, snapshotsIn(pairs)...) }
 		err = a.writeProduct(outfile.Files{}.OnlyIf(intact), o.product.output, func(w io.Writer) error {
-			if err := write(ctx, w, pseudonymised(a, d.rows(ctx, pairs))); err != nil || d.told > 0 || d.unread || o.product.format.word != "table" {
+			err := reports.Changes(ctx, w, o.product.format.word, pseudonymised(a, d.rows(ctx, pairs)), a.listOptions(o.product.output))
+			if err != nil || d.told > 0 || d.unread || o.product.format.word != "table" {
 				return err
 			}
-			_, err := fmt.Fprintln(w, "Nothing changed.")
+			_, err = fmt.Fprintln(w, "Nothing changed.")
 			return err
 		})
 		if err != nil {
@@ -67,20 +67,6 @@ func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
 		}
 		return nil
 	})
-}
-
-type changeRows = iter.Seq2[engine.ChangeRow, error]
-
-func (a *app) changeWriter(o *productOptions) func(context.Context, io.Writer, changeRows) error {
-	switch o.format.word {
-	case "csv":
-		return reports.ChangesCSV
-	case "json":
-		return reports.ChangesJSON
-	}
-	return func(ctx context.Context, w io.Writer, rows changeRows) error {
-		return reports.ChangesTable(ctx, w, rows, a.listOptions(o.output))
-	}
 }
 
 // snapshotPair is two snapshots of one workspace.
@@ -136,7 +122,7 @@ type differ struct {
 	told     int  // changes
 }
 
-func (d *differ) rows(ctx context.Context, pairs []snapshotPair) changeRows {
+func (d *differ) rows(ctx context.Context, pairs []snapshotPair) iter.Seq2[engine.ChangeRow, error] {
 	return func(yield func(engine.ChangeRow, error) bool) {
 		for _, p := range pairs {
 			for row, err := range d.pair(ctx, p) {
@@ -150,9 +136,9 @@ func (d *differ) rows(ctx context.Context, pairs []snapshotPair) changeRows {
 	}
 }
 
-func (d *differ) pair(ctx context.Context, p snapshotPair) changeRows {
+func (d *differ) pair(ctx context.Context, p snapshotPair) iter.Seq2[engine.ChangeRow, error] {
 	return func(yield func(engine.ChangeRow, error) bool) {
-		for _, part := range []func(context.Context, snapshotPair) changeRows{d.state, d.principals, d.tokens} {
+		for _, part := range []func(context.Context, snapshotPair) iter.Seq2[engine.ChangeRow, error]{d.state, d.principals, d.tokens} {
 			for row, err := range part(ctx, p) {
 				if !yield(row, err) || err != nil {
 					return
@@ -174,7 +160,7 @@ func (d *differ) both(p snapshotPair, name engine.SectionName) bool {
 	return true
 }
 
-func (d *differ) state(_ context.Context, p snapshotPair) changeRows {
+func (d *differ) state(_ context.Context, p snapshotPair) iter.Seq2[engine.ChangeRow, error] {
 	return func(yield func(engine.ChangeRow, error) bool) {
 		changes, unread, err := engine.StateChanges(p.from, p.to)
 		log, damaged := p.to.ChangeLog()
@@ -196,7 +182,7 @@ func (d *differ) state(_ context.Context, p snapshotPair) changeRows {
 	}
 }
 
-func (d *differ) principals(ctx context.Context, p snapshotPair) changeRows {
+func (d *differ) principals(ctx context.Context, p snapshotPair) iter.Seq2[engine.ChangeRow, error] {
 	return func(yield func(engine.ChangeRow, error) bool) {
 		if !d.both(p, engine.SectionPrincipals) {
 			return
@@ -214,7 +200,7 @@ func (d *differ) principals(ctx context.Context, p snapshotPair) changeRows {
 	}
 }
 
-func (d *differ) tokens(ctx context.Context, p snapshotPair) changeRows {
+func (d *differ) tokens(ctx context.Context, p snapshotPair) iter.Seq2[engine.ChangeRow, error] {
 	return func(yield func(engine.ChangeRow, error) bool) {
 		if !d.both(p, engine.SectionTokens) {
 			return

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -136,7 +135,8 @@ func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
 	if err != nil {
 		return err
 	}
-	write := a.tokenWriter(o)
+	options := a.listOptions(o.product.output)
+	options.Limit = o.limit
 	return a.withProduct(ctx, &o.product, func(db *store.DB) error {
 		snapshots, err := a.storedSnapshots(ctx, db, o.snapshots)
 		if err != nil {
@@ -149,41 +149,13 @@ func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
 		}
 		rows := pseudonymised(a, arranged(o.rows(ctx, db, snapshots, when, breaks), order))
 		intact := func() error { return db.Intact(ctx, snapshots...) }
-		if err := a.writeProduct(outfile.Files{}.OnlyIf(intact), o.product.output, func(w io.Writer) error { return write(ctx, w, rows) }); err != nil {
+		if err := a.writeProduct(outfile.Files{}.OnlyIf(intact), o.product.output, func(w io.Writer) error {
+			return reports.Tokens(ctx, w, o.product.format.word, rows, options)
+		}); err != nil {
 			return err
 		}
 		return a.tokensCovered(snapshots)
 	})
-}
-
-// rowWriter writes a list of tokens in some format.
-type rowWriter func(context.Context, io.Writer, iter.Seq2[engine.TokenRow, error]) error
-
-func (a *app) tokenWriter(o *tokensOptions) rowWriter {
-	write := reports.TokensCSV
-	switch o.product.format.word {
-	case "table":
-		return func(ctx context.Context, w io.Writer, rows iter.Seq2[engine.TokenRow, error]) error {
-			options := a.listOptions(o.product.output)
-			options.Limit = o.limit
-			return reports.TokensTable(ctx, w, rows, options)
-		}
-	case "json":
-		write = reports.TokensJSON
-	}
-	return func(ctx context.Context, w io.Writer, rows iter.Seq2[engine.TokenRow, error]) error {
-		return write(ctx, w, func(yield func(engine.TokenRow, error) bool) {
-			left := first(math.MaxInt, o.limit)
-			for row, err := range rows {
-				if left--; left < 0 && err == nil {
-					continue // the rest is read to its end: it says whether the rows are intact
-				}
-				if !yield(row, err) {
-					return
-				}
-			}
-		})
-	}
 }
 
 // breaking are the tokens that break one of some policies by the latest evaluation;

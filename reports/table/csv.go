@@ -1,9 +1,11 @@
-package reports
+package table
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -48,24 +50,48 @@ func (c *CSVWriter) Flush() error { return c.out.Flush() }
 
 func csvCell(cell any) string {
 	switch v := cell.(type) {
-	case nil, unknown, never:
+	case nil, Unknown, Never:
 		return ""
 	case string:
 		return csvText(v)
 	case []string:
 		return csvText(strings.Join(v, ", "))
+	case Lines:
+		return csvText(strings.Join(v, "; "))
 	case bool:
 		return strconv.FormatBool(v)
 	case int:
 		return strconv.Itoa(v)
 	case int64:
 		return strconv.FormatInt(v, 10)
-	case instant:
-		return v.text()
+	case Instant:
+		return v.Text()
 	}
 	return csvText(fmt.Sprint(cell))
 }
 
 func csvText(text string) string {
 	return strings.ReplaceAll(engine.DefuseCell(text), `"`, `""`)
+}
+
+// CSV writes a header and one row for each of rows.
+func CSV[T any](ctx context.Context, w io.Writer, columns []Column[T], rows iter.Seq2[T, error]) error {
+	out := NewCSVWriter(w)
+	cells := make([]any, len(columns))
+	for i, c := range columns {
+		cells[i] = c.Name
+	}
+	if err := out.Write(cells...); err != nil {
+		return err
+	}
+	err := Each(ctx, rows, func(row T) error {
+		for i, c := range columns {
+			cells[i] = c.Value(row)
+		}
+		return out.Write(cells...)
+	})
+	if err != nil {
+		return err
+	}
+	return out.Flush()
 }

@@ -1,4 +1,4 @@
-package reports
+package table
 
 import (
 	"fmt"
@@ -19,7 +19,7 @@ func legible(value any) any {
 func legibleValue(v reflect.Value) reflect.Value {
 	switch v.Kind() {
 	case reflect.String:
-		return reflect.ValueOf(legibleText(v.String())).Convert(v.Type())
+		return reflect.ValueOf(LegibleText(v.String())).Convert(v.Type())
 	case reflect.Struct:
 		return legibleStruct(v)
 	case reflect.Map:
@@ -78,7 +78,8 @@ func legibleSlice(v reflect.Value) reflect.Value {
 	return out
 }
 
-func legibleText(text string) string {
+// LegibleText makes bytes that are no UTF-8 visible.
+func LegibleText(text string) string {
 	if utf8.ValidString(text) {
 		return text
 	}

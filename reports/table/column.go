@@ -1,0 +1,114 @@
+package table
+
+import (
+	"strings"
+	"time"
+)
+
+// Column is one column of a table, whatever medium the table ends up in.
+type Column[T any] struct {
+	Name  string  // snake_case: the header in CSV and the key in JSON
+	Kind  Kind    // how a workbook shows it
+	Width float64 // of the workbook's column, in characters
+	Value func(T) any
+
+	rank  int // how telling it is on a terminal: 1 most; 0 is not shown there
+	least int // shorten it to so many characters on a narrow terminal; 0: never
+	end   int // 1: the last one on a terminal
+	text  func(T) string
+}
+
+// Plain, Wrapped, ID, Number and Date make a column of their kind.
+func Plain[T any](name string, width float64, value func(T) any) Column[T] {
+	return Column[T]{Name: name, Kind: KindPlain, Width: width, Value: value}
+}
+
+func Wrapped[T any](name string, width float64, value func(T) any) Column[T] {
+	return Column[T]{Name: name, Kind: KindWrapped, Width: width, Value: value}
+}
+
+func ID[T any](name string, width float64, value func(T) any) Column[T] {
+	return Column[T]{Name: name, Kind: KindID, Width: width, Value: value}
+}
+
+func Number[T any](name string, width float64, value func(T) any) Column[T] {
+	return Column[T]{Name: name, Kind: KindNumber, Width: width, Value: value}
+}
+
+func Date[T any](name string, width float64, value func(T) any) Column[T] {
+	return Column[T]{Name: name, Kind: KindDate, Width: width, Value: value}
+}
+
+// Rank shows the column on a terminal. Where the screen is too narrow, columns
+// are shortened to least characters (0: never shortened), and then dropped, the
+// one with the highest rank first.
+func (c Column[T]) Rank(rank, least int) Column[T] {
+	c.rank, c.least = rank, least
+	return c
+}
+
+// AtEnd puts the column behind all others on a terminal.
+func (c Column[T]) AtEnd() Column[T] {
+	c.end = 1
+	return c
+}
+
+// As has a text of its own on a terminal.
+func (c Column[T]) As(text func(T) string) Column[T] {
+	c.text = text
+	return c
+}
+
+// The value of a column is a string (or another type that prints as foreign
+// text), []string, int, int64, bool, nil where nothing applies (days to the end
+// of an endless token), or one of these.
+type (
+	Unknown struct{} // applies, but could not be read
+	Never   struct{} // an instant that does not come, or never came
+	Instant int64    // ms since 1970
+	Lines   []string // shown one below the other
+)
+
+// Kind is how a column looks in a workbook.
+type Kind int
+
+const (
+	KindPlain Kind = iota
+	KindWrapped
+	KindID // text even when it is all digits
+	KindNumber
+	KindDate
+	KindLeft // a number of the summary, whose values stand right beside their labels
+)
+
+// Heading is the header of a column for people.
+func (c Column[T]) Heading() string { return Heading(c.Name) }
+
+// Heading makes a name a header for people.
+func Heading(name string) string {
+	words := strings.ReplaceAll(name, "_", " ")
+	return strings.ToUpper(words[:1]) + words[1:]
+}
+
+// header is the header on a terminal: TOKEN for token_id, LAST USED for last_used_at.
+func (c Column[T]) header() string {
+	name := c.Name
+	for _, ending := range []string{"_id", "_at"} {
+		name = strings.TrimSuffix(name, ending)
+	}
+	return strings.ToUpper(strings.ReplaceAll(name, "_", " "))
+}
+
+// Text is how an instant looks where it is text.
+func (t Instant) Text() string { return TimeText(time.UnixMilli(int64(t))) }
+
+// TimeText shows milliseconds only where there are any.
+func TimeText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.999Z07:00") }
+
+// InstantOf is an instant as a value; nothing where it is not known.
+func InstantOf(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return Instant(t.UnixMilli())
+}

@@ -1,0 +1,239 @@
+package table
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+
+	"patrol/engine"
+)
+
+// sample is how many rows decide the widths of the columns: the rest streams.
+const sample = 200
+
+const gap = 2 // between columns
+
+// Terminal writes the columns that have a rank for a reader at a terminal, in
+// the width that there is, or whole for a file.
+func Terminal[T any](ctx context.Context, w io.Writer, columns []Column[T], rows iter.Seq2[T, error], o Options) error {
+	columns = slices.DeleteFunc(slices.Clone(columns), func(c Column[T]) bool { return c.rank == 0 })
+	slices.SortStableFunc(columns, func(a, b Column[T]) int { return a.end - b.end })
+	head := make([]string, len(columns))
+	fits := make([]Fit, len(columns))
+	for i, c := range columns {
+		head[i], fits[i] = c.header(), Fit{c.rank, c.least}
+	}
+	s := NewScreen(w, o)
+	var waiting [][]string
+	var lay *layout
+	begin := func() {
+		if lay != nil || len(waiting) == 0 {
+			return
+		}
+		lay = s.layout("", fits, append([][]string{head}, waiting...))
+		s.Styled(Bold, lay.row(head))
+		for _, row := range waiting {
+			s.Line(lay.row(row))
+		}
+	}
+	count := 0
+	err := Each(ctx, rows, func(row T) error {
+		count++
+		if o.Limit > 0 && count > o.Limit {
+			return nil
+		}
+		cells := make([]string, len(columns))
+		for i, c := range columns {
+			if c.text != nil {
+				cells[i] = c.text(row)
+			} else {
+				cells[i] = Print(c.Value(row))
+			}
+		}
+		if lay != nil {
+			s.Line(lay.row(cells))
+			return nil
+		}
+		if waiting = append(waiting, cells); len(waiting) == sample {
+			begin()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	begin()
+	if o.Limit > 0 && count > o.Limit {
+		s.Line("… and " + engine.Comma(count-o.Limit) + " more")
+	}
+	if o.Noun != "" {
+		s.Line(engine.Plural(count, o.Noun) + ".")
+	}
+	return s.Flush()
+}
+
+// Print is a value as a terminal shows it.
+func Print(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return ""
+	case Unknown:
+		return "unknown"
+	case Never:
+		return "never"
+	case Instant:
+		return v.Text()
+	case []string:
+		return strings.Join(v, ", ")
+	case Lines:
+		return strings.Join(v, ", ")
+	case int:
+		return engine.Comma(v)
+	case bool:
+		if v {
+			return "yes"
+		}
+		return "no"
+	}
+	return fmt.Sprint(value)
+}
+
+// Fit says how a column gives way where there is not room for all.
+type Fit struct {
+	Rank  int // the column with the highest is dropped first
+	Least int // it may be shortened to so many characters; 0: not at all
+}
+
+// Rows writes rows of cells in columns, each line after indent and in a style.
+func (s *Screen) Rows(indent string, fits []Fit, rows [][]string, style func(row int) Style) {
+	lay := s.layout(indent, fits, rows)
+	for i, row := range rows {
+		if style == nil {
+			s.Line(indent + lay.row(row))
+		} else {
+			s.Styled(style(i), indent+lay.row(row))
+		}
+	}
+}
+
+// Told writes rows whose last cell is prose, which goes on below itself where
+// the screen ends.
+func (s *Screen) Told(rows [][]string, widths ...int) {
+	fits := make([]Fit, len(widths))
+	heads := make([][]string, len(rows))
+	for i, row := range rows {
+		heads[i] = append(slices.Clone(row[:len(row)-1]), "")
+	}
+	lay := s.layout("", append(fits, Fit{}), heads)
+	lay.widths[len(widths)] = 0
+	for i := range widths {
+		lay.widths[i] = min(lay.widths[i], widths[i])
+	}
+	for i, row := range rows {
+		head := lay.row(heads[i])
+		s.Hang(head, strings.Repeat(" ", Cells(head)), row[len(row)-1])
+	}
+}
+
+// layout is how wide columns are; -1 is one that is not shown.
+type layout struct {
+	widths []int
+	whole  bool // a cell that is wider than those measured moves the rest of its line and is not cut
+}
+
+// layout measures rows and makes them fit. Columns without text are left out.
+// Where the rest is too wide, columns that may be shortened share what the
+// others leave in proportion to their least widths, so that only the longest
+// lose; where that does not do, the least telling column goes.
+func (s *Screen) layout(indent string, fits []Fit, rows [][]string) *layout {
+	l := &layout{widths: make([]int, len(fits)), whole: s.Width == boundless}
+	for _, row := range rows {
+		for i, cell := range row {
+			l.widths[i] = max(l.widths[i], Cells(fit(cell, s.Width)))
+		}
+	}
+	room := s.Width - Cells(indent)
+	for i := range l.widths {
+		if l.widths[i] == 0 {
+			l.widths[i] = -1
+		}
+	}
+	for {
+		needed, last := -gap, -1
+		for i, width := range l.widths {
+			if width < 0 {
+				continue
+			}
+			needed += gap + width
+			if fits[i].Least > 0 {
+				needed -= width - min(width, fits[i].Least)
+			}
+			if last < 0 || fits[i].Rank >= fits[last].Rank {
+				last = i
+			}
+		}
+		if needed <= room || last < 0 || l.shown() == 1 {
+			break
+		}
+		l.widths[last] = -1
+	}
+	for l.total() > room {
+		longest := -1
+		for i, width := range l.widths {
+			if fits[i].Least > 0 && width > fits[i].Least && (longest < 0 || width*fits[longest].Least > l.widths[longest]*fits[i].Least) {
+				longest = i
+			}
+		}
+		if longest < 0 {
+			break
+		}
+		l.widths[longest]--
+	}
+	return l
+}
+
+func (l *layout) shown() (n int) {
+	for _, width := range l.widths {
+		if width >= 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *layout) total() int {
+	total := -gap
+	for _, width := range l.widths {
+		if width >= 0 {
+			total += width + gap
+		}
+	}
+	return total
+}
+
+// row is one line of cells, not yet cut to the screen: the last cell gets what
+// the others leave.
+func (l *layout) row(row []string) string {
+	var b strings.Builder
+	last := len(row) - 1
+	for last > 0 && l.widths[last] < 0 {
+		last--
+	}
+	for i, cell := range row[:last+1] {
+		width := l.widths[i]
+		switch {
+		case width < 0:
+		case i == last:
+			b.WriteString(cell)
+		default:
+			if l.whole {
+				width = max(width, Cells(fit(cell, boundless)))
+			}
+			b.WriteString(pad(cell, width) + strings.Repeat(" ", gap))
+		}
+	}
+	return b.String()
+}
