@@ -259,6 +259,7 @@ func notFound(path string, e apiError) *Problem {
 // neverSet holds for the answer of a workspace whose permissions on tokens were
 // never set: "tokens tokens does not exist".
 func neverSet(e apiError) bool {
-	message := strings.ToLower(e.Message)
-	return (e.Code == "RESOURCE_DOES_NOT_EXIST" || e.Code == "NOT_FOUND") && strings.Contains(message, "tokens") && strings.Contains(message, "does not exist")
+	return (e.Code == "RESOURCE_DOES_NOT_EXIST" || e.Code == "NOT_FOUND") && noPermissions.MatchString(e.Message)
 }
+
+var noPermissions = regexp.MustCompile(`(?i)^\s*tokens ['"]?(/?authorization/)?tokens['"]? does not exist\.?\s*$`)

@@ -46,7 +46,6 @@ type aclPermission struct {
 func readGrants(ctx context.Context, c *Client) engine.Section {
 	rows, _, problem := c.getList(ctx, grantsPath, nil, "access_control_list")
 	if problem != nil && problem.Status == engine.NotInitialised {
-		c.session.grantsDefault = true
 		return engine.Section{
 			Coverage: engine.Coverage{Status: engine.Complete, Detail: "permissions on tokens were never set: nobody but admins may use tokens, as is the platform's default"},
 			Document: document(engine.Grants{}),

@@ -34,13 +34,12 @@ type plausibility struct {
 
 // evidence is what sections tell beyond their rows, each written by one of them.
 type evidence struct {
-	own           []string // ids of the caller's live tokens, by its own list
-	ownMissing    []string // those that the list of all tokens lacks
-	tokenInUse    string   // id of the token that signs in, if ids are derived as they seem to be; "" without one
-	seen          tokensSeen
-	people        *people
-	groups        []group
-	grantsDefault bool // permissions on tokens were never set
+	own        []string // ids of the caller's live tokens, by its own list
+	ownMissing []string // those that the list of all tokens lacks
+	tokenInUse string   // id of the token that signs in, if ids are derived as they seem to be; "" without one
+	seen       tokensSeen
+	people     *people
+	groups     []group
 }
 
 // plausibilities are all questions, in the order in which they are asked. What
@@ -102,6 +101,11 @@ func plausibilities() []plausibility {
 			return ""
 		}},
 		{engine.SectionGroups, reasonCallerNoAdmin, nil, func(s *session, sections map[engine.SectionName]engine.Section) string {
+			for _, g := range s.groups {
+				if strings.EqualFold(g.name, adminsGroup) && len(g.members) == 0 {
+					return fmt.Sprintf("group %s (%s) has no members: every workspace has an admin", engine.SafeText(g.name), engine.SafeText(g.id))
+				}
+			}
 			if !s.me.Admin || s.inAdmins(s.me.ID) {
 				return ""
 			}
@@ -114,19 +118,34 @@ func plausibilities() []plausibility {
 			return ""
 		}},
 		{engine.SectionGrants, reasonTokensOfOthers, []engine.SectionName{engine.SectionTokens, engine.SectionPrincipals, engine.SectionGroups}, func(s *session, sections map[engine.SectionName]engine.Section) string {
-			if !s.grantsDefault {
-				return ""
-			}
 			s.join(sections)
-			for _, p := range sections[engine.SectionPrincipals].Principals {
-				if p.Admin != nil && !*p.Admin && s.seen.live[p.ID] > 0 {
-					return fmt.Sprintf("its permissions on tokens were never set, so that only admins could use tokens, but %s, who is none, has %d that are live",
-						engine.SafeText(firstOf(p.Name, p.ID)), s.seen.live[p.ID])
-				}
-			}
-			return ""
+			return s.usedWithoutRight(sections)
 		}},
 	}
+}
+
+// usedWithoutRight tells of people who use tokens though only admins may. Where
+// the grants name nobody at all, having tokens says it already.
+func (s *session) usedWithoutRight(sections map[engine.SectionName]engine.Section) string {
+	var grants engine.Grants
+	if json.Unmarshal(sections[engine.SectionGrants].Document, &grants) != nil ||
+		slices.ContainsFunc(grants, func(g engine.Grant) bool { return g.Kind != "group" || !strings.EqualFold(g.Principal, adminsGroup) }) {
+		return ""
+	}
+	var using []engine.Principal
+	for _, p := range sections[engine.SectionPrincipals].Principals {
+		if p.Admin != nil && !*p.Admin && s.seen.live[p.ID] > 0 && (s.seen.owners[p.ID] || len(grants) == 0) {
+			using = append(using, p)
+		}
+	}
+	switch n := len(using); {
+	case len(grants) == 0 && n > 0:
+		return fmt.Sprintf("by its permissions on tokens only admins could use tokens, but %s, who is none, has %d that are live", engine.SafeText(firstOf(using[0].Name, using[0].ID)), s.seen.live[using[0].ID])
+	case n > 1: // of one, the right may have been taken this morning
+		return fmt.Sprintf("by its permissions on tokens only admins may use tokens, but those of %d others were used yesterday or today, as by %s: if the right was taken from them since, read again in two days",
+			n, engine.SafeText(firstOf(using[0].Name, using[0].ID)))
+	}
+	return ""
 }
 
 // judge asks all questions and joins what several sections tell together.
@@ -143,6 +162,7 @@ func (s *session) judge(sections map[engine.SectionName]engine.Section) {
 			sections[p.section] = section
 		}
 	}
+	s.addMembers(sections)
 	s.join(sections)
 }
 
@@ -165,6 +185,48 @@ func (s *session) join(sections map[engine.SectionName]engine.Section) {
 			row.Admin = new(false)
 		}
 	}
+}
+
+// addMembers adds owners and creators of tokens who are in admins and in no list:
+// they exist, and nothing else of them is known. They would be called missing.
+func (s *session) addMembers(sections map[engine.SectionName]engine.Section) {
+	section := sections[engine.SectionPrincipals]
+	if !section.Coverage.Whole() || !sections[engine.SectionGroups].Coverage.Usable() {
+		return
+	}
+	known := map[string]bool{}
+	for _, g := range s.groups {
+		known[g.id] = true
+	}
+	for _, p := range s.people.rows {
+		known[p.ID] = true
+	}
+	m := newMembership(nil, s.groups)
+	for _, g := range s.groups {
+		for _, ref := range g.members {
+			kind := engine.Kind("")
+			switch {
+			case strings.HasPrefix(ref.Ref, "Users/"), strings.Contains(ref.Ref, "/Users/"):
+				kind = engine.User
+			case strings.HasPrefix(ref.Ref, "ServicePrincipals/"), strings.Contains(ref.Ref, "/ServicePrincipals/"):
+				kind = engine.ServicePrincipal
+			}
+			_, matters := s.seen.owners[ref.Value]
+			if known[ref.Value] || !matters || !slices.Contains(m.groupsOf(ref.Value), adminsGroup) {
+				continue
+			}
+			known[ref.Value] = true
+			s.people.add(reasonMissing, "%s, a member of group %s, is in no list", engine.SafeText(ref.Value), engine.SafeText(firstOf(g.name, g.id)))
+			s.people.rows = append(s.people.rows, person{Principal: engine.Principal{ID: ref.Value, Kind: kind, Raw: document(ref)}})
+		}
+	}
+	if len(s.people.rows) == len(section.Principals) {
+		return
+	}
+	slices.SortFunc(s.people.rows, func(a, b person) int { return strings.Compare(a.ID, b.ID) })
+	section.Principals = s.people.principals()
+	section.Coverage = s.people.coverage(len(section.Principals))
+	sections[engine.SectionPrincipals] = section
 }
 
 // inAdmins reports whether the groups tell that a principal is in admins,
@@ -246,7 +308,7 @@ func switchedOff(sections map[engine.SectionName]engine.Section) {
 type tokensSeen struct {
 	yesterday, now int64
 	ids            map[string]bool // of tokens that must be there: whether they are
-	owners         map[string]bool // whether a token of theirs was used yesterday or today
+	owners         map[string]bool // and creators: whether a token that they own was used yesterday or today
 	live           map[string]int  // tokens that have not expired, by owner
 }
 
@@ -264,6 +326,9 @@ func newTokensSeen(now time.Time, ids []string) tokensSeen {
 func (s *tokensSeen) note(t engine.Token) {
 	if _, wanted := s.ids[t.ID]; wanted {
 		s.ids[t.ID] = true
+	}
+	if _, known := s.owners[t.CreatorID]; !known && t.CreatorID != "" {
+		s.owners[t.CreatorID] = false
 	}
 	if t.OwnerID == "" {
 		return

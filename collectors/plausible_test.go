@@ -118,6 +118,95 @@ func TestSoundLookingLists(t *testing.T) {
 	}
 }
 
+// TestGrantsBeliedByUse: grants by which people may not use the tokens that they
+// use are not believed. Who uses none, and a few who lost the right since, are no
+// contradiction.
+func TestGrantsBeliedByUse(t *testing.T) {
+	const grants, admins = "/api/2.0/permissions/authorization/tokens$", `{"group_name":"admins","all_permissions":[{"permission_level":"CAN_MANAGE"}]}`
+	answer := func(entries string) simulator.Fault {
+		return simulator.Fault{Path: grants, Status: 200, Body: `{"access_control_list":[` + entries + `]}`}
+	}
+	notFound := func(message string) simulator.Fault {
+		return simulator.Fault{Path: grants, Status: 404, Body: `{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"` + message + `"}`}
+	}
+	for _, c := range []struct {
+		name   string
+		fault  simulator.Fault
+		tokens int
+		want   engine.CoverageStatus
+		reason string
+	}{
+		{"nobody", answer(""), 200, engine.Implausible, "tokens_of_non_admins"},
+		{"admins only", answer(admins), 200, engine.Implausible, "tokens_of_non_admins"},
+		{"users", answer(admins + `,{"group_name":"users","all_permissions":[{"permission_level":"CAN_USE"}]}`), 200, engine.Complete, ""},
+		{"admins only, nobody has a token", answer(admins), 0, engine.Complete, ""},
+		{"never set, nobody has a token", notFound("tokens tokens does not exist"), 0, engine.Complete, ""},
+		{"never set", notFound("tokens tokens does not exist"), 200, engine.Implausible, "tokens_of_non_admins"},
+		{"another thing does not exist", notFound("Workspace tokens endpoint does not exist in this region"), 0, engine.Failed, "not_found"},
+		{"another 404", notFound("tokens service does not exist"), 0, engine.Failed, "not_found"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, simulator.Options{Seed: 1, Tokens: c.tokens, Workspaces: 1})
+			w.AddFault(c.fault)
+			if got := w.coverage(w.collect(w.target(w.Workspaces()[0].Profile+"-oauth")), engine.SectionGrants); got.Status != c.want || got.Reason != c.reason {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+// TestAdminsOfPoorLists: neither a second group called admins that tells nobody,
+// nor a member that no list has, makes anybody no admin.
+func TestAdminsOfPoorLists(t *testing.T) {
+	t.Run("a second admins", func(t *testing.T) {
+		w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1})
+		all := w.collect(w.admin()).Capture.Sections[engine.SectionPrincipals].Principals
+		me := all[slices.IndexFunc(all, func(p engine.Principal) bool { return strings.HasPrefix(p.Name, "patrol-admin@") })].ID
+		w.AddFault(simulator.Fault{Path: groupsPath + "$", Status: 200, Body: `{"totalResults":2,"Resources":[{"id":"1","displayName":"admins"},{"id":"2","displayName":"admins","members":[{"value":"` + me + `"}]}]}`})
+		o := w.collect(w.admin())
+		if c := w.coverage(o, engine.SectionGroups); c.Status != engine.Implausible {
+			t.Errorf("%+v", c)
+		}
+		for _, p := range o.Capture.Sections[engine.SectionPrincipals].Principals {
+			if p.Admin != nil && !*p.Admin {
+				t.Errorf("%s is said to be no admin", p.Name)
+			}
+		}
+	})
+	t.Run("an unlisted member", func(t *testing.T) {
+		w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1})
+		sections := w.collect(w.admin()).Capture.Sections
+		principals, owners := sections[engine.SectionPrincipals].Principals, map[string]bool{}
+		for token, err := range sections[engine.SectionTokens].Tokens {
+			if err != nil {
+				t.Fatal(err)
+			}
+			owners[token.OwnerID] = true
+		}
+		i := slices.IndexFunc(principals, func(p engine.Principal) bool {
+			return *p.Admin && owners[p.ID] && !strings.HasPrefix(p.Name, "patrol-admin@") && p.Kind == engine.User
+		})
+		if i < 0 {
+			t.Fatal("no other admin owns a token")
+		}
+		hidden := principals[i]
+		w.AddFault(simulator.Fault{Path: "/api/2.0/preview/scim/v2/Users$", Hide: []string{hidden.Name}})
+		o := w.collect(w.admin())
+		if c := w.coverage(o, engine.SectionPrincipals); c.Status != engine.Partial || c.Reason != "missing" {
+			t.Errorf("%+v", c)
+		}
+		for _, p := range o.Capture.Sections[engine.SectionPrincipals].Principals {
+			if p.ID == hidden.ID && (p.Admin == nil || !*p.Admin || p.Active != nil || p.Kind != engine.User || p.Name != "") {
+				t.Errorf("%+v", p)
+			}
+			if p.ID == hidden.ID {
+				return
+			}
+		}
+		t.Error("who is a member of admins is missing")
+	})
+}
+
 // TestContradictionsThatPass: a page that says only once that there is more, and
 // somebody who was removed between two pages, are gone on the second look.
 func TestContradictionsThatPass(t *testing.T) {

@@ -28,10 +28,7 @@ func readPrincipals(ctx context.Context, c *Client) engine.Section {
 		return failed(problem) // half a directory would call owners missing who are not
 	}
 	c.session.people = people
-	principals := make([]engine.Principal, len(people.rows))
-	for i, p := range people.rows {
-		principals[i] = p.Principal
-	}
+	principals := people.principals()
 	return engine.Section{
 		Coverage: people.coverage(len(principals)), Principals: principals,
 		Document: document(map[string]int{"users": people.counts[engine.User], "service_principals": people.counts[engine.ServicePrincipal]}),
@@ -43,6 +40,14 @@ type people struct {
 	tally
 	rows   []person
 	counts map[engine.Kind]int
+}
+
+func (p *people) principals() []engine.Principal {
+	principals := make([]engine.Principal, len(p.rows))
+	for i, one := range p.rows {
+		principals[i] = one.Principal
+	}
+	return principals
 }
 
 // person is a principal with the groups that its own row names.

@@ -122,13 +122,17 @@ func (s *Session) Send(ctx context.Context, method, target string, body []byte) 
 		return engine.Response{}, err
 	}
 	if problem := s.client.session.sameWorkspace(nil); problem != nil {
-		return engine.Response{}, fmt.Errorf("%s %s: not sent: %s", method, request.URL.Path, problem.Detail)
+		return engine.Response{}, &engine.Fault{Kind: engine.FaultWorkspace, Detail: fmt.Sprintf("%s %s: not sent: %s", method, request.URL.Path, problem.Detail)}
 	}
 	answer, err := s.client.http.Do(request)
 	if err != nil {
 		return engine.Response{}, fmt.Errorf("%s %s: %s", method, request.URL.Path, s.client.cause(err))
 	}
 	defer answer.Body.Close()
+	if problem := s.client.session.sameWorkspace(answer.Header); problem != nil {
+		return engine.Response{}, &engine.Fault{Kind: engine.FaultWorkspace, Detail: fmt.Sprintf("%s %s: %s", method, request.URL.Path, problem.Detail),
+			HTTP: answer.StatusCode, Request: answer.Header.Get("X-Request-Id")}
+	}
 	whole, err := io.ReadAll(io.LimitReader(answer.Body, sendLimit+1))
 	switch {
 	case err != nil:

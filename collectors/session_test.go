@@ -1,6 +1,8 @@
 package collectors_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +13,7 @@ import (
 
 	"patrol/collectors"
 	"patrol/collectors/simulator"
+	"patrol/engine"
 )
 
 // signedIn is a session with the first workspace of an account.
@@ -134,5 +137,31 @@ func TestSessionReadsAfresh(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// TestSendElsewhere: the answer of another workspace is a fault of its own, and
+// nothing more is sent.
+func TestSendElsewhere(t *testing.T) {
+	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 20, Workspaces: 1})
+	s, err := collectors.SignIn(context.Background(), w.admin(), w.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	w.AddFault(simulator.Fault{Method: "DELETE", Headers: map[string]string{"X-Databricks-Org-Id": "7"}})
+	var fault *engine.Fault
+	if _, err = s.Send(context.Background(), "DELETE", tokensPath+"/none", nil); !errors.As(err, &fault) || fault.Kind != engine.FaultWorkspace {
+		t.Fatalf("DELETE: %v", err)
+	}
+	before := len(w.Requests())
+	if _, err = s.Send(context.Background(), "GET", tokensPath, nil); !errors.As(err, &fault) || fault.Kind != engine.FaultWorkspace {
+		t.Errorf("GET: %v", err)
+	}
+	if section, err := s.Tokens(context.Background()); err == nil || section.Coverage.Reason != "wrong_workspace" {
+		t.Errorf("tokens: %+v, %v", section.Coverage, err)
+	}
+	if n := len(w.Requests()); n != before {
+		t.Errorf("%d requests were sent after that", n-before)
 	}
 }

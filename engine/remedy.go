@@ -12,7 +12,8 @@ import (
 // Client sends one request to one workspace, once: it never tries again,
 // never follows a redirect, and waits no longer than half a minute. An error
 // means that no whole answer came, and nothing about whether the workspace
-// carried the request out.
+// carried the request out. It compares whose answer it is: a *Fault of
+// FaultWorkspace is that of another workspace, after which nothing more is sent.
 type Client interface {
 	// Send takes a path with its query and a JSON body (nil for none).
 	Send(ctx context.Context, method, target string, body []byte) (Response, error)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"encoding/json"
 	"iter"
 	"slices"
@@ -114,10 +115,25 @@ type Party struct {
 	// Account is what the account knows of a missing principal; nil when nobody
 	// can tell. Policies do not see it.
 	Account *AccountParty
+	// Listed is the name that the list of tokens gives where the directory has
+	// none. Policies do not see it.
+	Listed string `names:"person"`
+}
+
+// Named is the subject with the names that its own row gives to parties that the
+// directory does not name.
+func (s Subject) Named() Subject {
+	if s.Creator.Name == "" {
+		s.Creator.Listed = s.Token.CreatorName
+	}
+	if s.Owner.Name == "" && s.Owner.ID == s.Creator.ID {
+		s.Owner.Listed = s.Token.CreatorName
+	}
+	return s
 }
 
 // Label is how reports name the party: its name, else that in the account, else
-// its id.
+// that in the list of tokens, else its id.
 func (p Party) Label() string {
 	if p.Account != nil && p.Name == "" && p.Account.Name != "" {
 		return p.Account.Name
@@ -127,9 +143,4 @@ func (p Party) Label() string {
 
 // WorkspaceLabel is how the workspace names the party, which is what exceptions
 // go by: its name, else its id.
-func (p Party) WorkspaceLabel() string {
-	if p.Name != "" {
-		return p.Name
-	}
-	return p.ID
-}
+func (p Party) WorkspaceLabel() string { return cmp.Or(p.Name, p.Listed, p.ID) }

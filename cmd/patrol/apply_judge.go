@@ -141,7 +141,7 @@ func (j *freshJudge) askFor(ctx context.Context, w *judgedWorkspace, s engine.St
 			delete(j.workspaces, s.WorkspaceID) // to be read again
 			return &engine.Fault{Kind: engine.FaultUnclear, Detail: fmt.Sprintf("the directory lists principal %s, and does not know it when asked for it", engine.SafeText(party.ID))}
 		}
-		fresh := engine.Party{ID: party.ID, Kind: now.Kind, Name: now.Name, DisplayName: now.DisplayName, Active: now.Active, LiveTokens: party.LiveTokens, Account: party.Account}
+		fresh := engine.Party{ID: party.ID, Kind: now.Kind, Name: now.Name, DisplayName: now.DisplayName, Active: now.Active, LiveTokens: party.LiveTokens, Account: party.Account, Listed: party.Listed}
 		switch {
 		case now.Kind == engine.Missing:
 			fresh.Active, fresh.Admin = new(false), new(false)

@@ -112,6 +112,9 @@ func (a *app) statement(ctx context.Context, p engine.Plan, content []byte, o *a
 		Approver: a.approver(ctx, o), Reason: o.reason, At: a.env.now().UTC().Format(time.RFC3339), ExpiresAt: p.ExpiresAt,
 		Host: host, User: a.person(""),
 	}
+	if _, err := engine.Person(o.by); err != nil && strings.Contains(o.by, "@") {
+		return s, engine.UsageError("read flag", "--by", "Give the address by which the approver signs in, or its numeric id.", err)
+	}
 	if err := a.limitTime(&s, o); err != nil {
 		return s, err
 	}

@@ -293,8 +293,8 @@ func policiesNamed(report engine.Report, names []string) (map[string]bool, error
 func hasLabels(w engine.Workspace, labels []string) bool {
 	for _, label := range labels {
 		name, pattern, _ := strings.Cut(label, "=")
-		value, set := w.Labels[name]
-		if !set || !engine.MatchGlob(pattern, value) {
+		as, set := config.LabelIn(w.Labels, name)
+		if !set || !engine.MatchGlob(pattern, w.Labels[as]) {
 			return false
 		}
 	}

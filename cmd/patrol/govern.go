@@ -285,6 +285,25 @@ func (s *policySet) tuned(w engine.Workspace) map[string]eval.Tuning {
 			s.apply(tunings, override.Policies)
 		}
 	}
+	if w.Cloud != "azure" {
+		return tunings
+	}
+	for _, p := range s.all.Policies() { // the name of an Azure tag is one name in any letter case
+		i := slices.IndexFunc(p.Params, func(param engine.Param) bool { return param.Name == "label" })
+		if i < 0 {
+			continue
+		}
+		t := tunings[p.ID]
+		named, isText := cmp.Or(t.Params["label"], p.Params[i].Value).(string)
+		if as, set := config.LabelIn(w.Labels, named); isText && set && as != named {
+			t.Params = maps.Clone(t.Params)
+			if t.Params == nil {
+				t.Params = map[string]any{}
+			}
+			t.Params["label"] = as
+			tunings[p.ID] = t
+		}
+	}
 	return tunings
 }
 

@@ -57,7 +57,7 @@ func Subjects(tokens []engine.Token, principals []engine.Principal, whole bool, 
 	}
 	subjects := make([]engine.Subject, len(tokens))
 	for i, t := range tokens {
-		subjects[i] = engine.Subject{Token: t, Facts: engine.Derive(t, asOf), Owner: d.of(t.OwnerID), Creator: d.of(t.CreatorID)}
+		subjects[i] = engine.Subject{Token: t, Facts: engine.Derive(t, asOf), Owner: d.of(t.OwnerID), Creator: d.of(t.CreatorID)}.Named()
 	}
 	return subjects
 }

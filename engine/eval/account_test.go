@@ -42,7 +42,7 @@ func TestNoVerdictRestsOnTheAccount(t *testing.T) {
 		if f.Owner == "moved.on@example.com" {
 			named++
 			equal(t, f.Evidence["owner.account_status"], any("active"))
-			f.Owner, f.Evidence = f.OwnerID, maps.Clone(f.Evidence)
+			f.Owner, f.Evidence = without[i].Owner, maps.Clone(f.Evidence)
 			delete(f.Evidence, "owner.account_status")
 			delete(f.Evidence, "owner.account_name")
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"patrol/engine"
@@ -107,6 +108,12 @@ func (s Statement) check() error {
 		return fmt.Errorf("statement is of unknown kind %q", s.Kind)
 	case s.Approver == "":
 		return errors.New("statement names no approver")
+	case strings.Contains(s.Approver, "@"):
+		if _, err := engine.Person(s.Approver); err != nil {
+			return fmt.Errorf("approver %w", err)
+		}
+	}
+	switch {
 	case s.All == (len(s.Decisions) > 0):
 		return errors.New("statement is about all steps, or about named ones: not both, not none")
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -107,8 +108,13 @@ func wait(h http.Header) time.Duration {
 	return min(max(0, at.Sub(now)), maxWait)
 }
 
-// lost is the fault of a request without a whole answer.
+// lost is the fault of a request without a whole answer, or with that of
+// another workspace.
 func lost(err error) *engine.Fault {
+	var fault *engine.Fault
+	if errors.As(err, &fault) {
+		return fault
+	}
 	return &engine.Fault{Kind: engine.FaultUnclear, Detail: clip(err.Error())}
 }
 

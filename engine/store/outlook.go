@@ -120,7 +120,7 @@ func (o *outlook) prospect(t storedToken) (engine.Prospect, error) {
 		return engine.Subject{
 			Token: t.Token, Row: t.row, Facts: engine.Derive(t.Token, o.at[n]),
 			Owner: o.later(owner, n), Creator: o.later(creator, n), Among: turns[last].among,
-		}, true
+		}.Named(), true
 	}, nil
 }
 

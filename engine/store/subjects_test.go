@@ -96,7 +96,7 @@ func TestPartiesWithoutDirectory(t *testing.T) {
 	c.Sections[engine.SectionPrincipals] = engine.Section{Coverage: engine.Coverage{Status: engine.Denied}}
 	s := mustSave(t, db, c)
 	for _, subject := range collect(t, db.Subjects(t.Context(), s.ID, now, true)) {
-		if diff := cmp.Diff(engine.Party{ID: subject.Token.OwnerID}, subject.Owner); diff != "" {
+		if diff := cmp.Diff(engine.Party{ID: subject.Token.OwnerID, Listed: subject.Token.CreatorName}, subject.Owner); diff != "" {
 			t.Fatal(diff)
 		}
 	}

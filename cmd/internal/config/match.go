@@ -12,7 +12,7 @@ func (m Match) Matches(w engine.Workspace) bool {
 		return false
 	}
 	for label, pattern := range m.Labels {
-		if value, set := labelled(w.Labels, label); !set || !engine.MatchGlob(pattern, value) {
+		if as, set := LabelIn(w.Labels, label); !set || !engine.MatchGlob(pattern, w.Labels[as]) {
 			return false
 		}
 	}
@@ -36,15 +36,15 @@ func (m Match) String() string {
 	return strings.Join(parts, " and ")
 }
 
-// labelled finds a label by its name, in any letter case where it does not
-// stand as it is.
-func labelled(labels map[string]string, name string) (value string, set bool) {
-	if value, set = labels[name]; set {
-		return value, true
+// LabelIn is how a label stands there: by its name, in any letter case where it
+// does not stand as it is.
+func LabelIn(labels map[string]string, name string) (as string, set bool) {
+	if _, set = labels[name]; set {
+		return name, true
 	}
 	for _, other := range engine.SortedKeys(labels) {
 		if strings.EqualFold(other, name) {
-			return labels[other], true
+			return other, true
 		}
 	}
 	return "", false
