@@ -35,8 +35,7 @@ demo: build ## Tell the whole story on a simulated account, without credentials
 ##@ Check it at each commit
 
 test: ## Run every test: Go, Rego, stories through the real binary (RACE=-race)
-	$(GO) vet ./...
-	$(GO) test $(RACE) -timeout 40m ./...
+	$(GO) test -vet=all $(RACE) -timeout 40m ./...
 	$(OPA) test policies
 
 race: ## Run what does several things at once under the race detector
@@ -55,7 +54,7 @@ vuln: ## Look for known vulnerabilities in what the binary calls (VULN_DB=DIR, V
 	@GO='$(GO)' VULN='$(VULN)' VULN_DB='$(VULN_DB)' VULN_REQUIRED='$(VULN_REQUIRED)' sh .ci/vuln
 
 licences: ## List the licence of every module in the binary, and refuse those that are not allowed
-	$(GO) test -count=1 -v -run TestLicences ./cmd/patrol
+	$(GO) test -count=1 -v -run TestLicences ./cmd/internal/rigs
 
 docs: build ## Generate the pages on commands, exit codes and policies
 	$(BIN) docs docs
@@ -70,7 +69,7 @@ torture: ## Kill, race, starve and pull the plug, 10,000 times and more (KILLS=n
 	PATROLTEST_TORTURE_BOMBS=1 $(GO) test -count=1 -v -run 'TestBombs$$' ./engine/eval
 	PATROLTEST_SEED=$(or $(SEED),random) PATROLTEST_TORTURE_KILLS=$(or $(KILLS),10000) PATROLTEST_TORTURE_RACES=$(or $(RACES),500) PATROLTEST_TORTURE_DRIFTS=$(or $(DRIFTS),1000) PATROLTEST_TORTURE_EDITS=$(or $(EDITS),1000) \
 		PATROLTEST_TORTURE_MIGRATIONS=$(or $(MIGRATIONS),1000) PATROLTEST_TORTURE_IMAGES=$(or $(IMAGES),2000) PATROLTEST_TORTURE_IO=all \
-		$(GO) test -count=1 -timeout 6h -v -run 'TestTorture|TestRaces|TestDrifts$$|TestVerifyNoticesEveryEdit|TestMigrationsKilled|TestPowerLoss|TestIOErrors|TestFullDiskDuringApply' ./cmd/patrol ./engine/apply ./engine/store ./engine/journal ./engine/sqlite
+		$(GO) test -count=1 -timeout 6h -v -run 'TestTorture|TestRaces|TestDrifts$$|TestVerifyNoticesEveryEdit|TestMigrationsKilled|TestPowerLoss|TestIOErrors|TestFullDiskDuringApply' ./cmd/internal/rigs ./engine/apply ./engine/store ./engine/journal ./engine/sqlite
 
 # What is found is shortened in ten attempts at most: by default a minute goes into
 # each find, in which nothing is fuzzed.
@@ -79,7 +78,7 @@ fuzz: ## Fuzz every parser for a minute each (FUZZTIME=10m)
 		echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),1m) -fuzzminimizetime 10x "$$dir" </dev/null || failed=1; done; exit $$failed; }
 
 mutants: ## Take each guard away in turn and want its tests to fail (MUTANTS='gate-*,journal-*')
-	PATROLTEST_MUTANTS='$(or $(MUTANTS),*)' $(GO) test -count=1 -timeout 6h -v -run TestMutantsAreNoticed ./cmd/patrol
+	PATROLTEST_MUTANTS='$(or $(MUTANTS),*)' $(GO) test -count=1 -timeout 6h -v -run TestMutantsAreNoticed ./cmd/internal/rigs
 
 mutate: ## Change each line of each policy in turn and count what the Rego tests catch
 	PATROLTEST_MUTATE=1 $(GO) test -run TestMutants -count=1 -v ./engine/eval

@@ -68,14 +68,14 @@ func concurrent(file *ast.File) (found bool) {
 const concurrentMark = "\n# concurrent: "
 
 // storyFiles are the stories of this run that hold a text: all, or with -short
-// under the race detector those that are marked.
+// those that are marked.
 func storyFiles(t *testing.T, holding string) []string {
 	t.Helper()
 	all, err := filepath.Glob(filepath.Join("..", "..", "testdata", "script", "*.txtar"))
 	if err != nil || len(all) == 0 {
 		t.Fatal(err)
 	}
-	if underRace && testing.Short() {
+	if testing.Short() {
 		all = storiesWith(t, all, concurrentMark)
 	}
 	return storiesWith(t, all, holding)

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"os/user"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
 	"patrol/cmd/internal/config"
 	"patrol/engine"
+	"patrol/engine/eval"
 	"patrol/engine/notice"
 	"patrol/engine/outfile"
 	"patrol/engine/plan"
@@ -166,7 +166,7 @@ func (a *app) planInput(ctx context.Context, db *store.DB, set *policySet, setti
 	}
 	return plan.Input{
 		Report: report.Pseudonymised(a.names), Tuning: set.retuning(report), Config: settings, Choice: choice,
-		Version: a.env.version, Engine: moduleVersion("github.com/open-policy-agent/opa"),
+		Version: a.env.version, Engine: eval.EngineVersion(),
 		Planner: a.person(o.planner),
 	}, nil
 }
@@ -198,19 +198,6 @@ func (a *app) person(told string) string {
 		return account.Username
 	}
 	return "unknown"
-}
-
-func moduleVersion(path string) string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	for _, module := range info.Deps {
-		if module.Path == path {
-			return module.Version
-		}
-	}
-	return ""
 }
 
 // deliverPlan writes the plan and its other forms, tells of it, and returns the

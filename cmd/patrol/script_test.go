@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -23,7 +24,16 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"patrol": main, "patrol" + panicking: mainPanicking})
+	testscript.Main(m, map[string]func(){"patrol": main, "patrol-panicking": mainPanicking})
+}
+
+// mainPanicking panics in a goroutine of its own at any moment, for the rigs.
+func mainPanicking() {
+	go func() {
+		time.Sleep(time.Duration(30+rand.IntN(150)) * time.Millisecond)
+		panic("torture: a fault of our own")
+	}()
+	main()
 }
 
 // TestScripts runs the stories in testdata/script through the real binary. Each

@@ -203,3 +203,6 @@ func (s *Set) With(options Options) *Set {
 
 // Digest is the sha256 (hexadecimal) of all that was loaded and of the sandbox it runs in.
 func (s *Set) Digest() string { return s.digest }
+
+// EngineVersion is the version of OPA that judges.
+func EngineVersion() string { return "v" + version.Version }

@@ -1,4 +1,4 @@
-package main
+package rigs
 
 import (
 	"bytes"
@@ -50,15 +50,6 @@ func (m mutantTest) pattern() string {
 		parts[i] = "^" + regexp.QuoteMeta(part) + "$"
 	}
 	return strings.Join(parts, "/")
-}
-
-func moduleRoot(t *testing.T) string {
-	t.Helper()
-	root, err := filepath.Abs(filepath.Join("..", ".."))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return root
 }
 
 // mutants reads the catalogue, by name.
@@ -263,7 +254,7 @@ func holdFailsWithout(t *testing.T, rows []pageRow) {
 			continue
 		}
 		if !*update {
-			t.Errorf("docs/guarantees.md, %q: fails without\n%s\nwant\n%s\n(go test ./cmd/patrol -run TestMutantCatalogue -update)", row.claim, row.without, want)
+			t.Errorf("docs/guarantees.md, %q: fails without\n%s\nwant\n%s\n(go test ./cmd/internal/rigs -run TestMutantCatalogue -update)", row.claim, row.without, want)
 			continue
 		}
 		i := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "| "+row.claim+" | "+row.shown+" |") })

@@ -1,4 +1,4 @@
-package main
+package rigs
 
 import (
 	"fmt"
@@ -22,10 +22,7 @@ import (
 // PATROLTEST_TORTURE_RACES sets the number of races; `make torture` asks for 500.
 func TestRaces(t *testing.T) {
 	t.Parallel()
-	binary, err := exec.LookPath("patrol")
-	if err != nil {
-		t.Fatal(err)
-	}
+	binary := patrolBinary(t)
 	random := rand.New(rand.NewPCG(1, enginetest.Seed(t)))
 	appliers, held, late := 0, 0, 0
 	for race := range countOf(t, "PATROLTEST_TORTURE_RACES", 4) {

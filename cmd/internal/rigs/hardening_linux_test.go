@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package rigs
 
 import (
 	"bytes"
@@ -65,10 +65,7 @@ func (h *hardened) serve(w http.ResponseWriter, r *http.Request) {
 // run runs patrol by a shell that opens the umask, and returns all that it said.
 func (h *hardened) run(env []string, args ...string) string {
 	h.Helper()
-	binary, err := exec.LookPath("patrol")
-	if err != nil {
-		h.Fatal(err)
-	}
+	binary := patrolBinary(h.T)
 	cmd := exec.CommandContext(h.Context(), "/bin/sh", append([]string{"-c", `umask 000; ulimit -S -c unlimited 2>/dev/null; exec "$@"`, "sh", binary}, args...)...)
 	cmd.Dir, cmd.Env = h.dir, append(append([]string{}, h.env...), env...)
 	var said bytes.Buffer
@@ -205,10 +202,7 @@ func TestAPanicTellsNoCredential(t *testing.T) {
 	t.Parallel()
 	h := newHardened(t)
 	w := h.account.Workspaces()[0]
-	binary, err := exec.LookPath("patrol" + panicking)
-	if err != nil {
-		t.Fatal(err)
-	}
+	binary := patrolBinary(t) + panicking
 	crashes := 0
 	for range 20 {
 		cmd := exec.CommandContext(t.Context(), binary, "audit", "--profile", w.Profile, "-v")

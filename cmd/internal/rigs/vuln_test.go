@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package rigs
 
 import (
 	"os"
@@ -68,7 +68,7 @@ func TestVulnReadsACopy(t *testing.T) {
 
 func runVuln(t *testing.T, dir string, env []string) (said string, code int, unchecked bool) {
 	t.Helper()
-	script, err := filepath.Abs("../../.ci/vuln")
+	script, err := filepath.Abs("../../../.ci/vuln")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package rigs
 
 import (
 	"bytes"
@@ -343,7 +343,7 @@ func (w *auditWitness) inStore(path string) string {
 func powerImages(t *testing.T, usual int) int {
 	text, set := os.LookupEnv("PATROLTEST_TORTURE_IMAGES")
 	if !set {
-		return usual / imagesShare
+		return usual
 	}
 	return int(parseInt(text))
 }

@@ -1,4 +1,4 @@
-package main
+package rigs
 
 import (
 	"bytes"
@@ -15,10 +15,7 @@ import (
 // the same bytes in every file of every format.
 func TestZonesChangeNothing(t *testing.T) {
 	t.Parallel()
-	binary, err := exec.LookPath("patrol")
-	if err != nil {
-		t.Fatal(err)
-	}
+	binary := patrolBinary(t)
 	tokens := filepath.Join(t.TempDir(), "tokens.json")
 	if err := os.WriteFile(tokens, []byte(zoneTokens), 0o600); err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package main
+package rigs
 
 import (
 	"bytes"
@@ -43,10 +43,7 @@ import (
 func TestTorture(t *testing.T) {
 	t.Parallel()
 	wanted := tortureKills(t)
-	binary, err := exec.LookPath("patrol")
-	if err != nil {
-		t.Fatal(err)
-	}
+	binary := patrolBinary(t)
 	seed := enginetest.Seed(t)
 	var tally tortureTally
 	var workers sync.WaitGroup
@@ -79,7 +76,7 @@ func tortureKills(t *testing.T) int64 {
 	case testing.Short():
 		return 20
 	}
-	return usualKills
+	return 100
 }
 
 // tortureTally counts what happened.
@@ -188,10 +185,10 @@ func (r *torture) must(err error) {
 // makePlan plans to revoke n endless tokens and approves most of them.
 func (r *torture) makePlan(n int) {
 	now := time.Now().UTC()
-	set, err := eval.Load(context.Background(), eval.Pack{Name: builtinPack, FS: policies.FS})
+	set, err := eval.Load(context.Background(), eval.Pack{Name: eval.BuiltIn, FS: policies.FS})
 	r.must(err)
 	p := engine.Plan{
-		Schema: engine.PlanSchema, Version: "dev", Engine: moduleVersion("github.com/open-policy-agent/opa"), OnUse: plan.OnUseSkip, Planner: "test",
+		Schema: engine.PlanSchema, Version: "dev", Engine: eval.EngineVersion(), OnUse: plan.OnUseSkip, Planner: "test",
 		AsOf: now.Add(-time.Minute).Format(time.RFC3339), NotBefore: now.Add(-time.Minute).Format(time.RFC3339), ExpiresAt: now.Add(time.Hour).Format(time.RFC3339),
 		Limits: engine.Limits{MaxSteps: n, MaxPercent: 100, MaxPerOwner: n}, Reevaluates: engine.Retuning{}, NotPlanned: []engine.NotPlanned{},
 		Protected: engine.Protected{Tokens: []string{}, Principals: []string{}},
@@ -208,7 +205,10 @@ func (r *torture) makePlan(n int) {
 		CollectedAt: p.AsOf, Tokens: len(r.account.Tokens(r.workspace.Name)),
 		Coverage: map[engine.SectionName]engine.CoverageStatus{engine.SectionTokens: engine.Complete},
 	}}
-	p.Policies = engine.PolicyDigest(plan.Grounds(p.Steps, (&policySet{all: set}).policy))
+	p.Policies = engine.PolicyDigest(plan.Grounds(p.Steps, func(id string) (engine.Policy, bool) {
+		i := slices.IndexFunc(set.Policies(), func(p engine.Policy) bool { return p.ID == id })
+		return set.Policies()[max(i, 0)], i >= 0
+	}))
 	r.plan, err = plan.Complete(p)
 	r.must(err)
 	r.approveMost()
@@ -437,21 +437,6 @@ func (r *torture) running() *os.Process {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.process
-}
-
-// A binary that panics in a goroutine of its own at any moment.
-const (
-	panicking = "-panicking"
-	panicText = "torture: a fault of our own"
-	exitPanic = 2 // of the runtime
-)
-
-func mainPanicking() {
-	go func() {
-		time.Sleep(time.Duration(30+rand.IntN(150)) * time.Millisecond)
-		panic(panicText)
-	}()
-	main()
 }
 
 // patrol runs the binary; -1 means that it was killed.

@@ -1,4 +1,4 @@
-package main
+package rigs
 
 import (
 	"archive/zip"
@@ -128,7 +128,7 @@ func (f *ioFaults) aFew(blows []blow) []blow {
 	if i := slices.IndexFunc(blows, func(b blow) bool { return b.call == "fsync" }); i > 0 {
 		blows[0], blows[i] = blows[i], blows[0]
 	}
-	return blows[:min(usualBlows, len(blows))]
+	return blows[:min(4, len(blows))]
 }
 
 // blows are those that can fall, by a run in which none does.

@@ -1,4 +1,4 @@
-package main
+package rigs
 
 import (
 	"bytes"
@@ -48,13 +48,14 @@ type mutantRun struct {
 	all       string            // overlay with all mutants that can be told by a file
 	shared    map[string]string // package → its tests, built with all of them
 	sound     map[mutantTest]bool
+	overlays  map[string]string // binary of tests → overlay that it was built with
 	builds    int
 	began     time.Time
 }
 
 func newMutantRun(t *testing.T, chosen []mutant) *mutantRun {
 	t.Helper()
-	r := &mutantRun{root: moduleRoot(t), dir: t.TempDir(), shared: map[string]string{}, sound: map[mutantTest]bool{}, began: time.Now()}
+	r := &mutantRun{root: moduleRoot(t), dir: t.TempDir(), shared: map[string]string{}, sound: map[mutantTest]bool{}, overlays: map[string]string{}, began: time.Now()}
 	r.overlay = newMutantOverlay(filepath.Join(r.dir, "chosen"))
 	for _, m := range chosen {
 		if err := r.overlay.add(r.root, m); err != nil {
@@ -155,6 +156,7 @@ func (r *mutantRun) build(t *testing.T, pkg, name, overlay string) string {
 		t.Fatalf("does not build: %v\n%s", err, out)
 	}
 	r.builds++
+	r.overlays[binary] = overlay
 	return binary
 }
 
@@ -178,6 +180,7 @@ func (r *mutantRun) run(t *testing.T, test mutantTest, binary string) (out []byt
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, "-test.v", "-test.failfast", "-test.timeout=5m", "-test.run="+test.pattern()) //nolint:gosec // arguments of our own
 	cmd.Dir = filepath.Join(r.root, filepath.FromSlash(test.pkg))
+	cmd.Env = append(os.Environ(), "PATROLTEST_OVERLAY="+r.overlays[binary])
 	out, err := cmd.CombinedOutput()
 	return out, err != nil
 }

@@ -1,4 +1,4 @@
-package main
+package rigs
 
 import (
 	"io/fs"
@@ -65,7 +65,7 @@ func namedTest() *regexp.Regexp {
 // to name enough of them. It returns the page.
 func holdToTests(t *testing.T, page string, enough int) string {
 	t.Helper()
-	root := filepath.Join("..", "..")
+	root := moduleRoot(t)
 	known := namesOfTests(t, root)
 	text, err := os.ReadFile(filepath.Join(root, "docs", page))
 	if err != nil {

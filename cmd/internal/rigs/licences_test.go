@@ -1,4 +1,4 @@
-package main
+package rigs
 
 import (
 	"bytes"
@@ -73,7 +73,7 @@ func linkedModules(t *testing.T) map[string]string {
 	t.Helper()
 	modules := map[string]string{}
 	for _, system := range release(t).Builds[0].Goos {
-		cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=Module", ".")
+		cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=Module", "patrol/cmd/patrol")
 		cmd.Env = append(os.Environ(), "GOOS="+system, "CGO_ENABLED=0")
 		out, err := cmd.Output()
 		if err != nil {

@@ -1,4 +1,4 @@
-package main
+package rigs
 
 import (
 	"bytes"
@@ -29,10 +29,7 @@ type site struct {
 
 func newSite(t *testing.T, dir string) *site {
 	t.Helper()
-	binary, err := exec.LookPath("patrol")
-	if err != nil {
-		t.Fatal(err)
-	}
+	binary := patrolBinary(t)
 	return &site{T: t, dir: dir, binary: binary, config: filepath.Join(t.TempDir(), "cfg")}
 }
 
