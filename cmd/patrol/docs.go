@@ -60,45 +60,70 @@ func writePages(dir string, pages map[string]string) error {
 	return nil
 }
 
+// commandsPage says of each command what it does and takes. A flag that several
+// commands have in the same words is explained once.
 func commandsPage(root *cobra.Command) string {
+	shared, count := pflag.NewFlagSet("", pflag.ContinueOnError), map[string]int{}
+	everyCommand(root, func(cmd *cobra.Command) {
+		if cmd.Parent() != nil && cmd.Parent().Name() == "completion" {
+			return
+		}
+		cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
+			if count[flagWords(flag)]++; count[flagWords(flag)] == 3 && flag.Name != "help" && shared.Lookup(flag.Name) == nil {
+				shared.AddFlag(flag)
+			}
+		})
+	})
 	var b strings.Builder
 	b.WriteString(generatedNotice + "# Commands\n\nEvery flag can also be set by the environment variable `PATROL_<FLAG>` (upper case, `-` becomes `_`) or a key of\n`patrol.yaml`; a flag wins over the environment, the environment over the file.\n\n## Flags of every command\n\n```\n")
-	b.WriteString(flagList(root.PersistentFlags()) + "```\n")
+	b.WriteString(flagUsages(root.PersistentFlags()) + "```\n\n## Flags of several commands\n\n```\n" + flagUsages(shared) + "```\n")
 	for _, cmd := range root.Commands() {
-		commandSection(&b, cmd)
+		commandSection(&b, cmd, shared)
 	}
 	return b.String()
 }
 
-func commandSection(b *strings.Builder, cmd *cobra.Command) {
+// flagWords are what a flag is explained by.
+func flagWords(flag *pflag.Flag) string {
+	return strings.Join([]string{flag.Name, flag.Shorthand, flag.Usage, flag.DefValue}, "\n")
+}
+
+func commandSection(b *strings.Builder, cmd *cobra.Command, shared *pflag.FlagSet) {
 	if !cmd.IsAvailableCommand() {
 		return
 	}
 	fmt.Fprintf(b, "\n## %s\n\n%s.\n", cmd.CommandPath(), cmd.Short)
-	if about, _, _ := strings.Cut(cmd.Long, "Exit codes:\n"); strings.TrimSpace(about) != "" { // docs/exit-codes.md has those
+	if cmd.Name() == "completion" { // its help says the rest
+		fmt.Fprintf(b, "\n```\n%s bash|zsh|fish|powershell [flags]\n```\n", cmd.CommandPath())
+		return
+	}
+	if about, _, _ := strings.Cut(cmd.Long, "Exit codes:\n"); strings.TrimSpace(about) != "" {
 		fmt.Fprintf(b, "\n%s\n", strings.TrimSpace(about))
 	}
+	own, also := pflag.NewFlagSet("", pflag.ContinueOnError), []string{}
+	cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
+		switch known := shared.Lookup(flag.Name); {
+		case flag.Name == "help" || flag.Hidden:
+		case known != nil && flagWords(known) == flagWords(flag):
+			also = append(also, "--"+flag.Name)
+		default:
+			own.AddFlag(flag)
+		}
+	})
 	fmt.Fprintf(b, "\n```\n%s\n", cmd.UseLine())
-	if own := ownFlags(cmd); own != "" {
-		b.WriteString(own)
+	if usages := flagUsages(own); usages != "" {
+		fmt.Fprintf(b, "\n%s", usages)
+	}
+	if len(also) > 0 {
+		fmt.Fprintf(b, "\nalso: %s\n", strings.Join(also, " "))
 	}
 	b.WriteString("```\n")
 	if cmd.Example != "" {
 		fmt.Fprintf(b, "\nExamples:\n\n```\n%s\n```\n", unindent(cmd.Example))
 	}
 	for _, child := range cmd.Commands() {
-		commandSection(b, child)
+		commandSection(b, child, shared)
 	}
-}
-
-func ownFlags(cmd *cobra.Command) string {
-	own := pflag.NewFlagSet("", pflag.ContinueOnError)
-	cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
-		if flag.Name != "help" {
-			own.AddFlag(flag)
-		}
-	})
-	return flagUsages(own)
 }
 
 func unindent(text string) string {

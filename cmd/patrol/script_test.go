@@ -40,10 +40,27 @@ func mainPanicking() {
 // reads like a session of a user; the commands beside patrol are below.
 func TestScripts(t *testing.T) { runStories(t, storyFiles(t, ""), simulator.NotFoundResource) }
 
-// TestApplyStoriesNotFound runs those that apply or undo once more, on an account
-// that has the other word for a token that does not exist.
+// TestApplyStoriesNotFound runs once more, on an account that has the other word
+// for a token that does not exist, those stories that are marked because an answer
+// in them has that word.
 func TestApplyStoriesNotFound(t *testing.T) {
-	runStories(t, storyFiles(t, `(?m)^.*patrol (apply|undo) `), simulator.NotFoundPlain)
+	runStories(t, storyFiles(t, bothWordsMark), simulator.NotFoundPlain)
+}
+
+const bothWordsMark = "\n# both words\n"
+
+// holdToMark wants the mark in a story that applies and meets an answer with the word.
+func holdToMark(t *testing.T, ts *testscript.TestScript, account *simulator.Account) {
+	story, err := os.ReadFile(filepath.Join("..", "..", "testdata", "script", ts.Name()+".txtar"))
+	if err != nil || strings.Contains(string(story), bothWordsMark) || !strings.Contains(string(story), "patrol apply ") && !strings.Contains(string(story), "patrol undo ") {
+		return
+	}
+	for _, request := range account.Requests() {
+		if request.Status == http.StatusNotFound && strings.HasPrefix(request.Path, "/api/2.0/token-management/tokens/") {
+			t.Errorf("%s: %s %s is answered 404: mark the story with %q", ts.Name(), request.Method, request.Path, strings.TrimSpace(bothWordsMark))
+			return
+		}
+	}
 }
 
 func runStories(t *testing.T, files []string, notFound string) {
@@ -90,7 +107,7 @@ func runStories(t *testing.T, files []string, notFound string) {
 			e.Setenv("EVIL", "\x1b[31m\u202e=HYPERLINK(\"x\")\a")
 			e.Setenv("REPO", root)
 			e.Setenv("NOT_FOUND", notFound)
-			e.Values[simKey{}] = &sim{}
+			e.Values[simKey{}] = &sim{t: t}
 			return nil
 		},
 	})
@@ -98,6 +115,7 @@ func runStories(t *testing.T, files []string, notFound string) {
 
 // sim is the simulated account of a script.
 type sim struct {
+	t       *testing.T
 	account *simulator.Account
 	clock   time.Time
 	put     int // tokens made by put
@@ -155,7 +173,9 @@ func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 	} else {
 		server.Start()
 	}
-	*simOf(ts) = sim{account: account, clock: o.clock.Time}
+	t := simOf(ts).t
+	ts.Defer(func() { holdToMark(t, ts, account) })
+	*simOf(ts) = sim{t: t, account: account, clock: o.clock.Time}
 	serveSim(ts, account, server.URL)
 }
 
