@@ -198,12 +198,12 @@ func (j *freshJudge) verdicts(ctx context.Context, w *judgedWorkspace, snapshot 
 	job := eval.Job{Snapshot: snapshot, AsOf: now, Tokens: func(bool) iter.Seq2[engine.Subject, error] { return one }, Tuning: w.tuning}
 	excusing := exceptionFiles{waivers: j.set.exceptions.waivers}.begin(now) // a baseline says nothing about what may be revoked
 	defer excusing.leave()
-	if err := excusing.enter(ctx, j.set, now, w.tuning); err != nil {
+	var err error
+	if job.Except, err = excusing.exceptIn(ctx, j.set, now, w.tuning); err != nil {
 		return nil, err
 	}
-	job.Except = excusing.except
 	found := map[string]engine.Finding{}
-	_, err := chosen.Evaluate(ctx, job, func(f engine.Finding) error {
+	_, err = chosen.Evaluate(ctx, job, func(f engine.Finding) error {
 		found[f.Policy] = f.Redacted() // what it says goes into the journal
 		return nil
 	})

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"patrol/engine"
@@ -80,17 +81,17 @@ func unreadable(op, path, hint string, err error) error {
 	return &engine.Error{Class: engine.ClassUsage, Reason: "cannot_read", Op: op, Target: path, Hint: hint, Err: err}
 }
 
-// excusing is waivers and baseline at work in one evaluation.
+// excusing is waivers and baseline at work in one evaluation. Workspaces may be
+// judged side by side.
 type excusing struct {
-	waivers  *exceptions.WaiverMatcher   // nil: none
-	baseline *exceptions.BaselineMatcher // nil: none
-
-	ctx   context.Context
-	judge *eval.WaiverJudge // of the workspace under way
+	lock     sync.Mutex
+	waivers  *exceptions.WaiverMatcher    // nil: none
+	baseline *exceptions.BaselineMatcher  // nil: none
+	judges   map[string]*eval.WaiverJudge // by tuning: a waiver is judged once for all workspaces that are tuned alike
 }
 
 func (x exceptionFiles) begin(asOf time.Time) *excusing {
-	var e excusing
+	e := excusing{judges: map[string]*eval.WaiverJudge{}}
 	if x.waivers != nil {
 		e.waivers = exceptions.NewWaiverMatcher(x.waivers.Rules, engine.DateOf(asOf))
 	}
@@ -100,46 +101,56 @@ func (x exceptionFiles) begin(asOf time.Time) *excusing {
 	return &e
 }
 
-// enter begins a workspace: the policies over waivers are tuned like the others.
-func (e *excusing) enter(ctx context.Context, set *policySet, asOf time.Time, tuning map[string]eval.Tuning) (err error) {
-	e.ctx = ctx
-	e.leave()
+// exceptIn is what excuses the findings of a workspace: the policies over waivers
+// are tuned there like the others. Waivers are asked first: they say who and why,
+// which a baseline cannot.
+func (e *excusing) exceptIn(ctx context.Context, set *policySet, asOf time.Time, tuning map[string]eval.Tuning) (func(engine.Finding) engine.Finding, error) {
+	var judge *eval.WaiverJudge
 	if e.waivers != nil {
-		e.judge, err = set.all.WaiverJudge(ctx, asOf, tuning)
+		key := string(engine.CompactJSON(tuning))
+		e.lock.Lock()
+		defer e.lock.Unlock()
+		if judge = e.judges[key]; judge == nil {
+			var err error
+			if judge, err = set.all.WaiverJudge(ctx, asOf, tuning); err != nil {
+				return nil, err
+			}
+			e.judges[key] = judge
+		}
 	}
-	return err
+	return func(f engine.Finding) engine.Finding {
+		e.lock.Lock()
+		defer e.lock.Unlock()
+		if e.waivers != nil {
+			f = e.waivers.Except(f, func(w engine.WaiverRule, f engine.Finding) []engine.WaiverRefusal {
+				return judge.Judge(ctx, eval.WaiverCase{Waiver: w, Policy: f.Policy, Severity: f.Severity, Finding: &f})
+			})
+		}
+		if e.baseline != nil {
+			f = e.baseline.Except(f)
+		}
+		return f
+	}, nil
 }
 
-// leave ends a workspace.
+// leave ends what judges waivers.
 func (e *excusing) leave() {
-	if e.judge != nil {
-		e.judge.Close()
-		e.judge = nil
+	for _, judge := range e.judges {
+		judge.Close()
 	}
-}
-
-// except asks the waivers first: they say who and why, which a baseline cannot.
-func (e *excusing) except(f engine.Finding) engine.Finding {
-	if e.waivers != nil {
-		f = e.waivers.Except(f, e.refusals)
-	}
-	if e.baseline != nil {
-		f = e.baseline.Except(f)
-	}
-	return f
-}
-
-func (e *excusing) refusals(w engine.WaiverRule, f engine.Finding) []engine.WaiverRefusal {
-	return e.judge.Judge(e.ctx, eval.WaiverCase{Waiver: w, Policy: f.Policy, Severity: f.Severity, Finding: &f})
 }
 
 func (e *excusing) see(f engine.Finding) {
+	e.lock.Lock()
+	defer e.lock.Unlock()
 	if e.baseline != nil {
 		e.baseline.See(f)
 	}
 }
 
 func (e *excusing) judged(s engine.Snapshot, tallies map[string]engine.Tally) {
+	e.lock.Lock()
+	defer e.lock.Unlock()
 	if e.waivers != nil {
 		e.waivers.Judged(s, tallies)
 	}

@@ -9,11 +9,12 @@ import (
 // with very many tokens or principals. These bounds, in bytes, make it collect
 // sooner there. They are soft: what lives is never refused.
 const (
-	collectBound   = 256 << 20
-	judgeBound     = 40 << 20
-	judgeBoundEach = 64 // more for each token
-	planBound      = 64 << 20
-	planBoundEach  = 4 // more for each byte of the plan's file: about what it takes in memory
+	collectBound        = 256 << 20
+	judgeBound          = 40 << 20
+	judgeBoundEach      = 64        // more for each token
+	judgeBoundWorkspace = 128 << 10 // and for each workspace, whose documents are held
+	planBound           = 64 << 20
+	planBoundEach       = 4 // more for each byte of the plan's file: about what it takes in memory
 )
 
 // boundMemory sets a bound until the function that it returns is called. A bound

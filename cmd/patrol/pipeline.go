@@ -9,8 +9,12 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"patrol/collectors"
 	"patrol/engine"
@@ -308,12 +312,14 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 	for _, snapshot := range snapshots {
 		tokens += snapshot.Tokens
 	}
-	defer a.env.boundMemory(judgeBound + judgeBoundEach*int64(tokens))()
+	defer a.env.boundMemory(judgeBound + judgeBoundEach*int64(tokens) + judgeBoundWorkspace*int64(len(snapshots)))()
+	var writing sync.Mutex
 	err = db.Read(ctx, func(view *store.DB) error {
-		for _, snapshot := range snapshots {
-			if err := a.judge(ctx, view, evaluation, set, snapshot, header.AsOf, excusing); err != nil {
-				return err
-			}
+		err := sideBySide(ctx, snapshots, func(ctx context.Context, snapshot engine.Snapshot) error {
+			return a.judge(ctx, view, evaluation, &writing, set, snapshot, header.AsOf, excusing)
+		})
+		if err != nil {
+			return err
 		}
 		return view.Intact(ctx, snapshots...)
 	})
@@ -331,7 +337,29 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 	return id, a.createBaseline(ctx, db, id, o.except.create)
 }
 
-func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluation, set *policySet, snapshot engine.Snapshot, when time.Time, excusing *excusing) error {
+// smallWorkspace is how many tokens a workspace may have to be judged beside others.
+// Larger ones keep all processors busy by themselves, and take memory.
+const smallWorkspace = 1000
+
+// sideBySide does work for each snapshot, on all processors where they are small.
+func sideBySide(ctx context.Context, snapshots []engine.Snapshot, work func(context.Context, engine.Snapshot) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, snapshot := range snapshots {
+		if ctx.Err() != nil {
+			break
+		}
+		if snapshot.Tokens <= smallWorkspace {
+			group.Go(func() error { return work(ctx, snapshot) })
+		} else if err := work(ctx, snapshot); err != nil {
+			group.Go(func() error { return err })
+		}
+	}
+	return group.Wait()
+}
+
+// judge judges a snapshot and stores what it finds while it holds writing.
+func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluation, writing *sync.Mutex, set *policySet, snapshot engine.Snapshot, when time.Time, excusing *excusing) error {
 	job := eval.Job{Snapshot: snapshot, AsOf: when, Tuning: set.effective(snapshot.Workspace)}
 	var err error
 	if job.Previous, err = db.PreviousState(ctx, snapshot); err != nil {
@@ -340,18 +368,21 @@ func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluat
 	if snapshot.Coverage[engine.SectionTokens].Usable() {
 		job.Tokens = func(among bool) iter.Seq2[engine.Subject, error] { return db.Subjects(ctx, snapshot.ID, when, among) }
 	}
-	if err := excusing.enter(ctx, set, when, job.Tuning); err != nil {
+	if job.Except, err = excusing.exceptIn(ctx, set, when, job.Tuning); err != nil {
 		return err
 	}
-	job.Except = excusing.except
 	tallies, err := set.chosen.Evaluate(ctx, job, func(f engine.Finding) error {
 		excusing.see(f)
+		writing.Lock()
+		defer writing.Unlock()
 		return evaluation.Add(f, snapshot.ID)
 	})
 	if err != nil {
 		return err
 	}
 	excusing.judged(snapshot, tallies)
+	writing.Lock()
+	defer writing.Unlock()
 	for _, id := range engine.SortedKeys(tallies) {
 		if err := evaluation.Tally(snapshot.ID, id, tallies[id]); err != nil {
 			return err

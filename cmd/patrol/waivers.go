@@ -183,43 +183,41 @@ func (c *waiverCheck) matchLatest(ctx context.Context, db *store.DB, excusing *e
 	return c.rematch(ctx, report, excusing)
 }
 
-// rematch excuses the findings of a report anew, workspace by workspace, as
+// rematch excuses the findings of a report anew, whatever excused them before, as
 // the waivers are written now.
 func (c *waiverCheck) rematch(ctx context.Context, report engine.Report, excusing *excusing) error {
-	for _, w := range report.Workspaces {
-		snapshot := w.Snapshot
-		c.relabel(&snapshot.Workspace)
-		if err := excusing.enter(ctx, c.set, c.asOf, c.set.effective(snapshot.Workspace)); err != nil {
+	excepts := map[string]func(engine.Finding) engine.Finding{} // by workspace
+	tallies := map[string]map[string]engine.Tally{}
+	for i := range report.Workspaces {
+		w := &report.Workspaces[i].Snapshot.Workspace
+		c.relabel(w)
+		var err error
+		if excepts[w.ID], err = excusing.exceptIn(ctx, c.set, c.asOf, c.set.effective(*w)); err != nil {
 			return err
 		}
-		tallies := map[string]engine.Tally{}
+		tallies[w.ID] = map[string]engine.Tally{}
 		for _, p := range report.Policies {
 			if p.Tally.Evaluated() > 0 {
-				tallies[p.Policy.ID] = engine.Tally{}
+				tallies[w.ID][p.Policy.ID] = engine.Tally{}
 			}
 		}
-		for f, err := range report.Findings {
-			if err != nil {
-				return err
-			}
-			if f.WorkspaceID == snapshot.Workspace.ID {
-				excusing.again(f, tallies)
-			}
+	}
+	for f, err := range report.Findings {
+		if err != nil {
+			return err
 		}
-		excusing.judged(snapshot, tallies)
+		if f.Status == engine.Waived || f.Status == engine.Baselined {
+			f.Status, f.Waiver = engine.Fail, nil
+		}
+		f = excepts[f.WorkspaceID](f)
+		if tally := tallies[f.WorkspaceID][f.Policy]; tally != nil {
+			tally[f.Status]++
+		}
+	}
+	for _, w := range report.Workspaces {
+		excusing.judged(w.Snapshot, tallies[w.Snapshot.Workspace.ID])
 	}
 	return nil
-}
-
-// again excuses a stored finding, whatever excused it before.
-func (e *excusing) again(f engine.Finding, tallies map[string]engine.Tally) {
-	if f.Status == engine.Waived || f.Status == engine.Baselined {
-		f.Status, f.Waiver = engine.Fail, nil
-	}
-	f = e.except(f)
-	if tally := tallies[f.Policy]; tally != nil {
-		tally[f.Status]++
-	}
 }
 
 // judgeAlone judges the waivers that met no finding by what does not ask for one.

@@ -87,7 +87,7 @@ func (s *Set) prepare(job Job, emit func(engine.Finding) error) (*evaluation, er
 	}
 	options := s.options
 	options.Deadline = cmp.Or(options.Deadline, standardDeadline)
-	options.Workers = cmp.Or(options.Workers, runtime.GOMAXPROCS(0))
+	options.Workers = min(cmp.Or(options.Workers, runtime.GOMAXPROCS(0)), 1+job.Snapshot.Tokens/batchSize)
 	return &evaluation{
 		job: job, sources: s.sources, waiting: s.waiting, filters: s.filters, view: view, options: options, emit: emit,
 		clock: clock{time.Now()}, tallies: map[string]engine.Tally{},

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"strings"
 )
@@ -12,19 +11,18 @@ import (
 type Batch struct {
 	tx    *Tx
 	head  string
+	full  string
 	width int
-	full  *sql.Stmt
 	args  []any
 }
 
 const batchRows = 32
 
 // NewBatch inserts rows of so many columns; head is all of the statement before VALUES.
-func NewBatch(tx *Tx, head string, width int) (*Batch, error) {
+func NewBatch(tx *Tx, head string, width int) *Batch {
 	b := &Batch{tx: tx, head: head, width: width, args: make([]any, 0, width*batchRows)}
-	var err error
-	b.full, err = tx.PrepareContext(context.Background(), b.query(batchRows))
-	return b, err
+	b.full = b.query(batchRows)
+	return b
 }
 
 func (b *Batch) query(rows int) string {
@@ -41,9 +39,7 @@ func (b *Batch) Add(args ...any) error {
 	if len(b.args) < b.width*batchRows {
 		return nil
 	}
-	_, err := b.full.ExecContext(context.Background(), b.args...)
-	b.args = b.args[:0]
-	return err
+	return b.insert(b.full)
 }
 
 // Flush inserts what is left.
@@ -51,10 +47,11 @@ func (b *Batch) Flush() error {
 	if len(b.args) == 0 {
 		return nil
 	}
-	_, err := b.tx.ExecContext(context.Background(), b.query(len(b.args)/b.width), b.args...)
+	return b.insert(b.query(len(b.args) / b.width))
+}
+
+func (b *Batch) insert(query string) error {
+	_, err := b.tx.ExecContext(context.Background(), query, b.args...)
 	b.args = b.args[:0]
 	return err
 }
-
-// Close ends it; what was not flushed is lost.
-func (b *Batch) Close() error { return b.full.Close() }

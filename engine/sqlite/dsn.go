@@ -125,14 +125,18 @@ func (w way) settings(t Tuning) []driver.Value {
 }
 
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := c.Connector.Connect(ctx)
+	opened, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.check(ctx, conn); err != nil {
-		return nil, errors.Join(err, conn.Close())
+	if err := c.check(ctx, opened); err != nil {
+		return nil, errors.Join(err, opened.Close())
 	}
-	return conn, nil
+	inner, ok := opened.(driverConn)
+	if !ok {
+		return nil, errors.Join(errors.New("driver's connections take no context"), opened.Close())
+	}
+	return &conn{inner, map[string][]statement{}}, nil
 }
 
 func (c *connector) check(ctx context.Context, conn driver.Conn) error {

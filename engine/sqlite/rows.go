@@ -70,6 +70,9 @@ func (r *Row) Value() any {
 	return v
 }
 
+// Skip passes over columns.
+func (r *Row) Skip(columns int) { r.at += columns }
+
 // Values are all columns, those that were read included.
 func (r *Row) Values() []any { return r.values }
 

@@ -21,10 +21,7 @@ func (s *saver) activity() error {
 	if !section.Coverage.Usable() || section.Activity == nil {
 		return nil
 	}
-	insert, err := sqlite.NewBatch(s.tx, "INSERT INTO token_activity (snapshot_id, "+activityColumns+")", activityWidth+1)
-	if err != nil {
-		return err
-	}
+	insert := sqlite.NewBatch(s.tx, "INSERT INTO token_activity (snapshot_id, "+activityColumns+")", activityWidth+1)
 	for a, err := range section.Activity {
 		if err := errors.Join(s.ctx.Err(), err); err != nil {
 			return fmt.Errorf("read audit log: %w", err)
@@ -33,7 +30,7 @@ func (s *saver) activity() error {
 			return err
 		}
 	}
-	if err := errors.Join(insert.Flush(), insert.Close()); err != nil {
+	if err := insert.Flush(); err != nil {
 		return err
 	}
 	return digestActivity(s.digest, activities(s.ctx, s.tx, s.snapshot.ID))

@@ -42,13 +42,12 @@ type Evaluation struct {
 	id         int64
 	policies   []engine.Policy // by id; the index is the place
 	workspaces []place
-	find       *sql.Stmt
 	findings   *sqlite.Batch
 	pending    []pendingFinding
 	last       lookup
-	asOf       int64 // ms
-	sinces     sinces
-	view       *DB // what the transaction sees
+	asOf       int64              // ms
+	bases      map[pair]*base     // nil: the policy never came to a verdict there
+	earlier    map[int64]*earlier // by evaluation
 }
 
 // place is a judged snapshot; its index is its place.
@@ -75,7 +74,7 @@ func (db *DB) BeginEvaluation(ctx context.Context, h EvaluationHeader) (*Evaluat
 	if err != nil {
 		return nil, sqlite.Failure(opEvaluation, db.Path, err)
 	}
-	e := &Evaluation{ctx: ctx, db: db, tx: tx, policies: slices.Clone(h.Policies), workspaces: workspaces, asOf: h.AsOf.UnixMilli(), view: viewOf(db, tx)}
+	e := &Evaluation{ctx: ctx, db: db, tx: tx, policies: slices.Clone(h.Policies), workspaces: workspaces, asOf: h.AsOf.UnixMilli()}
 	if err := e.begin(h); err != nil {
 		e.Rollback()
 		return nil, sqlite.Failure(opEvaluation, db.Path, sqlite.Cause(ctx, err))
@@ -114,7 +113,9 @@ func (e *Evaluation) begin(h EvaluationHeader) error {
 	if err := errors.Join(e.saveWorkspaces(), e.savePolicies()); err != nil {
 		return err
 	}
-	return e.prepare()
+	e.findings = sqlite.NewBatch(e.tx, "INSERT INTO finding ("+findingColumns+")", 17)
+	e.bases, e.earlier = map[pair]*base{}, map[int64]*earlier{}
+	return nil
 }
 
 func (e *Evaluation) saveWorkspaces() error {
@@ -154,15 +155,6 @@ func (e *Evaluation) savePolicies() error {
 const findingColumns = `evaluation_id, rank, policy, workspace, resource, token_version, resource_id,
 	status, title, severity, remedy, owner, message, evidence, fingerprint, waiver, since_ms`
 
-func (e *Evaluation) prepare() (err error) {
-	e.find, err = e.tx.PrepareContext(e.ctx, `SELECT v.version FROM token_version v WHERE `+holds+` AND v.token_id = ?3`)
-	if err != nil {
-		return err
-	}
-	e.findings, err = sqlite.NewBatch(e.tx, "INSERT INTO finding ("+findingColumns+")", 17)
-	return errors.Join(err, e.prepareSinces())
-}
-
 // Add stores a finding on a snapshot's resource.
 func (e *Evaluation) Add(f engine.Finding, snapshotID int64) error {
 	return sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, e.add(f, snapshotID)))
@@ -189,7 +181,7 @@ func (e *Evaluation) add(f engine.Finding, snapshotID int64) error {
 	}
 	p := e.policies[policy]
 	key := findingKey{int64(f.Severity.Rank()), int64(policy), int64(workspace), string(f.Resource), version, resourceID}
-	e.pending = append(e.pending, pendingFinding{key, f.Status, [...]any{
+	e.pending = append(e.pending, pendingFinding{key, f.Fingerprint, f.Status, [...]any{
 		string(f.Status), unless(f.Title, p.Title), unless(string(f.Severity), string(p.Severity)), unless(f.Remedy, p.Remedy),
 		f.Owner, f.Message, evidence, encodeFingerprint(f.Fingerprint), waiver,
 	}})
@@ -219,8 +211,9 @@ func (a findingKey) compare(b findingKey) int {
 
 type pendingFinding struct {
 	findingKey
-	status engine.Status
-	values [9]any // the columns beyond the key, but for the last
+	fingerprint string
+	status      engine.Status
+	values      [9]any // the columns beyond the key, but for the last
 }
 
 // insert stores the findings that are pending.
@@ -228,7 +221,7 @@ func (e *Evaluation) insert() error {
 	slices.SortFunc(e.pending, func(a, b pendingFinding) int { return a.compare(b.findingKey) })
 	for _, f := range e.pending {
 		k := f.findingKey
-		since, err := e.since(k, f.status)
+		since, err := e.since(pair{k.policy, k.workspace}, f.fingerprint, f.status)
 		if err != nil {
 			return err
 		}
@@ -264,7 +257,7 @@ func (e *Evaluation) resource(f engine.Finding, workspace int) (version int64, i
 	if l := e.last; l.valid && l.workspace == workspace && l.token == f.ResourceID {
 		return l.version, l.id(), nil
 	}
-	err = e.find.QueryRowContext(context.Background(), w.snapshot.ID, w.key, f.ResourceID).Scan(&version)
+	err = e.tx.QueryRowContext(context.Background(), `SELECT v.version FROM token_version v WHERE `+holds+` AND v.token_id = ?3`, w.snapshot.ID, w.key, f.ResourceID).Scan(&version)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, "", err
 	}
@@ -303,7 +296,7 @@ func (e *Evaluation) tally(snapshotID int64, policyID string, tally engine.Tally
 // Commit makes the evaluation visible and returns its id.
 func (e *Evaluation) Commit() (id int64, err error) {
 	defer e.Rollback() // no-op once committed
-	if err := errors.Join(e.ctx.Err(), e.insert(), e.findings.Flush(), e.findings.Close(), e.find.Close(), e.sinces.close()); err != nil {
+	if err := errors.Join(e.ctx.Err(), e.insert(), e.findings.Flush()); err != nil {
 		return 0, sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, err))
 	}
 	if err := seal(e.ctx, e.tx, e.id); err != nil {

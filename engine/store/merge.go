@@ -103,17 +103,17 @@ func (s *saver) principals() error {
 	return w.finish()
 }
 
-// newVersions prepares what the writers of both kinds need: the first free
-// version number, a statement that ends a version, and a batch for new ones.
-func newVersions(s *saver, table, columns string, width int) (next int64, end *sql.Stmt, insert *sqlite.Batch, err error) {
+// newVersions is what the writers of both kinds need: the first free version
+// number, what ends a version, and a batch for new ones.
+func newVersions(s *saver, table, columns string, width int) (next int64, end func(version int64) error, insert *sqlite.Batch, err error) {
 	if err = s.tx.QueryRowContext(s.ctx, "SELECT coalesce(max(version), 0) + 1 FROM "+table).Scan(&next); err != nil {
 		return 0, nil, nil, err
 	}
-	if end, err = s.tx.PrepareContext(s.ctx, "UPDATE "+table+" SET until = ? WHERE version = ?"); err != nil {
-		return 0, nil, nil, err
+	end = func(version int64) error {
+		_, err := s.tx.ExecContext(context.Background(), "UPDATE "+table+" SET until = ? WHERE version = ?", s.snapshot.ID, version)
+		return err
 	}
-	insert, err = sqlite.NewBatch(s.tx, "INSERT INTO "+table+" ("+columns+")", width)
-	return next, end, insert, err
+	return next, end, sqlite.NewBatch(s.tx, "INSERT INTO "+table+" ("+columns+")", width), nil
 }
 
 type principalWriter struct {
@@ -130,10 +130,7 @@ func newPrincipalWriter(s *saver) (*principalWriter, error) {
 		return nil, err
 	}
 	w := &principalWriter{s: s, next: next, insert: insert, order: ascending{what: "principal"}}
-	w.merge, err = startMerge(s.heldPrincipals(), func(version int64) error {
-		_, err := end.ExecContext(context.Background(), s.snapshot.ID, version)
-		return err
-	})
+	w.merge, err = startMerge(s.heldPrincipals(), end)
 	return w, err
 }
 
@@ -160,7 +157,7 @@ func (w *principalWriter) write(p engine.Principal) (err error) {
 }
 
 func (w *principalWriter) finish() error {
-	return errors.Join(w.merge.finish(), w.insert.Flush(), w.insert.Close())
+	return errors.Join(w.merge.finish(), w.insert.Flush())
 }
 
 // heldPrincipals streams the versions that hold before this snapshot. It reads
@@ -235,41 +232,28 @@ type tokenWriter struct {
 	insert *sqlite.Batch
 	use    *sqlite.Batch
 	shapes *shapes
-	find   *sql.Stmt // the key of a token that was here before; nil when none was
+	known  bool // the workspace had tokens before
 }
+
+// findQuery finds a token that was here before.
+const findQuery = `SELECT v.token_key, (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
+	WHERE u.token_key = v.token_key ORDER BY u.since DESC LIMIT 1)
+	FROM token_version v WHERE v.workspace_key = ? AND v.token_id = ? ORDER BY v.since DESC LIMIT 1`
 
 func newTokenWriter(s *saver) (*tokenWriter, error) {
 	next, end, insert, err := newVersions(s, "token_version", "version, token_key, workspace_key, since, "+tokenColumns, tokenWidth+4)
 	if err != nil {
 		return nil, err
 	}
-	w := &tokenWriter{s: s, next: next, insert: insert, order: ascending{what: "token"}}
-	if w.use, err = sqlite.NewBatch(s.tx, "INSERT INTO token_use (token_key, since, day, ms)", 4); err != nil {
-		return nil, err
-	}
+	w := &tokenWriter{s: s, next: next, insert: insert, use: sqlite.NewBatch(s.tx, "INSERT INTO token_use (token_key, since, day, ms)", 4), order: ascending{what: "token"}}
 	if w.shapes, err = readShapes(s.ctx, s.tx); err != nil {
 		return nil, err
 	}
-	if err := w.prepareFind(); err != nil {
+	if err := s.tx.QueryRowContext(s.ctx, "SELECT EXISTS (SELECT 1 FROM token_version WHERE workspace_key = ?)", s.workspace).Scan(&w.known); err != nil {
 		return nil, err
 	}
-	w.merge, err = startMerge(s.heldTokens(), func(version int64) error {
-		_, err := end.ExecContext(context.Background(), s.snapshot.ID, version)
-		return err
-	})
+	w.merge, err = startMerge(s.heldTokens(), end)
 	return w, err
-}
-
-func (w *tokenWriter) prepareFind() (err error) {
-	var known bool
-	err = w.s.tx.QueryRowContext(w.s.ctx, "SELECT EXISTS (SELECT 1 FROM token_version WHERE workspace_key = ?)", w.s.workspace).Scan(&known)
-	if err != nil || !known {
-		return err
-	}
-	w.find, err = w.s.tx.PrepareContext(w.s.ctx, `SELECT v.token_key, (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
-		WHERE u.token_key = v.token_key ORDER BY u.since DESC LIMIT 1)
-		FROM token_version v WHERE v.workspace_key = ? AND v.token_id = ? ORDER BY v.since DESC LIMIT 1`)
-	return err
 }
 
 func (w *tokenWriter) write(t engine.Token, shape string) error {
@@ -324,10 +308,10 @@ func (w *tokenWriter) replace(row tokenRow, held current[tokenRow], found bool) 
 // the number of its first version.
 func (w *tokenWriter) recall(id string, version int64) (held current[tokenRow], err error) {
 	held.key = version
-	if w.find == nil {
+	if !w.known {
 		return held, nil
 	}
-	err = w.find.QueryRowContext(context.Background(), w.s.workspace, id).Scan(&held.key, &held.lastUsed)
+	err = w.s.tx.QueryRowContext(context.Background(), findQuery, w.s.workspace, id).Scan(&held.key, &held.lastUsed)
 	if errors.Is(err, sql.ErrNoRows) {
 		return held, nil
 	}
@@ -335,8 +319,7 @@ func (w *tokenWriter) recall(id string, version int64) (held current[tokenRow], 
 }
 
 func (w *tokenWriter) finish() error {
-	err := errors.Join(w.merge.finish(), w.insert.Flush(), w.use.Flush())
-	return errors.Join(err, w.insert.Close(), w.use.Close())
+	return errors.Join(w.merge.finish(), w.insert.Flush(), w.use.Flush())
 }
 
 // heldTokens streams the versions that hold; see heldPrincipals.

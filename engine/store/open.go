@@ -33,6 +33,7 @@ type DB struct {
 	*sqlite.DB
 	q        sqlite.Querier // what reads: the pool, or the transaction of a view
 	verified *verified      // in this view
+	shapes   *viewShapes    // of this view
 }
 
 //go:embed migrations/*.sql
@@ -79,7 +80,7 @@ func (db *DB) Read(ctx context.Context, work func(view *DB) error) error {
 }
 
 func viewOf(db *DB, tx sqlite.Querier) *DB {
-	return &DB{DB: db.DB, q: tx, verified: &verified{snapshots: map[int64]bool{}, evaluations: map[int64]bool{}}}
+	return &DB{DB: db.DB, q: tx, verified: &verified{snapshots: map[int64]bool{}, evaluations: map[int64]bool{}}, shapes: &viewShapes{}}
 }
 
 func (db *DB) verifyLatest(ctx context.Context) error {

@@ -92,7 +92,7 @@ func (r *reader) tokens(ctx context.Context, raw bool) iter.Seq2[storedToken, er
 		if !usable(r.snapshot, engine.SectionTokens) {
 			return
 		}
-		known, err := readShapes(ctx, r.db.q)
+		known, err := r.db.readShapes(ctx)
 		if err != nil {
 			yield(storedToken{}, err)
 			return

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	"patrol/engine"
 	"patrol/engine/sqlite"
@@ -167,6 +168,25 @@ func readShapes(ctx context.Context, q sqlite.Querier) (*shapes, error) {
 		s.texts[key], s.keys[text] = text, key
 	}
 	return s, nil
+}
+
+// viewShapes are the shapes of a view, read when they are needed first.
+type viewShapes struct {
+	lock sync.Mutex
+	read *shapes
+}
+
+func (db *DB) readShapes(ctx context.Context) (*shapes, error) {
+	if db.shapes == nil {
+		return readShapes(ctx, db.q)
+	}
+	db.shapes.lock.Lock()
+	defer db.shapes.lock.Unlock()
+	var err error
+	if db.shapes.read == nil {
+		db.shapes.read, err = readShapes(ctx, db.q)
+	}
+	return db.shapes.read, err
 }
 
 // refer gives what the columns raw_shape and raw hold of a shape. add stores a

@@ -1,55 +1,120 @@
 package store
 
 import (
-	"database/sql"
-	"errors"
+	"cmp"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"slices"
 
 	"patrol/engine"
+	"patrol/engine/sqlite"
 )
 
-// sinces tells of the findings of an evaluation since when they stand. What the
-// verdict before says is looked up by the finding's key, which is the order in
-// which both are stored.
-type sinces struct {
-	bases map[pair]*base // nil: the policy never came to a verdict there
-	same  *sql.Stmt
-	moved *sql.Stmt
+// pair is a policy in a workspace, by their places in an evaluation.
+type pair struct{ policy, workspace int64 }
+
+// earlier are the findings of an evaluation that a later one is compared with:
+// sixteen bytes each, read once while the evaluation is verified.
+type earlier struct {
+	findings map[pair][]earlierFinding // ascending by key
+	moments  []int64                   // of since, ms
+	statuses []engine.Status
 }
 
-// The finding as it was: the same severity, and the token unchanged.
-const sameFindingQuery = `SELECT status, since_ms FROM finding
-	WHERE evaluation_id = ? AND rank = ? AND policy = ? AND workspace = ? AND resource = ? AND token_version = ? AND resource_id = ?`
+type earlierFinding struct {
+	key    uint64 // 64 bits made of the fingerprint: within one policy and workspace they tell findings apart
+	moment uint32 // place in moments, from 1; 0: not known since when
+	rank   uint8
+	status uint8 // place in statuses
+	seen   bool  // the later evaluation has it too
+}
 
-// The finding with another severity, or of a token that changed since.
-const movedFindingQuery = `SELECT status, since_ms FROM finding
-	WHERE evaluation_id = ?1 AND rank IN (0, 1, 2, 3, 4) AND policy = ?2 AND workspace = ?3 AND resource = ?4 AND resource_id = ?6
-	AND token_version IN (SELECT 0 WHERE ?5 = 0 UNION ALL
-		SELECT v.version FROM token_version n JOIN token_version v ON v.workspace_key = n.workspace_key AND v.token_id = n.token_id WHERE n.version = ?5)
-	ORDER BY rank LIMIT 1`
+var keySeed = maphash.MakeSeed()
 
-func (e *Evaluation) prepareSinces() (err error) {
-	e.sinces = sinces{bases: map[pair]*base{}}
-	if e.sinces.same, err = e.tx.PrepareContext(e.ctx, sameFindingQuery); err != nil {
-		return err
+func fingerprintKey(fingerprint string) uint64 { return maphash.String(keySeed, fingerprint) }
+
+// earlier reads the findings of an evaluation, which must be what was sealed.
+func (db *DB) earlier(ctx context.Context, evaluation int64) (*earlier, error) {
+	policies, err := db.policies(ctx, evaluation)
+	if err != nil {
+		return nil, err
 	}
-	e.sinces.moved, err = e.tx.PrepareContext(e.ctx, movedFindingQuery)
-	return err
+	d, err := evaluationDigest(ctx, db.q, evaluation)
+	if err != nil {
+		return nil, err
+	}
+	e := &earlier{findings: map[pair][]earlierFinding{}}
+	moments := map[int64]uint32{}
+	for c, err := range sqlite.Scan(ctx, db.q, findingQuery, evaluation) {
+		if err != nil {
+			return nil, err
+		}
+		d.values('F', c)
+		at := pair{c.Int(), c.Int()}
+		if !within(at.policy, policies) {
+			return nil, fmt.Errorf("stored finding refers to policy %d, which is not there", at.policy)
+		}
+		c.Skip(2) // the resource
+		status := engine.Status(c.Text())
+		c.Skip(1)
+		severity := engine.Severity(c.TextOr(string(policies[at.policy].Severity)))
+		c.Skip(4)
+		f := earlierFinding{key: fingerprintKey(decodeFingerprint(c)), rank: uint8(severity.Rank())} //nolint:gosec // there are five
+		c.Skip(2)
+		if since := c.IntOrNull(); since != nil {
+			place, known := moments[*since]
+			if !known {
+				e.moments = append(e.moments, *since)
+				place = uint32(len(e.moments)) //nolint:gosec // there are not so many
+				moments[*since] = place
+			}
+			f.moment = place
+		}
+		if c.Err != nil {
+			return nil, c.Err
+		}
+		place := slices.Index(e.statuses, status)
+		if place < 0 {
+			place = len(e.statuses)
+			e.statuses = append(e.statuses, status)
+		}
+		f.status = uint8(place) //nolint:gosec // there are five
+		e.findings[at] = append(e.findings[at], f)
+	}
+	for _, list := range e.findings {
+		slices.SortFunc(list, func(a, b earlierFinding) int { return cmp.Compare(a.key, b.key) })
+	}
+	return e, db.sealed(ctx, evaluation, d.hex())
 }
 
-func (s *sinces) close() error { return errors.Join(s.same.Close(), s.moved.Close()) }
+// find is the finding of a fingerprint; nil: there was none.
+func (e *earlier) find(at pair, fingerprint string) *earlierFinding {
+	list := e.findings[at]
+	i, found := slices.BinarySearchFunc(list, fingerprintKey(fingerprint), func(f earlierFinding, key uint64) int { return cmp.Compare(f.key, key) })
+	if !found {
+		return nil
+	}
+	return &list[i]
+}
 
 // since is the moment in ms since when a finding stands, or NULL: that of the
 // verdict before where it stood then, else that of this evaluation. What could
 // not be judged keeps what the verdict before had.
-func (e *Evaluation) since(k findingKey, status engine.Status) (any, error) {
-	b, err := e.base(pair{k.policy, k.workspace})
+func (e *Evaluation) since(at pair, fingerprint string, status engine.Status) (any, error) {
+	b, err := e.base(at)
 	if err != nil {
 		return nil, err
 	}
 	if b != nil {
-		since, stood, err := e.stood(k, b)
-		if err != nil || stood {
-			return since, err
+		before := e.earlier[b.evaluation]
+		if f := before.find(pair{b.policy, b.workspace}, fingerprint); f != nil {
+			switch {
+			case f.moment > 0:
+				return before.moments[f.moment-1], nil
+			case before.statuses[f.status].Judged(): // stored before there was a column for it
+				return b.asOf, nil
+			}
 		}
 	}
 	if status.Judged() {
@@ -59,7 +124,7 @@ func (e *Evaluation) since(k findingKey, status engine.Status) (any, error) {
 }
 
 func (e *Evaluation) base(at pair) (*base, error) {
-	if b, known := e.sinces.bases[at]; known {
+	if b, known := e.bases[at]; known {
 		return b, nil
 	}
 	b, ok, err := judgedBefore(e.ctx, e.tx, e.id, e.workspaces[at.workspace].snapshot.ID, e.asOf, e.policies[at.policy])
@@ -67,34 +132,14 @@ func (e *Evaluation) base(at pair) (*base, error) {
 		return nil, err
 	}
 	if !ok {
-		e.sinces.bases[at] = nil
+		e.bases[at] = nil
 		return nil, nil
 	}
-	if err := e.view.IntactEvaluation(e.ctx, b.evaluation); err != nil {
-		return nil, err
+	if e.earlier[b.evaluation] == nil {
+		if e.earlier[b.evaluation], err = viewOf(e.db, e.tx).earlier(e.ctx, b.evaluation); err != nil {
+			return nil, err
+		}
 	}
-	e.sinces.bases[at] = &b
+	e.bases[at] = &b
 	return &b, nil
-}
-
-// stood reports whether the finding stood when its policy last came to a
-// verdict, and since when.
-func (e *Evaluation) stood(k findingKey, b *base) (since any, stood bool, err error) {
-	var status string
-	var ms sql.NullInt64
-	err = e.sinces.same.QueryRowContext(e.ctx, b.evaluation, k.rank, b.policy, b.workspace, k.resource, k.version, k.resourceID).Scan(&status, &ms)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = e.sinces.moved.QueryRowContext(e.ctx, b.evaluation, b.policy, b.workspace, k.resource, k.version, k.resourceID).Scan(&status, &ms)
-	}
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil, false, nil
-	case err != nil:
-		return nil, false, err
-	case ms.Valid:
-		return ms.Int64, true, nil
-	case engine.Status(status).Judged(): // stored before there was a column for it
-		return b.asOf, true, nil
-	}
-	return nil, false, nil
 }
