@@ -171,6 +171,16 @@ var secretWords = sync.OnceValue(func() map[[2]byte][]secretWord {
 	return words
 })
 
+// secretPairs says of two bytes whether a word begins with them: it is asked for each
+// letter of each comment.
+var secretPairs = sync.OnceValue(func() *[1 << 16]bool {
+	var pairs [1 << 16]bool
+	for pair := range secretWords() {
+		pairs[int(pair[0])<<8|int(pair[1])] = true
+	}
+	return &pairs
+})
+
 type secretWord struct {
 	word string
 	form int
@@ -178,8 +188,11 @@ type secretWord struct {
 
 // possibleForms are the forms of which a text has a word, in their order.
 func possibleForms(text string) (forms []int) {
-	small, words := strings.ToLower(text), secretWords()
+	small, pairs, words := strings.ToLower(text), secretPairs(), secretWords()
 	for i := range max(0, len(small)-1) {
+		if !pairs[int(small[i])<<8|int(small[i+1])] {
+			continue
+		}
 		for _, w := range words[[2]byte{small[i], small[i+1]}] {
 			if strings.HasPrefix(small[i:], w.word) {
 				forms = append(forms, w.form)
@@ -208,10 +221,12 @@ var redactedMark = regexp.MustCompile(`\[redacted ([^\[\]]+?)(?: in base64)?\]`)
 // SecretKinds names the kinds of secrets in a foreign text, sorted.
 func SecretKinds(text string) []string {
 	kinds := plainKinds(text)
-	for _, mark := range redactedMark.FindAllStringSubmatch(text, -1) {
-		for _, form := range secretForms() {
-			if bare(form.kind) == mark[1] {
-				kinds = append(kinds, form.kind)
+	if strings.Contains(text, "[redacted ") {
+		for _, mark := range redactedMark.FindAllStringSubmatch(text, -1) {
+			for _, form := range secretForms() {
+				if bare(form.kind) == mark[1] {
+					kinds = append(kinds, form.kind)
+				}
 			}
 		}
 	}

@@ -84,7 +84,7 @@ func (db *DB) tokensIn(ctx context.Context, list []engine.Snapshot) iter.Seq2[sh
 			yield(sharedToken{}, err)
 			return
 		}
-		known, err := readShapes(ctx, db.q)
+		known, err := db.readShapes(ctx)
 		if err != nil {
 			yield(sharedToken{}, err)
 			return

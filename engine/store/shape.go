@@ -170,7 +170,8 @@ func readShapes(ctx context.Context, q sqlite.Querier) (*shapes, error) {
 	return s, nil
 }
 
-// viewShapes are the shapes of a view, read when they are needed first.
+// viewShapes are the shapes of a view, or of one verification, read when they are
+// needed first.
 type viewShapes struct {
 	lock sync.Mutex
 	read *shapes

@@ -60,6 +60,11 @@ const mostTogether = 8
 // VerifySnapshots is VerifySnapshot for some snapshots, in their order. Rows that
 // those of one workspace share are read once; workspaces are verified side by side.
 func (db *DB) VerifySnapshots(ctx context.Context, snapshots ...engine.Snapshot) []error {
+	if db.shapes == nil { // snapshots that are there have their shapes
+		sharing := *db
+		sharing.shapes = &viewShapes{}
+		db = &sharing
+	}
 	groups := map[string][]int{}
 	errs := make([]error, len(snapshots))
 	var verifying errgroup.Group
