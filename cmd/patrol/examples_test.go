@@ -95,7 +95,9 @@ var (
 func TestExamplesCallPatrol(t *testing.T) {
 	t.Parallel()
 	files := examples(t)
-	files["ci.md"], files["reports.md"] = read(t, "docs/ci.md"), read(t, "docs/reports.md")
+	for _, page := range []string{"ci.md", "reports.md", "first-week.md"} {
+		files[page] = read(t, "docs/"+page)
+	}
 	calls := 0
 	for name, text := range files {
 		for line := range strings.SplitSeq(text, "\n") {
