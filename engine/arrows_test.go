@@ -59,6 +59,9 @@ func allowed(from, to string) bool {
 	if to == "patrol/reports/table" { // the one model of a table
 		return strings.HasPrefix(from, "patrol/reports")
 	}
+	if to == "patrol/engine/remedy" { // all that is said of a remedy, for whoever plans, tells or does it
+		return from != "patrol/engine"
+	}
 	return to == "patrol/engine" || ((to == "patrol/engine/outfile" || to == "patrol/engine/strictyaml") && from != "patrol/engine")
 }
 

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,30 +21,6 @@ const (
 	Notify       Action = "notify"
 	Manual       Action = "manual"
 )
-
-// Actions lists all actions, those that change a workspace first.
-func Actions() []Action {
-	return []Action{Revoke, SetSetting, ChangeGrant, NarrowScopes, SetComment, Notify, Manual}
-}
-
-// Changes reports whether a step of this action sends anything to a workspace.
-func (a Action) Changes() bool { return a != Notify && a != Manual }
-
-// OnToken reports whether the target of a changing step is a token.
-func (a Action) OnToken() bool { return a == Revoke || a == NarrowScopes || a == SetComment }
-
-// ToOwner tells a token's owner what an action does to it, or asks of them.
-func (a Action) ToOwner() string {
-	switch a {
-	case Revoke:
-		return "It will be revoked: whatever signs in with it stops working."
-	case NarrowScopes:
-		return "Its scopes will be narrowed: calls outside of those that are left will be refused."
-	case SetComment:
-		return "Its comment will be removed, because it held a secret. Replace that secret."
-	}
-	return "Please look at it."
-}
 
 // PlanSchema is the version of the plan file that this patrol reads and writes.
 const PlanSchema = 1
@@ -167,15 +142,6 @@ type NotPlanned struct {
 	ResourceID  string `json:"resource_id"`
 	Reason      string `json:"reason"` // stable word: protected, no_remedy, coverage, disabled_remedy, superseded, no_token, left
 	Detail      string `json:"detail"`
-}
-
-// Danger ranks a step by what it could break: high risk first, then steps that
-// change something, then those for people.
-func (s Step) Danger() int {
-	if !s.Action.Changes() {
-		return 0
-	}
-	return 1 + slices.Index([]string{"low", "medium", "high"}, s.Risk.Level)
 }
 
 // TokenCard is the token of a step as people know it.

@@ -34,24 +34,6 @@ func (r Response) WorkspaceID() string {
 // RequestID is how the workspace calls the request in its own logs.
 func (r Response) RequestID() string { return r.Header.Get("X-Request-Id") }
 
-// Remedy carries out the steps of one action.
-type Remedy struct {
-	Name Action
-	Doc  string // what it does, for people
-	Sent string // the request that changes something, as "DELETE /path"; "" when it sends none
-
-	// OfToken holds for remedies whose target is a token.
-	OfToken bool
-	// Undoable holds for remedies that can be taken back.
-	Undoable bool
-	// Read looks at the target. It sends GET only.
-	Read func(ctx context.Context, c Client, s Step) (Observation, error)
-	// Do sends the one request of the step. before is what Read saw last.
-	Do func(ctx context.Context, c Client, s Step, before Observation) (Receipt, error)
-	// Reached reports whether the target is as the step wants it.
-	Reached func(s Step, seen Observation) bool
-}
-
 // Observation is what a GET told about the target of a step.
 type Observation struct {
 	Absent bool            // the workspace says that the target does not exist

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 	"patrol/reports/table"
 )
 
@@ -75,7 +76,7 @@ func noteworthy(o engine.Outcome, rehearsed bool) bool {
 
 func (s *screen) outcomeStep(o engine.Outcome) {
 	target := o.Step.Target
-	if o.Step.Action.OnToken() {
+	if remedy.OnToken(o.Step) {
 		target = "token " + shortID(target)
 	}
 	s.Line(fmt.Sprintf("  %s  %s  %s  %s", o.Step.ID, o.Step.Action, o.Step.Workspace, target))

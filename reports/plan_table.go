@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 	"patrol/reports/table"
 )
 
@@ -17,7 +18,7 @@ import (
 type PlanView struct {
 	Plan     engine.Plan
 	SHA256   string
-	Over     []engine.Excess   // limits that all steps together go beyond
+	Over     []remedy.Excess   // limits that all steps together go beyond
 	Standing []string          // of the approval, in lines
 	Verdicts map[string]string // step id → approved, or why not; nil: nobody approved yet
 	Next     []string          // what to do next, in lines
@@ -63,7 +64,7 @@ func (s *screen) planHead(v PlanView) {
 	if text := PlanWhatIf(p); text != "" {
 		s.Wrap("", text)
 	}
-	for _, line := range p.Dangers(func(string) bool { return true }) {
+	for _, line := range remedy.Dangers(p, remedy.Every) {
 		s.Styled(table.Red, strings.ToUpper(line[:1])+engine.SafeText(line[1:]))
 	}
 	s.Styled(table.Bold, fmt.Sprintf("Plan %s: %s", p.ID, countSteps(p)))
@@ -89,7 +90,7 @@ func (s *screen) planWorkspaces(p engine.Plan) {
 	steps, high := map[string]int{}, map[string]int{}
 	for _, step := range p.Steps {
 		steps[step.WorkspaceID]++
-		if step.Action.Changes() && step.Risk.Level == "high" {
+		if remedy.Changes(step) && step.Risk.Level == "high" {
 			high[step.WorkspaceID]++
 		}
 	}
@@ -119,7 +120,7 @@ func (s *screen) planWorkspaces(p engine.Plan) {
 func countSteps(p engine.Plan) string {
 	changing := 0
 	for _, step := range p.Steps {
-		if step.Action.Changes() {
+		if remedy.Changes(step) {
 			changing++
 		}
 	}
@@ -143,15 +144,15 @@ func (s *screen) planCounts(p engine.Plan) {
 	actions, risks, owners := map[string]int{}, map[string]int{}, map[string]int{}
 	for _, step := range p.Steps {
 		actions[string(step.Action)]++
-		if step.Action.Changes() {
+		if remedy.Changes(step) {
 			risks[step.Risk.Level]++
-			if step.Action.OnToken() {
+			if remedy.OnToken(step) {
 				owners[step.Owner]++
 			}
 		}
 	}
 	var words []string
-	for _, action := range engine.Actions() {
+	for _, action := range remedy.Names() {
 		words = append(words, string(action))
 	}
 	s.count("by action", words, actions, len(words))
@@ -225,7 +226,7 @@ func (s *screen) planOmitted(v PlanView) {
 // would do it; then what is for people.
 func forReview(steps []engine.Step) []engine.Step {
 	sorted := slices.Clone(steps)
-	slices.SortStableFunc(sorted, func(a, b engine.Step) int { return min(1, b.Danger()) - min(1, a.Danger()) })
+	slices.SortStableFunc(sorted, func(a, b engine.Step) int { return min(1, remedy.Danger(b)) - min(1, remedy.Danger(a)) })
 	return sorted
 }
 
@@ -236,7 +237,7 @@ func (s *screen) planSteps(v PlanView) {
 	}
 	steps := slices.Clone(v.Steps)
 	slices.SortStableFunc(steps, func(a, b engine.Step) int {
-		return cmp.Or(cmp.Compare(a.Workspace, b.Workspace), cmp.Compare(a.WorkspaceID, b.WorkspaceID), cmp.Compare(a.Owner, b.Owner), cmp.Compare(b.Danger(), a.Danger()))
+		return cmp.Or(cmp.Compare(a.Workspace, b.Workspace), cmp.Compare(a.WorkspaceID, b.WorkspaceID), cmp.Compare(a.Owner, b.Owner), cmp.Compare(remedy.Danger(b), remedy.Danger(a)))
 	})
 	workspace, owner := "", "-"
 	kinds := map[engine.Kind]bool{}
@@ -250,7 +251,7 @@ func (s *screen) planSteps(v PlanView) {
 			s.Line("  " + name)
 		}
 		s.planStep(step, v)
-		if _, ofToken := step.Card(); ofToken && step.Action != engine.SetComment {
+		if _, ofToken := step.Card(); ofToken && (remedy.Of(step.Action).Safe == "" || !remedy.Changes(step)) {
 			kinds[step.OwnerKind] = true
 		}
 	}
@@ -282,7 +283,7 @@ func (s *screen) planStep(step engine.Step, v PlanView) {
 		target = "token " + shortID(target)
 	}
 	head := fmt.Sprintf("    %s  %s  %s", step.ID, step.Action, target)
-	if step.Action.Changes() {
+	if remedy.Changes(step) {
 		s.Styled(riskStyle(step.Risk), head+"  "+strings.ToUpper(step.Risk.Level)+" RISK")
 		s.Wrap("      ", stepRisk(step))
 	} else {
@@ -291,7 +292,7 @@ func (s *screen) planStep(step engine.Step, v PlanView) {
 	if ofToken {
 		s.Wrap("      ", cardLine(card))
 	}
-	if effect := stepEffect(step); effect != "" {
+	if effect := remedy.Effect(step); effect != "" {
 		s.Wrap("      ", effect)
 	}
 	for i, policy := range step.Policies {
@@ -327,47 +328,4 @@ func stepRisk(step engine.Step) string {
 		text += "; critical"
 	}
 	return text
-}
-
-// stepEffect tells what will be there after a step, where the action's name
-// does not say it all.
-func stepEffect(step engine.Step) string {
-	switch step.Action {
-	case engine.SetSetting:
-		return fmt.Sprintf("%v → %v", orUnset(step.Precondition.Identity["value"]), step.Expected["value"])
-	case engine.NarrowScopes:
-		return fmt.Sprintf("scopes %s → %s", joined(step.Precondition.Volatile["scopes"]), joined(step.Expected["scopes"]))
-	case engine.ChangeGrant:
-		return fmt.Sprintf("%s → %s", granted(step.Precondition.Identity["access_control_list"]), granted(step.Expected["access_control_list"]))
-	}
-	return ""
-}
-
-// granted is the whole list of who may use tokens: what a change leaves out of
-// it loses its right.
-func granted(value any) string {
-	list, _ := value.([]any)
-	texts := []string{}
-	for _, item := range list {
-		entry, _ := item.(map[string]any)
-		texts = append(texts, fmt.Sprintf("%v %v", entry["principal"], entry["level"]))
-	}
-	if len(texts) == 0 {
-		return "nobody"
-	}
-	return strings.Join(texts, ", ")
-}
-
-func orUnset(value any) any {
-	if value == nil {
-		return "not set"
-	}
-	return value
-}
-
-func joined(value any) string {
-	if texts := engine.TextsOf(value); len(texts) > 0 {
-		return strings.Join(texts, ", ")
-	}
-	return "all"
 }

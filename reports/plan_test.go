@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 	"patrol/reports/table"
 
 	"github.com/xuri/excelize/v2"
@@ -171,7 +172,7 @@ func TestPlanTableFitsATerminal(t *testing.T) {
 	p := planFixture()
 	for _, brief := range []bool{false, true} {
 		var b bytes.Buffer
-		v := PlanView{Plan: p, SHA256: planDigest, Over: p.Exceeds(func(string) bool { return true }),
+		v := PlanView{Plan: p, SHA256: planDigest, Over: remedy.Exceeds(p, remedy.Every),
 			Standing: []string{"Approved: 3 of 3 steps."}, Verdicts: map[string]string{"s000000000000": "approved"}}
 		if !brief {
 			v.Of, v.All, v.Steps = len(p.Steps), len(p.Steps), p.Steps

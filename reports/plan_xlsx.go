@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 	"patrol/reports/table"
 
 	"github.com/xuri/excelize/v2"
@@ -81,7 +82,7 @@ func stepColumns() []table.Column[engine.Step] {
 		table.Plain("expires", 12, cardOf(func(c engine.TokenCard) string { return c.Expires })),
 		table.Plain("last_used", 12, cardOf(func(c engine.TokenCard) string { return c.LastUsed })),
 		table.Wrapped("scopes", 24, cardOf(func(c engine.TokenCard) string { return c.Scopes })),
-		table.Wrapped("effect", 26, func(s engine.Step) any { return stepEffect(s) }),
+		table.Wrapped("effect", 26, func(s engine.Step) any { return remedy.Effect(s) }),
 		table.Plain("severity", 10, func(s engine.Step) any { return s.Severity }),
 		table.Plain("not_before", 21, func(s engine.Step) any { return s.NotBefore }),
 		table.ID("workspace_id", 20, func(s engine.Step) any { return s.WorkspaceID }),
@@ -130,7 +131,7 @@ func (b *book) planHeadline(p engine.Plan, digest string) [][]any {
 	if text := PlanWhatIf(p); text != "" {
 		rows = append(rows, []any{b.textCell(table.KindPlain, text)})
 	}
-	for _, line := range p.Dangers(func(string) bool { return true }) {
+	for _, line := range remedy.Dangers(p, remedy.Every) {
 		rows = append(rows, []any{b.textCell(table.KindPlain, strings.ToUpper(line[:1])+line[1:])})
 	}
 	rows = append(rows,
@@ -156,12 +157,12 @@ func (b *book) planCounts(p engine.Plan) [][]any {
 	actions, risks := map[engine.Action]int{}, map[string]int{}
 	for _, step := range p.Steps {
 		actions[step.Action]++
-		if step.Action.Changes() {
+		if remedy.Changes(step) {
 			risks[step.Risk.Level]++
 		}
 	}
 	rows := [][]any{{b.label("Steps by action and risk")}}
-	for _, action := range engine.Actions() {
+	for _, action := range remedy.Names() {
 		if actions[action] > 0 {
 			rows = append(rows, b.pair(string(action), actions[action], table.KindLeft))
 		}
@@ -184,7 +185,7 @@ func (b *book) planLimits(p engine.Plan) [][]any {
 		b.pair(fmt.Sprintf("Used within %d days", l.RecentlyUsedDays), l.MaxRecentlyUsed, table.KindLeft),
 		b.pair("Endangered", l.MaxEndangered, table.KindLeft),
 	}
-	for i, excess := range p.Exceeds(func(string) bool { return true }) {
+	for i, excess := range remedy.Exceeds(p, remedy.Every) {
 		if i == mostExcesses {
 			rows = append(rows, b.pair("Beyond a limit", "and more: see patrol show", table.KindPlain))
 			break

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 	"patrol/reports/table"
 
 	"github.com/xuri/excelize/v2"
@@ -57,14 +58,14 @@ func replyColumns() []table.Column[engine.Step] {
 		table.Plain("last_used", 12, cardOf(func(c engine.TokenCard) string { return c.LastUsed })),
 		table.Wrapped("scopes", 24, cardOf(func(c engine.TokenCard) string { return c.Scopes })),
 		table.Wrapped("why", 50, func(s engine.Step) any { return grounds(s) }),
-		table.Wrapped("what_will_happen", 40, func(s engine.Step) any { return s.Action.ToOwner() }),
+		table.Wrapped("what_will_happen", 40, func(s engine.Step) any { return remedy.Of(s.Action).Owner }),
 		table.Plain("from", 21, func(s engine.Step) any { return beginOf(s) }),
 		table.Wrapped("instead", 40, func(s engine.Step) any { return s.OwnerKind.Instead() }),
 	}
 }
 
 func beginOf(s engine.Step) string {
-	if s.Action.Changes() {
+	if remedy.Changes(s) {
 		return s.NotBefore
 	}
 	return ""

@@ -16,6 +16,7 @@ import (
 	"patrol/engine/apply"
 	"patrol/engine/journal"
 	"patrol/engine/outfile"
+	"patrol/engine/remedy"
 	"patrol/reports"
 )
 
@@ -88,7 +89,7 @@ func (a *app) tellApply(e apply.Event) {
 	case apply.EventGates:
 		a.detail("%s: every check passed, %s open", e.Workspace, plural(e.Of, "step"))
 	case apply.EventStep:
-		if !e.Step.Action.Changes() {
+		if !remedy.Changes(e.Step) {
 			return // the outcome counts them
 		}
 		text := fmt.Sprintf("[%d/%d] %s %s %s", e.N, e.Of, e.Workspace, e.Step.Action, targetOf(e.Step))

@@ -271,7 +271,7 @@ func (j *freshJudge) makeDir() (err error) {
 func (j *freshJudge) targets(all iter.Seq2[engine.Subject, error], workspace string) (map[string]engine.Subject, error) {
 	wanted := map[string]bool{}
 	for _, step := range j.plan.Steps {
-		if step.WorkspaceID == workspace && step.Action.OnToken() {
+		if step.WorkspaceID == workspace && remedy.OnToken(step) {
 			wanted[step.Target] = true
 		}
 	}

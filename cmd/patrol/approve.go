@@ -11,6 +11,7 @@ import (
 	"patrol/cmd/internal/config"
 	"patrol/engine"
 	"patrol/engine/plan"
+	"patrol/engine/remedy"
 
 	"github.com/spf13/cobra"
 )
@@ -216,20 +217,20 @@ func (a *app) tellStatement(p engine.Plan, content, payload []byte) {
 		}
 		counts[verdict][step.Action]++
 		workspaces[step.WorkspaceID] = true
-		if step.Action.Changes() && step.OwnerID != "" {
+		if remedy.Changes(step) && step.OwnerID != "" {
 			owners[step.OwnerID] = true
 		}
 		chosen[step.ID] = verdict == plan.Accept
 	}
 	a.say("Plan %s, sha256 %s", p.ID, plan.Digest(content))
 	if s.Kind == plan.Approve {
-		for _, line := range p.Dangers(func(id string) bool { return chosen[id] }) {
+		for _, line := range remedy.Dangers(p, func(id string) bool { return chosen[id] }) {
 			a.say("  %s", strings.ToUpper(line[:1])+line[1:])
 		}
 	}
 	for _, verdict := range engine.SortedKeys(counts) {
 		var parts []string
-		for _, action := range engine.Actions() {
+		for _, action := range remedy.Names() {
 			if n := counts[verdict][action]; n > 0 {
 				parts = append(parts, fmt.Sprintf("%s %d", action, n))
 			}

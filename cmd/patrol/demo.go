@@ -18,6 +18,7 @@ import (
 	"patrol/collectors/simulator"
 	"patrol/engine"
 	"patrol/engine/outfile"
+	"patrol/engine/remedy"
 
 	"github.com/spf13/cobra"
 )
@@ -359,11 +360,11 @@ func shortTarget(target string) string {
 func harmless(p engine.Plan) (steps []engine.Step) {
 	chosen := map[string]bool{}
 	for _, step := range p.Steps {
-		if !step.Action.Changes() || step.Risk.Level != "low" {
+		if !remedy.Changes(step) || step.Risk.Level != "low" {
 			continue
 		}
 		chosen[step.ID] = true
-		if len(p.Exceeds(func(id string) bool { return chosen[id] })) > 0 {
+		if len(remedy.Exceeds(p, func(id string) bool { return chosen[id] })) > 0 {
 			delete(chosen, step.ID)
 			continue
 		}

@@ -16,6 +16,7 @@ import (
 	"patrol/engine/notice"
 	"patrol/engine/outfile"
 	"patrol/engine/plan"
+	"patrol/engine/remedy"
 	"patrol/engine/store"
 	"patrol/reports"
 
@@ -258,7 +259,7 @@ func nextAfterPlan(p engine.Plan, path string) []string {
 // approveCommand is the command that approves a plan: all of it, unless apply
 // would refuse all of it together.
 func approveCommand(p engine.Plan, path string) string {
-	if len(p.Exceeds(func(string) bool { return true })) > 0 {
+	if len(remedy.Exceeds(p, remedy.Every)) > 0 {
 		return fmt.Sprintf("patrol approve %s --step ID,…", path)
 	}
 	return fmt.Sprintf("patrol approve %s --all", path)
@@ -269,6 +270,6 @@ func (a *app) showPlan(p engine.Plan, digest string, v reports.PlanView) error {
 		a.learn(step.Owner, step.OwnerName)
 	}
 	v.Plan, v.Steps, v.SHA256 = engine.Pseudonymised(a.names, p), engine.Pseudonymised(a.names, v.Steps), digest
-	v.Over = p.Exceeds(func(string) bool { return true })
+	v.Over = remedy.Exceeds(p, remedy.Every)
 	return reports.PlanTable(a.env.stdout, v, a.tableOptions())
 }

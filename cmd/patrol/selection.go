@@ -9,6 +9,7 @@ import (
 
 	"patrol/cmd/internal/config"
 	"patrol/engine"
+	"patrol/engine/remedy"
 
 	"github.com/spf13/pflag"
 )
@@ -42,7 +43,7 @@ func (s *selection) addPolicies(flags *pflag.FlagSet) {
 
 func actionWords() []string {
 	var words []string
-	for _, action := range engine.Actions() {
+	for _, action := range remedy.Names() {
 		words = append(words, string(action))
 	}
 	return words
@@ -102,7 +103,7 @@ func (s *selection) of(p engine.Plan) (chosen []engine.Step, all int) {
 	}
 	all = len(chosen)
 	if s.limit > 0 && s.limit < all {
-		slices.SortStableFunc(chosen, func(a, b engine.Step) int { return cmp.Compare(b.Danger(), a.Danger()) })
+		slices.SortStableFunc(chosen, func(a, b engine.Step) int { return cmp.Compare(remedy.Danger(b), remedy.Danger(a)) })
 		chosen = chosen[:s.limit]
 	}
 	return chosen, all

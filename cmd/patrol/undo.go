@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/journal"
 	"patrol/engine/plan"
+	"patrol/engine/remedy"
 
 	"github.com/spf13/cobra"
 )
@@ -145,45 +145,10 @@ func undoStep(s engine.Step, e engine.Entry, due time.Time) (engine.Step, string
 	if !e.State.CarriedOut() && e.State != engine.StateUnresolved && e.State != engine.StateAcked && e.State != engine.StateIntent {
 		return undone, "it was not carried out: " + string(e.State)
 	}
-	var prior map[string]any
-	if e.Prior != nil {
-		if err := json.Unmarshal(e.Prior, &prior); err != nil {
-			return undone, "the value before cannot be read: " + err.Error()
-		}
-	}
-	switch s.Action {
-	case engine.Revoke:
-		return undone, "a revoked token cannot be restored: its owner has to make a new one"
-	case engine.SetSetting:
-		return undoSetting(undone, s, prior)
-	case engine.ChangeGrant:
-		left, err1 := engine.GrantsOf(s.Expected)
-		before, err2 := engine.GrantsOf(prior)
-		if err := errors.Join(err1, err2); err != nil || prior == nil {
-			return undone, "who could use tokens before cannot be read"
-		}
-		undone.Precondition.Identity, undone.Expected = engine.GrantsState(left), engine.GrantsState(before)
-		undone.Precondition.Digest = engine.Fingerprint(undone.Precondition.Identity)
-		return undone, ""
-	}
-	return undone, "the journal does not keep what was there before"
-}
-
-// undoSetting restores a value. No call unsets a key; where the platform has a
-// value that means the same, that is written.
-func undoSetting(undone, s engine.Step, prior map[string]any) (engine.Step, string) {
-	value, set := prior["value"].(string)
-	if !set {
-		neutral := map[string]string{"maxTokenLifetimeDays": "0", "enableTokensConfig": "true"}
-		if value, set = neutral[s.Target]; !set {
-			return undone, "the key was never set before, and no call unsets one"
-		}
-	}
-	now, _ := s.Expected["value"].(string)
-	undone.Precondition.Identity = engine.SettingState(s.Target, &now)
+	var why string
+	undone.Precondition.Identity, undone.Expected, why = remedy.Undo(s, e.Prior)
 	undone.Precondition.Digest = engine.Fingerprint(undone.Precondition.Identity)
-	undone.Expected = map[string]any{"value": value}
-	return undone, ""
+	return undone, why
 }
 
 func (a *app) tellUndo(p engine.Plan, path string) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 // The bounds of the gates.
@@ -76,7 +77,7 @@ func (r *run) checkMaker() error {
 // judged reports whether any step rests on policies that are run again.
 func (r *run) judged() bool {
 	for _, step := range r.approved() {
-		if step.Action.OnToken() {
+		if remedy.OnToken(step) {
 			return true
 		}
 	}
@@ -154,14 +155,8 @@ func (r *run) grace() time.Duration {
 func (r *run) needed(workspace string) []engine.SectionName {
 	need := map[engine.SectionName]bool{}
 	for _, step := range r.approved() {
-		switch {
-		case step.WorkspaceID != workspace || r.job.Plan.Undoes != "":
-		case step.Action.OnToken():
-			need[engine.SectionTokens] = true
-		case step.Action == engine.SetSetting:
-			need[engine.SectionSettings] = true
-		case step.Action == engine.ChangeGrant:
-			need[engine.SectionGrants] = true
+		if step.WorkspaceID == workspace && r.job.Plan.Undoes == "" && remedy.Changes(step) {
+			need[remedy.Of(step.Action).Section] = true
 		}
 	}
 	return engine.SortedKeys(need)
@@ -169,10 +164,10 @@ func (r *run) needed(workspace string) []engine.SectionName {
 
 func (r *run) checkSteps() error {
 	for _, step := range r.approved() {
-		if _, known := r.remedies[step.Action]; !known && step.Action.Changes() {
+		if remedy.Of(step.Action).Name == "" {
 			return refused("unknown_action", step.ID, "Use the version of patrol that made the plan.", "nothing here does %q", step.Action)
 		}
-		if step.Action.Changes() && step.Precondition.Digest != engine.Fingerprint(step.Precondition.Identity) {
+		if remedy.Changes(step) && step.Precondition.Digest != engine.Fingerprint(step.Precondition.Identity) {
 			return refused("tampered", step.ID, "Plan again, and find out who changed the plan.", "the step's precondition is not what its digest says")
 		}
 	}
@@ -182,7 +177,7 @@ func (r *run) checkSteps() error {
 // checkLimits counts what is approved now together with what earlier runs did.
 func (r *run) checkLimits() error {
 	counted := func(id string) bool { return r.job.Approval.Steps[id] || r.entries[id].Attempt > 0 }
-	excesses := r.job.Plan.Exceeds(counted)
+	excesses := remedy.Exceeds(r.job.Plan, counted)
 	if len(excesses) == 0 {
 		return nil
 	}
@@ -221,17 +216,11 @@ func (r *run) checkWorkspace(w engine.PlanWorkspace, live Workspace) error {
 		return refused("clock_skew", w.Name, "Correct this machine's clock.", "the clocks differ by %s", live.Skew.Round(time.Second))
 	}
 	for _, step := range r.approvedIn(w.ID) {
-		if disablesTokens(step) && live.Caller.PAT {
+		if remedy.DisablesTokens(step) && live.Caller.PAT {
 			return refused("pat_auth", w.Name, "Sign in by OAuth for this step.", "switching tokens off would cut off the token that this run signs in with")
 		}
 	}
 	return r.checkTimesAt(live.Now(), live.Now())
-}
-
-// disablesTokens holds for the step that switches all tokens off.
-func disablesTokens(s engine.Step) bool {
-	value, _ := s.Expected["value"].(string)
-	return s.Action == engine.SetSetting && s.Target == "enableTokensConfig" && strings.EqualFold(value, "false")
 }
 
 // checkPopulation refuses to act where far more, or far fewer, tokens are than
@@ -240,7 +229,7 @@ func (r *run) checkPopulation(w engine.PlanWorkspace, now int) error {
 	expected, slack := w.Tokens, 0
 	for _, entry := range r.entries {
 		switch {
-		case entry.Workspace != w.ID || entry.Action != engine.Revoke:
+		case entry.Workspace != w.ID || !remedy.Of(entry.Action).Removes:
 		case entry.State.CarriedOut():
 			expected--
 		case !entry.State.Terminal() && entry.Attempt > 0:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 // The bounds of one step in one run.
@@ -45,7 +46,7 @@ type item struct {
 	*run
 	step   engine.Step
 	live   Workspace
-	remedy engine.Remedy
+	remedy remedy.Remedy
 	entry  engine.Entry
 }
 
@@ -62,7 +63,7 @@ type look struct {
 // from. Requests and lines in the journal are not given up half-way when ctx
 // ends; waiting is. Its error ends the run.
 func (it *item) settle(ctx context.Context) error {
-	if !it.step.Action.Changes() {
+	if !it.remedy.Changes() {
 		return it.move(ctx, engine.StateForPeople, note{detail: "for a person to do: patrol sends nothing"})
 	}
 	if it.entry.State == engine.StatePending && it.early() {
@@ -76,7 +77,7 @@ func (it *item) settle(ctx context.Context) error {
 		if err != nil || l == nil {
 			return err
 		}
-		to := afterLook(it.entry.State, l.sight, it.step.Action == engine.Revoke)
+		to := afterLook(it.entry.State, l.sight, it.remedy.Removes)
 		if to != engine.StateIntent {
 			return it.end(ctx, to, *l)
 		}
@@ -153,7 +154,7 @@ func (it *item) intend(ctx context.Context, l look) error {
 	next.HTTP, next.Request = 0, ""
 	next.Attempt++
 	next.Before = l.seen.Digest()
-	if it.remedy.Undoable && next.Prior == nil {
+	if it.remedy.Undo != nil && next.Prior == nil {
 		next.Prior = l.seen.Prior
 	}
 	return it.write(ctx, next)
@@ -210,7 +211,7 @@ func (it *item) verify(ctx context.Context) error {
 		case fault != nil && stops(fault.Kind):
 			return stopped{string(fault.Kind), fault.Detail}
 		case fault == nil:
-			if to := afterLook(engine.StateAcked, it.effect(seen), it.step.Action == engine.Revoke); to != engine.StateAcked {
+			if to := afterLook(engine.StateAcked, it.effect(seen), it.remedy.Removes); to != engine.StateAcked {
 				return it.move(ctx, to, note{http: it.entry.HTTP, request: it.entry.Request, after: seen.Digest()})
 			}
 		}
@@ -239,7 +240,7 @@ func (it *item) unseen(ctx context.Context, fault *engine.Fault) error {
 // whether the end is reached.
 func (it *item) effect(seen engine.Observation) sight {
 	switch {
-	case seen.Absent && it.remedy.OfToken:
+	case seen.Absent && it.remedy.OnToken():
 		return sightGone
 	case it.remedy.Reached(it.step, seen):
 		return sightReached
@@ -257,7 +258,7 @@ func (it *item) look(ctx context.Context) (*look, error) {
 		if err != nil {
 			return nil, err
 		}
-		if fault == nil && seen.Absent && it.remedy.OfToken && it.entry.State == engine.StatePending {
+		if fault == nil && seen.Absent && it.remedy.OnToken() && it.entry.State == engine.StatePending {
 			fault, err = it.listedStill(ctx, n)
 			if err != nil {
 				return nil, err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 // Job is a plan to carry out, with everything that it takes.
@@ -17,7 +18,7 @@ type Job struct {
 
 	// Workspaces by id: those of the plan that a credential has signed in to.
 	Workspaces map[string]Workspace
-	Remedies   []engine.Remedy
+	Remedies   []remedy.Remedy
 	Journal    Journal // may be nil in a dry run
 	Judge      Judge
 	Clock      Clock

@@ -15,7 +15,7 @@ import (
 func (it *item) judge(ctx context.Context, l *look) error {
 	say := func(s sight, reason, detail string) { l.sight, l.reason, l.detail = s, reason, detail }
 	switch {
-	case l.seen.Absent && it.remedy.OfToken:
+	case l.seen.Absent && it.remedy.OnToken():
 		say(sightGone, reasonAbsent, "")
 		return nil
 	case l.seen.Absent:
@@ -96,7 +96,7 @@ func (it *item) drift(seen engine.Observation) (reason, detail string) {
 	if seen.Digest() == it.step.Precondition.Digest {
 		return "", ""
 	}
-	if it.remedy.OfToken {
+	if it.remedy.OnToken() {
 		return reasonIdentity, "another token than the one approved: " + changes(it.step.Precondition.Identity, seen.State)
 	}
 	return reasonValue, "is not what it was when the plan was made: " + changes(it.step.Precondition.Identity, seen.State)

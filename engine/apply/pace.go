@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 // pacer keeps steps apart, so that a wrong plan does its harm slowly enough to
@@ -21,7 +22,7 @@ func newPacer(j Job) *pacer {
 
 // before waits until a step may begin. One that sends nothing need not wait.
 func (p *pacer) before(ctx context.Context, s engine.Step) error {
-	if !s.Action.Changes() {
+	if !remedy.Changes(s) {
 		return nil
 	}
 	now := p.clock.Now()

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 // ids is a set of token ids, small enough for a million of them: 64
@@ -91,7 +92,7 @@ func (r *run) reconcile(ctx context.Context, w engine.PlanWorkspace) error {
 	}
 	found := engine.Reconciliation{StillListed: []string{}, ThirdParty: vanished(before, now), Listed: len(now)}
 	for _, step := range r.steps() {
-		if step.WorkspaceID != w.ID || step.Action != engine.Revoke {
+		if step.WorkspaceID != w.ID || !remedy.Of(step.Action).Removes {
 			continue
 		}
 		k := key(step.Target)

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 // rehearse looks at every target and tells what a run would do, and does
@@ -20,7 +21,7 @@ func (r *run) rehearse(ctx context.Context) (engine.OutcomeReport, error) {
 		pace := newPacer(r.job)
 		place, changing := 0, len(changingOf(open))
 		for _, step := range open {
-			if step.Action.Changes() {
+			if remedy.Changes(step) {
 				place++
 			}
 			if err := pace.before(ctx, step); err != nil {
@@ -56,7 +57,7 @@ const reasonWouldBeDone = "would_be_done"
 // would be sent.
 func (r *run) foresee(ctx context.Context, s engine.Step) (engine.Outcome, error) {
 	outcome := engine.Outcome{Step: s, State: engine.StatePending, Reason: reasonWouldBeDone}
-	if !s.Action.Changes() {
+	if !remedy.Changes(s) {
 		outcome.State, outcome.Reason = engine.StateForPeople, ""
 		return outcome, nil
 	}
@@ -70,7 +71,7 @@ func (r *run) foresee(ctx context.Context, s engine.Step) (engine.Outcome, error
 			return outcome, err
 		}
 		l.seen = seen
-		if fault == nil && seen.Absent && it.remedy.OfToken && it.entry.Attempt == 0 {
+		if fault == nil && seen.Absent && it.remedy.OnToken() && it.entry.Attempt == 0 {
 			fault, err = it.listedStill(ctx, n)
 			again = fault != nil && n == 1 // a token that is not found is looked at twice
 		}
@@ -92,7 +93,7 @@ func (r *run) foresee(ctx context.Context, s engine.Step) (engine.Outcome, error
 	if from == "" {
 		from = engine.StatePending
 	}
-	if to := afterLook(from, l.sight, s.Action == engine.Revoke); to != engine.StateIntent {
+	if to := afterLook(from, l.sight, it.remedy.Removes); to != engine.StateIntent {
 		outcome.State, outcome.Reason, outcome.Detail = to, l.reason, l.detail
 	}
 	return outcome, nil

@@ -8,12 +8,13 @@ import (
 	"slices"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 // run is a job under way.
 type run struct {
 	job      Job
-	remedies map[engine.Action]engine.Remedy
+	remedies map[engine.Action]remedy.Remedy
 	entries  map[string]engine.Entry // by step id, as the journal has them
 	expired  bool                    // settle what is in hand, begin nothing
 	before   map[string]ids          // tokens at the beginning, by workspace id
@@ -49,9 +50,9 @@ func (j Job) Run(ctx context.Context) (engine.OutcomeReport, error) {
 }
 
 func newRun(j Job) *run {
-	r := &run{job: j.withDefaults(), remedies: map[engine.Action]engine.Remedy{}, before: map[string]ids{}, latest: map[string]ids{}}
-	for _, remedy := range j.Remedies {
-		r.remedies[remedy.Name] = remedy
+	r := &run{job: j.withDefaults(), remedies: map[engine.Action]remedy.Remedy{}, before: map[string]ids{}, latest: map[string]ids{}}
+	for _, one := range j.Remedies {
+		r.remedies[one.Name] = one
 	}
 	return r
 }
@@ -114,7 +115,7 @@ func (r *run) count(ctx context.Context, w engine.PlanWorkspace) error {
 
 // listed reports whether a workspace has steps on tokens.
 func (r *run) listed(workspace string) bool {
-	return slices.ContainsFunc(r.steps(), func(s engine.Step) bool { return s.WorkspaceID == workspace && s.Action.OnToken() })
+	return slices.ContainsFunc(r.steps(), func(s engine.Step) bool { return s.WorkspaceID == workspace && remedy.OnToken(s) })
 }
 
 // perform is the part that writes.
@@ -173,7 +174,7 @@ func (r *run) question(w engine.PlanWorkspace, open []engine.Step) Question {
 	owners := map[string]bool{}
 	for _, step := range changingOf(open) {
 		q.Steps++
-		if step.Risk.RecentlyUsed && step.Action != engine.SetComment {
+		if step.Risk.RecentlyUsed && remedy.Of(step.Action).Safe == "" {
 			q.Recent++
 		}
 		if step.OwnerID != "" {
@@ -181,7 +182,7 @@ func (r *run) question(w engine.PlanWorkspace, open []engine.Step) Question {
 		}
 	}
 	q.Owners = len(owners)
-	q.Dangers = r.job.Plan.Dangers(func(id string) bool { return slices.ContainsFunc(open, func(s engine.Step) bool { return s.ID == id }) })
+	q.Dangers = remedy.Dangers(r.job.Plan, func(id string) bool { return slices.ContainsFunc(open, func(s engine.Step) bool { return s.ID == id }) })
 	return q
 }
 
@@ -230,7 +231,7 @@ func (r *run) workspace(ctx context.Context, w engine.PlanWorkspace) error {
 		if err := r.canary(ctx, w, open[n:]); err != nil {
 			return err
 		}
-		if step.Action.Changes() {
+		if remedy.Changes(step) {
 			place++
 		}
 		if err := pace.before(ctx, step); err != nil {

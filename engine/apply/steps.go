@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 // approved are the approved steps in the order of the plan.
@@ -36,7 +37,7 @@ func (r *run) steps() []engine.Step {
 
 // changingOf are the steps that send something.
 func changingOf(steps []engine.Step) []engine.Step {
-	return slices.DeleteFunc(slices.Clone(steps), func(s engine.Step) bool { return !s.Action.Changes() })
+	return slices.DeleteFunc(slices.Clone(steps), func(s engine.Step) bool { return !remedy.Changes(s) })
 }
 
 // involved are the workspaces in which something is left to do.
@@ -64,9 +65,9 @@ func (r *run) openIn(workspace string) []engine.Step {
 	me := r.job.Workspaces[workspace].Caller.ID
 	rank := func(s engine.Step) int {
 		switch {
-		case disablesTokens(s):
+		case remedy.DisablesTokens(s):
 			return 2
-		case s.Action.OnToken() && me != "" && (s.OwnerID == me || s.Precondition.Identity["created_by_id"] == me):
+		case remedy.OnToken(s) && me != "" && (s.OwnerID == me || s.Precondition.Identity["created_by_id"] == me):
 			return 1
 		}
 		return 0

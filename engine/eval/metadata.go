@@ -10,6 +10,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 var (
@@ -18,7 +19,11 @@ var (
 )
 
 func remedies() []string {
-	return []string{"revoke", "set-setting", "change-grant", "narrow-scopes", "set-comment", "notify", "manual"}
+	var words []string
+	for _, name := range remedy.Names() {
+		words = append(words, string(name))
+	}
+	return words
 }
 
 // annotationKeys are the keys that METADATA may have, patrol's own under custom.

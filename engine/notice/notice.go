@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 //go:embed notice.md.tmpl
@@ -105,7 +106,7 @@ func Asked(p engine.Plan) []engine.Step {
 
 // told reports whether the owner of a step's token hears of it.
 func told(p engine.Plan, s engine.Step) bool {
-	onToken := s.Action.OnToken() || s.Action == engine.Notify && s.OwnerID != ""
+	onToken := remedy.OnToken(s) || s.Action == engine.Notify && s.OwnerID != ""
 	return onToken && (s.Action == engine.Notify || s.NotBefore > p.AsOf)
 }
 
@@ -163,9 +164,9 @@ func tokenOf(s engine.Step, host string) Token {
 	card, _ := s.Card()
 	t := Token{
 		Workspace: markdown(s.Workspace), Host: markdown(host), ID: markdown(s.Target), Comment: markdown(strings.Join(strings.Fields(card.Comment), " ")),
-		Created: card.Created, Expires: card.Expires, LastUsed: card.LastUsed, Scopes: markdown(card.Scopes), What: s.Action.ToOwner(),
+		Created: card.Created, Expires: card.Expires, LastUsed: card.LastUsed, Scopes: markdown(card.Scopes), What: remedy.Of(s.Action).Owner,
 	}
-	if s.Action.Changes() {
+	if remedy.Changes(s) {
 		t.From = day(s.NotBefore)
 	}
 	for i, policy := range s.Policies {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 // Build makes the plan of an evaluation. The same input gives the same plan.
@@ -25,7 +27,7 @@ func Build(ctx context.Context, in Input) (engine.Plan, error) {
 	if err := b.gather(ctx); err != nil {
 		return engine.Plan{}, err
 	}
-	b.prepareGrants()
+	b.propose()
 	if err := b.readTokens(ctx); err != nil {
 		return engine.Plan{}, err
 	}
@@ -58,10 +60,9 @@ type builder struct {
 // workspace is a judged workspace and what the token pass learns about it.
 type workspace struct {
 	engine.WorkspaceReport
-	hits   []hit // on the workspace itself
-	caller string
-	grants *grantChange
-	live   danger // of switching all tokens off
+	hits     []hit // on the workspace itself
+	caller   string
+	proposed []*proposed
 }
 
 func newBuilder(in Input) *builder {
@@ -136,7 +137,7 @@ func (b *builder) remedy(f engine.Finding) engine.Action {
 	if configured, set := b.in.Config.Remedies[f.Policy]; set {
 		action = configured
 	}
-	if action != None && f.Resource == engine.ResourceToken && b.given[target{f.WorkspaceID, f.ResourceID}] {
+	if action != remedy.None && f.Resource == engine.ResourceToken && b.given[target{f.WorkspaceID, f.ResourceID}] {
 		return engine.Revoke
 	}
 	return action
@@ -145,9 +146,9 @@ func (b *builder) remedy(f engine.Finding) engine.Action {
 // place puts a finding where it is planned, or says why it is not.
 func (b *builder) place(w *workspace, h hit) {
 	switch {
-	case h.action == None:
+	case h.action == remedy.None:
 		b.skip(h, "disabled_remedy", "the configuration gives this policy no remedy")
-	case !suits(h.action, h.finding.Resource):
+	case !slices.Contains(remedy.For(h.finding.Resource), h.action):
 		b.skip(h, "no_remedy", fmt.Sprintf("remedy %q does not suit a %s", h.action, h.finding.Resource))
 	case h.finding.Resource == engine.ResourceSecret:
 		b.skip(h, "no_remedy", "patrol changes tokens and workspaces; an OAuth secret is for people to replace")
@@ -176,7 +177,8 @@ func (b *builder) skipAll(hits []hit, reason, detail string) {
 // readTokens passes once over the population. It makes the steps on tokens and
 // counts those that a change to the whole workspace would disable.
 func (b *builder) readTokens(ctx context.Context) error {
-	if len(b.tokens) == 0 && !b.countsTokens() {
+	counts := slices.ContainsFunc(b.order, func(w *workspace) bool { return len(w.proposed) > 0 })
+	if len(b.tokens) == 0 && !counts {
 		return nil
 	}
 	for row, err := range b.in.Report.Tokens {
@@ -199,15 +201,6 @@ func (b *builder) readTokens(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func (b *builder) countsTokens() bool {
-	for _, w := range b.order {
-		if len(w.hits) > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // noteVanished tells of findings whose token the population does not hold.

@@ -10,6 +10,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/plan"
+	"patrol/engine/remedy"
 )
 
 func TestFindingsOfOneTokenMerge(t *testing.T) {
@@ -114,7 +115,7 @@ func TestCommentsStayOutOfPlans(t *testing.T) {
 	if bytes.Contains(plan.Encode(p), []byte("hunter2")) {
 		t.Error("the plan repeats the secret that it is to remove")
 	}
-	if p.Steps[0].Expected["comment"] != plan.NeutralComment {
+	if p.Steps[0].Expected["comment"] != remedy.NeutralComment {
 		t.Errorf("expected %v", p.Steps[0].Expected)
 	}
 }
@@ -276,7 +277,7 @@ func TestRemediesOfTheConfiguration(t *testing.T) {
 	e.fail("PAT-004", "1", "t")
 	e.fail("PAT-009", "1", "t")
 	in := e.input()
-	in.Config.Remedies = map[string]engine.Action{"PAT-004": engine.Notify, "PAT-009": plan.None}
+	in.Config.Remedies = map[string]engine.Action{"PAT-004": engine.Notify, "PAT-009": remedy.None}
 	p := build(t, in)
 	equal(t, "steps", steps(p), []string{"notify t [PAT-004] low"})
 	equal(t, "not planned", notPlanned(p), []string{"PAT-009 t disabled_remedy"})
@@ -395,7 +396,7 @@ func TestWhatIsLeftForTheNextPlanIsTold(t *testing.T) {
 			p := build(t, in)
 			equal(t, "steps", steps(p), tc.steps)
 			equal(t, "not planned", notPlanned(p), tc.not)
-			if excesses := p.Exceeds(func(string) bool { return true }); tc.choice.WithinLimits && len(excesses) > 0 {
+			if excesses := remedy.Exceeds(p, remedy.Every); tc.choice.WithinLimits && len(excesses) > 0 {
 				t.Errorf("beyond limits: %v", excesses)
 			}
 		})

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 // narrow keeps the steps of the choice, and what fits of them. What is left for
@@ -43,16 +44,16 @@ func (b *builder) narrow() {
 			return true
 		}
 		if choice.WithinLimits {
-			n, e, r := s.Weight()
+			n, e, r := remedy.Weight(s)
 			there := append(slices.Clip(within[s.WorkspaceID]), s)
-			over := engine.Plan{Limits: limits, Workspaces: []engine.PlanWorkspace{populations[s.WorkspaceID]}, Steps: there}.Exceeds(func(string) bool { return true })
+			over := remedy.Exceeds(engine.Plan{Limits: limits, Workspaces: []engine.PlanWorkspace{populations[s.WorkspaceID]}, Steps: there}, remedy.Every)
 			switch {
 			case endangered+e > limits.MaxEndangered && e > 0:
-				over = append(over, engine.Excess{Limit: "max_endangered"})
+				over = append(over, remedy.Excess{Limit: "max_endangered"})
 			case steps+n > limits.MaxSteps && n > 0:
-				over = append(over, engine.Excess{Limit: "max_steps"})
+				over = append(over, remedy.Excess{Limit: "max_steps"})
 			case recent+r > limits.MaxRecentlyUsed && r > 0:
-				over = append(over, engine.Excess{Limit: "max_recently_used"})
+				over = append(over, remedy.Excess{Limit: "max_recently_used"})
 			}
 			if len(over) > 0 {
 				drop(s, "left for the next plan by "+over[0].Limit)

@@ -2,9 +2,11 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 // Terraform is HCL of the settings and grants of a plan.
@@ -37,94 +39,18 @@ terraform {
 
 func terraformWorkspace(b *strings.Builder, w engine.PlanWorkspace, steps []engine.Step, name string) {
 	b.WriteByte('\n')
-	comment(b, "", "Workspace %s (%s)", w.Name, w.ID)
-	fmt.Fprintf(b, "provider \"databricks\" {\n  alias = %s\n  host  = %s\n}\n", hclQuote(name), hclQuote(w.Host))
-	others := 0
-	var settings []engine.Step
-	for _, s := range steps {
-		switch s.Action {
-		case engine.SetSetting:
-			settings = append(settings, s)
-		case engine.ChangeGrant:
-			terraformGrants(b, s, name)
-		default:
-			others++
+	remedy.Comment(b, "", "Workspace %s (%s)", w.Name, w.ID)
+	fmt.Fprintf(b, "provider \"databricks\" {\n  alias = %s\n  host  = %s\n}\n", remedy.HCLQuote(name), remedy.HCLQuote(w.Host))
+	others := len(steps)
+	for _, action := range remedy.Names() {
+		of := slices.DeleteFunc(slices.Clone(steps), func(s engine.Step) bool { return s.Action != action })
+		if render := remedy.Of(action).HCL; render != nil && len(of) > 0 {
+			render(b, of, name)
+			others -= len(of)
 		}
 	}
-	terraformSettings(b, settings, name)
 	if others > 0 {
 		b.WriteByte('\n')
-		comment(b, "", "%d further steps on tokens here are beyond Terraform.", others)
+		remedy.Comment(b, "", "%d further steps on tokens here are beyond Terraform.", others)
 	}
-}
-
-func terraformSettings(b *strings.Builder, steps []engine.Step, name string) {
-	if len(steps) == 0 {
-		return
-	}
-	fmt.Fprintf(b, "\nresource \"databricks_workspace_conf\" %s {\n  provider = databricks.%s\n  custom_config = {\n", hclQuote(name), name)
-	for _, s := range steps {
-		comment(b, "    ", "%s %s, not before %s: %s", s.ID, strings.Join(s.Policies, ", "), s.NotBefore, s.Risk.Why)
-		mark := ""
-		if s.Critical {
-			comment(b, "    ", "CRITICAL: remove the # when you are sure.")
-			mark = "# "
-		}
-		fmt.Fprintf(b, "    %s%s = %s\n", mark, hclQuote(s.Target), hclQuote(fmt.Sprint(s.Expected["value"])))
-	}
-	b.WriteString("  }\n}\n")
-}
-
-func terraformGrants(b *strings.Builder, s engine.Step, name string) {
-	b.WriteByte('\n')
-	comment(b, "", "%s %s takes %s from %s, not before %s: %s", s.ID, strings.Join(s.Policies, ", "), levelUse, s.Target, s.NotBefore, s.Risk.Why)
-	kept := keptGrants(s)
-	if len(kept) == 0 {
-		comment(b, "", "Nobody but admins would be left: databricks_permissions cannot say so. Use patrol apply or the API.")
-		return
-	}
-	mark := ""
-	if s.Critical {
-		comment(b, "", "CRITICAL: remove the # when you are sure.")
-		mark = "# "
-	}
-	lines := []string{
-		fmt.Sprintf("resource \"databricks_permissions\" %s {", hclQuote(name+"_tokens")),
-		"  provider      = databricks." + name, `  authorization = "tokens"`,
-	}
-	for _, grant := range kept {
-		lines = append(lines, "  access_control {",
-			fmt.Sprintf("    %s = %s", principalField(grant), hclQuote(fmt.Sprint(grant["principal"]))),
-			"    permission_level = "+hclQuote(levelUse), "  }")
-	}
-	for _, line := range append(lines, "}") {
-		b.WriteString(mark + line + "\n")
-	}
-}
-
-// hclQuote quotes a string so that nothing in it is a template.
-func hclQuote(text string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for i, r := range text {
-		next := text[i+len(string(r)):]
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case (r == '$' || r == '%') && strings.HasPrefix(next, "{"):
-			b.WriteRune(r)
-			b.WriteRune(r)
-		case r < 0x20 || r == 0x7f:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		case r > 0xffff:
-			fmt.Fprintf(&b, `\U%08x`, r)
-		case r >= 0x80:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
 }

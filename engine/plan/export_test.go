@@ -11,6 +11,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/plan"
+	"patrol/engine/remedy"
 )
 
 // hostile is a plan in which every foreign text tries to act.
@@ -96,7 +97,7 @@ func TestScriptRunsOnlyWhatItShould(t *testing.T) {
 	}
 	changing, critical := 0, 0
 	for _, s := range p.Steps {
-		if s.Action.Changes() {
+		if remedy.Changes(s) {
 			changing++
 		}
 		if s.Critical {

@@ -13,6 +13,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/outfile"
+	"patrol/engine/remedy"
 )
 
 // Encode renders a plan as its file. Every plan that Build makes can be read
@@ -176,17 +177,17 @@ func checkSteps(p engine.Plan) error {
 	for _, s := range p.Steps {
 		w, known := workspaces[s.WorkspaceID]
 		switch {
-		case s.ID != stepID(s.Action, s.WorkspaceID, s.Target) || ids[s.ID]:
+		case s.ID != StepID(s.Action, s.WorkspaceID, s.Target) || ids[s.ID]:
 			return fmt.Errorf("step %q is there twice, or its id does not belong to it", s.ID)
 		case !known:
 			return fmt.Errorf("step %s is in workspace %q, which the plan does not name", s.ID, s.WorkspaceID)
-		case actionRank(s) < 0 || riskRank(s) < 0:
+		case remedy.Of(s.Action).Name == "" || riskRank(s) < 0:
 			return fmt.Errorf("step %s has action %q and risk %q", s.ID, s.Action, s.Risk.Level)
-		case s.Action.Changes() && (s.Precondition.Digest == "" || s.Target == ""):
+		case remedy.Changes(s) && (s.Precondition.Digest == "" || s.Target == ""):
 			return fmt.Errorf("step %s has no precondition or no target", s.ID)
 		case s.Precondition.Digest != "" && s.Precondition.Digest != engine.Fingerprint(s.Precondition.Identity):
 			return fmt.Errorf("the precondition of step %s is not what its digest says", s.ID)
-		case s.Action.OnToken() && w.Coverage[engine.SectionTokens] != engine.Complete && w.Coverage[engine.SectionTokens] != engine.OddRows:
+		case remedy.OnToken(s) && w.Coverage[engine.SectionTokens] != engine.Complete && w.Coverage[engine.SectionTokens] != engine.OddRows:
 			return fmt.Errorf("step %s changes a token of workspace %s, whose tokens were not read whole", s.ID, w.Name)
 		}
 		if _, err := parseTime("not_before of step "+s.ID, s.NotBefore); err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 // finish puts the plan together, in an order that depends on its content only.
@@ -151,31 +152,27 @@ func sortedProtected(p engine.Protected) engine.Protected {
 // could be done after it by a caller that signs in with one.
 func compareSteps(a, b engine.Step) int {
 	return cmp.Or(
-		cmp.Compare(stage(a), stage(b)), cmp.Compare(riskRank(a), riskRank(b)), cmp.Compare(actionRank(a), actionRank(b)),
+		cmp.Compare(stage(a), stage(b)), cmp.Compare(riskRank(a), riskRank(b)), cmp.Compare(remedy.Of(a.Action).Rank, remedy.Of(b.Action).Rank),
 		cmp.Compare(idle(b), idle(a)), cmp.Compare(a.Severity.Rank(), b.Severity.Rank()),
 		cmp.Compare(a.Workspace, b.Workspace), cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.WorkspaceID, b.WorkspaceID), cmp.Compare(a.Target, b.Target))
 }
 
 func stage(s engine.Step) int {
 	switch {
-	case !s.Action.Changes():
+	case !remedy.Changes(s):
 		return 0
-	case s.Action == engine.SetSetting && s.Target == keyEnabled:
+	case remedy.DisablesTokens(s):
 		return 2
 	}
 	return 1
 }
 
 func riskRank(s engine.Step) int {
-	return slices.Index([]string{riskLow, riskMedium, riskHigh}, s.Risk.Level)
-}
-
-func actionRank(s engine.Step) int {
-	return slices.Index([]engine.Action{engine.Notify, engine.Manual, engine.SetComment, engine.Revoke, engine.NarrowScopes, engine.SetSetting, engine.ChangeGrant}, s.Action)
+	return slices.Index(remedy.Levels(), s.Risk.Level)
 }
 
 func idle(s engine.Step) int64 {
-	if s.Risk.IdleDays == nil || !s.Action.Changes() {
+	if s.Risk.IdleDays == nil || !remedy.Changes(s) {
 		return -1
 	}
 	return *s.Risk.IdleDays

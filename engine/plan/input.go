@@ -3,13 +3,12 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
-
-// None is the remedy of a policy whose findings get no step.
-const None engine.Action = "none"
 
 // The longest and the usual time that a plan is good for.
 const (
@@ -64,8 +63,8 @@ func (c Config) check(policies map[string]engine.Policy) error {
 	var wrong []error
 	for _, id := range engine.SortedKeys(c.Remedies) {
 		p, known := policies[id]
-		if known && !suits(c.Remedies[id], p.Resource) {
-			wrong = append(wrong, fmt.Errorf("remedy %q does not suit %s, which judges a %s: want one of %v", c.Remedies[id], id, p.Resource, Remedies(p.Resource)))
+		if known && !slices.Contains(remedy.For(p.Resource), c.Remedies[id]) {
+			wrong = append(wrong, fmt.Errorf("remedy %q does not suit %s, which judges a %s: want one of %v", c.Remedies[id], id, p.Resource, remedy.For(p.Resource)))
 		}
 	}
 	if c.Validity < 0 || c.Validity > MaxValidity {
@@ -78,24 +77,4 @@ func (c Config) check(policies map[string]engine.Policy) error {
 		return nil
 	}
 	return &engine.Error{Class: engine.ClassUsage, Reason: "config", Op: "plan", Hint: "Correct `remediation` in the configuration.", Err: errors.Join(wrong...)}
-}
-
-// Remedies are the remedies that a finding on a resource can have.
-func Remedies(resource engine.Resource) []engine.Action {
-	switch resource {
-	case engine.ResourceWorkspace:
-		return []engine.Action{engine.SetSetting, engine.ChangeGrant, engine.Notify, engine.Manual, None}
-	case engine.ResourceSecret:
-		return []engine.Action{engine.Notify, engine.Manual, None}
-	}
-	return []engine.Action{engine.Revoke, engine.NarrowScopes, engine.SetComment, engine.Notify, engine.Manual, None}
-}
-
-func suits(action engine.Action, resource engine.Resource) bool {
-	for _, possible := range Remedies(resource) {
-		if action == possible {
-			return true
-		}
-	}
-	return false
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 // mostExcesses bounds what one error tells: hundreds of owners can be over theirs.
@@ -15,7 +16,7 @@ const mostExcesses = 10
 // limits hold for the plan, not for one run of it.
 func CheckLimits(p engine.Plan, chosen func(id string) bool) error {
 	var errs []error
-	excesses := p.Exceeds(chosen)
+	excesses := remedy.Exceeds(p, chosen)
 	for i, excess := range excesses {
 		if i == mostExcesses {
 			errs = append(errs, fmt.Errorf("and %d more", len(excesses)-i))

@@ -6,6 +6,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/plan"
+	"patrol/engine/remedy"
 )
 
 // limited is a plan that revokes n of 100 tokens of one owner, none used lately.
@@ -117,7 +118,7 @@ func TestAShareOfNothingIsAll(t *testing.T) {
 		Workspaces: []engine.PlanWorkspace{{ID: "1", Name: "prod"}},
 		Steps:      []engine.Step{{ID: "s1", Action: engine.Revoke, WorkspaceID: "1", Target: "t"}},
 	}
-	if got := p.Exceeds(every); len(got) != 1 || got[0].Limit != "max_percent" || got[0].Got != 100 {
+	if got := remedy.Exceeds(p, every); len(got) != 1 || got[0].Limit != "max_percent" || got[0].Got != 100 {
 		t.Errorf("got %v", got)
 	}
 }
@@ -152,7 +153,7 @@ func TestEndangeredTokensCount(t *testing.T) {
 		tc.change(&in.Config.Limits)
 		p := build(t, in)
 		var got []string
-		for _, excess := range p.Exceeds(every) {
+		for _, excess := range remedy.Exceeds(p, every) {
 			got = append(got, excess.Limit)
 		}
 		want := []string{}
@@ -160,7 +161,7 @@ func TestEndangeredTokensCount(t *testing.T) {
 			want = append(want, tc.limit)
 		}
 		equal(t, name, got, want)
-		if risk := p.Steps[0].Risk; risk.Disables(7) != "25 live tokens of 6 owners, 5 used within 7 days" || !p.Steps[0].Critical {
+		if risk := p.Steps[0].Risk; remedy.Disables(risk, 7) != "25 live tokens of 6 owners, 5 used within 7 days" || !p.Steps[0].Critical {
 			t.Errorf("%s: %+v", name, risk)
 		}
 	}

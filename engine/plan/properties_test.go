@@ -10,6 +10,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/enginetest"
 	"patrol/engine/plan"
+	"patrol/engine/remedy"
 
 	"pgregory.net/rapid"
 )
@@ -82,7 +83,7 @@ func TestEveryFindingIsPlannedOnceOrTold(t *testing.T) {
 				}
 				seen[policy+" "+s.WorkspaceID+" "+resource]++
 			}
-			if s.Action.OnToken() && slices.Contains(p.Protected.Principals, s.OwnerID) {
+			if remedy.OnToken(s) && slices.Contains(p.Protected.Principals, s.OwnerID) {
 				t.Fatalf("step %s changes a token of protected principal %s", s.ID, s.OwnerID)
 			}
 		}

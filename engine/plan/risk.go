@@ -4,12 +4,7 @@ import (
 	"fmt"
 
 	"patrol/engine"
-)
-
-const (
-	riskLow    = "low"
-	riskMedium = "medium"
-	riskHigh   = "high"
+	"patrol/engine/remedy"
 )
 
 // longIdleDays is how long a token must have lain still for its end to surprise
@@ -17,10 +12,10 @@ const (
 const longIdleDays = 35
 
 // tokenRisk tells what a step on a token could break.
-func (b *builder) tokenRisk(action engine.Action, s engine.Subject) engine.Risk {
-	r := engine.Risk{IdleDays: s.Facts.IdleDays, RecentlyUsed: b.recentlyUsed(s)}
-	r.Level, r.Why = riskOf(action, r, s.Facts)
-	return r
+func (b *builder) tokenRisk(r remedy.Remedy, s engine.Subject) engine.Risk {
+	risk := engine.Risk{IdleDays: s.Facts.IdleDays, RecentlyUsed: b.recentlyUsed(s)}
+	risk.Level, risk.Why = riskOf(r, risk, s.Facts)
+	return risk
 }
 
 // recentlyUsed holds as well for a token of which the last use is not known.
@@ -31,26 +26,24 @@ func (b *builder) recentlyUsed(s engine.Subject) bool {
 	return *s.Facts.Used && (s.Facts.IdleDays == nil || *s.Facts.IdleDays <= b.in.Config.Limits.RecentlyUsedDays)
 }
 
-func riskOf(action engine.Action, r engine.Risk, f engine.Facts) (level, why string) {
+func riskOf(r remedy.Remedy, risk engine.Risk, f engine.Facts) (level, why string) {
 	switch {
-	case !action.Changes():
-		return riskLow, "changes nothing"
-	case action == engine.SetComment:
-		return riskLow, "changes the comment only"
+	case r.Safe != "":
+		return remedy.Low, r.Safe
 	case f.Expired != nil && *f.Expired:
-		return riskLow, "expired already"
+		return remedy.Low, "expired already"
 	case f.Used != nil && !*f.Used:
-		return riskLow, "never used"
+		return remedy.Low, "never used"
 	case f.Used == nil || f.IdleDays == nil:
-		return riskHigh, "last use unknown"
-	case action == engine.NarrowScopes:
-		return riskMedium, usedAgo(*f.IdleDays)
-	case r.RecentlyUsed:
-		return riskHigh, usedAgo(*f.IdleDays)
+		return remedy.High, "last use unknown"
+	case r.Partial:
+		return remedy.Medium, usedAgo(*f.IdleDays)
+	case risk.RecentlyUsed:
+		return remedy.High, usedAgo(*f.IdleDays)
 	case *f.IdleDays < longIdleDays:
-		return riskMedium, usedAgo(*f.IdleDays)
+		return remedy.Medium, usedAgo(*f.IdleDays)
 	}
-	return riskLow, usedAgo(*f.IdleDays)
+	return remedy.Low, usedAgo(*f.IdleDays)
 }
 
 func usedAgo(days int64) string {

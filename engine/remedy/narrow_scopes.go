@@ -2,41 +2,101 @@ package remedy
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 
 	"patrol/engine"
 )
 
 // NarrowScopes restricts a token to the scopes that it needs.
-func (set set) NarrowScopes() engine.Remedy {
-	return engine.Remedy{
-		Name: engine.NarrowScopes, OfToken: true,
-		Doc:  "Restricts a token to the scopes that the step names. Calls outside of them are refused from then on.",
-		Sent: "PATCH " + tokensPath + "{token_id}",
+func (set set) NarrowScopes() Remedy {
+	return Remedy{
+		Name: engine.NarrowScopes, Rank: 4, For: []engine.Resource{engine.ResourceToken}, Section: engine.SectionTokens, Partial: true,
+		Doc:   "Restricts a token to the scopes that the step names. Calls outside of them are refused from then on.",
+		Owner: "Its scopes will be narrowed: calls outside of those that are left will be refused.",
+		Sent:  "PATCH " + tokensPath + "{token_id}",
+		Token: narrowing,
+		Effect: func(s engine.Step) string {
+			return fmt.Sprintf("scopes %s → %s", textOf(s.Precondition.Volatile["scopes"], "all"), textOf(s.Expected["scopes"], "all"))
+		},
+		CLI:  func(s engine.Step, profile string) string { return patchCLI(s, profile, "scopes") },
 		Read: set.readToken,
 		Do: func(ctx context.Context, c engine.Client, s engine.Step, _ engine.Observation) (engine.Receipt, error) {
 			return patchToken(ctx, c, s, "scopes")
 		},
 		Reached: func(s engine.Step, seen engine.Observation) bool {
-			return seen.Token != nil && slices.Equal(sorted(seen.Token.Scopes), sorted(texts(s.Expected["scopes"])))
+			return seen.Token != nil && slices.Equal(slices.Sorted(slices.Values(seen.Token.Scopes)), slices.Sorted(slices.Values(engine.TextsOf(s.Expected["scopes"]))))
 		},
+		Undo: notKept,
 	}
 }
 
-// texts reads a list of strings of a step, which may come from JSON.
-func texts(value any) []string {
-	switch list := value.(type) {
-	case []string:
-		return list
-	case []any:
-		var found []string
-		for _, item := range list {
-			text, _ := item.(string)
-			found = append(found, text)
+// narrowing proposes scopes where it is known which, and says what is known of
+// the use of those that the token loses.
+func narrowing(c Case) (p Proposal, unable string) {
+	minting := []string{"authentication"} // makes tokens of any scope
+	for _, policy := range c.Policies {
+		minting = append(minting, engine.TextsOf(c.Param(policy, "minting_scopes"))...)
+	}
+	scopes, why := narrowed(c.Token, minting)
+	if why != "" {
+		return p, "not narrowed: " + why
+	}
+	p.Expected = map[string]any{"scopes": scopes}
+	seen := slices.Concat(c.Token.InferredScopes, c.Token.BackfillScopes)
+	var lost []string
+	for _, scope := range seen {
+		if !slices.Contains(scopes, scope) && !slices.Contains(lost, scope) {
+			lost = append(lost, scope)
 		}
-		return found
 	}
-	return nil
+	switch {
+	case len(lost) > 0:
+		p.Loses, p.Why = true, "loses "+strings.Join(lost, ", ")+", which the platform saw in use"
+	case len(seen) == 0:
+		p.Why = "the platform does not tell which scopes it uses"
+	default:
+		p.Why = "keeps the scopes that the platform saw in use"
+	}
+	return p, ""
 }
 
-func sorted(list []string) []string { return slices.Sorted(slices.Values(list)) }
+// narrowed is what is left of a token's scopes. A token with scopes of its own
+// loses the minting ones and gains none; an unrestricted one keeps what was
+// seen in use. An empty list is never the answer: the platform reads it as
+// unrestricted.
+func narrowed(t engine.Token, minting []string) (scopes []string, why string) {
+	from := t.Scopes
+	if unrestricted(t.Scopes) {
+		switch state := engine.AutoscopeState(t.AutoscopeState); {
+		case state == nil:
+			return nil, "whether the platform has finished observing its use is unknown"
+		case *state == "running", *state == "api_not_covered":
+			return nil, "the platform has not finished observing its use"
+		}
+		from = slices.Concat(t.InferredScopes, t.BackfillScopes)
+	}
+	for _, scope := range from {
+		if !hasFold(minting, scope) {
+			scopes = append(scopes, scope)
+		}
+	}
+	slices.Sort(scopes)
+	scopes = slices.Compact(scopes)
+	switch {
+	case len(scopes) == 0:
+		return nil, "it is not known which other scopes it needs"
+	case unrestricted(scopes):
+		return nil, "its observed use needs every scope"
+	}
+	return scopes, ""
+}
+
+func unrestricted(scopes []string) bool {
+	return len(scopes) == 0 || slices.Contains(scopes, "all-apis")
+}
+
+func hasFold(list []string, text string) bool {
+	return slices.ContainsFunc(list, func(item string) bool { return strings.EqualFold(item, text) })
+}

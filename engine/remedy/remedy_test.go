@@ -34,7 +34,7 @@ func answer(status int, body string) engine.Response {
 	return engine.Response{Status: status, Body: []byte(body), Header: http.Header{"Content-Type": {"application/json"}, "X-Request-Id": {"q"}}}
 }
 
-func remedies() []engine.Remedy {
+func all() []remedy.Remedy {
 	return remedy.All(remedy.Parsers{
 		Token: func(row []byte) (engine.Token, error) {
 			var wire struct {
@@ -63,25 +63,48 @@ func step(name engine.Action) engine.Step {
 	return s
 }
 
-func TestEveryChangingActionHasItsRemedy(t *testing.T) {
+// TestWhatARemedyForgot names what a remedy does not say that plans, reports,
+// exports, notices, apply or undo will ask of it.
+func TestWhatARemedyForgot(t *testing.T) {
 	t.Parallel()
-	var want, got []engine.Action
-	for _, name := range engine.Actions() {
-		if name.Changes() {
-			want = append(want, name)
+	ranks := map[int]engine.Action{}
+	for _, r := range all() {
+		missing := func(what string, absent bool) {
+			if absent {
+				t.Errorf("remedy %s has no %s", r.Name, what)
+			}
 		}
-	}
-	for _, remedy := range remedies() {
-		got = append(got, remedy.Name)
-		if remedy.Doc == "" || remedy.Sent == "" || remedy.OfToken != remedy.Name.OnToken() {
-			t.Errorf("%s: %+v", remedy.Name, remedy)
+		missing("Name", r.Name == "")
+		missing("Doc: what it does", r.Doc == "")
+		missing("For: what a finding is about that it can answer", len(r.For) == 0)
+		missing("Rank of its own: "+string(ranks[r.Rank])+" has it", ranks[r.Rank] != "")
+		ranks[r.Rank] = r.Name
+		ofToken := slices.Contains(r.For, engine.ResourceToken)
+		missing("Owner: what the owner of a token is told", ofToken && r.Owner == "")
+		missing("Token: how a plan proposes it", ofToken && r.Token == nil)
+		if !r.Changes() {
+			missing("Safe: why nothing can break", r.Safe == "")
+			continue
 		}
+		missing("Section: what must have been read whole", r.Section == "")
+		missing("Workspace: how a plan proposes it", !ofToken && r.Workspace == nil)
+		missing("Endangers: whose tokens lose their use", !ofToken && r.Endangers == nil)
+		missing("Effect", !ofToken && r.Effect == nil)
+		missing("CLI", r.CLI == nil)
+		missing("HCL", !ofToken && r.HCL == nil)
+		missing("Read", r.Read == nil)
+		missing("Do", r.Do == nil)
+		missing("Reached", r.Reached == nil)
+		missing("Undo, or that there is none", r.Undo == nil)
 	}
-	slices.Sort(want)
-	slices.Sort(got)
-	if !slices.Equal(want, got) {
-		t.Errorf("remedies %v, want %v", got, want)
+	if remedy.Of("nothing").Name != "" || remedy.Changes(engine.Step{Action: "nothing"}) {
+		t.Error("an action that nothing here does is one")
 	}
+}
+
+// remedies are those that send something.
+func remedies() []remedy.Remedy {
+	return slices.DeleteFunc(all(), func(r remedy.Remedy) bool { return !r.Changes() })
 }
 
 // TestRemediesSendWhatTheySay: looking sends one GET, acting sends one request
@@ -125,9 +148,9 @@ func declared(sent, request string) bool {
 	return slices.Contains(words, method) && strings.HasPrefix(path, prefix)
 }
 
-func find(name engine.Action) engine.Remedy {
+func find(name engine.Action) remedy.Remedy {
 	all := remedies()
-	return all[slices.IndexFunc(all, func(r engine.Remedy) bool { return r.Name == name })]
+	return all[slices.IndexFunc(all, func(r remedy.Remedy) bool { return r.Name == name })]
 }
 
 // TestTakingAGrantKeepsTheOthers: the list that is sent is the list that was

@@ -45,3 +45,14 @@ func patchToken(ctx context.Context, c engine.Client, s engine.Step, field strin
 	body := engine.CompactJSON(map[string]any{"token": map[string]any{field: value}, "update_mask": field})
 	return act(ctx, c, s, http.MethodPatch, tokenPath(s), body, object)
 }
+
+// patchCLI is patchToken for the Databricks command line.
+func patchCLI(s engine.Step, profile, field string) string {
+	body := map[string]any{"token": map[string]any{field: s.Expected[field]}, "update_mask": field}
+	return "databricks api patch" + profile + " --json " + ShellQuote(ASCII(body)) + " -- " + ShellQuote(tokensPath+s.Target)
+}
+
+// notKept is the undo of what the journal keeps nothing of.
+func notKept(engine.Step, map[string]any) (identity, expected map[string]any, why string) {
+	return nil, nil, "the journal does not keep what was there before"
+}

@@ -12,6 +12,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/notice"
 	"patrol/engine/plan"
+	"patrol/engine/remedy"
 	"patrol/engine/strictyaml"
 )
 
@@ -61,7 +62,7 @@ type Match struct {
 
 // Remediation is what the operator decides about plans.
 type Remediation struct {
-	Remedies  map[string]remedy `yaml:"remedies" doc:"Another remedy for a policy, by id"`
+	Remedies  map[string]action `yaml:"remedies" doc:"Another remedy for a policy, by id"`
 	Protected engine.Protected  `yaml:"protected" doc:"What no step may touch, by ids that nobody can choose"`
 	Limits    engine.Limits     `yaml:"limits" doc:"How much one plan may change"`
 	Grace     Duration          `yaml:"grace" doc:"From the judgement to the first change, such as 36h or 7d"`
@@ -104,14 +105,14 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 func (d Duration) String() string { return time.Duration(d).String() }
 
-// remedy is what becomes of what a policy finds.
-type remedy string
+// action is what becomes of what a policy finds.
+type action string
 
 // Words are the remedies that there are.
-func (remedy) Words() []string {
-	words := []string{string(plan.None)}
-	for _, action := range engine.Actions() {
-		words = append(words, string(action))
+func (action) Words() []string {
+	words := []string{string(remedy.None)}
+	for _, name := range remedy.Names() {
+		words = append(words, string(name))
 	}
 	return words
 }

@@ -8,6 +8,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/plan"
+	"patrol/engine/remedy"
 )
 
 // Plan is the remediation part as planning wants it, with policies by their id.
@@ -20,7 +21,7 @@ func (f *File) Plan(policy func(id string) (engine.Policy, bool)) (plan.Config, 
 		if !known {
 			return plan.Config{}, f.Errorf(key, "policy %q does not exist", id)
 		}
-		if suit := plan.Remedies(p.Resource); !slices.Contains(suit, action) {
+		if suit := remedy.For(p.Resource); !slices.Contains(suit, action) {
 			return plan.Config{}, f.Errorf(key, "remedy %s does not suit %s, which judges a %s: want one of %v", action, id, p.Resource, suit)
 		}
 		remedies[p.ID] = action

@@ -1,4 +1,4 @@
-package engine
+package remedy
 
 import (
 	"cmp"
@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+
+	"patrol/engine"
 )
 
 // Excess is a limit that steps go beyond.
@@ -30,34 +32,37 @@ func short(n float64) string { return strconv.FormatFloat(math.Round(n*100)/100,
 
 // Weight is what a step counts for in limits of the whole plan. Recent use
 // counts where access can break: not where a comment is replaced.
-func (s Step) Weight() (steps, endangered, recent int) {
-	switch {
-	case !s.Action.Changes():
+func Weight(s engine.Step) (steps, endangered, recent int) {
+	switch r := Of(s.Action); {
+	case !r.Changes():
 		return 0, 0, 0
-	case !s.Action.OnToken():
+	case !r.OnToken():
 		return 1 + s.Risk.Endangers, s.Risk.Endangers, s.Risk.EndangersRecent
-	case s.Risk.RecentlyUsed && s.Action != SetComment:
+	case s.Risk.RecentlyUsed && r.Safe == "":
 		recent = 1
 	}
 	return 1, s.Risk.Endangers, recent
 }
 
+// Every chooses all steps.
+func Every(string) bool { return true }
+
 // Exceeds tells which of the plan's limits those steps go beyond that chosen
 // selects, among those that change a workspace. A token counts that a step
 // names, once however many steps do, and one that a step takes the use from
 // without naming it.
-func (p Plan) Exceeds(chosen func(id string) bool) []Excess {
+func Exceeds(p engine.Plan, chosen func(id string) bool) []Excess {
 	type pair [2]string // workspace id, and owner id
 	steps, endangered, recent := 0, 0, 0
 	tokens, owners, labels := map[string]map[string]bool{}, map[pair]map[string]bool{}, map[pair]string{}
 	indirect, ofOne := map[string]int{}, map[string]int{} // by workspace id
 	for _, s := range p.Steps {
-		if !s.Action.Changes() || !chosen(s.ID) {
+		if !Changes(s) || !chosen(s.ID) {
 			continue
 		}
-		n, e, r := s.Weight()
+		n, e, r := Weight(s)
 		steps, endangered, recent = steps+n, endangered+e, recent+r
-		if !s.Action.OnToken() {
+		if !OnToken(s) {
 			indirect[s.WorkspaceID] += s.Risk.Endangers
 			ofOne[s.WorkspaceID] = max(ofOne[s.WorkspaceID], s.Risk.EndangersOfOne)
 			continue
@@ -99,26 +104,26 @@ func (p Plan) Exceeds(chosen func(id string) bool) []Excess {
 
 // Dangers says, in a line for each step, what those steps disable that chosen
 // selects: what a reader has to know first.
-func (p Plan) Dangers(chosen func(id string) bool) []string {
+func Dangers(p engine.Plan, chosen func(id string) bool) []string {
 	var lines []string
-	scopes := 0
+	losing := map[engine.Action]int{}
 	for _, s := range p.Steps {
 		switch {
 		case s.Risk.Endangers == 0 || !chosen(s.ID):
-		case s.Action.OnToken():
-			scopes++
+		case OnToken(s):
+			losing[s.Action]++
 		default:
-			lines = append(lines, fmt.Sprintf("%s %s in %s disables %s", s.Action, s.Target, s.Workspace, s.Risk.Disables(p.Limits.RecentlyUsedDays)))
+			lines = append(lines, fmt.Sprintf("%s %s in %s disables %s", s.Action, s.Target, s.Workspace, Disables(s.Risk, p.Limits.RecentlyUsedDays)))
 		}
 	}
-	if scopes > 0 {
-		lines = append(lines, fmt.Sprintf("narrow-scopes takes scopes that were seen in use from %s", countOf(scopes, "token")))
+	for _, action := range engine.SortedKeys(losing) {
+		lines = append(lines, fmt.Sprintf("%s takes scopes that were seen in use from %s", action, countOf(losing[action], "token")))
 	}
 	return lines
 }
 
 // Disables says how many tokens a step takes the use from.
-func (r Risk) Disables(recentlyUsedDays int64) string {
+func Disables(r engine.Risk, recentlyUsedDays int64) string {
 	return fmt.Sprintf("%s of %s, %d used within %d days", countOf(r.Endangers, "live token"), countOf(r.EndangersOwners, "owner"), r.EndangersRecent, recentlyUsedDays)
 }
 
