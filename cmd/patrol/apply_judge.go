@@ -210,24 +210,58 @@ func (j *freshJudge) verdicts(ctx context.Context, w *judgedWorkspace, snapshot 
 	return found, err
 }
 
-// workspace reads a workspace when it is first asked for.
-func (j *freshJudge) workspace(ctx context.Context, id string, now time.Time) (*judgedWorkspace, error) {
-	if w, known := j.workspaces[id]; known {
-		return w, nil
+// Stake implements apply.Judge. It reads the whole workspace anew.
+func (j *freshJudge) Stake(ctx context.Context, s engine.Step, now time.Time) (stake apply.Stake, err error) {
+	delete(j.workspaces, s.WorkspaceID) // what is read now is newer
+	snapshot, err := j.capture(ctx, s.WorkspaceID)
+	if err != nil {
+		return stake, err
 	}
+	for _, section := range []engine.SectionName{engine.SectionTokens, engine.SectionPrincipals} {
+		if coverage := snapshot.Coverage[section]; !coverage.Whole() {
+			return stake, &engine.Fault{Kind: engine.FaultUnclear, Detail: fmt.Sprintf("what it would disable cannot be counted: %s were not read whole (%s)", section, coverage.Status)}
+		}
+	}
+	endangers := remedy.Endangered(s)
+	for subject, err := range j.db.Subjects(ctx, snapshot.ID, now, true) {
+		if err != nil {
+			return stake, err
+		}
+		if !endangers(subject) {
+			continue
+		}
+		stake.Tokens++
+		if stake.Protected == "" {
+			stake.Protected = j.protected.Protects(subject)
+		}
+	}
+	return stake, nil
+}
+
+// capture reads a workspace into the database of this run.
+func (j *freshJudge) capture(ctx context.Context, id string) (engine.Snapshot, error) {
 	db, err := j.database(ctx)
 	if err != nil {
-		return nil, err
+		return engine.Snapshot{}, err
 	}
 	outcome := j.sessions[id].Capture(ctx)
 	i := slices.IndexFunc(j.plan.Workspaces, func(w engine.PlanWorkspace) bool { return w.ID == id })
 	outcome.Capture.Workspace.Labels = j.plan.Workspaces[i].Labels
 	snapshot, err := db.SaveSnapshot(ctx, outcome.Capture)
-	if err = errors.Join(err, outcome.Close()); err != nil {
+	return snapshot, errors.Join(err, outcome.Close())
+}
+
+// workspace reads a workspace when it is first asked for.
+func (j *freshJudge) workspace(ctx context.Context, id string, now time.Time) (*judgedWorkspace, error) {
+	if w, known := j.workspaces[id]; known {
+		return w, nil
+	}
+	snapshot, err := j.capture(ctx, id)
+	if err != nil {
 		return nil, err
 	}
 	w := &judgedWorkspace{snapshot: snapshot, tuning: j.tuning(id, snapshot.Workspace), read: map[engine.SectionName]reading{}}
-	if w.subjects, err = j.targets(db.Subjects(ctx, snapshot.ID, now, true), id); err != nil {
+	if w.subjects, err = j.targets(j.db.Subjects(ctx, snapshot.ID, now, true), id); err != nil {
 		return nil, err
 	}
 	j.workspaces[id] = w

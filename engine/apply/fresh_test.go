@@ -269,3 +269,41 @@ func TestAnOwnerWhoCannotBeReadLeavesTheStepOpen(t *testing.T) {
 	w.states(w.must("wrong_workspace"), engine.StatePending)
 	w.sent(http.MethodDelete, 0)
 }
+
+// TestWhatAStepOnAWorkspaceTakesIsCountedAgain right before its request: no more
+// live tokens than approved, and none that is protected by then.
+func TestWhatAStepOnAWorkspaceTakesIsCountedAgain(t *testing.T) {
+	t.Parallel()
+	unreadable := &engine.Fault{Kind: engine.FaultUnclear, Detail: "tokens were not read whole"}
+	for name, tc := range map[string]struct {
+		judge  staked
+		state  engine.StepState
+		reason string
+	}{
+		"as many":    {staked{stake: apply.Stake{Tokens: 2}}, engine.StateDone, ""},
+		"fewer":      {staked{stake: apply.Stake{Tokens: 1}}, engine.StateDone, ""},
+		"more":       {staked{stake: apply.Stake{Tokens: 3}}, engine.StateSkippedDrift, "endangers_more"},
+		"protected":  {staked{stake: apply.Stake{Tokens: 1, Protected: "the configuration protects its owner"}}, engine.StateSkippedProtected, "protected"},
+		"unreadable": {staked{err: unreadable}, engine.StatePending, "unreadable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, newWorld(t, "").ws.Profile+"-oauth")
+			w.change = func(job *apply.Job) { job.Judge = tc.judge }
+			w.plan.Limits.MaxEndangered, w.plan.Limits.MaxSteps, w.plan.Limits.MaxPercent, w.plan.Limits.MaxPerOwner = 9, 9, 100, 9
+			w.setting("enableTokensConfig", nil, "false")
+			w.plan.Steps[0].Risk.Endangers = 2
+			report, err := w.apply(t.Context())
+			if tc.state == engine.StateDone && err != nil {
+				t.Fatal(err)
+			}
+			w.states(report, tc.state)
+			if got := report.Outcomes[0].Reason; got != tc.reason {
+				t.Errorf("reason %q (%s), want %q", got, report.Outcomes[0].Detail, tc.reason)
+			}
+			if tc.state != engine.StateDone {
+				w.sent(http.MethodPatch, 0)
+			}
+		})
+	}
+}

@@ -31,6 +31,7 @@ const (
 	reasonSelf       = "self"
 	reasonInUse      = "in_use"
 	reasonProtected  = "protected"
+	reasonEndangers  = "endangers_more"
 	reasonExpired    = "expired"
 	reasonWithdrawn  = "withdrawn"
 	reasonNotDue     = "not_due"
@@ -57,6 +58,7 @@ type look struct {
 	reason string
 	detail string
 	at     time.Time
+	stake  Stake
 }
 
 // settle brings the step to rest: to an end, or to where a later run can go on
@@ -252,11 +254,18 @@ func (it *item) effect(seen engine.Observation) sight {
 // rests where it is, with the reason written down.
 func (it *item) look(ctx context.Context) (*look, error) {
 	for n := 1; ; n++ {
-		l := &look{at: it.job.Clock.Now()}
-		seen, err := it.remedy.Read(context.WithoutCancel(ctx), it.live.Client, it.step)
+		stake, err := it.atStake(ctx)
 		fault, err := faultOf(err)
 		if err != nil {
 			return nil, err
+		}
+		l := &look{at: it.job.Clock.Now(), stake: stake}
+		var seen engine.Observation
+		if fault == nil {
+			seen, err = it.remedy.Read(context.WithoutCancel(ctx), it.live.Client, it.step)
+			if fault, err = faultOf(err); err != nil {
+				return nil, err
+			}
 		}
 		if fault == nil && seen.Absent && it.remedy.OnToken() && it.entry.State == engine.StatePending {
 			fault, err = it.listedStill(ctx, n)
@@ -280,6 +289,15 @@ func (it *item) look(ctx context.Context) (*look, error) {
 			return nil, err
 		}
 	}
+}
+
+// atStake counts anew what a step on a workspace would break. It comes before
+// the look: to list many tokens takes longer than a look may be old.
+func (it *item) atStake(ctx context.Context) (Stake, error) {
+	if remedy.Endangered(it.step) == nil {
+		return Stake{}, nil
+	}
+	return it.job.Judge.Stake(context.WithoutCancel(ctx), it.step, it.live.Now())
 }
 
 // listedStill is the fault of a single look that does not find a token which

@@ -91,6 +91,15 @@ type Journal interface {
 // look at the target.
 type Judge interface {
 	StillFires(ctx context.Context, s engine.Step, t engine.Token, now time.Time) (Ruling, error)
+	// Stake reads the tokens of a workspace anew and counts those that a step takes
+	// the use from.
+	Stake(ctx context.Context, s engine.Step, now time.Time) (Stake, error)
+}
+
+// Stake is what a step on a workspace would break now.
+type Stake struct {
+	Tokens    int    // live ones that would lose their use
+	Protected string // why one of them must not; "" when none is protected
 }
 
 // Ruling is what a Judge says about a token as it is now.

@@ -41,7 +41,14 @@ func (it *item) judge(ctx context.Context, l *look) error {
 		return nil
 	}
 	if token == nil { // a state that is the same has the same reasons
-		say(sightClear, "", "")
+		switch approved := it.step.Risk.Endangers; {
+		case l.stake.Protected != "":
+			say(sightProtected, reasonProtected, "it would disable a token that must not be touched: "+l.stake.Protected)
+		case l.stake.Tokens > approved:
+			say(sightDrifted, reasonEndangers, fmt.Sprintf("it would disable %d live tokens now, and was approved for %d", l.stake.Tokens, approved))
+		default:
+			say(sightClear, "", "")
+		}
 		return nil
 	}
 	if len(it.step.Policies) == 0 {

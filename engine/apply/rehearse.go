@@ -66,11 +66,18 @@ func (r *run) foresee(ctx context.Context, s engine.Step) (engine.Outcome, error
 	var fault *engine.Fault
 	for n, again := 1, true; again; n++ {
 		again = false
-		seen, err := it.remedy.Read(ctx, it.live.Client, s)
+		stake, err := it.atStake(ctx)
 		if fault, err = faultOf(err); err != nil {
 			return outcome, err
 		}
-		l.seen = seen
+		var seen engine.Observation
+		if fault == nil {
+			seen, err = it.remedy.Read(ctx, it.live.Client, s)
+			if fault, err = faultOf(err); err != nil {
+				return outcome, err
+			}
+		}
+		l.seen, l.stake = seen, stake
 		if fault == nil && seen.Absent && it.remedy.OnToken() && it.entry.Attempt == 0 {
 			fault, err = it.listedStill(ctx, n)
 			again = fault != nil && n == 1 // a token that is not found is looked at twice

@@ -95,6 +95,10 @@ func (j judge) StillFires(_ context.Context, s engine.Step, t engine.Token, _ ti
 	return apply.Ruling{Fires: fires, Why: why, Subject: engine.Subject{Token: t}}, err
 }
 
+func (judge) Stake(context.Context, engine.Step, time.Time) (apply.Stake, error) {
+	return apply.Stake{}, nil
+}
+
 // newWorld signs in with the profile of the first workspace, or with another.
 func newWorld(t *testing.T, profile string) *world {
 	t.Helper()
@@ -318,4 +322,23 @@ type fixed struct{ apply.Ruling }
 
 func (f fixed) StillFires(context.Context, engine.Step, engine.Token, time.Time) (apply.Ruling, error) {
 	return f.Ruling, nil
+}
+
+func (j judging) Stake(context.Context, engine.Step, time.Time) (apply.Stake, error) {
+	return apply.Stake{}, nil
+}
+
+func (f fixed) Stake(context.Context, engine.Step, time.Time) (apply.Stake, error) {
+	return apply.Stake{}, nil
+}
+
+// staked counts so much at stake.
+type staked struct {
+	fixed
+	stake apply.Stake
+	err   error
+}
+
+func (s staked) Stake(context.Context, engine.Step, time.Time) (apply.Stake, error) {
+	return s.stake, s.err
 }

@@ -52,9 +52,7 @@ func (b *builder) propose() {
 				p := &proposed{change: c, owners: map[string]int{}}
 				p.step = b.step(w, r, c.Target, p.hits())
 				p.step.Precondition, p.step.Expected = engine.Precondition{Identity: c.Identity, Digest: engine.Fingerprint(c.Identity)}, c.Expected
-				if r.Endangers != nil {
-					p.endangers = r.Endangers(p.step)
-				}
+				p.endangers = remedy.Endangered(p.step)
 				w.proposed = append(w.proposed, p)
 			}
 		}
@@ -70,9 +68,6 @@ func (p *proposed) hits() (hits []hit) {
 
 // count notes a token for the steps that take its use.
 func (b *builder) count(w *workspace, s engine.Subject) {
-	if s.Facts.Expired != nil && *s.Facts.Expired {
-		return
-	}
 	for _, p := range w.proposed {
 		if p.endangers == nil || !p.endangers(s) {
 			continue

@@ -40,8 +40,8 @@ type Remedy struct {
 	Token func(c Case) (p Proposal, unable string)
 	// Workspace proposes steps on a workspace for findings.
 	Workspace func(s Site, findings []engine.Finding) ([]Change, []Refusal)
-	// Endangers tells of which live tokens a step on a workspace takes the use; nil:
-	// of none. Plan and apply both ask here.
+	// Endangers tells of which tokens a step on a workspace takes the use; nil: of
+	// none. Ask Endangered.
 	Endangers func(s engine.Step) func(engine.Subject) bool
 	// Effect is what will be there after a step, where the name does not say it all.
 	Effect func(s engine.Step) string
@@ -185,6 +185,20 @@ func Effect(s engine.Step) string {
 		return effect(s)
 	}
 	return ""
+}
+
+// Endangered tells of which live tokens a step on a workspace takes the use; nil:
+// of none. Plan and apply both ask here.
+func Endangered(s engine.Step) func(engine.Subject) bool {
+	ask := Of(s.Action).Endangers
+	if ask == nil {
+		return nil
+	}
+	endangers := ask(s)
+	if endangers == nil {
+		return nil
+	}
+	return func(t engine.Subject) bool { return (t.Facts.Expired == nil || !*t.Facts.Expired) && endangers(t) }
 }
 
 // Danger ranks a step by what it could break: high risk first, then steps that
