@@ -114,6 +114,7 @@ func TestAnotherWorkspaceMidway(t *testing.T) {
 			}
 			w.account.ClearFaults()
 			w.options.Resume = true
+			w.signIn() // a session that met another workspace reads no more
 			report = w.must("")
 			if !report.Carried {
 				t.Errorf("resumed: %+v", report.Outcomes)

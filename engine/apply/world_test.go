@@ -77,6 +77,7 @@ type world struct {
 	account *simulator.Account
 	ws      simulator.Workspace
 	session *collectors.Session
+	signIn  func()
 	clock   *clock
 	path    string // of the journal
 	plan    engine.Plan
@@ -114,12 +115,15 @@ func newWorld(t *testing.T, profile string) *world {
 	if err := os.WriteFile(config, []byte(w.account.ConfigFile(server.URL)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	session, err := collectors.SignIn(t.Context(), collectors.Target{Profile: profile, Name: w.ws.Name, ConfigFile: config}, collectors.Options{})
-	if err != nil {
-		t.Fatal(err)
+	w.signIn = func() {
+		session, err := collectors.SignIn(t.Context(), collectors.Target{Profile: profile, Name: w.ws.Name, ConfigFile: config}, collectors.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = session.Close() })
+		w.session = session
 	}
-	t.Cleanup(func() { _ = session.Close() })
-	w.session = session
+	w.signIn()
 	w.judge = func(engine.Step, engine.Token) (bool, string, error) { return true, "", nil }
 	w.confirm = func(apply.Question) error { return nil }
 	w.newPlan(server.URL)
