@@ -40,6 +40,7 @@ type Account struct {
 	Workspaces []AccountWorkspace // by id
 
 	client *accountClient // signed in; nil where Azure was asked
+	lists  *accountLists
 }
 
 // AccountWorkspace is a workspace as its account lists it.
@@ -230,7 +231,7 @@ var accountID = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
 
 // listWorkspaces reads the whole list: it has no pages.
 func (c *accountClient) listWorkspaces(ctx context.Context) (Account, *Problem) {
-	account := Account{ID: c.id, Host: c.base.String()}
+	account := Account{lists: &accountLists{}, ID: c.id, Host: c.base.String()}
 	path := "/api/2.0/accounts/" + c.id + "/workspaces"
 	var rows []json.RawMessage
 	if _, problem := c.getJSON(ctx, path, nil, &rows); problem != nil {

@@ -58,6 +58,7 @@ type Options struct {
 	NoProxy          bool   // connect directly, whatever proxy the environment names
 	Progress         func(Event)
 	Sections         []engine.SectionName // of those that are read on request only
+	Account          *Account             // for the sections that only an account tells; nil: there is none
 	AuditLog         *AuditLog            // for the section of that name; nil: there is none
 	AuditChanges     *AuditChanges        // likewise
 	TokenReport      *TokenReport         // likewise

@@ -68,6 +68,11 @@ func (c *Client) getList(ctx context.Context, path string, query url.Values, key
 	if problem != nil {
 		return nil, object{}, problem
 	}
+	return listUnder(path, body, key)
+}
+
+// listUnder is the list under a key of an answer.
+func listUnder(path string, body json.RawMessage, key string) ([]json.RawMessage, object, *Problem) {
 	var rows []json.RawMessage
 	o, isObject := parseObject(body)
 	list, listed := o.members[key]

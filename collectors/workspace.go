@@ -40,6 +40,7 @@ type caller struct {
 	Scopes []string `json:"scopes,omitempty"`
 
 	workspaceID string
+	groups      []string
 }
 
 // uuid is the shape of an application id, by which a service principal is known.
@@ -68,6 +69,7 @@ func (c *Client) whoAmI(ctx context.Context) (caller, *Problem) {
 		me.Kind = engine.ServicePrincipal
 	}
 	for _, group := range answer.Groups {
+		me.groups = append(me.groups, group.Display)
 		me.Admin = me.Admin || group.Display == adminsGroup
 	}
 	return me, nil

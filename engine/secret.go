@@ -17,6 +17,8 @@ type Secret struct {
 	Status     string `json:"status"`     // ACTIVE, INACTIVE
 	Created    int64  `json:"created_ms"` // ms
 	Expires    int64  `json:"expires_ms"` // ms; NeverExpires
+	// Scopes are the APIs that it opens: empty is all; nil where the platform does not tell.
+	Scopes []string `json:"scopes,omitzero"`
 }
 
 // Secrets is the document of the section of that name.

@@ -224,7 +224,7 @@ func (a *app) collectOptions(o *sourceOptions) collectors.Options {
 	if o.found != nil && a.origins["parallel"] == "default" {
 		o.parallel = accountParallel
 	}
-	return collectors.Options{
+	options := collectors.Options{
 		Now: a.env.now, Parallel: o.parallel, CAFile: o.caFile, NoProxy: o.noProxy, UserAgentVersion: a.env.version,
 		SpoolDir:     filepath.Dir(a.dbPath),
 		Sections:     o.request.sections,
@@ -233,6 +233,10 @@ func (a *app) collectOptions(o *sourceOptions) collectors.Options {
 		TokenReport:  o.request.report,
 		RetryBudget:  max(o.retry, 1), // 0 would mean the default: a nanosecond is no time for a retry
 	}
+	if o.found != nil {
+		options.Account = &o.found.account
+	}
+	return options
 }
 
 // mostTold is how many workspaces are told of one by one; of more, what they

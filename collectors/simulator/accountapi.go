@@ -99,6 +99,7 @@ func (c *call) secretDocs(p *principal) []obj {
 		created := now.Add(-age).Format(time.RFC3339)
 		row := obj{
 			"id": hex.EncodeToString(sum[8*i : 8*i+8]), "status": "ACTIVE",
+			"scopes":      [][]string{{"sql", "unity-catalog:read"}, {}, {"all-apis"}}[i],
 			"secret_hash": hex.EncodeToString(sum[16:]), "create_time": created, "update_time": created,
 		}
 		if i < 2 {

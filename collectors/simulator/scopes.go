@@ -11,7 +11,7 @@ const allAPIs = "all-apis"
 func scopeOf(path string) string {
 	for _, family := range []struct{ part, scope string }{
 		{"/scim/", "scim"}, {"/permissions/", "access-management"}, {"/ip-access-lists", "networking"}, {"/sql/", "sql"},
-		{"/unity-catalog/recipients", "sharing"}, {"/workspace-conf", "settings"}, {"/settings/", "settings"}, {"/workspaces", "provisioning"},
+		{"/unity-catalog/recipients", "sharing"}, {"/unity-catalog/", "unity-catalog"}, {"/workspace-conf", "settings"}, {"/settings/", "settings"}, {"/workspaces", "provisioning"},
 	} {
 		if strings.Contains(path, family.part) {
 			return family.scope

@@ -97,7 +97,7 @@ func routes() []route {
 			route{"GET", acct + "/scim/v2" + kind.name, owner, scimList(kind.rows)},
 			route{"GET", acct + "/scim/v2" + kind.name + "/{id}", owner, scimGet(kind.rows)})
 	}
-	return table
+	return append(table, signInWays()...)
 }
 
 func segments(path string) []string { return strings.Split(strings.Trim(path, "/"), "/") }

@@ -178,8 +178,8 @@ func TestSecretsAreJudged(t *testing.T) {
 		told = append(told, strings.Join([]string{f.Policy, string(f.Resource), f.ResourceID, f.Owner, f.OwnerID, f.Message}, "|"))
 	}
 	equal(t, told, []string{
-		"SP-001|secret|s1|app|7|secret is 400 days old, limit 365",
-		"SP-001|secret|s2|8|8|secret is 366 days old, limit 365",
+		"SP-001|secret|s1|app|7|secret is 400 days old, limit 90",
+		"SP-001|secret|s2|8|8|secret is 366 days old, limit 90",
 		"SP-002|secret|s1|app|7|secret never expires",
 	})
 	if findings[0].Fingerprint == findings[1].Fingerprint {
@@ -193,7 +193,7 @@ func TestSecretsAreJudged(t *testing.T) {
 		}
 		told = append(told, string(e.Status)+" "+e.Message)
 	}
-	equal(t, told, []string{"fail secret is 400 days old, limit 365", "fail secret is 366 days old, limit 365", "not_applicable ", "not_applicable "})
+	equal(t, told, []string{"fail secret is 400 days old, limit 90", "fail secret is 366 days old, limit 365", "not_applicable ", "not_applicable "})
 	job.Snapshot.Documents[engine.SectionSecrets] = json.RawMessage(`{}`)
 	_, _, err = evaluateIn(t.Context(), set, job)
 	if e, ok := engine.AsError(err); !ok || e.Reason != "corrupt" {

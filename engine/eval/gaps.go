@@ -63,7 +63,8 @@ func (v *workspaceView) coverage(section engine.SectionName) engine.Coverage {
 
 // onRequest are the sections that are read on request only.
 func onRequest() []engine.SectionName {
-	return []engine.SectionName{engine.SectionAuditLog, engine.SectionAuditChanges, engine.SectionSecrets, engine.SectionTokenReport}
+	return []engine.SectionName{engine.SectionAuditLog, engine.SectionAuditChanges, engine.SectionSecrets, engine.SectionTokenReport,
+		engine.SectionFederation, engine.SectionOAuthApps, engine.SectionRecipients}
 }
 
 func (v *workspaceView) gap(need string) string {

@@ -276,7 +276,7 @@ func (v *workspaceView) addDocuments(o *object) error {
 
 func reserved(section engine.SectionName) bool {
 	switch section {
-	case engine.SectionWorkspace, engine.SectionTokens, engine.SectionPrincipals, engine.SectionGroups, engine.SectionSettings, engine.SectionSecrets, engine.SectionAccountPrincipals,
+	case engine.SectionWorkspace, engine.SectionTokens, engine.SectionPrincipals, engine.SectionGroups, engine.SectionSettings, engine.SectionAccountPrincipals,
 		engine.SectionAuditChanges, previousSection, "caller", "id", "name", "host", "cloud", "labels", "coverage", "pats_enabled", "max_lifetime_days", "lifetime_limited":
 		return true
 	}

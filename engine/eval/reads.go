@@ -104,7 +104,7 @@ func (r *reads) addWorkspaceNeeds(ref ast.Ref, whole []string) {
 // token, a report or an export that nobody gave is nowhere, and the snapshot before
 // is no section of this one.
 func notInWorkspace() []string {
-	return []string{string(engine.SectionPrincipals), string(engine.SectionSecrets), string(engine.SectionAuditLog), string(engine.SectionAuditChanges),
+	return []string{string(engine.SectionPrincipals), string(engine.SectionSecrets), string(engine.SectionFederation), string(engine.SectionOAuthApps), string(engine.SectionRecipients), string(engine.SectionAuditLog), string(engine.SectionAuditChanges),
 		string(engine.SectionTokenReport), previousSection}
 }
 

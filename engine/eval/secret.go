@@ -56,6 +56,9 @@ func secretTerm(s engine.Secret, asOf int64) *ast.Term {
 	if s.Expires != engine.NeverExpires {
 		o.instantOf("expires_at", s.Expires)
 	}
+	if s.Scopes != nil {
+		o.put("scopes", textsTerm(s.Scopes))
+	}
 	o.number("age_days", f.AgeDays)
 	o.number("lifetime_days", f.LifetimeDays)
 	o.number("expires_in_days", f.ExpiresInDays)

@@ -22,7 +22,7 @@
 #   needs: [service_principal_secrets]
 #   params:
 #     max_age_days:
-#       default: 365
+#       default: 90
 #       description: Age in days up to which a secret need not be replaced
 package patrol.secret.age
 
