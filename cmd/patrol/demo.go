@@ -211,6 +211,7 @@ func (a *app) demoEnd(ctx context.Context, o *demoOptions, server *server) error
 		"export PATROL_CONFIG=" + filepath.Join(dir, "patrol.yaml") + " PATROL_DB=" + filepath.Join(dir, "patrol.db"),
 		program + " show " + filepath.Join(dir, "plan.json"),
 		program + " tokens --no-expiry",
+		program + " migrate --owner etl-runner   # the way off a token",
 		program + " demo --serve" + ifSet(dir != "patrol-demo", " --output-dir "+dir) + "   # the account again, to try commands on",
 	}
 	if o.serve { // in another terminal

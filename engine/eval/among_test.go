@@ -26,6 +26,9 @@ func readEverything(s *engine.Snapshot) {
 		engine.SectionWorkspace:     `{"caller":{"admin":true,"auth_type":"pat","display_name":"","id":"9","kind":"user","name":"ann@example.com"}}`,
 		engine.SectionAuditLog:      `{"rows":1,"first_ms":1,"last_ms":2}`,
 		engine.SectionSecrets:       `[]`,
+		engine.SectionFederation:    `[]`,
+		engine.SectionOAuthApps:     `[]`,
+		engine.SectionRecipients:    `[]`,
 		engine.SectionAuditChanges:  `{"first_ms":1,"last_ms":2,"events":[]}`,
 		engine.SectionTokenReport:   `{"counts":{"report":0,"read":0,"both":0,"missing_here":0,"missing_there":0},"missing_here":[],"missing_there":[]}`,
 		"ip_access_lists":           `[]`,
@@ -193,7 +196,7 @@ func TestSecretsAreJudged(t *testing.T) {
 		}
 		told = append(told, string(e.Status)+" "+e.Message)
 	}
-	equal(t, told, []string{"fail secret is 400 days old, limit 90", "fail secret is 366 days old, limit 365", "not_applicable ", "not_applicable "})
+	equal(t, told, []string{"fail secret is 400 days old, limit 90", "fail secret is 366 days old, limit 90", "not_applicable ", "not_applicable "})
 	job.Snapshot.Documents[engine.SectionSecrets] = json.RawMessage(`{}`)
 	_, _, err = evaluateIn(t.Context(), set, job)
 	if e, ok := engine.AsError(err); !ok || e.Reason != "corrupt" {

@@ -1,0 +1,397 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"patrol/engine"
+)
+
+// Migration is the recipe that takes whatever uses a token from it to OAuth:
+// what was observed, what is not known, and the steps in their order.
+type Migration struct {
+	Workspace   string `json:"workspace"`
+	WorkspaceID string `json:"workspace_id"`
+	Host        string `json:"host"`
+	Token       string `json:"token"`
+	Owner       string `json:"owner" names:"person"`
+	OwnerID     string `json:"owner_id"`
+	OwnerKind   string `json:"owner_kind"`
+
+	Observed []string `json:"observed"`
+	Unknown  []string `json:"not_known"`
+
+	Identity  string            `json:"identity"`
+	Pipeline  string            `json:"pipeline"` // the one that was seen; "" where none was
+	Scopes    []string          `json:"scopes"`   // empty where nobody can tell
+	CLI       []string          `json:"cli"`
+	Terraform string            `json:"terraform"`
+	Env       map[string]string `json:"env"`
+	Job       []string          `json:"job"` // what else the job's definition needs
+	Check     []string          `json:"check"`
+	Revoke    []string          `json:"revoke"`
+}
+
+// MigrationInput is what is known of a token that is to be replaced.
+type MigrationInput struct {
+	Row      engine.TokenRow
+	Snapshot engine.Snapshot
+	AsOf     time.Time
+	// LogRead says that the audit log was read: without it nothing is known of use.
+	LogRead    bool
+	AccountID  string // "": not known
+	Federation []engine.FederationPolicy
+	Secrets    engine.Secrets
+	// FederationRead and SecretsRead say that the lists were read whole.
+	FederationRead, SecretsRead bool
+	Policies                    []string // that the token breaks by the latest evaluation
+	Replies                     string   // file that gives the token up
+}
+
+// pipeline is a platform that gives each of its jobs an OpenID Connect token.
+type pipeline struct {
+	name, issuer, audience, subject string
+	agents                          []string // texts in its user agents, in small letters
+	env                             map[string]string
+	job                             []string
+}
+
+// pipelines by the documentation of each platform and of Databricks's federation
+// for it, as of 2026-11-30. Capitals stand for what nobody can tell from outside.
+var pipelines = []pipeline{
+	{
+		"GitHub Actions", "https://token.actions.githubusercontent.com", "", "repo:ORGANISATION/REPOSITORY:environment:ENVIRONMENT",
+		[]string{"cicd/github", "github-actions"}, map[string]string{"DATABRICKS_AUTH_TYPE": "github-oidc"},
+		[]string{"permissions: {id-token: write, contents: read}", "environment: ENVIRONMENT"},
+	},
+	{
+		"GitLab CI/CD", "https://gitlab.com", "", "project_path:GROUP/PROJECT:ref_type:branch:ref:BRANCH",
+		[]string{"cicd/gitlab", "gitlab-runner"}, map[string]string{"DATABRICKS_AUTH_TYPE": "env-oidc"},
+		[]string{"id_tokens: {DATABRICKS_OIDC_TOKEN: {aud: ACCOUNT_ID}}", "The issuer is the address of your GitLab where it is not gitlab.com."},
+	},
+	{
+		"Azure DevOps", "https://vstoken.dev.azure.com/ORGANISATION_ID", "api://AzureADTokenExchange", "p://ORGANISATION/PROJECT/PIPELINE",
+		[]string{"cicd/azure-devops", "azure-devops"}, map[string]string{"DATABRICKS_AUTH_TYPE": "env-oidc"},
+		[]string{"A step puts the job's token into DATABRICKS_OIDC_TOKEN."},
+	},
+	{
+		"Bitbucket Pipelines", "https://api.bitbucket.org/2.0/workspaces/WORKSPACE/pipelines-config/identity/oidc", "AUDIENCE", "SUBJECT",
+		[]string{"cicd/bitbucket", "bitbucket"}, map[string]string{"DATABRICKS_AUTH_TYPE": "env-oidc", "DATABRICKS_OIDC_TOKEN_ENV": "BITBUCKET_STEP_OIDC_TOKEN"},
+		[]string{"oidc: true in the step; the repository's settings show audience and subject."},
+	},
+	{
+		"CircleCI", "https://oidc.circleci.com/org/ORGANISATION_ID", "ORGANISATION_ID", "org/ORGANISATION_ID/project/PROJECT_ID/user/USER_ID",
+		[]string{"cicd/circle", "circleci"}, map[string]string{"DATABRICKS_AUTH_TYPE": "env-oidc", "DATABRICKS_OIDC_TOKEN_ENV": "CIRCLE_OIDC_TOKEN"}, nil,
+	},
+	{
+		"Terraform Cloud", "https://app.terraform.io", "", "organization:ORGANISATION:project:PROJECT:workspace:WORKSPACE:run_phase:PHASE",
+		[]string{"cicd/tf-cloud"}, map[string]string{"DATABRICKS_AUTH_TYPE": "env-oidc", "DATABRICKS_OIDC_TOKEN_ENV": "TFC_WORKLOAD_IDENTITY_TOKEN"},
+		[]string{"TFC_WORKLOAD_IDENTITY_AUDIENCE=ACCOUNT_ID in the workspace's variables"},
+	},
+}
+
+const (
+	secretLifetime = "7776000s" // 90 days
+	idOfNewOne     = "SERVICE_PRINCIPAL_ID"
+	idOfNewApp     = "APPLICATION_ID"
+)
+
+// Migrate writes the recipe of a token.
+func Migrate(in MigrationInput) Migration {
+	t, owner := in.Row.Token, in.Row.Owner
+	m := Migration{
+		Workspace: in.Snapshot.Workspace.Name, WorkspaceID: in.Snapshot.Workspace.ID, Host: in.Snapshot.Workspace.Host,
+		Token: t.ID, Owner: owner.Label(), OwnerID: owner.ID, OwnerKind: string(owner.Kind),
+		Scopes: []string{}, CLI: []string{}, Env: map[string]string{}, Job: []string{},
+	}
+	seen := in.observe(&m)
+	in.scopes(&m)
+	account := cmpOr(in.AccountID, "ACCOUNT_ID")
+	if in.AccountID == "" {
+		m.Unknown = append(m.Unknown, "the account's id: ACCOUNT_ID stands for it")
+	}
+	automated := seen != nil || owner.Kind == engine.ServicePrincipal || in.manyAddresses()
+	if !automated {
+		in.person(&m)
+	} else {
+		in.workload(&m, seen, account)
+	}
+	m.Env["DATABRICKS_HOST"] = m.Host
+	in.revoke(&m)
+	return m
+}
+
+func cmpOr(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+// observe says what is known of the token's use, and names the pipeline that was seen.
+func (in MigrationInput) observe(m *Migration) *pipeline {
+	t := in.Row.Token
+	switch {
+	case t.LastUsed != nil:
+		m.Observed = append(m.Observed, "last used on "+time.UnixMilli(*t.LastUsed).UTC().Format(time.DateOnly)+", by the list of tokens")
+	case in.Row.Facts.Used != nil && !*in.Row.Facts.Used:
+		m.Observed = append(m.Observed, "never used, by the list of tokens: perhaps nothing needs it")
+	default:
+		m.Unknown = append(m.Unknown, "when it was last used")
+	}
+	if t.Comment != "" {
+		m.Observed = append(m.Observed, "comment: "+engine.RedactSecrets(t.Comment))
+	}
+	if in.Row.Among == nil || in.Row.Among.Activity == nil {
+		if in.LogRead {
+			m.Observed = append(m.Observed, "the audit log that was read has no event of it")
+		} else {
+			m.Unknown = append(m.Unknown, "who uses it, from where and for what: no audit log was read (docs/usage.md tells how)")
+		}
+		return nil
+	}
+	a := in.Row.Among.Activity
+	m.Observed = append(m.Observed, fmt.Sprintf("%d events in the audit log, the last at %s", a.Events, time.UnixMilli(a.Last).UTC().Format(time.RFC3339)))
+	if len(a.UserAgents) > 0 {
+		m.Observed = append(m.Observed, "user agents: "+strings.Join(a.UserAgents, ", "))
+	}
+	var seen *pipeline
+	var names []string
+	for i, p := range pipelines {
+		if slices.ContainsFunc(a.UserAgents, func(agent string) bool {
+			return slices.ContainsFunc(p.agents, func(part string) bool { return strings.Contains(strings.ToLower(agent), part) })
+		}) {
+			if seen == nil {
+				seen = &pipelines[i]
+			}
+			names = append(names, p.name)
+		}
+	}
+	if len(names) > 1 {
+		m.Unknown = append(m.Unknown, "which of several pipelines is the main one ("+strings.Join(names, ", ")+"): each needs a policy of its own")
+	}
+	if seen != nil {
+		m.Pipeline = seen.name
+	}
+	return seen
+}
+
+// manyAddresses is what PAT-017 takes for a sign of automation.
+func (in MigrationInput) manyAddresses() bool {
+	return in.Row.Among != nil && in.Row.Among.Activity != nil && in.Row.Among.Activity.MaxIPsPerDay > 3
+}
+
+// scopes are those that the token has, where they are few, else what the
+// platform inferred from its use.
+func (in MigrationInput) scopes(m *Migration) {
+	t := in.Row.Token
+	for _, list := range []struct {
+		scopes []string
+		from   string
+	}{{t.Scopes, "those of the token"}, {t.InferredScopes, "inferred by the platform from its use"}, {t.BackfillScopes, "by the platform's records of its use"}} {
+		if len(list.scopes) > 0 && !slices.Contains(list.scopes, engine.AllAPIs) {
+			m.Scopes = list.scopes
+			m.Observed = append(m.Observed, "scopes that it needs, "+list.from+": "+strings.Join(list.scopes, ", "))
+			return
+		}
+	}
+	m.Unknown = append(m.Unknown, "which scopes it needs: the token opens every API, and nobody tells what it uses")
+}
+
+// person is the recipe of a token with which no automation was seen.
+func (in MigrationInput) person(m *Migration) {
+	m.Identity = m.Owner + " signs in as a person, by OAuth in the browser"
+	if !in.LogRead {
+		m.Unknown = append(m.Unknown, "whether a pipeline uses it; if one does, it needs a service principal of its own")
+	}
+	m.CLI = []string{"databricks auth login --host " + shellQuote(m.Host)}
+	if len(m.Scopes) > 0 {
+		m.CLI[0] += " --scopes " + shellQuote(strings.Join(m.Scopes, ","))
+	}
+	m.Env["DATABRICKS_AUTH_TYPE"] = "databricks-cli"
+	m.Check = []string{"databricks current-user me"}
+}
+
+// workload is the recipe of a service principal's token, and of a person's that
+// drives automation.
+func (in MigrationInput) workload(m *Migration, seen *pipeline, account string) {
+	id, app, hclID := m.OwnerID, in.Row.Owner.Name, hclQuote(m.OwnerID)
+	var tf strings.Builder
+	tf.WriteString("# The provider of the account: host is its console, account_id its id.\n")
+	if in.Row.Owner.Kind != engine.ServicePrincipal {
+		name := "for-token-" + m.Token[:min(8, len(m.Token))]
+		m.Identity = "a service principal of its own, in place of " + m.Owner
+		m.Unknown = append(m.Unknown, "what "+m.Owner+" may do that the workload needs: grant the service principal these rights, and no others")
+		id, app, hclID = idOfNewOne, idOfNewApp, "databricks_service_principal.workload.id"
+		m.CLI = append(m.CLI, "databricks service-principals create --display-name "+shellQuote(name)+"   # shows id and applicationId")
+		fmt.Fprintf(&tf, "resource \"databricks_service_principal\" \"workload\" {\n  display_name = %s\n}\n\n", hclQuote(name))
+	} else {
+		m.Identity = "the service principal " + m.Owner + " itself"
+	}
+	m.Env["DATABRICKS_CLIENT_ID"] = app
+	if policy := in.policyFor(seen); policy != nil {
+		m.Identity += ", by the federation policy that it has"
+		m.Observed = append(m.Observed, fmt.Sprintf("federation policy %s: issuer %s, subject %s", policy.ID, policy.Issuer, policy.Subject))
+		m.Terraform = ""
+		if seen == nil {
+			seen = pipelineOf(policy.Issuer)
+		}
+		m.pipelineEnv(seen, account)
+	} else if seen != nil {
+		m.Identity += ", by workload identity federation with " + seen.name
+		in.federate(m, seen, &tf, id, hclID, account)
+	} else {
+		m.Identity += ", by an OAuth secret that lives 90 days"
+		m.Unknown = append(m.Unknown, "where it runs: if its platform issues OpenID Connect tokens, a federation policy is better than a secret")
+		if owned := in.secretsOf(m.OwnerID); owned > 0 {
+			m.Observed = append(m.Observed, fmt.Sprintf("its owner has %d OAuth secrets already; whoever uses the token may not have one", owned))
+		} else if !in.SecretsRead && in.Row.Owner.Kind == engine.ServicePrincipal {
+			m.Unknown = append(m.Unknown, "whether it has an OAuth secret (--with service_principal_secrets)")
+		}
+		m.CLI = append(m.CLI, "databricks service-principal-secrets-proxy create "+shellQuote(id)+" --lifetime "+secretLifetime+"   # shows the secret once: keep it where the token was")
+		fmt.Fprintf(&tf, "resource \"databricks_service_principal_secret\" \"workload\" {\n  service_principal_id = %s\n  lifetime             = %s\n}\n", hclID, hclQuote(secretLifetime))
+		m.Terraform = tf.String()
+		m.Env["DATABRICKS_AUTH_TYPE"], m.Env["DATABRICKS_CLIENT_SECRET"] = "oauth-m2m", "(the secret)"
+	}
+	if !in.FederationRead {
+		m.Unknown = append(m.Unknown, "whether it has a federation policy (--account with --with federation_policies)")
+	}
+	if len(m.Scopes) > 0 {
+		m.Job = append(m.Job, "scopes = "+strings.Join(m.Scopes, ",")+" in the profile that it signs in by")
+	}
+	m.Check = []string{"databricks auth describe", "databricks current-user me   # names " + engine.SafeText(cmpOr(app, "the service principal"))}
+}
+
+// policyFor is the federation policy by which the owner can sign in from where
+// it was seen: none with a wildcard, which is to be replaced.
+func (in MigrationInput) policyFor(seen *pipeline) *engine.FederationPolicy {
+	for i, policy := range in.Federation {
+		if policy.OwnerID == in.Row.Owner.ID && policy.OwnerID != "" && !strings.ContainsAny(policy.Subject, "*?") &&
+			(seen == nil || pipelineOf(policy.Issuer) == seen) {
+			return &in.Federation[i]
+		}
+	}
+	return nil
+}
+
+func pipelineOf(issuer string) *pipeline {
+	for i, p := range pipelines {
+		fixed, _, _ := strings.Cut(p.issuer, "ORGANISATION")
+		fixed, _, _ = strings.Cut(fixed, "WORKSPACE")
+		if strings.HasPrefix(issuer, fixed) {
+			return &pipelines[i]
+		}
+	}
+	return nil
+}
+
+func (in MigrationInput) secretsOf(owner string) (n int) {
+	for _, secret := range in.Secrets {
+		if secret.OwnerID == owner && secret.Status == "ACTIVE" {
+			n++
+		}
+	}
+	return n
+}
+
+func (in MigrationInput) federate(m *Migration, p *pipeline, tf *strings.Builder, id, hclID, account string) {
+	audience := cmpOr(p.audience, account)
+	m.Unknown = append(m.Unknown, "which job of "+p.name+" it is: replace what stands in capitals")
+	body := map[string]any{"oidc_policy": map[string]any{"issuer": p.issuer, "audiences": []string{audience}, "subject": p.subject}}
+	m.CLI = append(m.CLI, "databricks account service-principal-federation-policy create "+shellQuote(id)+" --json "+shellQuote(asciiJSON(body)))
+	fmt.Fprintf(tf, "resource \"databricks_service_principal_federation_policy\" \"workload\" {\n  service_principal_id = %s\n  oidc_policy = {\n    issuer    = %s\n    audiences = [%s]\n    subject   = %s\n  }\n}\n",
+		hclID, hclQuote(p.issuer), hclQuote(audience), hclQuote(p.subject))
+	m.Terraform = tf.String()
+	m.pipelineEnv(p, account)
+}
+
+func (m *Migration) pipelineEnv(p *pipeline, account string) {
+	if p == nil {
+		m.Env["DATABRICKS_AUTH_TYPE"] = "env-oidc"
+		m.Job = append(m.Job, "The job's token of the policy's issuer goes into DATABRICKS_OIDC_TOKEN.")
+		return
+	}
+	for name, value := range p.env {
+		m.Env[name] = value
+	}
+	for _, line := range p.job {
+		m.Job = append(m.Job, strings.ReplaceAll(line, "ACCOUNT_ID", account))
+	}
+}
+
+// revoke is the last step: a plan that revokes the token and nothing else.
+func (in MigrationInput) revoke(m *Migration) {
+	if len(in.Policies) == 0 {
+		m.Unknown = append(m.Unknown, "whether a plan can hold the token: the latest evaluation has no finding about it")
+		m.Revoke = []string{"databricks token-management delete -- " + shellQuote(m.Token) + "   # cannot be undone"}
+		return
+	}
+	file := "revoke-" + m.Token[:min(8, len(m.Token))] + ".json"
+	m.Revoke = []string{
+		"patrol migrate " + shellQuote(m.Token) + " --workspace " + shellQuote(m.WorkspaceID) + " --replies " + shellQuote(in.Replies),
+		"patrol plan --replies " + shellQuote(in.Replies) + " --workspace " + shellQuote(m.WorkspaceID) + " --owner " + shellQuote(m.OwnerID) + " --action revoke -o " + shellQuote(file),
+		"patrol show " + shellQuote(file),
+		"patrol approve " + shellQuote(file) + " --step ID   # as show tells it",
+		"patrol apply " + shellQuote(file),
+	}
+}
+
+// GivenUp is the file of replies that gives tokens up.
+func GivenUp(migrations []Migration) Replies {
+	replies := Replies{Schema: RepliesSchema, Replies: []Reply{}}
+	for _, m := range migrations {
+		replies.Replies = append(replies.Replies, Reply{
+			Workspace: m.Workspace, WorkspaceID: m.WorkspaceID, Token: m.Token, Owner: m.Owner, OwnerID: m.OwnerID,
+			Policies: []string{}, Reply: engine.ReplyRevoke, Comment: "replaced by OAuth",
+		})
+	}
+	return replies
+}
+
+// Text is the recipe for people.
+func (m Migration) Text() string {
+	var b strings.Builder
+	line := func(indent, format string, args ...any) {
+		b.WriteString(indent + engine.SafeText(fmt.Sprintf(format, args...)) + "\n")
+	}
+	list := func(title string, lines []string) {
+		if len(lines) > 0 {
+			b.WriteString("\n" + title + "\n")
+		}
+		for _, text := range lines {
+			line("  ", "%s", text)
+		}
+	}
+	line("", "Token %s of %s in %s (%s)", m.Token, m.Owner, m.Workspace, m.WorkspaceID)
+	list("Observed", m.Observed)
+	list("Not known", m.Unknown)
+	b.WriteString("\n1. Identity: " + engine.SafeText(m.Identity) + "\n")
+	for _, command := range m.CLI {
+		line("  ", "%s", command)
+	}
+	if m.Terraform != "" {
+		b.WriteString("\n  or by Terraform:\n")
+		for text := range strings.Lines(m.Terraform) {
+			line("    ", "%s", strings.TrimRight(text, "\n"))
+		}
+	}
+	needs := "not known"
+	if len(m.Scopes) > 0 {
+		needs = strings.Join(m.Scopes, ", ")
+	}
+	b.WriteString("\n2. Scopes: " + engine.SafeText(needs) + "\n")
+	var env []string
+	for _, name := range engine.SortedKeys(m.Env) {
+		env = append(env, name+"="+m.Env[name])
+	}
+	where := "where the token is set"
+	if m.Pipeline != "" {
+		where = "in " + m.Pipeline
+	}
+	list("3. Set "+where+", and remove DATABRICKS_TOKEN there", append(env, m.Job...))
+	list("4. Check", m.Check)
+	list("5. Revoke the token, once nothing has used it for some days", m.Revoke)
+	return b.String()
+}
