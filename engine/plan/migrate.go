@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 // Migration is the recipe that takes whatever uses a token from it to OAuth:
@@ -206,9 +207,9 @@ func (in MigrationInput) person(m *Migration) {
 	if !in.LogRead {
 		m.Unknown = append(m.Unknown, "whether a pipeline uses it; if one does, it needs a service principal of its own")
 	}
-	m.CLI = []string{"databricks auth login --host " + shellQuote(m.Host)}
+	m.CLI = []string{"databricks auth login --host " + remedy.ShellQuote(m.Host)}
 	if len(m.Scopes) > 0 {
-		m.CLI[0] += " --scopes " + shellQuote(strings.Join(m.Scopes, ","))
+		m.CLI[0] += " --scopes " + remedy.ShellQuote(strings.Join(m.Scopes, ","))
 	}
 	m.Env["DATABRICKS_AUTH_TYPE"] = "databricks-cli"
 	m.Check = []string{"databricks current-user me"}
@@ -217,7 +218,7 @@ func (in MigrationInput) person(m *Migration) {
 // workload is the recipe of a service principal's token, and of a person's that
 // drives automation.
 func (in MigrationInput) workload(m *Migration, seen *pipeline, account string) {
-	id, app, hclID := m.OwnerID, in.Row.Owner.Name, hclQuote(m.OwnerID)
+	id, app, hclID := m.OwnerID, in.Row.Owner.Name, remedy.HCLQuote(m.OwnerID)
 	var tf strings.Builder
 	tf.WriteString("# The provider of the account: host is its console, account_id its id.\n")
 	if in.Row.Owner.Kind != engine.ServicePrincipal {
@@ -225,8 +226,8 @@ func (in MigrationInput) workload(m *Migration, seen *pipeline, account string) 
 		m.Identity = "a service principal of its own, in place of " + m.Owner
 		m.Unknown = append(m.Unknown, "what "+m.Owner+" may do that the workload needs: grant the service principal these rights, and no others")
 		id, app, hclID = idOfNewOne, idOfNewApp, "databricks_service_principal.workload.id"
-		m.CLI = append(m.CLI, "databricks service-principals create --display-name "+shellQuote(name)+"   # shows id and applicationId")
-		fmt.Fprintf(&tf, "resource \"databricks_service_principal\" \"workload\" {\n  display_name = %s\n}\n\n", hclQuote(name))
+		m.CLI = append(m.CLI, "databricks service-principals create --display-name "+remedy.ShellQuote(name)+"   # shows id and applicationId")
+		fmt.Fprintf(&tf, "resource \"databricks_service_principal\" \"workload\" {\n  display_name = %s\n}\n\n", remedy.HCLQuote(name))
 	} else {
 		m.Identity = "the service principal " + m.Owner + " itself"
 	}
@@ -250,8 +251,8 @@ func (in MigrationInput) workload(m *Migration, seen *pipeline, account string) 
 		} else if !in.SecretsRead && in.Row.Owner.Kind == engine.ServicePrincipal {
 			m.Unknown = append(m.Unknown, "whether it has an OAuth secret (--with service_principal_secrets)")
 		}
-		m.CLI = append(m.CLI, "databricks service-principal-secrets-proxy create "+shellQuote(id)+" --lifetime "+secretLifetime+"   # shows the secret once: keep it where the token was")
-		fmt.Fprintf(&tf, "resource \"databricks_service_principal_secret\" \"workload\" {\n  service_principal_id = %s\n  lifetime             = %s\n}\n", hclID, hclQuote(secretLifetime))
+		m.CLI = append(m.CLI, "databricks service-principal-secrets-proxy create "+remedy.ShellQuote(id)+" --lifetime "+secretLifetime+"   # shows the secret once: keep it where the token was")
+		fmt.Fprintf(&tf, "resource \"databricks_service_principal_secret\" \"workload\" {\n  service_principal_id = %s\n  lifetime             = %s\n}\n", hclID, remedy.HCLQuote(secretLifetime))
 		m.Terraform = tf.String()
 		m.Env["DATABRICKS_AUTH_TYPE"], m.Env["DATABRICKS_CLIENT_SECRET"] = "oauth-m2m", "(the secret)"
 	}
@@ -300,9 +301,9 @@ func (in MigrationInput) federate(m *Migration, p *pipeline, tf *strings.Builder
 	audience := cmpOr(p.audience, account)
 	m.Unknown = append(m.Unknown, "which job of "+p.name+" it is: replace what stands in capitals")
 	body := map[string]any{"oidc_policy": map[string]any{"issuer": p.issuer, "audiences": []string{audience}, "subject": p.subject}}
-	m.CLI = append(m.CLI, "databricks account service-principal-federation-policy create "+shellQuote(id)+" --json "+shellQuote(asciiJSON(body)))
+	m.CLI = append(m.CLI, "databricks account service-principal-federation-policy create "+remedy.ShellQuote(id)+" --json "+remedy.ShellQuote(remedy.ASCII(body)))
 	fmt.Fprintf(tf, "resource \"databricks_service_principal_federation_policy\" \"workload\" {\n  service_principal_id = %s\n  oidc_policy = {\n    issuer    = %s\n    audiences = [%s]\n    subject   = %s\n  }\n}\n",
-		hclID, hclQuote(p.issuer), hclQuote(audience), hclQuote(p.subject))
+		hclID, remedy.HCLQuote(p.issuer), remedy.HCLQuote(audience), remedy.HCLQuote(p.subject))
 	m.Terraform = tf.String()
 	m.pipelineEnv(p, account)
 }
@@ -325,16 +326,16 @@ func (m *Migration) pipelineEnv(p *pipeline, account string) {
 func (in MigrationInput) revoke(m *Migration) {
 	if len(in.Policies) == 0 {
 		m.Unknown = append(m.Unknown, "whether a plan can hold the token: the latest evaluation has no finding about it")
-		m.Revoke = []string{"databricks token-management delete -- " + shellQuote(m.Token) + "   # cannot be undone"}
+		m.Revoke = []string{"databricks token-management delete -- " + remedy.ShellQuote(m.Token) + "   # cannot be undone"}
 		return
 	}
 	file := "revoke-" + m.Token[:min(8, len(m.Token))] + ".json"
 	m.Revoke = []string{
-		"patrol migrate " + shellQuote(m.Token) + " --workspace " + shellQuote(m.WorkspaceID) + " --replies " + shellQuote(in.Replies),
-		"patrol plan --replies " + shellQuote(in.Replies) + " --workspace " + shellQuote(m.WorkspaceID) + " --owner " + shellQuote(m.OwnerID) + " --action revoke -o " + shellQuote(file),
-		"patrol show " + shellQuote(file),
-		"patrol approve " + shellQuote(file) + " --step ID   # as show tells it",
-		"patrol apply " + shellQuote(file),
+		"patrol migrate " + remedy.ShellQuote(m.Token) + " --workspace " + remedy.ShellQuote(m.WorkspaceID) + " --replies " + remedy.ShellQuote(in.Replies),
+		"patrol plan --replies " + remedy.ShellQuote(in.Replies) + " --workspace " + remedy.ShellQuote(m.WorkspaceID) + " --owner " + remedy.ShellQuote(m.OwnerID) + " --action revoke -o " + remedy.ShellQuote(file),
+		"patrol show " + remedy.ShellQuote(file),
+		"patrol approve " + remedy.ShellQuote(file) + " --step ID   # as show tells it",
+		"patrol apply " + remedy.ShellQuote(file),
 	}
 }
 
