@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"patrol/engine"
 	"patrol/engine/store"
 
+	"github.com/gofrs/flock"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // auditOptions are the options of the three steps that an audit chains.
@@ -14,6 +17,9 @@ type auditOptions struct {
 	source sourceOptions
 	judge  judgeOptions
 	report reportOptions
+
+	keep      int
+	exclusive bool
 }
 
 // Audit is the main job: collect, evaluate, report.
@@ -27,7 +33,8 @@ func (c commands) Audit() *cobra.Command {
 			"profile; --from reads a file instead.\n\n" + exitHelp(exitViolations, exitIncomplete),
 		Example: "  patrol audit --profile prod --profile dev --fail-on high\n" +
 			"  patrol audit --from tokens.json --only PAT-001,PAT-002\n" +
-			"  patrol audit --format json -o - | jq .summary",
+			"  patrol audit --format json -o - | jq .summary\n" +
+			"  patrol audit -q --exclusive --keep 90 --output-dir 'reports/{date}'   # each night",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.audit(cmd.Context(), &o, c.origins["format"])
@@ -36,11 +43,15 @@ func (c commands) Audit() *cobra.Command {
 	o.source.addFlags(cmd.Flags())
 	o.judge.addFlags(cmd.Flags())
 	o.report.addFlags(cmd.Flags())
+	inGroup(cmd.Flags(), flagsOutput, func(flags *pflag.FlagSet) {
+		flags.IntVar(&o.keep, "keep", 0, "then keep this `number` of snapshots of each workspace, the newest, and remove the others for good (0: all)")
+		flags.BoolVar(&o.exclusive, "exclusive", false, "end at once, with exit code 7, while another --exclusive audit uses this database")
+	})
 	return cmd
 }
 
-func (a *app) audit(ctx context.Context, o *auditOptions, formatOrigin string) error {
-	formats, err := o.report.prepare(formatOrigin)
+func (a *app) audit(ctx context.Context, o *auditOptions, formatOrigin string) (err error) {
+	formats, err := o.report.prepare(formatOrigin, a.env.now())
 	if err != nil {
 		return err
 	}
@@ -54,6 +65,18 @@ func (a *app) audit(ctx context.Context, o *auditOptions, formatOrigin string) e
 	if err := a.checkSources(ctx, &o.source); err != nil {
 		return err
 	}
+	if o.exclusive {
+		lock := flock.New(a.dbPath+".audit.lock", flock.SetPermissions(0o600))
+		got, err := lock.TryLock()
+		if err != nil {
+			return &engine.Error{Class: engine.ClassStorage, Reason: "locked", Op: "lock", Target: a.dbPath, Hint: "Make its directory writable.", Err: err}
+		}
+		if !got {
+			return &engine.Error{Class: engine.ClassStorage, Reason: "locked", Op: "audit into", Target: a.dbPath,
+				Hint: "Wait for it, or let the audits start further apart.", Err: errors.New("another audit is under way")}
+		}
+		defer func() { err = errors.Join(err, lock.Close()) }() // the file stays: removing it would let two lock different files of one name
+	}
 	return a.withStore(ctx, store.ReadWrite, func(db *store.DB) error {
 		snapshots, err := a.collect(ctx, db, &o.source)
 		if err != nil {
@@ -63,7 +86,14 @@ func (a *app) audit(ctx context.Context, o *auditOptions, formatOrigin string) e
 		if err != nil {
 			return err
 		}
-		return a.deliver(ctx, db, evaluation, formats, &o.report)
+		outcome := a.deliver(ctx, db, evaluation, formats, &o.report)
+		var reached verdictError
+		if o.keep > 0 && (outcome == nil || errors.As(outcome, &reached)) {
+			if err := a.pruneTo(ctx, db, &pruneOptions{keep: o.keep, yes: true}); err != nil {
+				return err
+			}
+		}
+		return outcome
 	})
 }
 

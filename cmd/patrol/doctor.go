@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -125,11 +124,7 @@ func (a *app) doctor(cmd *cobra.Command, o *sourceOptions, format string) error 
 	}
 	found = engine.Pseudonymised(a.names, found)
 	if format == jsonFormat {
-		text, err := json.MarshalIndent(found, "", "  ")
-		if err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintf(a.env.stdout, "%s\n", engine.EscapeJSON(text)); err != nil {
+		if err := a.writeJSON(found); err != nil {
 			return err
 		}
 	} else {

@@ -105,7 +105,7 @@ func (c commands) Report() *cobra.Command {
 		Example: "  patrol report --format xlsx --output-dir auditors\n  patrol report -o findings.csv",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			formats, err := o.prepare(c.origins["format"])
+			formats, err := o.prepare(c.origins["format"], c.env.now())
 			if err != nil {
 				return err
 			}

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"patrol/engine"
 	"patrol/engine/store"
 	"patrol/reports"
+	"patrol/reports/table"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -48,7 +48,8 @@ func (c commands) Evaluations() *cobra.Command {
 }
 
 func (a *app) evaluationsList() *cobra.Command {
-	return &cobra.Command{
+	var o listOptions
+	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List all evaluations, newest first",
 		Args:  cobra.NoArgs,
@@ -58,35 +59,48 @@ func (a *app) evaluationsList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				w := tabwriter.NewWriter(a.env.stdout, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(w, "ID\tAS OF\tWORKSPACES\tFAILED\tUNKNOWN\tKIND\tDIGEST")
-				for _, e := range list {
-					kind := "whole"
-					if e.Narrowed {
-						kind = "part of the policies"
-					}
-					if e.WhatIf != "" {
-						kind = "WHAT IF: " + engine.SafeText(e.WhatIf)
-					}
-					fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%s\t%.12s\n", e.ID, e.AsOf.Format(time.RFC3339), e.Workspaces,
-						e.Findings[engine.Fail], e.Findings[engine.Unknown]+e.Findings[engine.Errored], kind, e.Digest)
-				}
-				return w.Flush()
+				return writeList(cmd.Context(), a, o.format, []table.Column[store.EvaluationSummary]{
+					table.Number("id", 8, func(e store.EvaluationSummary) any { return e.ID }).Rank(1, 0),
+					table.Date("as_of", 22, func(e store.EvaluationSummary) any { return table.InstantOf(e.AsOf) }).Rank(2, 0),
+					table.Number("workspaces", 10, func(e store.EvaluationSummary) any { return e.Workspaces }).Rank(5, 0),
+					table.Number("failed", 8, func(e store.EvaluationSummary) any { return e.Findings[engine.Fail] }).Rank(3, 0),
+					table.Number("unknown", 8, func(e store.EvaluationSummary) any {
+						return e.Findings[engine.Unknown] + e.Findings[engine.Errored]
+					}).Rank(6, 0),
+					table.Plain("kind", 20, evaluationKind).Rank(4, 12),
+					table.ID("digest", 64, func(e store.EvaluationSummary) any { return e.Digest }).Rank(7, 12).As(func(e store.EvaluationSummary) string { return fmt.Sprintf("%.12s", e.Digest) }),
+				}, list)
 			})
 		},
 	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+func evaluationKind(e store.EvaluationSummary) any {
+	switch {
+	case e.WhatIf != "":
+		return "WHAT IF: " + e.WhatIf
+	case e.Narrowed:
+		return "part of the policies"
+	}
+	return "whole"
 }
 
 func (a *app) evaluationsShow() *cobra.Command {
-	return &cobra.Command{
-		Use:     "show ID",
+	var list listOptions
+	cmd := &cobra.Command{
+		Use:     "show ID|latest",
 		Short:   "Show an evaluation: what it judged, by what, and what it came to",
 		Example: "  patrol evaluations show 3\n  patrol report --evaluation 3",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := strconv.ParseInt(args[0], 10, 64)
+			if args[0] == "latest" {
+				id, err = 0, nil
+			}
 			if err != nil {
-				return engine.UsageError("read argument", args[0], "See `patrol evaluations list` for the ids.", fmt.Errorf("not the id of an evaluation"))
+				return engine.UsageError("read argument", args[0], "See `patrol evaluations list` for the ids, or say latest.", fmt.Errorf("not the id of an evaluation"))
 			}
 			return a.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
 				report, err := a.storedReport(cmd.Context(), db, id)
@@ -96,24 +110,39 @@ func (a *app) evaluationsShow() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				w := tabwriter.NewWriter(a.env.stdout, 0, 0, 2, ' ', 0)
-				fmt.Fprintf(w, "evaluation\t%d\n", id)
-				if report.WhatIf != "" {
-					fmt.Fprintf(w, "what if\t%s\n", engine.SafeText(report.WhatIf))
+				if list.format.word == "table" {
+					if id != 0 {
+						fmt.Fprintf(a.env.stdout, "evaluation  %d\n", id)
+					}
+					if report.WhatIf != "" {
+						fmt.Fprintf(a.env.stdout, "what if     %s\n", engine.SafeText(report.WhatIf))
+					}
+					fmt.Fprintf(a.env.stdout, "as of       %s\nfail on     %s\npatrol      %s\n", report.AsOf.Format(time.RFC3339), report.FailOn, report.Version)
+					for _, s := range judged(report) {
+						fmt.Fprintf(a.env.stdout, "snapshot    %d of %s, digest %s\n", s.ID, engine.SafeText(s.Workspace.Name), s.Digest)
+					}
+					fmt.Fprintln(a.env.stdout)
 				}
-				fmt.Fprintf(w, "as of\t%s\nfail on\t%s\npatrol\t%s\n", report.AsOf.Format(time.RFC3339), report.FailOn, report.Version)
-				for _, s := range judged(report) {
-					fmt.Fprintf(w, "snapshot\t%d of %s, digest %s\n", s.ID, engine.SafeText(s.Workspace.Name), s.Digest)
+				count := func(name string, rank int, of ...engine.Status) table.Column[engine.PolicyReport] {
+					return table.Number(name, 10, func(p engine.PolicyReport) any {
+						n := 0
+						for _, status := range of {
+							n += p.Tally[status]
+						}
+						return n
+					}).Rank(rank, 0)
 				}
-				fmt.Fprintln(w, "\nPOLICY\tSEVERITY\tFAILED\tWAIVED\tBASELINED\tUNKNOWN\tPASSED")
-				for _, p := range report.Policies {
-					fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", p.Policy.ID, p.Policy.Severity, p.Tally[engine.Fail], p.Tally[engine.Waived],
-						p.Tally[engine.Baselined], p.Tally[engine.Unknown]+p.Tally[engine.Errored], p.Tally[engine.Pass])
-				}
-				return w.Flush()
+				return writeList(cmd.Context(), a, list.format, []table.Column[engine.PolicyReport]{
+					table.Plain("policy", 12, func(p engine.PolicyReport) any { return p.Policy.ID }).Rank(1, 0),
+					table.Plain("severity", 10, func(p engine.PolicyReport) any { return string(p.Policy.Severity) }).Rank(2, 0),
+					count("failed", 3, engine.Fail), count("waived", 6, engine.Waived), count("baselined", 7, engine.Baselined),
+					count("unknown", 4, engine.Unknown, engine.Errored), count("passed", 5, engine.Pass),
+				}, report.Policies)
 			})
 		},
 	}
+	list.addFlags(cmd.Flags())
+	return cmd
 }
 
 // whatIf is the name of an evaluation that says what would be: by the flag, or

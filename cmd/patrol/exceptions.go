@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,11 +26,13 @@ type exceptOptions struct {
 	waivers  string
 	baseline string
 	create   string
+	critical []string // policies whose critical findings a baseline may excuse
 }
 
 func (o *exceptOptions) addFlags(flags *pflag.FlagSet) {
 	o.addWaivers(flags)
 	flags.StringVar(&o.baseline, "baseline", "", "excuse the findings that this `file` lists, so that only new ones fail")
+	flags.StringSliceVar(&o.critical, "baseline-critical", nil, "let baselines hold critical findings of these policies, too: `ids` or aliases")
 	flags.StringVar(&o.create, "create-baseline", "", "write the findings that fail now to this `file`, for --baseline")
 }
 
@@ -41,11 +44,19 @@ func (o *exceptOptions) addWaivers(flags *pflag.FlagSet) {
 type exceptionFiles struct {
 	waivers  *exceptions.Waivers
 	baseline *exceptions.Baseline
+	critical []string // policies whose critical findings the baseline may excuse
 }
 
 // loadExceptions reads what excuses findings, before anything else is done.
 // known are the policies that a waiver may name.
 func (a *app) loadExceptions(known []engine.Policy, o *exceptOptions) (x exceptionFiles, err error) {
+	for _, name := range o.critical {
+		i := slices.IndexFunc(known, func(p engine.Policy) bool { return named(p, name) })
+		if i < 0 {
+			return x, engine.UsageError("read flag", "--baseline-critical", "See `patrol policies list` for the ids.", fmt.Errorf("no policy has the id or alias %q", name))
+		}
+		x.critical = append(x.critical, known[i].ID)
+	}
 	if o.create != "" {
 		if err := outfile.Check(o.create); err != nil {
 			return x, err
@@ -96,7 +107,7 @@ func (x exceptionFiles) begin(asOf time.Time) *excusing {
 		e.waivers = exceptions.NewWaiverMatcher(x.waivers.Rules, engine.DateOf(asOf))
 	}
 	if x.baseline != nil {
-		e.baseline = exceptions.NewBaselineMatcher(x.baseline)
+		e.baseline = exceptions.NewBaselineMatcher(x.baseline, x.critical)
 	}
 	return &e
 }
@@ -170,12 +181,16 @@ func (e *excusing) result() (x engine.Exceptions) {
 }
 
 // tellExceptions says in a line what the report tells in full.
-func (a *app) tellExceptions(x engine.Exceptions) {
+func (a *app) tellExceptions(e *excusing) {
+	x := e.result()
 	if len(x.Waivers) > 0 {
 		a.say("waivers: %s", waiverCounts(x))
 	}
 	if b := x.Baseline; b != nil {
 		a.say("baseline: %s, %d still failing, %d gone, %d not judged", plural(b.Entries, "finding"), b.Baselined, len(b.Gone), b.NotJudged)
+		if n := e.baseline.Refused(); n > 0 {
+			a.say("warning: %s of the baseline not excused: critical ones fail unless --baseline-critical names their policies", plural(n, "finding"))
+		}
 	}
 }
 
@@ -200,7 +215,7 @@ func waiverCounts(x engine.Exceptions) string {
 }
 
 // createBaseline writes what fails in an evaluation, when asked to.
-func (a *app) createBaseline(ctx context.Context, db *store.DB, evaluation int64, path string) error {
+func (a *app) createBaseline(ctx context.Context, db *store.DB, evaluation int64, path string, critical []string) error {
 	if path == "" {
 		return nil
 	}
@@ -208,13 +223,17 @@ func (a *app) createBaseline(ctx context.Context, db *store.DB, evaluation int64
 	if err != nil {
 		return err
 	}
-	count := 0
+	count, left := 0, 0
 	err = outfile.Write(path, func(w io.Writer) (err error) {
-		count, err = exceptions.WriteBaseline(w, report.Version, report.AsOf, report.Findings)
+		count, left, err = exceptions.WriteBaseline(w, report.Version, report.AsOf, report.Findings, critical)
 		return err
 	})
-	if err == nil {
-		a.say("baseline: %s written to %s", plural(count, "finding"), path)
+	if err != nil {
+		return err
 	}
-	return err
+	a.say("baseline: %s written to %s", plural(count, "finding"), path)
+	if left > 0 {
+		a.say("warning: %s left out of the baseline: critical ones go on failing unless --baseline-critical names their policies", plural(left, "finding"))
+	}
+	return nil
 }

@@ -272,7 +272,7 @@ func (o *reportOptions) addFlags(all *pflag.FlagSet) {
 	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) {
 		flags.StringSliceVar(&o.formats, "format", []string{"csv", "xlsx", "json"}, "`formats` of the report: "+strings.Join(formatNames(), ", "))
 		ofWords(flags, "format", formatNames()...)
-		flags.StringVar(&o.dir, "output-dir", "patrol-report", "write the reports into this `directory`")
+		flags.StringVar(&o.dir, "output-dir", "patrol-report", "write the reports into this `directory`; {date} and {time} in it are those of the run")
 		flags.StringVarP(&o.output, "output", "o", "", "write one format to this `file` (- for standard output)")
 	})
 }
@@ -287,7 +287,11 @@ func formatNames() []string {
 
 // prepare resolves the formats and finds, before anything is collected, what
 // would keep the reports from being written.
-func (o *reportOptions) prepare(origin string) ([]reports.Format, error) {
+func (o *reportOptions) prepare(origin string, now time.Time) ([]reports.Format, error) {
+	o.dir = strings.NewReplacer("{date}", now.UTC().Format(time.DateOnly), "{time}", now.UTC().Format("150405")).Replace(o.dir)
+	if strings.ContainsAny(o.dir, "{}") {
+		return nil, engine.UsageError("read flag", "--output-dir", "{date} and {time} stand for the day and the time of the run, in UTC.", fmt.Errorf("%q holds another name in braces", o.dir))
+	}
 	formats, err := o.choose(origin)
 	if err != nil {
 		return nil, err

@@ -333,12 +333,12 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 	if err := evaluation.Exceptions(excusing.result()); err != nil {
 		return 0, err
 	}
-	a.tellExceptions(excusing.result())
+	a.tellExceptions(excusing)
 	id, err := evaluation.Commit()
 	if err != nil {
 		return 0, err
 	}
-	return id, a.createBaseline(ctx, db, id, o.except.create)
+	return id, a.createBaseline(ctx, db, id, o.except.create, set.exceptions.critical)
 }
 
 // smallWorkspace is how many tokens a workspace may have to be judged beside others.
@@ -460,6 +460,9 @@ func (a *app) deliverReport(ctx context.Context, report engine.Report, formats [
 	if err != nil {
 		return err
 	}
+	if a.logFormat == jsonFormat && !a.quiet {
+		jsonLogger(a.env.stderr).Info("run summary", "summary", summaryOf(report, files))
+	}
 	if !a.quiet {
 		options := reports.TableOptions{Options: a.tableOptions(), All: a.verbose, Files: files, Framework: cmp.Or(o.framework, report.Framework)}
 		if err := reports.Table(ctx, a.env.stdout, report, options); err != nil {
@@ -467,6 +470,30 @@ func (a *app) deliverReport(ctx context.Context, report engine.Report, formats [
 		}
 	}
 	return verdict(report.Verdict())
+}
+
+// runSummary is a run in one line, for those who collect logs.
+type runSummary struct {
+	Verdict    engine.Verdict          `json:"verdict"`
+	AsOf       time.Time               `json:"as_of"`
+	WhatIf     string                  `json:"what_if,omitempty"`
+	Workspaces int                     `json:"workspaces"`
+	Expected   int                     `json:"workspaces_expected"`
+	Read       int                     `json:"workspaces_read"`
+	Tokens     int                     `json:"tokens"`
+	Failed     map[engine.Severity]int `json:"failed"`
+	Results    engine.Tally            `json:"results"`
+	Files      []string                `json:"files"`
+}
+
+func summaryOf(r engine.Report, files []string) runSummary {
+	reach := r.Reach()
+	s := runSummary{Verdict: r.Verdict(), AsOf: r.AsOf.UTC(), WhatIf: r.WhatIf, Workspaces: r.Summary.Workspaces, Expected: reach.Expected, Read: reach.Read,
+		Tokens: r.Summary.Tokens, Failed: map[engine.Severity]int{}, Results: r.Summary.Statuses, Files: append([]string{}, files...)}
+	for _, severity := range engine.Severities() {
+		s.Failed[severity] = r.Summary.Failed(severity)
+	}
+	return s
 }
 
 func (a *app) writeFiles(ctx context.Context, report engine.Report, formats []reports.Format, o *reportOptions, files outfile.Files) ([]string, error) {

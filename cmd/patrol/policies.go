@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"patrol/engine"
+	"patrol/reports/table"
 
 	"github.com/spf13/cobra"
 )
@@ -26,6 +26,7 @@ func (c commands) Policies() *cobra.Command {
 
 func (a *app) policiesList() *cobra.Command {
 	var o judgeOptions
+	var list listOptions
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List the policies, worst first",
@@ -36,35 +37,28 @@ func (a *app) policiesList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return set.list(a.env.stdout, o.narrowed())
+			listed := set.every() // those over waivers, too, which no flag selects
+			if o.narrowed() {
+				listed = set.chosen.Policies()
+			}
+			return writeList(cmd.Context(), a, list.format, []table.Column[engine.Policy]{
+				table.Plain("id", 10, func(p engine.Policy) any { return p.ID }).Rank(1, 0),
+				table.Plain("severity", 10, func(p engine.Policy) any { return string(p.Severity) }).Rank(2, 0),
+				table.Plain("resource", 10, func(p engine.Policy) any { return string(p.Resource) }).Rank(5, 0),
+				table.Plain("title", 40, func(p engine.Policy) any {
+					if p.Off != "" {
+						return p.Title + " (disabled)"
+					}
+					return p.Title
+				}).Rank(3, 24),
+				table.Plain("remedy", 14, func(p engine.Policy) any { return string(p.Remedy) }).Rank(4, 0),
+				table.Plain("disabled", 20, func(p engine.Policy) any { return p.Off }),
+			}, set.inForce(listed))
 		},
 	}
 	o.addSelection(cmd.Flags())
+	list.addFlags(cmd.Flags())
 	return cmd
-}
-
-// list shows the policies chosen; those over waivers, which no flag selects,
-// where nothing was asked for in particular.
-func (s *policySet) list(out io.Writer, narrowed bool) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tSEVERITY\tRESOURCE\tTITLE\tREMEDY")
-	tunings := s.tuned(engine.Workspace{})
-	listed := s.every()
-	if narrowed {
-		listed = s.chosen.Policies()
-	}
-	for _, p := range listed {
-		title := p.Title
-		if tunings[p.ID].Disabled {
-			title += " (disabled)"
-		}
-		severity := p.Severity
-		if tuned := tunings[p.ID].Severity; tuned != "" {
-			severity = tuned
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.ID, severity, p.Resource, title, p.Remedy)
-	}
-	return w.Flush()
 }
 
 func (a *app) policiesShow() *cobra.Command {

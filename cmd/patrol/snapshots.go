@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"patrol/engine"
 	"patrol/engine/store"
+	"patrol/reports/table"
 
 	"github.com/spf13/cobra"
 )
@@ -27,7 +28,8 @@ func (c commands) Snapshots() *cobra.Command {
 }
 
 func (a *app) snapshotsList() *cobra.Command {
-	return &cobra.Command{
+	var o listOptions
+	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List all snapshots, newest first",
 		Args:  cobra.NoArgs,
@@ -37,20 +39,27 @@ func (a *app) snapshotsList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.printSnapshots(snapshots)
+				snapshots = slices.DeleteFunc(snapshots, func(s engine.Snapshot) bool { return !o.wants(s.Workspace) })
+				return writeList(cmd.Context(), a, o.format, []table.Column[engine.Snapshot]{
+					table.Number("id", 8, func(s engine.Snapshot) any { return s.ID }).Rank(1, 0),
+					table.Plain("workspace", 20, func(s engine.Snapshot) any { return s.Workspace.Name }).Rank(2, 12),
+					table.ID("workspace_id", 20, func(s engine.Snapshot) any { return s.Workspace.ID }),
+					table.Date("collected_at", 22, func(s engine.Snapshot) any { return table.InstantOf(s.CollectedAt) }).Rank(3, 0),
+					table.Number("tokens", 8, func(s engine.Snapshot) any {
+						if !s.Coverage[engine.SectionTokens].Usable() {
+							return table.Unknown{}
+						}
+						return s.Tokens
+					}).Rank(4, 0),
+					table.Number("incomplete", 8, func(s engine.Snapshot) any { return len(s.Incomplete()) }).Rank(5, 0),
+					table.ID("digest", 64, func(s engine.Snapshot) any { return s.Digest }).Rank(6, 12).As(func(s engine.Snapshot) string { return fmt.Sprintf("%.12s", s.Digest) }),
+				}, snapshots)
 			})
 		},
 	}
-}
-
-func (a *app) printSnapshots(snapshots []engine.Snapshot) error {
-	w := tabwriter.NewWriter(a.env.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tWORKSPACE\tCOLLECTED\tTOKENS\tINCOMPLETE\tDIGEST")
-	for _, s := range snapshots {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%.12s\n", s.ID, engine.SafeText(s.Workspace.Name),
-			s.CollectedAt.UTC().Format(time.RFC3339), tokenCount(s), len(s.Incomplete()), s.Digest)
-	}
-	return w.Flush()
+	o.addWorkspace(cmd.Flags())
+	o.addFlags(cmd.Flags())
+	return cmd
 }
 
 // tokenCount is the number of tokens of a snapshot; unknown where they were not
@@ -63,28 +72,68 @@ func tokenCount(s engine.Snapshot) string {
 }
 
 func (a *app) snapshotsShow() *cobra.Command {
-	return &cobra.Command{
-		Use:     "show ID",
+	format := oneOf("text", "json")
+	cmd := &cobra.Command{
+		Use:     "show SNAPSHOT",
 		Short:   "Show a snapshot: workspace, coverage, digest",
-		Example: "  patrol snapshots show 3",
+		Long:    "Shows what a snapshot is of, and how much of it was read. " + snapshotRefHelp,
+		Example: "  patrol snapshots show 3\n  patrol snapshots show latest",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withSnapshot(cmd.Context(), args[0], func(_ *store.DB, s engine.Snapshot) error { return a.printSnapshot(s) })
+			return a.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
+				found, err := a.snapshotsOf(cmd.Context(), db, args[0])
+				if err != nil {
+					return err
+				}
+				found = engine.Pseudonymised(a.names, found)
+				if format.word == jsonFormat {
+					shown := []map[string]any{}
+					for _, s := range found {
+						shown = append(shown, map[string]any{"id": s.ID, "workspace": s.Workspace.Name, "workspace_id": s.Workspace.ID, "host": s.Workspace.Host,
+							"cloud": s.Workspace.Cloud, "collected_at": s.CollectedAt.UTC().Format(time.RFC3339), "tokens": s.Tokens, "digest": s.Digest,
+							"digest_before": s.Previous, "coverage": s.Coverage})
+					}
+					return a.writeJSON(shown)
+				}
+				for i, s := range found {
+					if i > 0 {
+						fmt.Fprintln(a.env.stdout)
+					}
+					if err := a.printSnapshot(cmd.Context(), s); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
 		},
 	}
+	cmd.Flags().Var(&format, "format", "how to write it: text, json")
+	ofWords(cmd.Flags(), "format", format.of...)
+	return cmd
 }
 
 func (a *app) snapshotsVerify() *cobra.Command {
 	return &cobra.Command{
-		Use:   "verify [ID]",
+		Use:   "verify [SNAPSHOT]",
 		Short: "Compute the digests of all snapshots, or one, anew and compare",
-		Long: "Computes digests anew from the rows, and holds each against the one that the snapshot was sealed with. Without an ID all snapshots\n" +
+		Long: "Computes digests anew from the rows, and holds each against the one that the snapshot was sealed with. Without an argument all snapshots\n" +
 			"are verified, and that none is missing between them, pruned ones included. Only that the newest were removed cannot be told\n" +
 			"from the database itself: note the newest digest elsewhere.\n\n" + exitHelp(),
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				return a.withSnapshot(cmd.Context(), args[0], func(db *store.DB, s engine.Snapshot) error { return a.verify(cmd.Context(), db, s) })
+				return a.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
+					found, err := a.snapshotsOf(cmd.Context(), db, args[0])
+					for _, s := range found {
+						if err == nil {
+							err = db.VerifySnapshot(cmd.Context(), s.ID)
+						}
+						if err == nil {
+							a.tellVerified(s, nil)
+						}
+					}
+					return err
+				})
 			}
 			db, err := a.openStore(cmd.Context(), store.ReadOnly)
 			if err != nil {
@@ -95,14 +144,6 @@ func (a *app) snapshotsVerify() *cobra.Command {
 	}
 }
 
-func (a *app) verify(ctx context.Context, db *store.DB, s engine.Snapshot) error {
-	err := db.VerifySnapshot(ctx, s.ID)
-	if err == nil {
-		a.tellVerified(s, nil)
-	}
-	return err
-}
-
 func (a *app) tellVerified(s engine.Snapshot, damaged error) {
 	state := "intact"
 	if damaged != nil {
@@ -111,23 +152,7 @@ func (a *app) tellVerified(s engine.Snapshot, damaged error) {
 	fmt.Fprintf(a.env.stdout, "snapshot %d of %s: %s\n", s.ID, engine.SafeText(s.Workspace.Name), state)
 }
 
-func (a *app) withSnapshot(ctx context.Context, text string, work func(*store.DB, engine.Snapshot) error) error {
-	id, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return engine.UsageError("read argument", text, "See `patrol snapshots list` for the ids.", fmt.Errorf("not the id of a snapshot"))
-	}
-	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
-		snapshot, err := db.Snapshot(ctx, id)
-		if err != nil {
-			return err
-		}
-		return work(db, snapshot)
-	})
-}
-
-func (a *app) printSnapshot(s engine.Snapshot) error {
-	s = engine.Pseudonymised(a.names, s)
-	w := tabwriter.NewWriter(a.env.stdout, 0, 0, 2, ' ', 0)
+func (a *app) printSnapshot(ctx context.Context, s engine.Snapshot) error {
 	for _, row := range [][2]string{
 		{"snapshot", strconv.FormatInt(s.ID, 10)},
 		{"workspace", s.Workspace.Name},
@@ -139,12 +164,14 @@ func (a *app) printSnapshot(s engine.Snapshot) error {
 		{"digest", s.Digest},
 		{"digest before", s.Previous},
 	} {
-		fmt.Fprintf(w, "%s\t%s\n", row[0], engine.SafeText(row[1]))
+		fmt.Fprintf(a.env.stdout, "%-13s  %s\n", row[0], engine.SafeText(row[1]))
 	}
-	fmt.Fprintln(w, "\nSECTION\tSTATUS\tROWS\tREASON\tDETAIL")
-	for _, name := range engine.SortedKeys(s.Coverage) {
-		c := s.Coverage[name]
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", name, c.Status, c.Count, c.Reason, engine.SafeText(c.Detail))
-	}
-	return w.Flush()
+	fmt.Fprintln(a.env.stdout)
+	return writeList(ctx, a, oneOf("table"), []table.Column[engine.SectionName]{
+		table.Plain("section", 20, func(n engine.SectionName) any { return string(n) }).Rank(1, 0),
+		table.Plain("status", 12, func(n engine.SectionName) any { return string(s.Coverage[n].Status) }).Rank(2, 0),
+		table.Number("rows", 8, func(n engine.SectionName) any { return s.Coverage[n].Count }).Rank(3, 0),
+		table.Plain("reason", 16, func(n engine.SectionName) any { return s.Coverage[n].Reason }).Rank(4, 10),
+		table.Plain("detail", 40, func(n engine.SectionName) any { return s.Coverage[n].Detail }).Rank(5, 12),
+	}, engine.SortedKeys(s.Coverage))
 }

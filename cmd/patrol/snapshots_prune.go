@@ -13,7 +13,7 @@ import (
 
 type pruneOptions struct {
 	keep, keepDays int
-	dryRun         bool
+	dryRun, yes    bool
 	changed        func(flag string) bool
 }
 
@@ -22,11 +22,11 @@ func (a *app) snapshotsPrune() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove old snapshots for good, and the evaluations that judged them",
-		Long: "Removes the oldest snapshots of each workspace that neither --keep nor --keep-days keeps. The newest stays in any case,\n" +
+		Long: "Says what it will remove, and asks; where nobody can answer it wants --yes. Removes the oldest snapshots of each workspace that neither --keep nor --keep-days keeps. The newest stays in any case,\n" +
 			"and so does the newest whose tokens were read whole, with all since. What only they held is overwritten,\n" +
 			"and the file is written anew, for which the disk needs room for a second one. Their digests stay, so that\n" +
 			"`snapshots verify` still finds a broken chain. Snapshots that do not verify are not pruned: they may be evidence.\n\n" + exitHelp(),
-		Example: "  patrol snapshots prune --keep-days 400 --dry-run\n  patrol snapshots prune --keep 30",
+		Example: "  patrol snapshots prune --keep-days 400 --dry-run\n  patrol snapshots prune --keep 30 --yes",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.changed = func(flag string) bool { return cmd.Flags().Changed(flag) }
@@ -37,6 +37,7 @@ func (a *app) snapshotsPrune() *cobra.Command {
 	flags.IntVar(&o.keep, "keep", 0, "keep this `number` of snapshots of each workspace, the newest ones")
 	flags.IntVar(&o.keepDays, "keep-days", 0, "keep the snapshots of so many `days`")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "say what would be removed")
+	flags.BoolVar(&o.yes, "yes", false, "remove it without asking")
 	return cmd
 }
 
@@ -44,47 +45,61 @@ func (a *app) prune(ctx context.Context, o *pruneOptions) error {
 	if o.keep < 1 && o.keepDays < 1 || o.keep < 0 || o.keepDays < 0 || o.changed("keep") && o.keep == 0 || o.changed("keep-days") && o.keepDays == 0 {
 		return engine.UsageError("prune snapshots", "", "Say what to keep: --keep or --keep-days, 1 or more; what either keeps stays.", errors.New("nothing says what to keep"))
 	}
-	return a.withStore(ctx, store.ReadWrite, func(db *store.DB) error {
-		all, err := db.Snapshots(ctx)
-		if err != nil {
-			return err
-		}
-		old := o.old(all, a.env.now())
-		for _, s := range old {
-			a.detail("snapshot %d of %s, %s", s.ID, s.Workspace.Name, s.CollectedAt.UTC().Format(time.RFC3339))
-		}
-		if len(old) == 0 || o.dryRun {
-			a.say("%s of %d would go%s", plural(len(old), "snapshot"), len(all), oldest(old))
-			return nil
-		}
-		if err := verifyAll(ctx, db, old); err != nil {
-			return err
-		}
-		evaluations, err := db.Prune(ctx, old)
-		if err == nil || evaluations > 0 {
-			a.say("pruned %s of %d and %s", plural(len(old), "snapshot"), len(all), plural(evaluations, "evaluation"))
-		}
+	return a.withStore(ctx, store.ReadWrite, func(db *store.DB) error { return a.pruneTo(ctx, db, o) })
+}
+
+// pruneTo removes what the options do not keep.
+func (a *app) pruneTo(ctx context.Context, db *store.DB, o *pruneOptions) error {
+	all, err := db.Snapshots(ctx)
+	if err != nil {
 		return err
-	})
-}
-
-func oldest(old []engine.Snapshot) string {
-	if len(old) == 0 {
-		return ""
 	}
-	return ", the oldest of " + old[len(old)-1].CollectedAt.UTC().Format(time.DateOnly)
-}
-
-func verifyAll(ctx context.Context, db *store.DB, snapshots []engine.Snapshot) error {
+	old := o.old(all, a.env.now())
+	if len(old) == 0 {
+		a.say("nothing to prune: all of %s stay", plural(len(all), "snapshot"))
+		return nil
+	}
+	first := old[len(old)-1].CollectedAt.UTC().Format(time.DateOnly)
+	if o.dryRun || !o.yes {
+		a.say("would remove %s of %d, the oldest of %s, with the evaluations that judged them, for good:", plural(len(old), "snapshot"), len(all), first)
+		of := map[string]int{}
+		for _, s := range old {
+			a.detail("  snapshot %d of %s, %s", s.ID, s.Workspace.Name, s.CollectedAt.UTC().Format(time.RFC3339))
+			of[s.Workspace.Name]++
+		}
+		for i, name := range engine.SortedKeys(of) {
+			if i == mostTold {
+				a.say("  and those of %s", plural(len(of)-i, "more workspace"))
+				break
+			}
+			a.say("  %d of %s", of[name], name)
+		}
+	}
+	if o.dryRun {
+		return nil
+	}
+	if !o.yes {
+		if !a.env.interactive() {
+			return engine.UsageError("prune snapshots", "", "Give --yes to remove them, or --dry-run to look.", errors.New("nobody is there to confirm; nothing was removed"))
+		}
+		if answer, err := a.ask(ctx, "Type yes to remove them: "); err != nil || answer != "yes" {
+			a.say("nothing was removed")
+			return err
+		}
+	}
 	if err := db.VerifyChain(ctx); err != nil {
 		return err
 	}
-	for _, s := range snapshots {
+	for _, s := range old {
 		if err := db.VerifySnapshot(ctx, s.ID); err != nil {
 			return err
 		}
 	}
-	return nil
+	evaluations, err := db.Prune(ctx, old)
+	if err == nil || evaluations > 0 {
+		a.say("pruned %s of %d, the oldest of %s, and %s", plural(len(old), "snapshot"), len(all), first, plural(evaluations, "evaluation"))
+	}
+	return err
 }
 
 // old are the snapshots to remove of all, newest first: of each workspace those

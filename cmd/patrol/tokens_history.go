@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"time"
@@ -72,13 +70,5 @@ func (a *app) printHistory(w io.Writer, told []reports.History, format string) e
 	if format == "table" {
 		return reports.HistoryTable(w, told, a.listOptions("-"))
 	}
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(told); err != nil {
-		return err
-	}
-	_, err := w.Write(engine.EscapeJSON(b.Bytes()))
-	return err
+	return a.writeJSON(told)
 }

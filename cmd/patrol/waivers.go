@@ -1,20 +1,24 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
 	"patrol/engine/eval"
 	"patrol/engine/exceptions"
+	"patrol/engine/outfile"
 	"patrol/engine/store"
+	"patrol/reports/table"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -28,7 +32,7 @@ func (c commands) Waivers() *cobra.Command {
 		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.waiversList(), c.waiversCheck())
+	cmd.AddCommand(c.waiversList(), c.waiversCheck(), c.waiversAdd())
 	return cmd
 }
 
@@ -40,20 +44,32 @@ func addWaiverFlags(flags *pflag.FlagSet, o *judgeOptions) {
 
 func (a *app) waiversList() *cobra.Command {
 	var o judgeOptions
+	var list listOptions
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List the waivers: what they excuse, who approved, until when",
 		Example: "  patrol waivers list\n  patrol waivers list --waivers exceptions/waivers.yaml --as-of 2027-01-01",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, file, err := a.waiverFile(cmd.Context(), &o)
+			uses, _, err := a.waiverUses(cmd.Context(), &o)
 			if err != nil {
 				return err
 			}
-			return listWaivers(a.env.stdout, engine.Pseudonymised(a.names, file.Rules), engine.DateOf(a.today(o.asOf)))
+			return writeList(cmd.Context(), a, list.format, []table.Column[engine.WaiverUse]{
+				table.Plain("id", 12, func(u engine.WaiverUse) any { return u.ID }).Rank(1, 0),
+				table.Plain("policy", 12, func(u engine.WaiverUse) any { return strings.Join(u.Policies, ",") }).Rank(2, 0),
+				table.Plain("scope", 30, func(u engine.WaiverUse) any { return u.Scope() }).Rank(4, 16),
+				table.Plain("approver", 24, func(u engine.WaiverUse) any { return u.Approver }).Rank(7, 12),
+				table.Plain("expires", 12, func(u engine.WaiverUse) any { return u.Expires.String() }).Rank(5, 0),
+				table.Plain("state", 12, func(u engine.WaiverUse) any { return string(u.State) }).Rank(3, 0),
+				table.Number("findings", 10, func(u engine.WaiverUse) any { return u.Waived }).Rank(6, 0),
+				table.Plain("reason", 30, func(u engine.WaiverUse) any { return u.Reason }),
+				table.Plain("ticket", 12, func(u engine.WaiverUse) any { return u.Ticket }),
+			}, uses)
 		},
 	}
 	addWaiverFlags(cmd.Flags(), &o)
+	list.addFlags(cmd.Flags())
 	return cmd
 }
 
@@ -76,30 +92,6 @@ func (a *app) today(asked instant) time.Time {
 	return asked.Time
 }
 
-func listWaivers(out io.Writer, rules []engine.WaiverRule, day engine.Date) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tPOLICY\tSCOPE\tAPPROVER\tEXPIRES\tSTATE")
-	for _, r := range rules {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", engine.SafeText(r.ID), strings.Join(r.Policies, ","),
-			engine.SafeText(r.Scope()), engine.SafeText(r.Approver), r.Expires, stateOn(r, day))
-	}
-	return w.Flush()
-}
-
-// stateOn is the state as far as the calendar decides it.
-func stateOn(r engine.WaiverRule, day engine.Date) string {
-	left := day.Until(r.Expires)
-	switch {
-	case left < 0:
-		return fmt.Sprintf("expired %s ago", plural(-left, "day"))
-	case day < r.Created:
-		return "from " + r.Created.String()
-	case left <= engine.WaiverNotice:
-		return fmt.Sprintf("in force, %s left", plural(left, "day"))
-	}
-	return "in force"
-}
-
 func (a *app) waiversCheck() *cobra.Command {
 	var o judgeOptions
 	cmd := &cobra.Command{
@@ -117,82 +109,88 @@ func (a *app) waiversCheck() *cobra.Command {
 }
 
 func (a *app) checkWaivers(ctx context.Context, o *judgeOptions) error {
-	set, file, err := a.waiverFile(ctx, o)
+	uses, matched, err := a.waiverUses(ctx, o)
 	if err != nil {
 		return err
 	}
-	c := waiverCheck{app: a, set: set, file: file, asOf: a.today(o.asOf)}
-	if err := c.match(ctx); err != nil {
+	if err := writeList(ctx, a, oneOf("table"), []table.Column[engine.WaiverUse]{
+		table.Plain("id", 12, func(u engine.WaiverUse) any { return u.ID }).Rank(1, 0),
+		table.Plain("state", 12, func(u engine.WaiverUse) any { return string(u.State) }).Rank(2, 0),
+		table.Number("findings", 10, func(u engine.WaiverUse) any { return u.Waived }).Rank(4, 0),
+		table.Plain("expires", 12, func(u engine.WaiverUse) any { return u.Expires.String() }).Rank(5, 0),
+		table.Plain("note", 40, func(u engine.WaiverUse) any { return note(u) }).Rank(3, 20),
+	}, uses); err != nil {
 		return err
 	}
-	if err := c.judgeAlone(ctx); err != nil {
+	x := engine.Exceptions{Waivers: uses}
+	if _, err := fmt.Fprintf(a.env.stdout, "\n%s as of %s: %s.\n%s\n", plural(len(uses), "waiver"), engine.DateOf(a.today(o.asOf)), waiverCounts(x), matched); err != nil {
 		return err
 	}
-	c.uses = engine.Pseudonymised(a.names, c.uses)
-	if err := c.print(a.env.stdout); err != nil {
-		return err
-	}
-	if x := (engine.Exceptions{Waivers: c.uses}); len(x.Refused())+len(x.In(engine.WaiverExpired)) > 0 {
+	if len(x.Refused())+len(x.In(engine.WaiverExpired)) > 0 {
 		return verdict(engine.Violations)
 	}
 	return nil
 }
 
-// waiverCheck is a check under way.
-type waiverCheck struct {
-	*app
-	set  *policySet
-	file *exceptions.Waivers
-	asOf time.Time
-
-	uses    []engine.WaiverUse
-	matched string // against what
-}
-
-// match lets the waivers loose on the findings of the latest evaluation.
-func (c *waiverCheck) match(ctx context.Context) error {
-	excusing := exceptionFiles{waivers: c.file}.begin(c.asOf)
+// waiverUses are the waivers as they are written now, let loose on the findings
+// of the latest evaluation, and against what they were matched.
+func (a *app) waiverUses(ctx context.Context, o *judgeOptions) (uses []engine.WaiverUse, matched string, err error) {
+	set, file, err := a.waiverFile(ctx, o)
+	if err != nil {
+		return nil, "", err
+	}
+	day := a.today(o.asOf)
+	excusing := exceptionFiles{waivers: file}.begin(day)
 	defer excusing.leave()
-	c.matched = "no evaluation in " + c.dbPath + ": nothing was matched"
-	if _, err := os.Stat(c.dbPath); err == nil {
-		err := c.withStore(ctx, store.ReadOnly, func(db *store.DB) error { return c.matchLatest(ctx, db, excusing) })
+	matched = "no evaluation in " + a.dbPath + ": nothing was matched"
+	if _, err := os.Stat(a.dbPath); err == nil {
+		err := a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
+			report, err := a.evaluated(ctx, db, 0)
+			if known, ok := engine.AsError(err); ok && known.Reason == "no_evaluation" {
+				return nil
+			}
+			if err == nil {
+				err = report.Intact()
+			}
+			if err != nil {
+				return err
+			}
+			matched = "matched against the findings as of " + report.AsOf.UTC().Format(time.RFC3339)
+			return a.rematch(ctx, set, day, report, excusing)
+		})
 		if err != nil {
-			return err
+			return nil, "", err
 		}
 	}
-	c.uses = excusing.result().Waivers
-	return nil
+	uses = excusing.result().Waivers
+	// Those that met no finding are judged by what does not ask for one.
+	tuning := set.effective(engine.Workspace{})
+	judge, err := set.all.WaiverJudge(ctx, day, tuning)
+	if err != nil {
+		return nil, "", err
+	}
+	defer judge.Close()
+	for i := range uses {
+		use := &uses[i]
+		if use.Waived == 0 && len(use.Refusals) == 0 {
+			use.Refusals = refusalsOf(ctx, set, judge, tuning, use.WaiverRule)
+		}
+		if use.State != engine.WaiverExpired && use.Waived == 0 && len(use.Refusals) > 0 {
+			use.State, use.ExpiresSoon = engine.WaiverRefused, false
+		}
+	}
+	return engine.Pseudonymised(a.names, uses), matched, nil
 }
 
-func (c *waiverCheck) matchLatest(ctx context.Context, db *store.DB, excusing *excusing) error {
-	id, err := db.LatestEvaluation(ctx)
-	if known, ok := engine.AsError(err); ok && known.Reason == "no_evaluation" {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	report, err := db.Report(ctx, id)
-	if err != nil {
-		return err
-	}
-	if err := report.Intact(); err != nil {
-		return err
-	}
-	c.matched = "matched against the findings as of " + report.AsOf.UTC().Format(time.RFC3339)
-	return c.rematch(ctx, report, excusing)
-}
-
-// rematch excuses the findings of a report anew, whatever excused them before, as
-// the waivers are written now.
-func (c *waiverCheck) rematch(ctx context.Context, report engine.Report, excusing *excusing) error {
+// rematch excuses the findings of a report anew, whatever excused them before.
+func (a *app) rematch(ctx context.Context, set *policySet, day time.Time, report engine.Report, excusing *excusing) error {
 	excepts := map[string]func(engine.Finding) engine.Finding{} // by workspace
 	tallies := map[string]map[string]engine.Tally{}
 	for i := range report.Workspaces {
 		w := &report.Workspaces[i].Snapshot.Workspace
-		c.relabel(w)
+		a.relabel(w)
 		var err error
-		if excepts[w.ID], err = excusing.exceptIn(ctx, c.set, c.asOf, c.set.effective(*w)); err != nil {
+		if excepts[w.ID], err = excusing.exceptIn(ctx, set, day, set.effective(*w)); err != nil {
 			return err
 		}
 		tallies[w.ID] = map[string]engine.Tally{}
@@ -220,33 +218,11 @@ func (c *waiverCheck) rematch(ctx context.Context, report engine.Report, excusin
 	return nil
 }
 
-// judgeAlone judges the waivers that met no finding by what does not ask for one.
-func (c *waiverCheck) judgeAlone(ctx context.Context) error {
-	tuning := c.set.effective(engine.Workspace{})
-	judge, err := c.set.all.WaiverJudge(ctx, c.asOf, tuning)
-	if err != nil {
-		return err
-	}
-	defer judge.Close()
-	for i := range c.uses {
-		if use := &c.uses[i]; use.Waived == 0 && len(use.Refusals) == 0 {
-			use.Refusals = c.refusalsOf(ctx, judge, tuning, use.WaiverRule)
-		}
-		if c.uses[i].State != engine.WaiverExpired && c.uses[i].Waived == 0 && len(c.uses[i].Refusals) > 0 {
-			c.uses[i].State, c.uses[i].ExpiresSoon = engine.WaiverRefused, false
-		}
-	}
-	return nil
-}
-
-func (c *waiverCheck) refusalsOf(ctx context.Context, judge *eval.WaiverJudge, tuning map[string]eval.Tuning, w engine.WaiverRule) []engine.WaiverRefusal {
+func refusalsOf(ctx context.Context, set *policySet, judge *eval.WaiverJudge, tuning map[string]eval.Tuning, w engine.WaiverRule) []engine.WaiverRefusal {
 	var refusals []engine.WaiverRefusal
 	for _, id := range w.Policies {
-		policy, _ := c.set.policy(id)
-		severity := policy.Severity
-		if tuned := tuning[policy.ID].Severity; tuned != "" {
-			severity = tuned
-		}
+		policy, _ := set.policy(id)
+		severity := cmp.Or(tuning[policy.ID].Severity, policy.Severity)
 		for _, why := range judge.Judge(ctx, eval.WaiverCase{Waiver: w, Policy: policy.ID, Severity: severity}) {
 			if !slices.Contains(refusals, why) {
 				refusals = append(refusals, why)
@@ -254,20 +230,6 @@ func (c *waiverCheck) refusalsOf(ctx context.Context, judge *eval.WaiverJudge, t
 		}
 	}
 	return refusals
-}
-
-func (c *waiverCheck) print(out io.Writer) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tSTATE\tFINDINGS\tEXPIRES\tNOTE")
-	for _, use := range c.uses {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", engine.SafeText(use.ID), use.State, use.Waived, use.Expires, engine.SafeText(note(use)))
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(out, "\n%s as of %s: %s.\n%s\n", plural(len(c.uses), "waiver"), engine.DateOf(c.asOf),
-		waiverCounts(engine.Exceptions{Waivers: c.uses}), c.matched)
-	return err
 }
 
 // note is what an owner of the file should know about a waiver.
@@ -283,4 +245,121 @@ func note(use engine.WaiverUse) string {
 		parts = append(parts, why.Policy+": "+why.Message)
 	}
 	return strings.Join(parts, "; ")
+}
+
+type waiverAddOptions struct {
+	judge                             judgeOptions
+	finding, reason, approver, ticket string
+	expires                           moment
+}
+
+func (a *app) waiversAdd() *cobra.Command {
+	var o waiverAddOptions
+	cmd := &cobra.Command{
+		Use:   "add",
+		Short: "Add a waiver for one finding of the latest evaluation",
+		Long: "Adds a waiver to the file for one finding, named by its fingerprint (`patrol findings --format json` and findings.csv have\n" +
+			"it). Nothing is written where a policy over waivers would refuse it.",
+		Example: "  patrol waivers add --finding 4fd6b0c1e2a39587aa12cd34ef567890 --approver lead@example.com \\\n    --reason 'Partner connector cannot use OAuth before Q2' --expires 90d",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.addWaiver(cmd.Context(), &o) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.finding, "finding", "", "the `fingerprint` of the finding, or how it begins (8 characters or more)")
+	flags.StringVar(&o.reason, "reason", "", "why it is excused: `text`")
+	flags.StringVar(&o.approver, "approver", "", "who decided: an `address`, or the id of a principal")
+	flags.StringVar(&o.ticket, "ticket", "", "where it was discussed: `text`")
+	_ = o.expires.Set("90d")
+	flags.Var(&o.expires, "expires", "its last day: a day, or so many days from today (90d)")
+	for _, name := range []string{"finding", "reason", "approver", "ticket", "expires"} {
+		config.OwnPlace(flags, name)
+	}
+	addWaiverFlags(flags, &o.judge)
+	return cmd
+}
+
+func (a *app) addWaiver(ctx context.Context, o *waiverAddOptions) error {
+	for _, wanted := range [][2]string{{"--finding", o.finding}, {"--reason", o.reason}, {"--approver", o.approver}} {
+		if strings.TrimSpace(wanted[1]) == "" {
+			return engine.UsageError("add waiver", "", "Give --finding, --reason and --approver.", fmt.Errorf("%s is missing", wanted[0]))
+		}
+	}
+	set, err := a.loadPolicies(ctx, &o.judge)
+	if err != nil {
+		return err
+	}
+	var f engine.Finding
+	if err := a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
+		report, err := a.evaluated(ctx, db, 0)
+		if err == nil {
+			f, err = findingOf(report, strings.ToLower(o.finding))
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	today := a.today(o.judge.asOf)
+	rule := engine.WaiverRule{ID: "W-" + f.Fingerprint[:8], Policies: []string{f.Policy}, Workspace: f.WorkspaceID, Reason: o.reason, Ticket: o.ticket, Approver: o.approver,
+		Created: engine.DateOf(today), Expires: engine.DateOf(time.UnixMilli(o.expires.at(today)))}
+	switch f.Resource {
+	case engine.ResourceToken:
+		rule.Token = f.ResourceID
+	case engine.ResourceSecret:
+		rule.Secret = f.ResourceID
+	}
+	path := o.judge.except.waivers
+	before, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return unreadable("read waivers", path, "Name a file with --waivers.", err)
+	}
+	text, err := exceptions.Append(string(before), rule)
+	var read *exceptions.Waivers
+	if err == nil {
+		read, err = exceptions.ParseWaivers(path, []byte(text), set.all.Policies())
+	}
+	if err != nil {
+		return engine.UsageError("add waiver to", path, "Correct what is named, or write the waiver by hand; docs/waivers.md says what it holds.", err)
+	}
+	added := read.Rules[len(read.Rules)-1]
+	judge, err := set.all.WaiverJudge(ctx, today, set.effective(engine.Workspace{ID: f.WorkspaceID, Name: f.Workspace}))
+	if err != nil {
+		return err
+	}
+	defer judge.Close()
+	for _, why := range judge.Judge(ctx, eval.WaiverCase{Waiver: added, Policy: f.Policy, Severity: f.Severity, Finding: &f}) {
+		return engine.UsageError("add waiver to", path, "Nothing was written. `patrol policies show "+why.Policy+"` tells what it asks for.", fmt.Errorf("%s refuses it: %s", why.Policy, why.Message))
+	}
+	if err := outfile.Write(path, func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
+		return err
+	}
+	a.say("%s: waiver %s for %s on %s until %s. The next evaluation counts it.", path, added.ID, f.Policy, cmp.Or(rule.Token, rule.Secret, f.Workspace), added.Expires)
+	return nil
+}
+
+// findingOf is the finding of a report that fails and whose fingerprint begins so.
+func findingOf(report engine.Report, fingerprint string) (found engine.Finding, err error) {
+	const least = 8
+	const hint = "`patrol findings --format json` lists fingerprints."
+	if len(fingerprint) < least {
+		return found, engine.UsageError("read flag", "--finding", hint, fmt.Errorf("%q is shorter than %d characters", fingerprint, least))
+	}
+	for f, err := range report.Findings {
+		if err != nil {
+			return found, err
+		}
+		if !strings.HasPrefix(f.Fingerprint, fingerprint) {
+			continue
+		}
+		if found.Fingerprint != "" {
+			return found, engine.UsageError("find finding", fingerprint, "Give more of the fingerprint.", errors.New("several begin so"))
+		}
+		found = f
+	}
+	switch {
+	case found.Fingerprint == "":
+		err = engine.UsageError("find finding", fingerprint, hint, errors.New("the latest evaluation has none of this fingerprint"))
+	case found.Status != engine.Fail:
+		err = engine.UsageError("find finding", fingerprint, "Only what fails can be waived.", fmt.Errorf("it is %s", found.Status))
+	}
+	return found, err
 }

@@ -1,6 +1,8 @@
 package exceptions
 
 import (
+	"slices"
+
 	"patrol/engine"
 )
 
@@ -13,6 +15,8 @@ type BaselineMatcher struct {
 	undecided map[scope]bool  // … but could not be
 	partial   map[string]bool // workspaces whose tokens were not all read
 	baselined int
+	critical  []string // policies whose critical findings may be excused
+	refused   int
 }
 
 // scope is a policy in a workspace.
@@ -27,18 +31,32 @@ const (
 	unjudged // the result on it is unknown, or an error
 )
 
-// NewBaselineMatcher prepares a baseline for one evaluation.
-func NewBaselineMatcher(f *Baseline) *BaselineMatcher {
-	return &BaselineMatcher{file: f, seen: make([]sight, len(f.Entries)), judged: map[scope]bool{}, undecided: map[scope]bool{}, partial: map[string]bool{}}
+// NewBaselineMatcher prepares a baseline for one evaluation. Of critical findings
+// it excuses only those of the policies named.
+func NewBaselineMatcher(f *Baseline, critical []string) *BaselineMatcher {
+	return &BaselineMatcher{file: f, critical: critical, seen: make([]sight, len(f.Entries)), judged: map[scope]bool{}, undecided: map[scope]bool{}, partial: map[string]bool{}}
 }
 
 // Except turns a failed finding that the baseline lists into a baselined one.
 func (m *BaselineMatcher) Except(f engine.Finding) engine.Finding {
 	if _, listed := m.file.index[f.Fingerprint]; listed && f.Status == engine.Fail {
+		if !MayBaseline(f, m.critical) {
+			m.refused++
+			return f
+		}
 		m.baselined++
 		f.Status = engine.Baselined
 	}
 	return f
+}
+
+// Refused is how many critical findings go on failing although the baseline lists them.
+func (m *BaselineMatcher) Refused() int { return m.refused }
+
+// MayBaseline reports whether a baseline may excuse a finding: none that is
+// critical, unless its policy is named. That is what waivers may do, too.
+func MayBaseline(f engine.Finding, critical []string) bool {
+	return f.Severity != engine.Critical || slices.Contains(critical, f.Policy)
 }
 
 // See notes a finding of the evaluation, whatever its status.

@@ -19,30 +19,33 @@ const timeLayout = "2006-01-02T15:04:05.999Z07:00"
 // WriteBaseline writes the findings that fail now, those that a baseline excuses
 // already included, and returns how many they are. Waived ones are left out:
 // they fail again when their waiver ends. Same findings, same bytes.
-func WriteBaseline(w io.Writer, version string, asOf time.Time, findings iter.Seq2[engine.Finding, error]) (int, error) {
+func WriteBaseline(w io.Writer, version string, asOf time.Time, findings iter.Seq2[engine.Finding, error], critical []string) (written, left int, err error) {
 	out := bufio.NewWriter(w)
 	head, err := json.Marshal(header{schema, version, asOf.UTC().Format(timeLayout)})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	// Errors of a bufio.Writer stick: Flush reports the first.
 	_, _ = out.Write(head[:len(head)-1])
 	_, _ = out.WriteString(",\"findings\":[")
-	n := 0
 	for f, err := range findings {
 		if err != nil {
-			return n, err
+			return written, left, err
 		}
 		if f.Status != engine.Fail && f.Status != engine.Baselined {
 			continue
 		}
-		if err := writeEntry(out, entryOf(f), n == 0); err != nil {
-			return n, err
+		if !MayBaseline(f, critical) {
+			left++
+			continue
 		}
-		n++
+		if err := writeEntry(out, entryOf(f), written == 0); err != nil {
+			return written, left, err
+		}
+		written++
 	}
 	_, _ = out.WriteString("\n]}\n")
-	return n, out.Flush()
+	return written, left, out.Flush()
 }
 
 type header struct {
