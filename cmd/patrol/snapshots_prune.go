@@ -87,13 +87,8 @@ func (a *app) pruneTo(ctx context.Context, db *store.DB, o *pruneOptions) error 
 			return err
 		}
 	}
-	if err := db.VerifyChain(ctx); err != nil {
+	if err := verifyAll(ctx, db, old); err != nil {
 		return err
-	}
-	for _, s := range old {
-		if err := db.VerifySnapshot(ctx, s.ID); err != nil {
-			return err
-		}
 	}
 	evaluations, err := db.Prune(ctx, old)
 	if err == nil || evaluations > 0 {
@@ -125,4 +120,16 @@ func (o *pruneOptions) old(all []engine.Snapshot, now time.Time) (old []engine.S
 		}
 	}
 	return old
+}
+
+func verifyAll(ctx context.Context, db *store.DB, snapshots []engine.Snapshot) error {
+	if err := db.VerifyChain(ctx); err != nil {
+		return err
+	}
+	for _, s := range snapshots {
+		if err := db.VerifySnapshot(ctx, s.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -37,7 +37,7 @@ func seq(findings ...engine.Finding) iter.Seq2[engine.Finding, error] {
 func written(t *testing.T, findings ...engine.Finding) string {
 	t.Helper()
 	var b bytes.Buffer
-	if _, err := WriteBaseline(&b, "1.2.3", asOf, seq(findings...)); err != nil {
+	if _, _, err := WriteBaseline(&b, "1.2.3", asOf, seq(findings...), nil); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -82,7 +82,7 @@ func TestBaselineRoundTrip(t *testing.T) {
 func TestWriteFails(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
-	_, err := WriteBaseline(&bytes.Buffer{}, "1", asOf, func(yield func(engine.Finding, error) bool) { yield(engine.Finding{}, broken) })
+	_, _, err := WriteBaseline(&bytes.Buffer{}, "1", asOf, func(yield func(engine.Finding, error) bool) { yield(engine.Finding{}, broken) }, nil)
 	if !errors.Is(err, broken) {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestBaselineMatcher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := NewBaselineMatcher(file)
+	m := NewBaselineMatcher(file, nil)
 	meet := func(f engine.Finding) engine.Status {
 		f = m.Except(f)
 		m.See(f)
@@ -189,7 +189,7 @@ func TestNotGone(t *testing.T) {
 		"tokens partly read":    {nil, engine.Partial, 0},
 		"policy lacks its data": {&lacking, engine.Complete, 0},
 	} {
-		m := NewBaselineMatcher(file)
+		m := NewBaselineMatcher(file, nil)
 		if c.see != nil {
 			m.See(*c.see)
 		}
@@ -202,7 +202,7 @@ func TestNotGone(t *testing.T) {
 
 func FuzzParseBaseline(f *testing.F) {
 	var b bytes.Buffer
-	_, _ = WriteBaseline(&b, "1", asOf, seq(finding(1, engine.Fail), finding(2, engine.Fail)))
+	_, _, _ = WriteBaseline(&b, "1", asOf, seq(finding(1, engine.Fail), finding(2, engine.Fail)), nil)
 	f.Add(b.String())
 	f.Add(`{"schema":1,"version":"","as_of":"2026-11-24T12:00:00Z","findings":[]}`)
 	f.Fuzz(func(t *testing.T, text string) {
@@ -213,7 +213,7 @@ func FuzzParseBaseline(f *testing.F) {
 			}
 			return
 		}
-		m := NewBaselineMatcher(file)
+		m := NewBaselineMatcher(file, nil)
 		for _, e := range file.Entries {
 			if got := m.Except(engine.Finding{Fingerprint: e.Fingerprint, Status: engine.Fail}); got.Status != engine.Baselined {
 				t.Fatalf("%+v is listed and not excused", e)
