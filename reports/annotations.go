@@ -48,7 +48,7 @@ type annotation struct {
 // judged, and for each gap in what was read: a runner shows only the first ten
 // of each level, and a policy tells more than ten of its thousand findings.
 func annotate(ctx context.Context, w io.Writer, r engine.Report, line func(annotation) string, limit int) error {
-	groups, _, err := collect(ctx, r, annotated)
+	groups, _, _, err := collect(ctx, r, annotated)
 	if err != nil {
 		return err
 	}

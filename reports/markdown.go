@@ -32,7 +32,7 @@ func writeMarkdown(ctx context.Context, w io.Writer, r engine.Report) error {
 }
 
 func writeMarkdownWithin(ctx context.Context, w io.Writer, r engine.Report, limit int) error {
-	groups, _, err := collect(ctx, r, mdExamples)
+	groups, _, _, err := collect(ctx, r, mdExamples)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package reports
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"math"
 	"slices"
@@ -67,7 +68,7 @@ func shortID(id string) string {
 // failed, worst first, with a few examples; what could not be judged or read;
 // the verdict; what to do next. It needs no colour and no box to be read.
 func Table(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) error {
-	groups, causes, err := collect(ctx, r, o.findings())
+	groups, causes, counted, err := collect(ctx, r, o.findings())
 	if err != nil {
 		return err
 	}
@@ -76,12 +77,18 @@ func Table(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) er
 		s.Wrap("", text)
 		s.Blank()
 	}
-	s.failures(groups)
+	s.failures(groups, o.All)
 	s.unjudged(r, causes, o.exceptions())
 	s.unread(r, o.exceptions())
 	s.exceptions(r, o.exceptions())
 	s.trend(r.Trend, o.findings())
 	s.framework(r, o.Framework)
+	riskiest, err := counted.riskiest(ctx, r)
+	if err != nil {
+		return err
+	}
+	s.riskiest(riskiest, len(counted.tokens))
+	s.worst(counted.workspaces)
 	s.verdict(r)
 	s.next(r, o.Files)
 	return s.Flush()
@@ -100,9 +107,10 @@ type group struct {
 
 // collect counts findings, keeps the first few of each policy, and gathers why
 // others could not be judged. Findings come sorted, so that the groups are, too.
-func collect(ctx context.Context, r engine.Report, limit int) ([]*group, causes, error) {
+func collect(ctx context.Context, r engine.Report, limit int) ([]*group, causes, *counted, error) {
 	var groups []*group
 	var unjudged causes
+	all := &counted{tokens: map[uint64]failures{}, workspaces: map[string]*workspaceFailures{}, seed: maphash.MakeSeed()}
 	err := table.Each(ctx, r.Findings, func(f engine.Finding) error {
 		if len(groups) == 0 || !groups[len(groups)-1].holds(f) {
 			groups = append(groups, &group{
@@ -112,9 +120,10 @@ func collect(ctx context.Context, r engine.Report, limit int) ([]*group, causes,
 		}
 		groups[len(groups)-1].add(f, limit)
 		unjudged.add(f)
+		all.add(f)
 		return nil
 	})
-	return groups, unjudged, err
+	return groups, unjudged, all, err
 }
 
 func (g *group) holds(f engine.Finding) bool { return g.policy == f.Policy && g.severity == f.Severity }
@@ -130,7 +139,8 @@ func (g *group) add(f engine.Finding, limit int) {
 	}
 }
 
-func (s *screen) failures(groups []*group) {
+// failures writes a line for each policy; at length, with the first findings of each.
+func (s *screen) failures(groups []*group, atLength bool) {
 	for _, level := range engine.Severities() {
 		failed := slices.DeleteFunc(slices.Clone(groups), func(g *group) bool {
 			return g.severity != level || g.counts[engine.Fail] == 0
@@ -139,8 +149,13 @@ func (s *screen) failures(groups []*group) {
 			continue
 		}
 		s.Styled(severityStyle(level), strings.ToUpper(string(level)))
-		for _, g := range failed {
-			s.group(g)
+		if atLength {
+			for _, g := range failed {
+				s.group(g)
+			}
+		} else {
+			rows := table.Map(failed, func(g *group) []string { return []string{g.policy, g.title, g.extent()} })
+			s.Rows("  ", []table.Fit{{Rank: 1}, {Rank: 2, Least: 20}, {Rank: 3, Least: 12}}, rows, nil)
 		}
 		s.Blank()
 	}

@@ -117,10 +117,22 @@ func (s *screen) next(r engine.Report, files []string) {
 func nextSteps(r engine.Report) []string {
 	var steps []string
 	if r.Summary.Statuses[engine.Fail] > 0 && r.WhatIf == "" { // a plan is made of what is
-		steps = append(steps, "Run patrol plan -o plan.json for a proposal on each finding; it changes nothing.")
+		counts := map[string]int{}
+		for _, p := range r.Policies {
+			counts[string(p.Policy.Remedy)] += p.Tally[engine.Fail]
+		}
+		var remedies []string
+		for _, remedy := range engine.SortedKeys(counts) {
+			if n := counts[remedy]; n > 0 {
+				remedies = append(remedies, remedy+" for "+engine.Plural(n, "finding"))
+			}
+		}
+		steps = append(steps,
+			"patrol findings --severity critical,high lists findings; --group owner, workspace, policy or token counts them.",
+			"patrol plan -o plan.json proposes "+strings.Join(remedies, ", ")+"; it changes nothing.")
 	}
 	if r.Verdict() == engine.Incomplete {
-		steps = append(steps, "Run patrol audit again once it can read what it could not.")
+		steps = append(steps, "patrol doctor tells what to do about what could not be read; then audit again.")
 	}
 	return steps
 }
