@@ -25,7 +25,7 @@ func (f Flags) Add(set *pflag.FlagSet) {
 // confirmations are the flags by which a person confirms one run of a command:
 // set for good, they would confirm what nobody looked at.
 var confirmations = []string{
-	"accept-empty", "accept-shrink", "again", "all", "expect-digest", "include-self", "new-journal", "resume", "step", "withdraw", "yes",
+	"accept-empty", "accept-shrink", "again", "all", "expect-digest", "force", "include-self", "new-journal", "resume", "step", "withdraw", "yes",
 }
 
 const ownPlace = "own-place"
