@@ -20,7 +20,7 @@ func (c commands) Policies() *cobra.Command {
 		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.policiesList(), c.policiesShow(), c.policiesTest(), c.policiesLint(), c.policiesNew(), c.policiesDocs())
+	cmd.AddCommand(c.policiesList(), c.policiesShow(), c.policiesTest(), c.policiesLint(), c.policiesNew(), c.policiesDocs(), c.policiesFmt(), c.policiesInput())
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -202,10 +203,57 @@ func (a *app) lintPolicies(ctx context.Context, o *judgeOptions) error {
 		found += len(problems)
 	}
 	if found > 0 {
-		return engine.UsageError("lint policies", "", "Correct the places named; docs/policy-contract.md says what a policy holds.", errors.New(plural(found, "problem")))
+		return engine.UsageError("lint policies", "", "Correct the places named; or, where one is right as it is, say why in its METADATA: custom.accepts: {policy_comment: \"demands a ticket, exempts nobody\"}.", errors.New(plural(found, "problem")))
 	}
 	fmt.Fprintln(a.env.stdout, "no problems")
 	return nil
+}
+
+// policiesFmt formats files as `opa fmt` does.
+func (a *app) policiesFmt() *cobra.Command {
+	var check bool
+	cmd := &cobra.Command{
+		Use:     "fmt PATH…",
+		Short:   "Format policies as opa fmt does",
+		Example: "  patrol policies fmt my-policies\n  patrol policies fmt --check my-policies",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			changed := 0
+			for _, root := range args {
+				err := filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
+					if err != nil || entry.IsDir() || filepath.Ext(path) != ".rego" {
+						return err
+					}
+					text, err := os.ReadFile(path)
+					if err != nil {
+						return err
+					}
+					formatted, err := eval.Format(path, text)
+					if err != nil || bytes.Equal(formatted, text) {
+						return err
+					}
+					changed++
+					fmt.Fprintln(a.env.stdout, engine.SafeText(path))
+					if check {
+						return nil
+					}
+					return writeText(path, string(formatted))
+				})
+				if _, known := engine.AsError(err); err != nil && !known {
+					err = engine.UsageError("format", root, "Name a directory or a file of Rego.", err)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			if check && changed > 0 {
+				return engine.UsageError("check format of policies", "", "Run `patrol policies fmt` without --check.", errors.New(plural(changed, "file")+" differ"))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&check, "check", false, "change nothing; end with exit code 3 when a file would change")
+	return cmd
 }
 
 // newOptions describe a policy to scaffold.
@@ -283,21 +331,21 @@ func scaffold(resource, name string, o *newOptions) map[string]string {
 }
 
 const scaffoldPolicy = `# METADATA
-# title: Say in a few words what it finds
-# description: Say why it matters, in one or two sentences that an auditor can read.
+# title: "TODO: say in a few words what it finds"
+# description: "TODO: say why it matters, in one or two sentences that an auditor can read."
 # schemas:
 #   - input: schema.RESOURCE
 # custom:
 #   id: ID
 #   severity: SEVERITY
 #   remedy: notify
-#   remediation: Say what an admin should do.
+#   remediation: "TODO: say what an admin should do"
 #   controls:
 #     soc2: ["CC6.1"]
 #   params:
 #     limit:
 #       default: 90
-#       description: Say what the number limits, and in which unit
+#       description: "TODO: say what the number limits, and in which unit"
 package patrol.RESOURCE.NAME
 
 deny contains message if {

@@ -3,17 +3,26 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"patrol/engine"
 	"patrol/engine/eval"
 	"patrol/engine/store"
+
+	"github.com/spf13/cobra"
 )
 
 // explain tells why a policy passes or fails one resource of the newest
 // snapshots: the facts, the parameters, and the lines of Rego.
 func (a *app) explain(ctx context.Context, set *policySet, policy engine.Policy, resource string) error {
+	return a.explained(ctx, set, policy, resource, a.showExplanation)
+}
+
+// explained explains the resources that are meant, each to show.
+func (a *app) explained(ctx context.Context, set *policySet, policy engine.Policy, resource string, show func(engine.Policy, eval.Job, string, eval.Explanation) error) error {
 	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
 		snapshots, err := a.storedSnapshots(ctx, db, nil)
 		if err != nil {
@@ -28,7 +37,7 @@ func (a *app) explain(ctx context.Context, set *policySet, policy engine.Policy,
 			if job.Previous, err = db.PreviousState(ctx, snapshot); err != nil {
 				return err
 			}
-			n, err := a.explainIn(ctx, db, set, policy, job, resource)
+			n, err := a.explainIn(ctx, db, set, policy, job, resource, show)
 			if err != nil {
 				return err
 			}
@@ -42,17 +51,20 @@ func (a *app) explain(ctx context.Context, set *policySet, policy engine.Policy,
 }
 
 // explainIn explains the resources of one snapshot that are meant, and counts them.
-func (a *app) explainIn(ctx context.Context, db *store.DB, set *policySet, policy engine.Policy, job eval.Job, resource string) (int, error) {
+func (a *app) explainIn(ctx context.Context, db *store.DB, set *policySet, policy engine.Policy, job eval.Job, resource string, show func(engine.Policy, eval.Job, string, eval.Explanation) error) (int, error) {
 	workspace := job.Snapshot.Workspace
 	if policy.Resource == engine.ResourceWorkspace {
 		if resource != workspace.Name && resource != workspace.ID {
 			return 0, nil
 		}
 		e, err := set.all.Explain(ctx, job, policy.ID, nil)
-		return 1, a.showExplanation(policy, job, "workspace "+workspace.Name, e, err)
+		if err == nil {
+			err = show(policy, job, "workspace "+workspace.Name, e)
+		}
+		return 1, err
 	}
 	if policy.Resource == engine.ResourceSecret {
-		return a.explainSecrets(ctx, set, policy, job, resource)
+		return a.explainSecrets(ctx, set, policy, job, resource, show)
 	}
 	if !job.Snapshot.Coverage[engine.SectionTokens].Usable() {
 		return 0, nil
@@ -68,7 +80,10 @@ func (a *app) explainIn(ctx context.Context, db *store.DB, set *policySet, polic
 		found++
 		name := fmt.Sprintf("token %s of %s in %s", subject.Token.ID, subject.Owner.Label(), workspace.Name)
 		e, err := set.all.Explain(ctx, job, policy.ID, &subject)
-		if err := a.showExplanation(policy, job, name, e, err); err != nil {
+		if err == nil {
+			err = show(policy, job, name, e)
+		}
+		if err != nil {
 			return found, err
 		}
 	}
@@ -76,7 +91,7 @@ func (a *app) explainIn(ctx context.Context, db *store.DB, set *policySet, polic
 }
 
 // explainSecrets explains the OAuth secrets of one snapshot that are meant.
-func (a *app) explainSecrets(ctx context.Context, set *policySet, policy engine.Policy, job eval.Job, resource string) (int, error) {
+func (a *app) explainSecrets(ctx context.Context, set *policySet, policy engine.Policy, job eval.Job, resource string, show func(engine.Policy, eval.Job, string, eval.Explanation) error) (int, error) {
 	var secrets engine.Secrets
 	if text := job.Snapshot.Documents[engine.SectionSecrets]; text != nil {
 		if err := json.Unmarshal(text, &secrets); err != nil {
@@ -91,17 +106,17 @@ func (a *app) explainSecrets(ctx context.Context, set *policySet, policy engine.
 		found++
 		name := fmt.Sprintf("secret %s of service principal %s in %s", secret.ID, secret.OwnerName, job.Snapshot.Workspace.Name)
 		e, err := set.all.ExplainSecret(ctx, job, policy.ID, secret)
-		if err := a.showExplanation(policy, job, name, e, err); err != nil {
+		if err == nil {
+			err = show(policy, job, name, e)
+		}
+		if err != nil {
 			return found, err
 		}
 	}
 	return found, nil
 }
 
-func (a *app) showExplanation(policy engine.Policy, job eval.Job, name string, e eval.Explanation, err error) error {
-	if err != nil {
-		return err
-	}
+func (a *app) showExplanation(policy engine.Policy, job eval.Job, name string, e eval.Explanation) error {
 	w := a.env.stdout
 	name, e = engine.Pseudonymised(a.names, name), engine.Pseudonymised(a.names, e)
 	fmt.Fprintf(w, "%s  %s\n%s\nas of %s: %s", policy.ID, policy.Title, engine.SafeText(name), job.AsOf.UTC().Format("2006-01-02T15:04:05Z"), e.Status)
@@ -137,4 +152,50 @@ func printFacts(a *app, title string, facts []eval.Fact) {
 		}
 		fmt.Fprintf(a.env.stdout, "  %s = %s\n", strings.TrimPrefix(fact.Name, "params."), engine.SafeText(value))
 	}
+}
+
+// policiesInput prints what policies see of a token or a workspace.
+func (a *app) policiesInput() *cobra.Command {
+	var o judgeOptions
+	cmd := &cobra.Command{
+		Use:   "input TOKEN|WORKSPACE",
+		Short: "Print what policies see of a token or a workspace, as a fixture for their tests",
+		Long: "Prints the input of policies for a token (its id or the beginning of it) or a workspace (name or id) of the newest snapshots, as\n" +
+			"JSON, without secrets. A test of Rego can read it: with input as {…}. The parameters are missing: each policy has its own.",
+		Example: "  patrol policies input 3922b2f6 > token.json\n  patrol policies input prod-analytics | jq .workspace",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			set, err := a.loadPolicies(cmd.Context(), &o)
+			if err != nil {
+				return err
+			}
+			print := func(_ engine.Policy, _ eval.Job, _ string, e eval.Explanation) error {
+				if e.Input == "" {
+					return engine.UsageError("print input of", args[0], "See `patrol snapshots show latest`.", errors.New(e.Message))
+				}
+				var value any
+				decoder := json.NewDecoder(strings.NewReader(engine.Pseudonymised(a.names, e.Input)))
+				decoder.UseNumber()
+				if err := decoder.Decode(&value); err != nil {
+					return err
+				}
+				return a.writeJSON(value)
+			}
+			for _, resource := range []engine.Resource{engine.ResourceToken, engine.ResourceWorkspace} {
+				i := slices.IndexFunc(set.all.Policies(), func(p engine.Policy) bool {
+					return p.Resource == resource && p.Pack == builtinPack && !slices.ContainsFunc(p.Needs, func(section string) bool { return section != "tokens" && section != "workspace" })
+				})
+				if i < 0 {
+					continue
+				}
+				err = a.explained(cmd.Context(), set, set.all.Policies()[i], args[0], print)
+				if known, is := engine.AsError(err); !is || known.Op != "explain" {
+					return err
+				}
+			}
+			return engine.UsageError("print input of", args[0], "See `patrol tokens` for the ids, and `patrol snapshots list` for workspaces.", errors.New("no token or workspace of the newest snapshots is called so"))
+		},
+	}
+	o.addPacks(cmd.Flags())
+	return cmd
 }

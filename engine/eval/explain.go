@@ -1,9 +1,9 @@
 package eval
 
 import (
-	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -19,6 +19,7 @@ type Explanation struct {
 	Message string
 	Facts   []Fact // the fields of input that the policy refers to, sorted
 	Params  []Fact // the parameters in force, sorted
+	Input   string // the whole input, as JSON, without secrets
 	Lines   []Line // the conditions that were tried, in the order of the file
 }
 
@@ -82,13 +83,24 @@ func (s *Set) explain(ctx context.Context, job Job, id string, run func(*judge, 
 	if err != nil {
 		return Explanation{}, err
 	}
-	trace := &lineTrace{policy: a.policy, held: map[int]bool{}}
+	trace := &lineTrace{policy: a.policy, held: map[int]bool{}, rows: map[int]int{}}
 	j.queries[a.policy].WithQueryTracer(trace)
 	result, input := run(j, a)
 	return Explanation{
 		Status: result.status, Message: result.message,
-		Facts: a.valuesOf(input), Params: paramFacts(a), Lines: trace.lines(),
+		Facts: a.valuesOf(input), Params: paramFacts(a), Input: inputText(input), Lines: trace.lines(),
 	}, nil
+}
+
+// inputText is input as JSON, without the parameters, which a policy has of its own.
+func inputText(input ast.Value) string {
+	value, err := ast.JSON(input)
+	object, isObject := value.(map[string]any)
+	if err != nil || !isObject {
+		return ""
+	}
+	delete(object, "params")
+	return engine.RedactSecrets(string(engine.CompactJSON(object)))
 }
 
 // explain judges a token, or the workspace, and returns the input too.
@@ -97,7 +109,7 @@ func (j *judge) explain(ctx context.Context, a *assignment, on *engine.Subject) 
 		return j.workspace(ctx, a), j.input(a).Value
 	}
 	s := j.view.newSubject(*on)
-	return j.token(ctx, a, s), j.tokenInput(a, s).Value
+	return j.token(ctx, a, s), j.input(a, seenBy(^facts(0)).pairs(j.view, s)...).Value
 }
 
 // valuesOf lists what the policy refers to, with the values at hand.
@@ -128,6 +140,7 @@ func paramFacts(a *assignment) []Fact {
 type lineTrace struct {
 	policy *policy
 	held   map[int]bool // row → whether it held at least once
+	rows   map[int]int  // row → how many rows the condition that begins there has
 }
 
 func (*lineTrace) Enabled() bool               { return true }
@@ -138,6 +151,9 @@ func (t *lineTrace) TraceEvent(event topdown.Event) {
 		return
 	}
 	row := event.Location.Row
+	if _, isExpr := event.Node.(*ast.Expr); isExpr {
+		t.rows[row] = max(t.rows[row], 1+strings.Count(string(event.Location.Text), "\n"))
+	}
 	switch event.Op {
 	case topdown.EvalOp:
 		if _, seen := t.held[row]; !seen {
@@ -153,11 +169,14 @@ func (t *lineTrace) TraceEvent(event topdown.Event) {
 func (t *lineTrace) lines() []Line {
 	source := strings.Split(t.policy.Source, "\n")
 	var list []Line
-	for row, held := range t.held {
-		if row >= 1 && row <= len(source) {
-			list = append(list, Line{File: t.policy.File, Row: row, Text: strings.TrimSpace(source[row-1]), Held: held})
+	within := 0 // the last row of a condition of several rows
+	for _, row := range slices.Sorted(maps.Keys(t.held)) {
+		held := t.held[row]
+		if row > within && row <= len(source) {
+			within = row + max(t.rows[row], 1) - 1
+			whole := strings.Join(strings.Fields(strings.Join(source[row-1:min(row-1+max(t.rows[row], 1), len(source))], " ")), " ")
+			list = append(list, Line{File: t.policy.File, Row: row, Text: whole, Held: held})
 		}
 	}
-	slices.SortFunc(list, func(a, b Line) int { return cmp.Compare(a.Row, b.Row) })
 	return list
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/format"
 	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"patrol/engine"
 )
 
 // The reasons of what Lint finds, beyond those of Load.
@@ -31,9 +33,15 @@ func (s *Set) Lint(ctx context.Context, pack string) (Problems, error) {
 
 func (s *Set) lint(ctx context.Context, pack string, r testRun) (Problems, error) {
 	var problems Problems
+	accepted := map[string]map[string]any{} // by file: the reasons that its author answered
 	for _, file := range s.sources.files {
 		if file.pack == pack {
 			lintFormat(file, &problems)
+			if file.module != nil { // tests are not parsed yet
+				if note := packageAnnotations(file.module); note != nil {
+					accepted[file.place()], _ = note.Custom["accepts"].(map[string]any)
+				}
+			}
 		}
 	}
 	fired, err := s.observeTests(ctx, r)
@@ -45,6 +53,10 @@ func (s *Set) lint(ctx context.Context, pack string, r testRun) (Problems, error
 			p.lint(fired, &problems)
 		}
 	}
+	problems = slices.DeleteFunc(problems, func(p Problem) bool {
+		why, _ := accepted[p.File][p.Reason].(string)
+		return strings.TrimSpace(why) != ""
+	})
 	slices.SortFunc(problems, func(a, b Problem) int { return strings.Compare(a.String(), b.String()) })
 	return problems, nil
 }
@@ -78,6 +90,11 @@ func (p *policy) lint(fired observations, problems *Problems) {
 	if len(p.Controls) == 0 {
 		problems.add(place, 0, reasonWords, "custom.controls is missing: say which controls it serves")
 	}
+	for _, text := range append([]string{p.Title, p.Description, p.Remediation}, paramTexts(p.Params)...) {
+		if strings.HasPrefix(text, "TODO") {
+			problems.add(place, 0, reasonWords, "still says %q", text)
+		}
+	}
 	seen := fired[p.Package]
 	if !seen.fires {
 		problems.add(place, 0, reasonTests, "no test in which it fires: an undefined field would silence it unseen")
@@ -86,8 +103,24 @@ func (p *policy) lint(fired observations, problems *Problems) {
 		problems.add(place, 0, reasonTests, "no test in which it stays silent")
 	}
 	if p.exemptsByComment() {
-		problems.add(place, 0, reasonComment, "a token's comment, which is anybody's to write, can keep it from firing; except by ids, with a waiver")
+		problems.add(place, 0, reasonComment, "a token's comment, which is anybody's to write, can keep it from firing: except by ids, with a waiver; or, where the policy demands something of the comment, say so")
 	}
+}
+
+func paramTexts(params []engine.Param) (texts []string) {
+	for _, p := range params {
+		texts = append(texts, p.Description)
+	}
+	return texts
+}
+
+// Format is a file of Rego as `opa fmt` writes it.
+func Format(path string, text []byte) ([]byte, error) {
+	formatted, err := format.SourceWithOpts(path, text, format.Opts{RegoVersion: ast.RegoV1})
+	if err != nil {
+		return nil, engine.UsageError("format", path, "Correct the Rego first.", err)
+	}
+	return formatted, nil
 }
 
 // exemptsByComment: whether a policy applies must not depend on a comment, and

@@ -32,7 +32,7 @@ func annotationKeys() []string {
 }
 
 func customKeys() []string {
-	return []string{"id", "severity", "remedy", "remediation", "controls", "aliases", "needs", "params", "judges", "tolerates"}
+	return []string{"id", "severity", "remedy", "remediation", "controls", "aliases", "needs", "params", "judges", "tolerates", "accepts"}
 }
 
 // readMetadata turns the package's METADATA into a policy. Everything wrong is

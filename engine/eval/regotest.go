@@ -114,8 +114,45 @@ func (s *Set) runModules(ctx context.Context, modules map[string]*ast.Module, r 
 			results = append(results, testResult(result))
 		}
 	}
+	for i, result := range results {
+		if result.Outcome != TestFailed {
+			continue
+		}
+		denied := &deniedTrace{of: strings.TrimSuffix(result.Name[:strings.LastIndexByte(result.Name, '.')], "_test")}
+		again, err := runner.Filter(regexp.QuoteMeta(result.Name)+"$").SetParallel(1).SetCoverageQueryTracer(denied).RunTests(ctx, txn)
+		if err != nil {
+			continue // the failure stands without it
+		}
+		for range again {
+		}
+		slices.Sort(denied.messages)
+		results[i].Message += fmt.Sprintf("; deny was {%s}", strings.Join(slices.Compact(denied.messages), ", "))
+	}
 	sortTests(results)
 	return results, ctx.Err()
+}
+
+// deniedTrace is a tracer that notes what the deny of a package held.
+type deniedTrace struct {
+	of       string
+	messages []string
+}
+
+func (*deniedTrace) Enabled() bool               { return true }
+func (*deniedTrace) Config() topdown.TraceConfig { return topdown.TraceConfig{PlugLocalVars: true} }
+
+func (t *deniedTrace) TraceEvent(event topdown.Event) {
+	rule, ok := event.Node.(*ast.Rule)
+	if !ok || event.Op != topdown.ExitOp || rule.Module == nil || rule.Head.Name != ast.Var(denyVar) || rule.Head.Key == nil || packageOf(rule) != t.of {
+		return
+	}
+	value := rule.Head.Key.Value
+	if event.Locals != nil {
+		if bound := event.Locals.Get(value); bound != nil {
+			value = bound
+		}
+	}
+	t.messages = append(t.messages, value.String())
 }
 
 func sortTests(results []TestResult) {
