@@ -86,8 +86,8 @@ func TestWorkflows(t *testing.T) {
 
 // commandLine finds a call of patrol in a shell, a unit or a crontab.
 var (
-	commandLine = regexp.MustCompile(`(?:^|[\s"/=])patrol ((?:audit|plan|show|approve|apply|report|doctor)\b[^|>&]*)`)
-	quoted      = regexp.MustCompile(`"[^"]*"`)
+	commandLine = regexp.MustCompile(`(?:^|[\s"/=])patrol ((?:audit|plan|show|approve|apply|report|doctor|init|findings|tokens|snapshots|policies|waivers|evaluate|evaluations|export|forecast|config|schema|undo|verify|notices|simulate|demo|collect)\b[^|>&;]*)`)
+	quoted      = regexp.MustCompile(`"[^"]*"|'[^']*'`)
 )
 
 // TestExamplesCallPatrol parses each call in the examples and on the pages, as
@@ -95,8 +95,11 @@ var (
 func TestExamplesCallPatrol(t *testing.T) {
 	t.Parallel()
 	files := examples(t)
-	for _, page := range []string{"ci.md", "reports.md", "first-week.md"} {
-		files[page] = read(t, "docs/"+page)
+	pages, err := filepath.Glob("../../docs/*.md")
+	must(t, err)
+	for _, page := range append(pages, "../../README.md", "../../SECURITY.md") {
+		name := strings.TrimPrefix(filepath.ToSlash(page), "../../")
+		files[name] = commandBlocks(read(t, name))
 	}
 	calls := 0
 	for name, text := range files {
@@ -115,6 +118,17 @@ func TestExamplesCallPatrol(t *testing.T) {
 	if calls < 12 {
 		t.Errorf("found %d calls only", calls)
 	}
+}
+
+// commandBlocks are the lines of a page's blocks of shell; a line that ends in \ goes on.
+func commandBlocks(page string) string {
+	var b strings.Builder
+	for i, block := range strings.Split(page, "```") {
+		if kind, text, _ := strings.Cut(block, "\n"); i%2 == 1 && (kind == "sh" || kind == "bash") {
+			b.WriteString(strings.ReplaceAll(text, "\\\n", " "))
+		}
+	}
+	return b.String()
 }
 
 func parseCall(args []string) error {
