@@ -284,6 +284,8 @@ func (a *app) addWaiver(ctx context.Context, o *waiverAddOptions) error {
 			return engine.UsageError("add waiver", "", "Give --finding, --reason and --approver.", fmt.Errorf("%s is missing", wanted[0]))
 		}
 	}
+	path := cmp.Or(o.judge.except.waivers, "waivers.yaml")
+	o.judge.except.waivers = "" // the file may not be there yet
 	set, err := a.loadPolicies(ctx, &o.judge)
 	if err != nil {
 		return err
@@ -307,7 +309,6 @@ func (a *app) addWaiver(ctx context.Context, o *waiverAddOptions) error {
 	case engine.ResourceSecret:
 		rule.Secret = f.ResourceID
 	}
-	path := o.judge.except.waivers
 	before, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return unreadable("read waivers", path, "Name a file with --waivers.", err)
