@@ -87,7 +87,7 @@ func fillImport(path string, file *table, list *tokenList) error {
 		}
 	}
 	if n := r.rounded(); n > 0 {
-		return importError(path, 0, "rounded_ids", fmt.Errorf("%d different ids above 2^53 end in zeros: whatever wrote the file has rounded them, and they name other people now", n))
+		return importError(path, 0, "rounded_ids", fmt.Errorf("%d different ids end in zeros: whatever wrote the file has rounded them, and they name other people now", n))
 	}
 	if problem := list.finish("token list"); problem != nil {
 		return importError(path, 0, problem.Reason, problem.withoutReason())

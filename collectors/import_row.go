@@ -50,6 +50,7 @@ type rowReader struct {
 }
 
 func (r *rowReader) fromCSV(row record) error {
+	r.list.line = row.line
 	original := make([]string, len(row.cells))
 	for i, cell := range row.cells {
 		original[i] = quote(cell)
@@ -183,7 +184,7 @@ func (r *rowReader) wire(row record, original string) []byte {
 			id, numbered := r.importID(trimmed)
 			_, named := row.fields[ownerNameKey]
 			switch {
-			case numbered || named && column.field == "owner_id" || column.field == "created_by_id":
+			case numbered || column.field == "created_by_id" || named || !signInName(id):
 				add(column.field, quote(id))
 			default:
 				row.fields[ownerNameKey] = trimmed // the column of ids holds names
@@ -238,14 +239,18 @@ func (r *rowReader) importID(text string) (id string, ok bool) {
 		return text, true
 	}
 	f, err := strconv.ParseFloat(text, 64)
+	exact := strconv.FormatFloat(f, 'f', -1, 64)
 	switch {
+	case err == nil && strings.ContainsAny(text, "eE") && strings.HasSuffix(exact, "000"): // the digits that it shows
+		r.lost = true
+		return text, false
 	case err != nil || f != math.Trunc(f) || f < 0:
 		return text, false
 	case f > 1<<53:
 		r.lost = true
 		return text, false
 	}
-	return strconv.FormatInt(int64(f), 10), true
+	return exact, true
 }
 
 // nullWord reports whether a text is how a tool writes that there is nothing.
@@ -317,7 +322,7 @@ func scopesJSON(text string) string {
 	var scopes []string
 	for _, scope := range strings.FieldsFunc(inner, func(r rune) bool { return strings.ContainsRune(",; \t\n", r) }) {
 		scope = strings.Trim(scope, `'"`)
-		if !scopeWord.MatchString(scope) {
+		if !scopeWord.MatchString(scope) || nullWord(scope) {
 			return quote(text)
 		}
 		scopes = append(scopes, quote(scope))

@@ -273,3 +273,82 @@ func TestImportWithoutRows(t *testing.T) {
 		}
 	}
 }
+
+// TestPoorFiles: what tools make of a list is read as what it means, or refused
+// with its line, or unknown for the row that has it; nothing passes by it.
+func TestPoorFiles(t *testing.T) {
+	const header = "token_id,owner_id,creation_time,expiry_time,scopes"
+	utf32 := "\xFF\xFE\x00\x00"
+	for _, r := range header {
+		utf32 += string([]byte{byte(r), 0, 0, 0})
+	}
+	for _, c := range []struct{ name, text, want string }{
+		{"carriage returns", header + "\ra,12,2026-01-01,2026-12-01,sql\r", "12 [sql]"},
+		{"carriage returns after a mark", "\xEF\xBB\xBF" + header + "\ra,12,2026-01-01,2026-12-01,sql", "12 [sql]"},
+		{"a quoted sep", "\"sep=;\"\r\n" + strings.ReplaceAll(header, ",", ";") + "\r\na;12;2026-01-01;2026-12-01;sql\r\n", "12 [sql]"},
+		{"a sep for tabs", "sep=\t\n" + strings.ReplaceAll(header, ",", "\t") + "\na\t12\t2026-01-01\t2026-12-01\tsql\n", "12 [sql]"},
+		{"blank lines", header + "\n\na,12,2026-01-01,2026-12-01,sql\n\n", "12 [sql]"},
+		{"scopes with null", header + "\na,12,2026-01-01,2026-12-01,[null]\n", "12 []; line 2, token a: scopes"},
+		{"scopes with null and more", header + "\na,12,2026-01-01,2026-12-01,\"[\"\"sql\"\", null]\"\n", "12 []; line 2, token a: scopes"},
+		{"scopes of Python", header + "\na,12,2026-01-01,2026-12-01,\"['sql', None]\"\n", "12 []; line 2, token a: scopes"},
+		{"an id that is none", header + "\na,abc,2026-01-01,2026-12-01,sql\n", " [sql]; line 2, token a: owner_id"},
+		{"an id with a separator", header + "\na,\"1,234\",2026-01-01,2026-12-01,sql\n", " [sql]; line 2, token a: owner_id"},
+		{"an id with a point", header + "\na,1.234.567,2026-01-01,2026-12-01,sql\n", " [sql]; line 2, token a: owner_id"},
+		{"an id with a zero before", header + "\na,0123,2026-01-01,2026-12-01,sql\n", " [sql]; line 2, token a: owner_id"},
+		{"an id with a sign", header + "\na,+12,2026-01-01,2026-12-01,sql\n", " [sql]; line 2, token a: owner_id"},
+		{"an id below zero", header + "\na,-12,2026-01-01,2026-12-01,sql\n", " [sql]; line 2, token a: owner_id"},
+		{"an id of pandas", header + "\na,12.0,2026-01-01,2026-12-01,sql\n", "12 [sql]"},
+		{"an id of Excel", header + "\na,8.28619E+15,2026-01-01,2026-12-01,sql\n", "refused: ; end in zeros"},
+		{"an id of a German Excel", strings.ReplaceAll(header, ",", ";") + "\na;8,28619E+15;2026-01-01;2026-12-01;sql\n", " [sql]; line 2, token a: owner_id"},
+		{"an address for an id", header + "\na,ann@example.com,2026-01-01,2026-12-01,sql\n", "ann@example.com [sql]"},
+		{"a German day", strings.ReplaceAll(header, ",", ";") + "\na;12;01.02.2026;01.12.2026 08:00;sql\n", "12 [sql]"},
+		{"a time with a decimal comma", strings.ReplaceAll(header, ",", ";") + "\na;12;1,76E+12;01.12.2026;sql\n", "12 [sql]; line 2, token a: creation_time"},
+		{"a day of Excel", header + "\na,12,46023,46357,sql\n", "12 [sql]; line 2, token a: creation_time"},
+		{"seconds", header + "\na,12,1761000000,1796000000,sql\n", "12 [sql]; line 2, token a: creation_time"},
+		{"a footer", header + "\na,12,2026-01-01,2026-12-01,sql\n(1 row affected)\n", "refused: ; x.csv:3: "},
+		{"a footer after a blank line", header + "\na,12,2026-01-01,2026-12-01,sql\n\n(1 row affected)\n", "refused: ; x.csv:4: "},
+		{"a line of dashes", header + "\n--------,--------,----,----,----\na,12,2026-01-01,2026-12-01,sql\n", "line 2"},
+		{"an open quote", header + "\na,12,2026-01-01,2026-12-01,\"sql\n", "refused: ; x.csv:2: "},
+		{"UTF-32", utf32, "UTF-32"},
+		{"a page of HTML", "<!DOCTYPE html><html><body>Sign in</body></html>", "no column for"},
+		{"a header alone that is a sentence", "Query complete (0.41 seconds, 3 rows)", "no column for"},
+		{"a list of null", `{"token_infos":[null]}`, "no usable token_id"},
+		{"an object for a list", `{"token_infos":{}}`, "neither a list"},
+		{"a number for a list", `{"token_infos":7}`, "neither a list"},
+		{"a list of lists", `[["a",12]]`, "no usable token_id"},
+		{"a list of texts", `["a"]`, "no usable token_id"},
+		{"a list twice", `{"token_infos":[],"Token_Infos":[]}`, "twice"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			outcomes, err := importText(t, "x.csv", c.text)
+			got := ""
+			if err != nil {
+				got = "refused: " + err.Error() + " "
+			} else {
+				section := outcomes[0].Capture.Sections[engine.SectionTokens]
+				for _, token := range tokensOf(t, section) {
+					if token.ID == "a" {
+						got = fmt.Sprintf("%s %v", token.OwnerID, token.Scopes)
+					}
+				}
+				if !section.Coverage.Complete() {
+					got += "; " + section.Coverage.Detail
+				}
+			}
+			if want, whole := c.want, !strings.ContainsAny(c.want, ";:") && strings.HasSuffix(c.want, "]"); whole && got != want || !whole && !containsInOrder(got, strings.Split(want, "; ")) {
+				t.Errorf("%s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func containsInOrder(text string, parts []string) bool {
+	for _, part := range parts {
+		_, after, found := strings.Cut(text, part)
+		if !found {
+			return false
+		}
+		text = after
+	}
+	return true
+}

@@ -117,28 +117,56 @@ func plausibilities() []plausibility {
 			}
 			return ""
 		}},
-		{engine.SectionGrants, reasonTokensOfOthers, []engine.SectionName{engine.SectionTokens, engine.SectionPrincipals, engine.SectionGroups}, func(s *session, sections map[engine.SectionName]engine.Section) string {
+		{engine.SectionGrants, reasonTokensOfOthers, nil, func(s *session, sections map[engine.SectionName]engine.Section) string {
 			s.join(sections)
 			return s.usedWithoutRight(sections)
 		}},
 	}
 }
 
+// onlyAdmins reports whether by the grants nobody but admins may use tokens.
+func onlyAdmins(sections map[engine.SectionName]engine.Section) (grants engine.Grants, only bool) {
+	if json.Unmarshal(sections[engine.SectionGrants].Document, &grants) != nil {
+		return nil, false
+	}
+	return grants, !slices.ContainsFunc(grants, func(g engine.Grant) bool { return g.Kind != "group" || !strings.EqualFold(g.Principal, adminsGroup) })
+}
+
+// unconfirmed says why it is not known whether somebody uses tokens who may not.
+func unconfirmed(sections map[engine.SectionName]engine.Section) string {
+	if _, only := onlyAdmins(sections); only {
+		for _, name := range []engine.SectionName{engine.SectionTokens, engine.SectionPrincipals, engine.SectionGroups} {
+			if c := sections[name].Coverage; !c.Usable() && c.Status != engine.Off {
+				return fmt.Sprintf("by its permissions on tokens only admins may use tokens; whether others do is not known, because %s are %s", name, c.Status)
+			}
+		}
+	}
+	return ""
+}
+
 // usedWithoutRight tells of people who use tokens though only admins may. Where
 // the grants name nobody at all, having tokens says it already.
 func (s *session) usedWithoutRight(sections map[engine.SectionName]engine.Section) string {
-	var grants engine.Grants
-	if json.Unmarshal(sections[engine.SectionGrants].Document, &grants) != nil ||
-		slices.ContainsFunc(grants, func(g engine.Grant) bool { return g.Kind != "group" || !strings.EqualFold(g.Principal, adminsGroup) }) {
+	grants, only := onlyAdmins(sections)
+	if !only {
 		return ""
 	}
+	if doubt := unconfirmed(sections); doubt != "" {
+		return doubt
+	}
 	var using []engine.Principal
+	unsure := 0
 	for _, p := range sections[engine.SectionPrincipals].Principals {
-		if p.Admin != nil && !*p.Admin && s.seen.live[p.ID] > 0 && (s.seen.owners[p.ID] || len(grants) == 0) {
+		switch uses := s.seen.live[p.ID] > 0 && (s.seen.owners[p.ID] || len(grants) == 0); {
+		case uses && p.Admin == nil:
+			unsure++
+		case uses && !*p.Admin:
 			using = append(using, p)
 		}
 	}
 	switch n := len(using); {
+	case n+unsure > 1 && n < 2:
+		return fmt.Sprintf("by its permissions on tokens only admins may use tokens; whether %d people who use some are admins is not known", unsure)
 	case len(grants) == 0 && n > 0:
 		return fmt.Sprintf("by its permissions on tokens only admins could use tokens, but %s, who is none, has %d that are live", engine.SafeText(firstOf(using[0].Name, using[0].ID)), s.seen.live[using[0].ID])
 	case n > 1: // of one, the right may have been taken this morning
@@ -403,5 +431,8 @@ func HoldAgainst(capture engine.Capture, before Counts, accepted []engine.Sectio
 		c := problem.Coverage()
 		c.Count = coverage[partOf(list)].Count
 		capture.Sections[partOf(list)] = engine.Section{Coverage: c}
+	}
+	if doubt := unconfirmed(capture.Sections); doubt != "" {
+		capture.Sections[engine.SectionGrants] = failed(implausible(reasonTokensOfOthers, "%s", doubt))
 	}
 }

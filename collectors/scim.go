@@ -73,7 +73,7 @@ func scimPages(ctx context.Context, c *Client, kind, attributes string) ([]json.
 			}
 			total = n
 		} else if !absent(answer.members["totalResults"]) {
-			return nil, implausible(reasonNotAList, "GET %s: totalResults is no number", path)
+			return nil, implausible(reasonBadType, "GET %s: totalResults is no whole number", path)
 		}
 		for _, raw := range list {
 			o, _ := parseObject(raw)

@@ -124,6 +124,8 @@ func newTable(ctx context.Context, file io.ReadCloser) (*table, error) {
 		return nil, err
 	}
 	switch {
+	case bytes.HasPrefix(head, []byte("\xFF\xFE\x00\x00")), bytes.HasPrefix(head, []byte("\x00\x00\xFE\xFF")):
+		return nil, errors.New("the file is UTF-32: save it as UTF-8")
 	case bytes.HasPrefix(head, []byte("\xFF\xFE")), bytes.HasPrefix(head, []byte("\xFE\xFF")):
 		from = bufio.NewReaderSize(transform.NewReader(from, unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM).NewDecoder()), copyBufBytes)
 		if head, err = from.Peek(512); err != nil && !errors.Is(err, io.EOF) {
@@ -135,11 +137,27 @@ func newTable(ctx context.Context, file io.ReadCloser) (*table, error) {
 	case bytes.IndexByte(head[:min(len(head), 4)], 0) >= 0:
 		return nil, errors.New("the file is neither UTF-8 nor UTF-16 with a byte order mark")
 	}
+	if bytes.IndexByte(head, '\r') >= 0 && bytes.IndexByte(head, '\n') < 0 { // lines as old Macs, and Excel for them, end them
+		from = bufio.NewReaderSize(carriageReturns{from}, copyBufBytes)
+	}
 	head = bytes.TrimLeft(head, jsonSpace)
 	if len(head) == 0 {
 		return nil, errors.New("the file is empty")
 	}
 	return &table{Closer: file, from: from, isCSV: head[0] != '{' && head[0] != '['}, nil
+}
+
+// carriageReturns reads lines that end in a carriage return alone.
+type carriageReturns struct{ io.Reader }
+
+func (c carriageReturns) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	for i := range p[:n] {
+		if p[i] == '\r' {
+			p[i] = '\n'
+		}
+	}
+	return n, err
 }
 
 // cancellable ends reading when the context ends.
@@ -232,7 +250,7 @@ func newCSV(from *bufio.Reader) (r *csv.Reader, skipped int, err error) {
 		return nil, 0, err
 	}
 	line, _, _ := bytes.Cut(head, []byte("\n"))
-	if sep, said := bytes.CutPrefix(bytes.ToLower(bytes.TrimRight(line, "\r")), []byte("sep=")); said && len(sep) == 1 {
+	if sep, said := bytes.CutPrefix(bytes.ToLower(bytes.Trim(line, "\r\"")), []byte("sep=")); said && len(sep) == 1 {
 		_, _ = from.Discard(min(len(line)+1, len(head))) // it was peeked at
 		r = csv.NewReader(from)
 		r.Comma = rune(sep[0])

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"patrol/engine"
@@ -39,6 +40,7 @@ type tokenList struct {
 	totals object      // the members beside the rows
 	bare   bool        // a list without an object around it, as no workspace answers
 
+	line int                                       // of the file that is read; 0 where there are no lines
 	take func(raw json.RawMessage, at int64) error // what is done with each row that is read
 }
 
@@ -265,7 +267,7 @@ func (l *tokenList) add(raw json.RawMessage, at int64) error {
 	o, _ := parseObject(raw)
 	token, ok := decodeRow(raw, o, l.window)
 	if !ok {
-		l.tally.add(reasonMissingID, "row at byte %d has no usable token_id", at)
+		l.tally.add(reasonMissingID, "%s has no usable token_id", l.place("row at byte "+strconv.FormatInt(at, 10)))
 		return nil
 	}
 	l.strange.note(o, token)
@@ -278,12 +280,20 @@ func (l *tokenList) add(raw json.RawMessage, at int64) error {
 		ref.part = l.partFor(workspaceOf(o.members))
 	}
 	for _, defect := range token.Defects {
-		l.parts[ref.part].tally.add(defect.Reason, "token %s: %s %s", engine.SafeText(shorten(token.ID)), defect.Field, engine.SafeText(defect.Value))
+		l.parts[ref.part].tally.add(defect.Reason, "%s: %s %s", l.place("token "+engine.SafeText(shorten(token.ID))), defect.Field, engine.SafeText(defect.Value))
 	}
 	l.parts[ref.part].hear(o, token)
 	l.reserve(at)
 	l.rows = append(l.rows, ref)
 	return nil
+}
+
+// place names a row by what it is, and by its line where there is one.
+func (l *tokenList) place(what string) string {
+	if l.line > 0 {
+		return fmt.Sprintf("line %d, %s", l.line, what)
+	}
+	return what
 }
 
 // A list from an older tool or API lacks fields in all rows. That is not the same

@@ -348,7 +348,7 @@ func asInt(raw json.RawMessage) (int64, bool) {
 		digits = unquote(raw)
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
-	return n, err == nil && !strings.HasPrefix(digits, "+")
+	return n, err == nil && strconv.FormatInt(n, 10) == digits // neither +1 nor 01
 }
 
 // asID reads an identifier: a whole number above zero, or "" when absent.
