@@ -21,7 +21,7 @@ const (
 var errTooLarge = errors.New("answer too large")
 
 // spool holds an answer: in memory while small, then in a private temporary
-// file that Close removes. Once filled it can be read at any place, by
+// file that has no name or that Close removes. Once filled it can be read at any place, by
 // several readers at once.
 type spool struct {
 	dir    string
@@ -29,6 +29,7 @@ type spool struct {
 	size   int64
 	memory bytes.Buffer
 	file   *os.File
+	gone   bool  // it has no name any more
 	broken error // why it could not be written
 }
 
@@ -66,6 +67,7 @@ func (s *spool) moveToFile() error {
 		return fmt.Errorf("create spool: %w", err)
 	}
 	s.file = file
+	s.gone = os.Remove(file.Name()) == nil // where an open file can go on without a name, a kill leaves none
 	if _, err := file.Write(s.memory.Bytes()); err != nil {
 		return fmt.Errorf("write spool: %w", err)
 	}
@@ -92,6 +94,9 @@ func (s *spool) Close() error {
 	}
 	file := s.file
 	s.file = nil
+	if s.gone {
+		return file.Close()
+	}
 	return errors.Join(file.Close(), os.Remove(file.Name()))
 }
 

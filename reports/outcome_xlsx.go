@@ -4,21 +4,21 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"strings"
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/outfile"
 	"patrol/reports/table"
 )
 
 // OutcomeXLSX writes what became of each step of a plan as a workbook.
 func OutcomeXLSX(ctx context.Context, w io.Writer, r engine.OutcomeReport) (err error) {
-	spill, err := os.MkdirTemp(beside(w), ".patrol-xlsx-")
+	spill, release, err := outfile.Scratch(beside(w), ".patrol-xlsx-")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(spill)) }()
+	defer func() { err = errors.Join(err, release()) }()
 	b, err := newBook(spill, engine.Report{AsOf: lastOutcome(r)}, maxDataRows)
 	if err != nil {
 		return err

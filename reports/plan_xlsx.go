@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/outfile"
 	"patrol/engine/remedy"
 	"patrol/reports/table"
 
@@ -39,11 +39,11 @@ func writePlanBook(ctx context.Context, w io.Writer, p engine.Plan, fill func(*b
 	if err != nil {
 		return fmt.Errorf("plan is of no time: %w", err)
 	}
-	spill, err := os.MkdirTemp(beside(w), ".patrol-xlsx-")
+	spill, release, err := outfile.Scratch(beside(w), ".patrol-xlsx-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(spill)
+	defer func() { _ = release() }() // what stays is removed by the next run
 	b, err := newBook(spill, engine.Report{AsOf: asOf}, maxDataRows)
 	if err != nil {
 		return err

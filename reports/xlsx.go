@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"patrol/engine"
+	"patrol/engine/outfile"
 	"patrol/reports/table"
 )
 
@@ -30,11 +31,11 @@ func writeXLSX(ctx context.Context, w io.Writer, r engine.Report) error {
 
 // writeWorkbook writes nothing to w before all rows were read.
 func writeWorkbook(ctx context.Context, w io.Writer, r engine.Report, rowsPerSheet int) error {
-	spill, err := os.MkdirTemp(beside(w), ".patrol-xlsx-")
+	spill, release, err := outfile.Scratch(beside(w), ".patrol-xlsx-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(spill)
+	defer func() { _ = release() }() // what stays is removed by the next run
 	b, err := newBook(spill, r, rowsPerSheet)
 	if err != nil {
 		return err

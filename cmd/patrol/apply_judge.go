@@ -16,6 +16,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/apply"
 	"patrol/engine/eval"
+	"patrol/engine/outfile"
 	"patrol/engine/remedy"
 	"patrol/engine/store"
 )
@@ -37,6 +38,7 @@ type freshJudge struct {
 	workspaces map[string]*judgedWorkspace
 	beside     string // directory beside the journal; "" in a rehearsal
 	dir        string
+	release    func() error // removes dir
 	db         *store.DB
 }
 
@@ -294,10 +296,10 @@ func (j *freshJudge) settleIn(journal string) error {
 // lock, has one of its own.
 func (j *freshJudge) makeDir() (err error) {
 	if j.beside == "" {
-		j.dir, err = os.MkdirTemp("", "patrol-rehearsal-") // 0700
+		j.dir, j.release, err = outfile.Scratch("", "patrol-rehearsal-")
 		return err
 	}
-	j.dir = j.beside
+	j.dir, j.release = j.beside, func() error { return os.RemoveAll(j.beside) }
 	return os.Mkdir(j.dir, 0o700)
 }
 
@@ -347,7 +349,7 @@ func (j *freshJudge) close() {
 		errs = append(errs, j.db.Close())
 	}
 	if j.dir != "" {
-		errs = append(errs, os.RemoveAll(j.dir))
+		errs = append(errs, j.release())
 	}
 	if err := errors.Join(errs...); err != nil {
 		j.app.say("warning: %s", strings.ReplaceAll(err.Error(), "\n", "; "))

@@ -150,6 +150,9 @@ func (j *Journal) Begin(ctx context.Context, r engine.Registration) error {
 	return err
 }
 
+// begun is the kind of the event that tells how a run began.
+const begun = "begun"
+
 // beginning is the first transaction of a run.
 type beginning struct {
 	ctx    context.Context
@@ -202,7 +205,7 @@ func (b beginning) lease(workspace string) error {
 	}
 	b.epochs[workspace] = epoch
 	detail := engine.CompactJSON(map[string]any{"host": b.r.Host, "pid": b.r.PID, "approvers": b.r.By, "approval_sha256": engine.TextDigest(string(b.r.Approval))})
-	return appendEvent(b.ctx, b.tx, engine.JournalEvent{Plan: b.r.SHA, Workspace: workspace, To: "begun", Epoch: epoch, At: b.at, Detail: detail})
+	return appendEvent(b.ctx, b.tx, engine.JournalEvent{Plan: b.r.SHA, Workspace: workspace, To: begun, Epoch: epoch, At: b.at, Detail: detail})
 }
 
 // add puts down an approved step as pending, unless it is known already.

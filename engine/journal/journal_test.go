@@ -200,6 +200,13 @@ func TestJournalNoticesTampering(t *testing.T) {
 		"an event in between": {`DROP TRIGGER event_is_never_removed`, `DELETE FROM event WHERE seq = 2`},
 		"the last event":      {`DROP TRIGGER event_is_never_removed`, `DELETE FROM event WHERE seq = (SELECT max(seq) FROM event)`},
 		"a step":              {`DROP TRIGGER item_is_never_removed`, `DELETE FROM item WHERE item_id = 's2'`},
+		"an approval":         {`UPDATE approval SET body = x'00'`},
+		"another approval":    {`INSERT INTO approval SELECT plan_sha, 'x', x'00', approvers, registered_ms FROM approval`},
+		"who approved":        {`UPDATE approval SET approvers = '[]'`},
+		"no approval":         {`DELETE FROM approval`},
+		"a lease":             {`UPDATE lease SET epoch = epoch + 1`},
+		"whose lease":         {`UPDATE lease SET pid = pid + 1`},
+		"no lease":            {`PRAGMA foreign_keys = OFF`, `DELETE FROM lease`},
 		"a plan":              {`DROP TRIGGER plan_is_never_changed`, `UPDATE plan SET body = x'00'`},
 	} {
 		t.Run(name, func(t *testing.T) {

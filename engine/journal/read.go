@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/json"
 
 	"errors"
 	"fmt"
@@ -121,7 +122,8 @@ type Check struct {
 }
 
 // Verify computes the chain of events again, and compares each step with what
-// its last event says and each plan with its digest.
+// its last event says, each plan with its digest, and approvals and leases with
+// what the beginnings of runs say.
 func (j *Journal) Verify(ctx context.Context) (Check, error) {
 	v := verifier{last: map[[2]string]engine.JournalEvent{}}
 	for event, err := range j.Events(ctx, "") {
@@ -135,7 +137,13 @@ func (j *Journal) Verify(ctx context.Context) (Check, error) {
 	if err := v.entries(ctx, j); err != nil {
 		return v.check, j.damaged(err)
 	}
-	return v.check, j.damaged(v.plans(ctx, j))
+	if err := v.plans(ctx, j); err != nil {
+		return v.check, j.damaged(err)
+	}
+	if err := v.approvals(ctx, j); err != nil {
+		return v.check, j.damaged(err)
+	}
+	return v.check, j.damaged(v.leases(ctx, j))
 }
 
 func (j *Journal) damaged(err error) error {
@@ -148,6 +156,7 @@ func (j *Journal) damaged(err error) error {
 type verifier struct {
 	check Check
 	last  map[[2]string]engine.JournalEvent // of each plan and step
+	runs  []engine.JournalEvent             // that began
 }
 
 func (v *verifier) event(e engine.JournalEvent) error {
@@ -161,8 +170,79 @@ func (v *verifier) event(e engine.JournalEvent) error {
 	}
 	v.check.Events++
 	v.check.Head = e.Hash
-	if e.Step != "" {
+	switch {
+	case e.Step != "":
 		v.last[[2]string{e.Plan, e.Step}] = e
+	case e.To == begun:
+		v.runs = append(v.runs, e)
+	}
+	return nil
+}
+
+// beginningOf is what a run's first event tells.
+type beginningOf struct {
+	Host      string          `json:"host"`
+	PID       int64           `json:"pid"`
+	Approvers json.RawMessage `json:"approvers"`
+	Approval  string          `json:"approval_sha256"`
+}
+
+// approvals: one that a run began with must be there as it was, and no other.
+func (v *verifier) approvals(ctx context.Context, j *Journal) error {
+	told, missing := map[string]bool{}, map[string]bool{}
+	for _, e := range v.runs {
+		var b beginningOf
+		if err := json.Unmarshal(e.Detail, &b); err != nil {
+			return fmt.Errorf("event %d: %w", e.Seq, err)
+		}
+		if b.Approval != engine.TextDigest("") {
+			told[e.Plan+b.Approval+string(b.Approvers)], missing[e.Plan+b.Approval] = true, true
+		}
+	}
+	all := rowsOf(ctx, j.db, func(rows *sql.Rows) (row [4]string, err error) {
+		err = rows.Scan(&row[0], &row[1], &row[2], &row[3])
+		return row, err
+	}, `SELECT plan_sha, sha, CAST(body AS TEXT), coalesce(approvers, 'null') FROM approval`)
+	for row, err := range all {
+		switch {
+		case err != nil:
+			return err
+		case engine.TextDigest(row[2]) != row[1], !told[row[0]+row[1]+row[3]]:
+			return fmt.Errorf("an approval of plan %s is not what its run began with", row[0])
+		}
+		delete(missing, row[0]+row[1])
+	}
+	if len(missing) > 0 {
+		return errors.New("an approval that a run began with is missing")
+	}
+	return nil
+}
+
+// leases: the last run on a workspace holds it.
+func (v *verifier) leases(ctx context.Context, j *Journal) error {
+	last := map[string]string{}
+	for _, e := range v.runs {
+		var b beginningOf
+		if err := json.Unmarshal(e.Detail, &b); err != nil {
+			return fmt.Errorf("event %d: %w", e.Seq, err)
+		}
+		last[e.Workspace] = fmt.Sprint(e.Epoch, " ", b.PID, " ", e.At, " ", b.Host)
+	}
+	all := rowsOf(ctx, j.db, func(rows *sql.Rows) (row [2]string, err error) {
+		err = rows.Scan(&row[0], &row[1])
+		return row, err
+	}, `SELECT workspace_id, epoch || ' ' || pid || ' ' || since_ms || ' ' || host FROM lease`)
+	for row, err := range all {
+		switch {
+		case err != nil:
+			return err
+		case last[row[0]] != row[1]:
+			return fmt.Errorf("the lease of workspace %s is not what its last run began with", row[0])
+		}
+		delete(last, row[0])
+	}
+	if len(last) > 0 {
+		return errors.New("the lease of a workspace is missing")
 	}
 	return nil
 }
