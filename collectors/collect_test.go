@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -621,8 +622,8 @@ func TestSpoolsGo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, simulator.Options{Seed: 1, Workspaces: 1, Tokens: 30_000})
 	for o := range collectors.Collect(context.Background(), []collectors.Target{w.admin()}, w.options) {
-		if files(t, w.options.SpoolDir) != 1 {
-			t.Errorf("%d files while open", files(t, w.options.SpoolDir))
+		if n := files(t, w.options.SpoolDir); n != 0 && runtime.GOOS != "windows" {
+			t.Errorf("%d files that a kill would leave", n)
 		}
 		if n := len(tokensOf(t, o.Capture.Sections[engine.SectionTokens])); n != 30_000 {
 			t.Errorf("%d tokens", n)
