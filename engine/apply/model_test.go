@@ -2,18 +2,23 @@ package apply
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/remedy"
 )
 
 // The model is every interleaving of two appliers of one approved token, one
 // journal and one workspace: two crashes, requests and answers that are lost or
-// come late, one drift, one removal by somebody else, and a second applier that
-// takes over at any moment, also from one that merely sleeps. Where a step goes
-// is decided by the very functions that the machine uses. What must hold in
-// every state:
+// come late, and a second applier that takes over at any moment, also from one
+// that merely sleeps. Meanwhile two of these happen, in any order: the token
+// drifts, somebody else removes it, its owner comes back so that no policy finds
+// fault any more. Or one of them, while another workspace answers at the same
+// address for a while, and a look is answered with a 404 in each of its words. Where a
+// step goes is decided by the very functions that the machine uses. What must
+// hold in every state:
 //
 //	I2  what we deleted has an intent in the journal
 //	I3  an ended step stays as it ended, whoever writes late
@@ -31,10 +36,16 @@ type model struct {
 	ackOn404     bool // books "did not exist" as success
 	codeFence    bool // compares the epoch in code, and writes in another transaction
 	noAge        bool // acts on a look however old
+	ownerOnce    bool // reads the owner once a run
+	anyNotFound  bool // takes every 404 for a token that is gone
+	anyWorkspace bool // takes the answer of whatever workspace
 }
 
 type world struct {
 	alive, drifted bool
+	back           bool // the owner is: the policies find no fault
+	elsewhere      bool // another workspace answers
+	moves, odd     int8 // how often that may change; looks that may be answered with an odd 404
 	deletedBy      who
 	late           int8 // requests on their way whose sender gave up
 	state          place
@@ -42,7 +53,7 @@ type world struct {
 	epoch          int8
 	proc           [2]proc
 	crashes        int8
-	drifts, thirds int8
+	events         int8 // that may still happen
 	begins         int8
 }
 
@@ -73,6 +84,7 @@ type proc struct {
 	local, to place
 	message   message
 	sawDrift  bool
+	knewBack  bool // whether the owner was back when the run began
 	old       bool // the look is
 	tries     int8
 	began     place
@@ -142,17 +154,27 @@ func (m model) moves(w world, emit func(int, string, world, string)) {
 		n.delete()
 		emit(nature, "a late request arrives", n, "")
 	}
-	if w.drifts > 0 && w.alive && !w.drifted {
-		n := w
-		n.drifts--
-		n.drifted = true
-		emit(nature, "the token drifts", n, "")
+	happens := func(name string, may bool, change func(*world)) {
+		if may && w.events > 0 {
+			n := w
+			n.events--
+			change(&n)
+			emit(nature, name, n, "")
+		}
 	}
-	if w.thirds > 0 && w.alive {
+	happens("the token drifts", w.alive && !w.drifted, func(n *world) { n.drifted = true })
+	happens("somebody else removes it", w.alive, func(n *world) { n.alive, n.deletedBy = false, other })
+	happens("the owner comes back", w.alive && !w.back, func(n *world) { n.back = true })
+	if w.moves > 0 && !w.elsewhere {
 		n := w
-		n.thirds--
-		n.alive, n.deletedBy = false, other
-		emit(nature, "somebody else removes it", n, "")
+		n.elsewhere = true
+		n.moves--
+		emit(nature, "another workspace answers", n, "")
+	}
+	if w.elsewhere {
+		n := w
+		n.elsewhere = false
+		emit(nature, "the workspace answers again", n, "")
 	}
 }
 
@@ -185,7 +207,7 @@ func (m model) process(w world, i int, emit func(int, string, world, string)) {
 			do("begins", func(n *world, q *proc) string {
 				n.begins--
 				n.epoch++
-				*q = proc{at: begun, epoch: n.epoch, local: n.state, began: n.state}
+				*q = proc{at: begun, epoch: n.epoch, local: n.state, began: n.state, knewBack: n.back}
 				return ""
 			})
 		}
@@ -223,26 +245,53 @@ func (m model) begun(w world, p proc, do func(string, func(*world, *proc) string
 		do("ends", func(_ *world, q *proc) string { *q = proc{}; return "" })
 		return
 	}
-	do("looks", func(n *world, q *proc) string {
-		s := sightClear
-		switch {
-		case !n.alive:
-			s = sightGone
-		case n.drifted && !m.noDriftCheck:
-			s = sightDrifted
-		}
+	take := func(n *world, q *proc, s sight) string {
 		if q.local == acked && s != sightGone {
 			q.at, q.to = booking, unresolved // it gave up waiting
 			return ""
 		}
 		to := placeOf(afterLook(q.local.state(), s, true))
-		q.sawDrift, q.old, q.to = n.drifted && n.alive, false, to
+		q.sawDrift, q.old, q.to = (n.drifted || n.back) && n.alive, false, to
 		q.at = booking
 		if to == intent {
 			q.at = looked
 		}
 		return ""
+	}
+	do("looks", func(n *world, q *proc) string {
+		back := n.back
+		if m.ownerOnce {
+			back = q.knewBack
+		}
+		switch {
+		case n.elsewhere && !m.anyWorkspace:
+			*q = proc{} // the run stops: stops(engine.FaultWorkspace)
+			return ""
+		case n.elsewhere, !n.alive:
+			return take(n, q, sightGone)
+		case n.drifted && !m.noDriftCheck, back:
+			return take(n, q, sightDrifted)
+		}
+		return take(n, q, sightClear)
 	})
+	if w.odd > 0 && w.alive && !w.elsewhere {
+		for _, word := range []string{"NOT_FOUND", "RESOURCE_DOES_NOT_EXIST", "FEATURE_DISABLED", "ENDPOINT_NOT_FOUND", ""} {
+			do("is answered 404 "+word, func(n *world, q *proc) string {
+				n.odd--
+				absent, _ := remedy.Sort("GET", oddAnswer(word))
+				switch {
+				case m.anyNotFound:
+					return take(n, q, sightGone)
+				case absent && q.local == pending:
+					return "" // the list holds it: looked at again
+				case absent: // the API itself says so, wrongly: believed after an intent, and told as still listed at the end
+					return ""
+				}
+				*q = proc{} // nobody is there whom to ask
+				return ""
+			})
+		}
+	}
 }
 
 // send puts the request on its way, unless the look has become too old.
@@ -266,6 +315,14 @@ func (m model) sent(p proc, do func(string, func(*world, *proc) string)) {
 	if p.message == request {
 		do("reaches the workspace", func(n *world, q *proc) string {
 			q.message = replyGone
+			if n.elsewhere && !m.anyWorkspace { // who answers is another workspace: unresolved, and the run stops
+				q.at, q.to, q.message = booking, placeOf(afterAct(engine.FaultWorkspace)), none
+				return ""
+			}
+			if n.elsewhere {
+				q.message = replyOK // a token of that id is there, too
+				return ""
+			}
 			if n.delete() {
 				q.message = replyOK
 			}
@@ -342,8 +399,20 @@ func (w world) broken() string {
 		return "I9: called ours, and was somebody else's"
 	case w.state == goneBefore && w.deletedBy == us:
 		return "I9: called somebody else's, and was ours"
+	case w.state == goneBefore && w.alive:
+		return "I9: called gone, and is there"
 	}
 	return ""
+}
+
+// oddAnswer is a 404 to a look at a token that is there.
+func oddAnswer(word string) engine.Response {
+	r := engine.Response{Status: http.StatusNotFound, Header: http.Header{"Content-Type": {"text/html"}}, Body: []byte("<html>")}
+	if word != "" {
+		r.Header.Set("Content-Type", "application/json")
+		r.Body = engine.CompactJSON(map[string]string{"error_code": word})
+	}
+	return r
 }
 
 // nature is the actor of what no applier does.
@@ -365,8 +434,7 @@ func (o origin) String() string {
 
 // explore walks every reachable state, shortest first, and returns how many
 // there are and the trace to the first that breaks something.
-func (m model) explore() (states int, trace []string) {
-	start := world{alive: true, state: pending, crashes: mostCrashes, drifts: 1, thirds: 1, begins: maxBegins}
+func (m model) explore(start world) (states int, trace []string) {
 	reached, origins := []world{start}, []origin{{from: -1}}
 	seen := map[world]struct{}{start: {}}
 	var bad string
@@ -397,13 +465,24 @@ func (m model) explore() (states int, trace []string) {
 	return len(reached), trace
 }
 
+// starts are where the walks begin: two things happen while every answer is of
+// the workspace, or one while some are not.
+func starts() []world {
+	start := world{alive: true, state: pending, crashes: mostCrashes, events: 2, begins: maxBegins}
+	odd := start
+	odd.events, odd.moves, odd.odd, odd.crashes = 1, 1, 1, 1
+	return []world{start, odd}
+}
+
 func TestModel(t *testing.T) {
 	t.Parallel()
-	states, trace := model{}.explore()
-	if trace != nil {
-		t.Fatalf("after %d states:\n%s", states, strings.Join(trace, "\n"))
+	for _, start := range starts() {
+		states, trace := model{}.explore(start)
+		if trace != nil {
+			t.Fatalf("after %d states:\n%s", states, strings.Join(trace, "\n"))
+		}
+		t.Logf("%d states, no violation", states)
 	}
-	t.Logf("%d states, no violation", states)
 }
 
 // TestModelHasTeeth: without any one of its precautions the machine breaks, and
@@ -419,9 +498,17 @@ func TestModelHasTeeth(t *testing.T) {
 		"404 booked as revoked":      {model{ackOn404: true}, "I9"},
 		"fence outside transaction":  {model{codeFence: true}, "I3"},
 		"acts on a look however old": {model{noAge: true}, "I5"},
+		"reads the owner once a run": {model{ownerOnce: true}, "I5"},
+		"takes every 404 for gone":   {model{anyNotFound: true}, "I9"},
+		"takes whoever answers":      {model{anyWorkspace: true}, "I"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			states, trace := tc.model.explore()
+			states, trace := 0, []string(nil)
+			for _, start := range starts() {
+				if states, trace = tc.model.explore(start); trace != nil {
+					break
+				}
+			}
 			if trace == nil {
 				t.Fatalf("%d states, and nothing found", states)
 			}

@@ -10,13 +10,6 @@ import (
 	"testing"
 )
 
-// TestGuaranteesNameTestsThatExist holds docs/guarantees.md
-// against the tests and stories that it names.
-func TestGuaranteesNameTestsThatExist(t *testing.T) {
-	t.Parallel()
-	holdToTests(t, "guarantees.md", 20)
-}
-
 // faults is how many rows the matrix has. A fault that somebody finds gets the
 // next number.
 const faults = 68

@@ -1,7 +1,6 @@
 package rigs
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,8 +20,6 @@ const (
 	exitStorage    = 7
 	exitInterrupt  = 130
 )
-
-var update = flag.Bool("update", false, "write the last column of docs/guarantees.md anew")
 
 // built is where the binaries are: patrol, and one that panics in a goroutine of
 // its own at any moment. Both are the test binary of cmd/patrol under the names by
