@@ -98,9 +98,9 @@ type Subject struct {
 	Row     int64  // where a store keeps the token; 0: nowhere
 }
 
-// Prospect is a token as it will be at the n-th of some instants, ascending. It
+// FutureToken is a token as it will be at the n-th of some instants, ascending. It
 // is false from the instant on at which the token is out of the question.
-type Prospect func(n int) (Subject, bool)
+type FutureToken func(n int) (Subject, bool)
 
 // Party is the owner or creator of a token, as far as the directory knows it.
 type Party struct {

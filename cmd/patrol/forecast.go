@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"patrol/engine"
@@ -100,22 +101,24 @@ type forecaster struct {
 	set     *policySet
 	options *forecastOptions
 	from    time.Time
-	list    []engine.Forecast
-	tokens  int
 
+	lock     sync.Mutex // for what follows: workspaces are judged side by side
+	list     []engine.Forecast
+	tokens   int
 	unjudged int // results of the first day that are unknown or errors
 }
 
 func (f *forecaster) run(ctx context.Context, snapshots []engine.Snapshot) error {
 	tokens, leave := f.set.chosen.Select(func(p engine.Policy) bool { return p.Resource == engine.ResourceToken }).Keep()
 	defer leave()
-	for _, s := range snapshots {
+	err := sideBySide(ctx, snapshots, func(ctx context.Context, s engine.Snapshot) error {
 		if err := f.judge(ctx, tokens, s); err != nil {
 			return err
 		}
-		if err := f.dates(ctx, s); err != nil {
-			return err
-		}
+		return f.dates(ctx, s)
+	})
+	if err != nil {
+		return err
 	}
 	least := f.options.cliff
 	if least == 0 {
@@ -138,10 +141,12 @@ func (f *forecaster) judge(ctx context.Context, policies *eval.Set, s engine.Sna
 	for n := range days {
 		days[n] = f.on(n)
 	}
-	outlook := eval.Outlook{Snapshot: s, At: days, Tuning: f.set.effective(s.Workspace), Tokens: func(among bool) iter.Seq2[engine.Prospect, error] {
-		return f.presumed(f.db.Outlook(ctx, s.ID, days, among))
+	job := eval.ForecastJob{Snapshot: s, At: days, Tuning: f.set.effective(s.Workspace), Tokens: func(among bool) iter.Seq2[engine.FutureToken, error] {
+		return f.presumed(f.db.Forecast(ctx, s.ID, days, among))
 	}}
-	return policies.Foresee(ctx, outlook, func(n int, found engine.Finding) error {
+	return policies.Forecast(ctx, job, func(n int, found engine.Finding) error {
+		f.lock.Lock()
+		defer f.lock.Unlock()
 		if found.Status == engine.Fail {
 			f.list = append(f.list, violation(s.Workspace, found.Redacted(), days[n]))
 		} else {
@@ -160,8 +165,8 @@ func violation(w engine.Workspace, found engine.Finding, at time.Time) engine.Fo
 
 // presumed are tokens as they and those that took their place are presumed to be
 // until they end.
-func (f *forecaster) presumed(tokens iter.Seq2[engine.Prospect, error]) iter.Seq2[engine.Prospect, error] {
-	return func(yield func(engine.Prospect, error) bool) {
+func (f *forecaster) presumed(tokens iter.Seq2[engine.FutureToken, error]) iter.Seq2[engine.FutureToken, error] {
+	return func(yield func(engine.FutureToken, error) bool) {
 		for token, err := range tokens {
 			if !yield(func(n int) (engine.Subject, bool) { return f.presume(token, n) }, err) {
 				return
@@ -170,7 +175,7 @@ func (f *forecaster) presumed(tokens iter.Seq2[engine.Prospect, error]) iter.Seq
 	}
 }
 
-func (f *forecaster) presume(token engine.Prospect, n int) (engine.Subject, bool) {
+func (f *forecaster) presume(token engine.FutureToken, n int) (engine.Subject, bool) {
 	subject, there := token(n)
 	if !there || holds(subject.Facts.Expired) {
 		return subject, false
@@ -201,14 +206,17 @@ func (f *forecaster) stays(used int64) bool {
 
 // dates adds what follows from the dates of tokens alone.
 func (f *forecaster) dates(ctx context.Context, s engine.Snapshot) error {
-	for token, err := range f.db.Outlook(ctx, s.ID, []time.Time{f.from}, false) {
+	for token, err := range f.db.Forecast(ctx, s.ID, []time.Time{f.from}, false) {
 		if err != nil {
 			return err
 		}
-		f.tokens++
 		subject, _ := token(0)
 		stays := subject.Token.LastUsed != nil && f.stays(*subject.Token.LastUsed)
-		f.list = append(f.list, engine.ForecastToken(s.Workspace, subject, stays, f.from, f.on(f.options.days))...)
+		comes := engine.ForecastToken(s.Workspace, subject, stays, f.from, f.on(f.options.days))
+		f.lock.Lock()
+		f.tokens++
+		f.list = append(f.list, comes...)
+		f.lock.Unlock()
 	}
 	return nil
 }

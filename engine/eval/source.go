@@ -56,6 +56,8 @@ func (s *source) line() int { return s.module.Package.Location.Row }
 type sources struct {
 	files   []*source // in the order of packs, then paths
 	schemas map[engine.Resource]schema
+
+	schemaTexts map[engine.Resource]string // as compact JSON
 }
 
 func (s sources) of(kind sourceKind) []*source {
@@ -69,7 +71,7 @@ func (s sources) of(kind sourceKind) []*source {
 }
 
 func readPacks(packs []Pack, problems *Problems) sources {
-	all := sources{schemas: map[engine.Resource]schema{}}
+	all := sources{schemas: map[engine.Resource]schema{}, schemaTexts: map[engine.Resource]string{}}
 	for _, pack := range packs {
 		before := len(all.files) + len(all.schemas)
 		err := fs.WalkDir(pack.FS, ".", func(name string, entry fs.DirEntry, err error) error {
@@ -134,7 +136,7 @@ func (s *sources) readSchema(pack Pack, name string, problems *Problems) error {
 		problems.add(path.Join(pack.Name, name), 0, reasonSchema, "%v", err)
 		return nil
 	}
-	s.schemas[resource] = parsed
+	s.schemas[resource], s.schemaTexts[resource] = parsed, string(engine.CompactJSON(parsed))
 	return nil
 }
 

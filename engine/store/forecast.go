@@ -10,12 +10,12 @@ import (
 	"patrol/engine/sqlite"
 )
 
-// Outlook streams the tokens of a snapshot, ascending by id and without their raw
+// Forecast streams the tokens of a snapshot, ascending by id and without their raw
 // rows, each as Subjects has it at some instants, ascending, which it reads but
-// once. How tokens stand among each other is left out where it is not asked for.
-func (db *DB) Outlook(ctx context.Context, snapshotID int64, at []time.Time, among bool) iter.Seq2[engine.Prospect, error] {
-	return func(yield func(engine.Prospect, error) bool) {
-		for p, err := range db.outlook(ctx, snapshotID, at, among) {
+// once. How tokens compare with one another is left out where it is not asked for.
+func (db *DB) Forecast(ctx context.Context, snapshotID int64, at []time.Time, peers bool) iter.Seq2[engine.FutureToken, error] {
+	return func(yield func(engine.FutureToken, error) bool) {
+		for p, err := range db.forecast(ctx, snapshotID, at, peers) {
 			if !yield(p, damagedRow(snapshotID, sqlite.Failure(opSubjects, db.Path, err))) || err != nil {
 				return
 			}
@@ -23,8 +23,8 @@ func (db *DB) Outlook(ctx context.Context, snapshotID int64, at []time.Time, amo
 	}
 }
 
-func (db *DB) outlook(ctx context.Context, id int64, at []time.Time, among bool) iter.Seq2[engine.Prospect, error] {
-	return func(yield func(engine.Prospect, error) bool) {
+func (db *DB) forecast(ctx context.Context, id int64, at []time.Time, peers bool) iter.Seq2[engine.FutureToken, error] {
+	return func(yield func(engine.FutureToken, error) bool) {
 		r, err := db.reader(ctx, id)
 		if err != nil {
 			yield(nil, err)
@@ -33,19 +33,19 @@ func (db *DB) outlook(ctx context.Context, id int64, at []time.Time, among bool)
 		if !usable(r.snapshot, engine.SectionTokens) {
 			return
 		}
-		o := &outlook{at: make([]int64, len(at))}
+		o := &forecast{at: make([]int64, len(at))}
 		for i, t := range at {
 			o.at[i] = t.UnixMilli()
 		}
-		if err := o.prepare(ctx, r, among); err != nil {
+		if err := o.prepare(ctx, r, peers); err != nil {
 			yield(nil, err)
 			return
 		}
 		defer o.leave()
 		for t, err := range ahead(r.tokens(ctx, false)) {
-			var p engine.Prospect
+			var p engine.FutureToken
 			if err == nil {
-				p, err = o.prospect(t)
+				p, err = o.futureToken(t)
 			}
 			if !yield(p, err) || err != nil {
 				return
@@ -57,28 +57,28 @@ func (db *DB) outlook(ctx context.Context, id int64, at []time.Time, among bool)
 	}
 }
 
-// outlook is what the tokens of a snapshot share over some instants.
-type outlook struct {
+// forecast is what the tokens of a snapshot share over some instants.
+type forecast struct {
 	at      []int64
 	parties *parties
 	ends    map[string][]int64 // owner → when its tokens end between the first and the last instant, ascending
 	all     *comparison        // nil: not asked for
 }
 
-func (o *outlook) prepare(ctx context.Context, r *reader, among bool) (err error) {
+func (o *forecast) prepare(ctx context.Context, r *reader, peers bool) (err error) {
 	if o.parties, err = r.parties(ctx, o.at[0]); err != nil {
 		return err
 	}
 	if o.ends, err = r.ends(ctx, o.at[0], o.at[len(o.at)-1]); err != nil {
 		return err
 	}
-	if among {
+	if peers {
 		o.all, err = r.db.compare(ctx, r.snapshot, o.at[0], o.at[1:]...)
 	}
 	return err
 }
 
-func (o *outlook) leave() {
+func (o *forecast) leave() {
 	if o.all != nil {
 		o.all.stop()
 	}
@@ -102,8 +102,8 @@ func (r *reader) ends(ctx context.Context, from, to int64) (map[string][]int64, 
 	return ends, nil
 }
 
-// prospect must be called for each token, in the order of ids.
-func (o *outlook) prospect(t storedToken) (engine.Prospect, error) {
+// futureToken must be called for each token, in the order of ids.
+func (o *forecast) futureToken(t storedToken) (engine.FutureToken, error) {
 	turns := []turn{{}}
 	if o.all != nil {
 		var err error
@@ -125,7 +125,7 @@ func (o *outlook) prospect(t storedToken) (engine.Prospect, error) {
 }
 
 // later is a party once some of its tokens have ended.
-func (o *outlook) later(p engine.Party, n int) engine.Party {
+func (o *forecast) later(p engine.Party, n int) engine.Party {
 	if o.parties.read {
 		ends := o.ends[p.ID]
 		p.LiveTokens -= sort.Search(len(ends), func(i int) bool { return ends[i] > o.at[n] })

@@ -13,39 +13,39 @@ import (
 	"patrol/engine"
 )
 
-// Outlook is a snapshot to judge at some instants, ascending.
-type Outlook struct {
+// ForecastJob is a snapshot to judge at some instants, ascending.
+type ForecastJob struct {
 	Snapshot engine.Snapshot
 	At       []time.Time
 	Tuning   map[string]Tuning // as in Job
 	// Tokens streams the tokens as they will be at each instant. It is ranged over
 	// once for the policies judged in this process, and once for each instant for
-	// those in a sandbox. How tokens stand among each other may be left out where it
-	// is not asked for.
-	Tokens func(among bool) iter.Seq2[engine.Prospect, error]
+	// those in a sandbox. How tokens compare with one another may be left out where
+	// it is not asked for.
+	Tokens func(peers bool) iter.Seq2[engine.FutureToken, error]
 }
 
-// Foresee judges tokens at each instant, as Evaluate would at each by itself. It
+// Forecast judges tokens at each instant, as Evaluate would at each by itself. It
 // emits, of each policy on each token, the first failure after the first instant
 // if there is none at the first; and, of the first instant, what is unknown or an
 // error. It does so from the calling goroutine, in no particular order. A token is
 // held in memory once, whatever the number of instants.
-func (s *Set) Foresee(ctx context.Context, o Outlook, emit func(n int, found engine.Finding) error) error {
-	e, err := s.prepare(Job{Snapshot: o.Snapshot, AsOf: o.At[0], Tuning: o.Tuning}, func(found engine.Finding) error { return emit(0, found) })
+func (s *Set) Forecast(ctx context.Context, j ForecastJob, emit func(n int, found engine.Finding) error) error {
+	e, err := s.prepare(Job{Snapshot: j.Snapshot, AsOf: j.At[0], Tuning: j.Tuning}, func(found engine.Finding) error { return emit(0, found) })
 	if err != nil {
 		return err
 	}
-	f := &foresight{evaluation: e, outlook: o, emit: emit}
+	f := &forecast{evaluation: e, of: j, emit: emit}
 	if err := e.guarded(ctx, s.policies, f.judge); err != nil {
-		return fmt.Errorf("foresee workspace %s: %w", o.Snapshot.Workspace.Name, err)
+		return fmt.Errorf("forecast workspace %s: %w", j.Snapshot.Workspace.Name, err)
 	}
 	return nil
 }
 
-// foresight is an outlook under way.
-type foresight struct {
+// forecast is one under way.
+type forecast struct {
 	*evaluation
-	outlook Outlook
+	of   ForecastJob
 	emit    func(n int, found engine.Finding) error
 	days    []day
 }
@@ -54,16 +54,16 @@ type foresight struct {
 type day struct {
 	view        *workspaceView
 	asOf        *ast.Term
-	assignments []*assignment // with the gates of that instant
+	assignments []*assignment // with the filters of that instant
 }
 
-// onset is a finding of an instant.
-type onset struct {
+// dayFinding is a finding at an instant.
+type dayFinding struct {
 	n     int
 	found engine.Finding
 }
 
-func (f *foresight) judge(ctx context.Context, judges []*judge, own, thirdParty []*assignment) error {
+func (f *forecast) judge(ctx context.Context, judges []*judge, own, thirdParty []*assignment) error {
 	if len(own) > 0 {
 		f.prepare(ctx, judges[0], own)
 		if err := f.judgeOwn(ctx, judges, own); err != nil {
@@ -77,8 +77,8 @@ func (f *foresight) judge(ctx context.Context, judges []*judge, own, thirdParty 
 }
 
 // prepare gives each instant its filters.
-func (f *foresight) prepare(ctx context.Context, j *judge, assignments []*assignment) {
-	for _, at := range f.outlook.At {
+func (f *forecast) prepare(ctx context.Context, j *judge, assignments []*assignment) {
+	for _, at := range f.of.At {
 		d := f.dayAt(at)
 		j.on(d)
 		for _, a := range assignments {
@@ -93,7 +93,7 @@ func (f *foresight) prepare(ctx context.Context, j *judge, assignments []*assign
 	}
 }
 
-func (f *foresight) dayAt(at time.Time) day {
+func (f *forecast) dayAt(at time.Time) day {
 	view := *f.view
 	view.asOf = at.UnixMilli()
 	return day{view: &view, asOf: ast.StringTerm(rfc3339(at))}
@@ -110,11 +110,11 @@ func (a *assignment) refersTo(field string) bool {
 }
 
 // judgeOwn runs reader → workers → this goroutine, which alone emits.
-func (f *foresight) judgeOwn(ctx context.Context, judges []*judge, assignments []*assignment) error {
+func (f *forecast) judgeOwn(ctx context.Context, judges []*judge, assignments []*assignment) error {
 	group, ctx := errgroup.WithContext(ctx)
-	tokens := make(chan []engine.Prospect, len(judges))
-	results := make(chan []onset, len(judges))
-	all := f.outlook.Tokens(comparesTokens(assignments))
+	tokens := make(chan []engine.FutureToken, len(judges))
+	results := make(chan []dayFinding, len(judges))
+	all := f.of.Tokens(comparesTokens(assignments))
 	group.Go(func() error { defer close(tokens); return hand(ctx, all, tokens) })
 	workers, workCtx := errgroup.WithContext(ctx)
 	for _, j := range judges {
@@ -136,7 +136,7 @@ func (f *foresight) judgeOwn(ctx context.Context, judges []*judge, assignments [
 	return failed
 }
 
-func (f *foresight) take(list []onset) error {
+func (f *forecast) take(list []dayFinding) error {
 	for _, o := range list {
 		if err := f.emit(o.n, o.found.AsAccountKnows()); err != nil {
 			return err
@@ -145,11 +145,11 @@ func (f *foresight) take(list []onset) error {
 	return nil
 }
 
-func (f *foresight) work(ctx context.Context, j *judge, tokens <-chan []engine.Prospect, results chan<- []onset) error {
+func (f *forecast) work(ctx context.Context, j *judge, tokens <-chan []engine.FutureToken, results chan<- []dayFinding) error {
 	for batch := range tokens {
-		var found []onset
+		var found []dayFinding
 		for _, p := range batch {
-			found = append(found, f.foresee(ctx, j, p)...)
+			found = append(found, f.forecast(ctx, j, p)...)
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -161,11 +161,11 @@ func (f *foresight) work(ctx context.Context, j *judge, tokens <-chan []engine.P
 	return nil
 }
 
-// foresee judges a token at one instant after the other. By a policy that it
+// forecast judges a token at one instant after the other. By a policy that it
 // fails it is not judged again.
-func (f *foresight) foresee(ctx context.Context, j *judge, p engine.Prospect) (found []onset) {
+func (f *forecast) forecast(ctx context.Context, j *judge, p engine.FutureToken) (found []dayFinding) {
 	failed := make([]bool, len(f.days[0].assignments))
-	before := make([]sight, len(failed))
+	before := make([]lastInput, len(failed))
 	s := &subject{}
 	for n, d := range f.days {
 		t, there := p(n)
@@ -185,28 +185,28 @@ func (f *foresight) foresee(ctx context.Context, j *judge, p engine.Prospect) (f
 			}
 			o := j.decide(ctx, a, input, s)
 			failed[i] = o.status == engine.Fail
-			if tells(n, o.status) {
-				found = append(found, onset{n, d.view.finding(a, ofToken(t), o)})
+			if reported(n, o.status) {
+				found = append(found, dayFinding{n, d.view.finding(a, ofToken(t), o)})
 			}
 		}
 	}
 	return found
 }
 
-// sight is all that a policy sees of a token. As long as it stays the same, so
+// lastInput is all that a policy sees of a token. As long as it stays the same, so
 // does what the policy says.
-type sight struct {
+type lastInput struct {
 	fields  [][2]*ast.Term // nil: nothing yet
 	unknown facts
 }
 
 // renew is the input for the policy; nil where it need not be run: it is settled,
 // or sees what it saw when it was run last.
-func (v *sight) renew(j *judge, a *assignment, s *subject) *ast.Term {
+func (v *lastInput) renew(j *judge, a *assignment, s *subject) *ast.Term {
 	if _, settled := j.settle(a, s); settled {
 		return nil
 	}
-	now := sight{a.seen.pairs(j.view, s), s.unknown & a.reads.facts}
+	now := lastInput{a.seen.pairs(j.view, s), s.unknown & a.reads.facts}
 	if !a.timed && v.fields != nil && v.unknown == now.unknown && slices.EqualFunc(v.fields, now.fields, samePair) {
 		return nil
 	}
@@ -216,8 +216,8 @@ func (v *sight) renew(j *judge, a *assignment, s *subject) *ast.Term {
 
 func samePair(a, b [2]*ast.Term) bool { return a[0].Equal(b[0]) && a[1].Equal(b[1]) }
 
-// tells: of the first instant what cannot be judged, of the others what fails.
-func tells(n int, status engine.Status) bool {
+// reported: of the first instant what cannot be judged, of the others what fails.
+func reported(n int, status engine.Status) bool {
 	if n == 0 {
 		return status == engine.Unknown || status == engine.Errored
 	}
@@ -225,16 +225,16 @@ func tells(n int, status engine.Status) bool {
 }
 
 // judgeThirdPartyDays judges one instant after the other: a sandbox is told of one.
-func (f *foresight) judgeThirdPartyDays(ctx context.Context, thirdParty []*assignment) error {
+func (f *forecast) judgeThirdPartyDays(ctx context.Context, thirdParty []*assignment) error {
 	failed := map[[2]string]bool{} // policy and token, by the instant before
-	for n, at := range f.outlook.At {
+	for n, at := range f.of.At {
 		e := *f.evaluation
-		e.view, e.job.AsOf, e.job.Tokens = f.dayAt(at).view, at, func(among bool) iter.Seq2[engine.Subject, error] { return f.tokensOn(n, among) }
+		e.view, e.job.AsOf, e.job.Tokens = f.dayAt(at).view, at, func(peers bool) iter.Seq2[engine.Subject, error] { return f.tokensOn(n, peers) }
 		e.emit = func(found engine.Finding) error {
 			pair := [2]string{found.Policy, found.ResourceID}
 			again := failed[pair]
 			failed[pair] = again || found.Status == engine.Fail
-			if again || !tells(n, found.Status) {
+			if again || !reported(n, found.Status) {
 				return nil
 			}
 			return f.emit(n, found)
@@ -247,9 +247,9 @@ func (f *foresight) judgeThirdPartyDays(ctx context.Context, thirdParty []*assig
 }
 
 // tokensOn are the tokens that are there at the n-th instant.
-func (f *foresight) tokensOn(n int, among bool) iter.Seq2[engine.Subject, error] {
+func (f *forecast) tokensOn(n int, peers bool) iter.Seq2[engine.Subject, error] {
 	return func(yield func(engine.Subject, error) bool) {
-		for p, err := range f.outlook.Tokens(among) {
+		for p, err := range f.of.Tokens(peers) {
 			if err != nil {
 				yield(engine.Subject{}, err)
 				return

@@ -12,9 +12,9 @@ import (
 	"patrol/engine/enginetest"
 )
 
-// TestOutlookIsSubjectsAtEachInstant reads tokens of few owners and comments once
+// TestForecastIsSubjectsAtEachInstant reads tokens of few owners and comments once
 // for many instants, and anew for each of them.
-func TestOutlookIsSubjectsAtEachInstant(t *testing.T) {
+func TestForecastIsSubjectsAtEachInstant(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(enginetest.Seed(t), 5))
 	for range 20 {
@@ -30,10 +30,10 @@ func TestOutlookIsSubjectsAtEachInstant(t *testing.T) {
 		for hours := 0; len(at) < 12; hours += 1 + random.IntN(30) {
 			at = append(at, now.Add(time.Duration(hours)*time.Hour))
 		}
-		prospects := collect(t, db.Outlook(t.Context(), s.ID, at, true))
+		futureTokens := collect(t, db.Forecast(t.Context(), s.ID, at, true))
 		for n := range at {
 			var got []engine.Subject
-			for _, p := range prospects {
+			for _, p := range futureTokens {
 				subject, there := p(n)
 				if !there {
 					t.Fatal("a token is not there")
@@ -70,11 +70,11 @@ func mortals(random *rand.Rand, n int) []engine.Token {
 	return list
 }
 
-func TestOutlookWithoutTheOthers(t *testing.T) {
+func TestForecastWithoutTheOthers(t *testing.T) {
 	t.Parallel()
 	db := newDB(t)
 	s := mustSave(t, db, capture("prod", "1", now, population(3, 2, ""), directory(2)))
-	for _, p := range collect(t, db.Outlook(t.Context(), s.ID, []time.Time{now}, false)) {
+	for _, p := range collect(t, db.Forecast(t.Context(), s.ID, []time.Time{now}, false)) {
 		if subject, _ := p(0); subject.Among != nil || subject.Owner.LiveTokens == 0 {
 			t.Errorf("%+v", subject)
 		}

@@ -11,9 +11,9 @@ import (
 	"patrol/engine"
 )
 
-// foreseen are policies whose verdict changes as days go by, for a reason of each
+// forecasted are policies whose verdict changes as days go by, for a reason of each
 // kind: facts of the token, its owner, the others, and the moment itself.
-func foreseen() map[string]string {
+func forecasted() map[string]string {
 	bodies := map[string]string{
 		"age":     `deny contains sprintf("%d days old", [input.token.age_days]) if input.token.age_days > 32`,
 		"last":    "applicable if input.token.expires_in_days < 25\n\ndeny contains \"last one\" if input.owner.live_tokens < 2",
@@ -31,11 +31,11 @@ func foreseen() map[string]string {
 	return files
 }
 
-// prospects are three tokens that change in all that may: the middle one ends, and
+// futureTokens are three tokens that change in all that may: the middle one ends, and
 // so its owner has one less and the last fewer near it.
-func prospects(at []time.Time) []engine.Prospect {
+func futureTokens(at []time.Time) []engine.FutureToken {
 	first := asOf().UnixMilli()
-	var list []engine.Prospect
+	var list []engine.FutureToken
 	for i, comment := range []string{"10", "28", "some text"} {
 		list = append(list, func(n int) (engine.Subject, bool) {
 			s := healthy(func(t *engine.Token) {
@@ -59,21 +59,21 @@ func prospects(at []time.Time) []engine.Prospect {
 	return list
 }
 
-// TestForeseeIsEvaluateAtEachInstant, with policies judged in this process, by
+// TestForecastIsEvaluateAtEachInstant, with policies judged in this process, by
 // what they were reduced to or not, and in a sandbox.
-func TestForeseeIsEvaluateAtEachInstant(t *testing.T) {
+func TestForecastIsEvaluateAtEachInstant(t *testing.T) {
 	var at []time.Time
 	for n := range 8 {
 		at = append(at, asOf().AddDate(0, 0, n))
 	}
-	trusted := pack("pack", foreseen())
+	trusted := pack("pack", forecasted())
 	trusted.Trusted = true
 	own, err := Load(t.Context(), schemas(t), trusted)
 	if err != nil {
 		t.Fatal(err)
 	}
-	others := load(t, foreseen())
-	want := foreseenByEvaluate(t, own.With(Options{NoPrefilter: true}), at)
+	others := load(t, forecasted())
+	want := forecastByEvaluate(t, own.With(Options{NoPrefilter: true}), at)
 	for _, text := range []string{"3 F-age fail 33 days old", "6 F-last fail last one", "4 F-near fail alone", "5 F-weak fail nobody", "3 F-moment fail 2026-11-04T00:00:00Z", "0 F-unknown unknown", "0 F-fails error"} {
 		if !slices.ContainsFunc(want, func(line string) bool { return len(line) > len(text) && line[:len(text)] == text }) {
 			t.Errorf("nothing shows %q: %q", text, want)
@@ -85,8 +85,8 @@ func TestForeseeIsEvaluateAtEachInstant(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			err := set.Foresee(t.Context(), Outlook{Snapshot: covered(nil), At: at, Tokens: sequence(prospects(at), nil)}, func(n int, f engine.Finding) error {
-				got = append(got, shownOnset(n, f))
+			err := set.Forecast(t.Context(), ForecastJob{Snapshot: covered(nil), At: at, Tokens: sequence(futureTokens(at), nil)}, func(n int, f engine.Finding) error {
+				got = append(got, shownFirst(n, f))
 				return nil
 			})
 			if err != nil {
@@ -98,9 +98,9 @@ func TestForeseeIsEvaluateAtEachInstant(t *testing.T) {
 	}
 }
 
-func sequence(list []engine.Prospect, end error) func(bool) iter.Seq2[engine.Prospect, error] {
-	return func(bool) iter.Seq2[engine.Prospect, error] {
-		return func(yield func(engine.Prospect, error) bool) {
+func sequence(list []engine.FutureToken, end error) func(bool) iter.Seq2[engine.FutureToken, error] {
+	return func(bool) iter.Seq2[engine.FutureToken, error] {
+		return func(yield func(engine.FutureToken, error) bool) {
 			for _, p := range list {
 				if !yield(p, nil) {
 					return
@@ -113,16 +113,16 @@ func sequence(list []engine.Prospect, end error) func(bool) iter.Seq2[engine.Pro
 	}
 }
 
-func shownOnset(n int, f engine.Finding) string {
+func shownFirst(n int, f engine.Finding) string {
 	return fmt.Sprint(n, " ", f.Policy, " ", f.Status, " ", f.Message, " ", f.ResourceID, " ", f.Evidence)
 }
 
-// foreseenByEvaluate judges each instant by itself, and keeps what is new.
-func foreseenByEvaluate(t *testing.T, set *Set, at []time.Time) (list []string) {
+// forecastByEvaluate judges each instant by itself, and keeps what is new.
+func forecastByEvaluate(t *testing.T, set *Set, at []time.Time) (list []string) {
 	failed := map[string]bool{}
 	for n := range at {
 		var tokens []engine.Subject
-		for _, p := range prospects(at) {
+		for _, p := range futureTokens(at) {
 			if s, there := p(n); there {
 				tokens = append(tokens, s)
 			}
@@ -131,7 +131,7 @@ func foreseenByEvaluate(t *testing.T, set *Set, at []time.Time) (list []string) 
 		for _, f := range findings {
 			pair := f.Policy + " " + f.ResourceID
 			if known := failed[pair]; n == 0 && f.Status != engine.Fail || n > 0 && f.Status == engine.Fail && !known {
-				list = append(list, shownOnset(n, f))
+				list = append(list, shownFirst(n, f))
 			}
 			failed[pair] = failed[pair] || f.Status == engine.Fail
 		}
@@ -140,16 +140,16 @@ func foreseenByEvaluate(t *testing.T, set *Set, at []time.Time) (list []string) 
 	return list
 }
 
-func TestForeseeEndsWithWhatFails(t *testing.T) {
+func TestForecastEndsWithWhatFails(t *testing.T) {
 	at := []time.Time{asOf(), asOf().AddDate(0, 0, 5)}
 	broken := errors.New("broken")
-	for name, set := range map[string]*Set{"here": load(t, foreseen()), "in a sandbox": load(t, foreseen()).With(Options{Sandbox: ownSandbox})} {
-		outlook := Outlook{Snapshot: covered(nil), At: at, Tokens: sequence(prospects(at), broken)}
-		if err := set.Foresee(t.Context(), outlook, func(int, engine.Finding) error { return nil }); !errors.Is(err, broken) {
+	for name, set := range map[string]*Set{"here": load(t, forecasted()), "in a sandbox": load(t, forecasted()).With(Options{Sandbox: ownSandbox})} {
+		job := ForecastJob{Snapshot: covered(nil), At: at, Tokens: sequence(futureTokens(at), broken)}
+		if err := set.Forecast(t.Context(), job, func(int, engine.Finding) error { return nil }); !errors.Is(err, broken) {
 			t.Errorf("%s: tokens that cannot be read: %v", name, err)
 		}
-		outlook.Tokens = sequence(prospects(at), nil)
-		if err := set.Foresee(t.Context(), outlook, func(int, engine.Finding) error { return broken }); !errors.Is(err, broken) {
+		job.Tokens = sequence(futureTokens(at), nil)
+		if err := set.Forecast(t.Context(), job, func(int, engine.Finding) error { return broken }); !errors.Is(err, broken) {
 			t.Errorf("%s: who takes no more: %v", name, err)
 		}
 	}
