@@ -46,8 +46,8 @@ func (s *Set) Forecast(ctx context.Context, j ForecastJob, emit func(n int, foun
 type forecast struct {
 	*evaluation
 	of   ForecastJob
-	emit    func(n int, found engine.Finding) error
-	days    []day
+	emit func(n int, found engine.Finding) error
+	days []day
 }
 
 // day is what judges need of an instant.
