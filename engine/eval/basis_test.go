@@ -7,8 +7,8 @@ import (
 	"patrol/policies"
 )
 
-// TestTrustedPacksLoadAlike: patrol's own policies are checked against the schemas
-// here, and not at each start; what is loaded is the same.
+// TestTrustedPacksLoadAlike: that a pack is trusted changes nothing of what is loaded;
+// and the digest of a policy's basis stays what it was.
 func TestTrustedPacksLoadAlike(t *testing.T) {
 	t.Parallel()
 	trusted, err := Load(t.Context(), Pack{Name: BuiltIn, FS: policies.FS, Trusted: true})

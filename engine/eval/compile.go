@@ -38,18 +38,13 @@ func (s sources) compile(file *source, p engine.Policy, problems *Problems) *pol
 	}
 	modules := s.withLibrary(file)
 	p.Basis = s.basis(file, modules, p.Resource)
-	compiler := newCompiler()
-	if !file.trusted { // those of patrol's own pack are checked by its tests
-		compiler = compiler.WithSchemas(schemaSet(known.withParams(p.Params)))
-	}
+	compiler := newCompiler().WithSchemas(schemaSet(known.withParams(p.Params)))
 	compiler.Compile(modules)
 	if compiler.Failed() {
 		problems.addOPA(file.place(), compiler.Errors)
 		return nil
 	}
-	if !file.trusted {
-		prefilter.Comparisons(compiler, func(at *ast.Location, text string) { problems.add(at.File, at.Row, reasonType, "%s", text) })
-	}
+	prefilter.Comparisons(compiler, func(at *ast.Location, text string) { problems.add(at.File, at.Row, reasonType, "%s", text) })
 	compiled := &policy{Policy: p, trusted: file.trusted, compiler: compiler}
 	compiled.link(file, known, problems)
 	return compiled
