@@ -255,5 +255,5 @@ func (s *session) explainScopes(collector Collector, c *engine.Coverage) {
 		return
 	}
 	c.Reason = reasonMissingScope
-	c.Hint = fmt.Sprintf("Give the credential the scope %s: in `scopes` of the profile, and of its secret or token; %s.", strings.Join(lacking, " and "), collector.Rights)
+	c.Hint = fmt.Sprintf("Give the credential the scope %s: in `scopes` of the profile, and of its secret or token. Rights that it takes besides: %s.", strings.Join(lacking, " and "), collector.Rights)
 }
