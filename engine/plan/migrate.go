@@ -334,7 +334,7 @@ func (in MigrationInput) revoke(m *Migration) {
 		"patrol migrate " + remedy.ShellQuote(m.Token) + " --workspace " + remedy.ShellQuote(m.WorkspaceID) + " --replies " + remedy.ShellQuote(in.Replies),
 		"patrol plan --replies " + remedy.ShellQuote(in.Replies) + " --workspace " + remedy.ShellQuote(m.WorkspaceID) + " --owner " + remedy.ShellQuote(m.OwnerID) + " --action revoke -o " + remedy.ShellQuote(file),
 		"patrol show " + remedy.ShellQuote(file),
-		"patrol approve " + remedy.ShellQuote(file) + " --step ID   # as show tells it",
+		"patrol approve " + remedy.ShellQuote(file) + " --step ID   # that of this token, as show tells it",
 		"patrol apply " + remedy.ShellQuote(file),
 	}
 }
