@@ -133,6 +133,17 @@ func TestPseudonymsSpareServicePrincipals(t *testing.T) {
 	}
 }
 
+// TestNamesInPlaceOfIDs: an imported list has a name where others have an id,
+// which is replaced although nobody has told that it is one.
+func TestNamesInPlaceOfIDs(t *testing.T) {
+	t.Parallel()
+	p := testPseudonyms(t)
+	got := Pseudonymised(p, Token{OwnerID: "annsmith", CreatorID: "4711"})
+	if got.OwnerID != p.Name("annsmith") || got.CreatorID != "4711" {
+		t.Errorf("owner %q, creator %q", got.OwnerID, got.CreatorID)
+	}
+}
+
 // eachText visits every text in a value.
 func eachText(v reflect.Value, visit func(string)) {
 	switch v.Kind() {

@@ -65,7 +65,7 @@ func TestDigestCoversEachField(t *testing.T) {
 		"nothing": {}, "id": {ID: "1"}, "comment": {Comment: "1"}, "created": {Created: &one}, "expires": {Expires: &one}, "last used": {LastUsed: &one},
 		"owner": {OwnerID: "1"}, "creator": {CreatorID: "1"}, "name of creator": {CreatorName: "1"}, "autoscope": {AutoscopeState: "1"},
 		"scopes": {Scopes: []string{"1"}}, "inferred": {InferredScopes: []string{"1"}}, "backfill": {BackfillScopes: []string{"1"}},
-		"defect": {Defects: []engine.Defect{{Field: "1"}}}, "reason": {Defects: []engine.Defect{{Reason: "1"}}}, "value": {Defects: []engine.Defect{{Value: "1"}}}, "row": {Raw: json.RawMessage("1")},
+		"defect": {Defects: []engine.Defect{{Field: "1"}}}, "reason": {Defects: []engine.Defect{{Reason: "1"}}}, "value": {Defects: []engine.Defect{{Value: "1"}}}, "row": {Raw: json.RawMessage("1")}, "other row": {Raw: json.RawMessage("2")},
 	} {
 		note("token: "+name, func(d *digester) { d.token(&token) })
 	}
