@@ -13,28 +13,55 @@ import (
 	"patrol/engine"
 )
 
-const hintAuditChanges = "Export the log with the second query of docs/audit-log.md and name the file with --audit-changes."
+const hintAuditChangesFile = "Export the log with the second query of docs/usage.md and name the file with --audit-changes."
 
-// AuditChanges takes the section of that name from a file, as AuditLog does.
+const hintAuditChanges = "Ask for it with --usage warehouse:ID, or export the log with the second query of docs/usage.md and name the file with --audit-changes."
+
+// AuditChanges is who changed the workspace, as AuditLog reads it.
 func (set) AuditChanges() Collector {
 	return Collector{
 		Section:   engine.SectionAuditChanges,
-		Doc:       "who changed settings, grants and IP access lists, by an exported audit log",
-		Rights:    "none: the log is a file",
+		Doc:       "who changed settings, grants and IP access lists, and who made and revoked tokens, by the audit log",
+		Calls:     []string{"POST " + statementsPath, "GET " + statementsPath},
+		Rights:    rightsOfUsage,
+		Scopes:    []string{"sql:restricted-query"},
 		OnRequest: hintAuditChanges,
 		Flag:      "--audit-changes",
 		Order:     92,
-		Read: func(_ context.Context, c *Client) engine.Section {
+		Read: func(ctx context.Context, c *Client) engine.Section {
+			if c.o.AuditChanges == nil {
+				return c.readUsageChanges(ctx)
+			}
 			return c.o.AuditChanges.section(c.identity().ID)
 		},
 	}
 }
 
-// mostChanges bounds the changes that are kept of one workspace, the newest.
+// mostChanges bounds the changes that are kept of one workspace, and the events of its tokens: the newest.
 const mostChanges = 10_000
 
+// readUsageChanges reads the changes from the platform's table.
+func (c *Client) readUsageChanges(ctx context.Context) engine.Section {
+	reader, parameters, problem := c.usageReader(ctx)
+	if problem != nil {
+		return failed(problem)
+	}
+	changes := &AuditChanges{workspaces: map[string]*changesPart{}}
+	if _, problem := reader.query(ctx, usageChanges(), parameters, changes.add); problem != nil {
+		return failed(problem)
+	}
+	for _, part := range changes.workspaces {
+		part.finish()
+	}
+	section := changes.section(c.identity().ID)
+	if section.Coverage.Reason == reasonNoRows {
+		section.Coverage = c.noEvents()
+	}
+	return section
+}
+
 // AuditChanges is an export with one row per event: what the second query of
-// docs/audit-log.md makes of the platform's table.
+// docs/usage.md makes of the platform's table.
 type AuditChanges struct {
 	workspaces map[string]*changesPart
 }
@@ -43,6 +70,7 @@ type AuditChanges struct {
 type changesPart struct {
 	engine.ChangeLog
 
+	oldest  int64
 	dropped int
 	lines   map[string]int // of the events kept, by id
 }
@@ -55,7 +83,7 @@ func OpenAuditChanges(ctx context.Context, path string) (*AuditChanges, error) {
 			err = c.add(record)
 		}
 		if err != nil {
-			return nil, wrongLog(path, record.line, hintAuditChanges, err)
+			return nil, wrongLog(path, record.line, hintAuditChangesFile, err)
 		}
 	}
 	for _, part := range c.workspaces {
@@ -83,11 +111,11 @@ func (c *AuditChanges) add(record record) error {
 	}
 	part := c.workspaces[workspace]
 	if part == nil {
-		part = &changesPart{lines: map[string]int{}, ChangeLog: engine.ChangeLog{First: at, Last: at, Events: []engine.ChangeEvent{}}}
+		part = &changesPart{lines: map[string]int{}, oldest: at, ChangeLog: engine.ChangeLog{First: at, Last: at, Events: []engine.ChangeEvent{}}}
 		c.workspaces[workspace] = part
 	}
-	part.First, part.Last = min(part.First, at), max(part.Last, at)
-	if _, changes := engine.ChangedSection(action); !changes {
+	part.oldest, part.Last = min(part.oldest, at), max(part.Last, at)
+	if _, changes := engine.ChangedSection(action); !changes && engine.TokenAction(action) == "" {
 		return nil
 	}
 	return part.add(engine.ChangeEvent{At: at, Action: action}, record)
@@ -115,21 +143,41 @@ func (p *changesPart) add(e engine.ChangeEvent, record record) error {
 	p.lines[e.ID] = record.line
 	e.Keys, e.Values = logSettings(params["workspaceConfKeys"], params["workspaceConfValues"])
 	e.Target, e.Permission = bounded(firstOf(params["targetUserName"], params["targetUserId"])), bounded(params["aclPermissionSet"])
+	e.Token = bounded(params["tokenId"])
 	p.Events = append(p.Events, e)
 	return nil
 }
 
-// finish brings the events into their order and bounds them. The span then
-// begins with the oldest that is left.
+// finish brings the events into their order and bounds them. The span of changes
+// then begins with the oldest that is left.
 func (p *changesPart) finish() {
 	p.lines = nil
 	slices.SortFunc(p.Events, func(a, b engine.ChangeEvent) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), strings.Compare(a.ID, b.ID))
 	})
-	p.dropped = max(0, len(p.Events)-mostChanges)
-	if p.Events = p.Events[p.dropped:]; p.dropped > 0 {
-		p.First = p.Events[0].At
+	kept, tokens, changes := []engine.ChangeEvent{}, 0, 0
+	for _, e := range slices.Backward(p.Events) {
+		switch {
+		case engine.TokenAction(e.Action) != "":
+			if tokens++; tokens > mostChanges {
+				continue
+			}
+		default:
+			if changes++; changes > mostChanges {
+				p.dropped++
+				continue
+			}
+			if changes == mostChanges {
+				p.First = e.At
+			}
+		}
+		kept = append(kept, e)
 	}
+	if p.dropped == 0 {
+		p.First = p.oldest
+	}
+	slices.Reverse(kept)
+	p.Events = kept
 }
 
 // section is what the log tells of a workspace. That it has no row may mean that
@@ -141,7 +189,7 @@ func (c *AuditChanges) section(workspace string) engine.Section {
 		return engine.Section{Coverage: noWorkspaceID()}
 	case part == nil:
 		return engine.Section{Coverage: engine.Coverage{Status: engine.Failed, Reason: reasonNoRows,
-			Detail: "the export has no row of workspace " + engine.SafeText(workspace), Hint: hintAuditChanges}}
+			Detail: "the export has no row of workspace " + engine.SafeText(workspace), Hint: hintAuditChangesFile}}
 	}
 	coverage := engine.Coverage{Status: engine.Complete, Count: len(part.Events)}
 	if part.dropped > 0 {

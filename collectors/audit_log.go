@@ -1,6 +1,7 @@
 package collectors
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -15,29 +16,37 @@ import (
 )
 
 const (
-	hintAuditLog        = "Export the log with the query of docs/audit-log.md and name the file with --audit-log."
+	hintAuditLogFile    = "Export the log with the query of docs/usage.md and name the file with --audit-log."
+	hintAuditLog        = "Ask for it with --usage warehouse:ID, or export the log with the query of docs/usage.md and name the file with --audit-log."
 	reasonNoRows        = "no_rows"
 	reasonNoWorkspaceID = "no_workspace_id"
 )
 
-// AuditLog takes the section of that name from a file: the platform keeps its
-// audit log in a table, which only a query can read.
+const rightsOfUsage = "CAN USE on the SQL warehouse, SELECT on system.access.audit; none for a file"
+
+// AuditLog is how tokens are used. The platform keeps its audit log in a table,
+// which a query reads: ours, by a SQL warehouse, or that of whoever exports a file.
 func (set) AuditLog() Collector {
 	return Collector{
 		Section:   engine.SectionAuditLog,
-		Doc:       "what an exported audit log tells of each token: user agents and addresses",
-		Rights:    "none: the log is a file",
+		Doc:       "what the audit log tells of each token: events, days, addresses, user agents, calls",
+		Calls:     []string{"POST " + statementsPath, "GET " + statementsPath},
+		Rights:    rightsOfUsage,
+		Scopes:    []string{"sql:restricted-query"},
 		OnRequest: hintAuditLog,
 		Flag:      "--audit-log",
 		Order:     90,
-		Read: func(_ context.Context, c *Client) engine.Section {
+		Read: func(ctx context.Context, c *Client) engine.Section {
+			if c.o.AuditLog == nil {
+				return c.readUsage(ctx)
+			}
 			return c.o.AuditLog.section(c.identity().ID)
 		},
 	}
 }
 
 // AuditLog is a file with one row per token: what the query of
-// docs/audit-log.md makes of the platform's table. It is read through once to
+// docs/usage.md makes of the platform's table. It is read through once to
 // check it, and again for each workspace, so that it may be large.
 type AuditLog struct {
 	path       string
@@ -46,9 +55,9 @@ type AuditLog struct {
 
 // logStats is what a workspace's rows come to.
 type logStats struct {
-	Rows  int   `json:"rows"`
-	First int64 `json:"first_ms"`
-	Last  int64 `json:"last_ms"`
+	engine.LogSpan
+
+	whole bool // the log tells its span
 }
 
 // logRow is a row with the workspace that it is about.
@@ -70,7 +79,7 @@ func OpenAuditLog(ctx context.Context, path string) (*AuditLog, error) {
 		sum := sha256.Sum256([]byte(row.workspace + "\x00" + row.TokenID))
 		key := [16]byte(sum[:16])
 		if before, twice := lines[key]; twice {
-			return nil, wrongLog(l.path, row.line, hintAuditLog, fmt.Errorf("the token stands in line %d, too", before))
+			return nil, wrongLog(l.path, row.line, hintAuditLogFile, fmt.Errorf("the token stands in line %d, too", before))
 		}
 		lines[key] = row.line
 		l.count(row)
@@ -78,14 +87,23 @@ func OpenAuditLog(ctx context.Context, path string) (*AuditLog, error) {
 	return l, nil
 }
 
+// wholeLog stands in place of a token's id in the row about all events of a workspace.
+const wholeLog = "*"
+
 func (l *AuditLog) count(row logRow) {
 	stats := l.workspaces[row.workspace]
 	if stats == nil {
-		stats = &logStats{First: row.First, Last: row.Last}
+		stats = &logStats{LogSpan: engine.LogSpan{First: row.First, Last: row.Last}}
 		l.workspaces[row.workspace] = stats
 	}
+	if row.TokenID == wholeLog {
+		stats.First, stats.Last, stats.whole = row.First, row.Last, true
+		return
+	}
 	stats.Rows++
-	stats.First, stats.Last = min(stats.First, row.First), max(stats.Last, row.Last)
+	if !stats.whole {
+		stats.First, stats.Last = min(stats.First, row.First), max(stats.Last, row.Last)
+	}
 }
 
 // section is what the log tells of a workspace. That it tells nothing may mean
@@ -97,11 +115,11 @@ func (l *AuditLog) section(workspace string) engine.Section {
 		return engine.Section{Coverage: noWorkspaceID()}
 	case stats == nil:
 		return engine.Section{Coverage: engine.Coverage{Status: engine.Failed, Reason: reasonNoRows,
-			Detail: "the audit log has no row of workspace " + engine.SafeText(workspace), Hint: hintAuditLog}}
+			Detail: "the audit log has no row of workspace " + engine.SafeText(workspace), Hint: hintAuditLogFile}}
 	}
 	return engine.Section{
 		Coverage: engine.Coverage{Status: engine.Complete, Count: stats.Rows},
-		Document: document(stats), Activity: l.of(workspace),
+		Document: document(stats.LogSpan), Activity: l.of(workspace),
 	}
 }
 
@@ -113,7 +131,7 @@ func noWorkspaceID() engine.Coverage {
 func (l *AuditLog) of(workspace string) iter.Seq2[engine.Activity, error] {
 	return func(yield func(engine.Activity, error) bool) {
 		for row, err := range l.rows(context.Background()) {
-			if err == nil && row.workspace != workspace {
+			if err == nil && (row.workspace != workspace || row.TokenID == wholeLog) {
 				continue
 			}
 			if !yield(row.Activity, err) || err != nil {
@@ -126,13 +144,13 @@ func (l *AuditLog) of(workspace string) iter.Seq2[engine.Activity, error] {
 // rows reads the file from its beginning.
 func (l *AuditLog) rows(ctx context.Context) iter.Seq2[logRow, error] {
 	return func(yield func(logRow, error) bool) {
-		for record, err := range logRecords(ctx, l.path, logColumns) {
+		for record, err := range logRecords(ctx, l.path, usageTokens().Columns) {
 			var row logRow
 			if err == nil {
 				row, err = readLogRow(record)
 			}
 			if err != nil {
-				yield(logRow{}, wrongLog(l.path, record.line, hintAuditLog, err))
+				yield(logRow{}, wrongLog(l.path, record.line, hintAuditLogFile, err))
 				return
 			}
 			if !yield(row, nil) {
@@ -168,8 +186,12 @@ func wrongLog(path string, line int, hint string, err error) error {
 	return &engine.Error{Class: engine.ClassUsage, Reason: "audit_log", Op: "read audit log", Target: path, Hint: hint, Err: err}
 }
 
-// logColumns are the columns that the file must have.
-var logColumns = namedColumns("workspace_id", "token_id", "events", "first_event", "last_event", "max_ips_per_day", "user_agents")
+// logColumns are the columns that the file must have, detailColumns those that
+// older exports lack.
+var (
+	logColumns    = namedColumns("workspace_id", "token_id", "events", "first_event", "last_event", "max_ips_per_day", "user_agents")
+	detailColumns = namedColumns("days_used", "succeeded", "refused", "addresses", "top_address", "distinct_calls", "calls")
+)
 
 // namedColumns are columns that have one heading each. Their rows say what is missing.
 func namedColumns(names ...string) []columnOf {
@@ -187,12 +209,13 @@ func readLogRow(record record) (row logRow, err error) {
 		}
 	}
 	row.line, row.workspace, row.TokenID = record.line, record.text("workspace_id"), record.text("token_id")
-	var errs [5]error
+	var errs [6]error
 	row.Events, errs[0] = logCount(record, "events")
 	row.MaxIPsPerDay, errs[1] = logCount(record, "max_ips_per_day")
 	row.First, errs[2] = logTime(record, "first_event")
 	row.Last, errs[3] = logTime(record, "last_event")
 	row.UserAgents, errs[4] = logAgents(record.fields["user_agents"])
+	row.Detail, errs[5] = logDetail(record)
 	if err := errors.Join(errs[:]...); err != nil {
 		return row, err
 	}
@@ -229,4 +252,48 @@ func logAgents(text string) ([]string, error) {
 	}
 	slices.Sort(agents)
 	return slices.Compact(agents), nil
+}
+
+// logDetail reads the columns that older exports lack; nil when this one does.
+func logDetail(record record) (*engine.ActivityDetail, error) {
+	given := 0
+	for _, column := range detailColumns {
+		if _, has := record.fields[column.field]; has {
+			given++
+		}
+	}
+	switch given {
+	case 0:
+		return nil, nil
+	case len(detailColumns):
+	default:
+		return nil, errors.New("days_used, succeeded, refused, addresses, top_address, distinct_calls and calls: want all of these columns, or none")
+	}
+	d := &engine.ActivityDetail{TopAddress: bounded(record.text("top_address"))}
+	var errs [6]error
+	d.Days, errs[0] = logCount(record, "days_used")
+	d.Succeeded, errs[1] = logCount(record, "succeeded")
+	d.Refused, errs[2] = logCount(record, "refused")
+	d.Addresses, errs[3] = logCount(record, "addresses")
+	distinct, err := logCount(record, "distinct_calls")
+	errs[4] = err
+	if json.Unmarshal([]byte(record.text("calls")), &d.Calls) != nil {
+		errs[5] = fmt.Errorf("calls: want a list such as [{\"service\": \"jobs\", \"action\": \"runNow\", \"events\": 3}], got %q", cut([]byte(record.text("calls"))))
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	for i := range d.Calls {
+		c := &d.Calls[i]
+		if c.Service, c.Action = bounded(c.Service), bounded(c.Action); c.Service == "" || c.Action == "" || c.Events < 1 || c.Refused < 0 || c.Refused > c.Events {
+			return nil, fmt.Errorf("calls: %q makes no sense", cut([]byte(record.text("calls"))))
+		}
+	}
+	slices.SortFunc(d.Calls, func(a, b engine.Call) int {
+		return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(a.Action, b.Action))
+	})
+	if d.MoreCalls = distinct - int64(len(d.Calls)); d.MoreCalls < 0 {
+		return nil, errors.New("distinct_calls: there are fewer than calls has")
+	}
+	return d, nil
 }

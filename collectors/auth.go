@@ -248,7 +248,7 @@ func (s *signer) metadata(_ context.Context, host string) (*config.HostMetadata,
 // hostMetadata makes one attempt, and a second if the host does not answer.
 func (c *Client) hostMetadata(ctx context.Context) (*config.HostMetadata, *Problem) {
 	for n := 0; ; n++ {
-		answer, failure := c.once(ctx, metadataPath, nil, errorsLimit)
+		answer, failure := c.once(ctx, metadataPath, nil, nil, errorsLimit)
 		if failure == nil {
 			return decodeMetadata(answer)
 		}

@@ -1,6 +1,7 @@
 package collectors
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -13,8 +14,9 @@ import (
 	"patrol/engine"
 )
 
-// Client reads from one workspace. It sends GET and nothing else. Sections may
-// be read at once, each through a client of its own.
+// Client reads from one workspace. It sends GET and, where usage is asked for, the
+// queries of our own table; readOnly holds it to that. Sections may be read at
+// once, each through a client of its own.
 type Client struct {
 	o       Options
 	name    string // of the target, for events
@@ -91,7 +93,7 @@ func (s *session) wasReached() bool {
 func newClient(o Options, name string, base *url.URL, transport http.RoundTripper, s *session) *Client {
 	return &Client{
 		o: o, name: name, base: base, session: s, scim: scimPath,
-		http:    &http.Client{Transport: transport, CheckRedirect: neverRedirect},
+		http:    &http.Client{Transport: readOnly{transport}, CheckRedirect: neverRedirect},
 		pace:    newPace(o.RequestRate),
 		budget:  newBudget(o.RetryBudget, 1),
 		trouble: &trouble{},
@@ -122,8 +124,13 @@ func (a *Answer) Close() error { return a.body.Close() }
 // Get asks for a path until an answer arrives whole, the call turns out to be
 // hopeless, or the section's budget is spent. limit bounds the body.
 func (c *Client) Get(ctx context.Context, path string, query url.Values, limit int64) (*Answer, *Problem) {
+	return c.ask(ctx, path, query, nil, limit)
+}
+
+// ask is Get; with a body, it is posted.
+func (c *Client) ask(ctx context.Context, path string, query url.Values, body []byte, limit int64) (*Answer, *Problem) {
 	for n := 0; ; n++ {
-		answer, failure := c.once(ctx, path, query, limit)
+		answer, failure := c.once(ctx, path, query, body, limit)
 		if failure == nil {
 			return answer, nil
 		}
@@ -153,7 +160,7 @@ func (c *Client) wait(ctx context.Context, f *failure, n int) *Problem {
 }
 
 // once makes one attempt.
-func (c *Client) once(ctx context.Context, path string, query url.Values, limit int64) (*Answer, *failure) {
+func (c *Client) once(ctx context.Context, path string, query url.Values, body []byte, limit int64) (*Answer, *failure) {
 	done, err := c.pace.enter(ctx, path)
 	if err != nil {
 		return nil, final(endedBy(err))
@@ -164,7 +171,7 @@ func (c *Client) once(ctx context.Context, path string, query url.Values, limit 
 	}
 	a := newAttempt(ctx, c.o.IdleTimeout)
 	defer a.stop()
-	request, problem := c.request(a.ctx, path, query)
+	request, problem := c.request(a.ctx, path, query, body)
 	if problem != nil {
 		return nil, final(problem)
 	}
@@ -177,17 +184,21 @@ func (c *Client) once(ctx context.Context, path string, query url.Values, limit 
 	if problem := c.session.sameWorkspace(response.Header); problem != nil {
 		return nil, final(problem)
 	}
-	body := a.watch(response.Body)
+	watched := a.watch(response.Body)
 	if response.StatusCode != http.StatusOK {
-		return nil, c.refusal(path, response, body)
+		return nil, c.refusal(path, response, watched)
 	}
-	return c.receive(a, path, response, body, limit)
+	return c.receive(a, path, response, watched, limit)
 }
 
-func (c *Client) request(ctx context.Context, path string, query url.Values) (*http.Request, *Problem) {
+func (c *Client) request(ctx context.Context, path string, query url.Values, body []byte) (*http.Request, *Problem) {
 	to := c.base.JoinPath(path)
 	to.RawQuery = query.Encode()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
+	method, content := http.MethodGet, io.Reader(nil)
+	if body != nil {
+		method, content = http.MethodPost, bytes.NewReader(body)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, to.String(), content)
 	if err != nil {
 		return nil, configProblem("Check the host of the workspace.", "make request for %s: %v", path, err)
 	}
@@ -198,6 +209,9 @@ func (c *Client) request(ctx context.Context, path string, query url.Values) (*h
 	}
 	if c.routeID != "" {
 		request.Header.Set("X-Databricks-Workspace-Id", c.routeID)
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", userAgent(c.o))

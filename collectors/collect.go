@@ -124,6 +124,9 @@ func oneAtATime(o Options) Options {
 
 // collectOne signs in to a workspace and reads its sections one by one.
 func collectOne(ctx context.Context, t Target, o Options, transport http.RoundTripper) Outcome {
+	if t.Usage != nil {
+		o.Usage = t.Usage
+	}
 	o.Progress(Event{Kind: EventStarted, Workspace: t.Label()})
 	if t.Unreadable != "" {
 		o.Progress(Event{Kind: EventDone, Workspace: t.Label()})

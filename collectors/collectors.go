@@ -56,7 +56,8 @@ func stages(all []Collector) [][]Collector {
 // unasked is the coverage of a section that is read on request only and that
 // nobody asked for.
 func (o Options) unasked(c Collector) (coverage engine.Coverage, unasked bool) {
-	if c.OnRequest == "" || slices.Contains(o.Sections, c.Section) {
+	byQuery := o.Usage != nil && (c.Section == engine.SectionAuditLog || c.Section == engine.SectionAuditChanges)
+	if c.OnRequest == "" || byQuery || slices.Contains(o.Sections, c.Section) {
 		return engine.Coverage{}, false
 	}
 	return engine.NotRequested(c.OnRequest), true

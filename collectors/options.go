@@ -19,6 +19,7 @@ type Target struct {
 	Host       string // must be the profile's own host where both are given
 	ConfigFile string // "": DATABRICKS_CONFIG_FILE, else ~/.databrickscfg
 	Labels     map[string]string
+	Usage      *Usage // in place of that of the options
 
 	// Of a workspace that an account lists:
 	WorkspaceID string // it must be the one that answers; "": whichever does
@@ -59,7 +60,8 @@ type Options struct {
 	Progress         func(Event)
 	Sections         []engine.SectionName // of those that are read on request only
 	Account          *Account             // for the sections that only an account tells; nil: there is none
-	AuditLog         *AuditLog            // for the section of that name; nil: there is none
+	Usage            *Usage               // how to read the audit log; nil: it is not asked for
+	AuditLog         *AuditLog            // in place of a query, a file; nil: there is none
 	AuditChanges     *AuditChanges        // likewise
 	TokenReport      *TokenReport         // likewise
 

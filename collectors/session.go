@@ -19,8 +19,9 @@ import (
 type Session struct {
 	client    *Client
 	transport *http.Transport
-	local     time.Time // by our clock, when
-	remote    time.Time // the workspace told this time
+	http      *http.Client // unlike the client's own, it may change things
+	local     time.Time    // by our clock, when
+	remote    time.Time    // the workspace told this time
 }
 
 // Caller is whom the credential of a session belongs to.
@@ -56,7 +57,7 @@ func SignIn(ctx context.Context, t Target, o Options) (*Session, error) {
 		transport.CloseIdleConnections()
 		return nil, problem.error(t.Label())
 	}
-	s := &Session{client: client, transport: transport, local: o.Now()}
+	s := &Session{client: client, transport: transport, http: &http.Client{Transport: transport, CheckRedirect: neverRedirect}, local: o.Now()}
 	s.remote = client.now()
 	return s, nil
 }
@@ -124,7 +125,7 @@ func (s *Session) Send(ctx context.Context, method, target string, body []byte) 
 	if problem := s.client.session.sameWorkspace(nil); problem != nil {
 		return engine.Response{}, &engine.Fault{Kind: engine.FaultWorkspace, Detail: fmt.Sprintf("%s %s: not sent: %s", method, request.URL.Path, problem.Detail)}
 	}
-	answer, err := s.client.http.Do(request)
+	answer, err := s.http.Do(request)
 	if err != nil {
 		return engine.Response{}, fmt.Errorf("%s %s: %s", method, request.URL.Path, s.client.cause(err))
 	}

@@ -1,7 +1,7 @@
 package engine
 
-// SectionAuditLog is what an imported audit log tells of each token. No call
-// of a workspace brings it: whoever audits exports it and names the file.
+// SectionAuditLog is what the platform's audit log tells of each token: read from
+// the system table where usage is asked for, or imported from a file.
 const SectionAuditLog SectionName = "audit_log"
 
 // Among is how a token stands among the others of its snapshot, in the
@@ -41,6 +41,35 @@ type Activity struct {
 	First, Last  int64    // ms, of the events
 	MaxIPsPerDay int64    // most addresses on one day (UTC)
 	UserAgents   []string // sorted
+	Detail       *ActivityDetail
+}
+
+// ActivityDetail is what a log tells besides; older exports have none of it.
+type ActivityDetail struct {
+	Days       int64 // on which it was used (UTC)
+	Succeeded  int64 // events with a status of 2xx
+	Refused    int64 // events with status 401 or 403
+	Addresses  int64 // different ones
+	TopAddress string
+	Calls      []Call // by service, then action
+	MoreCalls  int64  // different ones that Calls lacks
+}
+
+// Call is what was called: an action of a service, as the audit log spells them.
+type Call struct {
+	Service string `json:"service"`
+	Action  string `json:"action"`
+	Events  int64  `json:"events"`
+	Refused int64  `json:"refused,omitempty"`
+}
+
+func (c Call) String() string { return c.Service + "/" + c.Action }
+
+// LogSpan is the document of SectionAuditLog.
+type LogSpan struct {
+	Rows  int   `json:"rows"`
+	First int64 `json:"first_ms"` // of all events of the workspace, where the log tells
+	Last  int64 `json:"last_ms"`
 }
 
 // DaysSince is the whole days from one moment (ms) to another, never negative.

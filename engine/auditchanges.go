@@ -10,8 +10,8 @@ import (
 	"unicode"
 )
 
-// SectionAuditChanges is who changed settings, grants and IP access lists, as an
-// exported audit log tells it. No call of a workspace brings it.
+// SectionAuditChanges is who changed settings, grants and IP access lists, and who
+// made and revoked tokens, as the platform's audit log tells it.
 const SectionAuditChanges SectionName = "audit_changes"
 
 // ChangeLog is the document of that section: the changes that the log has of one
@@ -37,6 +37,35 @@ type ChangeEvent struct {
 
 	Target     string `json:"target,omitempty"`     // to whom a grant was given or taken from, as the log spells it
 	Permission string `json:"permission,omitempty"` // what they have since
+
+	Token string `json:"token,omitempty"` // id of the token that was made or revoked
+}
+
+// TokenAction says what an action of the audit log did to a token; "" for any other action.
+func TokenAction(action string) string {
+	switch action {
+	case "generateDbToken":
+		return "created"
+	case "revokeDbToken":
+		return "revoked"
+	case "garbageCollectDbToken":
+		return "garbage-collected"
+	}
+	return ""
+}
+
+// Removal is the last event before a moment (ms) that took a token away; nil when
+// the log has none.
+func (l *ChangeLog) Removal(token string, until int64) (found *ChangeEvent) {
+	if l == nil {
+		return nil
+	}
+	for i, e := range l.Events {
+		if e.Token == token && e.At <= until && (e.Action == "revokeDbToken" || e.Action == "garbageCollectDbToken") {
+			found = &l.Events[i]
+		}
+	}
+	return found
 }
 
 // ChangedSection tells which section of a snapshot an action of the audit log

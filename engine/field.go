@@ -21,7 +21,7 @@ type Field struct {
 
 	Unknown func(*Subject, Known) bool // as opposed to: it does not apply
 	Peers   bool                       // tokens must be compared with one another, or with snapshots before
-	Log     bool                       // an imported audit log tells it
+	Log     bool                       // the audit log tells it
 }
 
 // Known is how much of a workspace was read, as far as fields of tokens rest on it.
@@ -29,6 +29,14 @@ type Known struct {
 	WholeDirectory    bool // every principal was read: who is not among them does not exist
 	WholeGroups       bool // it is known of everybody in which groups they are
 	LogAsked, LogRead bool
+	LogFirst, LogLast int64 // ms: the span of the log
+}
+
+// Contradicts holds for a token that was used, by the list of tokens, on a day of
+// which the audit log should have events, but has none. The first day of the log
+// is no whole one, and events arrive late.
+func (k Known) Contradicts(t *Token, a *Activity) bool {
+	return k.LogRead && t.LastUsed != nil && *t.LastUsed >= k.LogFirst+Day && *t.LastUsed+2*Day <= k.LogLast && (a == nil || a.Last < *t.LastUsed)
 }
 
 // tokenFields are the fields of input.token.
@@ -113,7 +121,23 @@ func peerFields() []Field {
 	event := func(read func(Activity) int64) func(*Subject) *int64 {
 		return func(s *Subject) *int64 { return some(read(logged(s)), logged(s).Events > 0) }
 	}
-	logUnknown := func(s *Subject, k Known) bool { return k.LogAsked && (!k.LogRead || s.Among == nil) }
+	logUnknown := func(s *Subject, k Known) bool {
+		return k.LogAsked && (!k.LogRead || s.Among == nil || k.Contradicts(&s.Token, s.Among.Activity))
+	}
+	untold := func(s *Subject, k Known) bool { // an older export does not tell it
+		return logUnknown(s, k) || k.LogAsked && s.Among.Activity != nil && s.Among.Activity.Detail == nil
+	}
+	detail := func(s *Subject) ActivityDetail {
+		if found := logged(s).Detail; found != nil {
+			return *found
+		}
+		return ActivityDetail{}
+	}
+	needed := func(s *Subject) Need { return NeedOf(&s.Token, compared(s).Activity) }
+	scopesUnknown := func(s *Subject, k Known) bool {
+		return logUnknown(s, k) || s.Token.defective("scopes") || s.Token.defective("inferred_scopes") || s.Token.defective("backfill_scopes")
+	}
+	scopeAnswers := []string{"scopes", "inferred_scopes", "backfill_scopes"}
 	owner, ownerAndComment := []string{"owner_id", "expiry_time"}, []string{"owner_id", "comment"}
 	return []Field{
 		{Name: "superseded_by", Answer: ownerAndComment, Peers: true, Unknown: successorUnknown,
@@ -138,7 +162,25 @@ func peerFields() []Field {
 		{Name: "audit_last_event_at", Peers: true, Log: true, Unknown: logUnknown, Time: event(func(a Activity) int64 { return a.Last })},
 		{Name: "audit_max_ips_per_day", Peers: true, Log: true, Unknown: logUnknown, Number: func(s *Subject) *int64 { return ptr(logged(s).MaxIPsPerDay) }},
 		{Name: "audit_user_agents", Peers: true, Log: true, Unknown: logUnknown, Texts: func(s *Subject) []string { return logged(s).UserAgents }},
+		{Name: "audit_days_used", Peers: true, Log: true, Unknown: untold, Number: func(s *Subject) *int64 { return ptr(detail(s).Days) }},
+		{Name: "audit_refused", Peers: true, Log: true, Unknown: untold, Number: func(s *Subject) *int64 { return ptr(detail(s).Refused) }},
+		{Name: "audit_addresses", Peers: true, Log: true, Unknown: untold, Number: func(s *Subject) *int64 { return ptr(detail(s).Addresses) }},
+		{Name: "audit_calls", Peers: true, Log: true, Unknown: untold, Texts: func(s *Subject) []string { return callNames(detail(s).Calls) }},
+		{Name: "unmapped_calls", Peers: true, Unknown: logUnknown, Texts: func(s *Subject) []string { return needed(s).Unknown }},
+		{Name: "read_only_scopes", Answer: scopeAnswers, Peers: true, Log: true,
+			Unknown: func(s *Subject, k Known) bool { return untold(s, k) || scopesUnknown(s, k) },
+			Texts:   func(s *Subject) []string { return ReadOnlyScopes(&s.Token, compared(s).Activity) }},
+		{Name: "needed_scopes", Answer: scopeAnswers, Peers: true, Unknown: scopesUnknown, Texts: func(s *Subject) []string { return needed(s).Scopes }},
+		{Name: "writing_scopes", Answer: []string{"scopes"}, Unknown: func(s *Subject, _ Known) bool { return s.Token.defective("scopes") },
+			Texts: func(s *Subject) []string { return WritingScopes(&s.Token) }},
 	}
+}
+
+func callNames(calls []Call) (names []string) {
+	for _, call := range calls {
+		names = append(names, call.String())
+	}
+	return names
 }
 
 // partyFields are the fields of input.owner and input.creator, under that name. A

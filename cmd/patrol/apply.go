@@ -120,7 +120,7 @@ func (a *app) applyJob(ctx context.Context, path string, o *applyOptions) (apply
 	if err != nil {
 		return apply.Job{}, err
 	}
-	if err := o.source.request.resolve(ctx); err != nil {
+	if err := errors.Join(o.source.request.resolve(ctx), a.resolveUsage(&o.source)); err != nil {
 		return apply.Job{}, err
 	}
 	set, err := a.loadPolicies(ctx, &o.judge)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"patrol/collectors"
 	"patrol/engine"
 
 	"github.com/spf13/cobra"
@@ -39,7 +41,9 @@ func (a *app) pages(cmd *cobra.Command) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	pages := map[string]string{"commands.md": commandsPage(cmd.Root()), "exit-codes.md": exitPage(), "sections.md": sectionsPage()}
+	pages := map[string]string{
+		"commands.md": commandsPage(cmd.Root()), "exit-codes.md": exitPage(), "sections.md": sectionsPage(), "usage-queries.md": queriesPage(),
+	}
 	for name, text := range policyPages(set.every()) {
 		pages[filepath.Join("policies", name)] = text
 	}
@@ -132,6 +136,32 @@ func unindent(text string) string {
 		lines[i] = strings.TrimPrefix(line, "  ")
 	}
 	return strings.Join(lines, "\n")
+}
+
+// queriesPage tells what patrol has a SQL warehouse run, and what it makes of calls.
+func queriesPage() string {
+	var b strings.Builder
+	b.WriteString(generatedNotice + "# Queries of the audit log\n\nWhat `--usage` has a SQL warehouse run: these texts and no others. [usage.md](usage.md) says what for.\n")
+	for _, query := range collectors.Queries() {
+		fmt.Fprintf(&b, "\n## %s\n\n```sql\n%s```\n", query.Name, query.SQL)
+	}
+	fmt.Fprintf(&b, "\n## Calls and scopes\n\nWhich scope a call takes that the audit log has, by the documented pages `api/workspace/scopes`, `dev-tools/auth/scope-modifiers` and\n"+
+		"`admin/account-settings/audit-logs` of docs.databricks.com as of %s. Of what is not here patrol cannot tell.\n\n| service | scope | actions |\n|---|---|---|\n", engine.CallsAsOf)
+	row := ""
+	engine.CallScopes(func(call engine.Call, scope string) {
+		head := fmt.Sprintf("| %s | %s | ", call.Service, cmp.Or(scope, "none"))
+		if head == row {
+			b.WriteString(", " + call.Action)
+			return
+		}
+		if row != "" {
+			b.WriteString(" |\n")
+		}
+		b.WriteString(head + call.Action)
+		row = head
+	})
+	b.WriteString(" |\n")
+	return b.String()
 }
 
 func exitPage() string {

@@ -26,7 +26,7 @@ func (c commands) Doctor() *cobra.Command {
 		Short: "Check the configuration, the database, and sign-in and rights in each workspace",
 		Long: "Signs in to each workspace, asks who the caller is and whether it is an admin, and reads each section once. Checks the\n" +
 			"configuration and looks for damage in the database. Problems come first, those alike together, each with what to do.\n" +
-			"Only GET requests are sent; nothing is stored.",
+			"Nothing is changed and nothing is stored.",
 		Example: "  patrol doctor --profile prod\n  patrol doctor --format json",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.doctor(cmd, &o, format.word) },
@@ -73,6 +73,9 @@ type sectionHealth struct {
 func (a *app) doctor(cmd *cobra.Command, o *sourceOptions, format string) error {
 	ctx := cmd.Context()
 	if err := o.request.resolve(ctx); err != nil {
+		return err
+	}
+	if err := a.resolveUsage(o); err != nil {
 		return err
 	}
 	if err := a.discover(ctx, o); err != nil {

@@ -228,6 +228,7 @@ func (a *app) collectOptions(o *sourceOptions) collectors.Options {
 		Now: a.env.now, Parallel: o.parallel, CAFile: o.caFile, NoProxy: o.noProxy, UserAgentVersion: a.env.version,
 		SpoolDir:     filepath.Dir(a.dbPath),
 		Sections:     o.request.sections,
+		Usage:        o.request.usage,
 		AuditLog:     o.request.log,
 		AuditChanges: o.request.changes,
 		TokenReport:  o.request.report,

@@ -49,7 +49,13 @@ func (a *app) configured(profile string) config.Workspace {
 }
 
 func workspaceTarget(w config.Workspace, o *sourceOptions) collectors.Target {
-	return collectors.Target{Name: w.Name, Profile: w.Profile, Host: w.Host, Labels: w.Labels, ConfigFile: o.configFile}
+	t := collectors.Target{Name: w.Name, Profile: w.Profile, Host: w.Host, Labels: w.Labels, ConfigFile: o.configFile}
+	if o.request.usageText == "" && o.request.logPath == "" && o.request.changesPath == "" {
+		if t.Usage = w.Usage.Reader(nil); t.Usage != nil {
+			t.Usage.ConfigFile = o.configFile
+		}
+	}
+	return t
 }
 
 // checkSources finds what is wrongly asked for before anything is done.
@@ -58,6 +64,9 @@ func (a *app) checkSources(ctx context.Context, o *sourceOptions) error {
 		return engine.UsageError("read flag", "--parallel", "Use 1 to read one workspace after the other.", fmt.Errorf("%d is less than 1", o.parallel))
 	}
 	if err := o.request.resolve(ctx); err != nil {
+		return err
+	}
+	if err := a.resolveUsage(o); err != nil {
 		return err
 	}
 	if len(o.from) == 0 {

@@ -97,6 +97,9 @@ type Account struct {
 
 	faults faultSet
 	log    *requestLog
+
+	results      map[string]*result // of statements, by id
+	statementsMu sync.Mutex         // guards them beside mu
 }
 
 // New computes an account; it opens nothing.
@@ -212,6 +215,9 @@ type workspace struct {
 	restrict    restrictSetting
 	ipLists     []ipList
 	limiter     limiter
+
+	statements string       // what happens to statements; see Statements
+	events     []auditEvent // what somebody did, in the order of time
 }
 
 func (ws *workspace) facts() Workspace {

@@ -87,6 +87,7 @@ func routes() []route {
 
 		{"GET", scim + "/Me", caller, scimMe},
 	}
+	table = append(table, statementRoutes()...)
 	for _, kind := range []struct {
 		name string
 		rows func(*call) []resource
@@ -238,7 +239,11 @@ func (c *call) answer() *answer {
 	if refusal := c.denied(); refusal != nil {
 		return refusal
 	}
-	return c.route.handle(c)
+	reply := c.route.handle(c)
+	if c.writes() {
+		c.audit(reply)
+	}
+	return reply
 }
 
 func (c *call) writes() bool {

@@ -64,6 +64,8 @@ type Change struct {
 	Status      string             `json:"workspace_status"`          // as the account lists it; it answers as before
 	Restrict    string             `json:"restrict_workspace_admins"` // makes etags stale
 	IPLists     *[]IPList          `json:"ip_access_lists"`
+	Statements  *string            `json:"statements"` // what happens to statements of a SQL warehouse; see Statements
+	DeletedBy   string             `json:"deleted_by"` // who deletes the token, as the audit log tells; "system" collects garbage
 }
 
 // UserChange changes a user or service principal, in the whole account except
@@ -108,6 +110,19 @@ func (a *Account) Change(change Change) (stored Token, err error) {
 		if key, valid := parseTokenID(id); !valid || !a.revoke(ws, key) {
 			return stored, errUnknown("token", id)
 		}
+		switch change.DeletedBy {
+		case "":
+		case "system":
+			ws.note(a.Now().UnixMilli(), "garbageCollectDbToken", "System-User", map[string]string{"tokenId": id})
+		default:
+			ws.note(a.Now().UnixMilli(), "revokeDbToken", change.DeletedBy, map[string]string{"tokenId": id})
+		}
+	}
+	if change.Statements != nil {
+		if *change.Statements != "" && !slices.Contains(Statements(), *change.Statements) {
+			return stored, errUnknown("state of statements", *change.Statements)
+		}
+		ws.statements = *change.Statements
 	}
 	if change.User != nil {
 		if err := a.changeUser(ws, *change.User); err != nil {

@@ -86,6 +86,11 @@ func newWorkspaceView(s engine.Snapshot, previous *engine.State, asOf time.Time)
 		WholeDirectory: s.Coverage[engine.SectionPrincipals].Whole(), WholeGroups: !listed || groups.Complete(),
 		LogAsked: log.Requested(), LogRead: log.Usable(),
 	}
+	var span engine.LogSpan
+	if err := v.document(engine.SectionAuditLog, &span); err != nil {
+		return nil, err
+	}
+	v.known.LogFirst, v.known.LogLast = span.First, span.Last
 	o := object{}
 	o.text("id", s.Workspace.ID)
 	o.text("name", s.Workspace.Name)

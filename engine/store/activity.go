@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -10,9 +11,9 @@ import (
 	"patrol/engine/sqlite"
 )
 
-const activityColumns = `token_id, events, first_ms, last_ms, max_ips_per_day, user_agents`
+const activityColumns = `token_id, events, first_ms, last_ms, max_ips_per_day, user_agents, days, succeeded, refused, addresses, top_address, calls, more_calls`
 
-const activityWidth = 6
+const activityWidth = 13
 
 // activity stores the rows of an audit log, which come in any order, and then
 // reads them back in that of the digest.
@@ -26,7 +27,15 @@ func (s *saver) activity() error {
 		if err := errors.Join(s.ctx.Err(), err); err != nil {
 			return fmt.Errorf("read audit log: %w", err)
 		}
-		if err := insert.Add(s.snapshot.ID, a.TokenID, a.Events, a.First, a.Last, a.MaxIPsPerDay, encodeList(a.UserAgents)); err != nil {
+		values := []any{s.snapshot.ID, a.TokenID, a.Events, a.First, a.Last, a.MaxIPsPerDay, encodeList(a.UserAgents), nil, nil, nil, nil, nil, nil, nil}
+		if d := a.Detail; d != nil {
+			calls, err := json.Marshal(d.Calls)
+			if err != nil {
+				return err
+			}
+			copy(values[activityWidth-6:], []any{d.Days, d.Succeeded, d.Refused, d.Addresses, d.TopAddress, string(calls), d.MoreCalls})
+		}
+		if err := insert.Add(values...); err != nil {
 			return err
 		}
 	}
@@ -56,8 +65,16 @@ func activities(ctx context.Context, q sqlite.Querier, snapshot int64) iter.Seq2
 func readActivity(c *sqlite.Row, known *lists) (engine.Activity, error) {
 	a := engine.Activity{TokenID: c.Text(), Events: c.Int(), First: c.Int(), Last: c.Int(), MaxIPsPerDay: c.Int()}
 	agents := c.TextOrNull()
+	days, succeeded, refused, addresses := c.IntOrNull(), c.IntOrNull(), c.IntOrNull(), c.IntOrNull()
+	top, calls, more := c.TextOrNull(), c.TextOrNull(), c.IntOrNull()
 	if c.Err != nil {
 		return a, c.Err
+	}
+	if days != nil && succeeded != nil && refused != nil && addresses != nil && more != nil {
+		a.Detail = &engine.ActivityDetail{Days: *days, Succeeded: *succeeded, Refused: *refused, Addresses: *addresses, TopAddress: top, MoreCalls: *more}
+		if err := json.Unmarshal([]byte(calls), &a.Detail.Calls); err != nil {
+			return a, fmt.Errorf("calls of token %s: %w", a.TokenID, err)
+		}
 	}
 	var err error
 	if a.UserAgents, err = known.decode(agents); err != nil {

@@ -188,6 +188,17 @@ func (d *digester) activity(a engine.Activity) {
 	d.count(4, a.Last)
 	d.count(5, a.MaxIPsPerDay)
 	d.textList(6, a.UserAgents)
+	if more := a.Detail; more != nil {
+		d.integer(7, &more.Days)
+		d.count(8, more.Succeeded)
+		d.count(9, more.Refused)
+		d.count(10, more.Addresses)
+		d.text(11, more.TopAddress)
+		for _, c := range more.Calls {
+			d.textList(12, []string{c.Service, c.Action, strconv.FormatInt(c.Events, 10), strconv.FormatInt(c.Refused, 10)})
+		}
+		d.count(13, more.MoreCalls)
+	}
 	d.end()
 }
 

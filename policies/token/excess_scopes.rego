@@ -1,8 +1,8 @@
 # METADATA
 # title: Unrestricted token uses only some scopes
 # description: >-
-#   The token may call every API, yet the platform has observed that it needs only a
-#   few. What it does not need helps only a thief.
+#   The token may call every API, yet the platform, and the audit log where it was
+#   read, saw that it needs only a few. What it does not need helps only a thief.
 # schemas:
 #   - input: schema.token
 # custom:
@@ -19,29 +19,27 @@
 #   needs: [tokens]
 package patrol.token.excess_scopes
 
-# Without a finished observation there is nothing to compare with. Sets that are
-# unknown leave the policy applicable, so that the result is unknown as well.
-applicable if not unobserved
+# Without a finished observation there is nothing to compare with, nor where nobody
+# can tell which scope a call took. Sets that are unknown leave the policy
+# applicable, so that the result is unknown as well.
+applicable if {
+	not unobserved
+	not untold
+}
 
 unobserved if input.token.autoscope_state in {"api_not_covered", "running"}
 
-unobserved if {
-	count(input.token.inferred_scopes) == 0
-	count(input.token.backfill_scopes) == 0
-}
+unobserved if count(input.token.needed_scopes) == 0
+
+untold if count(input.token.unmapped_calls) > 0
 
 deny contains finding if {
 	unrestricted(input.token.scopes)
-	not unrestricted(observed)
+	not unrestricted(input.token.needed_scopes)
 	finding := {
-		"msg": sprintf("unrestricted, observed use needs only %s", [concat(", ", observed)]),
-		"observed_scopes": observed,
+		"msg": sprintf("unrestricted, observed use needs only %s", [concat(", ", input.token.needed_scopes)]),
+		"observed_scopes": input.token.needed_scopes,
 	}
-}
-
-# Both sets together: narrowing to them breaks nothing that was seen.
-observed := sort({scope | some scope in both}) if {
-	both := array.concat(input.token.inferred_scopes, input.token.backfill_scopes)
 }
 
 unrestricted(scopes) if count(scopes) == 0

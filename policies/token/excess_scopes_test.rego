@@ -5,7 +5,7 @@ import data.patrol.token.excess_scopes
 
 wide(changes) := fixtures.token(
 	{"token": object.union(
-		{"scopes": ["all-apis"], "autoscope_state": "backfilled", "inferred_scopes": ["sql"]},
+		{"scopes": ["all-apis"], "autoscope_state": "backfilled", "needed_scopes": ["sql"]},
 		changes,
 	)},
 	{},
@@ -26,8 +26,8 @@ test_no_scopes_fire if {
 	{finding.observed_scopes | some finding in findings} == {["sql"]}
 }
 
-test_both_observations_count if {
-	findings := excess_scopes.deny with input as wide({"backfill_scopes": ["sql", "jobs"]})
+test_all_that_is_needed_is_told if {
+	findings := excess_scopes.deny with input as wide({"needed_scopes": ["jobs", "sql"]})
 	findings == {{"msg": "unrestricted, observed use needs only jobs, sql", "observed_scopes": ["jobs", "sql"]}}
 }
 
@@ -37,12 +37,12 @@ test_restricted_is_silent if {
 }
 
 test_observed_need_of_everything_is_silent if {
-	findings := excess_scopes.deny with input as wide({"backfill_scopes": ["all-apis"]})
+	findings := excess_scopes.deny with input as wide({"needed_scopes": ["all-apis"]})
 	findings == set()
 }
 
 test_nothing_observed_is_silent if {
-	findings := excess_scopes.deny with input as wide({"inferred_scopes": []})
+	findings := excess_scopes.deny with input as wide({"needed_scopes": []})
 	findings == set()
 }
 
@@ -52,18 +52,18 @@ test_unknown_scopes_are_silent if {
 }
 
 test_unknown_observation_is_silent if {
-	findings := excess_scopes.deny with input as fixtures.without(wide({}), ["token/backfill_scopes"])
+	findings := excess_scopes.deny with input as fixtures.without(wide({}), ["token/needed_scopes"])
 	findings == set()
 }
 
 test_observed_applies if excess_scopes.applicable with input as wide({})
 
 test_unknown_observation_applies if {
-	excess_scopes.applicable with input as fixtures.without(wide({}), ["token/inferred_scopes"])
+	excess_scopes.applicable with input as fixtures.without(wide({}), ["token/needed_scopes"])
 }
 
 test_nothing_observed_does_not_apply if {
-	not excess_scopes.applicable with input as wide({"inferred_scopes": []})
+	not excess_scopes.applicable with input as wide({"needed_scopes": []})
 }
 
 test_unfinished_does_not_apply if {
@@ -71,3 +71,9 @@ test_unfinished_does_not_apply if {
 		not excess_scopes.applicable with input as wide({"autoscope_state": state})
 	}
 }
+
+test_calls_that_nobody_can_tell_do_not_apply if {
+	not excess_scopes.applicable with input as wide({"unmapped_calls": ["notebook/runCommand"]})
+}
+
+test_without_a_log_applies if excess_scopes.applicable with input as fixtures.without(wide({}), ["token/unmapped_calls"])

@@ -2,7 +2,8 @@
 # title: Token may mint other tokens
 # description: >-
 #   The scope named authentication lets a token make new tokens with any scope, so
-#   it is as good as an unrestricted one and outlives its own revocation.
+#   it is as good as an unrestricted one and outlives its own revocation. With the
+#   modifier :read it makes none.
 # schemas:
 #   - input: schema.token
 # custom:
@@ -29,6 +30,7 @@ import data.patrol.lib
 
 deny contains message if {
 	some scope in input.token.scopes
-	lib.one_of(scope, input.params.minting_scopes)
+	scope in input.token.writing_scopes
+	lib.one_of(split(scope, ":")[0], input.params.minting_scopes)
 	message := sprintf("holds scope %s, which makes tokens of any scope", [scope])
 }

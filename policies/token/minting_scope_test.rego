@@ -6,9 +6,21 @@ import data.patrol.token.minting_scope
 params := {"minting_scopes": ["authentication"]}
 
 test_minting_scope_fires if {
-	subject := fixtures.token({"token": {"scopes": ["sql", "authentication"]}}, params)
+	subject := fixtures.token({"token": {"scopes": ["sql", "authentication"], "writing_scopes": ["sql", "authentication"]}}, params)
 	findings := minting_scope.deny with input as subject
 	findings == {"holds scope authentication, which makes tokens of any scope"}
+}
+
+test_reading_tokens_mints_none if {
+	token := {"scopes": ["sql", "authentication:read"], "writing_scopes": ["sql"]}
+	findings := minting_scope.deny with input as fixtures.token({"token": token}, params)
+	findings == set()
+}
+
+test_other_modifiers_fire if {
+	token := {"scopes": ["authentication:new"], "writing_scopes": ["authentication:new"]}
+	findings := minting_scope.deny with input as fixtures.token({"token": token}, params)
+	count(findings) == 1
 }
 
 test_other_scopes_are_silent if {
@@ -22,7 +34,8 @@ test_unrestricted_is_silent if {
 }
 
 test_scopes_of_choice_fire if {
-	subject := fixtures.token({"token": {"scopes": ["sql", "jobs"]}}, {"minting_scopes": ["SQL", "jobs", "authentication"]})
+	token := {"scopes": ["sql", "jobs"], "writing_scopes": ["sql", "jobs"]}
+	subject := fixtures.token({"token": token}, {"minting_scopes": ["SQL", "jobs", "authentication"]})
 	findings := minting_scope.deny with input as subject
 	findings == {
 		"holds scope jobs, which makes tokens of any scope",

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"patrol/collectors"
 	"patrol/engine"
 	"patrol/engine/notice"
 	"patrol/engine/plan"
@@ -23,6 +25,7 @@ type File struct {
 
 	Workspaces  []Workspace       `yaml:"workspaces" want:"a list, such as '- profile: prod'" doc:"Workspaces to read when no --profile is given"`
 	Account     *Account          `yaml:"account" text:"rest" doc:"The account whose workspaces are read, or the profile of one"`
+	Usage       *Usage            `yaml:"usage" text:"rest" doc:"How tokens are used, read from the audit log by queries of a SQL warehouse"`
 	Policies    map[string]Tuning `yaml:"policies" doc:"Changes of policies, by id or alias"`
 	Overrides   []Override        `yaml:"overrides" want:"a list of match and policies" doc:"Changes of policies where a workspace matches; later ones win"`
 	Remediation Remediation       `yaml:"remediation" doc:"What plans may do"`
@@ -38,6 +41,32 @@ type Workspace struct {
 	Profile string            `yaml:"profile" doc:"Section of .databrickscfg that signs in"`
 	Host    string            `yaml:"host" doc:"Address of the workspace; the environment signs in"`
 	Labels  map[string]string `yaml:"labels" doc:"Yours to choose: overrides and policies see them"`
+	Usage   *Usage            `yaml:"usage" doc:"In place of the usage of all workspaces"`
+}
+
+// Usage says how the audit log is read.
+type Usage struct {
+	Warehouse string   `yaml:"warehouse" doc:"Id of the SQL warehouse that runs the queries"`
+	Days      int      `yaml:"days" min:"1" max:"365" doc:"How far back; 30 by default"`
+	Wait      Duration `yaml:"wait" doc:"For a warehouse that must start, and for a query; 10m by default"`
+	Profile   string   `yaml:"profile" doc:"Profile of the workspace that has the warehouse, which then answers for all; by default each has its own"`
+}
+
+// Reader is how to read the audit log, by another warehouse where one is given;
+// nil: nobody asked for it.
+func (u *Usage) Reader(warehouse *string) *collectors.Usage {
+	if u == nil && warehouse == nil {
+		return nil
+	}
+	reader := collectors.DefaultUsage()
+	if u != nil {
+		reader.Warehouse, reader.Profile = u.Warehouse, u.Profile
+		reader.Days, reader.Wait = cmp.Or(u.Days, reader.Days), cmp.Or(time.Duration(u.Wait), reader.Wait)
+	}
+	if warehouse != nil {
+		reader.Warehouse, reader.Profile = *warehouse, ""
+	}
+	return &reader
 }
 
 // Tuning changes one policy.
@@ -191,9 +220,15 @@ func (f *File) check(flags Flags) {
 			f.source.Add(f.source.Line(name), "", "%s", confirmation(name))
 		}
 	}
+	if f.Given("usage") && f.Usage != nil && f.Usage.Warehouse == "" {
+		f.source.Wrong("usage", "want warehouse, the id of a SQL warehouse")
+	}
 	lines := map[string]int{}
 	for i, w := range f.Workspaces {
 		key := fmt.Sprintf("workspaces[%d]", i)
+		if w.Usage != nil && w.Usage.Warehouse == "" {
+			f.source.Wrong(key+".usage", "want warehouse, the id of a SQL warehouse")
+		}
 		if w.Profile == "" && w.Host == "" {
 			f.source.Add(f.source.Line(key), "", "workspace %q: want a profile or a host", w.Name)
 		}
@@ -246,5 +281,5 @@ func (f *File) checkPatterns(key string, patterns map[string]string) {
 }
 
 func topKeys() []string {
-	return []string{"workspaces", "account", "policies", "overrides", "remediation", "approval", "notices"}
+	return []string{"workspaces", "account", "usage", "policies", "overrides", "remediation", "approval", "notices"}
 }

@@ -1,0 +1,417 @@
+package simulator
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Warehouse is the id of the SQL warehouse that each workspace has.
+const Warehouse = "00c0ffee00c0ffee"
+
+const statementsPath = "/api/2.0/sql/statements"
+
+// Statements lists what a workspace can be ordered to do about statements, "" aside.
+func Statements() []string {
+	return []string{"sleeping", "starting", "running", "forbidden", "no_grant", "no_schema", "no_events", "truncated", "short", "too_large", "failed", "canceled", "closed"}
+}
+
+const (
+	chunkRows     = 1000
+	rowsInline    = 500             // rows that fit inline where results are too large
+	deliveryDelay = 3 * 3600 * 1000 // of events, ms
+)
+
+func statementRoutes() []route {
+	return []route{
+		{"POST", statementsPath, caller, executeStatement},
+		{"GET", statementsPath + "/{id}", caller, getStatement},
+		{"GET", statementsPath + "/{id}/result/chunks/{chunk}", caller, getChunk},
+	}
+}
+
+// result is a statement that runs or has run.
+type result struct {
+	id      string
+	pending int // so many polls
+	columns []string
+	chunks  [][][]*string
+	rows    int
+}
+
+func executeStatement(c *call) *answer {
+	var sent struct {
+		Warehouse   string `json:"warehouse_id"`
+		Statement   string `json:"statement"`
+		Disposition string `json:"disposition"`
+		Format      string `json:"format"`
+		Parameters  []struct {
+			Name  string `json:"name"`
+			Value string `json:"value"`
+		} `json:"parameters"`
+	}
+	if refusal := c.decode(&sent); refusal != nil {
+		return refusal
+	}
+	switch {
+	case sent.Warehouse != Warehouse:
+		return gone("SQL warehouse %s does not exist.", sent.Warehouse)
+	case c.ws.statements == "forbidden":
+		return c.forbid("You do not have permission to use the SQL Warehouse.")
+	case sent.Disposition != "INLINE" || sent.Format != "JSON_ARRAY":
+		return invalid("the simulator answers INLINE results as JSON_ARRAY only")
+	}
+	parameters := map[string]string{}
+	for _, p := range sent.Parameters {
+		parameters[p.Name] = p.Value
+	}
+	c.issued++
+	r := &result{id: fmt.Sprintf("01f0-%012x", c.issued)}
+	if problem := c.run(r, sent.Statement, parameters); problem != nil {
+		return ok(obj{"statement_id": r.id, "status": problem})
+	}
+	switch c.ws.statements {
+	case "sleeping":
+		r.pending = 2
+	case "starting", "running":
+		r.pending = 1 << 30
+	}
+	if c.results == nil {
+		c.results = map[string]*result{}
+	}
+	c.results[r.id] = r
+	return c.describeStatement(r)
+}
+
+func (c *call) describeStatement(r *result) *answer {
+	if r.pending > 0 {
+		state := "PENDING"
+		if c.ws.statements == "running" {
+			state = "RUNNING"
+		}
+		return ok(obj{"statement_id": r.id, "status": obj{"state": state}})
+	}
+	columns := []obj{}
+	for i, name := range r.columns {
+		columns = append(columns, obj{"name": name, "position": i, "type_name": "STRING", "type_text": "STRING"})
+	}
+	rows := r.rows
+	if c.ws.statements == "short" {
+		rows++
+	}
+	doc := obj{"statement_id": r.id, "status": obj{"state": "SUCCEEDED"}, "manifest": obj{
+		"format": "JSON_ARRAY", "schema": obj{"column_count": len(columns), "columns": columns},
+		"total_chunk_count": len(r.chunks), "total_row_count": rows, "truncated": c.ws.statements == "truncated",
+	}}
+	if len(r.chunks) > 0 {
+		doc["result"] = c.chunk(r, 0)
+	}
+	return ok(doc)
+}
+
+func (c *call) chunk(r *result, n int) obj {
+	doc := obj{"chunk_index": n, "row_offset": n * chunkRows, "row_count": len(r.chunks[n]), "data_array": r.chunks[n]}
+	if n+1 < len(r.chunks) {
+		doc["next_chunk_index"] = n + 1
+		doc["next_chunk_internal_link"] = fmt.Sprintf("%s/%s/result/chunks/%d", statementsPath, r.id, n+1)
+	} else {
+		delete(c.results, r.id) // nobody comes back
+	}
+	return doc
+}
+
+func getStatement(c *call) *answer {
+	c.statementsMu.Lock() // a GET holds the read lock only
+	defer c.statementsMu.Unlock()
+	r := c.results[c.vars["id"]]
+	if r == nil {
+		return gone("The statement %s was not found.", c.vars["id"])
+	}
+	r.pending--
+	return c.describeStatement(r)
+}
+
+func getChunk(c *call) *answer {
+	c.statementsMu.Lock()
+	defer c.statementsMu.Unlock()
+	r := c.results[c.vars["id"]]
+	n, err := strconv.Atoi(c.vars["chunk"])
+	if r == nil || err != nil || n < 0 || n >= len(r.chunks) {
+		return gone("The chunk %s was not found.", c.vars["chunk"])
+	}
+	return ok(c.chunk(r, n))
+}
+
+// run computes a result; otherwise it says how the statement ended.
+func (c *call) run(r *result, text string, parameters map[string]string) obj {
+	ended := func(state, code, message string) obj {
+		return obj{"state": state, "error": obj{"error_code": code, "message": message}}
+	}
+	switch mode := c.ws.statements; {
+	case mode == "no_grant" || !c.directory.isAdmin(c.ws, c.who.principal):
+		return ended("FAILED", "BAD_REQUEST", "[INSUFFICIENT_PERMISSIONS] Insufficient privileges: User does not have USE SCHEMA on Schema 'system.access'. SQLSTATE: 42501")
+	case mode == "no_schema":
+		return ended("FAILED", "BAD_REQUEST", "[TABLE_OR_VIEW_NOT_FOUND] The table or view `system`.`access`.`audit` cannot be found. SQLSTATE: 42P01")
+	case mode == "failed":
+		return ended("FAILED", "RESOURCE_EXHAUSTED", "Query exhausted resources")
+	case mode == "canceled":
+		return obj{"state": "CANCELED"}
+	case mode == "closed":
+		return obj{"state": "CLOSED"}
+	}
+	days, _ := strconv.Atoi(parameters["days"])
+	var rows [][]*string
+	ws := c.find(parameters["workspace_id"])
+	readable := ws != nil && ws.region == c.ws.region && c.ws.statements != "no_events" // the table is one of a region
+	switch {
+	case strings.Contains(text, "AS distinct_calls"):
+		r.columns = []string{
+			"workspace_id", "token_id", "events", "first_event", "last_event", "max_ips_per_day", "user_agents",
+			"days_used", "succeeded", "refused", "addresses", "top_address", "distinct_calls", "calls",
+		}
+		page, _ := strconv.Atoi(parameters["page"])
+		if c.ws.statements == "too_large" && page > rowsInline {
+			return ended("FAILED", "BAD_REQUEST", "The result exceeds the byte limit of the INLINE disposition of 25 MiB. Use EXTERNAL_LINKS.")
+		}
+		if readable {
+			rows = c.usageRows(ws, days, parameters["after"], page)
+		}
+	case strings.Contains(text, "workspaceConfKeys"):
+		r.columns = []string{"workspace_id", "event_time", "event_id", "action_name", "actor", "status_code", "request_params"}
+		if readable {
+			rows = c.changeRows(ws, days)
+		}
+	default:
+		return ended("FAILED", "BAD_REQUEST", "[PARSE_SYNTAX_ERROR] the simulator does not know this statement")
+	}
+	r.rows = len(rows)
+	for chunk := range slices.Chunk(rows, chunkRows) {
+		r.chunks = append(r.chunks, chunk)
+	}
+	return nil
+}
+
+func eventTime(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
+
+func cells(texts ...string) []*string {
+	row := make([]*string, len(texts))
+	for i := range texts {
+		row[i] = &texts[i]
+	}
+	return row
+}
+
+// usageRows are the tokens that were used, by id, and before them the whole log.
+func (c *call) usageRows(ws *workspace, days int, after string, page int) [][]*string {
+	workspace, now := strconv.FormatInt(ws.id, 10), c.Now().UnixMilli()
+	from := midnight(now) - int64(days)*dayMillis
+	var rows [][]*string
+	if after == "" {
+		rows = append(rows, cells(workspace, "*", "100000", eventTime(from), eventTime(now-deliveryDelay), "0", "[]", "0", "0", "0", "0", "", "0", "[]"))
+		rows[0][11] = nil
+	}
+	tokens := slices.SortedFunc(ws.tokens.all(), func(a, b *token) int { return slices.Compare(a.id[:], b.id[:]) })
+	for _, t := range tokens {
+		if len(rows) > page && after == "" || len(rows) >= page && after != "" {
+			break
+		}
+		if id := t.id.String(); id > after {
+			if u, used := c.usageOf(t, from, now-deliveryDelay); used {
+				rows = append(rows, u.row(workspace, id))
+			}
+		}
+	}
+	return rows
+}
+
+// usage is how a token was used.
+type usage struct {
+	first, last, days, perDay int64
+	agents                    []string
+	addresses                 int64
+	address                   string
+	calls                     []usageCall
+	refused                   int64
+}
+
+type usageCall struct {
+	Service string `json:"service"`
+	Action  string `json:"action"`
+	Events  int64  `json:"events"`
+	Refused int64  `json:"refused"`
+}
+
+// work is what a token is used for.
+type work struct {
+	agents []string
+	calls  []string // service/action
+}
+
+// works are by scope, and for tokens that may do everything.
+func works() (byScope map[string][]string, people, services []work) {
+	byScope = map[string][]string{
+		"sql":            {"databrickssql/commandSubmit", "databrickssql/commandFinish", "databrickssql/listHistoryQueries"},
+		"unity-catalog":  {"unityCatalog/getTable", "unityCatalog/listSchemas"},
+		"jobs":           {"jobs/runNow", "jobs/getRunOutput"},
+		"clusters":       {"clusters/start", "clusters/create"},
+		"authentication": {"accounts/generateDbToken"},
+	}
+	people = []work{
+		{[]string{"databricks-sdk-python/0.61.0 python/3.12.4 os/darwin", "databricks-cli/1.13.0"}, []string{"unityCatalog/getTable", "unityCatalog/listTables", "unityCatalog/getSchema"}},
+		{[]string{"DatabricksSQLConnector/4.0.1"}, []string{"databrickssql/commandSubmit", "databrickssql/commandFinish"}},
+		{[]string{"databricks-vscode/2.10.0"}, []string{"workspace/fileCreate", "clusters/start", "jobs/submitRun"}},
+	}
+	services = []work{
+		{[]string{"databricks-sdk-go/0.175.0 go/1.26.8 os/linux cicd/github"}, []string{"jobs/create", "jobs/reset", "jobs/runNow"}},
+		{[]string{"databricks-airflow/7.7.0 airflow/3.1.0 python/3.12"}, []string{"jobs/runNow", "jobs/getRunOutput", "databrickssql/commandSubmit"}},
+		{[]string{"dbt/1.11 DatabricksSQLConnector/4.0.1"}, []string{"databrickssql/commandSubmit", "unityCatalog/getTable", "unityCatalog/createTable"}},
+	}
+	return byScope, people, services
+}
+
+// usageOf follows from the token alone, so that it agrees with what the list
+// tells; used is false where no event lies between two moments.
+func (c *call) usageOf(t *token, from, until int64) (u usage, used bool) {
+	if t.lastUsed == 0 {
+		return u, false
+	}
+	seed := binary.BigEndian.Uint64(t.id[:])
+	moment := func(day int64, n uint) int64 { return day + int64(seed>>n%(20*3600*1000)) } // within its first 20 hours
+	day := midnight(t.lastUsed)
+	u.last = moment(day, 3)
+	for u.last > until { // not delivered yet
+		day -= dayMillis
+		u.last = moment(day, 3)
+	}
+	start := max(midnight(from), midnight(t.created)+dayMillis)
+	if day < start {
+		if u.last = max(u.last, t.created+3_600_000); day < midnight(from) || u.last > until {
+			return u, false
+		}
+		start = day
+	}
+	u.days = (day-start)/dayMillis + 1
+	u.first = u.last
+	if u.days > 1 {
+		u.first = moment(start, 5)
+	}
+	u.perDay = 2 + int64(seed>>11%40)
+	byScope, people, services := works()
+	owner := c.directory.byID[t.owner]
+	choice := people
+	u.addresses = 1 + int64(seed>>17%2)
+	if owner != nil && owner.service {
+		choice, u.addresses = services, 2+int64(seed>>17%6)
+	}
+	u.address = fmt.Sprintf("203.0.113.%d", 1+seed>>20%250)
+	w := choice[seed>>23%uint64(len(choice))]
+	u.agents = w.agents
+	calls := w.calls
+	if s := t.scoping; s != nil {
+		scopes := slices.Concat(s.inferred, s.backfill)
+		if !slices.Contains(s.scopes, "all-apis") && len(scopes) == 0 {
+			scopes = s.scopes
+		}
+		if len(scopes) > 0 {
+			calls = nil
+		}
+		for _, scope := range scopes {
+			calls = append(calls, byScope[scope]...)
+		}
+	}
+	total := u.days * u.perDay
+	share := max(1, total/int64(len(calls)+1))
+	u.calls = []usageCall{{Service: "accounts", Action: "tokenLogin", Events: share}}
+	for _, name := range calls {
+		service, action, _ := strings.Cut(name, "/")
+		u.calls = append(u.calls, usageCall{Service: service, Action: action, Events: share})
+	}
+	slices.SortFunc(u.calls, func(a, b usageCall) int { return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(a.Action, b.Action)) })
+	return u, true
+}
+
+func (u usage) row(workspace, id string) []*string {
+	events := int64(0)
+	for _, c := range u.calls {
+		events += c.Events
+	}
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	return cells(workspace, id, number(events), eventTime(u.first), eventTime(u.last), number(min(2, u.addresses)), string(encode(u.agents)),
+		number(u.days), number(events-u.refused), number(u.refused), number(u.addresses), u.address, number(int64(len(u.calls))), string(encode(u.calls)))
+}
+
+// auditEvent is what somebody did to the workspace.
+type auditEvent struct {
+	at     int64
+	id     string
+	action string
+	actor  string
+	params map[string]string
+}
+
+// changeRows are what somebody did, tokens that were made, and the span of the log.
+func (c *call) changeRows(ws *workspace, days int) [][]*string {
+	workspace, now := strconv.FormatInt(ws.id, 10), c.Now().UnixMilli()
+	from := midnight(now) - int64(days)*dayMillis
+	row := func(e auditEvent) []*string {
+		status := "200"
+		if e.id == "" {
+			status = ""
+		}
+		return cells(workspace, eventTime(e.at), e.id, e.action, e.actor, status, string(encode(e.params)))
+	}
+	rows := [][]*string{row(auditEvent{at: from, action: "firstEvent"}), row(auditEvent{at: now, action: "lastEvent"})}
+	for t := range ws.tokens.all() {
+		if t.created >= from && len(rows) < 10_000 {
+			rows = append(rows, row(auditEvent{t.created, "g-" + t.id.String()[:16], "generateDbToken", t.creator.name, map[string]string{"tokenId": t.id.String()}}))
+		}
+	}
+	for _, e := range ws.events {
+		rows = append(rows, row(e))
+	}
+	return rows
+}
+
+// audit notes what a call that was carried out changed.
+func (c *call) audit(reply *answer) {
+	if c.route == nil || reply.status >= http.StatusBadRequest || c.ws == nil {
+		return
+	}
+	var body map[string]json.RawMessage
+	_ = json.Unmarshal(c.body, &body) // it was accepted
+	text := func(key string) (s string) { _ = json.Unmarshal(body[key], &s); return s }
+	action, params := "", map[string]string{}
+	switch path := c.route.path; {
+	case c.route.method == http.MethodDelete && strings.HasSuffix(path, "/token-management/tokens/{id}"):
+		action, params["tokenId"] = "revokeDbToken", c.vars["id"]
+	case path == "/api/2.0/token/delete":
+		action, params["tokenId"] = "revokeDbToken", text("token_id")
+	case c.route.method == http.MethodPatch && strings.HasSuffix(path, "/workspace-conf"):
+		keys, values := []string{}, []string{}
+		for key := range body {
+			keys = append(keys, key)
+		}
+		slices.Sort(keys)
+		for _, key := range keys {
+			values = append(values, text(key))
+		}
+		action, params["workspaceConfKeys"], params["workspaceConfValues"] = "workspaceConfEdit", string(encode(keys)), string(encode(values))
+	case c.route.method != http.MethodGet && strings.HasSuffix(path, "/permissions/authorization/tokens"):
+		action = "changeDbTokenAcl"
+	default:
+		return
+	}
+	c.ws.note(c.Now().UnixMilli(), action, c.who.principal.name, params)
+}
+
+func (ws *workspace) note(at int64, action, actor string, params map[string]string) {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %d %s", ws.id, len(ws.events), action))
+	ws.events = append(ws.events, auditEvent{at, fmt.Sprintf("%x", sum[:8]), action, actor, params})
+}
