@@ -696,7 +696,7 @@ func TestCollectorsAreDescribed(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 		for _, call := range c.Calls {
-			if !strings.HasPrefix(call, "GET /") {
+			if !strings.HasPrefix(call, "GET /") && call != "POST /api/2.0/sql/statements" {
 				t.Errorf("%s calls %s", c.Section, call)
 			}
 		}

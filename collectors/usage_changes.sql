@@ -1,5 +1,5 @@
--- Who changed settings, grants and access lists, and who made and revoked tokens; and of which time the log is.
--- days: how far back; workspace_id: '' for all.
+-- Who changed settings, grants and access lists, who made and revoked tokens, and of which time the log is.
+-- days: how far back. workspace_id: '' for all.
 WITH event AS (
   SELECT
     cast(workspace_id AS STRING) AS workspace_id,

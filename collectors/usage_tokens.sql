@@ -1,5 +1,5 @@
 -- One row a token that was used, by token id, and one for the whole log, with the id '*'.
--- days: how far back; workspace_id: '' for all; after: the last token id of the page before; page: rows at most.
+-- days: how far back. workspace_id: '' for all. after: the last token id of the page before. page: rows at most.
 WITH log AS (
   SELECT
     cast(workspace_id AS STRING) AS workspace_id,

@@ -29,7 +29,7 @@ type ChangeLog struct {
 type ChangeEvent struct {
 	At     int64  `json:"at_ms"`
 	ID     string `json:"event_id"`
-	Actor  string `json:"actor"` // name of a user, or an application id; "" when the log does not tell
+	Actor  string `json:"actor" names:"person"` // name of a user, or an application id; "" when the log does not tell
 	Action string `json:"action"`
 
 	Keys   []string `json:"keys,omitempty"`   // of settings; none when the log does not tell

@@ -27,7 +27,8 @@ const (
 	CauseConcurrent Cause = "revoked_meanwhile" // patrol was about to: by it, or by somebody at the same moment
 	CauseExpired    Cause = "expired"           // its time was over
 	CauseInactivity Cause = "inactivity"        // unused for so long that the platform revokes it
-	CauseSomebody   Cause = "revoked_by_others" // none of these: somebody revoked it
+	CauseSomebody   Cause = "revoked_by_others" // the audit log says by whom; or none of the others: somebody revoked it
+	CauseCollected  Cause = "garbage_collected" // the audit log says so: the platform removed it
 	CauseUnknown    Cause = "unknown"           // what would tell is not known
 )
 
@@ -97,13 +98,17 @@ type Removal struct {
 // WhyVanished tells why a token that a snapshot held is not in a later one taken
 // at a moment. removal is what the journal says of it, nil when it says nothing;
 // journal tells whether there was a journal to ask: without one nobody knows
-// what patrol did.
-func WhyVanished(t *Token, at time.Time, removal *Removal, journal bool) (Cause, string) {
+// what patrol did. logged is what the audit log has of it, nil when it has nothing.
+func WhyVanished(t *Token, at time.Time, removal *Removal, journal bool, logged *ChangeEvent) (Cause, string) {
 	switch {
 	case removal != nil && removal.State == StateDone:
 		return CauseRevoked, "plan " + shortDigest(removal.Plan) + ", " + day(removal.At)
 	case removal != nil:
 		return CauseConcurrent, "plan " + shortDigest(removal.Plan) + ", " + day(removal.At)
+	case logged != nil && logged.Action == "garbageCollectDbToken":
+		return CauseCollected, "by the audit log at " + moment(&logged.At)
+	case logged != nil:
+		return CauseSomebody, "by the audit log: " + logged.text("")
 	case t.Expires != nil && *t.Expires != NeverExpires && *t.Expires <= at.UnixMilli():
 		return CauseExpired, "on " + day(*t.Expires)
 	}

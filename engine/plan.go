@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -133,6 +135,63 @@ type Risk struct {
 	EndangersOwners int `json:"endangers_owners,omitempty"` // whose they are
 	EndangersOfOne  int `json:"endangers_of_one,omitempty"` // those of the owner who has most
 	EndangersRecent int `json:"endangers_recent,omitempty"` // those used within recently_used_days
+
+	// By the audit log, where it was read:
+	Users        []TokenUser `json:"users,omitempty"` // who uses the token; of the tokens that are endangered the busiest
+	UsersUnknown string      `json:"users_unknown,omitempty"`
+	Fails        []string    `json:"fails,omitempty"` // calls that were seen and will be refused
+}
+
+// TokenUser is who uses a token, by the audit log.
+type TokenUser struct {
+	Token     string   `json:"token,omitempty"` // where the step is about several
+	Owner     string   `json:"owner,omitempty" names:"person"`
+	PerDay    int64    `json:"events_per_day"` // on days with events
+	Days      int64    `json:"days_used"`
+	Last      string   `json:"last_event"`
+	Agents    []string `json:"user_agents"` // 3 at most
+	Addresses int64    `json:"addresses"`
+	Address   string   `json:"top_address,omitempty"`
+	Calls     []string `json:"calls"` // the most frequent, 5 at most
+}
+
+// UseOf is what a plan says of a token's use.
+func UseOf(a Activity) TokenUser {
+	u := TokenUser{Last: time.UnixMilli(a.Last).UTC().Format(time.RFC3339), Days: 1, Agents: []string{}, Calls: []string{}}
+	for _, agent := range a.UserAgents[:min(len(a.UserAgents), 3)] {
+		u.Agents = append(u.Agents, RedactSecrets(agent))
+	}
+	if d := a.Detail; d != nil {
+		u.Days, u.Addresses, u.Address = max(1, d.Days), d.Addresses, d.TopAddress
+		for _, call := range slices.SortedStableFunc(slices.Values(d.Calls), func(x, y Call) int { return cmp.Compare(y.Events, x.Events) }) {
+			if scope, known := ScopeOf(call); len(u.Calls) < 5 && (scope != "" || !known) { // signing in is no work
+				u.Calls = append(u.Calls, call.String())
+			}
+		}
+	}
+	u.PerDay = (a.Events + u.Days - 1) / u.Days
+	return u
+}
+
+func (u TokenUser) String() string {
+	text := "somebody"
+	if len(u.Agents) > 0 {
+		text = strings.Join(u.Agents, ", ")
+	}
+	if u.Token != "" {
+		text = "token " + u.Token[:min(len(u.Token), 8)] + " of " + u.Owner + ": " + text
+	}
+	if u.Address != "" {
+		text += " from " + u.Address
+		if u.Addresses > 1 {
+			text += fmt.Sprintf(" and %d more", u.Addresses-1)
+		}
+	}
+	text += fmt.Sprintf(", %d events a day on %d days, last %s", u.PerDay, u.Days, u.Last)
+	if len(u.Calls) > 0 {
+		text += ": " + strings.Join(u.Calls, ", ")
+	}
+	return text
 }
 
 // NotPlanned is a finding that got no step.

@@ -79,6 +79,13 @@ func (s *screen) planHead(v PlanView) {
 		s.Wrap("", "questions: "+p.Contact)
 	}
 	s.planWorkspaces(p)
+	unread := func(w engine.PlanWorkspace) bool {
+		c := w.Coverage[engine.SectionAuditLog]
+		return c == "" || c == engine.NotCollected
+	}
+	if slices.ContainsFunc(p.Steps, func(s engine.Step) bool { return s.Action.Changes() }) && !slices.ContainsFunc(p.Workspaces, func(w engine.PlanWorkspace) bool { return !unread(w) }) {
+		s.Line("Who uses the tokens is not known: the audit log was not read (--usage).")
+	}
 	s.Blank()
 }
 
@@ -295,6 +302,9 @@ func (s *screen) planStep(step engine.Step, v PlanView) {
 	if effect := remedy.Effect(step); effect != "" {
 		s.Wrap("      ", effect)
 	}
+	for _, line := range usersOf(step) {
+		s.Wrap("      ", "used by "+line)
+	}
 	for i, policy := range step.Policies {
 		s.Wrap("      ", policy+" "+step.Reasons[i])
 	}
@@ -322,8 +332,19 @@ func riskStyle(r engine.Risk) table.Style {
 	return ""
 }
 
+// usersOf are who uses what a step takes away, by the audit log.
+func usersOf(step engine.Step) (lines []string) {
+	for _, user := range step.Risk.Users {
+		lines = append(lines, user.String())
+	}
+	return lines
+}
+
 func stepRisk(step engine.Step) string {
 	text := step.Risk.Why
+	if step.Risk.UsersUnknown != "" {
+		text += "; " + step.Risk.UsersUnknown
+	}
 	if step.Critical {
 		text += "; critical"
 	}

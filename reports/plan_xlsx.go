@@ -83,6 +83,7 @@ func stepColumns() []table.Column[engine.Step] {
 		table.Plain("last_used", 12, cardOf(func(c engine.TokenCard) string { return c.LastUsed })),
 		table.Wrapped("scopes", 24, cardOf(func(c engine.TokenCard) string { return c.Scopes })),
 		table.Wrapped("effect", 26, func(s engine.Step) any { return remedy.Effect(s) }),
+		table.Wrapped("used_by", 40, func(s engine.Step) any { return strings.Join(usersOf(s), "; ") }),
 		table.Plain("severity", 10, func(s engine.Step) any { return s.Severity }),
 		table.Plain("not_before", 21, func(s engine.Step) any { return s.NotBefore }),
 		table.ID("workspace_id", 20, func(s engine.Step) any { return s.WorkspaceID }),

@@ -135,6 +135,11 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 		actions[string(step.Action)]++
 	}
 	tell("2 plan", "%s proposed: %s", plural(len(plan.Steps), "step"), counts(actions))
+	if step, user := busiest(plan); user != nil {
+		agent := strings.Join(user.Agents, ", ")
+		tell("", "by the audit log, revoking %s stops %.24s,", shortTarget(step.Target), agent)
+		tell("", "  with %d events a day, the last at %s", user.PerDay, user.Last)
+	}
 	chosen := harmless(plan)
 	if len(chosen) == 0 {
 		tell("3 approve", "no step is harmless enough to approve in a demo")
@@ -267,6 +272,7 @@ func demoConfig(account *simulator.Account) string {
 		}
 		b.WriteString("}}\n")
 	}
+	fmt.Fprintf(&b, "# Who uses the tokens is read from the audit log, by this SQL warehouse of each workspace.\nusage: {warehouse: %s}\n", simulator.Warehouse)
 	return b.String()
 }
 
@@ -338,6 +344,18 @@ func (r demoReport) worst(n int) (lines []string) {
 		lines = append(lines, fmt.Sprintf("     and %d policies more", left))
 	}
 	return lines
+}
+
+// busiest is the revocation that stops most, and who uses the token.
+func busiest(p engine.Plan) (busy engine.Step, user *engine.TokenUser) {
+	for _, step := range p.Steps {
+		for i, u := range step.Risk.Users {
+			if step.Action == engine.Revoke && (user == nil || u.PerDay*u.Days > user.PerDay*user.Days) {
+				busy, user = step, &step.Risk.Users[i]
+			}
+		}
+	}
+	return busy, user
 }
 
 // counts are the most frequent first: "revoke 68, notify 25".

@@ -56,7 +56,7 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 		if err != nil {
 			return err
 		}
-		removals, err := a.removals(ctx, o.journal)
+		removals, err := a.removals(ctx, db, o.journal)
 		if err != nil {
 			return err
 		}

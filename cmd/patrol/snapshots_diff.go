@@ -45,7 +45,7 @@ func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
 		if err != nil {
 			return err
 		}
-		removals, err := a.removals(ctx, o.journal)
+		removals, err := a.removals(ctx, db, o.journal)
 		if err != nil {
 			return err
 		}

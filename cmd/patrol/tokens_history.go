@@ -47,7 +47,7 @@ func (a *app) tokenHistory(ctx context.Context, id string, o *historyOptions) er
 		if len(found) == 0 {
 			return engine.UsageError("find token", id, "See `patrol tokens` for the ids; expired and revoked ones are known as long as their snapshots are kept.", errors.New("no snapshot holds one whose id begins so"))
 		}
-		removals, err := a.removals(ctx, o.journal)
+		removals, err := a.removals(ctx, db, o.journal)
 		if err != nil {
 			return err
 		}

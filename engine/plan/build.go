@@ -63,6 +63,7 @@ type workspace struct {
 	hits     []hit // on the workspace itself
 	caller   string
 	proposed []*proposed
+	log      engine.Known // the span of the audit log
 }
 
 func newBuilder(in Input) *builder {
@@ -75,6 +76,10 @@ func newBuilder(in Input) *builder {
 	}
 	for _, report := range in.Report.Workspaces {
 		w := &workspace{WorkspaceReport: report, caller: callerOf(report.Snapshot)}
+		var span engine.LogSpan
+		if json.Unmarshal(report.Snapshot.Documents[engine.SectionAuditLog], &span) == nil {
+			w.log = engine.Known{LogRead: true, LogFirst: span.First, LogLast: span.Last}
+		}
 		b.workspaces[report.Snapshot.Workspace.ID] = w
 		b.order = append(b.order, w)
 	}

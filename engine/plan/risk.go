@@ -11,11 +11,40 @@ import (
 // nobody: a month covers what runs at the end of each.
 const longIdleDays = 35
 
-// tokenRisk tells what a step on a token could break.
-func (b *builder) tokenRisk(r remedy.Remedy, s engine.Subject) engine.Risk {
+// tokenRisk tells what a step on a token could break. The later counts of what
+// list and audit log tell of its use.
+func (b *builder) tokenRisk(w *workspace, r remedy.Remedy, s engine.Subject) engine.Risk {
+	a, unknown := w.activityOf(s)
+	if a != nil {
+		if days := engine.DaysSince(a.Last, s.Facts.AsOf); s.Facts.IdleDays == nil || s.Facts.Used == nil || !*s.Facts.Used || days < *s.Facts.IdleDays {
+			used := true
+			s.Facts.Used, s.Facts.IdleDays = &used, &days
+		}
+	}
 	risk := engine.Risk{IdleDays: s.Facts.IdleDays, RecentlyUsed: b.recentlyUsed(s)}
 	risk.Level, risk.Why = riskOf(r, risk, s.Facts)
+	if r.Safe == "" {
+		risk.UsersUnknown = unknown
+		if a != nil {
+			risk.Users = []engine.TokenUser{engine.UseOf(*a)}
+		}
+	}
 	return risk
+}
+
+// activityOf is what the audit log tells of a token, and why it tells nothing
+// where it was asked for.
+func (w *workspace) activityOf(s engine.Subject) (a *engine.Activity, unknown string) {
+	coverage, listed := w.Snapshot.Coverage[engine.SectionAuditLog]
+	switch {
+	case !listed || !coverage.Requested():
+		return nil, ""
+	case !coverage.Complete() || s.Among == nil:
+		return nil, "who uses it is not known: the audit log is " + string(coverage.Status) + " (" + coverage.Reason + ")"
+	case w.log.Contradicts(&s.Token, s.Among.Activity):
+		return nil, "who uses it is not known: the audit log lacks the last use that the list of tokens tells"
+	}
+	return s.Among.Activity, ""
 }
 
 // recentlyUsed holds as well for a token of which the last use is not known.

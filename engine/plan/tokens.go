@@ -40,8 +40,10 @@ func (b *builder) planToken(w *workspace, s engine.Subject, hits []hit) {
 			continue
 		}
 		c := remedy.Case{Subject: s, RecentlyUsed: b.recentlyUsed(s), Param: func(policy, name string) any { return b.param(w, policy, name) }}
+		c.Activity, c.UseUnknown = w.activityOf(s)
 		for _, h := range hits {
 			c.Policies = append(c.Policies, h.finding.Policy)
+			c.Reads = c.Reads || h.finding.Evidence["read_only_scopes"] != nil
 		}
 		proposal, unable := r.Token(c)
 		if unable != "" { // a person has to decide: that remedy comes after all that change something
@@ -52,7 +54,7 @@ func (b *builder) planToken(w *workspace, s engine.Subject, hits []hit) {
 			continue
 		}
 		step := b.tokenStep(w, s, r, hits)
-		step.Expected = proposal.Expected
+		step.Expected, step.Risk.Fails = proposal.Expected, proposal.Fails
 		if step.Risk.Level != remedy.Low && proposal.Why != "" { // neither expired nor never used
 			if proposal.Loses {
 				step.Risk.Level, step.Risk.Endangers, step.Risk.EndangersOwners, step.Risk.EndangersOfOne = remedy.High, 1, 1, 1
@@ -87,7 +89,7 @@ func (b *builder) tokenStep(w *workspace, s engine.Subject, r remedy.Remedy, hit
 	step.Precondition = engine.Precondition{
 		Identity: identity, Digest: engine.Fingerprint(identity), Volatile: engine.TokenVolatile(s.Token),
 	}
-	step.Risk = b.tokenRisk(r, s)
+	step.Risk = b.tokenRisk(w, r, s)
 	step.Critical = step.Risk.Level == remedy.High
 	return step
 }

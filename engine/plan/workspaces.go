@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -15,6 +16,24 @@ type proposed struct {
 	endangers               func(engine.Subject) bool
 	tokens, recent, guarded int
 	owners                  map[string]int
+	users                   []engine.TokenUser // the busiest
+	unknown                 string
+}
+
+// mostUsers is how many users of tokens a step names.
+const mostUsers = 10
+
+// use notes who uses a token.
+func (p *proposed) use(s engine.Subject, a *engine.Activity, unknown string) {
+	p.unknown = cmp.Or(p.unknown, unknown)
+	if a == nil {
+		return
+	}
+	u := engine.UseOf(*a)
+	u.Token, u.Owner = s.Token.ID, s.Owner.WorkspaceLabel()
+	p.users = append(p.users, u)
+	slices.SortStableFunc(p.users, func(x, y engine.TokenUser) int { return cmp.Compare(y.PerDay*y.Days, x.PerDay*x.Days) })
+	p.users = p.users[:min(len(p.users), mostUsers)]
 }
 
 // propose asks the remedies of workspaces for their steps, before the tokens are
@@ -73,6 +92,8 @@ func (b *builder) count(w *workspace, s engine.Subject) {
 			continue
 		}
 		p.tokens++
+		a, unknown := w.activityOf(s)
+		p.use(s, a, unknown)
 		p.owners[s.Token.OwnerID]++
 		p.recent += btoi(b.recentlyUsed(s))
 		p.guarded += btoi(b.in.Config.Protected.Protects(s) != "")
@@ -90,7 +111,7 @@ func (b *builder) planWorkspaces() {
 			step, why := p.step, p.change.Why
 			step.Risk = p.change.Safe
 			if p.endangers != nil && (p.tokens > 0 || remedy.DisablesTokens(step)) {
-				step.Risk = engine.Risk{Level: remedy.High, Endangers: p.tokens, EndangersOwners: len(p.owners), EndangersRecent: p.recent}
+				step.Risk = engine.Risk{Level: remedy.High, Endangers: p.tokens, EndangersOwners: len(p.owners), EndangersRecent: p.recent, Users: p.users, UsersUnknown: p.unknown}
 				for _, n := range p.owners {
 					step.Risk.EndangersOfOne = max(step.Risk.EndangersOfOne, n)
 				}

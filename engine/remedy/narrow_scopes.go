@@ -39,7 +39,10 @@ func narrowing(c Case) (p Proposal, unable string) {
 	for _, policy := range c.Policies {
 		minting = append(minting, engine.TextsOf(c.Param(policy, "minting_scopes"))...)
 	}
-	scopes, why := narrowed(c.Token, minting)
+	scopes, why := narrowed(c, minting)
+	if c.UseUnknown != "" {
+		why = c.UseUnknown
+	}
 	if why != "" {
 		return p, "not narrowed: " + why
 	}
@@ -47,54 +50,66 @@ func narrowing(c Case) (p Proposal, unable string) {
 	seen := slices.Concat(c.Token.InferredScopes, c.Token.BackfillScopes)
 	var lost []string
 	for _, scope := range seen {
-		if !slices.Contains(scopes, scope) && !slices.Contains(lost, scope) {
+		if !engine.ScopesCover(scopes, scope) && !slices.Contains(lost, scope) {
 			lost = append(lost, scope)
 		}
 	}
+	for _, call := range engine.RefusedCalls(scopes, c.Activity) {
+		p.Fails = append(p.Fails, call.String())
+	}
+	p.Loses = len(lost)+len(p.Fails) > 0
 	switch {
 	case len(lost) > 0:
-		p.Loses, p.Why = true, "loses "+strings.Join(lost, ", ")+", which the platform saw in use"
-	case len(seen) == 0:
-		p.Why = "the platform does not tell which scopes it uses"
-	default:
+		p.Why = "loses " + strings.Join(lost, ", ") + ", which the platform saw in use"
+	case len(p.Fails) > 0:
+		p.Why = "calls that the audit log has will fail: " + strings.Join(p.Fails, ", ")
+	case len(seen) > 0:
 		p.Why = "keeps the scopes that the platform saw in use"
+	case c.Activity != nil && c.Activity.Detail != nil:
+		p.Why = "keeps the scopes of all calls that the audit log has; it does not have every call that reads"
+	default:
+		p.Why = "the platform does not tell which scopes it uses"
 	}
 	return p, ""
 }
 
 // narrowed is what is left of a token's scopes. A token with scopes of its own
-// loses the minting ones and gains none; an unrestricted one keeps what was
-// seen in use. An empty list is never the answer: the platform reads it as
-// unrestricted.
-func narrowed(t engine.Token, minting []string) (scopes []string, why string) {
-	from := t.Scopes
-	if unrestricted(t.Scopes) {
+// loses the minting ones, or what lets it write where it only reads, and gains
+// none; an unrestricted one keeps what was seen in use. An empty list is never the
+// answer: the platform reads it as unrestricted.
+func narrowed(c Case, minting []string) (scopes []string, why string) {
+	t := c.Token
+	need, from := engine.NeedOf(&t, c.Activity), t.Scopes
+	if len(need.Unknown) > 0 {
+		return nil, "patrol cannot tell which scope it needs for " + strings.Join(need.Unknown[:min(len(need.Unknown), 5)], ", ")
+	}
+	if engine.Unrestricted(t.Scopes) {
 		switch state := engine.AutoscopeState(t.AutoscopeState); {
 		case state == nil:
 			return nil, "whether the platform has finished observing its use is unknown"
 		case *state == "running", *state == "api_not_covered":
 			return nil, "the platform has not finished observing its use"
 		}
-		from = slices.Concat(t.InferredScopes, t.BackfillScopes)
+		from = need.Scopes
+	} else if c.Reads {
+		if from = engine.ReadOnlyScopes(&t, c.Activity); from == nil {
+			return nil, "it is not known whether it only reads"
+		}
 	}
 	for _, scope := range from {
-		if !hasFold(minting, scope) {
+		base, _ := engine.SplitScope(scope)
+		if !hasFold(minting, base) || !engine.ScopeWrites(scope) {
 			scopes = append(scopes, scope)
 		}
 	}
-	slices.Sort(scopes)
-	scopes = slices.Compact(scopes)
+	scopes = engine.LeastScopes(scopes)
 	switch {
 	case len(scopes) == 0:
 		return nil, "it is not known which other scopes it needs"
-	case unrestricted(scopes):
+	case engine.Unrestricted(scopes):
 		return nil, "its observed use needs every scope"
 	}
 	return scopes, ""
-}
-
-func unrestricted(scopes []string) bool {
-	return len(scopes) == 0 || slices.Contains(scopes, "all-apis")
 }
 
 func hasFold(list []string, text string) bool {

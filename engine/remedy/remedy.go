@@ -74,13 +74,18 @@ type Case struct {
 	Policies     []string
 	Param        func(policy, name string) any // as in force there
 	RecentlyUsed bool
+
+	Activity   *engine.Activity // what the audit log tells of it
+	UseUnknown string           // why it tells nothing though it was asked for
+	Reads      bool             // it was only seen to read, and may write
 }
 
 // Proposal is a step on a token.
 type Proposal struct {
 	Expected map[string]any
-	Why      string // more about what could break
-	Loses    bool   // the token loses what was seen in use
+	Why      string   // more about what could break
+	Loses    bool     // the token loses what was seen in use
+	Fails    []string // calls that were seen and will be refused
 }
 
 // Site is a workspace that a remedy is proposed for.

@@ -236,7 +236,7 @@ func readFinding(c *sqlite.Row, workspaces []engine.WorkspaceReport, policies []
 func (db *DB) tokenRows(ctx context.Context, workspaces []engine.WorkspaceReport, asOf time.Time) iter.Seq2[engine.TokenRow, error] {
 	return func(yield func(engine.TokenRow, error) bool) {
 		for _, w := range workspaces {
-			for subject, err := range db.Subjects(ctx, w.Snapshot.ID, asOf, false) {
+			for subject, err := range db.Subjects(ctx, w.Snapshot.ID, asOf, usable(w.Snapshot, engine.SectionAuditLog)) {
 				if !yield(engine.TokenRow{Workspace: w.Snapshot.Workspace, Subject: subject}, err) || err != nil {
 					return
 				}

@@ -19,8 +19,9 @@
 #   needs: [tokens]
 package patrol.token.excess_scopes
 
-# Without a finished observation there is nothing to compare with, nor where nobody
-# can tell which scope a call took. Sets that are unknown leave the policy
+# Without a finished observation of the platform there is nothing to compare with
+# (the audit log alone does not have every call), nor where nobody can tell which
+# scope a call took. Sets that are unknown leave the policy
 # applicable, so that the result is unknown as well.
 applicable if {
 	not unobserved
@@ -29,7 +30,10 @@ applicable if {
 
 unobserved if input.token.autoscope_state in {"api_not_covered", "running"}
 
-unobserved if count(input.token.needed_scopes) == 0
+unobserved if {
+	count(input.token.inferred_scopes) == 0
+	count(input.token.backfill_scopes) == 0
+}
 
 untold if count(input.token.unmapped_calls) > 0
 

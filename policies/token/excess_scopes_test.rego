@@ -5,7 +5,7 @@ import data.patrol.token.excess_scopes
 
 wide(changes) := fixtures.token(
 	{"token": object.union(
-		{"scopes": ["all-apis"], "autoscope_state": "backfilled", "needed_scopes": ["sql"]},
+		{"scopes": ["all-apis"], "autoscope_state": "backfilled", "inferred_scopes": ["sql"], "needed_scopes": ["sql"]},
 		changes,
 	)},
 	{},
@@ -42,7 +42,7 @@ test_observed_need_of_everything_is_silent if {
 }
 
 test_nothing_observed_is_silent if {
-	findings := excess_scopes.deny with input as wide({"needed_scopes": []})
+	findings := excess_scopes.deny with input as wide({"inferred_scopes": [], "needed_scopes": []})
 	findings == set()
 }
 
@@ -63,7 +63,7 @@ test_unknown_observation_applies if {
 }
 
 test_nothing_observed_does_not_apply if {
-	not excess_scopes.applicable with input as wide({"needed_scopes": []})
+	not excess_scopes.applicable with input as wide({"inferred_scopes": [], "needed_scopes": []})
 }
 
 test_unfinished_does_not_apply if {
