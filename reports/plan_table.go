@@ -83,7 +83,7 @@ func (s *screen) planHead(v PlanView) {
 		c := w.Coverage[engine.SectionAuditLog]
 		return c == "" || c == engine.NotCollected
 	}
-	if slices.ContainsFunc(p.Steps, func(s engine.Step) bool { return s.Action.Changes() }) && !slices.ContainsFunc(p.Workspaces, func(w engine.PlanWorkspace) bool { return !unread(w) }) {
+	if slices.ContainsFunc(p.Steps, func(s engine.Step) bool { return remedy.Of(s.Action).Changes() }) && !slices.ContainsFunc(p.Workspaces, func(w engine.PlanWorkspace) bool { return !unread(w) }) {
 		s.Line("Who uses the tokens is not known: the audit log was not read (--usage).")
 	}
 	s.Blank()
