@@ -42,14 +42,25 @@ func ScopesCover(scopes []string, wanted string) bool {
 	return len(modifiers) > 0 && !slices.ContainsFunc(modifiers, func(m string) bool { return !held[m] })
 }
 
-// LeastScopes are scopes without those that the others cover, sorted.
+// LeastScopes are the fewest scopes that allow the same: one of each name, sorted.
 func LeastScopes(scopes []string) []string {
-	all := slices.Compact(slices.Sorted(slices.Values(scopes)))
-	var least []string
-	for i, scope := range all {
-		if !ScopesCover(slices.Concat(all[:i], all[i+1:]), scope) {
-			least = append(least, scope)
+	held := map[string][]string{} // modifiers by name; none: all of it
+	for _, scope := range scopes {
+		base, modifiers := SplitScope(scope)
+		before, known := held[base]
+		if known && len(before) == 0 || len(modifiers) == 0 {
+			held[base] = nil
+			continue
 		}
+		held[base] = append(before, modifiers...)
+	}
+	if modifiers, known := held[AllAPIs]; known && len(modifiers) == 0 {
+		return []string{AllAPIs}
+	}
+	var least []string
+	for _, base := range SortedKeys(held) {
+		modifiers := slices.Compact(slices.Sorted(slices.Values(held[base])))
+		least = append(least, strings.Join(append([]string{base}, modifiers...), ":"))
 	}
 	return least
 }
