@@ -15,7 +15,7 @@ func compared(s engine.Subject) engine.Subject {
 		Successor:         &engine.Successor{ID: "b", Created: now - 9*engine.Day, LastUsed: now - 2*engine.Day},
 		OwnerExpiringNear: ptr(int64(2)), WorkspaceExpiringNear: ptr(int64(3)),
 		InPrevious: ptr(false), FirstSeen: ptr(now - engine.Day),
-		Activity: &engine.Activity{TokenID: s.Token.ID, Events: 4, First: now - 2*engine.Day, Last: now - engine.Day, MaxIPsPerDay: 5, UserAgents: []string{"curl/8"}},
+		Activity: &engine.Activity{TokenID: s.Token.ID, Events: 4, First: now - 2*engine.Day, Last: now - engine.Day, MaxIPsPerDay: 5, UserAgents: []string{"curl/8"}, Detail: &engine.ActivityDetail{}},
 	}
 	return s
 }
