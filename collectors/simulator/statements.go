@@ -333,7 +333,9 @@ func (c *call) usageOf(t *token, from, until int64) (u usage, used bool) {
 		service, action, _ := strings.Cut(name, "/")
 		u.calls = append(u.calls, usageCall{Service: service, Action: action, Events: share})
 	}
-	slices.SortFunc(u.calls, func(a, b usageCall) int { return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(a.Action, b.Action)) })
+	slices.SortFunc(u.calls, func(a, b usageCall) int {
+		return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(a.Action, b.Action))
+	})
 	return u, true
 }
 
