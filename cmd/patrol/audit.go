@@ -34,7 +34,7 @@ func (c commands) Audit() *cobra.Command {
 		Example: "  patrol audit --profile prod --profile dev --fail-on high\n" +
 			"  patrol audit --from tokens.json --only PAT-001,PAT-002\n" +
 			"  patrol audit --format json -o - | jq .summary\n" +
-			"  patrol audit -q --exclusive --keep 90 --output-dir 'reports/{date}'   # each night",
+			"  patrol audit -q --exclusive --keep 90 --output-dir 'reports/{date}'",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.audit(cmd.Context(), &o, c.origins["format"])

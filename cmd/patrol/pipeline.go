@@ -318,10 +318,12 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 		tokens += snapshot.Tokens
 	}
 	defer a.env.boundMemory(judgeBound + judgeBoundEach*int64(tokens) + judgeBoundWorkspace*int64(len(snapshots)))()
+	step, end := a.stage("judging", "token", tokens)
+	defer end()
 	var writing sync.Mutex
 	err = db.Read(ctx, func(view *store.DB) error {
 		err := sideBySide(ctx, snapshots, func(ctx context.Context, snapshot engine.Snapshot) error {
-			return a.judge(ctx, view, evaluation, &writing, set, snapshot, header.AsOf, excusing)
+			return a.judge(ctx, view, evaluation, &writing, set, snapshot, header.AsOf, excusing, step)
 		})
 		if err != nil {
 			return err
@@ -364,14 +366,16 @@ func sideBySide(ctx context.Context, snapshots []engine.Snapshot, work func(cont
 }
 
 // judge judges a snapshot and stores what it finds while it holds writing.
-func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluation, writing *sync.Mutex, set *policySet, snapshot engine.Snapshot, when time.Time, excusing *excusing) error {
+func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluation, writing *sync.Mutex, set *policySet, snapshot engine.Snapshot, when time.Time, excusing *excusing, step func()) error {
 	job := eval.Job{Snapshot: snapshot, AsOf: when, Tuning: set.effective(snapshot.Workspace)}
 	var err error
 	if job.Previous, err = db.PreviousState(ctx, snapshot); err != nil {
 		return err
 	}
 	if snapshot.Coverage[engine.SectionTokens].Usable() {
-		job.Tokens = func(among bool) iter.Seq2[engine.Subject, error] { return db.Subjects(ctx, snapshot.ID, when, among) }
+		job.Tokens = func(among bool) iter.Seq2[engine.Subject, error] {
+			return counted(db.Subjects(ctx, snapshot.ID, when, among), step)
+		}
 	}
 	if job.Except, err = excusing.exceptIn(ctx, set, when, job.Tuning); err != nil {
 		return err
@@ -502,6 +506,9 @@ func (a *app) writeFiles(ctx context.Context, report engine.Report, formats []re
 		return nil, nil
 	}
 	defer func() { a.tellExposed(o.folder()) }()
+	step, end := a.stage("writing reports", "row", 0)
+	defer end()
+	report.Findings, report.Tokens = counted(report.Findings, step), counted(report.Tokens, step)
 	if o.output == "" {
 		return reports.WriteAll(ctx, o.dir, formats, report, files)
 	}

@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"iter"
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode"
@@ -70,6 +72,62 @@ func (a *app) progress(workspaces int) (func(collectors.Event), func()) {
 				last := events[len(events)-1]
 				last.Workspace = fmt.Sprintf("%s and %d more", last.Workspace, len(events)-mostAlike-1)
 				a.tellEvent(last)
+			}
+		}
+	}
+}
+
+// stage shows how far a stage is, as soon as it takes longer than a second: in a
+// bar on a terminal, elsewhere in a line each ten seconds. Of a total of 0 the rows
+// done are shown alone. step may be called by several goroutines.
+func (a *app) stage(what, rows string, total int) (step, end func()) {
+	started := time.Now()
+	var lock sync.Mutex
+	var all *mpb.Progress
+	var bar *mpb.Bar
+	told := started
+	var done atomic.Int64
+	onTerminal := a.env.stderrTerminal && !a.quiet && a.logFormat != jsonFormat
+	step = func() {
+		n := done.Add(1)
+		if n%64 != 0 || time.Since(started) < time.Second {
+			return
+		}
+		lock.Lock()
+		defer lock.Unlock()
+		switch {
+		case !onTerminal && time.Since(told) >= 10*time.Second:
+			told = time.Now()
+			a.say("%s: %s so far", what, engine.Plural(int(n), rows))
+		case !onTerminal:
+		case bar == nil:
+			all = mpb.New(mpb.WithOutput(a.env.stderr), mpb.WithWidth(min(a.env.width, 100)), mpb.WithRefreshRate(150*time.Millisecond), mpb.WithAutoRefresh())
+			counter := decor.CountersNoUnit("%d/%d " + rows + "s")
+			if total == 0 {
+				counter = decor.CurrentNoUnit("%d " + rows + "s")
+			}
+			bar = all.AddBar(int64(total), mpb.PrependDecorators(decor.Name(nameColumn(what))), mpb.AppendDecorators(counter))
+		default:
+			bar.SetCurrent(n)
+		}
+	}
+	return step, func() {
+		lock.Lock()
+		defer lock.Unlock()
+		if bar != nil {
+			bar.Abort(true)
+			all.Wait()
+		}
+	}
+}
+
+// counted are rows, each of which is a step.
+func counted[T any](rows iter.Seq2[T, error], step func()) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for row, err := range rows {
+			step()
+			if !yield(row, err) {
+				return
 			}
 		}
 	}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestScreens holds every list and the end of an audit to the width of a
+// terminal: at 80 columns the least telling go, at 140 there is room for them.
+// PATROLTEST_UPDATE=1 accepts what is printed.
+func TestScreens(t *testing.T) {
+	o := simulateOptions{seed: 1, workspaces: 6, tokens: 40}
+	must(t, o.clock.Set("2026-11-24T12:00:00Z"))
+	account, err := o.account(time.Now)
+	must(t, err)
+	server := httptest.NewServer(account)
+	defer server.Close()
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "sim.cfg"), []byte(account.ConfigFile(server.URL)), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "waivers.yaml"), []byte(`waivers:
+  - id: W-1
+    policy: PAT-004
+    workspace: prod-*
+    owner: "*"
+    reason: Kept as a spare until the new gateway is live.
+    approver: somebody.with.a.long.name@example.com
+    created: 2026-11-01
+    expires: 2027-02-01
+`), 0o600))
+	t.Setenv("DATABRICKS_CONFIG_FILE", filepath.Join(dir, "sim.cfg"))
+	screen := func(width int, args ...string) string {
+		var out, said bytes.Buffer
+		variables := map[string]string{"NO_COLOR": "1", "PATROL_DB": filepath.Join(dir, "patrol.db"), "PATROL_WAIVERS": filepath.Join(dir, "waivers.yaml"), "PATROL_OUTPUT_DIR": filepath.Join(dir, "report")}
+		e := &env{stdin: strings.NewReader(""), stdout: &out, stderr: &said, now: func() time.Time { return o.clock.Time }, environ: func() []string { return nil }, version: "test",
+			lookup:         func(key string) (string, bool) { value, set := variables[key]; return value, set },
+			stdoutTerminal: true, width: width, height: 40}
+		if code := run(context.Background(), e, args); code != exitOK && code != exitViolations {
+			t.Fatalf("%v: exit code %d: %s", args, code, said.String())
+		}
+		return out.String()
+	}
+	screen(80, "audit", "-q", "--account", "account", "--format", "json")
+	digest := regexp.MustCompile(`\b[0-9a-f]{12}\b`)
+	for _, width := range []int{80, 140} {
+		var all strings.Builder
+		for _, line := range []string{
+			"report --format json", "tokens --limit 5", "findings --limit 5", "findings --group owner --limit 5", "snapshots list", "policies list",
+			"evaluations list", "waivers list", "waivers check",
+		} {
+			text := screen(width, strings.Fields(line)...)
+			for row := range strings.Lines(text) {
+				if n := utf8.RuneCountInString(strings.TrimRight(row, "\n")); n > width && !strings.Contains(row, dir) {
+					t.Errorf("%s at %d columns: %d: %s", line, width, n, row)
+				}
+			}
+			fmt.Fprintf(&all, "$ patrol %s\n%s\n", line, digest.ReplaceAllString(strings.ReplaceAll(text, dir+"/", ""), "<digest>    "))
+		}
+		golden := filepath.Join("testdata", "screen-"+strconv.Itoa(width)+".txt")
+		if os.Getenv("PATROLTEST_UPDATE") != "" {
+			must(t, os.WriteFile(golden, []byte(all.String()), 0o644))
+		}
+		want, err := os.ReadFile(golden)
+		must(t, err)
+		if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(all.String(), "\n")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", golden, diff)
+		}
+	}
+}
