@@ -19,10 +19,11 @@ type failures [5]uint16
 
 func (f failures) worse(other failures) bool { return slices.Compare(f[:], other[:]) > 0 }
 
+// text names the two worst.
 func (f failures) text() string {
 	var parts []string
 	for rank, level := range engine.Severities() {
-		if n := f[rank]; n > 0 {
+		if n := f[rank]; n > 0 && len(parts) < 2 {
 			parts = append(parts, engine.Comma(int(n))+" "+string(level))
 		}
 	}
@@ -127,7 +128,7 @@ func (s *screen) riskiest(tokens []riskyToken, all int) {
 		return
 	}
 	s.Styled(table.Bold, "RISKIEST TOKENS")
-	s.Rows("  ", []table.Fit{{Rank: 3, Least: 10}, {Rank: 1}, {Rank: 4, Least: 10}, {Rank: 2, Least: 12}, {Rank: 5}, {Rank: 6, Least: 14}}, table.Map(tokens, func(t riskyToken) []string {
+	s.Rows("  ", []table.Fit{{Rank: 3, Least: 12}, {Rank: 1}, {Rank: 4, Least: 10}, {Rank: 2}, {Rank: 5}, {Rank: 6, Least: 14}}, table.Map(tokens, func(t riskyToken) []string {
 		return []string{t.finding.Workspace, shortID(t.finding.ResourceID), t.finding.Owner, t.failed.text(), t.remedy, strings.Join(t.policies, ", ")}
 	}), nil)
 	if all > len(tokens) {

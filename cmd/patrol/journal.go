@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,7 @@ func (c commands) Journal() *cobra.Command {
 func (c commands) journalShow() *cobra.Command {
 	var path, only string
 	var events bool
+	list := listOptions{format: oneOf("text", "json")}
 	cmd := &cobra.Command{
 		Use:     "show",
 		Short:   "List plans, where their steps stand, and the events that led there",
@@ -43,13 +45,16 @@ func (c commands) journalShow() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.withJournal(cmd.Context(), path, func(j *journal.Journal) error {
-				return c.showJournal(cmd.Context(), j, only, events)
+				return c.showJournal(cmd.Context(), j, only, events, &list)
 			})
 		},
 	}
 	addJournalFlag(cmd.Flags(), &path)
 	cmd.Flags().StringVar(&only, "plan", "", "only the plan whose id or digest begins with this `text`")
 	cmd.Flags().BoolVar(&events, "events", false, "every event, oldest first")
+	cmd.Flags().StringVar(&list.workspace, "workspace", "", "only steps in the workspaces whose name or id matches this `glob`")
+	cmd.Flags().Var(&list.format, "format", "how to write it: text, json")
+	ofWords(cmd.Flags(), "format", list.format.of...)
 	return cmd
 }
 
@@ -83,36 +88,56 @@ func (a *app) withJournal(ctx context.Context, path string, work func(*journal.J
 	return errors.Join(work(journal), journal.Close())
 }
 
-func (a *app) showJournal(ctx context.Context, j *journal.Journal, only string, events bool) error {
+func (a *app) showJournal(ctx context.Context, j *journal.Journal, only string, events bool, list *listOptions) error {
+	if events && list.format.word == jsonFormat {
+		return engine.UsageError("read flags", "--events and --format", "Leave one of them out: JSON has where each step stands.", errors.New("cannot be combined"))
+	}
 	plans, err := j.PlansOf(ctx, only)
 	if err != nil {
 		return err
 	}
+	steps := []engine.Entry{}
 	for _, record := range plans {
 		p, err := plan.Read(record.Bytes)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.env.stdout, "plan %s, sha256 %s, first applied %s\n", p.ID, record.SHA, at(record.At))
-		if events {
-			err = a.showEvents(ctx, j, record.SHA)
-		} else {
-			err = a.showEntries(ctx, j, record.SHA)
+		names := map[string]string{} // of workspaces
+		for _, s := range p.Steps {
+			names[s.WorkspaceID] = s.Workspace
 		}
+		entries, err := j.Entries(ctx, record.SHA)
 		if err != nil {
 			return err
 		}
+		entries = slices.DeleteFunc(entries, func(e engine.Entry) bool {
+			return !list.wants(engine.Workspace{ID: e.Workspace, Name: names[e.Workspace]})
+		})
+		if list.format.word == jsonFormat {
+			for _, e := range entries {
+				e.Prior = nil // values of settings and grants
+				steps = append(steps, e)
+			}
+			continue
+		}
+		fmt.Fprintf(a.env.stdout, "plan %s, sha256 %s, first applied %s\n", p.ID, record.SHA, at(record.At))
+		if !events {
+			a.showEntries(entries)
+		} else if err := a.showEvents(ctx, j, record.SHA); err != nil {
+			return err
+		}
+	}
+	if list.format.word == jsonFormat {
+		return a.writeJSON(engine.Pseudonymised(a.names, steps))
 	}
 	return nil
 }
 
-func (a *app) showEntries(ctx context.Context, j *journal.Journal, sha string) error {
-	entries, err := j.Entries(ctx, sha)
+func (a *app) showEntries(entries []engine.Entry) {
 	for _, e := range entries {
 		fmt.Fprintf(a.env.stdout, "  %s  %-18s %-13s %s  %s  %s\n", e.Step, e.State, e.Action, targetOf(engine.Step{Action: e.Action, Target: engine.SafeText(e.Target)}), at(e.At),
 			strings.TrimSpace(e.Reason+" "+engine.SafeText(e.Detail)))
 	}
-	return err
 }
 
 func (a *app) showEvents(ctx context.Context, j *journal.Journal, sha string) error {

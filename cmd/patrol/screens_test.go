@@ -19,7 +19,7 @@ import (
 
 // TestScreens holds every list and the end of an audit to the width of a
 // terminal: at 80 columns the least telling go, at 140 there is room for them.
-// PATROLTEST_UPDATE=1 accepts what is printed.
+// go test -update accepts what is printed.
 func TestScreens(t *testing.T) {
 	o := simulateOptions{seed: 1, workspaces: 6, tokens: 40}
 	must(t, o.clock.Set("2026-11-24T12:00:00Z"))
@@ -51,7 +51,7 @@ func TestScreens(t *testing.T) {
 		}
 		return out.String()
 	}
-	screen(80, "audit", "-q", "--account", "account", "--format", "json")
+	screen(80, "audit", "-q", "--account", "account", "--parallel", "1", "--format", "json")
 	digest := regexp.MustCompile(`\b[0-9a-f]{12}\b`)
 	for _, width := range []int{80, 140} {
 		var all strings.Builder
@@ -65,10 +65,10 @@ func TestScreens(t *testing.T) {
 					t.Errorf("%s at %d columns: %d: %s", line, width, n, row)
 				}
 			}
-			fmt.Fprintf(&all, "$ patrol %s\n%s\n", line, digest.ReplaceAllString(strings.ReplaceAll(text, dir+"/", ""), "<digest>    "))
+			fmt.Fprintf(&all, "$ patrol %s\n%s\n", line, digest.ReplaceAllString(strings.ReplaceAll(text, dir+"/", ""), "<digest>"))
 		}
 		golden := filepath.Join("testdata", "screen-"+strconv.Itoa(width)+".txt")
-		if os.Getenv("PATROLTEST_UPDATE") != "" {
+		if *update {
 			must(t, os.WriteFile(golden, []byte(all.String()), 0o644))
 		}
 		want, err := os.ReadFile(golden)
