@@ -34,7 +34,7 @@ func (c commands) Migrate() *cobra.Command {
 		Long: "Writes the recipe that takes whatever uses a token to OAuth, from what the newest snapshots hold: which identity to use, the\n" +
 			"commands and the Terraform that make it, the scopes that it needs, the variables to set in the pipeline that was seen, how to\n" +
 			"check that it works, and the plan that revokes the token. It says what was observed and what is not known, and changes nothing.\n\n" +
-			"It knows the more, the more was read: --audit-log (who uses it), --with service_principal_secrets, and with an account\n" +
+			"It knows the more, the more was read: --usage or --audit-log (who uses it), --with service_principal_secrets, and with an account\n" +
 			"--with federation_policies. docs/migrate.md is the guide.\n\n" + exitHelp(exitIncomplete),
 		Example: "  patrol migrate 3922b2f6\n  patrol migrate --owner 'etl-*' --format json\n  patrol migrate 3922b2f6 --replies given-up.json",
 		Args:    cobra.MaximumNArgs(1),

@@ -94,6 +94,7 @@ var pipelines = []pipeline{
 }
 
 const (
+	mostCalls      = 8          // that a recipe names
 	secretLifetime = "7776000s" // 90 days
 	idOfNewOne     = "SERVICE_PRINCIPAL_ID"
 	idOfNewApp     = "APPLICATION_ID"
@@ -155,6 +156,20 @@ func (in MigrationInput) observe(m *Migration) *pipeline {
 	}
 	a := in.Row.Among.Activity
 	m.Observed = append(m.Observed, fmt.Sprintf("%d events in the audit log, the last at %s", a.Events, time.UnixMilli(a.Last).UTC().Format(time.RFC3339)))
+	if d := a.Detail; d != nil {
+		m.Observed = append(m.Observed, fmt.Sprintf("used on %s from %s, most often %s; %d calls refused",
+			engine.Plural(int(d.Days), "day"), engine.Comma(int(d.Addresses))+" addresses", cmpOr(d.TopAddress, "unknown"), d.Refused))
+		var calls []string
+		for _, call := range d.Calls {
+			calls = append(calls, fmt.Sprintf("%s %d", call, call.Events))
+		}
+		if len(calls) > mostCalls {
+			calls = append(calls[:mostCalls], "…")
+		}
+		if len(calls) > 0 {
+			m.Observed = append(m.Observed, "calls: "+strings.Join(calls, ", "))
+		}
+	}
 	if len(a.UserAgents) > 0 {
 		m.Observed = append(m.Observed, "user agents: "+strings.Join(a.UserAgents, ", "))
 	}
@@ -184,21 +199,33 @@ func (in MigrationInput) manyAddresses() bool {
 	return in.Row.Among != nil && in.Row.Among.Activity != nil && in.Row.Among.Activity.MaxIPsPerDay > 3
 }
 
-// scopes are those that the token has, where they are few, else what the
-// platform inferred from its use.
+// scopes are those that the token has, where they are few, else what its use needs
+// by the platform and the audit log.
 func (in MigrationInput) scopes(m *Migration) {
 	t := in.Row.Token
-	for _, list := range []struct {
-		scopes []string
-		from   string
-	}{{t.Scopes, "those of the token"}, {t.InferredScopes, "inferred by the platform from its use"}, {t.BackfillScopes, "by the platform's records of its use"}} {
-		if len(list.scopes) > 0 && !slices.Contains(list.scopes, engine.AllAPIs) {
-			m.Scopes = list.scopes
-			m.Observed = append(m.Observed, "scopes that it needs, "+list.from+": "+strings.Join(list.scopes, ", "))
-			return
-		}
+	if len(t.Scopes) > 0 && !slices.Contains(t.Scopes, engine.AllAPIs) {
+		m.Scopes = t.Scopes
+		m.Observed = append(m.Observed, "scopes of the token: "+strings.Join(t.Scopes, ", "))
+		return
 	}
-	m.Unknown = append(m.Unknown, "which scopes it needs: the token opens every API, and nobody tells what it uses")
+	var activity *engine.Activity
+	if in.Row.Among != nil {
+		activity = in.Row.Among.Activity
+	}
+	need := engine.NeedOf(&t, activity)
+	if len(need.Scopes) > 0 {
+		m.Observed = append(m.Observed, "its use needs the scopes "+strings.Join(need.Scopes, ", "))
+	}
+	switch state := engine.AutoscopeState(t.AutoscopeState); {
+	case state != nil && (*state == "running" || *state == "api_not_covered"):
+		m.Unknown = append(m.Unknown, "which scopes it needs in all: the platform still observes it, or cannot")
+	case len(need.Unknown) > 0:
+		m.Unknown = append(m.Unknown, "which scopes these calls need: "+strings.Join(need.Unknown, ", "))
+	case len(need.Scopes) == 0:
+		m.Unknown = append(m.Unknown, "which scopes it needs: the token opens every API, and nobody tells what it uses")
+	default:
+		m.Scopes = need.Scopes
+	}
 }
 
 // person is the recipe of a token with which no automation was seen.

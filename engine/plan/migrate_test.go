@@ -75,3 +75,30 @@ func TestMigrateToIdentities(t *testing.T) {
 		}
 	}
 }
+
+// TestMigrateScopes: what nobody can tell leaves the scopes open, and names the call.
+func TestMigrateScopes(t *testing.T) {
+	t.Parallel()
+	of := func(token engine.Token, calls ...engine.Call) Migration {
+		token.ID = "00ff"
+		return Migrate(MigrationInput{LogRead: true, Row: engine.TokenRow{Subject: engine.Subject{
+			Token: token, Owner: engine.Party{ID: "7", Kind: engine.ServicePrincipal},
+			Among: &engine.Among{Activity: &engine.Activity{Events: 9, Detail: &engine.ActivityDetail{Days: 2, Addresses: 1, TopAddress: "192.0.2.7", Calls: calls}}},
+		}}})
+	}
+	all := engine.Token{InferredScopes: []string{"sql"}}
+	if m := of(all); strings.Join(m.Scopes, ",") != "sql" || !strings.Contains(m.Text(), "from 1 addresses, most often 192.0.2.7") {
+		t.Errorf("%+v", m)
+	}
+	m := of(all, engine.Call{Service: "nobody", Action: "knows", Events: 3})
+	if len(m.Scopes) != 0 || !strings.Contains(strings.Join(m.Unknown, "\n"), "which scopes these calls need: nobody/knows") {
+		t.Errorf("%+v", m)
+	}
+	all.AutoscopeState = "AUTOSCOPE_STATE_RUNNING"
+	if m := of(all); len(m.Scopes) != 0 || !strings.Contains(strings.Join(m.Unknown, "\n"), "still observes") {
+		t.Errorf("%+v", m)
+	}
+	if m := of(engine.Token{Scopes: []string{"jobs:read"}}); strings.Join(m.Scopes, ",") != "jobs:read" {
+		t.Errorf("%+v", m)
+	}
+}
