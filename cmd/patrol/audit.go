@@ -47,11 +47,16 @@ func (c commands) Audit() *cobra.Command {
 		flags.IntVar(&o.keep, "keep", 0, "then keep this `number` of snapshots of each workspace, the newest, and remove the others for good (0: all)")
 		flags.BoolVar(&o.exclusive, "exclusive", false, "end at once, with exit code 7, while another --exclusive audit uses this database")
 	})
+	o.report.addNotifyFlag(cmd.Flags())
 	return cmd
 }
 
 func (a *app) audit(ctx context.Context, o *auditOptions, formatOrigin string) (err error) {
 	formats, err := o.report.prepare(formatOrigin, a.env.now())
+	if err != nil {
+		return err
+	}
+	receivers, err := a.receivers(&o.report)
 	if err != nil {
 		return err
 	}
@@ -86,7 +91,7 @@ func (a *app) audit(ctx context.Context, o *auditOptions, formatOrigin string) (
 		if err != nil {
 			return err
 		}
-		outcome := a.deliver(ctx, db, evaluation, formats, &o.report)
+		outcome := a.deliver(ctx, db, evaluation, formats, &o.report, receivers)
 		var reached verdictError
 		if o.keep > 0 && (outcome == nil || errors.As(outcome, &reached)) {
 			if err := a.pruneTo(ctx, db, &pruneOptions{keep: o.keep, yes: true}); err != nil {

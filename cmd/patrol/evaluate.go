@@ -33,10 +33,15 @@ func (c commands) Evaluate() *cobra.Command {
 	}
 	cmd.Flags().StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to judge: `ids`, days, or latest~1 (default: the newest of each workspace)")
 	o.judge.addFlags(cmd.Flags())
+	o.report.addNotifyFlag(cmd.Flags())
 	return cmd
 }
 
 func (a *app) evaluateStored(ctx context.Context, o *evaluateOptions) error {
+	receivers, err := a.receivers(&o.report)
+	if err != nil {
+		return err
+	}
 	set, err := a.loadPolicies(ctx, &o.judge)
 	if err != nil {
 		return err
@@ -50,7 +55,7 @@ func (a *app) evaluateStored(ctx context.Context, o *evaluateOptions) error {
 		if err != nil {
 			return err
 		}
-		return a.deliver(ctx, db, evaluation, nil, &o.report)
+		return a.deliver(ctx, db, evaluation, nil, &o.report, receivers)
 	})
 }
 

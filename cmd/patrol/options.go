@@ -266,6 +266,9 @@ type reportOptions struct {
 	output  string
 
 	framework string // to show in the terminal
+
+	metrics, tickets string
+	noNotify         bool
 }
 
 func (o *reportOptions) addFlags(all *pflag.FlagSet) {
@@ -274,6 +277,15 @@ func (o *reportOptions) addFlags(all *pflag.FlagSet) {
 		ofWords(flags, "format", formatNames()...)
 		flags.StringVar(&o.dir, "output-dir", "patrol-report", "write the reports into this `directory`; {date} and {time} in it are those of the run")
 		flags.StringVarP(&o.output, "output", "o", "", "write one format to this `file` (- for standard output)")
+		flags.StringVar(&o.metrics, "metrics", "", "write OpenMetrics to this `file`, for Prometheus' textfile collector")
+		flags.StringVar(&o.tickets, "tickets", "", "write each failed finding as a ticket (JSON) into this `directory`")
+	})
+}
+
+// addNotifyFlag is for commands that judge.
+func (o *reportOptions) addNotifyFlag(all *pflag.FlagSet) {
+	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) {
+		flags.BoolVar(&o.noNotify, "no-notify", false, "send nothing, whatever notify: in patrol.yaml says")
 	})
 }
 
@@ -295,6 +307,16 @@ func (o *reportOptions) prepare(origin string, now time.Time) ([]reports.Format,
 	formats, err := o.choose(origin)
 	if err != nil {
 		return nil, err
+	}
+	if o.metrics != "" {
+		if err := outfile.Check(o.metrics); err != nil {
+			return nil, err
+		}
+	}
+	if o.tickets != "" {
+		if err := outfile.CheckDir(o.tickets); err != nil {
+			return nil, err
+		}
 	}
 	if o.output != "" {
 		return formats, checkOutput(o.output)

@@ -22,6 +22,7 @@ import (
 	"patrol/engine/outfile"
 	"patrol/engine/store"
 	"patrol/reports"
+	"patrol/reports/deliver"
 )
 
 // openStore opens the database, for writing (then a missing one is made) or reading.
@@ -424,35 +425,44 @@ func ids(snapshots []engine.Snapshot) []int64 {
 }
 
 // deliver writes the reports of an evaluation whose snapshots were found intact
-// by this run, and returns its verdict as an error.
-func (a *app) deliver(ctx context.Context, db *store.DB, evaluation int64, formats []reports.Format, o *reportOptions) error {
-	return db.Read(ctx, func(view *store.DB) error { return a.deliverJudged(ctx, view, evaluation, formats, o) })
-}
-
-func (a *app) deliverJudged(ctx context.Context, view *store.DB, evaluation int64, formats []reports.Format, o *reportOptions) error {
-	report, err := a.storedReport(ctx, view, evaluation)
-	if err != nil {
+// by this run, tells its receivers, and returns its verdict as an error.
+func (a *app) deliver(ctx context.Context, db *store.DB, evaluation int64, formats []reports.Format, o *reportOptions, receivers []deliver.Receiver) error {
+	var messages []message
+	err := db.Read(ctx, func(view *store.DB) error {
+		report, err := a.storedReport(ctx, view, evaluation)
+		if err != nil {
+			return err
+		}
+		if messages, err = a.messages(ctx, report, receivers); err != nil {
+			return err
+		}
+		return a.deliverReport(ctx, view, report, formats, o, func() error { return view.IntactEvaluation(ctx, evaluation) })
+	})
+	if reached := (verdictError{}); err != nil && !errors.As(err, &reached) {
 		return err
 	}
-	return a.deliverReport(ctx, report, formats, o, func() error { return view.IntactEvaluation(ctx, evaluation) })
+	return cmp.Or(err, a.notify(ctx, db, messages)) // the verdict outranks a receiver that cannot be reached
 }
 
-// redeliver is deliver for snapshots that nobody looked at since.
+// redeliver writes the reports of snapshots that nobody looked at since.
 func (a *app) redeliver(ctx context.Context, db *store.DB, evaluation int64, formats []reports.Format, o *reportOptions) error {
 	report, err := a.storedReport(ctx, db, evaluation)
 	if err != nil {
 		return err
 	}
-	return a.deliverReport(ctx, report, formats, o, report.Intact)
+	return a.deliverReport(ctx, db, report, formats, o, report.Intact)
 }
 
 // deliverReport writes reports that count only if the snapshots are intact; nil:
 // that is known.
-func (a *app) deliverReport(ctx context.Context, report engine.Report, formats []reports.Format, o *reportOptions, intact func() error) error {
+func (a *app) deliverReport(ctx context.Context, db *store.DB, report engine.Report, formats []reports.Format, o *reportOptions, intact func() error) error {
 	guarded := outfile.Files{}.OnlyIf(intact)
 	report = report.Redacted().Pseudonymised(a.names)
 	if o.output == "-" {
 		err := guarded.Fill(a.env.stdout, func(w io.Writer) error { return formats[0].Write(ctx, w, report) })
+		if err == nil {
+			err = a.writeDelivered(ctx, report, o, func() (time.Time, error) { return lastComplete(ctx, db, report) })
+		}
 		if err != nil {
 			return err
 		}
@@ -461,6 +471,9 @@ func (a *app) deliverReport(ctx context.Context, report engine.Report, formats [
 	files, err := a.writeFiles(ctx, report, formats, o, guarded)
 	if err == nil {
 		err = guarded.Ask() // nothing may have been written
+	}
+	if err == nil {
+		err = a.writeDelivered(ctx, report, o, func() (time.Time, error) { return lastComplete(ctx, db, report) })
 	}
 	if err != nil {
 		return err

@@ -98,6 +98,7 @@ func runStories(t *testing.T, files []string, notFound string) {
 			"answer":    cmdAnswer,
 
 			"mailserver": cmdMailserver,
+			"receiver":   cmdReceiver,
 			"parquet":    cmdParquet,
 		},
 		Setup: func(e *testscript.Env) error {

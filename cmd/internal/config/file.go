@@ -31,6 +31,8 @@ type File struct {
 	Remediation Remediation       `yaml:"remediation" doc:"What plans may do"`
 	Approval    Approval          `yaml:"approval" doc:"What approvals need"`
 	Notices     Notices           `yaml:"notices" doc:"How notices reach the owners of tokens"`
+	Notify      []Receiver        `yaml:"notify" want:"a list, such as '- name: security'" doc:"Who is told of each run: its summary and new findings"`
+	Tickets     Tickets           `yaml:"tickets" doc:"What --tickets writes"`
 
 	source *strictyaml.File
 }
@@ -252,6 +254,7 @@ func (f *File) check(flags Flags) {
 				"%q is a name: principals are protected by numeric id or application id, which nobody can choose", id)
 		}
 	}
+	f.checkDelivery()
 	if contact := f.Remediation.Contact; engine.SafeText(contact) != contact || len(contact) > 200 || engine.RedactSecrets(contact) != contact {
 		f.source.Wrong("remediation.contact", "%q is no line of at most 200 visible characters without a secret", engine.RedactSecrets(contact))
 	}
@@ -281,5 +284,5 @@ func (f *File) checkPatterns(key string, patterns map[string]string) {
 }
 
 func topKeys() []string {
-	return []string{"workspaces", "account", "usage", "policies", "overrides", "remediation", "approval", "notices"}
+	return []string{"workspaces", "account", "usage", "policies", "overrides", "remediation", "approval", "notices", "notify", "tickets"}
 }

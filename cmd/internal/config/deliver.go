@@ -1,0 +1,71 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+
+	"patrol/engine"
+	"patrol/reports/deliver"
+)
+
+// Receiver is told of each run. What is secret of it stands in the environment.
+type Receiver struct {
+	Name           string          `yaml:"name" doc:"What messages and the record call it"`
+	Type           string          `yaml:"type" one_of:"slack,teams,webhook" doc:"What kind of address it is"`
+	URLVariable    string          `yaml:"url_env" doc:"Environment variable that holds the address (https)"`
+	SecretVariable string          `yaml:"secret_env" doc:"Environment variable that holds the secret which signs what a webhook gets"`
+	When           string          `yaml:"when" one_of:"always,new" doc:"new: only where there is a new finding or the audit is incomplete"`
+	MinSeverity    engine.Severity `yaml:"min_severity" doc:"New findings of this severity or worse are named (info)"`
+}
+
+// Tickets say what --tickets writes.
+type Tickets struct {
+	Template    string          `yaml:"template" doc:"Go template of a ticket as JSON; docs/delivery.md has some"`
+	MinSeverity engine.Severity `yaml:"min_severity" doc:"Findings of this severity or worse become tickets (info)"`
+}
+
+func (f *File) checkDelivery() {
+	names := map[string]bool{}
+	for i, r := range f.Notify {
+		key := fmt.Sprintf("notify[%d]", i)
+		switch {
+		case r.Name == "" || r.Type == "" || r.URLVariable == "":
+			f.source.Wrong(key, "want name, type and url_env")
+		case names[r.Name]:
+			f.source.Wrong(key+".name", "%q is the name of another receiver", r.Name)
+		case r.SecretVariable != "" && r.Type != "webhook":
+			f.source.Wrong(key+".secret_env", "only what a webhook gets is signed")
+		}
+		names[r.Name] = true
+	}
+	if f.Tickets.Template == "" {
+		f.Tickets.Template = deliver.DefaultTicket
+	}
+	if _, err := deliver.ParseTicket(f.Tickets.Template); err != nil {
+		f.source.Wrong("tickets.template", "%v", err)
+	}
+}
+
+// Receivers are those of the file with what must not stand in it.
+func (f *File) Receivers(lookup func(string) (string, bool)) ([]deliver.Receiver, error) {
+	var list []deliver.Receiver
+	for i, r := range f.Notify {
+		receiver := deliver.Receiver{Name: r.Name, Type: r.Type}
+		for _, v := range []struct {
+			variable string
+			value    *string
+		}{{r.URLVariable, &receiver.URL}, {r.SecretVariable, &receiver.Secret}} {
+			if v.variable == "" {
+				continue
+			}
+			if *v.value, _ = lookup(v.variable); *v.value == "" {
+				return nil, engine.UsageError("notify", r.Name, "Set "+v.variable+", or give --no-notify.", errors.New(v.variable+" is not set"))
+			}
+		}
+		if err := receiver.Check(); err != nil {
+			return nil, engine.UsageError("notify", r.Name, "Have "+r.URLVariable+" hold an https address.", fmt.Errorf("%s (%s): %w", r.URLVariable, f.Place(fmt.Sprintf("notify[%d]", i)), err))
+		}
+		list = append(list, receiver)
+	}
+	return list, nil
+}
