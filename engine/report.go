@@ -24,7 +24,6 @@ type Report struct {
 	Exceptions Exceptions
 	MayMiss    int      // percentage of the expected workspaces that may not have been read; 0: none
 	Trend      *Trend   // nil: no snapshot before was judged
-	Shrunk     []Shrink // workspaces whose lists may have lost tokens; no verdict rests on it
 
 	// Findings in fixed order: severity, policy, workspace, resource.
 	Findings iter.Seq2[Finding, error]

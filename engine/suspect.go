@@ -22,15 +22,6 @@ func (s Snapshot) HoursOff() int {
 // must still hold to be believed.
 const keptAtLeast = 80
 
-// Shrink is a workspace whose whole list of tokens is far shorter than the whole
-// list before: an answer that lost its tokens looks exactly so.
-type Shrink struct {
-	Workspace   string `json:"workspace"`
-	WorkspaceID string `json:"workspace_id"`
-	Before      int    `json:"before"` // tokens of the complete snapshot before
-	Tokens      int    `json:"tokens"`
-}
-
 // Shrunk compares the numbers of rows of two whole lists. One row less may be
 // one row less, unless it was the last.
 func Shrunk(before, now int) bool {

@@ -6,13 +6,19 @@ import (
 )
 
 // controlColumns are the workbook's columns of a framework's controls.
-func controlColumns() []table.Column[engine.Control] {
+func controlColumns(policies []engine.PolicyReport) []table.Column[engine.Control] {
 	type row = engine.Control
+	titles := map[string]string{}
+	for _, p := range policies {
+		titles[p.Policy.ID] = p.Policy.ID + " " + p.Policy.Title
+	}
 	return []table.Column[row]{
 		table.ID("control", 14, func(c row) any { return c.ID }),
 		table.Wrapped("requirement_in_our_words", 50, func(c row) any { return c.Requirement }),
 		table.Plain("result", 14, func(c row) any { return c.Status }),
-		table.Wrapped("policies", 16, func(c row) any { return table.Lines(c.Policies) }),
+		table.Wrapped("policies", 52, func(c row) any {
+			return table.Lines(table.Map(c.Policies, func(id string) string { return titles[id] }))
+		}),
 		table.Wrapped("not_assessed", 30, func(c row) any { return table.Lines(c.Off) }),
 		table.Number("evidence", 12, func(c row) any { return c.Tally.Evaluated() - c.Tally[engine.NotApplicable] }),
 		table.Number("passed", 12, func(c row) any { return c.Tally[engine.Pass] }),

@@ -51,7 +51,6 @@ func report() engine.Report {
 		Summary:    engine.Summary{Tokens: len(tokens), Workspaces: 2, Statuses: statuses, Severities: severities},
 		Exceptions: fixtureExceptions(),
 		Trend:      fixtureTrend(findings),
-		Shrunk:     []engine.Shrink{{Workspace: "<b>prod</b>", WorkspaceID: prod.ID, Before: 100, Tokens: len(tokens) - 1}},
 		Findings:   table.Known(findings),
 		Tokens:     table.Known(tokens),
 	}

@@ -15,7 +15,6 @@ import (
 type completeness struct {
 	Statement string
 	Choice    string // of policies, where not all ran
-	Suspects  []string
 	Gaps      []gapView
 }
 
@@ -38,9 +37,6 @@ func newCompleteness(r engine.Report) completeness {
 		for _, gap := range gaps {
 			c.Gaps = append(c.Gaps, newGapView(w.Snapshot.Workspace, gap))
 		}
-	}
-	for _, s := range r.Shrunk {
-		c.Suspects = append(c.Suspects, foreign(shrunkText(s)))
 	}
 	c.Statement = strings.TrimSpace(completenessText(len(r.Workspaces), whole, r.Summary.Statuses) + " " + foreign(offText(r)))
 	return c

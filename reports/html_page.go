@@ -107,7 +107,7 @@ type waiverView struct {
 func waiverViews(waivers []engine.WaiverUse) []waiverView {
 	var views []waiverView
 	for _, w := range waivers {
-		view := waiverView{WaiverUse: w, Policies: strings.Join(w.Policies, ", "), Target: waiverTarget(w.WaiverRule)}
+		view := waiverView{WaiverUse: w, Policies: strings.Join(w.Policies, ", "), Target: foreign(w.Scope())}
 		view.ID, view.Reason, view.Ticket, view.Approver = foreign(w.ID), foreign(w.Reason), foreign(w.Ticket), foreign(w.Approver)
 		for _, refusal := range w.Refusals {
 			view.Refusals = append(view.Refusals, foreign(refusal.Policy+": "+refusal.Message))
@@ -115,18 +115,4 @@ func waiverViews(waivers []engine.WaiverUse) []waiverView {
 		views = append(views, view)
 	}
 	return views
-}
-
-// waiverTarget says in words what a waiver covers.
-func waiverTarget(w engine.WaiverRule) string {
-	var parts []string
-	for _, part := range [][2]string{{"workspace", w.Workspace}, {"token", w.Token}, {"owner", w.Owner}} {
-		if part[1] != "" {
-			parts = append(parts, part[0]+" "+foreign(part[1]))
-		}
-	}
-	if parts == nil {
-		return "every resource"
-	}
-	return strings.Join(parts, ", ")
 }

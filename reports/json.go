@@ -72,8 +72,6 @@ type jsonSummary struct {
 	Workspaces int            `json:"workspaces"`
 	Statuses   jsonTally      `json:"statuses"`   // all results
 	Severities jsonSeverities `json:"severities"` // results that failed
-
-	Shrunk []engine.Shrink `json:"shrunk,omitempty"` // workspaces whose lists may have lost tokens
 }
 
 // jsonTally counts results in the order of reports.
@@ -102,7 +100,6 @@ func summaryJSON(r engine.Report) jsonSummary {
 		Workspaces: s.Workspaces,
 		Statuses:   tallyJSON(s.Statuses),
 		Severities: severitiesJSON(s.Failed),
-		Shrunk:     r.Shrunk,
 	}
 }
 

@@ -63,9 +63,6 @@ func (m *mdWriter) verdict(r engine.Report) {
 	if off := offText(r); off != "" {
 		m.line("%s\n", mdText(off))
 	}
-	for _, s := range r.Shrunk {
-		m.line("> **Suspect:** %s.\n", mdText(shrunkText(s)))
-	}
 }
 
 func (m *mdWriter) counts(r engine.Report) {

@@ -14,9 +14,6 @@ func (s *screen) verdict(r engine.Report) {
 	s.Wrap("", WhatIf(r))
 	s.Wrap("", engine.Plural(r.Summary.Tokens, "token")+" in "+engine.Plural(r.Summary.Workspaces, "workspace")+", judged as of "+table.TimeText(r.AsOf)+".")
 	s.reach(r)
-	for _, shrink := range r.Shrunk {
-		s.Wrap("", "Suspect: "+shrunkText(shrink)+".")
-	}
 	s.Wrap("", offText(r))
 	s.configured(r.Policies)
 	s.Wrap("", "Findings: "+failedText(r.Summary)+othersText(r.Summary)+".")

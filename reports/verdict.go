@@ -7,12 +7,6 @@ import (
 	"patrol/reports/table"
 )
 
-// shrunkText warns of a list that may have lost tokens; it changes no verdict.
-func shrunkText(s engine.Shrink) string {
-	return fmt.Sprintf("%s: its list held %s, the whole one before %s: whether tokens are missing is not known. No plan is made of it until a second list agrees",
-		s.Workspace, engine.Plural(s.Tokens, "token"), engine.Comma(s.Before))
-}
-
 // WhatIf warns that a report says what would be, in words that every format
 // shows; "" where it says what is.
 func WhatIf(r engine.Report) string {

@@ -3,6 +3,7 @@ package reports
 import (
 	"context"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 
@@ -54,10 +55,14 @@ func (b *book) fill(ctx context.Context, r engine.Report) error {
 	if err := b.front(); err != nil {
 		return err
 	}
-	if err := fillLinked(ctx, b, "Findings", findingColumns(r.AsOf), r.Findings, l.finding); err != nil {
+	if _, err := b.file.NewSheet("Findings"); err != nil { // before the tokens, which are read first: findings tell of them
 		return err
 	}
-	if err := fillSheet(ctx, b, "Tokens", tokenColumns(), p.watch(r.Tokens)); err != nil {
+	known := tokensOfFindings{}
+	if err := fillSheet(ctx, b, "Tokens", tokenColumns(), known.watch(p.watch(r.Tokens))); err != nil {
+		return err
+	}
+	if err := fillLinked(ctx, b, "Findings", known.columns(r), r.Findings, l.finding); err != nil {
 		return err
 	}
 	if err := b.context(ctx, r, l); err != nil {
@@ -70,6 +75,53 @@ func (b *book) fill(ctx context.Context, r engine.Report) error {
 		return err
 	}
 	return b.cover(r, b.file.GetSheetList()[1:])
+}
+
+// tokensOfFindings is what a row of findings says of its token: a workbook has no
+// join.
+type tokensOfFindings map[[2]string]commentAndUse
+
+type commentAndUse struct {
+	comment any
+	used    any
+}
+
+func (k tokensOfFindings) watch(rows iter.Seq2[engine.TokenRow, error]) iter.Seq2[engine.TokenRow, error] {
+	comment, used := field("comment", func(t engine.TokenRow) any { return t.Token.Comment }), fact("last_used_at", lastUsedAt)
+	return func(yield func(engine.TokenRow, error) bool) {
+		for row, err := range rows {
+			if err == nil {
+				k[[2]string{row.Workspace.ID, row.Token.ID}] = commentAndUse{comment(row), used(row)}
+			}
+			if !yield(row, err) {
+				return
+			}
+		}
+	}
+}
+
+// columns are those of findings, with the comment and last use of the token
+// behind its owner, and what to do behind the message.
+func (k tokensOfFindings) columns(r engine.Report) []table.Column[engine.Finding] {
+	of := func(f engine.Finding) commentAndUse {
+		if f.Resource != engine.ResourceToken {
+			return commentAndUse{}
+		}
+		return k[[2]string{f.WorkspaceID, f.ResourceID}]
+	}
+	var columns []table.Column[engine.Finding]
+	for _, c := range findingColumns(r.AsOf) {
+		columns = append(columns, c)
+		switch c.Name {
+		case "owner":
+			columns = append(columns,
+				table.Plain("comment", 34, func(f engine.Finding) any { return of(f).comment }),
+				table.Date("last_used_at", 20, func(f engine.Finding) any { return of(f).used }))
+		case "message":
+			columns = append(columns, policyCells(r.Policies)...)
+		}
+	}
+	return columns
 }
 
 // context writes what findings rest on.

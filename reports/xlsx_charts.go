@@ -30,7 +30,7 @@ func (b *book) charts(r engine.Report, p *population) error {
 		{"Findings by severity", "failed results", findings, "C2410C"},
 		{"Age of tokens", "tokens", p.age, "1D4ED8"},
 		{"Days since last use", "tokens", p.idle, "1D4ED8"},
-		{"Expiry by month", "tokens", p.expiry, "0F766E"},
+		{"Expiry by month", "tokens", p.months(), "0F766E"},
 	} {
 		if err := b.chart(c, row, 1+i*18); err != nil {
 			return err

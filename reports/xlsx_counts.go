@@ -2,6 +2,7 @@ package reports
 
 import (
 	"iter"
+	"slices"
 	"time"
 
 	"patrol/engine"
@@ -36,6 +37,17 @@ func newPopulation(asOf time.Time) *population {
 	}
 	p.expiry = append(p.expiry, buckets("later", "never", "unknown")...)
 	return p
+}
+
+// months are the bars of the calendar without empty months behind the last one in
+// which a token ends.
+func (p *population) months() []bucket {
+	last := len(p.expiry) - 3 // later, never, unknown
+	end := last
+	for end > 2 && p.expiry[end-1].count == 0 && p.expiry[last].count == 0 {
+		end--
+	}
+	return append(slices.Clone(p.expiry[:end]), p.expiry[last:]...)
 }
 
 func buckets(labels ...string) []bucket {

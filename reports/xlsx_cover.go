@@ -108,22 +108,11 @@ func (b *book) completeness(r engine.Report) [][]any {
 		b.pair("Results that are unknown", r.Summary.Statuses[engine.Unknown]+r.Summary.Statuses[engine.Errored], table.KindLeft),
 		b.pair("Statement", statement(r, whole), table.KindPlain),
 	)
-	rows = append(rows, b.suspects(r)...)
 	if len(gaps) == 0 {
 		return rows
 	}
 	rows = append(rows, b.header("Not covered: workspace", "Workspace id", "Sections", "Status", "Why"))
 	return append(rows, gaps...)
-}
-
-// suspects are the workspaces whose lists may have lost tokens.
-func (b *book) suspects(r engine.Report) (rows [][]any) {
-	for _, s := range r.Shrunk {
-		rows = append(rows, []any{
-			excelize.Cell{StyleID: b.styles.status[engine.Unknown], Value: "Suspect"}, b.cell(table.KindPlain, shrunkText(s)),
-		})
-	}
-	return rows
 }
 
 func statement(r engine.Report, whole int) string {

@@ -13,7 +13,7 @@ import (
 // frameworks writes a worksheet for each framework.
 func (b *book) frameworks(ctx context.Context, r engine.Report, l *leads) error {
 	for _, f := range r.Frameworks() {
-		if err := fillLinked(ctx, b, b.freeTab(f.Name), controlColumns(), table.Known(f.Controls), l.control); err != nil {
+		if err := fillLinked(ctx, b, b.freeTab(f.Name), controlColumns(r.Policies), table.Known(f.Controls), l.control); err != nil {
 			return err
 		}
 	}

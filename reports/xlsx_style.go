@@ -51,11 +51,11 @@ func newStyles(file *excelize.File) (styles, error) {
 	m := styler{file: file}
 	s := styles{
 		kinds: map[table.Kind]int{
-			table.KindPlain:   m.style(excelize.Style{}),
-			table.KindWrapped: m.style(excelize.Style{Alignment: &excelize.Alignment{WrapText: true}}),
-			table.KindID:      m.style(excelize.Style{NumFmt: 49}),                                                                // "@": stays text when edited
-			table.KindNumber:  m.style(excelize.Style{NumFmt: 3, Alignment: &excelize.Alignment{Horizontal: "right", Indent: 1}}), // "#,##0"
-			table.KindDate:    m.style(excelize.Style{CustomNumFmt: ptr(dateFormat), Alignment: &excelize.Alignment{Horizontal: "left"}}),
+			table.KindPlain:   m.style(excelize.Style{Alignment: &excelize.Alignment{Vertical: "top"}}),
+			table.KindWrapped: m.style(excelize.Style{Alignment: &excelize.Alignment{WrapText: true, Vertical: "top"}}),
+			table.KindID:      m.style(excelize.Style{NumFmt: 49, Alignment: &excelize.Alignment{Vertical: "top"}}),                                // "@": stays text when edited
+			table.KindNumber:  m.style(excelize.Style{NumFmt: 3, Alignment: &excelize.Alignment{Horizontal: "right", Indent: 1, Vertical: "top"}}), // "#,##0"
+			table.KindDate:    m.style(excelize.Style{CustomNumFmt: ptr(dateFormat), Alignment: &excelize.Alignment{Horizontal: "left", Vertical: "top"}}),
 			table.KindLeft:    m.style(excelize.Style{NumFmt: 3, Alignment: &excelize.Alignment{Horizontal: "left"}}),
 		},
 		severity: map[engine.Severity]int{},
@@ -119,7 +119,7 @@ func (m *styler) condition(s excelize.Style) int {
 
 func headerStyle() excelize.Style {
 	s := filled("1F2937", "FFFFFF")
-	s.Alignment = &excelize.Alignment{WrapText: true}
+	s.Alignment = &excelize.Alignment{WrapText: true, Vertical: "top"}
 	return s
 }
 

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func (b *book) summarise(r engine.Report) error {
 	if err != nil {
 		return err
 	}
-	for _, block := range [][][]any{b.headline(r), b.counts(r), b.changes(r.Trend), b.coverage(r), b.manifest()} {
+	for _, block := range [][][]any{b.headline(r), b.counts(r), b.worstWorkspaces(r), b.worstPolicies(r), b.changes(r.Trend), b.coverage(r), b.manifest()} {
 		if err := s.block(block); err != nil {
 			return err
 		}
@@ -78,7 +79,7 @@ func (b *book) headline(r engine.Report) [][]any {
 		b.pair("Workspaces", r.Summary.Workspaces, table.KindLeft),
 		b.pair("Made by", strings.TrimSpace("patrol "+r.Version), table.KindPlain),
 	}...)
-	return append(rows, b.suspects(r)...)
+	return rows
 }
 
 // whatIf marks a workbook that says what would be.
@@ -164,13 +165,64 @@ func (b *book) changes(t *engine.Trend) [][]any {
 	return rows
 }
 
-// coverage is a table of what was read, section by section.
+// worstShown bounds the workspaces and policies that the summary names.
+const worstShown = 10
+
+// worstWorkspaces are those with the most and the gravest failed results.
+func (b *book) worstWorkspaces(r engine.Report) [][]any {
+	list := slices.DeleteFunc(workspaceViews(r.Workspaces), func(w workspaceView) bool { return w.Failed == 0 })
+	slices.SortStableFunc(list, func(x, y workspaceView) int { return y.Failed - x.Failed })
+	rows := [][]any{b.header("Worst workspaces", "Workspace id", "Failed", "Not judged", "Tokens")}
+	for _, w := range list[:min(worstShown, len(list))] {
+		rows = append(rows, []any{b.cell(table.KindPlain, w.Name), b.cell(table.KindID, w.ID), b.cell(table.KindNumber, w.Failed), b.cell(table.KindNumber, w.Undecided), b.cell(table.KindNumber, w.Tokens)})
+	}
+	return append(rows, b.others(len(list), "workspace")...)
+}
+
+// worstPolicies are those that failed most, the gravest first.
+func (b *book) worstPolicies(r engine.Report) [][]any {
+	list := slices.DeleteFunc(slices.Clone(r.Policies), func(p engine.PolicyReport) bool { return p.Tally[engine.Fail] == 0 })
+	slices.SortStableFunc(list, func(x, y engine.PolicyReport) int {
+		return cmp.Or(x.Policy.Severity.Rank()-y.Policy.Severity.Rank(), y.Tally[engine.Fail]-x.Tally[engine.Fail])
+	})
+	rows := [][]any{b.header("Worst policies", "Severity", "Failed", "Evaluated", "Title")}
+	for _, p := range list[:min(worstShown, len(list))] {
+		rows = append(rows, []any{b.cell(table.KindPlain, p.Policy.ID), b.cell(table.KindPlain, p.Policy.Severity), b.cell(table.KindNumber, p.Tally[engine.Fail]),
+			b.cell(table.KindNumber, p.Tally.Evaluated()), b.cell(table.KindPlain, p.Policy.Title)})
+	}
+	return append(rows, b.others(len(list), "policy")...)
+}
+
+func (b *book) others(all int, noun string) [][]any {
+	switch {
+	case all == 0:
+		return [][]any{{b.cell(table.KindPlain, "none failed")}}
+	case all > worstShown:
+		return [][]any{{b.cell(table.KindPlain, "… and "+engine.Plural(all-worstShown, noun)+" more")}}
+	}
+	return nil
+}
+
+// coverage is a table of what was not read whole. What was, and what nobody asked
+// for, is counted: with hundreds of workspaces it would hide the rest.
 func (b *book) coverage(r engine.Report) [][]any {
 	rows := [][]any{b.header("Coverage: workspace", "Workspace id", "Section", "Status", "Reason", "Rows read", "Collected at", "Detail", "Hint")}
+	whole, unasked := 0, map[engine.SectionName]int{}
 	for _, w := range r.Workspaces {
 		for _, name := range engine.SortedKeys(w.Snapshot.Coverage) {
-			rows = append(rows, b.coverageRow(w.Snapshot, name))
+			switch c := w.Snapshot.Coverage[name]; {
+			case c.Reason == engine.ReasonNotRequested:
+				unasked[name]++
+			case c.Status == engine.Complete:
+				whole++
+			default:
+				rows = append(rows, b.coverageRow(w.Snapshot, name))
+			}
 		}
+	}
+	rows = append(rows, b.pair("Read whole", engine.Plural(whole, "section")+" of "+engine.Plural(len(r.Workspaces), "workspace"), table.KindPlain))
+	for _, name := range engine.SortedKeys(unasked) {
+		rows = append(rows, b.pair("Not requested", string(name)+" in "+engine.Plural(unasked[name], "workspace"), table.KindPlain))
 	}
 	return rows
 }

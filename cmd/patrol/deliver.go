@@ -80,7 +80,7 @@ func (a *app) notify(ctx context.Context, db *store.DB, messages []message) erro
 				return err
 			}
 		}
-		a.say("%s was not told: %v", m.to.Name, err)
+		a.tell(a.env.stderr, engine.Pseudonymised(a.names, fmt.Sprintf("%s was not told: %v", m.to.Name, err))) // also with -q: the verdict may outrank it
 		failures = append(failures, fmt.Errorf("%s: %w", m.to.Name, err))
 	}
 	if failures == nil {

@@ -273,7 +273,7 @@ type reportOptions struct {
 
 func (o *reportOptions) addFlags(all *pflag.FlagSet) {
 	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) {
-		flags.StringSliceVar(&o.formats, "format", []string{"csv", "xlsx", "json"}, "`formats` of the report: "+strings.Join(formatNames(), ", "))
+		flags.StringSliceVar(&o.formats, "format", []string{"csv", "xlsx", "html", "json"}, "`formats` of the report: "+strings.Join(formatNames(), ", "))
 		ofWords(flags, "format", formatNames()...)
 		flags.StringVar(&o.dir, "output-dir", "patrol-report", "write the reports into this `directory`; {date} and {time} in it are those of the run")
 		flags.StringVarP(&o.output, "output", "o", "", "write one format to this `file` (- for standard output)")

@@ -19,7 +19,7 @@ class Details {
   }
 
   finding(row) {
-    const {findings} = this.data, {at} = findings;
+    const {findings, tokens} = this.data, {at} = findings;
     const token = findings.token[row];
     this.show(at.title[row],
       make('p', {class: 'tags'}, mark(at.severity[row]), make('span', {}, words(at.status[row]))),
@@ -29,13 +29,22 @@ class Details {
         ['Workspace', `${at.workspace[row]} (${at.workspace_id[row]})`],
         [heading(at.resource[row]), at.resource[row] === 'workspace' ? '' : at.resource_id[row]],
         ['Owner', at.owner[row] && make('a', {href: address('findings', new URLSearchParams({owner: at.owner[row]}))}, at.owner[row])],
+        ['Comment', token >= 0 && full(tokens.at.comment[token])],
+        ['Last used', token >= 0 && full(tokens.at.last_used_at[token], 'date')],
         ['Since', full(at.since[row], 'date')],
         ['Remedy', words(at.remedy[row])],
         ['Fingerprint', at.fingerprint[row]],
       ]),
+      ...this.remediation(at.policy[row]),
       ...evidence(at.evidence[row]),
       ...this.waiver(row),
       token >= 0 && this.button('Show the token', () => this.token(token)));
+  }
+
+  // remediation is what the policy's own page says.
+  remediation(policy) {
+    const page = byId(`policy/${policy}`)?.querySelector('.remediation');
+    return page ? [make('h3', {}, 'What to do'), ...[...page.children].map(part => part.cloneNode(true))] : [];
   }
 
   waiver(row) {
@@ -75,7 +84,7 @@ const full = (value, kind) => (kind === 'date' && typeof value === 'number' ? is
 
 // pairs lists names and values; what is empty is left out.
 function pairs(entries) {
-  const rows = entries.filter(([, value]) => value !== '' && value !== null && value !== undefined);
+  const rows = entries.filter(([, value]) => value !== '' && value !== false && value !== null && value !== undefined);
   return make('dl', {class: 'pairs'}, ...rows.map(([name, value]) => make('div', {}, make('dt', {}, name), make('dd', {}, value))));
 }
 

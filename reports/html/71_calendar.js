@@ -77,14 +77,22 @@ class Calendar {
     return address('tokens', new URLSearchParams({expires_from: day(first * DAY), expires_to: day(last * DAY), expiry: 'coming'}));
   }
 
-  // months draws from this month to the last in which a token ends.
+  // months draws from this month to the last in which a token ends; months in which
+  // none does are counted.
   months() {
     const now = new Date(this.asOf), last = Math.max(0, ...this.days.keys());
     const boxes = [];
+    let empty = 0;
     for (let i = 0; i < MONTHS; i++) {
       const start = Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + i) / DAY;
       const end = Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + i + 1) / DAY - 1;
       if (start > last && i > 0) return boxes;
+      if (i > 0 && this.sum(start, end) === 0) {
+        empty++;
+        continue;
+      }
+      if (empty > 0) boxes.push(make('p', {class: 'later'}, `${plural(empty, 'month')} without`));
+      empty = 0;
       boxes.push(this.month(start, end));
     }
     return [...boxes, this.later(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + MONTHS) / DAY)];
