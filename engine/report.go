@@ -22,8 +22,8 @@ type Report struct {
 	Policies   []PolicyReport    // by severity, then id
 	Summary    Summary
 	Exceptions Exceptions
-	MayMiss    int      // percentage of the expected workspaces that may not have been read; 0: none
-	Trend      *Trend   // nil: no snapshot before was judged
+	MayMiss    int    // percentage of the expected workspaces that may not have been read; 0: none
+	Trend      *Trend // nil: no snapshot before was judged
 
 	// Findings in fixed order: severity, policy, workspace, resource.
 	Findings iter.Seq2[Finding, error]
