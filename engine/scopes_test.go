@@ -7,6 +7,7 @@ import (
 	"pgregory.net/rapid"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 )
 
 func TestScopeModifiers(t *testing.T) {
@@ -53,12 +54,11 @@ func TestCallsAreMappedOnce(t *testing.T) {
 // was seen to work needs a scope that the proposal lacks; and of what nobody can
 // tell it says so.
 func TestProposedScopesCoverWhatWasSeen(t *testing.T) {
-	t.Parallel()
 	var known []engine.Call
 	engine.CallScopes(func(call engine.Call, _ string) { known = append(known, call) })
 	known = append(known, engine.Call{Service: "notebook", Action: "runCommand"}, engine.Call{Service: "x", Action: "y"})
 	scopes := rapid.SliceOfN(rapid.SampledFrom([]string{"sql", "sql:read", "jobs", "unity-catalog", "unity-catalog:read", "clusters:read", "all-apis", "authentication"}), 0, 4)
-	rapid.Check(t, func(t *rapid.T) {
+	enginetest.Check(t, func(t *rapid.T) {
 		token := engine.Token{Scopes: scopes.Draw(t, "scopes"), InferredScopes: scopes.Draw(t, "inferred"), BackfillScopes: scopes.Draw(t, "backfilled")}
 		activity := engine.Activity{Events: 1, Detail: &engine.ActivityDetail{MoreCalls: rapid.Int64Range(0, 1).Draw(t, "more") * rapid.Int64Range(0, 1).Draw(t, "some")}}
 		for _, call := range rapid.SliceOfNDistinct(rapid.SampledFrom(known), 0, 6, engine.Call.String).Draw(t, "calls") {

@@ -145,8 +145,9 @@ func queriesPage() string {
 	for _, query := range collectors.Queries() {
 		fmt.Fprintf(&b, "\n## %s\n\n```sql\n%s```\n", query.Name, query.SQL)
 	}
-	fmt.Fprintf(&b, "\n## Calls and scopes\n\nWhich scope a call takes that the audit log has, by the documented pages `api/workspace/scopes`, `dev-tools/auth/scope-modifiers` and\n"+
-		"`admin/account-settings/audit-logs` of docs.databricks.com as of %s. Of what is not here patrol cannot tell.\n\n| service | scope | actions |\n|---|---|---|\n", engine.CallsAsOf)
+	fmt.Fprintf(&b, "\n## Calls and scopes\n\nWhich scope a call takes that the audit log has. Services, actions and modifiers are those of the pages `api/workspace/scopes`, `dev-tools/auth/scope-modifiers` and\n"+
+		"`admin/account-settings/audit-logs` of docs.databricks.com as of %s. The log names actions, not API paths: which scope an action takes is patrol's reading of these pages,\n"+
+		"and was not tried on a workspace. Of what is not here patrol cannot tell.\n\n| service | scope | actions |\n|---|---|---|\n", engine.CallsAsOf)
 	row := ""
 	engine.CallScopes(func(call engine.Call, scope string) {
 		head := fmt.Sprintf("| %s | %s | ", call.Service, cmp.Or(scope, "none"))
