@@ -97,11 +97,11 @@ func withMembers(t *testing.T, answer json.RawMessage, members map[string]any) j
 }
 
 // stricter is how the recorded workspace was the day before: no tokens, a lower
-// limit, and nobody who might make any.
+// limit, and nobody but admins who might make any.
 func stricter() map[string]map[string]any {
 	return map[string]map[string]any{
 		"/api/2.0/workspace-conf":                   {"enableTokensConfig": "false", "maxTokenLifetimeDays": "7"},
-		"/api/2.0/permissions/authorization/tokens": {"access_control_list": []any{}},
+		"/api/2.0/permissions/authorization/tokens": {"access_control_list": []any{map[string]any{"group_name": "admins", "all_permissions": []any{map[string]any{"permission_level": "CAN_MANAGE"}}}}},
 	}
 }
 

@@ -83,7 +83,7 @@ func btoi(is bool) int {
 // tokenStep makes a step on a token; the caller adds what is expected of it.
 func (b *builder) tokenStep(w *workspace, s engine.Subject, r remedy.Remedy, hits []hit) engine.Step {
 	step := b.step(w, r, s.Token.ID, hits)
-	step.Owner, step.OwnerID, step.OwnerName, step.OwnerKind = s.Owner.WorkspaceLabel(), s.Token.OwnerID, s.Owner.DisplayName, s.Owner.Kind
+	step.Owner, step.OwnerID, step.OwnerName, step.OwnerKind = s.Owner.WorkspaceLabel(), s.Token.OwnerID, engine.Clip(engine.RedactSecrets(s.Owner.DisplayName), mostComment), s.Owner.Kind
 	step.Comment = engine.Clip(engine.RedactSecrets(s.Token.Comment), mostComment)
 	identity := engine.TokenIdentity(w.Snapshot.Workspace.ID, s.Token)
 	step.Precondition = engine.Precondition{
