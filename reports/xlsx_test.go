@@ -231,7 +231,7 @@ func TestWorkbookTellsWhatWasCut(t *testing.T) {
 	if !strings.Contains(comment, "…[cut, 3") {
 		t.Errorf("the cell ends in %q", comment[len(comment)-40:])
 	}
-	if text := string(dumpSheet(t, file, summarySheet)); !strings.Contains(text, "Cells cut (marked …[cut])\t1") {
+	if text := string(dumpSheet(t, file, summarySheet)); !strings.Contains(text, "Cells cut (marked …[cut])\t2") {
 		t.Errorf("the summary does not count the cuts:\n%s", text)
 	}
 }

@@ -38,9 +38,6 @@ func (f *File) checkDelivery() {
 		}
 		names[r.Name] = true
 	}
-	if f.Tickets.Template == "" {
-		f.Tickets.Template = deliver.DefaultTicket
-	}
 	if _, err := deliver.ParseTicket(f.Tickets.Template); err != nil {
 		f.source.Wrong("tickets.template", "%v", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"patrol/engine/plan"
 	"patrol/engine/remedy"
 	"patrol/engine/strictyaml"
+	"patrol/reports/deliver"
 )
 
 // File is patrol.yaml; without one, what is in force then.
@@ -153,6 +154,7 @@ func Default() *File {
 	return &File{
 		Remediation: Remediation{Limits: engine.DefaultLimits(), ValidFor: Duration(plan.DefaultValidity), OnUse: plan.OnUseSkip},
 		Approval:    Approval{Required: 1, PlannerMayApprove: true, CriticalNeedOwn: true},
+		Tickets:     Tickets{Template: deliver.DefaultTicket},
 		source:      &strictyaml.File{},
 	}
 }
