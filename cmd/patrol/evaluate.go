@@ -64,7 +64,7 @@ func (a *app) evaluateStored(ctx context.Context, o *evaluateOptions) error {
 func (a *app) storedSnapshots(ctx context.Context, db *store.DB, wanted []string) ([]engine.Snapshot, error) {
 	var snapshots []engine.Snapshot
 	for _, ref := range wanted {
-		found, err := a.snapshotsOf(ctx, db, ref)
+		found, err := snapshotsOf(ctx, db, ref)
 		if err != nil {
 			return nil, err
 		}

@@ -80,8 +80,12 @@ func (a *app) snapshotsShow() *cobra.Command {
 		Example: "  patrol snapshots show 3\n  patrol snapshots show latest",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			find, err := parseSnapshotRef(args[0])
+			if err != nil {
+				return err
+			}
 			return a.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-				found, err := a.snapshotsOf(cmd.Context(), db, args[0])
+				found, err := find(cmd.Context(), db)
 				if err != nil {
 					return err
 				}
@@ -123,7 +127,7 @@ func (a *app) snapshotsVerify() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return a.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-					found, err := a.snapshotsOf(cmd.Context(), db, args[0])
+					found, err := snapshotsOf(cmd.Context(), db, args[0])
 					for _, s := range found {
 						if err == nil {
 							err = db.VerifySnapshot(cmd.Context(), s.ID)

@@ -83,11 +83,11 @@ func snapshotsIn(pairs []snapshotPair) (list []engine.Snapshot) {
 func (a *app) pairs(ctx context.Context, db *store.DB, args []string) ([]snapshotPair, error) {
 	refs := []string{"latest~1", "latest"}
 	copy(refs, args)
-	from, err := a.snapshotsOf(ctx, db, refs[0])
+	from, err := snapshotsOf(ctx, db, refs[0])
 	if err != nil {
 		return nil, err
 	}
-	to, err := a.snapshotsOf(ctx, db, refs[1])
+	to, err := snapshotsOf(ctx, db, refs[1])
 	if err != nil {
 		return nil, err
 	}
