@@ -132,7 +132,6 @@ func TestTokenReportByName(t *testing.T) {
 // TestTokenReportIsSetDifference holds the walk through two sorted lists
 // against two sets.
 func TestTokenReportIsSetDifference(t *testing.T) {
-	t.Parallel()
 	enginetest.Check(t, func(t *rapid.T) {
 		ids := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-f]{1,3}`), 0, 300, rapid.ID[string])
 		reported, read := ids.Draw(t, "report"), ids.Draw(t, "read")

@@ -105,7 +105,6 @@ func TestDerive(t *testing.T) {
 // Whatever a token says, a fact is either derived, inapplicable, or named as
 // unknown; an expired token never has days left.
 func TestDeriveIsTotal(t *testing.T) {
-	t.Parallel()
 	instant := rapid.Int64Range(-10*engine.Day, now*2)
 	optional := rapid.OneOf(rapid.Just[*int64](nil), rapid.Map(instant, at), rapid.Just(at(engine.NeverExpires)))
 	enginetest.Check(t, func(rt *rapid.T) {

@@ -28,6 +28,7 @@ func requirements() map[string]map[string]string {
 		},
 		"iso-27001-2022": {
 			"A.5.3":  "Keep conflicting duties in different hands.",
+			"A.5.14": "Protect information that is handed to others.",
 			"A.5.15": "Have rules for access, and enforce them.",
 			"A.5.16": "Manage identities from their creation to their end.",
 			"A.5.17": "Manage secrets that prove an identity: how they are handed out, kept and renewed.",
@@ -54,6 +55,7 @@ func requirements() map[string]map[string]string {
 			"AC-4":       "Control where information flows.",
 			"AC-5":       "Keep conflicting duties in different hands.",
 			"AC-6":       "Give no more rights than the work needs.",
+			"AC-12":      "End sessions by rule, not only when the user does.",
 			"AC-17":      "Restrict and control access from outside.",
 			"AU-12":      "Record the events that an audit needs.",
 			"CA-5":       "Keep a plan of known weaknesses and their correction.",
@@ -65,6 +67,7 @@ func requirements() map[string]map[string]string {
 			"IA-5":       "Manage authenticators: issue, protect, renew and revoke them.",
 			"IA-5(1)":    "Hold secrets to rules of strength and renewal.",
 			"IA-5(7)":    "Keep secrets out of code and other readable text.",
+			"IA-8":       "Identify and authenticate those who come from outside the organisation.",
 			"IA-9":       "Identify services before they talk to each other.",
 			"PL-4":       "Have rules of behaviour, and let users accept them.",
 			"RA-7":       "Respond to what assessments find.",

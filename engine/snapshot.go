@@ -126,7 +126,7 @@ func (s Subject) Named() Subject {
 	if s.Creator.Name == "" {
 		s.Creator.Listed = s.Token.CreatorName
 	}
-	if s.Owner.Name == "" && s.Owner.ID == s.Creator.ID {
+	if s.Owner.Name == "" && s.Owner.ID != "" && s.Owner.ID == s.Creator.ID {
 		s.Owner.Listed = s.Token.CreatorName
 	}
 	return s

@@ -30,7 +30,6 @@ var forecastBegin = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 // of the coming days up, with tokens that have ended left out and those in use
 // used until then, and judges it as any snapshot, every policy on every token.
 func TestForecastIsPlainEvaluation(t *testing.T) {
-	t.Parallel()
 	var talk bytes.Buffer
 	a := &app{env: &env{stderr: &talk, now: time.Now}, origins: map[string]string{}, config: config.Default()}
 	set := forecastPolicies(t, a)

@@ -28,7 +28,6 @@ import (
 // read back by --from, gives every token the same result under every policy that
 // needs tokens alone, whatever the population.
 func TestListsReadBackGiveTheSameVerdicts(t *testing.T) {
-	t.Parallel()
 	all, err := eval.Load(t.Context(), eval.Pack{Name: builtinPack, FS: policies.FS, Trusted: true})
 	if err != nil {
 		t.Fatal(err)

@@ -72,7 +72,7 @@ func TestTellManySnapshots(t *testing.T) {
 		snapshots = append(snapshots, s)
 	}
 	a.tellSnapshots(snapshots)
-	want := "200 workspaces, 160 of them complete: 1400 tokens\n" +
+	want := "200 workspaces, 160 of them complete: 1,400 tokens\n" +
 		"  w000, w005, w010, w015, w020, … and 35 more: grants: not_initialised (not_initialised) \n  hint: Wait.\n"
 	if said.String() != want {
 		t.Errorf("got  %q\nwant %q", said.String(), want)

@@ -277,7 +277,6 @@ func (s *stage) job() apply.Job {
 // TestWhateverHappens: runs that are killed again and again, and then one that
 // nothing happens to.
 func TestWhateverHappens(t *testing.T) {
-	t.Parallel()
 	enginetest.Check(t, func(t *rapid.T) {
 		s := newStage(t)
 		begun := map[string]bool{}

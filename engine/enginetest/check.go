@@ -14,6 +14,7 @@ import (
 // its seed from a flag only.
 func Check(t *testing.T, property func(*rapid.T)) {
 	t.Helper()
+	t.Setenv("PATROLTEST_PROPERTY", t.Name()) // panics in a parallel test
 	const name = "rapid.seed"
 	if before := flag.Lookup(name).Value.String(); before == "0" {
 		if err := flag.Set(name, strconv.FormatUint(Seed(t), 10)); err != nil {

@@ -554,7 +554,6 @@ func anyToken(t *rapid.T, i int) engine.Subject {
 
 // Rule indexing, early exit and the number of workers change nothing.
 func TestOptimisationsChangeNothing(t *testing.T) {
-	t.Parallel()
 	set := builtIn(t)
 	enginetest.Check(t, func(rt *rapid.T) {
 		var tokens []engine.Subject

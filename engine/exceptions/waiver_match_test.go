@@ -192,7 +192,6 @@ func TestUses(t *testing.T) {
 
 // TestGlob compares with the regular expression of the same meaning.
 func TestGlob(t *testing.T) {
-	t.Parallel()
 	enginetest.Check(t, func(t *rapid.T) {
 		pattern := rapid.StringOfN(rapid.SampledFrom([]rune("ab*?é[.")), 0, 8, -1).Draw(t, "pattern")
 		text := rapid.StringOfN(rapid.SampledFrom([]rune("abé[.")), 0, 10, -1).Draw(t, "text")

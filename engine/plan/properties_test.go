@@ -43,7 +43,6 @@ func drawn(t *rapid.T) *estate {
 }
 
 func TestPlansAreDeterministic(t *testing.T) {
-	t.Parallel()
 	enginetest.Check(t, func(t *rapid.T) {
 		e := drawn(t)
 		in := e.input()
@@ -65,7 +64,6 @@ func TestPlansAreDeterministic(t *testing.T) {
 }
 
 func TestEveryFindingIsPlannedOnceOrTold(t *testing.T) {
-	t.Parallel()
 	enginetest.Check(t, func(t *rapid.T) {
 		e := drawn(t)
 		in := e.input()
@@ -102,7 +100,6 @@ func TestEveryFindingIsPlannedOnceOrTold(t *testing.T) {
 }
 
 func TestRiskRisesAndSwitchingOffIsLast(t *testing.T) {
-	t.Parallel()
 	rank := map[string]int{"low": 0, "medium": 1, "high": 2}
 	enginetest.Check(t, func(t *rapid.T) {
 		in := drawn(t).input()

@@ -230,7 +230,6 @@ func TestActivityThatCannotBeRead(t *testing.T) {
 
 // TestAmongIsWhatLoopsFind compares the windows with loops over all pairs.
 func TestAmongIsWhatLoopsFind(t *testing.T) {
-	t.Parallel()
 	at, db, id := now.UnixMilli(), newDB(t), 0
 	enginetest.Check(t, func(r *rapid.T) {
 		maybe := func(label string, low, high int) *int64 {

@@ -129,7 +129,6 @@ func asStored(tb rapid.TB, t engine.Token) engine.Token {
 }
 
 func TestSnapshotsReadBackExactly(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	n := 0
 	enginetest.Check(t, func(rt *rapid.T) {
@@ -559,7 +558,6 @@ func TestCanonical(t *testing.T) {
 }
 
 func TestListsRoundTrip(t *testing.T) {
-	t.Parallel()
 	enginetest.Check(t, func(rt *rapid.T) {
 		list := rapid.SliceOf(anyText()).Draw(rt, "list")
 		text, _ := encodeList(list).(string)
