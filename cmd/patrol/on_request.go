@@ -61,7 +61,7 @@ func (a *app) resolveUsage(o *sourceOptions) error {
 	} else {
 		id, named := strings.CutPrefix(r.usageText, "warehouse:")
 		if !named || id == "" {
-			return engine.UsageError("read flag", "--usage", "Name the SQL warehouse: --usage warehouse:ID; `databricks warehouses list` tells the ids.", fmt.Errorf("%q does not begin with warehouse:", r.usageText))
+			return engine.UsageError("read flag", "--usage", "Name the SQL warehouse: --usage warehouse:ID; `databricks warehouses list` tells the ids.", fmt.Errorf("%q is not warehouse:ID", r.usageText))
 		}
 		r.usage = a.config.Usage.Reader(&id)
 		r.usage.ConfigFile = o.configFile

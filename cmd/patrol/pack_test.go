@@ -97,11 +97,12 @@ func withMembers(t *testing.T, answer json.RawMessage, members map[string]any) j
 }
 
 // stricter is how the recorded workspace was the day before: no tokens, a lower
-// limit, and nobody but admins who might make any.
+// limit, and but one besides admins who might make any.
 func stricter() map[string]map[string]any {
 	return map[string]map[string]any{
-		"/api/2.0/workspace-conf":                   {"enableTokensConfig": "false", "maxTokenLifetimeDays": "7"},
-		"/api/2.0/permissions/authorization/tokens": {"access_control_list": []any{map[string]any{"group_name": "admins", "all_permissions": []any{map[string]any{"permission_level": "CAN_MANAGE"}}}}},
+		"/api/2.0/workspace-conf": {"enableTokensConfig": "false", "maxTokenLifetimeDays": "7"},
+		"/api/2.0/permissions/authorization/tokens": {"access_control_list": []any{map[string]any{"group_name": "admins", "all_permissions": []any{map[string]any{"permission_level": "CAN_MANAGE"}}},
+			map[string]any{"user_name": "ann@example.com", "all_permissions": []any{map[string]any{"permission_level": "CAN_USE"}}}}},
 	}
 }
 
@@ -151,10 +152,10 @@ func TestPack(t *testing.T) {
 	now := recordedWorkspace(t, today, "", nil)
 	defer now.Close()
 	args := []string{"audit", "--config", config, "--db", db, "--audit-log", recorded("audit-log.csv"), "--token-report", recorded("token-report.csv"),
-		"--output-dir", dir}
+		"--output-dir", dir, "--exclude", "PAT-027"}
 	code, stdout, stderr := runPatrol(t, now, today, append(args, "--format", allFormats())...)
 	if code != 1 {
-		t.Fatalf("audit ends with %d: %s", code, stderr)
+		t.Fatalf("audit ends with %d: %s%s", code, stdout, stderr)
 	}
 	report := readPackReport(t, filepath.Join(dir, "audit.json"))
 	checkFindings(t, report)
@@ -234,7 +235,12 @@ func checkEachPolicy(t *testing.T, report packReport) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Those that rest on usage, or on lists of the account, have the simulated one: usage.txtar, migrate.txtar, sign_in_ways.txtar.
+	elsewhere := []string{"PAT-027", "PAT-028", "PAT-030", "WS-013", "WS-014", "WS-015", "WS-016", "WS-017", "WS-018"}
 	for _, p := range set.Policies() {
+		if slices.Contains(elsewhere, p.ID) {
+			continue
+		}
 		i := slices.IndexFunc(report.Policies, func(r packTally) bool { return r.ID == p.ID })
 		if i < 0 {
 			t.Errorf("%s was not run", p.ID)

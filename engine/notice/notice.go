@@ -121,7 +121,10 @@ func (o *owner) message(p engine.Plan, text *template.Template) (Message, error)
 	if err := text.Execute(&body, data); err != nil {
 		return Message{}, badTemplate(err)
 	}
-	m := Message{Owner: o.label, Address: address(o.label), Name: fileName(o.label), Body: strings.TrimSpace(body.String()) + "\n", Steps: o.steps}
+	m := Message{Owner: o.label, Name: fileName(o.label), Body: strings.TrimSpace(body.String()) + "\n", Steps: o.steps}
+	if o.steps[0].OwnerKind != engine.Missing { // an address may have another owner by now
+		m.Address = address(o.label)
+	}
 	m.Subject = fmt.Sprintf("Your Databricks tokens: %s to look at", count(len(data.Tokens), "token"))
 	if data.Changing > 0 {
 		m.Subject = fmt.Sprintf("Your Databricks tokens: %s will change from %s", count(data.Changing, "token"), data.NotBefore)

@@ -134,6 +134,11 @@ func TestForeignTextStaysText(t *testing.T) {
 
 func TestAddresses(t *testing.T) {
 	t.Parallel()
+	gone := step(engine.Revoke, "ana@example.com", "t", today)
+	gone.OwnerKind, gone.NotBefore = engine.Missing, later
+	if m := messages(t, planOf(gone))[0]; m.Address != "" || m.Owner != "ana@example.com" {
+		t.Errorf("who left is written to: %+v", m)
+	}
 	for name, want := range map[string]string{
 		"ana@example.com": "ana@example.com", "0b9f9a1e-0000-4000-8000-000000000001": "", "4503599627370497": "", "Ana <ana@example.com>": "",
 		"ana@example.com, bob@example.com": "", "ana@example.com\nBcc: x@example.com": "",

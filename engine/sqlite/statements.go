@@ -50,7 +50,7 @@ func (c *conn) take(ctx context.Context, query string) (statement, error) {
 		c.idle[query] = list[:len(list)-1]
 		return list[len(list)-1], nil
 	}
-	prepared, err := c.driverConn.PrepareContext(ctx, query)
+	prepared, err := c.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
