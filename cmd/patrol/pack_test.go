@@ -236,7 +236,7 @@ func checkEachPolicy(t *testing.T, report packReport) {
 		t.Fatal(err)
 	}
 	// Those that rest on usage, or on lists of the account, have the simulated one: usage.txtar, migrate.txtar, sign_in_ways.txtar.
-	elsewhere := []string{"PAT-027", "PAT-028", "PAT-030", "WS-013", "WS-014", "WS-015", "WS-016", "WS-017", "WS-018"}
+	elsewhere := []string{"PAT-027", "PAT-028", "WS-013", "WS-014", "WS-015", "WS-016", "WS-017", "WS-018"}
 	for _, p := range set.Policies() {
 		if slices.Contains(elsewhere, p.ID) {
 			continue
