@@ -399,6 +399,9 @@ func (f *File) scalar(node *yaml.Node, into reflect.Value, key string, tag refle
 		}
 		into.SetBool(b)
 	default: // a number
+		if f.octal(node, key) {
+			return
+		}
 		var n float64
 		if node.Tag != "!!int" && (node.Tag != "!!float" || into.Kind() != reflect.Float64) || node.Decode(into.Addr().Interface()) != nil || node.Decode(&n) != nil {
 			f.Add(at, f.label(key), "%q: want a %s", text, map[bool]string{true: "number", false: "whole number"}[into.Kind() == reflect.Float64])
@@ -411,6 +414,21 @@ func (f *File) scalar(node *yaml.Node, into reflect.Value, key string, tag refle
 			f.Add(at, f.label(key), "is %s: want %s", text, bounds(least, most))
 		}
 	}
+}
+
+// LeadingZero reports whether digits begin with a zero, which one reader takes for
+// octal and another not.
+func LeadingZero(text string) bool { return leadingZero.MatchString(text) }
+
+var leadingZero = regexp.MustCompile(`^[-+]?0[0-9_]+$`)
+
+// octal refuses a number that begins with a zero.
+func (f *File) octal(node *yaml.Node, key string) bool {
+	is := (node.Tag == "!!int" || node.Tag == "!!float") && LeadingZero(node.Value)
+	if is {
+		f.Add(node.Line, f.label(key), "%q: begins with 0, which YAML reads as octal: leave the 0 out, or quote what is text", node.Value)
+	}
+	return is
 }
 
 func bounds(least, most string) string {
@@ -446,6 +464,9 @@ func (f *File) any(node *yaml.Node, key string, depth int) any {
 	var decoded any
 	if node.Tag == "!!timestamp" {
 		return node.Value
+	}
+	if f.octal(node, key) {
+		return nil
 	}
 	if err := node.Decode(&decoded); err != nil {
 		f.Add(node.Line, f.label(key), "%q: cannot be read", node.Value)

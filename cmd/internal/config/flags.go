@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"patrol/engine"
+	"patrol/engine/strictyaml"
 
 	"github.com/spf13/pflag"
 )
@@ -185,6 +186,8 @@ func fill(flag *pflag.Flag, items []string, source, place string) error {
 		err = list.Replace(items)
 	case len(items) > 1:
 		err = fmt.Errorf("takes one value, not %d", len(items))
+	case strings.HasPrefix(flag.Value.Type(), "int") && strictyaml.LeadingZero(strings.Join(items, "")):
+		err = fmt.Errorf("%q begins with 0: is it octal? leave the 0 out", items[0])
 	default:
 		err = flag.Value.Set(strings.Join(items, ""))
 	}
