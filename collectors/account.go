@@ -237,6 +237,9 @@ func (c *accountClient) listWorkspaces(ctx context.Context) (Account, *Problem) 
 	if _, problem := c.getJSON(ctx, path, nil, &rows); problem != nil {
 		return account, problem
 	}
+	if rows == nil {
+		return account, badBody("GET %s: null is no list of workspaces", path)
+	}
 	seen := map[string]bool{}
 	for i, raw := range rows {
 		w, problem := c.accountWorkspace(raw)

@@ -121,6 +121,41 @@ func TestAccountDirectoryCoverage(t *testing.T) {
 	}
 }
 
+// TestAccountContradictions: no list of the account is believed that contradicts
+// itself. Rows that are gone with a total that agrees only the snapshot before tells.
+func TestAccountContradictions(t *testing.T) {
+	tested := 0
+	for _, order := range simulator.Contradictions() {
+		list, what, _ := strings.Cut(order.Name, "/")
+		if what == "none" || what == "shrunk" || !slices.Contains([]string{"account-workspaces", "account-users", "account-service-principals"}, list) {
+			continue
+		}
+		tested++
+		account := simulator.New(simulator.Options{Seed: 1, Tokens: 40})
+		server := httptest.NewServer(account)
+		id, secret := account.Credentials()
+		t.Setenv("DATABRICKS_CONFIG_FILE", t.TempDir()+"/none")
+		t.Setenv("DATABRICKS_CLIENT_ID", id)
+		t.Setenv("DATABRICKS_CLIENT_SECRET", secret)
+		if err := account.Contradict(order.Name, ""); err != nil {
+			t.Fatal(err)
+		}
+		found, err := Discover(t.Context(), AccountTarget{Host: server.URL, AccountID: account.ID()}, Options{})
+		if refused := err != nil; refused != (list == "account-workspaces") {
+			t.Errorf("%s: %v, %d workspaces", order.Name, err, len(found.Workspaces))
+		}
+		if err == nil {
+			if c := found.ReadDirectory(t.Context()).Coverage(); c.Status != engine.Implausible {
+				t.Errorf("%s: %+v", order.Name, c)
+			}
+		}
+		server.Close()
+	}
+	if tested < 12 {
+		t.Errorf("%d contradictions", tested)
+	}
+}
+
 // TestAccountDirectoryPages: all pages of a large directory arrive, under the
 // limits that its endpoints have.
 func TestAccountDirectoryPages(t *testing.T) {

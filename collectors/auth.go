@@ -321,9 +321,9 @@ func loaders(t Target) []config.Loader {
 		return append(loaders(t.ofAccount()), discovered{t})
 	}
 	if t.Profile == "" {
-		return []config.Loader{config.ConfigAttributes, config.ConfigFile, hardening{}, singleLine{}}
+		return []config.Loader{config.ConfigAttributes, config.ConfigFile, hardening{}}
 	}
-	return []config.Loader{namedProfile{t}, hardening{}, singleLine{}}
+	return []config.Loader{namedProfile{t}, hardening{}}
 }
 
 // hardening overrides what nobody may switch on.
@@ -366,32 +366,6 @@ func plainValues(cfg *config.Config) error {
 			}
 		}
 		return unfit
-	}
-	return nil
-}
-
-// singleLine refuses values that no header can carry, such as a secret that was
-// pasted with its line break, before anything is sent.
-type singleLine struct{}
-
-func (singleLine) Name() string { return "single line" }
-
-func (singleLine) Configure(cfg *config.Config) error {
-	for _, attribute := range config.ConfigAttributes {
-		value := attribute.GetString(cfg)
-		if !strings.ContainsFunc(value, unicode.IsControl) {
-			continue
-		}
-		name := attribute.Name + " of the profile"
-		for _, variable := range attribute.EnvVars {
-			if os.Getenv(variable) == value {
-				name = variable
-			}
-		}
-		if strings.ContainsFunc(strings.TrimRight(value, "\r\n"), unicode.IsControl) {
-			return fmt.Errorf("%s holds a line break or another control character: set it without", name)
-		}
-		return fmt.Errorf("%s ends in a line break: set it without", name)
 	}
 	return nil
 }

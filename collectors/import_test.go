@@ -206,6 +206,8 @@ func FuzzImport(f *testing.F) {
 	})
 }
 
+var UTF16 = utf16 // for tests from outside
+
 // utf16 is a text as PowerShell's > writes it.
 func utf16(text string) string {
 	encoded, err := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().String(text)

@@ -122,18 +122,22 @@ func TestAuditLog(t *testing.T) {
 		{TokenID: "b", Events: 12, First: 1793491200000, Last: 1793577600500, MaxIPsPerDay: 4, UserAgents: []string{"curl/8", "terraform, cicd/github"}},
 		{TokenID: "a", Events: 1, First: 1793491200000, Last: 1793491200000, MaxIPsPerDay: 1},
 	}
+	rows := id + `,b,12,2026-11-01T00:00:00Z,2026-11-02T00:00:00.500Z,4,"[""terraform, cicd/github"",""curl/8"",""curl/8""]"` + "\n" +
+		"77,b,1,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,1,[]\n" +
+		id + ",a,1,2026-11-01 00:00:00,2026-11-01 00:00:00,1,\n"
+	semicolons := "sep=;\r\n" + strings.NewReplacer("m, ", "m, ", `"",`, `"",`, ",", ";").Replace(logHeader+rows) // not within quotes
 	for name, text := range map[string]string{
-		"log.csv": logHeader +
-			id + `,b,12,2026-11-01T00:00:00Z,2026-11-02T00:00:00.500Z,4,"[""terraform, cicd/github"",""curl/8"",""curl/8""]"` + "\n" +
-			"77,b,1,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,1,[]\n" +
-			id + ",a,1,2026-11-01 00:00:00,2026-11-01 00:00:00,1,\n",
+		"log.csv": logHeader + rows,
 		"log.jsonl": `{"workspace_id":` + id + `,"token_id":"b","events":12,"first_event":"2026-11-01T00:00:00Z","last_event":"2026-11-02T00:00:00.500Z","max_ips_per_day":"4","user_agents":["terraform, cicd/github","curl/8"]}` + "\n\n" +
 			`{"workspace_id":"77","token_id":"b","events":1,"first_event":"2026-11-01T00:00:00Z","last_event":"2026-11-01T00:00:00Z","max_ips_per_day":1,"user_agents":"[]"}` + "\n" +
 			`{"workspace_id":"` + id + `","token_id":"a","events":1,"first_event":"2026-11-01 00:00:00","last_event":"2026-11-01 00:00:00","max_ips_per_day":1,"user_agents":null}` + "\n",
+		"utf16.csv": collectors.UTF16(logHeader + rows),
+		"sep.csv":   semicolons,
+		"both.csv":  collectors.UTF16(semicolons),
 	} {
 		log, err := collectors.OpenAuditLog(t.Context(), writeLog(t, name, text))
 		if err != nil {
-			t.Fatal(err)
+			t.Fatal(name, err)
 		}
 		w.options.AuditLog = log
 		section := w.collect(w.admin()).Capture.Sections[engine.SectionAuditLog]

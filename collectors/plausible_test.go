@@ -1,7 +1,9 @@
 package collectors_test
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -223,22 +225,48 @@ func TestContradictionsThatPass(t *testing.T) {
 // TestOtherWorkspaceMidway: when another workspace answers, nothing more is asked.
 func TestOtherWorkspaceMidway(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1})
-	if err := w.Contradict("workspace/id-midway", ""); err != nil {
-		t.Fatal(err)
-	}
-	o := w.collect(w.admin())
-	known, ok := engine.AsError(o.Err)
-	if !ok || known.Reason != "wrong_workspace" {
-		t.Errorf("error %v", o.Err)
-	}
-	for _, section := range []engine.SectionName{engine.SectionTokens, engine.SectionPrincipals, engine.SectionGrants} {
-		if c := w.coverage(o, section); c.Reason != "wrong_workspace" || c.Usable() {
-			t.Errorf("%s: %+v", section, c)
+	for _, order := range []string{"workspace/id-midway", "workspace/other-midway"} {
+		w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 2})
+		if err := w.Contradict(order, ""); err != nil {
+			t.Fatal(err)
+		}
+		o := w.collect(w.admin())
+		known, ok := engine.AsError(o.Err)
+		if !ok || known.Reason != "wrong_workspace" {
+			t.Errorf("%s: error %v", order, o.Err)
+		}
+		for _, section := range []engine.SectionName{engine.SectionTokens, engine.SectionPrincipals, engine.SectionGrants} {
+			if c := w.coverage(o, section); c.Reason != "wrong_workspace" || c.Usable() {
+				t.Errorf("%s, %s: %+v", order, section, c)
+			}
+		}
+		if n := len(w.Requests()); n > 4 {
+			t.Errorf("%s: %d requests, though the third was answered by another workspace", order, n)
 		}
 	}
-	if n := len(w.Requests()); n > 4 {
-		t.Errorf("%d requests, though the third was answered by another workspace", n)
+}
+
+// TestTokenInUseIsUsed: the token that signs in has been used, though no row of
+// the list tells the last use of any.
+func TestTokenInUseIsUsed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1})
+	w.AddFault(simulator.Fault{Path: tokensPath + "$", Strip: []string{"last_used_day"}})
+	own, found := fmt.Sprintf("%x", sha256.Sum256([]byte(w.Workspaces()[0].Token))), false
+	for token, err := range w.collect(w.admin()).Capture.Sections[engine.SectionTokens].Tokens {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found = found || token.ID == own; token.ID == own {
+			if used := engine.Derive(token, now.UnixMilli()).Used; used == nil || !*used {
+				t.Errorf("not known to be used: %+v", token)
+			}
+		} else if token.LastUsed != nil {
+			t.Errorf("the list told nothing of %+v", token)
+		}
+	}
+	if !found {
+		t.Error("the token in use is not listed")
 	}
 }
 

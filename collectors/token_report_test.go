@@ -96,6 +96,24 @@ func TestTokenReportDates(t *testing.T) {
 	}
 }
 
+// TestTokenReportOfWindows: a byte order mark, UTF-16 and Excel's line for the
+// separator change nothing.
+func TestTokenReportOfWindows(t *testing.T) {
+	t.Parallel()
+	text := reportHeader + "a,1,o,2026-10-01,never\nc,1,o,2026-10-01,never\n"
+	semicolons := "sep=;\r\n" + strings.ReplaceAll(text, ",", ";")
+	for name, text := range map[string]string{"mark": "\ufeff" + text, "UTF-16": utf16(text), "sep": semicolons, "both": utf16(semicolons)} {
+		report, err := OpenTokenReport(t.Context(), writeReport(t, text))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		c := compared(t, report.section(engine.Workspace{ID: "1"}, readTokensOf([]engine.Token{{ID: "a"}, {ID: "b"}}), testNow))
+		if c.Counts != (engine.ComparedCounts{Report: 2, Read: 2, Both: 1, MissingHere: 1, MissingThere: 1}) {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+}
+
 // TestTokenReportByName: a report may name workspaces instead of their ids, and
 // what is partial or unread is not called alike.
 func TestTokenReportByName(t *testing.T) {

@@ -109,8 +109,11 @@ func (c *Client) tokenInUse(ctx context.Context) string {
 func usedToday(tokens iter.Seq2[engine.Token, error], id string, now int64) iter.Seq2[engine.Token, error] {
 	return func(yield func(engine.Token, error) bool) {
 		for t, err := range tokens {
-			if t.ID == id && t.LastUsed == nil && !slices.ContainsFunc(t.Defects, func(d engine.Defect) bool { return d.Field == "last_used_day" }) {
-				t.LastUsed = new(now - now%engine.Day)
+			if t.ID == id && t.LastUsed == nil {
+				t.Defects = slices.DeleteFunc(slices.Clone(t.Defects), func(d engine.Defect) bool { return d.Field == "last_used_day" && d.Reason == reasonNotListed })
+				if !slices.ContainsFunc(t.Defects, func(d engine.Defect) bool { return d.Field == "last_used_day" }) {
+					t.LastUsed = new(now - now%engine.Day)
+				}
 			}
 			if !yield(t, err) {
 				return
