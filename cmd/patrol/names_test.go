@@ -4,6 +4,8 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -123,7 +125,19 @@ func TestNoOutputNamesAnybody(t *testing.T) {
 		patrol("report", "--db", db)
 		patrol("snapshots", "show", "2", "--db", db)
 		patrol("export", "--db", db, "--output-dir", filepath.Join(out, "export"))
-		patrol("plan", "--db", db, "--config", "patrol.yaml", "--only", "PAT-001,PAT-004", "-o", filepath.Join(out, "plan.json"), "--format", "xlsx,cli,terraform")
+		patrol("plan", "--db", db, "--config", "patrol.yaml", "--only", "PAT-001,PAT-004", "-o", filepath.Join(out, "plan.json"), "--format", "xlsx,cli,terraform",
+			"--notices", filepath.Join(out, "notices"))
+		for _, pattern := range []string{"plan.json", "notices/*"} {
+			made, err := filepath.Glob(filepath.Join(out, pattern))
+			if err != nil || len(made) == 0 {
+				t.Fatalf("no %s of %s: %v", pattern, db, err)
+			}
+		}
+		text, err := os.ReadFile(filepath.Join(out, "plan.json"))
+		var plan struct{ Steps []struct{ Action string } }
+		if err := errors.Join(err, json.Unmarshal(text, &plan)); err != nil || len(plan.Steps) == 0 {
+			t.Fatalf("the plan of %s has %d steps: %v", db, len(plan.Steps), err)
+		}
 	}
 	if err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !strings.Contains(path, "-out") {
