@@ -50,7 +50,7 @@ type part struct {
 	rows      []rowRef
 	tally     tally
 	told      map[string]bool // fields of which some row tells something
-	untold    []string        // those that may be lacking, of which none does
+	notListed []string        // those that may be lacking, of which none does
 }
 
 // workspaceRef is how rows name their workspace; "" where they do not.
@@ -113,7 +113,7 @@ func (l *tokenList) read(what string, from io.Reader) *Problem {
 // finish puts the rows in order.
 func (l *tokenList) finish(what string) *Problem {
 	for i := range l.parts {
-		l.parts[i].untold = untoldBy(l.parts[i].told)
+		l.parts[i].notListed = notListedBy(l.parts[i].told)
 	}
 	if err := l.sort(); err != nil {
 		return problem(engine.Failed, reasonSpool, "Run it again.", "%s: %v", what, err)
@@ -141,8 +141,8 @@ var (
 func (l *tokenList) section(p part) engine.Section {
 	all := l.tally.join(p.tally)
 	coverage := all.coverage(len(p.rows))
-	if len(p.untold) > 0 {
-		coverage.Detail = strings.TrimPrefix(coverage.Detail+"; no row tells "+strings.Join(p.untold, ", "), "; ")
+	if len(p.notListed) > 0 {
+		coverage.Detail = strings.TrimPrefix(coverage.Detail+"; no row tells "+strings.Join(p.notListed, ", "), "; ")
 		coverage.Hint = firstOf(coverage.Hint, hintNotListed)
 	}
 	return engine.Section{Coverage: coverage, Tokens: l.tokens(p.rows)}
@@ -328,9 +328,9 @@ func (p *part) hear(o object, t engine.Token) {
 	}
 }
 
-// untoldBy are the fields that no row tells. Automatic scoping has several that
+// notListedBy are the fields that no row tells. Automatic scoping has several that
 // are there only where something was observed: who tells its state knows them.
-func untoldBy(told map[string]bool) []string {
+func notListedBy(told map[string]bool) []string {
 	return slices.DeleteFunc(slices.Clone(mayLack), func(field string) bool {
 		return told == nil || told[field] || (field == "inferred_scopes" || field == "backfill_scopes") && told["autoscope_state"]
 	})
@@ -472,7 +472,7 @@ func (l *tokenList) token(ref rowRef) (engine.Token, error) {
 	if l.unsure[ref.at] {
 		doubt(&token)
 	}
-	for _, field := range l.parts[ref.part].untold {
+	for _, field := range l.parts[ref.part].notListed {
 		token.Defects = append(token.Defects, engine.Defect{Field: field, Reason: reasonNotListed})
 	}
 	return token, nil

@@ -124,7 +124,7 @@ func peerFields() []Field {
 	logUnknown := func(s *Subject, k Known) bool {
 		return k.LogAsked && (!k.LogRead || s.Among == nil || k.Contradicts(&s.Token, s.Among.Activity))
 	}
-	untold := func(s *Subject, k Known) bool { // an older export does not tell it
+	olderExport := func(s *Subject, k Known) bool { // an older export does not tell it
 		return logUnknown(s, k) || k.LogAsked && s.Among.Activity != nil && s.Among.Activity.Detail == nil
 	}
 	detail := func(s *Subject) ActivityDetail {
@@ -162,13 +162,13 @@ func peerFields() []Field {
 		{Name: "audit_last_event_at", Peers: true, Log: true, Unknown: logUnknown, Time: event(func(a Activity) int64 { return a.Last })},
 		{Name: "audit_max_ips_per_day", Peers: true, Log: true, Unknown: logUnknown, Number: func(s *Subject) *int64 { return ptr(logged(s).MaxIPsPerDay) }},
 		{Name: "audit_user_agents", Peers: true, Log: true, Unknown: logUnknown, Texts: func(s *Subject) []string { return logged(s).UserAgents }},
-		{Name: "audit_days_used", Peers: true, Log: true, Unknown: untold, Number: func(s *Subject) *int64 { return ptr(detail(s).Days) }},
-		{Name: "audit_refused", Peers: true, Log: true, Unknown: untold, Number: func(s *Subject) *int64 { return ptr(detail(s).Refused) }},
-		{Name: "audit_addresses", Peers: true, Log: true, Unknown: untold, Number: func(s *Subject) *int64 { return ptr(detail(s).Addresses) }},
-		{Name: "audit_calls", Peers: true, Log: true, Unknown: untold, Texts: func(s *Subject) []string { return callNames(detail(s).Calls) }},
+		{Name: "audit_days_used", Peers: true, Log: true, Unknown: olderExport, Number: func(s *Subject) *int64 { return ptr(detail(s).Days) }},
+		{Name: "audit_refused", Peers: true, Log: true, Unknown: olderExport, Number: func(s *Subject) *int64 { return ptr(detail(s).Refused) }},
+		{Name: "audit_addresses", Peers: true, Log: true, Unknown: olderExport, Number: func(s *Subject) *int64 { return ptr(detail(s).Addresses) }},
+		{Name: "audit_calls", Peers: true, Log: true, Unknown: olderExport, Texts: func(s *Subject) []string { return callNames(detail(s).Calls) }},
 		{Name: "unmapped_calls", Peers: true, Unknown: logUnknown, Texts: func(s *Subject) []string { return needed(s).Unknown }},
 		{Name: "read_only_scopes", Answer: scopeAnswers, Peers: true, Log: true,
-			Unknown: func(s *Subject, k Known) bool { return untold(s, k) || scopesUnknown(s, k) },
+			Unknown: func(s *Subject, k Known) bool { return olderExport(s, k) || scopesUnknown(s, k) },
 			Texts:   func(s *Subject) []string { return ReadOnlyScopes(&s.Token, compared(s).Activity) }},
 		{Name: "needed_scopes", Answer: scopeAnswers, Peers: true, Unknown: scopesUnknown, Texts: func(s *Subject) []string { return needed(s).Scopes }},
 		{Name: "writing_scopes", Answer: []string{"scopes"}, Unknown: func(s *Subject, _ Known) bool { return s.Token.defective("scopes") },

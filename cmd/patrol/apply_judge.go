@@ -198,10 +198,10 @@ func (j *freshJudge) verdicts(ctx context.Context, w *judgedWorkspace, snapshot 
 	chosen := j.policies.Select(func(p engine.Policy) bool { return slices.Contains(s.Policies, p.ID) })
 	one := func(yield func(engine.Subject, error) bool) { yield(subject, nil) }
 	job := eval.Job{Snapshot: snapshot, AsOf: now, Tokens: func(bool) iter.Seq2[engine.Subject, error] { return one }, Tuning: w.tuning}
-	excusing := exceptionFiles{waivers: j.set.exceptions.waivers}.begin(now) // a baseline says nothing about what may be revoked
-	defer excusing.leave()
+	active := exceptionFiles{waivers: j.set.exceptions.waivers}.begin(now) // a baseline says nothing about what may be revoked
+	defer active.leave()
 	var err error
-	if job.Except, err = excusing.exceptIn(ctx, j.set, now, w.tuning); err != nil {
+	if job.Except, err = active.exceptIn(ctx, j.set, now, w.tuning); err != nil {
 		return nil, err
 	}
 	found := map[string]engine.Finding{}

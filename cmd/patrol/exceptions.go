@@ -92,17 +92,17 @@ func unreadable(op, path, hint string, err error) error {
 	return &engine.Error{Class: engine.ClassUsage, Reason: "cannot_read", Op: op, Target: path, Hint: hint, Err: err}
 }
 
-// excusing is waivers and baseline at work in one evaluation. Workspaces may be
+// activeExceptions is waivers and baseline at work in one evaluation. Workspaces may be
 // judged side by side.
-type excusing struct {
+type activeExceptions struct {
 	lock     sync.Mutex
 	waivers  *exceptions.WaiverMatcher    // nil: none
 	baseline *exceptions.BaselineMatcher  // nil: none
 	judges   map[string]*eval.WaiverJudge // by tuning: a waiver is judged once for all workspaces that are tuned alike
 }
 
-func (x exceptionFiles) begin(asOf time.Time) *excusing {
-	e := excusing{judges: map[string]*eval.WaiverJudge{}}
+func (x exceptionFiles) begin(asOf time.Time) *activeExceptions {
+	e := activeExceptions{judges: map[string]*eval.WaiverJudge{}}
 	if x.waivers != nil {
 		e.waivers = exceptions.NewWaiverMatcher(x.waivers.Rules, engine.DateOf(asOf))
 	}
@@ -115,7 +115,7 @@ func (x exceptionFiles) begin(asOf time.Time) *excusing {
 // exceptIn is what excuses the findings of a workspace: the policies over waivers
 // are tuned there like the others. Waivers are asked first: they say who and why,
 // which a baseline cannot.
-func (e *excusing) exceptIn(ctx context.Context, set *policySet, asOf time.Time, tuning map[string]eval.Tuning) (func(engine.Finding) engine.Finding, error) {
+func (e *activeExceptions) exceptIn(ctx context.Context, set *policySet, asOf time.Time, tuning map[string]eval.Tuning) (func(engine.Finding) engine.Finding, error) {
 	var judge *eval.WaiverJudge
 	if e.waivers != nil {
 		key := string(engine.CompactJSON(tuning))
@@ -145,13 +145,13 @@ func (e *excusing) exceptIn(ctx context.Context, set *policySet, asOf time.Time,
 }
 
 // leave ends what judges waivers.
-func (e *excusing) leave() {
+func (e *activeExceptions) leave() {
 	for _, judge := range e.judges {
 		judge.Close()
 	}
 }
 
-func (e *excusing) see(f engine.Finding) {
+func (e *activeExceptions) see(f engine.Finding) {
 	e.lock.Lock()
 	defer e.lock.Unlock()
 	if e.baseline != nil {
@@ -159,7 +159,7 @@ func (e *excusing) see(f engine.Finding) {
 	}
 }
 
-func (e *excusing) judged(s engine.Snapshot, tallies map[string]engine.Tally) {
+func (e *activeExceptions) judged(s engine.Snapshot, tallies map[string]engine.Tally) {
 	e.lock.Lock()
 	defer e.lock.Unlock()
 	if e.waivers != nil {
@@ -170,7 +170,7 @@ func (e *excusing) judged(s engine.Snapshot, tallies map[string]engine.Tally) {
 	}
 }
 
-func (e *excusing) result() (x engine.Exceptions) {
+func (e *activeExceptions) result() (x engine.Exceptions) {
 	if e.waivers != nil {
 		x.Waivers = e.waivers.Uses()
 	}
@@ -181,7 +181,7 @@ func (e *excusing) result() (x engine.Exceptions) {
 }
 
 // tellExceptions says in a line what the report tells in full.
-func (a *app) tellExceptions(e *excusing) {
+func (a *app) tellExceptions(e *activeExceptions) {
 	x := e.result()
 	if len(x.Waivers) > 0 {
 		a.say("waivers: %s", waiverCounts(x))

@@ -312,8 +312,8 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 	defer evaluation.Rollback() // no-op once committed
 	set, leave := set.keep()
 	defer leave()
-	excusing := set.exceptions.begin(header.AsOf)
-	defer excusing.leave()
+	active := set.exceptions.begin(header.AsOf)
+	defer active.leave()
 	tokens := 0
 	for _, snapshot := range snapshots {
 		tokens += snapshot.Tokens
@@ -324,7 +324,7 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 	var writing sync.Mutex
 	err = db.Read(ctx, func(view *store.DB) error {
 		err := sideBySide(ctx, snapshots, func(ctx context.Context, snapshot engine.Snapshot) error {
-			return a.judge(ctx, view, evaluation, &writing, set, snapshot, header.AsOf, excusing, step)
+			return a.judge(ctx, view, evaluation, &writing, set, snapshot, header.AsOf, active, step)
 		})
 		if err != nil {
 			return err
@@ -334,10 +334,10 @@ func (a *app) evaluate(ctx context.Context, db *store.DB, set *policySet, snapsh
 	if err != nil {
 		return 0, err
 	}
-	if err := evaluation.Exceptions(excusing.result()); err != nil {
+	if err := evaluation.Exceptions(active.result()); err != nil {
 		return 0, err
 	}
-	a.tellExceptions(excusing)
+	a.tellExceptions(active)
 	id, err := evaluation.Commit()
 	if err != nil {
 		return 0, err
@@ -367,7 +367,7 @@ func sideBySide(ctx context.Context, snapshots []engine.Snapshot, work func(cont
 }
 
 // judge judges a snapshot and stores what it finds while it holds writing.
-func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluation, writing *sync.Mutex, set *policySet, snapshot engine.Snapshot, when time.Time, excusing *excusing, step func()) error {
+func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluation, writing *sync.Mutex, set *policySet, snapshot engine.Snapshot, when time.Time, active *activeExceptions, step func()) error {
 	job := eval.Job{Snapshot: snapshot, AsOf: when, Tuning: set.effective(snapshot.Workspace)}
 	var err error
 	if job.Previous, err = db.PreviousState(ctx, snapshot); err != nil {
@@ -378,11 +378,11 @@ func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluat
 			return counted(db.Subjects(ctx, snapshot.ID, when, among), step)
 		}
 	}
-	if job.Except, err = excusing.exceptIn(ctx, set, when, job.Tuning); err != nil {
+	if job.Except, err = active.exceptIn(ctx, set, when, job.Tuning); err != nil {
 		return err
 	}
 	tallies, err := set.chosen.Evaluate(ctx, job, func(f engine.Finding) error {
-		excusing.see(f)
+		active.see(f)
 		writing.Lock()
 		defer writing.Unlock()
 		return evaluation.Add(f, snapshot.ID)
@@ -390,7 +390,7 @@ func (a *app) judge(ctx context.Context, db *store.DB, evaluation *store.Evaluat
 	if err != nil {
 		return err
 	}
-	excusing.judged(snapshot, tallies)
+	active.judged(snapshot, tallies)
 	writing.Lock()
 	defer writing.Unlock()
 	for _, id := range engine.SortedKeys(tallies) {

@@ -49,7 +49,7 @@ func execute(ctx context.Context, e *env, args []string) error {
 	if err == nil {
 		err = product.err
 	}
-	if told := untold(err); told != nil {
+	if told := unreported(err); told != nil {
 		printError(e.stderr, told, a.logFormat == jsonFormat)
 	}
 	return err
@@ -76,9 +76,9 @@ func firstLogFormat(e *env, args []string) string {
 	return format
 }
 
-// untold is what of an error is still to be said. A report says what broke
+// unreported is what of an error is still to be said. A report says what broke
 // policy; that it is incomplete is said also to those who only see errors.
-func untold(err error) error {
+func unreported(err error) error {
 	var reached verdictError
 	if !errors.As(err, &reached) {
 		return err

@@ -140,8 +140,8 @@ func (a *app) waiverUses(ctx context.Context, o *judgeOptions) (uses []engine.Wa
 		return nil, "", err
 	}
 	day := a.today(o.asOf)
-	excusing := exceptionFiles{waivers: file}.begin(day)
-	defer excusing.leave()
+	active := exceptionFiles{waivers: file}.begin(day)
+	defer active.leave()
 	matched = "no evaluation in " + a.dbPath + ": nothing was matched"
 	if _, err := os.Stat(a.dbPath); err == nil {
 		err := a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
@@ -156,13 +156,13 @@ func (a *app) waiverUses(ctx context.Context, o *judgeOptions) (uses []engine.Wa
 				return err
 			}
 			matched = "matched against the findings as of " + report.AsOf.UTC().Format(time.RFC3339)
-			return a.rematch(ctx, set, day, report, excusing)
+			return a.rematch(ctx, set, day, report, active)
 		})
 		if err != nil {
 			return nil, "", err
 		}
 	}
-	uses = excusing.result().Waivers
+	uses = active.result().Waivers
 	// Those that met no finding are judged by what does not ask for one.
 	tuning := set.effective(engine.Workspace{})
 	judge, err := set.all.WaiverJudge(ctx, day, tuning)
@@ -183,14 +183,14 @@ func (a *app) waiverUses(ctx context.Context, o *judgeOptions) (uses []engine.Wa
 }
 
 // rematch excuses the findings of a report anew, whatever excused them before.
-func (a *app) rematch(ctx context.Context, set *policySet, day time.Time, report engine.Report, excusing *excusing) error {
+func (a *app) rematch(ctx context.Context, set *policySet, day time.Time, report engine.Report, active *activeExceptions) error {
 	excepts := map[string]func(engine.Finding) engine.Finding{} // by workspace
 	tallies := map[string]map[string]engine.Tally{}
 	for i := range report.Workspaces {
 		w := &report.Workspaces[i].Snapshot.Workspace
 		a.relabel(w)
 		var err error
-		if excepts[w.ID], err = excusing.exceptIn(ctx, set, day, set.effective(*w)); err != nil {
+		if excepts[w.ID], err = active.exceptIn(ctx, set, day, set.effective(*w)); err != nil {
 			return err
 		}
 		tallies[w.ID] = map[string]engine.Tally{}
@@ -213,7 +213,7 @@ func (a *app) rematch(ctx context.Context, set *policySet, day time.Time, report
 		}
 	}
 	for _, w := range report.Workspaces {
-		excusing.judged(w.Snapshot, tallies[w.Snapshot.Workspace.ID])
+		active.judged(w.Snapshot, tallies[w.Snapshot.Workspace.ID])
 	}
 	return nil
 }
