@@ -145,7 +145,7 @@ func (d discovered) Configure(cfg *config.Config) error {
 
 // Discover asks an account for its workspaces. Its error is an *engine.Error as in Outcome.
 func Discover(ctx context.Context, t AccountTarget, o Options) (Account, error) {
-	o = oneAtATime(o.withDefaults())
+	o = o.withDefaults()
 	transport, problem := newTransport(o)
 	if problem != nil {
 		return Account{}, t.failure(problem)

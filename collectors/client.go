@@ -285,7 +285,7 @@ func (c *Client) event(e Event) {
 	if e.Section == "" {
 		e.Section = c.section
 	}
-	c.o.Progress(e)
+	c.o.report(e)
 }
 
 // attempt is one request with a limit on silence, not on length: a long list

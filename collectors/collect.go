@@ -60,7 +60,7 @@ type run struct {
 }
 
 func newRun(ctx context.Context, targets []Target, o Options) *run {
-	o = oneAtATime(o.withDefaults())
+	o = o.withDefaults()
 	o.waiting = newBudget(o.RetryBudget, len(targets)+1)
 	r := &run{o: o, ahead: make(chan struct{}, 2*o.Parallel)}
 	for range targets {
@@ -110,26 +110,14 @@ func (r *run) abandon(cancel context.CancelFunc) {
 	r.workers.Wait()
 }
 
-// oneAtATime lets Progress be called by one goroutine at a time.
-func oneAtATime(o Options) Options {
-	var mu sync.Mutex
-	progress := o.Progress
-	o.Progress = func(e Event) {
-		mu.Lock()
-		defer mu.Unlock()
-		progress(e)
-	}
-	return o
-}
-
 // collectOne signs in to a workspace and reads its sections one by one.
 func collectOne(ctx context.Context, t Target, o Options, transport http.RoundTripper) Outcome {
 	if t.Usage != nil {
 		o.Usage = t.Usage
 	}
-	o.Progress(Event{Kind: EventStarted, Workspace: t.Label()})
+	o.report(Event{Kind: EventStarted, Workspace: t.Label()})
 	if t.Unreadable != "" {
-		o.Progress(Event{Kind: EventDone, Workspace: t.Label()})
+		o.report(Event{Kind: EventDone, Workspace: t.Label()})
 		return outcomeOf(t, nil, o, t.unreadable())
 	}
 	client, problem := signIn(ctx, t, o, transport)
@@ -141,7 +129,7 @@ func collectOne(ctx context.Context, t Target, o Options, transport http.RoundTr
 		outcome.Capture.CollectedAt = client.now()
 		outcome.Capture.Workspace.Name = client.name
 	}
-	o.Progress(Event{Kind: EventDone, Workspace: outcome.Capture.Workspace.Name})
+	o.report(Event{Kind: EventDone, Workspace: outcome.Capture.Workspace.Name})
 	return outcome
 }
 

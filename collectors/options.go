@@ -93,6 +93,16 @@ func (t *told) first(what string) bool {
 	return true
 }
 
+// reporting lets Progress be called by one goroutine at a time: an account that
+// is asked within a run has Options of its own.
+var reporting sync.Mutex
+
+func (o Options) report(e Event) {
+	reporting.Lock()
+	defer reporting.Unlock()
+	o.Progress(e)
+}
+
 func (o Options) withDefaults() Options {
 	orDefault(&o.Parallel, 4)
 	orDefault(&o.RetryBudget, 5*time.Minute)

@@ -30,7 +30,7 @@ type SectionProbe struct {
 
 // Probe tries everything that Collect would do and keeps nothing.
 func Probe(ctx context.Context, t Target, o Options) (ProbeReport, error) {
-	o = oneAtATime(o.withDefaults())
+	o = o.withDefaults()
 	report := ProbeReport{Target: t, Premium: "unknown"}
 	if t.Unreadable != "" {
 		problem := t.unreadable()

@@ -44,7 +44,7 @@ const (
 // SignIn signs in to a workspace by unified authentication and proves the
 // credential. Its error is an *engine.Error as in Outcome.
 func SignIn(ctx context.Context, t Target, o Options) (*Session, error) {
-	o = oneAtATime(o.withDefaults())
+	o = o.withDefaults()
 	transport, problem := newTransport(o)
 	if problem != nil {
 		return nil, problem.error(t.Label())
