@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"patrol/collectors"
@@ -64,8 +66,9 @@ func writePages(dir string, pages map[string]string) error {
 	return nil
 }
 
-// commandsPage says of each command what it does and takes. A flag that several
-// commands have in the same words is explained once.
+// commandsPage says of each command what it is for and which flags it takes,
+// with one example; its help says the rest. A flag that several commands have
+// in the same words is explained once.
 func commandsPage(root *cobra.Command) string {
 	shared, count := pflag.NewFlagSet("", pflag.ContinueOnError), map[string]int{}
 	everyCommand(root, func(cmd *cobra.Command) {
@@ -73,14 +76,14 @@ func commandsPage(root *cobra.Command) string {
 			return
 		}
 		cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
-			if count[flagWords(flag)]++; count[flagWords(flag)] == 3 && flag.Name != "help" && shared.Lookup(flag.Name) == nil {
+			if count[flagWords(flag)]++; count[flagWords(flag)] == 2 && flag.Name != "help" && shared.Lookup(flag.Name) == nil {
 				shared.AddFlag(flag)
 			}
 		})
 	})
 	var b strings.Builder
-	b.WriteString(generatedNotice + "# Commands\n\nEvery flag can also be set by the environment variable `PATROL_<FLAG>` (upper case, `-` becomes `_`) or a key of\n`patrol.yaml`; a flag wins over the environment, the environment over the file.\n\n## Flags of every command\n\n```\n")
-	b.WriteString(flagUsages(root.PersistentFlags()) + "```\n\n## Flags of several commands\n\n```\n" + flagUsages(shared) + "```\n")
+	b.WriteString(generatedNotice + "# Commands\n\n`patrol COMMAND --help` says more of each. Every flag is also an environment variable, `PATROL_<FLAG>`, and most are a key of\n[patrol.yaml](configuration.md).\n\n## Flags of every command\n\n```")
+	b.WriteString(flagUsages(root.PersistentFlags()) + "```\n\n## Flags of several commands\n\n```" + flagUsages(shared) + "```\n")
 	for _, cmd := range root.Commands() {
 		commandSection(&b, cmd, shared)
 	}
@@ -92,48 +95,72 @@ func flagWords(flag *pflag.Flag) string {
 	return strings.Join([]string{flag.Name, flag.Shorthand, flag.Usage, flag.DefValue}, "\n")
 }
 
+// commandSection is the part of one command, and those of the commands below
+// it. A command that only gathers others has no part of its own.
 func commandSection(b *strings.Builder, cmd *cobra.Command, shared *pflag.FlagSet) {
 	if !cmd.IsAvailableCommand() {
 		return
 	}
-	fmt.Fprintf(b, "\n## %s\n\n%s.\n", cmd.CommandPath(), cmd.Short)
-	if cmd.Name() == "completion" { // its help says the rest
-		fmt.Fprintf(b, "\n```\n%s bash|zsh|fish|powershell [flags]\n```\n", cmd.CommandPath())
+	if cmd.HasAvailableSubCommands() && cmd.Name() != "completion" {
+		for _, child := range cmd.Commands() {
+			commandSection(b, child, shared)
+		}
 		return
 	}
-	if about, _, _ := strings.Cut(cmd.Long, "Exit codes:\n"); strings.TrimSpace(about) != "" {
-		fmt.Fprintf(b, "\n%s\n", strings.TrimSpace(about))
+	use := strings.TrimSuffix(cmd.UseLine(), " [flags]")
+	if cmd.Name() == "completion" {
+		use += " bash|zsh|fish|powershell"
 	}
-	own, also := pflag.NewFlagSet("", pflag.ContinueOnError), []string{}
+	fmt.Fprintf(b, "\n## %s\n\n%s.\n\n```\n%s\n", cmd.CommandPath(), cmd.Short, use)
+	own, also := pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
 	cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
 		switch known := shared.Lookup(flag.Name); {
 		case flag.Name == "help" || flag.Hidden:
 		case known != nil && flagWords(known) == flagWords(flag):
-			also = append(also, "--"+flag.Name)
+			also.AddFlag(flag)
 		default:
 			own.AddFlag(flag)
 		}
 	})
-	fmt.Fprintf(b, "\n```\n%s\n", cmd.UseLine())
-	if usages := flagUsages(own); usages != "" {
-		fmt.Fprintf(b, "\n%s", usages)
+	b.WriteString(flagUsages(own))
+	if names := alsoFlags(also, shared); names != "" {
+		fmt.Fprintf(b, "\nalso: %s\n", names)
 	}
-	if len(also) > 0 {
-		fmt.Fprintf(b, "\nalso: %s\n", strings.Join(also, " "))
+	if example := firstExample(cmd); example != "" {
+		fmt.Fprintf(b, "\n$ %s\n", example)
 	}
 	b.WriteString("```\n")
-	if cmd.Example != "" {
-		fmt.Fprintf(b, "\nExamples:\n\n```\n%s\n```\n", unindent(cmd.Example))
-	}
-	for _, child := range cmd.Commands() {
-		commandSection(b, child, shared)
-	}
 }
 
-func unindent(text string) string {
-	lines := strings.Split(text, "\n")
-	for i, line := range lines {
-		lines[i] = strings.TrimPrefix(line, "  ")
+// alsoFlags names the shared flags that a command takes: a group of which it
+// takes all by its title, the others one by one.
+func alsoFlags(taken, shared *pflag.FlagSet) string {
+	lacking, sizes := map[string]bool{}, map[string]int{}
+	shared.VisitAll(func(flag *pflag.Flag) {
+		sizes[groupOf(flag)]++
+		lacking[groupOf(flag)] = lacking[groupOf(flag)] || taken.Lookup(flag.Name) == nil
+	})
+	var names []string
+	taken.VisitAll(func(flag *pflag.Flag) {
+		name := "--" + flag.Name
+		if group := groupOf(flag); sizes[group] > 2 && !lacking[group] {
+			name = strconv.Quote(group)
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	})
+	return strings.Join(names, " ")
+}
+
+// firstExample is the first of a command's examples, with the lines on which it goes on.
+func firstExample(cmd *cobra.Command) string {
+	var lines []string
+	for line := range strings.SplitSeq(cmd.Example, "\n") {
+		lines = append(lines, strings.TrimPrefix(line, "  "))
+		if !strings.HasSuffix(line, "\\") {
+			break
+		}
 	}
 	return strings.Join(lines, "\n")
 }

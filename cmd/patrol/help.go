@@ -177,13 +177,21 @@ func inGroup(flags *pflag.FlagSet, title string, add func(*pflag.FlagSet)) {
 	flags.AddFlagSet(group)
 }
 
+// groupOf is the heading under which help shows a flag.
+func groupOf(flag *pflag.Flag) string {
+	if group := flag.Annotations[groupAnnotation]; len(group) > 0 {
+		return group[0]
+	}
+	return flagsOther
+}
+
 // flagUsages lists flags, each group under its heading.
 func flagUsages(flags *pflag.FlagSet) string {
 	var b strings.Builder
 	for _, title := range []string{flagsSelection, flagsConnection, flagsJudging, flagsOutput, flagsOther} {
 		group := pflag.NewFlagSet(title, pflag.ContinueOnError)
 		flags.VisitAll(func(flag *pflag.Flag) {
-			if strings.Join(append(flag.Annotations[groupAnnotation], flagsOther)[:1], "") == title {
+			if groupOf(flag) == title {
 				group.AddFlag(flag)
 			}
 		})
