@@ -10,70 +10,61 @@ import (
 	"testing"
 )
 
-// faults is how many rows the matrix has. A fault that somebody finds gets the
-// next number.
-const faults = 68
+// faultMatrix are the rows of docs/fault-matrix.md by number, with the tests
+// that testdata/faults.txt names for each: "68 TestA TestB story.txtar".
+func faultMatrix(t *testing.T) map[int]pageRow {
+	t.Helper()
+	rows := map[int]pageRow{}
+	for _, line := range pageLines(t, "docs/fault-matrix.md") {
+		cells := cellsOf(line)
+		if len(cells) == 0 {
+			continue
+		}
+		n, err := strconv.Atoi(cells[0])
+		if err != nil {
+			continue // a heading
+		}
+		if _, twice := rows[n]; twice || len(cells) != 4 || cells[3] == "" {
+			t.Errorf("row %d of the fault matrix: want it once, with number, fault, what patrol does, exit", n)
+		}
+		rows[n] = pageRow{claim: "fault " + cells[0]}
+	}
+	for _, line := range pageLines(t, "testdata/faults.txt") {
+		number, tests, _ := strings.Cut(line, " ")
+		if line == "" {
+			continue
+		}
+		n, err := strconv.Atoi(number)
+		row, known := rows[n]
+		if err != nil || !known || row.shownBy != nil || tests == "" {
+			t.Errorf("testdata/faults.txt: %q: want the number of a row of docs/fault-matrix.md, once, and its tests", line)
+			continue
+		}
+		row.shownBy = strings.Fields(tests)
+		rows[n] = row
+	}
+	return rows
+}
 
-// TestFaultMatrix holds docs/fault-matrix.md to tests and stories that exist
-// and to one row for each number, which names what drives it or says that
-// nothing does.
+// TestFaultMatrix holds docs/fault-matrix.md to tests and stories that exist.
+// Rows are numbered without gaps: a fault that somebody finds gets the next number.
 func TestFaultMatrix(t *testing.T) {
 	t.Parallel()
-	text := holdToTests(t, "fault-matrix.md", 100)
-	rows := map[int]int{}
-	for line := range strings.Lines(text) {
-		cells := strings.Split(strings.TrimSpace(line), "|")
-		if len(cells) < 3 {
-			continue
+	rows, known := faultMatrix(t), namesOfTests(t, moduleRoot(t))
+	if len(rows) < 72 {
+		t.Errorf("the fault matrix has %d rows", len(rows))
+	}
+	for n := 1; n <= len(rows); n++ {
+		row, there := rows[n]
+		if !there || len(row.shownBy) == 0 {
+			t.Errorf("row %d of the fault matrix is missing, or testdata/faults.txt names no test for it", n)
 		}
-		n, err := strconv.Atoi(strings.TrimSpace(cells[1]))
-		if err != nil {
-			continue
-		}
-		rows[n]++
-		if len(cells) != 7 || strings.TrimSpace(cells[4]) == "" {
-			t.Errorf("row %d has %d cells, want number, fault, what patrol does, exit, driven by", n, len(cells)-2)
-			continue
-		}
-		if by := cells[5]; !namedTest().MatchString(by) && !strings.Contains(by, "not shown: ") {
-			t.Errorf("row %d names no test, and does not say why", n)
+		for _, test := range row.shownBy {
+			if !known[test] {
+				t.Errorf("testdata/faults.txt names %s for fault %d, which does not exist", test, n)
+			}
 		}
 	}
-	for n := 1; n <= faults; n++ {
-		if rows[n] != 1 {
-			t.Errorf("row %d is there %d times", n, rows[n])
-		}
-	}
-	if len(rows) != faults {
-		t.Errorf("%d numbers, want %d", len(rows), faults)
-	}
-}
-
-// namedTest finds what a page puts in backticks as a test or a story.
-func namedTest() *regexp.Regexp {
-	return regexp.MustCompile("`(Test[A-Z][A-Za-z0-9]*|Fuzz[A-Z][A-Za-z0-9]*|[a-z0-9_-]+\\.txtar)`")
-}
-
-// holdToTests wants every test that a page of docs names to exist, and the page
-// to name enough of them. It returns the page.
-func holdToTests(t *testing.T, page string, enough int) string {
-	t.Helper()
-	root := moduleRoot(t)
-	known := namesOfTests(t, root)
-	text, err := os.ReadFile(filepath.Join(root, "docs", page))
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := namedTest().FindAllStringSubmatch(string(text), -1)
-	if len(found) < enough {
-		t.Fatalf("docs/%s names %d tests only", page, len(found))
-	}
-	for _, match := range found {
-		if !known[match[1]] {
-			t.Errorf("docs/%s names %s, which does not exist", page, match[1])
-		}
-	}
-	return string(text)
 }
 
 // namesOfTests are those of all Go tests, and the file names of all stories.

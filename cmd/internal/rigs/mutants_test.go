@@ -20,7 +20,7 @@ import (
 //	file:  where it is taken away, from the top of the module
 //	test:  package and -run pattern of a test that must fail then (repeatable)
 //	shows: a promise of docs/guarantees.md, word by word, or "fault" with the
-//	       number or text of a row of docs/fault-matrix.md (repeatable)
+//	       number of a row of docs/fault-matrix.md (repeatable)
 type mutant struct {
 	name     string
 	guard    string
@@ -120,7 +120,10 @@ func (m mutant) apply(root string) (string, error) {
 func TestMutantCatalogue(t *testing.T) {
 	t.Parallel()
 	root := moduleRoot(t)
-	rows := append(promiseRows(t), faultRows(t)...)
+	rows := promiseRows(t)
+	for _, row := range faultMatrix(t) {
+		rows = append(rows, row)
+	}
 	for _, m := range mutants(t) {
 		if _, err := m.apply(root); err != nil {
 			t.Errorf("%s: %v", m.name, err)
@@ -137,13 +140,13 @@ func TestMutantCatalogue(t *testing.T) {
 				continue
 			}
 			rows[i].guards = append(rows[i].guards, m.guard)
-			if rows[i].shown != "" && !slices.ContainsFunc(m.tests, func(test mutantTest) bool { return strings.Contains(rows[i].shown, "`"+test.name()+"`") }) {
-				t.Errorf("%s: row %q names no test of the mutant", m.name, claim)
+			if shown := rows[i].shownBy; shown != nil && !slices.ContainsFunc(m.tests, func(test mutantTest) bool { return slices.Contains(shown, test.name()) }) {
+				t.Errorf("%s: testdata/faults.txt names no test of the mutant for %s", m.name, claim)
 			}
 		}
 	}
 	for _, row := range rows {
-		if row.shown == "" && row.guards == nil {
+		if row.shownBy == nil && row.guards == nil {
 			t.Errorf("docs/guarantees.md promises %q: add a mutant to testdata/mutants, or take it off the page", row.claim)
 		}
 	}
@@ -173,15 +176,17 @@ func (m mutantTest) exists(t *testing.T, root string) bool {
 	return false
 }
 
-// pageRow is a promise or a fault, with the tests that its page names.
+// pageRow is a promise or a fault; of a fault the tests that make it happen.
 type pageRow struct {
-	claim, shown string
-	guards       []string
+	claim   string
+	shownBy []string
+	guards  []string
 }
 
+// pageLines are the lines of a file of the module.
 func pageLines(t *testing.T, page string) []string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(moduleRoot(t), "docs", page))
+	text, err := os.ReadFile(filepath.Join(moduleRoot(t), filepath.FromSlash(page)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,24 +208,9 @@ func cellsOf(line string) []string {
 // promiseRows are the promises of docs/guarantees.md.
 func promiseRows(t *testing.T) (rows []pageRow) {
 	t.Helper()
-	for _, line := range pageLines(t, "guarantees.md") {
+	for _, line := range pageLines(t, "docs/guarantees.md") {
 		if claim, is := strings.CutPrefix(line, "- "); is {
 			rows = append(rows, pageRow{claim: claim})
-		}
-	}
-	return rows
-}
-
-// faultRows are the rows of docs/fault-matrix.md: of numbered faults the number
-// is what they are called by.
-func faultRows(t *testing.T) (rows []pageRow) {
-	t.Helper()
-	for _, line := range pageLines(t, "fault-matrix.md") {
-		switch cells := cellsOf(line); {
-		case len(cells) == 5 && cells[0] != "#":
-			rows = append(rows, pageRow{claim: "fault " + cells[0], shown: cells[4]})
-		case len(cells) == 4 && cells[0] != "fault":
-			rows = append(rows, pageRow{claim: "fault " + cells[0], shown: cells[3]})
 		}
 	}
 	return rows
