@@ -2,14 +2,21 @@ package collectors
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/databricks/databricks-sdk-go/common/environment"
 	"github.com/databricks/databricks-sdk-go/config"
+	"github.com/databricks/databricks-sdk-go/httpclient"
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
 
 	"patrol/engine"
 )
@@ -124,4 +131,262 @@ func (t AccountTarget) discoverAzure(ctx context.Context, o Options, transport h
 		}
 	}
 	return account, nil
+}
+
+const (
+	azureProvider   = "/providers/Microsoft.Databricks/workspaces"
+	azureAPIVersion = "2018-04-01" // the oldest, which every cloud of Azure has
+	azurePagesMost  = 1000         // of a subscription, which holds hundreds of workspaces
+	succeeded       = "Succeeded"  // the state of a resource that is as it was asked for
+)
+
+// list reads the workspaces of a subscription, page by page.
+func (c *azureClient) list(ctx context.Context, subscription string) ([]AccountWorkspace, *Problem) {
+	path, query := "/subscriptions/"+subscription+azureProvider, url.Values{"api-version": {azureAPIVersion}}
+	var listed []AccountWorkspace
+	seen := map[string]bool{}
+	for len(seen) < azurePagesMost {
+		var page struct {
+			Value *[]json.RawMessage `json:"value"`
+			Next  string             `json:"nextLink"`
+		}
+		if _, problem := c.getJSON(ctx, path, query, &page, "nextLink"); problem != nil {
+			return nil, forAzure(problem, subscription)
+		}
+		if page.Value == nil {
+			return nil, badBody("GET %s: the answer has no value", path)
+		}
+		for i, raw := range *page.Value {
+			w, wrong := c.workspace(raw)
+			if wrong != "" {
+				return nil, badBody("GET %s: page %d, row %d: %s", path, len(seen)+1, i+1, wrong)
+			}
+			listed = append(listed, w)
+		}
+		if page.Next == "" {
+			return listed, nil
+		}
+		if seen[page.Next] {
+			break
+		}
+		seen[page.Next] = true
+		var ok bool
+		if path, query, ok = c.follow(page.Next); !ok {
+			return nil, badBody("GET %s: the next page is not on %s: %s", path, c.base.Host, c.scrub.excerpt(page.Next))
+		}
+	}
+	return nil, badBody("GET %s: the pages do not end", path)
+}
+
+// follow is where a link leads, if that is the host that gave it: the
+// credential goes there.
+func (c *azureClient) follow(link string) (path string, query url.Values, ok bool) {
+	to, err := url.Parse(link)
+	if err != nil || to.User != nil || to.Scheme != c.base.Scheme || !strings.EqualFold(withPort(to), withPort(c.base)) {
+		return link, nil, false
+	}
+	return to.EscapedPath(), to.Query(), true
+}
+
+// withPort is the host with its port, the usual one included.
+func withPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	}
+	return u.Hostname() + ":" + port
+}
+
+// forAzure turns a problem of a workspace's API into one of Azure.
+func forAzure(p *Problem, subscription string) *Problem {
+	told := *p
+	switch p.Reason {
+	case reasonPermission:
+		told.Hint = "Give the principal the role Reader on subscription " + subscription + "."
+	case reasonNotFound:
+		told.Hint = "Check the id of subscription " + subscription + ", and that the tenant is the one that it belongs to."
+	case reasonUnauthenticated:
+		told.Hint = "Check that the tenant is the one that subscription " + subscription + " belongs to, or sign in again."
+	}
+	return &told
+}
+
+// workspace reads a row; wrong says why it cannot be.
+func (c *azureClient) workspace(raw json.RawMessage) (w AccountWorkspace, wrong string) {
+	row, ok := parseObject(raw)
+	if !ok {
+		return w, "is no object"
+	}
+	properties, ok := parseObject(row.members["properties"])
+	if !ok {
+		return w, "has no properties"
+	}
+	var id, number, address string
+	for _, text := range []struct {
+		of   object
+		key  string
+		into *string
+	}{
+		{row, "id", &id}, {row, "name", &w.Name}, {properties, "provisioningState", &w.Status},
+		{properties, "workspaceId", &number}, {properties, "workspaceUrl", &address},
+	} {
+		if *text.into, ok = asText(text.of.members[text.key]); !ok {
+			return w, text.key + " is no text"
+		}
+	}
+	if w.Tags, ok = asTags(row.members["tags"]); !ok {
+		return w, "tags are no texts"
+	}
+	if id == "" || w.Name == "" || w.Status == "" {
+		return w, "lacks id, name or provisioningState"
+	}
+	if w.ID, ok = asID(json.RawMessage(number)); !ok {
+		return w, "workspaceId is no number"
+	}
+	w.Cloud, w.azure = "azure", c.how
+	if w.ID == "" { // one that is being made, or could not be, has none
+		w.ID = strings.ToLower(id)
+		return w, ""
+	}
+	w.Host, w.Routed = c.workspaceURL(address)
+	return w, ""
+}
+
+// azureName is the shape of the first labels of a workspace's host on Azure.
+var azureName = regexp.MustCompile(`^adb-[0-9]{1,20}\.[0-9]{1,3}$`)
+
+// workspaceURL is where a workspace answers. The address decides where the
+// credential goes: it must be one of the cloud's Databricks domain. A simulated
+// account lists its own.
+func (c *azureClient) workspaceURL(address string) (host string, routed bool) {
+	address = strings.ToLower(address)
+	if c.target.Endpoint != "" && address == c.base.Host {
+		return c.base.String(), true
+	}
+	name, inZone := strings.CutSuffix(address, c.zone)
+	if !inZone || !azureName.MatchString(name) {
+		return "", false
+	}
+	return "https://" + address, false
+}
+
+// azureReason is why a workspace that Azure lists cannot be asked; "" when it can.
+func azureReason(w AccountWorkspace) string {
+	switch {
+	case w.Status != succeeded:
+		return "Azure lists it as " + engine.SafeText(w.Status)
+	case w.Host == "":
+		return "Azure does not tell a usable address"
+	}
+	return ""
+}
+
+// The ways of unified authentication that give a token for Resource Manager,
+// as the Databricks tools name them.
+const (
+	azureCLI    = "azure-cli"
+	azureMSI    = "azure-msi"
+	azureSecret = "azure-client-secret"
+)
+
+// signInAzure resolves the credential as every Databricks tool does, and takes
+// a token of it for Resource Manager.
+func (t AccountTarget) signInAzure(ctx context.Context, o Options, transport http.RoundTripper) (*azureClient, *Problem) {
+	silenceSDK()
+	s := &signer{target: Target{Name: t.Label(), Profile: t.Profile, ConfigFile: t.ConfigFile}, o: o, transport: transport, session: &session{}}
+	s.cfg = &config.Config{Profile: t.Profile, ConfigFile: t.ConfigFile}
+	for _, loader := range loaders(s.target) {
+		if err := loader.Configure(s.cfg); err != nil {
+			return nil, configProblem("Check the profile and the DATABRICKS_ and ARM_ variables.", "%s", scrubber{secrets(s.cfg)}.excerpt(err.Error()))
+		}
+	}
+	env, problem := t.Azure.cloud(s.cfg.AzureEnvironment)
+	if problem != nil {
+		return nil, problem
+	}
+	s.cfg.AzureTenantID = firstOf(t.Azure.Tenant, s.cfg.AzureTenantID)
+	if problem := chooseAzure(s.cfg); problem != nil {
+		return nil, problem
+	}
+	if problem := s.connect(env.AzureResourceManagerEndpoint()); problem != nil {
+		return nil, problem
+	}
+	s.client.routeID, s.client.scrub.secrets = "", secrets(s.cfg)
+	s.session.authType = s.cfg.AuthType
+	source := oauth2.ReuseTokenSource(nil, s.azureTokens(ctx, env))
+	s.client.sign = func(ctx context.Context, r *http.Request) *Problem { return s.bear(ctx, source, r) }
+	how := &azureSignIn{authType: s.cfg.AuthType, tenant: s.cfg.AzureTenantID}
+	if t.Azure.Endpoint != "" {
+		how.cloud = &env
+	}
+	return &azureClient{Client: s.client, target: *t.Azure, zone: env.DnsZone, how: how}, nil
+}
+
+// chooseAzure pins the way to sign in: the one that is asked for, else the one
+// that the configuration is complete for, in the order of the SDK.
+func chooseAzure(cfg *config.Config) *Problem {
+	switch {
+	case cfg.AuthType == azureCLI, cfg.AuthType == azureMSI, cfg.AuthType == azureSecret:
+	case cfg.AuthType != "":
+		return configProblem("Use azure-cli, azure-msi or azure-client-secret, or leave auth_type out.",
+			"the sign-in by %s gives no token for Azure", engine.SafeText(cfg.AuthType))
+	case cfg.AzureUseMSI:
+		cfg.AuthType = azureMSI
+	case cfg.AzureClientSecret != "":
+		cfg.AuthType = azureSecret
+	default:
+		cfg.AuthType = azureCLI
+	}
+	switch {
+	case cfg.AzureTenantID != "" && !AzureTenant(cfg.AzureTenantID):
+		return configProblem("Give the tenant's id or domain.", "the tenant %q is none", engine.SafeText(cfg.AzureTenantID))
+	case cfg.AuthType == azureSecret && (cfg.AzureClientID == "" || cfg.AzureClientSecret == "" || cfg.AzureTenantID == ""):
+		return configProblem("Set ARM_CLIENT_ID, ARM_CLIENT_SECRET and ARM_TENANT_ID, or azure_client_id, azure_client_secret and azure_tenant_id in the profile.",
+			"the sign-in by %s takes client id, client secret and tenant", azureSecret)
+	}
+	return nil
+}
+
+// azureTokens are the SDK's own sources of tokens; that of client secrets is
+// not to be had from it.
+func (s *signer) azureTokens(ctx context.Context, env environment.DatabricksEnvironment) oauth2.TokenSource {
+	carrier, resource := signInTransport{s.transport, userAgent(s.o)}, env.AzureResourceManagerEndpoint()
+	switch s.cfg.AuthType {
+	case azureMSI:
+		wait := 20 * time.Second
+		client := httpclient.NewApiClient(httpclient.ClientConfig{Transport: carrier, RetryTimeout: wait, HTTPTimeout: wait})
+		return config.NewAzureMsiTokenSource(client, resource, s.cfg.AzureClientID)
+	case azureSecret:
+		grant := clientcredentials.Config{
+			ClientID: s.cfg.AzureClientID, ClientSecret: s.cfg.AzureClientSecret, AuthStyle: oauth2.AuthStyleInParams,
+			TokenURL:       env.AzureActiveDirectoryEndpoint() + url.PathEscape(s.cfg.AzureTenantID) + "/oauth2/token",
+			EndpointParams: url.Values{"resource": {resource}},
+		}
+		return grant.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: carrier, CheckRedirect: neverRedirect}))
+	}
+	return config.NewAzureCliTokenSource(ctx, resource, s.cfg.AzureTenantID)
+}
+
+// bear puts a token on a request.
+func (s *signer) bear(ctx context.Context, source oauth2.TokenSource, r *http.Request) *Problem {
+	tokens := make(chan *oauth2.Token, 1)
+	err := s.within(ctx, func() error {
+		token, err := source.Token()
+		tokens <- token
+		return err
+	})
+	if err == nil {
+		r.Header.Set("Authorization", "Bearer "+(<-tokens).AccessToken)
+		return nil
+	}
+	p := s.signInProblem(ctx, err)
+	switch {
+	case p.Reason != reasonSignIn:
+	case errors.Is(err, exec.ErrNotFound):
+		return problem(engine.Failed, reasonNoCredentials, "Set ARM_CLIENT_ID, ARM_CLIENT_SECRET and ARM_TENANT_ID, or install the Azure CLI and run `az login`.",
+			"sign in: neither a credential for Azure nor the Azure CLI is there")
+	case s.cfg.AuthType == azureCLI && strings.HasPrefix(err.Error(), "cannot get"):
+		p.Hint = "Run `az login` first; `az account show` tells who is signed in."
+	}
+	return p
 }

@@ -2,14 +2,21 @@ package collectors
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"patrol/engine"
 )
@@ -340,4 +347,160 @@ func (w watched) Read(p []byte) (int, error) {
 		w.a.timer.Reset(w.a.idle)
 	}
 	return n, err
+}
+
+// Waiting between attempts.
+const (
+	backoffBase   = time.Second
+	backoffMost   = time.Minute
+	retryAfterCap = 5 * time.Minute
+	quickPause    = 400 * time.Millisecond
+)
+
+// How often a call is tried again, by what went wrong.
+const (
+	retriesOfServer  = 6
+	retriesOfTimeout = 2
+	retriesOfBody    = 2
+	retriesOfContact = 1 // a host that never answered: fail while people watch
+)
+
+// failure is a problem of one attempt and what may be tried about it.
+type failure struct {
+	*Problem
+	retries int           // attempts that are worth it
+	quick   bool          // a short pause instead of backing off
+	least   time.Duration // what the server asks to wait
+}
+
+// after is the problem as it stands after some attempts.
+func (f *failure) after(attempts int, why string) *Problem {
+	if attempts > 1 || why != "" {
+		f.Detail += fmt.Sprintf(" (attempt %d%s)", attempts, why)
+	}
+	return f.Problem
+}
+
+func final(p *Problem) *failure { return &failure{Problem: p} }
+
+// budget is the waiting that a section, or a run, may still cost in sum.
+type budget struct {
+	mu   sync.Mutex
+	left time.Duration
+}
+
+// newBudget is times as much as each may cost.
+func newBudget(each time.Duration, times int) *budget {
+	if each > math.MaxInt64/time.Duration(times) {
+		return &budget{left: math.MaxInt64}
+	}
+	return &budget{left: each * time.Duration(times)}
+}
+
+func (b *budget) take(d time.Duration) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if d > b.left {
+		return false
+	}
+	b.left -= d
+	return true
+}
+
+// pause is how long to wait before attempt n+1: exponential with full jitter,
+// so that many callers do not come back together, and never less than asked.
+func pause(f *failure, n int, jitter func() float64) time.Duration {
+	if f.quick {
+		return quickPause
+	}
+	ceiling := min(backoffMost, backoffBase<<min(n, 10))
+	return max(f.least, time.Duration(jitter()*float64(ceiling)))
+}
+
+// retryAfter reads the header of that name: seconds or a date.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	wait := time.Duration(0)
+	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {
+		wait = time.Duration(min(seconds, int64(retryAfterCap/time.Second))) * time.Second
+	} else if at, err := http.ParseTime(text); err == nil {
+		wait = at.Sub(now)
+	}
+	return max(0, min(wait, retryAfterCap))
+}
+
+// callsAtOnce bounds what one workspace answers at a time.
+const callsAtOnce = 4
+
+// unlisted is what endpoints without a documented limit are asked, in calls
+// per second.
+const unlisted = 10
+
+// family is endpoints that the platform counts together, for each workspace.
+type family struct {
+	prefix    string  // of their paths
+	perSecond float64 // half of what is documented: others call, too
+}
+
+// families are those that have a documented limit: Token Management 40,
+// permissions 100, the directory of a workspace 255.
+func families() []family {
+	return []family{
+		{"/api/2.0/token-management/", 20},
+		{"/api/2.0/permissions/", 50},
+		{scimPath, 127},
+	}
+}
+
+// pace keeps calls to a workspace below the platform's limits: a bucket for
+// each family of endpoints, and few calls at a time.
+type pace struct {
+	buckets []bucket
+	others  *rate.Limiter
+	calls   chan struct{}
+}
+
+type bucket struct {
+	prefix  string
+	limiter *rate.Limiter
+}
+
+// newPace makes the buckets; perSecond, unless 0, is the rate of each.
+func newPace(perSecond float64) *pace {
+	p := &pace{others: limiter(unlisted, perSecond), calls: make(chan struct{}, callsAtOnce)}
+	for _, f := range families() {
+		p.buckets = append(p.buckets, bucket{f.prefix, limiter(f.perSecond, perSecond)})
+	}
+	return p
+}
+
+// limiter lets through half a second's calls at once, so that no second has
+// more than three quarters of what is documented.
+func limiter(usual, instead float64) *rate.Limiter {
+	orDefault(&instead, usual)
+	return rate.NewLimiter(rate.Limit(instead), max(1, int(instead/2)))
+}
+
+// enter waits until a path may be asked. The caller calls done when the answer
+// has arrived.
+func (p *pace) enter(ctx context.Context, path string) (done func(), err error) {
+	if err := p.bucket(path).Wait(ctx); err != nil {
+		// A bucket does not wait for a turn that comes after the end of ctx.
+		return nil, cmp.Or(context.Cause(ctx), context.DeadlineExceeded)
+	}
+	select {
+	case p.calls <- struct{}{}:
+		return func() { <-p.calls }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (p *pace) bucket(path string) *rate.Limiter {
+	for _, b := range p.buckets {
+		if strings.HasPrefix(path, b.prefix) {
+			return b.limiter
+		}
+	}
+	return p.others
 }

@@ -8,11 +8,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
+	"math"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"patrol/engine"
 )
@@ -181,4 +185,340 @@ func (s *sharedSpool) release() func() error {
 		}
 		return s.body.Close()
 	})
+}
+
+// importColumns are the fields of a token and the headings under which files
+// have them: as the API spells them (and with it the vendor's query), as
+// `patrol tokens` writes them, and the guesses for the token report of the
+// account console, whose headings are not documented.
+var importColumns = []columnOf{
+	{"token_id", []string{"tokenid", "id token"}, "token_id"},
+	{"creation_time", []string{"creationtime", "createdat", "created createdon creationdate createdtime createddate"}, "creation_time"},
+	{"expiry_time", []string{"expirytime", "expiresat", "expires expireson expiration expirationtime expirationdate expiry expirydate"}, "expiry_time"},
+	{"owner_id", []string{"ownerid", "owneruserid"}, "owner"},
+	{ownerNameKey, []string{"ownerusername owneremail", "owner", "ownername", "user username useremail"}, "owner"},
+	{"last_used_day", []string{"lastusedday", "lastusedat", "lastused lastusedon lastuseddate lastusedtime lastuse"}, ""},
+	{"comment", []string{"comment", "tokencomment", "description", "tokenname", "name"}, ""},
+	{"created_by_username", []string{"createdbyusername", "createdby creator creatorname creatorusername createdbyemail"}, ""},
+	{"created_by_id", []string{"createdbyid", "creatorid createdbyuserid"}, ""},
+	{"scopes", []string{"scopes", "tokenscopes scope apiscopes"}, ""},
+	{"autoscope_state", []string{"autoscopestate", "autoscope autoscopestatus"}, ""},
+	{"inferred_scopes", []string{"inferredscopes"}, ""},
+	{"backfill_scopes", []string{"backfillscopes"}, ""},
+	{workspaceIDKey, []string{"workspaceid"}, ""},
+	{workspaceNameKey, []string{"workspacename", "workspace"}, ""},
+
+	{"never_expires", []string{"neverexpires"}, ""},
+	{"used", []string{"used"}, ""},
+	{"defects", []string{"defects"}, ""},
+	{"unknown_facts", []string{"unknownfacts"}, ""},
+}
+
+// rowReader turns rows of files into rows as the API answers them, so that one
+// decoder judges both.
+type rowReader struct {
+	list *tokenList
+	ids  map[string]bool // different ids above 2^53, and whether they end in 0; bounded
+	lost bool            // an id was written as a number with an exponent
+}
+
+func (r *rowReader) fromCSV(row record) error {
+	r.list.line = row.line
+	original := make([]string, len(row.cells))
+	for i, cell := range row.cells {
+		original[i] = quote(cell)
+	}
+	if row.own() {
+		for field, text := range row.fields {
+			row.fields[field] = engine.RestoreText(engine.RestoreCell(text))
+		}
+	}
+	return r.keep(r.wire(row, "["+strings.Join(original, ",")+"]"))
+}
+
+// fromJSON takes a row as it is if it is one of the API's. Otherwise it may be
+// one that another tool wrote.
+func (r *rowReader) fromJSON(raw json.RawMessage) error {
+	o, _ := parseObject(raw)
+	token, ok := decodeRow(raw, o, r.list.window)
+	if _, ours := o.members["unknown_facts"]; ok && len(token.Defects) == 0 && !ours {
+		return r.keep(raw)
+	}
+	texts, err := jsonTexts(raw)
+	if err != nil {
+		return r.keep(raw) // a defect of this row alone
+	}
+	maps.DeleteFunc(texts, func(_ string, text *string) bool { return text == nil }) // null tells nothing
+	row, err := recordOf(texts, importColumns)
+	if err != nil {
+		return fmt.Errorf("row %d: %w", len(r.list.rows)+1, err)
+	}
+	converted := r.wire(row, string(raw))
+	if better, also := decodeToken(converted, r.list.window); !row.own() && ok && (!also || len(better.Defects) >= len(token.Defects)) {
+		return r.keep(raw)
+	}
+	return r.keep(converted)
+}
+
+func (r *rowReader) keep(row []byte) error {
+	o, _ := parseObject(row)
+	for _, field := range []string{"owner_id", "created_by_id", workspaceIDKey} {
+		id, _ := asID(o.members[field])
+		if n, err := strconv.ParseInt(id, 10, 64); err == nil && n > 1<<53 && len(r.ids) < 1000 {
+			r.ids[id] = strings.HasSuffix(id, "0")
+		}
+	}
+	return r.list.keep(row)
+}
+
+// rounded is how many ids a tool has rounded that takes all numbers for
+// floating-point ones; 0 when none.
+func (r *rowReader) rounded() (n int) {
+	for _, zero := range r.ids {
+		if zero {
+			n++
+		}
+	}
+	switch {
+	case r.lost:
+		return max(n, 1)
+	case n >= 3 && n*10 >= len(r.ids)*8:
+		return n
+	case n >= 2 && n == len(r.ids) && !slices.ContainsFunc(engine.SortedKeys(r.ids), func(id string) bool { return !strings.HasSuffix(id, "00") }):
+		return n
+	}
+	return 0
+}
+
+// own reports whether `patrol tokens` wrote the row: it tells what is unknown in
+// a column of its own, so that what is empty is known to be empty.
+func (row record) own() bool {
+	_, defects := row.fields["defects"]
+	_, facts := row.fields["unknown_facts"]
+	return defects && facts
+}
+
+// wire is a row as the API answers it, with what it came from.
+func (r *rowReader) wire(row record, original string) []byte {
+	var members []string
+	add := func(field, value string) { members = append(members, quote(field)+":"+value) }
+	var defects []string
+	if row.own() {
+		for _, found := range ownDefect.FindAllStringSubmatch(row.fields["defects"], -1) {
+			defects = append(defects, "["+quote(found[1])+","+quote(found[2])+"]")
+		}
+		if row.text("used") == "false" {
+			row.fields["last_used_day"] = "never"
+		}
+		if row.text("never_expires") == "true" {
+			row.fields["expiry_time"] = "never"
+		}
+	}
+	for _, column := range importColumns {
+		text, known := row.fields[column.field]
+		if !known {
+			continue
+		}
+		trimmed := strings.TrimSpace(text)
+		switch column.field {
+		case workspaceIDKey, workspaceNameKey, "never_expires", "used", "defects", "unknown_facts":
+			continue
+		case "comment":
+			if row.own() || !nullWord(trimmed) {
+				add(column.field, quote(text))
+			}
+			continue
+		case "scopes", "inferred_scopes", "backfill_scopes", "autoscope_state":
+			if row.own() && trimmed == "" {
+				add(column.field, ownEmpty(column.field))
+				continue
+			}
+		}
+		if trimmed == "" || nullWord(trimmed) {
+			continue
+		}
+		switch column.field {
+		case "creation_time", "expiry_time", "last_used_day":
+			ms, ok := importTime(trimmed)
+			never := ok && (ms == engine.NeverExpires || column.field == "expiry_time" && -1000 <= ms && ms < 0) // a date of -1 ms, to the second
+			switch {
+			case never && column.field == "last_used_day":
+				add(neverUsedKey, "true")
+			case never:
+				add(column.field, "-1")
+			case ok:
+				add(column.field, strconv.FormatInt(ms, 10))
+			default:
+				add(column.field, quote(text))
+			}
+		case "scopes", "inferred_scopes", "backfill_scopes":
+			add(column.field, scopesJSON(trimmed))
+		case "owner_id", "created_by_id":
+			id, numbered := r.importID(trimmed)
+			_, named := row.fields[ownerNameKey]
+			switch {
+			case numbered || column.field == "created_by_id" || named || !signInName(id):
+				add(column.field, quote(id))
+			default:
+				row.fields[ownerNameKey] = trimmed // the column of ids holds names
+			}
+		default:
+			add(column.field, quote(trimmed))
+		}
+	}
+	id, name := row.workspace()
+	add(workspaceIDKey, quote(id))
+	add(workspaceNameKey, quote(name))
+	if defects != nil {
+		add(ownDefectsKey, "["+strings.Join(defects, ",")+"]")
+	}
+	add("report", original)
+	return []byte("{" + strings.Join(members, ",") + "}")
+}
+
+// ownEmpty is what an empty cell means where nothing is left out.
+func ownEmpty(field string) string {
+	if field == "autoscope_state" {
+		return `""`
+	}
+	return "[]"
+}
+
+// ownDefect finds the defects in the column of that name.
+var ownDefect = regexp.MustCompile(`(?:^|, |"|\[)(token_id|comment|creation_time|expiry_time|last_used_day|owner_id|created_by_id|created_by_username|scopes|autoscope_state|inferred_scopes|backfill_scopes): ([a-z_]+)`)
+
+// workspace is what a record says of its workspace: the id, the name, or both.
+// A column may hold the one under the heading of the other.
+func (row record) workspace() (id, name string) {
+	id, name = row.text(workspaceIDKey), row.text(workspaceNameKey)
+	switch {
+	case id == "" && isID(name):
+		return name, ""
+	case !isID(id):
+		return "", firstOf(name, id)
+	}
+	return id, name
+}
+
+func isID(text string) bool {
+	_, err := strconv.ParseInt(text, 10, 64)
+	return err == nil
+}
+
+// importID reads an id, also one that a tool wrote as a number with a fraction.
+// Above 2^53 such a number is not the id any more.
+func (r *rowReader) importID(text string) (id string, ok bool) {
+	if isID(text) {
+		return text, true
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	exact := strconv.FormatFloat(f, 'f', -1, 64)
+	switch {
+	case err == nil && strings.ContainsAny(text, "eE") && strings.HasSuffix(exact, "000"): // the digits that it shows
+		r.lost = true
+		return text, false
+	case err != nil || f != math.Trunc(f) || f < 0:
+		return text, false
+	case f > 1<<53:
+		r.lost = true
+		return text, false
+	}
+	return exact, true
+}
+
+// nullWord reports whether a text is how a tool writes that there is nothing.
+func nullWord(text string) bool {
+	switch text {
+	case "null", "NULL", "None", "NaN", "nan", "NaT", "<NA>", "<null>", `\N`:
+		return true
+	}
+	return false
+}
+
+// importTime reads what tools write for a moment, in ms; -1 is never. Days without
+// an order that is known (3/4/2026) are unknown, and so is a word such as N/A.
+func importTime(text string) (ms int64, ok bool) {
+	switch letters(text) {
+	case "never", "noexpiration", "noexpiry", "doesnotexpire", "neverexpires", "neverused", "notused":
+		return engine.NeverExpires, true
+	}
+	if ms, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return ms, true
+	}
+	if f, err := strconv.ParseFloat(text, 64); err == nil && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+		return int64(f), true
+	}
+	for _, layout := range timeLayouts {
+		if at, err := time.Parse(layout, text); err == nil && wholeZone(layout, at) {
+			return at.UnixMilli(), true
+		}
+	}
+	if at, err := time.Parse("1/2/2006", text); err == nil && at.Day() > 12 {
+		return at.UnixMilli(), true
+	}
+	if at, err := time.Parse("2/1/2006", text); err == nil && at.Day() > 12 {
+		return at.UnixMilli(), true
+	}
+	return 0, false
+}
+
+// timeLayouts: what has no zone is UTC. Fractions of a second are read wherever
+// seconds are.
+var timeLayouts = []string{
+	time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05", "2006-01-02T15:04",
+	"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05 Z07:00", "2006-01-02 15:04:05 -0700", "2006-01-02 15:04:05 -0700 MST", "2006-01-02 15:04:05 MST",
+	"2006-01-02 15:04:05", "2006-01-02 15:04", time.DateOnly, "2006/01/02", "2006/01/02 15:04:05",
+	"Jan 2, 2006", "January 2, 2006", "Jan 2 2006", "2 Jan 2006", "2 January 2006", "02-Jan-2006", "02.01.2006", "2.1.2006", "02.01.2006 15:04:05", "02.01.2006 15:04",
+	"Jan 2, 2006, 3:04 PM", "Jan 2, 2006, 3:04:05 PM", "Jan 2, 2006 3:04 PM", "January 2, 2006 at 3:04 PM", "Jan 2, 2006 15:04", "Jan 2, 2006, 15:04:05",
+	time.RFC1123, time.RFC1123Z, "Mon Jan 2 15:04:05 MST 2006", "Mon Jan 2 2006",
+}
+
+// wholeZone refuses the name of a zone that is not UTC: Go would take it for UTC.
+func wholeZone(layout string, at time.Time) bool {
+	if !strings.Contains(layout, "MST") || strings.Contains(layout, "-0700") {
+		return true
+	}
+	name, _ := at.Zone()
+	return name == "UTC" || name == "GMT"
+}
+
+// scopesJSON is a list of scopes, as JSON, Python, Spark or a person writes it.
+// What is none stays text, and becomes a defect of its row.
+func scopesJSON(text string) string {
+	if _, ok := asTexts(json.RawMessage(text)); ok && text[0] == '[' {
+		return text
+	}
+	inner := text
+	if strings.HasPrefix(inner, "[") && strings.HasSuffix(inner, "]") {
+		inner = inner[1 : len(inner)-1]
+	}
+	var scopes []string
+	for _, scope := range strings.FieldsFunc(inner, func(r rune) bool { return strings.ContainsRune(",; \t\n", r) }) {
+		scope = strings.Trim(scope, `'"`)
+		if !scopeWord.MatchString(scope) || nullWord(scope) {
+			return quote(text)
+		}
+		scopes = append(scopes, quote(scope))
+	}
+	return "[" + strings.Join(scopes, ",") + "]"
+}
+
+var scopeWord = regexp.MustCompile(`^[A-Za-z0-9_.:*-]+$`)
+
+// quote writes a JSON string and keeps bytes that are not UTF-8, as unquote does.
+func quote(text string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for rest := []byte(text); len(rest) > 0; {
+		bad := invalidAt(rest)
+		chunk, _ := json.Marshal(string(rest[:bad])) // text always encodes
+		b.Write(chunk[1 : len(chunk)-1])
+		rest = rest[bad:]
+		if len(rest) > 0 {
+			b.WriteByte(rest[0])
+			rest = rest[1:]
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
 }

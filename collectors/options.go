@@ -52,7 +52,7 @@ type Options struct {
 	IdleTimeout      time.Duration // without a byte of an answer; 60 s
 	SectionTimeout   time.Duration // for a whole section; 30 minutes
 	SignInTimeout    time.Duration // for unified authentication; 45 s
-	RequestRate      float64       // requests per second, workspace and family of endpoints; 0: as pace.go says for each
+	RequestRate      float64       // requests per second, workspace and family of endpoints; 0: as client.go says for each
 	SpoolDir         string        // for answers beyond memory; the system's
 	UserAgentVersion string
 	CAFile           string // PEM file of further authorities

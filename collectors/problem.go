@@ -1,7 +1,19 @@
 package collectors
 
 import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
 
 	"patrol/engine"
 )
@@ -100,4 +112,279 @@ func truncatedBody(format string, args ...any) *Problem {
 
 func configProblem(hint, format string, args ...any) *Problem {
 	return problem(engine.Failed, reasonConfig, hint, format, args...)
+}
+
+var errSectionTimeout = errors.New("section takes too long")
+
+// interrupted tells why a context ended.
+func interrupted(ctx context.Context) *Problem { return endedBy(context.Cause(ctx)) }
+
+func endedBy(cause error) *Problem {
+	if errors.Is(cause, errSectionTimeout) || errors.Is(cause, context.DeadlineExceeded) {
+		return problem(engine.Failed, reasonTimeout, "Run it again when the workspace is less busy.", "the section was not read in time")
+	}
+	return problem(engine.Failed, reasonInterrupted, "Run it again.", "collection was interrupted")
+}
+
+// lost classifies an attempt that brought no answer.
+func (c *Client) lost(a *attempt, path string, err error) *failure {
+	var timeout net.Error
+	switch {
+	case a.parent.Err() != nil:
+		return final(interrupted(a.parent))
+	case !a.wasConnected():
+		return c.unreachable(err)
+	case errors.Is(context.Cause(a.ctx), errIdle), errors.As(err, &timeout) && timeout.Timeout():
+		return c.timeout(path)
+	}
+	p := problem(engine.Failed, reasonUnreachable, "Run it again; if it persists, look for a proxy or firewall that closes connections.",
+		"GET %s: the connection broke off: %s", path, c.cause(err))
+	return &failure{Problem: p, retries: retriesOfServer}
+}
+
+func (c *Client) timeout(path string) *failure {
+	p := problem(engine.Failed, reasonTimeout, "Run it again when the workspace is less busy.",
+		"GET %s: no answer within %s", path, c.o.IdleTimeout)
+	return &failure{Problem: p, retries: retriesOfTimeout}
+}
+
+// unreachable is for a host to which no connection could be made. It is not
+// tried for long: a wrong name or a stopped network will not mend itself.
+func (c *Client) unreachable(err error) *failure {
+	hint := "Check the host of the workspace, the network, VPN and proxy."
+	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var dns *net.DNSError
+	var timeout net.Error
+	retries := retriesOfContact
+	switch {
+	case errors.As(err, &certificate):
+		hint, retries = "Give the authority that signed the certificate with --ca-file.", 0
+	case errors.As(err, &record):
+		hint, retries = "The host does not speak TLS: check host and port.", 0
+	case errors.As(err, &dns):
+		hint = "Check the spelling of the host, and DNS."
+	case errors.As(err, &timeout) && timeout.Timeout():
+		retries = 0
+	}
+	if c.session.wasReached() { // it was there a moment ago: perhaps it restarts
+		retries = retriesOfServer
+	}
+	p := problem(engine.Failed, reasonUnreachable, hint, "connect to %s: %s", c.base.Host, c.cause(err))
+	p.fatal = true
+	return &failure{Problem: p, retries: retries, quick: !c.session.wasReached()}
+}
+
+// cause is the innermost text of a network error, without the URL.
+func (c *Client) cause(err error) string {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	return c.scrub.excerpt(err.Error())
+}
+
+// brokenOff classifies a body that could not be read to its end.
+func (c *Client) brokenOff(a *attempt, path string, s *spool, err error) *failure {
+	switch {
+	case errors.Is(err, errTooLarge):
+		return final(badBody("GET %s: the answer is larger than %d MiB", path, s.limit>>20))
+	case a.parent.Err() != nil:
+		return final(interrupted(a.parent))
+	case errors.Is(context.Cause(a.ctx), errIdle):
+		return c.timeout(path)
+	case s.failed():
+		return final(problem(engine.Failed, reasonSpool, "Make room for temporary files, or name another directory for them.",
+			"GET %s: keep the answer: %s", path, c.cause(err)))
+	}
+	return &failure{Problem: truncatedBody("GET %s: the answer broke off after %d bytes", path, s.size), retries: retriesOfBody}
+}
+
+// jsonContent refuses what cannot be JSON, such as a login page with status 200.
+func jsonContent(path string, h http.Header) *Problem {
+	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
+	switch {
+	case kind == "", kind == "text/plain", strings.HasSuffix(kind, "json"):
+		return nil
+	}
+	return badBody("GET %s: the answer is %s, not JSON", path, engine.SafeText(kind))
+}
+
+// apiError is an error's body in any of the platform's shapes.
+type apiError struct {
+	Code    string
+	Message string
+}
+
+// textCode is an error of the shape "CODE: message".
+var textCode = regexp.MustCompile(`^\s*([A-Z][A-Z_]+):\s*(.*)`)
+
+func parseAPIError(body []byte) apiError {
+	var wire struct {
+		Code    any          `json:"error_code"` // a word, or a number
+		Message string       `json:"message"`
+		Error   apiErrorText `json:"error"`
+		Detail  string       `json:"detail"`
+		Scim    string       `json:"scimType"`
+	}
+	if json.Unmarshal(body, &wire) != nil {
+		if m := textCode.FindSubmatch(body); m != nil {
+			return apiError{string(m[1]), string(m[2])}
+		}
+		return apiError{Message: string(body)}
+	}
+	e := apiError{Message: firstOf(wire.Message, wire.Detail, wire.Error.Message)}
+	e.Code, _ = wire.Code.(string)
+	e.Code = firstOf(e.Code, wire.Scim, wire.Error.Code)
+	return e
+}
+
+// apiErrorText is an error's member of that name: a text, or what Azure has
+// there, an object.
+type apiErrorText struct{ apiError }
+
+func (e *apiErrorText) UnmarshalJSON(text []byte) error {
+	if len(text) > 0 && text[0] == '{' {
+		return json.Unmarshal(text, &e.apiError)
+	}
+	return json.Unmarshal(text, &e.Message)
+}
+
+func firstOf(texts ...string) string {
+	for _, text := range texts {
+		if text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+// refusal classifies an answer with a status other than 200.
+func (c *Client) refusal(path string, response *http.Response, body io.Reader) *failure {
+	text, _ := io.ReadAll(io.LimitReader(body, errorsLimit)) // what arrived is enough to tell
+	e := parseAPIError(text)
+	f := c.byStatus(path, response, e)
+	f.Code, f.Message = e.Code, c.scrub.text(e.Message)
+	f.Detail += c.quote(e)
+	return f
+}
+
+func (c *Client) quote(e apiError) string {
+	text := strings.TrimSpace(e.Code + " " + e.Message)
+	if text == "" || strings.HasPrefix(strings.TrimSpace(e.Message), "<") {
+		return ""
+	}
+	return ": " + c.scrub.excerpt(text)
+}
+
+func (c *Client) byStatus(path string, response *http.Response, e apiError) *failure {
+	status := response.StatusCode
+	retry := func(p *Problem) *failure {
+		return &failure{Problem: p, retries: retriesOfServer, least: retryAfter(response.Header, c.serverNow(response.Header))}
+	}
+	switch {
+	case status >= 300 && status < 400:
+		return final(redirected(path, response))
+	case status == http.StatusUnauthorized:
+		return final(problem(engine.Denied, reasonUnauthenticated, "Sign in again, or renew the credential.",
+			"GET %s: status 401", path))
+	case status == http.StatusForbidden:
+		return final(forbidden(path, e))
+	case status == http.StatusNotFound:
+		return final(notFound(path, e))
+	case status == http.StatusTooManyRequests, strings.Contains(e.Code+e.Message, "REQUEST_LIMIT_EXCEEDED"):
+		return retry(problem(engine.Failed, reasonRateLimited, "Run it again later, or read fewer workspaces at once.",
+			"GET %s: status %d", path, status))
+	case status == 500, status == 502, status == 503, status == 504:
+		return retry(problem(engine.Failed, reasonServerError, "Run it again later; if it persists, ask Databricks support.",
+			"GET %s: status %d", path, status))
+	}
+	return final(problem(engine.Failed, reasonUnexpected, "Look at the message; if it does not help, ask Databricks support.",
+		"GET %s: status %d", path, status))
+}
+
+// serverNow is the clock that a date in Retry-After counts by.
+func (c *Client) serverNow(h http.Header) time.Time {
+	if at, err := http.ParseTime(h.Get("Date")); err == nil {
+		return at
+	}
+	return c.o.Now()
+}
+
+func redirected(path string, response *http.Response) *Problem {
+	p := problem(engine.Failed, reasonRedirect, "Give the workspace's own host; redirects are never followed.",
+		"GET %s: status %d", path, response.StatusCode)
+	to, err := response.Location()
+	if err != nil {
+		return p
+	}
+	p.Detail += " to " + engine.SafeText(to.Host)
+	if strings.Contains(to.RawQuery, "private-link-validation-error") {
+		p.Hint = "The workspace is reached through Private Link only: run from within its network."
+	}
+	return p
+}
+
+func forbidden(path string, e apiError) *Problem {
+	message := strings.ToLower(e.Message)
+	switch {
+	case strings.Contains(message, "invalid access token"), strings.Contains(message, "invalid token"):
+		return problem(engine.Denied, reasonInvalidToken, "The credential is wrong, expired or revoked: sign in again.",
+			"GET %s: status 403", path)
+	case strings.Contains(message, "ip acl"), strings.Contains(message, "ip access list"), strings.Contains(message, "is blocked by"):
+		return problem(engine.Denied, reasonIPBlocked, "Run from an address that the workspace's IP access list allows.",
+			"GET %s: status 403", path)
+	}
+	if strings.Contains(message, "scope") {
+		return problem(engine.Denied, reasonMissingScope, "Give the credential the API scope that this call needs; docs/account.md lists them.", "GET %s: status 403", path)
+	}
+	return problem(engine.Denied, reasonPermission, "Sign in as a workspace admin.", "GET %s: status 403", path)
+}
+
+func notFound(path string, e apiError) *Problem {
+	switch {
+	case e.Code == "FEATURE_DISABLED", strings.Contains(strings.ToLower(e.Message), "feature is not available"):
+		return problem(engine.Disabled, reasonFeatureDisabled,
+			"Personal access tokens or their permissions are off in this workspace, or its plan is below Premium.", "GET %s: status 404", path)
+	case path == grantsPath && neverSet(e):
+		return problem(engine.NotInitialised, reasonNotInitialised,
+			"The workspace has had no token yet: its permissions appear with the first one.", "GET %s: status 404", path)
+	}
+	return problem(engine.Failed, reasonNotFound, "Check that the host is that of a workspace, not of an account.", "GET %s: status 404", path)
+}
+
+// neverSet holds for the answer of a workspace whose permissions on tokens were
+// never set: "tokens tokens does not exist".
+func neverSet(e apiError) bool {
+	return (e.Code == "RESOURCE_DOES_NOT_EXIST" || e.Code == "NOT_FOUND") && noPermissions.MatchString(e.Message)
+}
+
+var noPermissions = regexp.MustCompile(`(?i)^\s*tokens ['"]?(/?authorization/)?tokens['"]? does not exist\.?\s*$`)
+
+// secretShapes are texts that are credentials whatever they belong to.
+var secretShapes = regexp.MustCompile(`(?i)\b(?:dapi|dkea|dose)[0-9a-f]{32}(?:-\d+)?` +
+	`|\beyJ[\w-]+\.[\w-]+\.[\w-]*` +
+	`|\bauthorization\s*[:=]\s*(?:(?:bearer|basic)\s+)?\S+` +
+	`|\b(?:bearer|basic)\s+[\w.~+/=-]{8,}`)
+
+// scrubber takes credentials out of texts that others wrote.
+type scrubber struct{ secrets []string }
+
+const scrubbed = "***"
+
+func (s scrubber) text(text string) string {
+	for _, secret := range s.secrets {
+		text = strings.ReplaceAll(text, secret, scrubbed)
+	}
+	return engine.RedactSecrets(secretShapes.ReplaceAllString(text, scrubbed))
+}
+
+// excerpt is the beginning of a foreign text, harmless and on one line.
+func (s scrubber) excerpt(text string) string {
+	const most = 240
+	text = strings.Join(strings.Fields(s.text(text)), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return engine.SafeText(text)
 }

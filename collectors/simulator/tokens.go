@@ -1,8 +1,11 @@
 package simulator
 
 import (
+	"bufio"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -352,4 +355,234 @@ func patchOwnToken(c *call) *answer {
 		return reply
 	}
 	return ok(obj{})
+}
+
+// createRequest is the body of both ways to create a token.
+type createRequest struct {
+	ApplicationID    string   `json:"application_id"`
+	Comment          string   `json:"comment"`
+	LifetimeSeconds  *int64   `json:"lifetime_seconds"`
+	Scopes           []string `json:"scopes"`
+	AutoscopeEnabled bool     `json:"autoscope_enabled"`
+}
+
+func createOwnToken(c *call) *answer {
+	var body createRequest
+	if bad := c.decode(&body); bad != nil {
+		return bad
+	}
+	t, value, refused := c.create(body, c.who.principal, platformDays*dayMillis)
+	if refused != nil {
+		return refused
+	}
+	return ok(obj{"token_value": value, "token_info": c.publicInfo(t)})
+}
+
+func createOnBehalf(c *call) *answer {
+	var body createRequest
+	if bad := c.decode(&body); bad != nil {
+		return bad
+	}
+	p := c.directory.named(body.ApplicationID)
+	if p == nil || !p.service || c.ws.outside[p.id] {
+		return gone("Service principal with application ID %q does not exist.", body.ApplicationID)
+	}
+	t, value, refused := c.create(body, p, never)
+	if refused != nil {
+		return refused
+	}
+	info := c.tokenAnswer(t, "token_info").body
+	secret := appendString([]byte(`{"token_value":`), value)
+	return &answer{
+		status: http.StatusOK,
+		header: http.Header{"Content-Type": {"application/json"}},
+		body:   slices.Concat(secret, []byte(`,`), info[1:]),
+	}
+}
+
+// create stores a new token for p. unlimited is the lifetime, in milliseconds
+// or never, of a request that names none.
+func (c *call) create(body createRequest, p *principal, unlimited int64) (*token, string, *answer) {
+	if off := c.tokensOff(); off != nil {
+		return nil, "", off
+	}
+	switch {
+	case !tokensEnabled(c.ws):
+		return nil, "", fail(http.StatusBadRequest, "FEATURE_DISABLED", "Personal access tokens are disabled in this workspace.")
+	case !c.directory.canUse(c.ws, p):
+		return nil, "", fail(http.StatusForbidden, "PERMISSION_DENIED", "'%s' has no permission to use tokens.", p.name)
+	case body.LifetimeSeconds != nil && *body.LifetimeSeconds <= 0:
+		return nil, "", invalid("Invalid timeout: %d", *body.LifetimeSeconds)
+	case c.liveTokens(p) >= tokenQuota:
+		return nil, "", fail(http.StatusBadRequest, "QUOTA_EXCEEDED", "Token quota exceeded (%d tokens)", tokenQuota)
+	}
+	now := c.Now().UnixMilli()
+	lifetime, tooLong := c.lifetime(body, unlimited)
+	if tooLong != nil {
+		return nil, "", tooLong
+	}
+	value := c.mint("dapi")
+	t := &token{
+		id: sha256.Sum256([]byte(value)), created: now, expires: never,
+		owner: p.id, creator: c.who.principal, comment: body.Comment,
+	}
+	if lifetime != never {
+		t.expires = now + lifetime
+	}
+	if len(body.Scopes) > 0 || body.AutoscopeEnabled {
+		t.scoping = &scoping{scopes: body.Scopes}
+		if body.AutoscopeEnabled {
+			t.scoping.state = autoscopeRunning
+		}
+	}
+	c.ws.tokens.put(t)
+	if c.ws.grantState == GrantsNotInitialised {
+		c.ws.grantState = GrantsInitialised // the first PAT creates the ACL
+	}
+	return t, value, nil
+}
+
+// lifetime is what a request gets, in milliseconds or never.
+func (c *call) lifetime(body createRequest, unlimited int64) (int64, *answer) {
+	limit := int64(platformDays)
+	days, err := strconv.ParseInt(c.ws.conf["maxTokenLifetimeDays"], 10, 64)
+	limited := err == nil && days > 0
+	if limited {
+		limit = days
+	}
+	limit *= dayMillis
+	switch {
+	case body.LifetimeSeconds == nil && limited:
+		return limit, nil
+	case body.LifetimeSeconds == nil:
+		return unlimited, nil
+	case *body.LifetimeSeconds > limit/1000:
+		return 0, invalid("Token lifetime exceeds the maximum of %d days.", limit/dayMillis)
+	}
+	return *body.LifetimeSeconds * 1000, nil
+}
+
+func (c *call) liveTokens(p *principal) int {
+	now, n := c.Now().UnixMilli(), 0
+	for t := range c.ws.tokens.all() {
+		if t.owner == p.id && !t.expiredAt(now) {
+			n++
+		}
+	}
+	return n
+}
+
+// mint makes the next credential; the sequence follows from the seed.
+func (a *Account) mint(prefix string) string {
+	a.issued++
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d/%s/%d", a.opts.Seed, prefix, a.issued))
+	return prefix + hex.EncodeToString(sum[:16])
+}
+
+// tokenFormat writes rows by hand: a list of a million is sent as it is made.
+type tokenFormat struct {
+	workspace int64
+	strings   bool
+}
+
+func (f tokenFormat) writeList(w io.Writer, rows []*token) error {
+	out := bufio.NewWriterSize(w, 64<<10)
+	if _, err := out.WriteString(`{"token_infos":[`); err != nil {
+		return err
+	}
+	var row []byte
+	for i, t := range rows {
+		row = row[:0]
+		if i > 0 {
+			row = append(row, ',')
+		}
+		row = f.append(row, t)
+		if _, err := out.Write(row); err != nil {
+			return err
+		}
+	}
+	if _, err := out.WriteString(`]}`); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+func (f tokenFormat) append(b []byte, t *token) []byte {
+	if t.raw != nil {
+		return append(b, t.raw...)
+	}
+	b = append(b, `{"token_id":"`...)
+	b = hex.AppendEncode(b, t.id[:])
+	b = f.appendInt(append(b, `","creation_time":`...), t.created)
+	b = f.appendInt(append(b, `,"expiry_time":`...), t.expires)
+	b = appendString(append(b, `,"comment":`...), t.comment)
+	b = f.appendInt(append(b, `,"created_by_id":`...), t.creator.id)
+	b = appendString(append(b, `,"created_by_username":`...), t.creator.name)
+	b = f.appendInt(append(b, `,"owner_id":`...), t.owner)
+	b = f.appendInt(append(b, `,"workspace_id":`...), f.workspace)
+	if t.lastUsed != 0 {
+		b = f.appendInt(append(b, `,"last_used_day":`...), t.lastUsed)
+	}
+	s := t.scoping
+	if s == nil {
+		s = &scoping{}
+	}
+	// A current workspace tells the scopes of every token, also that there are none.
+	b = appendStrings(append(b, `,"scopes":`...), s.scopes)
+	b = appendString(append(b, `,"autoscope_state":`...), cmp.Or(s.state, "AUTOSCOPE_STATE_UNSPECIFIED"))
+	if len(s.inferred) > 0 {
+		b = appendStrings(append(b, `,"inferred_scopes":`...), s.inferred)
+	}
+	if len(s.backfill) > 0 {
+		b = appendStrings(append(b, `,"backfill_scopes":`...), s.backfill)
+	}
+	return append(b, '}')
+}
+
+func (f tokenFormat) appendInt(b []byte, v int64) []byte {
+	if !f.strings {
+		return strconv.AppendInt(b, v, 10)
+	}
+	b = strconv.AppendInt(append(b, '"'), v, 10)
+	return append(b, '"')
+}
+
+func appendStrings(b []byte, list []string) []byte {
+	b = append(b, '[')
+	for i, s := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, s)
+	}
+	return append(b, ']')
+}
+
+// appendString quotes s as JSON. Bytes above ASCII go out as they are, invalid
+// UTF-8 included: what was stored is what a client must cope with.
+func appendString(b []byte, s string) []byte {
+	const digits = "0123456789abcdef"
+	b = append(b, '"')
+	start := 0
+	for i := range len(s) {
+		ch := s[i]
+		if ch >= ' ' && ch != '"' && ch != '\\' {
+			continue
+		}
+		b = append(b, s[start:i]...)
+		start = i + 1
+		switch ch {
+		case '"', '\\':
+			b = append(b, '\\', ch)
+		case '\n':
+			b = append(b, `\n`...)
+		case '\r':
+			b = append(b, `\r`...)
+		case '\t':
+			b = append(b, `\t`...)
+		default:
+			b = append(b, '\\', 'u', '0', '0', digits[ch>>4], digits[ch&15])
+		}
+	}
+	return append(append(b, s[start:]...), '"')
 }
