@@ -92,3 +92,91 @@ func FindingGroups(ctx context.Context, w io.Writer, format string, groups []Fin
 	o.Noun = "group"
 	return table.Write(ctx, w, format, groupColumns(by), table.Known(groups), o)
 }
+
+// findingColumns are the columns of findings, in CSV and workbooks alike.
+func findingColumns(asOf time.Time) []table.Column[engine.Finding] {
+	judgedAt := table.Instant(asOf.UnixMilli())
+	return []table.Column[engine.Finding]{
+		table.Plain("severity", 10, func(f engine.Finding) any { return f.Severity }).Rank(1, 0),
+		table.Plain("policy", 10, func(f engine.Finding) any { return f.Policy }).Rank(2, 0),
+		table.Wrapped("title", 34, func(f engine.Finding) any { return f.Title }),
+		table.Plain("status", 11, func(f engine.Finding) any { return f.Status }).Rank(7, 0),
+		table.Plain("workspace", 18, func(f engine.Finding) any { return f.Workspace }).Rank(4, 12),
+		table.ID("workspace_id", 20, func(f engine.Finding) any { return f.WorkspaceID }),
+		table.Plain("resource", 11, func(f engine.Finding) any { return string(f.Resource) }),
+		table.ID("resource_id", 24, func(f engine.Finding) any { return f.ResourceID }).Rank(3, 0).As(tokenText),
+		table.Plain("owner", 28, func(f engine.Finding) any { return f.Owner }).Rank(6, 14),
+		table.Wrapped("message", 50, func(f engine.Finding) any { return f.Message }).Rank(5, 24),
+		table.Date("since", 20, since),
+		table.Plain("remedy", 14, func(f engine.Finding) any { return f.Remedy }),
+		table.Plain("evidence", 40, func(f engine.Finding) any { return evidenceText(f.Evidence) }),
+		table.Plain("waiver_id", 14, ofWaiver(func(w engine.Waiver) string { return w.ID })),
+		table.Plain("waiver_reason", 28, ofWaiver(func(w engine.Waiver) string { return w.Reason })),
+		table.Plain("waiver_ticket", 14, ofWaiver(func(w engine.Waiver) string { return w.Ticket })),
+		table.Plain("waiver_approver", 24, ofWaiver(func(w engine.Waiver) string { return w.Approver })),
+		table.Plain("waiver_expires", 14, ofWaiver(func(w engine.Waiver) string { return w.Expires })),
+		table.ID("fingerprint", 24, func(f engine.Finding) any { return f.Fingerprint }),
+		table.Date("as_of", 20, func(engine.Finding) any { return judgedAt }),
+	}
+}
+
+// since is when a finding was first seen; nothing where that is not known.
+func since(f engine.Finding) any {
+	if f.Since.IsZero() {
+		return nil
+	}
+	return table.Instant(f.Since.UnixMilli())
+}
+
+func ofWaiver(field func(engine.Waiver) string) func(engine.Finding) any {
+	return func(f engine.Finding) any {
+		if f.Waiver == nil {
+			return nil
+		}
+		return field(*f.Waiver)
+	}
+}
+
+// evidenceText is evidence as compact JSON; "" when there is none.
+func evidenceText(evidence map[string]any) any {
+	if len(evidence) == 0 {
+		return nil
+	}
+	text, err := table.JSONText(evidence)
+	if err != nil {
+		return "cannot be shown: " + err.Error()
+	}
+	return string(text)
+}
+
+// CSV is the findings, one row each, for spreadsheets and scripts.
+func (catalogue) CSV() Format {
+	return Format{
+		Name:  "csv",
+		File:  "findings.csv",
+		Doc:   "findings as CSV (UTF-8, every cell quoted, formulas defused)",
+		Write: writeCSV,
+	}
+}
+
+func writeCSV(ctx context.Context, w io.Writer, r engine.Report) error {
+	columns := append(findingColumns(r.AsOf), policyCells(r.Policies)...)
+	if r.WhatIf != "" { // the last one, so that no other moves
+		columns = append(columns, table.Plain("what_if", 30, func(engine.Finding) any { return r.WhatIf }))
+	}
+	return table.CSV(ctx, w, columns, r.Findings)
+}
+
+// policyCells are what a row of a lone file says of its policy: a workbook has
+// a sheet of policies for it.
+func policyCells(policies []engine.PolicyReport) []table.Column[engine.Finding] {
+	remediation, controls := map[string]string{}, map[string]string{}
+	for _, p := range policies {
+		remediation[p.Policy.ID] = prose(p.Policy.Remediation)
+		controls[p.Policy.ID] = strings.Join(controlLines(p.Policy.Controls), "; ")
+	}
+	return []table.Column[engine.Finding]{
+		table.Wrapped("remediation", 50, func(f engine.Finding) any { return remediation[f.Policy] }),
+		table.Wrapped("controls", 34, func(f engine.Finding) any { return controls[f.Policy] }),
+	}
+}

@@ -12,7 +12,9 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/outfile"
+	"patrol/reports/table"
 
 	"github.com/rogpeppe/go-internal/diff"
 )
@@ -196,4 +198,204 @@ func TestWriteAllRefuses(t *testing.T) {
 			t.Errorf("%s: got %v, want a storage error with a hint", target, err)
 		}
 	}
+}
+
+// fixtureExceptions has one waiver of each state, and a baseline.
+func fixtureExceptions() engine.Exceptions {
+	today := engine.DateOf(asOf)
+	rule := func(id string, left engine.Date) engine.WaiverRule {
+		return engine.WaiverRule{
+			ID: id, Policies: []string{"PAT-001", "PAT-030"}, Workspace: "prod*", Owner: "=svc-*", Reason: "-until the migration of \u202eX",
+			Ticket: "SEC-1", Approver: "@bob@example.com", Created: today - 30, Expires: today + left,
+		}
+	}
+	refusals := []engine.WaiverRefusal{{Policy: "WV-001", Message: "granted for 400 days, limit 180", Findings: 2}}
+	token := rule("W-4", -3)
+	token.Owner, token.Token, token.Workspace, token.Ticket = "", tokenID(1)[:8]+"*", "", ""
+	pending := rule("W-7", 60)
+	pending.Created = today + 1
+	use := func(w engine.WaiverRule, state engine.WaiverState) engine.WaiverUse {
+		return engine.WaiverUse{WaiverRule: w, State: state, DaysLeft: today.Until(w.Expires)}
+	}
+	uses := []engine.WaiverUse{
+		use(rule("W-1", 91), engine.WaiverInForce), use(rule("W-2", 14), engine.WaiverInForce), use(rule("W-3", 20), engine.WaiverUnmatched),
+		use(token, engine.WaiverExpired), use(rule("W-5", 370), engine.WaiverRefused), use(rule("W-6", 30), engine.WaiverNotJudged), use(pending, engine.WaiverPending),
+	}
+	uses[0].Waived, uses[1].Waived, uses[1].ExpiresSoon, uses[3].Lapsed, uses[4].Refusals = 1, 2, true, 1, refusals
+	return engine.Exceptions{Waivers: uses, Baseline: &engine.BaselineUse{
+		AsOf: "2026-06-01T00:00:00Z", Version: "1.2.3", Entries: 4, Baselined: 1, NotJudged: 1,
+		Gone: []engine.BaselineEntry{
+			{Fingerprint: strings.Repeat("0a", 16), Policy: "PAT-001", Severity: engine.High, Workspace: "prod", WorkspaceID: prod.ID, Resource: engine.ResourceToken, ResourceID: tokenID(50)},
+			{Fingerprint: strings.Repeat("0b", 16), Policy: "WS-001", Severity: engine.Medium, Workspace: "prod", WorkspaceID: prod.ID, Resource: engine.ResourceWorkspace, ResourceID: prod.ID},
+		},
+	}}
+}
+
+func TestTableShowsAllExceptions(t *testing.T) {
+	t.Parallel()
+	r := report()
+	for _, c := range []struct {
+		options TableOptions
+		want    []string
+		not     []string
+	}{
+		{TableOptions{Findings: 1}, []string{"gone: PAT-001", "… and 1 more (-v lists them)", "W-1 1 finding, until 2026-09-30, approved by"}, []string{"gone: WS-001"}},
+		{TableOptions{Findings: 1, All: true}, []string{"gone: PAT-001", "gone: WS-001"}, []string{"-v lists"}},
+		{TableOptions{Findings: -1}, []string{"3 findings waived: 2 waivers"}, []string{"gone: PAT-001", "W-1 1"}},
+	} {
+		var b bytes.Buffer
+		if err := Table(t.Context(), &b, r, c.options); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%+v: no %q in\n%s", c.options, want, b.String())
+			}
+		}
+		for _, not := range c.not {
+			if strings.Contains(b.String(), not) {
+				t.Errorf("%+v: %q", c.options, not)
+			}
+		}
+	}
+}
+
+// TestCoverageWordsInEveryFormat: that tokens are off, and what contradicts an
+// answer that cannot be true, is said wherever people read.
+func TestCoverageWordsInEveryFormat(t *testing.T) {
+	t.Parallel()
+	r := report()
+	coverage := r.Workspaces[1].Snapshot.Coverage
+	coverage[engine.SectionTokens] = engine.Coverage{Status: engine.Off, Detail: "enableTokensConfig is false"}
+	coverage[engine.SectionPrincipals] = engine.Coverage{Status: engine.Implausible, Reason: "caller_missing", Detail: "the list of users lacks the caller"}
+	for _, name := range []string{"json", "html", "markdown", "junit", "sarif", "xlsx"} {
+		format, err := Lookup(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		if err := format.Write(t.Context(), &b, r); err != nil {
+			t.Fatal(err)
+		}
+		text := b.String()
+		if name == "xlsx" {
+			text = string(dumpWorkbook(t, b.Bytes()))
+		}
+		wanted := []string{"implausible", "the list of users lacks the caller"}
+		switch name {
+		case "html", "markdown", "xlsx":
+			wanted = append(wanted, "Tokens are off in sandbox")
+		case "json":
+			wanted = append(wanted, `"status":"off"`)
+		}
+		for _, want := range wanted {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s does not say %q", name, want)
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := Table(t.Context(), &b, r, TableOptions{Options: table.Options{Width: 200}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Tokens are off in sandbox", "principals: implausible (caller_missing)", "the list of users lacks the caller"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the terminal does not say %q", want)
+		}
+	}
+}
+
+// TestWhatIfInEveryFormat: a report of what would be says so wherever people
+// read, by name; one of what is never does.
+func TestWhatIfInEveryFormat(t *testing.T) {
+	t.Parallel()
+	terminal := Format{Name: "terminal", Write: func(ctx context.Context, w io.Writer, r engine.Report) error {
+		return Table(ctx, w, r, TableOptions{Options: table.Options{Width: 200}})
+	}}
+	for _, format := range append(Formats(), terminal) {
+		t.Run(format.Name, func(t *testing.T) {
+			for _, name := range []string{"", "stricter pack", "stricter pack\x1b]0;<b>\n"} {
+				r := report()
+				r.WhatIf = name
+				var b bytes.Buffer
+				if err := format.Write(t.Context(), &b, r); err != nil {
+					t.Fatal(err)
+				}
+				text := b.String()
+				if format.Name == "xlsx" {
+					text = string(dumpWorkbook(t, b.Bytes()))
+				}
+				told := strings.Contains(strings.NewReplacer("_", " ", "&#58;", ":").Replace(strings.ToLower(text)), "what if")
+				if want := name != ""; told != want || strings.Contains(text, "stricter pack") != want {
+					t.Errorf("what if %q: said: %v, want %v", name, told, want)
+				}
+				if format.Name == "xlsx" && name != "" && strings.Count(text, "WHAT IF: ") != 2 {
+					t.Error("cover and summary do not both say it")
+				}
+				if strings.Contains(text, "\x1b") || strings.Contains(text, "]0;<b>") && (format.Name == "html" || format.Name == "junit" || format.Name == "markdown") {
+					t.Errorf("the name %q acts", name)
+				}
+			}
+		})
+	}
+}
+
+// TestWhatIfIsNotWhatIs: readers that know findings by ids and categories do
+// not take what would be for what is, and it is sound by their schemas.
+func TestWhatIfIsNotWhatIs(t *testing.T) {
+	t.Parallel()
+	is, would := report(), report()
+	would.WhatIf = "stricter [pack]"
+	if a, b := writtenOSCAL(t, is), writtenOSCAL(t, would); a.UUID == b.UUID {
+		t.Error("OSCAL gives both one id")
+	}
+	limits := codeScanning()
+	limits.results = 3
+	for i, run := range writtenSARIF(t, would, limits).Runs[:2] {
+		if want := []string{"patrol-what-if/", "patrol-what-if-2/"}[i]; *run.AutomationDetails.ID != want {
+			t.Errorf("SARIF has category %q, want %q", *run.AutomationDetails.ID, want)
+		}
+	}
+	writtenOCSF(t, would)
+	if strings.Contains(strings.Join(nextSteps(would), " "), "patrol plan") {
+		t.Error("what would be is offered for a plan")
+	}
+}
+
+// hostileReport has every text of testdata/hostile in every field of a report
+// that is somebody else's.
+func hostileReport(t *testing.T) engine.Report {
+	t.Helper()
+	texts, err := enginetest.HostileTexts("..")
+	if err != nil || len(texts) < 50 {
+		t.Fatalf("%d texts: %v", len(texts), err)
+	}
+	r := report()
+	var findings []engine.Finding
+	var tokens []engine.TokenRow
+	settings := engine.Settings{}
+	for i, h := range texts {
+		text := h.Text
+		f := finding("PAT-001", "Token never expires", engine.High, engine.Fail, prod, text, text, text)
+		f.Evidence = map[string]any{text: text, "list": []any{text}}
+		findings = append(findings, f)
+		row := tokenRow(prod, engine.Token{ID: text, Comment: text, Created: ms(-100 * 24), Expires: ptr(engine.NeverExpires), OwnerID: "7",
+			CreatorID: text, CreatorName: text, Scopes: []string{text}, Defects: []engine.Defect{{Field: text, Reason: text, Value: text}}})
+		row.Owner.Name = text
+		tokens = append(tokens, row)
+		settings[tokenID(i)] = engine.Setting{Value: &text}
+	}
+	r.Workspaces[0].Settings = settings
+	r.Findings, r.Tokens = table.Known(findings), table.Known(tokens)
+	return r
+}
+
+// TestHostileTextInABrowser: the page asks nothing, loads nothing, and complains of nothing.
+func TestHostileTextInABrowser(t *testing.T) {
+	t.Parallel()
+	b := openPage(t, chromium(t), hostileReport(t))
+	for _, tab := range []string{"findings", "tokens", "workspaces"} {
+		b.at("#" + tab)
+	}
+	b.wait(`document.querySelectorAll("[pwned], pwned-element, img[src=x], [onerror], [onmouseover], a[href*=pwned], script[src]").length === 0`)
 }

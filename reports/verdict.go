@@ -2,6 +2,8 @@ package reports
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"patrol/engine"
 	"patrol/reports/table"
@@ -44,3 +46,68 @@ func explain(r engine.Report) string {
 	}
 	return fmt.Sprintf("exit code 0: no finding of severity %s or worse", r.FailOn)
 }
+
+// trendText says in a line what changed since the snapshots before.
+func trendText(t *engine.Trend) string {
+	var parts []string
+	for _, change := range engine.Changes() {
+		n := t.Count(change)
+		if n == 0 && !slices.Contains([]engine.Change{engine.ChangeNew, engine.ChangeOpen, engine.ChangeFixed}, change) {
+			continue
+		}
+		parts = append(parts, engine.Comma(n)+" "+changeWord(change))
+	}
+	text := "Since " + table.TimeText(t.Since) + ": " + strings.Join(parts, ", ") + "."
+	if !t.Earliest.IsZero() {
+		text += " " + lookedPast(t)
+	}
+	return text
+}
+
+// lookedPast says that not all is compared with the snapshot before.
+func lookedPast(t *engine.Trend) string {
+	return "What could not be judged then is compared with the last verdict before, from " + table.TimeText(t.Earliest) + " on."
+}
+
+func changeWord(c engine.Change) string {
+	switch c {
+	case engine.ChangeOpen:
+		return "still open"
+	case engine.ChangeUnjudged:
+		return "no longer judged"
+	case engine.ChangeUnsure:
+		return "unknown before"
+	}
+	return string(c)
+}
+
+// timesToFix says how long findings lasted that are fixed now; "" where none is.
+func timesToFix(t *engine.Trend) string {
+	var parts []string
+	for _, level := range engine.Severities() {
+		fix, ok := t.Fixes[level]
+		if !ok {
+			continue
+		}
+		least := ""
+		if fix.AtLeast {
+			least = "at least "
+		}
+		parts = append(parts, fmt.Sprintf("%s %s%s (%s fixed)", level, least, span(fix), engine.Comma(fix.Count)))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "Mean time to fix: " + strings.Join(parts, "; ") + "."
+}
+
+// span is a mean for readers: in hours below a day.
+func span(f engine.Fix) string {
+	if hours := int(f.Mean.Hours()); hours < 24 {
+		return engine.Plural(hours, "hour")
+	}
+	return dayCount(f) + " days"
+}
+
+// dayCount is a mean in days, without its unit.
+func dayCount(f engine.Fix) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", days(f)), ".0") }

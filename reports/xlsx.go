@@ -2,14 +2,19 @@ package reports
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
+	"unicode/utf16"
 
 	"patrol/engine"
 	"patrol/engine/outfile"
 	"patrol/reports/table"
+
+	"github.com/xuri/excelize/v2"
 )
 
 // XLSX is the workbook for people: findings and the whole population, to
@@ -159,4 +164,160 @@ func beside(w io.Writer) string {
 		return ""
 	}
 	return filepath.Dir(file.Name())
+}
+
+// book is a workbook in the making.
+type book struct {
+	file   *excelize.File
+	styles styles
+	spill  string // directory for what does not fit in memory
+	rows   int    // data rows per worksheet
+	links  int    // links per worksheet
+	cut    int    // cells that did not fit
+	split  []string
+}
+
+const summarySheet = "Summary"
+
+func newBook(spill string, r engine.Report, rows int) (*book, error) {
+	b := &book{file: excelize.NewFile(excelize.Options{TmpDir: spill}), spill: spill, rows: rows, links: maxLinks}
+	if err := b.file.SetSheetName("Sheet1", summarySheet); err != nil {
+		return nil, err
+	}
+	if err := b.describe(r); err != nil {
+		return nil, err
+	}
+	var err error
+	b.styles, err = newStyles(b.file)
+	return b, err
+}
+
+// describe sets the document's properties: the time of judgement instead of
+// the clock, so that the same report gives the same bytes.
+func (b *book) describe(r engine.Report) error {
+	asOf := r.AsOf.UTC().Format("2006-01-02T15:04:05Z")
+	err := b.file.SetDocProps(&excelize.DocProperties{
+		Title:          "Audit of Databricks personal access tokens",
+		Creator:        "patrol",
+		LastModifiedBy: "patrol",
+		Created:        asOf,
+		Modified:       asOf,
+	})
+	if err != nil {
+		return err
+	}
+	return b.file.SetAppProps(&excelize.AppProperties{Application: "patrol"})
+}
+
+// writeTo packs the workbook and writes it to w.
+func (b *book) writeTo(ctx context.Context, w io.Writer) error {
+	spill, err := os.OpenFile(filepath.Join(b.spill, "parts"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer spill.Close()
+	parts := &partPacker{spill: spill, ended: ctx.Err}
+	b.file.SetZipWriter(func(io.Writer) excelize.ZipWriter { return parts })
+	if _, err := b.file.WriteToBuffer(); err != nil { // the buffer stays empty: the packer has it all
+		return err
+	}
+	return parts.writeTo(w)
+}
+
+// mark is what stands out in a column: numbers of a range, or a word. Excel
+// takes any text for more than any number, so that a range has two ends.
+type mark struct{ least, most, word string }
+
+// marks are what a reader of tokens and waivers looks for, by heading. The
+// platform revokes tokens at 90 idle days; two weeks are enough to renew one.
+func marks() map[string]mark {
+	return map[string]mark{
+		"Idle days":       {least: "90", most: "999999"},
+		"Expires in days": {least: "-999999", most: "14"},
+		"Never expires":   {word: "yes"},
+		"Expires soon":    {word: "yes"},
+		"Days left":       {least: "-999999", most: "14"},
+		"All data read":   {word: "no"},
+	}
+}
+
+// mark adds the conditions to the columns of a worksheet that have them.
+func (s *sheet) mark() error {
+	if s.row < 2 {
+		return nil
+	}
+	known := marks()
+	for i, heading := range s.headings {
+		m, ok := known[heading]
+		if !ok {
+			continue
+		}
+		column, err := excelize.ColumnNumberToName(i + 1)
+		if err != nil {
+			return err
+		}
+		if err := s.book.condition(s.tab(), fmt.Sprintf("%s2:%s%d", column, column, s.row), m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// condition marks the cells of a range. Blank ones count as 0 and are let be.
+func (b *book) condition(tab, cells string, m mark) error {
+	rule := excelize.ConditionalFormatOptions{Type: "cell", Criteria: "between", MinValue: m.least, MaxValue: m.most, Format: &b.styles.warning}
+	if m.word != "" {
+		rule = excelize.ConditionalFormatOptions{Type: "cell", Criteria: "==", Value: `"` + m.word + `"`, Format: &b.styles.warning}
+	}
+	blank := excelize.ConditionalFormatOptions{Type: "blanks", StopIfTrue: true, Format: &b.styles.none}
+	return b.file.SetConditionalFormat(tab, cells, []excelize.ConditionalFormatOptions{blank, rule})
+}
+
+// frameworks writes a worksheet for each framework.
+func (b *book) frameworks(ctx context.Context, r engine.Report, l *leads) error {
+	for _, f := range r.Frameworks() {
+		if err := fillLinked(ctx, b, b.freeTab(f.Name), controlColumns(r.Policies), table.Known(f.Controls), l.control); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tabUnits is how long the name of a worksheet may be.
+const tabUnits = 31
+
+// freeTab makes a name for a worksheet of a framework's name, which a foreign
+// policy may have made up: no character that Excel refuses, no name that is
+// taken or reserved.
+func (b *book) freeTab(name string) string {
+	clean := strings.Trim(strings.Map(tabRune, engine.SafeText(name)), "' ")
+	if clean == "" || strings.EqualFold(clean, "history") {
+		clean = strings.TrimSpace("Framework " + clean)
+	}
+	for n := 1; ; n++ {
+		number := ""
+		if n > 1 {
+			number = fmt.Sprintf(" (%d)", n)
+		}
+		tab := cutUnits(clean, tabUnits-len(number)) + number
+		if index, err := b.file.GetSheetIndex(tab); err == nil && index < 0 {
+			return tab
+		}
+	}
+}
+
+func tabRune(r rune) rune {
+	if strings.ContainsRune(`:\/?*[]`, r) {
+		return '_'
+	}
+	return r
+}
+
+func cutUnits(text string, units int) string {
+	for i, r := range text {
+		if units -= utf16.RuneLen(r); units < 0 {
+			return text[:i]
+		}
+	}
+	return text
 }

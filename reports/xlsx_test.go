@@ -1,12 +1,17 @@
 package reports
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
+	"encoding/csv"
 	"fmt"
+	"io"
 	"iter"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -15,6 +20,7 @@ import (
 	"patrol/engine/outfile"
 	"patrol/reports/table"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/xuri/excelize/v2"
 )
 
@@ -425,5 +431,159 @@ func TestFreeTab(t *testing.T) {
 		if _, err := b.file.NewSheet(got); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestWorkbookInOffice opens the workbook in LibreOffice and compares what it
+// shows with what was written. Formulas would be exported as such.
+func TestWorkbookInOffice(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("starting an office takes seconds")
+	}
+	office, err := exec.LookPath("soffice")
+	if err != nil {
+		t.Skip("LibreOffice is not installed: skipping what it makes of a workbook")
+	}
+	dir := t.TempDir()
+	if _, err := WriteAll(t.Context(), dir, []Format{catalogue{}.XLSX()}, report(), outfile.Files{}); err != nil {
+		t.Fatal(err)
+	}
+	// comma, quote, UTF-8, from line 1, all quoted, as shown, formulas instead of their values, every sheet
+	filter := "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,true,true,true,true,false,-1"
+	convert := exec.CommandContext(t.Context(), office, "-env:UserInstallation=file://"+filepath.Join(dir, "profile"),
+		"--headless", "--convert-to", filter, "--outdir", dir, filepath.Join(dir, "audit.xlsx"))
+	if output, err := convert.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	r := report()
+	compareExport(t, filepath.Join(dir, "audit-Findings.csv"), workbookFindings(t, r), r.Findings)
+	compareExport(t, filepath.Join(dir, "audit-Tokens.csv"), tokenColumns(), r.Tokens)
+}
+
+func compareExport[T any](t *testing.T, path string, columns []table.Column[T], rows iter.Seq2[T, error]) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := csv.NewReader(strings.NewReader(string(text))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := 0
+	for row := range rows {
+		line++
+		want := make([]string, len(columns))
+		for i, c := range columns {
+			want[i] = shown(c.Value(row))
+		}
+		if diff := cmp.Diff(want, got[line]); diff != "" {
+			t.Errorf("%s, row %d (-written +shown):\n%s", filepath.Base(path), line, diff)
+		}
+	}
+}
+
+// respun is a workbook with one of its parts changed: some bytes of the part
+// replaced. Which and where is taken from the numbers as far as they go.
+func respun(t *testing.T, book []byte, part, at, drop uint16, text []byte) []byte {
+	t.Helper()
+	archive, err := zip.NewReader(bytes.NewReader(book), int64(len(book)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	out := zip.NewWriter(&b)
+	for i, entry := range archive.File {
+		r, err := entry.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == int(part)%len(archive.File) {
+			from := int(at) % (len(content) + 1)
+			content = slices.Concat(content[:from], text, content[min(len(content), from+int(drop)):])
+		}
+		w, err := out.Create(entry.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = w.Write(content)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func seedWorkbooks(f *testing.F) {
+	for part := range uint16(16) {
+		f.Add(part, uint16(200), uint16(3), []byte("<x>"))
+	}
+	f.Add(uint16(3), uint16(900), uint16(0), []byte(`<row r="99"><c r="A99" t="inlineStr"><is><t>s9</t></is></c><c r="B99" t="inlineStr"><is><t>approve</t></is></c></row>`))
+	f.Add(uint16(3), uint16(0), uint16(65535), []byte{})
+}
+
+// FuzzReadPlanXLSX: a reviewers' workbook of any make never panics, and decides
+// about steps of the plan only, each once, in words that there are.
+func FuzzReadPlanXLSX(f *testing.F) {
+	p := planFixture()
+	var book bytes.Buffer
+	if err := PlanXLSX(context.Background(), &book, p, planDigest); err != nil {
+		f.Fatal(err)
+	}
+	seedWorkbooks(f)
+	path := filepath.Join(f.TempDir(), "plan.xlsx")
+	f.Fuzz(func(t *testing.T, part, at, drop uint16, text []byte) {
+		if err := os.WriteFile(path, respun(t, book.Bytes(), part, at, drop, text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		decisions, err := ReadPlanXLSX(path, p, planDigest)
+		refusedAsBad(t, err)
+		seen := map[string]bool{}
+		for _, d := range decisions {
+			known := slices.ContainsFunc(p.Steps, func(s engine.Step) bool { return s.ID == d.Step })
+			if !known || seen[d.Step] || !slices.Contains(decisionForm().words, d.Decision) {
+				t.Fatalf("decision %+v", d)
+			}
+			seen[d.Step] = true
+		}
+	})
+}
+
+// FuzzReadReplyXLSX: the same of the workbook in which an owner answers.
+func FuzzReadReplyXLSX(f *testing.F) {
+	p := planFixture()
+	var book bytes.Buffer
+	if err := ReplyXLSX(context.Background(), &book, p, planDigest, p.Steps); err != nil {
+		f.Fatal(err)
+	}
+	seedWorkbooks(f)
+	path := filepath.Join(f.TempDir(), "reply.xlsx")
+	f.Fuzz(func(t *testing.T, part, at, drop uint16, text []byte) {
+		if err := os.WriteFile(path, respun(t, book.Bytes(), part, at, drop, text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replies, err := ReadReplyXLSX(path, p.Steps, planDigest, asOf)
+		refusedAsBad(t, err)
+		for _, r := range replies {
+			known := slices.ContainsFunc(p.Steps, func(s engine.Step) bool { return s.ID == r.Step.ID })
+			if !known || !slices.Contains(engine.ReplyWords(), r.Reply) {
+				t.Fatalf("reply %+v", r)
+			}
+		}
+	})
+}
+
+func refusedAsBad(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	if e, ok := engine.AsError(err); !ok || e.Reason != "bad_workbook" && e.Reason != "other_plan" {
+		t.Fatalf("%T: %v", err, err)
 	}
 }

@@ -11,10 +11,10 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"pgregory.net/rapid"
-
 	"patrol/engine"
 	"patrol/engine/enginetest"
+
+	"pgregory.net/rapid"
 )
 
 // icsEvent is an event as a strict reader of RFC 5545 finds it.
