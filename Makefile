@@ -10,7 +10,7 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 OPA      := $(GO) tool opa
 RACE    ?=
 # The packages that do several things at once; a test holds the list.
-CONCURRENT := ./cmd/patrol ./collectors ./collectors/simulator ./engine ./engine/apply ./engine/eval ./engine/eval/sandbox ./engine/remedy ./engine/store ./engine/journal ./engine/sqlite
+CONCURRENT := ./cmd/patrol ./collectors ./collectors/simulator ./engine ./engine/apply ./engine/eval ./engine/eval/sandbox ./engine/policy ./engine/remedy ./engine/store ./engine/journal ./engine/sqlite
 VULN     := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := help
@@ -80,7 +80,7 @@ mutants: ## Take each guard away in turn and want its tests to fail (MUTANTS='ga
 	PATROLTEST_MUTANTS='$(or $(MUTANTS),*)' $(GO) test -count=1 -timeout 6h -v -run TestMutantsAreNoticed ./cmd/internal/rigs
 
 mutate: ## Change each line of each policy in turn and count what the Rego tests catch
-	PATROLTEST_MUTATE=1 $(GO) test -run TestMutants -count=1 -v ./engine/eval
+	PATROLTEST_MUTATE=1 $(GO) test -run TestMutants -count=1 -v ./engine/policy
 
 bench: build ## Measure speed and memory as ratios of one run (AGAINST=COMMIT: beside the patrol of that commit)
 	$(GO) test -run '^$$' -bench . -benchmem ./...

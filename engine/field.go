@@ -3,6 +3,7 @@ package engine
 import (
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -210,10 +211,46 @@ func partyFields(name string, of func(*Subject) *Party) []Field {
 	return []Field{id, kind, title, display, active, admin, groups, live}
 }
 
-// Fields are all fields of a token that policies see.
-func Fields() []Field {
+// Fields are all fields of a token that policies see. The list is shared: it is not to
+// be changed.
+func Fields() []Field { return fields() }
+
+var fields = sync.OnceValue(func() []Field {
 	return slices.Concat(tokenFields(),
 		partyFields("owner", func(s *Subject) *Party { return &s.Owner }), partyFields("creator", func(s *Subject) *Party { return &s.Creator }))
+})
+
+// FieldSet is a set of fields: bit i is that of Fields()[i].
+type FieldSet uint64
+
+// FieldsWhere is the set of the fields of which something holds.
+func FieldsWhere(holds func(Field) bool) (set FieldSet) {
+	for i, f := range Fields() {
+		if holds(f) {
+			set |= 1 << i
+		}
+	}
+	return set
+}
+
+// Names lists the fields of a set, sorted.
+func (set FieldSet) Names() []string {
+	var names []string
+	for i, f := range Fields() {
+		if set&(1<<i) != 0 {
+			names = append(names, f.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Place is the object of input that holds a field, and the field's name in it.
+func (f Field) Place() (object, name string) {
+	if object, name, ofParty := strings.Cut(f.Name, "."); ofParty {
+		return object, name
+	}
+	return "token", f.Name
 }
 
 // some is a value, or nil where there is none.

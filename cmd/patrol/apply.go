@@ -11,10 +11,10 @@ import (
 	"patrol/collectors"
 	"patrol/engine"
 	"patrol/engine/apply"
-	"patrol/engine/eval"
 	"patrol/engine/journal"
 	"patrol/engine/outfile"
 	"patrol/engine/plan"
+	"patrol/engine/policy"
 	"patrol/engine/remedy"
 	"patrol/engine/store"
 
@@ -136,7 +136,7 @@ func (a *app) applyJob(ctx context.Context, path string, o *applyOptions) (apply
 		Plan: p, SHA: plan.Digest(content), Bytes: content, Approval: approval,
 		Judge:  newFreshJudge(a, set, p, parsers),
 		Clock:  apply.Clock{Now: a.env.now, Sleep: sleep},
-		Engine: eval.EngineVersion(), Policies: engine.PolicyDigest(grounds),
+		Engine: policy.EngineVersion(), Policies: engine.PolicyDigest(grounds),
 		Protected: a.config.Remediation.Protected,
 		Options:   apply.Options{DryRun: o.dryRun, Resume: o.resume, IncludeSelf: o.includeSelf, Rate: o.rate},
 		Remedies:  remedy.All(parsers),

@@ -17,6 +17,7 @@ import (
 	"patrol/engine/apply"
 	"patrol/engine/eval"
 	"patrol/engine/outfile"
+	"patrol/engine/policy"
 	"patrol/engine/remedy"
 	"patrol/engine/store"
 )
@@ -46,7 +47,7 @@ type freshJudge struct {
 type judgedWorkspace struct {
 	snapshot engine.Snapshot
 	subjects map[string]engine.Subject // of the plan's tokens, by id
-	tuning   map[string]eval.Tuning
+	tuning   map[string]policy.Tuning
 	read     map[engine.SectionName]reading
 }
 
@@ -325,14 +326,14 @@ func (j *freshJudge) targets(all iter.Seq2[engine.Subject, error], workspace str
 
 // tuning is what the plan was made with; a policy that was switched off since
 // finds no fault any more.
-func (j *freshJudge) tuning(id string, w engine.Workspace) map[string]eval.Tuning {
-	tunings := map[string]eval.Tuning{}
-	for policy, t := range j.plan.Reevaluates[id] {
-		tunings[policy] = eval.Tuning{Severity: t.Severity, Params: t.Params}
+func (j *freshJudge) tuning(id string, w engine.Workspace) map[string]policy.Tuning {
+	tunings := map[string]policy.Tuning{}
+	for id, t := range j.plan.Reevaluates[id] {
+		tunings[id] = policy.Tuning{Severity: t.Severity, Params: t.Params}
 	}
-	for policy, t := range j.set.effective(w) {
+	for id, t := range j.set.effective(w) {
 		if t.Disabled {
-			tunings[policy] = eval.Tuning{Disabled: true}
+			tunings[id] = policy.Tuning{Disabled: true}
 		}
 	}
 	return tunings

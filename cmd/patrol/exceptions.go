@@ -16,6 +16,7 @@ import (
 	"patrol/engine/eval"
 	"patrol/engine/exceptions"
 	"patrol/engine/outfile"
+	"patrol/engine/policy"
 	"patrol/engine/store"
 
 	"github.com/spf13/pflag"
@@ -115,7 +116,7 @@ func (x exceptionFiles) begin(asOf time.Time) *activeExceptions {
 // exceptIn is what excuses the findings of a workspace: the policies over waivers
 // are tuned there like the others. Waivers are asked first: they say who and why,
 // which a baseline cannot.
-func (e *activeExceptions) exceptIn(ctx context.Context, set *policySet, asOf time.Time, tuning map[string]eval.Tuning) (func(engine.Finding) engine.Finding, error) {
+func (e *activeExceptions) exceptIn(ctx context.Context, set *policySet, asOf time.Time, tuning map[string]policy.Tuning) (func(engine.Finding) engine.Finding, error) {
 	var judge *eval.WaiverJudge
 	if e.waivers != nil {
 		key := string(engine.CompactJSON(tuning))

@@ -20,6 +20,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/enginetest"
 	"patrol/engine/eval"
+	"patrol/engine/policy"
 	"patrol/engine/store"
 	"patrol/policies"
 )
@@ -84,7 +85,7 @@ package patrol.token.successor
 
 deny contains "x" if input.token.superseded_by_idle_days > 8
 `)}}
-	all, err := eval.Load(t.Context(), eval.Pack{Name: builtinPack, FS: policies.FS, Trusted: true}, eval.Pack{Name: "own", FS: own, Trusted: true})
+	all, err := eval.Load(t.Context(), policy.Pack{Name: builtinPack, FS: policies.FS, Trusted: true}, policy.Pack{Name: "own", FS: own, Trusted: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,11 +14,12 @@ import (
 	"patrol/engine"
 	"patrol/engine/eval"
 	"patrol/engine/eval/sandbox"
+	"patrol/engine/policy"
 	"patrol/policies"
 )
 
 // builtinPack is how the policies that come with patrol are called.
-const builtinPack = eval.BuiltIn
+const builtinPack = policy.BuiltIn
 
 // policySet is the policies of a run and the configuration that tunes them.
 type policySet struct {
@@ -33,7 +34,7 @@ type policySet struct {
 // loadPolicies loads the built-in pack and those of --policy, checks the
 // configuration against them, and applies the selection.
 func (a *app) loadPolicies(ctx context.Context, o *judgeOptions) (*policySet, error) {
-	packs := []eval.Pack{{Name: builtinPack, FS: policies.FS, Trusted: true}}
+	packs := []policy.Pack{{Name: builtinPack, FS: policies.FS, Trusted: true}}
 	for _, path := range o.packs {
 		pack, err := openPack(path, o.packKey)
 		if err != nil {
@@ -74,7 +75,7 @@ func (s *policySet) keep() (*policySet, func()) {
 }
 
 // loadPacks loads packs, those of others in a sandbox first.
-func loadPacks(ctx context.Context, command sandbox.Command, packs []eval.Pack) (*eval.Set, error) {
+func loadPacks(ctx context.Context, command sandbox.Command, packs []policy.Pack) (*eval.Set, error) {
 	if err := eval.TryLoad(ctx, command, packs...); err != nil {
 		return nil, err
 	}
@@ -86,22 +87,22 @@ func loadPacks(ctx context.Context, command sandbox.Command, packs []eval.Pack) 
 }
 
 // openPack opens a directory, or a bundle by the ending of its name.
-func openPack(path, keyFile string) (eval.Pack, error) {
+func openPack(path, keyFile string) (policy.Pack, error) {
 	isBundle := strings.HasSuffix(path, ".tar.gz")
 	switch {
 	case !isBundle && keyFile != "":
-		return eval.Pack{}, engine.UsageError("load policies from", path, "Build a bundle of it by `opa build` and sign it by `opa sign`, or leave --policy-key out.",
+		return policy.Pack{}, engine.UsageError("load policies from", path, "Build a bundle of it by `opa build` and sign it by `opa sign`, or leave --policy-key out.",
 			errors.New("a directory has no signature, and --policy-key asks for one"))
 	case !isBundle:
-		return eval.OpenDirectory(path)
+		return policy.OpenDirectory(path)
 	case keyFile == "":
-		return eval.OpenBundle(path, nil)
+		return policy.OpenBundle(path, nil)
 	}
 	key, err := os.ReadFile(keyFile)
 	if err != nil {
-		return eval.Pack{}, engine.UsageError("read policy key", keyFile, "Name a public key in PEM with --policy-key.", err)
+		return policy.Pack{}, engine.UsageError("read policy key", keyFile, "Name a public key in PEM with --policy-key.", err)
 	}
-	return eval.OpenBundle(path, key)
+	return policy.OpenBundle(path, key)
 }
 
 // selection turns the selecting flags into a test of policies. An id that no
@@ -213,16 +214,16 @@ func (s *policySet) checkTunings(key string, tunings map[string]config.Tuning) e
 		if _, ok := s.policy(id); !ok {
 			return s.config.Errorf(key, "policy %q does not exist: %s", id, engine.DidYouMean(id, s.ids()))
 		}
-		for _, policy := range s.every() { // an alias may be that of several
-			if !named(policy, id) {
+		for _, p := range s.every() { // an alias may be that of several
+			if !named(p, id) {
 				continue
 			}
-			if other, twice := names[policy.ID]; twice {
+			if other, twice := names[p.ID]; twice {
 				return s.config.Errorf(key, "%s and %s are one policy: put what changes it under one of them", other, id)
 			}
-			names[policy.ID] = id
+			names[p.ID] = id
 			for _, name := range engine.SortedKeys(tunings[id].Params) {
-				one := map[string]eval.Tuning{policy.ID: {Params: map[string]any{name: tunings[id].Params[name]}}}
+				one := map[string]policy.Tuning{p.ID: {Params: map[string]any{name: tunings[id].Params[name]}}}
 				if err := s.all.CheckTuning(one); err != nil {
 					return s.config.Errorf(key+".params."+name, "%w", rootCause(err))
 				}
@@ -264,7 +265,7 @@ func (s *policySet) policy(id string) (engine.Policy, bool) {
 
 // effective is the tuning that a workspace is judged by. A policy whose
 // severity there is below what was asked for does not judge it.
-func (s *policySet) effective(w engine.Workspace) map[string]eval.Tuning {
+func (s *policySet) effective(w engine.Workspace) map[string]policy.Tuning {
 	tunings := s.tuned(w)
 	for _, p := range s.all.Policies() {
 		if t := tunings[p.ID]; !s.severity.wants(cmp.Or(t.Severity, p.Severity)) {
@@ -277,8 +278,8 @@ func (s *policySet) effective(w engine.Workspace) map[string]eval.Tuning {
 
 // tuned is the tuning in force for a workspace: the configuration of the
 // policy, then each override that matches, in the order of the file.
-func (s *policySet) tuned(w engine.Workspace) map[string]eval.Tuning {
-	tunings := map[string]eval.Tuning{}
+func (s *policySet) tuned(w engine.Workspace) map[string]policy.Tuning {
+	tunings := map[string]policy.Tuning{}
 	s.apply(tunings, s.config.Policies)
 	for _, override := range s.config.Overrides {
 		if override.Match.Matches(w) {
@@ -307,7 +308,7 @@ func (s *policySet) tuned(w engine.Workspace) map[string]eval.Tuning {
 	return tunings
 }
 
-func (s *policySet) apply(tunings map[string]eval.Tuning, from map[string]config.Tuning) {
+func (s *policySet) apply(tunings map[string]policy.Tuning, from map[string]config.Tuning) {
 	for _, p := range s.every() {
 		change, as := tuningOf(p, from)
 		if as == "" {

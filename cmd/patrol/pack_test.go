@@ -22,6 +22,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/eval"
+	"patrol/engine/policy"
 	"patrol/policies"
 )
 
@@ -231,7 +232,7 @@ func checkFindings(t *testing.T, report packReport) {
 // policy, those of the future included.
 func checkEachPolicy(t *testing.T, report packReport) {
 	t.Helper()
-	set, err := eval.Load(t.Context(), eval.Pack{Name: "built-in", FS: policies.FS})
+	set, err := eval.Load(t.Context(), policy.Pack{Name: "built-in", FS: policies.FS})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,10 +12,10 @@ import (
 
 	"patrol/cmd/internal/config"
 	"patrol/engine"
-	"patrol/engine/eval"
 	"patrol/engine/notice"
 	"patrol/engine/outfile"
 	"patrol/engine/plan"
+	"patrol/engine/policy"
 	"patrol/engine/remedy"
 	"patrol/engine/store"
 	"patrol/reports"
@@ -167,7 +167,7 @@ func (a *app) planInput(ctx context.Context, db *store.DB, set *policySet, setti
 	}
 	return plan.Input{
 		Report: report.Pseudonymised(a.names), Tuning: set.retuning(report), Config: settings, Choice: choice,
-		Version: a.env.version, Engine: eval.EngineVersion(),
+		Version: a.env.version, Engine: policy.EngineVersion(),
 		Planner: a.person(o.planner),
 	}, nil
 }

@@ -14,7 +14,7 @@ import (
 
 	"patrol/cmd/internal/config"
 	"patrol/engine"
-	"patrol/engine/eval"
+	"patrol/engine/policy"
 
 	"github.com/fsnotify/fsnotify"
 	"github.com/spf13/cobra"
@@ -62,7 +62,7 @@ func (a *app) runPolicyTests(ctx context.Context, o *judgeOptions, filter string
 		if !inPacks(r.File, wanted) {
 			continue
 		}
-		if r.Outcome == eval.TestPassed {
+		if r.Outcome == policy.TestPassed {
 			passed++
 			a.detail("pass  %s", engine.SafeText(r.Name))
 			continue
@@ -83,7 +83,7 @@ func (a *app) runPolicyTests(ctx context.Context, o *judgeOptions, filter string
 	return nil
 }
 
-func (a *app) printCoverage(covered []eval.TestCoverage, wanted []string) {
+func (a *app) printCoverage(covered []policy.TestCoverage, wanted []string) {
 	for _, c := range covered {
 		if inPacks(c.File, wanted) {
 			fmt.Fprintf(a.env.stdout, "%5.1f %%  %s%s\n", c.Percent, c.File, missedLines(c.Missed))
@@ -228,7 +228,7 @@ func (a *app) policiesFmt() *cobra.Command {
 					if err != nil {
 						return err
 					}
-					formatted, err := eval.Format(path, text)
+					formatted, err := policy.Format(path, text)
 					if err != nil || bytes.Equal(formatted, text) {
 						return err
 					}

@@ -17,6 +17,7 @@ import (
 	"patrol/engine/eval"
 	"patrol/engine/exceptions"
 	"patrol/engine/outfile"
+	"patrol/engine/policy"
 	"patrol/engine/store"
 	"patrol/reports/table"
 
@@ -218,7 +219,7 @@ func (a *app) rematch(ctx context.Context, set *policySet, day time.Time, report
 	return nil
 }
 
-func refusalsOf(ctx context.Context, set *policySet, judge *eval.WaiverJudge, tuning map[string]eval.Tuning, w engine.WaiverRule) []engine.WaiverRefusal {
+func refusalsOf(ctx context.Context, set *policySet, judge *eval.WaiverJudge, tuning map[string]policy.Tuning, w engine.WaiverRule) []engine.WaiverRefusal {
 	var refusals []engine.WaiverRefusal
 	for _, id := range w.Policies {
 		policy, _ := set.policy(id)

@@ -224,14 +224,6 @@ func TestTolerates(t *testing.T) {
 		_, tallies := evaluate(t, load(t, workspacePolicy(custom, body)), Job{Snapshot: denied})
 		equal(t, tallies["W-1"], engine.Tally{want: 1})
 	}
-	for want, files := range map[string]map[string]string{
-		"no section is called nothing":  workspacePolicy("tolerates: [nothing]", body),
-		"is for policies on workspaces": tokenPolicy("tolerates: [principals]", `deny contains "x" if input.owner.admin`),
-	} {
-		if text := problemsOf(t, files).Error(); !strings.Contains(text, want) {
-			t.Errorf("%s: %s", want, text)
-		}
-	}
 }
 
 // TestCaller: the policies know as whom the workspace was read.

@@ -2,6 +2,7 @@ package eval
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/eval/sandbox"
+	"patrol/engine/policy"
 )
 
 // waiverBombs are bodies of policies over waivers that take all time or memory.
@@ -139,7 +141,8 @@ func TestBrokenTestApart(t *testing.T) {
 	files := withTests("true")
 	files["token/seen_test.rego"] += "\ntest_ {"
 	_, _, err := load(t, files).With(Options{Sandbox: ownSandbox}).RunTests(t.Context(), "")
-	if problems := asProblems(t, err); problems[0].File != "pack/token/seen_test.rego" || problems[0].Line == 0 || problems[0].Reason != reasonParse {
+	var problems policy.Problems
+	if !errors.As(err, &problems) || problems[0].File != "pack/token/seen_test.rego" || problems[0].Line == 0 || problems[0].Reason != "policy_parse" {
 		t.Errorf("%+v", problems)
 	}
 }
@@ -209,4 +212,32 @@ func TestAnswersKeepNumbers(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, r.Findings[0].outcome().evidence, want)
+}
+
+// What a policy of others says is bounded in depth, and in all.
+func TestEvidenceIsBounded(t *testing.T) {
+	t.Parallel()
+	a := &assignment{allowance: 1 << 20}
+	if o := a.bounded(outcome{status: engine.Fail, evidence: map[string]any{"a": []any{map[string]any{}}}}); o.status != engine.Fail {
+		t.Error(o)
+	}
+	var deep any = "x"
+	for range maxDepth {
+		deep = []any{deep}
+	}
+	if o := a.bounded(outcome{status: engine.Fail, evidence: map[string]any{"a": deep}}); o.status != engine.Errored || !strings.Contains(o.message, "too deep") {
+		t.Error(o)
+	}
+	long, failed := strings.Repeat("x", maxText-100), 0
+	for range 100 {
+		if o := a.bounded(outcome{status: engine.Fail, message: long}); o.status == engine.Errored {
+			failed++
+			if !strings.Contains(o.message, "too much in all") {
+				t.Error(o)
+			}
+		}
+	}
+	if failed < 50 || failed > 90 {
+		t.Errorf("%d of 100 were refused", failed)
+	}
 }

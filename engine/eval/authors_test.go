@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/policy"
 )
 
 // TestAuthors: a policy on drift tells who did it where a log was given, and is
 // judged all the same where none was, or where it has nothing of the workspace.
 func TestAuthors(t *testing.T) {
 	t.Parallel()
-	event := engine.ChangeEvent{At: asOf().AddDate(0, 0, -1).UnixMilli(), ID: "e", Actor: "ana@example.com", Action: "workspaceConfEdit", Keys: []string{keyMaxLifetime}, Values: []string{"90"}}
+	event := engine.ChangeEvent{At: asOf().AddDate(0, 0, -1).UnixMilli(), ID: "e", Actor: "ana@example.com", Action: "workspaceConfEdit", Keys: []string{policy.SettingMaxLifetime}, Values: []string{"90"}}
 	document, err := json.Marshal(engine.ChangeLog{First: event.At, Last: event.At, Events: []engine.ChangeEvent{event}})
 	if err != nil {
 		t.Fatal(err)

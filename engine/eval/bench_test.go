@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/policy"
 	"patrol/policies"
 )
 
@@ -22,7 +23,7 @@ func builtIn(t testing.TB) *Set {
 }
 
 var loadBuiltIn = sync.OnceValues(func() (*Set, error) {
-	return Load(context.Background(), Pack{Name: "built-in", FS: policies.FS})
+	return Load(context.Background(), policy.Pack{Name: "built-in", FS: policies.FS})
 })
 
 // population makes n tokens, of which some break each policy.

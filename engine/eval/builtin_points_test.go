@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/policy"
 )
 
 // builtInOn judges one token by one built-in policy.
 func builtInOn(t *testing.T, id string, params map[string]any, snapshot engine.Snapshot, s engine.Subject) (engine.Status, string) {
 	t.Helper()
 	set := builtIn(t).Select(func(p engine.Policy) bool { return p.ID == id })
-	findings, tallies := evaluate(t, set, Job{Snapshot: snapshot, Tokens: rows(s), Tuning: map[string]Tuning{id: {Params: params}}})
+	findings, tallies := evaluate(t, set, Job{Snapshot: snapshot, Tokens: rows(s), Tuning: map[string]policy.Tuning{id: {Params: params}}})
 	for status := range tallies[id] {
 		if len(findings) > 0 {
 			return status, findings[0].Message

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"patrol/engine"
-	"patrol/engine/eval/sandbox"
+	"patrol/engine/policy"
 )
 
 // Job is one snapshot to judge.
@@ -27,7 +27,7 @@ type Job struct {
 	// each time from a goroutine of its own or the calling one.
 	Tokens func(among bool) iter.Seq2[engine.Subject, error]
 	// Tuning is per policy id, already resolved for this workspace.
-	Tuning map[string]Tuning
+	Tuning map[string]policy.Tuning
 	// Except may change the status of a failed finding to waived or baselined
 	// and say by which waiver. It is called where emit is; nil changes nothing.
 	Except func(engine.Finding) engine.Finding
@@ -49,9 +49,7 @@ type counts struct{ pass, notApplicable int }
 // evaluation is a job under way.
 type evaluation struct {
 	job     Job
-	sources sources // of the set, for a sandbox
-	waiting *sandbox.Pool
-	filters *filters
+	set     *Set
 	view    *workspaceView
 	options Options
 	clock   clock
@@ -68,7 +66,7 @@ func (s *Set) Evaluate(ctx context.Context, job Job, emit func(engine.Finding) e
 	if err != nil {
 		return nil, err
 	}
-	if err := e.run(ctx, s.policies); err != nil {
+	if err := e.run(ctx, s.Resources); err != nil {
 		return nil, fmt.Errorf("evaluate workspace %s: %w", job.Snapshot.Workspace.Name, err)
 	}
 	return e.tallies, nil
@@ -86,16 +84,16 @@ func (s *Set) prepare(job Job, emit func(engine.Finding) error) (*evaluation, er
 		}
 	}
 	options := s.options
-	options.Deadline = cmp.Or(options.Deadline, standardDeadline)
+	options.Deadline = cmp.Or(options.Deadline, defaultDeadline)
 	options.Workers = min(cmp.Or(options.Workers, runtime.GOMAXPROCS(0)), 1+job.Snapshot.Tokens/batchSize)
 	return &evaluation{
-		job: job, sources: s.sources, waiting: s.waiting, filters: s.filters, view: view, options: options, emit: emit,
+		job: job, set: s, view: view, options: options, emit: emit,
 		clock: clock{time.Now()}, tallies: map[string]engine.Tally{},
 	}, nil
 }
 
 // run judges the workspace, then its tokens.
-func (e *evaluation) run(ctx context.Context, policies []*policy) error {
+func (e *evaluation) run(ctx context.Context, policies []*policy.Compiled) error {
 	return e.guarded(ctx, policies, func(ctx context.Context, judges []*judge, own, thirdParty []*assignment) error {
 		if err := e.judgeAll(ctx, judges, own); err != nil {
 			return err
@@ -106,7 +104,7 @@ func (e *evaluation) run(ctx context.Context, policies []*policy) error {
 
 // guarded does work by policies, of which third-party ones run in a sandbox, under the
 // deadline.
-func (e *evaluation) guarded(ctx context.Context, policies []*policy, work func(ctx context.Context, judges []*judge, own, thirdParty []*assignment) error) error {
+func (e *evaluation) guarded(ctx context.Context, policies []*policy.Compiled, work func(ctx context.Context, judges []*judge, own, thirdParty []*assignment) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	assignments, err := e.assign(policies)
@@ -139,7 +137,7 @@ func (e *evaluation) guarded(ctx context.Context, policies []*policy, work func(
 // assign tunes the policies. One whose needs are not covered here is unknown,
 // once, and goes no further; one whose needs nobody asked for, or that is about
 // tokens where they are off, does not apply.
-func (e *evaluation) assign(policies []*policy) ([]*assignment, error) {
+func (e *evaluation) assign(policies []*policy.Compiled) ([]*assignment, error) {
 	var assignments []*assignment
 	for _, p := range policies {
 		if e.job.Tuning[p.ID].Disabled {
@@ -203,7 +201,7 @@ func (e *evaluation) judgeAll(ctx context.Context, judges []*judge, assignments 
 	}
 	if !e.options.NoPrefilter {
 		for _, a := range forTokens {
-			a.filter, _ = e.filters.prefilter(ctx, a, judges[0].input(a)) // without one it is run on every token
+			a.filter, _ = e.set.filters.prefilter(ctx, a, judges[0].input(a)) // without one it is run on every token
 		}
 	}
 	return e.judgeTokens(ctx, judges, forTokens)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/enginetest"
 	"patrol/engine/eval/sandbox"
+	"patrol/engine/policy"
 )
 
 func TestStatuses(t *testing.T) {
@@ -319,24 +319,24 @@ func TestTuning(t *testing.T) {
 		"token/b.rego": written{"token", "b", "B-1", "", `deny contains "x" if input.token.used`}.text(),
 	})
 	for name, c := range map[string]struct {
-		tuning map[string]Tuning
+		tuning map[string]policy.Tuning
 		want   string
 	}{
 		"none":               {nil, ""},
-		"a number":           {map[string]Tuning{"A-1": {Params: map[string]any{"limit": 10}}}, ""},
-		"a json number":      {map[string]Tuning{"A-1": {Params: map[string]any{"limit": json.Number("10")}}}, ""},
-		"a fraction":         {map[string]Tuning{"A-1": {Params: map[string]any{"limit": 1.5}}}, ""},
-		"a list":             {map[string]Tuning{"A-1": {Params: map[string]any{"names": []string{"b", "c"}}}}, ""},
-		"a list of anything": {map[string]Tuning{"A-1": {Params: map[string]any{"any": []any{1, "c"}}}}, ""},
-		"unknown policy":     {map[string]Tuning{"C-1": {}}, "policy C-1: no such policy"},
-		"unknown parameter":  {map[string]Tuning{"A-1": {Params: map[string]any{"limits": 10}}}, "policy A-1: no parameter limits"},
-		"text for a number":  {map[string]Tuning{"A-1": {Params: map[string]any{"limit": "10"}}}, "parameter limit: want number, got string"},
-		"null":               {map[string]Tuning{"A-1": {Params: map[string]any{"limit": nil}}}, "want number, got null"},
-		"text for a switch":  {map[string]Tuning{"A-1": {Params: map[string]any{"on": "true"}}}, "want boolean, got string"},
-		"wrong element":      {map[string]Tuning{"A-1": {Params: map[string]any{"names": []any{"a", 1}}}}, "element 2: want string, got number"},
-		"a date":             {map[string]Tuning{"A-1": {Params: map[string]any{"limit": time.Time{}}}}, "no JSON value"},
-		"unknown severity":   {map[string]Tuning{"A-1": {Severity: "bad"}}, `no such severity "bad"`},
-		"disabled and wrong": {map[string]Tuning{"B-1": {Disabled: true, Params: map[string]any{"x": 1}}}, "policy B-1: no parameter x"},
+		"a number":           {map[string]policy.Tuning{"A-1": {Params: map[string]any{"limit": 10}}}, ""},
+		"a json number":      {map[string]policy.Tuning{"A-1": {Params: map[string]any{"limit": json.Number("10")}}}, ""},
+		"a fraction":         {map[string]policy.Tuning{"A-1": {Params: map[string]any{"limit": 1.5}}}, ""},
+		"a list":             {map[string]policy.Tuning{"A-1": {Params: map[string]any{"names": []string{"b", "c"}}}}, ""},
+		"a list of anything": {map[string]policy.Tuning{"A-1": {Params: map[string]any{"any": []any{1, "c"}}}}, ""},
+		"unknown policy":     {map[string]policy.Tuning{"C-1": {}}, "policy C-1: no such policy"},
+		"unknown parameter":  {map[string]policy.Tuning{"A-1": {Params: map[string]any{"limits": 10}}}, "policy A-1: no parameter limits"},
+		"text for a number":  {map[string]policy.Tuning{"A-1": {Params: map[string]any{"limit": "10"}}}, "parameter limit: want number, got string"},
+		"null":               {map[string]policy.Tuning{"A-1": {Params: map[string]any{"limit": nil}}}, "want number, got null"},
+		"text for a switch":  {map[string]policy.Tuning{"A-1": {Params: map[string]any{"on": "true"}}}, "want boolean, got string"},
+		"wrong element":      {map[string]policy.Tuning{"A-1": {Params: map[string]any{"names": []any{"a", 1}}}}, "element 2: want string, got number"},
+		"a date":             {map[string]policy.Tuning{"A-1": {Params: map[string]any{"limit": time.Time{}}}}, "no JSON value"},
+		"unknown severity":   {map[string]policy.Tuning{"A-1": {Severity: "bad"}}, `no such severity "bad"`},
+		"disabled and wrong": {map[string]policy.Tuning{"B-1": {Disabled: true, Params: map[string]any{"x": 1}}}, "policy B-1: no parameter x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := set.CheckTuning(c.tuning)
@@ -349,16 +349,16 @@ func TestTuning(t *testing.T) {
 			}
 		})
 	}
-	findings, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(healthy(nil)), Tuning: map[string]Tuning{
+	findings, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(healthy(nil)), Tuning: map[string]policy.Tuning{
 		"A-1": {Severity: engine.Info, Params: map[string]any{"limit": 10}}, "B-1": {Disabled: true},
 	}})
 	equal(t, tallies, map[string]engine.Tally{"A-1": {engine.Fail: 1}})
 	if len(findings) != 1 || findings[0].Message != "over 10" || findings[0].Severity != engine.Info || findings[0].Evidence["params.limit"] != int64(10) {
 		t.Errorf("got %+v", findings)
 	}
-	// Tuning for a policy that Select left out is no mistake.
+	// policy.Tuning for a policy that Select left out is no mistake.
 	only := set.Select(func(p engine.Policy) bool { return p.ID == "A-1" })
-	if err := only.CheckTuning(map[string]Tuning{"B-1": {Disabled: true}}); err != nil {
+	if err := only.CheckTuning(map[string]policy.Tuning{"B-1": {Disabled: true}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -457,7 +457,7 @@ func TestPanicIsAnError(t *testing.T) {
 	t.Parallel()
 	j := &judge{watch: &watch{}, queries: nil}
 	set := load(t, tokenPolicy("", `deny contains "x" if input.token.used`))
-	a, err := newAssignment(set.policies[0], Tuning{})
+	a, err := newAssignment(set.Resources[0], policy.Tuning{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -609,51 +609,4 @@ func TestRowsAreNotHoarded(t *testing.T) {
 	if err != nil || emitted != total {
 		t.Errorf("emitted %d, %v", emitted, err)
 	}
-}
-
-func TestTestRunner(t *testing.T) {
-	t.Parallel()
-	files := tokenPolicy("", "deny contains \"x\" if input.token.used\n\ndeny contains \"y\" if input.token.expired")
-	files["token/rule_test.rego"] = `package patrol.token.rule_test
-
-import data.patrol.token.rule
-
-test_fires if rule.deny == {"x"} with input as {"token": {"used": true}}
-
-test_wrong if {
-	print("here")
-	rule.deny == {"x"} with input as {"token": {"used": false}}
-}
-
-test_fails_to_run if 1 / (count(rule.deny) * 0) == 1
-
-todo_test_later if false
-`
-	set := load(t, files)
-	results, coverage, err := set.RunTests(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]TestOutcome{}
-	for _, r := range results {
-		got[strings.TrimPrefix(r.Name, "patrol.token.rule_test.")] = r.Outcome
-	}
-	equal(t, got, map[string]TestOutcome{"test_fires": TestPassed, "test_wrong": TestFailed, "test_fails_to_run": TestErrored, "todo_test_later": TestSkipped})
-	if i := slices.IndexFunc(results, func(r TestResult) bool { return r.Outcome == TestFailed }); results[i].Output != "here\n" || results[i].File != "pack/token/rule_test.rego" || results[i].Line != 7 {
-		t.Errorf("got %+v", results[i])
-	}
-	if len(coverage) != 1 || coverage[0].File != "pack/token/rule.rego" || !slices.Equal(coverage[0].Missed, []int{12}) {
-		t.Errorf("coverage %+v", coverage)
-	}
-	some, _, err := set.RunTests(t.Context(), "test_fires")
-	if err != nil || len(some) != 1 {
-		t.Errorf("filter: %v %v", some, err)
-	}
-	if _, _, err := set.RunTests(t.Context(), "("); err == nil {
-		t.Error("no error for a filter that is no regular expression")
-	}
-	broken := maps.Clone(files)
-	broken["token/rule_test.rego"] = "package patrol.token.rule_test\n\ntest_net if http.send({})\n"
-	_, _, err = load(t, broken).RunTests(t.Context(), "")
-	wantProblem(t, asProblems(t, err), Problem{"pack/token/rule_test.rego", 3, reasonSandbox, "http.send"})
 }

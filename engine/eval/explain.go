@@ -11,6 +11,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"patrol/engine"
+	"patrol/engine/policy"
 )
 
 // Explanation shows why a policy came to its result on one resource.
@@ -58,7 +59,7 @@ func (s *Set) ExplainSecret(ctx context.Context, job Job, id string, on engine.S
 
 // judgesInSandbox reports whether a policy is judged in a sandbox.
 func (s *Set) judgesInSandbox(id string) bool {
-	return s.options.Sandbox != nil && slices.ContainsFunc(s.policies, func(p *policy) bool { return p.ID == id && !p.trusted })
+	return s.options.Sandbox != nil && slices.ContainsFunc(s.Resources, func(p *policy.Compiled) bool { return p.ID == id && !p.Trusted })
 }
 
 func (s *Set) explain(ctx context.Context, job Job, id string, run func(*judge, *assignment) (outcome, ast.Value)) (Explanation, error) {
@@ -68,7 +69,7 @@ func (s *Set) explain(ctx context.Context, job Job, id string, run func(*judge, 
 		return Explanation{}, err
 	}
 	e.options.Plain = true // an index would pass over rules without trying their lines
-	assignments, err := e.assign(chosen.policies)
+	assignments, err := e.assign(chosen.Resources)
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -83,12 +84,12 @@ func (s *Set) explain(ctx context.Context, job Job, id string, run func(*judge, 
 	if err != nil {
 		return Explanation{}, err
 	}
-	trace := &lineTrace{policy: a.policy, held: map[int]bool{}, rows: map[int]int{}}
-	j.queries[a.policy].WithQueryTracer(trace)
+	trace := &lineTrace{policy: a.Compiled, held: map[int]bool{}, rows: map[int]int{}}
+	j.queries[a.Compiled].WithQueryTracer(trace)
 	result, input := run(j, a)
 	return Explanation{
 		Status: result.status, Message: result.message,
-		Facts: a.valuesOf(input), Params: paramFacts(a), Input: inputText(input), Lines: trace.lines(),
+		Facts: valuesOf(a.Compiled, input), Params: paramFacts(a), Input: inputText(input), Lines: trace.lines(),
 	}, nil
 }
 
@@ -109,14 +110,14 @@ func (j *judge) explain(ctx context.Context, a *assignment, on *engine.Subject) 
 		return j.workspace(ctx, a), j.input(a).Value
 	}
 	s := j.view.newSubject(*on)
-	return j.token(ctx, a, s), j.input(a, seenBy(^facts(0)).pairs(j.view, s)...).Value
+	return j.token(ctx, a, s), j.input(a, seenBy(^engine.FieldSet(0)).pairs(j.view, s)...).Value
 }
 
 // valuesOf lists what the policy refers to, with the values at hand.
-func (p *policy) valuesOf(input ast.Value) []Fact {
+func valuesOf(p *policy.Compiled, input ast.Value) []Fact {
 	var list []Fact
-	for _, ref := range p.reads.refs {
-		if word(ref, 1) == "params" {
+	for _, ref := range p.Reads.Refs {
+		if policy.Word(ref, 1) == "params" {
 			continue
 		}
 		fact := Fact{Name: strings.TrimPrefix(ref.String(), "input.")}
@@ -138,7 +139,7 @@ func paramFacts(a *assignment) []Fact {
 
 // lineTrace is a tracer that notes which lines of the policy held.
 type lineTrace struct {
-	policy *policy
+	policy *policy.Compiled
 	held   map[int]bool // row → whether it held at least once
 	rows   map[int]int  // row → how many rows the condition that begins there has
 }

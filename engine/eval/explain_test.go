@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/policy"
 )
 
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	set := load(t, tokenPolicy("params: {limit: {default: 20, description: Days}}",
 		"deny contains \"old\" if {\n\tinput.token.age_days > input.params.limit\n\tinput.token.used\n}"))
-	job := Job{Snapshot: covered(nil), AsOf: asOf(), Tuning: map[string]Tuning{"T-1": {Params: map[string]any{"limit": 25}}}}
+	job := Job{Snapshot: covered(nil), AsOf: asOf(), Tuning: map[string]policy.Tuning{"T-1": {Params: map[string]any{"limit": 25}}}}
 	for _, tc := range []struct {
 		name   string
 		change func(*engine.Token)

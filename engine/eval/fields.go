@@ -1,8 +1,6 @@
 package eval
 
 import (
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -11,66 +9,15 @@ import (
 	"patrol/engine"
 )
 
-// facts is a set of fields of input.token, input.owner and input.creator.
-type facts uint64
-
-// table numbers the fields: bit 1<<i is that of fields[i].
-var table = sync.OnceValue(func() (t struct {
-	fields []engine.Field
-	bits   map[string]facts
-	peers  facts // for which tokens must be compared
-	log    facts
-}) {
-	t.fields, t.bits = engine.Fields(), map[string]facts{}
-	for i, f := range t.fields {
-		t.bits[f.Name] = 1 << i
-		if f.Peers {
-			t.peers |= 1 << i
-		}
-		if f.Log {
-			t.log |= 1 << i
-		}
-	}
-	return t
+// peerFields are those for which tokens must be compared with one another.
+var peerFields = sync.OnceValue(func() engine.FieldSet {
+	return engine.FieldsWhere(func(f engine.Field) bool { return f.Peers })
 })
-
-// names lists the fields of a set, sorted.
-func (set facts) names() []string {
-	var names []string
-	for i, f := range table().fields {
-		if set&(1<<i) != 0 {
-			names = append(names, f.Name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-// objectOf is the object of input that holds a field, and the field's name in it.
-func objectOf(name string) (object, field string) {
-	if object, field, ofParty := strings.Cut(name, "."); ofParty {
-		return object, field
-	}
-	return "token", name
-}
-
-// factsUnder is the set of fields that a ref reads; known is false when it
-// names a field that no input has.
-func factsUnder(ref ast.Ref) (set facts, known bool) {
-	object, name := word(ref, 1), word(ref, 2)
-	for i, f := range table().fields {
-		in, field := objectOf(f.Name)
-		if len(ref) == 1 || in == object && (name == "" || field == name) {
-			set |= 1 << i
-		}
-	}
-	return set, set != 0 || object != "token" && object != "owner" && object != "creator"
-}
 
 // subject is a token with what is unknown of it.
 type subject struct {
 	engine.Subject
-	unknown facts
+	unknown engine.FieldSet
 }
 
 // newSubject finds out what is unknown of a token in a workspace.
@@ -82,7 +29,7 @@ func (v *workspaceView) newSubject(s engine.Subject) *subject {
 
 func (v *workspaceView) findUnknown(s *subject) {
 	s.unknown = 0
-	for i, f := range table().fields {
+	for i, f := range engine.Fields() {
 		if f.Unknown(&s.Subject, v.known) {
 			s.unknown |= 1 << i
 		}
@@ -101,16 +48,16 @@ type seenObject struct {
 
 type seenField struct {
 	engine.Field
-	bit facts
+	bit engine.FieldSet
 	key *ast.Term
 }
 
-func seenBy(read facts) (all seen) {
-	for i, f := range table().fields {
+func seenBy(read engine.FieldSet) (all seen) {
+	for i, f := range engine.Fields() {
 		if read&(1<<i) == 0 {
 			continue
 		}
-		object, name := objectOf(f.Name)
+		object, name := f.Place()
 		key := ast.InternedTerm(object)
 		if len(all) == 0 || !all[len(all)-1].key.Equal(key) {
 			all = append(all, seenObject{key: key})

@@ -11,13 +11,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"patrol/engine"
+	"patrol/engine/policy"
 )
 
 // ForecastJob is a snapshot to judge at some instants, ascending.
 type ForecastJob struct {
 	Snapshot engine.Snapshot
 	At       []time.Time
-	Tuning   map[string]Tuning // as in Job
+	Tuning   map[string]policy.Tuning // as in Job
 	// Tokens streams the tokens as they will be at each instant. It is ranged over
 	// once for the policies judged in this process, and once for each instant for
 	// those in a sandbox. How tokens compare with one another may be left out where
@@ -36,7 +37,7 @@ func (s *Set) Forecast(ctx context.Context, j ForecastJob, emit func(n int, foun
 		return err
 	}
 	f := &forecast{evaluation: e, of: j, emit: emit}
-	if err := e.guarded(ctx, s.policies, f.judge); err != nil {
+	if err := e.guarded(ctx, s.Resources, f.judge); err != nil {
 		return fmt.Errorf("forecast workspace %s: %w", j.Snapshot.Workspace.Name, err)
 	}
 	return nil
@@ -85,7 +86,7 @@ func (f *forecast) prepare(ctx context.Context, j *judge, assignments []*assignm
 			gated := *a
 			gated.timed = a.refersTo("as_of")
 			if !f.options.NoPrefilter {
-				gated.filter, _ = f.filters.prefilter(ctx, a, j.input(a))
+				gated.filter, _ = f.set.filters.prefilter(ctx, a, j.input(a))
 			}
 			d.assignments = append(d.assignments, &gated)
 		}
@@ -104,8 +105,8 @@ func (j *judge) on(d day) { j.view, j.asOf = d.view, d.asOf }
 
 // refersTo reports whether a policy looks at a field of input.
 func (a *assignment) refersTo(field string) bool {
-	return slices.ContainsFunc(slices.Concat(a.reads.refs, a.applicable.refs), func(ref ast.Ref) bool {
-		return len(ref) == 1 || word(ref, 1) == field
+	return slices.ContainsFunc(slices.Concat(a.Reads.Refs, a.Applicable.Refs), func(ref ast.Ref) bool {
+		return len(ref) == 1 || policy.Word(ref, 1) == field
 	})
 }
 
@@ -197,7 +198,7 @@ func (f *forecast) forecast(ctx context.Context, j *judge, p engine.FutureToken)
 // does what the policy says.
 type lastInput struct {
 	fields  [][2]*ast.Term // nil: nothing yet
-	unknown facts
+	unknown engine.FieldSet
 }
 
 // renew is the input for the policy; nil where it need not be run: it is settled,
@@ -206,7 +207,7 @@ func (v *lastInput) renew(j *judge, a *assignment, s *subject) *ast.Term {
 	if _, settled := j.settle(a, s); settled {
 		return nil
 	}
-	now := lastInput{a.seen.pairs(j.view, s), s.unknown & a.reads.facts}
+	now := lastInput{a.seen.pairs(j.view, s), s.unknown & a.Reads.Fields}
 	if !a.timed && v.fields != nil && v.unknown == now.unknown && slices.EqualFunc(v.fields, now.fields, samePair) {
 		return nil
 	}

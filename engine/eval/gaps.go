@@ -8,12 +8,13 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"patrol/engine"
+	"patrol/engine/policy"
 )
 
 // gaps says, for each need of a policy that this workspace does not cover, what
 // is missing and why. Tokens and principals are judged row by row, so that a
 // partial section will do; everything else must be whole.
-func (v *workspaceView) gaps(p *policy) []string {
+func (v *workspaceView) gaps(p *policy.Compiled) []string {
 	var gaps []string
 	for _, need := range p.Needs {
 		if gap := v.gap(need); gap != "" {
@@ -37,7 +38,7 @@ func distinct(texts []string) []string {
 
 // notApplicable: the policy needs a section that is read on request only, and
 // nobody asked for it; or it is about tokens, and they are off.
-func (v *workspaceView) notApplicable(p *policy) bool {
+func (v *workspaceView) notApplicable(p *policy.Compiled) bool {
 	return slices.ContainsFunc(p.Needs, func(need string) bool {
 		c := v.coverage(engine.SectionName(need))
 		return !c.Requested() || c.Status == engine.Off
@@ -49,9 +50,9 @@ func (v *workspaceView) notApplicable(p *policy) bool {
 func (v *workspaceView) coverage(section engine.SectionName) engine.Coverage {
 	coverage, listed := v.snapshot.Coverage[section]
 	switch {
-	case section == previousSection && v.previous == nil:
+	case section == policy.Previous && v.previous == nil:
 		return engine.NotRequested("no snapshot before read settings or grants whole")
-	case section == previousSection:
+	case section == policy.Previous:
 		return engine.Coverage{Status: engine.Complete}
 	case listed:
 		return coverage
@@ -106,16 +107,16 @@ func (v *workspaceView) settingGap(key string) string {
 
 // unreadable tells of fields of input.workspace that were covered but make no
 // sense, or that nobody knows.
-func (v *workspaceView) unreadable(p *policy) []string {
+func (v *workspaceView) unreadable(p *policy.Compiled) []string {
 	var gaps []string
 	for _, field := range []struct {
 		name string
 		key  string
 		want string
 	}{
-		{"pats_enabled", keyTokensEnabled, "true or false"},
-		{"max_lifetime_days", keyMaxLifetime, "a number of days"},
-		{"lifetime_limited", keyMaxLifetime, "a number of days"},
+		{"pats_enabled", policy.SettingTokensEnabled, "true or false"},
+		{"max_lifetime_days", policy.SettingMaxLifetime, "a number of days"},
+		{"lifetime_limited", policy.SettingMaxLifetime, "a number of days"},
 	} {
 		setting, read := v.settings[field.key]
 		if read && setting.Problem == "" && v.lacks(p, field.name) {
@@ -126,11 +127,11 @@ func (v *workspaceView) unreadable(p *policy) []string {
 		}
 	}
 	for _, field := range []string{"pats_enabled", "max_lifetime_days", "lifetime_limited"} {
-		if v.previous != nil && v.previous.Get(ast.StringTerm("settings_at")) != nil && p.reads.touches("workspace", previousSection, field) && v.previous.Get(ast.StringTerm(field)) == nil {
+		if v.previous != nil && v.previous.Get(ast.StringTerm("settings_at")) != nil && p.Reads.Touches("workspace", policy.Previous, field) && v.previous.Get(ast.StringTerm(field)) == nil {
 			gaps = append(gaps, "what "+field+" was in the snapshot before is not known")
 		}
 	}
-	if p.reads.touches("workspace", "caller", "scopes") && v.scopesUnknown() {
+	if p.Reads.Touches("workspace", "caller", "scopes") && v.scopesUnknown() {
 		gaps = append(gaps, "the scopes of the credential that patrol signs in with are not known")
 	}
 	for _, name := range []string{"cloud", "host"} {
@@ -153,6 +154,6 @@ func (v *workspaceView) scopesUnknown() bool {
 }
 
 // lacks: the policy reads this very field, or all of the workspace, and it is absent.
-func (v *workspaceView) lacks(p *policy, name string) bool {
-	return p.reads.touches("workspace", name) && v.term.Get(ast.StringTerm(name)) == nil
+func (v *workspaceView) lacks(p *policy.Compiled, name string) bool {
+	return p.Reads.Touches("workspace", name) && v.term.Get(ast.StringTerm(name)) == nil
 }

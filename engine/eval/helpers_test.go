@@ -17,6 +17,7 @@ import (
 	cmpdiff "github.com/google/go-cmp/cmp"
 
 	"patrol/engine"
+	"patrol/engine/policy"
 	"patrol/policies"
 )
 
@@ -24,16 +25,16 @@ import (
 func asOf() time.Time { return time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC) }
 
 // pack makes a pack of files by path.
-func pack(name string, files map[string]string) Pack {
+func pack(name string, files map[string]string) policy.Pack {
 	fsys := fstest.MapFS{}
 	for path, text := range files {
 		fsys[path] = &fstest.MapFile{Data: []byte(text)}
 	}
-	return Pack{Name: name, FS: fsys}
+	return policy.Pack{Name: name, FS: fsys}
 }
 
 // schemas is a pack of the built-in schemas and nothing else.
-func schemas(t testing.TB) Pack {
+func schemas(t testing.TB) policy.Pack {
 	t.Helper()
 	files := map[string]string{}
 	for _, name := range []string{"schemas/token.json", "schemas/workspace.json", "schemas/waiver.json", "schemas/secret.json"} {
@@ -53,25 +54,6 @@ func load(t testing.TB, files map[string]string) *Set {
 		t.Fatal(err)
 	}
 	return set
-}
-
-// problemsOf loads files that must not load.
-func problemsOf(t testing.TB, files map[string]string) Problems {
-	t.Helper()
-	_, err := Load(t.Context(), schemas(t), pack("pack", files))
-	return asProblems(t, err)
-}
-
-func asProblems(t testing.TB, err error) Problems {
-	t.Helper()
-	var problems Problems
-	if !errors.As(err, &problems) {
-		t.Fatalf("want problems, got %v", err)
-	}
-	if e, ok := engine.AsError(err); !ok || e.Class != engine.ClassUsage || e.Reason != "policy" || e.Hint == "" {
-		t.Fatalf("want a usage error with reason policy and a hint, got %#v", err)
-	}
-	return problems
 }
 
 // written is a policy with the least metadata; custom holds more lines of it.
@@ -229,3 +211,14 @@ func equal[T any](t testing.TB, got, want T) {
 }
 
 func difference(a, b any) string { return cmpdiff.Diff(a, b) }
+
+// problemsOf loads files that must not load.
+func problemsOf(t testing.TB, files map[string]string) policy.Problems {
+	t.Helper()
+	_, err := Load(t.Context(), schemas(t), pack("pack", files))
+	var problems policy.Problems
+	if !errors.As(err, &problems) {
+		t.Fatalf("want problems, got %v", err)
+	}
+	return problems
+}

@@ -9,15 +9,8 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"patrol/engine"
+	"patrol/engine/policy"
 )
-
-// The settings that have a meaning of their own in input.workspace.
-const (
-	keyTokensEnabled = "enableTokensConfig"
-	keyMaxLifetime   = "maxTokenLifetimeDays"
-)
-
-func settingNeed(key string) string { return string(engine.SectionSettings) + "." + key }
 
 // object collects the fields of an input object; what is unknown or does not
 // apply is left out.
@@ -73,10 +66,6 @@ type workspaceView struct {
 	term     *ast.Term
 	previous *ast.Term // settings and grants as they were before; nil: nobody knows
 }
-
-// previousSection is what policies need of the snapshots before: settings and
-// grants.
-const previousSection = "previous"
 
 func newWorkspaceView(s engine.Snapshot, previous *engine.State, asOf time.Time) (*workspaceView, error) {
 	v := &workspaceView{snapshot: s, asOf: asOf.UnixMilli()}
@@ -149,7 +138,7 @@ func (v *workspaceView) addPrevious(o *object, state engine.State) error {
 		return err
 	}
 	v.previous = fields.term()
-	o.put(previousSection, v.previous)
+	o.put(policy.Previous, v.previous)
 	return nil
 }
 
@@ -249,7 +238,7 @@ func valueOf(s engine.Setting) string {
 }
 
 func (v *workspaceView) tokensEnabled() (on, known bool) {
-	setting, read := v.settings[keyTokensEnabled]
+	setting, read := v.settings[policy.SettingTokensEnabled]
 	if !read || setting.Problem != "" {
 		return false, false
 	}
@@ -257,7 +246,7 @@ func (v *workspaceView) tokensEnabled() (on, known bool) {
 }
 
 func (v *workspaceView) lifetimeLimit() (engine.LifetimeLimit, bool) {
-	setting, read := v.settings[keyMaxLifetime]
+	setting, read := v.settings[policy.SettingMaxLifetime]
 	if !read || setting.Problem != "" {
 		return engine.LifetimeLimit{}, false
 	}
@@ -267,7 +256,7 @@ func (v *workspaceView) lifetimeLimit() (engine.LifetimeLimit, bool) {
 // addDocuments adds grants and the sections that the engine has no words for.
 func (v *workspaceView) addDocuments(o *object) error {
 	for _, section := range engine.SortedKeys(v.snapshot.Documents) {
-		if reserved(section) || !v.snapshot.Coverage[section].Usable() {
+		if policy.Reserved(section) || !v.snapshot.Coverage[section].Usable() {
 			continue
 		}
 		value, err := ast.ValueFromReader(strings.NewReader(string(v.snapshot.Documents[section])))
@@ -277,13 +266,4 @@ func (v *workspaceView) addDocuments(o *object) error {
 		o.put(string(section), ast.NewTerm(value))
 	}
 	return nil
-}
-
-func reserved(section engine.SectionName) bool {
-	switch section {
-	case engine.SectionWorkspace, engine.SectionTokens, engine.SectionPrincipals, engine.SectionGroups, engine.SectionSettings, engine.SectionAccountPrincipals,
-		engine.SectionAuditChanges, previousSection, "caller", "id", "name", "host", "cloud", "labels", "coverage", "pats_enabled", "max_lifetime_days", "lifetime_limited":
-		return true
-	}
-	return false
 }

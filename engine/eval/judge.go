@@ -20,12 +20,14 @@ import (
 	"patrol/engine"
 	"patrol/engine/eval/prefilter"
 	"patrol/engine/eval/sandbox"
+	"patrol/engine/policy"
 )
 
 // assignment is a policy under the tuning of one workspace.
 type assignment struct {
-	*policy
+	*policy.Compiled
 	severity        engine.Severity
+	seen            seen              // the input that follows from what the policy reads
 	params          map[string]any    // as evidence: params.<name>
 	term            *ast.Term         // input.params
 	slow            *atomic.Int32     // evaluations that took a fifth of their time or more
@@ -42,8 +44,8 @@ const maxOverdue = 3
 // maxSlow is how often it may take a fifth of its time.
 const maxSlow = 20
 
-func newAssignment(p *policy, t Tuning) (*assignment, error) {
-	params, err := p.tuned(t)
+func newAssignment(p *policy.Compiled, t policy.Tuning) (*assignment, error) {
+	params, err := p.Tuned(t)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +53,7 @@ func newAssignment(p *policy, t Tuning) (*assignment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policy %s: parameters: %w", p.ID, err)
 	}
-	a := &assignment{policy: p, severity: p.Severity, params: paramEvidence(params), term: ast.NewTerm(value), overdue: &atomic.Int32{}, slow: &atomic.Int32{}, allowance: 1 << 20}
+	a := &assignment{Compiled: p, seen: seenBy(p.Reads.Fields), severity: p.Severity, params: paramEvidence(params), term: ast.NewTerm(value), overdue: &atomic.Int32{}, slow: &atomic.Int32{}, allowance: 1 << 20}
 	if t.Severity != "" {
 		a.severity = t.Severity
 	}
@@ -74,7 +76,7 @@ type judge struct {
 	clock    clock
 	watch    *watch
 	deadline time.Duration
-	queries  map[*policy]*topdown.Query
+	queries  map[*policy.Compiled]*topdown.Query
 	begin    func(policy string) // in a sandbox: says what is in hand
 }
 
@@ -88,14 +90,14 @@ var _ io.Reader = zeros{}
 func newJudge(ctx context.Context, e *evaluation, assignments []*assignment) (*judge, error) {
 	j := &judge{
 		view: e.view, asOf: ast.StringTerm(rfc3339(e.job.AsOf)),
-		clock: e.clock, watch: &watch{}, deadline: e.options.Deadline, queries: map[*policy]*topdown.Query{},
+		clock: e.clock, watch: &watch{}, deadline: e.options.Deadline, queries: map[*policy.Compiled]*topdown.Query{},
 	}
 	data, err := newNoData(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, a := range assignments {
-		j.queries[a.policy] = data.query(a, e.job.AsOf, j.watch).
+		j.queries[a.Compiled] = data.query(a, e.job.AsOf, j.watch).
 			WithIndexing(!e.options.Plain).WithEarlyExit(!e.options.Plain)
 	}
 	return j, nil
@@ -118,8 +120,8 @@ func newNoData(ctx context.Context) (noData, error) {
 
 // query prepares a policy to be run in the sandbox.
 func (d noData) query(a *assignment, asOf time.Time, cancel topdown.Cancel) *topdown.Query {
-	return topdown.NewQuery(a.query).
-		WithCompiler(a.compiler).WithStore(d.store).WithTransaction(d.txn).
+	return topdown.NewQuery(a.Query).
+		WithCompiler(a.Compiler).WithStore(d.store).WithTransaction(d.txn).
 		WithCancel(cancel).WithStrictBuiltinErrors(true).
 		WithMetrics(metrics.NoOp()).WithTime(asOf).WithSeed(zeros{})
 }
@@ -137,7 +139,7 @@ func (j *judge) settle(a *assignment, s *subject) (status engine.Status, settled
 	if !judges(a.Judges, s.Facts.Expired) {
 		return engine.NotApplicable, true
 	}
-	if a.reads.facts&s.unknown != 0 {
+	if a.Reads.Fields&s.unknown != 0 {
 		return "", false
 	}
 	return a.filter.Settle(&s.Subject)
@@ -178,31 +180,31 @@ func (j *judge) decide(ctx context.Context, a *assignment, input *ast.Term, s *s
 	if err != nil {
 		return failure(err)
 	}
-	if !applies && a.applicable.needs == nil {
+	if !applies && a.Applicable.Needs == nil {
 		return failure(errNoSet)
 	}
 	if !applies {
-		return j.unlessUnknown(a.applicable.facts, s, outcome{status: engine.NotApplicable})
+		return j.unlessUnknown(a.Applicable.Fields, s, outcome{status: engine.NotApplicable})
 	}
 	d, err := readDeny(deny)
 	switch {
 	case err != nil:
 		return failure(err)
 	case len(d.messages) == 0:
-		return j.unlessUnknown(a.reads.facts, s, outcome{status: engine.Pass})
-	case a.reads.weak&s.unknown != 0:
+		return j.unlessUnknown(a.Reads.Fields, s, outcome{status: engine.Pass})
+	case a.Reads.Weak&s.unknown != 0:
 		// It fired, but perhaps only because of what is missing.
-		return j.unlessUnknown(a.reads.weak, s, outcome{})
+		return j.unlessUnknown(a.Reads.Weak, s, outcome{})
 	}
-	return outcome{status: engine.Fail, message: d.message(), evidence: d.evidence(a.policy, input.Value, a.params)}
+	return outcome{status: engine.Fail, message: d.message(), evidence: d.evidence(a.Compiled, input.Value, a.params)}
 }
 
-func (j *judge) unlessUnknown(read facts, s *subject, otherwise outcome) outcome {
+func (j *judge) unlessUnknown(read engine.FieldSet, s *subject, otherwise outcome) outcome {
 	missing := read & s.unknown
 	if missing == 0 {
 		return otherwise
 	}
-	names := missing.names()
+	names := missing.Names()
 	message := "unknown: " + strings.Join(names, ", ")
 	if why := defects(names, s.Token.Defects); why != "" {
 		message += " (" + why + ")"
@@ -222,7 +224,7 @@ func defects(names []string, found []engine.Defect) string {
 }
 
 func concerns(names []string, answer string) bool {
-	return slices.ContainsFunc(table().fields, func(f engine.Field) bool { return slices.Contains(names, f.Name) && slices.Contains(f.Answer, answer) })
+	return slices.ContainsFunc(engine.Fields(), func(f engine.Field) bool { return slices.Contains(names, f.Name) && slices.Contains(f.Answer, answer) })
 }
 
 // run evaluates the query. Without a result the policy does not apply.
@@ -249,8 +251,8 @@ func (j *judge) run(ctx context.Context, a *assignment, input *ast.Term) (deny a
 			err = fmt.Errorf("evaluation panicked: %v", fault)
 		}
 	}()
-	err = j.queries[a.policy].WithInput(input).Iter(ctx, func(result topdown.QueryResult) error {
-		deny, applies = result[denyVar].Value, true
+	err = j.queries[a.Compiled].WithInput(input).Iter(ctx, func(result topdown.QueryResult) error {
+		deny, applies = result[policy.DenyVar].Value, true
 		return nil
 	})
 	if topdown.IsCancel(err) && ctx.Err() == nil {
@@ -277,8 +279,8 @@ type madeFilter struct {
 // prefilter is the policy's under the known part of its input, or why it has none.
 func (f *filters) prefilter(ctx context.Context, a *assignment, known *ast.Term) (*prefilter.Filter, error) {
 	key := a.ID + " " + a.term.String()
-	for _, ref := range a.reads.refs {
-		switch word(ref, 1) {
+	for _, ref := range a.Reads.Refs {
+		switch policy.Word(ref, 1) {
 		case "":
 			return nil, errors.New("it reads input as a whole")
 		case "workspace", "as_of":
@@ -293,7 +295,7 @@ func (f *filters) prefilter(ctx context.Context, a *assignment, known *ast.Term)
 	defer f.mu.Unlock()
 	made, is := f.known[key]
 	if !is {
-		made.filter, made.err = prefilter.New(ctx, a.compiler, a.Package, known)
+		made.filter, made.err = prefilter.New(ctx, a.Compiler, a.Package, known)
 		if ctx.Err() == nil {
 			f.known[key] = made
 		}
@@ -303,5 +305,5 @@ func (f *filters) prefilter(ctx context.Context, a *assignment, known *ast.Term)
 
 // comparesTokens reports whether policies compare tokens with one another.
 func comparesTokens(assignments []*assignment) bool {
-	return slices.ContainsFunc(assignments, func(a *assignment) bool { return a.reads.facts&table().peers != 0 })
+	return slices.ContainsFunc(assignments, func(a *assignment) bool { return a.Reads.Fields&peerFields() != 0 })
 }

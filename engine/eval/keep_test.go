@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/policy"
 	"patrol/policies"
 )
 
@@ -20,7 +21,7 @@ func (s *sandboxes) start() *exec.Cmd {
 // keptSet is the built-in policies as if others had written them.
 func keptSet(t *testing.T, options Options) *Set {
 	t.Helper()
-	set, err := Load(t.Context(), Pack{Name: "built-in", FS: policies.FS})
+	set, err := Load(t.Context(), policy.Pack{Name: "built-in", FS: policies.FS})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +42,7 @@ func TestKeptSandboxTakesJobAfterJob(t *testing.T) {
 			s.Workspace.Labels = map[string]string{"env": "dev"}
 			s.Documents[engine.SectionSettings] = json.RawMessage(`{"enableTokensConfig":{"value":"false"},"maxTokenLifetimeDays":{"value":"30"}}`)
 		}), Tokens: either(manyTokens(200))},
-		"tuned": {Snapshot: covered(nil), Tokens: either(manyTokens(100)), Tuning: map[string]Tuning{"PAT-002": {Params: map[string]any{"max_lifetime_days": 7}}}},
+		"tuned": {Snapshot: covered(nil), Tokens: either(manyTokens(100)), Tuning: map[string]policy.Tuning{"PAT-002": {Params: map[string]any{"max_lifetime_days": 7}}}},
 	} {
 		want, wantTallies := evaluate(t, alone, job)
 		got, gotTallies := evaluate(t, set, job)

@@ -8,13 +8,14 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/enginetest"
+	"patrol/engine/policy"
 	"patrol/policies"
 )
 
 // oddSet is every built-in policy and those that are odd on purpose.
 func oddSet(t testing.TB) *Set {
 	t.Helper()
-	set, err := Load(t.Context(), Pack{Name: "built-in", FS: policies.FS}, Pack{Name: "odd", FS: os.DirFS("testdata/odd")})
+	set, err := Load(t.Context(), policy.Pack{Name: "built-in", FS: policies.FS}, policy.Pack{Name: "odd", FS: os.DirFS("testdata/odd")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +86,7 @@ func checkVariety(t *testing.T, set *Set, tallies map[string]engine.Tally) {
 			seen[status]++
 		}
 	}
-	if n := len(set.policies); seen[engine.Fail] < n/2 || seen[engine.Pass] < n/2 || seen[engine.Unknown] < n/3 || seen[engine.Errored] < 8 {
+	if n := len(set.Resources); seen[engine.Fail] < n/2 || seen[engine.Pass] < n/2 || seen[engine.Unknown] < n/3 || seen[engine.Errored] < 8 {
 		t.Errorf("policies with each status: %v of %d", seen, n)
 	}
 }
@@ -95,12 +96,12 @@ func TestPrefilterReach(t *testing.T) {
 	t.Parallel()
 	set := oddSet(t)
 	every := 0
-	for _, p := range set.policies {
+	for _, p := range set.Resources {
 		e, err := set.prepare(Job{Snapshot: covered(nil), AsOf: asOf()}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := newAssignment(p, Tuning{})
+		a, err := newAssignment(p, policy.Tuning{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,8 +117,8 @@ func TestPrefilterReach(t *testing.T) {
 			}
 		}
 	}
-	if every > len(set.policies)/5 {
-		t.Errorf("%d of %d policies are run on every token", every, len(set.policies))
+	if every > len(set.Resources)/5 {
+		t.Errorf("%d of %d policies are run on every token", every, len(set.Resources))
 	}
 }
 

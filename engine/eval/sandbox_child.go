@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"testing/fstest"
-
-	"github.com/open-policy-agent/opa/v1/ast"
 
 	"patrol/engine"
 	"patrol/engine/eval/sandbox"
+	"patrol/engine/policy"
 )
 
 // ServeSandbox is a sandbox for third-party policies; see sandbox.Serve.
@@ -26,13 +24,9 @@ func ServeSandbox(ctx context.Context, in io.Reader, out io.Writer) error {
 			return fmt.Errorf("read request: %w", err)
 		}
 		if len(r.Packs) > 0 {
-			var packs []Pack
-			for _, w := range r.Packs {
-				files := fstest.MapFS{}
-				for path, text := range w.Files {
-					files[path] = &fstest.MapFile{Data: text}
-				}
-				packs = append(packs, Pack{Name: w.Name, FS: files, Trusted: w.Trusted})
+			var packs []policy.Pack
+			for _, text := range r.Packs {
+				packs = append(packs, text.Pack())
 			}
 			if set, err = Load(ctx, packs...); err != nil {
 				return fmt.Errorf("the sandbox could not load the policies: %w", err)
@@ -51,8 +45,9 @@ func ServeSandbox(ctx context.Context, in io.Reader, out io.Writer) error {
 			}
 		}
 		if r.Waiver != nil && r.Waivers != nil {
-			chosen := *set
-			chosen.waivers = slices.DeleteFunc(slices.Clone(set.waivers), func(p *policy) bool { return !slices.Contains(r.Waivers.Policies, p.ID) })
+			chosen, policies := *set, *set.Set
+			policies.Waivers = slices.DeleteFunc(slices.Clone(set.Waivers), func(p *policy.Compiled) bool { return !slices.Contains(r.Waivers.Policies, p.ID) })
+			chosen.Set = &policies
 			if waivers, err = chosen.WaiverJudge(ctx, r.Waivers.AsOf, r.Waivers.Tuning); err != nil {
 				return err
 			}
@@ -100,7 +95,7 @@ func (s *Set) newSandboxedJob(ctx context.Context, w *wireJob, answer *sandbox.A
 	}
 	j := &sandboxedJob{assignments: map[string]*assignment{}}
 	var list []*assignment
-	for _, p := range chosen.policies {
+	for _, p := range chosen.Resources {
 		a, err := newAssignment(p, w.Tuning[p.ID])
 		if err != nil {
 			return nil, err
@@ -225,10 +220,10 @@ func (j *WaiverJudge) answer(ctx context.Context, w *wireWaiver, answer *sandbox
 // answerTests runs the tests of packs that are not trusted. A test that does not
 // even parse is the author's to know, with its place.
 func (s *Set) answerTests(ctx context.Context, w *wireTests, answer *sandbox.Answer) error {
-	results, coverage, err := s.runTests(ctx, testRun{filter: w.Filter, parallel: 1, begin: beginTest(answer), keep: func(file *source, name string) bool {
-		return !file.trusted && !slices.Contains(w.Skip, name)
-	}})
-	var problems Problems
+	results, coverage, err := s.Set.RunTests(ctx, policy.TestRun{
+		Filter: w.Filter, Parallel: 1, Deadline: s.deadline(), ThirdParty: true, Skip: w.Skip, Begin: beginTest(answer),
+	})
+	var problems policy.Problems
 	if errors.As(err, &problems) {
 		return answer.Give(authored{Broken: problems})
 	}
@@ -242,8 +237,8 @@ func (s *Set) answerTests(ctx context.Context, w *wireTests, answer *sandbox.Ans
 }
 
 func (s *Set) answerLint(ctx context.Context, pack string, answer *sandbox.Answer) error {
-	found, err := s.lint(ctx, pack, testRun{parallel: 1, begin: beginTest(answer), keep: func(file *source, _ string) bool { return !file.trusted }})
-	var problems Problems
+	found, err := s.Set.Lint(ctx, pack, policy.TestRun{Deadline: s.deadline(), ThirdParty: true, Begin: beginTest(answer)})
+	var problems policy.Problems
 	if errors.As(err, &problems) {
 		return answer.Give(authored{Broken: problems})
 	}
@@ -254,9 +249,9 @@ func (s *Set) answerLint(ctx context.Context, pack string, answer *sandbox.Answe
 }
 
 // beginTest says which test is in hand.
-func beginTest(answer *sandbox.Answer) func(*ast.Rule) {
-	return func(rule *ast.Rule) {
-		_ = answer.Give(authored{Begun: &TestResult{Name: testName(rule), File: rule.Location.File, Line: rule.Location.Row}})
-		answer.Doing(testName(rule))
+func beginTest(answer *sandbox.Answer) func(policy.TestResult) {
+	return func(test policy.TestResult) {
+		_ = answer.Give(authored{Begun: &test})
+		answer.Doing(test.Name)
 	}
 }

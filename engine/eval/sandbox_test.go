@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/policy"
 	"patrol/policies"
 )
 
@@ -200,7 +201,7 @@ func residentBytes(t *testing.T) int64 {
 
 // TestSandboxFindsTheSame: the built-in policies find the same apart as here.
 func TestSandboxFindsTheSame(t *testing.T) {
-	set, err := Load(t.Context(), Pack{Name: "built-in", FS: policies.FS})
+	set, err := Load(t.Context(), policy.Pack{Name: "built-in", FS: policies.FS})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +339,7 @@ func TestSandboxRunsOutOfMemory(t *testing.T) {
 
 // TestTryLoad: a pack that loads, and a process that is no sandbox.
 func TestTryLoad(t *testing.T) {
-	packs := []Pack{schemas(t), pack("mine", tokenPolicy("", innocent))}
+	packs := []policy.Pack{schemas(t), pack("mine", tokenPolicy("", innocent))}
 	if err := TryLoad(t.Context(), ownSandbox, packs...); err != nil {
 		t.Error(err)
 	}

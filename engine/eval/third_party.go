@@ -10,6 +10,7 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/eval/sandbox"
+	"patrol/engine/policy"
 )
 
 // What a third-party policy says of one resource is bounded: its message and
@@ -21,7 +22,7 @@ const (
 
 // request is what a sandbox is asked. One of the last five fields counts.
 type request struct {
-	Packs    []wirePack `json:",omitempty"` // with the first request of a process
+	Packs    []policy.PackText `json:",omitempty"` // with the first request of a process
 	Deadline time.Duration
 	Job      *wireJob     `json:",omitempty"` // with the first Judge of a workspace, and with Explain
 	Waivers  *wireWaivers `json:",omitempty"` // with the first Waiver of a workspace
@@ -33,19 +34,12 @@ type request struct {
 	Explain *wireExplain `json:",omitempty"`
 }
 
-// wirePack is a pack as text.
-type wirePack struct {
-	Name    string
-	Trusted bool
-	Files   map[string][]byte // as bytes, so that what is no UTF-8 arrives as it is
-}
-
 // wireJob is a Job without its functions.
 type wireJob struct {
 	Snapshot engine.Snapshot
 	Previous *wireState
 	AsOf     time.Time
-	Tuning   map[string]Tuning
+	Tuning   map[string]policy.Tuning
 	Policies []string // ids
 }
 
@@ -58,7 +52,7 @@ type wireState struct {
 
 // wired is a job for some policies, without its functions.
 func (j Job) wired(policies []string) *wireJob {
-	w := wireJob{Snapshot: j.Snapshot, AsOf: j.AsOf, Tuning: map[string]Tuning{}, Policies: policies}
+	w := wireJob{Snapshot: j.Snapshot, AsOf: j.AsOf, Tuning: map[string]policy.Tuning{}, Policies: policies}
 	if s := j.Previous; s != nil {
 		w.Previous = &wireState{s.Settings.Document, s.Grants.Document, s.Settings.At, s.Grants.At}
 	}
@@ -103,7 +97,7 @@ type wireOutcome struct {
 // isThirdParty reports whether a policy is judged in a sandbox: it is of a pack
 // that did not come with patrol.
 func (e *evaluation) isThirdParty(a *assignment) bool {
-	return e.options.Sandbox != nil && !a.trusted
+	return e.options.Sandbox != nil && !a.Trusted
 }
 
 // judgeThirdParty judges by policies in a sandbox. One that ends the sandbox, or
@@ -128,11 +122,11 @@ func (e *evaluation) judgeThirdParty(ctx context.Context, all []*assignment) err
 		waited := false
 		if process == nil {
 			r.Job = e.job.wired(idsOf(remaining(all, nil)))
-			process = e.waiting.Take()
+			process = e.set.waiting.Take()
 			waited = process != nil
 		}
 		if process == nil {
-			r.Packs = e.sources.wired(withoutTests)
+			r.Packs = e.set.Texts(false)
 			var err error
 			if process, err = sandbox.Start(e.options.Sandbox); err != nil {
 				return err
@@ -251,7 +245,7 @@ func (e *evaluation) judgeThirdParty(ctx context.Context, all []*assignment) err
 		}
 	}
 	if process != nil {
-		e.waiting.Put(process)
+		e.set.waiting.Put(process)
 		process = nil
 	}
 	return nil
@@ -301,34 +295,12 @@ func exactNumbers(value any) any {
 			v[i] = exactNumbers(element)
 		}
 	case json.Number:
-		if number, err := normalNumber(v); err == nil {
+		if number, err := policy.ExactNumber(v); err == nil {
 			return number
 		}
 	}
 	return value
 }
-
-// wired is the files that are wanted as text. The schemas come first, since
-// the first pack that has one says what input is.
-func (s sources) wired(wanted func(*source) bool) []wirePack {
-	schemas := map[string][]byte{}
-	for _, resource := range engine.SortedKeys(s.schemas) {
-		schemas["schemas/"+string(resource)+".json"] = engine.CompactJSON(s.schemas[resource])
-	}
-	list := []wirePack{{Name: "schemas", Files: schemas}}
-	for _, file := range s.files {
-		if !wanted(file) {
-			continue
-		}
-		if last := list[len(list)-1]; len(list) == 1 || last.Name != file.pack {
-			list = append(list, wirePack{Name: file.pack, Trusted: file.trusted, Files: map[string][]byte{}})
-		}
-		list[len(list)-1].Files[file.path] = []byte(file.text)
-	}
-	return list
-}
-
-func withoutTests(file *source) bool { return file.kind != testSource }
 
 // Keep makes a set whose sandboxes wait for the next job. Whoever keeps must stop.
 func (s *Set) Keep() (kept *Set, stop func()) {
@@ -340,7 +312,7 @@ func (s *Set) Keep() (kept *Set, stop func()) {
 // wireWaivers is a WaiverJudge of some policies.
 type wireWaivers struct {
 	AsOf     time.Time
-	Tuning   map[string]Tuning
+	Tuning   map[string]policy.Tuning
 	Policies []string // ids
 }
 
@@ -371,7 +343,7 @@ func (j *WaiverJudge) askSandbox(ctx context.Context, id string, c *WaiverCase) 
 	}
 	r := request{Waiver: &w, Deadline: j.deadline}
 	if j.process == nil {
-		r.Packs, r.Waivers = j.set.sources.wired(withoutTests), &j.wire
+		r.Packs, r.Waivers = j.set.Texts(false), &j.wire
 		if j.process, err = sandbox.Start(j.set.options.Sandbox); err != nil {
 			return nil, err
 		}
@@ -398,7 +370,7 @@ func (j *WaiverJudge) askSandbox(ctx context.Context, id string, c *WaiverCase) 
 // TryLoad loads packs in a sandbox first, where one of them is not trusted: a
 // pack that cannot be read within the bounds of a sandbox is refused before
 // Load reads it here. What else is wrong with packs is for Load to report.
-func TryLoad(ctx context.Context, command sandbox.Command, packs ...Pack) error {
+func TryLoad(ctx context.Context, command sandbox.Command, packs ...policy.Pack) error {
 	var names []string
 	for _, p := range packs {
 		if !p.Trusted {
@@ -408,17 +380,16 @@ func TryLoad(ctx context.Context, command sandbox.Command, packs ...Pack) error 
 	if command == nil || len(names) == 0 {
 		return nil
 	}
-	var problems Problems
-	all := readPacks(packs, &problems)
-	if problems.err() != nil {
-		return nil
+	texts, err := policy.ReadTexts(packs)
+	if err != nil {
+		return nil // Load reports it, with what else is wrong
 	}
 	process, err := sandbox.Start(command)
 	if err != nil {
 		return err
 	}
 	defer process.Stop()
-	err = process.Ask(ctx, standardDeadline, request{Packs: all.wired(withoutTests)}, func(json.RawMessage) error { return nil })
+	err = process.Ask(ctx, defaultDeadline, request{Packs: texts}, func(json.RawMessage) error { return nil })
 	var end *sandbox.End
 	if !errors.As(err, &end) || end.Said {
 		return ctx.Err()
@@ -438,13 +409,8 @@ func (s *Set) askTask(ctx context.Context, r request, take func(json.RawMessage)
 		return err
 	}
 	defer process.Stop()
-	r.Packs, r.Deadline = s.sources.wired(func(*source) bool { return true }), s.deadline()
+	r.Packs, r.Deadline = s.Texts(true), s.deadline()
 	return process.Ask(ctx, s.deadline(), r, take)
-}
-
-// hasThirdParty reports whether a sandbox has to run what authors do.
-func (s *Set) hasThirdParty() bool {
-	return s.options.Sandbox != nil && slices.ContainsFunc(s.sources.files, func(f *source) bool { return !f.trusted })
 }
 
 // wireTests is which tests to run: those of packs that are not trusted whose full
@@ -462,11 +428,11 @@ type wireExplain struct {
 
 // authored is a part of what came of tests and of linting. One of its fields counts.
 type authored struct {
-	Begun    *TestResult   `json:",omitempty"`
-	Test     *TestResult   `json:",omitempty"`
-	Coverage *TestCoverage `json:",omitempty"`
-	Problem  *Problem      `json:",omitempty"`
-	Broken   Problems      `json:",omitempty"` // these kept tests from being read
+	Begun    *policy.TestResult   `json:",omitempty"`
+	Test     *policy.TestResult   `json:",omitempty"`
+	Coverage *policy.TestCoverage `json:",omitempty"`
+	Problem  *policy.Problem      `json:",omitempty"`
+	Broken   policy.Problems      `json:",omitempty"` // these kept tests from being read
 }
 
 // taskError is the end of a sandbox as an error for whoever gave the packs.
@@ -481,12 +447,12 @@ func taskError(op string, err error) error {
 
 // testsInSandbox runs tests in a sandbox. One that ends it is an error of that
 // test; the others run anew without it.
-func (s *Set) testsInSandbox(ctx context.Context, filter string) ([]TestResult, []TestCoverage, error) {
-	var killers []TestResult
+func (s *Set) testsInSandbox(ctx context.Context, filter string) ([]policy.TestResult, []policy.TestCoverage, error) {
+	var killers []policy.TestResult
 	tests := &wireTests{Filter: filter}
 	for {
-		var begun TestResult
-		results, coverage := slices.Clone(killers), []TestCoverage(nil)
+		var begun policy.TestResult
+		results, coverage := slices.Clone(killers), []policy.TestCoverage(nil)
 		err := s.askTask(ctx, request{Tests: tests}, func(text json.RawMessage) error {
 			var part authored
 			if err := sandbox.Decode(text, &part); err != nil {
@@ -500,24 +466,24 @@ func (s *Set) testsInSandbox(ctx context.Context, filter string) ([]TestResult, 
 			case part.Coverage != nil:
 				coverage = append(coverage, *part.Coverage)
 			}
-			return part.Broken.err()
+			return part.Broken.Err()
 		})
 		var end *sandbox.End
 		switch {
 		case err == nil:
-			sortTests(results)
+			policy.SortTests(results)
 			return results, coverage, nil
 		case !errors.As(err, &end) || end.Doing == "" || end.Doing != begun.Name || slices.Contains(tests.Skip, begun.Name):
 			return nil, nil, taskError("run policy tests", err)
 		}
 		tests.Skip = append(tests.Skip, begun.Name)
-		begun.Outcome, begun.Message = TestErrored, end.Why
+		begun.Outcome, begun.Message = policy.TestErrored, end.Why
 		killers = append(killers, begun)
 	}
 }
 
-func (s *Set) lintInSandbox(ctx context.Context, pack string) (Problems, error) {
-	var problems Problems
+func (s *Set) lintInSandbox(ctx context.Context, pack string) (policy.Problems, error) {
+	var problems policy.Problems
 	err := s.askTask(ctx, request{Lint: pack}, func(text json.RawMessage) error {
 		var part authored
 		if err := sandbox.Decode(text, &part); err != nil {
@@ -526,7 +492,7 @@ func (s *Set) lintInSandbox(ctx context.Context, pack string) (Problems, error) 
 		if part.Problem != nil {
 			problems = append(problems, *part.Problem)
 		}
-		return part.Broken.err()
+		return part.Broken.Err()
 	})
 	return problems, taskError("lint policies", err)
 }

@@ -1,13 +1,18 @@
 package eval
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"patrol/engine"
+	"patrol/engine/policy"
 )
 
 // denial is what a policy said of a resource.
@@ -104,15 +109,15 @@ func (s several) simplify() any {
 // evidence is what a failed finding rests on: the fields of input that the
 // policy refers to, its parameters, and the details that it gave. Parameters
 // that the details repeat are left out.
-func (d denial) evidence(p *policy, input ast.Value, params map[string]any) map[string]any {
+func (d denial) evidence(p *policy.Compiled, input ast.Value, params map[string]any) map[string]any {
 	evidence := map[string]any{}
-	for _, ref := range p.reads.refs {
-		if word(ref, 1) == "params" || word(ref, 1) == "" {
+	for _, ref := range p.Reads.Refs {
+		if policy.Word(ref, 1) == "params" || policy.Word(ref, 1) == "" {
 			continue
 		}
 		value, err := input.Find(ref[1:])
 		if err == nil {
-			flatten(evidence, p.evidenceKey(ref), value)
+			flatten(evidence, evidenceKey(p.Resource, ref), value)
 		}
 	}
 	for key, value := range params {
@@ -126,12 +131,12 @@ func (d denial) evidence(p *policy, input ast.Value, params map[string]any) map[
 
 // evidenceKey is the ref without input and without the resource: lifetime_days,
 // owner.active.
-func (p *policy) evidenceKey(ref ast.Ref) string {
+func evidenceKey(resource engine.Resource, ref ast.Ref) string {
 	var words []string
 	for i := range ref[1:] {
-		words = append(words, word(ref, i+1))
+		words = append(words, policy.Word(ref, i+1))
 	}
-	if words[0] == string(p.Resource) {
+	if words[0] == string(resource) {
 		words = words[1:]
 	}
 	return strings.Join(words, ".")
@@ -164,4 +169,60 @@ func scalar(value ast.Value) bool {
 		return true
 	}
 	return false
+}
+
+// toGo turns a value of Rego into one of JSON; whole numbers stay whole, sets
+// become sorted lists.
+func toGo(value ast.Value) any {
+	switch v := value.(type) {
+	case ast.Null:
+		return nil
+	case ast.Boolean:
+		return bool(v)
+	case ast.String:
+		return string(v)
+	case ast.Number:
+		return numberToGo(v)
+	case *ast.Array:
+		return listToGo(v.Len(), v.Foreach)
+	case ast.Set:
+		return listToGo(v.Len(), v.Foreach)
+	case ast.Object:
+		out := make(map[string]any, v.Len())
+		v.Foreach(func(key, element *ast.Term) { out[keyText(key)] = toGo(element.Value) })
+		return out
+	}
+	return value.String()
+}
+
+func numberToGo(n ast.Number) any {
+	if i, ok := n.Int64(); ok {
+		return i
+	}
+	if f, ok := n.Float64(); ok && !math.IsInf(f, 0) {
+		return f
+	}
+	return json.Number(n)
+}
+
+func listToGo(n int, foreach func(func(*ast.Term))) []any {
+	list := make([]any, 0, n)
+	foreach(func(element *ast.Term) { list = append(list, toGo(element.Value)) })
+	return list
+}
+
+func keyText(key *ast.Term) string {
+	if text, ok := key.Value.(ast.String); ok {
+		return string(text)
+	}
+	return key.String()
+}
+
+// paramEvidence flattens parameters for the evidence of findings.
+func paramEvidence(params map[string]any) map[string]any {
+	evidence := make(map[string]any, len(params))
+	for name, value := range maps.All(params) {
+		evidence["params."+name] = value
+	}
+	return evidence
 }

@@ -5,15 +5,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/dependencies"
 	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"patrol/engine"
 	"patrol/engine/eval/sandbox"
+	"patrol/engine/policy"
 )
 
 // WaiverCase is a waiver that is about to excuse a finding. Without a finding
@@ -66,20 +65,9 @@ type waiverKey struct {
 	resourceID                             string
 }
 
-// WaiverPolicies lists the policies over waivers by severity, then id. They are
-// no part of Policies and of Select: which waivers count does not depend on
-// what is looked at today.
-func (s *Set) WaiverPolicies() []engine.Policy {
-	list := make([]engine.Policy, len(s.waivers))
-	for i, p := range s.waivers {
-		list[i] = p.Policy
-	}
-	return list
-}
-
 // WaiverJudge prepares the policies over waivers. Tuning is per policy id,
 // already resolved for a workspace. The judge must be closed.
-func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string]Tuning) (*WaiverJudge, error) {
+func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string]policy.Tuning) (*WaiverJudge, error) {
 	if err := s.CheckTuning(tuning); err != nil {
 		return nil, err
 	}
@@ -87,8 +75,8 @@ func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string
 	if err != nil {
 		return nil, err
 	}
-	j := &WaiverJudge{asOf: asOf, deadline: s.deadline(), data: data, set: s, wire: wireWaivers{AsOf: asOf, Tuning: map[string]Tuning{}}, killed: map[string]error{}}
-	for _, p := range s.waivers {
+	j := &WaiverJudge{asOf: asOf, deadline: s.deadline(), data: data, set: s, wire: wireWaivers{AsOf: asOf, Tuning: map[string]policy.Tuning{}}, killed: map[string]error{}}
+	for _, p := range s.Waivers {
 		if tuning[p.ID].Disabled {
 			continue
 		}
@@ -97,7 +85,7 @@ func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string
 			return nil, err
 		}
 		j.policies = append(j.policies, newWaiverPolicy(a))
-		if !p.trusted {
+		if !p.Trusted {
 			j.wire.Policies = append(j.wire.Policies, p.ID)
 			j.wire.Tuning[p.ID] = tuning[p.ID]
 		}
@@ -139,16 +127,16 @@ func (j *WaiverJudge) messages(ctx context.Context, p *waiverPolicy, c *WaiverCa
 }
 
 func (j *WaiverJudge) ask(ctx context.Context, p *waiverPolicy, c *WaiverCase) ([]string, error) {
-	if j.set.options.Sandbox != nil && !p.trusted {
+	if j.set.options.Sandbox != nil && !p.Trusted {
 		return j.askSandbox(ctx, p.ID, c)
 	}
 	return j.run(ctx, p.assignment, waiverInput(p.assignment, *c, j.asOf))
 }
 
 func newWaiverPolicy(a *assignment) *waiverPolicy {
-	p := &waiverPolicy{assignment: a, asksFinding: a.reads.touches("finding"), verdicts: map[waiverKey][]string{}}
+	p := &waiverPolicy{assignment: a, asksFinding: a.Reads.Touches("finding"), verdicts: map[waiverKey][]string{}}
 	for i, path := range keyPaths() {
-		p.asks[i] = a.reads.touches(path[0], path[1])
+		p.asks[i] = a.Reads.Touches(path[0], path[1])
 	}
 	return p
 }
@@ -253,7 +241,7 @@ func (j *WaiverJudge) run(ctx context.Context, a *assignment, input *ast.Term) (
 		return nil, sandbox.Overdue(j.deadline)
 	case err != nil:
 		return nil, err
-	case !applies && a.applicable.needs == nil:
+	case !applies && a.Applicable.Needs == nil:
 		return nil, errNoSet
 	case !applies:
 		return nil, nil
@@ -264,49 +252,8 @@ func (j *WaiverJudge) run(ctx context.Context, a *assignment, input *ast.Term) (
 
 func (j *WaiverJudge) query(ctx context.Context, a *assignment, input *ast.Term, cancel topdown.Cancel) (deny ast.Value, applies bool, err error) {
 	err = j.data.query(a, j.asOf, cancel).WithInput(input).Iter(ctx, func(result topdown.QueryResult) error {
-		deny, applies = result[denyVar].Value, true
+		deny, applies = result[policy.DenyVar].Value, true
 		return nil
 	})
 	return deny, applies, err
-}
-
-// findWaiverReads lists what a rule reads of a waiver's input. Its schema knows
-// every field; nothing in it rests on a section of a snapshot.
-func findWaiverReads(c *ast.Compiler, rule ast.Ref, report func(ast.Ref, string)) (reads, error) {
-	r := reads{needs: map[string]bool{}}
-	refs, err := dependencies.Base(c, rule)
-	for _, ref := range refs {
-		if !ref[0].Equal(ast.InputRootDocument) {
-			report(ref, "is neither input nor "+libraryPackage)
-			continue
-		}
-		r.refs = append(r.refs, ref)
-	}
-	return r, err
-}
-
-// splitWaivers parts the policies over waivers from those that judge resources.
-func splitWaivers(policies []*policy) (results, waivers []*policy) {
-	for _, p := range policies {
-		if p.Resource == engine.ResourceWaiver {
-			waivers = append(waivers, p)
-		} else {
-			results = append(results, p)
-		}
-	}
-	return results, waivers
-}
-
-// resourceWords lists the resources for errors.
-func resourceWords() string {
-	words := make([]string, len(resources()))
-	for i, of := range resources() {
-		words[i] = "patrol." + string(of) + ".<name>"
-	}
-	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
-}
-
-// resources are what policies judge.
-func resources() []engine.Resource {
-	return []engine.Resource{engine.ResourceToken, engine.ResourceWorkspace, engine.ResourceSecret, engine.ResourceWaiver}
 }

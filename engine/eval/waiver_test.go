@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/policy"
 	"patrol/policies"
 )
 
@@ -30,14 +31,14 @@ func caseOf(w engine.WaiverRule, f engine.Finding) WaiverCase {
 
 func builtin(t testing.TB) *Set {
 	t.Helper()
-	set, err := Load(t.Context(), Pack{Name: "built-in", FS: policies.FS})
+	set, err := Load(t.Context(), policy.Pack{Name: "built-in", FS: policies.FS})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return set
 }
 
-func waiverJudge(t testing.TB, set *Set, tuning map[string]Tuning) *WaiverJudge {
+func waiverJudge(t testing.TB, set *Set, tuning map[string]policy.Tuning) *WaiverJudge {
 	t.Helper()
 	j, err := set.WaiverJudge(t.Context(), asOf(), tuning)
 	if err != nil {
@@ -52,7 +53,7 @@ func TestBuiltinWaiverPolicies(t *testing.T) {
 	for name, c := range map[string]struct {
 		waiver  func(*engine.WaiverRule)
 		finding func(*engine.Finding)
-		tuning  map[string]Tuning
+		tuning  map[string]policy.Tuning
 		want    []engine.WaiverRefusal
 	}{
 		"allowed":       {},
@@ -62,7 +63,7 @@ func TestBuiltinWaiverPolicies(t *testing.T) {
 			want:   []engine.WaiverRefusal{{Policy: "WV-001", Message: "granted for 181 days, limit 180"}},
 		},
 		"term tuned": {
-			tuning: map[string]Tuning{"WV-001": {Params: map[string]any{"max_term_days": 30}}},
+			tuning: map[string]policy.Tuning{"WV-001": {Params: map[string]any{"max_term_days": 30}}},
 			want:   []engine.WaiverRefusal{{Policy: "WV-001", Message: "granted for 92 days, limit 30"}},
 		},
 		"critical": {
@@ -71,7 +72,7 @@ func TestBuiltinWaiverPolicies(t *testing.T) {
 		},
 		"critical, switched off": {
 			finding: func(f *engine.Finding) { f.Severity = engine.Critical },
-			tuning:  map[string]Tuning{"WV-002": {Disabled: true}},
+			tuning:  map[string]policy.Tuning{"WV-002": {Disabled: true}},
 		},
 		"approved by the owner": {
 			finding: func(f *engine.Finding) { f.Owner = "Lead@example.com" },
@@ -79,12 +80,12 @@ func TestBuiltinWaiverPolicies(t *testing.T) {
 		},
 		"owner without a name": {
 			finding: func(f *engine.Finding) { f.Owner = f.OwnerID },
-			tuning:  map[string]Tuning{"WV-003": {Params: map[string]any{"refuse_unknown_owner": true}}},
+			tuning:  map[string]policy.Tuning{"WV-003": {Params: map[string]any{"refuse_unknown_owner": true}}},
 			want:    []engine.WaiverRefusal{{Policy: "WV-003", Message: "the owner of the token is not known by name"}},
 		},
 		"short and without ticket": {
 			waiver: func(w *engine.WaiverRule) { w.Reason, w.Ticket = "legacy", "" },
-			tuning: map[string]Tuning{"WV-005": {Params: map[string]any{"pattern": "OPS-[0-9]+"}}},
+			tuning: map[string]policy.Tuning{"WV-005": {Params: map[string]any{"pattern": "OPS-[0-9]+"}}},
 			want: []engine.WaiverRefusal{
 				{Policy: "WV-004", Message: "reason of 6 characters, want at least 15"},
 				{Policy: "WV-005", Message: `ticket "" does not match OPS-[0-9]+`},
@@ -211,9 +212,9 @@ func TestWaiverPoliciesApart(t *testing.T) {
 	if len(none.WaiverPolicies()) != 1 {
 		t.Error("a selection switched a policy over waivers off")
 	}
-	_, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(healthy(nil)), Tuning: map[string]Tuning{"V-1": {Disabled: true}}})
+	_, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(healthy(nil)), Tuning: map[string]policy.Tuning{"V-1": {Disabled: true}}})
 	equal(t, tallies, map[string]engine.Tally{"T-1": {engine.Fail: 1}})
-	if err := set.CheckTuning(map[string]Tuning{"V-1": {Params: map[string]any{"x": 1}}}); err == nil {
+	if err := set.CheckTuning(map[string]policy.Tuning{"V-1": {Params: map[string]any{"x": 1}}}); err == nil {
 		t.Error("a parameter that the policy has not was accepted")
 	}
 }
@@ -225,10 +226,10 @@ func TestWaiverPolicyProblems(t *testing.T) {
 		reason string
 		text   string
 	}{
-		"misspelt field": {waiverPack("", `deny contains "x" if input.waiver.raeson == ""`), reasonType, "undefined ref"},
-		"a token":        {waiverPack("", `deny contains "x" if input.token.used`), reasonType, "undefined ref"},
-		"needs":          {waiverPack("needs: [tokens]", `deny contains "x" if input.waiver.id == ""`), reasonMetadata, "reads no section"},
-		"a result's id":  {map[string]string{"token/a.rego": written{"token", "a", "V-1", "", `deny contains "x" if input.token.used`}.text(), "waiver/b.rego": waiverPack("", `deny contains "x" if input.waiver.id == ""`)["waiver/rule.rego"]}, reasonDuplicateID, "already that of"},
+		"misspelt field": {waiverPack("", `deny contains "x" if input.waiver.raeson == ""`), "policy_type", "undefined ref"},
+		"a token":        {waiverPack("", `deny contains "x" if input.token.used`), "policy_type", "undefined ref"},
+		"needs":          {waiverPack("needs: [tokens]", `deny contains "x" if input.waiver.id == ""`), "policy_metadata", "reads no section"},
+		"a result's id":  {map[string]string{"token/a.rego": written{"token", "a", "V-1", "", `deny contains "x" if input.token.used`}.text(), "waiver/b.rego": waiverPack("", `deny contains "x" if input.waiver.id == ""`)["waiver/rule.rego"]}, "policy_duplicate_id", "already that of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			problems := problemsOf(t, c.files)

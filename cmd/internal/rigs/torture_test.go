@@ -28,6 +28,7 @@ import (
 	"patrol/engine/eval"
 	"patrol/engine/journal"
 	"patrol/engine/plan"
+	"patrol/engine/policy"
 	"patrol/engine/store"
 	"patrol/policies"
 )
@@ -185,10 +186,10 @@ func (r *torture) must(err error) {
 // makePlan plans to revoke n endless tokens and approves most of them.
 func (r *torture) makePlan(n int) {
 	now := time.Now().UTC()
-	set, err := eval.Load(context.Background(), eval.Pack{Name: eval.BuiltIn, FS: policies.FS})
+	set, err := eval.Load(context.Background(), policy.Pack{Name: policy.BuiltIn, FS: policies.FS})
 	r.must(err)
 	p := engine.Plan{
-		Schema: engine.PlanSchema, Version: "dev", Engine: eval.EngineVersion(), OnUse: plan.OnUseSkip, Planner: "test",
+		Schema: engine.PlanSchema, Version: "dev", Engine: policy.EngineVersion(), OnUse: plan.OnUseSkip, Planner: "test",
 		AsOf: now.Add(-time.Minute).Format(time.RFC3339), NotBefore: now.Add(-time.Minute).Format(time.RFC3339), ExpiresAt: now.Add(time.Hour).Format(time.RFC3339),
 		Limits: engine.Limits{MaxSteps: n, MaxPercent: 100, MaxPerOwner: n}, Reevaluates: engine.Retuning{}, NotPlanned: []engine.NotPlanned{},
 		Protected: engine.Protected{Tokens: []string{}, Principals: []string{}},

@@ -1,4 +1,4 @@
-package eval
+package policy
 
 import (
 	"strings"
@@ -87,7 +87,7 @@ func TestLint(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			problems, err := set.Lint(t.Context(), "mine")
+			problems, err := set.Lint(t.Context(), "mine", TestRun{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -108,7 +108,7 @@ func TestBuiltInPoliciesAreLintFree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	problems, err := set.Lint(t.Context(), "built-in")
+	problems, err := set.Lint(t.Context(), "built-in", TestRun{})
 	if err != nil {
 		t.Fatal(err)
 	}

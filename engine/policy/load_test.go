@@ -1,4 +1,4 @@
-package eval
+package policy
 
 import (
 	"context"
@@ -373,42 +373,6 @@ func TestLoadIsCancelled(t *testing.T) {
 	}
 }
 
-// What is built is what the schemas say, field by field.
-func TestSchemasMatchInput(t *testing.T) {
-	t.Parallel()
-	set := builtIn(t)
-	known := set.sources.schemas[engine.ResourceToken]
-	equal(t, engine.SortedKeys(known.fields("token")), fieldNames(""))
-	now := covered(nil)
-	before := engine.State{
-		Settings: engine.Dated{Document: now.Documents[engine.SectionSettings], At: asOf()}, Grants: engine.Dated{Document: now.Documents[engine.SectionGrants], At: asOf()},
-	}
-	view, err := newWorkspaceView(covered(readEverything), &before, asOf())
-	if err != nil {
-		t.Fatal(err)
-	}
-	everything, _ := factsUnder(ast.InputRootRef)
-	subject := view.newSubject(compared(healthy(nil)))
-	built := map[string]any{"workspace": toGo(view.term.Value)}
-	for _, pair := range seenBy(everything).pairs(view, subject) {
-		built[keyText(pair[0])] = toGo(pair[1].Value)
-	}
-	for _, name := range []string{"token", "workspace"} {
-		got := built[name].(map[string]any)
-		for _, field := range engine.SortedKeys(known.fields(name)) {
-			if _, ok := got[field]; !ok {
-				t.Errorf("input.%s.%s is in the schema and never built", name, field)
-			}
-		}
-		for _, field := range engine.SortedKeys(got) {
-			if known.fields(name)[field] == nil {
-				t.Errorf("input.%s.%s is built and not in the schema", name, field)
-			}
-		}
-	}
-	equal(t, engine.SortedKeys(built["owner"].(map[string]any)), fieldNames("owner."))
-}
-
 // Whatever a pack holds, loading it ends with a set or with problems.
 func FuzzLoad(f *testing.F) {
 	f.Add(written{"token", "rule", "T-1", "params: {limit: {default: 90, description: D}}", `deny contains "x" if input.token.age_days > input.params.limit`}.text())
@@ -422,4 +386,18 @@ func FuzzLoad(f *testing.F) {
 			asProblems(t, err)
 		}
 	})
+}
+
+// Only sections that exist are tolerated, and only by policies on workspaces.
+func TestTolerates(t *testing.T) {
+	t.Parallel()
+	const body = `deny contains "x" if not input.workspace.pats_enabled`
+	for want, files := range map[string]map[string]string{
+		"no section is called nothing":  workspacePolicy("tolerates: [nothing]", body),
+		"is for policies on workspaces": tokenPolicy("tolerates: [principals]", `deny contains "x" if input.owner.admin`),
+	} {
+		if text := problemsOf(t, files).Error(); !strings.Contains(text, want) {
+			t.Errorf("%s: %s", want, text)
+		}
+	}
 }

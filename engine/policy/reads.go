@@ -1,8 +1,9 @@
-package eval
+package policy
 
 import (
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/dependencies"
@@ -10,19 +11,57 @@ import (
 	"patrol/engine"
 )
 
-// reads is what a rule reads of its input, found in the compiled Rego, through
+// Reads is what a rule reads of its input, found in the compiled Rego, through
 // the library.
-type reads struct {
-	refs  []ast.Ref       // constant prefixes of input.…, sorted
-	needs map[string]bool // sections and settings.<key> that they rest on
-	facts facts           // fields of token, owner and creator
-	weak  facts           // those of facts whose absence may make the rule fire: read under not, in a comprehension, with a default
+type Reads struct {
+	Refs   []ast.Ref       // constant prefixes of input.…, sorted
+	Needs  map[string]bool // sections and settings.<key> that they rest on
+	Fields engine.FieldSet // of token, owner and creator
+	Weak   engine.FieldSet // those of Fields whose absence may make the rule fire: read under not, in a comprehension, with a default
+}
+
+// The settings that have a meaning of their own in input.workspace.
+const (
+	SettingTokensEnabled = "enableTokensConfig"
+	SettingMaxLifetime   = "maxTokenLifetimeDays"
+)
+
+// Previous is the section that policies need of the snapshots before: settings and
+// grants.
+const Previous = "previous"
+
+func settingNeed(key string) string { return string(engine.SectionSettings) + "." + key }
+
+// Reserved reports whether a section's document does not stand in input.workspace under
+// its name: the engine has words for it, or another field has the name.
+func Reserved(section engine.SectionName) bool {
+	switch section {
+	case engine.SectionWorkspace, engine.SectionTokens, engine.SectionPrincipals, engine.SectionGroups, engine.SectionSettings, engine.SectionAccountPrincipals,
+		engine.SectionAuditChanges, Previous, "caller", "id", "name", "host", "cloud", "labels", "coverage", "pats_enabled", "max_lifetime_days", "lifetime_limited":
+		return true
+	}
+	return false
+}
+
+var logFields = sync.OnceValue(func() engine.FieldSet {
+	return engine.FieldsWhere(func(f engine.Field) bool { return f.Log })
+})
+
+// fieldsUnder is the set of fields that a ref reads; known is false when it
+// names a field that no input has.
+func fieldsUnder(ref ast.Ref) (set engine.FieldSet, known bool) {
+	object, name := Word(ref, 1), Word(ref, 2)
+	set = engine.FieldsWhere(func(f engine.Field) bool {
+		in, field := f.Place()
+		return len(ref) == 1 || in == object && (name == "" || field == name)
+	})
+	return set, set != 0 || object != "token" && object != "owner" && object != "creator"
 }
 
 // findReads analyses data.<package>.<rule>. Names that are no field of input
 // are reported: what the engine never builds would silence the policy.
-func findReads(c *ast.Compiler, rule ast.Ref, whole []string, report func(ast.Ref, string)) (reads, error) {
-	r := reads{needs: map[string]bool{}}
+func findReads(c *ast.Compiler, rule ast.Ref, whole []string, report func(ast.Ref, string)) (Reads, error) {
+	r := Reads{Needs: map[string]bool{}}
 	refs, err := dependencies.Base(c, rule)
 	if err != nil {
 		return r, err
@@ -32,70 +71,70 @@ func findReads(c *ast.Compiler, rule ast.Ref, whole []string, report func(ast.Re
 			report(ref, "is neither input nor "+libraryPackage)
 			continue
 		}
-		r.refs = append(r.refs, ref)
-		r.addFacts(ref, report)
+		r.Refs = append(r.Refs, ref)
+		r.addFields(ref, report)
 		r.addNeeds(ref, whole)
 	}
 	w := weakReads{compiler: c, seen: map[weakVisit]bool{}}
 	w.ref(rule, false, false)
-	r.weak = w.facts & r.facts
+	r.Weak = w.fields & r.Fields
 	return r, nil
 }
 
-func (r *reads) addFacts(ref ast.Ref, report func(ast.Ref, string)) {
-	found, known := factsUnder(ref)
+func (r *Reads) addFields(ref ast.Ref, report func(ast.Ref, string)) {
+	found, known := fieldsUnder(ref)
 	if !known {
 		report(ref, "is no field of input")
 	}
-	r.facts |= found
+	r.Fields |= found
 }
 
 // addNeeds maps a ref to sections. A ref that stops at a whole object counts
 // as everything below it.
-func (r *reads) addNeeds(ref ast.Ref, whole []string) {
-	switch root := word(ref, 1); root {
+func (r *Reads) addNeeds(ref ast.Ref, whole []string) {
+	switch root := Word(ref, 1); root {
 	case "token":
-		r.needs[string(engine.SectionTokens)] = true
-		if found, _ := factsUnder(ref); word(ref, 2) != "" && found&table().log != 0 {
-			r.needs[string(engine.SectionAuditLog)] = true
+		r.Needs[string(engine.SectionTokens)] = true
+		if found, _ := fieldsUnder(ref); Word(ref, 2) != "" && found&logFields() != 0 {
+			r.Needs[string(engine.SectionAuditLog)] = true
 		}
 	case "secret":
-		r.needs[string(engine.SectionSecrets)] = true
+		r.Needs[string(engine.SectionSecrets)] = true
 	case "owner", "creator":
-		if name := word(ref, 2); name != "id" {
-			r.needs[string(engine.SectionPrincipals)] = true
+		if name := Word(ref, 2); name != "id" {
+			r.Needs[string(engine.SectionPrincipals)] = true
 		}
 	case "workspace":
 		r.addWorkspaceNeeds(ref, whole)
 	case "":
-		r.needs[string(engine.SectionPrincipals)] = true
+		r.Needs[string(engine.SectionPrincipals)] = true
 		r.addWorkspaceNeeds(ref, whole)
 	}
 }
 
-func (r *reads) addWorkspaceNeeds(ref ast.Ref, whole []string) {
-	switch name := word(ref, 2); name {
+func (r *Reads) addWorkspaceNeeds(ref ast.Ref, whole []string) {
+	switch name := Word(ref, 2); name {
 	case "id", "name", "host", "cloud", "labels", "coverage":
 	case "settings":
 		need := string(engine.SectionSettings)
-		if key := word(ref, 3); key != "" {
+		if key := Word(ref, 3); key != "" {
 			need = settingNeed(key)
 		}
-		r.needs[need] = true
+		r.Needs[need] = true
 	case "caller":
-		r.needs[string(engine.SectionWorkspace)] = true
+		r.Needs[string(engine.SectionWorkspace)] = true
 	case "pats_enabled":
-		r.needs[settingNeed(keyTokensEnabled)] = true
+		r.Needs[settingNeed(SettingTokensEnabled)] = true
 	case "max_lifetime_days", "lifetime_limited":
-		r.needs[settingNeed(keyMaxLifetime)] = true
+		r.Needs[settingNeed(SettingMaxLifetime)] = true
 	case "":
 		for _, section := range whole {
 			if !slices.Contains(notInWorkspace(), section) {
-				r.needs[section] = true
+				r.Needs[section] = true
 			}
 		}
 	default: // grants, tokens and the sections of collectors to come
-		r.needs[name] = true
+		r.Needs[name] = true
 	}
 }
 
@@ -105,14 +144,14 @@ func (r *reads) addWorkspaceNeeds(ref ast.Ref, whole []string) {
 // is no section of this one.
 func notInWorkspace() []string {
 	return []string{string(engine.SectionPrincipals), string(engine.SectionSecrets), string(engine.SectionFederation), string(engine.SectionOAuthApps), string(engine.SectionRecipients), string(engine.SectionAuditLog), string(engine.SectionAuditChanges),
-		string(engine.SectionTokenReport), previousSection}
+		string(engine.SectionTokenReport), Previous}
 }
 
-// touches reports whether a ref at, above or below path is read.
-func (r reads) touches(path ...string) bool {
-	return slices.ContainsFunc(r.refs, func(ref ast.Ref) bool {
+// Touches reports whether a ref at, above or below path is read.
+func (r Reads) Touches(path ...string) bool {
+	return slices.ContainsFunc(r.Refs, func(ref ast.Ref) bool {
 		for i, name := range path {
-			if at := word(ref, i+1); at != "" && at != name {
+			if at := Word(ref, i+1); at != "" && at != name {
 				return false
 			}
 		}
@@ -120,17 +159,17 @@ func (r reads) touches(path ...string) bool {
 	})
 }
 
-func (r *reads) add(other reads) {
-	r.refs = slices.CompactFunc(slices.SortedFunc(slices.Values(slices.Concat(r.refs, other.refs)), ast.RefCompare), ast.RefEqual)
-	r.facts |= other.facts
-	r.weak |= other.weak
-	all := maps.Clone(other.needs)
-	maps.Copy(all, r.needs)
-	r.needs = all
+func (r *Reads) add(other Reads) {
+	r.Refs = slices.CompactFunc(slices.SortedFunc(slices.Values(slices.Concat(r.Refs, other.Refs)), ast.RefCompare), ast.RefEqual)
+	r.Fields |= other.Fields
+	r.Weak |= other.Weak
+	all := maps.Clone(other.Needs)
+	maps.Copy(all, r.Needs)
+	r.Needs = all
 }
 
-// word is the i-th element of a ref when it is a string, else "".
-func word(ref ast.Ref, i int) string {
+// Word is the i-th element of a ref when it is a string, else "".
+func Word(ref ast.Ref, i int) string {
 	if i >= len(ref) {
 		return ""
 	}
@@ -138,13 +177,13 @@ func word(ref ast.Ref, i int) string {
 	return string(name)
 }
 
-// weakReads walks rules and collects the facts that are read where their
+// weakReads walks rules and collects the fields that are read where their
 // absence can make something true. Everywhere else a missing field only makes
 // fewer things true, so that a rule that fires without it would fire with it.
 type weakReads struct {
 	compiler *ast.Compiler
 	seen     map[weakVisit]bool
-	facts    facts
+	fields   engine.FieldSet
 }
 
 type weakVisit struct {
@@ -157,8 +196,8 @@ func (w *weakReads) ref(ref ast.Ref, weak, argument bool) {
 	prefix := ref.ConstantPrefix()
 	if prefix[0].Equal(ast.InputRootDocument) {
 		if weak || len(ref) <= 2 { // whoever has the whole object may ask what it lacks
-			found, _ := factsUnder(prefix)
-			w.facts |= found
+			found, _ := fieldsUnder(prefix)
+			w.fields |= found
 		}
 		return
 	}
@@ -241,4 +280,19 @@ func (w *weakReads) terms(node any, weak bool) {
 		}
 		return false
 	}).Walk(node)
+}
+
+// findWaiverReads lists what a rule reads of a waiver's input. Its schema knows
+// every field; nothing in it rests on a section of a snapshot.
+func findWaiverReads(c *ast.Compiler, rule ast.Ref, report func(ast.Ref, string)) (Reads, error) {
+	r := Reads{Needs: map[string]bool{}}
+	refs, err := dependencies.Base(c, rule)
+	for _, ref := range refs {
+		if !ref[0].Equal(ast.InputRootDocument) {
+			report(ref, "is neither input nor "+libraryPackage)
+			continue
+		}
+		r.Refs = append(r.Refs, ref)
+	}
+	return r, err
 }

@@ -1,4 +1,4 @@
-package eval
+package policy
 
 import (
 	"context"
@@ -24,14 +24,8 @@ const (
 // what Load insists on: the format of `opa fmt`, remediation and controls, a
 // test that fires and one that stays silent, and no exemption that reads a
 // comment, which is anybody's to write.
-func (s *Set) Lint(ctx context.Context, pack string) (Problems, error) {
-	if s.hasThirdParty() {
-		return s.lintInSandbox(ctx, pack)
-	}
-	return s.lint(ctx, pack, testRun{parallel: 1})
-}
-
-func (s *Set) lint(ctx context.Context, pack string, r testRun) (Problems, error) {
+func (s *Set) Lint(ctx context.Context, pack string, run TestRun) (Problems, error) {
+	run.Parallel = 1
 	var problems Problems
 	accepted := map[string]map[string]any{} // by file: the reasons that its author answered
 	for _, file := range s.sources.files {
@@ -44,11 +38,11 @@ func (s *Set) lint(ctx context.Context, pack string, r testRun) (Problems, error
 			}
 		}
 	}
-	fired, err := s.observeTests(ctx, r)
+	fired, err := s.observeTests(ctx, run)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range slices.Concat(s.policies, s.waivers) {
+	for _, p := range slices.Concat(s.Resources, s.Waivers) {
 		if p.Pack == pack {
 			p.lint(fired, &problems)
 		}
@@ -82,7 +76,7 @@ func firstDifference(a, b string) int {
 	return len(left)
 }
 
-func (p *policy) lint(fired observations, problems *Problems) {
+func (p *Compiled) lint(fired observations, problems *Problems) {
 	place := (&source{pack: p.Pack, path: p.File}).place()
 	if p.Remediation == "" {
 		problems.add(place, 0, reasonWords, "custom.remediation is missing: say what an admin should do")
@@ -126,12 +120,12 @@ func Format(path string, text []byte) ([]byte, error) {
 // exemptsByComment: whether a policy applies must not depend on a comment, and
 // a policy that weighs a comment against other facts lets its writer tip the
 // scales. One that is about the comment alone may read it.
-func (p *policy) exemptsByComment() bool {
-	comment := table().bits["comment"] | table().bits["comment_secrets"]
-	if p.reads.facts&comment == 0 {
+func (p *Compiled) exemptsByComment() bool {
+	comment := engine.FieldsWhere(func(f engine.Field) bool { return f.Name == "comment" || f.Name == "comment_secrets" })
+	if p.Reads.Fields&comment == 0 {
 		return false
 	}
-	return p.applicable.facts&comment != 0 || p.reads.facts&^comment != 0
+	return p.Applicable.Fields&comment != 0 || p.Reads.Fields&^comment != 0
 }
 
 // observation is what the tests of one policy were seen to do.
@@ -141,14 +135,13 @@ type observation struct{ fires, silent bool }
 type observations map[string]observation
 
 // observeTests runs all tests one after the other and watches deny.
-func (s *Set) observeTests(ctx context.Context, r testRun) (observations, error) {
-	modules, err := s.testModules(r)
+func (s *Set) observeTests(ctx context.Context, run TestRun) (observations, error) {
+	modules, err := s.testModules(run)
 	if err != nil {
 		return nil, err
 	}
 	watch := &denyWatch{seen: observations{}}
-	r.tracer = r.watch(watch)
-	_, err = s.runModules(ctx, modules, r)
+	_, err = s.runModules(ctx, modules, run, watch)
 	watch.end()
 	return watch.seen, err
 }

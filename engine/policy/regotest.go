@@ -1,4 +1,4 @@
-package eval
+package policy
 
 import (
 	"cmp"
@@ -49,24 +49,47 @@ type TestCoverage struct {
 	Missed  []int // lines that no test ran
 }
 
-// RunTests runs the Rego tests of the packs loaded whose full name matches the
-// regular expression filter; "" matches all. They run in the sandbox of
-// policies, except that print prints and input is what the test makes of it;
-// where packs did not come with patrol, the tests of those alone run, in a
-// process of its own. Results are sorted by file and line, coverage by file.
-func (s *Set) RunTests(ctx context.Context, filter string) ([]TestResult, []TestCoverage, error) {
-	if _, err := regexp.Compile(filter); err != nil {
-		return nil, nil, engine.UsageError("run policy tests", filter, "Give a regular expression that matches the names of tests.", err)
+// TestRun says which tests are run, and how. Its zero value runs all, as many at once
+// as there are processors, each for at most 5 s.
+type TestRun struct {
+	Filter     string // a regular expression that their full names match
+	Parallel   int
+	Deadline   time.Duration
+	ThirdParty bool             // only those of packs that are not trusted
+	Skip       []string         // full names of tests that are left out
+	Begin      func(TestResult) // is told the name and place of each test as it begins; nil: nobody wants to know
+}
+
+// Check refuses a filter that is no regular expression.
+func (run TestRun) Check() error {
+	if _, err := regexp.Compile(run.Filter); err != nil {
+		return engine.UsageError("run policy tests", run.Filter, "Give a regular expression that matches the names of tests.", err)
 	}
-	if s.hasThirdParty() {
-		return s.testsInSandbox(ctx, filter)
+	return nil
+}
+
+// RunTests runs the Rego tests of the packs loaded. They may call what policies may
+// call, except that print prints and input is what the test makes of it.
+// Results are sorted by file and line, coverage by file.
+func (s *Set) RunTests(ctx context.Context, run TestRun) ([]TestResult, []TestCoverage, error) {
+	if err := run.Check(); err != nil {
+		return nil, nil, err
 	}
-	return s.runTests(ctx, testRun{filter: filter})
+	modules, err := s.testModules(run)
+	if err != nil {
+		return nil, nil, err
+	}
+	coverage := cover.New()
+	results, err := s.runModules(ctx, modules, run, coverage)
+	if err != nil {
+		return nil, nil, err
+	}
+	return results, coverageOf(coverage.Report(modules)), nil
 }
 
 // testModules parses the tests, which Load leaves alone: a broken test must not
 // stop an audit.
-func (s *Set) testModules(r testRun) (map[string]*ast.Module, error) {
+func (s *Set) testModules(run TestRun) (map[string]*ast.Module, error) {
 	var problems Problems
 	tests := sources{}
 	for _, file := range s.sources.of(testSource) {
@@ -74,11 +97,17 @@ func (s *Set) testModules(r testRun) (map[string]*ast.Module, error) {
 		tests.files = append(tests.files, &fresh)
 	}
 	tests.parse(testSource, &problems)
-	if err := problems.err(); err != nil {
+	if err := problems.Err(); err != nil {
 		return nil, err
 	}
 	for _, file := range tests.files {
-		r.drop(file)
+		for _, rule := range file.module.Rules {
+			if isTest(rule) && (run.ThirdParty && file.trusted || slices.Contains(run.Skip, testName(rule))) {
+				// Without it, strict mode would find its imports unused: it becomes a rule as any other.
+				rule.Head.Name = "dropped_" + rule.Head.Name
+				rule.Head.Reference[0] = ast.VarTerm(string(rule.Head.Name))
+			}
+		}
 	}
 	modules := map[string]*ast.Module{}
 	for _, file := range slices.Concat(s.sources.files, tests.files) {
@@ -89,7 +118,10 @@ func (s *Set) testModules(r testRun) (map[string]*ast.Module, error) {
 	return modules, nil
 }
 
-func (s *Set) runModules(ctx context.Context, modules map[string]*ast.Module, r testRun) ([]TestResult, error) {
+func (s *Set) runModules(ctx context.Context, modules map[string]*ast.Module, run TestRun, tracer topdown.QueryTracer) ([]TestResult, error) {
+	if run.Begin != nil {
+		tracer = watched{tracer, run.Begin}
+	}
 	store := inmem.New()
 	txn, err := store.NewTransaction(ctx, storage.TransactionParams{})
 	if err != nil {
@@ -98,15 +130,15 @@ func (s *Set) runModules(ctx context.Context, modules map[string]*ast.Module, r 
 	defer store.Abort(ctx, txn)
 	runner := tester.NewRunner().
 		SetCompiler(newCompiler().WithEnablePrintStatements(true)).
-		SetStore(store).SetModules(modules).Filter(r.filter).
+		SetStore(store).SetModules(modules).Filter(run.Filter).
 		RaiseBuiltinErrors(true).CapturePrintOutput(true).
-		SetTimeout(s.deadline()).
-		SetCoverageRuns(nil).SetCoverageQueryTracer(r.tracer).SetParallel(r.parallel)
+		SetTimeout(cmp.Or(run.Deadline, 5*time.Second)).
+		SetCoverageRuns(nil).SetCoverageQueryTracer(tracer).SetParallel(run.Parallel)
 	found, err := runner.RunTests(ctx, txn)
 	if err != nil {
 		var problems Problems
 		problems.addOPA("", err)
-		return nil, problems.err()
+		return nil, problems.Err()
 	}
 	var results []TestResult
 	for result := range found {
@@ -128,7 +160,7 @@ func (s *Set) runModules(ctx context.Context, modules map[string]*ast.Module, r 
 		slices.Sort(denied.messages)
 		results[i].Message += fmt.Sprintf("; deny was {%s}", strings.Join(slices.Compact(denied.messages), ", "))
 	}
-	sortTests(results)
+	SortTests(results)
 	return results, ctx.Err()
 }
 
@@ -143,7 +175,7 @@ func (*deniedTrace) Config() topdown.TraceConfig { return topdown.TraceConfig{Pl
 
 func (t *deniedTrace) TraceEvent(event topdown.Event) {
 	rule, ok := event.Node.(*ast.Rule)
-	if !ok || event.Op != topdown.ExitOp || rule.Module == nil || rule.Head.Name != ast.Var(denyVar) || rule.Head.Key == nil || packageOf(rule) != t.of {
+	if !ok || event.Op != topdown.ExitOp || rule.Module == nil || rule.Head.Name != DenyVar || rule.Head.Key == nil || packageOf(rule) != t.of {
 		return
 	}
 	value := rule.Head.Key.Value
@@ -155,7 +187,8 @@ func (t *deniedTrace) TraceEvent(event topdown.Event) {
 	t.messages = append(t.messages, value.String())
 }
 
-func sortTests(results []TestResult) {
+// SortTests sorts by file, line and name.
+func SortTests(results []TestResult) {
 	slices.SortFunc(results, func(a, b TestResult) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Name, b.Name))
 	})
@@ -184,7 +217,7 @@ func failedAt(r *tester.Result) string {
 	return fmt.Sprintf("line %d: %s", r.FailedAt.Location.Row, r.FailedAt)
 }
 
-func (s *Set) coverageOf(report cover.Report) []TestCoverage {
+func coverageOf(report cover.Report) []TestCoverage {
 	var list []TestCoverage
 	for _, name := range slices.Sorted(maps.Keys(report.Files)) {
 		if strings.HasSuffix(name, "_test.rego") {
@@ -205,64 +238,18 @@ func (s *Set) coverageOf(report cover.Report) []TestCoverage {
 
 func testName(rule *ast.Rule) string { return packageOf(rule) + "." + rule.Head.Ref().String() }
 
-// testRun is how tests are run. Its zero value runs all, as many at once as
-// there are processors.
-type testRun struct {
-	filter   string
-	parallel int
-	keep     func(file *source, name string) bool // nil: all
-	begin    func(*ast.Rule)                      // nil: nobody wants to know
-	tracer   topdown.QueryTracer
-}
-
-// drop makes the tests that are not to be run rules as any other: without them,
-// strict mode would find their imports unused.
-func (r testRun) drop(file *source) {
-	if r.keep == nil {
-		return
-	}
-	for _, rule := range file.module.Rules {
-		if isTest(rule) && !r.keep(file, testName(rule)) {
-			rule.Head.Name = "dropped_" + rule.Head.Name
-			rule.Head.Reference[0] = ast.VarTerm(string(rule.Head.Name))
-		}
-	}
-}
-
 func isTest(rule *ast.Rule) bool { return strings.HasPrefix(rule.Head.Name.String(), "test_") }
 
 // watched is a tracer that reports each test as it begins.
 type watched struct {
 	topdown.QueryTracer
 
-	begin func(*ast.Rule)
-}
-
-func (r testRun) watch(tracer topdown.QueryTracer) topdown.QueryTracer {
-	if r.begin == nil {
-		return tracer
-	}
-	return watched{tracer, r.begin}
+	begin func(TestResult)
 }
 
 func (w watched) TraceEvent(event topdown.Event) {
 	if rule, ok := event.Node.(*ast.Rule); ok && event.Op == topdown.EnterOp && rule.Module != nil && isTest(rule) {
-		w.begin(rule)
+		w.begin(TestResult{Name: testName(rule), File: rule.Location.File, Line: rule.Location.Row})
 	}
 	w.QueryTracer.TraceEvent(event)
-}
-
-// runTests is RunTests in this process.
-func (s *Set) runTests(ctx context.Context, r testRun) ([]TestResult, []TestCoverage, error) {
-	modules, err := s.testModules(r)
-	if err != nil {
-		return nil, nil, err
-	}
-	coverage := cover.New()
-	r.tracer = r.watch(coverage)
-	results, err := s.runModules(ctx, modules, r)
-	if err != nil {
-		return nil, nil, err
-	}
-	return results, s.coverageOf(coverage.Report(modules)), nil
 }

@@ -1,4 +1,4 @@
-package eval
+package policy
 
 import (
 	"testing"
@@ -15,8 +15,8 @@ func TestTrustedPacksLoadAlike(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, trusted.Policies(), builtin(t).Policies())
-	equal(t, trusted.Digest(), builtin(t).Digest())
-	p := trusted.policies[0]
+	equal(t, trusted.Policies(), builtIn(t).Policies())
+	equal(t, trusted.Digest(), builtIn(t).Digest())
+	p := trusted.Resources[0]
 	equal(t, p.Basis, engine.TextDigest(string(engine.CompactJSON([]any{[]string(nil), trusted.sources.schemas[p.Resource], sandboxDigestInput()}))))
 }

@@ -1,4 +1,4 @@
-package eval
+package policy
 
 import (
 	"archive/tar"
@@ -201,33 +201,5 @@ func TestValuesOfParameters(t *testing.T) {
 		if text := problemsOf(t, tokenPolicy(custom, `deny contains "x" if input.token.comment == input.params.kind`)).Error(); !strings.Contains(text, want) {
 			t.Errorf("%s: %s", custom, text)
 		}
-	}
-}
-
-// What a policy of others says is bounded in depth, and in all.
-func TestEvidenceIsBounded(t *testing.T) {
-	t.Parallel()
-	a := &assignment{allowance: 1 << 20}
-	if o := a.bounded(outcome{status: engine.Fail, evidence: map[string]any{"a": []any{map[string]any{}}}}); o.status != engine.Fail {
-		t.Error(o)
-	}
-	var deep any = "x"
-	for range maxDepth {
-		deep = []any{deep}
-	}
-	if o := a.bounded(outcome{status: engine.Fail, evidence: map[string]any{"a": deep}}); o.status != engine.Errored || !strings.Contains(o.message, "too deep") {
-		t.Error(o)
-	}
-	long, failed := strings.Repeat("x", maxText-100), 0
-	for range 100 {
-		if o := a.bounded(outcome{status: engine.Fail, message: long}); o.status == engine.Errored {
-			failed++
-			if !strings.Contains(o.message, "too much in all") {
-				t.Error(o)
-			}
-		}
-	}
-	if failed < 50 || failed > 90 {
-		t.Errorf("%d of 100 were refused", failed)
 	}
 }

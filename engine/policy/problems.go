@@ -1,4 +1,4 @@
-package eval
+package policy
 
 import (
 	"cmp"
@@ -52,9 +52,9 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// err is nil without problems. A compiler error in the library comes once for
+// Err is nil without problems. A compiler error in the library comes once for
 // every policy that uses it, so that equal problems are told once.
-func (ps Problems) err() error {
+func (ps Problems) Err() error {
 	if len(ps) == 0 {
 		return nil
 	}

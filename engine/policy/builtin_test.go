@@ -1,17 +1,16 @@
-package eval_test
+package policy
 
 import (
 	"testing"
 	"time"
 
-	"patrol/engine/eval"
 	"patrol/policies"
 )
 
 // TestBuiltInPack loads the policies that ship with patrol.
 func TestBuiltInPack(t *testing.T) {
 	start := time.Now()
-	set, err := eval.Load(t.Context(), eval.Pack{Name: "built-in", FS: policies.FS})
+	set, err := Load(t.Context(), Pack{Name: "built-in", FS: policies.FS})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,11 +23,11 @@ func TestBuiltInPack(t *testing.T) {
 // TestBuiltInRegoTests runs the Rego tests that stand beside the policies.
 func TestBuiltInRegoTests(t *testing.T) {
 	t.Parallel()
-	set, err := eval.Load(t.Context(), eval.Pack{Name: "built-in", FS: policies.FS})
+	set, err := Load(t.Context(), Pack{Name: "built-in", FS: policies.FS})
 	if err != nil {
 		t.Fatal(err)
 	}
-	results, coverage, err := set.RunTests(t.Context(), "")
+	results, coverage, err := set.RunTests(t.Context(), TestRun{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +35,7 @@ func TestBuiltInRegoTests(t *testing.T) {
 		t.Fatal("no tests ran")
 	}
 	for _, r := range results {
-		if r.Outcome != eval.TestPassed {
+		if r.Outcome != TestPassed {
 			t.Errorf("%s:%d: %s: %s: %s%s", r.File, r.Line, r.Name, r.Outcome, r.Message, r.Output)
 		}
 	}

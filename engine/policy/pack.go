@@ -1,10 +1,16 @@
-package eval
+package policy
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
+	"syscall"
+	"testing/fstest"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -219,4 +225,160 @@ func wrongPackage(file *source) string {
 
 func knownResource(name string) bool {
 	return slices.Contains(resources(), engine.Resource(name))
+}
+
+// resources are what policies judge.
+func resources() []engine.Resource {
+	return []engine.Resource{engine.ResourceToken, engine.ResourceWorkspace, engine.ResourceSecret, engine.ResourceWaiver}
+}
+
+// resourceWords lists the resources for errors.
+func resourceWords() string {
+	words := make([]string, len(resources()))
+	for i, of := range resources() {
+		words[i] = "patrol." + string(of) + ".<name>"
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
+}
+
+// PackText is a pack as text: what a sandbox is handed.
+type PackText struct {
+	Name    string
+	Trusted bool
+	Files   map[string][]byte // as bytes, so that what is no UTF-8 arrives as it is
+}
+
+// Pack is the pack that the text is of.
+func (t PackText) Pack() Pack {
+	files := fstest.MapFS{}
+	for path, text := range t.Files {
+		files[path] = &fstest.MapFile{Data: text}
+	}
+	return Pack{Name: t.Name, FS: files, Trusted: t.Trusted}
+}
+
+// Texts is what was loaded as text, with or without the tests.
+func (s *Set) Texts(tests bool) []PackText { return s.sources.texts(tests) }
+
+// ReadTexts reads packs as text, without their tests. What is wrong with them is for
+// Load to report, except what kept them from being read.
+func ReadTexts(packs []Pack) ([]PackText, error) {
+	var problems Problems
+	all := readPacks(packs, &problems)
+	return all.texts(false), problems.Err()
+}
+
+// texts puts the schemas first, since the first pack that has one says what input is.
+func (s sources) texts(tests bool) []PackText {
+	schemas := map[string][]byte{}
+	for _, resource := range engine.SortedKeys(s.schemas) {
+		schemas["schemas/"+string(resource)+".json"] = engine.CompactJSON(s.schemas[resource])
+	}
+	list := []PackText{{Name: "schemas", Files: schemas}}
+	for _, file := range s.files {
+		if file.kind == testSource && !tests {
+			continue
+		}
+		if last := list[len(list)-1]; len(list) == 1 || last.Name != file.pack {
+			list = append(list, PackText{Name: file.pack, Trusted: file.trusted, Files: map[string][]byte{}})
+		}
+		list[len(list)-1].Files[file.path] = []byte(file.text)
+	}
+	return list
+}
+
+// The bounds of a pack that did not come with patrol.
+const (
+	maxFile    = 1 << 20  // a Rego file or schema
+	maxPack    = 16 << 20 // all of them
+	maxFiles   = 2000
+	maxEntries = 20_000 // of a directory, whatever they are
+)
+
+var errTooLarge = errors.New("larger than 1 MiB")
+
+// OpenDirectory reads a directory of policies as a pack: regular files alone, within
+// bounds, and nothing to which a link leads out of it. What is read is what is judged,
+// whatever becomes of the files.
+func OpenDirectory(dir string) (Pack, error) {
+	pack := Pack{Name: dir}
+	err := ownName(dir)
+	if err == nil {
+		pack.FS, err = readDirectory(dir)
+	}
+	if err != nil {
+		return Pack{}, engine.UsageError("load policies from", dir, "Name a directory of .rego files, or a bundle ending in .tar.gz, with --policy.", err)
+	}
+	return pack, nil
+}
+
+// ownName refuses the name by which findings tell patrol's own policies.
+func ownName(name string) error {
+	if name == BuiltIn {
+		return fmt.Errorf("%s is what patrol's own policies are called; write ./%s", BuiltIn, BuiltIn)
+	}
+	return nil
+}
+
+func readDirectory(dir string) (fs.FS, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	files, entries, total := fstest.MapFS{}, 0, 0
+	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+		if entries++; entries > maxEntries {
+			return fmt.Errorf("more than %d files and directories", maxEntries)
+		}
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && hidden(name):
+			return fs.SkipDir
+		case entry.IsDir() || !ofPack(name):
+			return nil
+		case engine.SafeText(name) != name:
+			return fmt.Errorf("%s: the name holds characters that are not seen", engine.SafeText(name))
+		}
+		text, err := readRegular(root, name, maxFile)
+		if err != nil {
+			return err
+		}
+		if total += len(text); total > maxPack || len(files) >= maxFiles {
+			return fmt.Errorf("more than %d MiB or %d files", maxPack>>20, maxFiles)
+		}
+		files[name] = &fstest.MapFile{Data: text, Mode: 0o400}
+		return nil
+	})
+	return files, err
+}
+
+// ofPack reports whether a file is part of a pack.
+func ofPack(name string) bool {
+	return !hidden(name) && (path.Ext(name) == ".rego" || path.Dir(name) == "schemas" && path.Ext(name) == ".json")
+}
+
+// readRegular reads a regular file. It does not wait for a pipe that nobody writes to.
+func readRegular(root *os.Root, name string, limit int) ([]byte, error) {
+	file, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("is no regular file")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, int64(limit)+1))
+	if err == nil && len(text) > limit {
+		err = fmt.Errorf("larger than %d MiB", limit>>20)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return text, nil
 }

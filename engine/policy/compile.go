@@ -1,4 +1,4 @@
-package eval
+package policy
 
 import (
 	"maps"
@@ -10,18 +10,19 @@ import (
 	"patrol/engine/eval/prefilter"
 )
 
-// policy is a policy that can be run.
-type policy struct {
+// Compiled is a policy that can be run.
+type Compiled struct {
 	engine.Policy
-	trusted    bool // as its pack
-	compiler   *ast.Compiler
-	query      ast.Body // binds deny; has no result when applicable is not true
-	reads      reads    // of deny and applicable
-	seen       seen     // what follows from them: the input
-	applicable reads
+
+	Trusted    bool // as its pack
+	Compiler   *ast.Compiler
+	Query      ast.Body // binds DenyVar; has no result when applicable is not true
+	Reads      Reads    // of deny and applicable
+	Applicable Reads    // Needs is nil where the policy has no such rule
 }
 
-const denyVar = ast.Var("deny")
+// DenyVar is the variable of Query that holds what deny is.
+const DenyVar = ast.Var("deny")
 
 // newCompiler makes a compiler with the sandbox. Each policy has one of its own,
 // because each has its own type of input.params.
@@ -30,7 +31,7 @@ func newCompiler() *ast.Compiler {
 }
 
 // compile checks and prepares a policy together with the library it uses.
-func (s sources) compile(file *source, p engine.Policy, problems *Problems) *policy {
+func (s sources) compile(file *source, p engine.Policy, problems *Problems) *Compiled {
 	known, ok := s.schemas[p.Resource]
 	if !ok {
 		problems.add(file.place(), file.line(), reasonSchema, "no pack holds schemas/%s.json, the schema of input", p.Resource)
@@ -45,7 +46,7 @@ func (s sources) compile(file *source, p engine.Policy, problems *Problems) *pol
 		return nil
 	}
 	prefilter.Comparisons(compiler, func(at *ast.Location, text string) { problems.add(at.File, at.Row, reasonType, "%s", text) })
-	compiled := &policy{Policy: p, trusted: file.trusted, compiler: compiler}
+	compiled := &Compiled{Policy: p, Trusted: file.trusted, Compiler: compiler}
 	compiled.link(file, known, problems)
 	return compiled
 }
@@ -104,31 +105,30 @@ func dataRefs(module *ast.Module) []string {
 }
 
 // link finds what the policy reads and prepares its query.
-func (p *policy) link(file *source, known schema, problems *Problems) {
+func (p *Compiled) link(file *source, known schema, problems *Problems) {
 	root := file.module.Package.Path
 	deny, applicable := root.Append(ast.StringTerm("deny")), root.Append(ast.StringTerm("applicable"))
-	if len(p.compiler.GetRulesExact(deny)) == 0 {
+	if len(p.Compiler.GetRulesExact(deny)) == 0 {
 		problems.add(file.place(), file.line(), reasonDeny, "no rule named deny: the policy would never fire")
 		return
 	}
-	bind := ast.Equality.Expr(ast.NewTerm(denyVar), p.denyTerm(deny))
-	p.query = ast.NewBody(bind)
+	bind := ast.Equality.Expr(ast.NewTerm(DenyVar), p.denyTerm(deny))
+	p.Query = ast.NewBody(bind)
 	report := func(ref ast.Ref, what string) { p.wrongRef(file, ref, what, problems) }
-	p.reads = p.analyse(deny, known, report)
-	if len(p.compiler.GetRulesExact(applicable)) > 0 {
-		p.applicable = p.analyse(applicable, known, report)
-		p.query = ast.NewBody(ast.Equality.Expr(ast.NewTerm(applicable), ast.InternedTerm(true)), bind)
-		p.reads.add(p.applicable)
+	p.Reads = p.analyse(deny, known, report)
+	if len(p.Compiler.GetRulesExact(applicable)) > 0 {
+		p.Applicable = p.analyse(applicable, known, report)
+		p.Query = ast.NewBody(ast.Equality.Expr(ast.NewTerm(applicable), ast.InternedTerm(true)), bind)
+		p.Reads.add(p.Applicable)
 	}
-	p.seen = seenBy(p.reads.facts)
 	p.addNeeds(file, known, problems)
 }
 
 // denyTerm is deny itself when it is a set built of rules, which always has a
 // value. Anything else may be undefined, and is wrapped in a list so that this
 // is not taken for a policy that does not apply.
-func (p *policy) denyTerm(deny ast.Ref) *ast.Term {
-	for _, rule := range p.compiler.GetRulesExact(deny) {
+func (p *Compiled) denyTerm(deny ast.Ref) *ast.Term {
+	for _, rule := range p.Compiler.GetRulesExact(deny) {
 		if rule.Head.RuleKind() != ast.MultiValue {
 			x := ast.VarTerm("x")
 			return ast.ArrayComprehensionTerm(x, ast.NewBody(ast.Equality.Expr(x, ast.NewTerm(deny))))
@@ -137,7 +137,7 @@ func (p *policy) denyTerm(deny ast.Ref) *ast.Term {
 	return ast.NewTerm(deny)
 }
 
-func (p *policy) analyse(rule ast.Ref, known schema, report func(ast.Ref, string)) reads {
+func (p *Compiled) analyse(rule ast.Ref, known schema, report func(ast.Ref, string)) Reads {
 	found, err := p.findReads(rule, known, report)
 	if err != nil {
 		report(rule, err.Error())
@@ -145,14 +145,14 @@ func (p *policy) analyse(rule ast.Ref, known schema, report func(ast.Ref, string
 	return found
 }
 
-func (p *policy) findReads(rule ast.Ref, known schema, report func(ast.Ref, string)) (reads, error) {
+func (p *Compiled) findReads(rule ast.Ref, known schema, report func(ast.Ref, string)) (Reads, error) {
 	if p.Resource == engine.ResourceWaiver {
-		return findWaiverReads(p.compiler, rule, report)
+		return findWaiverReads(p.Compiler, rule, report)
 	}
-	return findReads(p.compiler, rule, sections(known), report)
+	return findReads(p.Compiler, rule, sections(known), report)
 }
 
-func (p *policy) wrongRef(file *source, ref ast.Ref, what string, problems *Problems) {
+func (p *Compiled) wrongRef(file *source, ref ast.Ref, what string, problems *Problems) {
 	place, line := file.place(), file.line()
 	if at := ref[0].Location; at != nil && at.File != "" {
 		place, line = at.File, at.Row
@@ -165,8 +165,8 @@ func (p *policy) wrongRef(file *source, ref ast.Ref, what string, problems *Prob
 }
 
 // addNeeds joins the needs declared and found.
-func (p *policy) addNeeds(file *source, known schema, problems *Problems) {
-	all := p.reads.needs
+func (p *Compiled) addNeeds(file *source, known schema, problems *Problems) {
+	all := p.Reads.Needs
 	if p.Resource == engine.ResourceToken {
 		all[string(engine.SectionTokens)] = true
 	}
@@ -183,7 +183,7 @@ func (p *policy) addNeeds(file *source, known schema, problems *Problems) {
 		if !knownNeed(need, known) {
 			r := metadataReader{file: file, from: packageAnnotations(file.module).Location.Row, problems: problems}
 			r.wrong("needs", "needs: no section is called %s; known are %s and single settings such as %s", need,
-				strings.Join(sections(known), ", "), settingNeed(keyMaxLifetime))
+				strings.Join(sections(known), ", "), settingNeed(SettingMaxLifetime))
 		}
 		all[need] = true
 	}
@@ -192,7 +192,7 @@ func (p *policy) addNeeds(file *source, known schema, problems *Problems) {
 
 // tolerate takes away the needs that the policy does without by itself: it
 // looks at what is missing.
-func (p *policy) tolerate(file *source, known schema, problems *Problems) {
+func (p *Compiled) tolerate(file *source, known schema, problems *Problems) {
 	note := packageAnnotations(file.module)
 	if note == nil {
 		return
@@ -206,7 +206,7 @@ func (p *policy) tolerate(file *source, known schema, problems *Problems) {
 		if !knownNeed(section, known) {
 			r.wrong("tolerates", "tolerates: no section is called %s", section)
 		}
-		maps.DeleteFunc(p.reads.needs, func(need string, _ bool) bool {
+		maps.DeleteFunc(p.Reads.Needs, func(need string, _ bool) bool {
 			return need == section || strings.HasPrefix(need, section+".")
 		})
 	}
@@ -220,7 +220,7 @@ func sections(s schema) []string {
 		names[name] = true
 	}
 	for name := range s.fields("workspace") {
-		if !reserved(engine.SectionName(name)) {
+		if !Reserved(engine.SectionName(name)) {
 			names[name] = true
 		}
 	}

@@ -1,4 +1,4 @@
-package eval
+package policy
 
 import (
 	"slices"
@@ -84,10 +84,10 @@ names contains name if some name in input.owner.groups
 			set := load(t, map[string]string{
 				resource + "/rule.rego": written{resource, "rule", "X-1", c.custom, c.body}.text(), "lib/l.rego": library,
 			})
-			p := set.policies[0]
+			p := set.Resources[0]
 			equal(t, p.Needs, c.needs)
-			equal(t, p.reads.facts.names(), c.facts)
-			equal(t, p.reads.weak.names(), c.weak)
+			equal(t, p.Reads.Fields.Names(), c.facts)
+			equal(t, p.Reads.Weak.Names(), c.weak)
 		})
 	}
 }
@@ -100,7 +100,7 @@ func sorted(lists ...[]string) []string {
 
 func TestFieldsFit(t *testing.T) {
 	t.Parallel()
-	if n := len(engine.Fields()); n > 64 || len(facts(1<<n-1).names()) != n {
-		t.Fatalf("%d fields do not fit into the bits of facts", n)
+	if n := len(engine.Fields()); n > 64 || len(engine.FieldSet(1<<n-1).Names()) != n {
+		t.Fatalf("%d fields do not fit into the bits of a FieldSet", n)
 	}
 }

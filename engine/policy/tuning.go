@@ -1,9 +1,8 @@
-package eval
+package policy
 
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"patrol/engine"
@@ -25,8 +24,8 @@ func (s *Set) CheckTuning(tuning map[string]Tuning) error {
 			wrong = append(wrong, fmt.Errorf("policy %s: no such policy", id))
 		}
 	}
-	for _, p := range slices.Concat(s.policies, s.waivers) {
-		if _, err := p.tuned(tuning[p.ID]); err != nil {
+	for _, p := range slices.Concat(s.Resources, s.Waivers) {
+		if _, err := p.Tuned(tuning[p.ID]); err != nil {
 			wrong = append(wrong, err)
 		}
 	}
@@ -40,8 +39,8 @@ func (s *Set) CheckTuning(tuning map[string]Tuning) error {
 	}
 }
 
-// tuned is the policy's parameters under a tuning.
-func (p *policy) tuned(t Tuning) (map[string]any, error) {
+// Tuned is the policy's parameters under a tuning.
+func (p *Compiled) Tuned(t Tuning) (map[string]any, error) {
 	params := make(map[string]any, len(p.Params))
 	known := make(map[string]engine.Param, len(p.Params))
 	for _, param := range p.Params {
@@ -76,13 +75,4 @@ func checked(param engine.Param, given any) (any, error) {
 		return nil, errors.New(problem)
 	}
 	return value, nil
-}
-
-// paramEvidence flattens parameters for the evidence of findings.
-func paramEvidence(params map[string]any) map[string]any {
-	evidence := make(map[string]any, len(params))
-	for name, value := range maps.All(params) {
-		evidence["params."+name] = value
-	}
-	return evidence
 }

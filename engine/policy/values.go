@@ -1,4 +1,4 @@
-package eval
+package policy
 
 import (
 	"encoding/json"
@@ -7,8 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/open-policy-agent/opa/v1/ast"
 
 	"patrol/engine"
 )
@@ -32,7 +30,7 @@ func normal(value any) (any, error) {
 		}
 		return v, nil
 	case json.Number:
-		return normalNumber(v)
+		return ExactNumber(v)
 	case []string:
 		return normalList(len(v), func(i int) any { return v[i] })
 	case []any:
@@ -43,7 +41,8 @@ func normal(value any) (any, error) {
 	return nil, fmt.Errorf("%v (%T) is no JSON value; quote it", value, value)
 }
 
-func normalNumber(n json.Number) (any, error) {
+// ExactNumber is a whole number as int64, any other as float64.
+func ExactNumber(n json.Number) (any, error) {
 	if i, err := n.Int64(); err == nil {
 		return i, nil
 	}
@@ -159,51 +158,4 @@ func number(value any) (float64, bool) {
 		return n, true
 	}
 	return 0, false
-}
-
-// toGo turns a value of Rego into one of JSON; whole numbers stay whole, sets
-// become sorted lists.
-func toGo(value ast.Value) any {
-	switch v := value.(type) {
-	case ast.Null:
-		return nil
-	case ast.Boolean:
-		return bool(v)
-	case ast.String:
-		return string(v)
-	case ast.Number:
-		return numberToGo(v)
-	case *ast.Array:
-		return listToGo(v.Len(), v.Foreach)
-	case ast.Set:
-		return listToGo(v.Len(), v.Foreach)
-	case ast.Object:
-		out := make(map[string]any, v.Len())
-		v.Foreach(func(key, element *ast.Term) { out[keyText(key)] = toGo(element.Value) })
-		return out
-	}
-	return value.String()
-}
-
-func numberToGo(n ast.Number) any {
-	if i, ok := n.Int64(); ok {
-		return i
-	}
-	if f, ok := n.Float64(); ok && !math.IsInf(f, 0) {
-		return f
-	}
-	return json.Number(n)
-}
-
-func listToGo(n int, foreach func(func(*ast.Term))) []any {
-	list := make([]any, 0, n)
-	foreach(func(element *ast.Term) { list = append(list, toGo(element.Value)) })
-	return list
-}
-
-func keyText(key *ast.Term) string {
-	if text, ok := key.Value.(ast.String); ok {
-		return string(text)
-	}
-	return key.String()
 }
