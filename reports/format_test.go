@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,50 +14,12 @@ import (
 	"patrol/engine/enginetest"
 	"patrol/engine/outfile"
 	"patrol/reports/table"
-
-	"github.com/rogpeppe/go-internal/diff"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // golden compares what was written with the file in testdata.
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if lines := differing(path, want, got); lines != "" {
-		t.Errorf("%s (-want +got; go test -update accepts it):\n%s", path, lines)
-	}
-}
-
-// differing are the lines that differ, below where they stand, and nothing else.
-func differing(name string, want, got []byte) string {
-	var lines strings.Builder
-	for line := range bytes.Lines(diff.Diff(name, want, "got", got)) {
-		if line[0] != ' ' && !bytes.HasPrefix(line, []byte("diff ")) && !bytes.HasPrefix(line, []byte("--- ")) && !bytes.HasPrefix(line, []byte("+++ ")) {
-			lines.Write(line)
-		}
-	}
-	return lines.String()
-}
-
-func TestDifferingLines(t *testing.T) {
-	t.Parallel()
-	want := strings.Repeat("same\n", 50) + "old\n" + strings.Repeat("same\n", 50)
-	if got := differing("x", []byte(want), []byte(strings.Replace(want, "old", "new", 1))); got != "@@ -48,7 +48,7 @@\n-old\n+new\n" {
-		t.Errorf("got %q", got)
-	}
-	if got := differing("x", []byte(want), []byte(want)); got != "" {
-		t.Errorf("got %q", got)
-	}
+	enginetest.Golden(t, filepath.Join("testdata", name), got)
 }
 
 // legibleForms turn files that are no text into text for their golden file.

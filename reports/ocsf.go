@@ -41,18 +41,18 @@ func writeOCSF(ctx context.Context, w io.Writer, r engine.Report) error {
 
 // ocsf makes events of findings.
 type ocsf struct {
-	report     engine.Report
-	policies   map[string]engine.Policy
-	workspaces map[string]engine.Workspace // by id
+	report    engine.Report
+	policies  map[string]engine.Policy
+	snapshots map[string]engine.Snapshot // by id of their workspace
 }
 
 func newOCSF(r engine.Report) *ocsf {
-	e := &ocsf{report: r, policies: map[string]engine.Policy{}, workspaces: map[string]engine.Workspace{}}
+	e := &ocsf{report: r, policies: map[string]engine.Policy{}, snapshots: map[string]engine.Snapshot{}}
 	for _, p := range r.Policies {
 		e.policies[p.Policy.ID] = p.Policy
 	}
 	for _, w := range r.Workspaces {
-		e.workspaces[w.Snapshot.Workspace.ID] = w.Snapshot.Workspace
+		e.snapshots[w.Snapshot.Workspace.ID] = w.Snapshot
 	}
 	return e
 }
@@ -137,13 +137,15 @@ type ocsfUnmapped struct {
 	WhatIf      string         `json:"what_if,omitempty"`
 	WorkspaceID string         `json:"workspace_id"`
 	Host        string         `json:"host,omitempty"`
+	Digest      string         `json:"snapshot_digest,omitempty"` // of the snapshot that was judged
 	Remedy      string         `json:"remedy"`
 	Evidence    map[string]any `json:"evidence,omitempty"`
 	Waiver      *engine.Waiver `json:"waiver,omitempty"`
 }
 
 func (e *ocsf) event(f engine.Finding) ocsfEvent {
-	policy, workspace := e.policies[f.Policy], e.workspaces[f.WorkspaceID]
+	policy, snapshot := e.policies[f.Policy], e.snapshots[f.WorkspaceID]
+	workspace := snapshot.Workspace
 	event := ocsfEvent{
 		ActivityID: 1, ActivityName: "Create",
 		CategoryUID: 2, CategoryName: "Findings",
@@ -160,7 +162,7 @@ func (e *ocsf) event(f engine.Finding) ocsfEvent {
 			Namespace: f.Workspace, Labels: labelTexts(workspace.Labels),
 		},
 		Remediation: ocsfRemediation{orText(prose(policy.Remediation), f.Remedy)},
-		Unmapped:    ocsfUnmapped{f.Status, e.report.WhatIf, f.WorkspaceID, workspace.Host, f.Remedy, f.Evidence, f.Waiver},
+		Unmapped:    ocsfUnmapped{f.Status, e.report.WhatIf, f.WorkspaceID, workspace.Host, snapshot.Digest, f.Remedy, f.Evidence, f.Waiver},
 	}
 	if f.Owner != "" {
 		event.Resource.Owner = &ocsfOwner{f.Owner}

@@ -161,6 +161,11 @@ func (s *sarifLog) run(out *table.JSONWriter, last bool, full func() bool, rest 
 	if err := errors.Join(out.Member("      ", "tool", s.tool), out.Member("      ", "automationDetails", automation(s.report, s.runs)), out.Member("      ", "language", sarifLanguage)); err != nil {
 		return err
 	}
+	if s.runs == 1 {
+		if err := out.Member("      ", "properties", sarifRunProperties{table.Map(s.report.Workspaces, snapshotSARIF)}); err != nil {
+			return err
+		}
+	}
 	out.Key("      ", "results")
 	out.Open("[")
 	for n := 0; s.pending != nil && n < s.sarifLimits.results && !full(); n++ {
@@ -479,6 +484,20 @@ const sarifLanguage = "en-US"
 type sarifAutomation struct {
 	ID          string     `json:"id"`
 	Description *sarifText `json:"description,omitempty"`
+}
+
+// sarifRunProperties say in the first run what was judged.
+type sarifRunProperties struct {
+	Snapshots []sarifSnapshot `json:"snapshots"`
+}
+
+type sarifSnapshot struct {
+	WorkspaceID string `json:"workspace_id"`
+	Digest      string `json:"snapshot_digest"`
+}
+
+func snapshotSARIF(w engine.WorkspaceReport) sarifSnapshot {
+	return sarifSnapshot{w.Snapshot.Workspace.ID, w.Snapshot.Digest}
 }
 
 type sarifInvocation struct {

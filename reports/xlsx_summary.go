@@ -506,7 +506,7 @@ func (b *book) method() [][]any {
 }
 
 func (b *book) scope(r engine.Report) [][]any {
-	rows := [][]any{b.header("Scope: workspace", "Workspace id", "Host", "Collected at", "Digest of the snapshot")}
+	rows := [][]any{b.header("Scope: workspace", "Workspace id", "Host", "Collected at", digestHeader)}
 	for _, w := range r.Workspaces {
 		s := w.Snapshot
 		rows = append(rows, []any{

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -18,15 +17,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/eval"
 	"patrol/engine/policy"
 	"patrol/policies"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // recorded is where the answers of a small workspace lie.
 func recorded(name string) string { return filepath.Join("..", "..", "testdata", "recorded", name) }
@@ -212,20 +208,7 @@ func checkFindings(t *testing.T, report packReport) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got = append(got, '\n')
-	golden := recorded("findings.json")
-	if *update {
-		if err := os.WriteFile(golden, got, 0o644); err != nil { //nolint:gosec // a file of the repository
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("-want +got\n%s", diff)
-	}
+	enginetest.Golden(t, recorded("findings.json"), append(got, '\n'))
 }
 
 // checkEachPolicy holds the recorded workspace to having a case for every

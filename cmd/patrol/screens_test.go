@@ -14,7 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/go-cmp/cmp"
+	"patrol/engine/enginetest"
 )
 
 // TestScreens holds every list and the end of an audit to the width of a
@@ -67,14 +67,6 @@ func TestScreens(t *testing.T) {
 			}
 			fmt.Fprintf(&all, "$ patrol %s\n%s\n", line, digest.ReplaceAllString(strings.ReplaceAll(text, dir+"/", ""), "<digest>"))
 		}
-		golden := filepath.Join("testdata", "screen-"+strconv.Itoa(width)+".txt")
-		if *update {
-			must(t, os.WriteFile(golden, []byte(all.String()), 0o644))
-		}
-		want, err := os.ReadFile(golden)
-		must(t, err)
-		if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(all.String(), "\n")); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", golden, diff)
-		}
+		enginetest.Golden(t, filepath.Join("testdata", "screen-"+strconv.Itoa(width)+".txt"), []byte(all.String()))
 	}
 }

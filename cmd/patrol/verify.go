@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/journal"
 	"patrol/engine/store"
+	"patrol/reports"
 
 	"github.com/spf13/cobra"
 )
@@ -35,14 +35,14 @@ func (c commands) Verify() *cobra.Command {
 		Use:   "verify [REPORT…]",
 		Short: "Check that snapshots, evaluations and journal are what was sealed",
 		Long: "Computes the digests of all snapshots and evaluations anew, checks that no snapshot is missing between two, and checks the journal\n" +
-			"of apply. A report that patrol wrote (audit.json, JUnit, OSCAL), or a digest noted elsewhere, shows that the newest snapshots\n" +
+			"of apply. A report that patrol wrote (audit.json, the workbook, the page, JUnit, SARIF, OCSF, OSCAL), or a digest noted elsewhere, shows that the newest snapshots\n" +
 			"were not removed, which no database can tell of itself. Digests need no secret: who may write to the database can seal\n" +
 			"anew what they changed. Only a digest or report that lies elsewhere shows that.\n\n" + exitHelp(exitRefused),
 		Example: "  patrol verify\n  patrol verify audit-of-last-month/audit.json",
-		RunE: func(cmd *cobra.Command, reports []string) error {
+		RunE: func(cmd *cobra.Command, files []string) error {
 			wanted := slices.Clone(digests)
-			for _, report := range reports {
-				found, err := digestsIn(report)
+			for _, report := range files {
+				found, err := reports.SnapshotDigests(report)
 				if err != nil {
 					return err
 				}
@@ -58,25 +58,6 @@ func (c commands) Verify() *cobra.Command {
 	addJournalFlag(cmd.Flags(), &path)
 	cmd.Flags().StringSliceVar(&digests, "digest", nil, "`digests` noted earlier, of snapshots, evaluations, plans or events of the journal: they must still be there")
 	return cmd
-}
-
-// digestsIn finds the digests of snapshots that a report names.
-func digestsIn(path string) ([]string, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, &engine.Error{Class: engine.ClassUsage, Reason: "not_found", Op: "read report", Target: path, Hint: "Name a report that patrol wrote.", Err: err}
-	}
-	var found []string
-	named := regexp.MustCompile(`(?:"digest"\s*:\s*"|name="digest" value="|snapshot digest )([0-9a-f]{64})\b`)
-	for _, match := range named.FindAllSubmatch(content, -1) {
-		if digest := string(match[1]); !slices.Contains(found, digest) {
-			found = append(found, digest)
-		}
-	}
-	if len(found) == 0 {
-		return nil, engine.UsageError("read report", path, "Name the audit.json of that run, or give digests with --digest.", errors.New("names no digest of a snapshot"))
-	}
-	return found, nil
 }
 
 func (a *app) verifyAll(ctx context.Context, db *store.DB, journalPath string, digests []string) error {
