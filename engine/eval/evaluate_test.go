@@ -21,6 +21,9 @@ import (
 
 func TestStatuses(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	old := "deny contains sprintf(\"is %v days old\", [input.token.age_days]) if input.token.age_days > 20"
 	young := func(tk *engine.Token) { tk.Created = ptr(asOf().UnixMilli() - 5*engine.Day) }
 	lost := func(tk *engine.Token) {
@@ -85,6 +88,9 @@ func TestStatuses(t *testing.T) {
 // Each field of a token, once it is unknown, keeps a policy that reads it from passing.
 func TestUnknownOfEachField(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	lost := func(names ...string) func(*engine.Token) {
 		return func(tk *engine.Token) {
 			for _, name := range names {
@@ -180,6 +186,9 @@ func TestMissingNeedsTheWholeDirectory(t *testing.T) {
 
 func TestGaps(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	fires := `deny contains "x" if input.token.used`
 	limit := `deny contains "x" if input.token.lifetime_days > input.workspace.max_lifetime_days`
 	cover := func(section engine.SectionName, c engine.Coverage) func(*engine.Snapshot) {

@@ -129,6 +129,9 @@ func asStored(tb rapid.TB, t engine.Token) engine.Token {
 }
 
 func TestSnapshotsReadBackExactly(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	dir := t.TempDir()
 	n := 0
 	enginetest.Check(t, func(rt *rapid.T) {
@@ -387,6 +390,9 @@ func TestSnapshotsNewestFirst(t *testing.T) {
 // Any change of any cell that belongs to a snapshot is noticed.
 func TestVerifyNoticesEveryEdit(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	base := editable(t)
 	edits := editsOf(t, base)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -492,6 +498,9 @@ func (e edit) apply(t *testing.T, path string) bool {
 
 func TestVerifyNoticesRanges(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	for _, statement := range []string{
 		"UPDATE token_version SET until = 2 WHERE version = 5", "UPDATE token_version SET since = 2 WHERE version = 5",
 		"UPDATE principal_version SET until = NULL WHERE until IS NOT NULL", "DELETE FROM token_version WHERE version = 9",
@@ -514,6 +523,9 @@ func TestVerifyNoticesRanges(t *testing.T) {
 // A workspace whose rows all have fields of their own costs space, not memory.
 func TestShapesAreBounded(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	db := newDB(t)
 	tokens := population(maxShapes+100, 10, "")
 	for i := range tokens {

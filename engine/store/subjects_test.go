@@ -108,9 +108,9 @@ func TestPartiesWithoutDirectory(t *testing.T) {
 func TestReadersBreakOffAndAreInterrupted(t *testing.T) {
 	t.Parallel()
 	db := newDB(t)
-	s := mustSave(t, db, capture("prod", "1", now, population(5000, 10, ""), directory(10)))
+	s := mustSave(t, db, capture("prod", "1", now, population(2000, 10, ""), directory(10)))
 	subjects := db.Subjects(t.Context(), s.ID, now, true)
-	for range 50 {
+	for range 10 {
 		for range subjects {
 			break
 		}
@@ -131,7 +131,7 @@ func TestReadersBreakOffAndAreInterrupted(t *testing.T) {
 		}
 		last = err
 	}
-	if !errors.Is(last, context.Canceled) || seen == 5000 {
+	if !errors.Is(last, context.Canceled) || seen == 2000 {
 		t.Fatal(seen, last)
 	}
 }

@@ -122,6 +122,9 @@ func changes(t *engine.Trend) string {
 
 func TestTrend(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	for _, test := range []struct {
 		name        string
 		before, now []result
