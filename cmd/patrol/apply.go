@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"patrol/cmd/internal/pipeline"
 	"patrol/collectors"
 	"patrol/engine"
 	"patrol/engine/apply"
@@ -24,8 +25,8 @@ import (
 
 // applyOptions say how a plan is carried out.
 type applyOptions struct {
-	source      sourceOptions
-	judge       judgeOptions // packs and waivers
+	source      pipeline.Source
+	judge       pipeline.Judging // packs and waivers
 	journal     string
 	yes         bool
 	dryRun      bool
@@ -49,15 +50,15 @@ func (c commands) Apply() *cobra.Command {
 			"--resume goes on where the journal says. Applying a finished plan again sends nothing.\n\n" + exitHelp(exitIncomplete, exitRefused, exitPartial),
 		Example: "  patrol apply plan.json --profile prod --dry-run\n  patrol apply plan.json --profile prod\n  patrol apply plan.json --profile prod --resume --yes",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return c.apply(cmd.Context(), args[0], &o) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return c.app.apply(cmd.Context(), args[0], &o) },
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&o.source.profiles, "profile", nil, "`names` of profiles of .databrickscfg to act through (repeatable)")
-	o.source.addConnection(flags)
-	flags.DurationVar(&o.source.retry, "retry-budget", defaultRetryBudget, "waiting that looking may cost when a workspace is busy or fails; what changes something is never tried again by itself")
-	o.source.request.addFlags(flags)
-	o.judge.addPacks(flags)
-	o.judge.except.addWaivers(flags)
+	flags.StringSliceVar(&o.source.Profiles, "profile", nil, "`names` of profiles of .databrickscfg to act through (repeatable)")
+	addConnectionFlags(flags, &o.source)
+	flags.DurationVar(&o.source.RetryBudget, "retry-budget", pipeline.DefaultRetryBudget, "waiting that looking may cost when a workspace is busy or fails; what changes something is never tried again by itself")
+	addRequestFlags(flags, &o.source)
+	addPackFlags(flags, &o.judge)
+	addWaiversFlag(flags, &o.judge.Exceptions)
 	addJournalFlag(flags, &o.journal)
 	flags.BoolVar(&o.yes, "yes", false, "answer every question with yes")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "pass every check and look at every target; send and write nothing")
@@ -73,7 +74,7 @@ func (a *app) apply(ctx context.Context, path string, o *applyOptions) error {
 	if o.rate <= 0 {
 		return engine.UsageError("read flag", "--rate", "Give a number of steps per second, such as 5.", errors.New("is not above zero"))
 	}
-	defer a.env.boundForPlan(path)()
+	defer a.BoundForPlan(path)()
 	job, err := a.applyJob(ctx, path, o)
 	if err != nil {
 		return err
@@ -93,7 +94,7 @@ func (a *app) apply(ctx context.Context, path string, o *applyOptions) error {
 	job.Journal = journal
 	if !noted {
 		job.Journal = notingJournal{journal, func(ctx context.Context) error {
-			db, err := a.openStore(ctx, store.ReadWrite)
+			db, err := a.OpenStore(ctx, store.ReadWrite)
 			if err != nil {
 				return err
 			}
@@ -120,7 +121,7 @@ func (a *app) applyJob(ctx context.Context, path string, o *applyOptions) (apply
 	if err != nil {
 		return apply.Job{}, err
 	}
-	if err := errors.Join(o.source.request.resolve(ctx), a.resolveUsage(&o.source)); err != nil {
+	if err := a.resolveSource(ctx, &o.source); err != nil {
 		return apply.Job{}, err
 	}
 	set, err := a.loadPolicies(ctx, &o.judge)
@@ -131,13 +132,13 @@ func (a *app) applyJob(ctx context.Context, path string, o *applyOptions) (apply
 		Token:  func(row []byte) (engine.Token, error) { return collectors.ParseToken(row, a.env.now()) },
 		Grants: collectors.ParseGrants, Principal: collectors.ParsePrincipal,
 	}
-	grounds := plan.Grounds(p.Steps, set.policy)
+	grounds := plan.Grounds(p.Steps, set.Policy)
 	return apply.Job{
 		Plan: p, SHA: plan.Digest(content), Bytes: content, Approval: approval,
 		Judge:  newFreshJudge(a, set, p, parsers),
 		Clock:  apply.Clock{Now: a.env.now, Sleep: sleep},
 		Engine: policy.EngineVersion(), Policies: engine.PolicyDigest(grounds),
-		Protected: a.config.Remediation.Protected,
+		Protected: a.Config.Remediation.Protected,
 		Options:   apply.Options{DryRun: o.dryRun, Resume: o.resume, IncludeSelf: o.includeSelf, Rate: o.rate},
 		Remedies:  remedy.All(parsers),
 		Confirm:   func(ctx context.Context, q apply.Question) error { return a.confirm(ctx, q, o.yes) },
@@ -177,7 +178,7 @@ func (a *app) applyApproval(path string, p engine.Plan, content []byte, resume b
 // One that does not know a plan which the database has noted as begun is refused,
 // unless a new one is asked for; noted tells that nothing needs to be noted.
 func (a *app) openApplyJournal(ctx context.Context, job apply.Job, o *applyOptions) (j *journal.Journal, noted bool, err error) {
-	path, mode := a.journalPath(o.journal), store.ReadWrite
+	path, mode := a.JournalPath(o.journal), store.ReadWrite
 	if o.dryRun {
 		mode = store.ReadOnly
 	}
@@ -213,10 +214,10 @@ func (a *app) openApplyJournal(ctx context.Context, job apply.Job, o *applyOptio
 
 // appliedWith is the journal with which a plan was begun, as the database has it noted.
 func (a *app) appliedWith(ctx context.Context, plan string, mode store.Mode) (string, error) {
-	if _, err := os.Stat(a.dbPath); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(a.DBPath); errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}
-	db, err := a.openStore(ctx, mode)
+	db, err := a.OpenStore(ctx, mode)
 	if err != nil {
 		return "", err
 	}
@@ -281,16 +282,15 @@ func (a *app) runApply(ctx context.Context, path string, job apply.Job, o *apply
 
 // refresh snapshots the workspaces again, so that the next audit starts from
 // what apply left. That it fails changes nothing about what was applied.
-func (a *app) refresh(ctx context.Context, judge *freshJudge, o *sourceOptions) {
-	err := a.withStore(ctx, store.ReadWrite, func(db *store.DB) error {
-		before, err := countsBefore(ctx, db)
+func (a *app) refresh(ctx context.Context, judge *freshJudge, o *pipeline.Source) {
+	err := a.WithStore(ctx, store.ReadWrite, func(db *store.DB) error {
+		before, err := pipeline.CountsBefore(ctx, db)
 		if err != nil {
 			return err
 		}
 		for _, id := range engine.SortedKeys(judge.sessions) {
-			snapshot, err := a.save(ctx, db, o, judge.sessions[id].Capture(ctx), func(c engine.Capture) {
-				collectors.HoldAgainst(c, before[id], []engine.SectionName{engine.SectionTokens}) // apply knows why they are fewer
-			})
+			// Apply knows why tokens are fewer.
+			snapshot, err := a.Save(ctx, db, o, judge.sessions[id].Capture(ctx), before[id], []engine.SectionName{engine.SectionTokens})
 			if err != nil {
 				return err
 			}
@@ -302,14 +302,6 @@ func (a *app) refresh(ctx context.Context, judge *freshJudge, o *sourceOptions) 
 	if err != nil {
 		a.say("warning: the snapshots were not refreshed: %s", err)
 	}
-}
-
-// journalPath is where the journal lies: beside the database unless told otherwise.
-func (a *app) journalPath(told string) string {
-	if told != "" {
-		return told
-	}
-	return filepath.Join(filepath.Dir(a.dbPath), "patrol-journal.db")
 }
 
 // outcomePath names a file beside the plan: plan.outcome.json for plan.json.

@@ -133,7 +133,7 @@ func (a *app) deliverOutcome(ctx context.Context, path string, report engine.Out
 	if a.quiet {
 		return nil
 	}
-	view := reports.OutcomeView{Report: engine.Pseudonymised(a.names, report), Rehearsed: rehearsed, Files: files}
+	view := reports.OutcomeView{Report: engine.Pseudonymised(a.Names, report), Rehearsed: rehearsed, Files: files}
 	return reports.OutcomeTable(a.env.stdout, view, a.tableOptions())
 }
 

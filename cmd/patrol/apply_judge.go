@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"patrol/cmd/internal/pipeline"
 	"patrol/collectors"
 	"patrol/engine"
 	"patrol/engine/apply"
@@ -29,7 +30,7 @@ import (
 // for that step: its owner and creator singly, settings and grants whole.
 type freshJudge struct {
 	app        *app
-	set        *policySet
+	set        *pipeline.Policies
 	policies   *eval.Set // all of the set, kept until close
 	leave      func()
 	plan       engine.Plan
@@ -61,9 +62,9 @@ type reading struct {
 // sends nothing on what is older than ten seconds.
 const sectionAge = 5 * time.Second
 
-func newFreshJudge(a *app, set *policySet, p engine.Plan, parsers remedy.Parsers) *freshJudge {
-	j := &freshJudge{app: a, set: set, plan: p, protected: p.Protected.With(a.config.Remediation.Protected), parsers: parsers, sessions: map[string]*collectors.Session{}, workspaces: map[string]*judgedWorkspace{}}
-	j.policies, j.leave = set.all.Keep()
+func newFreshJudge(a *app, set *pipeline.Policies, p engine.Plan, parsers remedy.Parsers) *freshJudge {
+	j := &freshJudge{app: a, set: set, plan: p, protected: p.Protected.With(a.Config.Remediation.Protected), parsers: parsers, sessions: map[string]*collectors.Session{}, workspaces: map[string]*judgedWorkspace{}}
+	j.policies, j.leave = set.All.Keep()
 	return j
 }
 
@@ -83,7 +84,7 @@ func (j *freshJudge) StillFires(ctx context.Context, s engine.Step, t engine.Tok
 	subject.Token, subject.Facts = t, engine.Derive(t, now.UnixMilli())
 	needed := map[engine.SectionName]bool{}
 	for _, id := range s.Policies {
-		if p, known := j.set.policy(id); known {
+		if p, known := j.set.Policy(id); known {
 			for _, need := range p.Needs {
 				section, _, _ := strings.Cut(need, ".")
 				needed[engine.SectionName(section)] = true
@@ -199,10 +200,10 @@ func (j *freshJudge) verdicts(ctx context.Context, w *judgedWorkspace, snapshot 
 	chosen := j.policies.Select(func(p engine.Policy) bool { return slices.Contains(s.Policies, p.ID) })
 	one := func(yield func(engine.Subject, error) bool) { yield(subject, nil) }
 	job := eval.Job{Snapshot: snapshot, AsOf: now, Tokens: func(bool) iter.Seq2[engine.Subject, error] { return one }, Tuning: w.tuning}
-	active := exceptionFiles{waivers: j.set.exceptions.waivers}.begin(now) // a baseline says nothing about what may be revoked
-	defer active.leave()
+	active := pipeline.Exceptions{Waivers: j.set.Exceptions.Waivers}.Start(now) // a baseline says nothing about what may be revoked
+	defer active.Close()
 	var err error
-	if job.Except, err = active.exceptIn(ctx, j.set, now, w.tuning); err != nil {
+	if job.Except, err = active.Exempt(ctx, j.set, now, w.tuning); err != nil {
 		return nil, err
 	}
 	found := map[string]engine.Finding{}
@@ -331,7 +332,7 @@ func (j *freshJudge) tuning(id string, w engine.Workspace) map[string]policy.Tun
 	for id, t := range j.plan.Reevaluates[id] {
 		tunings[id] = policy.Tuning{Severity: t.Severity, Params: t.Params}
 	}
-	for id, t := range j.set.effective(w) {
+	for id, t := range j.set.Effective(w) {
 		if t.Disabled {
 			tunings[id] = policy.Tuning{Disabled: true}
 		}

@@ -19,15 +19,15 @@ func (a *app) signInto(ctx context.Context, job *apply.Job, judge *freshJudge, o
 	if err != nil {
 		return err
 	}
-	if err := a.discover(ctx, &o.source); err != nil {
+	if err := a.Discover(ctx, &o.source); err != nil {
 		return err
 	}
 	var failed error
-	for _, target := range byName(a.targets(&o.source), job.Plan.Workspaces) {
+	for _, target := range byName(a.Targets(&o.source), job.Plan.Workspaces) {
 		if len(job.Workspaces) == len(wanted) {
 			return nil
 		}
-		session, err := collectors.SignIn(ctx, target, a.collectOptions(&o.source))
+		session, err := collectors.SignIn(ctx, target, a.CollectOptions(&o.source))
 		if err != nil {
 			a.say("%s: %s", target.Label(), err)
 			failed = err

@@ -54,7 +54,7 @@ func (c commands) Approve() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.changed = func(flag string) bool { return cmd.Flags().Changed(flag) }
-			return c.approve(cmd.Context(), args[0], &o)
+			return c.app.approve(cmd.Context(), args[0], &o)
 		},
 	}
 	flags := cmd.Flags()
@@ -77,7 +77,7 @@ func (c commands) Approve() *cobra.Command {
 }
 
 func (a *app) approve(ctx context.Context, path string, o *approveOptions) error {
-	defer a.env.boundForPlan(path)()
+	defer a.BoundForPlan(path)()
 	p, content, err := readPlan(path)
 	if err != nil {
 		return err

@@ -70,7 +70,7 @@ func (a *app) approver(ctx context.Context, o *approveOptions) string {
 	if o.by != "" || o.signKey == "" {
 		return a.person(o.by)
 	}
-	trust, err := a.config.Trust()
+	trust, err := a.Config.Trust()
 	if err != nil || trust.Signers == nil {
 		return a.person("")
 	}

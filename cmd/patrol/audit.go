@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/store"
 
@@ -14,8 +16,8 @@ import (
 
 // auditOptions are the options of the three steps that an audit chains.
 type auditOptions struct {
-	source sourceOptions
-	judge  judgeOptions
+	source pipeline.Source
+	judge  pipeline.Judging
 	report reportOptions
 
 	keep      int
@@ -37,11 +39,11 @@ func (c commands) Audit() *cobra.Command {
 			"  patrol audit -q --exclusive --keep 90 --output-dir 'reports/{date}'",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.audit(cmd.Context(), &o, c.origins["format"])
+			return c.app.audit(cmd.Context(), &o)
 		},
 	}
-	o.source.addFlags(cmd.Flags())
-	o.judge.addFlags(cmd.Flags())
+	addSourceFlags(cmd.Flags(), &o.source)
+	addJudgeFlags(cmd.Flags(), &o.judge)
 	o.report.addFlags(cmd.Flags())
 	inGroup(cmd.Flags(), flagsOutput, func(flags *pflag.FlagSet) {
 		flags.IntVar(&o.keep, "keep", 0, "then keep this `number` of snapshots of each workspace, the newest, and remove the others for good (0: all)")
@@ -51,8 +53,8 @@ func (c commands) Audit() *cobra.Command {
 	return cmd
 }
 
-func (a *app) audit(ctx context.Context, o *auditOptions, formatOrigin string) (err error) {
-	formats, err := o.report.prepare(formatOrigin, a.env.now())
+func (a *app) audit(ctx context.Context, o *auditOptions) (err error) {
+	out, err := a.reportOutput(&o.report)
 	if err != nil {
 		return err
 	}
@@ -64,47 +66,44 @@ func (a *app) audit(ctx context.Context, o *auditOptions, formatOrigin string) (
 	if err != nil {
 		return err
 	}
-	if err := a.checkDatabase(); err != nil {
+	if err := a.CheckDatabase(); err != nil {
 		return err
 	}
-	if err := a.checkSources(ctx, &o.source); err != nil {
+	if err := a.checkSource(ctx, &o.source); err != nil {
 		return err
 	}
 	if o.exclusive {
-		lock := flock.New(a.dbPath+".audit.lock", flock.SetPermissions(0o600))
+		lock := flock.New(a.DBPath+".audit.lock", flock.SetPermissions(0o600))
 		got, err := lock.TryLock()
 		if err != nil {
-			return &engine.Error{Class: engine.ClassStorage, Reason: "locked", Op: "lock", Target: a.dbPath, Hint: "Make its directory writable.", Err: err}
+			return &engine.Error{Class: engine.ClassStorage, Reason: "locked", Op: "lock", Target: a.DBPath, Hint: "Make its directory writable.", Err: err}
 		}
 		if !got {
-			return &engine.Error{Class: engine.ClassStorage, Reason: "locked", Op: "audit into", Target: a.dbPath,
+			return &engine.Error{Class: engine.ClassStorage, Reason: "locked", Op: "audit into", Target: a.DBPath,
 				Hint: "Wait for it, or let the audits start further apart.", Err: errors.New("another audit is under way")}
 		}
 		defer func() { err = errors.Join(err, lock.Close()) }() // the file stays: removing it would let two lock different files of one name
 	}
-	return a.withStore(ctx, store.ReadWrite, func(db *store.DB) error {
+	return a.WithStore(ctx, store.ReadWrite, func(db *store.DB) error {
 		snapshots, err := a.collect(ctx, db, &o.source)
 		if err != nil {
 			return err
 		}
-		evaluation, err := a.evaluate(ctx, db, set, snapshots, &o.judge)
+		evaluation, err := a.Evaluate(ctx, db, set, snapshots, &o.judge)
 		if err != nil {
 			return err
 		}
-		outcome := a.deliver(ctx, db, evaluation, formats, &o.report, receivers)
-		var reached verdictError
-		if o.keep > 0 && (outcome == nil || errors.As(outcome, &reached)) {
-			if err := a.pruneTo(ctx, db, &pruneOptions{keep: o.keep, yes: true}); err != nil {
-				return err
-			}
+		verdict, err := a.Deliver(ctx, db, evaluation, out, receivers)
+		if err == nil && o.keep > 0 {
+			err = a.pruneTo(ctx, db, &pruneOptions{keep: o.keep, yes: true})
 		}
-		return outcome
+		return ended(verdict, err)
 	})
 }
 
 // Collect snapshots workspaces and judges nothing.
 func (c commands) Collect() *cobra.Command {
-	var o sourceOptions
+	var o pipeline.Source
 	cmd := &cobra.Command{
 		Use:   "collect",
 		Short: "Snapshot workspaces into the database",
@@ -113,31 +112,123 @@ func (c commands) Collect() *cobra.Command {
 		Example: "  patrol collect --profile prod\n  patrol collect --from tokens.json --db audit.db",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := c.checkDatabase(); err != nil {
+			if err := c.app.CheckDatabase(); err != nil {
 				return err
 			}
-			if err := c.checkSources(cmd.Context(), &o); err != nil {
+			if err := c.app.checkSource(cmd.Context(), &o); err != nil {
 				return err
 			}
-			return c.withStore(cmd.Context(), store.ReadWrite, func(db *store.DB) error {
-				snapshots, err := c.collect(cmd.Context(), db, &o)
+			return c.app.WithStore(cmd.Context(), store.ReadWrite, func(db *store.DB) error {
+				snapshots, err := c.app.collect(cmd.Context(), db, &o)
 				if err != nil {
 					return err
 				}
-				return completeness(snapshots)
+				for _, s := range snapshots {
+					if len(s.Incomplete()) > 0 {
+						return verdict(engine.Incomplete)
+					}
+				}
+				return nil
 			})
 		},
 	}
-	o.addFlags(cmd.Flags())
-	cmd.Flags().Var(&o.shard, "shard", "read only this part of the workspaces: `i/n`, from 0/n to n-1/n; merge the databases by patrol snapshots merge")
+	addSourceFlags(cmd.Flags(), &o)
+	cmd.Flags().Var(shardFlag(&o.Shard), "shard", "read only this part of the workspaces: `i/n`, from 0/n to n-1/n; merge the databases by patrol snapshots merge")
 	return cmd
 }
 
-func completeness(snapshots []engine.Snapshot) error {
-	for _, s := range snapshots {
-		if len(s.Incomplete()) > 0 {
-			return verdict(engine.Incomplete)
+// checkSource finds what is wrongly asked for before anything is done.
+func (a *app) checkSource(ctx context.Context, s *pipeline.Source) error {
+	if err := a.settleSource(s); err != nil {
+		return err
+	}
+	return a.CheckSource(ctx, s)
+}
+
+// collect snapshots the workspaces or files of this run, and says how far it came.
+func (a *app) collect(ctx context.Context, db *store.DB, s *pipeline.Source) ([]engine.Snapshot, error) {
+	snapshots, err := a.Collect(ctx, db, s)
+	a.tellSnapshots(snapshots)
+	if err != nil {
+		return snapshots, err
+	}
+	if s.Discovered() || len(snapshots) != 1 {
+		read := 0
+		for _, snapshot := range snapshots {
+			if snapshot.Reached() {
+				read++
+			}
+		}
+		a.say("expected %s, read %d", plural(max(len(a.Targets(s)), len(snapshots)), "workspace"), read)
+	}
+	if c, asked := s.Directory(); asked && c.Complete() {
+		a.say("account principals: %d read", c.Count)
+	} else if asked { // workspaces are read and judged without it
+		a.say("warning: account principals: %s (%s) %s; verdicts do not rest on them", c.Status, c.Reason, c.Detail)
+		if c.Hint != "" {
+			a.say("  hint: %s", c.Hint)
 		}
 	}
-	return nil
+	if tokens, workspaces := s.Unread(snapshots); tokens > 0 {
+		shown := strings.Join(workspaces[:min(len(workspaces), 5)], ", ")
+		a.say("warning: the token report has %s of %s that this run did not read: %s", plural(tokens, "token"), plural(len(workspaces), "workspace"), engine.SafeText(shown))
+	}
+	return snapshots, nil
+}
+
+// mostTold is how many workspaces are told of one by one; of more, what they
+// have in common is.
+const mostTold = 10
+
+func (a *app) tellSnapshots(snapshots []engine.Snapshot) {
+	if len(snapshots) <= mostTold || a.verbose {
+		for _, snapshot := range snapshots {
+			a.tellSnapshot(snapshot)
+		}
+		return
+	}
+	whole, tokens := 0, 0
+	for _, s := range snapshots {
+		tokens += s.Tokens
+		if len(s.Incomplete()) == 0 {
+			whole++
+		}
+	}
+	a.say("%s, %d of them complete: %s", plural(len(snapshots), "workspace"), whole, plural(tokens, "token"))
+	for _, gap := range engine.SharedGaps(snapshots) {
+		a.sayGap(engine.FewWords(gap.Workspaces, 5), gap.Gap, gap.Coverage.Hint, true)
+	}
+}
+
+// tellSnapshot says what a snapshot holds, and why sections were not read whole.
+func (a *app) tellSnapshot(s engine.Snapshot) {
+	missing, state := s.Incomplete(), "complete"
+	if len(missing) > 0 {
+		state = plural(len(missing), "section") + " incomplete"
+	}
+	a.say("%s: %s, %s", s.Workspace.Name, tokensText(s), state)
+	if c := s.Coverage[engine.SectionTokens]; c.Complete() && c.Hint != "" {
+		a.say("%s: %s. %s", s.Workspace.Name, engine.SafeText(c.Detail), c.Hint)
+	}
+	hinted := ""
+	for _, gap := range s.Gaps() {
+		hint := gap.Coverage.Hint
+		if hint == hinted {
+			hint = ""
+		}
+		a.sayGap(s.Workspace.Name, gap, hint, false)
+		hinted = gap.Coverage.Hint
+	}
+}
+
+// tokensText is how many tokens a snapshot holds. Of tokens that were not read
+// nobody knows how many there are.
+func tokensText(s engine.Snapshot) string {
+	switch c := s.Coverage[engine.SectionTokens]; {
+	case c.Status == engine.Off:
+		return "tokens are off"
+	case !c.Usable():
+		return "tokens not read"
+	}
+	return plural(s.Tokens, "token")
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/store"
 
@@ -126,23 +127,23 @@ func (a *app) frameworkNames(cmd *cobra.Command, _ []string) []string {
 }
 
 func (a *app) completedPolicies(cmd *cobra.Command) []engine.Policy {
-	var o judgeOptions
+	var o pipeline.Judging
 	if packs, err := cmd.Flags().GetStringArray("policy"); err == nil {
-		o.packs = packs
+		o.Packs = packs
 	}
 	set, err := a.loadPolicies(cmd.Context(), &o)
 	if err != nil {
 		return nil
 	}
-	return set.every()
+	return set.Every()
 }
 
 // stored asks the database, if it can be read.
 func stored[T any](a *app, cmd *cobra.Command, list func(*store.DB) ([]T, error), text func(T) string) (values []string) {
-	if a.config.Set(cmd.Flags(), a.env.environment(), a.origins) != nil {
+	if a.Config.Set(cmd.Flags(), a.env.environment(), a.origins) != nil {
 		return nil
 	}
-	_ = a.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
+	_ = a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
 		rows, err := list(db)
 		for _, row := range rows {
 			values = append(values, text(row))
@@ -161,7 +162,7 @@ func (a *app) snapshotIDs(cmd *cobra.Command, _ []string) []string {
 
 func (a *app) workspaceNames(cmd *cobra.Command, _ []string) []string {
 	names := map[string]bool{}
-	for _, w := range a.config.Workspaces {
+	for _, w := range a.Config.Workspaces {
 		names[w.Name] = w.Name != ""
 	}
 	for _, name := range stored(a, cmd, func(db *store.DB) ([]engine.Snapshot, error) { return db.Latest(cmd.Context()) },

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 
 	"patrol/cmd/internal/config"
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/strictyaml"
 
@@ -32,10 +33,10 @@ func (c commands) Config() *cobra.Command {
 			"With --all also each default, for every command that has the flag.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := c.loadPolicies(cmd.Context(), &judgeOptions{}); err != nil {
+			if _, err := c.app.loadPolicies(cmd.Context(), &pipeline.Judging{}); err != nil {
 				return err
 			}
-			return c.showConfig(cmd, all)
+			return c.app.showConfig(cmd, all)
 		},
 	}
 	show.Flags().BoolVar(&all, "all", false, "show the defaults as well")
@@ -46,7 +47,7 @@ func (c commands) Config() *cobra.Command {
 			"sent and nothing written. Ends with exit code 3, and each mistake with its line, when there are any.",
 		Example: "  patrol config validate\n  patrol config validate ci/patrol.yaml",
 		Args:    cobra.MaximumNArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return c.validateConfig(cmd, args) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return c.app.validateConfig(cmd, args) },
 	}
 	cmd.AddCommand(show, validate)
 	return cmd
@@ -59,16 +60,16 @@ func (a *app) validateConfig(cmd *cobra.Command, args []string) error {
 		if err != nil {
 			return err
 		}
-		a.config, a.configPath = loaded, args[0]
+		a.Config, a.configPath = loaded, args[0]
 	}
 	if err := a.checkConfigured(cmd); err != nil {
 		return err
 	}
-	if a.config.Path == "" {
+	if a.Config.Path == "" {
 		a.say("There is no %s: the defaults are in force.", a.configPath)
 		return nil
 	}
-	a.say("%s: %s, no mistake", a.config.Path, plural(len(a.config.Values()), "value"))
+	a.say("%s: %s, no mistake", a.Config.Path, plural(len(a.Config.Values()), "value"))
 	return nil
 }
 
@@ -88,11 +89,11 @@ func (a *app) checkConfigured(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	o := judgeOptions{packs: packs, packKey: text("policy-key"), except: exceptOptions{waivers: text("waivers"), baseline: text("baseline")}}
+	o := pipeline.Judging{Packs: packs, PackKey: text("policy-key"), Exceptions: pipeline.ExceptionPaths{Waivers: text("waivers"), Baseline: text("baseline")}}
 	if _, err := a.loadPolicies(cmd.Context(), &o); err != nil {
 		return err
 	}
-	_, err = a.config.Trust()
+	_, err = a.Config.Trust()
 	return err
 }
 
@@ -107,14 +108,14 @@ func (a *app) showConfig(cmd *cobra.Command, all bool) error {
 	for _, name := range engine.SortedKeys(values) {
 		printFlag(w, name, values[name], all)
 	}
-	for _, value := range a.config.Values() {
-		if _, isFlag := a.config.Flags[value.Key]; !isFlag {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", engine.SafeText(value.Key), engine.SafeText(value.Text), a.config.Place(value.Key))
+	for _, value := range a.Config.Values() {
+		if _, isFlag := a.Config.Flags[value.Key]; !isFlag {
+			fmt.Fprintf(w, "%s\t%s\t%s\n", engine.SafeText(value.Key), engine.SafeText(value.Text), a.Config.Place(value.Key))
 		}
 	}
 	if all {
-		for _, setting := range slices.Concat(strictyaml.Settings("remediation", a.config.Remediation), strictyaml.Settings("approval", a.config.Approval)) {
-			if !a.config.Given(setting.Key) {
+		for _, setting := range slices.Concat(strictyaml.Settings("remediation", a.Config.Remediation), strictyaml.Settings("approval", a.Config.Approval)) {
+			if !a.Config.Given(setting.Key) {
 				fmt.Fprintf(w, "%s\t%s\tdefault\n", setting.Key, setting.Text)
 			}
 		}
@@ -124,7 +125,7 @@ func (a *app) showConfig(cmd *cobra.Command, all bool) error {
 
 func (a *app) configOrigin(cmd *cobra.Command) string {
 	switch {
-	case a.config.Path == "":
+	case a.Config.Path == "":
 		return "default (no such file)"
 	case cmd.Flags().Changed("config"):
 		return "flag --config"
@@ -185,7 +186,7 @@ func configurable(command *cobra.Command) bool {
 }
 
 func (a *app) addFlagsOf(command *cobra.Command, values map[string][]flagValue) error {
-	if err := a.config.Set(command.Flags(), a.env.environment(), a.origins); err != nil {
+	if err := a.Config.Set(command.Flags(), a.env.environment(), a.origins); err != nil {
 		return err
 	}
 	name := strings.TrimPrefix(command.CommandPath(), command.Root().Name()+" ")

@@ -43,7 +43,7 @@ func (c commands) Demo() *cobra.Command {
 			"With --serve the account stays afterwards, for you to try commands on, until interrupted.",
 		Example: "  patrol demo\n  patrol demo --serve\n  patrol demo --tokens 5000 --output-dir /tmp/demo",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return c.demo(cmd.Context(), &o) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.app.demo(cmd.Context(), &o) },
 	}
 	o.account.addPopulation(cmd.Flags())
 	cmd.Flags().StringVar(&o.dir, "output-dir", "patrol-demo", "leave database and reports in this `directory`")
@@ -72,9 +72,6 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 	if err := writeText(in("patrol.yaml"), demoConfig(account)); err != nil {
 		return err
 	}
-	if err := os.Setenv("DATABRICKS_CONFIG_FILE", in("databrickscfg")); err != nil {
-		return err
-	}
 	var log bytes.Buffer // all that the commands print
 	save := func() error {
 		return outfile.Write(in("demo.log"), func(w io.Writer) error { _, err := w.Write(log.Bytes()); return err })
@@ -87,7 +84,10 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 		e.stdin, e.stdout, e.stderr, e.now = strings.NewReader(""), &log, &log, account.Now
 		e.stdoutTerminal, e.stderrTerminal = false, false
 		e.lookup = func(name string) (string, bool) {
-			if strings.HasPrefix(name, "PATROL_") {
+			switch {
+			case name == "DATABRICKS_CONFIG_FILE":
+				return in("databrickscfg"), true
+			case strings.HasPrefix(name, "PATROL_"):
 				return "", false
 			}
 			return a.env.lookup(name)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"patrol/cmd/internal/pipeline"
 	"patrol/collectors"
 	"patrol/engine"
 	"patrol/engine/store"
@@ -19,7 +20,7 @@ import (
 
 // Doctor says for each workspace what works and what to do if not.
 func (c commands) Doctor() *cobra.Command {
-	var o sourceOptions
+	var o pipeline.Source
 	format := oneOf("text", "json")
 	cmd := &cobra.Command{
 		Use:   "doctor",
@@ -29,9 +30,9 @@ func (c commands) Doctor() *cobra.Command {
 			"Nothing is changed and nothing is stored.",
 		Example: "  patrol doctor --profile prod\n  patrol doctor --format json",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return c.doctor(cmd, &o, format.word) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.app.doctor(cmd, &o, format.word) },
 	}
-	o.addFlags(cmd.Flags())
+	addSourceFlags(cmd.Flags(), &o)
 	cmd.Flags().Var(&format, "format", "how to write it: text, json")
 	return cmd
 }
@@ -70,33 +71,30 @@ type sectionHealth struct {
 	engine.Coverage
 }
 
-func (a *app) doctor(cmd *cobra.Command, o *sourceOptions, format string) error {
+func (a *app) doctor(cmd *cobra.Command, o *pipeline.Source, format string) error {
 	ctx := cmd.Context()
-	if err := o.request.resolve(ctx); err != nil {
+	if err := a.resolveSource(ctx, o); err != nil {
 		return err
 	}
-	if err := a.resolveUsage(o); err != nil {
-		return err
-	}
-	if err := a.discover(ctx, o); err != nil {
+	if err := a.Discover(ctx, o); err != nil {
 		return err
 	}
 	found := diagnosis{Checks: []checkup{a.checkConfiguration(cmd), a.checkStore(ctx)}}
-	if o.found != nil {
-		found.Checks = append(found.Checks, checkDirectory(ctx, o.found))
+	if o.Discovered() {
+		found.Checks = append(found.Checks, checkDirectory(ctx, o))
 	}
-	targets := a.targets(o)
+	targets := a.Targets(o)
 	found.Workspaces = make([]workspaceHealth, len(targets))
 	tell, done := a.progress(len(targets))
 	var mu sync.Mutex
-	options := a.collectOptions(o)
+	options := a.CollectOptions(o)
 	options.Progress = func(e collectors.Event) {
 		mu.Lock()
 		defer mu.Unlock()
 		tell(e)
 	}
 	group, probing := errgroup.WithContext(ctx)
-	group.SetLimit(max(o.parallel, 1))
+	group.SetLimit(options.Parallel)
 	for i, target := range targets {
 		group.Go(func() error {
 			options.Progress(collectors.Event{Kind: collectors.EventStarted, Workspace: target.Label()})
@@ -118,14 +116,14 @@ func (a *app) doctor(cmd *cobra.Command, o *sourceOptions, format string) error 
 	}
 	for i := range found.Workspaces {
 		w := &found.Workspaces[i]
-		a.learn(w.Caller)
+		a.Learn(w.Caller)
 		if w.OK {
 			found.Healthy++
 		} else {
 			found.Problems++
 		}
 	}
-	found = engine.Pseudonymised(a.names, found)
+	found = engine.Pseudonymised(a.Names, found)
 	if format == jsonFormat {
 		if err := a.writeJSON(found); err != nil {
 			return err
@@ -143,29 +141,29 @@ func (a *app) doctor(cmd *cobra.Command, o *sourceOptions, format string) error 
 // checkConfiguration reads all that the configuration names.
 func (a *app) checkConfiguration(cmd *cobra.Command) checkup {
 	detail := a.configPath + ": no such file, the defaults are in force"
-	if a.config.Path != "" {
-		detail = fmt.Sprintf("%s: %s, no mistake", a.config.Path, plural(len(a.config.Values()), "value"))
+	if a.Config.Path != "" {
+		detail = fmt.Sprintf("%s: %s, no mistake", a.Config.Path, plural(len(a.Config.Values()), "value"))
 	}
 	return checked("configuration", detail, a.checkConfigured(cmd))
 }
 
 // checkStore looks for damage in the database, if there is one yet.
 func (a *app) checkStore(ctx context.Context) checkup {
-	if _, err := os.Stat(a.dbPath); errors.Is(err, os.ErrNotExist) {
-		return checked("database", a.dbPath+": not made yet; the first collect makes it", nil)
+	if _, err := os.Stat(a.DBPath); errors.Is(err, os.ErrNotExist) {
+		return checked("database", a.DBPath+": not made yet; the first collect makes it", nil)
 	}
-	return checked("database", a.dbPath+": no damage found",
-		a.withStore(ctx, store.ReadOnly, func(db *store.DB) error { return db.QuickCheck(ctx) }))
+	return checked("database", a.DBPath+": no damage found",
+		a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error { return db.QuickCheck(ctx) }))
 }
 
 // checkDirectory tries the account's list of people. Verdicts do not rest on it:
 // a gap is no problem.
-func checkDirectory(ctx context.Context, d *discovery) checkup {
-	d.readDirectory(ctx)
-	if d.directory == nil {
+func checkDirectory(ctx context.Context, s *pipeline.Source) checkup {
+	s.ReadDirectory(ctx)
+	c, asked := s.Directory()
+	if !asked {
 		return checkup{Check: "account principals", OK: true, Detail: "not read"}
 	}
-	c := d.directory.Coverage()
 	if c.Complete() {
 		return checkup{Check: "account principals", OK: true, Detail: fmt.Sprintf("%d read", c.Count)}
 	}

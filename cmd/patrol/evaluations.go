@@ -1,14 +1,12 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"time"
 
 	"patrol/engine"
 	"patrol/engine/store"
-	"patrol/reports"
 	"patrol/reports/table"
 
 	"github.com/spf13/cobra"
@@ -19,22 +17,6 @@ func addEvaluationFlag(flags *pflag.FlagSet, id *int64) {
 	flags.Int64Var(id, "evaluation", 0, "the evaluation of this `id`, what-if runs included (default: the latest that is none; see `patrol evaluations list`)")
 }
 
-// storedReport is the report of an evaluation; 0 means the latest of what is.
-func (a *app) storedReport(ctx context.Context, db *store.DB, id int64) (engine.Report, error) {
-	if id == 0 {
-		latest, err := db.LatestEvaluation(ctx)
-		if err != nil {
-			return engine.Report{}, err
-		}
-		id = latest
-	}
-	report, err := db.Report(ctx, id)
-	if text := reports.WhatIf(report); err == nil && text != "" {
-		a.say("%s", text)
-	}
-	return report, err
-}
-
 // Evaluations shows what was judged.
 func (c commands) Evaluations() *cobra.Command {
 	cmd := &cobra.Command{
@@ -43,7 +25,7 @@ func (c commands) Evaluations() *cobra.Command {
 		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.evaluationsList(), c.evaluationsShow())
+	cmd.AddCommand(c.app.evaluationsList(), c.app.evaluationsShow())
 	return cmd
 }
 
@@ -54,7 +36,7 @@ func (a *app) evaluationsList() *cobra.Command {
 		Short: "List all evaluations, newest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
+			return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
 				list, err := db.Evaluations(cmd.Context())
 				if err != nil {
 					return err
@@ -102,8 +84,8 @@ func (a *app) evaluationsShow() *cobra.Command {
 			if err != nil {
 				return engine.UsageError("read argument", args[0], "See `patrol evaluations list` for the ids, or say latest.", fmt.Errorf("not the id of an evaluation"))
 			}
-			return a.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-				report, err := a.storedReport(cmd.Context(), db, id)
+			return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
+				report, err := a.Evaluation(cmd.Context(), db, id)
 				if err == nil {
 					err = report.Intact()
 				}
@@ -143,18 +125,4 @@ func (a *app) evaluationsShow() *cobra.Command {
 	}
 	list.addFlags(cmd.Flags())
 	return cmd
-}
-
-// whatIf is the name of an evaluation that says what would be: by the flag, or
-// because it judges as of a moment that is not now. "" is an evaluation of what
-// is. The day of the newest snapshot, and all since, is now.
-func (a *app) whatIf(snapshots []engine.Snapshot, o *judgeOptions) string {
-	if o.whatIf != "" || o.asOf.IsZero() {
-		return o.whatIf
-	}
-	newest := asOf(snapshots, instant{})
-	if !o.asOf.Before(newest.Truncate(24*time.Hour)) && !o.asOf.After(a.env.now()) {
-		return ""
-	}
-	return "as of " + o.asOf.String()
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"patrol/cmd/internal/config"
 	"patrol/reports"
 
 	"github.com/rhysd/actionlint"
@@ -132,7 +131,7 @@ func commandBlocks(page string) string {
 }
 
 func parseCall(args []string) error {
-	a := &app{env: systemEnv(), origins: map[string]string{}, config: config.Default()}
+	a := newApp(systemEnv())
 	cmd, rest, err := a.root().Find(args)
 	if err != nil {
 		return err
@@ -219,7 +218,7 @@ func TestScheduledExamples(t *testing.T) {
 func TestReleaseFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	a := &app{env: systemEnv(), origins: map[string]string{}, config: config.Default()}
+	a := newApp(systemEnv())
 	must(t, releaseFiles(a.root(), dir))
 	for _, name := range []string{"man/patrol.1", "man/patrol-audit.1", "completions/patrol.bash", "completions/_patrol", "completions/patrol.fish"} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {

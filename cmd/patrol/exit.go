@@ -57,6 +57,18 @@ func verdict(v engine.Verdict) error {
 	return verdictError{v}
 }
 
+// ended is what a command returns that came to a verdict: an error of its own
+// outranks it.
+func ended(v engine.Verdict, err error) error {
+	if err != nil {
+		return err
+	}
+	return verdict(v)
+}
+
+// plural renders a count with its noun.
+func plural(n int, noun string) string { return engine.Plural(n, noun) }
+
 // exitCode decides the exit code of an error: one place, in order of precedence.
 func exitCode(err error) int {
 	var signal interrupted

@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"patrol/cmd/internal/config"
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/outfile"
 	"patrol/engine/store"
@@ -32,7 +33,7 @@ func (c commands) Export() *cobra.Command {
 			"the same evaluation and journal write the same files. docs/parquet.md lists the columns.",
 		Example: "  patrol export --output-dir /data/patrol",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return c.export(cmd.Context(), &o) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.app.export(cmd.Context(), &o) },
 	}
 	o.format = oneOf("parquet")
 	cmd.Flags().Var(&o.format, "format", "how to write the tables: parquet")
@@ -47,8 +48,8 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 	if err := outfile.CheckDir(o.dir); err != nil {
 		return err
 	}
-	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
-		report, err := a.storedReport(ctx, db, o.evaluation)
+	return a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
+		report, err := a.Evaluation(ctx, db, o.evaluation)
 		if err != nil {
 			return err
 		}
@@ -56,7 +57,7 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 		if err != nil {
 			return err
 		}
-		removals, err := a.removals(ctx, db, o.journal)
+		removals, err := a.Removals(ctx, db, o.journal)
 		if err != nil {
 			return err
 		}
@@ -67,7 +68,7 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 			}
 		}
 		paths, err := parquet.Write(ctx, o.dir, parquet.Source{
-			Report: report.Redacted().Pseudonymised(a.names), Changes: a.changesSince(ctx, db, removals, all),
+			Report: report.Redacted().Pseudonymised(a.Names), Changes: a.changesSince(ctx, db, removals, all),
 			Files: outfile.Files{}.OnlyIf(func() error { return cmp.Or(report.Intact(), db.Intact(ctx, read...)) }),
 		})
 		if err == nil && !a.quiet {
@@ -78,21 +79,21 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 }
 
 // changesSince tells what changed since the snapshot before, and why tokens vanished.
-func (a *app) changesSince(ctx context.Context, db *store.DB, journal removals, all []engine.Snapshot) func(engine.Snapshot) (engine.Snapshot, iter.Seq2[engine.TokenChange, error], error) {
+func (a *app) changesSince(ctx context.Context, db *store.DB, journal pipeline.Removals, all []engine.Snapshot) func(engine.Snapshot) (engine.Snapshot, iter.Seq2[engine.TokenChange, error], error) {
 	return func(s engine.Snapshot) (before engine.Snapshot, changes iter.Seq2[engine.TokenChange, error], err error) {
 		before = snapshotBefore(all, s)
 		if !before.Coverage[engine.SectionTokens].Usable() || !s.Coverage[engine.SectionTokens].Usable() {
 			return before, nil, nil
 		}
-		return before, pseudonymised(a, explained(db.TokenChanges(ctx, before, s), journal, s)), nil
+		return before, pipeline.Pseudonymised(&a.Run, explained(db.TokenChanges(ctx, before, s), journal, s)), nil
 	}
 }
 
-func explained(changes iter.Seq2[engine.TokenChange, error], journal removals, to engine.Snapshot) iter.Seq2[engine.TokenChange, error] {
+func explained(changes iter.Seq2[engine.TokenChange, error], journal pipeline.Removals, to engine.Snapshot) iter.Seq2[engine.TokenChange, error] {
 	return func(yield func(engine.TokenChange, error) bool) {
 		for change, err := range changes {
 			if err == nil {
-				journal.explain(&change, to)
+				journal.Explain(&change, to)
 			}
 			if !yield(change, err) || err != nil {
 				return

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"patrol/cmd/internal/config"
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/outfile"
 	"patrol/engine/store"
@@ -21,7 +22,7 @@ import (
 // findingsOptions say which findings of an evaluation are listed, and how.
 type findingsOptions struct {
 	policies   []string
-	severity   severityFlags
+	severity   pipeline.Severities
 	statuses   []string
 	workspace  string
 	labels     []string
@@ -48,12 +49,12 @@ func (c commands) Findings() *cobra.Command {
 		Example: "  patrol findings --severity critical,high --workspace 'prod-*'\n  patrol findings --group owner --limit 10\n" +
 			"  patrol findings --new --format json",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.findings(cmd.Context(), &o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.app.findings(cmd.Context(), &o) },
 	}
 	flags := cmd.Flags()
 	inGroup(flags, flagsSelection, func(flags *pflag.FlagSet) {
 		flags.StringSliceVar(&o.policies, "policy", nil, "findings of these policies: `ids` or aliases")
-		o.severity.addFlags(flags, "findings")
+		addSeverityFlags(flags, &o.severity, "findings")
 		flags.StringSliceVar(&o.statuses, "status", nil, "findings of these `statuses`: fail, unknown, error, waived, baselined")
 		flags.StringVar(&o.workspace, "workspace", "", "workspace's name or id matches this `glob`")
 		flags.StringSliceVar(&o.labels, "label", nil, "workspace has these labels: `name=glob`")
@@ -105,7 +106,7 @@ var findingGroups = map[string]func(engine.Finding) string{
 // check refuses words that name nothing: a filter that matches nothing would look
 // like a clean workspace.
 func (o *findingsOptions) check() (order func(a, b engine.Finding) int, err error) {
-	if err := o.severity.check(); err != nil {
+	if err := o.severity.Check(); err != nil {
 		return nil, err
 	}
 	for _, word := range o.statuses {
@@ -170,7 +171,7 @@ func (a *app) findings(ctx context.Context, o *findingsOptions) error {
 			return err
 		}
 		var found []engine.Finding
-		for f, err := range pseudonymised(a, func(yield func(engine.Finding, error) bool) {
+		for f, err := range pipeline.Pseudonymised(&a.Run, func(yield func(engine.Finding, error) bool) {
 			for f, err := range report.Findings {
 				if (err != nil || keeps(f)) && !yield(f.Redacted(), err) {
 					return
@@ -247,7 +248,7 @@ func (o *findingsOptions) filter(report engine.Report) (func(engine.Finding) boo
 	}
 	return func(f engine.Finding) bool {
 		return (ofPolicies == nil || ofPolicies[f.Policy]) &&
-			o.severity.wants(f.Severity) &&
+			o.severity.Wants(f.Severity) &&
 			(len(o.statuses) == 0 || slices.Contains(o.statuses, string(f.Status))) &&
 			(engine.MatchGlob(o.workspace, f.Workspace) || engine.MatchGlob(o.workspace, f.WorkspaceID)) &&
 			labelled[f.WorkspaceID] &&

@@ -19,13 +19,13 @@ import (
 type initOptions struct {
 	profiles []string
 	account  string
-	failOn   thresholdValue
+	failOn   engine.Threshold
 	force    bool
 }
 
 // Init writes a first patrol.yaml.
 func (c commands) Init() *cobra.Command {
-	o := initOptions{failOn: thresholdValue{engine.FailOn(engine.Low)}}
+	o := initOptions{failOn: engine.FailOn(engine.Low)}
 	cmd := &cobra.Command{
 		Use:   "init [FILE]",
 		Short: "Write a first patrol.yaml: from profiles of .databrickscfg, or an account",
@@ -34,13 +34,13 @@ func (c commands) Init() *cobra.Command {
 		Example: "  patrol init\n  patrol init --profile prod,dev --fail-on high\n  patrol init --account account ci/patrol.yaml",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.init(cmd.Context(), strings.Join(append(args, "patrol.yaml")[:1], ""), &o, knownFlags(cmd.Root()))
+			return c.app.init(cmd.Context(), strings.Join(append(args, "patrol.yaml")[:1], ""), &o, knownFlags(cmd.Root()))
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVar(&o.profiles, "profile", nil, "audit the workspaces of these `profiles` of .databrickscfg")
 	flags.StringVar(&o.account, "account", "", "audit all workspaces of the account of this `profile`")
-	flags.Var(&o.failOn, "fail-on", "an audit exits with 1 on findings of this severity or worse")
+	flags.Var(thresholdFlag(&o.failOn), "fail-on", "an audit exits with 1 on findings of this severity or worse")
 	ofWords(flags, "fail-on", append(severityWords(), "none")...)
 	flags.BoolVar(&o.force, "force", false, "replace the file where there is one")
 	standAlone(cmd) // a file that cannot be read is what --force replaces
@@ -77,7 +77,7 @@ func (a *app) init(ctx context.Context, path string, o *initOptions, known confi
 			return err
 		}
 		if answer != "" {
-			if err := o.failOn.Set(answer); err != nil {
+			if o.failOn, err = engine.ParseThreshold(answer); err != nil {
 				return engine.UsageError("read answer", answer, "Give a severity.", err)
 			}
 		}

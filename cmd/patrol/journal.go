@@ -30,11 +30,11 @@ func (c commands) Journal() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.journalShow(), c.journalVerify())
+	cmd.AddCommand(c.app.journalShow(), c.app.journalVerify())
 	return cmd
 }
 
-func (c commands) journalShow() *cobra.Command {
+func (a *app) journalShow() *cobra.Command {
 	var path, only string
 	var events bool
 	list := listOptions{format: oneOf("text", "json")}
@@ -44,8 +44,8 @@ func (c commands) journalShow() *cobra.Command {
 		Example: "  patrol journal show\n  patrol journal show --plan p1f2e --events",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withJournal(cmd.Context(), path, func(j *journal.Journal) error {
-				return c.showJournal(cmd.Context(), j, only, events, &list)
+			return a.withJournal(cmd.Context(), path, func(j *journal.Journal) error {
+				return a.showJournal(cmd.Context(), j, only, events, &list)
 			})
 		},
 	}
@@ -58,15 +58,15 @@ func (c commands) journalShow() *cobra.Command {
 	return cmd
 }
 
-func (c commands) journalVerify() *cobra.Command {
+func (a *app) journalVerify() *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check the chain of events, and that every step is as its last event says",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withJournal(cmd.Context(), path, func(j *journal.Journal) error {
-				return c.verifyJournal(cmd.Context(), j)
+			return a.withJournal(cmd.Context(), path, func(j *journal.Journal) error {
+				return a.verifyJournal(cmd.Context(), j)
 			})
 		},
 	}
@@ -76,7 +76,7 @@ func (c commands) journalVerify() *cobra.Command {
 
 // withJournal opens the journal for reading.
 func (a *app) withJournal(ctx context.Context, path string, work func(*journal.Journal) error) error {
-	journal, err := journal.Open(ctx, a.journalPath(path), journal.Options{Mode: store.ReadOnly, Now: a.env.now})
+	journal, err := journal.Open(ctx, a.JournalPath(path), journal.Options{Mode: store.ReadOnly, Now: a.env.now})
 	if known, ok := engine.AsError(err); ok && known.Reason == "not_found" {
 		told := *known
 		told.Hint = "Nothing was applied yet, or name the journal with --journal."
@@ -128,7 +128,7 @@ func (a *app) showJournal(ctx context.Context, j *journal.Journal, only string, 
 		}
 	}
 	if list.format.word == jsonFormat {
-		return a.writeJSON(engine.Pseudonymised(a.names, steps))
+		return a.writeJSON(engine.Pseudonymised(a.Names, steps))
 	}
 	return nil
 }

@@ -4,13 +4,60 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
 	"strings"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
+	"patrol/engine/outfile"
+	"patrol/engine/store"
 	"patrol/reports/table"
 
 	"github.com/spf13/pflag"
 )
+
+// choice is a flag that holds one of a few words.
+type choice struct {
+	word string
+	of   []string
+}
+
+// oneOf is a choice of words, the first of which is the default.
+func oneOf(words ...string) choice { return choice{word: words[0], of: words} }
+
+func (c *choice) String() string { return c.word }
+
+func (c *choice) Set(text string) error {
+	if !slices.Contains(c.of, text) {
+		return fmt.Errorf("unknown format %q: want one of %s", text, strings.Join(c.of, ", "))
+	}
+	c.word = text
+	return nil
+}
+
+func (c *choice) Type() string { return "format" }
+
+// Leaves reports whether a value of the environment or the configuration
+// is meant for the reports, whose flag has the same name: formats of reports,
+// of which this command has none. It then keeps its default.
+func (c *choice) Leaves(text string) bool {
+	for name := range strings.SplitSeq(text, ",") {
+		if !slices.Contains(formatNames(), strings.TrimSpace(name)) {
+			return false
+		}
+	}
+	return !slices.Contains(c.of, text)
+}
+
+// addFormatFlag adds a flag that chooses how a command writes; the first of the
+// forms is the default.
+func addFormatFlag(flags *pflag.FlagSet, format *choice, forms ...string) {
+	*format = oneOf(forms...)
+	flags.Var(format, "format", "how to write it: "+strings.Join(forms, ", "))
+	ofWords(flags, "format", forms...)
+}
 
 // listOptions say in which form a list is written.
 type listOptions struct {
@@ -19,11 +66,7 @@ type listOptions struct {
 }
 
 func (o *listOptions) addFlags(all *pflag.FlagSet) {
-	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) {
-		o.format = oneOf("table", "csv", "json")
-		flags.Var(&o.format, "format", "how to write it: "+strings.Join(o.format.of, ", "))
-		ofWords(flags, "format", o.format.of...)
-	})
+	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) { addFormatFlag(flags, &o.format, "table", "csv", "json") })
 }
 
 func (o *listOptions) addWorkspace(all *pflag.FlagSet) {
@@ -39,7 +82,7 @@ func (o *listOptions) wants(w engine.Workspace) bool {
 
 // writeList writes rows to standard output.
 func writeList[T any](ctx context.Context, a *app, format choice, columns []table.Column[T], rows []T) error {
-	return table.Write(ctx, a.env.stdout, format.word, columns, table.Known(engine.Pseudonymised(a.names, rows)), a.listOptions("-"))
+	return table.Write(ctx, a.env.stdout, format.word, columns, table.Known(engine.Pseudonymised(a.Names, rows)), a.listOptions("-"))
 }
 
 // writeJSON writes a value to standard output.
@@ -53,4 +96,58 @@ func (a *app) writeJSON(value any) error {
 	}
 	_, err := a.env.stdout.Write(engine.EscapeJSON(b.Bytes()))
 	return err
+}
+
+// productOptions say in which form a list from the database is written, and
+// where to.
+type productOptions struct {
+	format choice
+	output string
+}
+
+// addFlags adds the flags; the first of the forms is the default.
+func (o *productOptions) addFlags(all *pflag.FlagSet, forms ...string) {
+	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) {
+		addFormatFlag(flags, &o.format, forms...)
+		flags.StringVarP(&o.output, "output", "o", "-", "write to this `file` (- for standard output)")
+		config.OwnPlace(flags, "output")
+	})
+}
+
+// withProduct opens the database for a list that can be written.
+func (a *app) withProduct(ctx context.Context, o *productOptions, work func(*store.DB) error) error {
+	if err := checkOutput(o.output); err != nil {
+		return err
+	}
+	return a.WithStore(ctx, store.ReadOnly, work)
+}
+
+// checkOutput reports whether a file could be written; standard output always can.
+func checkOutput(path string) error {
+	if path == "-" {
+		return nil
+	}
+	return outfile.Check(path)
+}
+
+// writeProduct writes to standard output or to a file that appears whole.
+func (a *app) writeProduct(files outfile.Files, output string, fill func(io.Writer) error) error {
+	if output == "-" {
+		return files.Fill(a.env.stdout, fill)
+	}
+	return files.Write(output, fill)
+}
+
+// listOptions are those of a list that is written to a path, or to standard
+// output (-): only a terminal is too narrow for anything.
+func (a *app) listOptions(output string) table.Options {
+	o := a.tableOptions()
+	o.Whole = output != "-" || !a.env.stdoutTerminal
+	o.Color = o.Color && output == "-"
+	return o
+}
+
+// tableOptions are those of this terminal.
+func (a *app) tableOptions() table.Options {
+	return table.Options{Width: a.env.width, Color: a.env.color(a.noColor)}
 }

@@ -9,7 +9,9 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/outfile"
 	"patrol/engine/plan"
@@ -39,7 +41,7 @@ func (c commands) Migrate() *cobra.Command {
 		Example: "  patrol migrate 3922b2f6\n  patrol migrate --owner 'etl-*' --format json\n  patrol migrate 3922b2f6 --replies given-up.json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.migrate(cmd.Context(), strings.Join(args, ""), &o)
+			return c.app.migrate(cmd.Context(), strings.Join(args, ""), &o)
 		},
 	}
 	flags := cmd.Flags()
@@ -54,11 +56,11 @@ func (a *app) migrate(ctx context.Context, id string, o *migrateOptions) error {
 	if (id == "") == (o.owner == "") {
 		return engine.UsageError("read arguments", "TOKEN or --owner", "Name a token by the beginning of its id, or its owner.", errors.New("want one of the two"))
 	}
-	if a.names != nil {
+	if a.Names != nil {
 		return engine.UsageError("read flag", "--pseudonymise", "Leave it out: a recipe names the principals that it is about.", errors.New("commands about pseudonyms would find nobody"))
 	}
 	return a.withProduct(ctx, &o.product, func(db *store.DB) error {
-		snapshots, err := a.storedSnapshots(ctx, db, nil)
+		snapshots, err := a.StoredSnapshots(ctx, db, nil)
 		if err != nil {
 			return err
 		}
@@ -66,7 +68,7 @@ func (a *app) migrate(ctx context.Context, id string, o *migrateOptions) error {
 		if err != nil {
 			return err
 		}
-		when := asOf(snapshots, instant{})
+		when := pipeline.AsOf(snapshots, time.Time{})
 		var recipes []plan.Migration
 		for _, s := range snapshots {
 			if !engine.MatchGlob(o.workspace, s.Workspace.Name) && !engine.MatchGlob(o.workspace, s.Workspace.ID) {

@@ -29,7 +29,7 @@ func (c commands) Notices() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.noticesSend(), c.noticesRead())
+	cmd.AddCommand(c.app.noticesSend(), c.app.noticesRead())
 	return cmd
 }
 
@@ -39,7 +39,7 @@ type sendOptions struct {
 	again     []string
 }
 
-func (c commands) noticesSend() *cobra.Command {
+func (a *app) noticesSend() *cobra.Command {
 	var o sendOptions
 	cmd := &cobra.Command{
 		Use:   "send DIR",
@@ -49,7 +49,7 @@ func (c commands) noticesSend() *cobra.Command {
 			"whether it was sent is named, and sent only with --again.\n\n" + exitHelp(exitIncomplete),
 		Example: "  patrol notices send notices --dry-run\n  patrol notices send notices",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return c.sendNotices(cmd.Context(), args[0], &o) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.sendNotices(cmd.Context(), args[0], &o) },
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&o.dryRun, "dry-run", false, "say what would be sent, and to whom")
@@ -62,7 +62,7 @@ func (a *app) sendNotices(ctx context.Context, dir string, o *sendOptions) error
 	if o.perMinute < 1 {
 		return engine.UsageError("read flag", "--per-minute", "Give 1 or more.", fmt.Errorf("%d is less", o.perMinute))
 	}
-	server, err := a.config.MailServer(a.env.lookup)
+	server, err := a.Config.MailServer(a.env.lookup)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 
 type readOptions struct{ output, waivers string }
 
-func (c commands) noticesRead() *cobra.Command {
+func (a *app) noticesRead() *cobra.Command {
 	var o readOptions
 	cmd := &cobra.Command{
 		Use:   "read PLAN WORKBOOK...",
@@ -28,7 +28,7 @@ func (c commands) noticesRead() *cobra.Command {
 		Example: "  patrol notices read plan.json answers/*.xlsx\n  patrol plan --replies replies.json",
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.readReplies(cmd.Context(), args[0], args[1:], &o)
+			return a.readReplies(cmd.Context(), args[0], args[1:], &o)
 		},
 	}
 	cmd.Flags().StringVarP(&o.output, "output", "o", "replies.json", "write what was answered to this `file`")

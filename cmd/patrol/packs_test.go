@@ -3,8 +3,6 @@ package main
 import (
 	"testing"
 
-	"patrol/cmd/internal/config"
-
 	"github.com/spf13/cobra"
 )
 
@@ -12,7 +10,7 @@ import (
 // not know the key would take one that others refuse.
 func TestPacksAreVerifiedEverywhere(t *testing.T) {
 	t.Parallel()
-	a := &app{env: systemEnv(), origins: map[string]string{}, config: config.Default()}
+	a := newApp(systemEnv())
 	loads := 0
 	everyCommand(a.root(), func(cmd *cobra.Command) {
 		packs := cmd.Flags().Lookup("policy")

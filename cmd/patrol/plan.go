@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"patrol/cmd/internal/config"
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/notice"
 	"patrol/engine/outfile"
@@ -26,7 +27,7 @@ import (
 // planOptions say what to plan and where to write it.
 type planOptions struct {
 	evaluation int64
-	judge      judgeOptions // packs and selection
+	judge      pipeline.Judging // packs and selection
 	selection  selection
 	within     bool
 	output     string
@@ -51,19 +52,19 @@ func (c commands) Plan() *cobra.Command {
 		Example: "  patrol plan -o plan.json\n  patrol plan --only PAT-010,PAT-011 --format xlsx\n  patrol plan --workspace 'prod-*' --severity critical,high --within-limits",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.makePlan(cmd.Context(), &o)
+			return c.app.makePlan(cmd.Context(), &o)
 		},
 	}
 	flags := cmd.Flags()
 	addEvaluationFlag(flags, &o.evaluation)
 	flags.StringVarP(&o.output, "output", "o", "plan.json", "write the plan to this `file`")
 	config.OwnPlace(flags, "output")
-	flags.StringArrayVarP(&o.judge.packs, "policy", "p", nil, "load the policies in this `directory` or bundle too; or, by id or pattern such as PAT-01*, plan for these only")
-	flags.StringVar(&o.judge.packKey, "policy-key", "", "bundles must be signed by this public key (PEM `file`)")
+	flags.StringArrayVarP(&o.judge.Packs, "policy", "p", nil, "load the policies in this `directory` or bundle too; or, by id or pattern such as PAT-01*, plan for these only")
+	flags.StringVar(&o.judge.PackKey, "policy-key", "", "bundles must be signed by this public key (PEM `file`)")
 	o.selection.addFlags(flags)
 	flags.BoolVar(&o.within, "within-limits", false, "take the riskiest findings first until the limits are reached; the rest is left for the next plan")
-	flags.StringSliceVar(&o.judge.only, "only", nil, "plan for findings of these policies only: `ids` or aliases")
-	flags.StringSliceVar(&o.judge.exclude, "exclude", nil, "plan for findings of all policies but these: `ids` or aliases")
+	flags.StringSliceVar(&o.judge.Only, "only", nil, "plan for findings of these policies only: `ids` or aliases")
+	flags.StringSliceVar(&o.judge.Exclude, "exclude", nil, "plan for findings of all policies but these: `ids` or aliases")
 	flags.StringSliceVar(&o.formats, "format", nil, "write these `forms` beside it too: "+strings.Join(planFormats(), ", ")+" (the workbook is for reviewers)")
 	flags.StringVar(&o.notices, "notices", "", "write a message to each owner who is to act, or has time to before a change, into this `directory`")
 	flags.StringVar(&o.noticeTemplate, "notice-template", "", "write notices by this template `file` instead of the standard one")
@@ -78,7 +79,7 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 		err = o.selection.check()
 	}
 	if err == nil {
-		o.judge.packs, o.selection.policies = splitPolicies(o.judge.packs)
+		o.judge.Packs, o.selection.policies = splitPolicies(o.judge.Packs)
 	}
 	if err == nil {
 		err = o.checkTargets()
@@ -99,11 +100,11 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 	if err != nil {
 		return err
 	}
-	settings, err := a.config.Plan(set.policy)
+	settings, err := a.Config.Plan(set.Policy)
 	if err != nil {
 		return err
 	}
-	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
+	return a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
 		in, err := a.planInput(ctx, db, set, settings, o)
 		if err != nil {
 			return err
@@ -132,7 +133,7 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 // checkNamed refuses a plan that would look for a pseudonym in a workspace.
 func (a *app) checkNamed(p engine.Plan) error {
 	for _, step := range p.Steps {
-		if a.names != nil && step.Action == engine.ChangeGrant && strings.HasPrefix(step.Target, engine.PseudonymPrefix) {
+		if a.Names != nil && step.Action == engine.ChangeGrant && strings.HasPrefix(step.Target, engine.PseudonymPrefix) {
 			return engine.UsageError("plan for", "workspace "+step.Workspace, "Leave the policies on grants out with --exclude "+strings.Join(step.Policies, ",")+", or plan without --pseudonymise.",
 				errors.New("a grant can be changed under the real name only"))
 		}
@@ -148,8 +149,8 @@ func (o *planOptions) checkTargets() error {
 	return outfile.CheckDir(o.notices)
 }
 
-func (a *app) planInput(ctx context.Context, db *store.DB, set *policySet, settings plan.Config, o *planOptions) (plan.Input, error) {
-	report, err := a.storedReport(ctx, db, o.evaluation)
+func (a *app) planInput(ctx context.Context, db *store.DB, set *pipeline.Policies, settings plan.Config, o *planOptions) (plan.Input, error) {
+	report, err := a.Evaluation(ctx, db, o.evaluation)
 	if err != nil {
 		return plan.Input{}, err
 	}
@@ -162,27 +163,14 @@ func (a *app) planInput(ctx context.Context, db *store.DB, set *policySet, setti
 	choice := plan.Choice{Workspace: o.selection.workspace, Most: o.selection.limit, WithinLimits: o.within}
 	choice.Step = func(s engine.Step) bool { return o.selection.step(s, engine.Workspace{}, true) }
 	choice.Policy = func(p engine.Policy) bool {
-		return (len(o.judge.only) == 0 || namedIn(p, o.judge.only)) && !namedIn(p, o.judge.exclude) &&
+		return pipeline.Selects(o.judge.Only, o.judge.Exclude, p) &&
 			anyGlob(o.selection.policies, append(slices.Clone(p.Aliases), p.ID)...)
 	}
 	return plan.Input{
-		Report: report.Pseudonymised(a.names), Tuning: set.retuning(report), Config: settings, Choice: choice,
+		Report: report.Pseudonymised(a.Names), Tuning: set.Retuning(report), Config: settings, Choice: choice,
 		Version: a.env.version, Engine: policy.EngineVersion(),
 		Planner: a.person(o.planner),
 	}, nil
-}
-
-// retuning is what the configuration changes about policies in each workspace.
-func (s *policySet) retuning(report engine.Report) engine.Retuning {
-	tunings := engine.Retuning{}
-	for _, w := range report.Workspaces {
-		byPolicy := map[string]engine.PolicyTuning{}
-		for id, t := range s.effective(w.Snapshot.Workspace) {
-			byPolicy[id] = engine.PolicyTuning{Severity: t.Severity, Params: t.Params}
-		}
-		tunings[w.Snapshot.Workspace.ID] = byPolicy
-	}
-	return tunings
 }
 
 // person is who acts: as told, else the user of this machine.
@@ -208,7 +196,7 @@ func (a *app) deliverPlan(ctx context.Context, p engine.Plan, o *planOptions) (d
 	if err != nil {
 		return "", err
 	}
-	a.tellExposed(filepath.Dir(o.output))
+	a.WarnExposed(filepath.Dir(o.output))
 	a.say("%s: %s", o.output, countOfSteps(p))
 	files, err := a.writePlanFiles(ctx, p, digest, o.output, o.formats)
 	for _, file := range files {
@@ -267,9 +255,9 @@ func approveCommand(p engine.Plan, path string) string {
 
 func (a *app) showPlan(p engine.Plan, digest string, v reports.PlanView) error {
 	for _, step := range p.Steps {
-		a.learn(step.Owner, step.OwnerName)
+		a.Learn(step.Owner, step.OwnerName)
 	}
-	v.Plan, v.Steps, v.SHA256 = engine.Pseudonymised(a.names, p), engine.Pseudonymised(a.names, v.Steps), digest
+	v.Plan, v.Steps, v.SHA256 = engine.Pseudonymised(a.Names, p), engine.Pseudonymised(a.Names, v.Steps), digest
 	v.Over = remedy.Exceeds(p, remedy.Every)
 	return reports.PlanTable(a.env.stdout, v, a.tableOptions())
 }

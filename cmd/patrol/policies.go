@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/reports/table"
 
@@ -20,12 +21,12 @@ func (c commands) Policies() *cobra.Command {
 		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.policiesList(), c.policiesShow(), c.policiesTest(), c.policiesLint(), c.policiesNew(), c.policiesDocs(), c.policiesFmt(), c.policiesInput())
+	cmd.AddCommand(c.app.policiesList(), c.app.policiesShow(), c.app.policiesTest(), c.app.policiesLint(), c.app.policiesNew(), c.app.policiesDocs(), c.app.policiesFmt(), c.app.policiesInput())
 	return cmd
 }
 
 func (a *app) policiesList() *cobra.Command {
-	var o judgeOptions
+	var o pipeline.Judging
 	var list listOptions
 	cmd := &cobra.Command{
 		Use:     "list",
@@ -37,9 +38,9 @@ func (a *app) policiesList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			listed := set.every() // those over waivers, too, which no flag selects
-			if o.narrowed() {
-				listed = set.chosen.Policies()
+			listed := set.Every() // those over waivers, too, which no flag selects
+			if o.Narrowed() {
+				listed = set.Chosen.Policies()
 			}
 			return writeList(cmd.Context(), a, list.format, []table.Column[engine.Policy]{
 				table.Plain("id", 10, func(p engine.Policy) any { return p.ID }).Rank(1, 0),
@@ -53,16 +54,16 @@ func (a *app) policiesList() *cobra.Command {
 				}).Rank(3, 24),
 				table.Plain("remedy", 14, func(p engine.Policy) any { return string(p.Remedy) }).Rank(4, 0),
 				table.Plain("disabled", 20, func(p engine.Policy) any { return p.Off }),
-			}, set.inForce(listed))
+			}, set.InForce(listed))
 		},
 	}
-	o.addSelection(cmd.Flags())
+	addSelectionFlags(cmd.Flags(), &o)
 	list.addFlags(cmd.Flags())
 	return cmd
 }
 
 func (a *app) policiesShow() *cobra.Command {
-	var o judgeOptions
+	var o pipeline.Judging
 	var source bool
 	var explain string
 	cmd := &cobra.Command{
@@ -75,7 +76,7 @@ func (a *app) policiesShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			policy, ok := set.policy(args[0])
+			policy, ok := set.Policy(args[0])
 			if !ok {
 				return engine.UsageError("show policy", args[0], "See `patrol policies list` for the ids.", fmt.Errorf("no policy has this id or alias"))
 			}
@@ -85,21 +86,21 @@ func (a *app) policiesShow() *cobra.Command {
 			if explain != "" {
 				return a.explain(cmd.Context(), set, policy, explain)
 			}
-			set.show(a.env.stdout, policy)
+			showPolicy(a.env.stdout, set, policy)
 			if source {
 				fmt.Fprintf(a.env.stdout, "\n%s", safeSource(policy.Source))
 			}
 			return nil
 		},
 	}
-	o.addPacks(cmd.Flags())
+	addPackFlags(cmd.Flags(), &o)
 	cmd.Flags().StringVar(&explain, "explain", "", "tell why this `token` (its id or the beginning of it) or workspace (name or id) passes or fails")
 	cmd.Flags().BoolVar(&source, "source", false, "print the Rego as well")
 	return cmd
 }
 
-func (s *policySet) show(w io.Writer, p engine.Policy) {
-	p = s.inForce([]engine.Policy{p})[0]
+func showPolicy(w io.Writer, set *pipeline.Policies, p engine.Policy) {
+	p = set.InForce([]engine.Policy{p})[0]
 	fmt.Fprintf(w, "%s  %s\n\n%s\n\n", p.ID, p.Title, fold(p.Description, 80))
 	severity := string(p.Severity)
 	if p.SetSeverity != "" {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"patrol/cmd/internal/config"
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/policy"
 
@@ -22,7 +23,7 @@ import (
 
 // policiesTest runs Rego tests.
 func (a *app) policiesTest() *cobra.Command {
-	var o judgeOptions
+	var o pipeline.Judging
 	var filter string
 	var coverage, watch bool
 	cmd := &cobra.Command{
@@ -35,24 +36,24 @@ func (a *app) policiesTest() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			run := func() error { return a.runPolicyTests(cmd.Context(), &o, filter, coverage) }
 			if watch {
-				return a.watchPacks(cmd.Context(), o.packs, run)
+				return a.watchPacks(cmd.Context(), o.Packs, run)
 			}
 			return run()
 		},
 	}
-	o.addPacks(cmd.Flags())
+	addPackFlags(cmd.Flags(), &o)
 	cmd.Flags().StringVar(&filter, "run", "", "only tests whose full name matches this `regexp`")
 	cmd.Flags().BoolVar(&coverage, "coverage", false, "list the lines that no test runs")
 	cmd.Flags().BoolVar(&watch, "watch", false, "run again whenever a file of the packs changes")
 	return cmd
 }
 
-func (a *app) runPolicyTests(ctx context.Context, o *judgeOptions, filter string, coverage bool) error {
+func (a *app) runPolicyTests(ctx context.Context, o *pipeline.Judging, filter string, coverage bool) error {
 	set, err := a.loadPolicies(ctx, o)
 	if err != nil {
 		return err
 	}
-	results, covered, err := set.all.RunTests(ctx, filter)
+	results, covered, err := set.All.RunTests(ctx, filter)
 	if err != nil {
 		return err
 	}
@@ -99,11 +100,11 @@ func missedLines(lines []int) string {
 }
 
 // packNames are the packs that a command is about: those given, else the built-in one.
-func (a *app) packNames(o *judgeOptions) []string {
-	if len(o.packs) == 0 {
-		return []string{builtinPack}
+func (a *app) packNames(o *pipeline.Judging) []string {
+	if len(o.Packs) == 0 {
+		return []string{policy.BuiltIn}
 	}
-	return o.packs
+	return o.Packs
 }
 
 func inPacks(file string, packs []string) bool {
@@ -171,7 +172,7 @@ func awaitChange(ctx context.Context, watcher *fsnotify.Watcher) error {
 
 // policiesLint holds policies to more than loading insists on.
 func (a *app) policiesLint() *cobra.Command {
-	var o judgeOptions
+	var o pipeline.Judging
 	cmd := &cobra.Command{
 		Use:   "lint",
 		Short: "Check that policies are complete: metadata, format, tests, no exemption by comment",
@@ -182,18 +183,18 @@ func (a *app) policiesLint() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.lintPolicies(cmd.Context(), &o) },
 	}
-	o.addPacks(cmd.Flags())
+	addPackFlags(cmd.Flags(), &o)
 	return cmd
 }
 
-func (a *app) lintPolicies(ctx context.Context, o *judgeOptions) error {
+func (a *app) lintPolicies(ctx context.Context, o *pipeline.Judging) error {
 	set, err := a.loadPolicies(ctx, o)
 	if err != nil {
 		return err
 	}
 	found := 0
 	for _, pack := range a.packNames(o) {
-		problems, err := set.all.Lint(ctx, pack)
+		problems, err := set.All.Lint(ctx, pack)
 		if err != nil {
 			return err
 		}
@@ -259,13 +260,13 @@ func (a *app) policiesFmt() *cobra.Command {
 // newOptions describe a policy to scaffold.
 type newOptions struct {
 	id       string
-	severity severityValue
+	severity engine.Severity
 	dir      string
 }
 
 // policiesNew scaffolds a policy and its tests.
 func (a *app) policiesNew() *cobra.Command {
-	o := newOptions{severity: severityValue{engine.Medium}}
+	o := newOptions{severity: engine.Medium}
 	cmd := &cobra.Command{
 		Use:   "new RESOURCE/NAME",
 		Short: "Scaffold a policy with its two tests",
@@ -276,7 +277,7 @@ func (a *app) policiesNew() *cobra.Command {
 		RunE:    func(_ *cobra.Command, args []string) error { return a.newPolicy(args[0], &o) },
 	}
 	cmd.Flags().StringVar(&o.id, "id", "", "stable `id` of the policy (required)")
-	cmd.Flags().Var(&o.severity, "severity", "how bad a violation is")
+	cmd.Flags().Var(severityFlag(&o.severity), "severity", "how bad a violation is")
 	cmd.Flags().StringVarP(&o.dir, "policy", "p", "policies", "`directory` of the pack")
 	config.OwnPlace(cmd.Flags(), "policy") // the configuration lists the packs to judge by, and the severity to select
 	config.OwnPlace(cmd.Flags(), "severity")
@@ -324,7 +325,7 @@ func scaffold(resource, name string, o *newOptions) map[string]string {
 	}[resource]
 	field := strings.Fields(example)[0]
 	path := strings.Split(strings.TrimPrefix(field, "input."), ".")
-	replace := strings.NewReplacer("RESOURCE", resource, "NAME", name, "ID", o.id, "SEVERITY", string(o.severity.Severity),
+	replace := strings.NewReplacer("RESOURCE", resource, "NAME", name, "ID", o.id, "SEVERITY", string(o.severity),
 		"CONDITION", example, "FIELD", field, "OBJECT", path[0], "KEY", path[1])
 	base := filepath.Join(o.dir, resource, name)
 	return map[string]string{base + ".rego": replace.Replace(scaffoldPolicy), base + "_test.rego": replace.Replace(scaffoldTest)}

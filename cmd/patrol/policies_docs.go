@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 
 	"github.com/spf13/cobra"
@@ -12,7 +13,7 @@ import (
 
 // policiesDocs writes a page for each policy.
 func (a *app) policiesDocs() *cobra.Command {
-	var o judgeOptions
+	var o pipeline.Judging
 	cmd := &cobra.Command{
 		Use:     "docs DIR",
 		Short:   "Write a page for each policy, and an index, as Markdown",
@@ -24,10 +25,10 @@ func (a *app) policiesDocs() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return writePages(args[0], policyPages(set.every()))
+			return writePages(args[0], policyPages(set.Every()))
 		},
 	}
-	o.addPacks(cmd.Flags())
+	addPackFlags(cmd.Flags(), &o)
 	return cmd
 }
 

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/eval"
+	"patrol/engine/policy"
 	"patrol/engine/store"
 
 	"github.com/spf13/cobra"
@@ -17,14 +20,14 @@ import (
 
 // explain tells why a policy passes or fails one resource of the newest
 // snapshots: the facts, the parameters, and the lines of Rego.
-func (a *app) explain(ctx context.Context, set *policySet, policy engine.Policy, resource string) error {
+func (a *app) explain(ctx context.Context, set *pipeline.Policies, policy engine.Policy, resource string) error {
 	return a.explained(ctx, set, policy, resource, a.showExplanation)
 }
 
 // explained explains the resources that are meant, each to show.
-func (a *app) explained(ctx context.Context, set *policySet, policy engine.Policy, resource string, show func(engine.Policy, eval.Job, string, eval.Explanation) error) error {
-	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
-		snapshots, err := a.storedSnapshots(ctx, db, nil)
+func (a *app) explained(ctx context.Context, set *pipeline.Policies, policy engine.Policy, resource string, show func(engine.Policy, eval.Job, string, eval.Explanation) error) error {
+	return a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
+		snapshots, err := a.StoredSnapshots(ctx, db, nil)
 		if err != nil {
 			return err
 		}
@@ -33,7 +36,7 @@ func (a *app) explained(ctx context.Context, set *policySet, policy engine.Polic
 		}
 		found := 0
 		for _, snapshot := range snapshots {
-			job := eval.Job{Snapshot: snapshot, AsOf: asOf(snapshots, instant{}), Tuning: set.effective(snapshot.Workspace)}
+			job := eval.Job{Snapshot: snapshot, AsOf: pipeline.AsOf(snapshots, time.Time{}), Tuning: set.Effective(snapshot.Workspace)}
 			if job.Previous, err = db.PreviousState(ctx, snapshot); err != nil {
 				return err
 			}
@@ -51,13 +54,13 @@ func (a *app) explained(ctx context.Context, set *policySet, policy engine.Polic
 }
 
 // explainIn explains the resources of one snapshot that are meant, and counts them.
-func (a *app) explainIn(ctx context.Context, db *store.DB, set *policySet, policy engine.Policy, job eval.Job, resource string, show func(engine.Policy, eval.Job, string, eval.Explanation) error) (int, error) {
+func (a *app) explainIn(ctx context.Context, db *store.DB, set *pipeline.Policies, policy engine.Policy, job eval.Job, resource string, show func(engine.Policy, eval.Job, string, eval.Explanation) error) (int, error) {
 	workspace := job.Snapshot.Workspace
 	if policy.Resource == engine.ResourceWorkspace {
 		if resource != workspace.Name && resource != workspace.ID {
 			return 0, nil
 		}
-		e, err := set.all.Explain(ctx, job, policy.ID, nil)
+		e, err := set.All.Explain(ctx, job, policy.ID, nil)
 		if err == nil {
 			err = show(policy, job, "workspace "+workspace.Name, e)
 		}
@@ -79,7 +82,7 @@ func (a *app) explainIn(ctx context.Context, db *store.DB, set *policySet, polic
 		}
 		found++
 		name := fmt.Sprintf("token %s of %s in %s", subject.Token.ID, subject.Owner.Label(), workspace.Name)
-		e, err := set.all.Explain(ctx, job, policy.ID, &subject)
+		e, err := set.All.Explain(ctx, job, policy.ID, &subject)
 		if err == nil {
 			err = show(policy, job, name, e)
 		}
@@ -91,7 +94,7 @@ func (a *app) explainIn(ctx context.Context, db *store.DB, set *policySet, polic
 }
 
 // explainSecrets explains the OAuth secrets of one snapshot that are meant.
-func (a *app) explainSecrets(ctx context.Context, set *policySet, policy engine.Policy, job eval.Job, resource string, show func(engine.Policy, eval.Job, string, eval.Explanation) error) (int, error) {
+func (a *app) explainSecrets(ctx context.Context, set *pipeline.Policies, policy engine.Policy, job eval.Job, resource string, show func(engine.Policy, eval.Job, string, eval.Explanation) error) (int, error) {
 	var secrets engine.Secrets
 	if text := job.Snapshot.Documents[engine.SectionSecrets]; text != nil {
 		if err := json.Unmarshal(text, &secrets); err != nil {
@@ -105,7 +108,7 @@ func (a *app) explainSecrets(ctx context.Context, set *policySet, policy engine.
 		}
 		found++
 		name := fmt.Sprintf("secret %s of service principal %s in %s", secret.ID, secret.OwnerName, job.Snapshot.Workspace.Name)
-		e, err := set.all.ExplainSecret(ctx, job, policy.ID, secret)
+		e, err := set.All.ExplainSecret(ctx, job, policy.ID, secret)
 		if err == nil {
 			err = show(policy, job, name, e)
 		}
@@ -118,7 +121,7 @@ func (a *app) explainSecrets(ctx context.Context, set *policySet, policy engine.
 
 func (a *app) showExplanation(policy engine.Policy, job eval.Job, name string, e eval.Explanation) error {
 	w := a.env.stdout
-	name, e = engine.Pseudonymised(a.names, name), engine.Pseudonymised(a.names, e)
+	name, e = engine.Pseudonymised(a.Names, name), engine.Pseudonymised(a.Names, e)
 	fmt.Fprintf(w, "%s  %s\n%s\nas of %s: %s", policy.ID, policy.Title, engine.SafeText(name), job.AsOf.UTC().Format("2006-01-02T15:04:05Z"), e.Status)
 	if e.Message != "" {
 		fmt.Fprintf(w, ": %s", engine.SafeText(e.Message))
@@ -156,7 +159,7 @@ func printFacts(a *app, title string, facts []eval.Fact) {
 
 // policiesInput prints what policies see of a token or a workspace.
 func (a *app) policiesInput() *cobra.Command {
-	var o judgeOptions
+	var o pipeline.Judging
 	cmd := &cobra.Command{
 		Use:   "input TOKEN|WORKSPACE",
 		Short: "Print what policies see of a token or a workspace, as a fixture for their tests",
@@ -174,7 +177,7 @@ func (a *app) policiesInput() *cobra.Command {
 					return engine.UsageError("print input of", args[0], "See `patrol snapshots show latest`.", errors.New(e.Message))
 				}
 				var value any
-				decoder := json.NewDecoder(strings.NewReader(engine.Pseudonymised(a.names, e.Input)))
+				decoder := json.NewDecoder(strings.NewReader(engine.Pseudonymised(a.Names, e.Input)))
 				decoder.UseNumber()
 				if err := decoder.Decode(&value); err != nil {
 					return err
@@ -182,13 +185,13 @@ func (a *app) policiesInput() *cobra.Command {
 				return a.writeJSON(value)
 			}
 			for _, resource := range []engine.Resource{engine.ResourceToken, engine.ResourceWorkspace} {
-				i := slices.IndexFunc(set.all.Policies(), func(p engine.Policy) bool {
-					return p.Resource == resource && p.Pack == builtinPack && !slices.ContainsFunc(p.Needs, func(section string) bool { return section != "tokens" && section != "workspace" })
+				i := slices.IndexFunc(set.All.Policies(), func(p engine.Policy) bool {
+					return p.Resource == resource && p.Pack == policy.BuiltIn && !slices.ContainsFunc(p.Needs, func(section string) bool { return section != "tokens" && section != "workspace" })
 				})
 				if i < 0 {
 					continue
 				}
-				err = a.explained(cmd.Context(), set, set.all.Policies()[i], args[0], print)
+				err = a.explained(cmd.Context(), set, set.All.Policies()[i], args[0], print)
 				if known, is := engine.AsError(err); !is || known.Op != "explain" {
 					return err
 				}
@@ -196,6 +199,6 @@ func (a *app) policiesInput() *cobra.Command {
 			return engine.UsageError("print input of", args[0], "See `patrol tokens` for the ids, and `patrol snapshots list` for workspaces.", errors.New("no token or workspace of the newest snapshots is called so"))
 		},
 	}
-	o.addPacks(cmd.Flags())
+	addPackFlags(cmd.Flags(), &o)
 	return cmd
 }

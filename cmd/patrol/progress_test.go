@@ -61,7 +61,7 @@ func TestBarsFor(t *testing.T) {
 func TestTellManySnapshots(t *testing.T) {
 	t.Parallel()
 	var said strings.Builder
-	a := &app{env: &env{stderr: &said}}
+	a := newApp(&env{stderr: &said})
 	var snapshots []engine.Snapshot
 	for i := range 200 {
 		s := engine.Snapshot{Workspace: engine.Workspace{Name: fmt.Sprintf("w%03d", i)}, Tokens: 7,

@@ -13,7 +13,7 @@ import (
 // words.
 func TestEveryControlIsExplained(t *testing.T) {
 	t.Parallel()
-	set, err := eval.Load(t.Context(), policy.Pack{Name: builtinPack, FS: policies.FS})
+	set, err := eval.Load(t.Context(), policy.Pack{Name: policy.BuiltIn, FS: policies.FS})
 	must(t, err)
 	for _, p := range set.Policies() {
 		for framework, controls := range p.Controls {

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 
 	"patrol/cmd/internal/config"
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 
 	"github.com/spf13/cobra"
@@ -17,22 +19,29 @@ import (
 
 // app is what all commands share in one run.
 type app struct {
+	pipeline.Run
 	env     *env
-	config  *config.File
 	origins map[string]string // flag → where its value came from
 
 	configPath string
-	dbPath     string
 	quiet      bool
 	verbose    bool
 	noColor    bool
 	logFormat  string
 	namesKey   string
-	names      *engine.Pseudonyms // in place of the names of people; nil: names stay
+}
+
+func newApp(e *env) *app {
+	a := &app{env: e, origins: map[string]string{}}
+	a.Run = pipeline.Run{
+		Config: config.Default(), Version: e.version, Now: e.now, Lookup: e.lookup, Stdin: e.stdin,
+		Log: pipeline.Log{Say: a.say, Alert: func(line string) { a.tell(e.stderr, line) }, Collecting: a.progress, Stage: a.stage},
+	}
+	return a
 }
 
 // commands is the set of commands: each file adds the method that builds its own.
-type commands struct{ *app }
+type commands struct{ app *app }
 
 // run executes patrol with arguments and returns its exit code.
 func run(ctx context.Context, e *env, args []string) int { return exitCode(execute(ctx, e, args)) }
@@ -41,7 +50,7 @@ func run(ctx context.Context, e *env, args []string) int { return exitCode(execu
 func execute(ctx context.Context, e *env, args []string) error {
 	product := &product{w: e.stdout}
 	e.stdout = product
-	a := &app{env: e, origins: map[string]string{}, config: config.Default()}
+	a := newApp(e)
 	root := a.root()
 	a.logFormat = firstLogFormat(e, args)
 	root.SetArgs(args)
@@ -119,7 +128,7 @@ func (a *app) root() *cobra.Command {
 func (a *app) addFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.configPath, "config", "patrol.yaml", "configuration `file`; a missing default is no error")
-	flags.StringVar(&a.dbPath, "db", "patrol.db", "database `file` of snapshots and results")
+	flags.StringVar(&a.DBPath, "db", "patrol.db", "database `file` of snapshots and results")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing but errors")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say more: every section read, every retry")
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours, also on a terminal")
@@ -143,8 +152,8 @@ func (a *app) prepare(root, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	a.config = loaded
-	if err := a.config.Set(cmd.Flags(), environment, a.origins); err != nil {
+	a.Config = loaded
+	if err := a.Config.Set(cmd.Flags(), environment, a.origins); err != nil {
 		return err
 	}
 	if err := config.Negative(cmd.Flags()); err != nil {
@@ -153,7 +162,19 @@ func (a *app) prepare(root, cmd *cobra.Command) error {
 	if a.logFormat != "text" && a.logFormat != jsonFormat {
 		return engine.UsageError("read flag", "--log-format", "Use text or json.", fmt.Errorf("unknown format %q", a.logFormat))
 	}
-	return a.readNames()
+	if a.namesKey == "" {
+		return nil
+	}
+	// Whatever this run says, lists or writes goes through engine.Pseudonymised, or
+	// through Report.Pseudonymised.
+	key, err := os.ReadFile(a.namesKey)
+	if err == nil {
+		a.Names, err = engine.NewPseudonyms(key)
+	}
+	if err != nil {
+		return engine.UsageError("read key", a.namesKey, "Make a key once, and keep it secret: (umask 077; head -c 32 /dev/urandom > names.key)", err)
+	}
+	return nil
 }
 
 // knownFlags are those of all commands.
@@ -198,13 +219,13 @@ func (a *app) say(format string, args ...any) {
 	if a.quiet {
 		return
 	}
-	a.tell(a.env.stderr, engine.Pseudonymised(a.names, fmt.Sprintf(format, args...)))
+	a.tell(a.env.stderr, engine.Pseudonymised(a.Names, fmt.Sprintf(format, args...)))
 }
 
 // sayGap says what was not read and why, on lines of its own below those of
 // its workspace, or with its name; as JSON each part has a field.
 func (a *app) sayGap(where string, gap engine.Gap, hint string, named bool) {
-	c := engine.Pseudonymised(a.names, gap.Coverage)
+	c := engine.Pseudonymised(a.Names, gap.Coverage)
 	if a.logFormat == jsonFormat && !a.quiet {
 		jsonLogger(a.env.stderr).Warn(fmt.Sprintf("%s: %s: %s", where, gap.Names(), c.Status), "workspace", where, "sections", gap.Sections,
 			"status", c.Status, "reason", c.Reason, "detail", c.Detail, "hint", c.Hint)

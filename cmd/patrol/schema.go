@@ -35,7 +35,7 @@ func (c commands) Schema() *cobra.Command {
 			}
 			text, err := strictyaml.Schema(title, of, more)
 			if err == nil {
-				_, err = c.env.stdout.Write(text)
+				_, err = c.app.env.stdout.Write(text)
 			}
 			return err
 		},

@@ -21,8 +21,7 @@ import (
 // terminal: at 80 columns the least telling go, at 140 there is room for them.
 // go test -update accepts what is printed.
 func TestScreens(t *testing.T) {
-	o := simulateOptions{seed: 1, workspaces: 6, tokens: 40}
-	must(t, o.clock.Set("2026-11-24T12:00:00Z"))
+	o := simulateOptions{seed: 1, workspaces: 6, tokens: 40, clock: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
 	account, err := o.account(time.Now)
 	must(t, err)
 	server := httptest.NewServer(account)
@@ -43,7 +42,7 @@ func TestScreens(t *testing.T) {
 	screen := func(width int, args ...string) string {
 		var out, said bytes.Buffer
 		variables := map[string]string{"NO_COLOR": "1", "PATROL_DB": filepath.Join(dir, "patrol.db"), "PATROL_WAIVERS": filepath.Join(dir, "waivers.yaml"), "PATROL_OUTPUT_DIR": filepath.Join(dir, "report")}
-		e := &env{stdin: strings.NewReader(""), stdout: &out, stderr: &said, now: func() time.Time { return o.clock.Time }, environ: func() []string { return nil }, version: "test",
+		e := &env{stdin: strings.NewReader(""), stdout: &out, stderr: &said, now: func() time.Time { return o.clock }, environ: func() []string { return nil }, version: "test",
 			lookup:         func(key string) (string, bool) { value, set := variables[key]; return value, set },
 			stdoutTerminal: true, width: width, height: 40}
 		if code := run(context.Background(), e, args); code != exitOK && code != exitViolations {

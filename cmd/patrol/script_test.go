@@ -133,7 +133,7 @@ func simOf(ts *testscript.TestScript) *sim { return ts.Value(simKey{}).(*sim) }
 func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 	o := simulateOptions{seed: 1, workspaces: 2, tokens: 60, notFound: ts.Getenv("NOT_FOUND")}
 	tls := false
-	ts.Check(o.clock.Set("2026-11-24T12:00:00Z"))
+	o.clock = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	for _, arg := range args {
 		key, value, _ := strings.Cut(arg, "=")
 		var err error
@@ -148,7 +148,7 @@ func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 			if value == "now" { // for what the machine's clock bounds, such as plans
 				value = time.Now().UTC().Format(time.RFC3339)
 			}
-			err = o.clock.Set(value)
+			o.clock, err = parseInstant(value)
 		case "int64strings":
 			o.int64Strings = true
 		case "maxpage":
@@ -176,7 +176,7 @@ func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	t := simOf(ts).t
 	ts.Defer(func() { holdToMark(t, ts, account) })
-	*simOf(ts) = sim{t: t, account: account, clock: o.clock.Time}
+	*simOf(ts) = sim{t: t, account: account, clock: o.clock}
 	serveSim(ts, account, server.URL)
 }
 

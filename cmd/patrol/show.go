@@ -24,7 +24,7 @@ func (c commands) Show() *cobra.Command {
 			"with their grounds and their tokens, and where the approval stands. A plan that was changed is refused.",
 		Example: "  patrol show plan.json\n  patrol show plan.json --workspace 'prod-*' --risk high --limit 0",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(_ *cobra.Command, args []string) error { return c.show(args[0], &o) },
+		RunE:    func(_ *cobra.Command, args []string) error { return c.app.show(args[0], &o) },
 	}
 	o.addFlags(cmd.Flags())
 	o.addPolicies(cmd.Flags())
@@ -38,7 +38,7 @@ func (a *app) show(path string, o *selection) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	defer a.env.boundForPlan(path)()
+	defer a.BoundForPlan(path)()
 	p, content, err := readPlan(path)
 	if err != nil {
 		return err
@@ -116,7 +116,7 @@ func onlyPlanner(planner string) string {
 
 // verifyPlan asks of approvals what the configuration asks.
 func (a *app) verifyPlan(p engine.Plan, content, approvals []byte) (plan.Approved, error) {
-	trust, err := a.config.Trust()
+	trust, err := a.Config.Trust()
 	if err != nil {
 		return plan.Approved{}, err
 	}

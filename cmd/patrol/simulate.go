@@ -23,7 +23,7 @@ type simulateOptions struct {
 	seed         uint64
 	workspaces   int
 	tokens       int
-	clock        instant
+	clock        time.Time
 	latency      time.Duration
 	rateLimit    int
 	int64Strings bool
@@ -45,7 +45,7 @@ func (c commands) Simulate() *cobra.Command {
 		Example: "  patrol simulate --listen 127.0.0.1:8080 --write-config sim.cfg &\n" +
 			"  DATABRICKS_CONFIG_FILE=sim.cfg patrol audit --profile prod-analytics --profile dev-sandbox",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.simulate(cmd.Context(), &o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.app.simulate(cmd.Context(), &o) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "loopback `address` to serve on; port 0 takes a free one")
@@ -64,7 +64,7 @@ func (o *simulateOptions) addPopulation(flags *pflag.FlagSet) {
 	flags.Uint64Var(&o.seed, "seed", 1, "the same seed and clock give the same account")
 	flags.IntVar(&o.workspaces, "workspaces", 2, "number of workspaces")
 	flags.IntVar(&o.tokens, "tokens", 60, "tokens per workspace")
-	flags.Var(&o.clock, "clock", "stop the account's clock at this moment (default: it runs with this machine's)")
+	flags.Var(instantFlag(&o.clock), "clock", "stop the account's clock at this moment (default: it runs with this machine's)")
 }
 
 func (o *simulateOptions) account(now func() time.Time) (*simulator.Account, error) {
@@ -76,7 +76,7 @@ func (o *simulateOptions) account(now func() time.Time) (*simulator.Account, err
 		return nil, engine.UsageError("read flags", "--not-found", "Use "+simulator.NotFoundResource+" or "+simulator.NotFoundPlain+".", fmt.Errorf("%q is neither", o.notFound))
 	}
 	if !o.clock.IsZero() {
-		now = func() time.Time { return o.clock.Time }
+		now = func() time.Time { return o.clock }
 	}
 	account := simulator.New(simulator.Options{
 		Seed: o.seed, Workspaces: o.workspaces, Tokens: o.tokens, Now: now,

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/store"
 	"patrol/reports/table"
@@ -23,7 +24,7 @@ func (c commands) Snapshots() *cobra.Command {
 		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.snapshotsList(), c.snapshotsShow(), c.snapshotsDiff(), c.snapshotsVerify(), c.snapshotsPrune(), c.snapshotsBackup(), c.snapshotsMerge())
+	cmd.AddCommand(c.app.snapshotsList(), c.app.snapshotsShow(), c.app.snapshotsDiff(), c.app.snapshotsVerify(), c.app.snapshotsPrune(), c.app.snapshotsBackup(), c.app.snapshotsMerge())
 	return cmd
 }
 
@@ -34,7 +35,7 @@ func (a *app) snapshotsList() *cobra.Command {
 		Short: "List all snapshots, newest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
+			return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
 				snapshots, err := db.Snapshots(cmd.Context())
 				if err != nil {
 					return err
@@ -76,20 +77,19 @@ func (a *app) snapshotsShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show SNAPSHOT",
 		Short:   "Show a snapshot: workspace, coverage, digest",
-		Long:    "Shows what a snapshot is of, and how much of it was read. " + snapshotRefHelp,
+		Long:    "Shows what a snapshot is of, and how much of it was read. " + pipeline.SnapshotRefHelp,
 		Example: "  patrol snapshots show 3\n  patrol snapshots show latest",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			find, err := parseSnapshotRef(args[0])
-			if err != nil {
+			if err := pipeline.CheckSnapshotRef(args[0]); err != nil {
 				return err
 			}
-			return a.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-				found, err := find(cmd.Context(), db)
+			return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
+				found, err := pipeline.SnapshotsOf(cmd.Context(), db, args[0])
 				if err != nil {
 					return err
 				}
-				found = engine.Pseudonymised(a.names, found)
+				found = engine.Pseudonymised(a.Names, found)
 				if format.word == jsonFormat {
 					shown := []map[string]any{}
 					for _, s := range found {
@@ -126,8 +126,8 @@ func (a *app) snapshotsVerify() *cobra.Command {
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				return a.withStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-					found, err := snapshotsOf(cmd.Context(), db, args[0])
+				return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
+					found, err := pipeline.SnapshotsOf(cmd.Context(), db, args[0])
 					for _, s := range found {
 						if err == nil {
 							err = db.VerifySnapshot(cmd.Context(), s.ID)
@@ -139,7 +139,7 @@ func (a *app) snapshotsVerify() *cobra.Command {
 					return err
 				})
 			}
-			db, err := a.openStore(cmd.Context(), store.ReadOnly)
+			db, err := a.OpenStore(cmd.Context(), store.ReadOnly)
 			if err != nil {
 				return err
 			}

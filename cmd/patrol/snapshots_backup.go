@@ -25,7 +25,7 @@ func (a *app) snapshotsBackup() *cobra.Command {
 }
 
 func (a *app) backup(ctx context.Context, path string) error {
-	err := a.withStore(ctx, store.ReadOnly, func(db *store.DB) error { return db.Backup(ctx, path) })
+	err := a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error { return db.Backup(ctx, path) })
 	if errors.Is(err, fs.ErrExist) {
 		return engine.UsageError("back up database into", path, "Name a new file.", errors.New("exists already"))
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/outfile"
 	"patrol/engine/store"
@@ -28,7 +29,7 @@ func (a *app) snapshotsDiff() *cobra.Command {
 		Long: "Tells what appeared, changed and vanished between two snapshots of a workspace, or of each workspace, and why tokens vanished:\n" +
 			"revoked by patrol, as its journal says; expired; unused for so long that the platform revokes them; or by somebody else. The\n" +
 			"last two are conclusions: the platform keeps no record of tokens that are gone. Last use is no change; it is counted.\n\n" +
-			snapshotRefHelp + " Without TO it is latest, without FROM the one before it.\n\n" + exitHelp(exitIncomplete),
+			pipeline.SnapshotRefHelp + " Without TO it is latest, without FROM the one before it.\n\n" + exitHelp(exitIncomplete),
 		Example: "  patrol snapshots diff\n  patrol snapshots diff 2026-11-01 2026-11-24 --format csv -o changes.csv\n  patrol snapshots diff 12 15",
 		Args:    cobra.MaximumNArgs(2),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.diff(cmd.Context(), args, &o) },
@@ -45,14 +46,14 @@ func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
 		if err != nil {
 			return err
 		}
-		removals, err := a.removals(ctx, db, o.journal)
+		removals, err := a.Removals(ctx, db, o.journal)
 		if err != nil {
 			return err
 		}
 		d := &differ{app: a, db: db, removals: removals}
 		intact := func() error { return db.Intact(ctx, snapshotsIn(pairs)...) }
 		err = a.writeProduct(outfile.Files{}.OnlyIf(intact), o.product.output, func(w io.Writer) error {
-			err := reports.Changes(ctx, w, o.product.format.word, pseudonymised(a, d.rows(ctx, pairs)), a.listOptions(o.product.output))
+			err := reports.Changes(ctx, w, o.product.format.word, pipeline.Pseudonymised(&a.Run, d.rows(ctx, pairs)), a.listOptions(o.product.output))
 			if err != nil || d.told > 0 || d.unread || o.product.format.word != "table" {
 				return err
 			}
@@ -83,11 +84,11 @@ func snapshotsIn(pairs []snapshotPair) (list []engine.Snapshot) {
 func (a *app) pairs(ctx context.Context, db *store.DB, args []string) ([]snapshotPair, error) {
 	refs := []string{"latest~1", "latest"}
 	copy(refs, args)
-	from, err := snapshotsOf(ctx, db, refs[0])
+	from, err := pipeline.SnapshotsOf(ctx, db, refs[0])
 	if err != nil {
 		return nil, err
 	}
-	to, err := snapshotsOf(ctx, db, refs[1])
+	to, err := pipeline.SnapshotsOf(ctx, db, refs[1])
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func (a *app) pairs(ctx context.Context, db *store.DB, args []string) ([]snapsho
 		}
 	}
 	if len(pairs) == 0 {
-		return nil, engine.UsageError("compare snapshots", refs[0]+" and "+refs[1], snapshotRefHelp, errors.New("no workspace has both"))
+		return nil, engine.UsageError("compare snapshots", refs[0]+" and "+refs[1], pipeline.SnapshotRefHelp, errors.New("no workspace has both"))
 	}
 	return pairs, nil
 }
@@ -117,7 +118,7 @@ func (a *app) pairs(ctx context.Context, db *store.DB, args []string) ([]snapsho
 type differ struct {
 	*app
 	db       *store.DB
-	removals removals
+	removals pipeline.Removals
 	unread   bool // something could not be compared
 	told     int  // changes
 }
@@ -205,13 +206,13 @@ func (d *differ) tokens(ctx context.Context, p snapshotPair) iter.Seq2[engine.Ch
 		if !d.both(p, engine.SectionTokens) {
 			return
 		}
-		names := d.names(ctx, p)
+		names := d.principalNames(ctx, p)
 		for change, err := range d.db.TokenChanges(ctx, p.from, p.to) {
 			if err != nil {
 				yield(engine.ChangeRow{}, err)
 				return
 			}
-			d.removals.explain(&change, p.to)
+			d.removals.Explain(&change, p.to)
 			row := change.Row()
 			if row.Owner, err = names(row.OwnerID); err != nil {
 				yield(engine.ChangeRow{}, err)
@@ -230,9 +231,9 @@ func (d *differ) tokens(ctx context.Context, p snapshotPair) iter.Seq2[engine.Ch
 	}
 }
 
-// names tells the name of a principal as either snapshot knew it. The
+// principalNames tells the name of a principal as either snapshot knew it. The
 // directories are read once the first is asked for.
-func (d *differ) names(ctx context.Context, p snapshotPair) func(id string) (string, error) {
+func (d *differ) principalNames(ctx context.Context, p snapshotPair) func(id string) (string, error) {
 	var names map[string]string
 	return func(id string) (string, error) {
 		if names == nil {

@@ -32,7 +32,7 @@ func (a *app) merge(ctx context.Context, paths []string) error {
 			return err
 		}
 	}
-	return a.withStore(ctx, store.ReadWrite, func(db *store.DB) error {
+	return a.WithStore(ctx, store.ReadWrite, func(db *store.DB) error {
 		for _, path := range paths {
 			if err := a.mergeFile(ctx, db, path); err != nil {
 				return err
@@ -48,7 +48,7 @@ func (a *app) otherFile(path string) error {
 	if err != nil {
 		return engine.UsageError("merge", path, "Name databases that `patrol collect` wrote.", err)
 	}
-	if own, err := os.Stat(a.dbPath); err == nil && os.SameFile(info, own) {
+	if own, err := os.Stat(a.DBPath); err == nil && os.SameFile(info, own) {
 		return engine.UsageError("merge", path, "Name another database with --db.", errors.New("is the database to merge into"))
 	}
 	return nil

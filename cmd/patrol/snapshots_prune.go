@@ -45,7 +45,7 @@ func (a *app) prune(ctx context.Context, o *pruneOptions) error {
 	if o.keep < 1 && o.keepDays < 1 || o.keep < 0 || o.keepDays < 0 || o.changed("keep") && o.keep == 0 || o.changed("keep-days") && o.keepDays == 0 {
 		return engine.UsageError("prune snapshots", "", "Say what to keep: --keep or --keep-days, 1 or more; what either keeps stays.", errors.New("nothing says what to keep"))
 	}
-	return a.withStore(ctx, store.ReadWrite, func(db *store.DB) error { return a.pruneTo(ctx, db, o) })
+	return a.WithStore(ctx, store.ReadWrite, func(db *store.DB) error { return a.pruneTo(ctx, db, o) })
 }
 
 // pruneTo removes what the options do not keep.

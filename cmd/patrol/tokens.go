@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"patrol/cmd/internal/config"
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/outfile"
 	"patrol/engine/store"
@@ -40,7 +41,7 @@ type tokensOptions struct {
 	expires       span
 	lastUsed      span
 	snapshots     []string
-	asOf          instant
+	asOf          time.Time
 	product       productOptions
 }
 
@@ -56,9 +57,9 @@ func (c commands) Tokens() *cobra.Command {
 		Example: "  patrol tokens --inactive-owner\n  patrol tokens --policy PAT-004 --sort idle --limit 20\n  patrol tokens --no-expiry --workspace 'prod-*' --format csv\n" +
 			"  patrol tokens --expires-before 14d --last-used-after -7d",
 		Args: unknownCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.tokens(cmd.Context(), &o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.app.tokens(cmd.Context(), &o) },
 	}
-	cmd.AddCommand(c.tokensHistory())
+	cmd.AddCommand(c.app.tokensHistory())
 	flags := cmd.Flags()
 	inGroup(flags, flagsSelection, func(flags *pflag.FlagSet) {
 		flags.StringVar(&o.owner, "owner", "", "owner's name or id matches this `glob`")
@@ -80,7 +81,7 @@ func (c commands) Tokens() *cobra.Command {
 	flags.StringVar(&o.sort, "sort", "", "order by this `column`: "+strings.Join(engine.SortedKeys(tokenOrders), ", ")+"; -column for the other way round")
 	flags.IntVar(&o.limit, "limit", 0, "list the first so many (0: all)")
 	flags.StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to list: `ids`, days, or latest~1 (default: the newest of each workspace)")
-	flags.Var(&o.asOf, "as-of", "count ages and days left to this moment (default: when the newest snapshot was taken)")
+	flags.Var(instantFlag(&o.asOf), "as-of", "count ages and days left to this moment (default: when the newest snapshot was taken)")
 	ofWords(flags, "kind", ownerKinds()...)
 	ofWords(flags, "sort", engine.SortedKeys(tokenOrders)...)
 	o.product.addFlags(flags, "table", "csv", "json")
@@ -138,16 +139,16 @@ func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
 	options := a.listOptions(o.product.output)
 	options.Limit = o.limit
 	return a.withProduct(ctx, &o.product, func(db *store.DB) error {
-		snapshots, err := a.storedSnapshots(ctx, db, o.snapshots)
+		snapshots, err := a.StoredSnapshots(ctx, db, o.snapshots)
 		if err != nil {
 			return err
 		}
-		when := asOf(snapshots, o.asOf)
+		when := pipeline.AsOf(snapshots, o.asOf)
 		breaks, err := a.breaking(ctx, db, o.policies)
 		if err != nil {
 			return err
 		}
-		rows := pseudonymised(a, arranged(o.rows(ctx, db, snapshots, when, breaks), order))
+		rows := pipeline.Pseudonymised(&a.Run, arranged(o.rows(ctx, db, snapshots, when, breaks), order))
 		intact := func() error { return db.Intact(ctx, snapshots...) }
 		if err := a.writeProduct(outfile.Files{}.OnlyIf(intact), o.product.output, func(w io.Writer) error {
 			return reports.Tokens(ctx, w, o.product.format.word, rows, options)
@@ -295,7 +296,7 @@ type moment struct {
 	set      bool
 	relative bool
 	days     int64
-	absolute instant
+	absolute time.Time
 }
 
 func (m *moment) Set(text string) error {
@@ -307,7 +308,8 @@ func (m *moment) Set(text string) error {
 			return nil
 		}
 	}
-	if err := m.absolute.Set(text); err != nil {
+	var err error
+	if m.absolute, err = parseInstant(text); err != nil {
 		return fmt.Errorf("%q is neither a day, a time (RFC 3339), nor a number of days such as 30d or -30d", text)
 	}
 	return nil
@@ -317,7 +319,7 @@ func (m *moment) String() string {
 	if m.relative {
 		return fmt.Sprintf("%dd", m.days)
 	}
-	return m.absolute.String()
+	return instantText(m.absolute)
 }
 
 func (m *moment) Type() string { return "moment" }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/store"
 	"patrol/reports"
@@ -39,7 +40,7 @@ func (a *app) tokenHistory(ctx context.Context, id string, o *historyOptions) er
 	if id == "" {
 		return engine.UsageError("read argument", "ID", "See `patrol tokens` for the ids.", errors.New("is empty"))
 	}
-	return a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
+	return a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
 		found, err := db.TokenHistory(ctx, id)
 		if err != nil {
 			return err
@@ -47,21 +48,21 @@ func (a *app) tokenHistory(ctx context.Context, id string, o *historyOptions) er
 		if len(found) == 0 {
 			return engine.UsageError("find token", id, "See `patrol tokens` for the ids; expired and revoked ones are known as long as their snapshots are kept.", errors.New("no snapshot holds one whose id begins so"))
 		}
-		removals, err := a.removals(ctx, db, o.journal)
+		removals, err := a.Removals(ctx, db, o.journal)
 		if err != nil {
 			return err
 		}
 		told := make([]reports.History, len(found))
 		for i, h := range found {
-			told[i] = historyOf(engine.Pseudonymised(a.names, h), removals)
+			told[i] = historyOf(engine.Pseudonymised(a.Names, h), removals)
 		}
 		return a.printHistory(a.env.stdout, told, o.format.word)
 	})
 }
 
-func historyOf(h engine.TokenHistory, journal removals) reports.History {
+func historyOf(h engine.TokenHistory, journal pipeline.Removals) reports.History {
 	events := h.Events(func(t engine.Token, at int64) (engine.Cause, string) {
-		return journal.why(h.Workspace.ID, &t, time.UnixMilli(at))
+		return journal.Why(h.Workspace.ID, &t, time.UnixMilli(at))
 	})
 	return reports.History{Workspace: h.Workspace.Name, WorkspaceID: h.Workspace.ID, TokenID: h.Versions[0].Token.ID, Events: events}
 }

@@ -37,7 +37,7 @@ func (c commands) Undo() *cobra.Command {
 		Example: "  patrol undo -o undo.json\n  patrol approve undo.json --all && patrol apply undo.json --profile prod",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withJournal(cmd.Context(), o.journal, func(j *journal.Journal) error { return c.undo(cmd.Context(), j, &o) })
+			return c.app.withJournal(cmd.Context(), o.journal, func(j *journal.Journal) error { return c.app.undo(cmd.Context(), j, &o) })
 		},
 	}
 	flags := cmd.Flags()
@@ -95,7 +95,7 @@ func (a *app) undoPlan(applied engine.Plan, entries []engine.Entry, o *undoOptio
 	made := engine.Plan{
 		Schema: engine.PlanSchema, Version: a.env.version, Engine: applied.Engine, Policies: engine.PolicyDigest(nil),
 		AsOf: asOf.Format(time.RFC3339), NotBefore: due.Format(time.RFC3339), ExpiresAt: due.Add(plan.DefaultValidity).Format(time.RFC3339),
-		Planner: a.person(o.planner), Limits: a.config.Remediation.Limits, Undoes: applied.ID, OnUse: plan.OnUseSkip, Reevaluates: engine.Retuning{},
+		Planner: a.person(o.planner), Limits: a.Config.Remediation.Limits, Undoes: applied.ID, OnUse: plan.OnUseSkip, Reevaluates: engine.Retuning{},
 		Protected: engine.Protected{Tokens: []string{}, Principals: []string{}}, Steps: []engine.Step{}, NotPlanned: []engine.NotPlanned{},
 	}
 	known := map[string]engine.Entry{}

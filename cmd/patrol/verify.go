@@ -48,11 +48,11 @@ func (c commands) Verify() *cobra.Command {
 				}
 				wanted = append(wanted, found...)
 			}
-			db, err := c.openStore(cmd.Context(), store.ReadOnly)
+			db, err := c.app.OpenStore(cmd.Context(), store.ReadOnly)
 			if err != nil {
 				return err
 			}
-			return errors.Join(c.verifyAll(cmd.Context(), db, path, wanted), db.Close())
+			return errors.Join(c.app.verifyAll(cmd.Context(), db, path, wanted), db.Close())
 		},
 	}
 	addJournalFlag(cmd.Flags(), &path)
@@ -82,7 +82,7 @@ func (a *app) verifyAll(ctx context.Context, db *store.DB, journalPath string, d
 		fmt.Fprintf(a.env.stdout, "evaluation %d: %s\n", e.ID, state)
 	}
 	held := func(string) (string, error) { return "", nil }
-	if _, err := os.Stat(a.journalPath(journalPath)); err == nil || journalPath != "" {
+	if _, err := os.Stat(a.JournalPath(journalPath)); err == nil || journalPath != "" {
 		err := a.withJournal(ctx, journalPath, func(j *journal.Journal) error {
 			err := a.verifyJournal(ctx, j)
 			if err == nil {
@@ -113,7 +113,7 @@ func (a *app) verifyAll(ctx context.Context, db *store.DB, journalPath string, d
 		}
 		if holder == "" {
 			fmt.Fprintf(a.env.stdout, "digest %s: MISSING\n", engine.SafeText(digest))
-			damaged = cmp.Or(damaged, error(&engine.Error{Class: engine.ClassStorage, Reason: "digest_missing", Op: "verify", Target: a.dbPath,
+			damaged = cmp.Or(damaged, error(&engine.Error{Class: engine.ClassStorage, Reason: "digest_missing", Op: "verify", Target: a.DBPath,
 				Hint: "It was noted once, so that something was removed or changed since, or it is of another database.", Err: fmt.Errorf("nothing has the digest %s", engine.SafeText(digest))}))
 			continue
 		}

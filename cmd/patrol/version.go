@@ -5,6 +5,9 @@ import (
 	"io"
 	"runtime"
 
+	"patrol/cmd/internal/pipeline"
+	"patrol/engine/eval"
+
 	"github.com/spf13/cobra"
 )
 
@@ -15,7 +18,7 @@ func (c commands) Version() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(c.env.stdout, "patrol %s (%s, %s/%s)\n", c.env.version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(c.app.env.stdout, "patrol %s (%s, %s/%s)\n", c.app.env.version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}
@@ -27,4 +30,20 @@ func textWriter(text string) func(io.Writer) error {
 		_, err := io.WriteString(w, text)
 		return err
 	}
+}
+
+// Sandbox judges policies of others; patrol starts it by itself. It reads
+// neither configuration nor environment.
+func (c commands) Sandbox() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:    pipeline.SandboxCommand,
+		Short:  "Judge policies of others for another patrol",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return eval.ServeSandbox(cmd.Context(), c.app.env.stdin, c.app.env.stdout)
+		},
+	}
+	standAlone(cmd)
+	return cmd
 }

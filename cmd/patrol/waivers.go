@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"patrol/cmd/internal/config"
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/eval"
 	"patrol/engine/exceptions"
@@ -33,18 +34,18 @@ func (c commands) Waivers() *cobra.Command {
 		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.waiversList(), c.waiversCheck(), c.waiversAdd())
+	cmd.AddCommand(c.app.waiversList(), c.app.waiversCheck(), c.app.waiversAdd())
 	return cmd
 }
 
-func addWaiverFlags(flags *pflag.FlagSet, o *judgeOptions) {
-	o.addPacks(flags)
-	o.except.addWaivers(flags)
-	flags.Var(&o.asOf, "as-of", "the day that decides what is in force (default: today, UTC)")
+func addWaiverFlags(flags *pflag.FlagSet, o *pipeline.Judging) {
+	addPackFlags(flags, o)
+	addWaiversFlag(flags, &o.Exceptions)
+	flags.Var(instantFlag(&o.AsOf), "as-of", "the day that decides what is in force (default: today, UTC)")
 }
 
 func (a *app) waiversList() *cobra.Command {
-	var o judgeOptions
+	var o pipeline.Judging
 	var list listOptions
 	cmd := &cobra.Command{
 		Use:     "list",
@@ -75,26 +76,26 @@ func (a *app) waiversList() *cobra.Command {
 }
 
 // waiverFile reads the waivers that the command is about: there must be a file.
-func (a *app) waiverFile(ctx context.Context, o *judgeOptions) (*policySet, *exceptions.Waivers, error) {
+func (a *app) waiverFile(ctx context.Context, o *pipeline.Judging) (*pipeline.Policies, *exceptions.Waivers, error) {
 	set, err := a.loadPolicies(ctx, o)
 	if err != nil {
 		return nil, nil, err
 	}
-	if set.exceptions.waivers == nil {
-		return nil, nil, unreadable("read waivers", o.except.waivers, "Name a file with --waivers; docs/waivers.md says what it holds.", errors.New("there is no such file"))
+	if set.Exceptions.Waivers == nil {
+		return nil, nil, pipeline.Unreadable("read waivers", o.Exceptions.Waivers, "Name a file with --waivers; docs/waivers.md says what it holds.", errors.New("there is no such file"))
 	}
-	return set, set.exceptions.waivers, nil
+	return set, set.Exceptions.Waivers, nil
 }
 
-func (a *app) today(asked instant) time.Time {
+func (a *app) today(asked time.Time) time.Time {
 	if asked.IsZero() {
 		return a.env.now()
 	}
-	return asked.Time
+	return asked
 }
 
 func (a *app) waiversCheck() *cobra.Command {
-	var o judgeOptions
+	var o pipeline.Judging
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check the waivers: form, policy over waivers, and what they match",
@@ -109,7 +110,7 @@ func (a *app) waiversCheck() *cobra.Command {
 	return cmd
 }
 
-func (a *app) checkWaivers(ctx context.Context, o *judgeOptions) error {
+func (a *app) checkWaivers(ctx context.Context, o *pipeline.Judging) error {
 	uses, matched, err := a.waiverUses(ctx, o)
 	if err != nil {
 		return err
@@ -124,7 +125,7 @@ func (a *app) checkWaivers(ctx context.Context, o *judgeOptions) error {
 		return err
 	}
 	x := engine.Exceptions{Waivers: uses}
-	if _, err := fmt.Fprintf(a.env.stdout, "\n%s as of %s: %s.\n%s\n", plural(len(uses), "waiver"), engine.DateOf(a.today(o.asOf)), waiverCounts(x), matched); err != nil {
+	if _, err := fmt.Fprintf(a.env.stdout, "\n%s as of %s: %s.\n%s\n", plural(len(uses), "waiver"), engine.DateOf(a.today(o.AsOf)), pipeline.WaiverCounts(x), matched); err != nil {
 		return err
 	}
 	if len(x.Refused())+len(x.In(engine.WaiverExpired)) > 0 {
@@ -135,17 +136,17 @@ func (a *app) checkWaivers(ctx context.Context, o *judgeOptions) error {
 
 // waiverUses are the waivers as they are written now, let loose on the findings
 // of the latest evaluation, and against what they were matched.
-func (a *app) waiverUses(ctx context.Context, o *judgeOptions) (uses []engine.WaiverUse, matched string, err error) {
+func (a *app) waiverUses(ctx context.Context, o *pipeline.Judging) (uses []engine.WaiverUse, matched string, err error) {
 	set, file, err := a.waiverFile(ctx, o)
 	if err != nil {
 		return nil, "", err
 	}
-	day := a.today(o.asOf)
-	active := exceptionFiles{waivers: file}.begin(day)
-	defer active.leave()
-	matched = "no evaluation in " + a.dbPath + ": nothing was matched"
-	if _, err := os.Stat(a.dbPath); err == nil {
-		err := a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
+	day := a.today(o.AsOf)
+	active := pipeline.Exceptions{Waivers: file}.Start(day)
+	defer active.Close()
+	matched = "no evaluation in " + a.DBPath + ": nothing was matched"
+	if _, err := os.Stat(a.DBPath); err == nil {
+		err := a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
 			report, err := a.evaluated(ctx, db, 0)
 			if known, ok := engine.AsError(err); ok && known.Reason == "no_evaluation" {
 				return nil
@@ -163,10 +164,10 @@ func (a *app) waiverUses(ctx context.Context, o *judgeOptions) (uses []engine.Wa
 			return nil, "", err
 		}
 	}
-	uses = active.result().Waivers
+	uses = active.Result().Waivers
 	// Those that met no finding are judged by what does not ask for one.
-	tuning := set.effective(engine.Workspace{})
-	judge, err := set.all.WaiverJudge(ctx, day, tuning)
+	tuning := set.Effective(engine.Workspace{})
+	judge, err := set.All.WaiverJudge(ctx, day, tuning)
 	if err != nil {
 		return nil, "", err
 	}
@@ -180,18 +181,18 @@ func (a *app) waiverUses(ctx context.Context, o *judgeOptions) (uses []engine.Wa
 			use.State, use.ExpiresSoon = engine.WaiverRefused, false
 		}
 	}
-	return engine.Pseudonymised(a.names, uses), matched, nil
+	return engine.Pseudonymised(a.Names, uses), matched, nil
 }
 
 // rematch excuses the findings of a report anew, whatever excused them before.
-func (a *app) rematch(ctx context.Context, set *policySet, day time.Time, report engine.Report, active *activeExceptions) error {
+func (a *app) rematch(ctx context.Context, set *pipeline.Policies, day time.Time, report engine.Report, active *pipeline.ActiveExceptions) error {
 	excepts := map[string]func(engine.Finding) engine.Finding{} // by workspace
 	tallies := map[string]map[string]engine.Tally{}
 	for i := range report.Workspaces {
 		w := &report.Workspaces[i].Snapshot.Workspace
-		a.relabel(w)
+		a.Relabel(w)
 		var err error
-		if excepts[w.ID], err = active.exceptIn(ctx, set, day, set.effective(*w)); err != nil {
+		if excepts[w.ID], err = active.Exempt(ctx, set, day, set.Effective(*w)); err != nil {
 			return err
 		}
 		tallies[w.ID] = map[string]engine.Tally{}
@@ -214,15 +215,15 @@ func (a *app) rematch(ctx context.Context, set *policySet, day time.Time, report
 		}
 	}
 	for _, w := range report.Workspaces {
-		active.judged(w.Snapshot, tallies[w.Snapshot.Workspace.ID])
+		active.Judged(w.Snapshot, tallies[w.Snapshot.Workspace.ID])
 	}
 	return nil
 }
 
-func refusalsOf(ctx context.Context, set *policySet, judge *eval.WaiverJudge, tuning map[string]policy.Tuning, w engine.WaiverRule) []engine.WaiverRefusal {
+func refusalsOf(ctx context.Context, set *pipeline.Policies, judge *eval.WaiverJudge, tuning map[string]policy.Tuning, w engine.WaiverRule) []engine.WaiverRefusal {
 	var refusals []engine.WaiverRefusal
 	for _, id := range w.Policies {
-		policy, _ := set.policy(id)
+		policy, _ := set.Policy(id)
 		severity := cmp.Or(tuning[policy.ID].Severity, policy.Severity)
 		for _, why := range judge.Judge(ctx, eval.WaiverCase{Waiver: w, Policy: policy.ID, Severity: severity}) {
 			if !slices.Contains(refusals, why) {
@@ -249,7 +250,7 @@ func note(use engine.WaiverUse) string {
 }
 
 type waiverAddOptions struct {
-	judge                             judgeOptions
+	judge                             pipeline.Judging
 	finding, reason, approver, ticket string
 	expires                           moment
 }
@@ -285,14 +286,14 @@ func (a *app) addWaiver(ctx context.Context, o *waiverAddOptions) error {
 			return engine.UsageError("add waiver", "", "Give --finding, --reason and --approver.", fmt.Errorf("%s is missing", wanted[0]))
 		}
 	}
-	path := cmp.Or(o.judge.except.waivers, "waivers.yaml")
-	o.judge.except.waivers = "" // the file may not be there yet
+	path := cmp.Or(o.judge.Exceptions.Waivers, "waivers.yaml")
+	o.judge.Exceptions.Waivers = "" // the file may not be there yet
 	set, err := a.loadPolicies(ctx, &o.judge)
 	if err != nil {
 		return err
 	}
 	var f engine.Finding
-	if err := a.withStore(ctx, store.ReadOnly, func(db *store.DB) error {
+	if err := a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
 		report, err := a.evaluated(ctx, db, 0)
 		if err == nil {
 			f, err = findingOf(report, strings.ToLower(o.finding))
@@ -301,7 +302,7 @@ func (a *app) addWaiver(ctx context.Context, o *waiverAddOptions) error {
 	}); err != nil {
 		return err
 	}
-	today := a.today(o.judge.asOf)
+	today := a.today(o.judge.AsOf)
 	rule := engine.WaiverRule{ID: "W-" + f.Fingerprint[:8], Policies: []string{f.Policy}, Workspace: f.WorkspaceID, Reason: o.reason, Ticket: o.ticket, Approver: o.approver,
 		Created: engine.DateOf(today), Expires: engine.DateOf(time.UnixMilli(o.expires.at(today)))}
 	switch f.Resource {
@@ -312,18 +313,18 @@ func (a *app) addWaiver(ctx context.Context, o *waiverAddOptions) error {
 	}
 	before, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return unreadable("read waivers", path, "Name a file with --waivers.", err)
+		return pipeline.Unreadable("read waivers", path, "Name a file with --waivers.", err)
 	}
 	text, err := exceptions.Append(string(before), rule)
 	var read *exceptions.Waivers
 	if err == nil {
-		read, err = exceptions.ParseWaivers(path, []byte(text), set.all.Policies())
+		read, err = exceptions.ParseWaivers(path, []byte(text), set.All.Policies())
 	}
 	if err != nil {
 		return engine.UsageError("add waiver to", path, "Correct what is named, or write the waiver by hand; docs/waivers.md says what it holds.", err)
 	}
 	added := read.Rules[len(read.Rules)-1]
-	judge, err := set.all.WaiverJudge(ctx, today, set.effective(engine.Workspace{ID: f.WorkspaceID, Name: f.Workspace}))
+	judge, err := set.All.WaiverJudge(ctx, today, set.Effective(engine.Workspace{ID: f.WorkspaceID, Name: f.Workspace}))
 	if err != nil {
 		return err
 	}

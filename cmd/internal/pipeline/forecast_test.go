@@ -1,7 +1,6 @@
-package main
+package pipeline
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"iter"
@@ -31,9 +30,7 @@ var forecastBegin = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 // of the coming days up, with tokens that have ended left out and those in use
 // used until then, and judges it as any snapshot, every policy on every token.
 func TestForecastIsPlainEvaluation(t *testing.T) {
-	var talk bytes.Buffer
-	a := &app{env: &env{stderr: &talk, now: time.Now}, origins: map[string]string{}, config: config.Default()}
-	set := forecastPolicies(t, a)
+	set := forecastPolicies(t)
 	dir, n := t.TempDir(), 0
 	enginetest.Check(t, func(rt *rapid.T) {
 		if n++; n > 30 {
@@ -46,29 +43,29 @@ func TestForecastIsPlainEvaluation(t *testing.T) {
 		}
 		defer os.Remove(path)
 		defer db.Close()
-		o := &forecastOptions{days: rapid.IntRange(1, 6).Draw(rt, "days"), inUse: rapid.SampledFrom([]int{0, 7, 30}).Draw(rt, "in-use"), cliff: 2}
+		o := Forecasting{From: forecastBegin, Days: rapid.IntRange(1, 6).Draw(rt, "days"), InUse: rapid.SampledFrom([]int{0, 7, 30}).Draw(rt, "in-use"), Cliff: 2}
 		w := forecastWorld{t: rt, db: db, set: set, options: o, tokens: anyTokens(rt)}
-		f := &forecaster{app: a, db: db, set: set, options: o, from: forecastBegin}
-		if err := f.run(context.Background(), []engine.Snapshot{w.save("now", w.tokens)}); err != nil {
+		f, err := set.Forecast(context.Background(), db, []engine.Snapshot{w.save("now", w.tokens)}, o)
+		if err != nil {
 			rt.Fatal(err)
 		}
 		var got []string
-		for _, found := range f.list {
+		for _, found := range f.List {
 			got = append(got, fmt.Sprint(found.Day, " ", found.Kind, " ", found.TokenID, " ", found.Policy, " ", found.Message))
 		}
 		want := slices.Concat(w.violations(), w.dates())
-		want = append(want, cliffs(want, o.cliff)...)
+		want = append(want, cliffs(want, o.Cliff)...)
 		slices.Sort(got)
 		slices.Sort(want)
 		if diff := cmp.Diff(want, got); diff != "" {
-			rt.Fatalf("in use within %d days: -want +got\n%s", o.inUse, diff)
+			rt.Fatalf("in use within %d days: -want +got\n%s", o.InUse, diff)
 		}
 	})
 }
 
 // forecastPolicies are the built-in ones, and one on the token that took another's
 // place, which is presumed to stay in use as well.
-func forecastPolicies(t *testing.T, a *app) *policySet {
+func forecastPolicies(t *testing.T) *Policies {
 	t.Helper()
 	own := fstest.MapFS{"token/successor.rego": {Data: []byte(`# METADATA
 # title: Replaced by a token that nobody uses
@@ -85,11 +82,11 @@ package patrol.token.successor
 
 deny contains "x" if input.token.superseded_by_idle_days > 8
 `)}}
-	all, err := eval.Load(t.Context(), policy.Pack{Name: builtinPack, FS: policies.FS, Trusted: true}, policy.Pack{Name: "own", FS: own, Trusted: true})
+	all, err := eval.Load(t.Context(), policy.Pack{Name: policy.BuiltIn, FS: policies.FS, Trusted: true}, policy.Pack{Name: "own", FS: own, Trusted: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &policySet{all: all, chosen: all, config: a.config}
+	return &Policies{All: all, Chosen: all, config: config.Default()}
 }
 
 // anyTokens have dates near those at which something happens, of every kind.
@@ -138,8 +135,8 @@ func anyTokens(t *rapid.T) []engine.Token {
 type forecastWorld struct {
 	t       *rapid.T
 	db      *store.DB
-	set     *policySet
-	options *forecastOptions
+	set     *Policies
+	options Forecasting
 	tokens  []engine.Token
 }
 
@@ -186,13 +183,13 @@ func (w *forecastWorld) on(n int) (list []engine.Token) {
 }
 
 func (w *forecastWorld) stays(t engine.Token) bool {
-	return t.LastUsed != nil && w.options.inUse > 0 && *t.LastUsed >= forecastBegin.AddDate(0, 0, -w.options.inUse).UnixMilli()
+	return t.LastUsed != nil && w.options.InUse > 0 && *t.LastUsed >= forecastBegin.AddDate(0, 0, -w.options.InUse).UnixMilli()
 }
 
 func (w *forecastWorld) violations() (list []string) {
 	failed := map[string]bool{}
-	onTokens := w.set.chosen.Select(func(p engine.Policy) bool { return p.Resource == engine.ResourceToken }).With(eval.Options{NoPrefilter: true})
-	for n := range w.options.days + 1 {
+	onTokens := w.set.Chosen.Select(func(p engine.Policy) bool { return p.Resource == engine.ResourceToken }).With(eval.Options{NoPrefilter: true})
+	for n := range w.options.Days + 1 {
 		at := forecastBegin.AddDate(0, 0, n)
 		s := w.save(fmt.Sprint("day ", n), w.on(n))
 		_, err := onTokens.Evaluate(context.Background(), eval.Job{Snapshot: s, AsOf: at, Tokens: func(bool) iter.Seq2[engine.Subject, error] {
@@ -227,7 +224,7 @@ func (w *forecastWorld) dates() (list []string) {
 		if t.LastUsed != nil {
 			used = time.UnixMilli(*t.LastUsed).UTC().Format(time.DateOnly)
 		}
-		for h := 1; h <= 24*w.options.days && !ended(forecastBegin); h++ {
+		for h := 1; h <= 24*w.options.Days && !ended(forecastBegin); h++ {
 			at := forecastBegin.Add(time.Duration(h) * time.Hour)
 			before := at.Add(-time.Hour)
 			if ended(at) {

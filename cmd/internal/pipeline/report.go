@@ -1,0 +1,236 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"patrol/engine"
+	"patrol/engine/outfile"
+	"patrol/engine/store"
+	"patrol/reports"
+	"patrol/reports/deliver"
+)
+
+// Output says what is written of an evaluation, and where.
+type Output struct {
+	Formats []reports.Format // may be none
+	Dir     string           // for all formats
+	Path    string           // for the one format instead; "-" is Stdout
+	Stdout  io.Writer
+	Metrics string // file of OpenMetrics; "": none
+	Tickets string // directory of tickets; "": none
+
+	// Show shows a report on the terminal, with the files that were written of it;
+	// not called where the report itself goes to Stdout.
+	Show func(ctx context.Context, report engine.Report, files []string) error
+}
+
+// Evaluation is the report of an evaluation; 0 means the latest of what is. It
+// says so when it is one of what would be.
+func (r *Run) Evaluation(ctx context.Context, db *store.DB, id int64) (engine.Report, error) {
+	if id == 0 {
+		latest, err := db.LatestEvaluation(ctx)
+		if err != nil {
+			return engine.Report{}, err
+		}
+		id = latest
+	}
+	report, err := db.Report(ctx, id)
+	if text := reports.WhatIf(report); err == nil && text != "" {
+		r.Log.Say("%s", text)
+	}
+	return report, err
+}
+
+// Deliver writes the reports of an evaluation whose snapshots were found intact
+// by this run, and tells its receivers.
+func (r *Run) Deliver(ctx context.Context, db *store.DB, evaluation int64, o *Output, receivers []deliver.Receiver) (engine.Verdict, error) {
+	var messages []message
+	var verdict engine.Verdict
+	err := db.Read(ctx, func(view *store.DB) error {
+		report, err := r.Evaluation(ctx, view, evaluation)
+		if err != nil {
+			return err
+		}
+		if messages, err = r.messages(ctx, report, receivers); err != nil {
+			return err
+		}
+		verdict, err = r.WriteReport(ctx, view, report, o, func() error { return view.IntactEvaluation(ctx, evaluation) })
+		return err
+	})
+	if err != nil {
+		return verdict, err
+	}
+	if err := r.notify(ctx, db, messages); verdict == engine.Clean {
+		return verdict, err
+	}
+	return verdict, nil // it outranks a receiver that cannot be reached, which was said
+}
+
+// WriteReport writes a report that counts only if it is intact.
+func (r *Run) WriteReport(ctx context.Context, db *store.DB, report engine.Report, o *Output, intact func() error) (engine.Verdict, error) {
+	guarded := outfile.Files{}.OnlyIf(intact)
+	report = report.Redacted().Pseudonymised(r.Names)
+	if o.Path == "-" {
+		err := guarded.Fill(o.Stdout, func(w io.Writer) error { return o.Formats[0].Write(ctx, w, report) })
+		if err == nil {
+			err = r.writeMetricsAndTickets(ctx, db, report, o)
+		}
+		return report.Verdict(), err
+	}
+	files, err := r.writeFiles(ctx, report, o, guarded)
+	if err == nil {
+		err = guarded.Ask() // nothing may have been written
+	}
+	if err == nil {
+		err = r.writeMetricsAndTickets(ctx, db, report, o)
+	}
+	if err == nil {
+		err = o.Show(ctx, report, files)
+	}
+	return report.Verdict(), err
+}
+
+func (r *Run) writeFiles(ctx context.Context, report engine.Report, o *Output, files outfile.Files) ([]string, error) {
+	if len(o.Formats) == 0 {
+		return nil, nil
+	}
+	folder := o.Dir
+	if o.Path != "" {
+		folder = filepath.Dir(o.Path)
+	}
+	defer r.WarnExposed(folder)
+	step, end := r.Log.Stage("writing reports", "row", 0)
+	defer end()
+	report.Findings, report.Tokens = counted(report.Findings, step), counted(report.Tokens, step)
+	if o.Path == "" {
+		return reports.WriteAll(ctx, o.Dir, o.Formats, report, files)
+	}
+	return []string{o.Path}, files.Write(o.Path, func(w io.Writer) error { return o.Formats[0].Write(ctx, w, report) })
+}
+
+// writeMetricsAndTickets writes metrics and tickets of a report that is intact.
+func (r *Run) writeMetricsAndTickets(ctx context.Context, db *store.DB, report engine.Report, o *Output) error {
+	if o.Metrics == "" && o.Tickets == "" {
+		return nil
+	}
+	if report.WhatIf != "" {
+		return engine.UsageError("write", "--metrics, --tickets", "Leave them out: this says what would be.", errors.New("metrics and tickets are of what is"))
+	}
+	if o.Metrics != "" {
+		last, err := lastComplete(ctx, db, report)
+		if err != nil {
+			return err
+		}
+		err = outfile.Files{}.Write(o.Metrics, func(w io.Writer) error { return deliver.Metrics(ctx, w, report, last) })
+		if err != nil {
+			return err
+		}
+	}
+	if o.Tickets == "" {
+		return nil
+	}
+	template, err := deliver.ParseTicket(r.Config.Tickets.Template)
+	if err != nil {
+		return err
+	}
+	n, err := deliver.Tickets(ctx, o.Tickets, report, template, cmp.Or(r.Config.Tickets.MinSeverity, engine.Info), outfile.Files{})
+	if err == nil {
+		r.Log.Say("%s in %s", engine.Plural(n, "ticket"), o.Tickets)
+	}
+	return err
+}
+
+// lastComplete is as of when the last evaluation judged, this one included, that
+// could read and judge everything; zero where none did.
+func lastComplete(ctx context.Context, db *store.DB, report engine.Report) (time.Time, error) {
+	if report.Verdict() != engine.Incomplete {
+		return report.AsOf, nil
+	}
+	list, err := db.Evaluations(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, e := range list {
+		if e.WhatIf != "" || e.AsOf.After(report.AsOf) {
+			continue
+		}
+		before, err := db.Report(ctx, e.ID)
+		if err != nil {
+			return time.Time{}, err
+		}
+		if before.Verdict() != engine.Incomplete {
+			return before.AsOf, nil
+		}
+	}
+	return time.Time{}, nil
+}
+
+// message is what a receiver of the configuration is to be told.
+type message struct {
+	to   deliver.Receiver
+	text deliver.Message
+}
+
+// messages are what a run tells its receivers; of what would be, nothing.
+func (r *Run) messages(ctx context.Context, report engine.Report, receivers []deliver.Receiver) (list []message, err error) {
+	if report.WhatIf != "" {
+		return nil, nil
+	}
+	report = report.Redacted().Pseudonymised(r.Names)
+	for i, receiver := range receivers {
+		configured := r.Config.Notify[i]
+		text, err := deliver.NewMessage(ctx, report, cmp.Or(configured.MinSeverity, engine.Info))
+		if err != nil {
+			return nil, err
+		}
+		if configured.When == "new" && text.NewCount == 0 && text.Verdict != engine.Incomplete {
+			continue
+		}
+		list = append(list, message{receiver, text})
+	}
+	return list, nil
+}
+
+// notify sends each message once: that it will be sent is on disk before it is.
+func (r *Run) notify(ctx context.Context, db *store.DB, messages []message) error {
+	var failures []error
+	for _, m := range messages {
+		before, err := db.BeginDelivery(ctx, m.text.Run, m.to.Name)
+		if err != nil {
+			return err
+		}
+		switch {
+		case before == store.DeliverySent:
+			r.Log.Say("%s was told of this run already", m.to.Name)
+			continue
+		case before == store.DeliveryUncertain && !m.to.Repeatable():
+			r.Log.Say("%s is not told again: whether the message about this run arrived is not known", m.to.Name)
+			continue
+		}
+		err = m.to.Send(ctx, m.text)
+		switch {
+		case err == nil:
+			if err := db.EndDelivery(ctx, m.text.Run, m.to.Name); err != nil {
+				return err
+			}
+			r.Log.Say("told %s: %s, %s", m.to.Name, m.text.Verdict, engine.Plural(m.text.NewCount, "new finding"))
+			continue
+		case !errors.Is(err, deliver.ErrUncertain):
+			if err := db.ForgetDelivery(context.WithoutCancel(ctx), m.text.Run, m.to.Name); err != nil {
+				return err
+			}
+		}
+		r.Log.Alert(engine.Pseudonymised(r.Names, fmt.Sprintf("%s was not told: %v", m.to.Name, err))) // also with -q: the verdict may outrank it
+		failures = append(failures, fmt.Errorf("%s: %w", m.to.Name, err))
+	}
+	if failures == nil {
+		return nil
+	}
+	return &engine.Error{Class: engine.ClassStorage, Reason: "delivery", Op: "notify", Hint: "The audit itself is complete and stored. `patrol evaluate` sends what certainly did not arrive.", Err: errors.Join(failures...)}
+}

@@ -1,0 +1,165 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"patrol/engine"
+	"patrol/engine/journal"
+	"patrol/engine/store"
+)
+
+// SnapshotRefHelp says what a reference of a snapshot may be.
+const SnapshotRefHelp = "A snapshot is an id; a day or a time (RFC 3339), which means the newest of each workspace then; or latest, and latest~1 for the one before."
+
+// CheckSnapshotRef refuses a reference that can name no snapshot.
+func CheckSnapshotRef(ref string) error {
+	_, err := lookUp(ref)
+	return err
+}
+
+// lookUp says how to find the snapshots that a reference names: one by its id,
+// else one of each workspace.
+func lookUp(ref string) (func(context.Context, *store.DB) ([]engine.Snapshot, error), error) {
+	if id, err := strconv.ParseInt(ref, 10, 64); err == nil {
+		return func(ctx context.Context, db *store.DB) ([]engine.Snapshot, error) {
+			s, err := db.Snapshot(ctx, id)
+			return []engine.Snapshot{s}, err
+		}, nil
+	}
+	if back, ok := strings.CutPrefix(ref, "latest~"); ok {
+		if n, err := strconv.ParseUint(back, 10, 31); err == nil {
+			return func(ctx context.Context, db *store.DB) ([]engine.Snapshot, error) { return db.Back(ctx, int(n)) }, nil
+		}
+	}
+	if ref == "latest" {
+		return func(ctx context.Context, db *store.DB) ([]engine.Snapshot, error) { return db.Latest(ctx) }, nil
+	}
+	at, err := time.Parse(time.RFC3339, ref)
+	if day, notDay := time.Parse(time.DateOnly, ref); notDay == nil {
+		at, err = day.Add(24*time.Hour-time.Millisecond), nil // the whole day counts
+	}
+	if err != nil {
+		return nil, engine.UsageError("read reference", ref, SnapshotRefHelp, fmt.Errorf("names no snapshot"))
+	}
+	return func(ctx context.Context, db *store.DB) ([]engine.Snapshot, error) { return db.AsOf(ctx, at) }, nil
+}
+
+// SnapshotsOf finds the snapshots that a reference names, at least one.
+func SnapshotsOf(ctx context.Context, db *store.DB, ref string) ([]engine.Snapshot, error) {
+	find, err := lookUp(ref)
+	if err != nil {
+		return nil, err
+	}
+	found, err := find(ctx, db)
+	if err == nil && len(found) == 0 {
+		err = &engine.Error{Class: engine.ClassUsage, Reason: "no_snapshot", Op: "find snapshot", Target: ref,
+			Hint: "`patrol snapshots list` shows which there are.", Err: fmt.Errorf("no workspace has one")}
+	}
+	return found, err
+}
+
+// StoredSnapshots are those that references name, else the newest of each
+// workspace, with the labels that the configuration has for them now.
+func (r *Run) StoredSnapshots(ctx context.Context, db *store.DB, refs []string) ([]engine.Snapshot, error) {
+	var snapshots []engine.Snapshot
+	for _, ref := range refs {
+		found, err := SnapshotsOf(ctx, db, ref)
+		if err != nil {
+			return nil, err
+		}
+		for _, snapshot := range found {
+			if !slices.ContainsFunc(snapshots, func(s engine.Snapshot) bool { return s.ID == snapshot.ID }) {
+				snapshots = append(snapshots, snapshot)
+			}
+		}
+	}
+	if len(refs) == 0 {
+		latest, err := db.Latest(ctx)
+		if err != nil {
+			return nil, err
+		}
+		snapshots = latest
+	}
+	if len(snapshots) == 0 {
+		return nil, &engine.Error{Class: engine.ClassUsage, Reason: "no_snapshot", Op: "read snapshots of", Target: r.DBPath,
+			Hint: "Run `patrol collect` or `patrol audit` first, or name another database with --db.", Err: fmt.Errorf("there are none")}
+	}
+	for i := range snapshots {
+		r.Relabel(&snapshots[i].Workspace)
+	}
+	return snapshots, nil
+}
+
+// Removals is what the journal and the audit log say of revoked tokens.
+type Removals struct {
+	found map[[2]string]engine.Removal  // by workspace and token
+	known bool                          // there is a journal to ask
+	logs  map[string][]engine.ChangeLog // by workspace: what snapshots have of the audit log
+}
+
+// JournalPath is where the journal lies: beside the database unless told otherwise.
+func (r *Run) JournalPath(told string) string {
+	if told != "" {
+		return told
+	}
+	return filepath.Join(filepath.Dir(r.DBPath), "patrol-journal.db")
+}
+
+// Removals reads the journal that was told, else the one beside the database
+// where there is one.
+func (r *Run) Removals(ctx context.Context, db *store.DB, told string) (Removals, error) {
+	snapshots, err := db.Snapshots(ctx)
+	if err != nil {
+		return Removals{}, err
+	}
+	logs := map[string][]engine.ChangeLog{}
+	for _, s := range snapshots { // newest first
+		log, err := s.ChangeLog()
+		if err != nil {
+			return Removals{}, err
+		}
+		if log != nil && log.Unread == "" {
+			logs[s.Workspace.ID] = append(logs[s.Workspace.ID], engine.Pseudonymised(r.Names, *log))
+		}
+	}
+	path := r.JournalPath(told)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && told == "" {
+		return Removals{logs: logs}, nil
+	}
+	journal, err := journal.Open(ctx, path, journal.Options{Mode: store.ReadOnly, Now: r.Now})
+	if err != nil {
+		return Removals{}, err
+	}
+	found, err := journal.Removals(ctx)
+	return Removals{found, true, logs}, errors.Join(err, journal.Close())
+}
+
+// Why tells why a token of a workspace was gone at a moment.
+func (r Removals) Why(workspace string, t *engine.Token, at time.Time) (engine.Cause, string) {
+	var removal *engine.Removal
+	if found, ok := r.found[[2]string{workspace, t.ID}]; ok {
+		removal = &found
+	}
+	var logged *engine.ChangeEvent
+	for _, log := range r.logs[workspace] {
+		if logged = log.Removal(t.ID, at.UnixMilli()); logged != nil {
+			break
+		}
+	}
+	return engine.WhyVanished(t, at, removal, r.known, logged)
+}
+
+// Explain tells why a token vanished between a snapshot and the one given.
+func (r Removals) Explain(change *engine.TokenChange, to engine.Snapshot) {
+	if change.Kind == engine.Vanished {
+		change.Cause, change.Detail = r.Why(to.Workspace.ID, change.Before, to.CollectedAt)
+	}
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"patrol/cmd/internal/pipeline"
+	"patrol/engine"
+
+	"github.com/spf13/pflag"
+)
+
+// parsedFlag is a flag whose text a function reads into a value.
+type parsedFlag[T any] struct {
+	value *T
+	kind  string // what help calls the value
+	parse func(string) (T, error)
+	text  func(T) string
+}
+
+func (f parsedFlag[T]) Set(text string) error {
+	value, err := f.parse(text)
+	if err == nil {
+		*f.value = value
+	}
+	return err
+}
+
+func (f parsedFlag[T]) String() string { return f.text(*f.value) }
+
+func (f parsedFlag[T]) Type() string { return f.kind }
+
+// Years between which an instant can be meant: Databricks is of 2013, its tokens
+// are younger.
+const firstYear, lastYear = 2015, 2100
+
+// parseInstant reads a moment: RFC 3339, or a day (its first moment, UTC).
+func parseInstant(text string) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		t, err := time.Parse(layout, text)
+		if err != nil {
+			continue
+		}
+		if year := t.UTC().Year(); year < firstYear || year > lastYear {
+			return t, fmt.Errorf("%q is not within %d to %d, the time of the platform", text, firstYear, lastYear)
+		}
+		return t.UTC(), nil
+	}
+	return time.Time{}, fmt.Errorf("%q is neither a time such as 2026-11-24T12:00:00Z nor a day such as 2026-11-24", text)
+}
+
+func instantText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// instantFlag is a flag that holds a moment; the zero time is none.
+func instantFlag(t *time.Time) pflag.Value {
+	return parsedFlag[time.Time]{t, "time", parseInstant, instantText}
+}
+
+func severityFlag(s *engine.Severity) pflag.Value {
+	return parsedFlag[engine.Severity]{s, "severity", engine.ParseSeverity, func(s engine.Severity) string { return string(s) }}
+}
+
+// thresholdFlag is a flag that holds a severity or "none".
+func thresholdFlag(t *engine.Threshold) pflag.Value {
+	return parsedFlag[engine.Threshold]{t, "severity", engine.ParseThreshold, engine.Threshold.String}
+}
+
+// percentFlag is a flag that holds a whole percentage.
+func percentFlag(n *int) pflag.Value {
+	return parsedFlag[int]{n, "percent", func(text string) (int, error) {
+		n, err := strconv.Atoi(strings.TrimSuffix(text, "%"))
+		if err != nil || n < 0 || n > 100 {
+			return 0, fmt.Errorf("%q is no whole percentage from 0 to 100", text)
+		}
+		return n, nil
+	}, strconv.Itoa}
+}
+
+// shardFlag is a flag that holds which part of the workspaces to read: i/n, from
+// 0/n to n-1/n.
+func shardFlag(s *pipeline.Shard) pflag.Value {
+	return parsedFlag[pipeline.Shard]{s, "shard", func(text string) (pipeline.Shard, error) {
+		index, count, _ := strings.Cut(text, "/")
+		i, errIndex := strconv.Atoi(index)
+		n, errCount := strconv.Atoi(count)
+		if errIndex != nil || errCount != nil || n < 1 || i < 0 || i >= n {
+			return pipeline.Shard{}, fmt.Errorf("%q is no shard such as 0/8, the first of eight, or 7/8, the last", text)
+		}
+		return pipeline.Shard{Index: i, Count: n}, nil
+	}, func(s pipeline.Shard) string {
+		if s.Count == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%d/%d", s.Index, s.Count)
+	}}
+}
+
+// addSeverityFlags adds the flags that choose by severity; what says what they
+// choose: policies or findings.
+func addSeverityFlags(flags *pflag.FlagSet, s *pipeline.Severities, what string) {
+	words := severityWords()
+	flags.StringSliceVar(&s.Any, "severity", nil, "only "+what+" of these `severities`: "+strings.Join(words, ", "))
+	flags.Var(severityFlag(&s.Least), "min-severity", "only "+what+" of this severity or worse")
+	ofWords(flags, "severity", words...)
+	ofWords(flags, "min-severity", words...)
+}
+
+func severityWords() []string { return engine.Severity("").Words() }
+
+// addSourceFlags adds the flags that say which workspaces are read, and how.
+func addSourceFlags(all *pflag.FlagSet, s *pipeline.Source) {
+	inGroup(all, flagsConnection, func(flags *pflag.FlagSet) {
+		flags.StringSliceVar(&s.Profiles, "profile", nil, "`names` of profiles of .databrickscfg, whose workspaces are read (repeatable)")
+		flags.StringVar(&s.Account, "account", "", "read all workspaces of the account of this `profile`; `account:` in patrol.yaml says which")
+		flags.StringArrayVar(&s.From, "from", nil, "read this `file` instead (- for standard input): the output of `databricks token-management list -o json` or `patrol tokens`, or a token report as CSV (repeatable)")
+		flags.BoolVar(&s.AcceptEmpty, "accept-empty", false, "a file of --from without rows is a workspace without tokens")
+		flags.StringSliceVar(&s.AcceptShrink, "accept-shrink", nil, "believe these `lists` although they lost a fifth or more since the snapshot before: "+strings.Join(pipeline.Shrinkable(), ", "))
+		ofWords(flags, "accept-shrink", pipeline.Shrinkable()...)
+		addConnectionFlags(flags, s)
+		flags.IntVar(&s.Parallel, "parallel", pipeline.DefaultParallel, "workspaces read at once (16 by default where an account lists them)")
+		addRequestFlags(flags, s)
+		flags.StringVar(&s.AuditChanges, "audit-changes", "", "tell by this exported audit log who changed settings and grants and revoked tokens: a `file` made by the second query in docs/usage.md")
+		flags.StringVar(&s.TokenReport, "token-report", "", "compare what is read with this token report of the account console too: an exported CSV `file`")
+		flags.DurationVar(&s.RetryBudget, "retry-budget", pipeline.DefaultRetryBudget, "waiting that each section may cost when a workspace is busy or fails, and in sum each workspace (0s: never try again)")
+	})
+}
+
+// addConnectionFlags adds how workspaces are reached.
+func addConnectionFlags(flags *pflag.FlagSet, s *pipeline.Source) {
+	flags.StringVar(&s.CAFile, "ca-file", "", "trust the certificates in this PEM `file` as well")
+	flags.BoolVar(&s.NoProxy, "no-proxy", false, "connect directly, whatever proxy HTTPS_PROXY names (NO_PROXY does so for some hosts)")
+}
+
+// addRequestFlags adds what is read beside an ordinary audit, for a token alone too.
+func addRequestFlags(flags *pflag.FlagSet, s *pipeline.Source) {
+	flags.StringSliceVar(&s.With, "with", nil, "read these `sections` too: "+strings.Join(pipeline.SectionsOnRequest(), ", "))
+	ofWords(flags, "with", pipeline.SectionsOnRequest()...)
+	flags.StringVar(&s.Usage, "usage", "", "read from the audit log how tokens are used, by read-only queries: `warehouse:ID` names the SQL warehouse that runs them")
+	flags.StringVar(&s.AuditLog, "audit-log", "", "read it from this exported audit log instead: a `file` made by the query in docs/usage.md")
+}
+
+// settleSource completes a source by what flags alone do not say.
+func (a *app) settleSource(s *pipeline.Source) error {
+	switch origin := a.origins["parallel"]; {
+	case origin == "" || origin == "default":
+		s.Parallel = 0 // the pipeline knows better
+	case s.Parallel < 1:
+		return engine.UsageError("read flag", "--parallel", "Use 1 to read one workspace after the other.", fmt.Errorf("%d is less than 1", s.Parallel))
+	}
+	s.ConfigFile, _ = a.env.lookup("DATABRICKS_CONFIG_FILE")
+	return nil
+}
+
+// addJudgeFlags adds the flags that say which policies judge, and as of when.
+func addJudgeFlags(all *pflag.FlagSet, o *pipeline.Judging) {
+	inGroup(all, flagsJudging, func(flags *pflag.FlagSet) {
+		addSelectionFlags(flags, o)
+		flags.Var(instantFlag(&o.AsOf), "as-of", "judge as of this moment (default: when the newest snapshot was taken)")
+		flags.StringVar(&o.WhatIf, "what-if", "", "store the evaluation under this `name`, apart: it says what would be (implied by --as-of another day than now)")
+		o.FailOn = engine.FailOn(engine.Low)
+		flags.Var(thresholdFlag(&o.FailOn), "fail-on", "exit 1 on findings of this severity or worse: critical, high, medium, low, info, none")
+		ofWords(flags, "fail-on", append(severityWords(), "none")...)
+		o.MinCoverage = pipeline.Everything
+		flags.Var(percentFlag(&o.MinCoverage), "min-coverage", "exit 4 when less than this percentage of the expected workspaces was read; those beyond it may be missing")
+		x := &o.Exceptions
+		addWaiversFlag(flags, x)
+		flags.StringVar(&x.Baseline, "baseline", "", "excuse the findings that this `file` lists, so that only new ones fail")
+		flags.StringSliceVar(&x.Critical, "baseline-critical", nil, "let baselines hold critical findings of these policies, too: `ids` or aliases")
+		flags.StringVar(&x.Create, "create-baseline", "", "write the findings that fail now to this `file`, for --baseline")
+		flags.BoolVar(&o.NoPrefilter, "no-prefilter", false, "run every policy on every token instead of asking first where it may fire; the results are the same")
+	})
+}
+
+// addSelectionFlags adds the flags that choose policies, without those of judging.
+func addSelectionFlags(all *pflag.FlagSet, o *pipeline.Judging) {
+	inGroup(all, flagsSelection, func(flags *pflag.FlagSet) {
+		addPackFlags(flags, o)
+		flags.StringSliceVar(&o.Only, "only", nil, "only these policies: `ids` or aliases")
+		flags.StringSliceVar(&o.Exclude, "exclude", nil, "all policies but these: `ids` or aliases")
+		addSeverityFlags(flags, &o.Severity, "policies")
+		flags.StringVar(&o.Framework, "framework", "", "only policies that serve this framework, or one control of it: `name[:control]`")
+	})
+}
+
+// addPackFlags adds the flags that load more policies.
+func addPackFlags(flags *pflag.FlagSet, o *pipeline.Judging) {
+	flags.StringArrayVarP(&o.Packs, "policy", "p", nil, "load the policies in this `directory` or OPA bundle (.tar.gz) too (repeatable)")
+	flags.StringVar(&o.PackKey, "policy-key", "", "bundles must be signed by this public key (PEM `file`)")
+}
+
+func addWaiversFlag(flags *pflag.FlagSet, x *pipeline.ExceptionPaths) {
+	flags.StringVar(&x.Waivers, "waivers", "waivers.yaml", "excuse findings by the dated waivers in this `file`; a missing default is no error")
+}
+
+// loadPolicies loads the policies of this run.
+func (a *app) loadPolicies(ctx context.Context, o *pipeline.Judging) (*pipeline.Policies, error) {
+	o.Exceptions.WaiversOptional = a.origins["waivers"] == "default"
+	return a.LoadPolicies(ctx, o)
+}
+
+// resolveSource checks what is asked for beside an ordinary audit.
+func (a *app) resolveSource(ctx context.Context, s *pipeline.Source) error {
+	if err := a.settleSource(s); err != nil {
+		return err
+	}
+	return a.ResolveSource(ctx, s)
+}

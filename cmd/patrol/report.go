@@ -1,0 +1,229 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"patrol/cmd/internal/pipeline"
+	"patrol/engine"
+	"patrol/engine/outfile"
+	"patrol/engine/store"
+	"patrol/reports"
+	"patrol/reports/deliver"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Report writes the reports of the latest evaluation, offline.
+func (c commands) Report() *cobra.Command {
+	var o reportOptions
+	var evaluation int64
+	cmd := &cobra.Command{
+		Use:     "report",
+		Short:   "Write reports of the latest evaluation, offline",
+		Long:    "Writes the reports of the latest evaluation in the database again, in any format. Ends with the exit code of that evaluation.\n\n" + exitHelp(exitViolations, exitIncomplete),
+		Example: "  patrol report --format xlsx --output-dir auditors\n  patrol report -o findings.csv",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			out, err := c.app.reportOutput(&o)
+			if err != nil {
+				return err
+			}
+			return c.app.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
+				report, err := c.app.Evaluation(cmd.Context(), db, evaluation)
+				if err != nil {
+					return err
+				}
+				return ended(c.app.WriteReport(cmd.Context(), db, report, out, report.Intact))
+			})
+		},
+	}
+	o.addFlags(cmd.Flags())
+	addEvaluationFlag(cmd.Flags(), &evaluation)
+	cmd.Flags().StringVar(&o.framework, "framework", "", "show where this framework, or one control of it, stands: `name[:control]`")
+	return cmd
+}
+
+// reportOptions say what to write, and where.
+type reportOptions struct {
+	formats []string
+	dir     string
+	output  string
+
+	framework string // to show in the terminal
+
+	metrics, tickets string
+	noNotify         bool
+}
+
+func (o *reportOptions) addFlags(all *pflag.FlagSet) {
+	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) {
+		flags.StringSliceVar(&o.formats, "format", []string{"csv", "xlsx", "html", "json"}, "`formats` of the report: "+strings.Join(formatNames(), ", "))
+		ofWords(flags, "format", formatNames()...)
+		flags.StringVar(&o.dir, "output-dir", "patrol-report", "write the reports into this `directory`; {date} and {time} in it are those of the run")
+		flags.StringVarP(&o.output, "output", "o", "", "write one format to this `file` (- for standard output)")
+		flags.StringVar(&o.metrics, "metrics", "", "write OpenMetrics to this `file`, for Prometheus' textfile collector")
+		flags.StringVar(&o.tickets, "tickets", "", "write each failed finding as a ticket (JSON) into this `directory`")
+	})
+}
+
+// addNotifyFlag is for commands that judge.
+func (o *reportOptions) addNotifyFlag(all *pflag.FlagSet) {
+	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) {
+		flags.BoolVar(&o.noNotify, "no-notify", false, "send nothing, whatever notify: in patrol.yaml says")
+	})
+}
+
+func formatNames() []string {
+	var names []string
+	for _, format := range reports.Formats() {
+		names = append(names, format.Name)
+	}
+	return names
+}
+
+// reportOutput resolves the formats and finds, before anything is collected, what
+// would keep the reports from being written.
+func (a *app) reportOutput(o *reportOptions) (*pipeline.Output, error) {
+	now := a.env.now()
+	o.dir = strings.NewReplacer("{date}", now.UTC().Format(time.DateOnly), "{time}", now.UTC().Format("150405")).Replace(o.dir)
+	if strings.ContainsAny(o.dir, "{}") {
+		return nil, engine.UsageError("read flag", "--output-dir", "{date} and {time} stand for the day and the time of the run, in UTC.", fmt.Errorf("%q holds another name in braces", o.dir))
+	}
+	formats, err := o.choose(a.origins["format"])
+	if err != nil {
+		return nil, err
+	}
+	if o.metrics != "" {
+		if err := outfile.Check(o.metrics); err != nil {
+			return nil, err
+		}
+	}
+	if o.tickets != "" {
+		if err := outfile.CheckDir(o.tickets); err != nil {
+			return nil, err
+		}
+	}
+	out := a.judgedOutput(o)
+	out.Formats, out.Dir, out.Path = formats, o.dir, o.output
+	if o.output != "" {
+		return out, checkOutput(o.output)
+	}
+	if o.dir == "" {
+		return nil, engine.UsageError("read flag", "--output-dir", "Name a directory; . is the one you are in.", errors.New("is empty"))
+	}
+	if err := outfile.CheckDir(o.dir); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(o.dir); errors.Is(err, fs.ErrNotExist) {
+		return out, nil
+	}
+	for _, format := range formats {
+		if err := checkOutput(filepath.Join(o.dir, format.File)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// judgedOutput is what an evaluation shows on the terminal, without files.
+func (a *app) judgedOutput(o *reportOptions) *pipeline.Output {
+	return &pipeline.Output{Stdout: a.env.stdout, Metrics: o.metrics, Tickets: o.tickets, Show: func(ctx context.Context, report engine.Report, files []string) error {
+		if a.quiet {
+			return nil
+		}
+		if a.logFormat == jsonFormat {
+			jsonLogger(a.env.stderr).Info("run summary", "summary", summaryOf(report, files))
+		}
+		options := reports.TableOptions{Options: a.tableOptions(), All: a.verbose, Files: files, Framework: cmp.Or(o.framework, report.Framework)}
+		return reports.Table(ctx, a.env.stdout, report, options)
+	}}
+}
+
+// choose resolves the formats. With --output there must be one: the one asked
+// for, else the one whose file ends alike.
+// Several formats of the environment or the configuration are those of a whole
+// report, of which an output file asks for one.
+func (o *reportOptions) choose(origin string) ([]reports.Format, error) {
+	typed := origin == "flag --format"
+	if o.output == "" {
+		return lookupFormats(o.formats)
+	}
+	if origin != "default" && len(o.formats) == 1 {
+		return lookupFormats(o.formats)
+	}
+	if typed {
+		return nil, engine.UsageError("read flag", "--output", "Name one format with --format, or use --output-dir for several.",
+			fmt.Errorf("one file cannot hold %d formats", len(o.formats)))
+	}
+	if format, ok := byEnding(o.output); ok {
+		return []reports.Format{format}, nil
+	}
+	return nil, engine.UsageError("read flag", "--output", "Name the format with --format.",
+		fmt.Errorf("no format is known by the ending of %q", o.output))
+}
+
+// byEnding finds the format whose file ends as a path does: out.ocsf.json is
+// OCSF, any other .json is the audit itself.
+func byEnding(path string) (found reports.Format, ok bool) {
+	longest := 0
+	for _, format := range reports.Formats() {
+		_, ending, _ := strings.Cut(format.File, ".")
+		if len(ending) > longest && strings.HasSuffix(strings.ToLower(path), "."+ending) {
+			found, ok, longest = format, true, len(ending)
+		}
+	}
+	return found, ok
+}
+
+func lookupFormats(names []string) ([]reports.Format, error) {
+	var formats []reports.Format
+	for _, name := range names {
+		format, err := reports.Lookup(strings.TrimSpace(name))
+		if err != nil {
+			return nil, err
+		}
+		formats = append(formats, format)
+	}
+	return formats, nil
+}
+
+// runSummary is a run in one line, for those who collect logs.
+type runSummary struct {
+	Verdict    engine.Verdict          `json:"verdict"`
+	AsOf       time.Time               `json:"as_of"`
+	WhatIf     string                  `json:"what_if,omitempty"`
+	Workspaces int                     `json:"workspaces"`
+	Expected   int                     `json:"workspaces_expected"`
+	Read       int                     `json:"workspaces_read"`
+	Tokens     int                     `json:"tokens"`
+	Failed     map[engine.Severity]int `json:"failed"`
+	Results    engine.Tally            `json:"results"`
+	Files      []string                `json:"files"`
+}
+
+func summaryOf(r engine.Report, files []string) runSummary {
+	reach := r.Reach()
+	s := runSummary{Verdict: r.Verdict(), AsOf: r.AsOf.UTC(), WhatIf: r.WhatIf, Workspaces: r.Summary.Workspaces, Expected: reach.Expected, Read: reach.Read,
+		Tokens: r.Summary.Tokens, Failed: map[engine.Severity]int{}, Results: r.Summary.Statuses, Files: append([]string{}, files...)}
+	for _, severity := range engine.Severities() {
+		s.Failed[severity] = r.Summary.Failed(severity)
+	}
+	return s
+}
+
+// receivers are told of a run.
+func (a *app) receivers(o *reportOptions) ([]deliver.Receiver, error) {
+	if o.noNotify {
+		return nil, nil
+	}
+	return a.Config.Receivers(a.env.lookup)
+}
