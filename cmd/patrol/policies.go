@@ -1,13 +1,20 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
+	"patrol/engine/eval"
+	"patrol/engine/policy"
+	"patrol/engine/store"
 	"patrol/reports/table"
 
 	"github.com/spf13/cobra"
@@ -201,4 +208,189 @@ func fold(text string, width int) string {
 		column += len(word)
 	}
 	return b.String()
+}
+
+// explain tells why a policy passes or fails one resource of the newest
+// snapshots: the facts, the parameters, and the lines of Rego.
+func (a *app) explain(ctx context.Context, set *pipeline.Policies, policy engine.Policy, resource string) error {
+	return a.explained(ctx, set, policy, resource, a.showExplanation)
+}
+
+// explained explains the resources that are meant, each to show.
+func (a *app) explained(ctx context.Context, set *pipeline.Policies, policy engine.Policy, resource string, show func(engine.Policy, eval.Job, string, eval.Explanation) error) error {
+	return a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
+		snapshots, err := a.StoredSnapshots(ctx, db, nil)
+		if err != nil {
+			return err
+		}
+		if err := db.Intact(ctx, snapshots...); err != nil {
+			return err
+		}
+		found := 0
+		for _, snapshot := range snapshots {
+			job := eval.Job{Snapshot: snapshot, AsOf: pipeline.AsOf(snapshots, time.Time{}), Tuning: set.Effective(snapshot.Workspace)}
+			if job.Previous, err = db.PreviousState(ctx, snapshot); err != nil {
+				return err
+			}
+			n, err := a.explainIn(ctx, db, set, policy, job, resource, show)
+			if err != nil {
+				return err
+			}
+			found += n
+		}
+		if found == 0 {
+			return engine.UsageError("explain", resource, "See `patrol tokens` for the ids.", fmt.Errorf("no %s of the newest snapshots is called so", policy.Resource))
+		}
+		return nil
+	})
+}
+
+// explainIn explains the resources of one snapshot that are meant, and counts them.
+func (a *app) explainIn(ctx context.Context, db *store.DB, set *pipeline.Policies, policy engine.Policy, job eval.Job, resource string, show func(engine.Policy, eval.Job, string, eval.Explanation) error) (int, error) {
+	workspace := job.Snapshot.Workspace
+	if policy.Resource == engine.ResourceWorkspace {
+		if resource != workspace.Name && resource != workspace.ID {
+			return 0, nil
+		}
+		e, err := set.All.Explain(ctx, job, policy.ID, nil)
+		if err == nil {
+			err = show(policy, job, "workspace "+workspace.Name, e)
+		}
+		return 1, err
+	}
+	if policy.Resource == engine.ResourceSecret {
+		return a.explainSecrets(ctx, set, policy, job, resource, show)
+	}
+	if !job.Snapshot.Coverage[engine.SectionTokens].Usable() {
+		return 0, nil
+	}
+	found := 0
+	for subject, err := range db.Subjects(ctx, job.Snapshot.ID, job.AsOf, true) {
+		if err != nil {
+			return found, err
+		}
+		if !strings.HasPrefix(subject.Token.ID, resource) {
+			continue
+		}
+		found++
+		name := fmt.Sprintf("token %s of %s in %s", subject.Token.ID, subject.Owner.Label(), workspace.Name)
+		e, err := set.All.Explain(ctx, job, policy.ID, &subject)
+		if err == nil {
+			err = show(policy, job, name, e)
+		}
+		if err != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+// explainSecrets explains the OAuth secrets of one snapshot that are meant.
+func (a *app) explainSecrets(ctx context.Context, set *pipeline.Policies, policy engine.Policy, job eval.Job, resource string, show func(engine.Policy, eval.Job, string, eval.Explanation) error) (int, error) {
+	var secrets engine.Secrets
+	if text := job.Snapshot.Documents[engine.SectionSecrets]; text != nil {
+		if err := json.Unmarshal(text, &secrets); err != nil {
+			return 0, fmt.Errorf("read secrets of workspace %s: %w", job.Snapshot.Workspace.Name, err)
+		}
+	}
+	found := 0
+	for _, secret := range secrets {
+		if !strings.HasPrefix(secret.ID, resource) {
+			continue
+		}
+		found++
+		name := fmt.Sprintf("secret %s of service principal %s in %s", secret.ID, secret.OwnerName, job.Snapshot.Workspace.Name)
+		e, err := set.All.ExplainSecret(ctx, job, policy.ID, secret)
+		if err == nil {
+			err = show(policy, job, name, e)
+		}
+		if err != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+func (a *app) showExplanation(policy engine.Policy, job eval.Job, name string, e eval.Explanation) error {
+	w := a.env.stdout
+	name, e = engine.Pseudonymised(a.Names, name), engine.Pseudonymised(a.Names, e)
+	fmt.Fprintf(w, "%s  %s\n%s\nas of %s: %s", policy.ID, policy.Title, engine.SafeText(name), job.AsOf.UTC().Format("2006-01-02T15:04:05Z"), e.Status)
+	if e.Message != "" {
+		fmt.Fprintf(w, ": %s", engine.SafeText(e.Message))
+	}
+	fmt.Fprintln(w)
+	printFacts(a, "Facts", e.Facts)
+	printFacts(a, "Parameters", e.Params)
+	if len(e.Lines) > 0 {
+		fmt.Fprintf(w, "\nRego (%s)\n", policy.File)
+	}
+	for _, line := range e.Lines {
+		mark := "holds     "
+		if !line.Held {
+			mark = "does not  "
+		}
+		fmt.Fprintf(w, "  %4d  %s%s\n", line.Row, mark, engine.SafeText(line.Text))
+	}
+	fmt.Fprintln(w)
+	return nil
+}
+
+func printFacts(a *app, title string, facts []eval.Fact) {
+	if len(facts) == 0 {
+		return
+	}
+	fmt.Fprintf(a.env.stdout, "\n%s\n", title)
+	for _, fact := range facts {
+		value := fact.Value
+		if value == "" {
+			value = "(absent)"
+		}
+		fmt.Fprintf(a.env.stdout, "  %s = %s\n", strings.TrimPrefix(fact.Name, "params."), engine.SafeText(value))
+	}
+}
+
+// policiesInput prints what policies see of a token or a workspace.
+func (a *app) policiesInput() *cobra.Command {
+	var o pipeline.Judging
+	cmd := &cobra.Command{
+		Use:   "input TOKEN|WORKSPACE",
+		Short: "Print what policies see of a token or a workspace, as a fixture for their tests",
+		Long: "Prints the input of policies for a token (its id or the beginning of it) or a workspace (name or id) of the newest snapshots, as\n" +
+			"JSON, without secrets. A test of Rego can read it: with input as {…}. The parameters are missing: each policy has its own.",
+		Example: "  patrol policies input 3922b2f6 > token.json\n  patrol policies input prod-analytics | jq .workspace",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			set, err := a.loadPolicies(cmd.Context(), &o)
+			if err != nil {
+				return err
+			}
+			print := func(_ engine.Policy, _ eval.Job, _ string, e eval.Explanation) error {
+				if e.Input == "" {
+					return engine.UsageError("print input of", args[0], "See `patrol snapshots show latest`.", errors.New(e.Message))
+				}
+				var value any
+				decoder := json.NewDecoder(strings.NewReader(engine.Pseudonymised(a.Names, e.Input)))
+				decoder.UseNumber()
+				if err := decoder.Decode(&value); err != nil {
+					return err
+				}
+				return a.writeJSON(value)
+			}
+			for _, resource := range []engine.Resource{engine.ResourceToken, engine.ResourceWorkspace} {
+				i := slices.IndexFunc(set.All.Policies(), func(p engine.Policy) bool {
+					return p.Resource == resource && p.Pack == policy.BuiltIn && !slices.ContainsFunc(p.Needs, func(section string) bool { return section != "tokens" && section != "workspace" })
+				})
+				if i < 0 {
+					continue
+				}
+				err = a.explained(cmd.Context(), set, set.All.Policies()[i], args[0], print)
+				if known, is := engine.AsError(err); !is || known.Op != "explain" {
+					return err
+				}
+			}
+			return engine.UsageError("print input of", args[0], "See `patrol tokens` for the ids, and `patrol snapshots list` for workspaces.", errors.New("no token or workspace of the newest snapshots is called so"))
+		},
+	}
+	addPackFlags(cmd.Flags(), &o)
+	return cmd
 }

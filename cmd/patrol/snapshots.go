@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -178,4 +180,236 @@ func (a *app) printSnapshot(ctx context.Context, s engine.Snapshot) error {
 		table.Plain("reason", 16, func(n engine.SectionName) any { return s.Coverage[n].Reason }).Rank(4, 10),
 		table.Plain("detail", 40, func(n engine.SectionName) any { return s.Coverage[n].Detail }).Rank(5, 12),
 	}, engine.SortedKeys(s.Coverage))
+}
+
+type pruneOptions struct {
+	keep, keepDays int
+	dryRun, yes    bool
+	changed        func(flag string) bool
+}
+
+func (a *app) snapshotsPrune() *cobra.Command {
+	var o pruneOptions
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove old snapshots for good, and the evaluations that judged them",
+		Long: "Says what it will remove, and asks; where nobody can answer it wants --yes. Removes the oldest snapshots of each workspace that neither --keep nor --keep-days keeps. The newest stays in any case,\n" +
+			"and so does the newest whose tokens were read whole, with all since. What only they held is overwritten,\n" +
+			"and the file is written anew, for which the disk needs room for a second one. Their digests stay, so that\n" +
+			"`snapshots verify` still finds a broken chain. Snapshots that do not verify are not pruned: they may be evidence.\n\n" + exitHelp(),
+		Example: "  patrol snapshots prune --keep-days 400 --dry-run\n  patrol snapshots prune --keep 30 --yes",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.changed = func(flag string) bool { return cmd.Flags().Changed(flag) }
+			return a.prune(cmd.Context(), &o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&o.keep, "keep", 0, "keep this `number` of snapshots of each workspace, the newest ones")
+	flags.IntVar(&o.keepDays, "keep-days", 0, "keep the snapshots of so many `days`")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "say what would be removed")
+	flags.BoolVar(&o.yes, "yes", false, "remove it without asking")
+	return cmd
+}
+
+func (a *app) prune(ctx context.Context, o *pruneOptions) error {
+	if o.keep < 1 && o.keepDays < 1 || o.keep < 0 || o.keepDays < 0 || o.changed("keep") && o.keep == 0 || o.changed("keep-days") && o.keepDays == 0 {
+		return engine.UsageError("prune snapshots", "", "Say what to keep: --keep or --keep-days, 1 or more; what either keeps stays.", errors.New("nothing says what to keep"))
+	}
+	return a.WithStore(ctx, store.ReadWrite, func(db *store.DB) error { return a.pruneTo(ctx, db, o) })
+}
+
+// pruneTo removes what the options do not keep.
+func (a *app) pruneTo(ctx context.Context, db *store.DB, o *pruneOptions) error {
+	all, err := db.Snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	old := o.old(all, a.env.now())
+	if len(old) == 0 {
+		a.say("nothing to prune: all of %s stay", plural(len(all), "snapshot"))
+		return nil
+	}
+	first := old[len(old)-1].CollectedAt.UTC().Format(time.DateOnly)
+	if o.dryRun || !o.yes {
+		a.say("would remove %s of %d, the oldest of %s, with the evaluations that judged them, for good:", plural(len(old), "snapshot"), len(all), first)
+		of := map[string]int{}
+		for _, s := range old {
+			a.detail("  snapshot %d of %s, %s", s.ID, s.Workspace.Name, s.CollectedAt.UTC().Format(time.RFC3339))
+			of[s.Workspace.Name]++
+		}
+		for i, name := range engine.SortedKeys(of) {
+			if i == mostTold {
+				a.say("  and those of %s", plural(len(of)-i, "more workspace"))
+				break
+			}
+			a.say("  %d of %s", of[name], name)
+		}
+	}
+	if o.dryRun {
+		return nil
+	}
+	if !o.yes {
+		if !a.env.interactive() {
+			return engine.UsageError("prune snapshots", "", "Give --yes to remove them, or --dry-run to look.", errors.New("nobody is there to confirm; nothing was removed"))
+		}
+		if answer, err := a.ask(ctx, "Type yes to remove them: "); err != nil || answer != "yes" {
+			a.say("nothing was removed")
+			return err
+		}
+	}
+	if err := verifyAll(ctx, db, old); err != nil {
+		return err
+	}
+	evaluations, err := db.Prune(ctx, old)
+	if err == nil || evaluations > 0 {
+		a.say("pruned %s of %d, the oldest of %s, and %s", plural(len(old), "snapshot"), len(all), first, plural(evaluations, "evaluation"))
+	}
+	return err
+}
+
+// old are the snapshots to remove of all, newest first: of each workspace those
+// that are older than the oldest one that is kept. The newest whose tokens were
+// read whole is kept too: it is the last that tells all.
+func (o *pruneOptions) old(all []engine.Snapshot, now time.Time) (old []engine.Snapshot) {
+	oldestKept := map[string]int64{}
+	seen := map[string]int{}
+	whole := map[string]bool{}
+	for _, s := range all {
+		id := s.Workspace.ID
+		seen[id]++
+		lastWhole := !whole[id] && s.Coverage[engine.SectionTokens].Complete()
+		whole[id] = whole[id] || lastWhole
+		young := o.keepDays > 0 && now.Sub(s.CollectedAt) < time.Duration(o.keepDays)*24*time.Hour
+		if seen[id] <= max(o.keep, 1) || young || lastWhole {
+			oldestKept[id] = s.ID
+		}
+	}
+	for _, s := range all {
+		if s.ID < oldestKept[s.Workspace.ID] {
+			old = append(old, s)
+		}
+	}
+	return old
+}
+
+func verifyAll(ctx context.Context, db *store.DB, snapshots []engine.Snapshot) error {
+	if err := db.VerifyChain(ctx); err != nil {
+		return err
+	}
+	for _, s := range snapshots {
+		if err := db.VerifySnapshot(ctx, s.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) snapshotsBackup() *cobra.Command {
+	return &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Copy the database into a new file, and verify the copy",
+		Long: "Copies the database as it is at one moment into a new file, readable by its owner alone, while others may go on writing to it.\n" +
+			"Then verifies the digests and the chain of the copy. To restore, put the copy where the database was.\n\n" + exitHelp(),
+		Example: "  patrol snapshots backup patrol-2026-11-24.db",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.backup(cmd.Context(), args[0]) },
+	}
+}
+
+func (a *app) backup(ctx context.Context, path string) error {
+	err := a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error { return db.Backup(ctx, path) })
+	if errors.Is(err, fs.ErrExist) {
+		return engine.UsageError("back up database into", path, "Name a new file.", errors.New("exists already"))
+	}
+	if err != nil {
+		return err
+	}
+	taken, err := store.Open(ctx, path, store.Options{Mode: store.ReadOnly, Now: a.env.now})
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.verifyBackup(ctx, taken), taken.Close())
+}
+
+func (a *app) verifyBackup(ctx context.Context, taken *store.DB) error {
+	snapshots, err := taken.Snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	if err := verifyAll(ctx, taken, snapshots); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.env.stdout, "%s: intact\n", plural(len(snapshots), "snapshot"))
+	return err
+}
+
+func (a *app) snapshotsMerge() *cobra.Command {
+	return &cobra.Command{
+		Use:   "merge DATABASE…",
+		Short: "Take over the snapshots of other databases, such as those of shards",
+		Long: "Copies the snapshots of other databases into the one of --db, which is made when it is missing. The rows of each snapshot\n" +
+			"must have the digest that it was sealed with; a snapshot that is here already is passed over, so that merging again changes\n" +
+			"nothing. A snapshot that follows others here is sealed anew behind them, so that each workspace keeps one chain. Evaluations\n" +
+			"and journals are not merged: run `patrol evaluate` afterwards. Merge in the order of collection; docs/scale-out.md shows how.",
+		Example: "  patrol snapshots merge shard-0.db shard-1.db --db account.db",
+		Args:    cobra.MinimumNArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.merge(cmd.Context(), args) },
+	}
+}
+
+func (a *app) merge(ctx context.Context, paths []string) error {
+	for _, path := range paths {
+		if err := a.otherFile(path); err != nil {
+			return err
+		}
+	}
+	return a.WithStore(ctx, store.ReadWrite, func(db *store.DB) error {
+		for _, path := range paths {
+			if err := a.mergeFile(ctx, db, path); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// otherFile refuses what cannot be merged before anything is.
+func (a *app) otherFile(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return engine.UsageError("merge", path, "Name databases that `patrol collect` wrote.", err)
+	}
+	if own, err := os.Stat(a.DBPath); err == nil && os.SameFile(info, own) {
+		return engine.UsageError("merge", path, "Name another database with --db.", errors.New("is the database to merge into"))
+	}
+	return nil
+}
+
+func (a *app) mergeFile(ctx context.Context, db *store.DB, path string) (err error) {
+	other, err := store.Open(ctx, path, store.Options{Mode: store.ReadOnly, Now: a.env.now})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, other.Close()) }()
+	var merged, known, resealed int
+	for m, err := range db.MergeSnapshots(ctx, other) {
+		switch {
+		case err != nil:
+			return err
+		case m.Known:
+			known++
+			continue
+		case m.Resealed:
+			resealed++
+		}
+		merged++
+		a.detail("snapshot %d of %s is snapshot %d here", m.From.ID, m.From.Workspace.Name, m.Into.ID)
+	}
+	text := fmt.Sprintf("%s: %s merged, %d known", path, plural(merged, "snapshot"), known)
+	if resealed > 0 {
+		text += fmt.Sprintf("; %d sealed anew behind earlier ones", resealed)
+	}
+	fmt.Fprintln(a.env.stdout, engine.SafeText(text))
+	return nil
 }
