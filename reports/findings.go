@@ -177,6 +177,6 @@ func policyCells(policies []engine.PolicyReport) []table.Column[engine.Finding] 
 	}
 	return []table.Column[engine.Finding]{
 		table.Wrapped("remediation", 50, func(f engine.Finding) any { return remediation[f.Policy] }),
-		table.Wrapped("controls", 34, func(f engine.Finding) any { return controls[f.Policy] }),
+		table.Plain("controls", 34, func(f engine.Finding) any { return controls[f.Policy] }),
 	}
 }

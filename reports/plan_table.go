@@ -65,7 +65,7 @@ func (s *screen) planHead(v PlanView) {
 		s.Wrap("", text)
 	}
 	for _, line := range remedy.Dangers(p, remedy.Every) {
-		s.Styled(table.Red, strings.ToUpper(line[:1])+engine.SafeText(line[1:]))
+		s.WrapStyled(table.Red, "", strings.ToUpper(line[:1])+line[1:])
 	}
 	s.Styled(table.Bold, fmt.Sprintf("Plan %s: %s", p.ID, countSteps(p)))
 	s.Line("judged as of " + p.AsOf + ", planned by " + engine.SafeText(p.Planner))
@@ -191,10 +191,10 @@ func (s *screen) planLimits(v PlanView) {
 		l.MaxSteps, l.MaxPercent, l.MaxPerOwner, l.MaxRecentlyUsed, l.RecentlyUsedDays, l.MaxEndangered))
 	for i, excess := range v.Over {
 		if i == mostExcesses {
-			s.Styled(table.Yellow, fmt.Sprintf("  OVER: … and %s more", engine.Comma(len(v.Over)-i)))
+			s.WrapStyled(table.Yellow, "  ", fmt.Sprintf("OVER: … and %s more", engine.Comma(len(v.Over)-i)))
 			break
 		}
-		s.Styled(table.Yellow, "  OVER: "+excess.String())
+		s.WrapStyled(table.Yellow, "  ", "OVER: "+excess.String())
 	}
 	if len(v.Over) > 0 {
 		s.Wrap("  ", "Apply refuses all of these steps together: approve fewer, or raise the limits and plan anew.")

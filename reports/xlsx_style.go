@@ -65,7 +65,7 @@ func newStyles(file *excelize.File) (styles, error) {
 		label:    m.style(excelize.Style{Font: &excelize.Font{Bold: true}}),
 		absent:   m.style(excelize.Style{Font: &excelize.Font{Italic: true, Color: "595959"}}),
 	}
-	s.link = m.style(excelize.Style{Font: &excelize.Font{Color: "1D4ED8", Underline: "single"}})
+	s.link = m.style(excelize.Style{Font: &excelize.Font{Color: "1D4ED8", Underline: "single"}, Alignment: &excelize.Alignment{WrapText: true}})
 	s.control = map[engine.ControlStatus]int{
 		engine.ControlMet:         m.style(filled("BBF7D0", "000000")),
 		engine.ControlNotMet:      m.style(filled(colours(engine.High))),

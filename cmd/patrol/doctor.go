@@ -13,6 +13,7 @@ import (
 	"patrol/collectors"
 	"patrol/engine"
 	"patrol/engine/store"
+	"patrol/reports/table"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -129,7 +130,9 @@ func (a *app) doctor(cmd *cobra.Command, o *pipeline.Source, format string) erro
 			return err
 		}
 	} else {
-		a.printDiagnosis(found)
+		if err := a.printDiagnosis(found); err != nil {
+			return err
+		}
 	}
 	if found.Problems == 0 {
 		return nil
@@ -213,11 +216,13 @@ func healthOf(r collectors.ProbeReport) workspaceHealth {
 // mostHealthy is how many healthy workspaces have a line of their own.
 const mostHealthy = 20
 
-func (a *app) printDiagnosis(d diagnosis) {
+func (a *app) printDiagnosis(d diagnosis) error {
+	const indent = "        "
+	screen := table.NewScreen(a.env.stdout, a.tableOptions())
 	print := func(mark, text, hint string) {
-		fmt.Fprintf(a.env.stdout, "%-6s  %s\n", mark, engine.SafeText(text))
+		screen.Hang(fmt.Sprintf("%-6s  ", mark), indent, text)
 		if hint != "" {
-			fmt.Fprintf(a.env.stdout, "        hint: %s\n", engine.SafeText(hint))
+			screen.Hang(indent, indent, "hint: "+hint)
 		}
 	}
 	for _, c := range d.Checks {
@@ -291,5 +296,6 @@ func (a *app) printDiagnosis(d diagnosis) {
 	if len(notRead) > 0 {
 		print("-", "not read, because nobody asks for it: "+strings.Join(engine.SortedKeys(notRead), ", "), "")
 	}
-	fmt.Fprintf(a.env.stdout, "%s: %d healthy, %d with problems\n", plural(len(d.Workspaces), "workspace"), d.Healthy, len(d.Workspaces)-d.Healthy)
+	screen.Line(fmt.Sprintf("%s: %d healthy, %d with problems", plural(len(d.Workspaces), "workspace"), d.Healthy, len(d.Workspaces)-d.Healthy))
+	return screen.Flush()
 }

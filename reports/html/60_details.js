@@ -79,8 +79,8 @@ class Details {
   }
 }
 
-// full is a value in all its length.
-const full = (value, kind) => (kind === 'date' && typeof value === 'number' ? iso(value) : shown(value, kind));
+// full is a value in all its length. The platform tells a last use by the day: 2026-11-18, not 2026-11-18T00:00:00Z.
+const full = (value, kind) => (kind === 'date' && typeof value === 'number' ? iso(value).replace('T00:00:00Z', '') : shown(value, kind));
 
 // pairs lists names and values; what is empty is left out.
 function pairs(entries) {

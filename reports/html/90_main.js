@@ -22,7 +22,10 @@ function route(event) {
   for (const other of document.querySelectorAll('.view')) other.hidden = other !== view;
   for (const link of document.querySelectorAll('.banner nav a')) {
     const current = link.hash === `#${view.dataset.nav ?? view.id}`;
-    if (current) link.setAttribute('aria-current', 'page'); else link.removeAttribute('aria-current');
+    if (current) {
+      link.setAttribute('aria-current', 'page');
+      link.scrollIntoView({block: 'nearest', inline: 'center'}); // the bar of a phone is longer than its screen
+    } else link.removeAttribute('aria-current');
   }
   root.classList.toggle('table-shown', view.classList.contains('table-view'));
   page.views[view.id]?.show(state);

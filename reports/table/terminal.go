@@ -304,29 +304,32 @@ func notCommand(text string) string {
 }
 
 // Wrap writes foreign text on as many lines as it needs, each after indent.
-func (s *Screen) Wrap(indent, text string) {
+func (s *Screen) Wrap(indent, text string) { s.WrapStyled("", indent, text) }
+
+// WrapStyled is Wrap in a style, when there are colours.
+func (s *Screen) WrapStyled(style Style, indent, text string) {
 	width := s.Width
 	if width == boundless {
 		width = proseWidth
 	}
-	s.fold(indent, indent, text, width)
+	s.fold(style, indent, indent, text, width)
 }
 
 // Hang writes foreign text after head, and what does not fit on the line below
 // after indent. Where lines have no end it is one line.
-func (s *Screen) Hang(head, indent, text string) { s.fold(head, indent, text, s.Width) }
+func (s *Screen) Hang(head, indent, text string) { s.fold("", head, indent, text, s.Width) }
 
-func (s *Screen) fold(head, indent, text string, width int) {
+func (s *Screen) fold(style Style, head, indent, text string, width int) {
 	line := ""
 	for _, word := range strings.Fields(engine.SafeText(text)) {
 		if line != "" && Cells(head+line+" "+word) > width {
-			s.Line(head + line)
+			s.Styled(style, head+line)
 			head, line = indent, ""
 		}
 		line = strings.TrimLeft(line+" "+word, " ")
 	}
 	if line != "" || head != indent {
-		s.Line(head + line)
+		s.Styled(style, head+line)
 	}
 }
 
