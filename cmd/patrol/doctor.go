@@ -218,7 +218,9 @@ const mostHealthy = 20
 
 func (a *app) printDiagnosis(d diagnosis) error {
 	const indent = "        "
-	screen := table.NewScreen(a.env.stdout, a.tableOptions())
+	options := a.tableOptions()
+	options.Whole = !a.env.stdoutTerminal // a line each, for who looks for one
+	screen := table.NewScreen(a.env.stdout, options)
 	print := func(mark, text, hint string) {
 		screen.Hang(fmt.Sprintf("%-6s  ", mark), indent, text)
 		if hint != "" {

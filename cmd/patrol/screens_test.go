@@ -54,7 +54,7 @@ func TestScreens(t *testing.T) {
 		return out.String()
 	}
 	screen(80, "audit", "-q", "--account", "account", "--parallel", "1", "--format", "json")
-	digest := regexp.MustCompile(`(?m)\b([0-9a-f]{12}|[0-9a-f]{64})$`)
+	digest := regexp.MustCompile(`(?m)\b([0-9a-f]{12}|[0-9a-f]{64})$|\bp[0-9a-f]{16}\b`)
 	names := strings.NewReplacer(server.URL, "http://127.0.0.1:"+strings.Repeat("9", len(server.URL)-len("http://127.0.0.1:")))
 	for _, width := range []int{80, 140} {
 		var all strings.Builder
