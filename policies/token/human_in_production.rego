@@ -21,7 +21,7 @@
 #   params:
 #     label:
 #       default: env
-#       description: Label of a workspace that tells what it is for; the policy applies only where it is set
+#       description: Label of a workspace, as written or in lower case, that tells what it is for; the policy applies only where it is set
 #     values:
 #       default: [prod, production]
 #       description: Values of the label, in any letter case, that mean production
@@ -29,11 +29,15 @@ package patrol.token.human_in_production
 
 import data.patrol.lib
 
-applicable if input.workspace.labels[input.params.label]
+applicable if {
+	some name in [input.params.label, lower(input.params.label)]
+	input.workspace.labels[name]
+}
 
 deny contains message if {
-	value := input.workspace.labels[input.params.label]
+	some name in [input.params.label, lower(input.params.label)]
+	value := input.workspace.labels[name]
 	lib.one_of(value, input.params.values)
 	input.owner.kind == "user"
-	message := sprintf("owner is a user, the workspace has %s=%s", [input.params.label, value])
+	message := sprintf("owner is a user, the workspace has %s=%s", [name, value])
 }

@@ -50,3 +50,11 @@ test_no_label_does_not_apply if {
 	subject := fixtures.without(fixtures.token({}, params), ["workspace/labels/env"])
 	not human_in_production.applicable with input as subject
 }
+
+# Tags of Azure come in lower case, whatever the portal shows.
+test_label_in_any_letter_case if {
+	subject := fixtures.token(labelled("prod"), {"label": "Env", "values": ["prod"]})
+	human_in_production.applicable with input as subject
+	findings := human_in_production.deny with input as subject
+	findings == {"owner is a user, the workspace has env=prod"}
+}

@@ -22,7 +22,7 @@
 #   params:
 #     label:
 #       default: no-pat
-#       description: Label of a workspace that bans tokens; the policy applies only where it has one of the values
+#       description: Label of a workspace, as written or in lower case, that bans tokens; the policy applies only where it has one of the values
 #     values:
 #       default: ["true"]
 #       description: Values of the label, in any letter case, that mean banned
@@ -30,10 +30,16 @@ package patrol.workspace.pats_banned
 
 import data.patrol.lib
 
-applicable if lib.one_of(input.workspace.labels[input.params.label], input.params.values)
+applicable if {
+	some name in [input.params.label, lower(input.params.label)]
+	value := input.workspace.labels[name]
+	lib.one_of(value, input.params.values)
+}
 
 deny contains message if {
 	input.workspace.pats_enabled
-	label := input.params.label
-	message := sprintf("tokens are enabled, the workspace has %s=%s", [label, input.workspace.labels[label]])
+	some name in [input.params.label, lower(input.params.label)]
+	value := input.workspace.labels[name]
+	lib.one_of(value, input.params.values)
+	message := sprintf("tokens are enabled, the workspace has %s=%s", [name, value])
 }

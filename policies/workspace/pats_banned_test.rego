@@ -44,3 +44,11 @@ test_other_value_does_not_apply if {
 test_no_label_does_not_apply if {
 	not pats_banned.applicable with input as fixtures.workspace({}, params)
 }
+
+# Tags of Azure come in lower case, whatever the portal shows.
+test_label_in_any_letter_case if {
+	subject := fixtures.workspace({"labels": {"no-pat": "true"}}, {"label": "No-PAT", "values": ["true"]})
+	pats_banned.applicable with input as subject
+	findings := pats_banned.deny with input as subject
+	findings == {"tokens are enabled, the workspace has no-pat=true"}
+}
