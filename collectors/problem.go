@@ -336,7 +336,7 @@ func forbidden(path string, e apiError) *Problem {
 			"GET %s: status 403", path)
 	}
 	if strings.Contains(message, "scope") {
-		return problem(engine.Denied, reasonMissingScope, "Give the credential the API scope that this call needs; docs/account.md lists them.", "GET %s: status 403", path)
+		return problem(engine.Denied, reasonMissingScope, "Give the credential the API scope that this call needs; docs/sections.md lists them.", "GET %s: status 403", path)
 	}
 	return problem(engine.Denied, reasonPermission, "Sign in as a workspace admin.", "GET %s: status 403", path)
 }

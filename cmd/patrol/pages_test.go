@@ -1,12 +1,138 @@
 package main
 
 import (
+	"maps"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"patrol/cmd/internal/config"
+	"patrol/collectors/simulator"
+	"patrol/engine"
+	"patrol/engine/exceptions"
+	"patrol/engine/notice"
 )
+
+// pages are the pages of docs by name, README.md and SECURITY.md included.
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("../../docs/*.md")
+	must(t, err)
+	texts := map[string]string{"README.md": read(t, "README.md"), "SECURITY.md": read(t, "SECURITY.md")}
+	for _, file := range files {
+		name := "docs/" + filepath.Base(file)
+		texts[name] = read(t, name)
+	}
+	return texts
+}
+
+// TestConfigurationOnPagesIsRead: each block of YAML on a page is a patrol.yaml
+// or a waivers.yaml that patrol takes.
+func TestConfigurationOnPagesIsRead(t *testing.T) {
+	t.Parallel()
+	a := &app{env: systemEnv(), origins: map[string]string{}, config: config.Default()}
+	flags := knownFlags(a.root())
+	set, err := a.loadPolicies(t.Context(), &judgeOptions{})
+	must(t, err)
+	blocks, block := 0, regexp.MustCompile("(?s)```yaml\n(.*?)```")
+	for name, text := range pages(t) {
+		for _, found := range block.FindAllStringSubmatch(text, -1) {
+			blocks++
+			if strings.Contains(found[1], "\nwaivers:\n") || strings.HasPrefix(found[1], "waivers:\n") {
+				_, err = exceptions.ParseWaivers(name, []byte(found[1]), set.every())
+			} else {
+				_, err = config.Parse(name, []byte(found[1]), flags)
+			}
+			if err != nil {
+				t.Errorf("%s: %v in\n%s", name, err, found[1])
+			}
+		}
+	}
+	if blocks < 10 {
+		t.Errorf("found %d blocks only", blocks)
+	}
+}
+
+// TestPagesNameEveryKey: each key of patrol.yaml stands on a page, in code.
+func TestPagesNameEveryKey(t *testing.T) {
+	t.Parallel()
+	code, word := regexp.MustCompile("(?s)```.*?```|`[^`\n]*`"), regexp.MustCompile(`[a-z_][a-z0-9_-]*`)
+	named := map[string]bool{}
+	for _, text := range pages(t) {
+		for _, part := range code.FindAllString(text, -1) {
+			for _, name := range word.FindAllString(part, -1) {
+				named[name] = true
+			}
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(keysOf(reflect.TypeFor[config.File](), map[string]bool{}))) {
+		if !named[key] {
+			t.Errorf("no page names the key %s of patrol.yaml", key)
+		}
+	}
+}
+
+// keysOf are the names that a struct has in YAML, at any depth.
+func keysOf(in reflect.Type, keys map[string]bool) map[string]bool {
+	switch in.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return keysOf(in.Elem(), keys)
+	case reflect.Struct:
+		for i := range in.NumField() {
+			field := in.Field(i)
+			if name, _, _ := strings.Cut(field.Tag.Get("yaml"), ","); name != "" && name != "-" {
+				keys[name] = true
+				keysOf(field.Type, keys)
+			}
+		}
+	}
+	return keys
+}
+
+// TestRemediationNamesEveryState holds the table of states in docs/remediation.md
+// to the states that there are and to the exit code that they lead to.
+func TestRemediationNamesEveryState(t *testing.T) {
+	t.Parallel()
+	exits, row := map[engine.StepState]string{}, regexp.MustCompile("(?m)^\\| ((?:`[a-z_]+`(?:, )?)+) \\| ([0-9, ]+) \\|")
+	for _, found := range row.FindAllStringSubmatch(read(t, "docs/remediation.md"), -1) {
+		for _, name := range strings.Split(found[1], ", ") {
+			exits[engine.StepState(strings.Trim(name, "`"))] = found[2]
+		}
+	}
+	for _, state := range []engine.StepState{
+		engine.StatePending, engine.StateIntent, engine.StateAcked, engine.StateUnresolved, engine.StateDone, engine.StateGoneBefore, engine.StateGoneAfterIntent,
+		engine.StateSkippedDrift, engine.StateSkippedProtected, engine.StateSkippedApproval, engine.StateRefused, engine.StateFailed, engine.StateForPeople,
+	} {
+		exit, there := exits[state]
+		if delete(exits, state); !there {
+			t.Errorf("docs/remediation.md does not name the state %s", state)
+		} else if state != engine.StateSkippedApproval && (exit == "0") != state.CarriedOut() {
+			t.Errorf("docs/remediation.md says that %s is exit code %s", state, exit)
+		}
+	}
+	for state := range exits {
+		t.Errorf("docs/remediation.md names the state %s, which there is not", state)
+	}
+}
+
+// TestRemediationNamesWhatATemplateSees: docs/remediation.md lists what a template
+// of notices can use, and its error says so.
+func TestRemediationNamesWhatATemplateSees(t *testing.T) {
+	t.Parallel()
+	text := read(t, "docs/remediation.md")
+	for _, of := range []reflect.Type{reflect.TypeFor[notice.Data](), reflect.TypeFor[notice.Token](), reflect.TypeFor[notice.Reason]()} {
+		for i := range of.NumField() {
+			if name := "`." + of.Field(i).Name + "`"; !strings.Contains(text, name) {
+				t.Errorf("docs/remediation.md does not name %s", name)
+			}
+		}
+	}
+}
 
 // TestPagesLink: what a page of docs links to is there, heading and all.
 func TestPagesLink(t *testing.T) {
@@ -39,5 +165,36 @@ func TestPagesLink(t *testing.T) {
 				t.Errorf("%s links to %s%s, a heading that is not there", page, found[1], found[2])
 			}
 		}
+	}
+}
+
+// TestSimulatorPageIsTaken: docs/simulator.md names every key of faults and of
+// changes, and what it shows is taken by the simulator.
+func TestSimulatorPageIsTaken(t *testing.T) {
+	t.Parallel()
+	text := read(t, "docs/simulator.md")
+	for _, of := range []reflect.Type{reflect.TypeFor[simulator.Fault](), reflect.TypeFor[simulator.Change]()} {
+		for i := range of.NumField() {
+			if name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ","); name != "" && name != "-" && !strings.Contains(text, "`"+name+"`") {
+				t.Errorf("docs/simulator.md does not name %s of %s", name, of)
+			}
+		}
+	}
+	account, blocks := simulator.New(simulator.Options{Seed: 1, Tokens: 40}), 0
+	for _, found := range regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(text, -1) {
+		blocks++
+		path := "/_sim/state"
+		if strings.HasPrefix(found[1], "[") {
+			path = "/_sim/faults"
+		}
+		request := httptest.NewRequestWithContext(t.Context(), "POST", path, strings.NewReader(found[1]))
+		request.RemoteAddr = "127.0.0.1:1"
+		answer := httptest.NewRecorder()
+		if account.ServeHTTP(answer, request); answer.Code != 200 {
+			t.Errorf("%s: %d %s for\n%s", path, answer.Code, answer.Body, found[1])
+		}
+	}
+	if blocks < 2 {
+		t.Errorf("found %d blocks", blocks)
 	}
 }

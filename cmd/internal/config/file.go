@@ -188,7 +188,7 @@ func (f *File) failure() error {
 		return nil
 	}
 	e := &engine.Error{Class: engine.ClassUsage, Reason: "config", Op: "read configuration",
-		Hint: "Correct the line; docs/configuration.md lists every key.", Err: f.source.Problems}
+		Hint: "Correct the line; `patrol schema config` lists every key.", Err: f.source.Problems}
 	if len(f.source.Problems) == 1 {
 		p := f.source.Problems[0]
 		e.Target, e.Err = p.Place(), errors.New(p.Message)
@@ -202,7 +202,7 @@ func (f *File) failure() error {
 // Errorf is an error about a key, found by who knows more than the file.
 func (f *File) Errorf(key, format string, args ...any) error {
 	return &engine.Error{Class: engine.ClassUsage, Reason: "config", Op: "read configuration", Target: f.Place(key),
-		Hint: "Correct the line; docs/configuration.md lists every key.", Err: fmt.Errorf(format, args...)}
+		Hint: "Correct the line; `patrol schema config` lists every key.", Err: fmt.Errorf(format, args...)}
 }
 
 // Place is the file and the line of a key, such as policies.PAT-002.severity.
