@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"patrol/cmd/internal/config"
+	"patrol/cmd/internal/pipeline"
 	"patrol/collectors/simulator"
 	"patrol/engine"
 	"patrol/engine/exceptions"
@@ -35,16 +36,16 @@ func pages(t *testing.T) map[string]string {
 // or a waivers.yaml that patrol takes.
 func TestConfigurationOnPagesIsRead(t *testing.T) {
 	t.Parallel()
-	a := &app{env: systemEnv(), origins: map[string]string{}, config: config.Default()}
+	a := newApp(systemEnv())
 	flags := knownFlags(a.root())
-	set, err := a.loadPolicies(t.Context(), &judgeOptions{})
+	set, err := a.loadPolicies(t.Context(), &pipeline.Judging{})
 	must(t, err)
 	blocks, block := 0, regexp.MustCompile("(?s)```yaml\n(.*?)```")
 	for name, text := range pages(t) {
 		for _, found := range block.FindAllStringSubmatch(text, -1) {
 			blocks++
 			if strings.Contains(found[1], "\nwaivers:\n") || strings.HasPrefix(found[1], "waivers:\n") {
-				_, err = exceptions.ParseWaivers(name, []byte(found[1]), set.every())
+				_, err = exceptions.ParseWaivers(name, []byte(found[1]), set.Every())
 			} else {
 				_, err = config.Parse(name, []byte(found[1]), flags)
 			}
