@@ -14,6 +14,7 @@ type Report struct {
 	Version    string // of patrol
 	AsOf       time.Time
 	FailOn     Threshold
+	Digest     string            // of the evaluation; "" where it was never sealed
 	WhatIf     string            `names:"written"` // the name of what would be, where the evaluation says that; "" otherwise
 	Intact     func() error      // says, before anything of the report counts, whether it is what was sealed
 	Narrowed   bool              // only some policies were chosen: sections that they do not need may be missing

@@ -47,7 +47,7 @@ func SnapshotDigests(path string) ([]string, error) {
 	case err != nil:
 		return nil, engine.UsageError("read report", path, "Name the audit.json of that run.", err)
 	case len(found) == 0:
-		return nil, engine.UsageError("read report", path, "Name the audit.json, audit.xlsx or audit.html of that run, or give digests with --digest. Lists, such as findings.csv, hold none.",
+		return nil, engine.UsageError("read report", path, "Name the audit.json, audit.xlsx or audit.html of that run, or give digests with --digest. Lists, such as findings.csv, hold none: name them with the digest file of their run.",
 			errors.New("names no digest of a snapshot"))
 	}
 	return found, nil

@@ -40,20 +40,24 @@ func (a *app) signed(ctx context.Context, payload []byte, o *approveOptions) (st
 	if o.signKey == "" {
 		return "", nil
 	}
-	socket, _ := a.env.lookup("SSH_AUTH_SOCK")
-	signer, closer, err := plan.Keyring{Agent: socket}.Signer(ctx, o.signKey)
-	if err != nil {
-		return "", signError(o.signKey, err)
-	}
-	signature, err := plan.Sign(payload, signer)
-	return signature, signError(o.signKey, errors.Join(err, closer.Close()))
+	return a.sign(ctx, o.signKey, plan.Namespace, payload)
 }
 
-func signError(path string, err error) error {
-	if err == nil {
-		return nil
+// sign signs by a key file, or by the agent; without a payload it only looks
+// whether it could.
+func (a *app) sign(ctx context.Context, key, namespace string, payload []byte) (signature string, err error) {
+	socket, _ := a.env.lookup("SSH_AUTH_SOCK")
+	signer, closer, err := plan.Keyring{Agent: socket}.Signer(ctx, key)
+	if err == nil && payload != nil {
+		signature, err = plan.Sign(payload, namespace, signer)
 	}
-	return engine.UsageError("sign with", path, "Name a private SSH key, or load it into the agent (`ssh-add`) and name its .pub file.", err)
+	if err == nil {
+		err = closer.Close()
+	}
+	if err != nil {
+		return "", engine.UsageError("sign with", key, "Name a private SSH key, or load it into the agent (`ssh-add`) and name its .pub file.", err)
+	}
+	return signature, nil
 }
 
 func readInput(op, path string) ([]byte, error) {

@@ -58,6 +58,9 @@ func (a *app) audit(ctx context.Context, o *auditOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := a.checkRunDigest(ctx, &o.report); err != nil {
+		return err
+	}
 	receivers, err := a.receivers(&o.report)
 	if err != nil {
 		return err

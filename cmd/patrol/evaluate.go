@@ -31,11 +31,15 @@ func (c commands) Evaluate() *cobra.Command {
 	}
 	cmd.Flags().StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to judge: `ids`, days, or latest~1 (default: the newest of each workspace)")
 	addJudgeFlags(cmd.Flags(), &o.judge)
+	o.report.addDigestFlags(cmd.Flags())
 	o.report.addNotifyFlag(cmd.Flags())
 	return cmd
 }
 
 func (a *app) evaluateStored(ctx context.Context, o *evaluateOptions) error {
+	if err := a.checkRunDigest(ctx, &o.report); err != nil {
+		return err
+	}
 	receivers, err := a.receivers(&o.report)
 	if err != nil {
 		return err

@@ -34,6 +34,9 @@ func (c commands) Report() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out, err := c.app.reportOutput(&o)
+			if err == nil {
+				err = c.app.checkRunDigest(cmd.Context(), &o)
+			}
 			if err != nil {
 				return err
 			}
@@ -60,8 +63,9 @@ type reportOptions struct {
 
 	framework string // to show in the terminal
 
-	metrics, tickets string
-	noNotify         bool
+	metrics, tickets    string
+	digestFile, signKey string
+	noNotify            bool
 }
 
 func (o *reportOptions) addFlags(all *pflag.FlagSet) {
@@ -73,6 +77,7 @@ func (o *reportOptions) addFlags(all *pflag.FlagSet) {
 		flags.StringVar(&o.metrics, "metrics", "", "write OpenMetrics to this `file`, for Prometheus' textfile collector")
 		flags.StringVar(&o.tickets, "tickets", "", "write each failed finding as a ticket (JSON) into this `directory`")
 	})
+	o.addDigestFlags(all)
 }
 
 // addNotifyFlag is for commands that judge.
@@ -136,7 +141,8 @@ func (a *app) reportOutput(o *reportOptions) (*pipeline.Output, error) {
 
 // judgedOutput is what an evaluation shows on the terminal, without files.
 func (a *app) judgedOutput(o *reportOptions) *pipeline.Output {
-	return &pipeline.Output{Stdout: a.env.stdout, Metrics: o.metrics, Tickets: o.tickets, Show: func(ctx context.Context, report engine.Report, files []string) error {
+	sealed := func(ctx context.Context, report engine.Report, files []string) error { return a.writeRunDigest(ctx, report, files, o) }
+	return &pipeline.Output{Stdout: a.env.stdout, Metrics: o.metrics, Tickets: o.tickets, Written: sealed, Show: func(ctx context.Context, report engine.Report, files []string) error {
 		if a.quiet {
 			return nil
 		}

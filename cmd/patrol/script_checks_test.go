@@ -3,6 +3,7 @@ package main
 import (
 	"archive/zip"
 	"bytes"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -310,6 +311,18 @@ func cmdOverwrite(ts *testscript.TestScript, neg bool, args []string) {
 		data = bytes.ReplaceAll(data, []byte(args[1]), []byte(args[2]))
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
+}
+
+// overtake JOURNAL takes the next epoch of every workspace, as a host would that
+// sees none of this one's locks.
+func cmdOvertake(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 || neg {
+		ts.Fatalf("usage: overtake JOURNAL")
+	}
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, err = db.Exec("UPDATE lease SET epoch = epoch + 1")
+	ts.Check(errors.Join(err, db.Close()))
 }
 
 // lines FILE wants JSON objects, one a line.

@@ -93,6 +93,7 @@ func runStories(t *testing.T, files []string, notFound string) {
 			"harmless":  cmdHarmless,
 			"overwrite": cmdOverwrite,
 			"append":    cmdAppend,
+			"overtake":  cmdOvertake,
 			"decide":    cmdDecide,
 			"digests":   cmdDigests,
 			"answer":    cmdAnswer,

@@ -6,14 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"patrol/engine"
 	"patrol/engine/journal"
+	"patrol/engine/plan"
 	"patrol/engine/store"
-	"patrol/reports"
 
 	"github.com/spf13/cobra"
 )
@@ -27,37 +28,70 @@ func judged(r engine.Report) []engine.Snapshot {
 	return list
 }
 
+// verifyOptions say what must still be there.
+type verifyOptions struct {
+	journal string
+	digests []string
+	signers string
+}
+
 // Verify holds everything stored against what it was sealed with.
 func (c commands) Verify() *cobra.Command {
-	var path string
-	var digests []string
+	var o verifyOptions
 	cmd := &cobra.Command{
 		Use:   "verify [REPORT…]",
 		Short: "Check that snapshots, evaluations and journal are what was sealed",
 		Long: "Computes the digests of all snapshots and evaluations anew, checks that no snapshot is missing between two, and checks the journal\n" +
-			"of apply. A report that patrol wrote (audit.json, the workbook, the page, JUnit, SARIF, OCSF, OSCAL), or a digest noted elsewhere, shows that the newest snapshots\n" +
-			"were not removed, which no database can tell of itself. Digests need no secret: who may write to the database can seal\n" +
-			"anew what they changed. Only a digest or report that lies elsewhere shows that.\n\n" + exitHelp(exitRefused),
-		Example: "  patrol verify\n  patrol verify audit-of-last-month/audit.json",
-		RunE: func(cmd *cobra.Command, files []string) error {
-			wanted := slices.Clone(digests)
-			for _, report := range files {
-				found, err := reports.SnapshotDigests(report)
-				if err != nil {
-					return err
+			"of apply. A digest file (audit --digest-file), a report that patrol wrote (not CSV, Markdown), or a digest noted\n" +
+			"elsewhere shows that the newest snapshots were not removed, which no database can tell of itself. Reports of any format that\n" +
+			"are named with the digest file of their run are compared with it.\n\n" +
+			"Digests need no secret: who may write to the database can seal anew what they changed. Only what lies elsewhere shows that,\n" +
+			"or is signed by a key that they do not have (--signers).\n\n" + exitHelp(exitRefused),
+		Example: "  patrol verify\n  patrol verify audit-of-last-month/audit.json\n  patrol verify kept/digest.json reports/findings.csv --signers allowed_signers",
+		RunE: func(cmd *cobra.Command, kept []string) error {
+			for _, text := range o.digests { // a digest, or a file of them
+				if !regexp.MustCompile(`^[0-9a-fA-F]{64}$`).MatchString(text) {
+					kept = append(kept, text)
 				}
-				wanted = append(wanted, found...)
 			}
-			db, err := c.app.OpenStore(cmd.Context(), store.ReadOnly)
-			if err != nil {
-				return err
-			}
-			return errors.Join(c.app.verifyAll(cmd.Context(), db, path, wanted), db.Close())
+			return c.app.verify(cmd.Context(), kept, &o)
 		},
 	}
-	addJournalFlag(cmd.Flags(), &path)
-	cmd.Flags().StringSliceVar(&digests, "digest", nil, "`digests` noted earlier, of snapshots, evaluations, plans or events of the journal: they must still be there")
+	addJournalFlag(cmd.Flags(), &o.journal)
+	cmd.Flags().StringSliceVar(&o.digests, "digest", nil, "`digests` noted earlier, of snapshots, evaluations, plans or events of the journal, or digest files: all must still be there")
+	cmd.Flags().StringVar(&o.signers, "signers", "", "digest files must be signed by a key of this allowed_signers `file`")
 	return cmd
+}
+
+func (a *app) verify(ctx context.Context, kept []string, o *verifyOptions) error {
+	var signers *plan.Signers
+	if o.signers != "" {
+		content, err := readInput("read signers", o.signers)
+		if err == nil {
+			signers, err = plan.ParseSigners(content)
+		}
+		if err != nil {
+			return engine.UsageError("read signers", o.signers, "Name a file as ssh-keygen(1) describes it under ALLOWED SIGNERS.", err)
+		}
+	}
+	must, err := a.readEvidence(kept, signers)
+	if err != nil {
+		return err
+	}
+	for _, digest := range o.digests {
+		if !slices.Contains(kept, digest) {
+			must.digests = append(must.digests, strings.ToLower(digest))
+		}
+	}
+	db, err := a.OpenStore(ctx, store.ReadOnly)
+	if err != nil {
+		return err
+	}
+	err = a.verifyAll(ctx, db, o.journal, must.digests)
+	if err == nil {
+		err = must.changed
+	}
+	return errors.Join(err, db.Close())
 }
 
 func (a *app) verifyAll(ctx context.Context, db *store.DB, journalPath string, digests []string) error {
@@ -81,22 +115,20 @@ func (a *app) verifyAll(ctx context.Context, db *store.DB, journalPath string, d
 		}
 		fmt.Fprintf(a.env.stdout, "evaluation %d: %s\n", e.ID, state)
 	}
-	held := func(string) (string, error) { return "", nil }
+	holders := map[string]string{}
 	if _, err := os.Stat(a.JournalPath(journalPath)); err == nil || journalPath != "" {
 		err := a.withJournal(ctx, journalPath, func(j *journal.Journal) error {
-			err := a.verifyJournal(ctx, j)
-			if err == nil {
-				holders := map[string]string{}
-				for _, digest := range digests {
-					holder, err := j.Holder(ctx, digest)
-					if err != nil {
-						return err
-					}
-					holders[digest] = holder
-				}
-				held = func(digest string) (string, error) { return holders[digest], nil }
+			if err := a.verifyJournal(ctx, j); err != nil {
+				return err
 			}
-			return err
+			for _, digest := range digests {
+				holder, err := j.Holder(ctx, digest)
+				if err != nil {
+					return err
+				}
+				holders[digest] = holder
+			}
+			return nil
 		})
 		if err != nil && !damage(err) {
 			return err
@@ -104,14 +136,11 @@ func (a *app) verifyAll(ctx context.Context, db *store.DB, journalPath string, d
 		damaged = cmp.Or(damaged, err)
 	}
 	for _, digest := range digests {
-		holder, err := db.DigestHolder(ctx, strings.ToLower(digest))
-		if err == nil && holder == "" {
-			holder, err = held(digest)
-		}
+		holder, err := db.DigestHolder(ctx, digest)
 		if err != nil {
 			return err
 		}
-		if holder == "" {
+		if holder = cmp.Or(holder, holders[digest]); holder == "" {
 			fmt.Fprintf(a.env.stdout, "digest %s: MISSING\n", engine.SafeText(digest))
 			damaged = cmp.Or(damaged, error(&engine.Error{Class: engine.ClassStorage, Reason: "digest_missing", Op: "verify", Target: a.DBPath,
 				Hint: "It was noted once, so that something was removed or changed since, or it is of another database.", Err: fmt.Errorf("nothing has the digest %s", engine.SafeText(digest))}))
@@ -153,7 +182,8 @@ func (a *app) verifyStored(ctx context.Context, db *store.DB) error {
 	return broken
 }
 
-// damage tells what verification found from what kept it from looking.
+// damage reports whether an error is what verification found, and not what kept
+// it from looking.
 func damage(err error) bool {
 	e, ok := engine.AsError(err)
 	return ok && (e.Reason == "digest_mismatch" || e.Reason == "chain_broken" || e.Reason == "journal_damaged")

@@ -13,8 +13,6 @@ import (
 
 	"patrol/engine"
 	"patrol/engine/sqlite"
-
-	"github.com/gofrs/flock"
 )
 
 //go:embed *.sql
@@ -27,12 +25,12 @@ func schema() sqlite.Schema { return sqlite.MustLoad(migrations, ".", applicatio
 // Journal is the durable record of what apply did, in a file of its own, so
 // that no long transaction of a collection can delay a line that must be on
 // disk before a request is sent. At most one process writes to it: a lock on
-// the file beside it keeps others of this machine out, and the epoch of each
-// workspace, which every write compares in its own transaction, keeps out a
-// run that was overtaken while it slept.
+// the file keeps others of this machine out, and the epoch of each workspace,
+// which every write compares in its own transaction, keeps out a run that was
+// overtaken while it slept.
 type Journal struct {
 	db     *sqlite.DB
-	lock   *flock.Flock // nil: reading only
+	lock   *os.File // nil: reading only
 	epochs map[string]int64
 }
 
@@ -50,19 +48,47 @@ const (
 	// journalRoom is the free space below which no run begins: its lines must
 	// fit, however long it gets.
 	journalRoom = 64 << 20
+	// lockedByte is the byte of the file that a writer locks: far behind those that
+	// SQLite locks, and behind the end of any journal.
+	lockedByte = 1 << 60
 )
 
 // Open opens the journal at path. ReadWrite creates it when it is
 // missing, refuses to begin without room on the disk, and locks out every other
 // writer until Close.
+//
+// The lock is on the file itself: by a link, by another name, or moved meanwhile,
+// it is the same journal.
 func Open(ctx context.Context, path string, o Options) (*Journal, error) {
 	j := &Journal{}
 	if o.Mode == sqlite.ReadWrite {
-		if err := j.exclude(path, o); err != nil {
-			return nil, err
+		dir := filepath.Dir(path)
+		if _, err := os.Stat(dir); err != nil {
+			return nil, sqlite.Failure(opJournal, path, err)
+		}
+		measure := o.room
+		if measure == nil {
+			measure = freeBytes
+		}
+		switch free, err := measure(dir); {
+		case err != nil:
+			return nil, sqlite.Failure(opJournal, path, err)
+		case free < journalRoom:
+			return nil, sqlite.Refusal(opJournal, dir, sqlite.DiskFull, "Free some space first; nothing was sent.",
+				fmt.Errorf("%d MiB are free, a journal wants %d", free>>20, journalRoom>>20))
+		}
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() { // what it is else, sqlite.Open says
+			if err := j.exclude(path); err != nil {
+				return nil, err
+			}
 		}
 	}
 	db, err := sqlite.Open(ctx, path, sqlite.Options{Mode: o.Mode, MustExist: o.MustExist, Now: o.Now, Schema: schema(), Tuning: o.tuning})
+	if err == nil && o.Mode == sqlite.ReadWrite && j.lock == nil { // it was missing
+		if err = j.exclude(path); err != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}
 	if err != nil {
 		return nil, errors.Join(err, j.unlock())
 	}
@@ -70,45 +96,28 @@ func Open(ctx context.Context, path string, o Options) (*Journal, error) {
 	return j, nil
 }
 
-// exclude takes the lock, and looks for room before anything is created.
-func (j *Journal) exclude(path string, o Options) error {
-	dir := filepath.Dir(path)
-	if _, err := os.Stat(dir); err != nil {
-		return sqlite.Failure(opJournal, path, err)
-	}
-	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
-	got, err := lock.TryLock()
+// exclude takes the lock.
+func (j *Journal) exclude(path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return sqlite.Failure(opJournal, path, err)
 	}
-	if !got {
-		return sqlite.Refusal(opJournal, path, "locked", "Another patrol is applying with this journal: wait for it, or stop it.", errors.New("is in use"))
+	got, err := lockByte(file, lockedByte)
+	switch {
+	case err != nil:
+		return sqlite.Failure(opJournal, path, errors.Join(err, file.Close()))
+	case !got:
+		return sqlite.Refusal(opJournal, path, "locked", "Another patrol is applying with this journal: wait for it, or stop it.", errors.Join(errors.New("is in use"), file.Close()))
 	}
-	j.lock = lock
-	if err := roomIn(dir, o); err != nil {
-		return errors.Join(sqlite.Failure(opJournal, path, err), j.unlock())
-	}
+	j.lock = file
 	return nil
-}
-
-func roomIn(dir string, o Options) error {
-	measure := o.room
-	if measure == nil {
-		measure = freeBytes
-	}
-	free, err := measure(dir)
-	if err != nil || free >= journalRoom {
-		return err
-	}
-	return sqlite.Refusal(opJournal, dir, sqlite.DiskFull, "Free some space first; nothing was sent.",
-		fmt.Errorf("%d MiB are free, a journal wants %d", free>>20, journalRoom>>20))
 }
 
 func (j *Journal) unlock() error {
 	if j.lock == nil {
 		return nil
 	}
-	return j.lock.Close() // the file stays: removing it would let two lock different files of one name
+	return j.lock.Close()
 }
 
 // Close closes the journal and lets others in.

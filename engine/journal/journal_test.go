@@ -79,12 +79,10 @@ func TestJournalKeepsEveryField(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	must(t, j.Close())
-	for _, name := range []string{path, path + ".lock"} {
-		info, err := os.Stat(name)
-		must(t, err)
-		if info.Mode().Perm() != 0o600 {
-			t.Errorf("%s has mode %v", name, info.Mode())
-		}
+	info, err := os.Stat(path)
+	must(t, err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("%s has mode %v", path, info.Mode())
 	}
 	reader := openJournal(t, path, Options{Mode: sqlite.ReadOnly})
 	check, err := reader.Verify(t.Context())
@@ -147,12 +145,28 @@ func TestJournalFencesARunThatWasOvertaken(t *testing.T) {
 func TestJournalLocksOutASecondWriter(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "j.db")
-	openJournal(t, path, Options{})
-	_, err := Open(t.Context(), path, Options{Mode: sqlite.ReadWrite, Now: journalClock})
-	if e, ok := engine.AsError(err); !ok || e.Reason != "locked" || e.Class != engine.ClassStorage {
-		t.Fatalf("second writer: %v", err)
+	first := openJournal(t, path, Options{})
+	second := func(what, path string) {
+		t.Helper()
+		_, err := Open(t.Context(), path, Options{Mode: sqlite.ReadWrite, Now: journalClock})
+		if e, ok := engine.AsError(err); !ok || e.Reason != "locked" || e.Class != engine.ClassStorage {
+			t.Errorf("second writer, %s: %v", what, err)
+		}
 	}
+	dir := t.TempDir()
+	must(t, os.Symlink(path, filepath.Join(dir, "symlink.db")))
+	must(t, os.Symlink(filepath.Dir(path), filepath.Join(dir, "folder")))
+	must(t, os.Link(path, filepath.Join(dir, "hardlink.db")))
+	second("by the same name", path)
+	second("by a symbolic link", filepath.Join(dir, "symlink.db"))
+	second("in a linked folder", filepath.Join(dir, "folder", "j.db"))
+	second("by another name", filepath.Join(dir, "hardlink.db"))
+	must(t, os.Rename(path, path+".moved"))
+	second("where it was moved to", path+".moved")
+	must(t, os.Rename(path+".moved", path))
 	openJournal(t, path, Options{Mode: sqlite.ReadOnly})
+	must(t, first.Close())
+	openJournal(t, filepath.Join(dir, "symlink.db"), Options{})
 }
 
 func TestJournalWantsRoom(t *testing.T) {

@@ -86,7 +86,7 @@ func TestHardwareKeys(t *testing.T) {
 	for _, h := range []hardware{hardwareEd25519(t), hardwareECDSA(t)} {
 		t.Run(h.format, func(t *testing.T) {
 			payload := []byte("a statement")
-			armored, err := Sign(payload, h)
+			armored, err := Sign(payload, Namespace, h)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -124,6 +124,22 @@ func parseStamp(text string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is no time such as 20261124 or 202611241200Z", text)
 }
 
+// MaySignRuns tells whom a key that signed the digests of a run stands for at a
+// moment, as the file names them.
+func (s *Signers) MaySignRuns(key ssh.PublicKey, now time.Time) (who string, err error) {
+	err = errors.New("allowed_signers does not list the key")
+	for _, one := range s.list {
+		if !bytes.Equal(one.key.Marshal(), key.Marshal()) {
+			continue
+		}
+		if err = one.permit(RunNamespace, "", now); err == nil {
+			return strings.Join(one.principals, ","), nil
+		}
+		err = fmt.Errorf("allowed_signers, line %d: %w", one.line, err)
+	}
+	return "", err
+}
+
 // permit tells why a key may not sign as a principal at a moment; nil when it may.
 func (s *Signers) permit(principal string, key ssh.PublicKey, now time.Time) error {
 	reason := errors.New("allowed_signers does not list the key")
@@ -131,7 +147,7 @@ func (s *Signers) permit(principal string, key ssh.PublicKey, now time.Time) err
 		if !bytes.Equal(one.key.Marshal(), key.Marshal()) {
 			continue
 		}
-		err := one.permit(principal, now)
+		err := one.permit(Namespace, principal, now)
 		if err == nil {
 			return nil
 		}
@@ -140,12 +156,12 @@ func (s *Signers) permit(principal string, key ssh.PublicKey, now time.Time) err
 	return reason
 }
 
-func (a allowed) permit(principal string, now time.Time) error {
+func (a allowed) permit(namespace, principal string, now time.Time) error {
 	switch {
-	case !matches(a.principals, principal):
+	case principal != "" && !matches(a.principals, principal):
 		return fmt.Errorf("the key is not that of %q", principal)
-	case a.namespaces != nil && !matches(a.namespaces, Namespace):
-		return fmt.Errorf("the key may not sign in namespace %s", Namespace)
+	case a.namespaces != nil && !matches(a.namespaces, namespace):
+		return fmt.Errorf("the key may not sign in namespace %s", namespace)
 	case !a.after.IsZero() && now.Before(a.after):
 		return errors.New("the key is not valid yet")
 	case !a.before.IsZero() && !now.Before(a.before):

@@ -16,9 +16,6 @@ import (
 // ApprovalSchema is the version of approval files and statements.
 const ApprovalSchema = 1
 
-// Namespace keeps a signature under a statement from counting for anything else.
-const Namespace = "patrol-plan-approval"
-
 // Kind tells what a statement does.
 type Kind string
 

@@ -70,7 +70,7 @@ func (s *story) say(by string, key ssh.Signer, change func(*plan.Statement)) {
 	payload, signature := plan.EncodeStatement(statement), ""
 	var err error
 	if key != nil {
-		if signature, err = plan.Sign(payload, key); err != nil {
+		if signature, err = plan.Sign(payload, plan.Namespace, key); err != nil {
 			s.t.Fatal(err)
 		}
 	}

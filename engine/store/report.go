@@ -43,6 +43,9 @@ func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, er
 	r.Findings = db.findings(ctx, evaluationID, r.Workspaces, h.Policies)
 	r.Tokens = db.tokenRows(ctx, r.Workspaces, h.AsOf)
 	r.Policies = bySeverity(policies)
+	if r.Digest, err = db.evaluationSeal(ctx, evaluationID); err != nil {
+		return engine.Report{}, sqlite.Failure(opReport, db.Path, err)
+	}
 	r.Intact = func() error {
 		if err := db.IntactEvaluation(ctx, evaluationID); err != nil {
 			return err

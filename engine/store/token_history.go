@@ -11,7 +11,8 @@ const opHistory = "read history of token"
 
 // TokenHistory is everything that the database remembers of the tokens whose id
 // begins with a text, by workspace and token: versions, moves of the last use,
-// and findings, each oldest first. Nothing found is an empty list.
+// and findings, each oldest first. Nothing found is an empty list. It is made only
+// of what is intact: the reason of the error is digest_mismatch else.
 func (db *DB) TokenHistory(ctx context.Context, prefix string) ([]engine.TokenHistory, error) {
 	var all []engine.TokenHistory
 	for key, err := range db.tokenKeys(ctx, prefix) {
@@ -26,7 +27,68 @@ func (db *DB) TokenHistory(ctx context.Context, prefix string) ([]engine.TokenHi
 			all = append(all, h)
 		}
 	}
-	return all, nil
+	return all, db.intactHistory(ctx, all)
+}
+
+// intactHistory verifies what histories are made of: the snapshots in which a
+// token began, changed or ended, those before them, and the evaluations. A row
+// that was edited, added or taken away makes one of these another.
+func (db *DB) intactHistory(ctx context.Context, histories []engine.TokenHistory) error {
+	if len(histories) == 0 {
+		return nil
+	}
+	snapshots, err := db.Snapshots(ctx) // newest first
+	if err != nil {
+		return err
+	}
+	edges, evaluations := map[string]map[int64]bool{}, map[int64]bool{} // by workspace id
+	for _, h := range histories {
+		at := edges[h.Workspace.ID]
+		if at == nil {
+			at = map[int64]bool{}
+			edges[h.Workspace.ID] = at
+		}
+		for _, v := range h.Versions {
+			at[v.Since] = true
+			if v.Until != nil {
+				at[*v.Until] = true
+			}
+		}
+		for _, use := range h.Uses {
+			at[use.Snapshot] = true
+		}
+		for _, result := range h.Results {
+			evaluations[result.Evaluation] = true
+		}
+		for _, run := range h.Runs {
+			evaluations[run.Evaluation] = true
+		}
+	}
+	var touched []engine.Snapshot
+	later, oldest := map[string]bool{}, map[string]int{} // by workspace id: whether the snapshot after is an edge
+	for i, s := range snapshots {
+		at, wanted := edges[s.Workspace.ID]
+		if !wanted {
+			continue
+		}
+		_, known := later[s.Workspace.ID]
+		if at[s.ID] || later[s.Workspace.ID] || !known { // the newest too: a token that is still there
+			touched = append(touched, s)
+		}
+		later[s.Workspace.ID], oldest[s.Workspace.ID] = at[s.ID], i
+	}
+	for _, i := range oldest { // versions may have begun with one that was pruned
+		touched = append(touched, snapshots[i])
+	}
+	if err := db.Intact(ctx, touched...); err != nil {
+		return err
+	}
+	for _, id := range engine.SortedKeys(evaluations) {
+		if err := db.IntactEvaluation(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tokenKey is a token of a workspace, in the database.

@@ -25,6 +25,8 @@ type Output struct {
 	Metrics string // file of OpenMetrics; "": none
 	Tickets string // directory of tickets; "": none
 
+	// Written is called with the files of an intact report.
+	Written func(ctx context.Context, report engine.Report, files []string) error
 	// Show shows a report on the terminal, with the files that were written of it;
 	// not called where the report itself goes to Stdout.
 	Show func(ctx context.Context, report engine.Report, files []string) error
@@ -81,6 +83,9 @@ func (r *Run) WriteReport(ctx context.Context, db *store.DB, report engine.Repor
 		if err == nil {
 			err = r.writeMetricsAndTickets(ctx, db, report, o)
 		}
+		if err == nil {
+			err = o.Written(ctx, report, nil)
+		}
 		return report.Verdict(), err
 	}
 	files, err := r.writeFiles(ctx, report, o, guarded)
@@ -89,6 +94,9 @@ func (r *Run) WriteReport(ctx context.Context, db *store.DB, report engine.Repor
 	}
 	if err == nil {
 		err = r.writeMetricsAndTickets(ctx, db, report, o)
+	}
+	if err == nil {
+		err = o.Written(ctx, report, files)
 	}
 	if err == nil {
 		err = o.Show(ctx, report, files)
