@@ -141,7 +141,9 @@ func (a *app) reportOutput(o *reportOptions) (*pipeline.Output, error) {
 
 // judgedOutput is what an evaluation shows on the terminal, without files.
 func (a *app) judgedOutput(o *reportOptions) *pipeline.Output {
-	sealed := func(ctx context.Context, report engine.Report, files []string) error { return a.writeRunDigest(ctx, report, files, o) }
+	sealed := func(ctx context.Context, report engine.Report, files []string) error {
+		return a.writeRunDigest(ctx, report, files, o)
+	}
 	return &pipeline.Output{Stdout: a.env.stdout, Metrics: o.metrics, Tickets: o.tickets, Written: sealed, Show: func(ctx context.Context, report engine.Report, files []string) error {
 		if a.quiet {
 			return nil
