@@ -46,7 +46,7 @@ type Evaluation struct {
 	pending    []pendingFinding
 	last       lookup
 	asOf       int64              // ms
-	bases      map[pair]*base     // nil: the policy never came to a verdict there
+	verdicts   map[pair]*verdict  // before; nil: the policy never came to one there
 	earlier    map[int64]*earlier // by evaluation
 }
 
@@ -114,7 +114,7 @@ func (e *Evaluation) begin(h EvaluationHeader) error {
 		return err
 	}
 	e.findings = sqlite.NewBatch(e.tx, "INSERT INTO finding ("+findingColumns+")", 17)
-	e.bases, e.earlier = map[pair]*base{}, map[int64]*earlier{}
+	e.verdicts, e.earlier = map[pair]*verdict{}, map[int64]*earlier{}
 	return nil
 }
 

@@ -101,8 +101,8 @@ func TestWhatIfStandsApart(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 	later := mustSave(t, j.db, capture("alpha", "1", now.AddDate(2, 0, 0), population(4, 2, ""), directory(1)))
-	b, known, err := judgedBefore(t.Context(), j.db.q, apart+1, later.ID, now.AddDate(2, 0, 0).UnixMilli(), policies()[0])
-	if err != nil || !known || b.evaluation != real {
+	b, err := verdictBefore(t.Context(), j.db.q, apart+1, later.ID, now.AddDate(2, 0, 0).UnixMilli(), policies()[0])
+	if err != nil || b == nil || b.evaluation != real {
 		t.Errorf("a later evaluation is compared with %+v, want %d (%v)", b, real, err)
 	}
 }

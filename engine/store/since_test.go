@@ -152,7 +152,7 @@ func TestSinceOfOlderDatabases(t *testing.T) {
 func TestBasesComeFromKeys(t *testing.T) {
 	t.Parallel()
 	db := newDB(t)
-	for _, query := range []string{baseQuery} {
+	for _, query := range []string{verdictQuery} {
 		var plan []string
 		for c, err := range sqlite.Scan(t.Context(), db.SQL, "EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))[:parameters(query)]...) {
 			must(t, err)
@@ -175,4 +175,19 @@ func parameters(query string) int {
 		}
 	}
 	return strings.Count(query, "?")
+}
+
+// Fingerprints that differ in one character, or in its case, are told apart.
+func TestFingerprintsAreToldApart(t *testing.T) {
+	t.Parallel()
+	seen := map[fingerprintKey]string{}
+	for _, text := range []string{"", "a", "A", strings.Repeat("a", 32), strings.Repeat("A", 32), strings.Repeat("a", 31) + "b", strings.Repeat("a", 64), "b" + strings.Repeat("a", 31)} {
+		if other, taken := seen[keyOf(text)]; taken {
+			t.Errorf("%q and %q have one key", text, other)
+		}
+		seen[keyOf(text)] = text
+	}
+	if len(fingerprintKey{}) < 16 {
+		t.Error("a key of fewer than 16 bytes can be the same by chance")
+	}
 }
