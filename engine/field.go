@@ -25,6 +25,43 @@ type Field struct {
 	Log     bool                       // the audit log tells it
 }
 
+// StoredField is a field of a token that is kept of each snapshot: its column, its place
+// in the digest, and what a comparison of snapshots calls it. One of the last three is set
+// and gives the place of the value in a token.
+type StoredField struct {
+	Name   string // as policies name it
+	Column string // of table token_version; "" for the last use, which has a table of its own
+	Number uint64 // in the digest; a number never changes and is never used again
+
+	Text  func(*Token) *string
+	Time  func(*Token) **int64 // ms
+	Texts func(*Token) *[]string
+}
+
+const numberOfID, numberOfLastUse = 1, 5
+
+// StoredFields are the fields that are stored, in the order of the digest: a new one comes
+// last. Numbers 13 and 14 are those of defects and of the raw row. The list is shared: it is
+// not to be changed.
+func StoredFields() []StoredField { return storedFields() }
+
+var storedFields = sync.OnceValue(func() []StoredField {
+	return []StoredField{
+		{Name: "id", Column: "token_id", Number: numberOfID, Text: func(t *Token) *string { return &t.ID }},
+		{Name: "comment", Column: "comment", Number: 2, Text: func(t *Token) *string { return &t.Comment }},
+		{Name: "created_at", Column: "created_ms", Number: 3, Time: func(t *Token) **int64 { return &t.Created }},
+		{Name: "expires_at", Column: "expires_ms", Number: 4, Time: func(t *Token) **int64 { return &t.Expires }},
+		{Name: "last_used_at", Number: numberOfLastUse, Time: func(t *Token) **int64 { return &t.LastUsed }},
+		{Name: "owner_id", Column: "owner_id", Number: 6, Text: func(t *Token) *string { return &t.OwnerID }},
+		{Name: "creator_id", Column: "creator_id", Number: 7, Text: func(t *Token) *string { return &t.CreatorID }},
+		{Name: "creator_name", Column: "creator_name", Number: 8, Text: func(t *Token) *string { return &t.CreatorName }},
+		{Name: "autoscope_state", Column: "autoscope_state", Number: 9, Text: func(t *Token) *string { return &t.AutoscopeState }},
+		{Name: "scopes", Column: "scopes", Number: 10, Texts: func(t *Token) *[]string { return &t.Scopes }},
+		{Name: "inferred_scopes", Column: "inferred_scopes", Number: 11, Texts: func(t *Token) *[]string { return &t.InferredScopes }},
+		{Name: "backfill_scopes", Column: "backfill_scopes", Number: 12, Texts: func(t *Token) *[]string { return &t.BackfillScopes }},
+	}
+})
+
 // Known is how much of a workspace was read, as far as fields of tokens rest on it.
 type Known struct {
 	WholeDirectory    bool // every principal was read: who is not among them does not exist

@@ -63,21 +63,22 @@ func (c TokenChange) Last() *Token {
 // count.
 func TokenFields(a, b *Token) []string {
 	var names []string
-	differ := func(name string, differs bool) {
+	for _, f := range StoredFields() {
+		differs := false
+		switch {
+		case f.Number == numberOfID || f.Number == numberOfLastUse:
+		case f.Text != nil:
+			differs = *f.Text(a) != *f.Text(b)
+		case f.Time != nil:
+			differs = !sameMs(*f.Time(a), *f.Time(b))
+		default:
+			differs = !slices.Equal(*f.Texts(a), *f.Texts(b))
+		}
 		if differs {
-			names = append(names, name)
+			names = append(names, f.Name)
 		}
 	}
-	differ("autoscope_state", a.AutoscopeState != b.AutoscopeState)
-	differ("backfill_scopes", !slices.Equal(a.BackfillScopes, b.BackfillScopes))
-	differ("comment", a.Comment != b.Comment)
-	differ("created_at", !sameMs(a.Created, b.Created))
-	differ("creator_id", a.CreatorID != b.CreatorID)
-	differ("creator_name", a.CreatorName != b.CreatorName)
-	differ("expires_at", !sameMs(a.Expires, b.Expires))
-	differ("inferred_scopes", !slices.Equal(a.InferredScopes, b.InferredScopes))
-	differ("owner_id", a.OwnerID != b.OwnerID)
-	differ("scopes", !slices.Equal(a.Scopes, b.Scopes))
+	slices.Sort(names)
 	return names
 }
 

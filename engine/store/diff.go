@@ -13,13 +13,12 @@ import (
 const opDiff = "compare snapshots"
 
 // diffColumns are a token's columns without its raw row.
-const diffColumns = `v.token_id, v.created_ms, v.expires_ms, v.owner_id, v.creator_id, v.creator_name, v.comment,
-	v.scopes, v.autoscope_state, v.inferred_scopes, v.backfill_scopes, v.defects, NULL, NULL`
+var diffColumns = columnList("v.") + ", v.defects, NULL, NULL"
 
 // changedQuery reads the versions that hold in one of two snapshots only: of a
 // token that changed, the one that held in the first (?1) and ended by the second
 // (?3), then the one that began since and holds in the second. ?2 is the workspace.
-const changedQuery = `SELECT v.since > ?1, ` + diffColumns + `, (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
+var changedQuery = `SELECT v.since > ?1, ` + diffColumns + `, (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
 		WHERE u.token_key = v.token_key AND u.since <= iif(v.since > ?1, ?3, ?1) ORDER BY u.since DESC LIMIT 1)
 	FROM token_version v WHERE v.workspace_key = ?2
 	AND (v.since <= ?1 AND v.until > ?1 AND v.until <= ?3 OR v.since > ?1 AND v.since <= ?3 AND (v.until IS NULL OR v.until > ?3))
