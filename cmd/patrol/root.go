@@ -124,6 +124,13 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(engine.Plugins[*cobra.Command](commands{a})...)
 	explainUsage(root)
 	a.completeValues(root)
+	everyCommand(root, func(cmd *cobra.Command) {
+		cmd.LocalFlags().VisitAll(func(flag *pflag.Flag) {
+			if kind := flag.Value.Type(); strings.HasPrefix(kind, "int") || strings.HasPrefix(kind, "uint") || kind == "float64" {
+				flag.Value = config.Decimal{Value: flag.Value}
+			}
+		})
+	})
 	return root
 }
 

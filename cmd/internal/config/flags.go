@@ -174,6 +174,18 @@ func split(text string) []string {
 	return items
 }
 
+// Decimal is a flag's number as people read it, from the command line, the
+// configuration or the environment: pflag takes 010 for 8.
+type Decimal struct{ pflag.Value }
+
+// Set refuses a number that begins with 0.
+func (d Decimal) Set(text string) error {
+	if strictyaml.LeadingZero(text) {
+		return fmt.Errorf("%q begins with 0: is it octal? leave the 0 out", text)
+	}
+	return d.Value.Set(text)
+}
+
 // fill sets without marking the flag as changed, so that commands can still tell
 // what the user typed.
 func fill(flag *pflag.Flag, items []string, source, place string) error {
@@ -186,8 +198,6 @@ func fill(flag *pflag.Flag, items []string, source, place string) error {
 		err = list.Replace(items)
 	case len(items) > 1:
 		err = fmt.Errorf("takes one value, not %d", len(items))
-	case strings.HasPrefix(flag.Value.Type(), "int") && strictyaml.LeadingZero(strings.Join(items, "")):
-		err = fmt.Errorf("%q begins with 0: is it octal? leave the 0 out", items[0])
 	default:
 		err = flag.Value.Set(strings.Join(items, ""))
 	}
