@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"maps"
 	"net/http/httptest"
 	"os"
@@ -197,5 +198,34 @@ func TestSimulatorPageIsTaken(t *testing.T) {
 	}
 	if blocks < 2 {
 		t.Errorf("found %d blocks", blocks)
+	}
+}
+
+// TestArchitectureNamesEveryPackage holds docs/architecture.md to the packages
+// that there are.
+func TestArchitectureNamesEveryPackage(t *testing.T) {
+	t.Parallel()
+	text, packages := read(t, "docs/architecture.md"), map[string]bool{}
+	must(t, filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && (entry.Name() == "testdata" || strings.HasPrefix(entry.Name(), ".git")) {
+			return filepath.SkipDir
+		}
+		if err == nil && strings.HasSuffix(path, ".go") {
+			name, _ := filepath.Rel("../..", filepath.Dir(path))
+			packages[filepath.ToSlash(name)] = true
+		}
+		return err
+	}))
+	for name := range packages {
+		if !strings.Contains(text, "`"+name+"`") {
+			t.Errorf("docs/architecture.md does not name %s", name)
+		}
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`.*?`) \\|").FindAllStringSubmatch(text, -1) {
+		for _, name := range strings.Split(row[1], ", ") {
+			if !packages[strings.Trim(name, "`")] {
+				t.Errorf("docs/architecture.md names %s, where there is no Go", name)
+			}
+		}
 	}
 }
