@@ -1,12 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"patrol/cmd/internal/pipeline"
 	"patrol/collectors"
@@ -18,6 +25,7 @@ import (
 	"patrol/engine/policy"
 	"patrol/engine/remedy"
 	"patrol/engine/store"
+	"patrol/reports"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -313,4 +321,237 @@ func outcomePath(plan, ending string) string {
 func (e *env) interactive() bool {
 	file, ok := e.stdin.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// signInto signs in to the workspaces of the plan in which something is to be
+// done. Which target leads to which workspace only signing in tells; those of
+// the same name are tried first, and no more than it takes.
+func (a *app) signInto(ctx context.Context, job *apply.Job, judge *freshJudge, o *applyOptions) error {
+	job.Workspaces = map[string]apply.Workspace{}
+	wanted, err := job.Needed(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.Discover(ctx, &o.source); err != nil {
+		return err
+	}
+	var failed error
+	for _, target := range byName(a.Targets(&o.source), job.Plan.Workspaces) {
+		if len(job.Workspaces) == len(wanted) {
+			return nil
+		}
+		session, err := collectors.SignIn(ctx, target, a.CollectOptions(&o.source))
+		if err != nil {
+			a.say("%s: %s", target.Label(), err)
+			failed = err
+			continue
+		}
+		id := session.Workspace().ID
+		if _, served := job.Workspaces[id]; served || !slices.Contains(wanted, id) {
+			a.detail("%s: leads to workspace %s, in which nothing is to be done", target.Label(), id)
+			if err := session.Close(); err != nil {
+				return err
+			}
+			continue
+		}
+		judge.sessions[id] = session
+		job.Workspaces[id] = applyWorkspace(session)
+	}
+	if len(job.Workspaces) == len(wanted) {
+		return nil
+	}
+	return refusedSignIn(failed)
+}
+
+// refusedSignIn is why a workspace could not be signed in to. Nothing was sent,
+// so that it counts as a refusal; a wrong configuration stays one. Without any
+// failure the gates tell which workspace nobody leads to.
+func refusedSignIn(failed error) error {
+	known, ok := engine.AsError(failed)
+	if !ok || known.Class == engine.ClassUsage {
+		return failed
+	}
+	told := *known
+	told.Class, told.Op = engine.ClassRefused, "sign in to"
+	return &told
+}
+
+func byName(targets []collectors.Target, workspaces []engine.PlanWorkspace) []collectors.Target {
+	named := func(t collectors.Target) int {
+		for _, w := range workspaces {
+			if t.Label() == w.Name {
+				return 0
+			}
+		}
+		return 1
+	}
+	sorted := slices.Clone(targets)
+	slices.SortStableFunc(sorted, func(x, y collectors.Target) int { return named(x) - named(y) })
+	return sorted
+}
+
+func applyWorkspace(s *collectors.Session) apply.Workspace {
+	caller := s.Caller()
+	return apply.Workspace{
+		Workspace: s.Workspace(), Client: s, Skew: s.Skew(), Now: s.Now,
+		Caller: apply.Caller{ID: caller.ID, Name: caller.Name, Admin: caller.Admin, PAT: caller.AuthType == "pat", TokenID: caller.TokenID},
+		Tokens: func(ctx context.Context) (iter.Seq2[engine.Token, error], error) {
+			section, err := s.Tokens(ctx)
+			return section.Tokens, err
+		},
+	}
+}
+
+// confirm asks before anything is sent, and once more after the first steps.
+// Where nobody can answer, nothing is sent.
+func (a *app) confirm(ctx context.Context, q apply.Question, yes bool) error {
+	if q.Canary {
+		return a.confirmCanary(ctx, q, yes)
+	}
+	line := fmt.Sprintf("%s (%s): %s, of %s", engine.SafeText(q.Workspace.Name), q.Workspace.ID, plural(q.Steps, "step"), plural(q.Owners, "owner"))
+	if q.Recent > 0 {
+		line += fmt.Sprintf(", %d on tokens USED within %d days of the plan", q.Recent, q.Recently)
+	}
+	for _, danger := range q.Dangers {
+		a.say("%s", strings.ToUpper(danger[:1])+danger[1:])
+	}
+	a.say("%s", line)
+	if yes {
+		return nil
+	}
+	if !a.env.interactive() {
+		return &engine.Error{Class: engine.ClassRefused, Reason: "unconfirmed", Op: "apply", Target: q.Workspace.Name,
+			Hint: "Run it on a terminal, or answer with --yes; --dry-run shows what would be done.", Err: errors.New("nobody is there to confirm; nothing was sent")}
+	}
+	want := fmt.Sprintf("%s %d", q.Workspace.Name, q.Steps)
+	answer, err := a.ask(ctx, fmt.Sprintf("This cannot be undone for tokens. Type %q to go on: ", engine.SafeText(want)))
+	if err == nil && answer != want {
+		err = &engine.Error{Class: engine.ClassRefused, Reason: "declined", Op: "apply", Target: q.Workspace.Name, Hint: "Nothing was sent.", Err: errors.New("not confirmed")}
+	}
+	return err
+}
+
+func (a *app) confirmCanary(ctx context.Context, q apply.Question, yes bool) error {
+	if yes || !a.env.interactive() {
+		return nil
+	}
+	answer, err := a.ask(ctx, fmt.Sprintf("%s done, %d left in %s. Does everything still work? Type yes to go on: ", plural(q.Done, "step"), q.Steps, engine.SafeText(q.Workspace.Name)))
+	if err == nil && !strings.EqualFold(answer, "yes") {
+		err = errors.New("declined")
+	}
+	return err
+}
+
+// ask reads a line from the terminal, or gives up when ctx ends.
+func (a *app) ask(ctx context.Context, question string) (string, error) {
+	fmt.Fprint(a.env.stderr, question)
+	type line struct {
+		text string
+		err  error
+	}
+	lines := make(chan line, 1)
+	go func() {
+		text, err := bufio.NewReader(a.env.stdin).ReadString('\n')
+		lines <- line{strings.TrimSpace(text), err}
+	}()
+	select {
+	case got := <-lines:
+		if errors.Is(got.err, io.EOF) {
+			got.err = nil // the end of input is an answer: not yes
+		}
+		return got.text, got.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+// tellApply says what a run is doing, in one line per step.
+func (a *app) tellApply(e apply.Event) {
+	switch e.Kind {
+	case apply.EventGates:
+		a.detail("%s: every check passed, %s open", e.Workspace, plural(e.Of, "step"))
+	case apply.EventStep:
+		if !remedy.Changes(e.Step) {
+			return // the outcome counts them
+		}
+		text := fmt.Sprintf("[%d/%d] %s %s %s", e.N, e.Of, e.Workspace, e.Step.Action, targetOf(e.Step))
+		if e.Step.Owner != "" {
+			text += " of " + e.Step.Owner
+		}
+		text += ": " + strings.ReplaceAll(string(e.State), "_", " ")
+		if e.Reason != "" {
+			text += " (" + e.Reason + ")"
+		}
+		a.say("%s", text)
+		if e.Detail != "" {
+			a.detail("  %s", e.Detail)
+		}
+	case apply.EventWaiting:
+		a.detail("%s: waiting %s for %s", e.Workspace, e.Detail, targetOf(e.Step))
+	case apply.EventWarning:
+		a.say("warning: %s: %s", e.Workspace, e.Detail)
+	}
+}
+
+func targetOf(s engine.Step) string {
+	if len(s.Target) == 64 { // of a token: enough to tell it apart
+		return s.Target[:12] + "…"
+	}
+	return engine.SafeText(s.Target)
+}
+
+// deliverOutcome writes what became of the plan beside it, and shows it.
+func (a *app) deliverOutcome(ctx context.Context, path string, report engine.OutcomeReport, rehearsed bool) error {
+	var files []string
+	if !rehearsed {
+		files = []string{outcomePath(path, ".json"), outcomePath(path, ".csv"), outcomePath(path, ".xlsx")}
+		err := outfile.Write(files[0], func(w io.Writer) error { return writeOutcome(w, report) })
+		err = errors.Join(err, outfile.Write(files[1], func(w io.Writer) error { return reports.OutcomeCSV(w, report) }))
+		err = errors.Join(err, outfile.Write(files[2], func(w io.Writer) error { return reports.OutcomeXLSX(ctx, w, report) }))
+		if err != nil {
+			return err
+		}
+	}
+	if a.quiet {
+		return nil
+	}
+	view := reports.OutcomeView{Report: engine.Pseudonymised(a.Names, report), Rehearsed: rehearsed, Files: files}
+	return reports.OutcomeTable(a.env.stdout, view, a.tableOptions())
+}
+
+func writeOutcome(w io.Writer, report engine.OutcomeReport) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(report)
+}
+
+// warnOfRegress tells when the journal is older than the outcome beside the
+// plan says: it was restored from a copy, or is another one. Every step is
+// looked at again before anything is sent, so that it may go on.
+func (a *app) warnOfRegress(ctx context.Context, path string, p engine.Plan, journal *journal.Journal) {
+	content, err := os.ReadFile(outcomePath(path, ".json"))
+	var before engine.OutcomeReport
+	if err != nil || json.Unmarshal(content, &before) != nil || before.PlanID != p.ID {
+		return
+	}
+	for _, w := range before.Workspaces {
+		epoch, err := journal.LastEpoch(ctx, w.ID)
+		if err == nil && epoch < w.Epoch {
+			a.say("warning: journal_regressed: %s knows %s of %s, the outcome beside the plan knows %s: it is another journal, or an old copy",
+				journal.Path(), plural(int(epoch), "run"), w.Name, strconv.FormatInt(w.Epoch, 10))
+		}
+	}
+}
+
+// sleep waits, or gives up when ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -260,4 +262,137 @@ func (a *app) showPlan(p engine.Plan, digest string, v reports.PlanView) error {
 	v.Plan, v.Steps, v.SHA256 = engine.Pseudonymised(a.Names, p), engine.Pseudonymised(a.Names, v.Steps), digest
 	v.Over = remedy.Exceeds(p, remedy.Every)
 	return reports.PlanTable(a.env.stdout, v, a.tableOptions())
+}
+
+// bookFormat is the workbook in which reviewers decide.
+const bookFormat = "xlsx"
+
+// planFormats are the forms of a plan beside plan.json.
+func planFormats() []string {
+	names := []string{bookFormat}
+	for _, export := range plan.Exports() {
+		names = append(names, export.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// formatsToWrite are those asked for. The formats of reports share the flag's
+// name in the environment and the configuration: there, what is no form of a
+// plan is meant for them.
+func (a *app) formatsToWrite(o *planOptions) ([]string, error) {
+	var chosen []string
+	for _, name := range o.formats {
+		name = strings.TrimSpace(name)
+		switch {
+		case slices.Contains(planFormats(), name):
+			chosen = append(chosen, name)
+		case a.origins["format"] == "flag --format":
+			return nil, engine.UsageError("read flag", "--format", "Use "+strings.Join(planFormats(), ", ")+".", fmt.Errorf("a plan has no form %q", name))
+		}
+	}
+	return chosen, nil
+}
+
+// beside names a file beside the plan.
+func beside(path, ending string) string {
+	return strings.TrimSuffix(path, filepath.Ext(path)) + ending
+}
+
+// writePlanFiles writes the other forms of a plan beside it.
+func (a *app) writePlanFiles(ctx context.Context, p engine.Plan, digest, path string, formats []string) ([]string, error) {
+	var files []string
+	if slices.Contains(formats, bookFormat) {
+		file := beside(path, "."+bookFormat)
+		err := outfile.Write(file, func(w io.Writer) error { return reports.PlanXLSX(ctx, w, p, digest) })
+		if err != nil {
+			return files, err
+		}
+		files = append(files, file)
+	}
+	for _, export := range plan.Exports() {
+		if !slices.Contains(formats, export.Name) {
+			continue
+		}
+		file := beside(path, export.Ending)
+		if err := plan.Write(file, []byte(export.Render(p, digest))); err != nil {
+			return files, err
+		}
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+// fromWorkbook takes the decisions of a reviewers' workbook into a statement.
+func fromWorkbook(s *plan.Statement, p engine.Plan, path string) error {
+	decisions, err := reports.ReadPlanXLSX(path, p, s.PlanSHA)
+	if err != nil {
+		return err
+	}
+	if len(decisions) == 0 {
+		return engine.UsageError("read decisions from", path, "Choose approve, reject or defer in the column Decision.", fmt.Errorf("no step is decided"))
+	}
+	for _, d := range decisions {
+		s.Decisions = append(s.Decisions, plan.Decision{Step: d.Step, Verdict: plan.Verdict(d.Decision), Reason: d.Comment})
+	}
+	return nil
+}
+
+// noticeSource is the template of --notice-template; "" for the standard one.
+func (a *app) noticeSource(o *planOptions) (string, error) {
+	if o.noticeTemplate == "" {
+		return "", nil
+	}
+	if o.notices == "" {
+		return "", engine.UsageError("read flag", "--notice-template", "Say with --notices where to write the notices.", errors.New("there are none to write"))
+	}
+	content, err := readInput("read template of notices", o.noticeTemplate)
+	return string(content), err
+}
+
+// writeNotices writes a file and a workbook for each owner, and a mail where
+// there is an address. Nothing is sent.
+func (a *app) writeNotices(ctx context.Context, p engine.Plan, digest string, messages []notice.Message, dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if err := outfile.MakeDir(dir); err != nil {
+		return err
+	}
+	asOf, err := time.Parse(time.RFC3339, p.AsOf)
+	if err != nil {
+		return err
+	}
+	mails := 0
+	for _, m := range messages {
+		var workbook bytes.Buffer
+		if err := reports.ReplyXLSX(ctx, &workbook, p, digest, m.Steps); err != nil {
+			return err
+		}
+		files := map[string][]byte{".md": []byte(m.Body), ".xlsx": workbook.Bytes()}
+		if content := m.Mail(asOf, workbook.Bytes()); content != nil {
+			files[".eml"] = content
+			mails++
+		}
+		for _, ending := range engine.SortedKeys(files) {
+			if err := plan.Write(filepath.Join(dir, m.Name+ending), files[ending]); err != nil {
+				return err
+			}
+		}
+	}
+	a.say("%s: %s, %d of them as mails ready to send", dir, plural(len(messages), "notice"), mails)
+	return nil
+}
+
+// tellUnused names tokens that owners gave up and that this plan does not revoke.
+func (a *app) tellUnused(replies plan.Replies, p engine.Plan) {
+	planned := map[string]bool{}
+	for _, step := range p.Steps {
+		planned[step.WorkspaceID+" "+step.Target] = planned[step.WorkspaceID+" "+step.Target] || step.Action == engine.Revoke
+	}
+	for _, reply := range replies.Replies {
+		if reply.Reply == engine.ReplyRevoke && !planned[reply.WorkspaceID+" "+reply.Token] {
+			a.say("token %s of %s was given up, and has no step that revokes it: see not_planned, or it breaks no policy any more", engine.SafeText(reply.Token), engine.SafeText(reply.Workspace))
+		}
+	}
 }

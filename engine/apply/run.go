@@ -1,11 +1,13 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"patrol/engine"
 	"patrol/engine/remedy"
@@ -293,4 +295,122 @@ func (r *run) countRefusals(e engine.Entry) error {
 		return nil
 	}
 	return stopped{reasonForbidden, fmt.Sprintf("%d steps in a row were refused", r.refusals)}
+}
+
+// approved are the approved steps in the order of the plan.
+func (r *run) approved() []engine.Step {
+	var steps []engine.Step
+	for _, step := range r.job.Plan.Steps {
+		if r.job.Approval.Steps[step.ID] {
+			steps = append(steps, step)
+		}
+	}
+	return steps
+}
+
+func (r *run) approvedIn(workspace string) []engine.Step {
+	return slices.DeleteFunc(r.approved(), func(s engine.Step) bool { return s.WorkspaceID != workspace })
+}
+
+// steps are those that this run is about: the approved ones, and those that
+// the journal knows although their approval was withdrawn since.
+func (r *run) steps() []engine.Step {
+	var steps []engine.Step
+	for _, step := range r.job.Plan.Steps {
+		if _, known := r.entries[step.ID]; known || r.job.Approval.Steps[step.ID] {
+			steps = append(steps, step)
+		}
+	}
+	return steps
+}
+
+// changingOf are the steps that send something.
+func changingOf(steps []engine.Step) []engine.Step {
+	return slices.DeleteFunc(slices.Clone(steps), func(s engine.Step) bool { return !remedy.Changes(s) })
+}
+
+// involved are the workspaces in which something is left to do.
+func (r *run) involved() []engine.PlanWorkspace {
+	var found []engine.PlanWorkspace
+	for _, w := range r.job.Plan.Workspaces {
+		if len(r.openIn(w.ID)) > 0 {
+			found = append(found, w)
+		}
+	}
+	return found
+}
+
+// openIn are the steps of a workspace that have not ended, in the order in
+// which they are carried out: the plan's, but our own tokens after all others,
+// and switching tokens off last of all.
+func (r *run) openIn(workspace string) []engine.Step {
+	var open []engine.Step
+	for _, step := range r.steps() {
+		entry, known := r.entries[step.ID]
+		if step.WorkspaceID == workspace && (!known || !entry.State.Terminal()) {
+			open = append(open, step)
+		}
+	}
+	me := r.job.Workspaces[workspace].Caller.ID
+	rank := func(s engine.Step) int {
+		switch {
+		case remedy.DisablesTokens(s):
+			return 2
+		case remedy.OnToken(s) && me != "" && (s.OwnerID == me || s.Precondition.Identity["created_by_id"] == me):
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(open, func(a, b engine.Step) int { return cmp.Compare(rank(a), rank(b)) })
+	return open
+}
+
+// Check passes the gates that need no network. Run passes them again; who calls
+// Check first need not sign in anywhere for a plan that is refused.
+func (j Job) Check(ctx context.Context) error {
+	r := newRun(j)
+	if err := r.reload(ctx); err != nil {
+		return err
+	}
+	return r.offline()
+}
+
+// Needed are the ids of the workspaces in which something is left to do.
+func (j Job) Needed(ctx context.Context) ([]string, error) {
+	r := newRun(j)
+	if err := r.reload(ctx); err != nil {
+		return nil, err
+	}
+	var needed []string
+	for _, w := range r.involved() {
+		needed = append(needed, w.ID)
+	}
+	return needed, nil
+}
+
+// pacer keeps steps apart, so that a wrong plan does its harm slowly enough to
+// be stopped.
+type pacer struct {
+	clock Clock
+	every time.Duration
+	next  time.Time
+}
+
+func newPacer(j Job) *pacer {
+	return &pacer{clock: j.Clock, every: time.Duration(float64(time.Second) / j.Options.Rate)}
+}
+
+// before waits until a step may begin. One that sends nothing need not wait.
+func (p *pacer) before(ctx context.Context, s engine.Step) error {
+	if !remedy.Changes(s) {
+		return nil
+	}
+	now := p.clock.Now()
+	if wait := p.next.Sub(now); wait > 0 && !p.next.IsZero() {
+		if err := p.clock.Sleep(ctx, min(wait, p.every)); err != nil {
+			return context.Cause(ctx)
+		}
+	}
+	p.next = p.clock.Now().Add(p.every)
+	return nil
 }

@@ -2,12 +2,18 @@ package notice
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
+	"net"
 	"net/mail"
+	"net/smtp"
 	"net/textproto"
 	"strings"
 	"time"
@@ -71,4 +77,190 @@ func (m Message) writeBook(parts *multipart.Writer, workbook []byte) {
 		fmt.Fprintf(w, "%s\r\n", text[:base64Line])
 	}
 	fmt.Fprintf(w, "%s\r\n", text)
+}
+
+// How a mail server is spoken to.
+const (
+	StartTLS = "starttls"
+	TLS      = "tls"
+	Plain    = "none" // to a server on this machine only
+)
+
+// Securities lists them.
+func Securities() []string { return []string{StartTLS, TLS, Plain} }
+
+// Server is a mail server that takes in messages.
+type Server struct {
+	Address  string // host:port
+	Security string // one of Securities
+	From     string // address
+	Username string // "" signs nobody in
+	Password string
+	Roots    *x509.CertPool // nil: those of the system
+}
+
+// sendDeadline bounds a conversation about one message.
+const sendDeadline = 60 * time.Second
+
+// Check refuses a server that cannot be used, or whose lines others could read.
+func (s Server) Check() error {
+	host, _, err := net.SplitHostPort(s.Address)
+	if err != nil {
+		return fmt.Errorf("server %q: want host:port", s.Address)
+	}
+	from, err := mail.ParseAddress(s.From)
+	if err != nil || from.Address != s.From {
+		return fmt.Errorf("from %q: want a mail address", s.From)
+	}
+	if ip := net.ParseIP(host); s.Security == Plain && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("security none would send names and tokens of people readable through the network to %s", host)
+	}
+	return nil
+}
+
+// RejectedError tells that the message was surely not sent: the server said no,
+// or was never asked.
+type RejectedError struct{ Err error }
+
+func (e *RejectedError) Error() string { return e.Err.Error() }
+func (e *RejectedError) Unwrap() error { return e.Err }
+
+// Send hands one message over; begun is called right before. After any error but
+// a *RejectedError it is not known whether it was sent. The context bounds it.
+func (s Server) Send(ctx context.Context, to string, content []byte, begun func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, sendDeadline)
+	defer cancel()
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return &RejectedError{err}
+	}
+	defer func() { _ = conn.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	client, err := s.greet(conn)
+	if err != nil {
+		return &RejectedError{err}
+	}
+	if err := errors.Join(client.Mail(s.From), client.Rcpt(to)); err != nil {
+		return &RejectedError{err}
+	}
+	if err := begun(); err != nil {
+		return &RejectedError{err}
+	}
+	w, err := client.Data()
+	if err != nil {
+		return &RejectedError{err}
+	}
+	if _, err := w.Write(content); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return rejected(err)
+	}
+	_ = client.Quit() // it was taken in, whatever the server says now
+	return nil
+}
+
+// rejected tells an answer of the server from a line that broke.
+func rejected(err error) error {
+	var broken net.Error
+	if errors.As(err, &broken) || errors.Is(err, net.ErrClosed) || strings.Contains(err.Error(), "EOF") {
+		return err
+	}
+	return &RejectedError{err}
+}
+
+func (s Server) dial(ctx context.Context) (net.Conn, error) {
+	dialer := &net.Dialer{}
+	if s.Security == TLS {
+		return (&tls.Dialer{NetDialer: dialer, Config: s.tls()}).DialContext(ctx, "tcp", s.Address)
+	}
+	return dialer.DialContext(ctx, "tcp", s.Address)
+}
+
+func (s Server) tls() *tls.Config {
+	host, _, _ := net.SplitHostPort(s.Address) // Check has seen it
+	return &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, RootCAs: s.Roots}
+}
+
+func (s Server) greet(conn net.Conn) (*smtp.Client, error) {
+	host, _, _ := net.SplitHostPort(s.Address)
+	client, err := smtp.NewClient(conn, host)
+	if err != nil {
+		return nil, err
+	}
+	if s.Security == StartTLS {
+		if offered, _ := client.Extension("STARTTLS"); !offered {
+			return nil, errors.New("it does not offer STARTTLS")
+		}
+		if err := client.StartTLS(s.tls()); err != nil {
+			return nil, err
+		}
+	}
+	if s.Username == "" {
+		return client, nil
+	}
+	return client, client.Auth(smtp.PlainAuth("", s.Username, s.Password, host))
+}
+
+// Draft is a message to be sent.
+type Draft struct {
+	To      string
+	ID      string // Message-ID, the same whenever the same draft is sent
+	Content []byte
+}
+
+// FromFile makes a message of a draft that Mail rendered and that somebody may
+// have edited: with a sender, the time of sending and an id, and one recipient.
+func FromFile(content []byte, from string, now time.Time) (Draft, error) {
+	read, err := mail.ReadMessage(bytes.NewReader(content))
+	if err != nil {
+		return Draft{}, fmt.Errorf("read mail: %w", err)
+	}
+	to, err := read.Header.AddressList("To")
+	if err != nil || len(to) != 1 {
+		return Draft{}, errors.New("want one address under To")
+	}
+	for _, other := range []string{"Cc", "Bcc", "From"} {
+		if read.Header.Get(other) != "" {
+			return Draft{}, fmt.Errorf("has %s, which patrol does not send", other)
+		}
+	}
+	d := Draft{To: to[0].Address, ID: messageID(content, from)}
+	header, body, _ := bytes.Cut(normalLines(content), []byte("\r\n\r\n"))
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "From: <%s>\r\nDate: %s\r\nMessage-ID: %s\r\n", from, now.UTC().Format(time.RFC1123Z), d.ID)
+	b.Write(without(header, "Date", "X-Unsent", "Message-ID"))
+	b.WriteString("\r\n")
+	b.Write(body)
+	d.Content = b.Bytes()
+	return d, nil
+}
+
+func messageID(content []byte, from string) string {
+	_, domain, _ := strings.Cut(from, "@")
+	return "<" + engine.TextDigest(string(content))[:32] + "@" + domain + ">"
+}
+
+// normalLines ends lines as mail wants it, whatever an editor made of them.
+func normalLines(content []byte) []byte {
+	return bytes.ReplaceAll(bytes.ReplaceAll(content, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
+}
+
+// without drops headers, with the lines that continue them.
+func without(header []byte, names ...string) []byte {
+	var kept []byte
+	drop := false
+	for line := range bytes.Lines(append(header, "\r\n"...)) {
+		if line[0] != ' ' && line[0] != '\t' {
+			drop = false
+			for _, name := range names {
+				drop = drop || len(line) > len(name) && line[len(name)] == ':' && strings.EqualFold(string(line[:len(name)]), name)
+			}
+		}
+		if !drop {
+			kept = append(kept, line...)
+		}
+	}
+	return kept
 }

@@ -2,12 +2,164 @@ package plan
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"patrol/engine"
 )
+
+// ApprovalSchema is the version of approval files and statements.
+const ApprovalSchema = 1
+
+// Kind tells what a statement does.
+type Kind string
+
+// The kinds of statements.
+const (
+	Approve  Kind = "approve"
+	Withdraw Kind = "withdraw" // ends what its author said before
+)
+
+// Verdict is what a reviewer decides about a step.
+type Verdict string
+
+// The verdicts. A reject stands until who gave it withdraws it or says
+// something else of the step; a defer only does not approve.
+const (
+	Accept Verdict = "approve"
+	Reject Verdict = "reject"
+	Defer  Verdict = "defer"
+)
+
+// Decision is a verdict on one step.
+type Decision struct {
+	Step    string  `json:"step"`
+	Verdict Verdict `json:"decision"`
+	Reason  string  `json:"reason,omitempty"`
+}
+
+// Statement is what one person says about one plan. Its encoded bytes are what
+// is signed and kept; they are never encoded again.
+type Statement struct {
+	Schema    int        `json:"schema"`
+	Kind      Kind       `json:"kind"`
+	PlanSHA   string     `json:"plan_sha256"`
+	PlanID    string     `json:"plan_id"`
+	All       bool       `json:"all"` // every step; then there are no decisions
+	Decisions []Decision `json:"decisions"`
+	Approver  string     `json:"approver"`
+	Reason    string     `json:"reason"`
+	At        string     `json:"at"`
+	ExpiresAt string     `json:"expires_at"`
+	Host      string     `json:"host"`
+	User      string     `json:"user"` // of the machine on which the statement was made
+}
+
+// EncodeStatement renders the bytes that are signed.
+func EncodeStatement(s Statement) []byte {
+	s.Decisions = append([]Decision{}, s.Decisions...)
+	slices.SortFunc(s.Decisions, func(a, b Decision) int { return cmp.Compare(a.Step, b.Step) })
+	var pretty bytes.Buffer
+	_ = json.Indent(&pretty, engine.CompactJSON(s), "", "  ")
+	pretty.WriteByte('\n')
+	return pretty.Bytes()
+}
+
+// CheckStatement reads a statement and holds it against the plan that it is about.
+func CheckStatement(payload []byte, content []byte, p engine.Plan) (Statement, error) {
+	s, err := readStatement(payload)
+	if err != nil {
+		return s, err
+	}
+	return s, s.about(content, p)
+}
+
+func readStatement(payload []byte) (Statement, error) {
+	var s Statement
+	if err := decodeStrict(payload, &s); err != nil {
+		return s, badApproval(fmt.Errorf("statement: %w", err))
+	}
+	if !bytes.Equal(EncodeStatement(s), payload) {
+		return s, badApproval(errors.New("statement is not written as patrol writes it"))
+	}
+	if err := s.check(); err != nil {
+		return s, badApproval(err)
+	}
+	return s, nil
+}
+
+func badApproval(err error) error {
+	return refused("bad_approval", "read approval", "Remove the approval file and approve the plan again.", err)
+}
+
+func (s Statement) check() error {
+	switch {
+	case s.Schema != ApprovalSchema:
+		return fmt.Errorf("statement has version %d, this patrol reads %d", s.Schema, ApprovalSchema)
+	case s.Kind != Approve && s.Kind != Withdraw:
+		return fmt.Errorf("statement is of unknown kind %q", s.Kind)
+	case s.Approver == "":
+		return errors.New("statement names no approver")
+	case strings.Contains(s.Approver, "@"):
+		if _, err := engine.Person(s.Approver); err != nil {
+			return fmt.Errorf("approver %w", err)
+		}
+	}
+	switch {
+	case s.All == (len(s.Decisions) > 0):
+		return errors.New("statement is about all steps, or about named ones: not both, not none")
+	}
+	for i, d := range s.Decisions {
+		if d.Verdict != Accept && d.Verdict != Reject && d.Verdict != Defer {
+			return fmt.Errorf("decision on step %s is %q", d.Step, d.Verdict)
+		}
+		if i > 0 && s.Decisions[i-1].Step == d.Step {
+			return fmt.Errorf("step %s is decided twice", d.Step)
+		}
+	}
+	if _, err := parseTime("at", s.At); err != nil {
+		return err
+	}
+	_, err := parseTime("expires_at", s.ExpiresAt)
+	return err
+}
+
+// about refuses a statement on another plan, or on steps that the plan lacks.
+func (s Statement) about(content []byte, p engine.Plan) error {
+	if s.PlanSHA != Digest(content) || s.PlanID != p.ID {
+		return refused("other_plan", "read approval", "Approve this plan: an approval counts for the very bytes that were approved.",
+			fmt.Errorf("%s approved plan %s (sha256 %.12s), this is %s (sha256 %.12s)", s.Approver, s.PlanID, s.PlanSHA, p.ID, Digest(content)))
+	}
+	known := stepIDs(p)
+	for _, d := range s.Decisions {
+		if !known[d.Step] {
+			return badApproval(fmt.Errorf("the plan has no step %q", d.Step))
+		}
+	}
+	return nil
+}
+
+func stepIDs(p engine.Plan) map[string]bool {
+	ids := make(map[string]bool, len(p.Steps))
+	for _, s := range p.Steps {
+		ids[s.ID] = true
+	}
+	return ids
+}
+
+func (s Statement) expired(now time.Time) bool {
+	expires, err := time.Parse(time.RFC3339, s.ExpiresAt)
+	return err != nil || !now.Before(expires)
+}
+
+// own reports whether the statement approves one step and nothing else: the
+// approval that a critical step may need.
+func (s Statement) own() bool { return !s.All && len(s.Decisions) == 1 }
 
 // Entry is a statement as kept in the approval file. The payload is verified
 // before it is parsed; the key is a hint for people and decides nothing.

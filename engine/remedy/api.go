@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -192,4 +194,102 @@ func object(r engine.Response) bool {
 // Nothing is concluded from it.
 func unreadable(what string, err error) *engine.Fault {
 	return &engine.Fault{Kind: engine.FaultUnclear, HTTP: http.StatusOK, Detail: clip(what + ": " + err.Error())}
+}
+
+const tokensPath = "/api/2.0/token-management/tokens/"
+
+func tokenPath(s engine.Step) string { return tokensPath + url.PathEscape(s.Target) }
+
+var errOtherToken = errors.New("the answer is about another token")
+
+// readToken looks at the token of a step.
+func (set set) readToken(ctx context.Context, c engine.Client, s engine.Step) (engine.Observation, error) {
+	r, absent, err := get(ctx, c, s, tokenPath(s))
+	if err != nil || absent {
+		return engine.Observation{Absent: absent, HTTP: r.Status}, err
+	}
+	var answer map[string]json.RawMessage // exact keys: encoding/json would match any letter case
+	if err := json.Unmarshal(r.Body, &answer); err != nil {
+		return engine.Observation{}, unreadable("GET "+tokenPath(s), err)
+	}
+	token, err := set.parse.Token(answer["token_info"])
+	switch {
+	case err != nil:
+		return engine.Observation{}, unreadable("GET "+tokenPath(s), err)
+	case token.ID != s.Target:
+		return engine.Observation{}, &engine.Fault{Kind: engine.FaultEndpoint, HTTP: r.Status, Detail: errOtherToken.Error()}
+	}
+	return engine.Observation{Token: &token, State: engine.TokenIdentity(s.WorkspaceID, token), HTTP: r.Status}, nil
+}
+
+// patchToken changes one field of the token of a step.
+func patchToken(ctx context.Context, c engine.Client, s engine.Step, field string) (engine.Receipt, error) {
+	value, known := s.Expected[field]
+	if !known {
+		return engine.Receipt{}, &engine.Fault{Kind: engine.FaultRejected, Detail: "the step does not say which " + field + " it wants"}
+	}
+	body := engine.CompactJSON(map[string]any{"token": map[string]any{field: value}, "update_mask": field})
+	return act(ctx, c, s, http.MethodPatch, tokenPath(s), body, object)
+}
+
+// patchCLI is patchToken for the Databricks command line.
+func patchCLI(s engine.Step, profile, field string) string {
+	body := map[string]any{"token": map[string]any{field: s.Expected[field]}, "update_mask": field}
+	return "databricks api patch" + profile + " --json " + ShellQuote(ASCII(body)) + " -- " + ShellQuote(tokensPath+s.Target)
+}
+
+// notKept is the undo of what the journal keeps nothing of.
+func notKept(engine.Step, map[string]any) (identity, expected map[string]any, why string) {
+	return nil, nil, "the journal does not keep what was there before"
+}
+
+const directoryPath = "/api/2.0/preview/scim/v2/"
+
+var errOtherPrincipal = errors.New("the answer is about another principal")
+
+// ReadPrincipal asks the workspace of a step for one principal by its id, as a
+// user and as a service principal, the likelier first. It is Missing when the
+// directory itself says of both that there is none; every other refusal is a
+// fault, of which nothing follows.
+func (p Parsers) ReadPrincipal(ctx context.Context, c engine.Client, s engine.Step, id string, likely engine.Kind) (engine.Principal, error) {
+	kinds := []engine.Kind{engine.User, engine.ServicePrincipal}
+	if likely == engine.ServicePrincipal {
+		slices.Reverse(kinds)
+	}
+	for _, kind := range kinds {
+		target := directoryPath + "Users/" + url.PathEscape(id)
+		if kind == engine.ServicePrincipal {
+			target = directoryPath + "ServicePrincipals/" + url.PathEscape(id)
+		}
+		r, absent, err := get(ctx, c, s, target)
+		var fault *engine.Fault
+		if errors.As(err, &fault) && fault.Kind == engine.FaultEndpoint && noSuchResource(r) {
+			absent, err = true, nil
+		}
+		if err != nil {
+			return engine.Principal{}, err
+		}
+		if absent {
+			continue
+		}
+		principal, err := p.Principal(r.Body, kind)
+		if err == nil && principal.ID != id {
+			err = errOtherPrincipal
+		}
+		if err != nil {
+			return engine.Principal{}, unreadable("GET "+target, err)
+		}
+		return principal, nil
+	}
+	return engine.Principal{ID: id, Kind: engine.Missing}, nil
+}
+
+// noSuchResource is how a SCIM directory says that it does not hold a resource.
+func noSuchResource(r engine.Response) bool {
+	var wire struct {
+		Schemas []string `json:"schemas"`
+		Status  any      `json:"status"` // text, or a number
+	}
+	return r.Status == http.StatusNotFound && isJSON(r) && json.Unmarshal(r.Body, &wire) == nil &&
+		slices.Contains(wire.Schemas, "urn:ietf:params:scim:api:messages:2.0:Error") && (wire.Status == "404" || wire.Status == 404.0)
 }
