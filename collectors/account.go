@@ -442,8 +442,14 @@ func missingFrom(c engine.Capture) ([]string, error) {
 	return missing, nil
 }
 
-// onceList is a list of an account that is read by the first workspace that asks.
-type onceList[T any] struct {
+// accountLists are what an account has beyond its workspaces.
+type accountLists struct {
+	federation accountList[engine.FederationPolicy]
+	apps       accountList[engine.OAuthApp]
+}
+
+// accountList is read once for all workspaces, when the first one asks.
+type accountList[T any] struct {
 	once    sync.Once
 	rows    []T
 	tally   tally
@@ -451,34 +457,29 @@ type onceList[T any] struct {
 }
 
 // readOfAccount is the section that a list of the account makes of a workspace.
-// Rows that belong to a service principal stay out where the workspace does not
-// have it.
-func readOfAccount[T any](ctx context.Context, c *Client, of func(*Account) *onceList[T], read func(context.Context, *accountClient, *tally) ([]T, *Problem)) engine.Section {
+// Rows with an owner, a service principal, stay out where the workspace does not
+// have it; owner is nil for rows that have none.
+func readOfAccount[T any](
+	ctx context.Context, c *Client, of func(*accountLists) *accountList[T],
+	read func(context.Context, *accountClient, *tally) ([]T, *Problem), owner func(T) string,
+) engine.Section {
 	account := c.o.Account
 	if account == nil || account.client == nil {
 		return failed(problem(engine.Failed, reasonNoAccount, hintNoAccount, "the account was not asked"))
 	}
-	list := of(account)
+	list := of(account.lists)
 	list.once.Do(func() { list.rows, list.problem = read(ctx, account.client, &list.tally) })
 	if list.problem != nil {
 		return failed(list.problem)
 	}
-	rows := make([]T, 0, len(list.rows))
-	var here map[string]bool
-	for _, row := range list.rows {
-		if policy, ok := any(row).(engine.FederationPolicy); ok && policy.OwnerID != "" {
-			if here == nil {
-				here = map[string]bool{}
-				var t tally
-				if problem := scimRows(ctx, c, "ServicePrincipals", "id", &t, func(row scimRow) { here[row.id] = true }); problem != nil {
-					return failed(problem)
-				}
-			}
-			if !here[policy.OwnerID] {
-				continue
-			}
+	owned := func(row T) bool { return owner != nil && owner(row) != "" }
+	here := map[string]bool{}
+	if slices.ContainsFunc(list.rows, owned) {
+		var t tally
+		if problem := scimRows(ctx, c, "ServicePrincipals", "id", &t, func(row scimRow) { here[row.id] = true }); problem != nil {
+			return failed(problem)
 		}
-		rows = append(rows, row)
 	}
+	rows := slices.DeleteFunc(append([]T{}, list.rows...), func(row T) bool { return owned(row) && !here[owner(row)] })
 	return engine.Section{Coverage: list.tally.coverage(len(rows)), Document: document(rows)}
 }

@@ -30,13 +30,10 @@ type AzureAccount struct {
 	Endpoint      string   // of a simulated account on loopback, in place of all of Azure; "": Azure
 }
 
-var (
-	subscriptionID = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-	tenantID       = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z.-]{0,251}[0-9A-Za-z])?$`)
-)
+var tenantID = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z.-]{0,251}[0-9A-Za-z])?$`)
 
 // AzureSubscription reports whether a text is an id of a subscription.
-func AzureSubscription(text string) bool { return subscriptionID.MatchString(text) }
+func AzureSubscription(text string) bool { return uuid.MatchString(text) }
 
 // AzureTenant reports whether a text is an id or a domain of a tenant.
 func AzureTenant(text string) bool { return tenantID.MatchString(text) }

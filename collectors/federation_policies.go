@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"net/url"
 	"slices"
 
 	"patrol/engine"
@@ -31,16 +30,10 @@ func (set) FederationPolicies() Collector {
 		OnRequest: hintFederation,
 		Order:     82,
 		Read: func(ctx context.Context, c *Client) engine.Section {
-			return readOfAccount(ctx, c, func(a *Account) *onceList[engine.FederationPolicy] { return &a.lists.federation }, readFederation)
+			owner := func(p engine.FederationPolicy) string { return p.OwnerID }
+			return readOfAccount(ctx, c, func(l *accountLists) *accountList[engine.FederationPolicy] { return &l.federation }, readFederation, owner)
 		},
 	}
-}
-
-// accountLists are what an account has beyond its workspaces, each read once for
-// all of them, when the first one asks.
-type accountLists struct {
-	federation onceList[engine.FederationPolicy]
-	apps       onceList[engine.OAuthApp]
 }
 
 // readFederation reads the policies of the account and of each of its service principals.
@@ -56,28 +49,24 @@ func readFederation(ctx context.Context, a *accountClient, t *tally) ([]engine.F
 			return
 		}
 		if principal.id != "" {
-			policy.OwnerID, policy.OwnerName, policy.OwnerLabel = principal.id, principal.text("applicationId", t), principal.text("displayName", t)
+			policy.OwnerID, policy.OwnerName, policy.OwnerLabel = principal.id, principal.text("applicationId"), principal.text("displayName")
 		}
 		policies = append(policies, policy)
 	}
 	rows, problem := pagedRows(ctx, c, root+"/federationPolicies", "policies", nil, true)
-	if problem != nil {
-		if problem.Reason == reasonPermission {
-			problem.Hint = hintFederationDenied
-		}
-		return nil, problem.absent(hintFederationAbsent)
-	}
 	for _, raw := range rows {
 		take(scimRow{}, raw)
 	}
-	list := principalList{
-		path: func(id string) string {
-			return root + "/servicePrincipals/" + url.PathEscape(id) + "/federationPolicies"
-		},
-		key: "policies", sparse: true, denied: hintFederationDenied, absent: hintFederationAbsent,
+	if problem != nil {
+		return nil, problem.hinted(hintFederationDenied, hintFederationAbsent)
 	}
-	if problem := list.read(ctx, c, t, take); problem != nil {
+	principals, problem := servicePrincipals(ctx, c, t)
+	if problem != nil {
 		return nil, problem
+	}
+	path := func(id string) string { return root + "/servicePrincipals/" + id + "/federationPolicies" }
+	if problem := eachOfPrincipals(ctx, c, t, principals, path, "policies", true, take); problem != nil {
+		return nil, problem.hinted(hintFederationDenied, hintFederationAbsent)
 	}
 	slices.SortFunc(policies, func(a, b engine.FederationPolicy) int {
 		return cmp.Or(cmp.Compare(a.OwnerID, b.OwnerID), cmp.Compare(a.ID, b.ID))
@@ -88,32 +77,15 @@ func readFederation(ctx context.Context, a *accountClient, t *tally) ([]engine.F
 // readFederationPolicy reads a row of an owner, "" for the account. A policy of a
 // service principal names one subject, one of the account none.
 func readFederationPolicy(raw json.RawMessage, owner string) (p engine.FederationPolicy, reason string) {
-	o, ok := parseObject(raw)
-	if !ok {
-		return p, reasonBadType
+	r := newListRow(raw)
+	oidc := r.within("oidc_policy")
+	p = engine.FederationPolicy{
+		ID: r.text("uid"), Issuer: oidc.text("issuer"), Subject: oidc.text("subject"), SubjectClaim: firstOf(oidc.text("subject_claim"), "sub"),
+		Audiences: append([]string{}, oidc.texts("audiences")...),
+		OwnKeys:   !absent(oidc.member("jwks_uri")) || !absent(oidc.member("jwks_json")),
 	}
-	oidc, ok := parseObject(o.members["oidc_policy"])
-	if !ok {
-		return p, reasonMissing
-	}
-	var oks [7]bool
-	p.ID, oks[0] = asText(o.members["uid"])
-	p.Issuer, oks[1] = asText(oidc.members["issuer"])
-	p.Subject, oks[2] = asText(oidc.members["subject"])
-	p.SubjectClaim, oks[3] = asText(oidc.members["subject_claim"])
-	p.Audiences, oks[4] = asTexts(oidc.members["audiences"])
-	of, okOf := asID(o.members["service_principal_id"])
-	oks[5], oks[6] = okOf, of == "" || of == owner
-	switch {
-	case oks != [7]bool{true, true, true, true, true, true, true}:
-		return p, reasonBadType
-	case p.ID == "", p.Issuer == "", owner != "" && p.Subject == "":
-		return p, reasonMissing
-	}
-	p.SubjectClaim = firstOf(p.SubjectClaim, "sub")
-	p.OwnKeys = !absent(oidc.members["jwks_uri"]) || !absent(oidc.members["jwks_json"])
-	if p.Audiences == nil {
-		p.Audiences = []string{}
-	}
-	return p, ""
+	of := r.id("service_principal_id")
+	r.must(of == "" || of == owner, reasonBadType)
+	r.must(p.ID != "" && p.Issuer != "" && (owner == "" || p.Subject != ""), reasonMissing)
+	return p, r.reason
 }

@@ -40,7 +40,7 @@ func readGroups(ctx context.Context, c *Client) engine.Section {
 	var groups []group
 	t := &tally{}
 	take := func(row scimRow) {
-		groups = append(groups, group{row.id, row.text("displayName", t), row.references("members", t), row.references("groups", t)})
+		groups = append(groups, group{row.id, row.text("displayName"), row.references("members"), row.references("groups")})
 	}
 	problem := scimRows(ctx, c, "Groups", whole, t, take)
 	if problem != nil && slices.Contains([]string{reasonTimeout, reasonServerError, reasonTruncatedBody, reasonBadBody}, problem.Reason) && ctx.Err() == nil {
@@ -55,9 +55,8 @@ func readGroups(ctx context.Context, c *Client) engine.Section {
 			if failure != nil {
 				return failed(failure)
 			}
-			row := scimRow{raw: body}
-			row.object, _ = parseObject(body)
-			if row.id = scimID(row.members["id"]); row.id != id {
+			row := newSCIMRow(body, t)
+			if row.id != id {
 				return failed(implausible(reasonNotAList, "GET %s: the answer is not that group", path))
 			}
 			take(row)

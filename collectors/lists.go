@@ -1,13 +1,188 @@
 package collectors
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 
 	"patrol/engine"
 )
+
+// getBody asks for a small answer: one JSON value, in which no object has a key
+// twice and which does not say that there is more. The marks of pages that the
+// caller follows are named.
+func (c *Client) getBody(ctx context.Context, path string, query url.Values, followed ...string) (json.RawMessage, http.Header, *Problem) {
+	answer, p := c.Get(ctx, path, query, answerLimit)
+	if p != nil {
+		return nil, nil, p
+	}
+	defer discard(answer)
+	var body json.RawMessage
+	decoder := json.NewDecoder(answer.Reader())
+	if err := decoder.Decode(&body); err != nil {
+		return nil, nil, badJSON("GET "+path, err)
+	}
+	if err := atEnd(decoder); err != nil {
+		return nil, nil, badJSON("GET "+path, err)
+	}
+	if key, nested := repeatedKey(body, 0); nested != nil {
+		return nil, nil, badBody("GET %s: %v", path, nested)
+	} else if key != "" {
+		return nil, nil, implausible(reasonDuplicateKey, "GET %s: the key %q stands twice in one object", path, engine.SafeText(cut([]byte(key))))
+	}
+	o, _ := parseObject(body)
+	for _, key := range engine.SortedKeys(o.members) {
+		if !slices.Contains(followed, key) && marksMore(key, o.members[key]) {
+			return nil, nil, implausible(reasonPaged, "GET %s: %s says that there is more than the answer holds", path, key)
+		}
+	}
+	return body, answer.Header, nil
+}
+
+// getJSON asks for a small answer and decodes it.
+func (c *Client) getJSON(ctx context.Context, path string, query url.Values, into any, followed ...string) (http.Header, *Problem) {
+	body, header, problem := c.getBody(ctx, path, query, followed...)
+	if problem != nil {
+		return nil, problem
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return nil, badJSON("GET "+path, err)
+	}
+	return header, nil
+}
+
+// getList asks for a list: an object with a list under a key. Whatever else
+// comes with status 200, as {}, null or the object of an error, is not believed:
+// it would look like a list without rows.
+func (c *Client) getList(ctx context.Context, path string, query url.Values, key string, followed ...string) ([]json.RawMessage, object, *Problem) {
+	body, _, problem := c.getBody(ctx, path, query, followed...)
+	if problem != nil {
+		return nil, object{}, problem
+	}
+	return listUnder(path, body, key)
+}
+
+// listUnder is the list under a key of an answer.
+func listUnder(path string, body json.RawMessage, key string) ([]json.RawMessage, object, *Problem) {
+	var rows []json.RawMessage
+	o, isObject := parseObject(body)
+	list, listed := o.members[key]
+	switch {
+	case !isObject:
+		return nil, o, implausible(reasonNotAList, "GET %s: the answer is no object with %s", path, key)
+	case !absent(o.members["error_code"]), !absent(o.members["detail"]):
+		return nil, o, implausible(reasonNotAList, "GET %s: the answer is an error with status 200", path)
+	case !listed && key == "Resources" && !absent(o.members["totalResults"]): // an empty page; totals tell whether it may be
+		return nil, o, nil
+	case !listed, json.Unmarshal(list, &rows) != nil, rows == nil:
+		return nil, o, implausible(reasonNotAList, "GET %s: the answer has no list %s", path, key)
+	}
+	return rows, o, nil
+}
+
+// marksMore reports whether a member of an answer says that the answer is not all.
+func marksMore(key string, value json.RawMessage) bool {
+	switch strings.ToLower(strings.ReplaceAll(key, "_", "")) {
+	case "nextpagetoken", "nextcursor", "nextlink":
+		return !absent(value) && string(value) != `""`
+	case "hasmore", "truncated":
+		return !absent(value) && !slices.Contains([]string{"false", `"false"`, "0"}, string(value))
+	}
+	return false
+}
+
+// totalOf is what an answer says of how many rows there are; false where it does not.
+func totalOf(o object) (int64, bool) {
+	for _, key := range []string{"totalResults", "total_count", "totalCount", "total"} {
+		if n, ok := asInt(o.members[key]); ok {
+			return n, true
+		}
+	}
+	return 0, false
+}
+
+// Bounds of what an answer may hold; no workspace comes near them.
+const (
+	mostNested = 64
+	mostKeys   = 1000
+)
+
+var errNested = fmt.Errorf("values are nested deeper than %d", mostNested)
+
+// repeatedKey finds a key that stands twice in one object, in whatever letter
+// case, anywhere in valid JSON. Names of tags are free: those may differ in case alone.
+func repeatedKey(raw []byte, depth int) (string, error) {
+	raw = bytes.TrimLeft(raw, jsonSpace)
+	if depth > mostNested {
+		return "", errNested
+	}
+	switch {
+	case len(raw) > 0 && raw[0] == '{':
+		o, small := parseObject(raw)
+		if !small {
+			return "", fmt.Errorf("an object has more than %d keys", mostKeys)
+		}
+		if len(o.twice) > 0 {
+			return o.twice[0], nil
+		}
+		for _, key := range engine.SortedKeys(o.members) {
+			if key == "custom_tags" {
+				continue
+			}
+			if found, err := repeatedKey(o.members[key], depth+1); found != "" || err != nil {
+				return found, err
+			}
+		}
+	case len(raw) > 0 && raw[0] == '[':
+		for rest := bytes.TrimLeft(raw[1:], jsonSpace); len(rest) > 0 && rest[0] != ']'; rest = bytes.TrimLeft(rest, jsonSpace+",") {
+			var value []byte
+			value, rest = cutValue(rest)
+			if found, err := repeatedKey(value, depth+1); found != "" || err != nil {
+				return found, err
+			}
+		}
+	}
+	return "", nil
+}
+
+var errTrailing = errors.New("something follows the JSON value")
+
+func atEnd(decoder *json.Decoder) error {
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return errTrailing
+	}
+	return nil
+}
+
+// badJSON tells a value that breaks off from one that is no JSON, or not of
+// the expected shape.
+func badJSON(what string, err error) *Problem {
+	var syntax *json.SyntaxError
+	switch {
+	case errors.Is(err, io.EOF):
+		return badBody("%s: the answer is empty", what)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return truncatedBody("%s: the answer breaks off", what)
+	case errors.As(err, &syntax):
+		return badBody("%s: the answer is no JSON at byte %d", what, syntax.Offset)
+	case errors.Is(err, errNoList):
+		return implausible(reasonNotAList, "%s: %v", what, err)
+	case errors.Is(err, errMore):
+		return implausible(reasonPaged, "%s: %v", what, err)
+	case errors.Is(err, errTwice):
+		return implausible(reasonDuplicateKey, "%s: %v", what, err)
+	}
+	return badBody("%s: %s", what, engine.SafeText(err.Error()))
+}
 
 const (
 	mostListPages = 1000
@@ -19,14 +194,18 @@ const (
 func pagedRows(ctx context.Context, c *Client, path, key string, query url.Values, sparse bool) ([]json.RawMessage, *Problem) {
 	const next = "next_page_token"
 	var rows []json.RawMessage
-	query, seen := clone(query), map[string]bool{}
+	seen := map[string]bool{}
+	if query = maps.Clone(query); query == nil {
+		query = url.Values{}
+	}
 	for {
 		body, _, problem := c.getBody(ctx, path, query, next)
 		if problem != nil {
 			return nil, problem
 		}
 		page, answer, problem := listUnder(path, body, key)
-		if sparse && leftOut(answer, key, next) {
+		_, names := answer.members[next]
+		if alone := answer.members != nil && (len(answer.members) == 0 || names && len(answer.members) == 1); sparse && alone {
 			page, problem = nil, nil
 		}
 		if problem != nil {
@@ -49,49 +228,22 @@ func pagedRows(ctx context.Context, c *Client, path, key string, query url.Value
 	}
 }
 
-// leftOut: the object holds nothing but, perhaps, the token of the next page.
-func leftOut(o object, key, next string) bool {
-	if o.members == nil {
-		return false
-	}
-	for name := range o.members {
-		if name != next {
-			return false
-		}
-	}
-	return true
+// servicePrincipals are those of the client's directory.
+func servicePrincipals(ctx context.Context, c *Client, t *tally) (principals []scimRow, problem *Problem) {
+	problem = scimRows(ctx, c, "ServicePrincipals", "id,applicationId,displayName", t, func(row scimRow) { principals = append(principals, row) })
+	return principals, problem
 }
 
-func clone(query url.Values) url.Values {
-	copied := url.Values{}
-	for name, values := range query {
-		copied[name] = values
-	}
-	return copied
-}
-
-// principalList is a list that each service principal has.
-type principalList struct {
-	path           func(id string) string
-	key            string
-	sparse         bool
-	denied, absent string // hints
-}
-
-// read hands over the rows of every service principal of the client's
-// directory, one principal after the other: the client's rate is the limit. One
-// that may not be read leaves the section partial, unless all are refused.
-func (l principalList) read(ctx context.Context, c *Client, t *tally, each func(scimRow, json.RawMessage)) *Problem {
-	var principals []scimRow
-	problem := scimRows(ctx, c, "ServicePrincipals", "id,applicationId,displayName", t, func(row scimRow) {
-		principals = append(principals, row)
-	})
-	if problem != nil {
-		return problem
-	}
+// eachOfPrincipals hands over the rows of a list that each service principal has, one
+// principal after the other: the client's rate is the limit. One that may not be
+// read leaves the section partial, unless all are refused.
+func eachOfPrincipals(
+	ctx context.Context, c *Client, t *tally, principals []scimRow,
+	path func(id string) string, key string, sparse bool, each func(scimRow, json.RawMessage),
+) *Problem {
 	answered, refused := 0, 0
 	for _, principal := range principals {
-		rows, problem := pagedRows(ctx, c, l.path(principal.id), l.key, nil, l.sparse)
+		rows, problem := pagedRows(ctx, c, path(url.PathEscape(principal.id)), key, nil, sparse)
 		switch {
 		case problem == nil:
 			answered++
@@ -101,13 +253,12 @@ func (l principalList) read(ctx context.Context, c *Client, t *tally, each func(
 		case problem.Code == "RESOURCE_DOES_NOT_EXIST", problem.Code == "NOT_FOUND":
 			t.note("service principal %s went away meanwhile", engine.SafeText(principal.id))
 		case problem.Reason == reasonPermission:
-			problem.Hint = l.denied
 			if refused++; answered == 0 && refused >= mostRefusals {
 				return problem
 			}
-			t.add(reasonPermission, "the %s of service principal %s may not be read", l.key, engine.SafeText(principal.id))
+			t.add(reasonPermission, "the %s of service principal %s may not be read", key, engine.SafeText(principal.id))
 		default:
-			return problem.absent(l.absent)
+			return problem
 		}
 	}
 	return nil
@@ -128,9 +279,22 @@ const (
 
 // scimRow is one resource of a directory listing.
 type scimRow struct {
-	id string
-	object
+	fields
+
+	id  string
 	raw json.RawMessage
+}
+
+// newSCIMRow reads a resource; what is of another type than it should be goes into
+// the tally. An id is text that may be written as a number.
+func newSCIMRow(raw json.RawMessage, t *tally) scimRow {
+	r := scimRow{raw: raw}
+	r.object, _ = parseObject(raw)
+	r.wrong = func(key, reason string) {
+		t.add(reason, "%s: %s is of another type: %s", engine.SafeText(r.id), key, engine.SafeText(cut(r.members[key])))
+	}
+	r.id = scimID(r.members["id"])
+	return r
 }
 
 // scimRows reads a listing and hands over its rows one by one. Pages are not
@@ -149,9 +313,8 @@ func scimRows(ctx context.Context, c *Client, kind, attributes string, t *tally,
 		return problem
 	}
 	for _, raw := range rows {
-		row := scimRow{raw: raw}
-		row.object, _ = parseObject(raw)
-		if row.id = scimID(row.members["id"]); row.id == "" {
+		row := newSCIMRow(raw, t)
+		if row.id == "" {
 			t.add(reasonMissingID, "%s: a row has no id", kind)
 			continue
 		}
@@ -200,29 +363,12 @@ func scimPages(ctx context.Context, c *Client, kind, attributes string) ([]json.
 	}
 }
 
-// scimID reads an id, which is text that may be written as a number.
 func scimID(raw json.RawMessage) string {
 	if text, ok := asText(raw); ok {
 		return text
 	}
 	id, _ := asID(raw)
 	return id
-}
-
-func (r scimRow) text(key string, t *tally) string {
-	text, ok := asText(r.members[key])
-	if !ok {
-		t.add(reasonBadType, "%s: %s is no text: %s", engine.SafeText(r.id), key, engine.SafeText(cut(r.members[key])))
-	}
-	return text
-}
-
-func (r scimRow) truth(key string, t *tally) *bool {
-	truth, ok := asBool(r.members[key])
-	if !ok {
-		t.add(reasonBadType, "%s: %s is no boolean: %s", engine.SafeText(r.id), key, engine.SafeText(cut(r.members[key])))
-	}
-	return truth
 }
 
 // reference is an entry of a list of members or groups.
@@ -232,10 +378,10 @@ type reference struct {
 	Ref     string `json:"$ref"` // Users/…, ServicePrincipals/…, Groups/…
 }
 
-func (r scimRow) references(key string, t *tally) []reference {
+func (r scimRow) references(key string) []reference {
 	var list []reference
 	if raw := r.members[key]; !absent(raw) && json.Unmarshal(raw, &list) != nil {
-		t.add(reasonBadType, "%s: %s is no list of references", engine.SafeText(r.id), key)
+		r.wrong(key, reasonBadType)
 	}
 	return list
 }

@@ -28,7 +28,7 @@ func (set) OAuthApps() Collector {
 		OnRequest: hintApps,
 		Order:     84,
 		Read: func(ctx context.Context, c *Client) engine.Section {
-			return readOfAccount(ctx, c, func(a *Account) *onceList[engine.OAuthApp] { return &a.lists.apps }, readApps)
+			return readOfAccount(ctx, c, func(l *accountLists) *accountList[engine.OAuthApp] { return &l.apps }, readApps, nil)
 		},
 	}
 }
@@ -40,10 +40,7 @@ func readApps(ctx context.Context, a *accountClient, t *tally) ([]engine.OAuthAp
 	for _, kind := range []string{"custom", "published"} {
 		rows, problem := pagedRows(ctx, c, "/api/2.0/accounts/"+a.id+"/oauth2/"+kind+"-app-integrations", "apps", nil, true)
 		if problem != nil {
-			if problem.Reason == reasonPermission {
-				problem.Hint = hintAppsDenied
-			}
-			return nil, problem.absent(hintAppsAbsent)
+			return nil, problem.hinted(hintAppsDenied, hintAppsAbsent)
 		}
 		for _, raw := range rows {
 			app, reason := readApp(raw, kind == "published")
@@ -59,40 +56,22 @@ func readApps(ctx context.Context, a *accountClient, t *tally) ([]engine.OAuthAp
 }
 
 func readApp(raw json.RawMessage, published bool) (app engine.OAuthApp, reason string) {
-	o, ok := parseObject(raw)
-	if !ok {
-		return app, reasonBadType
-	}
-	app.Published = published
-	lives, told := parseObject(o.members["token_access_policy"])
-	if !told {
-		return app, reasonMissing
-	}
-	var oks [8]bool
-	var confidential, single *bool
-	app.ID, oks[0] = asText(o.members["integration_id"])
-	app.Name, oks[1] = asText(o.members["name"])
-	app.Scopes, oks[2] = asTexts(o.members["scopes"])
-	confidential, oks[3] = asBool(o.members["confidential"])
-	single, oks[4] = asBool(lives.members["enable_single_use_refresh_tokens"])
-	for i, minutes := range []*int64{&app.AccessTTL, &app.RefreshTTL, &app.SessionTTL} {
-		key := []string{"access_token_ttl_in_minutes", "refresh_token_ttl_in_minutes", "absolute_session_lifetime_in_minutes"}[i]
-		oks[5+i] = absent(lives.members[key])
-		if !oks[5+i] {
-			*minutes, oks[5+i] = asInt(lives.members[key])
-			oks[5+i] = oks[5+i] && *minutes > 0
+	r := newListRow(raw)
+	lives := r.within("token_access_policy")
+	minutes := func(key string) int64 {
+		n := lives.number(key)
+		r.must(n == nil || *n > 0, reasonBadType)
+		if n == nil {
+			return 0
 		}
+		return *n
 	}
-	switch {
-	case oks != [8]bool{true, true, true, true, true, true, true, true}:
-		return app, reasonBadType
-	case app.ID == "", app.RefreshTTL == 0, !published && app.Scopes == nil:
-		return app, reasonMissing
+	scopes, confidential, single := r.texts("scopes"), r.truth("confidential"), lives.truth("enable_single_use_refresh_tokens")
+	app = engine.OAuthApp{
+		ID: r.text("integration_id"), Name: r.text("name"), Published: published, Scopes: append([]string{}, scopes...),
+		Confidential: confidential != nil && *confidential, SingleUse: single != nil && *single,
+		AccessTTL: minutes("access_token_ttl_in_minutes"), RefreshTTL: minutes("refresh_token_ttl_in_minutes"), SessionTTL: minutes("absolute_session_lifetime_in_minutes"),
 	}
-	app.Confidential = confidential != nil && *confidential
-	app.SingleUse = single != nil && *single
-	if app.Scopes == nil {
-		app.Scopes = []string{}
-	}
-	return app, ""
+	r.must(app.ID != "" && app.RefreshTTL != 0 && (published || scopes != nil), reasonMissing)
+	return app, r.reason
 }

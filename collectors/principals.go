@@ -71,9 +71,9 @@ func readPeople(ctx context.Context, c *Client, attributes string) (*people, *Pr
 			t := &tallies[i]
 			problems[i] = scimRows(ctx, c, list.name, "id,"+list.key+",displayName"+attributes, t, func(row scimRow) {
 				rows[i] = append(rows[i], person{engine.Principal{
-					ID: row.id, Kind: list.kind, Active: row.truth("active", t), Raw: row.raw,
-					Name: row.text(list.key, t), DisplayName: row.text("displayName", t),
-				}, row.references("groups", t), false})
+					ID: row.id, Kind: list.kind, Active: row.truth("active"), Raw: row.raw,
+					Name: row.text(list.key), DisplayName: row.text("displayName"),
+				}, row.references("groups"), false})
 			})
 		})
 	}

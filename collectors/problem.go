@@ -98,6 +98,18 @@ func badBody(format string, args ...any) *Problem {
 		"Check that the host is a Databricks workspace and that no proxy or login page answers in its place.", format, args...)
 }
 
+// hinted says what to do where the caller may not make the call, and where there is
+// no such call: then the feature is off.
+func (p *Problem) hinted(denied, absent string) *Problem {
+	switch p.Reason {
+	case reasonPermission:
+		p.Hint = firstOf(denied, p.Hint)
+	case reasonNotFound, reasonFeatureDisabled:
+		p.Status, p.Reason, p.Hint = engine.Disabled, reasonFeatureDisabled, absent
+	}
+	return p
+}
+
 const hintImplausible = "Nothing of this is believed. Run it again; if it persists, find out who answers: the workspace, or a proxy or cache in its place."
 
 // implausible is the problem of an answer that cannot be true.

@@ -39,12 +39,13 @@ func readRecipients(ctx context.Context, c *Client) engine.Section {
 	var metastore struct {
 		Owner string `json:"owner"`
 	}
-	if _, problem := c.getJSON(ctx, metastorePath, nil, &metastore); problem != nil {
-		return failed(recipientsProblem(problem))
+	_, problem := c.getJSON(ctx, metastorePath, nil, &metastore)
+	var rows []json.RawMessage
+	if problem == nil {
+		rows, problem = pagedRows(ctx, c, recipientsPath, "recipients", url.Values{"max_results": {"0"}}, true)
 	}
-	rows, problem := pagedRows(ctx, c, recipientsPath, "recipients", url.Values{"max_results": {"0"}}, true)
 	if problem != nil {
-		return failed(recipientsProblem(problem))
+		return failed(problem.hinted(hintRecipientsDenied, hintRecipientsAbsent))
 	}
 	recipients := []engine.Recipient{}
 	var t tally
@@ -66,49 +67,25 @@ func readRecipients(ctx context.Context, c *Client) engine.Section {
 	return engine.Section{Coverage: coverage, Document: document(recipients)}
 }
 
-func recipientsProblem(p *Problem) *Problem {
-	if p.Reason == reasonPermission {
-		p.Hint = hintRecipientsDenied
-	}
-	return p.absent(hintRecipientsAbsent)
-}
-
-func readRecipient(raw json.RawMessage) (r engine.Recipient, reason string) {
-	o, ok := parseObject(raw)
-	if !ok {
-		return r, reasonBadType
-	}
-	var oks [5]bool
+func readRecipient(raw json.RawMessage) (recipient engine.Recipient, reason string) {
+	r := newListRow(raw)
 	var tokens []json.RawMessage
-	r.Name, oks[0] = asText(o.members["name"])
-	r.Authentication, oks[1] = asText(o.members["authentication_type"])
-	r.Owner, oks[2] = asText(o.members["owner"])
-	addresses, _ := parseObject(o.members["ip_access_list"])
-	r.AllowedIPs, oks[3] = asTexts(addresses.members["allowed_ip_addresses"])
-	oks[4] = absent(o.members["tokens"]) || json.Unmarshal(o.members["tokens"], &tokens) == nil
-	switch {
-	case oks != [5]bool{true, true, true, true, true}:
-		return r, reasonBadType
-	case r.Name == "", r.Authentication == "", r.Authentication == "TOKEN" && tokens == nil:
-		return r, reasonMissing
+	r.must(absent(r.member("tokens")) || json.Unmarshal(r.member("tokens"), &tokens) == nil, reasonBadType)
+	recipient = engine.Recipient{
+		Name: r.text("name"), Authentication: r.text("authentication_type"), Owner: r.text("owner"), Tokens: []engine.RecipientToken{},
+		AllowedIPs: append([]string{}, r.within("ip_access_list").texts("allowed_ip_addresses")...),
 	}
-	if r.AllowedIPs == nil {
-		r.AllowedIPs = []string{}
-	}
-	r.Tokens = []engine.RecipientToken{}
+	r.must(recipient.Name != "" && recipient.Authentication != "" && (recipient.Authentication != "TOKEN" || tokens != nil), reasonMissing)
 	for _, raw := range tokens {
-		row, isObject := parseObject(raw)
-		id, okID := asText(row.members["id"])
-		created, okCreated := asInt(row.members["created_at"])
-		var expires int64
-		okExpires := absent(row.members["expiration_time"])
-		if !okExpires {
-			expires, okExpires = asInt(row.members["expiration_time"])
+		t := newListRow(raw)
+		id, created, expires := t.text("id"), t.number("created_at"), int64(0)
+		if given := t.number("expiration_time"); given != nil {
+			expires = *given
 		}
-		if !isObject || !okID || id == "" || !okCreated || !okExpires || expires != 0 && expires < created {
-			return r, reasonBadType
+		if t.reason != "" || id == "" || created == nil || expires != 0 && expires < *created {
+			return recipient, reasonBadType
 		}
-		r.Tokens = append(r.Tokens, engine.RecipientToken{ID: id, Created: created, Expires: expires})
+		recipient.Tokens = append(recipient.Tokens, engine.RecipientToken{ID: id, Created: *created, Expires: expires})
 	}
-	return r, ""
+	return recipient, r.reason
 }

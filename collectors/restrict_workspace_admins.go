@@ -34,17 +34,13 @@ func readRestrictWorkspaceAdmins(ctx context.Context, c *Client) engine.Section 
 		} `json:"restrict_workspace_admins"`
 	}
 	if _, problem := c.getJSON(ctx, restrictPath, nil, &answer); problem != nil {
-		return failed(problem.absent(hintRestrictAbsent))
+		return failed(problem.hinted("", hintRestrictAbsent))
 	}
-	if answer.Setting == nil || !knownRestriction(answer.Setting.Status) {
+	if answer.Setting == nil || answer.Setting.Status != "ALLOW_ALL" && answer.Setting.Status != "RESTRICT_TOKENS_AND_JOB_RUN_AS" {
 		return failed(badBody("GET %s: the answer tells no status that patrol knows", restrictPath))
 	}
 	return engine.Section{
 		Coverage: engine.Coverage{Status: engine.Complete, Count: 1},
 		Document: document(map[string]any{"status": answer.Setting.Status, "disable_gov_tag_creation": answer.Setting.TagsDenied}),
 	}
-}
-
-func knownRestriction(status string) bool {
-	return status == "ALLOW_ALL" || status == "RESTRICT_TOKENS_AND_JOB_RUN_AS"
 }

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"net/url"
 	"slices"
-	"time"
 
 	"patrol/engine"
 )
@@ -37,25 +35,22 @@ func (set) ServicePrincipalSecrets() Collector {
 func readSecrets(ctx context.Context, c *Client) engine.Section {
 	secrets := engine.Secrets{}
 	var t tally
-	list := principalList{
-		path: func(id string) string {
-			return "/api/2.0/accounts/servicePrincipals/" + url.PathEscape(id) + "/credentials/secrets"
-		},
-		key: "secrets", denied: hintSecretsDenied, absent: hintSecretsAbsent,
+	principals, problem := servicePrincipals(ctx, c, &t)
+	if problem != nil {
+		return failed(problem)
 	}
-	problem := list.read(ctx, c, &t, func(principal scimRow, raw json.RawMessage) {
+	path := func(id string) string { return "/api/2.0/accounts/servicePrincipals/" + id + "/credentials/secrets" }
+	problem = eachOfPrincipals(ctx, c, &t, principals, path, "secrets", false, func(principal scimRow, raw json.RawMessage) {
 		secret, reason := readSecret(raw)
 		if reason != "" {
 			t.add(reason, "a secret of service principal %s has no id, status or dates that can be read", engine.SafeText(principal.id))
 			return
 		}
-		secret.OwnerID = principal.id
-		secret.OwnerName = principal.text("applicationId", &t)
-		secret.OwnerLabel = principal.text("displayName", &t)
+		secret.OwnerID, secret.OwnerName, secret.OwnerLabel = principal.id, principal.text("applicationId"), principal.text("displayName")
 		secrets = append(secrets, secret)
 	})
 	if problem != nil {
-		return failed(problem)
+		return failed(problem.hinted(hintSecretsDenied, hintSecretsAbsent))
 	}
 	slices.SortFunc(secrets, func(a, b engine.Secret) int {
 		return cmp.Or(cmp.Compare(a.OwnerID, b.OwnerID), cmp.Compare(a.ID, b.ID))
@@ -68,37 +63,12 @@ func readSecrets(ctx context.Context, c *Client) engine.Section {
 }
 
 func readSecret(raw json.RawMessage) (s engine.Secret, reason string) {
-	o, ok := parseObject(raw)
-	if !ok {
-		return s, reasonBadType
+	r := newListRow(raw)
+	s = engine.Secret{ID: r.text("id"), Status: r.text("status"), Scopes: r.texts("scopes"), Expires: engine.NeverExpires}
+	r.must(s.ID != "" && s.Status != "" && !absent(r.member("create_time")), reasonMissing)
+	s.Created = r.instant("create_time")
+	if !absent(r.member("expire_time")) {
+		s.Expires = r.instant("expire_time")
 	}
-	var okID, okStatus bool
-	s.ID, okID = asText(o.members["id"])
-	s.Status, okStatus = asText(o.members["status"])
-	switch {
-	case !okID, !okStatus:
-		return s, reasonBadType
-	case s.ID == "", s.Status == "", absent(o.members["create_time"]):
-		return s, reasonMissing
-	}
-	if s.Created, ok = asInstant(o.members["create_time"]); !ok {
-		return s, reasonBadTimestamp
-	}
-	if s.Scopes, ok = asTexts(o.members["scopes"]); !ok {
-		return s, reasonBadType
-	}
-	s.Expires = engine.NeverExpires
-	if raw := o.members["expire_time"]; !absent(raw) {
-		if s.Expires, ok = asInstant(raw); !ok {
-			return s, reasonBadTimestamp
-		}
-	}
-	return s, ""
-}
-
-// asInstant reads a time of RFC 3339 as ms.
-func asInstant(raw json.RawMessage) (int64, bool) {
-	text, ok := asText(raw)
-	at, err := time.Parse(time.RFC3339Nano, text)
-	return at.UnixMilli(), ok && err == nil
+	return s, r.reason
 }

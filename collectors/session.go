@@ -198,17 +198,16 @@ func ParsePrincipal(raw []byte, kind engine.Kind) (engine.Principal, error) {
 	if kind == engine.ServicePrincipal {
 		name = "applicationId"
 	}
-	row := scimRow{raw: raw}
-	var ok bool
 	if !json.Valid(raw) {
 		return engine.Principal{}, errors.New("the answer is no JSON")
 	}
-	if row.object, ok = parseObject(raw); !ok || len(row.twice) > 0 {
+	var t tally
+	row := newSCIMRow(raw, &t)
+	if row.members == nil || len(row.twice) > 0 {
 		return engine.Principal{}, errors.New("the answer is no JSON object, or has a key twice")
 	}
-	var t tally
-	p := engine.Principal{ID: scimID(row.members["id"]), Kind: kind, Name: row.text(name, &t), DisplayName: row.text("displayName", &t)}
-	if p.Active, ok = asBool(row.members["active"]); !ok || t.counts != nil {
+	p := engine.Principal{ID: row.id, Kind: kind, Name: row.text(name), DisplayName: row.text("displayName"), Active: row.truth("active")}
+	if t.counts != nil {
 		return p, errors.New("a field is of another type than it should be")
 	}
 	return p, nil

@@ -264,7 +264,7 @@ func (c *Client) hostMetadata(ctx context.Context) (*config.HostMetadata, *Probl
 func decodeMetadata(answer *Answer) (*config.HostMetadata, *Problem) {
 	defer discard(answer)
 	meta := &config.HostMetadata{}
-	if err := newDecoder(answer).Decode(meta); err != nil {
+	if err := json.NewDecoder(answer.Reader()).Decode(meta); err != nil {
 		return nil, badJSON("GET "+metadataPath, err)
 	}
 	return meta, nil

@@ -2,7 +2,7 @@ package collectors
 
 import (
 	"encoding/json"
-	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,13 +22,6 @@ func windowAt(now time.Time) window {
 	}
 }
 
-// rowDecoder reads the members of a token's row and notes what it cannot read.
-type rowDecoder struct {
-	object
-	window
-	token *engine.Token
-}
-
 // decodeToken reads a row of a token list, which is valid JSON. ok is false
 // if it tells no id, so that it cannot be told from others.
 func decodeToken(raw []byte, w window) (t engine.Token, ok bool) {
@@ -40,52 +33,86 @@ func decodeToken(raw []byte, w window) (t engine.Token, ok bool) {
 }
 
 func decodeRow(raw []byte, o object, w window) (t engine.Token, ok bool) {
-	d := rowDecoder{o, w, &t}
-	for _, key := range d.twice {
-		d.defect(key, reasonDuplicateKey)
+	defect := func(key, reason string) {
+		if !slices.ContainsFunc(t.Defects, func(known engine.Defect) bool { return known.Field == key }) {
+			t.Defects = append(t.Defects, engine.Defect{Field: key, Reason: reason, Value: cut(o.members[key])})
+		}
 	}
-	t.ID = d.text("token_id")
-	if t.ID == "" {
+	r := fields{o, defect}
+	timestamp := func(key string, latest int64) *int64 {
+		n, ok := asInt(r.member(key))
+		switch {
+		case !ok:
+			defect(key, reasonBadType)
+			return nil
+		case n < w.from || n > latest:
+			defect(key, reasonBadTimestamp)
+			return nil
+		}
+		return &n
+	}
+	for _, key := range o.twice {
+		defect(key, reasonDuplicateKey)
+	}
+	if t.ID = r.text("token_id"); t.ID == "" {
 		return t, false
 	}
 	t.Raw = json.RawMessage(raw)
-	t.Comment = d.text("comment")
-	t.Created = d.created()
-	t.Expires = d.expires()
-	t.LastUsed = d.lastUsed()
-	t.CreatorID = d.id("created_by_id")
-	t.CreatorName = d.text("created_by_username")
-	t.OwnerID = d.owner()
-	t.Scopes = d.texts("scopes")
-	t.AutoscopeState = d.text("autoscope_state")
-	t.InferredScopes = d.texts("inferred_scopes")
-	t.BackfillScopes = d.texts("backfill_scopes")
+	t.Comment = r.text("comment")
+	if absent(r.member("creation_time")) {
+		defect("creation_time", reasonMissing)
+	} else {
+		t.Created = timestamp("creation_time", w.now)
+	}
+	// Never (-1) is not unknown: the platform does not say what an absent or zero
+	// expiry means.
+	expiry := r.member("expiry_time")
+	switch n, ok := asInt(expiry); {
+	case absent(expiry), ok && n == 0:
+		defect("expiry_time", reasonMissing)
+	case ok && n == engine.NeverExpires:
+		t.Expires = new(engine.NeverExpires)
+	default:
+		t.Expires = timestamp("expiry_time", w.to)
+	}
+	if !absent(o.members["last_used_day"]) {
+		t.LastUsed = timestamp("last_used_day", w.now)
+	}
+	t.CreatorID = r.id("created_by_id")
+	t.CreatorName = r.text("created_by_username")
+	t.OwnerID = r.id("owner_id")
+	if t.OwnerID == "" && absent(o.members["owner_id"]) {
+		t.OwnerID, t.CreatorID = namedOwner(r.text(ownerNameKey), t)
+	}
+	if t.OwnerID == "" { // most policies ask about it
+		defect("owner_id", reasonMissing)
+	}
+	t.Scopes = r.texts("scopes")
+	t.AutoscopeState = r.text("autoscope_state")
+	t.InferredScopes = r.texts("inferred_scopes")
+	t.BackfillScopes = r.texts("backfill_scopes")
 	var known [][2]string
-	if json.Unmarshal(d.members[ownDefectsKey], &known) == nil {
-		for _, defect := range known {
-			d.defect(defect[0], defect[1])
+	if json.Unmarshal(o.members[ownDefectsKey], &known) == nil {
+		for _, found := range known {
+			defect(found[0], found[1])
 		}
 	}
 	return t, true
 }
 
-// member is a value; a key that occurs twice has none.
-func (d rowDecoder) member(key string) json.RawMessage {
-	for _, twice := range d.twice {
-		if twice == key {
-			return nil
-		}
+// namedOwner is for a report that was exported, which names owners instead of
+// numbering them: their names stand in for ids, and the creator's with them. A name
+// is not compared with a number, nor an address with any other name.
+func namedOwner(name string, t engine.Token) (owner, creator string) {
+	switch {
+	case name == "":
+		return "", t.CreatorID
+	case strings.EqualFold(t.CreatorName, name):
+		return name, name
+	case signInName(t.CreatorName) && signInName(name):
+		return name, t.CreatorName
 	}
-	return d.members[key]
-}
-
-func (d rowDecoder) defect(key, reason string) {
-	for _, known := range d.token.Defects {
-		if known.Field == key {
-			return
-		}
-	}
-	d.token.Defects = append(d.token.Defects, engine.Defect{Field: key, Reason: reason, Value: cut(d.members[key])})
+	return name, ""
 }
 
 func cut(raw []byte) string {
@@ -96,64 +123,11 @@ func cut(raw []byte) string {
 	return strings.ToValidUTF8(string(raw), "\uFFFD")
 }
 
-func (d rowDecoder) text(key string) string {
-	text, ok := asText(d.member(key))
-	if !ok {
-		d.defect(key, reasonBadType)
-	}
-	return text
-}
-
-func (d rowDecoder) texts(key string) []string {
-	texts, ok := asTexts(d.member(key))
-	if !ok {
-		d.defect(key, reasonBadType)
-	}
-	return texts
-}
-
-func (d rowDecoder) id(key string) string {
-	id, ok := asID(d.member(key))
-	if !ok {
-		d.defect(key, reasonBadType)
-	}
-	return id
-}
-
-// owner is what most policies ask about, so that its absence is a defect. A
-// report that was exported names owners instead of numbering them; then their
-// names stand in for ids, and the creator's with them: a name is not compared
-// with a number, nor an address with any other name.
-func (d rowDecoder) owner() string {
-	const key = "owner_id"
-	if id := d.id(key); id != "" || !absent(d.members[key]) {
-		if id == "" {
-			d.defect(key, reasonMissing)
-		}
-		return id
-	}
-	name := d.text(ownerNameKey)
-	if name == "" {
-		d.defect(key, reasonMissing)
-		return ""
-	}
-	d.token.CreatorID = ""
-	switch creator := d.token.CreatorName; {
-	case strings.EqualFold(creator, name):
-		d.token.CreatorID = name
-	case signInName(creator) && signInName(name):
-		d.token.CreatorID = creator
-	}
-	return name
-}
-
 // signInName reports whether somebody signs in by a name: an address, or the
 // application id of a service principal.
 func signInName(name string) bool {
-	return strings.Contains(name, "@") || applicationID.MatchString(name)
+	return strings.Contains(name, "@") || uuid.MatchString(name)
 }
-
-var applicationID = regexp.MustCompile(`^(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
 // What a file says that no answer does is our own addition to the rows that come
 // from it.
@@ -164,55 +138,6 @@ const (
 	neverUsedKey     = "never_used"     // true: an absent last use means that there was none
 	ownDefectsKey    = "defects_before" // what could not be read when patrol wrote the file: [field, reason] each
 )
-
-func (d rowDecoder) created() *int64 {
-	const key = "creation_time"
-	if absent(d.member(key)) {
-		d.defect(key, reasonMissing)
-		return nil
-	}
-	return d.timestamp(key, d.now)
-}
-
-// expires tells never (-1) from unknown: the platform does not say what an
-// absent or zero expiry means.
-func (d rowDecoder) expires() *int64 {
-	const key = "expiry_time"
-	raw := d.member(key)
-	if absent(raw) {
-		d.defect(key, reasonMissing)
-		return nil
-	}
-	switch n, ok := asInt(raw); {
-	case ok && n == engine.NeverExpires:
-		return new(engine.NeverExpires)
-	case ok && n == 0:
-		d.defect(key, reasonMissing)
-		return nil
-	}
-	return d.timestamp(key, d.to)
-}
-
-func (d rowDecoder) lastUsed() *int64 {
-	const key = "last_used_day"
-	if raw, given := d.members[key]; given && !absent(raw) {
-		return d.timestamp(key, d.now)
-	}
-	return nil
-}
-
-func (d rowDecoder) timestamp(key string, latest int64) *int64 {
-	n, ok := asInt(d.member(key))
-	switch {
-	case !ok:
-		d.defect(key, reasonBadType)
-		return nil
-	case n < d.from || n > latest:
-		d.defect(key, reasonBadTimestamp)
-		return nil
-	}
-	return &n
-}
 
 // strange gathers what rows of tokens hold that this patrol does not know: the
 // platform has learned something, or the answer comes from somewhere else. The

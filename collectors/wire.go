@@ -2,187 +2,15 @@ package collectors
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
-
-	"patrol/engine"
 )
-
-// getBody asks for a small answer: one JSON value, in which no object has a key
-// twice and which does not say that there is more. The marks of pages that the
-// caller follows are named.
-func (c *Client) getBody(ctx context.Context, path string, query url.Values, followed ...string) (json.RawMessage, http.Header, *Problem) {
-	answer, p := c.Get(ctx, path, query, answerLimit)
-	if p != nil {
-		return nil, nil, p
-	}
-	defer discard(answer)
-	var body json.RawMessage
-	decoder := json.NewDecoder(answer.Reader())
-	if err := decoder.Decode(&body); err != nil {
-		return nil, nil, badJSON("GET "+path, err)
-	}
-	if err := atEnd(decoder); err != nil {
-		return nil, nil, badJSON("GET "+path, err)
-	}
-	if key, nested := repeatedKey(body, 0); nested != nil {
-		return nil, nil, badBody("GET %s: %v", path, nested)
-	} else if key != "" {
-		return nil, nil, implausible(reasonDuplicateKey, "GET %s: the key %q stands twice in one object", path, engine.SafeText(cut([]byte(key))))
-	}
-	o, _ := parseObject(body)
-	for _, key := range engine.SortedKeys(o.members) {
-		if !slices.Contains(followed, key) && marksMore(key, o.members[key]) {
-			return nil, nil, implausible(reasonPaged, "GET %s: %s says that there is more than the answer holds", path, key)
-		}
-	}
-	return body, answer.Header, nil
-}
-
-// getJSON asks for a small answer and decodes it.
-func (c *Client) getJSON(ctx context.Context, path string, query url.Values, into any, followed ...string) (http.Header, *Problem) {
-	body, header, problem := c.getBody(ctx, path, query, followed...)
-	if problem != nil {
-		return nil, problem
-	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return nil, badJSON("GET "+path, err)
-	}
-	return header, nil
-}
-
-// getList asks for a list: an object with a list under a key. Whatever else
-// comes with status 200, as {}, null or the object of an error, is not believed:
-// it would look like a list without rows.
-func (c *Client) getList(ctx context.Context, path string, query url.Values, key string, followed ...string) ([]json.RawMessage, object, *Problem) {
-	body, _, problem := c.getBody(ctx, path, query, followed...)
-	if problem != nil {
-		return nil, object{}, problem
-	}
-	return listUnder(path, body, key)
-}
-
-// listUnder is the list under a key of an answer.
-func listUnder(path string, body json.RawMessage, key string) ([]json.RawMessage, object, *Problem) {
-	var rows []json.RawMessage
-	o, isObject := parseObject(body)
-	list, listed := o.members[key]
-	switch {
-	case !isObject:
-		return nil, o, implausible(reasonNotAList, "GET %s: the answer is no object with %s", path, key)
-	case !absent(o.members["error_code"]), !absent(o.members["detail"]):
-		return nil, o, implausible(reasonNotAList, "GET %s: the answer is an error with status 200", path)
-	case !listed && key == "Resources" && !absent(o.members["totalResults"]): // an empty page; totals tell whether it may be
-		return nil, o, nil
-	case !listed, json.Unmarshal(list, &rows) != nil, rows == nil:
-		return nil, o, implausible(reasonNotAList, "GET %s: the answer has no list %s", path, key)
-	}
-	return rows, o, nil
-}
-
-// marksMore reports whether a member of an answer says that the answer is not all.
-func marksMore(key string, value json.RawMessage) bool {
-	switch strings.ToLower(strings.ReplaceAll(key, "_", "")) {
-	case "nextpagetoken", "nextcursor", "nextlink":
-		return !absent(value) && string(value) != `""`
-	case "hasmore", "truncated":
-		return !absent(value) && !slices.Contains([]string{"false", `"false"`, "0"}, string(value))
-	}
-	return false
-}
-
-// totalOf is what an answer says of how many rows there are; false where it does not.
-func totalOf(o object) (int64, bool) {
-	for _, key := range []string{"totalResults", "total_count", "totalCount", "total"} {
-		if n, ok := asInt(o.members[key]); ok {
-			return n, true
-		}
-	}
-	return 0, false
-}
-
-// Bounds of what an answer may hold; no workspace comes near them.
-const (
-	mostNested = 64
-	mostKeys   = 1000
-)
-
-var errNested = fmt.Errorf("values are nested deeper than %d", mostNested)
-
-// repeatedKey finds a key that stands twice in one object, in whatever letter
-// case, anywhere in valid JSON. Names of tags are free: those may differ in case alone.
-func repeatedKey(raw []byte, depth int) (string, error) {
-	raw = bytes.TrimLeft(raw, jsonSpace)
-	if depth > mostNested {
-		return "", errNested
-	}
-	switch {
-	case len(raw) > 0 && raw[0] == '{':
-		o, small := parseObject(raw)
-		if !small {
-			return "", fmt.Errorf("an object has more than %d keys", mostKeys)
-		}
-		if len(o.twice) > 0 {
-			return o.twice[0], nil
-		}
-		for _, key := range engine.SortedKeys(o.members) {
-			if key == "custom_tags" {
-				continue
-			}
-			if found, err := repeatedKey(o.members[key], depth+1); found != "" || err != nil {
-				return found, err
-			}
-		}
-	case len(raw) > 0 && raw[0] == '[':
-		for rest := bytes.TrimLeft(raw[1:], jsonSpace); len(rest) > 0 && rest[0] != ']'; rest = bytes.TrimLeft(rest, jsonSpace+",") {
-			var value []byte
-			value, rest = cutValue(rest)
-			if found, err := repeatedKey(value, depth+1); found != "" || err != nil {
-				return found, err
-			}
-		}
-	}
-	return "", nil
-}
-
-var errTrailing = errors.New("something follows the JSON value")
-
-func atEnd(decoder *json.Decoder) error {
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return errTrailing
-	}
-	return nil
-}
-
-// badJSON tells a value that breaks off from one that is no JSON, or not of
-// the expected shape.
-func badJSON(what string, err error) *Problem {
-	var syntax *json.SyntaxError
-	switch {
-	case errors.Is(err, io.EOF):
-		return badBody("%s: the answer is empty", what)
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return truncatedBody("%s: the answer breaks off", what)
-	case errors.As(err, &syntax):
-		return badBody("%s: the answer is no JSON at byte %d", what, syntax.Offset)
-	case errors.Is(err, errNoList):
-		return implausible(reasonNotAList, "%s: %v", what, err)
-	case errors.Is(err, errMore):
-		return implausible(reasonPaged, "%s: %v", what, err)
-	case errors.Is(err, errTwice):
-		return implausible(reasonDuplicateKey, "%s: %v", what, err)
-	}
-	return badBody("%s: %s", what, engine.SafeText(err.Error()))
-}
 
 // object is a JSON object with exact keys and values as they were written.
 type object struct {
@@ -262,32 +90,27 @@ func cutValue(text []byte) (value, rest []byte) {
 	case '"':
 		return cutString(text)
 	case '{', '[':
-		return cutNested(text)
+		depth := 0
+		for i := 0; i < len(text); i++ {
+			switch text[i] {
+			case '"':
+				inner, _ := cutString(text[i:])
+				i += len(inner) - 1
+			case '{', '[':
+				depth++
+			case '}', ']':
+				if depth--; depth == 0 {
+					return text[:i+1], text[i+1:]
+				}
+			}
+		}
+		return text, nil
 	}
 	end := bytes.IndexAny(text, jsonSpace+",]}")
 	if end < 0 {
 		end = len(text)
 	}
 	return text[:end], text[end:]
-}
-
-func cutNested(text []byte) (value, rest []byte) {
-	depth := 0
-	for i := 0; i < len(text); i++ {
-		switch text[i] {
-		case '"':
-			inner, _ := cutString(text[i:])
-			i += len(inner) - 1
-		case '{', '[':
-			depth++
-		case '}', ']':
-			depth--
-			if depth == 0 {
-				return text[:i+1], text[i+1:]
-			}
-		}
-	}
-	return text, nil
 }
 
 // unquote decodes a JSON string. Bytes that are not UTF-8 stay as they are:
@@ -399,6 +222,91 @@ func asBool(raw json.RawMessage) (*bool, bool) {
 	return nil, false
 }
 
+// asNumber reads a whole number; absent and null are nil.
+func asNumber(raw json.RawMessage) (*int64, bool) {
+	if absent(raw) {
+		return nil, true
+	}
+	n, ok := asInt(raw)
+	return &n, ok
+}
+
+// asInstant reads a time of RFC 3339 as ms.
+func asInstant(raw json.RawMessage) (int64, bool) {
+	text, ok := asText(raw)
+	at, err := time.Parse(time.RFC3339Nano, text)
+	return at.UnixMilli(), ok && err == nil
+}
+
+// fields reads the members of an object by their types. wrong hears of each that is of
+// another type.
+type fields struct {
+	object
+	wrong func(key, reason string)
+}
+
+// member is a value; a key that occurs twice has none.
+func (r fields) member(key string) json.RawMessage {
+	if slices.Contains(r.twice, key) {
+		return nil
+	}
+	return r.members[key]
+}
+
+func readAs[T any](r fields, key string, as func(json.RawMessage) (T, bool)) T {
+	value, ok := as(r.member(key))
+	if !ok {
+		r.wrong(key, reasonBadType)
+	}
+	return value
+}
+
+func (r fields) text(key string) string    { return readAs(r, key, asText) }
+func (r fields) texts(key string) []string { return readAs(r, key, asTexts) }
+func (r fields) id(key string) string      { return readAs(r, key, asID) }
+func (r fields) truth(key string) *bool    { return readAs(r, key, asBool) }
+func (r fields) number(key string) *int64  { return readAs(r, key, asNumber) }
+
+// within is the object that a member holds; without members where there is none.
+func (r fields) within(key string) fields {
+	raw := r.member(key)
+	o, isObject := parseObject(raw)
+	if !isObject && !absent(raw) {
+		r.wrong(key, reasonBadType)
+	}
+	return fields{o, r.wrong}
+}
+
+// listRow is a row of a section's list. reason says why it cannot be used; "" while
+// it can.
+type listRow struct {
+	fields
+
+	reason string
+}
+
+func newListRow(raw json.RawMessage) *listRow {
+	o, isObject := parseObject(raw)
+	r := &listRow{}
+	r.fields = fields{o, func(_, reason string) { r.must(false, reason) }}
+	r.must(isObject, reasonBadType)
+	return r
+}
+
+// must notes a reason unless something holds. The first one counts.
+func (r *listRow) must(holds bool, reason string) {
+	if !holds {
+		r.reason = firstOf(r.reason, reason)
+	}
+}
+
+// instant reads a time of RFC 3339 as ms.
+func (r *listRow) instant(key string) int64 {
+	ms, ok := asInstant(r.member(key))
+	r.must(ok, reasonBadTimestamp)
+	return ms
+}
+
 // document encodes a section's document: keys sorted, no HTML escapes.
 func document(value any) json.RawMessage {
 	var b bytes.Buffer
@@ -409,8 +317,6 @@ func document(value any) json.RawMessage {
 	}
 	return bytes.TrimRight(b.Bytes(), "\n")
 }
-
-func newDecoder(a *Answer) *json.Decoder { return json.NewDecoder(a.Reader()) }
 
 // discard frees what was read; a temporary file that cannot be removed does
 // not spoil what came of it.

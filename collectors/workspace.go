@@ -43,7 +43,8 @@ type caller struct {
 	groups      []string
 }
 
-// uuid is the shape of an application id, by which a service principal is known.
+// uuid is the shape of an application id, by which a service principal is known, and
+// of a subscription of Azure.
 var uuid = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 // whoAmI asks once per session; it also proves the credential.
