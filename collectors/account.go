@@ -162,7 +162,7 @@ func Discover(ctx context.Context, t AccountTarget, o Options) (Account, error) 
 		}
 		return account, nil
 	}
-	client, problem := t.signIn(ctx, o, &signer{o: o, transport: transport, session: &session{}})
+	client, problem := t.signIn(ctx, o, transport)
 	if problem != nil {
 		return Account{}, t.failure(problem)
 	}
@@ -189,45 +189,25 @@ type accountClient struct {
 }
 
 // signIn resolves the account's credential; the list of workspaces proves it.
-func (t AccountTarget) signIn(ctx context.Context, o Options, s *signer) (*accountClient, *Problem) {
-	silenceSDK()
-	s.target = Target{Name: t.Label(), Profile: t.Profile, Host: t.Host, ConfigFile: t.ConfigFile}
-	s.cfg = &config.Config{
-		Profile: t.Profile, Host: t.Host, AccountID: t.AccountID, ConfigFile: t.ConfigFile,
-		HTTPTransport:        signInTransport{s.transport, userAgent(o)},
-		HostMetadataResolver: s.metadata,
-		Loaders:              loaders(s.target),
-	}
-	if problem := s.resolve(ctx); problem != nil {
+func (t AccountTarget) signIn(ctx context.Context, o Options, transport http.RoundTripper) (*accountClient, *Problem) {
+	s := newSigner(Target{Name: t.Label(), Profile: t.Profile, Host: t.Host, ConfigFile: t.ConfigFile}, o, transport)
+	s.cfg.Host, s.cfg.AccountID = t.Host, t.AccountID
+	if problem := s.resolve(ctx, true); problem != nil {
 		return nil, problem
 	}
-	if problem := t.usable(s.cfg); problem != nil {
-		return nil, problem
-	}
-	trial := &http.Request{Method: http.MethodGet, URL: &url.URL{}, Header: http.Header{}}
-	if problem := s.sign(ctx, trial); problem != nil {
-		return nil, problem
-	}
-	if s.client == nil {
-		if problem := s.connect(s.cfg.Host); problem != nil {
-			return nil, problem
-		}
-	}
-	s.client.sign, s.client.routeID = s.sign, ""
-	s.client.scrub.secrets = secrets(s.cfg)
-	return &accountClient{s.client, s.cfg.AccountID}, nil
-}
-
-func (t AccountTarget) usable(cfg *config.Config) *Problem {
-	switch {
+	switch cfg := s.cfg; {
 	case cfg.AuthType == "pat" || cfg.AuthType == "basic":
-		return configProblem("Sign in by OAuth: client_id and client_secret of an account admin's service principal, or `databricks auth login`.",
+		return nil, configProblem("Sign in by OAuth: client_id and client_secret of an account admin's service principal, or `databricks auth login`.",
 			"the account API takes no personal access token")
 	case !accountID.MatchString(cfg.AccountID):
-		return configProblem("Set account_id in the profile or under `account:`; the account console shows it.",
+		return nil, configProblem("Set account_id in the profile or under `account:`; the account console shows it.",
 			"the account id %q is none", engine.SafeText(cfg.AccountID))
 	}
-	return nil
+	if _, problem := s.authenticate(ctx); problem != nil {
+		return nil, problem
+	}
+	s.client.routeID = ""
+	return &accountClient{s.client, s.cfg.AccountID}, nil
 }
 
 // accountID is the shape of an account's id, which becomes part of a path.

@@ -289,10 +289,8 @@ const (
 // signInAzure resolves the credential as every Databricks tool does, and takes
 // a token of it for Resource Manager.
 func (t AccountTarget) signInAzure(ctx context.Context, o Options, transport http.RoundTripper) (*azureClient, *Problem) {
-	silenceSDK()
-	s := &signer{target: Target{Name: t.Label(), Profile: t.Profile, ConfigFile: t.ConfigFile}, o: o, transport: transport, session: &session{}}
-	s.cfg = &config.Config{Profile: t.Profile, ConfigFile: t.ConfigFile}
-	for _, loader := range loaders(s.target) {
+	s := newSigner(Target{Name: t.Label(), Profile: t.Profile, ConfigFile: t.ConfigFile}, o, transport)
+	for _, loader := range s.cfg.Loaders {
 		if err := loader.Configure(s.cfg); err != nil {
 			return nil, configProblem("Check the profile and the DATABRICKS_ and ARM_ variables.", "%s", scrubber{secrets(s.cfg)}.excerpt(err.Error()))
 		}

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -151,22 +152,31 @@ func (c *Client) ask(ctx context.Context, path string, query url.Values, body []
 // wait pauses before another attempt, or returns why there is none.
 func (c *Client) wait(ctx context.Context, f *failure, n int) *Problem {
 	d := pause(f, n, c.o.Jitter)
+	why := ""
 	switch {
 	case n >= f.retries:
-		return f.after(n+1, "")
 	case !c.budget.take(d):
-		return f.after(n+1, ", with no time left to wait "+d.Round(time.Second).String())
+		why = ", with no time left to wait " + d.Round(time.Second).String()
 	case !c.o.waiting.take(d):
-		return f.after(n+1, ", with no time left in this run to wait "+d.Round(time.Second).String())
+		why = ", with no time left in this run to wait " + d.Round(time.Second).String()
+	default:
+		c.event(Event{Kind: EventRetry, Reason: f.Reason, Detail: "again in " + d.Round(time.Millisecond).String() + ": " + f.Detail})
+		if err := c.o.Sleep(ctx, d); err != nil {
+			return interrupted(ctx)
+		}
+		return nil
 	}
-	c.event(Event{Kind: EventRetry, Reason: f.Reason, Detail: "again in " + d.Round(time.Millisecond).String() + ": " + f.Detail})
-	if err := c.o.Sleep(ctx, d); err != nil {
-		return interrupted(ctx)
+	if n > 0 || why != "" {
+		f.Detail += fmt.Sprintf(" (attempt %d%s)", n+1, why)
 	}
-	return nil
+	return f.Problem
 }
 
-// once makes one attempt.
+var errIdle = errors.New("no byte arrived in time")
+
+// once makes one attempt, with a limit on silence, not on length: a long list may
+// take its time while bytes arrive. A body is read to its end before anybody decodes
+// it: a decoder would not notice that the transfer broke off behind a complete value.
 func (c *Client) once(ctx context.Context, path string, query url.Values, body []byte, limit int64) (*Answer, *failure) {
 	done, err := c.pace.enter(ctx, path)
 	if err != nil {
@@ -176,38 +186,81 @@ func (c *Client) once(ctx context.Context, path string, query url.Values, body [
 	if problem := c.session.sameWorkspace(nil); problem != nil {
 		return nil, final(problem)
 	}
-	a := newAttempt(ctx, c.o.IdleTimeout)
-	defer a.stop()
-	request, problem := c.request(a.ctx, path, query, body)
-	if problem != nil {
-		return nil, final(problem)
-	}
-	response, err := c.http.Do(request)
-	if err != nil {
-		return nil, c.lost(a, path, err)
-	}
-	defer response.Body.Close()
-	c.noteAnswer(response.Header)
-	if problem := c.session.sameWorkspace(response.Header); problem != nil {
-		return nil, final(problem)
-	}
-	watched := a.watch(response.Body)
-	if response.StatusCode != http.StatusOK {
-		return nil, c.refusal(path, response, watched)
-	}
-	return c.receive(a, path, response, watched, limit)
-}
-
-func (c *Client) request(ctx context.Context, path string, query url.Values, body []byte) (*http.Request, *Problem) {
+	attempt, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(c.o.IdleTimeout, func() { cancel(errIdle) })
+	defer silence.Stop()
+	var connected atomic.Bool
+	traced := httptrace.WithClientTrace(attempt, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	to := c.base.JoinPath(path)
 	to.RawQuery = query.Encode()
 	method, content := http.MethodGet, io.Reader(nil)
 	if body != nil {
 		method, content = http.MethodPost, bytes.NewReader(body)
 	}
+	request, problem := c.request(traced, method, to, content)
+	if problem != nil {
+		return nil, final(problem)
+	}
+	response, err := c.http.Do(request)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, final(interrupted(ctx))
+	case err != nil && connected.Load() && errors.Is(context.Cause(attempt), errIdle):
+		return nil, c.timeout(path)
+	case err != nil:
+		return nil, c.lost(path, connected.Load(), err)
+	}
+	defer response.Body.Close()
+	c.noteAnswer(response.Header)
+	if problem := c.session.sameWorkspace(response.Header); problem != nil {
+		return nil, final(problem)
+	}
+	arriving := watched{response.Body, func() { silence.Reset(c.o.IdleTimeout) }}
+	if response.StatusCode != http.StatusOK {
+		return nil, c.refusal(path, response, arriving)
+	}
+	if problem := jsonContent(path, response.Header); problem != nil {
+		return nil, final(problem)
+	}
+	s := newSpool(c.o.SpoolDir, limit)
+	_, err = io.CopyBuffer(struct{ io.Writer }{s}, arriving, make([]byte, copyBufBytes))
+	if err == nil {
+		return &Answer{Header: response.Header, body: s}, nil
+	}
+	err = errors.Join(err, s.Close())
+	switch {
+	case errors.Is(err, errTooLarge):
+		return nil, final(badBody("GET %s: the answer is larger than %d MiB", path, limit>>20))
+	case ctx.Err() != nil:
+		return nil, final(interrupted(ctx))
+	case errors.Is(context.Cause(attempt), errIdle):
+		return nil, c.timeout(path)
+	case s.broken != nil:
+		return nil, final(problemOf(reasonSpool, "Make room for temporary files, or name another directory for them.", "GET %s: keep the answer: %s", path, c.cause(err)))
+	}
+	return nil, &failure{Problem: truncatedBody("GET %s: the answer broke off after %d bytes", path, s.size), retries: retriesOfBody}
+}
+
+// watched calls arrived whenever bytes were read.
+type watched struct {
+	io.Reader
+	arrived func()
+}
+
+func (w watched) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if n > 0 {
+		w.arrived()
+	}
+	return n, err
+}
+
+// request is one with the credential. content is nil for a request without a body.
+func (c *Client) request(ctx context.Context, method string, to *url.URL, content io.Reader) (*http.Request, *Problem) {
 	request, err := http.NewRequestWithContext(ctx, method, to.String(), content)
 	if err != nil {
-		return nil, configProblem("Check the host of the workspace.", "make request for %s: %v", path, err)
+		return nil, configProblem("Check the host of the workspace.", "make request %s %s: %v", method, to.Path, err)
 	}
 	if c.sign != nil {
 		if problem := c.sign(ctx, request); problem != nil {
@@ -217,7 +270,7 @@ func (c *Client) request(ctx context.Context, path string, query url.Values, bod
 	if c.routeID != "" {
 		request.Header.Set("X-Databricks-Workspace-Id", c.routeID)
 	}
-	if body != nil {
+	if content != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("Accept", "application/json")
@@ -227,43 +280,19 @@ func (c *Client) request(ctx context.Context, path string, query url.Values, bod
 
 func userAgent(o Options) string { return "patrol/" + o.UserAgentVersion }
 
-// receive reads a body to its end before anybody decodes it: a decoder would
-// not notice that the transfer broke off behind a complete value.
-func (c *Client) receive(a *attempt, path string, response *http.Response, body io.Reader, limit int64) (*Answer, *failure) {
-	if problem := jsonContent(path, response.Header); problem != nil {
-		return nil, final(problem)
-	}
-	s := newSpool(c.o.SpoolDir, limit)
-	_, err := io.CopyBuffer(struct{ io.Writer }{s}, body, make([]byte, copyBufBytes))
-	if err == nil {
-		return &Answer{Header: response.Header, body: s}, nil
-	}
-	err = errors.Join(err, s.Close())
-	return nil, c.brokenOff(a, path, s, err)
-}
+const clockTolerance = 5 * time.Minute
 
 func (c *Client) noteAnswer(h http.Header) {
 	at, err := http.ParseTime(h.Get("Date"))
+	skew := c.o.Now().Sub(at).Round(time.Second)
 	c.session.mu.Lock()
 	c.session.reached = true
 	first := err == nil && c.session.date.IsZero()
 	if first {
-		c.session.date = at.UTC()
+		c.session.date, c.session.skew = at.UTC(), skew
 	}
 	c.session.mu.Unlock()
-	if first {
-		c.warnOfSkew(at)
-	}
-}
-
-const clockTolerance = 5 * time.Minute
-
-func (c *Client) warnOfSkew(at time.Time) {
-	skew := c.o.Now().Sub(at).Round(time.Second)
-	c.session.mu.Lock()
-	c.session.skew = skew
-	c.session.mu.Unlock()
-	if skew.Abs() > clockTolerance {
+	if first && skew.Abs() > clockTolerance {
 		c.event(Event{Kind: EventWarning, Reason: "clock_skew",
 			Detail: "the local clock differs from the workspace's by " + skew.String() + "; the workspace's counts"})
 	}
@@ -295,60 +324,6 @@ func (c *Client) event(e Event) {
 	c.o.report(e)
 }
 
-// attempt is one request with a limit on silence, not on length: a long list
-// may take its time while bytes arrive.
-type attempt struct {
-	parent    context.Context
-	ctx       context.Context
-	cancel    context.CancelCauseFunc
-	timer     *time.Timer
-	idle      time.Duration
-	mu        sync.Mutex
-	connected bool
-}
-
-var errIdle = errors.New("no byte arrived in time")
-
-func newAttempt(parent context.Context, idle time.Duration) *attempt {
-	a := &attempt{parent: parent, idle: idle}
-	a.ctx, a.cancel = context.WithCancelCause(parent)
-	a.ctx = httptrace.WithClientTrace(a.ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { a.connect() }})
-	a.timer = time.AfterFunc(idle, func() { a.cancel(errIdle) })
-	return a
-}
-
-func (a *attempt) connect() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.connected = true
-}
-
-func (a *attempt) wasConnected() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.connected
-}
-
-func (a *attempt) stop() {
-	a.timer.Stop()
-	a.cancel(nil)
-}
-
-func (a *attempt) watch(r io.Reader) io.Reader { return watched{r, a} }
-
-type watched struct {
-	io.Reader
-	a *attempt
-}
-
-func (w watched) Read(p []byte) (int, error) {
-	n, err := w.Reader.Read(p)
-	if n > 0 {
-		w.a.timer.Reset(w.a.idle)
-	}
-	return n, err
-}
-
 // Waiting between attempts.
 const (
 	backoffBase   = time.Second
@@ -371,14 +346,6 @@ type failure struct {
 	retries int           // attempts that are worth it
 	quick   bool          // a short pause instead of backing off
 	least   time.Duration // what the server asks to wait
-}
-
-// after is the problem as it stands after some attempts.
-func (f *failure) after(attempts int, why string) *Problem {
-	if attempts > 1 || why != "" {
-		f.Detail += fmt.Sprintf(" (attempt %d%s)", attempts, why)
-	}
-	return f.Problem
 }
 
 func final(p *Problem) *failure { return &failure{Problem: p} }
@@ -436,24 +403,8 @@ const callsAtOnce = 4
 // per second.
 const unlisted = 10
 
-// family is endpoints that the platform counts together, for each workspace.
-type family struct {
-	prefix    string  // of their paths
-	perSecond float64 // half of what is documented: others call, too
-}
-
-// families are those that have a documented limit: Token Management 40,
-// permissions 100, the directory of a workspace 255.
-func families() []family {
-	return []family{
-		{"/api/2.0/token-management/", 20},
-		{"/api/2.0/permissions/", 50},
-		{scimPath, 127},
-	}
-}
-
 // pace keeps calls to a workspace below the platform's limits: a bucket for
-// each family of endpoints, and few calls at a time.
+// each family of endpoints, which it counts together, and few calls at a time.
 type pace struct {
 	buckets []bucket
 	others  *rate.Limiter
@@ -461,15 +412,19 @@ type pace struct {
 }
 
 type bucket struct {
-	prefix  string
+	prefix  string // of the family's paths
 	limiter *rate.Limiter
 }
 
-// newPace makes the buckets; perSecond, unless 0, is the rate of each.
+// newPace makes the buckets; perSecond, unless 0, is the rate of each. They let
+// through half of what is documented, since others call, too: Token Management 40,
+// permissions 100, the directory of a workspace 255.
 func newPace(perSecond float64) *pace {
 	p := &pace{others: limiter(unlisted, perSecond), calls: make(chan struct{}, callsAtOnce)}
-	for _, f := range families() {
-		p.buckets = append(p.buckets, bucket{f.prefix, limiter(f.perSecond, perSecond)})
+	p.buckets = []bucket{
+		{"/api/2.0/token-management/", limiter(20, perSecond)},
+		{"/api/2.0/permissions/", limiter(50, perSecond)},
+		{scimPath, limiter(127, perSecond)},
 	}
 	return p
 }

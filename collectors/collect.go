@@ -2,6 +2,7 @@ package collectors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/http"
@@ -39,75 +40,56 @@ func (o Outcome) Close() error {
 func Collect(ctx context.Context, targets []Target, o Options) iter.Seq[Outcome] {
 	return func(yield func(Outcome) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		run := newRun(ctx, targets, o)
-		defer run.abandon(cancel)
-		for run.next < len(targets) {
-			if !yield(run.take()) {
+		o := o.withDefaults()
+		o.waiting = newBudget(o.RetryBudget, len(targets)+1)
+		transport, problem := newTransport(o)
+		outcomes := make([]chan Outcome, len(targets))
+		for i := range outcomes {
+			outcomes[i] = make(chan Outcome, 1)
+		}
+		// A slot is free when a target is done. Reading is not far ahead of the one who
+		// takes outcomes: those that wait hold memory and disk.
+		slots, ahead := make(chan struct{}, o.Parallel), make(chan struct{}, 2*o.Parallel)
+		var workers sync.WaitGroup
+		workers.Go(func() {
+			var readers sync.WaitGroup
+			for i, target := range targets {
+				ahead <- struct{}{}
+				slots <- struct{}{}
+				readers.Go(func() {
+					defer func() { <-slots }()
+					if problem != nil {
+						outcomes[i] <- outcomeOf(target, nil, o, problem)
+						return
+					}
+					outcomes[i] <- collectOne(ctx, target, o, transport)
+				})
+			}
+			readers.Wait()
+			if transport != nil {
+				transport.CloseIdleConnections()
+			}
+		})
+		next := 0
+		take := func() Outcome {
+			outcome := <-outcomes[next]
+			next++
+			<-ahead
+			return outcome
+		}
+		defer func() {
+			cancel()
+			for next < len(targets) {
+				_ = take().Close() // nobody wants it, nor why it failed
+			}
+			workers.Wait()
+		}()
+		for next < len(targets) {
+			if !yield(take()) {
 				return
 			}
 		}
 	}
-}
-
-// run reads targets ahead of the one who takes outcomes, but not far ahead:
-// outcomes that wait hold memory and disk.
-type run struct {
-	o        Options
-	outcomes []chan Outcome
-	next     int
-	ahead    chan struct{}
-	workers  sync.WaitGroup
-}
-
-func newRun(ctx context.Context, targets []Target, o Options) *run {
-	o = o.withDefaults()
-	o.waiting = newBudget(o.RetryBudget, len(targets)+1)
-	r := &run{o: o, ahead: make(chan struct{}, 2*o.Parallel)}
-	for range targets {
-		r.outcomes = append(r.outcomes, make(chan Outcome, 1))
-	}
-	transport, problem := newTransport(o)
-	r.workers.Go(func() { r.start(ctx, targets, transport, problem) })
-	return r
-}
-
-// start begins targets in order; a slot is free when a target is done, and
-// another when its outcome was taken.
-func (r *run) start(ctx context.Context, targets []Target, transport *http.Transport, problem *Problem) {
-	slots := make(chan struct{}, r.o.Parallel)
-	var readers sync.WaitGroup
-	for i, target := range targets {
-		r.ahead <- struct{}{}
-		slots <- struct{}{}
-		readers.Go(func() {
-			defer func() { <-slots }()
-			if problem != nil {
-				r.outcomes[i] <- outcomeOf(target, nil, r.o, problem)
-				return
-			}
-			r.outcomes[i] <- collectOne(ctx, target, r.o, transport)
-		})
-	}
-	readers.Wait()
-	if transport != nil {
-		transport.CloseIdleConnections()
-	}
-}
-
-func (r *run) take() Outcome {
-	outcome := <-r.outcomes[r.next]
-	r.next++
-	<-r.ahead
-	return outcome
-}
-
-// abandon stops readers and frees what nobody took.
-func (r *run) abandon(cancel context.CancelFunc) {
-	cancel()
-	for r.next < len(r.outcomes) {
-		_ = r.take().Close() // nobody wants it, nor why it failed
-	}
-	r.workers.Wait()
 }
 
 // collectOne signs in to a workspace and reads its sections one by one.
@@ -167,22 +149,38 @@ func (p *Problem) error(target string) error {
 	case reasonConfig, reasonInsecure, reasonNoCredentials:
 		class = engine.ClassUsage
 	}
-	return &engine.Error{Class: class, Reason: p.Reason, Op: "collect", Target: target, Hint: p.Hint, Err: p.withoutReason()}
+	return &engine.Error{Class: class, Reason: p.Reason, Op: "collect", Target: target, Hint: p.Hint, Err: errors.New(p.Detail)}
 }
-
-func (p *Problem) withoutReason() error { return detailError(p.Detail) }
-
-type detailError string
-
-func (e detailError) Error() string { return string(e) }
 
 // read fills in all sections: several at once where nothing follows from their
 // order. One that fails hides no other, unless nothing more can be read at all.
 func (c *Client) read(ctx context.Context, sections map[engine.SectionName]engine.Section) error {
 	c.session.evidence = evidence{}
-	for _, stage := range stages(All()) {
-		for i, section := range c.readStage(ctx, stage) {
-			sections[stage[i].Section] = section
+	for rest := All(); len(rest) > 0; {
+		together := 1 + slices.IndexFunc(rest, func(collector Collector) bool { return collector.First })
+		if together == 0 {
+			together = len(rest)
+		}
+		stage := rest[:together]
+		rest = rest[together:]
+		read, clients := make([]engine.Section, len(stage)), make([]*Client, len(stage))
+		var readers sync.WaitGroup
+		for i, collector := range stage {
+			clients[i] = c.forSection(collector.Section)
+			readers.Go(func() { read[i] = clients[i].readSection(ctx, collector) })
+		}
+		readers.Wait()
+		for i, client := range clients {
+			// What stops them all is reported by the first of them, whichever met it first.
+			if c.session.fatal == nil {
+				c.session.fatal = client.trouble.fatal
+			}
+			if stage[i].Section == engine.SectionTokens {
+				c.session.tokens = read[i]
+			}
+			sections[stage[i].Section] = read[i]
+			coverage := read[i].Coverage
+			client.event(Event{Kind: EventDone, Reason: coverage.Reason, Detail: coverage.Detail, Coverage: &coverage})
 		}
 	}
 	c.session.judge(sections)
@@ -190,29 +188,6 @@ func (c *Client) read(ctx context.Context, sections map[engine.SectionName]engin
 		return stopped.error(c.name)
 	}
 	return nil
-}
-
-// readStage reads sections at once. What stops them all is told by the first
-// of them in their order, whichever met it first.
-func (c *Client) readStage(ctx context.Context, stage []Collector) []engine.Section {
-	read, clients := make([]engine.Section, len(stage)), make([]*Client, len(stage))
-	var readers sync.WaitGroup
-	for i, collector := range stage {
-		clients[i] = c.forSection(collector.Section)
-		readers.Go(func() { read[i] = clients[i].readSection(ctx, collector) })
-	}
-	readers.Wait()
-	for i, client := range clients {
-		if c.session.fatal == nil {
-			c.session.fatal = client.trouble.fatal
-		}
-		if stage[i].Section == engine.SectionTokens {
-			c.session.tokens = read[i]
-		}
-		coverage := read[i].Coverage
-		client.event(Event{Kind: EventDone, Reason: coverage.Reason, Detail: coverage.Detail, Coverage: &coverage})
-	}
-	return read
 }
 
 // readSection reads through a client of the section's own.
@@ -227,26 +202,26 @@ func (c *Client) readSection(ctx context.Context, collector Collector) engine.Se
 	defer cancel()
 	c.event(Event{Kind: EventStarted})
 	section := collector.Read(ctx, c)
-	c.session.explainScopes(collector, &section.Coverage)
+	explainScopes(c.session.scopes, collector, &section.Coverage)
 	return section
 }
 
-// explainScopes names the scopes that the credential lacks for a section, where
+// explainScopes names the scopes that are missing for a section, where
 // the refusal speaks of scopes or the credential's own are known: more rights
 // would not help.
-func (s *session) explainScopes(collector Collector, c *engine.Coverage) {
+func explainScopes(granted []string, collector Collector, c *engine.Coverage) {
 	if c.Reason != reasonPermission && c.Reason != reasonMissingScope {
 		return
 	}
-	lacking := collector.Scopes
-	if s.scopes != nil {
-		lacking = slices.DeleteFunc(slices.Clone(lacking), func(scope string) bool { return engine.ScopesCover(s.scopes, scope) })
+	missing := slices.Clone(collector.Scopes)
+	if granted != nil {
+		missing = slices.DeleteFunc(missing, func(scope string) bool { return engine.ScopesCover(granted, scope) })
 	}
-	if len(lacking) == 0 || s.scopes == nil && c.Reason == reasonPermission {
+	if len(missing) == 0 || granted == nil && c.Reason == reasonPermission {
 		return
 	}
 	c.Reason = reasonMissingScope
-	c.Hint = fmt.Sprintf("Give the credential the scope %s: in `scopes` of the profile, and of its secret or token. Rights that it takes besides: %s.", strings.Join(lacking, " and "), collector.Rights)
+	c.Hint = fmt.Sprintf("Give the credential the scope %s: in `scopes` of the profile, and of its secret or token. Rights that it takes besides: %s.", strings.Join(missing, " and "), collector.Rights)
 }
 
 // ProbeReport tells what can be read of a workspace, and what to do about the rest.
@@ -309,19 +284,14 @@ func (r *ProbeReport) fill(c *Client, o Outcome) {
 		coverage := o.Capture.Sections[collector.Section].Coverage
 		r.Sections = append(r.Sections, SectionProbe{collector.Section, collector.Doc, collector.Rights, coverage})
 	}
-	r.Premium = premium(o.Capture.Sections[engine.SectionTokens].Coverage, o.Capture.Sections[engine.SectionGrants].Coverage)
-}
-
-// premium infers the plan: listing everybody's tokens and their permissions
-// belong to Premium.
-func premium(coverages ...engine.Coverage) string {
-	for _, coverage := range coverages {
-		switch {
+	// Listing everybody's tokens and their permissions belong to Premium.
+	for _, name := range []engine.SectionName{engine.SectionTokens, engine.SectionGrants} {
+		switch coverage := o.Capture.Sections[name].Coverage; {
+		case r.Premium != "unknown":
 		case coverage.Usable():
-			return "yes"
+			r.Premium = "yes"
 		case coverage.Status == engine.Disabled:
-			return "no or disabled"
+			r.Premium = "no or disabled"
 		}
 	}
-	return "unknown"
 }

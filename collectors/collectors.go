@@ -51,21 +51,6 @@ func All() []Collector {
 	return all
 }
 
-// stages are the collectors that are read at once, one stage after the other.
-func stages(all []Collector) [][]Collector {
-	var stages [][]Collector
-	var together []Collector
-	for _, c := range all {
-		if together = append(together, c); c.First {
-			stages, together = append(stages, together), nil
-		}
-	}
-	if together != nil {
-		stages = append(stages, together)
-	}
-	return stages
-}
-
 // unasked is the coverage of a section that is read on request only and that
 // nobody asked for.
 func (o Options) unasked(c Collector) (coverage engine.Coverage, unasked bool) {

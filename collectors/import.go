@@ -87,14 +87,14 @@ func fillImport(path string, file *table, list *tokenList) error {
 	} else {
 		list.take = func(raw json.RawMessage, _ int64) error { return r.fromJSON(raw) }
 		if problem := list.read("token list", file.from); problem != nil {
-			return importError(path, 0, problem.Reason, problem.withoutReason())
+			return importError(path, 0, problem.Reason, errors.New(problem.Detail))
 		}
 	}
 	if n := r.rounded(); n > 0 {
 		return importError(path, 0, "rounded_ids", fmt.Errorf("%d different ids end in zeros: whatever wrote the file has rounded them, and they name other people now", n))
 	}
 	if problem := list.finish("token list"); problem != nil {
-		return importError(path, 0, problem.Reason, problem.withoutReason())
+		return importError(path, 0, problem.Reason, errors.New(problem.Detail))
 	}
 	return nil
 }

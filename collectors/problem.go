@@ -12,8 +12,8 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
-	"time"
 
 	"patrol/engine"
 )
@@ -93,6 +93,11 @@ func problem(status engine.CoverageStatus, reason, hint, format string, args ...
 	return &Problem{Status: status, Reason: reason, Hint: hint, Detail: fmt.Sprintf(format, args...)}
 }
 
+// problemOf is the problem of a section that failed.
+func problemOf(reason, hint, format string, args ...any) *Problem {
+	return problem(engine.Failed, reason, hint, format, args...)
+}
+
 func badBody(format string, args ...any) *Problem {
 	return problem(engine.Failed, reasonBadBody,
 		"Check that the host is a Databricks workspace and that no proxy or login page answers in its place.", format, args...)
@@ -138,53 +143,43 @@ func endedBy(cause error) *Problem {
 	return problem(engine.Failed, reasonInterrupted, "Run it again.", "collection was interrupted")
 }
 
-// lost classifies an attempt that brought no answer.
-func (c *Client) lost(a *attempt, path string, err error) *failure {
-	var timeout net.Error
-	switch {
-	case a.parent.Err() != nil:
-		return final(interrupted(a.parent))
-	case !a.wasConnected():
-		return c.unreachable(err)
-	case errors.Is(context.Cause(a.ctx), errIdle), errors.As(err, &timeout) && timeout.Timeout():
-		return c.timeout(path)
-	}
-	p := problem(engine.Failed, reasonUnreachable, "Run it again; if it persists, look for a proxy or firewall that closes connections.",
-		"GET %s: the connection broke off: %s", path, c.cause(err))
-	return &failure{Problem: p, retries: retriesOfServer}
-}
-
 func (c *Client) timeout(path string) *failure {
-	p := problem(engine.Failed, reasonTimeout, "Run it again when the workspace is less busy.",
-		"GET %s: no answer within %s", path, c.o.IdleTimeout)
+	p := problemOf(reasonTimeout, "Run it again when the workspace is less busy.", "GET %s: no answer within %s", path, c.o.IdleTimeout)
 	return &failure{Problem: p, retries: retriesOfTimeout}
 }
 
-// unreachable is for a host to which no connection could be made. It is not
-// tried for long: a wrong name or a stopped network will not mend itself.
-func (c *Client) unreachable(err error) *failure {
-	hint := "Check the host of the workspace, the network, VPN and proxy."
+// lost classifies an attempt that brought no answer. A host to which no connection
+// could be made is not tried for long: a wrong name or a stopped network will not
+// mend itself.
+func (c *Client) lost(path string, connected bool, err error) *failure {
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var dns *net.DNSError
-	var timeout net.Error
-	retries := retriesOfContact
+	var network net.Error
+	late := errors.As(err, &network) && network.Timeout()
+	hint, retries := "Check the host of the workspace, the network, VPN and proxy.", retriesOfContact
 	switch {
+	case connected && late:
+		return c.timeout(path)
+	case connected:
+		p := problemOf(reasonUnreachable, "Run it again; if it persists, look for a proxy or firewall that closes connections.", "GET %s: the connection broke off: %s", path, c.cause(err))
+		return &failure{Problem: p, retries: retriesOfServer}
 	case errors.As(err, &certificate):
 		hint, retries = "Give the authority that signed the certificate with --ca-file.", 0
 	case errors.As(err, &record):
 		hint, retries = "The host does not speak TLS: check host and port.", 0
 	case errors.As(err, &dns):
 		hint = "Check the spelling of the host, and DNS."
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case late:
 		retries = 0
 	}
-	if c.session.wasReached() { // it was there a moment ago: perhaps it restarts
+	reached := c.session.wasReached()
+	if reached { // it was there a moment ago: perhaps it restarts
 		retries = retriesOfServer
 	}
-	p := problem(engine.Failed, reasonUnreachable, hint, "connect to %s: %s", c.base.Host, c.cause(err))
+	p := problemOf(reasonUnreachable, hint, "connect to %s: %s", c.base.Host, c.cause(err))
 	p.fatal = true
-	return &failure{Problem: p, retries: retries, quick: !c.session.wasReached()}
+	return &failure{Problem: p, retries: retries, quick: !reached}
 }
 
 // cause is the innermost text of a network error, without the URL.
@@ -194,22 +189,6 @@ func (c *Client) cause(err error) string {
 		err = wrapped.Err
 	}
 	return c.scrub.excerpt(err.Error())
-}
-
-// brokenOff classifies a body that could not be read to its end.
-func (c *Client) brokenOff(a *attempt, path string, s *spool, err error) *failure {
-	switch {
-	case errors.Is(err, errTooLarge):
-		return final(badBody("GET %s: the answer is larger than %d MiB", path, s.limit>>20))
-	case a.parent.Err() != nil:
-		return final(interrupted(a.parent))
-	case errors.Is(context.Cause(a.ctx), errIdle):
-		return c.timeout(path)
-	case s.failed():
-		return final(problem(engine.Failed, reasonSpool, "Make room for temporary files, or name another directory for them.",
-			"GET %s: keep the answer: %s", path, c.cause(err)))
-	}
-	return &failure{Problem: truncatedBody("GET %s: the answer broke off after %d bytes", path, s.size), retries: retriesOfBody}
 }
 
 // jsonContent refuses what cannot be JSON, such as a login page with status 200.
@@ -275,102 +254,64 @@ func firstOf(texts ...string) string {
 func (c *Client) refusal(path string, response *http.Response, body io.Reader) *failure {
 	text, _ := io.ReadAll(io.LimitReader(body, errorsLimit)) // what arrived is enough to tell
 	e := parseAPIError(text)
-	f := c.byStatus(path, response, e)
-	f.Code, f.Message = e.Code, c.scrub.text(e.Message)
-	f.Detail += c.quote(e)
-	return f
-}
-
-func (c *Client) quote(e apiError) string {
-	text := strings.TrimSpace(e.Code + " " + e.Message)
-	if text == "" || strings.HasPrefix(strings.TrimSpace(e.Message), "<") {
-		return ""
+	status, message := response.StatusCode, strings.ToLower(e.Message)
+	says := func(parts ...string) bool {
+		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(message, part) })
 	}
-	return ": " + c.scrub.excerpt(text)
-}
-
-func (c *Client) byStatus(path string, response *http.Response, e apiError) *failure {
-	status := response.StatusCode
-	retry := func(p *Problem) *failure {
-		return &failure{Problem: p, retries: retriesOfServer, least: retryAfter(response.Header, c.serverNow(response.Header))}
+	var f *failure
+	is := func(coverage engine.CoverageStatus, reason, hint string) {
+		f = final(problem(coverage, reason, hint, "GET %s: status %d", path, status))
+	}
+	again := func() { // the clock that a date in Retry-After counts by is the server's
+		now, err := http.ParseTime(response.Header.Get("Date"))
+		if err != nil {
+			now = c.o.Now()
+		}
+		f.retries, f.least = retriesOfServer, retryAfter(response.Header, now)
 	}
 	switch {
 	case status >= 300 && status < 400:
-		return final(redirected(path, response))
+		is(engine.Failed, reasonRedirect, "Give the workspace's own host; redirects are never followed.")
+		if to, err := response.Location(); err == nil {
+			f.Detail += " to " + engine.SafeText(to.Host)
+			if strings.Contains(to.RawQuery, "private-link-validation-error") {
+				f.Hint = "The workspace is reached through Private Link only: run from within its network."
+			}
+		}
 	case status == http.StatusUnauthorized:
-		return final(problem(engine.Denied, reasonUnauthenticated, "Sign in again, or renew the credential.",
-			"GET %s: status 401", path))
+		is(engine.Denied, reasonUnauthenticated, "Sign in again, or renew the credential.")
+	case status == http.StatusForbidden && says("invalid access token", "invalid token"):
+		is(engine.Denied, reasonInvalidToken, "The credential is wrong, expired or revoked: sign in again.")
+	case status == http.StatusForbidden && says("ip acl", "ip access list", "is blocked by"):
+		is(engine.Denied, reasonIPBlocked, "Run from an address that the workspace's IP access list allows.")
+	case status == http.StatusForbidden && says("scope"):
+		is(engine.Denied, reasonMissingScope, "Give the credential the API scope that this call needs; docs/sections.md lists them.")
 	case status == http.StatusForbidden:
-		return final(forbidden(path, e))
+		is(engine.Denied, reasonPermission, "Sign in as a workspace admin.")
+	case status == http.StatusNotFound && (e.Code == "FEATURE_DISABLED" || says("feature is not available")):
+		is(engine.Disabled, reasonFeatureDisabled, "Personal access tokens or their permissions are off in this workspace, or its plan is below Premium.")
+	case status == http.StatusNotFound && path == grantsPath && (e.Code == "RESOURCE_DOES_NOT_EXIST" || e.Code == "NOT_FOUND") && noPermissions.MatchString(e.Message):
+		is(engine.NotInitialised, reasonNotInitialised, "The workspace has had no token yet: its permissions appear with the first one.")
 	case status == http.StatusNotFound:
-		return final(notFound(path, e))
+		is(engine.Failed, reasonNotFound, "Check that the host is that of a workspace, not of an account.")
 	case status == http.StatusTooManyRequests, strings.Contains(e.Code+e.Message, "REQUEST_LIMIT_EXCEEDED"):
-		return retry(problem(engine.Failed, reasonRateLimited, "Run it again later, or read fewer workspaces at once.",
-			"GET %s: status %d", path, status))
+		is(engine.Failed, reasonRateLimited, "Run it again later, or read fewer workspaces at once.")
+		again()
 	case status == 500, status == 502, status == 503, status == 504:
-		return retry(problem(engine.Failed, reasonServerError, "Run it again later; if it persists, ask Databricks support.",
-			"GET %s: status %d", path, status))
+		is(engine.Failed, reasonServerError, "Run it again later; if it persists, ask Databricks support.")
+		again()
+	default:
+		is(engine.Failed, reasonUnexpected, "Look at the message; if it does not help, ask Databricks support.")
 	}
-	return final(problem(engine.Failed, reasonUnexpected, "Look at the message; if it does not help, ask Databricks support.",
-		"GET %s: status %d", path, status))
+	f.Code, f.Message = e.Code, c.scrub.text(e.Message)
+	if said := strings.TrimSpace(e.Code + " " + e.Message); said != "" && !strings.HasPrefix(strings.TrimSpace(e.Message), "<") {
+		f.Detail += ": " + c.scrub.excerpt(said)
+	}
+	return f
 }
 
-// serverNow is the clock that a date in Retry-After counts by.
-func (c *Client) serverNow(h http.Header) time.Time {
-	if at, err := http.ParseTime(h.Get("Date")); err == nil {
-		return at
-	}
-	return c.o.Now()
-}
-
-func redirected(path string, response *http.Response) *Problem {
-	p := problem(engine.Failed, reasonRedirect, "Give the workspace's own host; redirects are never followed.",
-		"GET %s: status %d", path, response.StatusCode)
-	to, err := response.Location()
-	if err != nil {
-		return p
-	}
-	p.Detail += " to " + engine.SafeText(to.Host)
-	if strings.Contains(to.RawQuery, "private-link-validation-error") {
-		p.Hint = "The workspace is reached through Private Link only: run from within its network."
-	}
-	return p
-}
-
-func forbidden(path string, e apiError) *Problem {
-	message := strings.ToLower(e.Message)
-	switch {
-	case strings.Contains(message, "invalid access token"), strings.Contains(message, "invalid token"):
-		return problem(engine.Denied, reasonInvalidToken, "The credential is wrong, expired or revoked: sign in again.",
-			"GET %s: status 403", path)
-	case strings.Contains(message, "ip acl"), strings.Contains(message, "ip access list"), strings.Contains(message, "is blocked by"):
-		return problem(engine.Denied, reasonIPBlocked, "Run from an address that the workspace's IP access list allows.",
-			"GET %s: status 403", path)
-	}
-	if strings.Contains(message, "scope") {
-		return problem(engine.Denied, reasonMissingScope, "Give the credential the API scope that this call needs; docs/sections.md lists them.", "GET %s: status 403", path)
-	}
-	return problem(engine.Denied, reasonPermission, "Sign in as a workspace admin.", "GET %s: status 403", path)
-}
-
-func notFound(path string, e apiError) *Problem {
-	switch {
-	case e.Code == "FEATURE_DISABLED", strings.Contains(strings.ToLower(e.Message), "feature is not available"):
-		return problem(engine.Disabled, reasonFeatureDisabled,
-			"Personal access tokens or their permissions are off in this workspace, or its plan is below Premium.", "GET %s: status 404", path)
-	case path == grantsPath && neverSet(e):
-		return problem(engine.NotInitialised, reasonNotInitialised,
-			"The workspace has had no token yet: its permissions appear with the first one.", "GET %s: status 404", path)
-	}
-	return problem(engine.Failed, reasonNotFound, "Check that the host is that of a workspace, not of an account.", "GET %s: status 404", path)
-}
-
-// neverSet holds for the answer of a workspace whose permissions on tokens were
-// never set: "tokens tokens does not exist".
-func neverSet(e apiError) bool {
-	return (e.Code == "RESOURCE_DOES_NOT_EXIST" || e.Code == "NOT_FOUND") && noPermissions.MatchString(e.Message)
-}
-
+// noPermissions is the answer of a workspace whose permissions on tokens were never
+// set: "tokens tokens does not exist".
 var noPermissions = regexp.MustCompile(`(?i)^\s*tokens ['"]?(/?authorization/)?tokens['"]? does not exist\.?\s*$`)
 
 // secretShapes are texts that are credentials whatever they belong to.

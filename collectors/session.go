@@ -93,7 +93,7 @@ func (s *Session) Capture(ctx context.Context) Outcome {
 func (s *Session) Tokens(ctx context.Context) (engine.Section, error) {
 	section := readTokens(ctx, s.client.forSection(engine.SectionTokens))
 	if c := section.Coverage; !c.Usable() {
-		return section, &engine.Error{Class: engine.ClassIncomplete, Reason: c.Reason, Op: "list tokens of", Target: s.client.name, Hint: c.Hint, Err: detailError(c.Detail)}
+		return section, &engine.Error{Class: engine.ClassIncomplete, Reason: c.Reason, Op: "list tokens of", Target: s.client.name, Hint: c.Hint, Err: errors.New(c.Detail)}
 	}
 	return section, nil
 }
@@ -155,22 +155,13 @@ func (s *Session) request(ctx context.Context, method, target string, body []byt
 	if body != nil {
 		content = struct{ io.Reader }{bytes.NewReader(body)} // not rewindable: nothing can send it twice
 	}
-	request, err := http.NewRequestWithContext(ctx, method, to.String(), content)
-	if err != nil {
-		return nil, fmt.Errorf("make request %s %s: %w", method, target, err)
-	}
-	if problem := s.client.sign(ctx, request); problem != nil {
+	request, problem := s.client.request(ctx, method, to, content)
+	if problem != nil {
 		return nil, errors.New(problem.Detail)
-	}
-	if s.client.routeID != "" {
-		request.Header.Set("X-Databricks-Workspace-Id", s.client.routeID)
 	}
 	if body != nil {
 		request.ContentLength = int64(len(body))
-		request.Header.Set("Content-Type", "application/json")
 	}
-	request.Header.Set("Accept", "application/json")
-	request.Header.Set("User-Agent", userAgent(s.client.o))
 	return request, nil
 }
 

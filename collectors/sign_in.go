@@ -28,19 +28,32 @@ import (
 // credential. The client is nil if not even a host is known; otherwise it can
 // tell what is known of the workspace in spite of a problem.
 func signIn(ctx context.Context, t Target, o Options, transport http.RoundTripper) (*Client, *Problem) {
-	silenceSDK()
-	s := &signer{target: t, o: o, transport: transport, session: &session{}}
-	s.cfg = &config.Config{
-		Profile: t.Profile, Host: t.knownHost(), ConfigFile: t.ConfigFile,
-		HTTPTransport:        signInTransport{transport, userAgent(o)},
-		HostMetadataResolver: s.metadata,
-		Loaders:              loaders(t),
-	}
-	problem := s.resolve(ctx)
+	s := newSigner(t, o, transport)
+	s.cfg.Host = t.knownHost()
+	problem := s.resolve(ctx, true)
 	if problem == nil {
 		problem = s.prove(ctx)
 	}
 	return s.client, problem
+}
+
+// Check finds what is wrong with the configuration of targets, without sending
+// anything: who reads several workspaces learns of a misspelt profile before
+// the first of them is read. It gives an *engine.Error of ClassUsage.
+func Check(ctx context.Context, targets []Target, o Options) error {
+	for _, t := range targets {
+		if t.Unreadable != "" {
+			continue // nobody will ask it
+		}
+		s := newSigner(t, o.withDefaults(), nil)
+		s.cfg.Host = t.knownHost()
+		if problem := s.resolve(ctx, false); problem != nil {
+			if known, ok := engine.AsError(problem.error(t.Label())); ok && known.Class == engine.ClassUsage {
+				return known
+			}
+		}
+	}
+	return nil
 }
 
 // silenceSDK takes the SDK's logger away: at debug level, which others may
@@ -64,15 +77,36 @@ type signer struct {
 	session   *session
 	cfg       *config.Config
 	client    *Client
-	ctx       context.Context // of the resolution that is under way
-	problem   *Problem        // found by metadata, which can return none
 }
 
-// resolve finds out host and credential, without using the credential.
-func (s *signer) resolve(ctx context.Context) *Problem {
+func newSigner(t Target, o Options, transport http.RoundTripper) *signer {
+	silenceSDK()
+	return &signer{target: t, o: o, transport: transport, session: &session{}, cfg: &config.Config{
+		Profile: t.Profile, ConfigFile: t.ConfigFile, Loaders: loaders(t), HTTPTransport: signInTransport{transport, userAgent(o)},
+	}}
+}
+
+// resolve finds out host and credential, without using the credential. With ask, the
+// host is asked for what it tells of itself to anybody: a host that is dead is found
+// out before any credential is used.
+func (s *signer) resolve(ctx context.Context, ask bool) *Problem {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.o.SignInTimeout, errSignInTimeout)
 	defer cancel()
-	s.ctx = ctx
+	var found *Problem
+	s.cfg.HostMetadataResolver = func(_ context.Context, host string) (*config.HostMetadata, error) {
+		if found = s.connect(host); found != nil || !ask {
+			return nil, nil
+		}
+		meta, problem := s.client.hostMetadata(ctx)
+		if problem != nil {
+			if problem.Fatal() {
+				found = problem
+			}
+			return nil, nil // other hosts do not tell, and need not
+		}
+		s.noteMetadata(meta)
+		return meta, nil
+	}
 	if err := s.cfg.EnsureResolved(); err != nil {
 		var unfit unfitValue
 		if errors.As(err, &unfit) || errors.As(plainValues(s.cfg), &unfit) {
@@ -80,20 +114,15 @@ func (s *signer) resolve(ctx context.Context) *Problem {
 		}
 		return s.signInProblem(ctx, err)
 	}
-	switch {
-	case s.problem != nil:
-		return s.problem
-	case s.cfg.Host == "" && s.cfg.AzureResourceID == "":
+	if found != nil {
+		return found
+	}
+	if s.cfg.Host == "" && s.cfg.AzureResourceID == "" {
 		return configProblem("Name a profile, or set DATABRICKS_HOST and a credential.", "no workspace is configured")
 	}
-	s.pinAuthType()
-	return nil
-}
-
-// pinAuthType keeps the SDK from trying a dozen other ways, some of them
-// commands, after a credential that is plainly meant was refused: the error
-// would no longer name it.
-func (s *signer) pinAuthType() {
+	// The way to sign in is fixed, lest the SDK try a dozen others, some of them
+	// commands, after a credential that is plainly meant was refused: the error would
+	// no longer name it.
 	switch {
 	case s.cfg.AuthType != "":
 	case s.cfg.Token != "":
@@ -101,42 +130,52 @@ func (s *signer) pinAuthType() {
 	case s.cfg.ClientID != "" && s.cfg.ClientSecret != "":
 		s.cfg.AuthType = "oauth-m2m"
 	}
+	return nil
 }
 
-// prove signs in and asks who we are.
-func (s *signer) prove(ctx context.Context) *Problem {
+// authenticate gets a credential for the client. header is what it puts on requests.
+func (s *signer) authenticate(ctx context.Context) (header http.Header, problem *Problem) {
 	trial := &http.Request{Method: http.MethodGet, URL: &url.URL{}, Header: http.Header{}}
 	if problem := s.sign(ctx, trial); problem != nil {
-		return problem
+		return nil, problem
 	}
 	if s.client == nil { // the host became known by signing in only
 		if problem := s.connect(s.cfg.Host); problem != nil {
-			return problem
+			return nil, problem
 		}
 	}
 	s.client.sign = s.sign
 	s.client.scrub.secrets = secrets(s.cfg)
-	s.session.authType, s.session.scopes = s.cfg.AuthType, scopesOf(s.cfg.AuthType, trial.Header.Get("Authorization"))
+	return trial.Header, nil
+}
+
+// prove signs in, asks who we are, and refuses an answer from another workspace than
+// was asked for.
+func (s *signer) prove(ctx context.Context) *Problem {
+	header, fault := s.authenticate(ctx)
+	if fault != nil {
+		return fault
+	}
+	s.session.authType, s.session.scopes = s.cfg.AuthType, scopesOf(s.cfg.AuthType, header.Get("Authorization"))
 	s.session.me, s.session.meFault = s.client.forSection(engine.SectionWorkspace).whoAmI(ctx)
 	if fault := s.session.meFault; fault != nil && fault.Fatal() {
 		return fault
 	}
-	s.learnCloud(ctx)
-	return s.rightWorkspace()
-}
-
-// learnCloud asks a host that serves several workspaces once more, now that
-// it is known which one is meant.
-func (s *signer) learnCloud(ctx context.Context) {
-	who := s.client.identity()
-	if who.Cloud != "" || who.ID == "" {
-		return
+	// A host that serves several workspaces is asked once more, now that it is known
+	// which one is meant.
+	if who := s.client.identity(); who.Cloud == "" && who.ID != "" {
+		asking := *s.client
+		asking.routeID = who.ID
+		if meta, problem := asking.hostMetadata(ctx); problem == nil {
+			s.noteMetadata(meta)
+		}
 	}
-	asking := *s.client
-	asking.routeID = who.ID
-	if meta, problem := asking.hostMetadata(ctx); problem == nil {
-		s.noteMetadata(meta)
+	asked, got := firstOf(s.client.routeID, s.target.WorkspaceID), s.session.me.workspaceID
+	if asked == "" || got == "" || asked == got || strings.Trim(asked, "0123456789") != "" {
+		return nil
 	}
+	return problem(engine.Failed, reasonWrongWorkspace, "Correct workspace_id or the host in the profile or environment.",
+		"asked for workspace %s, workspace %s answered", engine.SafeText(asked), engine.SafeText(got))
 }
 
 // scopesOf are the API scopes of a credential: of an OAuth access token of the
@@ -168,16 +207,6 @@ func (s *signer) noteMetadata(meta *config.HostMetadata) {
 	if cloud := strings.ToLower(string(meta.Cloud)); slices.Contains([]string{"aws", "azure", "gcp"}, cloud) {
 		s.session.cloud = cloud
 	}
-}
-
-// rightWorkspace refuses an answer from another workspace than was asked for.
-func (s *signer) rightWorkspace() *Problem {
-	asked, got := firstOf(s.client.routeID, s.target.WorkspaceID), s.session.me.workspaceID
-	if asked == "" || got == "" || asked == got || strings.Trim(asked, "0123456789") != "" {
-		return nil
-	}
-	return problem(engine.Failed, reasonWrongWorkspace, "Correct workspace_id or the host in the profile or environment.",
-		"asked for workspace %s, workspace %s answered", engine.SafeText(asked), engine.SafeText(got))
 }
 
 // sign puts the credential on a request.
@@ -228,29 +257,17 @@ func (s *signer) connect(host string) *Problem {
 	return nil
 }
 
-// metadata is asked by the SDK for what a host tells of itself to anybody. It
-// also finds out, before any credential is used, that a host is dead.
-func (s *signer) metadata(_ context.Context, host string) (*config.HostMetadata, error) {
-	if s.problem = s.connect(host); s.problem != nil {
-		return nil, s.problem
-	}
-	meta, problem := s.client.hostMetadata(s.ctx)
-	if problem != nil {
-		if problem.Fatal() {
-			s.problem = problem
-		}
-		return nil, nil // other hosts do not tell, and need not
-	}
-	s.noteMetadata(meta)
-	return meta, nil
-}
-
 // hostMetadata makes one attempt, and a second if the host does not answer.
 func (c *Client) hostMetadata(ctx context.Context) (*config.HostMetadata, *Problem) {
 	for n := 0; ; n++ {
 		answer, failure := c.once(ctx, metadataPath, nil, nil, errorsLimit)
 		if failure == nil {
-			return decodeMetadata(answer)
+			defer discard(answer)
+			meta := &config.HostMetadata{}
+			if err := json.NewDecoder(answer.Reader()).Decode(meta); err != nil {
+				return nil, badJSON("GET "+metadataPath, err)
+			}
+			return meta, nil
 		}
 		if !failure.quick {
 			return nil, failure.Problem
@@ -259,15 +276,6 @@ func (c *Client) hostMetadata(ctx context.Context) (*config.HostMetadata, *Probl
 			return nil, problem
 		}
 	}
-}
-
-func decodeMetadata(answer *Answer) (*config.HostMetadata, *Problem) {
-	defer discard(answer)
-	meta := &config.HostMetadata{}
-	if err := json.NewDecoder(answer.Reader()).Decode(meta); err != nil {
-		return nil, badJSON("GET "+metadataPath, err)
-	}
-	return meta, nil
 }
 
 // signInProblem classifies what unified authentication reports.
@@ -280,27 +288,20 @@ func (s *signer) signInProblem(ctx context.Context, err error) *Problem {
 	case ctx.Err() != nil:
 		return interrupted(ctx)
 	}
+	// Whether the one who issues credentials said no.
+	var retrieve *oauth2.RetrieveError
+	refused := errors.Is(err, apierr.ErrBadRequest) || errors.Is(err, apierr.ErrUnauthenticated) || errors.Is(err, apierr.ErrPermissionDenied) ||
+		errors.As(err, &retrieve) && retrieve.Response != nil && slices.Contains([]int{400, 401, 403}, retrieve.Response.StatusCode)
 	text := scrubber{secrets(s.cfg)}.excerpt(err.Error())
 	switch {
 	case errors.Is(err, config.ErrCannotConfigureDefault):
 		return problem(engine.Failed, reasonNoCredentials, "Name a profile, or set a credential that the Databricks tools know.", "sign in: no way to authenticate is configured")
-	case refusedCredential(err):
+	case refused:
 		return problem(engine.Denied, reasonUnauthenticated, "Check client id and secret, or sign in again.", "sign in: %s", text)
 	case s.client == nil || strings.HasPrefix(err.Error(), "resolve: ") || strings.HasPrefix(err.Error(), "validate: "):
 		return configProblem("Check the profile and the DATABRICKS_ and ARM_ variables.", "%s", text)
 	}
 	return problem(engine.Failed, reasonSignIn, "Check the credential; `databricks auth describe` tells what is used.", "sign in: %s", text)
-}
-
-// refusedCredential reports whether the one who issues credentials said no.
-func refusedCredential(err error) bool {
-	for _, refusal := range []error{apierr.ErrBadRequest, apierr.ErrUnauthenticated, apierr.ErrPermissionDenied} {
-		if errors.Is(err, refusal) {
-			return true
-		}
-	}
-	var retrieve *oauth2.RetrieveError
-	return errors.As(err, &retrieve) && retrieve.Response != nil && slices.Contains([]int{400, 401, 403}, retrieve.Response.StatusCode)
 }
 
 // secrets are the values of a configuration that must not be shown.
@@ -387,93 +388,37 @@ func (p namedProfile) Configure(cfg *config.Config) error {
 			return fmt.Errorf("profile %s: %w", p.target.Profile, err)
 		}
 	}
-	if err := p.sameHost(cfg); err != nil {
-		return err
-	}
-	return fillFromEnvironment(cfg)
-}
-
-// sameHost refuses to send a profile's credential to another host.
-func (p namedProfile) sameHost(cfg *config.Config) error {
+	// A profile's credential goes to no other host.
 	given := p.target.Host
-	if given == "" || cfg.Host == "" {
-		cfg.Host = firstOf(cfg.Host, given)
-		return nil
-	}
-	if (&config.Config{Host: given}).CanonicalHostName() != (&config.Config{Host: cfg.Host}).CanonicalHostName() {
+	if given != "" && cfg.Host != "" && (&config.Config{Host: given}).CanonicalHostName() != (&config.Config{Host: cfg.Host}).CanonicalHostName() {
 		return fmt.Errorf("profile %s is for %s, not for %s", p.target.Profile, cfg.Host, given)
 	}
-	return nil
-}
-
-// hostBound are attributes that mean nothing away from their host.
-var hostBound = []string{"account_id", "workspace_id", "azure_workspace_resource_id", "discovery_url", "cloud", "audience"}
-
-// fillFromEnvironment takes what the profile leaves open and what goes with
-// it: a secret for the profile's client id, but no second way to sign in.
-func fillFromEnvironment(cfg *config.Config) error {
-	ownHost, families := cfg.Host != "", authFamilies(cfg)
-	for _, attribute := range config.ConfigAttributes {
-		value, _ := attribute.ReadEnv()
-		if value == "" || !attribute.IsZero(cfg) || ownHost && slices.Contains(hostBound, attribute.Name) || !fits(attribute, cfg.AuthType, families) {
-			continue
-		}
-		if err := attribute.SetS(cfg, value); err != nil {
-			return fmt.Errorf("environment, %s: %w", attribute.Name, err)
-		}
-	}
-	return nil
-}
-
-func authFamilies(cfg *config.Config) map[string]bool {
+	cfg.Host = firstOf(cfg.Host, given)
+	ownHost := cfg.Host != ""
+	// The environment fills in what the profile leaves open and what goes with it: a
+	// secret for the profile's client id, but no second way to sign in.
 	families := map[string]bool{}
 	for _, attribute := range config.ConfigAttributes {
 		if attribute.HasAuthAttribute() && !attribute.IsZero(cfg) {
 			families[attribute.Auth] = true
 		}
 	}
-	return families
-}
-
-// fits reports whether an attribute goes with the profile's way to sign in.
-func fits(a config.ConfigAttribute, authType string, families map[string]bool) bool {
-	decided := authType != "" || len(families) > 0
-	switch {
-	case !decided:
-		return true
-	case a.Name == "auth_type":
-		return false
-	case !a.HasAuthAttribute():
-		return true
-	}
-	return families[a.Auth] || slices.Contains(a.AuthTypes, authType)
-}
-
-// Check finds what is wrong with the configuration of targets, without sending
-// anything: who reads several workspaces learns of a misspelt profile before
-// the first of them is read. It gives an *engine.Error of ClassUsage.
-func Check(ctx context.Context, targets []Target, o Options) error {
-	silenceSDK()
-	for _, t := range targets {
-		if t.Unreadable != "" {
-			continue // nobody will ask it
-		}
-		if problem := check(ctx, t, o.withDefaults()); problem != nil {
-			if known, ok := engine.AsError(problem.error(t.Label())); ok && known.Class == engine.ClassUsage {
-				return known
+	for _, attribute := range config.ConfigAttributes {
+		value, _ := attribute.ReadEnv()
+		another := attribute.HasAuthAttribute() && !families[attribute.Auth] && !slices.Contains(attribute.AuthTypes, cfg.AuthType)
+		decided := cfg.AuthType != "" || len(families) > 0
+		switch {
+		case value == "", !attribute.IsZero(cfg):
+		case ownHost && slices.Contains(hostBound, attribute.Name):
+		case decided && (attribute.Name == "auth_type" || another):
+		default:
+			if err := attribute.SetS(cfg, value); err != nil {
+				return fmt.Errorf("environment, %s: %w", attribute.Name, err)
 			}
 		}
 	}
 	return nil
 }
 
-// check resolves a target as signing in does, but asks the host for nothing.
-func check(ctx context.Context, t Target, o Options) *Problem {
-	s := &signer{target: t, o: o, session: &session{}}
-	s.cfg = &config.Config{Profile: t.Profile, Host: t.knownHost(), ConfigFile: t.ConfigFile, Loaders: loaders(t)}
-	s.cfg.HostMetadataResolver = func(_ context.Context, host string) (*config.HostMetadata, error) {
-		s.problem = s.connect(host)
-		return nil, nil
-	}
-	return s.resolve(ctx)
-}
+// hostBound are attributes that mean nothing away from their host.
+var hostBound = []string{"account_id", "workspace_id", "azure_workspace_resource_id", "discovery_url", "cloud", "audience"}

@@ -43,8 +43,6 @@ func (s *spool) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *spool) failed() bool { return s.broken != nil }
-
 func (s *spool) write(p []byte) (int, error) {
 	if s.size+int64(len(p)) > s.limit {
 		return 0, errTooLarge

@@ -225,10 +225,6 @@ func (c *Client) query(ctx context.Context, q Query, parameters []parameter, row
 	return rows, problem
 }
 
-func problemOf(reason, hint, format string, args ...any) *Problem {
-	return problem(engine.Failed, reason, hint, format, args...)
-}
-
 // warehouseProblem says what a refused request is about: the warehouse.
 func warehouseProblem(p *Problem) *Problem {
 	p.Detail = strings.Replace(p.Detail, "GET "+statementsPath, "POST "+statementsPath, 1)
