@@ -216,7 +216,13 @@ func (c *Client) once(ctx context.Context, path string, query url.Values, body [
 	if problem := c.session.sameWorkspace(response.Header); problem != nil {
 		return nil, final(problem)
 	}
-	arriving := watched{response.Body, func() { silence.Reset(c.o.IdleTimeout) }}
+	arriving := readerFunc(func(p []byte) (int, error) {
+		n, err := response.Body.Read(p)
+		if n > 0 {
+			silence.Reset(c.o.IdleTimeout)
+		}
+		return n, err
+	})
 	if response.StatusCode != http.StatusOK {
 		return nil, c.refusal(path, response, arriving)
 	}
@@ -240,20 +246,6 @@ func (c *Client) once(ctx context.Context, path string, query url.Values, body [
 		return nil, final(problemOf(reasonSpool, "Make room for temporary files, or name another directory for them.", "GET %s: keep the answer: %s", path, c.cause(err)))
 	}
 	return nil, &failure{Problem: truncatedBody("GET %s: the answer broke off after %d bytes", path, s.size), retries: retriesOfBody}
-}
-
-// watched calls arrived whenever bytes were read.
-type watched struct {
-	io.Reader
-	arrived func()
-}
-
-func (w watched) Read(p []byte) (int, error) {
-	n, err := w.Reader.Read(p)
-	if n > 0 {
-		w.arrived()
-	}
-	return n, err
 }
 
 // request is one with the credential. content is nil for a request without a body.

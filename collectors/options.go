@@ -69,27 +69,27 @@ type Options struct {
 	Sleep  func(ctx context.Context, d time.Duration) error
 	Jitter func() float64 // in [0,1)
 
-	waiting *budget // of the run, shared by all its sections
-	told    *told   // likewise
+	waiting  *budget   // of the run, shared by all its sections
+	reported *reported // likewise
 }
 
-// told is what a run has told once already.
-type told struct {
+// reported is what a run has reported once already.
+type reported struct {
 	mu   sync.Mutex
 	what map[string]bool
 }
 
-// first reports whether nobody told it yet.
-func (t *told) first(what string) bool {
-	if t == nil { // no run
+// first tells that it was not reported yet.
+func (r *reported) first(what string) bool {
+	if r == nil { // no run
 		return true
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.what[what] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.what[what] {
 		return false
 	}
-	t.what[what] = true
+	r.what[what] = true
 	return true
 }
 
@@ -112,7 +112,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.SignInTimeout, 45*time.Second)
 	orDefault(&o.UserAgentVersion, "dev")
 	o.waiting = newBudget(o.RetryBudget, 2)
-	o.told = &told{what: map[string]bool{}}
+	o.reported = &reported{what: map[string]bool{}}
 	if o.AuditLog != nil {
 		o.Sections = append(slices.Clone(o.Sections), engine.SectionAuditLog)
 	}

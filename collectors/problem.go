@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -340,4 +341,68 @@ func (s scrubber) excerpt(text string) string {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}
 	return engine.SafeText(text)
+}
+
+// tally counts what is wrong with rows and keeps the first examples.
+type tally struct {
+	counts   map[string]int
+	examples []string
+	notes    []string
+}
+
+const mostExamples = 3
+
+func (t *tally) add(reason, format string, args ...any) {
+	if t.counts == nil {
+		t.counts = map[string]int{}
+	}
+	t.counts[reason]++
+	if len(t.examples) < mostExamples {
+		t.examples = append(t.examples, fmt.Sprintf(format, args...))
+	}
+}
+
+// note records what is odd without being a defect.
+func (t *tally) note(format string, args ...any) {
+	if len(t.notes) < mostExamples {
+		t.notes = append(t.notes, fmt.Sprintf(format, args...))
+	}
+}
+
+// join is both tallies together.
+func (t tally) join(other tally) tally {
+	joined := tally{
+		counts:   maps.Clone(t.counts),
+		examples: slices.Concat(t.examples, other.examples),
+		notes:    slices.Concat(t.notes, other.notes),
+	}
+	if joined.counts == nil {
+		joined.counts = map[string]int{}
+	}
+	for reason, n := range other.counts {
+		joined.counts[reason] += n
+	}
+	return joined
+}
+
+// gravest orders reasons: rows that are not there before values that are not.
+var gravest = []string{reasonPermission, reasonUnknownLevel, reasonMissingID, reasonDuplicateID, reasonDuplicateKey, reasonBadType, reasonBadTimestamp, reasonMissing}
+
+// coverage is complete when nothing was added.
+func (t *tally) coverage(rows int) engine.Coverage {
+	c := engine.Coverage{Status: engine.Complete, Count: rows, Detail: strings.Join(t.notes, "; ")}
+	if len(t.counts) == 0 {
+		return c
+	}
+	var counted []string
+	for _, reason := range gravest {
+		if n := t.counts[reason]; n > 0 {
+			c.Reason = firstOf(c.Reason, reason)
+			counted = append(counted, fmt.Sprintf("%s %d", reason, n))
+		}
+	}
+	c.Status = engine.Partial
+	c.Detail = fmt.Sprintf("among %d rows: %s; first: %s", rows, strings.Join(counted, ", "), strings.Join(slices.Concat(t.examples, t.notes), "; "))
+	c.Hint = "What could not be read counts as unknown; compare the rows with the workspace's own list."
+	return c
 }

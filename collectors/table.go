@@ -118,7 +118,7 @@ const stdinPath = "-"
 
 // newTable tells CSV from JSON by the first character.
 func newTable(ctx context.Context, file io.ReadCloser) (*table, error) {
-	from := bufio.NewReaderSize(cancellable{ctx, file}, copyBufBytes)
+	from := bufio.NewReaderSize(cancellable(ctx, file), copyBufBytes)
 	head, err := from.Peek(512)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -138,7 +138,12 @@ func newTable(ctx context.Context, file io.ReadCloser) (*table, error) {
 		return nil, errors.New("the file is neither UTF-8 nor UTF-16 with a byte order mark")
 	}
 	if bytes.IndexByte(head, '\r') >= 0 && bytes.IndexByte(head, '\n') < 0 { // lines as old Macs, and Excel for them, end them
-		from = bufio.NewReaderSize(carriageReturns{from}, copyBufBytes)
+		returns := from
+		from = bufio.NewReaderSize(readerFunc(func(p []byte) (int, error) {
+			n, err := returns.Read(p)
+			copy(p, bytes.ReplaceAll(p[:n], []byte("\r"), []byte("\n")))
+			return n, err
+		}), copyBufBytes)
 	}
 	head = bytes.TrimLeft(head, jsonSpace)
 	if len(head) == 0 {
@@ -147,31 +152,19 @@ func newTable(ctx context.Context, file io.ReadCloser) (*table, error) {
 	return &table{Closer: file, from: from, isCSV: head[0] != '{' && head[0] != '['}, nil
 }
 
-// carriageReturns reads lines that end in a carriage return alone.
-type carriageReturns struct{ io.Reader }
-
-func (c carriageReturns) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	for i := range p[:n] {
-		if p[i] == '\r' {
-			p[i] = '\n'
-		}
-	}
-	return n, err
-}
-
 // cancellable ends reading when the context ends.
-type cancellable struct {
-	ctx context.Context
-	io.Reader
+func cancellable(ctx context.Context, from io.Reader) io.Reader {
+	return readerFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return from.Read(p)
+	})
 }
 
-func (c cancellable) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.Reader.Read(p)
-}
+type readerFunc func(p []byte) (int, error)
+
+func (read readerFunc) Read(p []byte) (int, error) { return read(p) }
 
 // record is a row of a file: the texts of the fields that it has. Null is empty.
 type record struct {

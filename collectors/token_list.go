@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -34,7 +33,7 @@ type tokenList struct {
 	partOf  map[string]uint32
 	parting bool
 
-	strange strange // what rows hold that is not known
+	unknown unknownFields // what rows hold that is not known
 
 	seen   *tokensSeen // of a workspace's own list
 	totals object      // the members beside the rows
@@ -49,8 +48,8 @@ type part struct {
 	workspace workspaceRef
 	rows      []rowRef
 	tally     tally
-	told      map[string]bool // fields of which some row tells something
-	notListed []string        // those that may be lacking, of which none does
+	given     map[string]bool // fields of which some row tells something
+	notListed []string        // those that may be missing, of which none does
 }
 
 // workspaceRef is how rows name their workspace; "" where they do not.
@@ -62,12 +61,6 @@ func (w workspaceRef) key() string {
 		return "name " + w.name
 	}
 	return w.id
-}
-
-func workspaceOf(members map[string]json.RawMessage) (w workspaceRef) {
-	w.id, _ = asID(members[workspaceIDKey])
-	w.name, _ = asText(members[workspaceNameKey])
-	return w
 }
 
 // rowRef is where a row lies, and the beginning of its id to sort by.
@@ -82,7 +75,7 @@ type rowRef struct {
 func readTokenList(ctx context.Context, what string, body *spool, w window, seen *tokensSeen) (*tokenList, *Problem) {
 	list := newTokenList(body, w, false)
 	list.seen = seen
-	if problem := list.read(what, cancellable{ctx, body.Reader()}); problem != nil {
+	if problem := list.read(what, cancellable(ctx, body.Reader())); problem != nil {
 		return nil, problem
 	}
 	return list, list.finish(what)
@@ -91,34 +84,10 @@ func readTokenList(ctx context.Context, what string, body *spool, w window, seen
 // newTokenList is an empty list. With parting it keeps the rows of different
 // workspaces apart.
 func newTokenList(body *spool, w window, parting bool) *tokenList {
-	list := &tokenList{body: body, window: w, unsure: map[int64]bool{}, partOf: map[string]uint32{}, parting: parting, strange: strange{}}
+	list := &tokenList{body: body, window: w, unsure: map[int64]bool{}, partOf: map[string]uint32{}, parting: parting, unknown: unknownFields{}}
 	list.partFor(workspaceRef{}) // also where there is no row
 	list.take = list.add
 	return list
-}
-
-// read takes the rows of a list: {"token_infos": […]} or […], and of a file
-// {"rows": […]} as well.
-func (l *tokenList) read(what string, from io.Reader) *Problem {
-	decoder := json.NewDecoder(from)
-	if err := l.scan(decoder); err != nil {
-		return badJSON(what, err)
-	}
-	if err := atEnd(decoder); err != nil {
-		return badJSON(what, err)
-	}
-	return nil
-}
-
-// finish puts the rows in order.
-func (l *tokenList) finish(what string) *Problem {
-	for i := range l.parts {
-		l.parts[i].notListed = notListedBy(l.parts[i].told)
-	}
-	if err := l.sort(); err != nil {
-		return problem(engine.Failed, reasonSpool, "Run it again.", "%s: %v", what, err)
-	}
-	return nil
 }
 
 // keep takes a row that is not in the spool yet.
@@ -148,9 +117,6 @@ func (l *tokenList) section(p part) engine.Section {
 	return engine.Section{Coverage: coverage, Tokens: l.tokens(p.rows)}
 }
 
-// whole is the only part of a list that is not parted.
-func (l *tokenList) whole() part { return l.parts[0] }
-
 // partFor is the number of a workspace's part.
 func (l *tokenList) partFor(workspace workspaceRef) uint32 {
 	n, known := l.partOf[workspace.key()]
@@ -162,138 +128,136 @@ func (l *tokenList) partFor(workspace workspaceRef) uint32 {
 	return n
 }
 
+// read takes the rows of a list: {"token_infos": […]} or […], and of a file
+// {"rows": […]} as well.
+func (l *tokenList) read(what string, from io.Reader) *Problem {
+	decoder := json.NewDecoder(from)
+	err := l.scan(decoder)
+	if err == nil {
+		err = atEnd(decoder)
+	}
+	if err != nil {
+		return badJSON(what, err)
+	}
+	return nil
+}
+
 func (l *tokenList) scan(decoder *json.Decoder) error {
+	within := func(err error) error { // a decoder calls an end within a value EOF
+		if errors.Is(err, io.EOF) {
+			return io.ErrUnexpectedEOF
+		}
+		return err
+	}
+	rows := func() error {
+		var raw json.RawMessage
+		for decoder.More() {
+			if err := decoder.Decode(&raw); err != nil {
+				return within(err)
+			}
+			if err := l.take(raw, decoder.InputOffset()-int64(len(raw))); err != nil {
+				return err
+			}
+		}
+		_, err := decoder.Token()
+		return within(err)
+	}
 	start, err := decoder.Token()
 	switch {
 	case err != nil:
 		return err
 	case start == json.Delim('['):
 		l.bare = true
-		return l.scanRows(decoder)
+		return rows()
 	case start != json.Delim('{'):
 		return errNoList
 	}
-	return l.scanObject(decoder)
-}
-
-func (l *tokenList) scanObject(decoder *json.Decoder) error {
+	l.totals.members = map[string]json.RawMessage{}
 	seen, listed := map[string]bool{}, false
 	for decoder.More() {
 		key, err := decoder.Token()
 		if err != nil {
-			return unexpectedEnd(err)
+			return within(err)
 		}
 		name, _ := key.(string)
 		if seen[strings.ToLower(name)] {
 			return fmt.Errorf("%w: %q", errTwice, name)
 		}
 		seen[strings.ToLower(name)] = true
-		listed = listed || l.isList(name)
-		if err := l.scanMember(decoder, name); err != nil {
-			return unexpectedEnd(err)
+		if name == "token_infos" || l.parting && name == "rows" {
+			listed = true
+			switch start, err := decoder.Token(); {
+			case err != nil:
+				return within(err)
+			case start == nil: // null: none
+			case start != json.Delim('['):
+				return errNoList
+			default:
+				if err := rows(); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return within(err)
+		}
+		l.totals.members[name] = value
+		if marksMore(name, value) {
+			return fmt.Errorf("%w: %s", errMore, name)
 		}
 	}
 	if _, err := decoder.Token(); err != nil {
-		return unexpectedEnd(err)
+		return within(err)
 	}
 	if len(seen) > 0 && !listed { // {} is an empty list; anything else is something else
 		return errNoList
 	}
-	if n, told := totalOf(l.totals); told && n > int64(len(l.rows)) {
+	if n, known := totalOf(l.totals); known && n > int64(len(l.rows)) {
 		return fmt.Errorf("%w: a total of %d", errMore, n)
 	}
 	return nil
 }
 
-// isList: under this key stand the rows.
-func (l *tokenList) isList(key string) bool {
-	return key == "token_infos" || l.parting && key == "rows"
-}
-
-func (l *tokenList) scanMember(decoder *json.Decoder, name string) error {
-	if l.isList(name) {
-		return l.scanInfos(decoder)
-	}
-	var value json.RawMessage
-	if err := decoder.Decode(&value); err != nil {
-		return err
-	}
-	if l.totals.members == nil {
-		l.totals.members = map[string]json.RawMessage{}
-	}
-	l.totals.members[name] = value
-	if marksMore(name, value) {
-		return fmt.Errorf("%w: %s", errMore, name)
-	}
-	return nil
-}
-
-func (l *tokenList) scanInfos(decoder *json.Decoder) error {
-	start, err := decoder.Token()
-	switch {
-	case err != nil:
-		return err
-	case start == nil: // null: none
-		return nil
-	case start != json.Delim('['):
-		return errNoList
-	}
-	return l.scanRows(decoder)
-}
-
-func (l *tokenList) scanRows(decoder *json.Decoder) error {
-	var raw json.RawMessage
-	for decoder.More() {
-		if err := decoder.Decode(&raw); err != nil {
-			return unexpectedEnd(err)
-		}
-		if err := l.take(raw, decoder.InputOffset()-int64(len(raw))); err != nil {
-			return err
-		}
-	}
-	_, err := decoder.Token()
-	return unexpectedEnd(err)
-}
-
-// unexpectedEnd is for an end within a value, which a decoder calls EOF.
-func unexpectedEnd(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
-
 func (l *tokenList) add(raw json.RawMessage, at int64) error {
+	place := func(what string) string { // a row is named by its line where there is one
+		if l.line > 0 {
+			return fmt.Sprintf("line %d, %s", l.line, what)
+		}
+		return what
+	}
 	o, _ := parseObject(raw)
 	token, ok := decodeRow(raw, o, l.window)
 	if !ok {
-		l.tally.add(reasonMissingID, "%s has no usable token_id", l.place("row at byte "+strconv.FormatInt(at, 10)))
+		l.tally.add(reasonMissingID, "%s has no usable token_id", place("row at byte "+strconv.FormatInt(at, 10)))
 		return nil
 	}
-	l.strange.note(o, token)
+	l.unknown.note(o, token)
 	if l.seen != nil {
 		l.seen.note(token)
 	}
 	ref := rowRef{at: at, size: uint32(len(raw))}
 	copy(ref.prefix[:], token.ID)
 	if l.parting {
-		ref.part = l.partFor(workspaceOf(o.members))
+		var workspace workspaceRef
+		workspace.id, _ = asID(o.members[workspaceIDKey])
+		workspace.name, _ = asText(o.members[workspaceNameKey])
+		ref.part = l.partFor(workspace)
 	}
+	p := &l.parts[ref.part]
 	for _, defect := range token.Defects {
-		l.parts[ref.part].tally.add(defect.Reason, "%s: %s %s", l.place("token "+engine.SafeText(shorten(token.ID))), defect.Field, engine.SafeText(defect.Value))
+		p.tally.add(defect.Reason, "%s: %s %s", place("token "+engine.SafeText(shorten(token.ID))), defect.Field, engine.SafeText(defect.Value))
 	}
-	l.parts[ref.part].hear(o, token)
-	l.reserve(at)
+	p.noteFields(o, token)
+	// Room is made for all rows once their usual length is known: growing a large index
+	// step by step would hold two of it.
+	const sample = 2048
+	if len(l.rows) == sample && at > 0 {
+		l.rows = slices.Grow(l.rows, int((l.body.size-at)*sample/at*11/10))
+	}
 	l.rows = append(l.rows, ref)
 	return nil
-}
-
-// place names a row by what it is, and by its line where there is one.
-func (l *tokenList) place(what string) string {
-	if l.line > 0 {
-		return fmt.Sprintf("line %d, %s", l.line, what)
-	}
-	return what
 }
 
 // A list from an older tool or API lacks fields in all rows. That is not the same
@@ -303,36 +267,35 @@ const (
 	hintNotListed   = "What no row tells is unknown, and so is what policies make of it: read the list with a current Databricks CLI, or add the columns to the file."
 )
 
-// mayLack are the fields that all rows of a list may lack.
-var mayLack = []string{"last_used_day", "comment", "scopes", "autoscope_state", "inferred_scopes", "backfill_scopes", "created_by_id"}
+// optionalFields are the fields that all rows of a list may be without.
+var optionalFields = []string{"last_used_day", "comment", "scopes", "autoscope_state", "inferred_scopes", "backfill_scopes", "created_by_id"}
 
-// hear notes which fields a row tells something of.
-func (p *part) hear(o object, t engine.Token) {
-	if len(p.told) == len(mayLack) {
+// noteFields notes which fields a row tells something of.
+func (p *part) noteFields(o object, t engine.Token) {
+	if len(p.given) == len(optionalFields) {
 		return
 	}
-	for _, field := range mayLack {
-		defect := slices.ContainsFunc(t.Defects, func(d engine.Defect) bool { return d.Field == field })
-		if p.told == nil {
-			p.told = map[string]bool{}
-		}
-		if !absent(o.members[field]) || defect {
-			p.told[field] = true
+	if p.given == nil {
+		p.given = map[string]bool{}
+	}
+	for _, field := range optionalFields {
+		if !absent(o.members[field]) || slices.ContainsFunc(t.Defects, func(d engine.Defect) bool { return d.Field == field }) {
+			p.given[field] = true
 		}
 	}
 	if !absent(o.members[neverUsedKey]) {
-		p.told["last_used_day"] = true
+		p.given["last_used_day"] = true
 	}
 	if t.CreatorID != "" {
-		p.told["created_by_id"] = true
+		p.given["created_by_id"] = true
 	}
 }
 
 // notListedBy are the fields that no row tells. Automatic scoping has several that
 // are there only where something was observed: who tells its state knows them.
-func notListedBy(told map[string]bool) []string {
-	return slices.DeleteFunc(slices.Clone(mayLack), func(field string) bool {
-		return told == nil || told[field] || (field == "inferred_scopes" || field == "backfill_scopes") && told["autoscope_state"]
+func notListedBy(given map[string]bool) []string {
+	return slices.DeleteFunc(slices.Clone(optionalFields), func(field string) bool {
+		return given == nil || given[field] || (field == "inferred_scopes" || field == "backfill_scopes") && given["autoscope_state"]
 	})
 }
 
@@ -343,35 +306,47 @@ func shorten(id string) string {
 	return id
 }
 
-// reserve makes room for all rows once their usual length is known: growing
-// a large index step by step would hold two of it.
-func (l *tokenList) reserve(at int64) {
-	const sample = 2048
-	if len(l.rows) == sample && at > 0 {
-		l.rows = slices.Grow(l.rows, int((l.body.size-at)*sample/at*11/10))
+// finish orders the index by id and removes repeated rows: equal rows are one row
+// listed twice; rows that differ leave the id in and its dates unknown.
+func (l *tokenList) finish(what string) *Problem {
+	for i := range l.parts {
+		l.parts[i].notListed = notListedBy(l.parts[i].given)
 	}
-}
-
-// sort orders the index by id and removes repeated rows.
-func (l *tokenList) sort() error {
-	var failed error
-	slices.SortFunc(l.rows, func(a, b rowRef) int {
+	var failure error
+	token := func(ref rowRef) engine.Token {
+		token, err := l.token(ref)
+		if failure == nil {
+			failure = err
+		}
+		return token
+	}
+	byID := func(a, b rowRef) int {
 		c := cmp.Or(cmp.Compare(a.part, b.part), bytes.Compare(a.prefix[:], b.prefix[:]))
-		if c != 0 || failed != nil {
+		if c != 0 || failure != nil {
 			return c
 		}
-		c, err := l.compareIDs(a, b)
-		if err != nil {
-			failed = err
+		return cmp.Compare(token(a).ID, token(b).ID) // their ids begin alike
+	}
+	slices.SortFunc(l.rows, func(a, b rowRef) int { return cmp.Or(byID(a, b), cmp.Compare(a.at, b.at)) })
+	kept := l.rows[:0]
+	for _, row := range l.rows {
+		if len(kept) == 0 || byID(kept[len(kept)-1], row) != 0 {
+			kept = append(kept, row)
+			continue
 		}
-		return cmp.Or(c, cmp.Compare(a.at, b.at))
-	})
-	if failed != nil {
-		return failed
+		first := token(kept[len(kept)-1])
+		id, tally := engine.SafeText(shorten(first.ID)), &l.parts[row.part].tally
+		if sameJSON(first.Raw, token(row).Raw) {
+			tally.note("token %s is listed twice, alike", id)
+			continue
+		}
+		l.unsure[kept[len(kept)-1].at] = true
+		tally.add(reasonDuplicateID, "token %s is listed twice, with differences", id)
 	}
-	if err := l.dedupe(); err != nil {
-		return err
+	if failure != nil {
+		return problemOf(reasonSpool, "Run it again.", "%s: %v", what, failure)
 	}
+	l.rows = kept
 	for rest := l.rows; len(rest) > 0; {
 		end := slices.IndexFunc(rest, func(r rowRef) bool { return r.part != rest[0].part })
 		if end < 0 {
@@ -380,67 +355,6 @@ func (l *tokenList) sort() error {
 		l.parts[rest[0].part].rows = rest[:end]
 		rest = rest[end:]
 	}
-	return nil
-}
-
-// compareIDs settles rows whose ids begin alike.
-func (l *tokenList) compareIDs(a, b rowRef) (int, error) {
-	first, err := l.token(a)
-	if err != nil {
-		return 0, err
-	}
-	second, err := l.token(b)
-	return cmp.Compare(first.ID, second.ID), err
-}
-
-// dedupe keeps one row per id. Equal rows are one row told twice; rows that
-// differ leave the id in and its dates unknown.
-func (l *tokenList) dedupe() error {
-	kept := l.rows[:0]
-	for _, row := range l.rows {
-		repeated, err := l.repeats(kept, row)
-		if err != nil {
-			return err
-		}
-		if !repeated {
-			kept = append(kept, row)
-		}
-	}
-	l.rows = kept
-	return nil
-}
-
-// repeats reports whether a row has the id of the last one kept.
-func (l *tokenList) repeats(kept []rowRef, row rowRef) (bool, error) {
-	if len(kept) == 0 {
-		return false, nil
-	}
-	last := kept[len(kept)-1]
-	if last.part != row.part || last.prefix != row.prefix {
-		return false, nil
-	}
-	if c, err := l.compareIDs(last, row); c != 0 || err != nil {
-		return false, err
-	}
-	return true, l.merge(last, row)
-}
-
-func (l *tokenList) merge(kept, other rowRef) error {
-	first, err := l.token(kept)
-	if err != nil {
-		return err
-	}
-	second, err := l.token(other)
-	if err != nil {
-		return err
-	}
-	id := engine.SafeText(shorten(first.ID))
-	if sameJSON(first.Raw, second.Raw) {
-		l.parts[kept.part].tally.note("token %s is listed twice, alike", id)
-		return nil
-	}
-	l.unsure[kept.at] = true
-	l.parts[kept.part].tally.add(reasonDuplicateID, "token %s is listed twice, with differences", id)
 	return nil
 }
 
@@ -470,21 +384,16 @@ func (l *tokenList) token(ref rowRef) (engine.Token, error) {
 		return engine.Token{}, errors.New("read spooled token: the spool has changed")
 	}
 	if l.unsure[ref.at] {
-		doubt(&token)
+		token.Created, token.Expires, token.LastUsed = nil, nil, nil
+		for _, field := range []string{"creation_time", "expiry_time", "last_used_day"} {
+			token.Defects = slices.DeleteFunc(token.Defects, func(d engine.Defect) bool { return d.Field == field })
+			token.Defects = append(token.Defects, engine.Defect{Field: field, Reason: reasonDuplicateID})
+		}
 	}
 	for _, field := range l.parts[ref.part].notListed {
 		token.Defects = append(token.Defects, engine.Defect{Field: field, Reason: reasonNotListed})
 	}
 	return token, nil
-}
-
-// doubt makes the dates of a token unknown whose rows contradict each other.
-func doubt(t *engine.Token) {
-	t.Created, t.Expires, t.LastUsed = nil, nil, nil
-	for _, field := range []string{"creation_time", "expiry_time", "last_used_day"} {
-		t.Defects = slices.DeleteFunc(t.Defects, func(d engine.Defect) bool { return d.Field == field })
-		t.Defects = append(t.Defects, engine.Defect{Field: field, Reason: reasonDuplicateID})
-	}
 }
 
 // tokens yields the rows by ascending id, as often as it is ranged over.
@@ -497,68 +406,4 @@ func (l *tokenList) tokens(rows []rowRef) iter.Seq2[engine.Token, error] {
 			}
 		}
 	}
-}
-
-// tally counts what is wrong with rows and keeps the first examples.
-type tally struct {
-	counts   map[string]int
-	examples []string
-	notes    []string
-}
-
-const mostExamples = 3
-
-func (t *tally) add(reason, format string, args ...any) {
-	if t.counts == nil {
-		t.counts = map[string]int{}
-	}
-	t.counts[reason]++
-	if len(t.examples) < mostExamples {
-		t.examples = append(t.examples, fmt.Sprintf(format, args...))
-	}
-}
-
-// note records what is odd without being a defect.
-func (t *tally) note(format string, args ...any) {
-	if len(t.notes) < mostExamples {
-		t.notes = append(t.notes, fmt.Sprintf(format, args...))
-	}
-}
-
-// join is both tallies together.
-func (t tally) join(other tally) tally {
-	joined := tally{
-		counts:   maps.Clone(t.counts),
-		examples: slices.Concat(t.examples, other.examples),
-		notes:    slices.Concat(t.notes, other.notes),
-	}
-	if joined.counts == nil {
-		joined.counts = map[string]int{}
-	}
-	for reason, n := range other.counts {
-		joined.counts[reason] += n
-	}
-	return joined
-}
-
-// gravest orders reasons: rows that are not there before values that are not.
-var gravest = []string{reasonPermission, reasonUnknownLevel, reasonMissingID, reasonDuplicateID, reasonDuplicateKey, reasonBadType, reasonBadTimestamp, reasonMissing}
-
-// coverage is complete when nothing was added.
-func (t *tally) coverage(rows int) engine.Coverage {
-	c := engine.Coverage{Status: engine.Complete, Count: rows, Detail: strings.Join(t.notes, "; ")}
-	if len(t.counts) == 0 {
-		return c
-	}
-	var counted []string
-	for _, reason := range gravest {
-		if n := t.counts[reason]; n > 0 {
-			c.Reason = firstOf(c.Reason, reason)
-			counted = append(counted, fmt.Sprintf("%s %d", reason, n))
-		}
-	}
-	c.Status = engine.Partial
-	c.Detail = fmt.Sprintf("among %d rows: %s; first: %s", rows, strings.Join(counted, ", "), strings.Join(slices.Concat(t.examples, t.notes), "; "))
-	c.Hint = "What could not be read counts as unknown; compare the rows with the workspace's own list."
-	return c
 }

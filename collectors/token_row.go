@@ -139,45 +139,38 @@ const (
 	ownDefectsKey    = "defects_before" // what could not be read when patrol wrote the file: [field, reason] each
 )
 
-// strange gathers what rows of tokens hold that this patrol does not know: the
+// unknownFields gathers what rows of tokens hold that this patrol does not know: the
 // platform has learned something, or the answer comes from somewhere else. The
 // rows keep it as it came.
-type strange map[string]bool
+type unknownFields map[string]bool
 
-// mostStrange bounds what is gathered: a row may have any number of fields.
-const mostStrange = 50
+// mostUnknown bounds what is gathered: a row may have any number of fields.
+const mostUnknown = 50
 
-func (s strange) note(o object, t engine.Token) {
+func (u unknownFields) note(o object, t engine.Token) {
+	add := func(what string) {
+		if len(u) < mostUnknown {
+			u[engine.SafeText(cut([]byte(what)))] = true
+		}
+	}
 	for key := range o.members {
-		if !knownField(key) {
-			s.add("field " + key)
+		switch key {
+		case "token_id", "comment", "creation_time", "expiry_time", "last_used_day", "owner_id", "created_by_id", "created_by_username",
+			"scopes", "autoscope_state", "inferred_scopes", "backfill_scopes", workspaceIDKey, workspaceNameKey, ownerNameKey, neverUsedKey, ownDefectsKey:
+		default:
+			add("field " + key)
 		}
 	}
 	if engine.AutoscopeState(t.AutoscopeState) == nil {
-		s.add("autoscope_state " + t.AutoscopeState)
+		add("autoscope_state " + t.AutoscopeState)
 	}
 }
 
-func (s strange) add(what string) {
-	if len(s) < mostStrange {
-		s[engine.SafeText(string(cut([]byte(what))))] = true
-	}
-}
-
-func knownField(key string) bool {
-	switch key {
-	case "token_id", "comment", "creation_time", "expiry_time", "last_used_day", "owner_id", "created_by_id", "created_by_username",
-		"scopes", "autoscope_state", "inferred_scopes", "backfill_scopes", workspaceIDKey, workspaceNameKey, ownerNameKey, neverUsedKey, ownDefectsKey:
-		return true
-	}
-	return false
-}
-
-// tellStrange tells of what nobody was told of in this run.
-func (c *Client) tellStrange(s strange) {
+// warnOfUnknown reports what was not reported in this run yet.
+func (c *Client) warnOfUnknown(u unknownFields) {
 	var fresh []string
-	for _, what := range engine.SortedKeys(s) {
-		if c.o.told.first("strange " + what) {
+	for _, what := range engine.SortedKeys(u) {
+		if c.o.reported.first("unknown " + what) {
 			fresh = append(fresh, what)
 		}
 	}

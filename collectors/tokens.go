@@ -54,7 +54,7 @@ func readTokens(ctx context.Context, c *Client) engine.Section {
 	case list.bare:
 		return failed(implausible(reasonNotAList, "GET %s: the answer is a bare list, which no workspace gives", tokensPath))
 	}
-	c.tellStrange(list.strange)
+	c.warnOfUnknown(list.unknown)
 	missing := slices.DeleteFunc(slices.Clone(own), func(id string) bool { return seen.ids[id] })
 	if len(missing) > 0 { // some may have been revoked between the two lists
 		still, _ := c.ownTokens(ctx)
@@ -62,7 +62,7 @@ func readTokens(ctx context.Context, c *Client) engine.Section {
 	}
 	e := &c.session.evidence
 	e.own, e.ownMissing, e.seen, e.tokenInUse = own, missing, seen, c.tokenInUse(ctx)
-	section := list.section(list.whole())
+	section := list.section(list.parts[0])
 	section.Tokens = usedToday(section.Tokens, e.tokenInUse, seen.now)
 	return section
 }

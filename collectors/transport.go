@@ -46,7 +46,7 @@ func proxy(o Options, to *url.URL) (*url.URL, error) {
 // learns which workspaces are read.
 func (c *Client) tellProxy() {
 	through, err := proxy(c.o, c.base)
-	if err != nil || through == nil || !c.o.told.first("proxy "+through.Host) {
+	if err != nil || through == nil || !c.o.reported.first("proxy "+through.Host) {
 		return // an error shows when it is used
 	}
 	c.event(Event{Kind: EventNote, Reason: "proxy",
