@@ -78,13 +78,8 @@ type changesPart struct {
 // OpenAuditChanges reads a file. The error is of ClassUsage and names the line.
 func OpenAuditChanges(ctx context.Context, path string) (*AuditChanges, error) {
 	c := &AuditChanges{workspaces: map[string]*changesPart{}}
-	for record, err := range logRecords(ctx, path, changeColumns) {
-		if err == nil {
-			err = c.add(record)
-		}
-		if err != nil {
-			return nil, wrongLog(path, record.line, hintAuditChangesFile, err)
-		}
+	if line, err := eachRecord(ctx, path, changeColumns, c.add); err != nil {
+		return nil, fileError("read audit log", "audit_log", path, line, hintAuditChangesFile, err)
 	}
 	for _, part := range c.workspaces {
 		part.finish()
@@ -105,35 +100,44 @@ func (c *AuditChanges) add(record record) error {
 	if workspace == "" || action == "" {
 		return errors.New("a row needs workspace_id and action_name")
 	}
-	at, err := logTime(record, "event_time")
-	if err != nil {
-		return err
+	cells := &logCells{record: record}
+	at := cells.time("event_time")
+	if cells.err != nil {
+		return cells.err
 	}
-	part := c.workspaces[workspace]
-	if part == nil {
-		part = &changesPart{lines: map[string]int{}, oldest: at, ChangeLog: engine.ChangeLog{First: at, Last: at, Events: []engine.ChangeEvent{}}}
-		c.workspaces[workspace] = part
+	p := c.workspaces[workspace]
+	if p == nil {
+		p = &changesPart{lines: map[string]int{}, oldest: at, ChangeLog: engine.ChangeLog{First: at, Last: at, Events: []engine.ChangeEvent{}}}
+		c.workspaces[workspace] = p
 	}
-	part.oldest, part.Last = min(part.oldest, at), max(part.Last, at)
+	p.oldest, p.Last = min(p.oldest, at), max(p.Last, at)
 	if _, changes := engine.ChangedSection(action); !changes && engine.TokenAction(action) == "" {
 		return nil
 	}
-	return part.add(engine.ChangeEvent{At: at, Action: action}, record)
-}
-
-func (p *changesPart) add(e engine.ChangeEvent, record record) error {
-	status, err := logCount(record, "status_code")
-	if err != nil {
-		return err
+	status := cells.count("status_code")
+	params := map[string]string{} // values that are no texts are as written
+	if text := record.text("request_params"); text != "" {
+		members, err := jsonTexts([]byte(text))
+		if err != nil {
+			cells.wrong("request_params", `an object such as {"workspaceConfKeys": "enableTokensConfig"}`)
+		}
+		for key, value := range members {
+			if value != nil {
+				params[key] = *value
+			}
+		}
 	}
-	params, err := logParams(record.fields["request_params"])
-	if err != nil {
-		return err
+	if cells.err != nil {
+		return cells.err
 	}
 	if status < 200 || status > 299 {
 		return nil // the platform refused it: it changed nothing
 	}
-	e.ID, e.Actor = record.text("event_id"), bounded(record.text("actor"))
+	e := engine.ChangeEvent{
+		At: at, Action: action, ID: record.text("event_id"), Actor: bounded(record.text("actor")),
+		Target: bounded(firstOf(params["targetUserName"], params["targetUserId"])), Permission: bounded(params["aclPermissionSet"]),
+		Token: bounded(params["tokenId"]), Keys: logList(params["workspaceConfKeys"]),
+	}
 	if e.ID == "" {
 		return errors.New("event_id is missing")
 	}
@@ -141,9 +145,15 @@ func (p *changesPart) add(e engine.ChangeEvent, record record) error {
 		return fmt.Errorf("the event stands in line %d, too", before)
 	}
 	p.lines[e.ID] = record.line
-	e.Keys, e.Values = logSettings(params["workspaceConfKeys"], params["workspaceConfValues"])
-	e.Target, e.Permission = bounded(firstOf(params["targetUserName"], params["targetUserId"])), bounded(params["aclPermissionSet"])
-	e.Token = bounded(params["tokenId"])
+	// Keys and values are written as lists. Where their numbers differ nobody knows
+	// which value is whose; the one value of one key may hold commas.
+	values := params["workspaceConfValues"]
+	switch list := logList(values); {
+	case len(list) == len(e.Keys):
+		e.Values = list
+	case len(e.Keys) == 1 && strings.TrimSpace(values) != "":
+		e.Values = []string{bounded(strings.TrimSpace(values))}
+	}
 	p.Events = append(p.Events, e)
 	return nil
 }
@@ -184,12 +194,8 @@ func (p *changesPart) finish() {
 // the export left the workspace out.
 func (c *AuditChanges) section(workspace string) engine.Section {
 	part := c.workspaces[workspace]
-	switch {
-	case workspace == "":
-		return engine.Section{Coverage: noWorkspaceID()}
-	case part == nil:
-		return engine.Section{Coverage: engine.Coverage{Status: engine.Failed, Reason: reasonNoRows,
-			Detail: "the export has no row of workspace " + engine.SafeText(workspace), Hint: hintAuditChangesFile}}
+	if part == nil {
+		return engine.Section{Coverage: notInExport("the export", workspace, hintAuditChangesFile)}
 	}
 	coverage := engine.Coverage{Status: engine.Complete, Count: len(part.Events)}
 	if part.dropped > 0 {
@@ -198,62 +204,18 @@ func (c *AuditChanges) section(workspace string) engine.Section {
 	return engine.Section{Coverage: coverage, Document: document(part.ChangeLog)}
 }
 
-// logParams reads the parameters of a request: an object of texts. Values of
-// other types are as written.
-func logParams(text string) (map[string]string, error) {
-	if strings.TrimSpace(text) == "" {
-		return nil, nil
-	}
-	members, err := jsonTexts([]byte(text))
-	if err != nil {
-		return nil, fmt.Errorf("request_params: want an object such as {\"workspaceConfKeys\": \"enableTokensConfig\"}, got %q", cut([]byte(text)))
-	}
-	params := map[string]string{}
-	for key, value := range members {
-		if value != nil {
-			params[key] = *value
-		}
-	}
-	return params, nil
-}
-
-// logSettings pairs keys and values, which the platform writes as lists. Where
-// their numbers differ nobody knows which value is whose.
-func logSettings(keys, values string) (names, set []string) {
-	names = logList(keys)
-	switch set = logList(values); {
-	case len(names) == 1 && strings.TrimSpace(values) != "":
-		set = []string{bounded(single(values))}
-	case len(set) != len(names):
-		set = nil
-	}
-	return names, set
-}
-
 // logList reads a list: as JSON, in brackets, or with commas alone.
 func logList(text string) (list []string) {
-	if json.Unmarshal([]byte(text), &list) == nil {
-		return boundedList(list)
+	if json.Unmarshal([]byte(text), &list) != nil {
+		text = strings.TrimSpace(text)
+		if strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
+			text = text[1 : len(text)-1]
+		}
+		if strings.TrimSpace(text) == "" {
+			return nil
+		}
+		list = strings.Split(text, ",")
 	}
-	text = strings.TrimSpace(text)
-	if strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
-		text = text[1 : len(text)-1]
-	}
-	if strings.TrimSpace(text) == "" {
-		return nil
-	}
-	return boundedList(strings.Split(text, ","))
-}
-
-// single is the one value of one key, which may be a list of one or hold commas.
-func single(text string) string {
-	if list := logList(text); len(list) == 1 {
-		return list[0]
-	}
-	return strings.TrimSpace(text)
-}
-
-func boundedList(list []string) []string {
 	for i, text := range list {
 		list[i] = bounded(strings.TrimSpace(text))
 	}

@@ -72,19 +72,35 @@ type logRow struct {
 func OpenAuditLog(ctx context.Context, path string) (*AuditLog, error) {
 	l := &AuditLog{path: path, workspaces: map[string]*logStats{}}
 	lines := map[[16]byte]int{} // of the tokens, so that none stands twice
-	for row, err := range l.rows(ctx) {
-		if err != nil {
-			return nil, err
-		}
+	err := l.each(ctx, func(row logRow) error {
 		sum := sha256.Sum256([]byte(row.workspace + "\x00" + row.TokenID))
 		key := [16]byte(sum[:16])
 		if before, twice := lines[key]; twice {
-			return nil, wrongLog(l.path, row.line, hintAuditLogFile, fmt.Errorf("the token stands in line %d, too", before))
+			return fmt.Errorf("the token stands in line %d, too", before)
 		}
 		lines[key] = row.line
 		l.count(row)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return l, nil
+}
+
+// each reads the file from its beginning.
+func (l *AuditLog) each(ctx context.Context, take func(logRow) error) error {
+	line, err := eachRecord(ctx, l.path, usageTokens().Columns, func(r record) error {
+		row, err := readLogRow(r)
+		if err != nil {
+			return err
+		}
+		return take(row)
+	})
+	if err != nil {
+		return fileError("read audit log", "audit_log", l.path, line, hintAuditLogFile, err)
+	}
+	return nil
 }
 
 // wholeLog stands in place of a token's id in the row about all events of a workspace.
@@ -110,12 +126,8 @@ func (l *AuditLog) count(row logRow) {
 // that the export left the workspace out, so that nothing is known.
 func (l *AuditLog) section(workspace string) engine.Section {
 	stats := l.workspaces[workspace]
-	switch {
-	case workspace == "":
-		return engine.Section{Coverage: noWorkspaceID()}
-	case stats == nil:
-		return engine.Section{Coverage: engine.Coverage{Status: engine.Failed, Reason: reasonNoRows,
-			Detail: "the audit log has no row of workspace " + engine.SafeText(workspace), Hint: hintAuditLogFile}}
+	if stats == nil {
+		return engine.Section{Coverage: notInExport("the audit log", workspace, hintAuditLogFile)}
 	}
 	return engine.Section{
 		Coverage: engine.Coverage{Status: engine.Complete, Count: stats.Rows},
@@ -123,67 +135,28 @@ func (l *AuditLog) section(workspace string) engine.Section {
 	}
 }
 
-func noWorkspaceID() engine.Coverage {
-	return engine.Coverage{Status: engine.Failed, Reason: reasonNoWorkspaceID,
-		Detail: "the workspace's id is not known, so that its rows cannot be told", Hint: "Run it again when the workspace can be reached."}
+// notInExport is the coverage where an export has no row of a workspace.
+func notInExport(export, workspace, hint string) engine.Coverage {
+	if workspace == "" {
+		return engine.Coverage{Status: engine.Failed, Reason: reasonNoWorkspaceID,
+			Detail: "the workspace's id is not known, so that its rows cannot be told", Hint: "Run it again when the workspace can be reached."}
+	}
+	return engine.Coverage{Status: engine.Failed, Reason: reasonNoRows, Detail: export + " has no row of workspace " + engine.SafeText(workspace), Hint: hint}
 }
 
 func (l *AuditLog) of(workspace string) iter.Seq2[engine.Activity, error] {
 	return func(yield func(engine.Activity, error) bool) {
-		for row, err := range l.rows(context.Background()) {
-			if err == nil && (row.workspace != workspace || row.TokenID == wholeLog) {
-				continue
+		enough := errors.New("enough")
+		err := l.each(context.Background(), func(row logRow) error {
+			if row.workspace == workspace && row.TokenID != wholeLog && !yield(row.Activity, nil) {
+				return enough
 			}
-			if !yield(row.Activity, err) || err != nil {
-				return
-			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, enough) {
+			yield(engine.Activity{}, err)
 		}
 	}
-}
-
-// rows reads the file from its beginning.
-func (l *AuditLog) rows(ctx context.Context) iter.Seq2[logRow, error] {
-	return func(yield func(logRow, error) bool) {
-		for record, err := range logRecords(ctx, l.path, usageTokens().Columns) {
-			var row logRow
-			if err == nil {
-				row, err = readLogRow(record)
-			}
-			if err != nil {
-				yield(logRow{}, wrongLog(l.path, record.line, hintAuditLogFile, err))
-				return
-			}
-			if !yield(row, nil) {
-				return
-			}
-		}
-	}
-}
-
-// logRecords reads an export of an audit log: CSV with a header, or a JSON object
-// a line. What it yields with an error is the last.
-func logRecords(ctx context.Context, path string, columns []columnOf) iter.Seq2[record, error] {
-	return func(yield func(record, error) bool) {
-		file, err := openTable(ctx, path, nil)
-		if err != nil {
-			yield(record{}, err)
-			return
-		}
-		defer discard(file)
-		for row, err := range file.records(columns) {
-			if !yield(row, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-// wrongLog is the error about a line of an export; 0: about the file.
-func wrongLog(path string, line int, hint string, err error) error {
-	if line > 0 {
-		path += ":" + strconv.Itoa(line)
-	}
-	return &engine.Error{Class: engine.ClassUsage, Reason: "audit_log", Op: "read audit log", Target: path, Hint: hint, Err: err}
 }
 
 // logColumns are the columns that the file must have, detailColumns those that
@@ -202,98 +175,89 @@ func namedColumns(names ...string) []columnOf {
 	return columns
 }
 
-func readLogRow(record record) (row logRow, err error) {
+// logCells reads the columns of a row of a log, and gathers what is wrong with them.
+type logCells struct {
+	record
+
+	err error
+}
+
+func (c *logCells) wrong(column, want string) {
+	c.err = errors.Join(c.err, fmt.Errorf("%s: want %s, got %q", column, want, cut([]byte(c.fields[column]))))
+}
+
+func (c *logCells) count(column string) int64 {
+	n, err := strconv.ParseInt(c.text(column), 10, 64)
+	if err != nil || n < 0 {
+		c.wrong(column, "a count")
+	}
+	return n
+}
+
+func (c *logCells) time(column string) int64 {
+	ms, ok := importTime(c.text(column))
+	if !ok || ms <= 0 {
+		c.wrong(column, "a time such as 2026-11-24T12:00:00Z")
+	}
+	return ms
+}
+
+func (c *logCells) list(column string, into any, example string) {
+	if json.Unmarshal([]byte(c.text(column)), into) != nil {
+		c.wrong(column, "a list such as "+example)
+	}
+}
+
+func readLogRow(r record) (row logRow, err error) {
 	for _, column := range logColumns {
-		if _, given := record.fields[column.field]; !given || record.text(column.field) == "" && column.field != "user_agents" {
+		if _, given := r.fields[column.field]; !given || r.text(column.field) == "" && column.field != "user_agents" {
 			return row, fmt.Errorf("%s is missing", column.field)
 		}
 	}
-	row.line, row.workspace, row.TokenID = record.line, record.text("workspace_id"), record.text("token_id")
-	var errs [6]error
-	row.Events, errs[0] = logCount(record, "events")
-	row.MaxIPsPerDay, errs[1] = logCount(record, "max_ips_per_day")
-	row.First, errs[2] = logTime(record, "first_event")
-	row.Last, errs[3] = logTime(record, "last_event")
-	row.UserAgents, errs[4] = logAgents(record.fields["user_agents"])
-	row.Detail, errs[5] = logDetail(record)
-	if err := errors.Join(errs[:]...); err != nil {
-		return row, err
-	}
-	if row.Last < row.First {
-		return row, errors.New("last_event is before first_event")
-	}
-	return row, nil
-}
-
-func logCount(record record, column string) (int64, error) {
-	n, err := strconv.ParseInt(record.text(column), 10, 64)
-	if err != nil || n < 0 {
-		return 0, fmt.Errorf("%s: want a count, got %q", column, record.fields[column])
-	}
-	return n, nil
-}
-
-func logTime(record record, column string) (int64, error) {
-	text := record.text(column)
-	if ms, ok := importTime(text); ok && ms > 0 {
-		return ms, nil
-	}
-	return 0, fmt.Errorf("%s: want a time such as 2026-11-24T12:00:00Z, got %q", column, text)
-}
-
-// logAgents reads a list of texts, written as JSON.
-func logAgents(text string) ([]string, error) {
-	if strings.TrimSpace(text) == "" {
-		return nil, nil
-	}
-	var agents []string
-	if err := json.Unmarshal([]byte(text), &agents); err != nil {
-		return nil, fmt.Errorf("user_agents: want a list such as [\"a\", \"b\"], got %q", cut([]byte(text)))
-	}
-	slices.Sort(agents)
-	return slices.Compact(agents), nil
-}
-
-// logDetail reads the columns that older exports lack; nil when this one does.
-func logDetail(record record) (*engine.ActivityDetail, error) {
 	given := 0
 	for _, column := range detailColumns {
-		if _, has := record.fields[column.field]; has {
+		if _, has := r.fields[column.field]; has {
 			given++
 		}
 	}
-	switch given {
-	case 0:
-		return nil, nil
-	case len(detailColumns):
-	default:
-		return nil, errors.New("days_used, succeeded, refused, addresses, top_address, distinct_calls and calls: want all of these columns, or none")
+	if given != 0 && given != len(detailColumns) {
+		return row, errors.New("days_used, succeeded, refused, addresses, top_address, distinct_calls and calls: want all of these columns, or none")
 	}
-	d := &engine.ActivityDetail{TopAddress: bounded(record.text("top_address"))}
-	var errs [6]error
-	d.Days, errs[0] = logCount(record, "days_used")
-	d.Succeeded, errs[1] = logCount(record, "succeeded")
-	d.Refused, errs[2] = logCount(record, "refused")
-	d.Addresses, errs[3] = logCount(record, "addresses")
-	distinct, err := logCount(record, "distinct_calls")
-	errs[4] = err
-	if json.Unmarshal([]byte(record.text("calls")), &d.Calls) != nil {
-		errs[5] = fmt.Errorf("calls: want a list such as [{\"service\": \"jobs\", \"action\": \"runNow\", \"events\": 3}], got %q", cut([]byte(record.text("calls"))))
+	c := &logCells{record: r}
+	row = logRow{line: r.line, workspace: r.text("workspace_id"), Activity: engine.Activity{
+		TokenID: r.text("token_id"), Events: c.count("events"), MaxIPsPerDay: c.count("max_ips_per_day"),
+		First: c.time("first_event"), Last: c.time("last_event"),
+	}}
+	if r.text("user_agents") != "" {
+		c.list("user_agents", &row.UserAgents, `["a", "b"]`)
+		slices.Sort(row.UserAgents)
+		row.UserAgents = slices.Compact(row.UserAgents)
 	}
-	if err := errors.Join(errs[:]...); err != nil {
-		return nil, err
+	if row.Last < row.First && c.err == nil {
+		c.err = errors.New("last_event is before first_event")
 	}
+	if given == 0 {
+		return row, c.err
+	}
+	d := &engine.ActivityDetail{
+		TopAddress: bounded(r.text("top_address")), Days: c.count("days_used"),
+		Succeeded: c.count("succeeded"), Refused: c.count("refused"), Addresses: c.count("addresses"),
+	}
+	distinct := c.count("distinct_calls")
+	c.list("calls", &d.Calls, `[{"service": "jobs", "action": "runNow", "events": 3}]`)
 	for i := range d.Calls {
-		c := &d.Calls[i]
-		if c.Service, c.Action = bounded(c.Service), bounded(c.Action); c.Service == "" || c.Action == "" || c.Events < 1 || c.Refused < 0 || c.Refused > c.Events {
-			return nil, fmt.Errorf("calls: %q makes no sense", cut([]byte(record.text("calls"))))
+		call := &d.Calls[i]
+		if call.Service, call.Action = bounded(call.Service), bounded(call.Action); call.Service == "" || call.Action == "" || call.Events < 1 || call.Refused < 0 || call.Refused > call.Events {
+			c.err = errors.Join(c.err, fmt.Errorf("calls: %q makes no sense", cut([]byte(r.text("calls")))))
+			break
 		}
 	}
 	slices.SortFunc(d.Calls, func(a, b engine.Call) int {
 		return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(a.Action, b.Action))
 	})
-	if d.MoreCalls = distinct - int64(len(d.Calls)); d.MoreCalls < 0 {
-		return nil, errors.New("distinct_calls: there are fewer than calls has")
+	if d.MoreCalls = distinct - int64(len(d.Calls)); d.MoreCalls < 0 && c.err == nil {
+		c.err = errors.New("distinct_calls: there are fewer than calls has")
 	}
-	return d, nil
+	row.Detail = d
+	return row, c.err
 }

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"patrol/engine"
@@ -38,23 +39,12 @@ type ImportOptions struct {
 // outcome per workspace that the file names, in the order of their ids.
 func Import(ctx context.Context, path string, o ImportOptions) ([]Outcome, error) {
 	o.Options = o.withDefaults()
-	o.Name = firstOf(o.Name, baseName(path))
-	list, problem := importList(ctx, path, o)
-	if problem != nil {
-		return nil, problem
+	if base := filepath.Base(path); o.Name == "" {
+		o.Name = strings.TrimSuffix(base, filepath.Ext(base))
+		if path == stdinPath {
+			o.Name = "stdin"
+		}
 	}
-	return list.outcomes(o), nil
-}
-
-func baseName(path string) string {
-	if path == stdinPath {
-		return "stdin"
-	}
-	base := filepath.Base(path)
-	return strings.TrimSuffix(base, filepath.Ext(base))
-}
-
-func importList(ctx context.Context, path string, o ImportOptions) (*tokenList, error) {
 	file, err := openTable(ctx, path, o.Stdin)
 	if err != nil {
 		reason := reasonBadBody
@@ -69,20 +59,15 @@ func importList(ctx context.Context, path string, o ImportOptions) (*tokenList, 
 		discard(list.body)
 		return nil, err
 	}
-	return list, nil
+	return list.outcomes(o), nil
 }
 
 // fillImport reads the rows of a file as the API would answer them.
 func fillImport(path string, file *table, list *tokenList) error {
 	r := rowReader{list: list, ids: map[string]bool{}}
 	if file.isCSV {
-		for record, err := range file.records(importColumns) {
-			if err == nil {
-				err = r.fromCSV(record)
-			}
-			if err != nil {
-				return importError(path, record.line, reasonBadBody, err)
-			}
+		if line, err := file.each(importColumns, r.fromCSV); err != nil {
+			return importError(path, line, reasonBadBody, err)
 		}
 	} else {
 		list.take = func(raw json.RawMessage, _ int64) error { return r.fromJSON(raw) }
@@ -102,25 +87,23 @@ func fillImport(path string, file *table, list *tokenList) error {
 const hintImport = "Give the output of `databricks token-management list -o json`, or a CSV with columns for token id, owner, created and expires."
 
 func importError(path string, line int, reason string, err error) error {
-	if line > 0 {
-		path += ":" + strconv.Itoa(line)
-	}
-	return &engine.Error{Class: engine.ClassUsage, Reason: reason, Op: "import", Target: path, Hint: hintImport, Err: err}
+	return fileError("import", reason, path, line, hintImport, err)
 }
 
 // hintNoRows: a list that lost its rows on the way looks like a workspace without tokens.
 const hintNoRows = "Export the list again; if the workspace has no tokens, say so with --accept-empty."
 
-// outcomes makes a capture of each part that holds rows, or one without rows.
+// outcomes makes a capture of each part that holds rows, or one without rows. All
+// other sections are not collected, unless they are files too.
 func (l *tokenList) outcomes(o ImportOptions) []Outcome {
-	body := &spools{}
-	body.keep(l.body)
 	parts := slices.DeleteFunc(slices.Clone(l.parts), func(p part) bool { return len(p.rows) == 0 })
 	if len(parts) == 0 {
 		parts = l.parts[:1]
 	}
 	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(a.workspace.key(), b.workspace.key()) })
-	shared := &sharedSpool{body: body, users: len(parts)}
+	var users atomic.Int32
+	users.Store(int32(len(parts)))
+	now := o.Now().UTC()
 	var outcomes []Outcome
 	for _, p := range parts {
 		tokens := l.section(p)
@@ -131,60 +114,37 @@ func (l *tokenList) outcomes(o ImportOptions) []Outcome {
 		if len(parts) > 1 && p.workspace.name == "" && p.workspace.id != "" {
 			name += "-" + p.workspace.id
 		}
+		workspace := engine.Workspace{ID: firstOf(p.workspace.id, "import:"+name), Name: name, Labels: o.Labels}
+		sections := map[engine.SectionName]engine.Section{}
+		for _, collector := range All() {
+			coverage, unasked := o.unasked(collector)
+			if !unasked {
+				coverage = engine.Coverage{Status: engine.NotCollected, Reason: "import", Detail: "an imported file holds tokens only"}
+			}
+			sections[collector.Section] = engine.Section{Coverage: coverage}
+		}
+		sections[engine.SectionTokens] = tokens
+		if o.AuditLog != nil {
+			sections[engine.SectionAuditLog] = o.AuditLog.section(workspace.ID)
+		}
+		if o.AuditChanges != nil {
+			sections[engine.SectionAuditChanges] = o.AuditChanges.section(workspace.ID)
+		}
+		if o.TokenReport != nil {
+			sections[engine.SectionTokenReport] = o.TokenReport.section(workspace, tokens, now)
+		}
 		outcomes = append(outcomes, Outcome{
 			Target:  Target{Name: name, Labels: o.Labels},
-			Capture: importCapture(name, p.workspace.id, tokens, o),
-			close:   shared.release(),
+			Capture: engine.Capture{Workspace: workspace, CollectedAt: now, Sections: sections},
+			close: sync.OnceValue(func() error { // the last outcome frees what all read from
+				if users.Add(-1) > 0 {
+					return nil
+				}
+				return l.body.Close()
+			}),
 		})
 	}
 	return outcomes
-}
-
-func importCapture(name, workspace string, tokens engine.Section, o ImportOptions) engine.Capture {
-	sections := map[engine.SectionName]engine.Section{}
-	for _, collector := range All() {
-		coverage, unasked := o.unasked(collector)
-		if !unasked {
-			coverage = engine.Coverage{Status: engine.NotCollected, Reason: "import", Detail: "an imported file holds tokens only"}
-		}
-		sections[collector.Section] = engine.Section{Coverage: coverage}
-	}
-	sections[engine.SectionTokens] = tokens
-	id := firstOf(workspace, "import:"+name)
-	if o.AuditLog != nil {
-		sections[engine.SectionAuditLog] = o.AuditLog.section(id)
-	}
-	if o.AuditChanges != nil {
-		sections[engine.SectionAuditChanges] = o.AuditChanges.section(id)
-	}
-	identity, now := engine.Workspace{ID: id, Name: name, Labels: o.Labels}, o.Now().UTC()
-	if o.TokenReport != nil {
-		sections[engine.SectionTokenReport] = o.TokenReport.section(identity, tokens, now)
-	}
-	return engine.Capture{
-		Workspace:   identity,
-		CollectedAt: now,
-		Sections:    sections,
-	}
-}
-
-// sharedSpool is closed with the last outcome that reads from it.
-type sharedSpool struct {
-	mu    sync.Mutex
-	body  *spools
-	users int
-}
-
-func (s *sharedSpool) release() func() error {
-	return sync.OnceValue(func() error {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.users--
-		if s.users > 0 {
-			return nil
-		}
-		return s.body.Close()
-	})
 }
 
 // importColumns are the fields of a token and the headings under which files
@@ -329,8 +289,12 @@ func (r *rowReader) wire(row record, original string) []byte {
 			}
 			continue
 		case "scopes", "inferred_scopes", "backfill_scopes", "autoscope_state":
-			if row.own() && trimmed == "" {
-				add(column.field, ownEmpty(column.field))
+			if row.own() && trimmed == "" { // nothing is left out: it is empty
+				empty := "[]"
+				if column.field == "autoscope_state" {
+					empty = `""`
+				}
+				add(column.field, empty)
 				continue
 			}
 		}
@@ -374,14 +338,6 @@ func (r *rowReader) wire(row record, original string) []byte {
 	}
 	add("report", original)
 	return []byte("{" + strings.Join(members, ",") + "}")
-}
-
-// ownEmpty is what an empty cell means where nothing is left out.
-func ownEmpty(field string) string {
-	if field == "autoscope_state" {
-		return `""`
-	}
-	return "[]"
 }
 
 // ownDefect finds the defects in the column of that name.
@@ -449,15 +405,22 @@ func importTime(text string) (ms int64, ok bool) {
 		return int64(f), true
 	}
 	for _, layout := range timeLayouts {
-		if at, err := time.Parse(layout, text); err == nil && wholeZone(layout, at) {
+		at, err := time.Parse(layout, text)
+		if err != nil {
+			continue
+		}
+		// Go takes the name of a zone that it does not know for UTC.
+		if named := strings.Contains(layout, "MST") && !strings.Contains(layout, "-0700"); named {
+			if zone, _ := at.Zone(); zone != "UTC" && zone != "GMT" {
+				continue
+			}
+		}
+		return at.UnixMilli(), true
+	}
+	for _, layout := range []string{"1/2/2006", "2/1/2006"} {
+		if at, err := time.Parse(layout, text); err == nil && at.Day() > 12 {
 			return at.UnixMilli(), true
 		}
-	}
-	if at, err := time.Parse("1/2/2006", text); err == nil && at.Day() > 12 {
-		return at.UnixMilli(), true
-	}
-	if at, err := time.Parse("2/1/2006", text); err == nil && at.Day() > 12 {
-		return at.UnixMilli(), true
 	}
 	return 0, false
 }
@@ -471,15 +434,6 @@ var timeLayouts = []string{
 	"Jan 2, 2006", "January 2, 2006", "Jan 2 2006", "2 Jan 2006", "2 January 2006", "02-Jan-2006", "02.01.2006", "2.1.2006", "02.01.2006 15:04:05", "02.01.2006 15:04",
 	"Jan 2, 2006, 3:04 PM", "Jan 2, 2006, 3:04:05 PM", "Jan 2, 2006 3:04 PM", "January 2, 2006 at 3:04 PM", "Jan 2, 2006 15:04", "Jan 2, 2006, 15:04:05",
 	time.RFC1123, time.RFC1123Z, "Mon Jan 2 15:04:05 MST 2006", "Mon Jan 2 2006",
-}
-
-// wholeZone refuses the name of a zone that is not UTC: Go would take it for UTC.
-func wholeZone(layout string, at time.Time) bool {
-	if !strings.Contains(layout, "MST") || strings.Contains(layout, "-0700") {
-		return true
-	}
-	name, _ := at.Zone()
-	return name == "UTC" || name == "GMT"
 }
 
 // scopesJSON is a list of scopes, as JSON, Python, Spark or a person writes it.

@@ -9,9 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/text/encoding/unicode"
@@ -114,6 +114,25 @@ func openTable(ctx context.Context, path string, stdin io.Reader) (*table, error
 	return t, nil
 }
 
+// eachRecord hands over the rows of a file. line is where an error belongs; 0: to
+// the file as a whole.
+func eachRecord(ctx context.Context, path string, columns []columnOf, take func(record) error) (line int, err error) {
+	file, err := openTable(ctx, path, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer discard(file)
+	return file.each(columns, take)
+}
+
+// fileError is the error about a line of a file; 0: about the file.
+func fileError(op, reason, path string, line int, hint string, err error) error {
+	if line > 0 {
+		path += ":" + strconv.Itoa(line)
+	}
+	return &engine.Error{Class: engine.ClassUsage, Reason: reason, Op: op, Target: path, Hint: hint, Err: err}
+}
+
 const stdinPath = "-"
 
 // newTable tells CSV from JSON by the first character.
@@ -175,64 +194,75 @@ type record struct {
 
 func (r record) text(field string) string { return strings.TrimSpace(r.fields[field]) }
 
-// records reads the rows of CSV, or of JSON with one object a line. What comes
-// with an error is the last.
-func (t *table) records(columns []columnOf) iter.Seq2[record, error] {
-	if t.isCSV {
-		return t.csvRecords(columns)
-	}
-	return t.jsonRecords(columns)
-}
+// longestLine bounds a line of JSON.
+const longestLine = 1 << 20
 
-func (t *table) csvRecords(columns []columnOf) iter.Seq2[record, error] {
-	return func(yield func(record, error) bool) {
-		r, skipped, err := newCSV(t.from)
-		if err != nil {
-			yield(record{line: 1}, err)
-			return
-		}
-		header, err := r.Read()
-		if err != nil {
-			yield(record{line: lineOf(err) + skipped}, err)
-			return
-		}
-		at, err := find(columns, header)
-		if err == nil {
-			err = allNeeded(columns, header, at)
-		}
-		if err != nil {
-			yield(record{line: 1 + skipped}, err)
-			return
-		}
-		r.ReuseRecord = true // the header is done with
-		for {
-			cells, err := r.Read()
-			if errors.Is(err, io.EOF) {
-				return
+// each reads the rows of CSV, or of JSON with one object a line; empty lines do not
+// count. line is where an error belongs.
+func (t *table) each(columns []columnOf, take func(record) error) (line int, err error) {
+	if !t.isCSV {
+		lines := bufio.NewScanner(t.from)
+		lines.Buffer(nil, longestLine)
+		for line = 1; lines.Scan(); line++ {
+			text := bytes.TrimSpace(lines.Bytes())
+			if len(text) == 0 {
+				continue
 			}
+			texts, err := jsonTexts(text)
 			if err != nil {
-				yield(record{line: lineOf(err) + skipped}, err)
-				return
+				return line, err
 			}
-			line, _ := r.FieldPos(0)
-			row := record{line: line + skipped, fields: make(map[string]string, len(at)), cells: cells}
-			for field, i := range at {
-				row.fields[field] = cells[i]
+			row, err := recordOf(texts, columns)
+			if err != nil {
+				return line, err
 			}
-			if !yield(row, nil) {
-				return
+			row.line = line
+			if err := take(row); err != nil {
+				return line, err
 			}
 		}
+		return line, lines.Err()
 	}
-}
-
-// lineOf is the line that a CSV reader complains of, which its text names as well.
-func lineOf(err error) int {
-	var parse *csv.ParseError
-	if errors.As(err, &parse) {
-		return parse.Line
+	r, skipped, err := newCSV(t.from)
+	if err != nil {
+		return 1, err
 	}
-	return 1
+	lineOf := func(err error) int { // which the reader's text names as well
+		var parse *csv.ParseError
+		if errors.As(err, &parse) {
+			return parse.Line + skipped
+		}
+		return 1 + skipped
+	}
+	header, err := r.Read()
+	if err != nil {
+		return lineOf(err), err
+	}
+	at, err := find(columns, header)
+	if err == nil {
+		err = allNeeded(columns, header, at)
+	}
+	if err != nil {
+		return 1 + skipped, err
+	}
+	r.ReuseRecord = true // the header is done with
+	for {
+		cells, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return 0, nil
+		}
+		if err != nil {
+			return lineOf(err), err
+		}
+		line, _ := r.FieldPos(0)
+		row := record{line: line + skipped, fields: make(map[string]string, len(at)), cells: cells}
+		for field, i := range at {
+			row.fields[field] = cells[i]
+		}
+		if err := take(row); err != nil {
+			return row.line, err
+		}
+	}
 }
 
 // newCSV finds out what separates columns. Excel says it in a line of its own,
@@ -250,61 +280,21 @@ func newCSV(from *bufio.Reader) (r *csv.Reader, skipped int, err error) {
 		return r, 1, nil
 	}
 	r = csv.NewReader(from)
+	counts, quoted := map[rune]int{}, false
+	for _, c := range string(line) {
+		if c == '"' {
+			quoted = !quoted
+		} else if !quoted {
+			counts[c]++
+		}
+	}
 	most := 0
 	for _, candidate := range ",;\t|" {
-		if n := countOutside(line, byte(candidate)); n > most {
-			r.Comma, most = candidate, n
+		if counts[candidate] > most {
+			r.Comma, most = candidate, counts[candidate]
 		}
 	}
 	return r, 0, nil
-}
-
-// countOutside counts a byte outside of quotes.
-func countOutside(line []byte, b byte) (n int) {
-	quoted := false
-	for _, c := range line {
-		switch {
-		case c == '"':
-			quoted = !quoted
-		case c == b && !quoted:
-			n++
-		}
-	}
-	return n
-}
-
-// longestLine bounds a line of JSON.
-const longestLine = 1 << 20
-
-// jsonRecords reads JSON lines; empty ones do not count.
-func (t *table) jsonRecords(columns []columnOf) iter.Seq2[record, error] {
-	return func(yield func(record, error) bool) {
-		lines := bufio.NewScanner(t.from)
-		lines.Buffer(nil, longestLine)
-		number := 1
-		for ; lines.Scan(); number++ {
-			line := bytes.TrimSpace(lines.Bytes())
-			if len(line) == 0 {
-				continue
-			}
-			row, err := jsonRecord(line, columns)
-			row.line = number
-			if !yield(row, err) || err != nil {
-				return
-			}
-		}
-		if err := lines.Err(); err != nil {
-			yield(record{line: number}, err)
-		}
-	}
-}
-
-func jsonRecord(line []byte, columns []columnOf) (record, error) {
-	texts, err := jsonTexts(line)
-	if err != nil {
-		return record{}, err
-	}
-	return recordOf(texts, columns)
 }
 
 func recordOf(texts map[string]*string, columns []columnOf) (row record, err error) {

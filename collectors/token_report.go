@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -38,7 +37,6 @@ func (set) TokenReport() Collector {
 // TokenReport is an exported token report: which tokens it names of which
 // workspace. It takes some 150 bytes a token.
 type TokenReport struct {
-	path       string
 	workspaces map[string]*reportPart // by id or name, as the report has it
 }
 
@@ -50,36 +48,9 @@ type reportPart struct {
 
 // OpenTokenReport reads a file. The error is of ClassUsage and names the line.
 func OpenTokenReport(ctx context.Context, path string) (*TokenReport, error) {
-	r := &TokenReport{path: path, workspaces: map[string]*reportPart{}}
-	file, err := openTable(ctx, path, nil)
-	if err != nil {
-		return nil, r.wrong(0, err)
-	}
-	defer discard(file)
-	if !file.isCSV {
-		return nil, r.wrong(0, errors.New("it is no CSV"))
-	}
-	type key struct{ workspace, token string }
-	lines := map[key]int{}
-	for row, err := range file.records(reportColumns()) {
-		if err != nil {
-			return nil, r.wrong(row.line, err)
-		}
-		workspace, token := firstOf(row.workspace()), row.text("token_id")
-		before, twice := lines[key{workspace, token}]
-		switch {
-		case token == "":
-			return nil, r.wrong(row.line, errors.New("the row has no token id"))
-		case workspace == "":
-			return nil, r.wrong(row.line, errors.New("the row has no workspace"))
-		case twice:
-			return nil, r.wrong(row.line, fmt.Errorf("the token stands in line %d, too", before))
-		}
-		lines[key{workspace, token}] = row.line
-		if row.text("never_expires") == "true" { // as patrol writes it
-			row.fields["expiry_time"] = "never"
-		}
-		r.add(workspace, engine.Token{ID: token, Created: row.time("creation_time"), Expires: row.time("expiry_time")})
+	r := &TokenReport{workspaces: map[string]*reportPart{}}
+	if line, err := r.read(ctx, path); err != nil {
+		return nil, fileError("read token report", "token_report", path, line, hintTokenReport, err)
 	}
 	for _, part := range r.workspaces {
 		slices.SortFunc(part.tokens, func(a, b engine.Token) int { return strings.Compare(a.ID, b.ID) })
@@ -87,23 +58,50 @@ func OpenTokenReport(ctx context.Context, path string) (*TokenReport, error) {
 	return r, nil
 }
 
-// reportColumns are those of an import: a report must name workspaces, too.
-func reportColumns() []columnOf {
-	columns := slices.Clone(importColumns)
+func (r *TokenReport) read(ctx context.Context, path string) (line int, err error) {
+	file, err := openTable(ctx, path, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer discard(file)
+	if !file.isCSV {
+		return 0, errors.New("it is no CSV")
+	}
+	columns := slices.Clone(importColumns) // those of an import: a report must name workspaces, too
 	for i, column := range columns {
 		if column.field == workspaceIDKey || column.field == workspaceNameKey {
 			columns[i].needed = workspaceIDKey
 		}
 	}
-	return columns
-}
-
-func (r *TokenReport) wrong(line int, err error) error {
-	target := r.path
-	if line > 0 {
-		target += ":" + strconv.Itoa(line)
-	}
-	return &engine.Error{Class: engine.ClassUsage, Reason: "token_report", Op: "read token report", Target: target, Hint: hintTokenReport, Err: err}
+	type key struct{ workspace, token string }
+	lines := map[key]int{}
+	return file.each(columns, func(row record) error {
+		workspace, token := firstOf(row.workspace()), row.text("token_id")
+		before, twice := lines[key{workspace, token}]
+		switch {
+		case token == "":
+			return errors.New("the row has no token id")
+		case workspace == "":
+			return errors.New("the row has no workspace")
+		case twice:
+			return fmt.Errorf("the token stands in line %d, too", before)
+		}
+		lines[key{workspace, token}] = row.line
+		if row.text("never_expires") == "true" { // as patrol writes it
+			row.fields["expiry_time"] = "never"
+		}
+		part := r.workspaces[workspace]
+		if part == nil {
+			part = &reportPart{}
+			r.workspaces[workspace] = part
+		}
+		t := engine.Token{ID: token, Created: row.time("creation_time"), Expires: row.time("expiry_time")}
+		part.tokens = append(part.tokens, t)
+		if t.Created == nil || t.Expires == nil {
+			part.undated++
+		}
+		return nil
+	})
 }
 
 // time reads a field as ms; nil when it cannot be read.
@@ -114,18 +112,6 @@ func (row record) time(field string) *int64 {
 		return nil
 	}
 	return &ms
-}
-
-func (r *TokenReport) add(workspace string, t engine.Token) {
-	part := r.workspaces[workspace]
-	if part == nil {
-		part = &reportPart{}
-		r.workspaces[workspace] = part
-	}
-	part.tokens = append(part.tokens, t)
-	if t.Created == nil || t.Expires == nil {
-		part.undated++
-	}
 }
 
 // of is what the report says of a workspace, by its id, else by its name.
@@ -171,19 +157,15 @@ func (r *TokenReport) section(w engine.Workspace, read engine.Section, at time.T
 	if err != nil {
 		return fail(reasonSpool, "compare the token report: "+err.Error(), "Run it again.")
 	}
-	return engine.Section{Coverage: part.coverage(read), Document: document(differences)}
-}
-
-func (p *reportPart) coverage(read engine.Section) engine.Coverage {
-	c := engine.Coverage{Status: engine.Complete, Count: len(p.tokens)}
-	if p.undated > 0 {
-		c.Detail = fmt.Sprintf("%d rows of the report have dates that cannot be read", p.undated)
+	coverage := engine.Coverage{Status: engine.Complete, Count: len(part.tokens)}
+	if part.undated > 0 {
+		coverage.Detail = fmt.Sprintf("%d rows of the report have dates that cannot be read", part.undated)
 	}
 	if !read.Coverage.Complete() {
-		c.Status, c.Reason = engine.Partial, reasonTokensPartial
-		c.Detail = "the list of tokens is not whole: " + read.Coverage.Detail
+		coverage.Status, coverage.Reason = engine.Partial, reasonTokensPartial
+		coverage.Detail = "the list of tokens is not whole: " + read.Coverage.Detail
 	}
-	return c
+	return engine.Section{Coverage: coverage, Document: document(differences)}
 }
 
 // reconcile walks both lists, ascending by id, side by side.

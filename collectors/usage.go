@@ -23,7 +23,8 @@ const (
 func (c *Client) usageReader(ctx context.Context) (*Client, []parameter, *Problem) {
 	id := c.identity().ID
 	if id == "" {
-		return nil, nil, &Problem{Status: engine.Failed, Reason: reasonNoWorkspaceID, Detail: noWorkspaceID().Detail, Hint: noWorkspaceID().Hint}
+		c := notInExport("", "", "")
+		return nil, nil, problemOf(c.Reason, c.Hint, "%s", c.Detail)
 	}
 	c.event(Event{Kind: EventNote, Reason: "usage", Detail: "reads the audit log by a query of SQL warehouse " + c.o.Usage.Warehouse})
 	parameters := []parameter{{"days", strconv.Itoa(c.o.Usage.Days), "INT"}, {"workspace_id", id, "STRING"}}
