@@ -134,11 +134,11 @@ func tokenFields() []Field {
 
 // peerFields are told by the other tokens, the snapshots before and the audit log.
 func peerFields() []Field {
-	compared := func(s *Subject) Among {
-		if s.Among == nil {
-			return Among{}
+	compared := func(s *Subject) Peers {
+		if s.Peers == nil {
+			return Peers{}
 		}
-		return *s.Among
+		return *s.Peers
 	}
 	successor := func(s *Subject) Successor {
 		if found := compared(s).Successor; found != nil {
@@ -146,9 +146,9 @@ func peerFields() []Field {
 		}
 		return Successor{}
 	}
-	alone := func(s *Subject, _ Known) bool { return s.Among == nil }
+	alone := func(s *Subject, _ Known) bool { return s.Peers == nil }
 	successorUnknown := func(s *Subject, _ Known) bool {
-		return s.Among == nil || s.Among.SuccessorUnknown || s.Token.OwnerID == "" || s.Token.defective("comment")
+		return s.Peers == nil || s.Peers.SuccessorUnknown || s.Token.OwnerID == "" || s.Token.defective("comment")
 	}
 	logged := func(s *Subject) Activity { // a log that has nothing of a token saw none of it
 		if found := compared(s).Activity; found != nil {
@@ -160,10 +160,10 @@ func peerFields() []Field {
 		return func(s *Subject) *int64 { return some(read(logged(s)), logged(s).Events > 0) }
 	}
 	logUnknown := func(s *Subject, k Known) bool {
-		return k.LogAsked && (!k.LogRead || s.Among == nil || k.Contradicts(&s.Token, s.Among.Activity))
+		return k.LogAsked && (!k.LogRead || s.Peers == nil || k.Contradicts(&s.Token, s.Peers.Activity))
 	}
 	olderExport := func(s *Subject, k Known) bool { // an older export does not tell it
-		return logUnknown(s, k) || k.LogAsked && s.Among.Activity != nil && s.Among.Activity.Detail == nil
+		return logUnknown(s, k) || k.LogAsked && s.Peers.Activity != nil && s.Peers.Activity.Detail == nil
 	}
 	detail := func(s *Subject) ActivityDetail {
 		if found := logged(s).Detail; found != nil {
@@ -188,13 +188,13 @@ func peerFields() []Field {
 			}},
 		{Name: "owner_expiring_near", Answer: owner, Peers: true, Number: func(s *Subject) *int64 { return compared(s).OwnerExpiringNear },
 			Unknown: func(s *Subject, _ Known) bool {
-				return s.Among == nil || s.Token.Expires == nil || s.Token.OwnerID == ""
+				return s.Peers == nil || s.Token.Expires == nil || s.Token.OwnerID == ""
 			}},
 		{Name: "workspace_expiring_near", Answer: []string{"expiry_time"}, Peers: true, Number: func(s *Subject) *int64 { return compared(s).WorkspaceExpiringNear },
-			Unknown: func(s *Subject, _ Known) bool { return s.Among == nil || s.Token.Expires == nil }},
+			Unknown: func(s *Subject, _ Known) bool { return s.Peers == nil || s.Token.Expires == nil }},
 		{Name: "in_previous_snapshot", Peers: true, Truth: func(s *Subject) *bool { return compared(s).InPrevious }, Unknown: alone},
 		{Name: "first_seen_at", Peers: true, Time: func(s *Subject) *int64 { return compared(s).FirstSeen },
-			Unknown: func(s *Subject, _ Known) bool { return s.Among == nil || s.Among.FirstSeen == nil }},
+			Unknown: func(s *Subject, _ Known) bool { return s.Peers == nil || s.Peers.FirstSeen == nil }},
 		{Name: "audit_events", Peers: true, Log: true, Unknown: logUnknown, Number: func(s *Subject) *int64 { return ptr(logged(s).Events) }},
 		{Name: "audit_first_event_at", Peers: true, Log: true, Unknown: logUnknown, Time: event(func(a Activity) int64 { return a.First })},
 		{Name: "audit_last_event_at", Peers: true, Log: true, Unknown: logUnknown, Time: event(func(a Activity) int64 { return a.Last })},

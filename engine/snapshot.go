@@ -94,7 +94,7 @@ type Subject struct {
 	Facts   Facts
 	Owner   Party
 	Creator Party
-	Among   *Among // nil when it was not asked for
+	Peers   *Peers // nil when it was not asked for
 	Row     int64  // where a store keeps the token; 0: nowhere
 }
 
@@ -144,3 +144,29 @@ func (p Party) Label() string {
 // WorkspaceLabel is how the workspace names the party, which is what exceptions
 // go by: its name, else its id.
 func (p Party) WorkspaceLabel() string { return cmp.Or(p.Name, p.Listed, p.ID) }
+
+// ClockHoursOff is the key of the workspace section under which a snapshot says
+// by how many whole hours the clock of the collecting machine was ahead of the
+// workspace's, or (negative) behind it. It is absent within an hour.
+const ClockHoursOff = "clock_hours_off"
+
+// HoursOff is what a snapshot has under ClockHoursOff; 0 when nothing.
+func (s Snapshot) HoursOff() int {
+	var told struct {
+		Hours int `json:"clock_hours_off"`
+	}
+	if json.Unmarshal(s.Documents[SectionWorkspace], &told) != nil {
+		return 0
+	}
+	return told.Hours
+}
+
+// keptAtLeast is the percentage of the rows of the whole list before that a list
+// must still hold to be believed.
+const keptAtLeast = 80
+
+// Shrunk compares the numbers of rows of two whole lists. One row less may be
+// one row less, unless it was the last.
+func Shrunk(before, now int) bool {
+	return 100*now < keptAtLeast*before && (now == 0 || before-now > 1)
+}

@@ -95,12 +95,12 @@ func (d directory) of(id string) engine.Party {
 func Stand(seed uint64, subjects []engine.Subject, asOf int64) {
 	r := source{rand.New(rand.NewPCG(seed, 2)), asOf} //nolint:gosec // chance, not secrecy
 	for i := range subjects {
-		subjects[i].Among = r.among()
+		subjects[i].Peers = r.among()
 	}
 }
 
-func (r source) among() *engine.Among {
-	a := &engine.Among{InPrevious: pick(r, nil, new(true), new(false)), FirstSeen: pick(r, nil, new(r.asOf-r.around()))}
+func (r source) among() *engine.Peers {
+	a := &engine.Peers{InPrevious: pick(r, nil, new(true), new(false)), FirstSeen: pick(r, nil, new(r.asOf-r.around()))}
 	a.OwnerExpiringNear, a.WorkspaceExpiringNear = pick(r, nil, new(r.Int64N(6))), pick(r, nil, new(r.Int64N(60)))
 	switch r.IntN(6) {
 	case 0:

@@ -48,10 +48,10 @@ func futureTokens(at []time.Time) []engine.FutureToken {
 				}
 			})
 			s.Facts = engine.Derive(s.Token, at[n].UnixMilli())
-			s.Owner.LiveTokens, s.Among.WorkspaceExpiringNear = 2, ptr(int64(2))
-			s.Among.SuccessorUnknown = n < 5
+			s.Owner.LiveTokens, s.Peers.WorkspaceExpiringNear = 2, ptr(int64(2))
+			s.Peers.SuccessorUnknown = n < 5
 			if n >= 4 {
-				s.Owner.LiveTokens, s.Among.WorkspaceExpiringNear = 1, ptr(int64(1))
+				s.Owner.LiveTokens, s.Peers.WorkspaceExpiringNear = 1, ptr(int64(1))
 			}
 			return s, !*s.Facts.Expired
 		})

@@ -110,8 +110,8 @@ func healthy(change func(*engine.Token)) engine.Subject {
 	}
 	creator := person
 	creator.ID = token.CreatorID
-	among := &engine.Among{OwnerExpiringNear: ptr(int64(1)), WorkspaceExpiringNear: ptr(int64(1)), InPrevious: ptr(true), FirstSeen: ptr(now - 30*engine.Day)}
-	return engine.Subject{Token: token, Facts: engine.Derive(token, now), Owner: person, Creator: creator, Among: among}
+	among := &engine.Peers{OwnerExpiringNear: ptr(int64(1)), WorkspaceExpiringNear: ptr(int64(1)), InPrevious: ptr(true), FirstSeen: ptr(now - 30*engine.Day)}
+	return engine.Subject{Token: token, Facts: engine.Derive(token, now), Owner: person, Creator: creator, Peers: among}
 }
 
 // covered is a snapshot of a workspace that was read whole.

@@ -1,9 +1,11 @@
 package eval
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -266,4 +268,244 @@ func (v *workspaceView) addDocuments(o *object) error {
 		o.put(string(section), ast.NewTerm(value))
 	}
 	return nil
+}
+
+// addAuthors adds who changed settings and grants since the snapshot before, by
+// the audit log: not the log, which is long, but what it has of that time.
+func (v *workspaceView) addAuthors(o *object, state engine.State) error {
+	log, err := v.snapshot.ChangeLog()
+	if err != nil || log == nil {
+		return err
+	}
+	fields, until := object{}, v.snapshot.CollectedAt
+	if state.Settings.Document != nil {
+		settings := object{}
+		for _, key := range engine.SortedKeys(v.settings) {
+			settings.put(key, authorsTerm(log.Authors(engine.SectionSettings, key, state.Settings.At, until)))
+		}
+		fields.put("settings", settings.term())
+	}
+	if state.Grants.Document != nil {
+		fields.put("grants", authorsTerm(log.Authors(engine.SectionGrants, "", state.Grants.At, until)))
+	}
+	o.put(string(engine.SectionAuditChanges), fields.term())
+	return nil
+}
+
+func authorsTerm(a engine.Authors) *ast.Term {
+	o := object{}
+	o.text("text", a.String())
+	if a.Unread != "" {
+		return o.term()
+	}
+	events := make([]*ast.Term, len(a.Events))
+	for i, e := range a.Events {
+		event := object{}
+		event.instantOf("at", e.At)
+		event.text("by", e.Actor)
+		event.text("action", e.Action)
+		event.known("detail", e.Detail(a.Key))
+		events[i] = event.term()
+	}
+	o.put("count", ast.IntNumberTerm(a.Count))
+	o.instantOf("log_from", a.First)
+	o.instantOf("log_until", a.Last)
+	if len(events) > 0 {
+		o.put("events", ast.ArrayTerm(events...))
+	}
+	return o.term()
+}
+
+// Secrets are judged where their section was read whole, so that every field
+// of them is known.
+
+func (v *workspaceView) readSecrets() error {
+	if !v.snapshot.Coverage[engine.SectionSecrets].Complete() {
+		return nil
+	}
+	return v.document(engine.SectionSecrets, &v.secrets)
+}
+
+// judgeSecrets judges all secrets by one policy.
+func (e *evaluation) judgeSecrets(ctx context.Context, j *judge, a *assignment) error {
+	for _, secret := range e.view.secrets {
+		o := j.secret(ctx, a, secret)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if !o.status.Finding() {
+			e.tallies[a.ID][o.status]++
+			continue
+		}
+		if err := e.report(e.view.finding(a, ofSecret(secret), o)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (j *judge) secret(ctx context.Context, a *assignment, s engine.Secret) outcome {
+	return j.decide(ctx, a, j.secretInput(a, s), &subject{})
+}
+
+func (j *judge) secretInput(a *assignment, s engine.Secret) *ast.Term {
+	return j.input(a, [2]*ast.Term{ast.InternedTerm("secret"), secretTerm(s, j.view.asOf)})
+}
+
+func secretTerm(s engine.Secret, asOf int64) *ast.Term {
+	f := s.Facts(asOf)
+	o := object{}
+	o.text("id", s.ID)
+	o.text("owner_id", s.OwnerID)
+	o.text("owner_name", s.OwnerName)
+	o.text("owner_display_name", s.OwnerLabel)
+	o.text("status", s.Status)
+	o.instantOf("created_at", s.Created)
+	if s.Expires != engine.NeverExpires {
+		o.instantOf("expires_at", s.Expires)
+	}
+	if s.Scopes != nil {
+		o.put("scopes", textsTerm(s.Scopes))
+	}
+	o.number("age_days", f.AgeDays)
+	o.number("lifetime_days", f.LifetimeDays)
+	o.number("expires_in_days", f.ExpiresInDays)
+	o.truth("never_expires", f.NeverExpires)
+	o.truth("expired", f.Expired)
+	return o.term()
+}
+
+// target is what a finding is about.
+type target struct {
+	resource           engine.Resource
+	id, owner, ownerID string
+	row                int64
+	account            *engine.AccountParty // of the owner
+}
+
+func ofSecret(s engine.Secret) target {
+	owner := s.OwnerName
+	if owner == "" {
+		owner = s.OwnerID
+	}
+	return target{resource: engine.ResourceSecret, id: s.ID, owner: owner, ownerID: s.OwnerID}
+}
+
+func ofToken(s engine.Subject) target {
+	return target{engine.ResourceToken, s.Token.ID, s.Owner.WorkspaceLabel(), s.Owner.ID, s.Row, s.Owner.Account}
+}
+
+func (v *workspaceView) itself() target {
+	return target{resource: engine.ResourceWorkspace, id: v.snapshot.Workspace.ID}
+}
+
+// peerFields are those for which tokens must be compared with one another.
+var peerFields = sync.OnceValue(func() engine.FieldSet {
+	return engine.FieldsWhere(func(f engine.Field) bool { return f.Peers })
+})
+
+// subject is a token with what is unknown of it.
+type subject struct {
+	engine.Subject
+	unknown engine.FieldSet
+}
+
+// newSubject finds out what is unknown of a token in a workspace.
+func (v *workspaceView) newSubject(s engine.Subject) *subject {
+	known := &subject{Subject: s}
+	v.findUnknown(known)
+	return known
+}
+
+func (v *workspaceView) findUnknown(s *subject) {
+	s.unknown = 0
+	for i, f := range engine.Fields() {
+		if f.Unknown(&s.Subject, v.known) {
+			s.unknown |= 1 << i
+		}
+	}
+}
+
+// seen is the part of a token's input that a policy refers to. The whole input has
+// some fifty fields, a policy refers to three: building no more is most of the cost saved.
+type seen []seenObject
+
+// seenObject is token, owner or creator.
+type seenObject struct {
+	key    *ast.Term
+	fields []seenField
+}
+
+type seenField struct {
+	engine.Field
+	bit engine.FieldSet
+	key *ast.Term
+}
+
+func seenBy(read engine.FieldSet) (all seen) {
+	for i, f := range engine.Fields() {
+		if read&(1<<i) == 0 {
+			continue
+		}
+		object, name := f.Place()
+		key := ast.InternedTerm(object)
+		if len(all) == 0 || !all[len(all)-1].key.Equal(key) {
+			all = append(all, seenObject{key: key})
+		}
+		last := &all[len(all)-1]
+		last.fields = append(last.fields, seenField{f, 1 << i, ast.InternedTerm(name)})
+	}
+	return all
+}
+
+// pairs are the objects of input with what is known of a token.
+func (all seen) pairs(v *workspaceView, s *subject) [][2]*ast.Term {
+	pairs := make([][2]*ast.Term, 0, len(all)+3)
+	for _, one := range all {
+		fields := make(object, 0, len(one.fields))
+		for _, f := range one.fields {
+			if s.unknown&f.bit != 0 || f.Log && !v.known.LogRead {
+				continue
+			}
+			if term := termOf(f.Field, &s.Subject); term != nil {
+				fields = append(fields, [2]*ast.Term{f.key, term})
+			}
+		}
+		pairs = append(pairs, [2]*ast.Term{one.key, fields.term()})
+	}
+	return pairs
+}
+
+func termOf(f engine.Field, s *engine.Subject) *ast.Term {
+	switch {
+	case f.Number != nil:
+		return numberTerm(f.Number(s))
+	case f.Truth != nil:
+		return truthTerm(f.Truth(s))
+	case f.Texts != nil:
+		return textsTerm(f.Texts(s))
+	case f.Time != nil:
+		if ms := f.Time(s); ms != nil {
+			return ast.StringTerm(rfc3339(time.UnixMilli(*ms)))
+		}
+	default:
+		if text := f.Text(s); text != nil {
+			return ast.StringTerm(*text)
+		}
+	}
+	return nil
+}
+
+func numberTerm(n *int64) *ast.Term {
+	if n == nil {
+		return nil
+	}
+	return ast.IntNumberTerm(int(*n))
+}
+
+func truthTerm(b *bool) *ast.Term {
+	if b == nil {
+		return nil
+	}
+	return ast.InternedTerm(*b)
 }

@@ -146,7 +146,7 @@ func (in MigrationInput) observe(m *Migration) *pipeline {
 	if t.Comment != "" {
 		m.Observed = append(m.Observed, "comment: "+engine.RedactSecrets(t.Comment))
 	}
-	if in.Row.Among == nil || in.Row.Among.Activity == nil {
+	if in.Row.Peers == nil || in.Row.Peers.Activity == nil {
 		if in.LogRead {
 			m.Observed = append(m.Observed, "the audit log that was read has no event of it")
 		} else {
@@ -154,7 +154,7 @@ func (in MigrationInput) observe(m *Migration) *pipeline {
 		}
 		return nil
 	}
-	a := in.Row.Among.Activity
+	a := in.Row.Peers.Activity
 	m.Observed = append(m.Observed, fmt.Sprintf("%d events in the audit log, the last at %s", a.Events, time.UnixMilli(a.Last).UTC().Format(time.RFC3339)))
 	if d := a.Detail; d != nil {
 		m.Observed = append(m.Observed, fmt.Sprintf("used on %s from %s, most often %s; %d calls refused",
@@ -196,7 +196,7 @@ func (in MigrationInput) observe(m *Migration) *pipeline {
 
 // manyAddresses is what PAT-017 takes for a sign of automation.
 func (in MigrationInput) manyAddresses() bool {
-	return in.Row.Among != nil && in.Row.Among.Activity != nil && in.Row.Among.Activity.MaxIPsPerDay > 3
+	return in.Row.Peers != nil && in.Row.Peers.Activity != nil && in.Row.Peers.Activity.MaxIPsPerDay > 3
 }
 
 // scopes are those that the token has, where they are few, else what its use needs
@@ -209,8 +209,8 @@ func (in MigrationInput) scopes(m *Migration) {
 		return
 	}
 	var activity *engine.Activity
-	if in.Row.Among != nil {
-		activity = in.Row.Among.Activity
+	if in.Row.Peers != nil {
+		activity = in.Row.Peers.Activity
 	}
 	need := engine.NeedOf(&t, activity)
 	if len(need.Scopes) > 0 {

@@ -16,7 +16,7 @@ func hostileMigration(t *testing.T) Migration {
 		Row: engine.TokenRow{Subject: engine.Subject{
 			Token: engine.Token{ID: "00ff", Scopes: []string{evil}, Comment: evil},
 			Owner: engine.Party{ID: evil, Name: evil, Kind: engine.ServicePrincipal},
-			Among: &engine.Among{Activity: &engine.Activity{Events: 1, UserAgents: []string{"cicd/github " + evil}}},
+			Peers: &engine.Peers{Activity: &engine.Activity{Events: 1, UserAgents: []string{"cicd/github " + evil}}},
 		}},
 		Snapshot: engine.Snapshot{Workspace: engine.Workspace{ID: evil, Name: evil, Host: evil}},
 		LogRead:  true, AccountID: evil, Policies: []string{"PAT-016"}, Replies: evil,
@@ -67,7 +67,7 @@ func TestMigrateToIdentities(t *testing.T) {
 			Token: engine.Token{ID: "00ff"}, Owner: engine.Party{ID: "7", Name: "app", Kind: test.kind},
 		}}, Federation: test.policies, FederationRead: true, LogRead: true}
 		if test.agents != nil {
-			in.Row.Among = &engine.Among{Activity: &engine.Activity{Events: 1, UserAgents: test.agents}}
+			in.Row.Peers = &engine.Peers{Activity: &engine.Activity{Events: 1, UserAgents: test.agents}}
 		}
 		m := Migrate(in)
 		if !strings.Contains(m.Identity, test.want) || m.Env["DATABRICKS_AUTH_TYPE"] != test.auth {
@@ -83,7 +83,7 @@ func TestMigrateScopes(t *testing.T) {
 		token.ID = "00ff"
 		return Migrate(MigrationInput{LogRead: true, Row: engine.TokenRow{Subject: engine.Subject{
 			Token: token, Owner: engine.Party{ID: "7", Kind: engine.ServicePrincipal},
-			Among: &engine.Among{Activity: &engine.Activity{Events: 9, Detail: &engine.ActivityDetail{Days: 2, Addresses: 1, TopAddress: "192.0.2.7", Calls: calls}}},
+			Peers: &engine.Peers{Activity: &engine.Activity{Events: 9, Detail: &engine.ActivityDetail{Days: 2, Addresses: 1, TopAddress: "192.0.2.7", Calls: calls}}},
 		}}})
 	}
 	all := engine.Token{InferredScopes: []string{"sql"}}

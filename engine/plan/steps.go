@@ -288,12 +288,12 @@ func (w *workspace) activityOf(s engine.Subject) (a *engine.Activity, unknown st
 	switch {
 	case !listed || !coverage.Requested():
 		return nil, ""
-	case !coverage.Complete() || s.Among == nil:
+	case !coverage.Complete() || s.Peers == nil:
 		return nil, "who uses it is not known: the audit log is " + string(coverage.Status) + " (" + coverage.Reason + ")"
-	case w.log.Contradicts(&s.Token, s.Among.Activity):
+	case w.log.Contradicts(&s.Token, s.Peers.Activity):
 		return nil, "who uses it is not known: the audit log lacks the last use that the list of tokens tells"
 	}
-	return s.Among.Activity, ""
+	return s.Peers.Activity, ""
 }
 
 // recentlyUsed holds as well for a token of which the last use is not known.

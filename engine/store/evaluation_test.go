@@ -128,7 +128,7 @@ func checkReport(t *testing.T, j judged, r engine.Report) {
 		want = append(want, collect(t, j.db.Subjects(t.Context(), s.ID, now, true))...)
 	}
 	for i := range want {
-		want[i].Among = nil // reports show nothing of it
+		want[i].Peers = nil // reports show nothing of it
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatal(diff)

@@ -119,7 +119,7 @@ func (o *forecast) futureToken(t storedToken) (engine.FutureToken, error) {
 		}
 		return engine.Subject{
 			Token: t.Token, Row: t.row, Facts: engine.Derive(t.Token, o.at[n]),
-			Owner: o.later(owner, n), Creator: o.later(creator, n), Among: turns[last].among,
+			Owner: o.later(owner, n), Creator: o.later(creator, n), Peers: turns[last].among,
 		}.Named(), true
 	}, nil
 }

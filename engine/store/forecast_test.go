@@ -75,7 +75,7 @@ func TestForecastWithoutTheOthers(t *testing.T) {
 	db := newDB(t)
 	s := mustSave(t, db, capture("prod", "1", now, population(3, 2, ""), directory(2)))
 	for _, p := range collect(t, db.Forecast(t.Context(), s.ID, []time.Time{now}, false)) {
-		if subject, _ := p(0); subject.Among != nil || subject.Owner.LiveTokens == 0 {
+		if subject, _ := p(0); subject.Peers != nil || subject.Owner.LiveTokens == 0 {
 			t.Errorf("%+v", subject)
 		}
 	}

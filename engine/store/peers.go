@@ -120,7 +120,7 @@ func (c *comparison) advance() (err error) {
 }
 
 // next is how the token in the next place stands.
-func (c *comparison) next(id string) (*engine.Among, error) {
+func (c *comparison) next(id string) (*engine.Peers, error) {
 	turns, err := c.following(id)
 	if err != nil {
 		return nil, err
@@ -131,7 +131,7 @@ func (c *comparison) next(id string) (*engine.Among, error) {
 // turn is how a token stands from an instant on.
 type turn struct {
 	from  int // 0: the first
-	among *engine.Among
+	among *engine.Peers
 }
 
 // following is how the token in the next place stands, and how it will.
@@ -142,7 +142,7 @@ func (c *comparison) following(id string) ([]turn, error) {
 	i := c.place
 	c.place++
 	d := c.past[i]
-	known := engine.Among{}
+	known := engine.Peers{}
 	if c.previous > 0 {
 		known.InPrevious = &d.before
 	}
@@ -167,7 +167,7 @@ func (c *comparison) following(id string) ([]turn, error) {
 
 // activity finds the token in the log, which has the same order. Tokens that
 // the snapshot does not hold are passed over.
-func (c *comparison) activity(id string, a *engine.Among) error {
+func (c *comparison) activity(id string, a *engine.Peers) error {
 	for c.more && c.logged.TokenID < id {
 		if err := c.advance(); err != nil {
 			return err
@@ -180,7 +180,7 @@ func (c *comparison) activity(id string, a *engine.Among) error {
 	return nil
 }
 
-func (c *comparison) succeed(place int32, a *engine.Among) error {
+func (c *comparison) succeed(place int32, a *engine.Peers) error {
 	switch place {
 	case none:
 		return nil

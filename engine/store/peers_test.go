@@ -20,11 +20,11 @@ import (
 
 func hours(n int) *int64 { return new(now.UnixMilli() + int64(n)*3_600_000) }
 
-func among(t testing.TB, db *DB, s engine.Snapshot, at time.Time) map[string]engine.Among {
+func among(t testing.TB, db *DB, s engine.Snapshot, at time.Time) map[string]engine.Peers {
 	t.Helper()
-	all := map[string]engine.Among{}
+	all := map[string]engine.Peers{}
 	for _, subject := range collect(t, db.Subjects(t.Context(), s.ID, at, true)) {
-		all[subject.Token.ID] = *subject.Among
+		all[subject.Token.ID] = *subject.Peers
 	}
 	return all
 }
@@ -265,7 +265,7 @@ func TestAmongIsWhatLoopsFind(t *testing.T) {
 	})
 }
 
-func loops(tokens []engine.Token, id string, at int64) (want engine.Among) {
+func loops(tokens []engine.Token, id string, at int64) (want engine.Peers) {
 	me := tokens[slices.IndexFunc(tokens, func(t engine.Token) bool { return t.ID == id })]
 	live := func(t engine.Token) bool { return t.Expires == nil || *t.Expires == -1 || *t.Expires > at }
 	dated := func(t engine.Token) bool { return t.Expires != nil && *t.Expires > at }

@@ -96,7 +96,7 @@ func historiesOf(t *testing.T, db *DB, tokens []engine.Token) (texts []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		texts = append(texts, fmt.Sprint(subject.Token.ID, " ", *subject.Among.FirstSeen))
+		texts = append(texts, fmt.Sprint(subject.Token.ID, " ", *subject.Peers.FirstSeen))
 	}
 	if len(texts) != len(tokens) {
 		t.Fatalf("%d tokens, want %d", len(texts), len(tokens))

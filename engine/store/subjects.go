@@ -57,7 +57,7 @@ func (db *DB) subjects(ctx context.Context, id, asOf int64, peers bool) iter.Seq
 			if err == nil {
 				subject = engine.Subject{Token: t.Token, Row: t.row, Facts: engine.Derive(t.Token, asOf), Owner: known.of(t.OwnerID), Creator: known.of(t.CreatorID)}.Named()
 				if peers {
-					subject.Among, err = all.next(t.ID)
+					subject.Peers, err = all.next(t.ID)
 				}
 			}
 			if !yield(subject, err) || err != nil {

@@ -46,10 +46,10 @@ func (o Forecasting) presume(token engine.FutureToken, n int) (engine.Subject, b
 		subject.Token.LastUsed = new(*used + later)
 		subject.Facts = engine.Derive(subject.Token, o.on(n).UnixMilli())
 	}
-	if peers := subject.Among; peers != nil && peers.Successor != nil && o.staysInUse(peers.Successor.LastUsed) {
+	if peers := subject.Peers; peers != nil && peers.Successor != nil && o.staysInUse(peers.Successor.LastUsed) {
 		changed, successor := *peers, *peers.Successor
 		successor.LastUsed += later
-		changed.Successor, subject.Among = &successor, &changed
+		changed.Successor, subject.Peers = &successor, &changed
 	}
 	return subject, true
 }

@@ -4,10 +4,10 @@ package engine
 // the system table where usage is asked for, or imported from a file.
 const SectionAuditLog SectionName = "audit_log"
 
-// Among is how a token stands among the others of its snapshot, in the
+// Peers is how a token stands among the others of its snapshot, in the
 // snapshots before and in the audit log. The store computes it, so that
 // no rule across tokens needs them in memory.
-type Among struct {
+type Peers struct {
 	// Successor is the newer live token of the same owner with the same comment
 	// that was used last; nil when there is none, or when it is not known.
 	Successor        *Successor

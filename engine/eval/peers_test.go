@@ -11,7 +11,7 @@ import (
 // compared is a subject of which everything is known that rests on others.
 func compared(s engine.Subject) engine.Subject {
 	now := asOf().UnixMilli()
-	s.Among = &engine.Among{
+	s.Peers = &engine.Peers{
 		Successor:         &engine.Successor{ID: "b", Created: now - 9*engine.Day, LastUsed: now - 2*engine.Day},
 		OwnerExpiringNear: ptr(int64(2)), WorkspaceExpiringNear: ptr(int64(3)),
 		InPrevious: ptr(false), FirstSeen: ptr(now - engine.Day),
@@ -43,45 +43,45 @@ func readEverything(s *engine.Snapshot) {
 // policy that reads it comes to fail, pass or unknown accordingly.
 func TestAmongFacts(t *testing.T) {
 	t.Parallel()
-	silent := func(change func(*engine.Among)) engine.Subject {
+	silent := func(change func(*engine.Peers)) engine.Subject {
 		s := compared(healthy(nil))
-		change(s.Among)
+		change(s.Peers)
 		return s
 	}
 	alone := healthy(nil)
-	alone.Among = nil
+	alone.Peers = nil
 	commentless := compared(healthy(func(t *engine.Token) { t.Defects = []engine.Defect{{Field: "comment", Reason: "bad_type"}} }))
 	ownerless := compared(healthy(func(t *engine.Token) { t.OwnerID = "" }))
 	open := compared(healthy(func(t *engine.Token) { t.Expires = nil }))
-	open.Among.OwnerExpiringNear, open.Among.WorkspaceExpiringNear = nil, nil
+	open.Peers.OwnerExpiringNear, open.Peers.WorkspaceExpiringNear = nil, nil
 	for body, test := range map[string]map[string]engine.Subject{
 		`input.token.superseded_by == "b"`: {
-			"fail": compared(healthy(nil)), "pass": silent(func(a *engine.Among) { a.Successor = nil }), "unknown": alone,
+			"fail": compared(healthy(nil)), "pass": silent(func(a *engine.Peers) { a.Successor = nil }), "unknown": alone,
 		},
 		`input.token.superseded_by_idle_days == 2`: {
-			"fail": compared(healthy(nil)), "unknown": silent(func(a *engine.Among) { a.Successor, a.SuccessorUnknown = nil, true }),
+			"fail": compared(healthy(nil)), "unknown": silent(func(a *engine.Peers) { a.Successor, a.SuccessorUnknown = nil, true }),
 		},
 		`input.token.superseded_by_created_at == "2026-10-23T00:00:00Z"`: {"fail": compared(healthy(nil)), "unknown": commentless},
 		`input.token.superseded_by != ""`:                                {"unknown": ownerless},
 		`input.token.owner_expiring_near == 2`: {
-			"fail": compared(healthy(nil)), "pass": silent(func(a *engine.Among) { a.OwnerExpiringNear = nil }), "unknown": open,
+			"fail": compared(healthy(nil)), "pass": silent(func(a *engine.Peers) { a.OwnerExpiringNear = nil }), "unknown": open,
 		},
 		`input.token.owner_expiring_near > 9`: {"pass": compared(healthy(nil)), "unknown": ownerless},
 		`input.token.workspace_expiring_near == 3`: {
-			"fail": compared(healthy(nil)), "pass": silent(func(a *engine.Among) { a.WorkspaceExpiringNear = nil }), "unknown": open,
+			"fail": compared(healthy(nil)), "pass": silent(func(a *engine.Peers) { a.WorkspaceExpiringNear = nil }), "unknown": open,
 		},
 		`input.token.in_previous_snapshot == false`: {
-			"fail": compared(healthy(nil)), "pass": silent(func(a *engine.Among) { a.InPrevious = nil }), "unknown": alone,
+			"fail": compared(healthy(nil)), "pass": silent(func(a *engine.Peers) { a.InPrevious = nil }), "unknown": alone,
 		},
 		`input.token.first_seen_at == "2026-10-31T00:00:00Z"`: {
-			"fail": compared(healthy(nil)), "unknown": silent(func(a *engine.Among) { a.FirstSeen = nil }),
+			"fail": compared(healthy(nil)), "unknown": silent(func(a *engine.Peers) { a.FirstSeen = nil }),
 		},
 		`"curl/8" in input.token.audit_user_agents`: {
-			"fail": compared(healthy(nil)), "pass": silent(func(a *engine.Among) { a.Activity = nil }), "unknown": alone,
+			"fail": compared(healthy(nil)), "pass": silent(func(a *engine.Peers) { a.Activity = nil }), "unknown": alone,
 		},
-		`input.token.audit_max_ips_per_day == 5`: {"fail": compared(healthy(nil)), "pass": silent(func(a *engine.Among) { a.Activity = nil })},
+		`input.token.audit_max_ips_per_day == 5`: {"fail": compared(healthy(nil)), "pass": silent(func(a *engine.Peers) { a.Activity = nil })},
 		`input.token.audit_last_event_at > input.token.audit_first_event_at`: {
-			"fail": compared(healthy(nil)), "pass": silent(func(a *engine.Among) { a.Activity = nil }),
+			"fail": compared(healthy(nil)), "pass": silent(func(a *engine.Peers) { a.Activity = nil }),
 		},
 	} {
 		set := load(t, tokenPolicy("", `deny contains "x" if `+body))

@@ -1,16 +1,115 @@
 package exceptions
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"regexp"
+	"slices"
 	"time"
 
 	"patrol/engine"
 )
+
+// BaselineMatcher excuses what a baseline knows and finds out which of it is gone. It
+// is for one goroutine.
+type BaselineMatcher struct {
+	file      *Baseline
+	seen      []sight
+	judged    map[scope]bool  // a policy was run in a workspace
+	undecided map[scope]bool  // … but could not be
+	partial   map[string]bool // workspaces whose tokens were not all read
+	baselined int
+	critical  []string // policies whose critical findings may be excused
+	refused   int
+}
+
+// scope is a policy in a workspace.
+type scope struct{ policy, workspaceID string }
+
+// sight is how an entry was met in an evaluation.
+type sight byte
+
+const (
+	unseen sight = iota
+	present
+	unjudged // the result on it is unknown, or an error
+)
+
+// NewBaselineMatcher prepares a baseline for one evaluation. Of critical findings
+// it excuses only those of the policies named.
+func NewBaselineMatcher(f *Baseline, critical []string) *BaselineMatcher {
+	return &BaselineMatcher{file: f, critical: critical, seen: make([]sight, len(f.Entries)), judged: map[scope]bool{}, undecided: map[scope]bool{}, partial: map[string]bool{}}
+}
+
+// Except turns a failed finding that the baseline lists into a baselined one.
+func (m *BaselineMatcher) Except(f engine.Finding) engine.Finding {
+	if _, listed := m.file.index[f.Fingerprint]; listed && f.Status == engine.Fail {
+		if !MayBaseline(f, m.critical) {
+			m.refused++
+			return f
+		}
+		m.baselined++
+		f.Status = engine.Baselined
+	}
+	return f
+}
+
+// Refused is how many critical findings go on failing although the baseline lists them.
+func (m *BaselineMatcher) Refused() int { return m.refused }
+
+// MayBaseline reports whether a baseline may excuse a finding: none that is
+// critical, unless its policy is named. That is what waivers may do, too.
+func MayBaseline(f engine.Finding, critical []string) bool {
+	return f.Severity != engine.Critical || slices.Contains(critical, f.Policy)
+}
+
+// See notes a finding of the evaluation, whatever its status.
+func (m *BaselineMatcher) See(f engine.Finding) {
+	if i, listed := m.file.index[f.Fingerprint]; listed {
+		m.seen[i] = present
+		if !f.Status.Judged() {
+			m.seen[i] = unjudged
+		}
+		return
+	}
+	// A policy that could not be run at all is one finding on the workspace.
+	if !f.Status.Judged() && f.Resource == engine.ResourceWorkspace {
+		m.undecided[scope{f.Policy, f.WorkspaceID}] = true
+	}
+}
+
+// Judged notes which policies were run in a workspace. Where not all tokens were
+// read, it is open what became of the others.
+func (m *BaselineMatcher) Judged(s engine.Snapshot, tallies map[string]engine.Tally) {
+	for policy := range tallies {
+		m.judged[scope{policy, s.Workspace.ID}] = true
+	}
+	m.partial[s.Workspace.ID] = !s.Coverage[engine.SectionTokens].Whole()
+}
+
+// Use tells what the baseline came to.
+func (m *BaselineMatcher) Use() *engine.BaselineUse {
+	use := &engine.BaselineUse{
+		AsOf: m.file.AsOf, Version: m.file.Version, Entries: len(m.file.Entries), Baselined: m.baselined, Gone: []engine.BaselineEntry{},
+	}
+	for i, e := range m.file.Entries {
+		switch at := (scope{e.Policy, e.WorkspaceID}); {
+		case m.seen[i] == present:
+		case e.Resource == engine.ResourceToken && m.partial[e.WorkspaceID]:
+			use.NotJudged++
+		case m.seen[i] == unseen && m.judged[at] && !m.undecided[at]:
+			use.Gone = append(use.Gone, e)
+		default:
+			use.NotJudged++
+		}
+	}
+	return use
+}
 
 // Baseline is a baseline.
 type Baseline struct {
@@ -197,4 +296,69 @@ func (r *baselineReader) explain(path string, err error) error {
 
 func (r *baselineReader) line(offset int64) int {
 	return 1 + bytes.Count(r.text[:min(max(offset, 0), int64(len(r.text)))], []byte("\n"))
+}
+
+// schema grows when a baselineReader of the file would have to change.
+const schema = 1
+
+// timeLayout shows milliseconds only where there are any, as reports do.
+const timeLayout = "2006-01-02T15:04:05.999Z07:00"
+
+// WriteBaseline writes the findings that fail now, those that a baseline excuses
+// already included, and returns how many they are. Waived ones are left out:
+// they fail again when their waiver ends. Same findings, same bytes.
+func WriteBaseline(w io.Writer, version string, asOf time.Time, findings iter.Seq2[engine.Finding, error], critical []string) (written, left int, err error) {
+	out := bufio.NewWriter(w)
+	head, err := json.Marshal(header{schema, version, asOf.UTC().Format(timeLayout)})
+	if err != nil {
+		return 0, 0, err
+	}
+	// Errors of a bufio.Writer stick: Flush reports the first.
+	_, _ = out.Write(head[:len(head)-1])
+	_, _ = out.WriteString(",\"findings\":[")
+	for f, err := range findings {
+		if err != nil {
+			return written, left, err
+		}
+		if f.Status != engine.Fail && f.Status != engine.Baselined {
+			continue
+		}
+		if !MayBaseline(f, critical) {
+			left++
+			continue
+		}
+		if err := writeEntry(out, entryOf(f), written == 0); err != nil {
+			return written, left, err
+		}
+		written++
+	}
+	_, _ = out.WriteString("\n]}\n")
+	return written, left, out.Flush()
+}
+
+type header struct {
+	Schema  int    `json:"schema"`
+	Version string `json:"version"` // of patrol
+	AsOf    string `json:"as_of"`
+}
+
+func entryOf(f engine.Finding) engine.BaselineEntry {
+	return engine.BaselineEntry{
+		Fingerprint: f.Fingerprint, Policy: f.Policy, Severity: f.Severity, Workspace: f.Workspace, WorkspaceID: f.WorkspaceID,
+		Resource: f.Resource, ResourceID: f.ResourceID,
+	}
+}
+
+// writeEntry writes one entry a line, so that a change of the file shows what changed.
+func writeEntry(out *bufio.Writer, e engine.BaselineEntry, first bool) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	if !first {
+		_ = out.WriteByte(',')
+	}
+	_ = out.WriteByte('\n')
+	_, err = out.Write(engine.EscapeJSON(line))
+	return err
 }
