@@ -134,7 +134,7 @@ func New(opts Options) *Account {
 		opts:     opts,
 		sessions: map[string]session{},
 		revoked:  map[tokenID]bool{},
-		log:      newRequestLog(requestLogSize),
+		log:      &requestLog{size: requestLogSize, counts: map[string]int64{}},
 		notFound: opts.NotFound,
 		maxPage:  opts.MaxPage,
 	}

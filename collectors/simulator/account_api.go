@@ -61,34 +61,47 @@ func listManagedSecrets(c *call) *answer {
 	return listSecrets(c)
 }
 
-// listSecrets pages through the OAuth secrets of a service principal.
-func listSecrets(c *call) *answer {
+// service is the service principal that the path names, or the 404.
+func (c *call) service() (*principal, *answer) {
 	id, err := strconv.ParseInt(c.vars["id"], 10, 64)
-	p := c.directory.byID[id]
-	if err != nil || p == nil || !p.service {
-		return gone("Service principal %s does not exist", c.vars["id"])
+	if p := c.directory.byID[id]; err == nil && p != nil && p.service {
+		return p, nil
 	}
+	return nil, gone("Service principal %s does not exist", c.vars["id"])
+}
+
+// page is a page of rows, by page_token and the parameter for its size. A sparse
+// list is left out where it is empty.
+func page(c *call, key string, rows []obj, sizeParam string, sparse bool) *answer {
 	query := c.request.URL.Query()
-	rows := shown(c, c.secretDocs(p), func(row obj) []string { return []string{fmt.Sprint(row["id"])} })
+	rows = shown(c, rows, func(row obj) []string { return []string{fmt.Sprint(row["id"]), fmt.Sprint(row["uid"], row["name"])} })
 	from, err := strconv.Atoi("0" + query.Get("page_token"))
 	if err != nil || from > len(rows) {
 		return invalid("page_token is not valid")
 	}
-	size, err := strconv.Atoi(query.Get("page_size"))
+	size, err := strconv.Atoi(query.Get(sizeParam))
 	if err != nil || size <= 0 {
 		size = 100
 	}
-	to := min(from+size, len(rows))
-	doc := obj{"secrets": append([]obj{}, rows[from:to]...)}
+	to := min(from+min(size, c.opts.MaxPage), len(rows))
+	doc := obj{}
+	if to > from || !sparse {
+		doc[key] = append([]obj{}, rows[from:to]...)
+	}
 	if to < len(rows) {
 		doc["next_page_token"] = strconv.Itoa(to)
 	}
 	return ok(doc)
 }
 
-// secretDocs are derived from the id: between none and three, the oldest of
-// which never expires. A client that patrol signs in as has at least one.
-func (c *call) secretDocs(p *principal) []obj {
+// listSecrets are the OAuth secrets of a service principal. They are derived from
+// its id: between none and three, the oldest of which never expires. A client that
+// patrol signs in as has at least one.
+func listSecrets(c *call) *answer {
+	p, missing := c.service()
+	if missing != nil {
+		return missing
+	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d/secrets/%d", c.opts.Seed, p.id))
 	count := int(sum[0]) % 4
 	if p.secret != "" {
@@ -109,7 +122,7 @@ func (c *call) secretDocs(p *principal) []obj {
 		}
 		rows = append(rows, row)
 	}
-	return rows
+	return page(c, "secrets", rows, "page_size", false)
 }
 
 // Azure stands in for what Azure itself serves beside Databricks: Entra ID,
@@ -155,7 +168,8 @@ func issueAzure(c *call) *answer {
 	}
 }
 
-// listAzureWorkspaces answers a page of the subscription's resource list.
+// listAzureWorkspaces answers a page of the subscription's resource list. A workspace
+// that is being made, or that could not be, has neither id nor address yet.
 func listAzureWorkspaces(c *call) *answer {
 	query := c.request.URL.Query()
 	if query.Get("api-version") == "" {
@@ -163,9 +177,28 @@ func listAzureWorkspaces(c *call) *answer {
 	}
 	var rows []obj
 	for _, ws := range c.workspaces {
-		if ws.cloud == "azure" {
-			rows = append(rows, c.azureDoc(ws))
+		if ws.cloud != "azure" {
+			continue
 		}
+		state, known := map[string]string{ // what Azure calls a status of the account API; it knows nothing of a ban
+			"": "Succeeded", "RUNNING": "Succeeded", "BANNED": "Succeeded", "PROVISIONING": "Creating", "NOT_PROVISIONED": "Accepted", "CANCELLING": "Deleting",
+		}[ws.status]
+		if !known {
+			state = ws.status[:1] + strings.ToLower(ws.status[1:])
+		}
+		group := "/subscriptions/" + azureSubscription + "/resourceGroups/"
+		properties := obj{
+			"provisioningState": state, "managedResourceGroupId": group + "managed-" + ws.name,
+			"parameters": obj{"enableNoPublicIp": obj{"type": "Bool", "value": true}},
+		}
+		if state != "Creating" && state != "Accepted" {
+			properties["workspaceId"], properties["workspaceUrl"] = strconv.FormatInt(ws.id, 10), c.request.Host
+		}
+		rows = append(rows, obj{
+			"id":   group + "rg-" + ws.name + "/providers/Microsoft.Databricks/workspaces/" + ws.name,
+			"name": ws.name, "type": "Microsoft.Databricks/workspaces", "location": ws.region,
+			"sku": obj{"name": "premium"}, "tags": ws.labels, "properties": properties,
+		})
 	}
 	from, err := strconv.Atoi("0" + query.Get("$skiptoken"))
 	if err != nil || from > len(rows) {
@@ -178,40 +211,6 @@ func listAzureWorkspaces(c *call) *answer {
 		doc["nextLink"] = c.base() + c.request.URL.Path + "?" + query.Encode()
 	}
 	return ok(doc)
-}
-
-// azureDoc is a workspace as a resource. One that is being made, or that could
-// not be, has neither id nor address yet.
-func (c *call) azureDoc(ws *workspace) obj {
-	state := provisioningState(ws.status)
-	group := "/subscriptions/" + azureSubscription + "/resourceGroups/"
-	properties := obj{
-		"provisioningState": state, "managedResourceGroupId": group + "managed-" + ws.name,
-		"parameters": obj{"enableNoPublicIp": obj{"type": "Bool", "value": true}},
-	}
-	if state != "Creating" && state != "Accepted" {
-		properties["workspaceId"], properties["workspaceUrl"] = strconv.FormatInt(ws.id, 10), c.request.Host
-	}
-	return obj{
-		"id":   group + "rg-" + ws.name + "/providers/Microsoft.Databricks/workspaces/" + ws.name,
-		"name": ws.name, "type": "Microsoft.Databricks/workspaces", "location": ws.region,
-		"sku": obj{"name": "premium"}, "tags": ws.labels, "properties": properties,
-	}
-}
-
-// provisioningState is what Azure calls a status of the account API.
-func provisioningState(status string) string {
-	switch status {
-	case "", "RUNNING", "BANNED": // Azure knows nothing of a ban
-		return "Succeeded"
-	case "PROVISIONING":
-		return "Creating"
-	case "NOT_PROVISIONED":
-		return "Accepted"
-	case "CANCELLING":
-		return "Deleting"
-	}
-	return status[:1] + strings.ToLower(status[1:])
 }
 
 // refuseAzure checks a call of Resource Manager; the lock is held.
@@ -227,45 +226,6 @@ func (c *call) refuseAzure() *answer {
 
 func azureError(status int, code, message string) *answer {
 	return jsonAnswer(status, "application/json", obj{"error": obj{"code": code, "message": message}})
-}
-
-// signInWays are routes about how else than by tokens somebody signs in.
-func signInWays() []route {
-	const acct = "/api/2.0/accounts/{account}"
-	return []route{
-		{"GET", acct + "/federationPolicies", owner, listAccountFederation},
-		{"GET", acct + "/servicePrincipals/{id}/federationPolicies", owner, listFederation},
-		{"GET", acct + "/oauth2/custom-app-integrations", owner, listCustomApps},
-		{"GET", acct + "/oauth2/published-app-integrations", owner, listPublishedApps},
-		{"GET", "/api/2.1/unity-catalog/metastore_summary", caller, metastoreSummary},
-		{"GET", "/api/2.1/unity-catalog/recipients", caller, listRecipients},
-	}
-}
-
-// page is a page of rows; the service leaves an empty list out.
-func page(c *call, key string, rows []obj, sizeParam string) *answer {
-	query := c.request.URL.Query()
-	rows = shown(c, rows, func(row obj) []string { return []string{fmt.Sprint(row["uid"], row["name"])} })
-	from, err := strconv.Atoi("0" + query.Get("page_token"))
-	if err != nil || from > len(rows) {
-		return invalid("page_token is not valid")
-	}
-	size, err := strconv.Atoi(query.Get(sizeParam))
-	if err != nil || size <= 0 {
-		size = 100
-	}
-	if c.opts.MaxPage > 0 {
-		size = min(size, c.opts.MaxPage)
-	}
-	to := min(from+size, len(rows))
-	doc := obj{}
-	if to > from {
-		doc[key] = rows[from:to]
-	}
-	if to < len(rows) {
-		doc["next_page_token"] = strconv.Itoa(to)
-	}
-	return ok(doc)
 }
 
 func (c *call) federation(name string, owner int64, oidc obj) obj {
@@ -284,53 +244,51 @@ func (c *call) federation(name string, owner int64, oidc obj) obj {
 func listAccountFederation(c *call) *answer {
 	return page(c, "policies", []obj{c.federation("workforce", 0, obj{
 		"issuer": "https://login.example.com", "audiences": []string{"databricks"}, "subject_claim": "preferred_username",
-	})}, "page_size")
+	})}, "page_size", true)
 }
 
 // listFederation: every third service principal has a policy for a pipeline; of
 // those every second admits any branch of its repository.
 func listFederation(c *call) *answer {
-	id, err := strconv.ParseInt(c.vars["id"], 10, 64)
-	p := c.directory.byID[id]
-	if err != nil || p == nil || !p.service {
-		return gone("Service principal %s does not exist", c.vars["id"])
+	p, missing := c.service()
+	if missing != nil {
+		return missing
 	}
 	var rows []obj
-	if sum := sha256.Sum256(fmt.Appendf(nil, "%d/pipelines/%d", c.opts.Seed, id)); sum[0]%3 == 0 {
+	if sum := sha256.Sum256(fmt.Appendf(nil, "%d/pipelines/%d", c.opts.Seed, p.id)); sum[0]%3 == 0 {
 		subject := "repo:example-org/etl:environment:prod"
 		if sum[1]%2 == 0 {
 			subject = "repo:example-org/*"
 		}
-		rows = append(rows, c.federation("github", id, obj{
+		rows = append(rows, c.federation("github", p.id, obj{
 			"issuer": "https://token.actions.githubusercontent.com", "audiences": []string{c.id}, "subject": subject,
 		}))
 	}
-	return page(c, "policies", rows, "page_size")
-}
-
-func (c *call) app(id, name string, scopes []string, confidential bool, refreshDays int, single bool) obj {
-	return obj{
-		"integration_id": id, "client_id": id + "-client", "name": name, "confidential": confidential, "scopes": scopes,
-		"redirect_urls": []string{"https://app.example.com/callback"}, "create_time": c.born.UTC().Format(time.RFC3339),
-		"token_access_policy": obj{
-			"access_token_ttl_in_minutes": 60, "refresh_token_ttl_in_minutes": refreshDays * 24 * 60,
-			"enable_single_use_refresh_tokens": single,
-		},
-	}
+	return page(c, "policies", rows, "page_size", true)
 }
 
 func listCustomApps(c *call) *answer {
+	app := func(id, name string, scopes []string, confidential bool, refreshDays int, single bool) obj {
+		return obj{
+			"integration_id": id, "client_id": id + "-client", "name": name, "confidential": confidential, "scopes": scopes,
+			"redirect_urls": []string{"https://app.example.com/callback"}, "create_time": c.born.UTC().Format(time.RFC3339),
+			"token_access_policy": obj{
+				"access_token_ttl_in_minutes": 60, "refresh_token_ttl_in_minutes": refreshDays * 24 * 60,
+				"enable_single_use_refresh_tokens": single,
+			},
+		}
+	}
 	return page(c, "apps", []obj{
-		c.app("app-1", "Field reports", []string{"sql", "offline_access"}, true, 7, true),
-		c.app("app-2", "Legacy sync", []string{"all-apis", "offline_access"}, false, 90, false),
-	}, "page_size")
+		app("app-1", "Field reports", []string{"sql", "offline_access"}, true, 7, true),
+		app("app-2", "Legacy sync", []string{"all-apis", "offline_access"}, false, 90, false),
+	}, "page_size", true)
 }
 
 func listPublishedApps(c *call) *answer {
 	return page(c, "apps", []obj{{
 		"integration_id": "app-3", "app_id": "power-bi", "name": "Power BI",
 		"token_access_policy": obj{"access_token_ttl_in_minutes": 60, "refresh_token_ttl_in_minutes": 7 * 24 * 60},
-	}}, "page_size")
+	}}, "page_size", true)
 }
 
 func metastoreSummary(c *call) *answer {
@@ -355,5 +313,5 @@ func listRecipients(c *call) *answer {
 	if c.who.principal != c.ws.admin {
 		rows = nil
 	}
-	return page(c, "recipients", rows, "max_results")
+	return page(c, "recipients", rows, "max_results", true)
 }

@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -38,18 +37,26 @@ func (c *call) identify() {
 	c.mu.RLock()
 	used := c.identifyLocked()
 	c.mu.RUnlock()
-	if used != nil {
-		c.markUsed(used)
+	if used == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if current := c.ws.tokens.get(used.id); current != nil {
+		next := *current
+		next.lastUsed = midnight(c.Now().UnixMilli())
+		c.ws.tokens.put(&next)
 	}
 }
 
 // identifyLocked returns the token that authenticated the call, if its day of
-// last use is out of date.
+// last use is out of date. A token of another workspace than the chosen one is
+// refused: one PAT opens one workspace.
 func (c *call) identifyLocked() *token {
 	c.ws = c.workspaces[0]
 	chosen, ok := c.chosenWorkspace()
 	if !ok {
-		c.reject(http.StatusBadRequest, "INVALID_PARAMETER_VALUE", "Unknown workspace in request header")
+		c.refusal = invalid("Unknown workspace in request header")
 		return nil
 	}
 	if chosen != nil {
@@ -57,15 +64,43 @@ func (c *call) identifyLocked() *token {
 	}
 	bearer, ok := strings.CutPrefix(c.request.Header.Get("Authorization"), "Bearer ")
 	if !ok || bearer == "" {
-		c.reject(http.StatusUnauthorized, http.StatusUnauthorized,
-			"Credential was not sent or was of an unsupported type for this API.")
+		c.refusal = fail(http.StatusUnauthorized, http.StatusUnauthorized, "Credential was not sent or was of an unsupported type for this API.")
 		return nil
 	}
+	invalidToken := fail(http.StatusForbidden, http.StatusForbidden, "Invalid access token.")
 	if s, ok := c.sessions[bearer]; ok {
-		c.useSession(s, chosen)
+		if chosen == nil {
+			c.ws = s.ws
+		}
+		elsewhere := s.management && c.route != nil && c.route.access != azure
+		if time.Now().After(s.expires) || !s.principal.active || elsewhere {
+			c.refusal = invalidToken
+			return nil
+		}
+		c.who = identity{principal: s.principal, oauth: true, scopes: s.scopes, management: s.management}
 		return nil
 	}
-	return c.useToken(bearer, chosen)
+	c.bearer = tokenIDOf(bearer)
+	home, held, who := c.holder(bearer, c.bearer)
+	switch {
+	case bearer == ExpiredToken, c.revoked[c.bearer], home != nil && chosen != nil && chosen != home:
+		c.refusal = invalidToken
+		return nil
+	case home == nil: // any other text is a PAT of the admin
+		who = c.ws.admin
+	default:
+		c.ws = home
+	}
+	c.who = identity{principal: who}
+	now := c.Now().UnixMilli()
+	usable := who != nil && who.active && tokensEnabled(c.ws) && c.directory.canUse(c.ws, who)
+	switch {
+	case !usable, held != nil && held.expiredAt(now):
+		c.refusal = invalidToken
+	case held != nil && held.lastUsed != midnight(now):
+		return held
+	}
+	return nil
 }
 
 // chosenWorkspace is the workspace that a header names, by id or by name.
@@ -89,50 +124,6 @@ func (a *Account) find(name string) *workspace {
 	return nil
 }
 
-func (c *call) useSession(s session, chosen *workspace) {
-	if chosen == nil {
-		c.ws = s.ws
-	}
-	if time.Now().After(s.expires) || !s.principal.active {
-		c.rejectToken()
-		return
-	}
-	if s.management && c.route != nil && c.route.access != azure {
-		c.rejectToken()
-		return
-	}
-	c.who = identity{principal: s.principal, oauth: true, scopes: s.scopes, management: s.management}
-}
-
-// useToken authenticates by PAT. A token of another workspace than the chosen
-// one is refused: one PAT opens one workspace.
-func (c *call) useToken(bearer string, chosen *workspace) *token {
-	id := tokenID(sha256.Sum256([]byte(bearer)))
-	c.bearer = id
-	home, held, who := c.holder(bearer, id)
-	switch {
-	case bearer == ExpiredToken || c.revoked[id]:
-		c.rejectToken()
-		return nil
-	case home == nil: // any other text is a PAT of the admin
-		who = c.ws.admin
-	case chosen != nil && chosen != home:
-		c.rejectToken()
-		return nil
-	default:
-		c.ws = home
-	}
-	c.who = identity{principal: who}
-	if !c.tokenUsable(held) {
-		c.rejectToken()
-		return nil
-	}
-	if held != nil && held.lastUsed != midnight(c.Now().UnixMilli()) {
-		return held
-	}
-	return nil
-}
-
 // holder finds whose PAT that is. The admin's and the viewer's are good even in
 // a workspace too small to list them.
 func (c *call) holder(bearer string, id tokenID) (home *workspace, held *token, who *principal) {
@@ -148,33 +139,6 @@ func (c *call) holder(bearer string, id tokenID) (home *workspace, held *token, 
 		}
 	}
 	return nil, nil, nil
-}
-
-func (c *call) tokenUsable(held *token) bool {
-	who := c.who.principal
-	if who == nil || !who.active || !tokensEnabled(c.ws) || !c.directory.canUse(c.ws, who) {
-		return false
-	}
-	return held == nil || !held.expiredAt(c.Now().UnixMilli())
-}
-
-// markUsed moves the token's day of last use to today.
-func (c *call) markUsed(t *token) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if current := c.ws.tokens.get(t.id); current != nil {
-		next := *current
-		next.lastUsed = midnight(c.Now().UnixMilli())
-		c.ws.tokens.put(&next)
-	}
-}
-
-func (c *call) rejectToken() {
-	c.reject(http.StatusForbidden, http.StatusForbidden, "Invalid access token.")
-}
-
-func (c *call) reject(status int, code any, message string) {
-	c.refusal = fail(status, code, "%s", message)
 }
 
 const sessionLife = time.Hour

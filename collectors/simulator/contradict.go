@@ -155,26 +155,20 @@ func (c *call) recentOwners() []int64 {
 	return slices.Sorted(maps.Keys(owners))
 }
 
-// edits tells whether the fault changes the text of the true answer.
-func (f Fault) edits() bool { return f.Total != 0 || len(f.Strip)+len(f.Set)+len(f.Twice) > 0 }
-
 // edit changes the true answer as the fault says. What is not a JSON object, or
 // no success, stays as it is.
 func (f Fault) edit(reply *answer) *answer {
-	if !f.edits() || reply.status != http.StatusOK {
+	if f.Total == 0 && len(f.Strip)+len(f.Set)+len(f.Twice) == 0 || reply.status != http.StatusOK {
 		return reply
 	}
-	body := reply.body
-	if reply.stream != nil {
-		var b bytes.Buffer
-		_ = reply.stream(&b) // a buffer takes everything
-		body, reply.stream = b.Bytes(), nil
-	}
+	body := reply.whole()
+	reply.stream = nil
 	var rows []map[string]json.RawMessage
 	var doc map[string]json.RawMessage
 	list := ""
 	if json.Unmarshal(body, &rows) != nil {
 		if json.Unmarshal(body, &doc) != nil {
+			reply.body = body
 			return reply
 		}
 		for _, key := range []string{"Resources", "token_infos", "access_control_list", "ip_access_lists", "secrets"} {

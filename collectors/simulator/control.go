@@ -20,22 +20,13 @@ import (
 // loopback clients only.
 func (a *Account) serveControl(w http.ResponseWriter, r *http.Request) {
 	a.stamp(w.Header(), 0)
-	if !fromLoopback(r) {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
 		send(w, fail(http.StatusForbidden, "PERMISSION_DENIED", "The control plane answers loopback clients only."))
 		return
-	}
-	handlers := map[string]func(query func(string) string, body []byte) (any, error){
-		"GET /_sim/faults":      a.controlFaults,
-		"POST /_sim/faults":     a.controlAddFaults,
-		"DELETE /_sim/faults":   func(func(string) string, []byte) (any, error) { a.ClearFaults(); return a.controlFaults(nil, nil) },
-		"GET /_sim/contradict":  func(func(string) string, []byte) (any, error) { return obj{"contradictions": Contradictions()}, nil },
-		"POST /_sim/contradict": a.controlContradict,
-		"GET /_sim/requests":    a.controlRequests,
-		"DELETE /_sim/requests": func(func(string) string, []byte) (any, error) { a.ClearRequests(); return obj{}, nil },
-		"GET /_sim/state":       a.controlState,
-		"POST /_sim/state":      a.controlChange,
-		"GET /_sim/clock":       a.controlClock,
-		"POST /_sim/clock":      a.controlMoveClock,
 	}
 	key := r.Method + " " + strings.TrimRight(r.URL.Path, "/")
 	if key == "GET /_sim/config" {
@@ -46,31 +37,103 @@ func (a *Account) serveControl(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	handle, known := handlers[key]
-	if !known {
-		send(w, fail(http.StatusNotFound, "ENDPOINT_NOT_FOUND", "No control endpoint %s", key))
-		return
-	}
 	var body any
 	data, err := readBody(r)
+	known := true
 	if err == nil {
-		body, err = handle(r.URL.Query().Get, data)
+		body, known, err = a.control(key, r.URL.Query().Get, data)
 	}
-	if err != nil {
+	switch {
+	case !known:
+		send(w, fail(http.StatusNotFound, "ENDPOINT_NOT_FOUND", "No control endpoint %s", key))
+	case err != nil:
 		send(w, invalid("%v", err))
-		return
+	default:
+		send(w, ok(body))
 	}
-	send(w, ok(body))
 }
 
-func fromLoopback(r *http.Request) bool {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
+// control carries a request out. known is false where there is no such endpoint.
+func (a *Account) control(key string, query func(string) string, data []byte) (body any, known bool, err error) {
+	switch key {
+	case "GET /_sim/faults":
+	case "POST /_sim/faults": // one fault, or a list of them
+		faults, err := ParseFaults(data)
+		if err != nil {
+			return nil, true, err
+		}
+		for _, f := range faults {
+			a.AddFault(f)
+		}
+	case "DELETE /_sim/faults":
+		a.ClearFaults()
+	case "GET /_sim/contradict":
+		return obj{"contradictions": Contradictions()}, true, nil
+	case "POST /_sim/contradict":
+		var order struct {
+			Name      string `json:"name"`
+			Workspace string `json:"workspace"`
+		}
+		err := decodeStrict(data, &order)
+		if err == nil {
+			err = a.Contradict(order.Name, order.Workspace)
+		}
+		if err != nil {
+			return nil, true, err
+		}
+	case "GET /_sim/requests": // by ?method= and ?path=, a prefix
+		method, path := query("method"), query("path")
+		rows := slices.DeleteFunc(a.Requests(), func(q Request) bool {
+			return method != "" && !strings.EqualFold(q.Method, method) || !strings.HasPrefix(q.Path, path)
+		})
+		return obj{"requests": append([]Request{}, rows...), "counts": a.Counts()}, true, nil
+	case "DELETE /_sim/requests":
+		a.ClearRequests()
+		return obj{}, true, nil
+	case "GET /_sim/state":
+		body, err := a.controlState(query)
+		return body, true, err
+	case "POST /_sim/state":
+		var change Change
+		if err := decodeStrict(data, &change); err != nil {
+			return nil, true, err
+		}
+		stored, err := a.Change(change)
+		if err != nil || change.PutToken == nil {
+			return obj{}, true, err
+		}
+		return obj{"token_id": stored.ID}, true, nil
+	case "POST /_sim/clock":
+		var move struct {
+			Advance string `json:"advance"`
+		}
+		if err := decodeStrict(data, &move); err != nil {
+			return nil, true, err
+		}
+		d, err := time.ParseDuration(move.Advance)
+		if err != nil {
+			return nil, true, fmt.Errorf("advance: %w", err)
+		}
+		a.Advance(d)
+		return a.clock(), true, nil
+	case "GET /_sim/clock":
+		return a.clock(), true, nil
+	default:
+		return nil, false, nil
 	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+	rows := []any{}
+	a.faults.mu.Lock()
+	defer a.faults.mu.Unlock()
+	for _, f := range a.faults.list {
+		rows = append(rows, struct {
+			faultDoc
+			Seen int `json:"seen"`
+		}{f.doc(), f.seen})
+	}
+	return obj{"faults": rows}, true, nil
 }
+
+func (a *Account) clock() obj { return obj{"now": a.Now().UTC().Format(time.RFC3339Nano)} }
 
 // decodeStrict reads one JSON value; an unknown key is an error that names it.
 func decodeStrict(data []byte, into any) error {
@@ -83,31 +146,6 @@ func decodeStrict(data []byte, into any) error {
 		return errors.New("more than one JSON value")
 	}
 	return nil
-}
-
-func (a *Account) controlFaults(func(string) string, []byte) (any, error) {
-	rows := []any{}
-	a.faults.mu.Lock()
-	defer a.faults.mu.Unlock()
-	for _, f := range a.faults.list {
-		rows = append(rows, struct {
-			faultDoc
-			Seen int `json:"seen"`
-		}{f.doc(), f.seen})
-	}
-	return obj{"faults": rows}, nil
-}
-
-// controlAddFaults takes one fault, or a list of them.
-func (a *Account) controlAddFaults(_ func(string) string, data []byte) (any, error) {
-	faults, err := ParseFaults(data)
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range faults {
-		a.AddFault(f)
-	}
-	return a.controlFaults(nil, nil)
 }
 
 // ParseFaults reads a fault in JSON, or a list of them. An unknown key is an
@@ -175,67 +213,10 @@ func (d faultDoc) fault() (f Fault, err error) {
 	return f, nil
 }
 
-func (a *Account) controlContradict(_ func(string) string, data []byte) (any, error) {
-	var body struct {
-		Name      string `json:"name"`
-		Workspace string `json:"workspace"`
-	}
-	if err := decodeStrict(data, &body); err != nil {
-		return nil, err
-	}
-	if err := a.Contradict(body.Name, body.Workspace); err != nil {
-		return nil, err
-	}
-	return a.controlFaults(nil, nil)
-}
-
-// controlRequests filters by ?method= and ?path= (a prefix).
-func (a *Account) controlRequests(query func(string) string, _ []byte) (any, error) {
-	method, path := query("method"), query("path")
-	rows := slices.DeleteFunc(a.Requests(), func(q Request) bool {
-		return method != "" && !strings.EqualFold(q.Method, method) || !strings.HasPrefix(q.Path, path)
-	})
-	return obj{"requests": append([]Request{}, rows...), "counts": a.Counts()}, nil
-}
-
-func (a *Account) controlClock(func(string) string, []byte) (any, error) {
-	return obj{"now": a.Now().UTC().Format(time.RFC3339Nano)}, nil
-}
-
-func (a *Account) controlMoveClock(_ func(string) string, data []byte) (any, error) {
-	var body struct {
-		Advance string `json:"advance"`
-	}
-	if err := decodeStrict(data, &body); err != nil {
-		return nil, err
-	}
-	d, err := time.ParseDuration(body.Advance)
-	if err != nil {
-		return nil, fmt.Errorf("advance: %w", err)
-	}
-	a.Advance(d)
-	return a.controlClock(nil, nil)
-}
-
-func (a *Account) controlChange(_ func(string) string, data []byte) (any, error) {
-	var change Change
-	if err := decodeStrict(data, &change); err != nil {
-		return nil, err
-	}
-	stored, err := a.Change(change)
-	if err != nil {
-		return nil, err
-	}
-	if change.PutToken == nil {
-		return obj{}, nil
-	}
-	return obj{"token_id": stored.ID}, nil
-}
-
 // controlState describes the account; ?workspace= narrows it to one, and
 // ?tokens=true adds the rows of the tokens. What it answers shares nothing with
 // the state: it is encoded after the lock is gone.
-func (a *Account) controlState(query func(string) string, _ []byte) (any, error) {
+func (a *Account) controlState(query func(string) string) (any, error) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	only := query("workspace")
@@ -302,10 +283,6 @@ type requestLog struct {
 	counts map[string]int64
 }
 
-func newRequestLog(size int) *requestLog {
-	return &requestLog{size: size, counts: map[string]int64{}}
-}
-
 func (l *requestLog) begin(r Request, counter string) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -341,19 +318,6 @@ func (l *requestLog) list() []Request {
 	return slices.Concat(l.ring[oldest:], l.ring[:oldest])
 }
 
-func (l *requestLog) totals() map[string]int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return maps.Clone(l.counts)
-}
-
-// clear forgets requests and counts; sequence numbers start over.
-func (l *requestLog) clear() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ring, l.seq, l.counts = nil, 0, map[string]int64{}
-}
-
 func (c *call) entry() Request {
 	r := Request{
 		Time: c.Now().UTC(), Method: c.request.Method, Path: c.request.URL.Path,
@@ -374,23 +338,27 @@ func (a *Account) Requests() []Request { return a.log.list() }
 
 // Counts returns how often each endpoint was called since the start or the last
 // ClearRequests, by names such as "DELETE /api/2.0/token-management/tokens/{id}".
-func (a *Account) Counts() map[string]int64 { return a.log.totals() }
+func (a *Account) Counts() map[string]int64 {
+	a.log.mu.Lock()
+	defer a.log.mu.Unlock()
+	return maps.Clone(a.log.counts)
+}
 
 // Writes returns the recorded calls that could change something: all but GET,
 // HEAD and the acquisition of OAuth tokens.
 func (a *Account) Writes() []Request {
 	return slices.DeleteFunc(a.Requests(), func(r Request) bool {
-		return r.Method == http.MethodGet || r.Method == http.MethodHead || r.signsIn()
+		signsIn := segments(r.Path)[0] == "oidc" || strings.HasSuffix(r.Path, "/oauth2/token")
+		return r.Method == http.MethodGet || r.Method == http.MethodHead || signsIn
 	})
 }
 
-// signsIn tells the calls that issue OAuth tokens, Azure's included.
-func (r Request) signsIn() bool {
-	return segments(r.Path)[0] == "oidc" || strings.HasSuffix(r.Path, "/oauth2/token")
+// ClearRequests forgets requests and counts; sequence numbers start over.
+func (a *Account) ClearRequests() {
+	a.log.mu.Lock()
+	defer a.log.mu.Unlock()
+	a.log.ring, a.log.seq, a.log.counts = nil, 0, map[string]int64{}
 }
-
-// ClearRequests forgets what was recorded.
-func (a *Account) ClearRequests() { a.log.clear() }
 
 // names reports whether ref names the workspace, by name or id.
 func (ws *workspace) names(ref string) bool {

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net"
@@ -118,7 +119,12 @@ func (s *faultSet) take(c *call) (f Fault, cleared <-chan struct{}, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.list {
-		if !f.matches(c) {
+		pattern, whole := strings.CutSuffix(f.Path, "$")
+		if !whole {
+			pattern += "*"
+		}
+		if f.Method != "" && !strings.EqualFold(f.Method, c.request.Method) || !globMatch(pattern, c.request.URL.Path) ||
+			f.Workspace != "" && !c.ws.names(f.Workspace) || !strings.Contains(c.request.URL.RawQuery, f.Query) {
 			continue
 		}
 		f.seen++
@@ -130,20 +136,6 @@ func (s *faultSet) take(c *call) (f Fault, cleared <-chan struct{}, ok bool) {
 		}
 	}
 	return Fault{}, nil, false
-}
-
-func (f Fault) matches(c *call) bool {
-	return (f.Method == "" || strings.EqualFold(f.Method, c.request.Method)) &&
-		f.matchesPath(c.request.URL.Path) &&
-		(f.Workspace == "" || c.ws.names(f.Workspace)) &&
-		strings.Contains(c.request.URL.RawQuery, f.Query)
-}
-
-func (f Fault) matchesPath(path string) bool {
-	if whole, ok := strings.CutSuffix(f.Path, "$"); ok {
-		return globMatch(whole, path)
-	}
-	return globMatch(f.Path+"*", path)
 }
 
 // globMatch matches "*" against any run of characters.
@@ -166,10 +158,8 @@ func globMatch(pattern, s string) bool {
 	return strings.HasSuffix(s, parts[len(parts)-1])
 }
 
-// replaces tells whether the fault has an answer of its own.
-func (f Fault) replaces() bool { return f.Status != 0 || f.Body != "" }
-
-// serveFault answers in the fault's way.
+// serveFault answers in the fault's way. The true answer is computed when it is
+// needed, or when the fault comes after the effect.
 func (c *call) serveFault(w http.ResponseWriter, f Fault, cleared <-chan struct{}, status *int) {
 	if !pause(c.request, f.Delay, cleared) {
 		return
@@ -183,14 +173,34 @@ func (c *call) serveFault(w http.ResponseWriter, f Fault, cleared <-chan struct{
 		c.mu.RUnlock()
 		c.stampWorkspace(w.Header())
 	}
+	replaced := f.Status != 0 || f.Body != "" || f.Reset && f.Truncate == 0
+	var reply *answer
+	if !replaced || f.After {
+		reply = c.answer()
+	}
 	if f.Reset && f.Truncate == 0 {
-		if f.After {
-			c.answer()
-		}
 		reset(w)
 		return
 	}
-	reply := c.spoil(f)
+	code := f.Status
+	if code == 0 {
+		code = http.StatusOK
+	}
+	switch {
+	case !replaced:
+		reply = f.edit(reply)
+	case f.Body == "" && code >= http.StatusBadRequest:
+		word := map[int]string{
+			http.StatusBadRequest: "BAD_REQUEST", http.StatusUnauthorized: "UNAUTHENTICATED",
+			http.StatusForbidden: "PERMISSION_DENIED", http.StatusNotFound: "RESOURCE_DOES_NOT_EXIST",
+			http.StatusConflict: "RESOURCE_CONFLICT", http.StatusTooManyRequests: "REQUEST_LIMIT_EXCEEDED",
+			http.StatusInternalServerError: "INTERNAL_ERROR", http.StatusServiceUnavailable: "TEMPORARILY_UNAVAILABLE",
+			http.StatusGatewayTimeout: "DEADLINE_EXCEEDED",
+		}[code]
+		reply = c.fail(code, cmp.Or(word, "UNKNOWN"), "Injected fault: %d %s", code, http.StatusText(code))
+	default:
+		reply = &answer{status: code, header: http.Header{"Content-Type": {"application/json"}}, body: []byte(f.Body)}
+	}
 	if f.Then != nil {
 		var change Change
 		if json.Unmarshal(f.Then, &change) == nil { // checked when it was ordered
@@ -200,67 +210,20 @@ func (c *call) serveFault(w http.ResponseWriter, f Fault, cleared <-chan struct{
 	for name, value := range f.Headers {
 		reply.header.Set(name, value)
 	}
-	if f.Truncate > 0 {
-		sendTruncated(w, reply, f, status)
+	*status = reply.status
+	if f.Truncate == 0 {
+		send(w, reply)
 		return
 	}
-	*status = reply.status
-	send(w, reply)
-}
-
-// spoil is the answer under the fault. The true answer is computed when it is
-// needed, or when the fault comes after the effect.
-func (c *call) spoil(f Fault) *answer {
-	if !f.replaces() {
-		return f.edit(c.answer())
-	}
-	if f.After {
-		c.answer()
-	}
-	status := f.Status
-	if status == 0 {
-		status = http.StatusOK
-	}
-	if f.Body == "" && status >= http.StatusBadRequest {
-		return c.fail(status, errorCode(status), "Injected fault: %d %s", status, http.StatusText(status))
-	}
-	return &answer{
-		status: status,
-		header: http.Header{"Content-Type": {"application/json"}},
-		body:   []byte(f.Body),
-	}
-}
-
-func errorCode(status int) string {
-	codes := map[int]string{
-		http.StatusBadRequest: "BAD_REQUEST", http.StatusUnauthorized: "UNAUTHENTICATED",
-		http.StatusForbidden: "PERMISSION_DENIED", http.StatusNotFound: "RESOURCE_DOES_NOT_EXIST",
-		http.StatusConflict: "RESOURCE_CONFLICT", http.StatusTooManyRequests: "REQUEST_LIMIT_EXCEEDED",
-		http.StatusInternalServerError: "INTERNAL_ERROR", http.StatusServiceUnavailable: "TEMPORARILY_UNAVAILABLE",
-		http.StatusGatewayTimeout: "DEADLINE_EXCEEDED",
-	}
-	if code, ok := codes[status]; ok {
-		return code
-	}
-	return "UNKNOWN"
-}
-
-// sendTruncated sends the head of the body. Unless the fault is clean, the
-// connection breaks, which the client sees as an unexpected end.
-func sendTruncated(w http.ResponseWriter, reply *answer, f Fault, status *int) {
-	body := reply.body
-	if reply.stream != nil {
-		var b bytes.Buffer
-		_ = reply.stream(&b) // a buffer takes everything
-		body = b.Bytes()
-	}
+	// Only the head of the body. Unless the fault is clean, the connection breaks, which
+	// the client sees as an unexpected end.
+	body := reply.whole()
 	for name, values := range reply.header {
 		w.Header()[name] = values
 	}
 	if !f.Chunked {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	}
-	*status = reply.status
 	w.WriteHeader(reply.status)
 	_, _ = w.Write(body[:min(len(body), f.Truncate)])
 	_ = http.NewResponseController(w).Flush() // also what makes the answer chunked
@@ -271,6 +234,16 @@ func sendTruncated(w http.ResponseWriter, reply *answer, f Fault, status *int) {
 	case !f.Chunked:
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// whole is the body, also of an answer that is sent as it is made.
+func (reply *answer) whole() []byte {
+	if reply.stream == nil {
+		return reply.body
+	}
+	var b bytes.Buffer
+	_ = reply.stream(&b) // a buffer takes everything
+	return b.Bytes()
 }
 
 // reset closes the connection with RST; where that cannot be had, it at least

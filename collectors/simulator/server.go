@@ -65,7 +65,7 @@ func routes() []route {
 		{"PATCH", "/api/2.0/workspace-conf", admin, patchConf},
 		{"GET", "/api/2.0/preview/workspace-conf", admin, getConf},
 		{"PATCH", "/api/2.0/preview/workspace-conf", admin, patchConf},
-		{"GET", rwa, admin, getRestrict},
+		{"GET", rwa, admin, func(c *call) *answer { return ok(c.ws.restrict.doc()) }},
 		{"PATCH", rwa, admin, patchRestrict},
 		{"DELETE", rwa, admin, deleteRestrict},
 		{"GET", "/api/2.0/ip-access-lists", admin, listIPAccess},
@@ -86,6 +86,13 @@ func routes() []route {
 		{"GET", "/subscriptions/{subscription}/providers/Microsoft.Databricks/workspaces", azure, listAzureWorkspaces},
 
 		{"GET", scim + "/Me", caller, scimMe},
+
+		{"GET", acct + "/federationPolicies", owner, listAccountFederation},
+		{"GET", acct + "/servicePrincipals/{id}/federationPolicies", owner, listFederation},
+		{"GET", acct + "/oauth2/custom-app-integrations", owner, listCustomApps},
+		{"GET", acct + "/oauth2/published-app-integrations", owner, listPublishedApps},
+		{"GET", "/api/2.1/unity-catalog/metastore_summary", caller, metastoreSummary},
+		{"GET", "/api/2.1/unity-catalog/recipients", caller, listRecipients},
 	}
 	table = append(table, statementRoutes()...)
 	for _, kind := range []struct {
@@ -98,7 +105,7 @@ func routes() []route {
 			route{"GET", acct + "/scim/v2" + kind.name, owner, scimList(kind.rows)},
 			route{"GET", acct + "/scim/v2" + kind.name + "/{id}", owner, scimGet(kind.rows)})
 	}
-	return append(table, signInWays()...)
+	return table
 }
 
 func segments(path string) []string { return strings.Split(strings.Trim(path, "/"), "/") }
@@ -164,12 +171,15 @@ func (a *Account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.serveControl(w, r)
 		return
 	}
-	c, err := a.newCall(r)
+	body, err := readBody(r)
 	if err != nil {
 		a.stamp(w.Header(), 0)
 		send(w, fail(http.StatusBadRequest, "MALFORMED_REQUEST", "%v", err))
 		return
 	}
+	c := &call{Account: a, request: r, body: body}
+	c.route, c.vars, c.known = a.match(r.Method, r.URL.Path)
+	c.identify()
 	entry := c.entry()
 	entry.Seq = a.log.begin(entry, c.counter())
 	// The status is read when the deferred call runs, so that an aborted
@@ -205,17 +215,6 @@ func readBody(r *http.Request) ([]byte, error) {
 	return data, nil
 }
 
-func (a *Account) newCall(r *http.Request) (*call, error) {
-	body, err := readBody(r)
-	if err != nil {
-		return nil, err
-	}
-	c := &call{Account: a, request: r, body: body}
-	c.route, c.vars, c.known = a.match(r.Method, r.URL.Path)
-	c.identify()
-	return c, nil
-}
-
 // counter names the endpoint for the exact counters.
 func (c *call) counter() string {
 	if c.route == nil {
@@ -226,8 +225,19 @@ func (c *call) counter() string {
 
 // answer carries the call out: credential, rate, rights, then the effect.
 func (c *call) answer() *answer {
-	if refusal := c.refuse(); refusal != nil {
-		return refusal
+	switch {
+	case c.route == nil && c.known:
+		return fail(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "%s is not supported for %s", c.request.Method, c.request.URL.Path)
+	case c.route == nil:
+		return fail(http.StatusNotFound, "ENDPOINT_NOT_FOUND", "No API found for '%s %s'", c.request.Method, c.request.URL.Path)
+	case c.route.access == public, c.route.access == azure: // the second has refusals of its own
+	case c.refusal != nil:
+		return c.refusal
+	case c.opts.RateLimit > 0 && strings.HasPrefix(c.request.URL.Path, "/api/2.0/token-management/") && !c.ws.limiter.allow(time.Now(), c.opts.RateLimit):
+		reply := fail(http.StatusTooManyRequests, "REQUEST_LIMIT_EXCEEDED",
+			"Your request was rejected because the rate limit of the Token Management API was exceeded.")
+		reply.header.Set("Retry-After", "1")
+		return reply
 	}
 	if c.writes() {
 		c.mu.Lock()
@@ -248,26 +258,6 @@ func (c *call) answer() *answer {
 
 func (c *call) writes() bool {
 	return c.request.Method != http.MethodGet && c.request.Method != http.MethodHead
-}
-
-// refuse tells why the call gets no further before any state is looked at.
-func (c *call) refuse() *answer {
-	switch {
-	case c.route == nil && c.known:
-		return fail(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "%s is not supported for %s", c.request.Method, c.request.URL.Path)
-	case c.route == nil:
-		return fail(http.StatusNotFound, "ENDPOINT_NOT_FOUND", "No API found for '%s %s'", c.request.Method, c.request.URL.Path)
-	case c.route.access == public, c.route.access == azure: // the second has refusals of its own
-		return nil
-	case c.refusal != nil:
-		return c.refusal
-	case c.opts.RateLimit > 0 && strings.HasPrefix(c.request.URL.Path, "/api/2.0/token-management/") && !c.ws.limiter.allow(time.Now(), c.opts.RateLimit):
-		reply := fail(http.StatusTooManyRequests, "REQUEST_LIMIT_EXCEEDED",
-			"Your request was rejected because the rate limit of the Token Management API was exceeded.")
-		reply.header.Set("Retry-After", "1")
-		return reply
-	}
-	return nil
 }
 
 // denied checks the caller's rights; the lock is held.

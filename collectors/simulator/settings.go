@@ -33,8 +33,6 @@ func (s restrictSetting) doc() obj {
 	return obj{"restrict_workspace_admins": inner, "etag": s.etag(), "setting_name": "default"}
 }
 
-func getRestrict(c *call) *answer { return ok(c.ws.restrict.doc()) }
-
 // staleEtag is the conflict that carries the fresh etag, where the real service
 // puts it.
 func staleEtag(fresh string) *answer {
@@ -207,7 +205,16 @@ func patchConf(c *call) *answer {
 	}
 	refused := map[string]*string{}
 	for key, value := range values {
-		if value == nil || !confValueAllowed(key, *value) {
+		allowed := value != nil
+		switch {
+		case value == nil:
+		case key == "enableIpAccessLists", key == "enableGp3", key == "enableTokensConfig":
+			allowed = strings.EqualFold(*value, "true") || strings.EqualFold(*value, "false")
+		case key == "maxTokenLifetimeDays":
+			days, err := strconv.Atoi(*value)
+			allowed = err == nil && days >= 0 && days <= platformDays
+		}
+		if !allowed {
 			refused[key] = value
 		}
 	}
@@ -218,18 +225,6 @@ func patchConf(c *call) *answer {
 		c.ws.conf[key] = *value
 	}
 	return &answer{status: http.StatusNoContent, header: http.Header{}}
-}
-
-// confValueAllowed knows the few keys whose values are checked.
-func confValueAllowed(key, value string) bool {
-	switch key {
-	case "enableIpAccessLists", "enableGp3", "enableTokensConfig":
-		return strings.EqualFold(value, "true") || strings.EqualFold(value, "false")
-	case "maxTokenLifetimeDays":
-		days, err := strconv.Atoi(value)
-		return err == nil && days >= 0 && days <= platformDays
-	}
-	return true
 }
 
 // Levels of a [Grant].
@@ -332,39 +327,28 @@ func (c *call) acl() obj {
 		if !seen {
 			i = len(entries)
 			at[key] = i
-			entries = append(entries, c.aclEntry(g))
+			entry := obj{}
+			switch {
+			case g.UserName != "":
+				entry["user_name"] = g.UserName
+			case g.ServicePrincipalName != "":
+				entry["service_principal_name"] = g.ServicePrincipalName
+			default:
+				entry["group_name"] = g.GroupName
+			}
+			if p := c.directory.named(g.UserName + g.ServicePrincipalName); p != nil && g.GroupName == "" {
+				entry["display_name"] = p.display
+			}
+			entries = append(entries, entry)
+		}
+		level := obj{"permission_level": g.Level, "inherited": g.Inherited}
+		if g.Inherited {
+			level["inherited_from_object"] = []string{"/authorization/"}
 		}
 		levels, _ := entries[i]["all_permissions"].([]obj)
-		entries[i]["all_permissions"] = append(levels, aclLevel(g))
+		entries[i]["all_permissions"] = append(levels, level)
 	}
 	return obj{"object_id": "/authorization/tokens", "object_type": "tokens", "access_control_list": entries}
-}
-
-func aclLevel(g Grant) obj {
-	if g.Inherited {
-		return obj{"permission_level": g.Level, "inherited": true, "inherited_from_object": []string{"/authorization/"}}
-	}
-	return obj{"permission_level": g.Level, "inherited": false}
-}
-
-func (c *call) aclEntry(g Grant) obj {
-	entry := obj{}
-	switch {
-	case g.UserName != "":
-		entry["user_name"] = g.UserName
-	case g.ServicePrincipalName != "":
-		entry["service_principal_name"] = g.ServicePrincipalName
-	default:
-		entry["group_name"] = g.GroupName
-	}
-	if p := c.directory.named(g.UserName + g.ServicePrincipalName); p != nil && g.GroupName == "" {
-		entry["display_name"] = p.display
-	}
-	return entry
-}
-
-type aclRequest struct {
-	List []Grant `json:"access_control_list"`
 }
 
 // putGrants replaces the list. The admins' entry must be among it.
@@ -413,40 +397,31 @@ func (c *call) readGrants() ([]Grant, *answer) {
 	if missing := c.grantsMissing(); missing != nil {
 		return nil, missing
 	}
-	var body aclRequest
+	var body struct {
+		List []Grant `json:"access_control_list"`
+	}
 	if bad := c.decode(&body); bad != nil {
 		return nil, bad
 	}
 	for i, g := range body.List {
-		if bad := c.checkGrant(g); bad != nil {
-			return nil, bad
+		p := c.directory.named(g.UserName + g.ServicePrincipalName)
+		exists := p != nil && p.service == (g.ServicePrincipalName != "")
+		if g.GroupName != "" {
+			exists = c.directory.groupIn(c.ws, g.GroupName) != nil
+		}
+		switch {
+		case g.names() != 1:
+			return nil, invalid("Exactly one of user_name, group_name and service_principal_name must be given.")
+		case g.Level != CanUse && g.Level != CanManage:
+			return nil, invalid("%q is not a permission level of tokens.", g.Level)
+		case g.Level == CanManage && !g.forAdmins():
+			return nil, invalid("Only admins can be given CAN_MANAGE permission on tokens")
+		case !exists:
+			return nil, gone("Principal: %s does not exist", g.principalKey())
 		}
 		body.List[i].Inherited = false
 	}
 	return body.List, nil
-}
-
-func (c *call) checkGrant(g Grant) *answer {
-	switch {
-	case g.names() != 1:
-		return invalid("Exactly one of user_name, group_name and service_principal_name must be given.")
-	case g.Level != CanUse && g.Level != CanManage:
-		return invalid("%q is not a permission level of tokens.", g.Level)
-	case g.Level == CanManage && !g.forAdmins():
-		return invalid("Only admins can be given CAN_MANAGE permission on tokens")
-	case !c.directory.knows(c.ws, g):
-		return gone("Principal: %s does not exist", g.principalKey())
-	}
-	return nil
-}
-
-// knows reports whether the principal of a grant exists.
-func (d *directory) knows(ws *workspace, g Grant) bool {
-	if g.GroupName != "" {
-		return d.groupIn(ws, g.GroupName) != nil
-	}
-	p := d.named(g.UserName + g.ServicePrincipalName)
-	return p != nil && p.service == (g.ServicePrincipalName != "")
 }
 
 func grantLevels(c *call) *answer {

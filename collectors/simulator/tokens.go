@@ -127,13 +127,16 @@ func listTokens(c *call) *answer {
 	if off := c.tokensOff(); off != nil {
 		return off
 	}
-	keep, bad := creatorFilter(c)
-	if bad != nil {
-		return bad
+	// The two filters are by creator, not owner.
+	query := c.request.URL.Query()
+	name, text := query.Get("created_by_username"), query.Get("created_by_id")
+	id, err := strconv.ParseInt(text, 10, 64)
+	if text != "" && err != nil {
+		return invalid("created_by_id is not a number: %s", text)
 	}
 	rows := make([]*token, 0, c.ws.tokens.len())
 	for t := range c.ws.tokens.all() {
-		if keep(t) {
+		if (text == "" || t.creator.id == id) && (name == "" || strings.EqualFold(t.creator.name, name)) {
 			rows = append(rows, t)
 		}
 	}
@@ -159,22 +162,6 @@ func (c *call) calledBy(t *token) []string {
 		names = append(names, "own")
 	}
 	return names
-}
-
-// creatorFilter understands the two filters of the list: by creator, not owner.
-func creatorFilter(c *call) (keep func(*token) bool, bad *answer) {
-	query := c.request.URL.Query()
-	name, text := query.Get("created_by_username"), query.Get("created_by_id")
-	if text == "" {
-		return func(t *token) bool { return name == "" || strings.EqualFold(t.creator.name, name) }, nil
-	}
-	id, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return nil, invalid("created_by_id is not a number: %s", text)
-	}
-	return func(t *token) bool {
-		return t.creator.id == id && (name == "" || strings.EqualFold(t.creator.name, name))
-	}, nil
 }
 
 // findToken is the token that the path names, or the 404.
@@ -254,25 +241,20 @@ func (c *call) update(t *token) *answer {
 		case "comment":
 			next.comment = body.Token.Comment
 		case "scopes":
-			next.scoping = next.scoping.selecting(body.Token.Scopes)
+			chosen := scoping{}
+			if next.scoping != nil {
+				chosen = *next.scoping
+			}
+			if chosen.scopes = slices.Clone(body.Token.Scopes); chosen.state != "" {
+				chosen.state = autoscopeUserSelected
+			}
+			next.scoping = &chosen
 		default:
 			return invalid("update_mask: field %q cannot be updated", field)
 		}
 	}
 	c.ws.tokens.put(&next)
 	return c.tokenAnswer(&next, "")
-}
-
-// selecting is the scoping after somebody chose scopes by hand.
-func (s *scoping) selecting(scopes []string) *scoping {
-	next := &scoping{scopes: slices.Clone(scopes)}
-	if s != nil {
-		next.inferred, next.backfill, next.state = s.inferred, s.backfill, s.state
-	}
-	if next.state != "" {
-		next.state = autoscopeUserSelected
-	}
-	return next
 }
 
 func listOwnTokens(c *call) *answer {
@@ -406,6 +388,12 @@ func (c *call) create(body createRequest, p *principal, unlimited int64) (*token
 	if off := c.tokensOff(); off != nil {
 		return nil, "", off
 	}
+	now, live := c.Now().UnixMilli(), 0
+	for t := range c.ws.tokens.all() {
+		if t.owner == p.id && !t.expiredAt(now) {
+			live++
+		}
+	}
 	switch {
 	case !tokensEnabled(c.ws):
 		return nil, "", fail(http.StatusBadRequest, "FEATURE_DISABLED", "Personal access tokens are disabled in this workspace.")
@@ -413,13 +401,25 @@ func (c *call) create(body createRequest, p *principal, unlimited int64) (*token
 		return nil, "", fail(http.StatusForbidden, "PERMISSION_DENIED", "'%s' has no permission to use tokens.", p.name)
 	case body.LifetimeSeconds != nil && *body.LifetimeSeconds <= 0:
 		return nil, "", invalid("Invalid timeout: %d", *body.LifetimeSeconds)
-	case c.liveTokens(p) >= tokenQuota:
+	case live >= tokenQuota:
 		return nil, "", fail(http.StatusBadRequest, "QUOTA_EXCEEDED", "Token quota exceeded (%d tokens)", tokenQuota)
 	}
-	now := c.Now().UnixMilli()
-	lifetime, tooLong := c.lifetime(body, unlimited)
-	if tooLong != nil {
-		return nil, "", tooLong
+	limit := int64(platformDays)
+	days, err := strconv.ParseInt(c.ws.conf["maxTokenLifetimeDays"], 10, 64)
+	limited := err == nil && days > 0
+	if limited {
+		limit = days
+	}
+	limit *= dayMillis
+	lifetime := unlimited
+	switch {
+	case body.LifetimeSeconds == nil && limited:
+		lifetime = limit
+	case body.LifetimeSeconds == nil:
+	case *body.LifetimeSeconds > limit/1000:
+		return nil, "", invalid("Token lifetime exceeds the maximum of %d days.", limit/dayMillis)
+	default:
+		lifetime = *body.LifetimeSeconds * 1000
 	}
 	value := c.mint("dapi")
 	t := &token{
@@ -440,36 +440,6 @@ func (c *call) create(body createRequest, p *principal, unlimited int64) (*token
 		c.ws.grantState = GrantsInitialised // the first PAT creates the ACL
 	}
 	return t, value, nil
-}
-
-// lifetime is what a request gets, in milliseconds or never.
-func (c *call) lifetime(body createRequest, unlimited int64) (int64, *answer) {
-	limit := int64(platformDays)
-	days, err := strconv.ParseInt(c.ws.conf["maxTokenLifetimeDays"], 10, 64)
-	limited := err == nil && days > 0
-	if limited {
-		limit = days
-	}
-	limit *= dayMillis
-	switch {
-	case body.LifetimeSeconds == nil && limited:
-		return limit, nil
-	case body.LifetimeSeconds == nil:
-		return unlimited, nil
-	case *body.LifetimeSeconds > limit/1000:
-		return 0, invalid("Token lifetime exceeds the maximum of %d days.", limit/dayMillis)
-	}
-	return *body.LifetimeSeconds * 1000, nil
-}
-
-func (c *call) liveTokens(p *principal) int {
-	now, n := c.Now().UnixMilli(), 0
-	for t := range c.ws.tokens.all() {
-		if t.owner == p.id && !t.expiredAt(now) {
-			n++
-		}
-	}
-	return n
 }
 
 // mint makes the next credential; the sequence follows from the seed.
