@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/databricks/databricks-sdk-go/common/environment"
 	"github.com/databricks/databricks-sdk-go/config"
 	"golang.org/x/time/rate"
 
@@ -89,8 +90,11 @@ func (w AccountWorkspace) Target(account AccountTarget) Target {
 		Host: w.Host, WorkspaceID: w.ID, Cloud: w.Cloud, Discovered: true, Routed: w.Routed, azure: w.azure,
 	}
 	switch {
+	case w.azure != nil && w.Status != succeeded:
+		t.Unreadable = "Azure lists it as " + engine.SafeText(w.Status)
+	case w.azure != nil && w.Host == "":
+		t.Unreadable = "Azure does not tell a usable address"
 	case w.azure != nil:
-		t.Unreadable = azureReason(w)
 	case !w.Running():
 		t.Unreadable = "the account lists it as " + firstOf(w.Status, "without a status")
 		if w.Detail != "" {
@@ -107,16 +111,6 @@ func (t Target) unreadable() *Problem {
 	return problem(engine.Failed, reasonNotRunning,
 		"Leave it out by `account.exclude` if that is as it should be; docs/account.md tells how.", "%s", engine.SafeText(t.Unreadable))
 }
-
-// complete fills in what only the account told.
-func (t Target) complete(w engine.Workspace) engine.Workspace {
-	w.ID = firstOf(w.ID, t.WorkspaceID)
-	w.Cloud = firstOf(w.Cloud, t.Cloud)
-	return w
-}
-
-// ofAccount is the account as the target whose credential reads the workspace.
-func (t Target) ofAccount() Target { return Target{Profile: t.Profile, ConfigFile: t.ConfigFile} }
 
 // knownHost is the host before any configuration is read: an account's
 // credential is found as if its workspaces did not exist.
@@ -135,7 +129,15 @@ func (discovered) Name() string { return "discovered workspace" }
 func (d discovered) Configure(cfg *config.Config) error {
 	cfg.Host, cfg.WorkspaceID = d.target.Host, ""
 	if d.target.azure != nil {
-		d.target.azure.configure(cfg)
+		how := d.target.azure
+		cfg.AuthType, cfg.AzureTenantID, cfg.Cloud = how.authType, firstOf(how.tenant, cfg.AzureTenantID), environment.CloudAzure
+		cfg.AzureUseMSI = how.authType == azureMSI
+		// The header of this name has Azure make an admin of whoever has rights on
+		// the resource. Reading makes nobody an admin.
+		cfg.AzureResourceID = ""
+		if how.cloud != nil {
+			cfg.DatabricksEnvironment = how.cloud
+		}
 	}
 	if d.target.Routed {
 		cfg.WorkspaceID = d.target.WorkspaceID
@@ -213,7 +215,8 @@ func (t AccountTarget) signIn(ctx context.Context, o Options, transport http.Rou
 // accountID is the shape of an account's id, which becomes part of a path.
 var accountID = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
 
-// listWorkspaces reads the whole list: it has no pages.
+// listWorkspaces reads the whole list: it has no pages. A list that is half
+// understood would hide a workspace.
 func (c *accountClient) listWorkspaces(ctx context.Context) (Account, *Problem) {
 	account := Account{lists: &accountLists{}, ID: c.id, Host: c.base.String()}
 	path := "/api/2.0/accounts/" + c.id + "/workspaces"
@@ -240,29 +243,26 @@ func (c *accountClient) listWorkspaces(ctx context.Context) (Account, *Problem) 
 	return account, nil
 }
 
-// accountWorkspace reads a row; problem says why it cannot be: a list that is
-// half understood would hide a workspace.
+// accountWorkspace reads a row; problem says why it cannot be.
 func (c *accountClient) accountWorkspace(raw json.RawMessage) (w AccountWorkspace, problem string) {
-	row, ok := parseObject(raw)
+	o, ok := parseObject(raw)
 	if !ok {
 		return w, "is no object"
 	}
-	if w.ID, ok = asID(row.members["workspace_id"]); !ok || w.ID == "" {
+	if w.ID, ok = asID(o.members["workspace_id"]); !ok || w.ID == "" {
 		return w, "has no workspace_id"
 	}
-	texts := map[string]*string{"workspace_name": &w.Name, "workspace_status": &w.Status, "workspace_status_message": &w.Detail, "cloud": &w.Cloud}
-	for key, into := range texts {
-		if *into, ok = asText(row.members[key]); !ok {
-			return w, key + " is no text"
-		}
+	row := fields{o, func(key, _ string) { problem = firstOf(problem, key+" is no text") }}
+	w.Name, w.Status, w.Detail = row.text("workspace_name"), row.text("workspace_status"), row.text("workspace_status_message")
+	if w.Cloud = strings.ToLower(row.text("cloud")); !slices.Contains(clouds, w.Cloud) {
+		w.Cloud = cloudOf(c.base)
 	}
-	deployment, _ := asText(row.members["deployment_name"]) // one that is no text is no usable name
-	if w.Tags, ok = asTags(row.members["custom_tags"]); !ok {
-		return w, "custom_tags are no texts"
+	if w.Tags, ok = asTags(o.members["custom_tags"]); !ok {
+		return w, firstOf(problem, "custom_tags are no texts")
 	}
+	deployment, _ := asText(o.members["deployment_name"]) // one that is no text is no usable name
 	w.Host, w.Routed = workspaceHost(c.base, deployment)
-	w.Cloud = firstOf(knownCloud(w.Cloud), cloudOf(c.base))
-	return w, ""
+	return w, problem
 }
 
 func asTags(raw json.RawMessage) (tags map[string]string, ok bool) {
@@ -272,12 +272,7 @@ func asTags(raw json.RawMessage) (tags map[string]string, ok bool) {
 	return tags, json.Unmarshal(raw, &tags) == nil
 }
 
-func knownCloud(text string) string {
-	if text = strings.ToLower(text); slices.Contains([]string{"aws", "azure", "gcp"}, text) {
-		return text
-	}
-	return ""
-}
+var clouds = []string{"aws", "azure", "gcp"}
 
 // deploymentName is the shape of the first labels of a workspace's host. It
 // comes from outside and decides where the credential goes.
@@ -352,8 +347,11 @@ func (d *AccountDirectory) fill(ctx context.Context, account *accountClient) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.SectionTimeout, errSectionTimeout)
 	defer cancel()
 	people, problem := readPeople(ctx, c, ",active")
-	if problem != nil {
-		d.coverage = forDirectory(problem).Coverage()
+	if problem != nil { // nothing else depends on it
+		d.coverage = problem.Coverage()
+		if problem.Reason == reasonPermission {
+			d.coverage.Hint = "Sign in as an account admin, who may list the account's users and service principals."
+		}
 		return
 	}
 	for _, p := range people.rows {
@@ -362,15 +360,6 @@ func (d *AccountDirectory) fill(ctx context.Context, account *accountClient) {
 		})
 	}
 	d.coverage = people.coverage(len(d.principals))
-}
-
-// forDirectory says what to do about the directory; nothing else depends on it.
-func forDirectory(p *Problem) *Problem {
-	told := *p
-	if p.Reason == reasonPermission {
-		told.Hint = "Sign in as an account admin, who may list the account's users and service principals."
-	}
-	return &told
 }
 
 // Section is what the account knows of the owners and creators of a capture's

@@ -87,17 +87,6 @@ type azureSignIn struct {
 	cloud    *environment.DatabricksEnvironment // nil: by the host
 }
 
-func (a *azureSignIn) configure(cfg *config.Config) {
-	cfg.AuthType, cfg.AzureTenantID, cfg.Cloud = a.authType, firstOf(a.tenant, cfg.AzureTenantID), environment.CloudAzure
-	cfg.AzureUseMSI = a.authType == azureMSI
-	// The header of this name has Azure make an admin of whoever has rights on
-	// the resource. Reading makes nobody an admin.
-	cfg.AzureResourceID = ""
-	if a.cloud != nil {
-		cfg.DatabricksEnvironment = a.cloud
-	}
-}
-
 // azureClient reads the resource lists of Azure.
 type azureClient struct {
 	*Client
@@ -148,7 +137,15 @@ func (c *azureClient) list(ctx context.Context, subscription string) ([]AccountW
 			Next  string             `json:"nextLink"`
 		}
 		if _, problem := c.getJSON(ctx, path, query, &page, "nextLink"); problem != nil {
-			return nil, forAzure(problem, subscription)
+			switch problem.Reason { // in the words of Azure
+			case reasonPermission:
+				problem.Hint = "Give the principal the role Reader on subscription " + subscription + "."
+			case reasonNotFound:
+				problem.Hint = "Check the id of subscription " + subscription + ", and that the tenant is the one that it belongs to."
+			case reasonUnauthenticated:
+				problem.Hint = "Check that the tenant is the one that subscription " + subscription + " belongs to, or sign in again."
+			}
+			return nil, problem
 		}
 		if page.Value == nil {
 			return nil, badBody("GET %s: the answer has no value", path)
@@ -194,53 +191,31 @@ func withPort(u *url.URL) string {
 	return u.Hostname() + ":" + port
 }
 
-// forAzure turns a problem of a workspace's API into one of Azure.
-func forAzure(p *Problem, subscription string) *Problem {
-	told := *p
-	switch p.Reason {
-	case reasonPermission:
-		told.Hint = "Give the principal the role Reader on subscription " + subscription + "."
-	case reasonNotFound:
-		told.Hint = "Check the id of subscription " + subscription + ", and that the tenant is the one that it belongs to."
-	case reasonUnauthenticated:
-		told.Hint = "Check that the tenant is the one that subscription " + subscription + " belongs to, or sign in again."
-	}
-	return &told
-}
-
 // workspace reads a row; wrong says why it cannot be.
 func (c *azureClient) workspace(raw json.RawMessage) (w AccountWorkspace, wrong string) {
-	row, ok := parseObject(raw)
+	o, ok := parseObject(raw)
 	if !ok {
 		return w, "is no object"
 	}
-	properties, ok := parseObject(row.members["properties"])
+	inner, ok := parseObject(o.members["properties"])
 	if !ok {
 		return w, "has no properties"
 	}
-	var id, number, address string
-	for _, text := range []struct {
-		of   object
-		key  string
-		into *string
-	}{
-		{row, "id", &id}, {row, "name", &w.Name}, {properties, "provisioningState", &w.Status},
-		{properties, "workspaceId", &number}, {properties, "workspaceUrl", &address},
-	} {
-		if *text.into, ok = asText(text.of.members[text.key]); !ok {
-			return w, text.key + " is no text"
-		}
-	}
-	if w.Tags, ok = asTags(row.members["tags"]); !ok {
+	noText := func(key, _ string) { wrong = firstOf(wrong, key+" is no text") }
+	row, properties := fields{o, noText}, fields{inner, noText}
+	id, number, address := row.text("id"), properties.text("workspaceId"), properties.text("workspaceUrl")
+	w = AccountWorkspace{Name: row.text("name"), Status: properties.text("provisioningState"), Cloud: "azure", azure: c.how}
+	switch w.Tags, ok = asTags(o.members["tags"]); {
+	case wrong != "":
+		return w, wrong
+	case !ok:
 		return w, "tags are no texts"
-	}
-	if id == "" || w.Name == "" || w.Status == "" {
+	case id == "" || w.Name == "" || w.Status == "":
 		return w, "lacks id, name or provisioningState"
 	}
 	if w.ID, ok = asID(json.RawMessage(number)); !ok {
 		return w, "workspaceId is no number"
 	}
-	w.Cloud, w.azure = "azure", c.how
 	if w.ID == "" { // one that is being made, or could not be, has none
 		w.ID = strings.ToLower(id)
 		return w, ""
@@ -265,17 +240,6 @@ func (c *azureClient) workspaceURL(address string) (host string, routed bool) {
 		return "", false
 	}
 	return "https://" + address, false
-}
-
-// azureReason is why a workspace that Azure lists cannot be asked; "" when it can.
-func azureReason(w AccountWorkspace) string {
-	switch {
-	case w.Status != succeeded:
-		return "Azure lists it as " + engine.SafeText(w.Status)
-	case w.Host == "":
-		return "Azure does not tell a usable address"
-	}
-	return ""
 }
 
 // The ways of unified authentication that give a token for Resource Manager,

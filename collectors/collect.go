@@ -124,7 +124,9 @@ func outcomeOf(t Target, c *Client, o Options, p *Problem) Outcome {
 		Sections:    map[engine.SectionName]engine.Section{},
 	}}
 	if c != nil {
-		outcome.Capture.Workspace = t.complete(c.identity())
+		w := c.identity() // and what only the account told
+		w.ID, w.Cloud = firstOf(w.ID, t.WorkspaceID), firstOf(w.Cloud, t.Cloud)
+		outcome.Capture.Workspace = w
 		outcome.close = c.session.Close
 	}
 	outcome.Capture.Workspace.Labels = t.Labels

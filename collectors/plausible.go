@@ -151,8 +151,8 @@ func (s *session) usedWithoutRight(sections map[engine.SectionName]engine.Sectio
 	if !only {
 		return ""
 	}
-	if doubt := unconfirmed(sections); doubt != "" {
-		return doubt
+	if reason := unconfirmed(sections); reason != "" {
+		return reason
 	}
 	var using []engine.Principal
 	unsure := 0
@@ -432,7 +432,7 @@ func HoldAgainst(capture engine.Capture, before Counts, accepted []engine.Sectio
 		c.Count = coverage[partOf(list)].Count
 		capture.Sections[partOf(list)] = engine.Section{Coverage: c}
 	}
-	if doubt := unconfirmed(capture.Sections); doubt != "" {
-		capture.Sections[engine.SectionGrants] = failed(implausible(reasonTokensOfOthers, "%s", doubt))
+	if reason := unconfirmed(capture.Sections); reason != "" {
+		capture.Sections[engine.SectionGrants] = failed(implausible(reasonTokensOfOthers, "%s", reason))
 	}
 }

@@ -64,114 +64,38 @@ var settingKeys = []string{
 	"storeInteractiveNotebookResultsInCustomerAccount",
 }
 
+// readSettings asks for all keys at once. Where one that cannot be read may have
+// failed the call, the rest is read key by key, so that it hides no other.
 func readSettings(ctx context.Context, c *Client) engine.Section {
 	settings := engine.Settings{}
 	problem := readKeys(ctx, c, settingKeys, settings)
-	if problem != nil && oneByOneHelps(problem) {
-		problem = readKeysSingly(ctx, c, settings)
+	if problem != nil && slices.Contains([]string{reasonPermission, reasonUnexpected, reasonServerError, reasonNotFound, reasonBadBody}, problem.Reason) {
+		var first *Problem
+		read := 0
+		for _, key := range settingKeys {
+			if settings[key].Problem == engine.Unsupported {
+				continue
+			}
+			problem := readKeys(ctx, c, []string{key}, settings)
+			switch {
+			case problem == nil:
+				read++
+			case problem.Fatal(), problem.Reason == reasonRateLimited, problem.Reason == reasonTimeout:
+				return failed(problem)
+			default:
+				settings[key] = engine.Setting{Problem: problem.Status, Detail: problem.Detail}
+				if first == nil {
+					first = problem
+				}
+			}
+		}
+		if problem = nil; read == 0 { // all keys fail alike
+			problem = first
+		}
 	}
 	if problem != nil {
 		return failed(problem)
 	}
-	return settingsSection(settings)
-}
-
-// readKeys asks for several keys at once. A key that the workspace does not
-// know fails the whole call, which then is made again without it.
-func readKeys(ctx context.Context, c *Client, keys []string, into engine.Settings) *Problem {
-	keys = slices.Clone(keys)
-	for len(keys) > 0 {
-		answer := map[string]json.RawMessage{}
-		_, problem := c.getJSON(ctx, settingsPath, url.Values{"keys": {strings.Join(keys, ",")}}, &answer)
-		if problem == nil {
-			noteSettings(answer, keys, into)
-			return nil
-		}
-		unknown := slices.DeleteFunc(invalidKeys(problem), func(key string) bool { return !slices.Contains(keys, key) })
-		if len(unknown) == 0 {
-			return problem
-		}
-		for _, key := range unknown {
-			into[key] = engine.Setting{Problem: engine.Unsupported, Detail: "this workspace does not know the key"}
-		}
-		keys = slices.DeleteFunc(keys, func(key string) bool { return slices.Contains(unknown, key) })
-	}
-	return nil
-}
-
-var (
-	invalidKeyList = regexp.MustCompile(`Invalid keys:\s*(\[[^\]]*\])`)
-	invalidKeyOne  = regexp.MustCompile(`([\w-]+) is an invalid config key`)
-)
-
-// invalidKeys are the keys that a refusal says the workspace does not know.
-func invalidKeys(p *Problem) []string {
-	var keys []string
-	if m := invalidKeyList.FindStringSubmatch(p.Message); m != nil && json.Unmarshal([]byte(m[1]), &keys) == nil {
-		return keys
-	}
-	if m := invalidKeyOne.FindStringSubmatch(p.Message); m != nil {
-		return m[1:]
-	}
-	return nil
-}
-
-// oneByOneHelps reports whether one unreadable key may have spoilt the call.
-func oneByOneHelps(p *Problem) bool {
-	switch p.Reason {
-	case reasonPermission, reasonUnexpected, reasonServerError, reasonNotFound, reasonBadBody:
-		return true
-	}
-	return false
-}
-
-// readKeysSingly reads what is left key by key, so that an unreadable one
-// hides no other. It fails as a whole if all keys fail alike.
-func readKeysSingly(ctx context.Context, c *Client, into engine.Settings) *Problem {
-	var first *Problem
-	read := 0
-	for _, key := range settingKeys {
-		if into[key].Problem == engine.Unsupported {
-			continue
-		}
-		problem := readKeys(ctx, c, []string{key}, into)
-		switch {
-		case problem == nil:
-			read++
-		case problem.Fatal(), problem.Reason == reasonRateLimited, problem.Reason == reasonTimeout:
-			return problem
-		default:
-			into[key] = engine.Setting{Problem: problem.Status, Detail: problem.Detail}
-			if first == nil {
-				first = problem
-			}
-		}
-	}
-	if read == 0 {
-		return first
-	}
-	return nil
-}
-
-// noteSettings keeps a value as stored apart from one that was never set (null).
-func noteSettings(answer map[string]json.RawMessage, keys []string, into engine.Settings) {
-	for _, key := range keys {
-		raw, given := answer[key]
-		text, ok := asText(raw)
-		switch {
-		case !given:
-			into[key] = engine.Setting{Problem: engine.Failed, Detail: "the answer lacks the key"}
-		case !ok:
-			into[key] = engine.Setting{Problem: engine.Failed, Detail: "the value is neither text nor null: " + engine.SafeText(cut(raw))}
-		case absent(raw):
-			into[key] = engine.Setting{}
-		default:
-			into[key] = engine.Setting{Value: &text}
-		}
-	}
-}
-
-func settingsSection(settings engine.Settings) engine.Section {
 	var unreadable []string
 	read := 0
 	for _, key := range engine.SortedKeys(settings) {
@@ -190,4 +114,51 @@ func settingsSection(settings engine.Settings) engine.Section {
 		coverage.Hint = "Policies that need these keys are unknown; sign in as a workspace admin."
 	}
 	return engine.Section{Coverage: coverage, Document: document(settings)}
+}
+
+var (
+	invalidKeyList = regexp.MustCompile(`Invalid keys:\s*(\[[^\]]*\])`)
+	invalidKeyOne  = regexp.MustCompile(`([\w-]+) is an invalid config key`)
+)
+
+// readKeys asks for several keys at once. A key that the workspace does not
+// know fails the whole call, which then is made again without it. A value as stored
+// is told from one that was never set (null).
+func readKeys(ctx context.Context, c *Client, keys []string, into engine.Settings) *Problem {
+	answer := map[string]json.RawMessage{}
+	for keys = slices.Clone(keys); len(keys) > 0; {
+		clear(answer)
+		_, problem := c.getJSON(ctx, settingsPath, url.Values{"keys": {strings.Join(keys, ",")}}, &answer)
+		if problem == nil {
+			break
+		}
+		var unknown []string
+		if m := invalidKeyList.FindStringSubmatch(problem.Message); m != nil && json.Unmarshal([]byte(m[1]), &unknown) == nil {
+			unknown = slices.DeleteFunc(unknown, func(key string) bool { return !slices.Contains(keys, key) })
+		} else if m := invalidKeyOne.FindStringSubmatch(problem.Message); m != nil && slices.Contains(keys, m[1]) {
+			unknown = m[1:]
+		}
+		if len(unknown) == 0 {
+			return problem
+		}
+		for _, key := range unknown {
+			into[key] = engine.Setting{Problem: engine.Unsupported, Detail: "this workspace does not know the key"}
+		}
+		keys = slices.DeleteFunc(keys, func(key string) bool { return slices.Contains(unknown, key) })
+	}
+	for _, key := range keys {
+		raw, given := answer[key]
+		text, ok := asText(raw)
+		switch {
+		case !given:
+			into[key] = engine.Setting{Problem: engine.Failed, Detail: "the answer lacks the key"}
+		case !ok:
+			into[key] = engine.Setting{Problem: engine.Failed, Detail: "the value is neither text nor null: " + engine.SafeText(cut(raw))}
+		case absent(raw):
+			into[key] = engine.Setting{}
+		default:
+			into[key] = engine.Setting{Value: &text}
+		}
+	}
+	return nil
 }

@@ -204,7 +204,7 @@ func scopesOf(authType, authorization string) []string {
 
 func (s *signer) noteMetadata(meta *config.HostMetadata) {
 	s.session.metaID = meta.WorkspaceID
-	if cloud := strings.ToLower(string(meta.Cloud)); slices.Contains([]string{"aws", "azure", "gcp"}, cloud) {
+	if cloud := strings.ToLower(string(meta.Cloud)); slices.Contains(clouds, cloud) {
 		s.session.cloud = cloud
 	}
 }
@@ -319,7 +319,7 @@ func secrets(cfg *config.Config) []string {
 // a profile that is asked for by name is not overruled by the environment.
 func loaders(t Target) []config.Loader {
 	if t.Discovered {
-		return append(loaders(t.ofAccount()), discovered{t})
+		return append(loaders(Target{Profile: t.Profile, ConfigFile: t.ConfigFile}), discovered{t}) // the account is the target whose credential reads the workspace
 	}
 	if t.Profile == "" {
 		return []config.Loader{config.ConfigAttributes, config.ConfigFile, hardening{}}
