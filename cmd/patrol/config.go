@@ -20,12 +20,6 @@ import (
 
 // Config shows and checks the configuration in force.
 func (c commands) Config() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "config",
-		Short: "Show the configuration, and check it",
-		Args:  unknownCommand,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
 	var all bool
 	show := &cobra.Command{
 		Use:   "show",
@@ -50,8 +44,7 @@ func (c commands) Config() *cobra.Command {
 		Args:    cobra.MaximumNArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return c.app.validateConfig(cmd, args) },
 	}
-	cmd.AddCommand(show, validate)
-	return cmd
+	return commandGroup("config", "Show the configuration, and check it", show, validate)
 }
 
 // validateConfig checks the configuration of this run, or a file.

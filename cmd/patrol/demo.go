@@ -105,22 +105,32 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 		return err
 	}
 	tell := func(head, format string, args ...any) {
-		for i, line := range wrapped(engine.SafeText(fmt.Sprintf(format, args...)), 67) {
-			fmt.Fprintf(a.env.stdout, "%-11s %s\n", ifSet(i == 0, head), line)
-		}
+		fmt.Fprintln(a.env.stdout, hang(fmt.Sprintf("%-12s", head), engine.SafeText(fmt.Sprintf(format, args...)), 79))
 	}
 
 	tell("account", "%s with %s each, simulated on loopback", plural(o.account.workspaces, "workspace"), plural(o.account.tokens, "token"))
 	if err := patrol("audit", "--output-dir", o.dir); err != nil {
 		return err
 	}
-	before, err := readDemoReport(in("audit.json"))
-	if err != nil {
+	var before, after demoReport
+	if err := readJSON(in("audit.json"), &before); err != nil {
 		return err
 	}
-	tell("1 audit", "%s: %s", plural(before.failed(), "failed result"), before.severities())
+	failed := map[engine.Severity]int{}
+	for _, result := range before.Results {
+		if result.Status == engine.Fail {
+			failed[result.Severity]++
+		}
+	}
+	var severities []string
+	for _, severity := range engine.Severities() {
+		if n := failed[severity]; n > 0 {
+			severities = append(severities, fmt.Sprintf("%d %s", n, severity))
+		}
+	}
+	tell("1 audit", "%s: %s", plural(before.failed(), "failed result"), strings.Join(severities, ", "))
 	for _, line := range before.worst(6) {
-		tell("", "%s", line)
+		fmt.Fprintf(a.env.stdout, "%12s%s\n", "", engine.SafeText(line))
 	}
 
 	if err := patrol("plan", "-o", in("plan.json"), "--by", "demo"); err != nil {
@@ -138,7 +148,7 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 	if step, user := busiest(plan); user != nil {
 		agent := strings.Join(user.Agents, ", ")
 		tell("", "by the audit log, revoking %s stops %.24s,", shortTarget(step.Target), agent)
-		tell("", "  with %d events a day, the last at %s", user.PerDay, user.Last)
+		tell("              ", "with %d events a day, the last at %s", user.PerDay, user.Last)
 	}
 	chosen := harmless(plan)
 	if len(chosen) == 0 {
@@ -179,14 +189,13 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 	for _, o := range outcome.Outcomes {
 		if approved(o) && !o.State.CarriedOut() {
 			tell("", "not done: %s %s, %s:", o.Step.Action, shortTarget(o.Step.Target), strings.ReplaceAll(string(o.State), "_", " "))
-			tell("", "  %s", o.Detail)
+			tell("              ", "%s", o.Detail)
 		}
 	}
 	if err := patrol("audit", "--output-dir", in("after")); err != nil {
 		return err
 	}
-	after, err := readDemoReport(in(filepath.Join("after", "audit.json")))
-	if err != nil {
+	if err := readJSON(in(filepath.Join("after", "audit.json")), &after); err != nil {
 		return err
 	}
 	tell("5 audit", "%s, %d before", plural(after.failed(), "failed result"), before.failed())
@@ -204,9 +213,7 @@ func (a *app) demoEnd(ctx context.Context, o *demoOptions, server *server) error
 		names += " " + file.Name() + ifSet(file.IsDir(), string(filepath.Separator))
 	}
 	fmt.Fprintf(a.env.stdout, "\nFiles in %s (demo.log holds all that these commands printed):\n", o.dir)
-	for _, line := range wrapped(names[1:], 76) {
-		fmt.Fprintln(a.env.stdout, "  "+line)
-	}
+	fmt.Fprintln(a.env.stdout, hang("  ", names, 78))
 	fmt.Fprint(a.env.stdout, "\nNext:\n")
 	program, dir := os.Args[0], o.dir
 	if filepath.IsAbs(program) || !strings.ContainsRune(program, filepath.Separator) {
@@ -240,18 +247,6 @@ func (a *app) demoEnd(ctx context.Context, o *demoOptions, server *server) error
 	case err := <-server.failed:
 		return err
 	}
-}
-
-// wrapped breaks text at blanks, but those that it begins with.
-func wrapped(text string, width int) (lines []string) {
-	line := ""
-	for word := range strings.SplitSeq(text, " ") {
-		if strings.TrimSpace(line) != "" && len([]rune(line))+len([]rune(word)) > width {
-			lines, line = append(lines, strings.TrimSuffix(line, " ")), ""
-		}
-		line += word + " "
-	}
-	return append(lines, strings.TrimSuffix(line, " "))
 }
 
 func ifSet(set bool, text string) string {
@@ -290,8 +285,6 @@ type demoReport struct {
 	}
 }
 
-func readDemoReport(path string) (r demoReport, err error) { return r, readJSON(path, &r) }
-
 func readJSON(path string, into any) error {
 	text, err := os.ReadFile(path)
 	if err == nil {
@@ -310,22 +303,6 @@ func (r demoReport) failed() (n int) {
 		}
 	}
 	return n
-}
-
-func (r demoReport) severities() string {
-	found := map[engine.Severity]int{}
-	for _, result := range r.Results {
-		if result.Status == engine.Fail {
-			found[result.Severity]++
-		}
-	}
-	var parts []string
-	for _, severity := range engine.Severities() {
-		if n := found[severity]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, severity))
-		}
-	}
-	return strings.Join(parts, ", ")
 }
 
 // worst are lines on the policies with the worst findings, n at most.

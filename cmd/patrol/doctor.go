@@ -22,7 +22,7 @@ import (
 // Doctor says for each workspace what works and what to do if not.
 func (c commands) Doctor() *cobra.Command {
 	var o pipeline.Source
-	format := oneOf("text", "json")
+	var format choice
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check the configuration, the database, and sign-in and rights in each workspace",
@@ -34,7 +34,7 @@ func (c commands) Doctor() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.app.doctor(cmd, &o, format.word) },
 	}
 	addSourceFlags(cmd.Flags(), &o)
-	cmd.Flags().Var(&format, "format", "how to write it: text, json")
+	addFormatFlag(cmd.Flags(), &format, "text", "json")
 	return cmd
 }
 

@@ -19,14 +19,7 @@ func addEvaluationFlag(flags *pflag.FlagSet, id *int64) {
 
 // Evaluations shows what was judged.
 func (c commands) Evaluations() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "evaluations",
-		Short: "Show the evaluations in the database, what-if runs included",
-		Args:  unknownCommand,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(c.app.evaluationsList(), c.app.evaluationsShow())
-	return cmd
+	return commandGroup("evaluations", "Show the evaluations in the database, what-if runs included", c.app.evaluationsList(), c.app.evaluationsShow())
 }
 
 func (a *app) evaluationsList() *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 
@@ -114,17 +115,33 @@ func (o *findingsOptions) check() (order func(a, b engine.Finding) int, err erro
 			return nil, err
 		}
 	}
-	column, reverse := strings.CutPrefix(o.sort, "-")
-	err = cmp.Or(checkWord("--kind", o.kind, ownerKinds()...),
+	if err := cmp.Or(checkWord("--kind", o.kind, ownerKinds()...),
 		checkWord("--group", o.group, engine.SortedKeys(findingGroups)...),
-		checkWord("--sort", column, engine.SortedKeys(findingOrders)...),
-		checkList(o.labels, o.limit))
-	order = findingOrders[column]
-	if reverse {
-		forward := order
-		order = func(a, b engine.Finding) int { return forward(b, a) }
+		checkList(o.labels, o.limit)); err != nil {
+		return nil, err
 	}
-	return order, err
+	return orderBy(o.sort, findingOrders)
+}
+
+// orderBy is the order of a column; -column is the other way round.
+func orderBy[T any](column string, orders map[string]func(a, b T) int) (func(a, b T) int, error) {
+	column, reverse := strings.CutPrefix(column, "-")
+	order := orders[column]
+	if reverse {
+		return func(a, b T) int { return order(b, a) }, checkWord("--sort", column, engine.SortedKeys(orders)...)
+	}
+	return order, checkWord("--sort", column, engine.SortedKeys(orders)...)
+}
+
+// collected are all rows, or the error that ended them.
+func collected[T any](rows iter.Seq2[T, error]) (all []T, err error) {
+	for row, err := range rows {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, row)
+	}
+	return all, nil
 }
 
 func findingStatuses() []string {
@@ -162,7 +179,7 @@ func (a *app) findings(ctx context.Context, o *findingsOptions) error {
 		return err
 	}
 	return a.withProduct(ctx, &o.product, func(db *store.DB) error {
-		report, err := a.evaluated(ctx, db, o.evaluation)
+		report, err := a.Evaluation(ctx, db, o.evaluation)
 		if err != nil {
 			return err
 		}
@@ -170,22 +187,26 @@ func (a *app) findings(ctx context.Context, o *findingsOptions) error {
 		if err != nil {
 			return err
 		}
-		var found []engine.Finding
-		for f, err := range pipeline.Pseudonymised(&a.Run, func(yield func(engine.Finding, error) bool) {
+		found, err := collected(pipeline.Pseudonymised(&a.Run, func(yield func(engine.Finding, error) bool) {
 			for f, err := range report.Findings {
 				if (err != nil || keeps(f)) && !yield(f.Redacted(), err) {
 					return
 				}
 			}
-		}) {
-			if err != nil {
-				return err
-			}
-			found = append(found, f)
+		}))
+		if err != nil {
+			return err
 		}
 		slices.SortStableFunc(found, order)
 		if err := a.writeProduct(outfile.Files{}.OnlyIf(func() error { return db.Intact(ctx, judged(report)...) }), o.product.output,
-			func(w io.Writer) error { return a.writeFindings(ctx, w, found, report, o) }); err != nil {
+			func(w io.Writer) error {
+				options := a.listOptions(o.product.output)
+				options.Limit = o.limit
+				if o.group != "" {
+					return reports.FindingGroups(ctx, w, o.product.format.word, reports.GroupFindings(found, findingGroups[o.group]), o.group, options)
+				}
+				return reports.Findings(ctx, w, o.product.format.word, found, report.AsOf, options)
+			}); err != nil {
 			return err
 		}
 		if report.Narrowed {
@@ -193,17 +214,6 @@ func (a *app) findings(ctx context.Context, o *findingsOptions) error {
 		}
 		return nil
 	})
-}
-
-// evaluated is the report of an evaluation; 0: of the latest.
-func (a *app) evaluated(ctx context.Context, db *store.DB, id int64) (engine.Report, error) {
-	if id == 0 {
-		var err error
-		if id, err = db.LatestEvaluation(ctx); err != nil {
-			return engine.Report{}, err
-		}
-	}
-	return db.Report(ctx, id)
 }
 
 // filter is which findings are listed.
@@ -214,12 +224,12 @@ func (o *findingsOptions) filter(report engine.Report) (func(engine.Finding) boo
 	}
 	if o.control != "" {
 		framework, control, _ := strings.Cut(o.control, ":")
-		serves := map[string]bool{}
+		serves, some := map[string]bool{}, false
 		for _, p := range report.Policies {
-			list, has := p.Policy.Controls[framework]
-			serves[p.Policy.ID] = has && (control == "" || slices.Contains(list, control))
+			serves[p.Policy.ID] = pipeline.Serves(p.Policy, framework, control)
+			some = some || serves[p.Policy.ID]
 		}
-		if !anyOf(serves) {
+		if !some {
 			return nil, engine.UsageError("read flag", "--control", "`patrol policies list --framework NAME` shows what serves a framework.", fmt.Errorf("no policy of the evaluation serves %q", o.control))
 		}
 		if ofPolicies == nil {
@@ -259,15 +269,6 @@ func (o *findingsOptions) filter(report engine.Report) (func(engine.Finding) boo
 	}, nil
 }
 
-func anyOf(set map[string]bool) bool {
-	for _, is := range set {
-		if is {
-			return true
-		}
-	}
-	return false
-}
-
 // policiesNamed are the policies of a report by their ids or aliases; nil: all.
 func policiesNamed(report engine.Report, names []string) (map[string]bool, error) {
 	if len(names) == 0 {
@@ -300,13 +301,4 @@ func hasLabels(w engine.Workspace, labels []string) bool {
 		}
 	}
 	return true
-}
-
-func (a *app) writeFindings(ctx context.Context, w io.Writer, found []engine.Finding, report engine.Report, o *findingsOptions) error {
-	options := a.listOptions(o.product.output)
-	options.Limit = o.limit
-	if o.group != "" {
-		return reports.FindingGroups(ctx, w, o.product.format.word, reports.GroupFindings(found, findingGroups[o.group]), o.group, options)
-	}
-	return reports.Findings(ctx, w, o.product.format.word, found, report.AsOf, options)
 }

@@ -22,13 +22,26 @@ const helpWidth = 80
 // arguments that say what is wanted.
 func explainUsage(root *cobra.Command) {
 	root.SetUsageFunc(func(cmd *cobra.Command) error { return printUsage(cmd.OutOrStderr(), cmd) })
-	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { printHelp(cmd.OutOrStdout(), cmd) })
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		w := cmd.OutOrStdout()
+		fmt.Fprintf(w, "%s\n\n", wrapText(strings.TrimSpace(cmp.Or(cmd.Long, cmd.Short)), helpWidth))
+		if cmd.Runnable() || cmd.HasAvailableSubCommands() {
+			_ = printUsage(w, cmd) // a broken pipe is remembered by the writer
+		}
+	})
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	everyCommand(root, func(cmd *cobra.Command) {
 		switch cmd.Name() {
 		case "help":
-			cmd.Run, cmd.RunE = nil, helpAbout
+			cmd.Run, cmd.RunE = nil, func(help *cobra.Command, args []string) error {
+				cmd, rest, err := root.Find(args)
+				if err != nil || len(rest) > 0 {
+					return unknownCommand(root, args)
+				}
+				cmd.InitDefaultHelpFlag()
+				return cmd.Help()
+			}
 			standAlone(cmd)
 		case "completion":
 			cmd.Args, cmd.RunE = unknownCommand, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
@@ -89,37 +102,16 @@ func explainArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		if _, explained := engine.AsError(err); err == nil || explained {
 			return err
 		}
-		return engine.UsageError("read arguments of", cmd.CommandPath(),
-			"Usage: `"+cmd.UseLine()+"`; see `"+cmd.CommandPath()+" --help`.", wrongArgs(cmd, args))
-	}
-}
-
-func wrongArgs(cmd *cobra.Command, args []string) error {
-	_, wanted, takes := strings.Cut(cmd.Use, " ")
-	switch {
-	case !takes:
-		return fmt.Errorf("it takes none, got %q", args[0])
-	case len(args) == 0:
-		return fmt.Errorf("%s is missing", wanted)
-	}
-	return fmt.Errorf("want %s, got %s", wanted, plural(len(args), "argument"))
-}
-
-// helpAbout prints the help of the command that its arguments name.
-func helpAbout(help *cobra.Command, args []string) error {
-	cmd, rest, err := help.Root().Find(args)
-	if err != nil || len(rest) > 0 {
-		return unknownCommand(help.Root(), args)
-	}
-	cmd.InitDefaultHelpFlag()
-	return cmd.Help()
-}
-
-func printHelp(w io.Writer, cmd *cobra.Command) {
-	about := cmp.Or(cmd.Long, cmd.Short)
-	fmt.Fprintf(w, "%s\n\n", wrapText(strings.TrimSpace(about), helpWidth))
-	if cmd.Runnable() || cmd.HasAvailableSubCommands() {
-		_ = printUsage(w, cmd) // a broken pipe is remembered by the writer
+		_, wanted, takes := strings.Cut(cmd.Use, " ")
+		switch {
+		case !takes:
+			err = fmt.Errorf("it takes none, got %q", args[0])
+		case len(args) == 0:
+			err = fmt.Errorf("%s is missing", wanted)
+		default:
+			err = fmt.Errorf("want %s, got %s", wanted, plural(len(args), "argument"))
+		}
+		return engine.UsageError("read arguments of", cmd.CommandPath(), "Usage: `"+cmd.UseLine()+"`; see `"+cmd.CommandPath()+" --help`.", err)
 	}
 }
 

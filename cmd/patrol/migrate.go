@@ -140,7 +140,7 @@ func migrationInput(s engine.Snapshot, replies string) (plan.MigrationInput, err
 // evaluation; none where there is no evaluation yet.
 func (a *app) brokenPolicies(ctx context.Context, db *store.DB) (map[[2]string][]string, error) {
 	breaks := map[[2]string][]string{}
-	report, err := a.evaluated(ctx, db, 0)
+	report, err := a.Evaluation(ctx, db, 0)
 	if known, ok := engine.AsError(err); ok && known.Reason == "no_evaluation" {
 		return breaks, nil
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,14 +23,7 @@ import (
 
 // Policies shows the policies and what is in force.
 func (c commands) Policies() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "policies",
-		Short: "Show the policies",
-		Args:  unknownCommand,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(c.app.policiesList(), c.app.policiesShow(), c.app.policiesTest(), c.app.policiesLint(), c.app.policiesNew(), c.app.policiesDocs(), c.app.policiesFmt(), c.app.policiesInput())
-	return cmd
+	return commandGroup("policies", "Show the policies", c.app.policiesList(), c.app.policiesShow(), c.app.policiesTest(), c.app.policiesLint(), c.app.policiesNew(), c.app.policiesDocs(), c.app.policiesFmt(), c.app.policiesInput())
 }
 
 func (a *app) policiesList() *cobra.Command {
@@ -108,7 +102,7 @@ func (a *app) policiesShow() *cobra.Command {
 
 func showPolicy(w io.Writer, set *pipeline.Policies, p engine.Policy) {
 	p = set.InForce([]engine.Policy{p})[0]
-	fmt.Fprintf(w, "%s  %s\n\n%s\n\n", p.ID, p.Title, fold(p.Description, 80))
+	fmt.Fprintf(w, "%s  %s\n\n%s\n\n", p.ID, p.Title, hang("", p.Description, helpWidth))
 	severity := string(p.Severity)
 	if p.SetSeverity != "" {
 		severity = fmt.Sprintf("%s (%s; default %s)", p.Severity, p.SetSeverity, p.OwnSeverity)
@@ -123,11 +117,32 @@ func showPolicy(w io.Writer, set *pipeline.Policies, p engine.Policy) {
 		fmt.Fprintf(w, "aliases      %s\n", strings.Join(p.Aliases, ", "))
 	}
 	if p.Remediation != "" {
-		fmt.Fprintf(w, "\nWhat to do\n%s\n", fold(p.Remediation, 80))
+		fmt.Fprintf(w, "\nWhat to do\n%s\n", hang("", p.Remediation, helpWidth))
 	}
-	showParams(w, p)
-	showControls(w, p)
-	showOverrides(w, p)
+	if len(p.Params) > 0 {
+		fmt.Fprintln(w, "\nParameters")
+	}
+	for _, param := range p.Params {
+		fmt.Fprintf(w, "  %s = %s  (%s)\n      %s\n", param.Name, jsonText(param.Value), param.Origin, param.Description)
+	}
+	if len(p.Controls) > 0 {
+		fmt.Fprintln(w, "\nControls")
+	}
+	for _, framework := range engine.SortedKeys(p.Controls) {
+		fmt.Fprintf(w, "  %s: %s\n", framework, strings.Join(p.Controls[framework], ", "))
+	}
+	place := ""
+	for _, o := range p.Overrides { // what changes in workspaces that match
+		if o.Place != place {
+			place = o.Place
+			fmt.Fprintf(w, "\nWhere %s (%s)\n", o.Match, place)
+		}
+		value := jsonText(o.Value)
+		if o.Key == "severity" {
+			value = fmt.Sprint(o.Value)
+		}
+		fmt.Fprintf(w, "  %s = %s  (%s)\n", strings.TrimPrefix(o.Key, "params."), value, o.Origin)
+	}
 }
 
 // safeSource is Rego for a terminal: line feeds and tabs stay.
@@ -146,42 +161,6 @@ func judges(p engine.Policy) string {
 	return string(p.Resource) + "s"
 }
 
-func showParams(w io.Writer, p engine.Policy) {
-	if len(p.Params) == 0 {
-		return
-	}
-	fmt.Fprintln(w, "\nParameters")
-	for _, param := range p.Params {
-		fmt.Fprintf(w, "  %s = %s  (%s)\n      %s\n", param.Name, jsonText(param.Value), param.Origin, param.Description)
-	}
-}
-
-func showControls(w io.Writer, p engine.Policy) {
-	if len(p.Controls) == 0 {
-		return
-	}
-	fmt.Fprintln(w, "\nControls")
-	for _, framework := range engine.SortedKeys(p.Controls) {
-		fmt.Fprintf(w, "  %s: %s\n", framework, strings.Join(p.Controls[framework], ", "))
-	}
-}
-
-// showOverrides tells what changes in workspaces that match.
-func showOverrides(w io.Writer, p engine.Policy) {
-	place := ""
-	for _, o := range p.Overrides {
-		if o.Place != place {
-			place = o.Place
-			fmt.Fprintf(w, "\nWhere %s (%s)\n", o.Match, place)
-		}
-		value := jsonText(o.Value)
-		if o.Key == "severity" {
-			value = fmt.Sprint(o.Value)
-		}
-		fmt.Fprintf(w, "  %s = %s  (%s)\n", strings.TrimPrefix(o.Key, "params."), value, o.Origin)
-	}
-}
-
 func jsonText(value any) string {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -190,34 +169,45 @@ func jsonText(value any) string {
 	return string(text)
 }
 
-// fold breaks text into lines of at most width columns, at spaces.
-func fold(text string, width int) string {
-	var b strings.Builder
-	column := 0
-	for _, word := range strings.Fields(text) {
-		switch {
-		case column == 0:
-		case column+1+len(word) > width:
-			b.WriteByte('\n')
-			column = 0
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += len(word)
-	}
-	return b.String()
-}
-
-// explain tells why a policy passes or fails one resource of the newest
-// snapshots: the facts, the parameters, and the lines of Rego.
+// explain tells why a policy passes or fails the resources of the newest
+// snapshots that are meant: the facts, the parameters, and the lines of Rego.
 func (a *app) explain(ctx context.Context, set *pipeline.Policies, policy engine.Policy, resource string) error {
-	return a.explained(ctx, set, policy, resource, a.showExplanation)
+	return a.explained(ctx, set, policy, resource, func(name string, asOf time.Time, e eval.Explanation) error {
+		w := a.env.stdout
+		name, e = engine.Pseudonymised(a.Names, name), engine.Pseudonymised(a.Names, e)
+		fmt.Fprintf(w, "%s  %s\n%s\nas of %s: %s", policy.ID, policy.Title, engine.SafeText(name), asOf.UTC().Format(time.RFC3339), e.Status)
+		if e.Message != "" {
+			fmt.Fprintf(w, ": %s", engine.SafeText(e.Message))
+		}
+		fmt.Fprintln(w)
+		for _, part := range []struct {
+			title string
+			facts []eval.Fact
+		}{{"Facts", e.Facts}, {"Parameters", e.Params}} {
+			if len(part.facts) > 0 {
+				fmt.Fprintf(w, "\n%s\n", part.title)
+			}
+			for _, fact := range part.facts {
+				fmt.Fprintf(w, "  %s = %s\n", strings.TrimPrefix(fact.Name, "params."), engine.SafeText(cmp.Or(fact.Value, "(absent)")))
+			}
+		}
+		if len(e.Lines) > 0 {
+			fmt.Fprintf(w, "\nRego (%s)\n", policy.File)
+		}
+		for _, line := range e.Lines {
+			mark := "holds     "
+			if !line.Held {
+				mark = "does not  "
+			}
+			fmt.Fprintf(w, "  %4d  %s%s\n", line.Row, mark, engine.SafeText(line.Text))
+		}
+		fmt.Fprintln(w)
+		return nil
+	})
 }
 
-// explained explains the resources that are meant, each to show.
-func (a *app) explained(ctx context.Context, set *pipeline.Policies, policy engine.Policy, resource string, show func(engine.Policy, eval.Job, string, eval.Explanation) error) error {
+// explained explains the resources that are meant, and shows each.
+func (a *app) explained(ctx context.Context, set *pipeline.Policies, policy engine.Policy, resource string, show func(name string, asOf time.Time, e eval.Explanation) error) error {
 	return a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
 		snapshots, err := a.StoredSnapshots(ctx, db, nil)
 		if err != nil {
@@ -227,16 +217,34 @@ func (a *app) explained(ctx context.Context, set *pipeline.Policies, policy engi
 			return err
 		}
 		found := 0
-		for _, snapshot := range snapshots {
-			job := eval.Job{Snapshot: snapshot, AsOf: pipeline.AsOf(snapshots, time.Time{}), Tuning: set.Effective(snapshot.Workspace)}
-			if job.Previous, err = db.PreviousState(ctx, snapshot); err != nil {
+		for _, s := range snapshots {
+			job := eval.Job{Snapshot: s, AsOf: pipeline.AsOf(snapshots, time.Time{}), Tuning: set.Effective(s.Workspace)}
+			if job.Previous, err = db.PreviousState(ctx, s); err != nil {
 				return err
 			}
-			n, err := a.explainIn(ctx, db, set, policy, job, resource, show)
+			showOne := func(name string, e eval.Explanation, err error) error {
+				found++
+				if err != nil {
+					return err
+				}
+				return show(name, job.AsOf, e)
+			}
+			switch policy.Resource {
+			case engine.ResourceWorkspace:
+				if resource == s.Workspace.Name || resource == s.Workspace.ID {
+					e, failed := set.All.Explain(ctx, job, policy.ID, nil)
+					err = showOne("workspace "+s.Workspace.Name, e, failed)
+				}
+			case engine.ResourceSecret:
+				err = explainSecrets(ctx, set, policy, job, resource, showOne)
+			default:
+				if s.Coverage[engine.SectionTokens].Usable() {
+					err = explainTokens(ctx, db, set, policy, job, resource, showOne)
+				}
+			}
 			if err != nil {
 				return err
 			}
-			found += n
 		}
 		if found == 0 {
 			return engine.UsageError("explain", resource, "See `patrol tokens` for the ids.", fmt.Errorf("no %s of the newest snapshots is called so", policy.Resource))
@@ -245,108 +253,42 @@ func (a *app) explained(ctx context.Context, set *pipeline.Policies, policy engi
 	})
 }
 
-// explainIn explains the resources of one snapshot that are meant, and counts them.
-func (a *app) explainIn(ctx context.Context, db *store.DB, set *pipeline.Policies, policy engine.Policy, job eval.Job, resource string, show func(engine.Policy, eval.Job, string, eval.Explanation) error) (int, error) {
-	workspace := job.Snapshot.Workspace
-	if policy.Resource == engine.ResourceWorkspace {
-		if resource != workspace.Name && resource != workspace.ID {
-			return 0, nil
-		}
-		e, err := set.All.Explain(ctx, job, policy.ID, nil)
-		if err == nil {
-			err = show(policy, job, "workspace "+workspace.Name, e)
-		}
-		return 1, err
-	}
-	if policy.Resource == engine.ResourceSecret {
-		return a.explainSecrets(ctx, set, policy, job, resource, show)
-	}
-	if !job.Snapshot.Coverage[engine.SectionTokens].Usable() {
-		return 0, nil
-	}
-	found := 0
+// explainTokens explains the tokens of one snapshot whose id begins as the resource.
+func explainTokens(ctx context.Context, db *store.DB, set *pipeline.Policies, policy engine.Policy, job eval.Job, resource string, show func(string, eval.Explanation, error) error) error {
 	for subject, err := range db.Subjects(ctx, job.Snapshot.ID, job.AsOf, true) {
 		if err != nil {
-			return found, err
+			return err
 		}
 		if !strings.HasPrefix(subject.Token.ID, resource) {
 			continue
 		}
-		found++
-		name := fmt.Sprintf("token %s of %s in %s", subject.Token.ID, subject.Owner.Label(), workspace.Name)
 		e, err := set.All.Explain(ctx, job, policy.ID, &subject)
-		if err == nil {
-			err = show(policy, job, name, e)
-		}
-		if err != nil {
-			return found, err
+		if err := show(fmt.Sprintf("token %s of %s in %s", subject.Token.ID, subject.Owner.Label(), job.Snapshot.Workspace.Name), e, err); err != nil {
+			return err
 		}
 	}
-	return found, nil
+	return nil
 }
 
-// explainSecrets explains the OAuth secrets of one snapshot that are meant.
-func (a *app) explainSecrets(ctx context.Context, set *pipeline.Policies, policy engine.Policy, job eval.Job, resource string, show func(engine.Policy, eval.Job, string, eval.Explanation) error) (int, error) {
+// explainSecrets explains the OAuth secrets of one snapshot whose id begins as the
+// resource.
+func explainSecrets(ctx context.Context, set *pipeline.Policies, policy engine.Policy, job eval.Job, resource string, show func(string, eval.Explanation, error) error) error {
 	var secrets engine.Secrets
 	if text := job.Snapshot.Documents[engine.SectionSecrets]; text != nil {
 		if err := json.Unmarshal(text, &secrets); err != nil {
-			return 0, fmt.Errorf("read secrets of workspace %s: %w", job.Snapshot.Workspace.Name, err)
+			return fmt.Errorf("read secrets of workspace %s: %w", job.Snapshot.Workspace.Name, err)
 		}
 	}
-	found := 0
 	for _, secret := range secrets {
 		if !strings.HasPrefix(secret.ID, resource) {
 			continue
 		}
-		found++
-		name := fmt.Sprintf("secret %s of service principal %s in %s", secret.ID, secret.OwnerName, job.Snapshot.Workspace.Name)
 		e, err := set.All.ExplainSecret(ctx, job, policy.ID, secret)
-		if err == nil {
-			err = show(policy, job, name, e)
-		}
-		if err != nil {
-			return found, err
+		if err := show(fmt.Sprintf("secret %s of service principal %s in %s", secret.ID, secret.OwnerName, job.Snapshot.Workspace.Name), e, err); err != nil {
+			return err
 		}
 	}
-	return found, nil
-}
-
-func (a *app) showExplanation(policy engine.Policy, job eval.Job, name string, e eval.Explanation) error {
-	w := a.env.stdout
-	name, e = engine.Pseudonymised(a.Names, name), engine.Pseudonymised(a.Names, e)
-	fmt.Fprintf(w, "%s  %s\n%s\nas of %s: %s", policy.ID, policy.Title, engine.SafeText(name), job.AsOf.UTC().Format("2006-01-02T15:04:05Z"), e.Status)
-	if e.Message != "" {
-		fmt.Fprintf(w, ": %s", engine.SafeText(e.Message))
-	}
-	fmt.Fprintln(w)
-	printFacts(a, "Facts", e.Facts)
-	printFacts(a, "Parameters", e.Params)
-	if len(e.Lines) > 0 {
-		fmt.Fprintf(w, "\nRego (%s)\n", policy.File)
-	}
-	for _, line := range e.Lines {
-		mark := "holds     "
-		if !line.Held {
-			mark = "does not  "
-		}
-		fmt.Fprintf(w, "  %4d  %s%s\n", line.Row, mark, engine.SafeText(line.Text))
-	}
-	fmt.Fprintln(w)
 	return nil
-}
-
-func printFacts(a *app, title string, facts []eval.Fact) {
-	if len(facts) == 0 {
-		return
-	}
-	fmt.Fprintf(a.env.stdout, "\n%s\n", title)
-	for _, fact := range facts {
-		value := fact.Value
-		if value == "" {
-			value = "(absent)"
-		}
-		fmt.Fprintf(a.env.stdout, "  %s = %s\n", strings.TrimPrefix(fact.Name, "params."), engine.SafeText(value))
-	}
 }
 
 // policiesInput prints what policies see of a token or a workspace.
@@ -364,7 +306,7 @@ func (a *app) policiesInput() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			print := func(_ engine.Policy, _ eval.Job, _ string, e eval.Explanation) error {
+			print := func(_ string, _ time.Time, e eval.Explanation) error {
 				if e.Input == "" {
 					return engine.UsageError("print input of", args[0], "See `patrol snapshots show latest`.", errors.New(e.Message))
 				}

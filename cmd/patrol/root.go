@@ -196,6 +196,13 @@ func knownFlags(root *cobra.Command) config.Flags {
 	return known
 }
 
+// commandGroup is a command that only groups others.
+func commandGroup(use, short string, children ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: unknownCommand, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd.AddCommand(children...)
+	return cmd
+}
+
 // unknownCommand refuses what follows a command that only groups others.
 func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -12,7 +13,9 @@ import (
 
 	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
+	"patrol/engine/outfile"
 	"patrol/engine/store"
+	"patrol/reports"
 	"patrol/reports/table"
 
 	"github.com/spf13/cobra"
@@ -20,14 +23,7 @@ import (
 
 // Snapshots shows what the database remembers.
 func (c commands) Snapshots() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "snapshots",
-		Short: "Show the snapshots in the database",
-		Args:  unknownCommand,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(c.app.snapshotsList(), c.app.snapshotsShow(), c.app.snapshotsDiff(), c.app.snapshotsVerify(), c.app.snapshotsPrune(), c.app.snapshotsBackup(), c.app.snapshotsMerge())
-	return cmd
+	return commandGroup("snapshots", "Show the snapshots in the database", c.app.snapshotsList(), c.app.snapshotsShow(), c.app.snapshotsDiff(), c.app.snapshotsVerify(), c.app.snapshotsPrune(), c.app.snapshotsBackup(), c.app.snapshotsMerge())
 }
 
 func (a *app) snapshotsList() *cobra.Command {
@@ -75,7 +71,7 @@ func tokenCount(s engine.Snapshot) string {
 }
 
 func (a *app) snapshotsShow() *cobra.Command {
-	format := oneOf("text", "json")
+	var format choice
 	cmd := &cobra.Command{
 		Use:     "show SNAPSHOT",
 		Short:   "Show a snapshot: workspace, coverage, digest",
@@ -113,8 +109,7 @@ func (a *app) snapshotsShow() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().Var(&format, "format", "how to write it: text, json")
-	ofWords(cmd.Flags(), "format", format.of...)
+	addFormatFlag(cmd.Flags(), &format, "text", "json")
 	return cmd
 }
 
@@ -412,4 +407,68 @@ func (a *app) mergeFile(ctx context.Context, db *store.DB, path string) (err err
 	}
 	fmt.Fprintln(a.env.stdout, engine.SafeText(text))
 	return nil
+}
+
+type diffOptions struct {
+	journal string
+	product productOptions
+}
+
+func (a *app) snapshotsDiff() *cobra.Command {
+	var o diffOptions
+	cmd := &cobra.Command{
+		Use:   "diff [FROM [TO]]",
+		Short: "Tell what changed between two snapshots: tokens, principals, settings, grants",
+		Long: "Tells what appeared, changed and vanished between two snapshots of a workspace, or of each workspace, and why tokens vanished:\n" +
+			"revoked by patrol, as its journal says; expired; unused for so long that the platform revokes them; or by somebody else. The\n" +
+			"last two are conclusions: the platform keeps no record of tokens that are gone. Last use is no change; it is counted.\n\n" +
+			pipeline.SnapshotRefHelp + " Without TO it is latest, without FROM the one before it.\n\n" + exitHelp(exitIncomplete),
+		Example: "  patrol snapshots diff\n  patrol snapshots diff 2026-11-01 2026-11-24 --format csv -o changes.csv\n  patrol snapshots diff 12 15",
+		Args:    cobra.MaximumNArgs(2),
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.diff(cmd.Context(), args, &o) },
+	}
+	flags := cmd.Flags()
+	o.product.addFlags(flags, "table", "csv", "json")
+	addJournalFlag(flags, &o.journal)
+	return cmd
+}
+
+func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
+	refs := []string{"latest~1", "latest"}
+	copy(refs, args)
+	return a.withProduct(ctx, &o.product, func(db *store.DB) error {
+		pairs, err := a.Pairs(ctx, db, refs[0], refs[1])
+		if err != nil {
+			return err
+		}
+		removals, err := a.Removals(ctx, db, o.journal)
+		if err != nil {
+			return err
+		}
+		var snapshots []engine.Snapshot
+		for _, p := range pairs {
+			snapshots = append(snapshots, p.From, p.To)
+		}
+		incomplete, changes := false, 0
+		rows := func(yield func(engine.ChangeRow, error) bool) {
+			for row, err := range a.Changes(ctx, db, pairs, removals, &incomplete) {
+				changes++
+				if !yield(engine.Pseudonymised(a.Names, row), err) {
+					return
+				}
+			}
+		}
+		intact := func() error { return db.Intact(ctx, snapshots...) }
+		err = a.writeProduct(outfile.Files{}.OnlyIf(intact), o.product.output, func(w io.Writer) error {
+			err := reports.Changes(ctx, w, o.product.format.word, rows, a.listOptions(o.product.output))
+			if err == nil && changes == 0 && !incomplete && o.product.format.word == "table" {
+				_, err = fmt.Fprintln(w, "Nothing changed.")
+			}
+			return err
+		})
+		if err == nil && incomplete {
+			err = verdict(engine.Incomplete)
+		}
+		return err
+	})
 }

@@ -18,6 +18,7 @@ import (
 	"patrol/engine/outfile"
 	"patrol/engine/store"
 	"patrol/reports"
+	"patrol/reports/table"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -123,13 +124,7 @@ func (o *tokensOptions) check() (order func(a, b engine.TokenRow) int, err error
 	if err := checkList(o.labels, o.limit); err != nil || o.sort == "" {
 		return nil, err
 	}
-	column, reverse := strings.CutPrefix(o.sort, "-")
-	order = tokenOrders[column]
-	if reverse {
-		forward := order
-		order = func(a, b engine.TokenRow) int { return forward(b, a) }
-	}
-	return order, checkWord("--sort", column, engine.SortedKeys(tokenOrders)...)
+	return orderBy(o.sort, tokenOrders)
 }
 
 func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
@@ -144,12 +139,19 @@ func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
 		if err != nil {
 			return err
 		}
-		when := pipeline.AsOf(snapshots, o.asOf)
 		breaks, err := a.breaking(ctx, db, o.policies)
 		if err != nil {
 			return err
 		}
-		rows := pipeline.Pseudonymised(&a.Run, arranged(o.rows(ctx, db, snapshots, when, breaks), order))
+		rows := pipeline.Pseudonymised(&a.Run, o.rows(ctx, db, snapshots, pipeline.AsOf(snapshots, o.asOf), breaks))
+		if order != nil {
+			all, err := collected(rows)
+			if err != nil {
+				return err
+			}
+			slices.SortStableFunc(all, order)
+			rows = table.Known(all)
+		}
 		intact := func() error { return db.Intact(ctx, snapshots...) }
 		if err := a.writeProduct(outfile.Files{}.OnlyIf(intact), o.product.output, func(w io.Writer) error {
 			return reports.Tokens(ctx, w, o.product.format.word, rows, options)
@@ -166,7 +168,7 @@ func (a *app) breaking(ctx context.Context, db *store.DB, policies []string) (ma
 	if len(policies) == 0 {
 		return nil, nil
 	}
-	report, err := a.evaluated(ctx, db, 0)
+	report, err := a.Evaluation(ctx, db, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -184,29 +186,6 @@ func (a *app) breaking(ctx context.Context, db *store.DB, policies []string) (ma
 		}
 	}
 	return tokens, nil
-}
-
-// arranged are rows in an order; nil: as they come.
-func arranged(rows iter.Seq2[engine.TokenRow, error], order func(a, b engine.TokenRow) int) iter.Seq2[engine.TokenRow, error] {
-	if order == nil {
-		return rows
-	}
-	return func(yield func(engine.TokenRow, error) bool) {
-		var all []engine.TokenRow
-		for row, err := range rows {
-			if err != nil {
-				yield(row, err)
-				return
-			}
-			all = append(all, row)
-		}
-		slices.SortStableFunc(all, order)
-		for _, row := range all {
-			if !yield(row, nil) {
-				return
-			}
-		}
-	}
 }
 
 // tokensCovered fails when a list cannot be complete: an empty list must not
@@ -348,8 +327,7 @@ func (a *app) tokensHistory() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.tokenHistory(cmd.Context(), args[0], &o) },
 	}
-	o.format = oneOf("table", "json")
-	cmd.Flags().Var(&o.format, "format", "how to write it: table, json")
+	addFormatFlag(cmd.Flags(), &o.format, "table", "json")
 	addJournalFlag(cmd.Flags(), &o.journal)
 	return cmd
 }
@@ -372,22 +350,15 @@ func (a *app) tokenHistory(ctx context.Context, id string, o *historyOptions) er
 		}
 		told := make([]reports.History, len(found))
 		for i, h := range found {
-			told[i] = historyOf(engine.Pseudonymised(a.Names, h), removals)
+			h = engine.Pseudonymised(a.Names, h)
+			events := h.Events(func(t engine.Token, at int64) (engine.Cause, string) {
+				return removals.Why(h.Workspace.ID, &t, time.UnixMilli(at))
+			})
+			told[i] = reports.History{Workspace: h.Workspace.Name, WorkspaceID: h.Workspace.ID, TokenID: h.Versions[0].Token.ID, Events: events}
 		}
-		return a.printHistory(a.env.stdout, told, o.format.word)
+		if o.format.word == "table" {
+			return reports.HistoryTable(a.env.stdout, told, a.listOptions("-"))
+		}
+		return a.writeJSON(told)
 	})
-}
-
-func historyOf(h engine.TokenHistory, journal pipeline.Removals) reports.History {
-	events := h.Events(func(t engine.Token, at int64) (engine.Cause, string) {
-		return journal.Why(h.Workspace.ID, &t, time.UnixMilli(at))
-	})
-	return reports.History{Workspace: h.Workspace.Name, WorkspaceID: h.Workspace.ID, TokenID: h.Versions[0].Token.ID, Events: events}
-}
-
-func (a *app) printHistory(w io.Writer, told []reports.History, format string) error {
-	if format == "table" {
-		return reports.HistoryTable(w, told, a.listOptions("-"))
-	}
-	return a.writeJSON(told)
 }

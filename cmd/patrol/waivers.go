@@ -28,14 +28,7 @@ import (
 
 // Waivers shows the exceptions and holds them to policy.
 func (c commands) Waivers() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "waivers",
-		Short: "Show the waivers, and check them",
-		Args:  unknownCommand,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(c.app.waiversList(), c.app.waiversCheck(), c.app.waiversAdd())
-	return cmd
+	return commandGroup("waivers", "Show the waivers, and check them", c.app.waiversList(), c.app.waiversCheck(), c.app.waiversAdd())
 }
 
 func addWaiverFlags(flags *pflag.FlagSet, o *pipeline.Judging) {
@@ -147,7 +140,7 @@ func (a *app) waiverUses(ctx context.Context, o *pipeline.Judging) (uses []engin
 	matched = "no evaluation in " + a.DBPath + ": nothing was matched"
 	if _, err := os.Stat(a.DBPath); err == nil {
 		err := a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
-			report, err := a.evaluated(ctx, db, 0)
+			report, err := a.Evaluation(ctx, db, 0)
 			if known, ok := engine.AsError(err); ok && known.Reason == "no_evaluation" {
 				return nil
 			}
@@ -294,7 +287,7 @@ func (a *app) addWaiver(ctx context.Context, o *waiverAddOptions) error {
 	}
 	var f engine.Finding
 	if err := a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
-		report, err := a.evaluated(ctx, db, 0)
+		report, err := a.Evaluation(ctx, db, 0)
 		if err == nil {
 			f, err = findingOf(report, strings.ToLower(o.finding))
 		}
