@@ -209,8 +209,15 @@ func (a *app) tellSnapshot(s engine.Snapshot) {
 	if len(missing) > 0 {
 		state = plural(len(missing), "section") + " incomplete"
 	}
-	a.say("%s: %s, %s", s.Workspace.Name, tokensText(s), state)
-	if c := s.Coverage[engine.SectionTokens]; c.Complete() && c.Hint != "" {
+	c, tokens := s.Coverage[engine.SectionTokens], plural(s.Tokens, "token")
+	switch {
+	case c.Status == engine.Off:
+		tokens = "tokens are off"
+	case !c.Usable(): // of tokens that were not read nobody knows how many there are
+		tokens = "tokens not read"
+	}
+	a.say("%s: %s, %s", s.Workspace.Name, tokens, state)
+	if c.Complete() && c.Hint != "" {
 		a.say("%s: %s. %s", s.Workspace.Name, engine.SafeText(c.Detail), c.Hint)
 	}
 	hinted := ""
@@ -222,16 +229,4 @@ func (a *app) tellSnapshot(s engine.Snapshot) {
 		a.sayGap(s.Workspace.Name, gap, hint, false)
 		hinted = gap.Coverage.Hint
 	}
-}
-
-// tokensText is how many tokens a snapshot holds. Of tokens that were not read
-// nobody knows how many there are.
-func tokensText(s engine.Snapshot) string {
-	switch c := s.Coverage[engine.SectionTokens]; {
-	case c.Status == engine.Off:
-		return "tokens are off"
-	case !c.Usable():
-		return "tokens not read"
-	}
-	return plural(s.Tokens, "token")
 }

@@ -187,14 +187,7 @@ func (a *app) stepIDs(_ *cobra.Command, args []string) (ids []string) {
 		return nil
 	}
 	for _, s := range p.Steps {
-		ids = append(ids, fmt.Sprintf("%s\t%s %s of %s", s.ID, s.Action, shortened(s.Target), s.Owner))
+		ids = append(ids, fmt.Sprintf("%s\t%s %s of %s", s.ID, s.Action, shortTarget(s.Target), s.Owner))
 	}
 	return ids
-}
-
-func shortened(id string) string {
-	if len(id) > 12 {
-		return id[:8] + "…"
-	}
-	return id
 }

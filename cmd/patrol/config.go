@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -98,9 +97,27 @@ func (a *app) showConfig(cmd *cobra.Command, all bool) error {
 	}
 	w := tabwriter.NewWriter(a.env.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KEY\tVALUE\tORIGIN")
-	fmt.Fprintf(w, "config\t%s\t%s\n", a.configPath, a.configOrigin(cmd))
+	origin := "default"
+	if _, set := a.env.environment().Flag("config"); set {
+		origin = "environment " + config.Variable("config")
+	}
+	switch {
+	case a.Config.Path == "":
+		origin = "default (no such file)"
+	case cmd.Flags().Changed("config"):
+		origin = "flag --config"
+	}
+	fmt.Fprintf(w, "config\t%s\t%s\n", a.configPath, origin)
 	for _, name := range engine.SortedKeys(values) {
-		printFlag(w, name, values[name], all)
+		for i, v := range values[name] {
+			key := name
+			if i > 0 { // below it, those that other commands have for it
+				key += " of " + strings.Join(v.commands, ", ")
+			}
+			if all || v.origin != "default" {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", key, engine.SafeText(v.text), v.origin)
+			}
+		}
 	}
 	for _, value := range a.Config.Values() {
 		if _, isFlag := a.Config.Flags[value.Key]; !isFlag {
@@ -117,48 +134,11 @@ func (a *app) showConfig(cmd *cobra.Command, all bool) error {
 	return w.Flush()
 }
 
-func (a *app) configOrigin(cmd *cobra.Command) string {
-	switch {
-	case a.Config.Path == "":
-		return "default (no such file)"
-	case cmd.Flags().Changed("config"):
-		return "flag --config"
-	}
-	if _, set := a.env.environment().Flag("config"); set {
-		return "environment " + config.Variable("config")
-	}
-	return "default"
-}
-
 // flagValue is a value that a flag has, where it comes from, and the commands
 // that have it so: a default may differ from command to command.
 type flagValue struct {
 	text, origin string
 	commands     []string
-}
-
-func addValue(values []flagValue, text, origin, command string) []flagValue {
-	for i, v := range values {
-		if v.text == text && v.origin == origin {
-			values[i].commands = append(v.commands, command)
-			return values
-		}
-	}
-	return append(values, flagValue{text, origin, []string{command}})
-}
-
-// printFlag writes the value of a flag, and below it those that other commands
-// have for it.
-func printFlag(w io.Writer, name string, values []flagValue, all bool) {
-	for i, v := range values {
-		key := name
-		if i > 0 {
-			key += " of " + strings.Join(v.commands, ", ")
-		}
-		if all || v.origin != "default" {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", key, engine.SafeText(v.text), v.origin)
-		}
-	}
 }
 
 // everyFlag fills the flags of all commands. A name that several commands share
@@ -186,8 +166,13 @@ func (a *app) addFlagsOf(command *cobra.Command, values map[string][]flagValue) 
 	name := strings.TrimPrefix(command.CommandPath(), command.Root().Name()+" ")
 	command.Flags().VisitAll(func(flag *pflag.Flag) {
 		if !slices.Contains([]string{"help", "config", "version"}, flag.Name) && !config.Confirming(flag) {
-			text := strings.Trim(flag.Value.String(), "[]")
-			values[flag.Name] = addValue(values[flag.Name], text, a.origins[flag.Name], name)
+			text, origin := strings.Trim(flag.Value.String(), "[]"), a.origins[flag.Name]
+			same := slices.IndexFunc(values[flag.Name], func(v flagValue) bool { return v.text == text && v.origin == origin })
+			if same < 0 {
+				values[flag.Name] = append(values[flag.Name], flagValue{text, origin, []string{name}})
+			} else {
+				values[flag.Name][same].commands = append(values[flag.Name][same].commands, name)
+			}
 		}
 	})
 	return nil

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -80,9 +79,25 @@ func (a *app) doctor(cmd *cobra.Command, o *pipeline.Source, format string) erro
 	if err := a.Discover(ctx, o); err != nil {
 		return err
 	}
-	found := diagnosis{Checks: []checkup{a.checkConfiguration(cmd), a.checkStore(ctx)}}
-	if o.Discovered() {
-		found.Checks = append(found.Checks, checkDirectory(ctx, o))
+	configured := a.configPath + ": no such file, the defaults are in force"
+	if a.Config.Path != "" {
+		configured = fmt.Sprintf("%s: %s, no mistake", a.Config.Path, plural(len(a.Config.Values()), "value"))
+	}
+	database := checked("database", a.DBPath+": not made yet; the first collect makes it", nil)
+	if _, err := os.Stat(a.DBPath); !errors.Is(err, os.ErrNotExist) {
+		database = checked("database", a.DBPath+": no damage found",
+			a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error { return db.QuickCheck(ctx) }))
+	}
+	found := diagnosis{Checks: []checkup{checked("configuration", configured, a.checkConfigured(cmd)), database}}
+	if o.Discovered() { // verdicts do not rest on its list of people: a gap is no problem
+		check := checkup{Check: "account principals", OK: true, Detail: "not read"}
+		o.ReadDirectory(ctx)
+		if c, asked := o.Directory(); asked && c.Complete() {
+			check.Detail = fmt.Sprintf("%d read", c.Count)
+		} else if asked {
+			check.Reason, check.Detail, check.Hint = c.Reason, fmt.Sprintf("%s (%s) %s; verdicts do not rest on them", c.Status, c.Reason, c.Detail), c.Hint
+		}
+		found.Checks = append(found.Checks, check)
 	}
 	targets := a.Targets(o)
 	found.Workspaces = make([]workspaceHealth, len(targets))
@@ -139,38 +154,6 @@ func (a *app) doctor(cmd *cobra.Command, o *pipeline.Source, format string) erro
 	}
 	return &engine.Error{Class: engine.ClassIncomplete, Reason: string(engine.Incomplete), Hint: "Each problem comes with its own hint, above.",
 		Err: errors.New(plural(found.Problems, "problem") + " found")}
-}
-
-// checkConfiguration reads all that the configuration names.
-func (a *app) checkConfiguration(cmd *cobra.Command) checkup {
-	detail := a.configPath + ": no such file, the defaults are in force"
-	if a.Config.Path != "" {
-		detail = fmt.Sprintf("%s: %s, no mistake", a.Config.Path, plural(len(a.Config.Values()), "value"))
-	}
-	return checked("configuration", detail, a.checkConfigured(cmd))
-}
-
-// checkStore looks for damage in the database, if there is one yet.
-func (a *app) checkStore(ctx context.Context) checkup {
-	if _, err := os.Stat(a.DBPath); errors.Is(err, os.ErrNotExist) {
-		return checked("database", a.DBPath+": not made yet; the first collect makes it", nil)
-	}
-	return checked("database", a.DBPath+": no damage found",
-		a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error { return db.QuickCheck(ctx) }))
-}
-
-// checkDirectory tries the account's list of people. Verdicts do not rest on it:
-// a gap is no problem.
-func checkDirectory(ctx context.Context, s *pipeline.Source) checkup {
-	s.ReadDirectory(ctx)
-	c, asked := s.Directory()
-	if !asked {
-		return checkup{Check: "account principals", OK: true, Detail: "not read"}
-	}
-	if c.Complete() {
-		return checkup{Check: "account principals", OK: true, Detail: fmt.Sprintf("%d read", c.Count)}
-	}
-	return checkup{Check: "account principals", OK: true, Reason: c.Reason, Detail: fmt.Sprintf("%s (%s) %s; verdicts do not rest on them", c.Status, c.Reason, c.Detail), Hint: c.Hint}
 }
 
 func checked(what, detail string, err error) checkup {

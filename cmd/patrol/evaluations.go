@@ -42,7 +42,15 @@ func (a *app) evaluationsList() *cobra.Command {
 					table.Number("unknown", 8, func(e store.EvaluationSummary) any {
 						return e.Findings[engine.Unknown] + e.Findings[engine.Errored]
 					}).Rank(6, 0),
-					table.Plain("kind", 20, evaluationKind).Rank(4, 12),
+					table.Plain("kind", 20, func(e store.EvaluationSummary) any {
+						switch {
+						case e.WhatIf != "":
+							return "WHAT IF: " + e.WhatIf
+						case e.Narrowed:
+							return "part of the policies"
+						}
+						return "whole"
+					}).Rank(4, 12),
 					table.ID("digest", 64, func(e store.EvaluationSummary) any { return e.Digest }).Rank(7, 12).As(func(e store.EvaluationSummary) string { return fmt.Sprintf("%.12s", e.Digest) }),
 				}, list)
 			})
@@ -50,16 +58,6 @@ func (a *app) evaluationsList() *cobra.Command {
 	}
 	o.addFlags(cmd.Flags())
 	return cmd
-}
-
-func evaluationKind(e store.EvaluationSummary) any {
-	switch {
-	case e.WhatIf != "":
-		return "WHAT IF: " + e.WhatIf
-	case e.Narrowed:
-		return "part of the policies"
-	}
-	return "whole"
 }
 
 func (a *app) evaluationsShow() *cobra.Command {

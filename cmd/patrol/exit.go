@@ -88,23 +88,18 @@ func exitCode(err error) int {
 		return exitViolations
 	}
 	if known, ok := engine.AsError(err); ok {
-		return classCode(known.Class)
+		switch known.Class {
+		case engine.ClassIncomplete:
+			return exitIncomplete
+		case engine.ClassRefused:
+			return exitRefused
+		case engine.ClassPartial:
+			return exitPartial
+		case engine.ClassStorage:
+			return exitStorage
+		}
 	}
-	return exitUsage // flag and argument errors of the command line parser
-}
-
-func classCode(class engine.Class) int {
-	switch class {
-	case engine.ClassIncomplete:
-		return exitIncomplete
-	case engine.ClassRefused:
-		return exitRefused
-	case engine.ClassPartial:
-		return exitPartial
-	case engine.ClassStorage:
-		return exitStorage
-	}
-	return exitUsage
+	return exitUsage // of a class of its own, or of the command line parser
 }
 
 // failure is an error as machines read it.

@@ -7,7 +7,6 @@ import (
 	"iter"
 
 	"patrol/cmd/internal/config"
-	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/outfile"
 	"patrol/engine/store"
@@ -67,8 +66,25 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 				read = append(read, before)
 			}
 		}
+		// What changed since the snapshot before, and why tokens vanished.
+		changes := func(s engine.Snapshot) (engine.Snapshot, iter.Seq2[engine.TokenChange, error], error) {
+			before := snapshotBefore(all, s)
+			if !before.Coverage[engine.SectionTokens].Usable() || !s.Coverage[engine.SectionTokens].Usable() {
+				return before, nil, nil
+			}
+			return before, func(yield func(engine.TokenChange, error) bool) {
+				for change, err := range db.TokenChanges(ctx, before, s) {
+					if err == nil {
+						removals.Explain(&change, s)
+					}
+					if !yield(engine.Pseudonymised(a.Names, change), err) || err != nil {
+						return
+					}
+				}
+			}, nil
+		}
 		paths, err := parquet.Write(ctx, o.dir, parquet.Source{
-			Report: report.Redacted().Pseudonymised(a.Names), Changes: a.changesSince(ctx, db, removals, all),
+			Report: report.Redacted().Pseudonymised(a.Names), Changes: changes,
 			Files: outfile.Files{}.OnlyIf(func() error { return cmp.Or(report.Intact(), db.Intact(ctx, read...)) }),
 		})
 		if err == nil && !a.quiet {
@@ -76,30 +92,6 @@ func (a *app) export(ctx context.Context, o *exportOptions) error {
 		}
 		return err
 	})
-}
-
-// changesSince tells what changed since the snapshot before, and why tokens vanished.
-func (a *app) changesSince(ctx context.Context, db *store.DB, journal pipeline.Removals, all []engine.Snapshot) func(engine.Snapshot) (engine.Snapshot, iter.Seq2[engine.TokenChange, error], error) {
-	return func(s engine.Snapshot) (before engine.Snapshot, changes iter.Seq2[engine.TokenChange, error], err error) {
-		before = snapshotBefore(all, s)
-		if !before.Coverage[engine.SectionTokens].Usable() || !s.Coverage[engine.SectionTokens].Usable() {
-			return before, nil, nil
-		}
-		return before, pipeline.Pseudonymised(&a.Run, explained(db.TokenChanges(ctx, before, s), journal, s)), nil
-	}
-}
-
-func explained(changes iter.Seq2[engine.TokenChange, error], journal pipeline.Removals, to engine.Snapshot) iter.Seq2[engine.TokenChange, error] {
-	return func(yield func(engine.TokenChange, error) bool) {
-		for change, err := range changes {
-			if err == nil {
-				journal.Explain(&change, to)
-			}
-			if !yield(change, err) || err != nil {
-				return
-			}
-		}
-	}
 }
 
 // snapshotBefore finds the snapshot before by the digest that a snapshot is

@@ -86,7 +86,10 @@ func writeList[T any](ctx context.Context, a *app, format choice, columns []tabl
 }
 
 // writeJSON writes a value to standard output.
-func (a *app) writeJSON(value any) error {
+func (a *app) writeJSON(value any) error { return encodeJSON(a.env.stdout, value) }
+
+// encodeJSON writes a value as JSON that does nothing on a terminal.
+func encodeJSON(w io.Writer, value any) error {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
@@ -94,7 +97,7 @@ func (a *app) writeJSON(value any) error {
 	if err := encoder.Encode(value); err != nil {
 		return err
 	}
-	_, err := a.env.stdout.Write(engine.EscapeJSON(b.Bytes()))
+	_, err := w.Write(engine.EscapeJSON(b.Bytes()))
 	return err
 }
 

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -74,7 +74,7 @@ func (a *app) migrate(ctx context.Context, id string, o *migrateOptions) error {
 			if !engine.MatchGlob(o.workspace, s.Workspace.Name) && !engine.MatchGlob(o.workspace, s.Workspace.ID) {
 				continue
 			}
-			in, err := migrationInput(s, cmpOr(o.replies, "given-up.json"))
+			in, err := migrationInput(s, cmp.Or(o.replies, "given-up.json"))
 			if err != nil {
 				return err
 			}
@@ -93,9 +93,22 @@ func (a *app) migrate(ctx context.Context, id string, o *migrateOptions) error {
 			}
 		}
 		if len(recipes) == 0 {
-			return engine.UsageError("find token", cmpOr(id, o.owner), "See `patrol tokens` for ids and owners.", errors.New("the newest snapshots hold none that is so called and live"))
+			return engine.UsageError("find token", cmp.Or(id, o.owner), "See `patrol tokens` for ids and owners.", errors.New("the newest snapshots hold none that is so called and live"))
 		}
-		if err := a.writeProduct(outfile.Files{}, o.product.output, func(w io.Writer) error { return writeRecipes(w, recipes, o.product.format.word) }); err != nil {
+		if err := a.writeProduct(outfile.Files{}, o.product.output, func(w io.Writer) error {
+			if o.product.format.word == "json" {
+				return encodeJSON(w, map[string]any{"schema": 1, "migrations": recipes})
+			}
+			for i, m := range recipes {
+				if i > 0 {
+					fmt.Fprintln(w)
+				}
+				if _, err := io.WriteString(w, m.Text()); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
 			return err
 		}
 		if o.replies != "" {
@@ -105,13 +118,6 @@ func (a *app) migrate(ctx context.Context, id string, o *migrateOptions) error {
 		}
 		return a.tokensCovered(snapshots)
 	})
-}
-
-func cmpOr(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
 
 // migrationInput is what a snapshot tells beside the token itself.
@@ -157,27 +163,4 @@ func (a *app) brokenPolicies(ctx context.Context, db *store.DB) (map[[2]string][
 		}
 	}
 	return breaks, nil
-}
-
-func writeRecipes(w io.Writer, recipes []plan.Migration, format string) error {
-	if format == "text" {
-		for i, m := range recipes {
-			if i > 0 {
-				fmt.Fprintln(w)
-			}
-			if _, err := io.WriteString(w, m.Text()); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(map[string]any{"schema": 1, "migrations": recipes}); err != nil {
-		return err
-	}
-	_, err := w.Write(b.Bytes())
-	return err
 }

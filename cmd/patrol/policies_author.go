@@ -57,7 +57,7 @@ func (a *app) runPolicyTests(ctx context.Context, o *pipeline.Judging, filter st
 	if err != nil {
 		return err
 	}
-	wanted := a.packNames(o)
+	wanted := packNames(o)
 	passed, failed := 0, 0
 	for _, r := range results {
 		if !inPacks(r.File, wanted) {
@@ -72,8 +72,15 @@ func (a *app) runPolicyTests(ctx context.Context, o *pipeline.Judging, filter st
 		fmt.Fprintf(a.env.stdout, "%s  %s:%d  %s\n      %s\n", r.Outcome, engine.SafeText(r.File), r.Line, engine.SafeText(r.Name), engine.SafeLines(r.Message+r.Output))
 	}
 	fmt.Fprintf(a.env.stdout, "%d passed, %d failed\n", passed, failed)
-	if coverage {
-		a.printCoverage(covered, wanted)
+	for _, c := range covered {
+		if !coverage || !inPacks(c.File, wanted) {
+			continue
+		}
+		missed := ""
+		if len(c.Missed) > 0 {
+			missed = fmt.Sprintf("  not run: lines %s", strings.Trim(fmt.Sprint(c.Missed), "[]"))
+		}
+		fmt.Fprintf(a.env.stdout, "%5.1f %%  %s%s\n", c.Percent, c.File, missed)
 	}
 	switch {
 	case failed > 0:
@@ -84,23 +91,8 @@ func (a *app) runPolicyTests(ctx context.Context, o *pipeline.Judging, filter st
 	return nil
 }
 
-func (a *app) printCoverage(covered []policy.TestCoverage, wanted []string) {
-	for _, c := range covered {
-		if inPacks(c.File, wanted) {
-			fmt.Fprintf(a.env.stdout, "%5.1f %%  %s%s\n", c.Percent, c.File, missedLines(c.Missed))
-		}
-	}
-}
-
-func missedLines(lines []int) string {
-	if len(lines) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("  not run: lines %s", strings.Trim(fmt.Sprint(lines), "[]"))
-}
-
 // packNames are the packs that a command is about: those given, else the built-in one.
-func (a *app) packNames(o *pipeline.Judging) []string {
+func packNames(o *pipeline.Judging) []string {
 	if len(o.Packs) == 0 {
 		return []string{policy.BuiltIn}
 	}
@@ -126,31 +118,24 @@ func (a *app) watchPacks(ctx context.Context, packs []string, run func() error) 
 	}
 	defer watcher.Close()
 	for {
-		if err := addDirs(watcher, packs); err != nil {
-			return err
+		for _, pack := range packs {
+			err := filepath.WalkDir(pack, func(path string, entry os.DirEntry, err error) error {
+				if err == nil && entry.IsDir() {
+					return watcher.Add(path)
+				}
+				return err
+			})
+			if err != nil {
+				return engine.UsageError("watch", pack, "Name a directory of .rego files with --policy.", err)
+			}
 		}
 		if err := run(); err != nil {
-			printError(a.env.stderr, err, a.logFormat == "json")
+			printError(a.env.stderr, err, a.logFormat == jsonFormat)
 		}
 		if err := awaitChange(ctx, watcher); err != nil {
 			return err
 		}
 	}
-}
-
-func addDirs(watcher *fsnotify.Watcher, packs []string) error {
-	for _, pack := range packs {
-		err := filepath.WalkDir(pack, func(path string, entry os.DirEntry, err error) error {
-			if err == nil && entry.IsDir() {
-				return watcher.Add(path)
-			}
-			return err
-		})
-		if err != nil {
-			return engine.UsageError("watch", pack, "Name a directory of .rego files with --policy.", err)
-		}
-	}
-	return nil
 }
 
 // awaitChange returns when something changed and then nothing did for a while.
@@ -181,33 +166,31 @@ func (a *app) policiesLint() *cobra.Command {
 			"controls, a test that fires and one that stays silent, and no exemption that reads a token's comment.",
 		Example: "  patrol policies lint --policy my-policies",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.lintPolicies(cmd.Context(), &o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			set, err := a.loadPolicies(cmd.Context(), &o)
+			if err != nil {
+				return err
+			}
+			found := 0
+			for _, pack := range packNames(&o) {
+				problems, err := set.All.Lint(cmd.Context(), pack)
+				if err != nil {
+					return err
+				}
+				for _, p := range problems {
+					fmt.Fprintln(a.env.stdout, engine.SafeText(p.String()))
+				}
+				found += len(problems)
+			}
+			if found > 0 {
+				return engine.UsageError("lint policies", "", "Correct the places named; or, where one is right as it is, say why in its METADATA: custom.accepts: {policy_comment: \"demands a ticket, exempts nobody\"}.", errors.New(plural(found, "problem")))
+			}
+			fmt.Fprintln(a.env.stdout, "no problems")
+			return nil
+		},
 	}
 	addPackFlags(cmd.Flags(), &o)
 	return cmd
-}
-
-func (a *app) lintPolicies(ctx context.Context, o *pipeline.Judging) error {
-	set, err := a.loadPolicies(ctx, o)
-	if err != nil {
-		return err
-	}
-	found := 0
-	for _, pack := range a.packNames(o) {
-		problems, err := set.All.Lint(ctx, pack)
-		if err != nil {
-			return err
-		}
-		for _, p := range problems {
-			fmt.Fprintln(a.env.stdout, engine.SafeText(p.String()))
-		}
-		found += len(problems)
-	}
-	if found > 0 {
-		return engine.UsageError("lint policies", "", "Correct the places named; or, where one is right as it is, say why in its METADATA: custom.accepts: {policy_comment: \"demands a ticket, exempts nobody\"}.", errors.New(plural(found, "problem")))
-	}
-	fmt.Fprintln(a.env.stdout, "no problems")
-	return nil
 }
 
 // policiesFmt formats files as `opa fmt` does.
@@ -297,13 +280,23 @@ func (a *app) newPolicy(name string, o *newOptions) error {
 	if !policyID.MatchString(o.id) {
 		return engine.UsageError("read flag", "--id", "Use a prefix and a number, such as ACME-001.", fmt.Errorf("%q is no id", o.id))
 	}
-	files := scaffold(parts[1], parts[2], o)
+	resource, base := parts[1], filepath.Join(o.dir, parts[1], parts[2])
+	example := map[string]string{
+		"token":     "input.token.age_days > input.params.limit",
+		"workspace": "input.workspace.max_lifetime_days > input.params.limit",
+		"secret":    "input.secret.age_days > input.params.limit",
+	}[resource]
+	field := strings.Fields(example)[0]
+	path := strings.Split(strings.TrimPrefix(field, "input."), ".")
+	fill := strings.NewReplacer("RESOURCE", resource, "NAME", parts[2], "ID", o.id, "SEVERITY", string(o.severity),
+		"CONDITION", example, "FIELD", field, "OBJECT", path[0], "KEY", path[1])
+	files := map[string]string{base + ".rego": fill.Replace(scaffoldPolicy), base + "_test.rego": fill.Replace(scaffoldTest)}
 	for _, path := range engine.SortedKeys(files) {
 		if _, err := os.Lstat(path); err == nil {
 			return engine.UsageError("scaffold policy", path, "Choose another name, or remove the file.", errors.New("exists already"))
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(o.dir, parts[1]), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(base), 0o755); err != nil {
 		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "create", Target: o.dir, Hint: "Name another directory with --policy.", Err: err}
 	}
 	for _, path := range engine.SortedKeys(files) {
@@ -314,21 +307,6 @@ func (a *app) newPolicy(name string, o *newOptions) error {
 	}
 	a.say("Next: edit the policy, then `patrol policies test --policy %s` and `patrol policies lint --policy %s`.", o.dir, o.dir)
 	return nil
-}
-
-// scaffold returns the files of a new policy by path.
-func scaffold(resource, name string, o *newOptions) map[string]string {
-	example := map[string]string{
-		"token":     "input.token.age_days > input.params.limit",
-		"workspace": "input.workspace.max_lifetime_days > input.params.limit",
-		"secret":    "input.secret.age_days > input.params.limit",
-	}[resource]
-	field := strings.Fields(example)[0]
-	path := strings.Split(strings.TrimPrefix(field, "input."), ".")
-	replace := strings.NewReplacer("RESOURCE", resource, "NAME", name, "ID", o.id, "SEVERITY", string(o.severity),
-		"CONDITION", example, "FIELD", field, "OBJECT", path[0], "KEY", path[1])
-	base := filepath.Join(o.dir, resource, name)
-	return map[string]string{base + ".rego": replace.Replace(scaffoldPolicy), base + "_test.rego": replace.Replace(scaffoldTest)}
 }
 
 const scaffoldPolicy = `# METADATA
@@ -389,20 +367,15 @@ func (a *app) policiesDocs() *cobra.Command {
 
 // policyPages are the pages by file name.
 func policyPages(policies []engine.Policy) map[string]string {
-	pages := map[string]string{"README.md": policyIndex(policies)}
+	pages := map[string]string{}
+	var index strings.Builder
+	index.WriteString(generatedNotice + "# Policies\n\nWorst first. [The policy contract](../policy-contract.md) tells how to write your own.\n\n| id | severity | judges | finds | remedy |\n|---|---|---|---|---|\n")
 	for _, p := range policies {
+		fmt.Fprintf(&index, "| [%s](%s.md) | %s | %s | %s | %s |\n", p.ID, p.ID, p.Severity, judges(p), inMarkdown(p.Title), p.Remedy)
 		pages[p.ID+".md"] = policyPage(p)
 	}
+	pages["README.md"] = index.String()
 	return pages
-}
-
-func policyIndex(policies []engine.Policy) string {
-	var b strings.Builder
-	b.WriteString(generatedNotice + "# Policies\n\nWorst first. [The policy contract](../policy-contract.md) tells how to write your own.\n\n| id | severity | judges | finds | remedy |\n|---|---|---|---|---|\n")
-	for _, p := range policies {
-		fmt.Fprintf(&b, "| [%s](%s.md) | %s | %s | %s | %s |\n", p.ID, p.ID, p.Severity, judges(p), inMarkdown(p.Title), p.Remedy)
-	}
-	return b.String()
 }
 
 func policyPage(p engine.Policy) string {
@@ -420,35 +393,25 @@ func policyPage(p engine.Policy) string {
 			fmt.Fprintf(&b, "| %s | %s |\n", row[0], row[1])
 		}
 	}
-	writeParams(&b, p)
-	writeControls(&b, p)
+	if len(p.Params) > 0 {
+		b.WriteString("\n## Parameters\n\n| name | default | meaning |\n|---|---|---|\n")
+		for _, param := range p.Params {
+			fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", param.Name, strings.ReplaceAll(jsonText(param.Default), "|", `\|`), inMarkdown(param.Description))
+		}
+		fmt.Fprintf(&b, "\nChange one in `patrol.yaml`:\n\n```yaml\npolicies:\n  %s:\n    params: {%s: %s}\n```\n", p.ID, p.Params[0].Name, jsonText(p.Params[0].Default))
+	}
+	if len(p.Controls) > 0 {
+		b.WriteString("\n## Controls\n\n")
+	}
+	for _, framework := range engine.SortedKeys(p.Controls) {
+		fmt.Fprintf(&b, "- %s: %s\n", inMarkdown(framework), inMarkdown(strings.Join(p.Controls[framework], ", ")))
+	}
 	fence := "```"
 	for strings.Contains(p.Source, fence) {
 		fence += "`"
 	}
 	fmt.Fprintf(&b, "\n## Rule\n\n%srego\n%s\n%s\n", fence, safeSource(rule(p.Source)), fence)
 	return b.String()
-}
-
-func writeParams(b *strings.Builder, p engine.Policy) {
-	if len(p.Params) == 0 {
-		return
-	}
-	b.WriteString("\n## Parameters\n\n| name | default | meaning |\n|---|---|---|\n")
-	for _, param := range p.Params {
-		fmt.Fprintf(b, "| `%s` | `%s` | %s |\n", param.Name, strings.ReplaceAll(jsonText(param.Default), "|", `\|`), inMarkdown(param.Description))
-	}
-	fmt.Fprintf(b, "\nChange one in `patrol.yaml`:\n\n```yaml\npolicies:\n  %s:\n    params: {%s: %s}\n```\n", p.ID, p.Params[0].Name, jsonText(p.Params[0].Default))
-}
-
-func writeControls(b *strings.Builder, p engine.Policy) {
-	if len(p.Controls) == 0 {
-		return
-	}
-	b.WriteString("\n## Controls\n\n")
-	for _, framework := range engine.SortedKeys(p.Controls) {
-		fmt.Fprintf(b, "- %s: %s\n", inMarkdown(framework), inMarkdown(strings.Join(p.Controls[framework], ", ")))
-	}
 }
 
 // rule is the Rego without its metadata, which the page already shows.
@@ -458,11 +421,9 @@ func rule(source string) string {
 	return strings.TrimSpace(strings.Join(lines[max(start, 0):], "\n"))
 }
 
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
-
 // inMarkdown is a text of a pack in a page: no HTML, link, image or cell of its own.
 func inMarkdown(text string) string {
-	return strings.NewReplacer("<", "&lt;", "|", `\|`, "[", `\[`).Replace(oneLine(text))
+	return strings.NewReplacer("<", "&lt;", "|", `\|`, "[", `\[`).Replace(strings.Join(strings.Fields(text), " "))
 }
 
 func code(words []string) string {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -121,18 +120,6 @@ func (a *app) stage(what, rows string, total int) (step, end func()) {
 	}
 }
 
-// counted are rows, each of which is a step.
-func counted[T any](rows iter.Seq2[T, error], step func()) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for row, err := range rows {
-			step()
-			if !yield(row, err) {
-				return
-			}
-		}
-	}
-}
-
 // barsFor leaves room for the bar of all workspaces and for the cursor.
 func barsFor(workspaces, height int) int {
 	return max(min(workspaces, mostBars, height-3), 0)
@@ -159,29 +146,19 @@ func newBars(w io.Writer, width, lines, workspaces int, refresh ...mpb.Container
 	all := mpb.New(append(refresh, mpb.WithOutput(w), mpb.WithWidth(min(width, 100)))...)
 	b := &bars{all: all, shown: map[string]*barLine{}}
 	for range lines {
-		b.lines = append(b.lines, newLine(all))
+		line := &barLine{}
+		line.name.Store("")
+		line.bar = all.AddBar(0, // without a total of its own, so that it never ends by itself
+			mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return line.name.Load().(string) })),
+			mpb.AppendDecorators(decor.CountersNoUnit("%d/%d sections")))
+		line.bar.SetTotal(int64(len(collectors.All())), false)
+		b.lines = append(b.lines, line)
 	}
-	b.whole = wholeBar(all, workspaces)
-	return b
-}
-
-// newLine is a bar without a total of its own, which therefore never ends by itself.
-func newLine(all *mpb.Progress) *barLine {
-	line := &barLine{}
-	line.name.Store("")
-	line.bar = all.AddBar(0,
-		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return line.name.Load().(string) })),
-		mpb.AppendDecorators(decor.CountersNoUnit("%d/%d sections")))
-	line.bar.SetTotal(int64(len(collectors.All())), false)
-	return line
-}
-
-// wholeBar counts the workspaces that are done and estimates the time left.
-func wholeBar(all *mpb.Progress, workspaces int) *mpb.Bar {
-	return all.AddBar(int64(workspaces),
+	b.whole = all.AddBar(int64(workspaces), // counts the workspaces that are done, and estimates the time left
 		mpb.BarPriority(math.MaxInt), // below the others
 		mpb.PrependDecorators(decor.Name(nameColumn("workspaces"))),
 		mpb.AppendDecorators(decor.CountersNoUnit("%d/%d read "), decor.AverageETA(decor.ET_STYLE_GO)))
+	return b
 }
 
 // nameColumn makes names equally wide, so that bars begin in one column.
@@ -230,38 +207,30 @@ func (b *bars) end() {
 }
 
 func (a *app) tellEvent(e collectors.Event) {
-	if e.Kind == collectors.EventWarning {
+	switch e.Kind {
+	case collectors.EventWarning:
 		a.say("warning: %s: %s", e.Workspace, e.Detail)
 		return
-	}
-	if e.Kind == collectors.EventNote {
+	case collectors.EventNote:
 		a.say("%s: %s", e.Workspace, e.Detail)
 		return
 	}
-	a.detail("%s", eventText(e))
-}
-
-func eventText(e collectors.Event) string {
-	where := e.Workspace
+	text := e.Workspace
 	if e.Section != "" {
-		where += " " + string(e.Section)
+		text += " " + string(e.Section)
 	}
-	text := fmt.Sprintf("%s: %s", where, e.Kind)
-	if e.Coverage != nil {
-		text += " " + coverageText(*e.Coverage)
+	text += fmt.Sprintf(": %s", e.Kind)
+	switch c := e.Coverage; {
+	case c == nil:
+	case !c.Requested():
+		text += " not read"
+	case c.Usable():
+		text += fmt.Sprintf(" %s, %s", c.Status, plural(c.Count, "row"))
+	default:
+		text += " " + string(c.Status)
 	}
 	if e.Detail != "" {
 		text += " " + e.Detail
 	}
-	return text
-}
-
-func coverageText(c engine.Coverage) string {
-	switch {
-	case !c.Requested():
-		return "not read"
-	case c.Usable():
-		return string(c.Status) + ", " + plural(c.Count, "row")
-	}
-	return string(c.Status)
+	a.detail("%s", text)
 }

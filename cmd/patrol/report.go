@@ -139,71 +139,6 @@ func (a *app) reportOutput(o *reportOptions) (*pipeline.Output, error) {
 	return out, nil
 }
 
-// judgedOutput is what an evaluation shows on the terminal, without files.
-func (a *app) judgedOutput(o *reportOptions) *pipeline.Output {
-	sealed := func(ctx context.Context, report engine.Report, files []string) error {
-		return a.writeRunDigest(ctx, report, files, o)
-	}
-	return &pipeline.Output{Stdout: a.env.stdout, Metrics: o.metrics, Tickets: o.tickets, Written: sealed, Show: func(ctx context.Context, report engine.Report, files []string) error {
-		if a.quiet {
-			return nil
-		}
-		if a.logFormat == jsonFormat {
-			jsonLogger(a.env.stderr).Info("run summary", "summary", summaryOf(report, files))
-		}
-		options := reports.TableOptions{Options: a.tableOptions(), All: a.verbose, Files: files, Framework: cmp.Or(o.framework, report.Framework)}
-		return reports.Table(ctx, a.env.stdout, report, options)
-	}}
-}
-
-// choose resolves the formats. With --output there must be one: the one asked
-// for, else the one whose file ends alike.
-// Several formats of the environment or the configuration are those of a whole
-// report, of which an output file asks for one.
-func (o *reportOptions) choose(origin string) ([]reports.Format, error) {
-	typed := origin == "flag --format"
-	if o.output == "" {
-		return lookupFormats(o.formats)
-	}
-	if origin != "default" && len(o.formats) == 1 {
-		return lookupFormats(o.formats)
-	}
-	if typed {
-		return nil, engine.UsageError("read flag", "--output", "Name one format with --format, or use --output-dir for several.",
-			fmt.Errorf("one file cannot hold %d formats", len(o.formats)))
-	}
-	if format, ok := byEnding(o.output); ok {
-		return []reports.Format{format}, nil
-	}
-	return nil, engine.UsageError("read flag", "--output", "Name the format with --format.",
-		fmt.Errorf("no format is known by the ending of %q", o.output))
-}
-
-// byEnding finds the format whose file ends as a path does: out.ocsf.json is
-// OCSF, any other .json is the audit itself.
-func byEnding(path string) (found reports.Format, ok bool) {
-	longest := 0
-	for _, format := range reports.Formats() {
-		_, ending, _ := strings.Cut(format.File, ".")
-		if len(ending) > longest && strings.HasSuffix(strings.ToLower(path), "."+ending) {
-			found, ok, longest = format, true, len(ending)
-		}
-	}
-	return found, ok
-}
-
-func lookupFormats(names []string) ([]reports.Format, error) {
-	var formats []reports.Format
-	for _, name := range names {
-		format, err := reports.Lookup(strings.TrimSpace(name))
-		if err != nil {
-			return nil, err
-		}
-		formats = append(formats, format)
-	}
-	return formats, nil
-}
-
 // runSummary is a run in one line, for those who collect logs.
 type runSummary struct {
 	Verdict    engine.Verdict          `json:"verdict"`
@@ -218,14 +153,62 @@ type runSummary struct {
 	Files      []string                `json:"files"`
 }
 
-func summaryOf(r engine.Report, files []string) runSummary {
-	reach := r.Reach()
-	s := runSummary{Verdict: r.Verdict(), AsOf: r.AsOf.UTC(), WhatIf: r.WhatIf, Workspaces: r.Summary.Workspaces, Expected: reach.Expected, Read: reach.Read,
-		Tokens: r.Summary.Tokens, Failed: map[engine.Severity]int{}, Results: r.Summary.Statuses, Files: append([]string{}, files...)}
-	for _, severity := range engine.Severities() {
-		s.Failed[severity] = r.Summary.Failed(severity)
+// judgedOutput is what an evaluation shows on the terminal, without files.
+func (a *app) judgedOutput(o *reportOptions) *pipeline.Output {
+	sealed := func(ctx context.Context, report engine.Report, files []string) error {
+		return a.writeRunDigest(ctx, report, files, o)
 	}
-	return s
+	return &pipeline.Output{Stdout: a.env.stdout, Metrics: o.metrics, Tickets: o.tickets, Written: sealed, Show: func(ctx context.Context, report engine.Report, files []string) error {
+		if a.quiet {
+			return nil
+		}
+		if a.logFormat == jsonFormat {
+			reach := report.Reach()
+			summary := runSummary{Verdict: report.Verdict(), AsOf: report.AsOf.UTC(), WhatIf: report.WhatIf, Workspaces: report.Summary.Workspaces, Expected: reach.Expected, Read: reach.Read,
+				Tokens: report.Summary.Tokens, Failed: map[engine.Severity]int{}, Results: report.Summary.Statuses, Files: append([]string{}, files...)}
+			for _, severity := range engine.Severities() {
+				summary.Failed[severity] = report.Summary.Failed(severity)
+			}
+			jsonLogger(a.env.stderr).Info("run summary", "summary", summary)
+		}
+		options := reports.TableOptions{Options: a.tableOptions(), All: a.verbose, Files: files, Framework: cmp.Or(o.framework, report.Framework)}
+		return reports.Table(ctx, a.env.stdout, report, options)
+	}}
+}
+
+// choose resolves the formats. With --output there must be one: the one asked
+// for, else the one whose file ends alike.
+// Several formats of the environment or the configuration are those of a whole
+// report, of which an output file asks for one.
+func (o *reportOptions) choose(origin string) ([]reports.Format, error) {
+	if o.output == "" || origin != "default" && len(o.formats) == 1 {
+		var formats []reports.Format
+		for _, name := range o.formats {
+			format, err := reports.Lookup(strings.TrimSpace(name))
+			if err != nil {
+				return nil, err
+			}
+			formats = append(formats, format)
+		}
+		return formats, nil
+	}
+	if origin == "flag --format" {
+		return nil, engine.UsageError("read flag", "--output", "Name one format with --format, or use --output-dir for several.",
+			fmt.Errorf("one file cannot hold %d formats", len(o.formats)))
+	}
+	var format []reports.Format // the one with the longest ending: out.ocsf.json is OCSF, any other .json is the audit itself
+	longest := 0
+	for _, f := range reports.Formats() {
+		_, ending, _ := strings.Cut(f.File, ".")
+		if len(ending) > longest && strings.HasSuffix(strings.ToLower(o.output), "."+ending) {
+			format, longest = []reports.Format{f}, len(ending)
+		}
+	}
+	if format != nil {
+		return format, nil
+	}
+	return nil, engine.UsageError("read flag", "--output", "Name the format with --format.",
+		fmt.Errorf("no format is known by the ending of %q", o.output))
 }
 
 // receivers are told of a run.

@@ -304,14 +304,6 @@ func (c commands) Version() *cobra.Command {
 	}
 }
 
-// textWriter fills a file with text.
-func textWriter(text string) func(io.Writer) error {
-	return func(w io.Writer) error {
-		_, err := io.WriteString(w, text)
-		return err
-	}
-}
-
 // Sandbox judges policies of others; patrol starts it by itself. It reads
 // neither configuration nor environment.
 func (c commands) Sandbox() *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -83,25 +84,22 @@ func (o *simulateOptions) account(now func() time.Time) (*simulator.Account, err
 		Latency: o.latency, RateLimit: o.rateLimit, Int64Strings: o.int64Strings,
 		NotFound: o.notFound, MaxPage: o.maxPage,
 	})
-	return account, o.orderFaults(account)
-}
-
-func (o *simulateOptions) orderFaults(account *simulator.Account) error {
 	if o.faults == "" {
-		return nil
+		return account, nil
 	}
+	const hint = "Name a file of faults; docs/simulator.md describes it."
 	text, err := os.ReadFile(o.faults)
 	if err != nil {
-		return engine.UsageError("read faults", o.faults, "Name a file of faults; docs/simulator.md describes it.", err)
+		return nil, engine.UsageError("read faults", o.faults, hint, err)
 	}
 	faults, err := simulator.ParseFaults(text)
 	if err != nil {
-		return engine.UsageError("read faults", o.faults, "docs/simulator.md describes the file.", err)
+		return nil, engine.UsageError("read faults", o.faults, hint, err)
 	}
 	for _, fault := range faults {
 		account.AddFault(fault)
 	}
-	return nil
+	return account, nil
 }
 
 func (a *app) simulate(ctx context.Context, o *simulateOptions) error {
@@ -119,7 +117,14 @@ func (a *app) simulate(ctx context.Context, o *simulateOptions) error {
 			return err
 		}
 	}
-	a.printAccount(server.url, account, o.writeConfig)
+	fmt.Fprintf(a.env.stdout, "simulated account at %s\n", server.url)
+	for _, w := range account.Workspaces() {
+		fmt.Fprintf(a.env.stdout, "  %-16s id %-20d DATABRICKS_HOST=%s DATABRICKS_TOKEN=%s\n", w.Name, w.ID, server.url, w.Token)
+	}
+	if o.writeConfig != "" {
+		fmt.Fprintf(a.env.stdout, "profiles in %s\n", o.writeConfig)
+	}
+	fmt.Fprintln(a.env.stdout, "ready; interrupt to stop")
 	select {
 	case <-ctx.Done():
 		return nil // an interrupt is how a simulation ends
@@ -128,19 +133,12 @@ func (a *app) simulate(ctx context.Context, o *simulateOptions) error {
 	}
 }
 
-func (a *app) printAccount(url string, account *simulator.Account, configFile string) {
-	fmt.Fprintf(a.env.stdout, "simulated account at %s\n", url)
-	for _, w := range account.Workspaces() {
-		fmt.Fprintf(a.env.stdout, "  %-16s id %-20d DATABRICKS_HOST=%s DATABRICKS_TOKEN=%s\n", w.Name, w.ID, url, w.Token)
-	}
-	if configFile != "" {
-		fmt.Fprintf(a.env.stdout, "profiles in %s\n", configFile)
-	}
-	fmt.Fprintln(a.env.stdout, "ready; interrupt to stop")
-}
-
+// writeText writes a file that appears whole.
 func writeText(path, text string) error {
-	return outfile.Write(path, textWriter(text))
+	return outfile.Write(path, func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	})
 }
 
 // server is an HTTP server on a loopback address.
@@ -153,7 +151,11 @@ type server struct {
 // serve starts a server on a loopback address; any other address is refused,
 // because a simulated account signs in anybody.
 func serve(ctx context.Context, address string, handler http.Handler) (*server, error) {
-	if err := loopbackOnly(address); err != nil {
+	host, _, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err == nil && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		err = fmt.Errorf("%q is not a loopback address", host)
+	}
+	if err != nil {
 		return nil, engine.UsageError("listen on", address, "Use 127.0.0.1:PORT, or port 0 for a free one.", err)
 	}
 	var lc net.ListenConfig
@@ -171,14 +173,3 @@ func serve(ctx context.Context, address string, handler http.Handler) (*server, 
 }
 
 func (s *server) stop() { _ = s.http.Close() }
-
-func loopbackOnly(address string) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return err
-	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("%q is not a loopback address", host)
-	}
-	return nil
-}

@@ -61,15 +61,6 @@ func (a *app) snapshotsList() *cobra.Command {
 	return cmd
 }
 
-// tokenCount is the number of tokens of a snapshot; unknown where they were not
-// read, which is not none.
-func tokenCount(s engine.Snapshot) string {
-	if !s.Coverage[engine.SectionTokens].Usable() {
-		return "unknown"
-	}
-	return strconv.Itoa(s.Tokens)
-}
-
 func (a *app) snapshotsShow() *cobra.Command {
 	var format choice
 	cmd := &cobra.Command{
@@ -154,6 +145,10 @@ func (a *app) tellVerified(s engine.Snapshot, damaged error) {
 }
 
 func (a *app) printSnapshot(ctx context.Context, s engine.Snapshot) error {
+	tokens := "unknown" // not read, which is not none
+	if s.Coverage[engine.SectionTokens].Usable() {
+		tokens = strconv.Itoa(s.Tokens)
+	}
 	for _, row := range [][2]string{
 		{"snapshot", strconv.FormatInt(s.ID, 10)},
 		{"workspace", s.Workspace.Name},
@@ -161,7 +156,7 @@ func (a *app) printSnapshot(ctx context.Context, s engine.Snapshot) error {
 		{"host", s.Workspace.Host},
 		{"cloud", s.Workspace.Cloud},
 		{"collected", s.CollectedAt.UTC().Format(time.RFC3339)},
-		{"tokens", tokenCount(s)},
+		{"tokens", tokens},
 		{"digest", s.Digest},
 		{"digest before", s.Previous},
 	} {
@@ -180,7 +175,6 @@ func (a *app) printSnapshot(ctx context.Context, s engine.Snapshot) error {
 type pruneOptions struct {
 	keep, keepDays int
 	dryRun, yes    bool
-	changed        func(flag string) bool
 }
 
 func (a *app) snapshotsPrune() *cobra.Command {
@@ -195,8 +189,11 @@ func (a *app) snapshotsPrune() *cobra.Command {
 		Example: "  patrol snapshots prune --keep-days 400 --dry-run\n  patrol snapshots prune --keep 30 --yes",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.changed = func(flag string) bool { return cmd.Flags().Changed(flag) }
-			return a.prune(cmd.Context(), &o)
+			none := func(flag string, n int) bool { return n < 0 || n == 0 && cmd.Flags().Changed(flag) }
+			if o.keep+o.keepDays < 1 || none("keep", o.keep) || none("keep-days", o.keepDays) {
+				return engine.UsageError("prune snapshots", "", "Say what to keep: --keep or --keep-days, 1 or more; what either keeps stays.", errors.New("nothing says what to keep"))
+			}
+			return a.WithStore(cmd.Context(), store.ReadWrite, func(db *store.DB) error { return a.pruneTo(cmd.Context(), db, &o) })
 		},
 	}
 	flags := cmd.Flags()
@@ -205,13 +202,6 @@ func (a *app) snapshotsPrune() *cobra.Command {
 	flags.BoolVar(&o.dryRun, "dry-run", false, "say what would be removed")
 	flags.BoolVar(&o.yes, "yes", false, "remove it without asking")
 	return cmd
-}
-
-func (a *app) prune(ctx context.Context, o *pruneOptions) error {
-	if o.keep < 1 && o.keepDays < 1 || o.keep < 0 || o.keepDays < 0 || o.changed("keep") && o.keep == 0 || o.changed("keep-days") && o.keepDays == 0 {
-		return engine.UsageError("prune snapshots", "", "Say what to keep: --keep or --keep-days, 1 or more; what either keeps stays.", errors.New("nothing says what to keep"))
-	}
-	return a.WithStore(ctx, store.ReadWrite, func(db *store.DB) error { return a.pruneTo(ctx, db, o) })
 }
 
 // pruneTo removes what the options do not keep.
@@ -308,35 +298,30 @@ func (a *app) snapshotsBackup() *cobra.Command {
 			"Then verifies the digests and the chain of the copy. To restore, put the copy where the database was.\n\n" + exitHelp(),
 		Example: "  patrol snapshots backup patrol-2026-11-24.db",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.backup(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, path := cmd.Context(), args[0]
+			err := a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error { return db.Backup(ctx, path) })
+			if errors.Is(err, fs.ErrExist) {
+				return engine.UsageError("back up database into", path, "Name a new file.", errors.New("exists already"))
+			}
+			if err != nil {
+				return err
+			}
+			taken, err := store.Open(ctx, path, store.Options{Mode: store.ReadOnly, Now: a.env.now})
+			if err != nil {
+				return err
+			}
+			snapshots, err := taken.Snapshots(ctx)
+			if err == nil {
+				err = verifyAll(ctx, taken, snapshots)
+			}
+			if err := errors.Join(err, taken.Close()); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.env.stdout, "%s: intact\n", plural(len(snapshots), "snapshot"))
+			return err
+		},
 	}
-}
-
-func (a *app) backup(ctx context.Context, path string) error {
-	err := a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error { return db.Backup(ctx, path) })
-	if errors.Is(err, fs.ErrExist) {
-		return engine.UsageError("back up database into", path, "Name a new file.", errors.New("exists already"))
-	}
-	if err != nil {
-		return err
-	}
-	taken, err := store.Open(ctx, path, store.Options{Mode: store.ReadOnly, Now: a.env.now})
-	if err != nil {
-		return err
-	}
-	return errors.Join(a.verifyBackup(ctx, taken), taken.Close())
-}
-
-func (a *app) verifyBackup(ctx context.Context, taken *store.DB) error {
-	snapshots, err := taken.Snapshots(ctx)
-	if err != nil {
-		return err
-	}
-	if err := verifyAll(ctx, taken, snapshots); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(a.env.stdout, "%s: intact\n", plural(len(snapshots), "snapshot"))
-	return err
 }
 
 func (a *app) snapshotsMerge() *cobra.Command {
@@ -354,9 +339,13 @@ func (a *app) snapshotsMerge() *cobra.Command {
 }
 
 func (a *app) merge(ctx context.Context, paths []string) error {
-	for _, path := range paths {
-		if err := a.otherFile(path); err != nil {
-			return err
+	for _, path := range paths { // what cannot be merged is refused before anything is
+		info, err := os.Stat(path)
+		if err != nil {
+			return engine.UsageError("merge", path, "Name databases that `patrol collect` wrote.", err)
+		}
+		if own, err := os.Stat(a.DBPath); err == nil && os.SameFile(info, own) {
+			return engine.UsageError("merge", path, "Name another database with --db.", errors.New("is the database to merge into"))
 		}
 	}
 	return a.WithStore(ctx, store.ReadWrite, func(db *store.DB) error {
@@ -367,18 +356,6 @@ func (a *app) merge(ctx context.Context, paths []string) error {
 		}
 		return nil
 	})
-}
-
-// otherFile refuses what cannot be merged before anything is.
-func (a *app) otherFile(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return engine.UsageError("merge", path, "Name databases that `patrol collect` wrote.", err)
-	}
-	if own, err := os.Stat(a.DBPath); err == nil && os.SameFile(info, own) {
-		return engine.UsageError("merge", path, "Name another database with --db.", errors.New("is the database to merge into"))
-	}
-	return nil
 }
 
 func (a *app) mergeFile(ctx context.Context, db *store.DB, path string) (err error) {

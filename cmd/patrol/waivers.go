@@ -18,7 +18,6 @@ import (
 	"patrol/engine/eval"
 	"patrol/engine/exceptions"
 	"patrol/engine/outfile"
-	"patrol/engine/policy"
 	"patrol/engine/store"
 	"patrol/reports/table"
 
@@ -68,18 +67,6 @@ func (a *app) waiversList() *cobra.Command {
 	return cmd
 }
 
-// waiverFile reads the waivers that the command is about: there must be a file.
-func (a *app) waiverFile(ctx context.Context, o *pipeline.Judging) (*pipeline.Policies, *exceptions.Waivers, error) {
-	set, err := a.loadPolicies(ctx, o)
-	if err != nil {
-		return nil, nil, err
-	}
-	if set.Exceptions.Waivers == nil {
-		return nil, nil, pipeline.Unreadable("read waivers", o.Exceptions.Waivers, "Name a file with --waivers; docs/waivers.md says what it holds.", errors.New("there is no such file"))
-	}
-	return set, set.Exceptions.Waivers, nil
-}
-
 func (a *app) today(asked time.Time) time.Time {
 	if asked.IsZero() {
 		return a.env.now()
@@ -97,45 +84,46 @@ func (a *app) waiversCheck() *cobra.Command {
 			"a waiver is refused or expired: it does not count as it is written.",
 		Example: "  patrol waivers check\n  patrol waivers check --waivers exceptions/waivers.yaml --as-of 2027-01-01",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.checkWaivers(cmd.Context(), &o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			uses, matched, err := a.waiverUses(cmd.Context(), &o)
+			if err != nil {
+				return err
+			}
+			if err := writeList(cmd.Context(), a, oneOf("table"), []table.Column[engine.WaiverUse]{
+				table.Plain("id", 12, func(u engine.WaiverUse) any { return u.ID }).Rank(1, 0),
+				table.Plain("state", 12, func(u engine.WaiverUse) any { return string(u.State) }).Rank(2, 0),
+				table.Number("findings", 10, func(u engine.WaiverUse) any { return u.Waived }).Rank(4, 0),
+				table.Plain("expires", 12, func(u engine.WaiverUse) any { return u.Expires.String() }).Rank(5, 0),
+				table.Plain("note", 40, waiverNote).Rank(3, 20),
+			}, uses); err != nil {
+				return err
+			}
+			x := engine.Exceptions{Waivers: uses}
+			if _, err := fmt.Fprintf(a.env.stdout, "\n%s as of %s: %s.\n%s\n", plural(len(uses), "waiver"), engine.DateOf(a.today(o.AsOf)), pipeline.WaiverCounts(x), matched); err != nil {
+				return err
+			}
+			if len(x.Refused())+len(x.In(engine.WaiverExpired)) > 0 {
+				return verdict(engine.Violations)
+			}
+			return nil
+		},
 	}
 	addWaiverFlags(cmd.Flags(), &o)
 	return cmd
 }
 
-func (a *app) checkWaivers(ctx context.Context, o *pipeline.Judging) error {
-	uses, matched, err := a.waiverUses(ctx, o)
-	if err != nil {
-		return err
-	}
-	if err := writeList(ctx, a, oneOf("table"), []table.Column[engine.WaiverUse]{
-		table.Plain("id", 12, func(u engine.WaiverUse) any { return u.ID }).Rank(1, 0),
-		table.Plain("state", 12, func(u engine.WaiverUse) any { return string(u.State) }).Rank(2, 0),
-		table.Number("findings", 10, func(u engine.WaiverUse) any { return u.Waived }).Rank(4, 0),
-		table.Plain("expires", 12, func(u engine.WaiverUse) any { return u.Expires.String() }).Rank(5, 0),
-		table.Plain("note", 40, func(u engine.WaiverUse) any { return note(u) }).Rank(3, 20),
-	}, uses); err != nil {
-		return err
-	}
-	x := engine.Exceptions{Waivers: uses}
-	if _, err := fmt.Fprintf(a.env.stdout, "\n%s as of %s: %s.\n%s\n", plural(len(uses), "waiver"), engine.DateOf(a.today(o.AsOf)), pipeline.WaiverCounts(x), matched); err != nil {
-		return err
-	}
-	if len(x.Refused())+len(x.In(engine.WaiverExpired)) > 0 {
-		return verdict(engine.Violations)
-	}
-	return nil
-}
-
 // waiverUses are the waivers as they are written now, let loose on the findings
 // of the latest evaluation, and against what they were matched.
 func (a *app) waiverUses(ctx context.Context, o *pipeline.Judging) (uses []engine.WaiverUse, matched string, err error) {
-	set, file, err := a.waiverFile(ctx, o)
+	set, err := a.loadPolicies(ctx, o)
 	if err != nil {
 		return nil, "", err
 	}
+	if set.Exceptions.Waivers == nil {
+		return nil, "", pipeline.Unreadable("read waivers", o.Exceptions.Waivers, "Name a file with --waivers; docs/waivers.md says what it holds.", errors.New("there is no such file"))
+	}
 	day := a.today(o.AsOf)
-	active := pipeline.Exceptions{Waivers: file}.Start(day)
+	active := pipeline.Exceptions{Waivers: set.Exceptions.Waivers}.Start(day)
 	defer active.Close()
 	matched = "no evaluation in " + a.DBPath + ": nothing was matched"
 	if _, err := os.Stat(a.DBPath); err == nil {
@@ -168,7 +156,15 @@ func (a *app) waiverUses(ctx context.Context, o *pipeline.Judging) (uses []engin
 	for i := range uses {
 		use := &uses[i]
 		if use.Waived == 0 && len(use.Refusals) == 0 {
-			use.Refusals = refusalsOf(ctx, set, judge, tuning, use.WaiverRule)
+			for _, id := range use.Policies {
+				policy, _ := set.Policy(id)
+				severity := cmp.Or(tuning[policy.ID].Severity, policy.Severity)
+				for _, why := range judge.Judge(ctx, eval.WaiverCase{Waiver: use.WaiverRule, Policy: policy.ID, Severity: severity}) {
+					if !slices.Contains(use.Refusals, why) {
+						use.Refusals = append(use.Refusals, why)
+					}
+				}
+			}
 		}
 		if use.State != engine.WaiverExpired && use.Waived == 0 && len(use.Refusals) > 0 {
 			use.State, use.ExpiresSoon = engine.WaiverRefused, false
@@ -213,22 +209,8 @@ func (a *app) rematch(ctx context.Context, set *pipeline.Policies, day time.Time
 	return nil
 }
 
-func refusalsOf(ctx context.Context, set *pipeline.Policies, judge *eval.WaiverJudge, tuning map[string]policy.Tuning, w engine.WaiverRule) []engine.WaiverRefusal {
-	var refusals []engine.WaiverRefusal
-	for _, id := range w.Policies {
-		policy, _ := set.Policy(id)
-		severity := cmp.Or(tuning[policy.ID].Severity, policy.Severity)
-		for _, why := range judge.Judge(ctx, eval.WaiverCase{Waiver: w, Policy: policy.ID, Severity: severity}) {
-			if !slices.Contains(refusals, why) {
-				refusals = append(refusals, why)
-			}
-		}
-	}
-	return refusals
-}
-
-// note is what an owner of the file should know about a waiver.
-func note(use engine.WaiverUse) string {
+// waiverNote is what an owner of the file should know about a waiver.
+func waiverNote(use engine.WaiverUse) any {
 	var parts []string
 	if use.Lapsed > 0 {
 		parts = append(parts, plural(use.Lapsed, "finding")+" failing again")
