@@ -303,7 +303,7 @@ func (a *app) refresh(ctx context.Context, judge *freshJudge, o *pipeline.Source
 				return err
 			}
 			a.say("Collected again:")
-			a.tellSnapshot(snapshot)
+			a.saySnapshot(snapshot)
 		}
 		return nil
 	})

@@ -151,7 +151,7 @@ func (a *app) checkSource(ctx context.Context, s *pipeline.Source) error {
 // collect snapshots the workspaces or files of this run, and says how far it came.
 func (a *app) collect(ctx context.Context, db *store.DB, s *pipeline.Source) ([]engine.Snapshot, error) {
 	snapshots, err := a.Collect(ctx, db, s)
-	a.tellSnapshots(snapshots)
+	a.saySnapshots(snapshots)
 	if err != nil {
 		return snapshots, err
 	}
@@ -179,14 +179,14 @@ func (a *app) collect(ctx context.Context, db *store.DB, s *pipeline.Source) ([]
 	return snapshots, nil
 }
 
-// mostTold is how many workspaces are told of one by one; of more, what they
+// mostNamed is how many workspaces have lines of their own; of more, what they
 // have in common is.
-const mostTold = 10
+const mostNamed = 10
 
-func (a *app) tellSnapshots(snapshots []engine.Snapshot) {
-	if len(snapshots) <= mostTold || a.verbose {
+func (a *app) saySnapshots(snapshots []engine.Snapshot) {
+	if len(snapshots) <= mostNamed || a.verbose {
 		for _, snapshot := range snapshots {
-			a.tellSnapshot(snapshot)
+			a.saySnapshot(snapshot)
 		}
 		return
 	}
@@ -203,8 +203,8 @@ func (a *app) tellSnapshots(snapshots []engine.Snapshot) {
 	}
 }
 
-// tellSnapshot says what a snapshot holds, and why sections were not read whole.
-func (a *app) tellSnapshot(s engine.Snapshot) {
+// saySnapshot says what a snapshot holds, and why sections were not read whole.
+func (a *app) saySnapshot(s engine.Snapshot) {
 	missing, state := s.Incomplete(), "complete"
 	if len(missing) > 0 {
 		state = plural(len(missing), "section") + " incomplete"

@@ -46,8 +46,8 @@ func start() int {
 // can put something else in its place.
 type env struct {
 	stdin   io.Reader
-	stdout  io.Writer // the product
-	stderr  io.Writer // the conversation
+	stdout  io.Writer // results
+	stderr  io.Writer // messages
 	now     func() time.Time
 	lookup  func(string) (string, bool) // environment variables
 	environ func() []string             // all of them, KEY=value

@@ -164,7 +164,7 @@ func (s *sender) hand(ctx context.Context, file string, draft notice.Draft) erro
 
 func (s *sender) fail(file string, err error) {
 	s.failed++
-	s.tell(s.env.stderr, engine.SafeText(fmt.Sprintf("%s: not sent: %v", file, err)))
+	s.logLine(s.env.stderr, engine.SafeText(fmt.Sprintf("%s: not sent: %v", file, err)))
 }
 
 func sendingPath(file string) string { return file + ".sent" }

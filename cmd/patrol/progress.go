@@ -42,7 +42,7 @@ func (a *app) progress(workspaces int) (func(collectors.Event), func()) {
 			if b != nil {
 				b.see(e)
 			} else {
-				a.tellEvent(e)
+				a.sayEvent(e)
 			}
 			return
 		}
@@ -58,19 +58,19 @@ func (a *app) progress(workspaces int) (func(collectors.Event), func()) {
 		case b != nil:
 			later = append(later, e)
 		default:
-			a.tellEvent(e)
+			a.sayEvent(e)
 		}
 	}
 	return tell, func() {
 		end()
 		for _, e := range later {
-			a.tellEvent(e)
+			a.sayEvent(e)
 		}
 		for _, alike := range engine.SortedKeys(met) {
 			if events := met[alike]; len(events) > mostAlike && !a.verbose {
 				last := events[len(events)-1]
 				last.Workspace = fmt.Sprintf("%s and %d more", last.Workspace, len(events)-mostAlike-1)
-				a.tellEvent(last)
+				a.sayEvent(last)
 			}
 		}
 	}
@@ -206,7 +206,7 @@ func (b *bars) end() {
 	b.all.Wait()
 }
 
-func (a *app) tellEvent(e collectors.Event) {
+func (a *app) sayEvent(e collectors.Event) {
 	switch e.Kind {
 	case collectors.EventWarning:
 		a.say("warning: %s: %s", e.Workspace, e.Detail)

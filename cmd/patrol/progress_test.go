@@ -71,7 +71,7 @@ func TestTellManySnapshots(t *testing.T) {
 		}
 		snapshots = append(snapshots, s)
 	}
-	a.tellSnapshots(snapshots)
+	a.saySnapshots(snapshots)
 	want := "200 workspaces, 160 of them complete: 1,400 tokens\n" +
 		"  w000, w005, w010, w015, w020, … and 35 more: grants: not_initialised (not_initialised) \n  hint: Wait.\n"
 	if said.String() != want {
@@ -79,7 +79,7 @@ func TestTellManySnapshots(t *testing.T) {
 	}
 	said.Reset()
 	a.verbose = true
-	a.tellSnapshots(snapshots)
+	a.saySnapshots(snapshots)
 	if n := strings.Count(said.String(), "\n"); n != 200+80 {
 		t.Errorf("with -v: %d lines", n)
 	}

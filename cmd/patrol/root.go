@@ -37,7 +37,7 @@ func newApp(e *env) *app {
 	a := &app{env: e, origins: map[string]string{}}
 	a.Run = pipeline.Run{
 		Config: config.Default(), Version: e.version, Now: e.now, Lookup: e.lookup, Stdin: e.stdin,
-		Log: pipeline.Log{Say: a.say, Alert: func(line string) { a.tell(e.stderr, line) }, Collecting: a.progress, Stage: a.stage},
+		Log: pipeline.Log{Say: a.say, Alert: func(line string) { a.logLine(e.stderr, line) }, Collecting: a.progress, Stage: a.stage},
 	}
 	return a
 }
@@ -230,12 +230,12 @@ func flagError(cmd *cobra.Command, err error) error {
 	return engine.UsageError("read flags of", cmd.CommandPath(), hint, err)
 }
 
-// say writes a line of the conversation, as text or as a JSON record.
+// say writes a message on stderr, unless --quiet is given.
 func (a *app) say(format string, args ...any) {
 	if a.quiet {
 		return
 	}
-	a.tell(a.env.stderr, engine.Pseudonymised(a.Names, fmt.Sprintf(format, args...)))
+	a.logLine(a.env.stderr, engine.Pseudonymised(a.Names, fmt.Sprintf(format, args...)))
 }
 
 // sayGap says what was not read and why, on lines of its own below those of
@@ -264,7 +264,8 @@ func (a *app) detail(format string, args ...any) {
 	}
 }
 
-func (a *app) tell(w io.Writer, line string) {
+// logLine writes a message, as text or as a JSON record.
+func (a *app) logLine(w io.Writer, line string) {
 	if a.logFormat == jsonFormat {
 		level := slog.LevelInfo
 		if text, warns := strings.CutPrefix(line, "warning: "); warns {

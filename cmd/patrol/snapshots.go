@@ -121,7 +121,7 @@ func (a *app) snapshotsVerify() *cobra.Command {
 							err = db.VerifySnapshot(cmd.Context(), s.ID)
 						}
 						if err == nil {
-							a.tellVerified(s, nil)
+							a.printVerified(s, nil)
 						}
 					}
 					return err
@@ -136,7 +136,7 @@ func (a *app) snapshotsVerify() *cobra.Command {
 	}
 }
 
-func (a *app) tellVerified(s engine.Snapshot, damaged error) {
+func (a *app) printVerified(s engine.Snapshot, damaged error) {
 	state := "intact"
 	if damaged != nil {
 		state = "DAMAGED"
@@ -224,7 +224,7 @@ func (a *app) pruneTo(ctx context.Context, db *store.DB, o *pruneOptions) error 
 			of[s.Workspace.Name]++
 		}
 		for i, name := range engine.SortedKeys(of) {
-			if i == mostTold {
+			if i == mostNamed {
 				a.say("  and those of %s", plural(len(of)-i, "more workspace"))
 				break
 			}

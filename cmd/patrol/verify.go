@@ -181,7 +181,7 @@ func (a *app) verifyStored(ctx context.Context, db *store.DB) error {
 				damaged = append(damaged, strconv.FormatInt(chunk[i].ID, 10))
 				broken = cmp.Or(broken, err)
 			}
-			a.tellVerified(chunk[i], err)
+			a.printVerified(chunk[i], err)
 		}
 	}
 	if len(damaged) > 1 {

@@ -102,7 +102,7 @@ func (f *File) Err() error {
 	if len(f.Problems) == 0 {
 		return nil
 	}
-	f.Problems.sort()
+	slices.SortStableFunc(f.Problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	return f.Problems
 }
 
@@ -410,8 +410,15 @@ func (f *File) scalar(node *yaml.Node, into reflect.Value, key string, tag refle
 		least, most := tag.Get("min"), tag.Get("max")
 		below, _ := strconv.ParseFloat(cmp.Or(least, "-inf"), 64)
 		above, _ := strconv.ParseFloat(cmp.Or(most, "inf"), 64)
+		want := least + " to " + most
+		switch {
+		case most == "":
+			want = least + " or more"
+		case least == "":
+			want = most + " or less"
+		}
 		if !(n >= below && n <= above) {
-			f.Add(at, f.label(key), "is %s: want %s", text, bounds(least, most))
+			f.Add(at, f.label(key), "is %s: want %s", text, want)
 		}
 	}
 }
@@ -429,16 +436,6 @@ func (f *File) octal(node *yaml.Node, key string) bool {
 		f.Add(node.Line, f.label(key), "%q: begins with 0, which YAML reads as octal: leave the 0 out, or quote what is text", node.Value)
 	}
 	return is
-}
-
-func bounds(least, most string) string {
-	switch {
-	case most == "":
-		return least + " or more"
-	case least == "":
-		return most + " or less"
-	}
-	return least + " to " + most
 }
 
 // any is a value of any shape, such as a parameter of a policy. A date stays text.
@@ -552,4 +549,40 @@ func (f *File) label(path string) string {
 		return ""
 	}
 	return path[strings.LastIndex(path, ".")+1:]
+}
+
+// Problem is one mistake in a file.
+type Problem struct {
+	File    string
+	Line    int    // 0 where no line is to blame
+	Key     string // "" where no key is to blame
+	Message string
+}
+
+// Place is the file and the line.
+func (p Problem) Place() string { return place(p.File, p.Line) }
+
+func (p Problem) String() string {
+	if p.Key == "" {
+		return p.Place() + ": " + p.Message
+	}
+	return p.Place() + ": " + p.Key + ": " + p.Message
+}
+
+func place(file string, line int) string {
+	if line == 0 {
+		return file
+	}
+	return fmt.Sprintf("%s:%d", file, line)
+}
+
+// Problems is everything wrong with a file, in the order of its lines.
+type Problems []Problem
+
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
 }

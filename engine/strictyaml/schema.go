@@ -106,3 +106,10 @@ func Settings(key string, of any) (values []Value) {
 	}
 	return values
 }
+
+// Keys are the keys that the struct of a value, or of a pointer to one, has
+// fields for.
+func Keys(of any) []string {
+	known, _ := fieldsOf(reflect.Indirect(reflect.ValueOf(of)).Type())
+	return names(known)
+}

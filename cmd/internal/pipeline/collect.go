@@ -109,29 +109,25 @@ func CountsBefore(ctx context.Context, db *store.DB) (map[string]collectors.Coun
 // before; those of shrunk may be shorter. A wrong configuration is the user's to
 // correct before anything is judged; a workspace that cannot be read is a
 // snapshot that says why. What an interrupt cut short is not stored.
-func (r *Run) Save(ctx context.Context, db *store.DB, s *Source, outcome collectors.Outcome, before collectors.Counts, shrunk []engine.SectionName) (engine.Snapshot, error) {
-	snapshot, err := r.save(ctx, db, s, outcome, before, shrunk)
-	return snapshot, errors.Join(err, outcome.Close())
-}
-
-func (r *Run) save(ctx context.Context, db *store.DB, s *Source, outcome collectors.Outcome, before collectors.Counts, shrunk []engine.SectionName) (engine.Snapshot, error) {
+func (r *Run) Save(ctx context.Context, db *store.DB, s *Source, outcome collectors.Outcome, before collectors.Counts, shrunk []engine.SectionName) (snapshot engine.Snapshot, err error) {
+	defer func() { err = errors.Join(err, outcome.Close()) }()
 	if known, ok := engine.AsError(outcome.Err); ok && known.Class != engine.ClassIncomplete {
-		return engine.Snapshot{}, outcome.Err
+		return snapshot, outcome.Err
 	}
 	if err := ctx.Err(); err != nil {
-		return engine.Snapshot{}, err
+		return snapshot, err
 	}
 	c := outcome.Capture
 	r.Relabel(&c.Workspace)
 	if s.account != nil { // so that whoever judges it later knows what else there should be
 		section, err := s.account.listing.Section()
 		if err != nil {
-			return engine.Snapshot{}, errors.Join(errors.New("note the account's workspaces"), err)
+			return snapshot, errors.Join(errors.New("note the account's workspaces"), err)
 		}
 		c.Sections[engine.SectionAccount] = section
 		if s.account.directory != nil {
 			if c.Sections[engine.SectionAccountPrincipals], err = s.account.directory.Section(c); err != nil {
-				return engine.Snapshot{}, err
+				return snapshot, err
 			}
 		}
 		for _, target := range s.account.targets {
