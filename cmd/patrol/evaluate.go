@@ -2,11 +2,17 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"strconv"
+	"time"
 
 	"patrol/cmd/internal/pipeline"
+	"patrol/engine"
 	"patrol/engine/store"
+	"patrol/reports/table"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // evaluateOptions choose the snapshots and the policies.
@@ -59,4 +65,109 @@ func (a *app) evaluateStored(ctx context.Context, o *evaluateOptions) error {
 		}
 		return ended(a.Deliver(ctx, db, evaluation, a.judgedOutput(&o.report), receivers))
 	})
+}
+
+func addEvaluationFlag(flags *pflag.FlagSet, id *int64) {
+	flags.Int64Var(id, "evaluation", 0, "the evaluation of this `id`, what-if runs included (default: the latest that is none; see `patrol evaluations list`)")
+}
+
+// Evaluations shows what was judged.
+func (c commands) Evaluations() *cobra.Command {
+	return commandGroup("evaluations", "Show the evaluations in the database, what-if runs included", c.app.evaluationsList(), c.app.evaluationsShow())
+}
+
+func (a *app) evaluationsList() *cobra.Command {
+	var o listOptions
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List all evaluations, newest first",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
+				list, err := db.Evaluations(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return writeList(cmd.Context(), a, o.format, []table.Column[store.EvaluationSummary]{
+					table.Number("id", 8, func(e store.EvaluationSummary) any { return e.ID }).Rank(1, 0),
+					table.Date("as_of", 22, func(e store.EvaluationSummary) any { return table.InstantOf(e.AsOf) }).Rank(2, 0),
+					table.Number("workspaces", 10, func(e store.EvaluationSummary) any { return e.Workspaces }).Rank(5, 0),
+					table.Number("failed", 8, func(e store.EvaluationSummary) any { return e.Findings[engine.Fail] }).Rank(3, 0),
+					table.Number("unknown", 8, func(e store.EvaluationSummary) any {
+						return e.Findings[engine.Unknown] + e.Findings[engine.Errored]
+					}).Rank(6, 0),
+					table.Plain("kind", 20, func(e store.EvaluationSummary) any {
+						switch {
+						case e.WhatIf != "":
+							return "WHAT IF: " + e.WhatIf
+						case e.Narrowed:
+							return "part of the policies"
+						}
+						return "whole"
+					}).Rank(4, 12),
+					table.ID("digest", 64, func(e store.EvaluationSummary) any { return e.Digest }).Rank(7, 12).As(func(e store.EvaluationSummary) string { return fmt.Sprintf("%.12s", e.Digest) }),
+				}, list)
+			})
+		},
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+func (a *app) evaluationsShow() *cobra.Command {
+	var list listOptions
+	cmd := &cobra.Command{
+		Use:     "show ID|latest",
+		Short:   "Show an evaluation: what it judged, by what, and what it came to",
+		Example: "  patrol evaluations show 3\n  patrol report --evaluation 3",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := strconv.ParseInt(args[0], 10, 64)
+			if args[0] == "latest" {
+				id, err = 0, nil
+			}
+			if err != nil {
+				return engine.UsageError("read argument", args[0], "See `patrol evaluations list` for the ids, or say latest.", fmt.Errorf("not the id of an evaluation"))
+			}
+			return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
+				report, err := a.Evaluation(cmd.Context(), db, id)
+				if err == nil {
+					err = report.Intact()
+				}
+				if err != nil {
+					return err
+				}
+				if list.format.word == "table" {
+					if id != 0 {
+						fmt.Fprintf(a.env.stdout, "evaluation  %d\n", id)
+					}
+					if report.WhatIf != "" {
+						fmt.Fprintf(a.env.stdout, "what if     %s\n", engine.SafeText(report.WhatIf))
+					}
+					fmt.Fprintf(a.env.stdout, "as of       %s\nfail on     %s\npatrol      %s\n", report.AsOf.Format(time.RFC3339), report.FailOn, report.Version)
+					for _, s := range judged(report) {
+						fmt.Fprintf(a.env.stdout, "snapshot    %d of %s, digest %s\n", s.ID, engine.SafeText(s.Workspace.Name), s.Digest)
+					}
+					fmt.Fprintln(a.env.stdout)
+				}
+				count := func(name string, rank int, of ...engine.Status) table.Column[engine.PolicyReport] {
+					return table.Number(name, 10, func(p engine.PolicyReport) any {
+						n := 0
+						for _, status := range of {
+							n += p.Tally[status]
+						}
+						return n
+					}).Rank(rank, 0)
+				}
+				return writeList(cmd.Context(), a, list.format, []table.Column[engine.PolicyReport]{
+					table.Plain("policy", 12, func(p engine.PolicyReport) any { return p.Policy.ID }).Rank(1, 0),
+					table.Plain("severity", 10, func(p engine.PolicyReport) any { return string(p.Policy.Severity) }).Rank(2, 0),
+					count("failed", 3, engine.Fail), count("waived", 6, engine.Waived), count("baselined", 7, engine.Baselined),
+					count("unknown", 4, engine.Unknown, engine.Errored), count("passed", 5, engine.Pass),
+				}, report.Policies)
+			})
+		},
+	}
+	list.addFlags(cmd.Flags())
+	return cmd
 }
