@@ -134,8 +134,8 @@ func (a *app) showConfig(cmd *cobra.Command, all bool) error {
 	return w.Flush()
 }
 
-// flagValue is a value that a flag has, where it comes from, and the commands
-// that have it so: a default may differ from command to command.
+// flagValue is a value of a flag, where it comes from, and the commands in which
+// the flag has it: a default may differ from command to command.
 type flagValue struct {
 	text, origin string
 	commands     []string

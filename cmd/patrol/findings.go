@@ -104,7 +104,7 @@ var findingGroups = map[string]func(engine.Finding) string{
 	},
 }
 
-// check refuses words that name nothing: a filter that matches nothing would look
+// check refuses unknown words: a misspelt filter matches nothing, which would look
 // like a clean workspace.
 func (o *findingsOptions) check() (order func(a, b engine.Finding) int, err error) {
 	if err := o.severity.Check(); err != nil {

@@ -92,7 +92,7 @@ func everyCommand(cmd *cobra.Command, visit func(*cobra.Command)) {
 	}
 }
 
-// explainArgs says of arguments that a command does not take which it takes.
+// explainArgs makes of a complaint about arguments a sentence with those wanted.
 func explainArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	if check == nil {
 		return nil

@@ -80,8 +80,8 @@ func (e *env) environment() config.Environment {
 	return config.Environment{Lookup: e.lookup, All: e.environ}
 }
 
-// product is standard output. It remembers that it could not be written, for
-// those who do not look: a list cut short must not look like a whole one.
+// product is standard output. It remembers an error of writing, which callers may
+// pass over: a list cut short must not look like a whole one.
 type product struct {
 	w   io.Writer
 	err error

@@ -23,8 +23,8 @@ import (
 // hand, but nobody reads more, and they must fit the terminal.
 const mostBars = 8
 
-// progress tells what collection is doing: bars on a terminal, plain lines
-// elsewhere for those who asked for details. Warnings are always told, on a
+// progress shows what collection is doing: bars on a terminal, plain lines
+// elsewhere with --verbose. Warnings are always printed, on a
 // terminal when the bars no longer own it; those alike of many workspaces in one
 // line. The second function ends all that.
 func (a *app) progress(workspaces int) (func(collectors.Event), func()) {

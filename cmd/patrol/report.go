@@ -211,7 +211,7 @@ func (o *reportOptions) choose(origin string) ([]reports.Format, error) {
 		fmt.Errorf("no format is known by the ending of %q", o.output))
 }
 
-// receivers are told of a run.
+// receivers get a message about a run.
 func (a *app) receivers(o *reportOptions) ([]deliver.Receiver, error) {
 	if o.noNotify {
 		return nil, nil

@@ -67,7 +67,7 @@ func execute(ctx context.Context, e *env, args []string) error {
 }
 
 // firstLogFormat is the log format as far as it can be known before flags and
-// configuration were read: what is wrong with those is told in it, too.
+// configuration were read: errors in those are printed in it, too.
 func firstLogFormat(e *env, args []string) string {
 	format := "text"
 	if text, set := e.environment().Flag("log-format"); set {
@@ -87,8 +87,8 @@ func firstLogFormat(e *env, args []string) string {
 	return format
 }
 
-// unreported is what of an error is still to be said. A report says what broke
-// policy; that it is incomplete is said also to those who only see errors.
+// unreported is what is still to be printed of an error. Violations stand in the
+// report that was printed; that it is incomplete is printed as an error, too.
 func unreported(err error) error {
 	var reached verdictError
 	if !errors.As(err, &reached) {

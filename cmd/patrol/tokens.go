@@ -116,7 +116,7 @@ func compareKnown(a, b *int64) int {
 	return cmp.Compare(*a, *b)
 }
 
-// check refuses words that name nothing.
+// check refuses unknown words.
 func (o *tokensOptions) check() (order func(a, b engine.TokenRow) int, err error) {
 	if err := checkWord("--kind", o.kind, ownerKinds()...); err != nil {
 		return nil, err
@@ -245,7 +245,7 @@ func (o *tokensOptions) keeps(s engine.Subject, when time.Time) bool {
 
 func holds(fact *bool) bool { return fact != nil && *fact }
 
-// dated is an expiry that lies at some moment: not that of an endless token.
+// dated is an expiry, nil for a token that never expires.
 func dated(expires *int64) *int64 {
 	if expires != nil && *expires == engine.NeverExpires {
 		return nil

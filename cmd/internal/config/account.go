@@ -31,7 +31,7 @@ type Azure struct {
 	Endpoint      string   `yaml:"endpoint" doc:"Of a simulated account"`
 }
 
-// Selection chooses workspaces by what the account tells of them.
+// Selection chooses workspaces by what the account lists.
 type Selection struct {
 	Names  []string          `yaml:"names" doc:"Patterns of names with * and ?"`
 	IDs    []string          `yaml:"ids" doc:"Ids of workspaces"`
@@ -110,7 +110,7 @@ func (a *Account) Chooses(w collectors.AccountWorkspace) bool {
 	return !slices.Contains(a.Include.conditions(w), false) && !slices.Contains(a.Exclude.conditions(w), true)
 }
 
-// conditions tells of each kind that is given whether it is met.
+// conditions are, for each kind that is given, whether it is met.
 func (s Selection) conditions(w collectors.AccountWorkspace) (met []bool) {
 	if len(s.Names) > 0 {
 		met = append(met, slices.ContainsFunc(s.Names, func(pattern string) bool { return engine.MatchGlob(pattern, w.Name) }))

@@ -12,7 +12,7 @@ import (
 	"patrol/reports/deliver"
 )
 
-// Receiver is told of each run. What is secret of it stands in the environment.
+// Receiver gets a message about each run. Its secrets stand in the environment.
 type Receiver struct {
 	Name           string          `yaml:"name" doc:"What messages and the record call it"`
 	Type           string          `yaml:"type" one_of:"slack,teams,webhook" doc:"What kind of address it is"`
@@ -47,7 +47,7 @@ func (f *File) checkDelivery() {
 	}
 }
 
-// Receivers are those of the file with what must not stand in it.
+// Receivers are those of the file, with their secrets from the environment.
 func (f *File) Receivers(lookup func(string) (string, bool)) ([]deliver.Receiver, error) {
 	var list []deliver.Receiver
 	for i, r := range f.Notify {
@@ -84,7 +84,7 @@ type SMTP struct {
 	CAFile       string `yaml:"ca_file" doc:"PEM file of authorities to trust"`
 }
 
-// MailServer is the mail server with what must not stand in the file.
+// MailServer is the mail server of the file, with its password from elsewhere.
 func (f *File) MailServer(lookup func(string) (string, bool)) (notice.Server, error) {
 	s := f.Notices.SMTP
 	if s == nil {

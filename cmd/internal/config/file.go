@@ -318,8 +318,8 @@ func (m Match) String() string {
 	return strings.Join(parts, " and ")
 }
 
-// LabelIn is how a label stands there: by its name, in any letter case where it
-// does not stand as it is.
+// LabelIn finds a label by its name, else by its name in another letter case, and
+// returns the name that the labels have: LabelIn({Env: x}, "env") is "Env".
 func LabelIn(labels map[string]string, name string) (as string, set bool) {
 	if _, set = labels[name]; set {
 		return name, true

@@ -75,7 +75,7 @@ func (e Environment) Flag(name string) (string, bool) {
 	return text, set && text != ""
 }
 
-// Check refuses variables that would be read by nobody, and those that confirm.
+// Check refuses variables of no flag, and those of flags that confirm one run.
 func (e Environment) Check(flags Flags) error {
 	known := map[string]string{PasswordVariable: ""} // variable → flag
 	for name := range flags {

@@ -170,7 +170,7 @@ func (e *ActiveExceptions) Result() (x engine.Exceptions) {
 	return x
 }
 
-// sayExceptions says in a line what the report tells in full.
+// sayExceptions sums up in a line what the report lists.
 func (r *Run) sayExceptions(e *ActiveExceptions) {
 	x := e.Result()
 	if len(x.Waivers) > 0 {

@@ -50,7 +50,7 @@ func (r *Run) Evaluation(ctx context.Context, db *store.DB, id int64) (engine.Re
 }
 
 // Deliver writes the reports of an evaluation whose snapshots were found intact
-// by this run, and tells its receivers.
+// by this run, and sends its messages.
 func (r *Run) Deliver(ctx context.Context, db *store.DB, evaluation int64, o *Output, receivers []deliver.Receiver) (engine.Verdict, error) {
 	var messages []message
 	var verdict engine.Verdict
@@ -179,13 +179,13 @@ func lastComplete(ctx context.Context, db *store.DB, report engine.Report) (time
 	return time.Time{}, nil
 }
 
-// message is what a receiver of the configuration is to be told.
+// message is for one receiver of the configuration.
 type message struct {
 	to   deliver.Receiver
 	text deliver.Message
 }
 
-// messages are what a run tells its receivers; of what would be, nothing.
+// messages are those about a run; a what-if run sends none.
 func (r *Run) messages(ctx context.Context, report engine.Report, receivers []deliver.Receiver) (list []message, err error) {
 	if report.WhatIf != "" {
 		return nil, nil

@@ -34,7 +34,7 @@ type Run struct {
 	Log     Log
 }
 
-// Log tells people what a run does while it does it.
+// Log takes what people should hear of a run while it goes on.
 type Log struct {
 	Say   func(format string, args ...any) // a line for all but --quiet
 	Alert func(line string)                // a line for everybody

@@ -105,17 +105,17 @@ type Removals struct {
 	logs  map[string][]engine.ChangeLog // by workspace: what snapshots have of the audit log
 }
 
-// JournalPath is where the journal lies: beside the database unless told otherwise.
-func (r *Run) JournalPath(told string) string {
-	if told != "" {
-		return told
+// JournalPath is where the journal lies: as asked for, else beside the database.
+func (r *Run) JournalPath(asked string) string {
+	if asked != "" {
+		return asked
 	}
 	return filepath.Join(filepath.Dir(r.DBPath), "patrol-journal.db")
 }
 
-// Removals reads the journal that was told, else the one beside the database
-// where there is one.
-func (r *Run) Removals(ctx context.Context, db *store.DB, told string) (Removals, error) {
+// Removals reads the journal that was asked for, else the one beside the
+// database where there is one.
+func (r *Run) Removals(ctx context.Context, db *store.DB, asked string) (Removals, error) {
 	snapshots, err := db.Snapshots(ctx)
 	if err != nil {
 		return Removals{}, err
@@ -130,8 +130,8 @@ func (r *Run) Removals(ctx context.Context, db *store.DB, told string) (Removals
 			logs[s.Workspace.ID] = append(logs[s.Workspace.ID], engine.Pseudonymised(r.Names, *log))
 		}
 	}
-	path := r.JournalPath(told)
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && told == "" {
+	path := r.JournalPath(asked)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && asked == "" {
 		return Removals{logs: logs}, nil
 	}
 	journal, err := journal.Open(ctx, path, journal.Options{Mode: store.ReadOnly, Now: r.Now})
@@ -142,7 +142,7 @@ func (r *Run) Removals(ctx context.Context, db *store.DB, told string) (Removals
 	return Removals{found, true, logs}, errors.Join(err, journal.Close())
 }
 
-// Why tells why a token of a workspace was gone at a moment.
+// Why says why a token of a workspace was gone at a moment.
 func (r Removals) Why(workspace string, t *engine.Token, at time.Time) (engine.Cause, string) {
 	var removal *engine.Removal
 	if found, ok := r.found[[2]string{workspace, t.ID}]; ok {
@@ -157,7 +157,7 @@ func (r Removals) Why(workspace string, t *engine.Token, at time.Time) (engine.C
 	return engine.WhyVanished(t, at, removal, r.known, logged)
 }
 
-// Explain tells why a token vanished between a snapshot and the one given.
+// Explain notes why a token vanished between a snapshot and the one given.
 func (r Removals) Explain(change *engine.TokenChange, to engine.Snapshot) {
 	if change.Kind == engine.Vanished {
 		change.Cause, change.Detail = r.Why(to.Workspace.ID, change.Before, to.CollectedAt)

@@ -53,7 +53,7 @@ type Source struct {
 	report   *collectors.TokenReport
 }
 
-// accountListing is what an account told, once per run.
+// accountListing is what an account answered, once per run.
 type accountListing struct {
 	collectors.Account
 	targets   []collectors.Target
