@@ -61,19 +61,19 @@ func (c commands) Apply() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, args []string) error { return c.app.apply(cmd.Context(), args[0], &o) },
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&o.source.Profiles, "profile", nil, "`names` of profiles of .databrickscfg to act through (repeatable)")
+	flags.StringSliceVar(&o.source.Profiles, "profile", nil, "act through these profiles of .databrickscfg: `names` (repeatable)")
 	addConnectionFlags(flags, &o.source)
-	flags.DurationVar(&o.source.RetryBudget, "retry-budget", pipeline.DefaultRetryBudget, "waiting that looking may cost when a workspace is busy or fails; what changes something is never tried again by itself")
+	flags.DurationVar(&o.source.RetryBudget, "retry-budget", pipeline.DefaultRetryBudget, "longest waiting for reads when a workspace is busy or fails; changes are never repeated")
 	addRequestFlags(flags, &o.source)
 	addPackFlags(flags, &o.judge)
 	addWaiversFlag(flags, &o.judge.Exceptions)
 	addJournalFlag(flags, &o.journal)
 	flags.BoolVar(&o.yes, "yes", false, "answer every question with yes")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "pass every check and look at every target; send and write nothing")
-	flags.BoolVar(&o.resume, "resume", false, "go on with a plan that was begun: settle what was in hand, then carry out the rest")
-	flags.BoolVar(&o.newJournal, "new-journal", false, "go on although the journal that knew this plan is missing: look at every step again, and claim nothing that an earlier run did")
+	flags.BoolVar(&o.resume, "resume", false, "go on with a plan that was begun")
+	flags.BoolVar(&o.newJournal, "new-journal", false, "go on without the journal that knew this plan: look at every step again")
 	flags.BoolVar(&o.idempotent, "idempotent", false, "exit 0 when the plan is finished already")
-	flags.BoolVar(&o.includeSelf, "include-self", false, "also act on tokens of the principal that applies, after all others; never on the one signed in with")
+	flags.BoolVar(&o.includeSelf, "include-self", false, "also act on tokens of the principal that applies, last; never on the token in use")
 	flags.Float64Var(&o.rate, "rate", 5, "steps per second at most")
 	return cmd
 }

@@ -46,8 +46,8 @@ func (c commands) Audit() *cobra.Command {
 	addJudgeFlags(cmd.Flags(), &o.judge)
 	o.report.addFlags(cmd.Flags())
 	inGroup(cmd.Flags(), flagsOutput, func(flags *pflag.FlagSet) {
-		flags.IntVar(&o.keep, "keep", 0, "then keep this `number` of snapshots of each workspace, the newest, and remove the others for good (0: all)")
-		flags.BoolVar(&o.exclusive, "exclusive", false, "end at once, with exit code 7, while another --exclusive audit uses this database")
+		flags.IntVar(&o.keep, "keep", 0, "keep this `number` of the newest snapshots of each workspace, remove the others for good (0: all)")
+		flags.BoolVar(&o.exclusive, "exclusive", false, "exit 7 at once while another --exclusive audit uses this database")
 	})
 	o.report.addNotifyFlag(cmd.Flags())
 	return cmd

@@ -112,7 +112,7 @@ func commandSection(b *strings.Builder, cmd *cobra.Command, shared *pflag.FlagSe
 	if cmd.Name() == "completion" {
 		use += " bash|zsh|fish|powershell"
 	}
-	fmt.Fprintf(b, "\n## %s\n\n%s.\n\n```\n%s\n", cmd.CommandPath(), cmd.Short, use)
+	fmt.Fprintf(b, "\n## %s\n\n%s.\n\n", use, cmd.Short)
 	own, also := pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
 	cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
 		switch known := shared.Lookup(flag.Name); {
@@ -123,14 +123,15 @@ func commandSection(b *strings.Builder, cmd *cobra.Command, shared *pflag.FlagSe
 			own.AddFlag(flag)
 		}
 	})
-	b.WriteString(flagUsages(own))
-	if names := alsoFlags(also, shared); names != "" {
-		fmt.Fprintf(b, "\nalso: %s\n", names)
+	parts := []string{}
+	for _, part := range []string{strings.TrimSpace(flagUsages(own)), alsoFlags(also, shared), firstExample(cmd)} {
+		if part != "" {
+			parts = append(parts, part)
+		}
 	}
-	if example := firstExample(cmd); example != "" {
-		fmt.Fprintf(b, "\n$ %s\n", example)
+	if len(parts) > 0 {
+		fmt.Fprintf(b, "```\n%s\n```\n", strings.Join(parts, "\n\n"))
 	}
-	b.WriteString("```\n")
 }
 
 // alsoFlags names the shared flags that a command takes: a group of which it
@@ -151,11 +152,17 @@ func alsoFlags(taken, shared *pflag.FlagSet) string {
 			names = append(names, name)
 		}
 	})
-	return strings.Join(names, " ")
+	if len(names) == 0 {
+		return ""
+	}
+	return "also: " + strings.Join(names, " ")
 }
 
 // firstExample is the first of a command's examples, with the lines on which it goes on.
 func firstExample(cmd *cobra.Command) string {
+	if cmd.Example == "" {
+		return ""
+	}
 	var lines []string
 	for line := range strings.SplitSeq(cmd.Example, "\n") {
 		lines = append(lines, strings.TrimPrefix(line, "  "))
@@ -163,7 +170,7 @@ func firstExample(cmd *cobra.Command) string {
 			break
 		}
 	}
-	return strings.Join(lines, "\n")
+	return "$ " + strings.Join(lines, "\n")
 }
 
 // queriesPage tells what patrol has a SQL warehouse run, and what it makes of calls.

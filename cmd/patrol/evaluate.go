@@ -35,7 +35,7 @@ func (c commands) Evaluate() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.app.evaluateStored(cmd.Context(), &o) },
 	}
-	cmd.Flags().StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to judge: `ids`, days, or latest~1 (default: the newest of each workspace)")
+	cmd.Flags().StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to judge: `ids`, days, or latest~1 (default: the newest)")
 	addJudgeFlags(cmd.Flags(), &o.judge)
 	o.report.addDigestFlags(cmd.Flags())
 	o.report.addNotifyFlag(cmd.Flags())

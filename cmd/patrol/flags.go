@@ -118,33 +118,33 @@ func severityWords() []string { return engine.Severity("").Words() }
 // addSourceFlags adds the flags that say which workspaces are read, and how.
 func addSourceFlags(all *pflag.FlagSet, s *pipeline.Source) {
 	inGroup(all, flagsConnection, func(flags *pflag.FlagSet) {
-		flags.StringSliceVar(&s.Profiles, "profile", nil, "`names` of profiles of .databrickscfg, whose workspaces are read (repeatable)")
-		flags.StringVar(&s.Account, "account", "", "read all workspaces of the account of this `profile`; `account:` in patrol.yaml says which")
-		flags.StringArrayVar(&s.From, "from", nil, "read this `file` instead (- for standard input): the output of `databricks token-management list -o json` or `patrol tokens`, or a token report as CSV (repeatable)")
+		flags.StringSliceVar(&s.Profiles, "profile", nil, "read the workspaces of these profiles of .databrickscfg: `names` (repeatable)")
+		flags.StringVar(&s.Account, "account", "", "read all workspaces of the account of this `profile`")
+		flags.StringArrayVar(&s.From, "from", nil, "judge the list of tokens in this `file` (- for standard input): JSON or CSV (repeatable)")
 		flags.BoolVar(&s.AcceptEmpty, "accept-empty", false, "a file of --from without rows is a workspace without tokens")
-		flags.StringSliceVar(&s.AcceptShrink, "accept-shrink", nil, "believe these `lists` although they lost a fifth or more since the snapshot before: "+strings.Join(pipeline.Shrinkable(), ", "))
+		flags.StringSliceVar(&s.AcceptShrink, "accept-shrink", nil, "believe these `lists` although they lost a fifth or more: "+strings.Join(pipeline.Shrinkable(), ", "))
 		ofWords(flags, "accept-shrink", pipeline.Shrinkable()...)
 		addConnectionFlags(flags, s)
 		flags.IntVar(&s.Parallel, "parallel", pipeline.DefaultParallel, "workspaces read at once (16 by default where an account lists them)")
 		addRequestFlags(flags, s)
-		flags.StringVar(&s.AuditChanges, "audit-changes", "", "tell by this exported audit log who changed settings and grants and revoked tokens: a `file` made by the second query in docs/usage.md")
-		flags.StringVar(&s.TokenReport, "token-report", "", "compare what is read with this token report of the account console too: an exported CSV `file`")
-		flags.DurationVar(&s.RetryBudget, "retry-budget", pipeline.DefaultRetryBudget, "waiting that each section may cost when a workspace is busy or fails, and in sum each workspace (0s: never try again)")
+		flags.StringVar(&s.AuditChanges, "audit-changes", "", "exported audit log that says who changed settings and grants: a `file` made by the second query in docs/usage-queries.md")
+		flags.StringVar(&s.TokenReport, "token-report", "", "compare with this token report of the account console, a CSV `file`")
+		flags.DurationVar(&s.RetryBudget, "retry-budget", pipeline.DefaultRetryBudget, "longest waiting of a section, and of a workspace, when it is busy or fails (0s: never try again)")
 	})
 }
 
 // addConnectionFlags adds how workspaces are reached.
 func addConnectionFlags(flags *pflag.FlagSet, s *pipeline.Source) {
 	flags.StringVar(&s.CAFile, "ca-file", "", "trust the certificates in this PEM `file` as well")
-	flags.BoolVar(&s.NoProxy, "no-proxy", false, "connect directly, whatever proxy HTTPS_PROXY names (NO_PROXY does so for some hosts)")
+	flags.BoolVar(&s.NoProxy, "no-proxy", false, "connect directly, without the proxy of HTTPS_PROXY")
 }
 
 // addRequestFlags adds what is read beside an ordinary audit, for a token alone too.
 func addRequestFlags(flags *pflag.FlagSet, s *pipeline.Source) {
 	flags.StringSliceVar(&s.With, "with", nil, "read these `sections` too: "+strings.Join(pipeline.SectionsOnRequest(), ", "))
 	ofWords(flags, "with", pipeline.SectionsOnRequest()...)
-	flags.StringVar(&s.Usage, "usage", "", "read from the audit log how tokens are used, by read-only queries: `warehouse:ID` names the SQL warehouse that runs them")
-	flags.StringVar(&s.AuditLog, "audit-log", "", "read it from this exported audit log instead: a `file` made by the query in docs/usage.md")
+	flags.StringVar(&s.Usage, "usage", "", "read from the audit log how tokens are used, by read-only queries on this SQL warehouse: `warehouse:ID`")
+	flags.StringVar(&s.AuditLog, "audit-log", "", "exported audit log that says how tokens are used: a `file` made by the first query in docs/usage-queries.md")
 }
 
 // settleSource completes a source by what flags alone do not say.
@@ -163,19 +163,19 @@ func (a *app) settleSource(s *pipeline.Source) error {
 func addJudgeFlags(all *pflag.FlagSet, o *pipeline.Judging) {
 	inGroup(all, flagsJudging, func(flags *pflag.FlagSet) {
 		addSelectionFlags(flags, o)
-		flags.Var(instantFlag(&o.AsOf), "as-of", "judge as of this moment (default: when the newest snapshot was taken)")
-		flags.StringVar(&o.WhatIf, "what-if", "", "store the evaluation under this `name`, apart: it says what would be (implied by --as-of another day than now)")
+		flags.Var(instantFlag(&o.AsOf), "as-of", "judge as of this moment (default: of the newest snapshot)")
+		flags.StringVar(&o.WhatIf, "what-if", "", "store it apart under this `name`, as what would be (implied by --as-of another day)")
 		o.FailOn = engine.FailOn(engine.Low)
 		flags.Var(thresholdFlag(&o.FailOn), "fail-on", "exit 1 on findings of this severity or worse: critical, high, medium, low, info, none")
 		ofWords(flags, "fail-on", append(severityWords(), "none")...)
 		o.MinCoverage = pipeline.Everything
-		flags.Var(percentFlag(&o.MinCoverage), "min-coverage", "exit 4 when less than this percentage of the expected workspaces was read; those beyond it may be missing")
+		flags.Var(percentFlag(&o.MinCoverage), "min-coverage", "exit 4 when less than this percentage of the expected workspaces was read")
 		x := &o.Exceptions
 		addWaiversFlag(flags, x)
 		flags.StringVar(&x.Baseline, "baseline", "", "excuse the findings that this `file` lists, so that only new ones fail")
-		flags.StringSliceVar(&x.Critical, "baseline-critical", nil, "let baselines hold critical findings of these policies, too: `ids` or aliases")
+		flags.StringSliceVar(&x.Critical, "baseline-critical", nil, "baselines may hold critical findings of these policies: `ids` or aliases")
 		flags.StringVar(&x.Create, "create-baseline", "", "write the findings that fail now to this `file`, for --baseline")
-		flags.BoolVar(&o.NoPrefilter, "no-prefilter", false, "run every policy on every token instead of asking first where it may fire; the results are the same")
+		flags.BoolVar(&o.NoPrefilter, "no-prefilter", false, "run every policy on every token; the results are the same")
 	})
 }
 
@@ -186,18 +186,18 @@ func addSelectionFlags(all *pflag.FlagSet, o *pipeline.Judging) {
 		flags.StringSliceVar(&o.Only, "only", nil, "only these policies: `ids` or aliases")
 		flags.StringSliceVar(&o.Exclude, "exclude", nil, "all policies but these: `ids` or aliases")
 		addSeverityFlags(flags, &o.Severity, "policies")
-		flags.StringVar(&o.Framework, "framework", "", "only policies that serve this framework, or one control of it: `name[:control]`")
+		flags.StringVar(&o.Framework, "framework", "", "only policies of this framework or control: `name[:control]`")
 	})
 }
 
 // addPackFlags adds the flags that load more policies.
 func addPackFlags(flags *pflag.FlagSet, o *pipeline.Judging) {
-	flags.StringArrayVarP(&o.Packs, "policy", "p", nil, "load the policies in this `directory` or OPA bundle (.tar.gz) too (repeatable)")
+	flags.StringArrayVarP(&o.Packs, "policy", "p", nil, "load this `directory` or OPA bundle (.tar.gz) of policies too (repeatable)")
 	flags.StringVar(&o.PackKey, "policy-key", "", "bundles must be signed by this public key (PEM `file`)")
 }
 
 func addWaiversFlag(flags *pflag.FlagSet, x *pipeline.ExceptionPaths) {
-	flags.StringVar(&x.Waivers, "waivers", "waivers.yaml", "excuse findings by the dated waivers in this `file`; a missing default is no error")
+	flags.StringVar(&x.Waivers, "waivers", "waivers.yaml", "excuse findings by the waivers in this `file`")
 }
 
 // loadPolicies loads the policies of this run.

@@ -29,19 +29,19 @@ func (c commands) Forecast() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "forecast",
 		Short: "Tell which tokens will end, be revoked for inactivity, or begin to break policy",
-		Long: "Tells, for each of the coming days, which tokens end, which the platform will revoke because they were unused for 90 days, and\n" +
-			"which begin to break a policy that they do not break now, if nobody does anything until then; and on which days many end\n" +
-			"at once. Tokens in use now are presumed to stay in use. Each day is judged as a whole, by the policies in force now, from the newest snapshots; nothing is sent anywhere.\n\n" + exitHelp(exitIncomplete),
+		Long: "Judges each of the coming days by the policies in force now, as if nobody did anything until then: which tokens end, which the\n" +
+			"platform revokes after 90 days without use, which begin to break a policy, and on which days many end at once. Tokens in use\n" +
+			"now are presumed to stay in use. Nothing is sent anywhere.\n\n" + exitHelp(exitIncomplete),
 		Example: "  patrol forecast --days 30\n  patrol forecast --format ics -o tokens.ics\n  patrol forecast --only PAT-004 --format csv -o idle.csv",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.app.forecast(cmd.Context(), &o) },
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&o.span.Days, "days", 90, "look so many `days` ahead, at most 730")
-	flags.IntVar(&o.span.InUse, "in-use", 30, "presume that tokens used within so many `days` before stay in use (0: none)")
+	flags.IntVar(&o.span.InUse, "in-use", 30, "tokens used within so many `days` stay in use (0: none)")
 	flags.IntVar(&o.span.Cliff, "cliff", 0, "name days on which at least so many `tokens` end (default: 5 % of all, and 10)")
-	flags.StringSliceVar(&o.snapshots, "snapshot", nil, "start from these snapshots: `ids`, days, or latest~1 (default: the newest of each workspace)")
-	flags.Var(instantFlag(&o.judge.AsOf), "as-of", "start from this moment (default: when the newest snapshot was taken)")
+	flags.StringSliceVar(&o.snapshots, "snapshot", nil, "start from these snapshots: `ids`, days, or latest~1 (default: the newest)")
+	flags.Var(instantFlag(&o.judge.AsOf), "as-of", "start from this moment (default: of the newest snapshot)")
 	addPackFlags(flags, &o.judge)
 	flags.StringSliceVar(&o.judge.Only, "only", nil, "judge by these policies only: `ids` or aliases")
 	flags.StringSliceVar(&o.judge.Exclude, "exclude", nil, "leave these policies out: `ids` or aliases")

@@ -72,7 +72,7 @@ func (o *reportOptions) addFlags(all *pflag.FlagSet) {
 	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) {
 		flags.StringSliceVar(&o.formats, "format", []string{"csv", "xlsx", "html", "json"}, "`formats` of the report: "+strings.Join(formatNames(), ", "))
 		ofWords(flags, "format", formatNames()...)
-		flags.StringVar(&o.dir, "output-dir", "patrol-report", "write the reports into this `directory`; {date} and {time} in it are those of the run")
+		flags.StringVar(&o.dir, "output-dir", "patrol-report", "write the reports into this `directory`, which may hold {date} and {time}")
 		flags.StringVarP(&o.output, "output", "o", "", "write one format to this `file` (- for standard output)")
 		flags.StringVar(&o.metrics, "metrics", "", "write OpenMetrics to this `file`, for Prometheus' textfile collector")
 		flags.StringVar(&o.tickets, "tickets", "", "write each failed finding as a ticket (JSON) into this `directory`")

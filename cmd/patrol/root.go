@@ -139,9 +139,9 @@ func (a *app) addFlags(root *cobra.Command) {
 	flags.StringVar(&a.configPath, "config", "patrol.yaml", "configuration `file`; a missing default is no error")
 	flags.StringVar(&a.DBPath, "db", "patrol.db", "database `file` of snapshots and results")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing but errors")
-	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say more: every section read, every retry")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say more: sections, retries")
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours, also on a terminal")
-	flags.StringVar(&a.namesKey, "pseudonymise", "", "show pseudonyms in place of the names of people: HMAC-SHA256 with the key in this `file`")
+	flags.StringVar(&a.namesKey, "pseudonymise", "", "show pseudonyms for the names of people, keyed with this `file`")
 	flags.StringVar(&a.logFormat, "log-format", "text", "`format` of the messages on stderr: text or json")
 	ofWords(flags, "log-format", "text", jsonFormat)
 }

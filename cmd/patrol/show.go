@@ -175,9 +175,9 @@ type selection struct {
 // the command line only: elsewhere they choose what is judged, and nothing but a
 // command line approves anything.
 func (s *selection) addFlags(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&s.workspaces, "workspace", nil, "steps in workspaces whose name or id matches one of these `patterns`")
+	flags.StringSliceVar(&s.workspaces, "workspace", nil, "steps in workspaces of these names or ids: `patterns`")
 	flags.StringSliceVar(&s.labels, "label", nil, "steps in workspaces with all of these labels: `name=pattern`")
-	flags.StringSliceVar(&s.owners, "owner", nil, "steps on tokens whose owner's name or id matches one of these `patterns`")
+	flags.StringSliceVar(&s.owners, "owner", nil, "steps on tokens of these owners, by name or id: `patterns`")
 	flags.StringSliceVar(&s.risks, "risk", nil, "steps of these `risks`: low, medium, high")
 	flags.StringSliceVar(&s.severities, "severity", nil, "steps whose worst finding has one of these `severities`: critical, high, medium, low, info")
 	flags.StringSliceVar(&s.actions, "action", nil, "steps of these `actions`: "+strings.Join(actionWords(), ", "))

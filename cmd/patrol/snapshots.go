@@ -108,9 +108,9 @@ func (a *app) snapshotsVerify() *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify [SNAPSHOT]",
 		Short: "Compute the digests of all snapshots, or one, anew and compare",
-		Long: "Computes digests anew from the rows, and holds each against the one that the snapshot was sealed with. Without an argument all snapshots\n" +
-			"are verified, and that none is missing between them, pruned ones included. Only that the newest were removed cannot be told\n" +
-			"from the database itself: note the newest digest elsewhere.\n\n" + exitHelp(),
+		Long: "Computes digests anew from the rows and compares them with those that the snapshots were sealed with. Without an argument it\n" +
+			"checks all snapshots, and that none is missing between two. No database can show that its newest snapshots were removed: note\n" +
+			"the newest digest elsewhere.\n\n" + exitHelp(),
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -182,10 +182,10 @@ func (a *app) snapshotsPrune() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove old snapshots for good, and the evaluations that judged them",
-		Long: "Says what it will remove, and asks; where nobody can answer it wants --yes. Removes the oldest snapshots of each workspace that neither --keep nor --keep-days keeps. The newest stays in any case,\n" +
-			"and so does the newest whose tokens were read whole, with all since. What only they held is overwritten,\n" +
-			"and the file is written anew, for which the disk needs room for a second one. Their digests stay, so that\n" +
-			"`snapshots verify` still finds a broken chain. Snapshots that do not verify are not pruned: they may be evidence.\n\n" + exitHelp(),
+		Long: "Removes the oldest snapshots of each workspace that neither --keep nor --keep-days keeps. It asks first; without a terminal it\n" +
+			"wants --yes. The newest stays, and so does the newest whose tokens were read whole, with all since. Removed rows are\n" +
+			"overwritten and the file is rewritten, which takes room for a second one. Digests stay, so that a broken chain is still found.\n" +
+			"Snapshots that do not verify are not pruned: they may be evidence.\n\n" + exitHelp(),
 		Example: "  patrol snapshots prune --keep-days 400 --dry-run\n  patrol snapshots prune --keep 30 --yes",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
