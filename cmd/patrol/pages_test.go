@@ -18,6 +18,9 @@ import (
 	"patrol/engine"
 	"patrol/engine/exceptions"
 	"patrol/engine/notice"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // pages are the pages of docs by name, README.md and SECURITY.md included.
@@ -226,6 +229,59 @@ func TestArchitectureNamesEveryPackage(t *testing.T) {
 			if !packages[strings.Trim(name, "`")] {
 				t.Errorf("docs/architecture.md names %s, where there is no Go", name)
 			}
+		}
+	}
+}
+
+// TestPagesNameWhatThereIs: each command and flag of patrol, and each target of
+// make, that a page names in code exists.
+func TestPagesNameWhatThereIs(t *testing.T) {
+	t.Parallel()
+	root, flags := newApp(systemEnv()).root(), map[string]bool{"help": true, "version": true}
+	everyCommand(root, func(cmd *cobra.Command) {
+		cmd.Flags().VisitAll(func(flag *pflag.Flag) { flags[flag.Name] = true })
+		cmd.PersistentFlags().VisitAll(func(flag *pflag.Flag) { flags[flag.Name] = true })
+	})
+	for _, foreign := range []string{"rm", "user", "bundle", "certificate-oidc-issuer", "certificate-identity", "ignore-missing"} { // of docker, cosign, sha256sum
+		flags[foreign] = true
+	}
+	code := regexp.MustCompile("(?s)```.*?```|`[^`\n]*`")
+	flag, command, target := regexp.MustCompile(`(?:^|[\s\x60'"|])--([a-z][a-z0-9-]+)`), regexp.MustCompile(`(?m)^[\x60\s]*patrol ([a-z][a-z -]*[a-z])`), regexp.MustCompile(`(?m)^[\x60]*make ([a-z]+)`)
+	makefile := read(t, "Makefile")
+	for name, text := range pages(t) {
+		for _, part := range code.FindAllString(text, -1) {
+			for _, found := range flag.FindAllStringSubmatch(part, -1) {
+				if !flags[found[1]] {
+					t.Errorf("%s names --%s, which no command has", name, found[1])
+				}
+			}
+			for _, found := range command.FindAllStringSubmatch(part, -1) {
+				cmd, rest, err := root.Find(strings.Fields(found[1]))
+				if err != nil || cmd == root || len(rest) > 0 && rest[0][0] != '-' && cmd.HasAvailableSubCommands() && cmd.Name() != "help" && cmd.Name() != "completion" {
+					t.Errorf("%s names the command patrol %s, which there is not: %v", name, found[1], err)
+				}
+			}
+			for _, found := range target.FindAllStringSubmatch(part, -1) {
+				if !strings.Contains(makefile, "\n"+found[1]+":") {
+					t.Errorf("%s names make %s, which there is not", name, found[1])
+				}
+			}
+		}
+	}
+}
+
+// TestReleasesAreCheckedAsSecuritySays: SECURITY.md names the files of a release
+// and of its signature as they are made.
+func TestReleasesAreCheckedAsSecuritySays(t *testing.T) {
+	t.Parallel()
+	release, page := read(t, ".goreleaser.yaml"), read(t, "SECURITY.md")
+	for made, said := range map[string]string{
+		`name_template: "{{ .ProjectName }}_{{ .Version }}_checksums.txt"`: "patrol_1.2.3_checksums.txt",
+		`signature: "${artifact}.sigstore.json"`:                           "--bundle patrol_1.2.3_checksums.txt.sigstore.json",
+		`args: [sign-blob, "--bundle=${signature}", --yes, "${artifact}"]`: "cosign verify-blob --bundle",
+	} {
+		if !strings.Contains(release, made) || !strings.Contains(page, said) {
+			t.Errorf(".goreleaser.yaml has %t: %s\nSECURITY.md has %t: %s", strings.Contains(release, made), made, strings.Contains(page, said), said)
 		}
 	}
 }
