@@ -2,6 +2,8 @@ package policy
 
 import (
 	"maps"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -24,14 +26,53 @@ type Compiled struct {
 // DenyVar is the variable of Query that holds what deny is.
 const DenyVar = ast.Var("deny")
 
-// newCompiler makes a compiler with the sandbox. Each policy has one of its own,
-// because each has its own type of input.params.
+// newCompiler makes a compiler with the sandbox.
 func newCompiler() *ast.Compiler {
 	return ast.NewCompiler().WithCapabilities(capabilities()).WithStrict(true).SetErrorLimit(0)
 }
 
-// compile checks and prepares a policy together with the library it uses.
-func (s sources) compile(file *source, p engine.Policy, problems *Problems) *Compiled {
+// shareCompilers compiles the trusted policies of each resource together: reading
+// the schema of the input is most of what loading costs. Their parameters stand in
+// one type; a policy whose parameter has another type than one of that name
+// elsewhere, or that does not compile, is left to be compiled alone.
+func (s sources) shareCompilers(files []*source, read []engine.Policy) map[*source]*ast.Compiler {
+	shared := map[*source]*ast.Compiler{}
+	for resource, known := range s.schemas {
+		var together []*source
+		var params []engine.Param
+		modules := map[string]*ast.Module{}
+		for i, file := range files {
+			other := func(mine engine.Param) bool {
+				return slices.ContainsFunc(params, func(p engine.Param) bool {
+					return p.Name == mine.Name && !reflect.DeepEqual(schemaOf(p.Default), schemaOf(mine.Default))
+				})
+			}
+			if !file.trusted || read[i].Resource != resource || slices.ContainsFunc(read[i].Params, other) {
+				continue
+			}
+			together, params = append(together, file), append(params, read[i].Params...)
+			s.addWithLibrary(file, modules)
+		}
+		compiler := newCompiler().WithSchemas(schemaSet(known.withParams(params)))
+		compiler.Compile(modules)
+		sound := !compiler.Failed()
+		if sound {
+			prefilter.Comparisons(compiler, func(*ast.Location, string) { sound = false })
+		}
+		if !sound {
+			continue
+		}
+		for _, file := range together {
+			shared[file] = compiler
+		}
+	}
+	return shared
+}
+
+// compile checks and prepares a policy together with the library it uses, by a
+// compiler that others share or, where there is none, by one of its own: each
+// policy has its own type of input.params.
+func (s sources) compile(file *source, p engine.Policy, compiler *ast.Compiler, problems *Problems) *Compiled {
 	known, ok := s.schemas[p.Resource]
 	if !ok {
 		problems.add(file.place(), file.line(), reasonSchema, "no pack holds schemas/%s.json, the schema of input", p.Resource)
@@ -39,13 +80,14 @@ func (s sources) compile(file *source, p engine.Policy, problems *Problems) *Com
 	}
 	modules := s.withLibrary(file)
 	p.Basis = s.basis(file, modules, p.Resource)
-	compiler := newCompiler().WithSchemas(schemaSet(known.withParams(p.Params)))
-	compiler.Compile(modules)
-	if compiler.Failed() {
-		problems.addOPA(file.place(), compiler.Errors)
-		return nil
+	if compiler == nil {
+		compiler = newCompiler().WithSchemas(schemaSet(known.withParams(p.Params)))
+		if compiler.Compile(modules); compiler.Failed() {
+			problems.addOPA(file.place(), compiler.Errors)
+			return nil
+		}
+		prefilter.Comparisons(compiler, func(at *ast.Location, text string) { problems.add(at.File, at.Row, reasonType, "%s", text) })
 	}
-	prefilter.Comparisons(compiler, func(at *ast.Location, text string) { problems.add(at.File, at.Row, reasonType, "%s", text) })
 	compiled := &Compiled{Policy: p, Trusted: file.trusted, Compiler: compiler}
 	compiled.link(file, known, problems)
 	return compiled

@@ -50,12 +50,18 @@ func Load(ctx context.Context, packs ...Pack) (*Set, error) {
 }
 
 func (s sources) compileAll(ctx context.Context, problems *Problems) ([]*Compiled, error) {
+	files := s.of(policySource)
+	read := make([]engine.Policy, len(files))
+	for i, file := range files {
+		read[i] = readMetadata(file, problems)
+	}
+	compilers := s.shareCompilers(files, read)
 	var policies []*Compiled
-	for _, file := range s.of(policySource) {
+	for i, file := range files {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("load policies: %w", err)
 		}
-		if p := s.compile(file, readMetadata(file, problems), problems); p != nil {
+		if p := s.compile(file, read[i], compilers[file], problems); p != nil {
 			policies = append(policies, p)
 		}
 	}
