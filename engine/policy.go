@@ -177,6 +177,15 @@ type Finding struct {
 	Row         int64          `json:"-"` // of the token that was judged; see Subject
 
 	OwnerInAccount *AccountParty `json:"-"` // see Party; nil once it is told
+
+	Token *FindingToken `json:"-"` // of a finding that is read from the store; nil where it is on no token
+}
+
+// FindingToken is what readers want to see of a token beside what was found.
+type FindingToken struct {
+	Comment  string   `names:"written"`
+	LastUsed *int64   // ms since 1970; nil: never, as far as the platform says
+	Defects  []string // fields whose value could not be read, such as comment and last_used_day
 }
 
 // Waiver is the exception that a waived finding rests on.

@@ -10,6 +10,10 @@ import (
 // wrote into comments. The store keeps comments as they are, because policies
 // judge them again.
 func (r Report) Redacted() Report {
+	if r.redacted {
+		return r
+	}
+	r.redacted = true
 	r.WhatIf = RedactSecrets(r.WhatIf)
 	r.Findings = mapEach(r.Findings, Finding.Redacted)
 	r.Workspaces = slices.Clone(r.Workspaces)
@@ -27,6 +31,11 @@ func (r Report) Redacted() Report {
 func (f Finding) Redacted() Finding {
 	f.Message = RedactSecrets(f.Message)
 	f.Evidence, _ = redactedKeys(mapTexts(f.Evidence, RedactSecrets)).(map[string]any)
+	if f.Token != nil {
+		token := *f.Token
+		token.Comment = RedactSecrets(token.Comment)
+		f.Token = &token
+	}
 	return f
 }
 

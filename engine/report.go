@@ -30,6 +30,8 @@ type Report struct {
 	Findings iter.Seq2[Finding, error]
 	// Tokens are the full population: by workspace, then token id.
 	Tokens iter.Seq2[TokenRow, error]
+
+	redacted bool // by Redacted
 }
 
 // WorkspaceReport is one judged snapshot.

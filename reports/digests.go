@@ -17,9 +17,10 @@ import (
 // digestHeader is the heading of a workbook's column of snapshots' digests.
 const digestHeader = "Digest of the snapshot"
 
-// digestText finds a digest as each format of text writes it. None of these can
-// come from a comment: the quotes and brackets of foreign text are escaped.
-var digestText = regexp.MustCompile(`(?:"(?:snapshot_)?digest"\s*:\s*"|name="digest" value="|<dt>Digest</dt><dd class="id">|collected at [0-9TZ:.-]{20,30}, snapshot digest )([0-9a-f]{64})["<]`)
+// digestText finds a digest as each format of text writes it. Foreign text cannot
+// look like that: its quotes and brackets are escaped, and the keys of evidence
+// are sorted, which these are not.
+var digestText = regexp.MustCompile(`(?:"snapshot":"[0-9]+","digest":"|"workspace_id":"[^"\\]*","snapshot_digest":"|name="digest" value="|<dt>Digest</dt><dd class="id">|collected at [0-9TZ:.-]{20,30}, snapshot digest )([0-9a-f]{64})["<]`)
 
 // SnapshotDigests reads from a report that patrol wrote which snapshots it is
 // of: the SHA-256 of each in hexadecimal, each once, in the order of the report.

@@ -26,6 +26,7 @@ func TestSnapshotDigests(t *testing.T) {
 	findings := r.Findings
 	r.Findings = func(yield func(engine.Finding, error) bool) {
 		for f, err := range findings {
+			f.Evidence = map[string]any{"digest": false64, "snapshot": "7", "snapshot_digest": false64, "workspace_id": "1"}
 			f.Message += ` "digest":"` + false64 + `" <dt>Digest</dt><dd class="id">` + false64 + `<`
 			if !yield(f, err) {
 				return
@@ -58,7 +59,7 @@ func TestSnapshotDigestsAcrossPieces(t *testing.T) {
 	digest := strings.Repeat("0f", 32)
 	for _, before := range []int{0, 1<<20 - 300, 1<<20 - 40, 1<<20 + 216, 1<<20 + 255, 3 << 20} {
 		path := filepath.Join(t.TempDir(), "audit.json")
-		if err := os.WriteFile(path, []byte("{"+strings.Repeat(" ", before)+`"digest": "`+digest+`",`), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte("{"+strings.Repeat(" ", before)+`"snapshot":"7","digest":"`+digest+`",`), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if found, err := SnapshotDigests(path); err != nil || !slices.Equal(found, []string{digest}) {

@@ -28,6 +28,13 @@ var hostile = []string{
 // report is a report with everything in it that formats must get right.
 func report() engine.Report {
 	findings, tokens := fixtureFindings(), fixtureTokens()
+	for i, f := range findings {
+		for _, t := range tokens {
+			if t.Token.ID == f.ResourceID && t.Workspace.ID == f.WorkspaceID {
+				findings[i].Token = &engine.FindingToken{Comment: t.Token.Comment, LastUsed: t.Token.LastUsed}
+			}
+		}
+	}
 	statuses, severities := engine.Tally{engine.Pass: 100, engine.NotApplicable: 7}, map[engine.Severity]engine.Tally{}
 	for _, level := range engine.Severities() {
 		severities[level] = engine.Tally{}

@@ -67,21 +67,16 @@ func Lookup(name string) (Format, error) {
 }
 
 // WriteAll writes each format to its file in dir, which it creates for its
-// owner only when missing. Each file appears whole or not at all. It returns the paths written, also when a later format
-// fails.
+// owner only when missing. Each file appears whole or not at all. It returns the
+// paths written, also when another format fails.
 func WriteAll(ctx context.Context, dir string, formats []Format, r engine.Report, files outfile.Files) ([]string, error) {
 	if err := outfile.MakeDir(dir); err != nil {
 		return nil, err
 	}
-	var paths []string
-	for _, format := range formats {
-		written, err := writeFiles(ctx, dir, format, r, files)
-		paths = append(paths, written...)
-		if err != nil {
-			return paths, err
-		}
+	if len(formats) == 1 {
+		return writeFiles(ctx, dir, formats[0], r, files)
 	}
-	return paths, nil
+	return writeTogether(ctx, dir, formats, r, files)
 }
 
 func writeFiles(ctx context.Context, dir string, format Format, r engine.Report, files outfile.Files) ([]string, error) {

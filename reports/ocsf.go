@@ -136,8 +136,8 @@ type ocsfUnmapped struct {
 	Status      engine.Status  `json:"status"`
 	WhatIf      string         `json:"what_if,omitempty"`
 	WorkspaceID string         `json:"workspace_id"`
-	Host        string         `json:"host,omitempty"`
 	Digest      string         `json:"snapshot_digest,omitempty"` // of the snapshot that was judged
+	Host        string         `json:"host,omitempty"`
 	Remedy      string         `json:"remedy"`
 	Evidence    map[string]any `json:"evidence,omitempty"`
 	Waiver      *engine.Waiver `json:"waiver,omitempty"`
@@ -162,7 +162,7 @@ func (e *ocsf) event(f engine.Finding) ocsfEvent {
 			Namespace: f.Workspace, Labels: labelTexts(workspace.Labels),
 		},
 		Remediation: ocsfRemediation{orText(prose(policy.Remediation), f.Remedy)},
-		Unmapped:    ocsfUnmapped{f.Status, e.report.WhatIf, f.WorkspaceID, workspace.Host, snapshot.Digest, f.Remedy, f.Evidence, f.Waiver},
+		Unmapped:    ocsfUnmapped{f.Status, e.report.WhatIf, f.WorkspaceID, snapshot.Digest, workspace.Host, f.Remedy, f.Evidence, f.Waiver},
 	}
 	if f.Owner != "" {
 		event.Resource.Owner = &ocsfOwner{f.Owner}

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf16"
 
@@ -60,14 +60,10 @@ func (b *book) fill(ctx context.Context, r engine.Report) error {
 	if err := b.front(); err != nil {
 		return err
 	}
-	if _, err := b.file.NewSheet("Findings"); err != nil { // before the tokens, which are read first: findings tell of them
+	if err := fillLinked(ctx, b, "Findings", workbookFindings(r), r.Findings, l.finding); err != nil {
 		return err
 	}
-	known := tokensOfFindings{}
-	if err := fillSheet(ctx, b, "Tokens", tokenColumns(), known.watch(p.watch(r.Tokens))); err != nil {
-		return err
-	}
-	if err := fillLinked(ctx, b, "Findings", known.columns(r), r.Findings, l.finding); err != nil {
+	if err := fillSheet(ctx, b, "Tokens", tokenColumns(), p.watch(r.Tokens)); err != nil {
 		return err
 	}
 	if err := b.context(ctx, r, l); err != nil {
@@ -82,37 +78,20 @@ func (b *book) fill(ctx context.Context, r engine.Report) error {
 	return b.cover(r, b.file.GetSheetList()[1:])
 }
 
-// tokensOfFindings is what a row of findings says of its token: a workbook has no
-// join.
-type tokensOfFindings map[[2]string]commentAndUse
-
-type commentAndUse struct {
-	comment any
-	used    any
-}
-
-func (k tokensOfFindings) watch(rows iter.Seq2[engine.TokenRow, error]) iter.Seq2[engine.TokenRow, error] {
-	comment, used := field("comment", func(t engine.TokenRow) any { return t.Token.Comment }), fact("last_used_at", lastUsedAt)
-	return func(yield func(engine.TokenRow, error) bool) {
-		for row, err := range rows {
-			if err == nil {
-				k[[2]string{row.Workspace.ID, row.Token.ID}] = commentAndUse{comment(row), used(row)}
+// workbookFindings are the columns of findings, with the comment and last use of
+// the token behind its owner, and what to do behind the message: a workbook has
+// no join.
+func workbookFindings(r engine.Report) []table.Column[engine.Finding] {
+	of := func(field string, value func(*engine.FindingToken) any) func(engine.Finding) any {
+		return func(f engine.Finding) any {
+			switch {
+			case f.Token == nil:
+				return nil
+			case slices.Contains(f.Token.Defects, field):
+				return table.Unknown{}
 			}
-			if !yield(row, err) {
-				return
-			}
+			return value(f.Token)
 		}
-	}
-}
-
-// columns are those of findings, with the comment and last use of the token
-// behind its owner, and what to do behind the message.
-func (k tokensOfFindings) columns(r engine.Report) []table.Column[engine.Finding] {
-	of := func(f engine.Finding) commentAndUse {
-		if f.Resource != engine.ResourceToken {
-			return commentAndUse{}
-		}
-		return k[[2]string{f.WorkspaceID, f.ResourceID}]
 	}
 	var columns []table.Column[engine.Finding]
 	for _, c := range findingColumns(r.AsOf) {
@@ -120,8 +99,8 @@ func (k tokensOfFindings) columns(r engine.Report) []table.Column[engine.Finding
 		switch c.Name {
 		case "owner":
 			columns = append(columns,
-				table.Plain("comment", 34, func(f engine.Finding) any { return of(f).comment }),
-				table.Date("last_used_at", 20, func(f engine.Finding) any { return of(f).used }))
+				table.Plain("comment", 34, of("comment", func(t *engine.FindingToken) any { return t.Comment })),
+				table.Date("last_used_at", 20, of("last_used_day", func(t *engine.FindingToken) any { return lastUse(t.LastUsed) })))
 		case "message":
 			columns = append(columns, policyCells(r.Policies)...)
 		}

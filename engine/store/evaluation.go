@@ -405,7 +405,7 @@ func evaluationDigest(ctx context.Context, q sqlite.Querier, id int64) (*digeste
 			if err != nil {
 				return nil, err
 			}
-			d.values(part.kind, c)
+			d.values(part.kind, c.Values())
 		}
 	}
 	return d, nil
@@ -413,9 +413,9 @@ func evaluationDigest(ctx context.Context, q sqlite.Querier, id int64) (*digeste
 
 // values writes the columns of a row; those that are NULL are left out, so that
 // a column can be added at the end.
-func (d *digester) values(kind byte, c *sqlite.Row) {
+func (d *digester) values(kind byte, columns []any) {
 	d.row(kind)
-	for i, value := range c.Values() {
+	for i, value := range columns {
 		number := uint64(i + 1) //nolint:gosec // a column
 		switch v := value.(type) {
 		case int64:
@@ -444,7 +444,7 @@ func seal(ctx context.Context, tx interface {
 		if err != nil {
 			return err
 		}
-		d.values('F', c)
+		d.values('F', c.Values())
 	}
 	_, err = tx.ExecContext(ctx, `UPDATE evaluation SET digest = ? WHERE id = ?`, d.hex(), id)
 	return err
@@ -486,7 +486,7 @@ func (db *DB) IntactEvaluation(ctx context.Context, id int64) error {
 		if err != nil {
 			return sqlite.Failure(opReport, db.Path, err)
 		}
-		d.values('F', c)
+		d.values('F', c.Values())
 	}
 	return sqlite.Failure(opReport, db.Path, db.sealed(ctx, id, d.hex()))
 }

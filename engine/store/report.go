@@ -174,13 +174,28 @@ func bySeverity(policies []engine.PolicyReport) []engine.PolicyReport {
 
 // The primary key gives the order up to the resource, so that SQLite sorts
 // only the findings of one policy in one workspace at a time.
-const findingQuery = findingSelect + `WHERE f.evaluation_id = ? ORDER BY f.rank, f.policy, f.workspace, f.resource, id`
+const findingQuery = findingSelect + findingFrom + findingOrder
 
-// findingSelect is what readFinding reads.
+const findingOrder = `WHERE f.evaluation_id = ? ORDER BY f.rank, f.policy, f.workspace, f.resource, id`
+
+// findingSelect is what readFinding reads, and what the digest of an evaluation is of.
 const findingSelect = `SELECT f.policy, f.workspace, f.resource, coalesce(v.token_id, f.resource_id) AS id,
-	f.status, f.title, f.severity, f.remedy, f.owner, f.message, f.evidence, f.fingerprint, f.waiver, coalesce(v.owner_id, ''), f.since_ms
+	f.status, f.title, f.severity, f.remedy, f.owner, f.message, f.evidence, f.fingerprint, f.waiver, coalesce(v.owner_id, ''), f.since_ms`
+
+const findingFrom = `
 	FROM finding f LEFT JOIN token_version v ON v.version = f.token_version
 	`
+
+// reportedQuery is findingQuery with what is shown of the tokens behind its
+// columns. That is a part of the snapshots, and verified with them.
+const reportedQuery = findingSelect + `,
+	v.version, v.comment, coalesce(v.defects, ''), (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
+		WHERE u.token_key = v.token_key AND u.since <= w.snapshot_id ORDER BY u.since DESC LIMIT 1)` + findingFrom +
+	`LEFT JOIN evaluation_workspace w ON w.evaluation_id = f.evaluation_id AND w.place = f.workspace
+	` + findingOrder
+
+// sealedColumns is how many columns findingSelect has.
+const sealedColumns = 15
 
 // findings streams the findings in the order of reports. The last thing that it
 // yields is an error, reason digest_mismatch, if the evaluation is not what was sealed.
@@ -191,11 +206,13 @@ func (db *DB) findings(ctx context.Context, evaluation int64, workspaces []engin
 			yield(engine.Finding{}, sqlite.Failure("read findings", db.Path, err))
 			return
 		}
-		for c, err := range sqlite.Scan(ctx, db.q, findingQuery, evaluation) {
+		for c, err := range sqlite.Scan(ctx, db.q, reportedQuery, evaluation) {
 			var f engine.Finding
 			if err == nil {
-				digest.values('F', c)
-				f, err = readFinding(c, workspaces, policies)
+				digest.values('F', c.Values()[:sealedColumns])
+				if f, err = readFinding(c, workspaces, policies); err == nil {
+					f.Token, err = readFindingToken(c)
+				}
 			}
 			if !yield(f, sqlite.Failure("read findings", db.Path, err)) || err != nil {
 				return
@@ -233,6 +250,24 @@ func readFinding(c *sqlite.Row, workspaces []engine.WorkspaceReport, policies []
 		return f, c.Err
 	}
 	return f, decodeDetails(&f, evidence, waiver)
+}
+
+// readFindingToken reads what reportedQuery adds; nil where there is no token.
+func readFindingToken(c *sqlite.Row) (*engine.FindingToken, error) {
+	if version := c.IntOrNull(); version == nil {
+		return nil, nil
+	}
+	token := engine.FindingToken{Comment: c.Text()}
+	defects := c.Text()
+	token.LastUsed = c.IntOrNull()
+	if c.Err != nil {
+		return nil, c.Err
+	}
+	list, err := decodeDefects(defects)
+	for _, d := range list {
+		token.Defects = append(token.Defects, d.Field)
+	}
+	return &token, err
 }
 
 // tokenRows streams the population: the workspaces stand in order already.

@@ -112,7 +112,7 @@ func (db *DB) earlier(ctx context.Context, evaluation int64) (*earlier, error) {
 		if err != nil {
 			return nil, err
 		}
-		d.values('F', c)
+		d.values('F', c.Values())
 		at := pair{c.Int(), c.Int()}
 		if !within(at.policy, policies) {
 			return nil, fmt.Errorf("stored finding refers to policy %d, which is not there", at.policy)

@@ -199,7 +199,7 @@ func (n newFinding) compare(o newFinding) int {
 }
 
 func (db *DB) findingOf(ctx context.Context, evaluation int64, n newFinding, workspaces []engine.WorkspaceReport, policies []engine.Policy) (engine.Finding, error) {
-	const query = findingSelect + `WHERE f.evaluation_id = ? AND f.rank = ? AND f.policy = ? AND f.workspace = ? AND f.fingerprint = ?`
+	const query = findingSelect + findingFrom + `WHERE f.evaluation_id = ? AND f.rank = ? AND f.policy = ? AND f.workspace = ? AND f.fingerprint = ?`
 	for c, err := range sqlite.Scan(ctx, db.q, query, evaluation, n.rank, n.at.policy, n.at.workspace, encodeFingerprint(n.fingerprint)) {
 		if err != nil {
 			return engine.Finding{}, err
