@@ -15,19 +15,15 @@ const activityColumns = `token_id, events, first_ms, last_ms, max_ips_per_day, u
 
 const activityWidth = 13
 
-// activity stores the rows of an audit log, which come in any order, and then
+// saveActivity stores the rows of an audit log, which come in any order, and then
 // reads them back in that of the digest.
-func (s *saver) activity() error {
-	section := s.capture.Sections[engine.SectionAuditLog]
-	if !section.Coverage.Usable() || section.Activity == nil {
-		return nil
-	}
-	insert := sqlite.NewBatch(s.tx, "INSERT INTO token_activity (snapshot_id, "+activityColumns+")", activityWidth+1)
-	for a, err := range section.Activity {
-		if err := errors.Join(s.ctx.Err(), err); err != nil {
+func saveActivity(ctx context.Context, tx *sqlite.Tx, snapshot int64, rows iter.Seq2[engine.Activity, error], digest *digester) error {
+	insert := sqlite.NewBatch(tx, "INSERT INTO token_activity (snapshot_id, "+activityColumns+")", activityWidth+1)
+	for a, err := range rows {
+		if err := errors.Join(ctx.Err(), err); err != nil {
 			return fmt.Errorf("read audit log: %w", err)
 		}
-		values := []any{s.snapshot.ID, a.TokenID, a.Events, a.First, a.Last, a.MaxIPsPerDay, encodeList(a.UserAgents), nil, nil, nil, nil, nil, nil, nil}
+		values := []any{snapshot, a.TokenID, a.Events, a.First, a.Last, a.MaxIPsPerDay, encodeList(a.UserAgents), nil, nil, nil, nil, nil, nil, nil}
 		if d := a.Detail; d != nil {
 			calls, err := json.Marshal(d.Calls)
 			if err != nil {
@@ -42,7 +38,7 @@ func (s *saver) activity() error {
 	if err := insert.Flush(); err != nil {
 		return err
 	}
-	return digestActivity(s.digest, activities(s.ctx, s.tx, s.snapshot.ID))
+	return digestActivity(digest, activities(ctx, tx, snapshot))
 }
 
 // activities streams what the audit log of a snapshot tells, ascending by token.

@@ -104,8 +104,8 @@ func (db *DB) takeOver(ctx context.Context, other *DB, s engine.Snapshot) (engin
 		return engine.Snapshot{}, sqlite.Failure(opMerge, db.Path, err)
 	}
 	defer tx.Rollback()
-	into := saver{ctx: ctx, db: db, tx: tx, capture: capture, digest: newDigester(s.DigestVersion)}
-	if err := into.save(); err != nil {
+	into, err := db.save(ctx, tx, capture, newDigester(s.DigestVersion))
+	if err != nil {
 		return engine.Snapshot{}, sqlite.Failure(opMerge, db.Path, sqlite.Cause(ctx, err))
 	}
 	if err := from.difference(); err != nil {
@@ -114,7 +114,7 @@ func (db *DB) takeOver(ctx context.Context, other *DB, s engine.Snapshot) (engin
 	if err := tx.Commit(); err != nil {
 		return engine.Snapshot{}, sqlite.Failure(opMerge, db.Path, sqlite.Cause(ctx, err))
 	}
-	return into.snapshot, nil
+	return into, nil
 }
 
 func mismatchIn(other *DB, s engine.Snapshot, err error) error {

@@ -13,7 +13,7 @@ import (
 	"patrol/engine/sqlite"
 )
 
-// storedColumns are the fields that have a column of token_version, in the order of tokenRow.
+// storedColumns are the fields that have a column of token_version, in this order.
 var storedColumns = slices.DeleteFunc(slices.Clone(engine.StoredFields()), func(f engine.StoredField) bool { return f.Column == "" })
 
 // tokenColumns are what a token's version row keeps of engine.Token, the id first.
@@ -28,17 +28,12 @@ func columnList(prefix string) string {
 	return strings.Join(names, ", ")
 }
 
-// tokenRow is a token as its row: equal rows are shared between snapshots.
-type tokenRow []any
-
 var tokenWidth = len(storedColumns) + 3
 
-func (r tokenRow) id() string { return r[0].(string) }
-
-// encodeToken makes the row of a token from its columns and what refers to its
-// raw row.
-func encodeToken(t *engine.Token, shape, own any) tokenRow {
-	row := make(tokenRow, 0, tokenWidth)
+// encodeToken makes the row of a token, its id first, from its columns and what refers to
+// its raw row: equal rows are shared between snapshots.
+func encodeToken(t *engine.Token, shape, own any) []any {
+	row := make([]any, 0, tokenWidth)
 	for _, f := range storedColumns {
 		switch {
 		case f.Text != nil:
@@ -143,12 +138,7 @@ const principalColumns = `principal_id, kind, name, display_name, active, admin,
 
 const principalWidth = 8
 
-// principalRow is a principal as its row; see tokenRow.
-type principalRow [principalWidth]any
-
-func (r principalRow) id() string { return r[0].(string) }
-
-func encodePrincipal(p engine.Principal) principalRow {
+func encodePrincipal(p engine.Principal) []any {
 	var active any
 	if p.Active != nil {
 		active = bit(*p.Active)
@@ -157,7 +147,7 @@ func encodePrincipal(p engine.Principal) principalRow {
 	if p.Admin != nil {
 		admin = bit(*p.Admin)
 	}
-	return principalRow{
+	return []any{
 		p.ID, string(p.Kind), p.Name, p.DisplayName, active, admin, encodeList(p.Groups), sqlite.TextOrNil(string(p.Raw)),
 	}
 }

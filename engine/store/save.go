@@ -25,128 +25,120 @@ func (db *DB) SaveSnapshot(ctx context.Context, c engine.Capture) (engine.Snapsh
 		return engine.Snapshot{}, sqlite.Failure(opSave, db.Path, err)
 	}
 	defer tx.Rollback()
-	s := saver{ctx: ctx, db: db, tx: tx, capture: c, digest: newDigester(digestVersion)}
-	if err := s.save(); err != nil {
+	s, err := db.save(ctx, tx, c, newDigester(digestVersion))
+	if err != nil {
 		return engine.Snapshot{}, sqlite.Failure(opSave, db.Path, sqlite.Cause(ctx, err))
 	}
 	if err := tx.Commit(); err != nil {
 		return engine.Snapshot{}, sqlite.Failure(opSave, db.Path, sqlite.Cause(ctx, err))
 	}
-	return s.snapshot, nil
+	return s, nil
 }
 
-// saver is one SaveSnapshot at work.
-type saver struct {
-	ctx       context.Context
-	db        *DB
-	tx        *sqlite.Tx
-	capture   engine.Capture
-	snapshot  engine.Snapshot
-	workspace int64
-	digest    *digester
-}
-
-func (s *saver) save() error {
-	for _, step := range []func() error{s.describe, s.identify, s.chain, s.header, s.sections, s.principals, s.tokens, s.activity, s.seal} {
-		if err := step(); err != nil {
-			return err
+// save stores a capture within a transaction, and seals it with a digest that has
+// nothing in it yet.
+func (db *DB) save(ctx context.Context, tx *sqlite.Tx, c engine.Capture, digest *digester) (engine.Snapshot, error) {
+	s, err := described(c)
+	if err != nil {
+		return s, err
+	}
+	s.DigestVersion = digest.version
+	w := &s.Workspace
+	if w.ID == "" {
+		if w.ID, err = knownID(ctx, tx, w.Name, w.Host); err != nil {
+			return s, err
 		}
 	}
-	return nil
+	if _, err := tx.ExecContext(ctx, `INSERT INTO workspace (workspace_id) VALUES (?) ON CONFLICT DO NOTHING`, w.ID); err != nil {
+		return s, err
+	}
+	var workspace int64
+	if err := tx.QueryRowContext(ctx, `SELECT key FROM workspace WHERE workspace_id = ?`, w.ID).Scan(&workspace); err != nil {
+		return s, err
+	}
+	err = tx.QueryRowContext(ctx, `SELECT digest FROM snapshot WHERE workspace_key = ? ORDER BY id DESC LIMIT 1`, workspace).Scan(&s.Previous)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return s, err
+	}
+	labels, err := encodeLabels(w.Labels)
+	if err != nil {
+		return s, err
+	}
+	result, err := tx.ExecContext(ctx, `INSERT INTO snapshot (workspace_key, name, host, cloud, labels, collected_ms, tokens, previous, digest, digest_version)
+		VALUES (?, ?, ?, ?, ?, ?, 0, ?, '', ?)`,
+		workspace, w.Name, w.Host, w.Cloud, labels, s.CollectedAt.UnixMilli(), s.Previous, digest.version)
+	if err != nil {
+		return s, err
+	}
+	if s.ID, err = result.LastInsertId(); err != nil {
+		return s, err
+	}
+	digest.header(s)
+	for _, name := range engine.SortedKeys(s.Coverage) {
+		document, err := saveDocument(ctx, tx, s.Documents[name])
+		if err != nil {
+			return s, err
+		}
+		c := s.Coverage[name]
+		_, err = tx.ExecContext(ctx, `INSERT INTO section (snapshot_id, name, status, reason, detail, hint, count, document) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			s.ID, string(name), string(c.Status), c.Reason, c.Detail, c.Hint, c.Count, document)
+		if err != nil {
+			return s, err
+		}
+	}
+	into := versions{db, tx, workspace, s.ID, digest}
+	if section := c.Sections[engine.SectionPrincipals]; section.Coverage.Usable() {
+		if err := into.principals(ctx, section.Principals); err != nil {
+			return s, err
+		}
+	}
+	if section := c.Sections[engine.SectionTokens]; section.Coverage.Usable() && section.Tokens != nil {
+		if s.Tokens, err = into.tokens(ctx, section.Tokens); err != nil {
+			return s, err
+		}
+	}
+	if section := c.Sections[engine.SectionAuditLog]; section.Coverage.Usable() && section.Activity != nil {
+		if err := saveActivity(ctx, tx, s.ID, section.Activity, digest); err != nil {
+			return s, err
+		}
+	}
+	s.Digest = digest.hex()
+	_, err = tx.ExecContext(ctx, `UPDATE snapshot SET digest = ?, tokens = ? WHERE id = ?`, s.Digest, s.Tokens, s.ID)
+	return s, err
 }
 
-// describe makes the snapshot as it will be read back.
-func (s *saver) describe() error {
-	s.snapshot = engine.Snapshot{
-		Workspace:     s.capture.Workspace,
-		DigestVersion: s.digest.version,
-		CollectedAt:   time.UnixMilli(s.capture.CollectedAt.UnixMilli()).UTC(),
-		Coverage:      map[engine.SectionName]engine.Coverage{},
-		Documents:     map[engine.SectionName]json.RawMessage{},
+// described is a capture as the snapshot that will be read back.
+func described(c engine.Capture) (engine.Snapshot, error) {
+	s := engine.Snapshot{
+		Workspace:   c.Workspace,
+		CollectedAt: time.UnixMilli(c.CollectedAt.UnixMilli()).UTC(),
+		Coverage:    map[engine.SectionName]engine.Coverage{},
+		Documents:   map[engine.SectionName]json.RawMessage{},
 	}
-	for _, name := range engine.SortedKeys(s.capture.Sections) {
-		section := s.capture.Sections[name]
-		s.snapshot.Coverage[name] = section.Coverage
+	for _, name := range engine.SortedKeys(c.Sections) {
+		section := c.Sections[name]
+		s.Coverage[name] = section.Coverage
 		if section.Document == nil || !section.Coverage.Usable() {
 			continue
 		}
 		text, err := canonical(section.Document)
 		if err != nil {
-			return badCapture("section "+string(name), err)
+			return s, badCapture("section "+string(name), err)
 		}
-		s.snapshot.Documents[name] = json.RawMessage(text)
+		s.Documents[name] = json.RawMessage(text)
 	}
-	return nil
+	return s, nil
 }
 
-const unidentified = "unidentified:"
-
-// identify finds the id of a workspace that could not tell it, from earlier
+// knownID finds the id of a workspace that could not tell it, from earlier
 // snapshots with the same name and host.
-func (s *saver) identify() error {
-	w := &s.snapshot.Workspace
-	if w.ID == "" {
-		id, err := s.knownID(w.Name, w.Host)
-		if err != nil {
-			return err
-		}
-		w.ID = id
-	}
-	if _, err := s.exec(`INSERT INTO workspace (workspace_id) VALUES (?) ON CONFLICT DO NOTHING`, w.ID); err != nil {
-		return err
-	}
-	return s.tx.QueryRowContext(s.ctx, `SELECT key FROM workspace WHERE workspace_id = ?`, w.ID).Scan(&s.workspace)
-}
-
-func (s *saver) knownID(name, host string) (id string, err error) {
-	err = s.tx.QueryRowContext(s.ctx, `SELECT w.workspace_id FROM snapshot s JOIN workspace w ON w.key = s.workspace_key
+func knownID(ctx context.Context, tx *sqlite.Tx, name, host string) (id string, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT w.workspace_id FROM snapshot s JOIN workspace w ON w.key = s.workspace_key
 		WHERE s.name = ? AND s.host = ? AND w.workspace_id NOT LIKE 'unidentified:%' ORDER BY s.id DESC LIMIT 1`, name, host).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
-		return unidentified + name, nil
+		return "unidentified:" + name, nil
 	}
 	return id, err
-}
-
-// chain finds the digest of the workspace's snapshot before.
-func (s *saver) chain() error {
-	err := s.tx.QueryRowContext(s.ctx, `SELECT digest FROM snapshot WHERE workspace_key = ? ORDER BY id DESC LIMIT 1`, s.workspace).Scan(&s.snapshot.Previous)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	return err
-}
-
-func (s *saver) header() error {
-	w := s.snapshot.Workspace
-	labels, err := encodeLabels(w.Labels)
-	if err != nil {
-		return err
-	}
-	result, err := s.exec(`INSERT INTO snapshot (workspace_key, name, host, cloud, labels, collected_ms, tokens, previous, digest, digest_version)
-		VALUES (?, ?, ?, ?, ?, ?, 0, ?, '', ?)`,
-		s.workspace, w.Name, w.Host, w.Cloud, labels, s.snapshot.CollectedAt.UnixMilli(), s.snapshot.Previous, s.digest.version)
-	if err != nil {
-		return err
-	}
-	s.snapshot.ID, err = result.LastInsertId()
-	s.digest.header(s.snapshot)
-	return err
-}
-
-func (s *saver) sections() error {
-	for _, name := range engine.SortedKeys(s.snapshot.Coverage) {
-		document, err := saveDocument(s.ctx, s.tx, s.snapshot.Documents[name])
-		if err != nil {
-			return err
-		}
-		c := s.snapshot.Coverage[name]
-		_, err = s.exec(`INSERT INTO section (snapshot_id, name, status, reason, detail, hint, count, document) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			s.snapshot.ID, string(name), string(c.Status), c.Reason, c.Detail, c.Hint, c.Count, document)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // saveDocument stores a text under its digest, once, and returns the digest.
@@ -159,20 +151,9 @@ func saveDocument(ctx context.Context, tx *sqlite.Tx, body json.RawMessage) (dig
 	return key, err
 }
 
-// seal writes what is known only when all rows were read.
-func (s *saver) seal() error {
-	s.snapshot.Digest = s.digest.hex()
-	_, err := s.exec(`UPDATE snapshot SET digest = ?, tokens = ? WHERE id = ?`, s.snapshot.Digest, s.snapshot.Tokens, s.snapshot.ID)
-	return err
-}
-
 func documentDigest(body json.RawMessage) string {
 	sum := sha256.Sum256(body)
 	return hex.EncodeToString(sum[:])
-}
-
-func (s *saver) exec(query string, args ...any) (sql.Result, error) {
-	return s.tx.ExecContext(s.ctx, query, args...)
 }
 
 func encodeLabels(labels map[string]string) (any, error) {
