@@ -14,17 +14,15 @@ import (
 	"patrol/engine/sqlite"
 )
 
-// comparison is what the tokens of a snapshot are among each other. Its slices
+// comparison is how the tokens of a snapshot compare with their peers. Its slices
 // go by the place of a token in the order of ids; they take some twenty bytes a
 // token, and seventy while the tokens are compared.
 type comparison struct {
-	ctx        context.Context
-	db         *DB
 	past       []past
-	near       near
-	successor  []int32 // place; none, doubtful
-	successors map[int32]dates
-	shifts     map[int32][]shift // by place: at later instants
+	expiring   expiring
+	successor  []int32                    // place; noSuccessor, unknownSuccessor
+	successors map[int32]engine.Successor // by place
+	shifts     map[int32][]shift          // by place: at later instants
 	place      int
 	seen       map[int64]int64 // snapshot → when it was collected
 	previous   int64           // complete snapshot before; 0: there is none
@@ -42,7 +40,7 @@ func (db *DB) compare(ctx context.Context, s engine.Snapshot, asOf int64, later 
 	if err != nil {
 		return nil, err
 	}
-	c := &comparison{ctx: ctx, db: db, stop: func() {}}
+	c := &comparison{stop: func() {}}
 	if c.previous, err = db.previousWhole(ctx, s.ID, workspace); err != nil {
 		return nil, err
 	}
@@ -54,9 +52,15 @@ func (db *DB) compare(ctx context.Context, s engine.Snapshot, asOf int64, later 
 		return nil, err
 	}
 	in := order(all)
-	c.near, c.successor = in.nearby(all), in.successors(all)
+	c.expiring, c.successor = in.expiringTogether(all), in.successors(all)
 	c.shift(all, in, later)
-	c.keep(all)
+	c.past = make([]past, len(all))
+	for i := range all {
+		c.past[i] = past{int32(all[i].first), all[i].before} //nolint:gosec // there are not so many snapshots
+	}
+	if err := c.name(ctx, db, all); err != nil {
+		return nil, err
+	}
 	if usable(s, engine.SectionAuditLog) {
 		c.log, c.stop = iter.Pull2(activities(ctx, db.q, s.ID))
 		return c, c.advance()
@@ -70,22 +74,31 @@ type past struct {
 	before bool  // the complete snapshot before held it
 }
 
-// keep keeps what is still to be told, so that the dates can go.
-func (c *comparison) keep(all []dates) {
-	c.past, c.successors = make([]past, len(all)), map[int32]dates{}
-	for i := range all {
-		c.past[i] = past{int32(all[i].first), all[i].before} //nolint:gosec // there are not so many snapshots
-		if place := c.successor[i]; place >= 0 {
-			c.successors[place] = all[place]
+// name looks up the ids of successors, so that the dates can go.
+func (c *comparison) name(ctx context.Context, db *DB, all []dates) error {
+	c.successors = map[int32]engine.Successor{}
+	add := func(place int32) error {
+		if _, known := c.successors[place]; known || place < 0 {
+			return nil
+		}
+		found := engine.Successor{Created: all[place].created, LastUsed: all[place].used}
+		err := db.q.QueryRowContext(ctx, `SELECT token_id FROM token_version WHERE version = ?`, all[place].version).Scan(&found.ID)
+		c.successors[place] = found
+		return err
+	}
+	for _, place := range c.successor {
+		if err := add(place); err != nil {
+			return err
 		}
 	}
 	for _, list := range c.shifts {
 		for _, s := range list {
-			if s.successor >= 0 {
-				c.successors[s.successor] = all[s.successor]
+			if err := add(s.successor); err != nil {
+				return err
 			}
 		}
 	}
+	return nil
 }
 
 // shift is how a token stands from a later instant on, where that has changed.
@@ -98,12 +111,12 @@ type shift struct {
 // shift finds what changes because tokens end.
 func (c *comparison) shift(all []dates, in *orders, later []int64) {
 	c.shifts = map[int32][]shift{}
-	was, before := c.near, c.successor
+	was, before := c.expiring, c.successor
 	for i, at := range later {
 		if !in.elapse(all, at) {
 			continue
 		}
-		now, after := in.nearby(all), in.successors(all)
+		now, after := in.expiringTogether(all), in.successors(all)
 		for place := range all {
 			s := shift{i + 1, now.owner[place], now.workspace[place], after[place]}
 			if s.owner != was.owner[place] || s.workspace != was.workspace[place] || s.successor != before[place] {
@@ -119,19 +132,10 @@ func (c *comparison) advance() (err error) {
 	return err
 }
 
-// next is how the token in the next place stands.
-func (c *comparison) next(id string) (*engine.Peers, error) {
-	turns, err := c.following(id)
-	if err != nil {
-		return nil, err
-	}
-	return turns[0].among, nil
-}
-
 // turn is how a token stands from an instant on.
 type turn struct {
 	from  int // 0: the first
-	among *engine.Peers
+	peers *engine.Peers
 }
 
 // following is how the token in the next place stands, and how it will.
@@ -152,14 +156,15 @@ func (c *comparison) following(id string) ([]turn, error) {
 	if err := c.activity(id, &known); err != nil {
 		return nil, err
 	}
-	shifts := append([]shift{{0, c.near.owner[i], c.near.workspace[i], c.successor[i]}}, c.shifts[int32(i)]...) //nolint:gosec // there are not so many
+	shifts := append([]shift{{0, c.expiring.owner[i], c.expiring.workspace[i], c.successor[i]}}, c.shifts[int32(i)]...) //nolint:gosec // there are not so many
 	turns := make([]turn, len(shifts))
 	for n, s := range shifts {
 		a := known
 		a.OwnerExpiringNear, a.WorkspaceExpiringNear = s.owner.count(), s.workspace.count()
-		if err := c.succeed(s.successor, &a); err != nil {
-			return nil, err
+		if found, there := c.successors[s.successor]; there {
+			a.Successor = &found
 		}
+		a.SuccessorUnknown = s.successor == unknownSuccessor
 		turns[n] = turn{s.from, &a}
 	}
 	return turns, nil
@@ -178,19 +183,6 @@ func (c *comparison) activity(id string, a *engine.Peers) error {
 		a.Activity = &found
 	}
 	return nil
-}
-
-func (c *comparison) succeed(place int32, a *engine.Peers) error {
-	switch place {
-	case none:
-		return nil
-	case doubtful:
-		a.SuccessorUnknown = true
-		return nil
-	}
-	d := c.successors[place]
-	a.Successor = &engine.Successor{Created: d.created, LastUsed: d.used}
-	return c.db.q.QueryRowContext(c.ctx, `SELECT token_id FROM token_version WHERE version = ?`, d.version).Scan(&a.Successor.ID)
 }
 
 // previousWhole is the last snapshot of a workspace before this one that read
@@ -256,7 +248,7 @@ func (db *DB) dates(ctx context.Context, s engine.Snapshot, workspace, previous,
 type dates struct {
 	version int64
 	first   int64    // snapshot that first held it
-	kin     [16]byte // of owner and comment; zero for a token that has no kin
+	group   [16]byte // of owner and comment; zero for a token that is in none
 	owner   int32    // 0: unknown
 	created int64    // ms; unknown
 	expires int64    // ms; unknown for one that is endless or has expired, too
@@ -269,11 +261,11 @@ const unknown = -1
 
 // Places of successors that are none.
 const (
-	none     int32 = -1
-	doubtful int32 = -2
+	noSuccessor      int32 = -1
+	unknownSuccessor int32 = -2
 )
 
-// set fills in the dates. A token has kin if it is live and has an owner and a
+// set fills in the dates. A token is in a group if it is live and has an owner and a
 // comment: one whose expiry is not known counts as live.
 func (d *dates) set(owner, comment string, created, expires, used *int64, useUnknown bool, asOf int64) {
 	d.created, d.expires, d.used = unknown, unknown, unknown
@@ -290,7 +282,7 @@ func (d *dates) set(owner, comment string, created, expires, used *int64, useUnk
 	live := expires == nil || *expires == engine.NeverExpires || d.expires != unknown
 	if live && owner != "" && engine.VisibleComment(comment) != "" {
 		sum := sha256.Sum256([]byte(owner + "\x00" + comment))
-		d.kin = [16]byte(sum[:16])
+		d.group = [16]byte(sum[:16])
 	}
 }
 
@@ -306,8 +298,8 @@ func places(all []dates, keep func(*dates) bool, order func(a, b *dates) int) []
 	return list
 }
 
-// near counts for each token those that expire near it.
-type near struct{ owner, workspace []tally }
+// expiring counts for each token those that expire together with it.
+type expiring struct{ owner, workspace []tally }
 
 // tally is a count that does not apply when it is 0.
 type tally int32
@@ -324,12 +316,12 @@ func (t tally) count() *int64 {
 type orders struct {
 	expiry []int32 // of those that expire
 	owner  []int32 // of those of them that have an owner: by owner, then expiry
-	kin    []int32 // of those that have kin: by kin, newest first; those of unknown age come last
+	group  []int32 // of those that are in one: by group, newest first; those of unknown age come last
 }
 
 func (d *dates) dated() bool   { return d.expires != unknown }
 func (d *dates) owned() bool   { return d.dated() && d.owner != 0 }
-func (d *dates) kindred() bool { return d.kin != [16]byte{} }
+func (d *dates) grouped() bool { return d.group != [16]byte{} }
 
 func order(all []dates) *orders {
 	return &orders{
@@ -337,8 +329,8 @@ func order(all []dates) *orders {
 		owner: places(all, (*dates).owned, func(a, b *dates) int {
 			return cmp.Or(cmp.Compare(a.owner, b.owner), cmp.Compare(a.expires, b.expires))
 		}),
-		kin: places(all, (*dates).kindred, func(a, b *dates) int {
-			return cmp.Or(bytes.Compare(a.kin[:], b.kin[:]), cmp.Compare(b.created, a.created))
+		group: places(all, (*dates).grouped, func(a, b *dates) int {
+			return cmp.Or(bytes.Compare(a.group[:], b.group[:]), cmp.Compare(b.created, a.created))
 		}),
 	}
 }
@@ -349,7 +341,7 @@ func (o *orders) elapse(all []dates, at int64) bool {
 	n := 0
 	for n < len(o.expiry) && all[o.expiry[n]].expires <= at {
 		d := &all[o.expiry[n]]
-		d.expires, d.kin = unknown, [16]byte{}
+		d.expires, d.group = unknown, [16]byte{}
 		n++
 	}
 	if n == 0 {
@@ -357,14 +349,14 @@ func (o *orders) elapse(all []dates, at int64) bool {
 	}
 	o.expiry = o.expiry[n:]
 	o.owner = slices.DeleteFunc(o.owner, func(i int32) bool { return !all[i].owned() })
-	o.kin = slices.DeleteFunc(o.kin, func(i int32) bool { return !all[i].kindred() })
+	o.group = slices.DeleteFunc(o.group, func(i int32) bool { return !all[i].grouped() })
 	return true
 }
 
-func (o *orders) nearby(all []dates) near {
+func (o *orders) expiringTogether(all []dates) expiring {
 	anybody := func(*dates, *dates) bool { return true }
 	sameOwner := func(a, b *dates) bool { return a.owner == b.owner }
-	return near{owner: window(all, o.owner, sameOwner), workspace: window(all, o.expiry, anybody)}
+	return expiring{owner: window(all, o.owner, sameOwner), workspace: window(all, o.expiry, anybody)}
 }
 
 // window counts, for each token in a list that is sorted by group and expiry,
@@ -385,18 +377,18 @@ func window(all []dates, list []int32, alike func(a, b *dates) bool) []tally {
 	return counts
 }
 
-// successors finds the place of each token's successor: among its kin that were
-// made later, the one used last. It is doubtful where a date that counts is
+// successors finds the place of each token's successor: of its group, the one made
+// later that was used last. It is unknown where a date that counts is
 // not known.
 func (o *orders) successors(all []dates) []int32 {
 	found := make([]int32, len(all))
 	for i := range found {
-		found[i] = none
+		found[i] = noSuccessor
 	}
-	list := o.kin
+	list := o.group
 	for len(list) > 0 {
 		end := 1
-		for end < len(list) && all[list[end]].kin == all[list[0]].kin {
+		for end < len(list) && all[list[end]].group == all[list[0]].group {
 			end++
 		}
 		succeed(all, list[:end], found)
@@ -405,23 +397,23 @@ func (o *orders) successors(all []dates) []int32 {
 	return found
 }
 
-// succeed works through kin, newest first; those of unknown age come last.
-func succeed(all []dates, kin []int32, found []int32) {
-	if len(kin) == 1 {
+// succeed works through a group, newest first; those of unknown age come last.
+func succeed(all []dates, group []int32, found []int32) {
+	if len(group) == 1 {
 		return
 	}
-	best, doubt := none, all[kin[len(kin)-1]].created == unknown
-	for start := 0; start < len(kin); {
+	best, doubt := noSuccessor, all[group[len(group)-1]].created == unknown
+	for start := 0; start < len(group); {
 		end := start
-		for ; end < len(kin) && all[kin[end]].created == all[kin[start]].created; end++ {
-			found[kin[end]] = best
+		for ; end < len(group) && all[group[end]].created == all[group[start]].created; end++ {
+			found[group[end]] = best
 			if doubt {
-				found[kin[end]] = doubtful
+				found[group[end]] = unknownSuccessor
 			}
 		}
-		for _, place := range kin[start:end] { // they succeed what is older, not each other
+		for _, place := range group[start:end] { // they succeed what is older, not each other
 			doubt = doubt || all[place].doubt
-			if d := all[place]; d.used != unknown && (best == none || later(d, all[best])) {
+			if d := all[place]; d.used != unknown && (best == noSuccessor || later(d, all[best])) {
 				best = place
 			}
 		}

@@ -309,8 +309,8 @@ func TestInvisibleCommentsAreNotTheSame(t *testing.T) {
 		var d dates
 		created, expires := int64(1), int64(engine.NeverExpires)
 		d.set("7", comment, &created, &expires, nil, false, 2)
-		if (d.kin != [16]byte{}) != same {
-			t.Errorf("%q: %v", comment, d.kin)
+		if (d.group != [16]byte{}) != same {
+			t.Errorf("%q: %v", comment, d.group)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"iter"
+	"sort"
 	"time"
 
 	"patrol/engine"
@@ -21,53 +22,100 @@ const opSubjects = "read tokens"
 // digest_mismatch, if the rows were not what was sealed.
 func (db *DB) Subjects(ctx context.Context, snapshotID int64, asOf time.Time, peers bool) iter.Seq2[engine.Subject, error] {
 	return func(yield func(engine.Subject, error) bool) {
-		for subject, err := range db.subjects(ctx, snapshotID, asOf.UnixMilli(), peers) {
-			if !yield(subject, damagedRow(snapshotID, sqlite.Failure(opSubjects, db.Path, err))) || err != nil {
+		for at, err := range db.Forecast(ctx, snapshotID, []time.Time{asOf}, peers) {
+			var subject engine.Subject
+			if err == nil {
+				subject, _ = at(0)
+			}
+			if !yield(subject, err) || err != nil {
 				return
 			}
 		}
 	}
 }
 
-func (db *DB) subjects(ctx context.Context, id, asOf int64, peers bool) iter.Seq2[engine.Subject, error] {
-	return func(yield func(engine.Subject, error) bool) {
-		r, err := db.reader(ctx, id)
+// Forecast streams the tokens of a snapshot, ascending by id and without their raw
+// rows, each as Subjects has it at some instants, ascending, which it reads but
+// once.
+func (db *DB) Forecast(ctx context.Context, snapshotID int64, at []time.Time, peers bool) iter.Seq2[engine.FutureToken, error] {
+	return func(yield func(engine.FutureToken, error) bool) {
+		err := db.futureTokens(ctx, snapshotID, at, peers, func(t engine.FutureToken) bool { return yield(t, nil) })
 		if err != nil {
-			yield(engine.Subject{}, err)
-			return
-		}
-		if !usable(r.snapshot, engine.SectionTokens) {
-			return
-		}
-		known, err := r.parties(ctx, asOf)
-		if err != nil {
-			yield(engine.Subject{}, err)
-			return
-		}
-		var all *comparison
-		if peers {
-			if all, err = db.compare(ctx, r.snapshot, asOf); err != nil {
-				yield(engine.Subject{}, err)
-				return
-			}
-			defer all.stop()
-		}
-		for t, err := range ahead(r.tokens(ctx, false)) {
-			var subject engine.Subject
-			if err == nil {
-				subject = engine.Subject{Token: t.Token, Row: t.row, Facts: engine.Derive(t.Token, asOf), Owner: known.of(t.OwnerID), Creator: known.of(t.CreatorID)}.Named()
-				if peers {
-					subject.Peers, err = all.next(t.ID)
-				}
-			}
-			if !yield(subject, err) || err != nil {
-				return
-			}
-		}
-		if err := r.finish(ctx); err != nil {
-			yield(engine.Subject{}, err)
+			yield(nil, damagedRow(snapshotID, sqlite.Failure(opSubjects, db.Path, err)))
 		}
 	}
+}
+
+const endsQuery = `SELECT v.owner_id, v.expires_ms FROM token_version v WHERE ` + holds + ` AND v.owner_id <> ''
+	AND v.expires_ms > ?3 AND v.expires_ms <= ?4 ORDER BY v.expires_ms`
+
+// futureTokens is Forecast until take has enough.
+func (db *DB) futureTokens(ctx context.Context, id int64, at []time.Time, peers bool, take func(engine.FutureToken) bool) error {
+	r, err := db.reader(ctx, id)
+	if err != nil || !usable(r.snapshot, engine.SectionTokens) {
+		return err
+	}
+	moments := make([]int64, len(at))
+	for i, t := range at {
+		moments[i] = t.UnixMilli()
+	}
+	parties, err := r.parties(ctx, moments[0])
+	if err != nil {
+		return err
+	}
+	ends := map[string][]int64{} // owner → when its tokens end between the first and the last instant, ascending
+	if len(moments) > 1 {
+		for c, err := range sqlite.Scan(ctx, db.q, endsQuery, id, r.workspace, moments[0], moments[len(moments)-1]) {
+			if err != nil {
+				return err
+			}
+			owner, end := c.Text(), c.Int()
+			if c.Err != nil {
+				return c.Err
+			}
+			ends[owner] = append(ends[owner], end)
+		}
+	}
+	party := func(p engine.Party, n int) engine.Party { // once some of its tokens have ended
+		if parties.read {
+			ended := ends[p.ID]
+			p.LiveTokens -= sort.Search(len(ended), func(i int) bool { return ended[i] > moments[n] })
+		}
+		return p
+	}
+	var all *comparison
+	if peers {
+		if all, err = db.compare(ctx, r.snapshot, moments[0], moments[1:]...); err != nil {
+			return err
+		}
+		defer all.stop()
+	}
+	for t, err := range ahead(r.tokens(ctx, false)) {
+		if err != nil {
+			return err
+		}
+		turns := []turn{{}}
+		if peers {
+			if turns, err = all.following(t.ID); err != nil {
+				return err
+			}
+		}
+		owner, creator := parties.of(t.OwnerID), parties.of(t.CreatorID)
+		more := take(func(n int) (engine.Subject, bool) {
+			last := len(turns) - 1
+			for turns[last].from > n {
+				last--
+			}
+			return engine.Subject{
+				Token: t.Token, Row: t.row, Facts: engine.Derive(t.Token, moments[n]),
+				Owner: party(owner, n), Creator: party(creator, n), Peers: turns[last].peers,
+			}.Named(), true
+		})
+		if !more {
+			return nil
+		}
+	}
+	return r.finish(ctx)
 }
 
 // finish is err, once the rest was read.
