@@ -121,7 +121,30 @@ func plausibilities() []plausibility {
 			s.join(sections)
 			return s.usedWithoutRight(sections)
 		}},
+		listedTwice(engine.SectionSecrets, func(row engine.Secret) string { return "secret " + row.ID + " of service principal " + row.OwnerID }),
+		listedTwice(engine.SectionFederation, func(row engine.FederationPolicy) string { return "federation policy " + row.ID }),
+		listedTwice(engine.SectionOAuthApps, func(row engine.OAuthApp) string { return "OAuth app " + row.ID }),
+		listedTwice(engine.SectionRecipients, func(row engine.Recipient) string { return "recipient " + row.Name }),
 	}
+}
+
+// listedTwice asks whether two rows of a section are about one thing, named by
+// name: which of them holds is not known.
+func listedTwice[T any](section engine.SectionName, name func(T) string) plausibility {
+	return plausibility{section, reasonDuplicateID, nil, func(_ *session, sections map[engine.SectionName]engine.Section) string {
+		var rows []T
+		if err := json.Unmarshal(sections[section].Document, &rows); err != nil {
+			return err.Error()
+		}
+		seen := map[string]bool{}
+		for _, row := range rows {
+			if seen[name(row)] {
+				return engine.SafeText(name(row)) + " is listed twice"
+			}
+			seen[name(row)] = true
+		}
+		return ""
+	}}
 }
 
 // onlyAdmins reports whether by the grants nobody but admins may use tokens.

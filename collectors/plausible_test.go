@@ -21,7 +21,7 @@ func contradicted(name string) (section engine.SectionName, reason string) {
 	sections := map[string]engine.SectionName{
 		"tokens": engine.SectionTokens, "users": engine.SectionPrincipals, "service-principals": engine.SectionPrincipals,
 		"groups": engine.SectionGroups, "grants": engine.SectionGrants, "ip-access-lists": engine.SectionIPAccessLists,
-		"secrets": engine.SectionSecrets, "settings": engine.SectionSettings,
+		"secrets": engine.SectionSecrets, "federation-policies": engine.SectionFederation, "oauth-apps": engine.SectionOAuthApps, "recipients": engine.SectionRecipients, "settings": engine.SectionSettings,
 	}
 	reasons := map[string]string{
 		"empty-object": "not_a_list", "null": "not_a_list", "error-object": "not_a_list", "detail": "not_a_list",
@@ -39,7 +39,9 @@ func contradicted(name string) (section engine.SectionName, reason string) {
 		return engine.SectionTokens, "own_token_missing"
 	case "settings/twice-status":
 		return "restrict_workspace_admins", "duplicate_key"
-	case "secrets/next-page-token": // which there is, and which is followed
+	case "secrets/next-page-token", "federation-policies/next-page-token", "oauth-apps/next-page-token", "recipients/next-page-token": // which there is, and which is followed
+		return "", ""
+	case "federation-policies/empty-object", "oauth-apps/empty-object", "recipients/empty-object": // how the platform says none
 		return "", ""
 	case "ip-access-lists/twice-enabled": // of no list
 		return "", ""
@@ -63,7 +65,10 @@ func TestContradictions(t *testing.T) {
 			if list, _, _ := strings.Cut(order.Name, "/"); list != "users" {
 				w = newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1, MaxPage: 3})
 			}
-			if section == engine.SectionSecrets {
+			switch section {
+			case engine.SectionFederation, engine.SectionOAuthApps, engine.SectionRecipients:
+				w = waysWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1, MaxPage: 3})
+			case engine.SectionSecrets:
 				w.options.Sections = []engine.SectionName{engine.SectionSecrets}
 			}
 			if err := w.Contradict(order.Name, ""); err != nil {

@@ -50,7 +50,7 @@ func readRecipients(ctx context.Context, c *Client) engine.Section {
 	recipients := []engine.Recipient{}
 	var t tally
 	for i, raw := range rows {
-		recipient, reason := readRecipient(raw)
+		recipient, reason := readRecipient(raw, windowAt(c.now()))
 		if reason != "" {
 			t.add(reason, "recipient %d has no name, kind, addresses or tokens that can be read", i+1)
 			continue
@@ -67,7 +67,7 @@ func readRecipients(ctx context.Context, c *Client) engine.Section {
 	return engine.Section{Coverage: coverage, Document: document(recipients)}
 }
 
-func readRecipient(raw json.RawMessage) (recipient engine.Recipient, reason string) {
+func readRecipient(raw json.RawMessage, w window) (recipient engine.Recipient, reason string) {
 	r := newListRow(raw)
 	var tokens []json.RawMessage
 	r.must(absent(r.member("tokens")) || json.Unmarshal(r.member("tokens"), &tokens) == nil, reasonBadType)
@@ -84,6 +84,9 @@ func readRecipient(raw json.RawMessage) (recipient engine.Recipient, reason stri
 		}
 		if t.reason != "" || id == "" || created == nil || expires != 0 && expires < *created {
 			return recipient, reasonBadType
+		}
+		if *created < w.from || *created > w.now || expires > w.to {
+			return recipient, reasonBadTimestamp
 		}
 		recipient.Tokens = append(recipient.Tokens, engine.RecipientToken{ID: id, Created: *created, Expires: expires})
 	}

@@ -41,7 +41,7 @@ func readSecrets(ctx context.Context, c *Client) engine.Section {
 	}
 	path := func(id string) string { return "/api/2.0/accounts/servicePrincipals/" + id + "/credentials/secrets" }
 	problem = eachOfPrincipals(ctx, c, &t, principals, path, "secrets", false, func(principal scimRow, raw json.RawMessage) {
-		secret, reason := readSecret(raw)
+		secret, reason := readSecret(raw, windowAt(c.now()))
 		if reason != "" {
 			t.add(reason, "a secret of service principal %s has no id, status or dates that can be read", engine.SafeText(principal.id))
 			return
@@ -62,13 +62,15 @@ func readSecrets(ctx context.Context, c *Client) engine.Section {
 	return engine.Section{Coverage: coverage, Document: document(secrets)}
 }
 
-func readSecret(raw json.RawMessage) (s engine.Secret, reason string) {
+func readSecret(raw json.RawMessage, w window) (s engine.Secret, reason string) {
 	r := newListRow(raw)
 	s = engine.Secret{ID: r.text("id"), Status: r.text("status"), Scopes: r.texts("scopes"), Expires: engine.NeverExpires}
 	r.must(s.ID != "" && s.Status != "" && !absent(r.member("create_time")), reasonMissing)
 	s.Created = r.instant("create_time")
 	if !absent(r.member("expire_time")) {
 		s.Expires = r.instant("expire_time")
+		r.must(s.Expires >= s.Created && s.Expires <= w.to, reasonBadTimestamp)
 	}
+	r.must(s.Created >= w.from && s.Created <= w.now, reasonBadTimestamp)
 	return s, r.reason
 }

@@ -79,6 +79,7 @@ func TestSignInWays(t *testing.T) {
 }
 
 func TestSignInWaysThatCannotBeRead(t *testing.T) {
+	app := `{"integration_id":"a","scopes":["sql"],"token_access_policy":{"refresh_token_ttl_in_minutes":10}}`
 	good := `{"uid":"f","oidc_policy":{"issuer":"https://a.example.com","subject":"s"}}`
 	for name, test := range map[string]struct {
 		section engine.SectionName
@@ -108,6 +109,10 @@ func TestSignInWaysThatCannotBeRead(t *testing.T) {
 		"not the metastore's":   {engine.SectionRecipients, simulator.Fault{Path: "/api/2.1/unity-catalog/metastore_summary$", Status: 200, Body: `{"owner":"somebody"}`}, engine.Partial, "only_own_recipients"},
 		"no metastore":          {engine.SectionRecipients, simulator.Fault{Path: "/api/2.1/unity-catalog/metastore_summary$", Status: 404, Body: `{"error_code":"METASTORE_DOES_NOT_EXIST","message":"none"}`}, engine.Disabled, "feature_disabled"},
 		"tokens left out":       {engine.SectionRecipients, simulator.Fault{Path: recipients, Status: 200, Body: `{"recipients":[{"name":"a","authentication_type":"TOKEN"}]}`}, engine.Partial, "missing"},
+		"policy listed twice":   {engine.SectionFederation, simulator.Fault{Path: accountFederation, Status: 200, Body: `{"policies":[` + good + `,` + good + `]}`}, engine.Implausible, "duplicate_id"},
+		"app listed twice":      {engine.SectionOAuthApps, simulator.Fault{Path: customApps, Status: 200, Body: `{"apps":[` + app + `,` + app + `]}`}, engine.Implausible, "duplicate_id"},
+		"recipient twice":       {engine.SectionRecipients, simulator.Fault{Path: recipients, Status: 200, Body: `{"recipients":[{"name":"a","authentication_type":"DATABRICKS"},{"name":"a","authentication_type":"TOKEN","tokens":[]}]}`}, engine.Implausible, "duplicate_id"},
+		"token of the future":   {engine.SectionRecipients, simulator.Fault{Path: recipients, Status: 200, Body: `{"recipients":[{"name":"a","authentication_type":"TOKEN","tokens":[{"id":"t","created_at":4102444800000}]}]}`}, engine.Partial, "bad_timestamp"},
 		"ends before it begins": {engine.SectionRecipients, simulator.Fault{Path: recipients, Status: 200, Body: `{"recipients":[{"name":"a","authentication_type":"TOKEN","tokens":[{"id":"t","created_at":5,"expiration_time":3}]}]}`}, engine.Partial, "bad_type"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -70,8 +70,8 @@ type statement struct {
 	WarehouseID   string      `json:"warehouse_id"`
 }
 
-// readOnly lets through what changes nothing: GET, and the one POST that has a
-// warehouse run a query of our own.
+// readOnly lets through what changes nothing: GET, the POST that has a warehouse
+// run a query of our own, and the one that ends it when nobody waits for it any more.
 type readOnly struct{ next http.RoundTripper }
 
 func (t readOnly) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -87,6 +87,11 @@ func (t readOnly) CloseIdleConnections() {
 }
 
 func runsOurQuery(r *http.Request) bool {
+	if r.Method == http.MethodPost && (r.Body == nil || r.Body == http.NoBody) {
+		id, of := strings.CutPrefix(r.URL.Path, statementsPath+"/")
+		id, cancel := strings.CutSuffix(id, "/cancel")
+		return of && cancel && id != "" && !strings.Contains(id, "/")
+	}
 	if r.Method != http.MethodPost || r.URL.Path != statementsPath || r.GetBody == nil {
 		return false
 	}
@@ -192,7 +197,13 @@ func (c *Client) query(ctx context.Context, q Query, parameters []parameter, row
 	}
 	e, problem := take(answer)
 	id, waited := url.PathEscape(e.ID), time.Duration(0)
-	for poll := time.Second; problem == nil && (e.Status.State == "PENDING" || e.Status.State == "RUNNING"); poll = min(2*poll, 10*time.Second) {
+	running := func() bool { return e.Status.State == "PENDING" || e.Status.State == "RUNNING" }
+	defer func() {
+		if id != "" && running() {
+			c.cancelStatement(ctx, id)
+		}
+	}()
+	for poll := time.Second; problem == nil && running(); poll = min(2*poll, 10*time.Second) {
 		if id == "" {
 			return 0, badBody("POST %s: the answer has no statement_id", statementsPath)
 		}
@@ -223,6 +234,24 @@ func (c *Client) query(ctx context.Context, q Query, parameters []parameter, row
 			Detail: fmt.Sprintf("query %s: %d rows arrived of %d", q.Name, rows, e.Manifest.Rows)}
 	}
 	return rows, problem
+}
+
+// cancelWait bounds the wish that a query ends: patrol itself is about to.
+const cancelWait = 5 * time.Second
+
+// cancelStatement asks the warehouse to end a query that nobody waits for any
+// more, once: if it cannot be asked, the query ends by itself.
+func (c *Client) cancelStatement(ctx context.Context, id string) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelWait)
+	defer stop()
+	request, problem := c.request(ctx, statementsPath+"/"+id+"/cancel", nil, nil)
+	if problem != nil {
+		return
+	}
+	request.Method = http.MethodPost
+	if response, err := c.http.Do(request); err == nil {
+		discard(response.Body)
+	}
 }
 
 // warehouseProblem says what a refused request is about: the warehouse.

@@ -38,11 +38,15 @@ func (c commands) Evaluate() *cobra.Command {
 	cmd.Flags().StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to judge: `ids`, days, or latest~1 (default: the newest)")
 	addJudgeFlags(cmd.Flags(), &o.judge)
 	o.report.addDigestFlags(cmd.Flags())
+	o.report.addDeliveryFlags(cmd.Flags())
 	o.report.addNotifyFlag(cmd.Flags())
 	return cmd
 }
 
 func (a *app) evaluateStored(ctx context.Context, o *evaluateOptions) error {
+	if err := o.report.checkDelivery(); err != nil {
+		return err
+	}
 	if err := a.checkRunDigest(ctx, &o.report); err != nil {
 		return err
 	}
@@ -58,6 +62,9 @@ func (a *app) evaluateStored(ctx context.Context, o *evaluateOptions) error {
 		snapshots, err := a.StoredSnapshots(ctx, db, o.snapshots)
 		if err != nil {
 			return err
+		}
+		if (o.report.metrics != "" || o.report.tickets != "") && a.WhatIf(snapshots, &o.judge) != "" {
+			return pipeline.RefuseWhatIf()
 		}
 		evaluation, err := a.Evaluate(ctx, db, set, snapshots, &o.judge)
 		if err != nil {

@@ -68,7 +68,7 @@ func (c commands) Findings() *cobra.Command {
 	flags.StringVar(&o.sort, "sort", "severity", "order by this `column`: "+strings.Join(engine.SortedKeys(findingOrders), ", ")+"; -column for the other way round")
 	flags.StringVar(&o.group, "group", "", "count by workspace, owner, policy or token (`column`) instead, the worst first")
 	flags.IntVar(&o.limit, "limit", 0, "list the first so many (0: all)")
-	flags.Int64Var(&o.evaluation, "evaluation", 0, "list this evaluation's findings (`id`; default: the latest)")
+	addEvaluationFlag(flags, &o.evaluation)
 	ofWords(flags, "status", findingStatuses()...)
 	ofWords(flags, "kind", ownerKinds()...)
 	ofWords(flags, "sort", engine.SortedKeys(findingOrders)...)

@@ -74,10 +74,30 @@ func (o *reportOptions) addFlags(all *pflag.FlagSet) {
 		ofWords(flags, "format", formatNames()...)
 		flags.StringVar(&o.dir, "output-dir", "patrol-report", "write the reports into this `directory`, which may hold {date} and {time}")
 		flags.StringVarP(&o.output, "output", "o", "", "write one format to this `file` (- for standard output)")
-		flags.StringVar(&o.metrics, "metrics", "", "write OpenMetrics to this `file`, for Prometheus' textfile collector")
-		flags.StringVar(&o.tickets, "tickets", "", "write each failed finding as a ticket (JSON) into this `directory`")
 	})
 	o.addDigestFlags(all)
+	o.addDeliveryFlags(all)
+}
+
+// addDeliveryFlags are of files for other tools.
+func (o *reportOptions) addDeliveryFlags(all *pflag.FlagSet) {
+	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) {
+		flags.StringVar(&o.metrics, "metrics", "", "write OpenMetrics to this `file`, for Prometheus' textfile collector")
+		flags.StringVar(&o.tickets, "tickets", "", "write each failed finding as a ticket (JSON) into this `directory`; those of findings that are gone move to closed/ in it")
+	})
+}
+
+// checkDelivery finds, before anything is read, what would keep these files from being written.
+func (o *reportOptions) checkDelivery() error {
+	if o.metrics != "" {
+		if err := outfile.Check(o.metrics); err != nil {
+			return err
+		}
+	}
+	if o.tickets != "" {
+		return outfile.CheckDir(o.tickets)
+	}
+	return nil
 }
 
 // addNotifyFlag is for commands that judge.
@@ -107,15 +127,8 @@ func (a *app) reportOutput(o *reportOptions) (*pipeline.Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.metrics != "" {
-		if err := outfile.Check(o.metrics); err != nil {
-			return nil, err
-		}
-	}
-	if o.tickets != "" {
-		if err := outfile.CheckDir(o.tickets); err != nil {
-			return nil, err
-		}
+	if err := o.checkDelivery(); err != nil {
+		return nil, err
 	}
 	out := a.judgedOutput(o)
 	out.Formats, out.Dir, out.Path = formats, o.dir, o.output

@@ -45,6 +45,9 @@ func Contradictions() []Contradiction {
 		{"account-service-principals", "/api/2.0/accounts/*/scim/v2/ServicePrincipals$"},
 		{"account-groups", "/api/2.0/accounts/*/scim/v2/Groups$"},
 		{"secrets", "/api/2.0/accounts/*/credentials/secrets$"},
+		{"federation-policies", "/api/2.0/accounts/*/federationPolicies$"},
+		{"oauth-apps", "/api/2.0/accounts/*/oauth2/custom-app-integrations$"},
+		{"recipients", "/api/2.1/unity-catalog/recipients$"},
 	}
 	var all []Contradiction
 	add := func(name, about string, faults ...Fault) {
@@ -59,6 +62,10 @@ func Contradictions() []Contradiction {
 			{"error-object", `{"error_code":"INTERNAL_ERROR","message":"try again"}`}, {"detail", `{"detail":"try again","status":"200"}`},
 		} {
 			add(l.name+"/"+shape.name, "the list answers "+shape.body, Fault{Path: l.path, Body: shape.body})
+		}
+		if slices.Contains([]string{"federation-policies", "oauth-apps", "recipients"}, l.name) { // short lists, that may lose any row
+			add(l.name+"/next-page-token", "says that there is more than it answers", Fault{Path: l.path, Set: map[string]json.RawMessage{"next_page_token": raw(`"more"`)}, Times: 1})
+			continue
 		}
 		add(l.name+"/none", "the list has no rows, and its total says so", Fault{Path: l.path, Hide: []string{"*"}})
 		add(l.name+"/shrunk", "the last 40 % of the rows are gone, totals agree", Fault{Path: l.path, Hide: []string{"40%"}})

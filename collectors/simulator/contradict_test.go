@@ -2,6 +2,7 @@ package simulator_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,21 +37,22 @@ func TestContradictions(t *testing.T) {
 					fmt.Fprintln(&all, path, r.Header().Get("X-Databricks-Org-Id"), r.Body)
 				}
 				for _, who := range []string{w.ws[1].Token, w.oauth(w.ws[1].ClientID, w.ws[1].ClientSecret)} {
-					for _, path := range []string{tokensPath, "/api/2.0/token/list", aclPath, "/api/2.0/ip-access-lists", rwaPath, confPath + "?keys=maxTokenLifetimeDays",
+					for _, path := range []string{tokensPath, "/api/2.0/token/list", aclPath, "/api/2.0/ip-access-lists", rwaPath, "/api/2.1/unity-catalog/recipients", confPath + "?keys=maxTokenLifetimeDays",
 						scimPath + "/Users?count=20", scimPath + "/Users?startIndex=21&count=20", scimPath + "/Groups?count=3", scimPath + "/Groups?startIndex=4",
 						scimPath + "/ServicePrincipals?count=4", scimPath + "/ServicePrincipals?startIndex=5"} {
 						get(who, path)
 					}
 				}
 				base := "/api/2.0/accounts/" + w.ID()
-				for _, path := range []string{"/workspaces", "/scim/v2/Users", "/scim/v2/Groups", "/scim/v2/ServicePrincipals", "/servicePrincipals/" + sp + "/credentials/secrets"} {
+				for _, path := range []string{"/workspaces", "/scim/v2/Users", "/scim/v2/Groups", "/scim/v2/ServicePrincipals", "/servicePrincipals/" + sp + "/credentials/secrets", "/federationPolicies", "/oauth2/custom-app-integrations"} {
 					get(bearer, base+path)
 				}
 				return all.String()
 			}
 			before := read()
 			where := ""
-			if c.Name != "workspace/other-midway" && !strings.HasPrefix(c.Name, "account-") && !strings.HasPrefix(c.Name, "secrets/") {
+			list, _, _ := strings.Cut(c.Name, "/")
+			if c.Name != "workspace/other-midway" && !slices.Contains([]string{"secrets", "federation-policies", "oauth-apps"}, list) && !strings.HasPrefix(c.Name, "account-") {
 				where = w.ws[1].Name
 			}
 			if c.Name == "workspace/other-midway" {

@@ -34,6 +34,7 @@ func statementRoutes() []route {
 		{"POST", statementsPath, caller, executeStatement},
 		{"GET", statementsPath + "/{id}", caller, getStatement},
 		{"GET", statementsPath + "/{id}/result/chunks/{chunk}", caller, getChunk},
+		{"POST", statementsPath + "/{id}/cancel", caller, cancelStatement},
 	}
 }
 
@@ -136,6 +137,13 @@ func getStatement(c *call) *answer {
 	}
 	r.pending--
 	return c.describeStatement(r)
+}
+
+func cancelStatement(c *call) *answer {
+	c.statementsMu.Lock()
+	defer c.statementsMu.Unlock()
+	delete(c.results, c.vars["id"]) // a statement that has ended, or never was, is answered alike
+	return ok(obj{})
 }
 
 func getChunk(c *call) *answer {

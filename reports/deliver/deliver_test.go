@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"patrol/engine"
-	"patrol/engine/outfile"
 	"patrol/reports/table"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -220,12 +219,12 @@ func TestTickets(t *testing.T) {
 		}
 		dir := filepath.Join(t.TempDir(), "tickets")
 		for range 2 {
-			if n, err := Tickets(t.Context(), dir, report(), template, engine.Info, outfile.Files{}); err != nil || n != 2 {
+			if n, _, err := Tickets(t.Context(), dir, report(), template, engine.Info); err != nil || n != 2 {
 				t.Fatalf("%s: %d, %v", name, n, err)
 			}
 		}
 		entries, err := os.ReadDir(dir)
-		if err != nil || len(entries) != 2 || entries[0].Name() != "f1.json" {
+		if err != nil || len(entries) != 3 || entries[0].Name() != indexName || entries[1].Name() != "f1.json" {
 			t.Fatalf("%s: %v, %v", name, entries, err)
 		}
 		content, err := os.ReadFile(filepath.Join(dir, "f1.json"))
@@ -238,7 +237,7 @@ func TestTickets(t *testing.T) {
 			t.Errorf("%q is a template", text)
 		}
 	}
-	if n, err := Tickets(context.Background(), t.TempDir(), report(), must(ParseTicket(DefaultTicket)), engine.Critical, outfile.Files{}); n != 0 || err != nil {
+	if n, _, err := Tickets(context.Background(), t.TempDir(), report(), must(ParseTicket(DefaultTicket)), engine.Critical); n != 0 || err != nil {
 		t.Errorf("%d tickets, %v", n, err)
 	}
 }

@@ -14,21 +14,26 @@ import (
 	"patrol/engine/store"
 )
 
+// WhatIf is the name of an evaluation that says what would be: by the flag, or
+// because it judges as of a moment that is not now. "" is an evaluation of what
+// is. The day of the newest snapshot, and all since, is now.
+func (r *Run) WhatIf(snapshots []engine.Snapshot, o *Judging) string {
+	today := AsOf(snapshots, time.Time{}).Truncate(24 * time.Hour)
+	if o.WhatIf != "" || o.AsOf.IsZero() || !o.AsOf.Before(today) && !o.AsOf.After(r.Now()) {
+		return o.WhatIf
+	}
+	return "as of " + o.AsOf.UTC().Format(time.RFC3339)
+}
+
 // Evaluate judges snapshots, stores the results, and returns the id of the
 // evaluation.
 func (r *Run) Evaluate(ctx context.Context, db *store.DB, policies *Policies, snapshots []engine.Snapshot, o *Judging) (int64, error) {
 	header := store.EvaluationHeader{
 		AsOf: AsOf(snapshots, o.AsOf), FailOn: o.FailOn, Narrowed: o.Narrowed(), Version: r.Version,
-		Policies: policies.InForce(policies.Chosen.Policies(), snapshots...), MayMiss: Everything - o.MinCoverage, WhatIf: o.WhatIf,
+		Policies: policies.InForce(policies.Chosen.Policies(), snapshots...), MayMiss: Everything - o.MinCoverage, WhatIf: r.WhatIf(snapshots, o),
 	}
 	if len(o.Only)+len(o.Exclude) == 0 && !o.Severity.Given() {
 		header.Framework = o.Framework // all of its policies ran
-	}
-	if o.WhatIf == "" && !o.AsOf.IsZero() {
-		today := AsOf(snapshots, time.Time{}).Truncate(24 * time.Hour) // the day of the newest snapshot, and all since, is now
-		if o.AsOf.Before(today) || o.AsOf.After(r.Now()) {
-			header.WhatIf = "as of " + o.AsOf.UTC().Format(time.RFC3339)
-		}
 	}
 	tokens := 0
 	for _, s := range snapshots {

@@ -128,7 +128,7 @@ func (r *Run) writeMetricsAndTickets(ctx context.Context, db *store.DB, report e
 		return nil
 	}
 	if report.WhatIf != "" {
-		return engine.UsageError("write", "--metrics, --tickets", "Leave them out: this says what would be.", errors.New("metrics and tickets are of what is"))
+		return RefuseWhatIf()
 	}
 	if o.Metrics != "" {
 		last, err := lastComplete(ctx, db, report)
@@ -147,11 +147,16 @@ func (r *Run) writeMetricsAndTickets(ctx context.Context, db *store.DB, report e
 	if err != nil {
 		return err
 	}
-	n, err := deliver.Tickets(ctx, o.Tickets, report, template, cmp.Or(r.Config.Tickets.MinSeverity, engine.Info), outfile.Files{})
+	open, closed, err := deliver.Tickets(ctx, o.Tickets, report, template, cmp.Or(r.Config.Tickets.MinSeverity, engine.Info))
 	if err == nil {
-		r.Log.Say("%s in %s", engine.Plural(n, "ticket"), o.Tickets)
+		r.Log.Say("%s in %s, %s closed", engine.Plural(open, "ticket"), o.Tickets, engine.Comma(closed))
 	}
 	return err
+}
+
+// RefuseWhatIf is the refusal of metrics and tickets of what would be.
+func RefuseWhatIf() error {
+	return engine.UsageError("write", "--metrics, --tickets", "Leave them out: this says what would be.", errors.New("metrics and tickets are of what is"))
 }
 
 // lastComplete is as of when the last evaluation judged, this one included, that

@@ -197,6 +197,9 @@ func (r *Run) ResolveSource(ctx context.Context, s *Source) (err error) {
 	if s.AuditLog != "" || s.AuditChanges != "" {
 		return engine.UsageError("read flags", "--usage and --audit-log or --audit-changes", "Use one of them: the table or a file.", errors.New("cannot be combined"))
 	}
+	if s.Usage != "" && len(s.From) > 0 {
+		return engine.UsageError("read flags", "--from and --usage", "A file has no warehouse that could be asked: export the log by the query in docs/usage.md and give it as --audit-log.", errors.New("cannot be combined"))
+	}
 	return nil
 }
 
