@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -75,8 +76,33 @@ func (a *app) evaluateStored(ctx context.Context, o *evaluateOptions) error {
 }
 
 func addEvaluationFlag(flags *pflag.FlagSet, id *int64) {
-	flags.Int64Var(id, "evaluation", 0, "the evaluation of this `id`, what-if runs included (default: the latest that is none; see `patrol evaluations list`)")
+	flags.Var((*evaluationFlag)(id), "evaluation", "the evaluation of this `id`, what-if runs included, or latest (default: the latest that is none; see `patrol evaluations list`)")
 }
+
+// evaluationFlag is the id of an evaluation; 0 is the latest of what is.
+type evaluationFlag int64
+
+func (e *evaluationFlag) String() string {
+	if *e == 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64(*e), 10)
+}
+
+func (e *evaluationFlag) Set(text string) error {
+	if text == "latest" {
+		*e = 0
+		return nil
+	}
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || id <= 0 {
+		return fmt.Errorf("%q is not the id of an evaluation, nor latest", text)
+	}
+	*e = evaluationFlag(id)
+	return nil
+}
+
+func (e *evaluationFlag) Type() string { return "id" }
 
 // Evaluations shows what was judged.
 func (c commands) Evaluations() *cobra.Command {
@@ -94,6 +120,11 @@ func (a *app) evaluationsList() *cobra.Command {
 				list, err := db.Evaluations(cmd.Context())
 				if err != nil {
 					return err
+				}
+				if o.workspace != "" {
+					if list, err = evaluationsOf(cmd.Context(), db, list, &o); err != nil {
+						return err
+					}
 				}
 				return writeList(cmd.Context(), a, o.format, []table.Column[store.EvaluationSummary]{
 					table.Number("id", 8, func(e store.EvaluationSummary) any { return e.ID }).Rank(1, 0),
@@ -118,7 +149,23 @@ func (a *app) evaluationsList() *cobra.Command {
 		},
 	}
 	o.addFlags(cmd.Flags())
+	o.addWorkspace(cmd.Flags())
 	return cmd
+}
+
+// evaluationsOf are those that judged a workspace which is listed.
+func evaluationsOf(ctx context.Context, db *store.DB, list []store.EvaluationSummary, o *listOptions) ([]store.EvaluationSummary, error) {
+	var kept []store.EvaluationSummary
+	for _, e := range list {
+		report, err := db.Report(ctx, e.ID)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(judged(report), func(s engine.Snapshot) bool { return o.wants(s.Workspace) }) {
+			kept = append(kept, e)
+		}
+	}
+	return kept, nil
 }
 
 func (a *app) evaluationsShow() *cobra.Command {
