@@ -58,6 +58,7 @@ func (s sources) shareCompilers(files []*source, read []engine.Policy) map[*sour
 		sound := !compiler.Failed()
 		if sound {
 			prefilter.Comparisons(compiler, func(*ast.Location, string) { sound = false })
+			impossible(compiler, known, func(*ast.Location, string) { sound = false })
 		}
 		if !sound {
 			continue
@@ -87,12 +88,8 @@ func (s sources) compile(file *source, p engine.Policy, compiler *ast.Compiler, 
 			return nil
 		}
 		prefilter.Comparisons(compiler, func(at *ast.Location, text string) { problems.add(at.File, at.Row, reasonType, "%s", text) })
+		impossible(compiler, known, func(at *ast.Location, text string) { problems.add(at.File, at.Row, reasonType, "%s", text) })
 	}
-<<<<<<< HEAD
-=======
-	prefilter.Comparisons(compiler, func(at *ast.Location, text string) { problems.add(at.File, at.Row, reasonType, "%s", text) })
-	impossible(compiler, known, func(at *ast.Location, text string) { problems.add(at.File, at.Row, reasonType, "%s", text) })
->>>>>>> 8c7d4f6 (Refuse a policy that compares a field of few values with one that it never has)
 	compiled := &Compiled{Policy: p, Trusted: file.trusted, Compiler: compiler}
 	compiled.link(file, known, problems)
 	return compiled
