@@ -35,7 +35,7 @@ func (c commands) Demo() *cobra.Command {
 	var o demoOptions
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Tell the whole story on a simulated account, without credentials",
+		Short: "Run the whole story on a simulated account, without credentials",
 		Long: "Starts a simulated account on loopback, audits its workspaces, plans what to do, approves the harmless part, applies it\n" +
 			"while one token changes under its hands, and audits again. Each step is a command of patrol; the story is a screen of\n" +
 			"what came of them. Leaves all that they printed, database, reports, plan, outcome and journal in a directory. Ends with\n" +

@@ -182,7 +182,7 @@ func queriesPage() string {
 	}
 	fmt.Fprintf(&b, "\n## Calls and scopes\n\nWhich scope a call takes that the audit log has. Services, actions and modifiers are those of the pages `api/workspace/scopes`, `dev-tools/auth/scope-modifiers` and\n"+
 		"`admin/account-settings/audit-logs` of docs.databricks.com as of %s. The log names actions, not API paths: which scope an action takes is patrol's reading of these pages,\n"+
-		"and was not tried on a workspace. Of what is not here patrol cannot tell.\n\n| service | scope | actions |\n|---|---|---|\n", engine.CallsAsOf)
+		"and was not tried on a workspace. Scopes of other calls are not known.\n\n| service | scope | actions |\n|---|---|---|\n", engine.CallsAsOf)
 	row := ""
 	engine.CallScopes(func(call engine.Call, scope string) {
 		head := fmt.Sprintf("| %s | %s | ", call.Service, cmp.Or(scope, "none"))

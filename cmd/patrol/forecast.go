@@ -28,7 +28,7 @@ func (c commands) Forecast() *cobra.Command {
 	o := forecastOptions{}
 	cmd := &cobra.Command{
 		Use:   "forecast",
-		Short: "Tell which tokens will end, be revoked for inactivity, or begin to break policy",
+		Short: "Show which tokens will end, be revoked for inactivity, or begin to break policy",
 		Long: "Judges each of the coming days by the policies in force now, as if nobody did anything until then: which tokens end, which the\n" +
 			"platform revokes after 90 days without use, which begin to break a policy, and on which days many end at once. Tokens in use\n" +
 			"now are presumed to stay in use. Nothing is sent anywhere.\n\n" + exitHelp(exitIncomplete),

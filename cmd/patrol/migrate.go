@@ -32,7 +32,7 @@ func (c commands) Migrate() *cobra.Command {
 	var o migrateOptions
 	cmd := &cobra.Command{
 		Use:   "migrate [TOKEN]",
-		Short: "Tell how to replace a token by OAuth: identity, commands, Terraform, variables, check, revocation",
+		Short: "Show how to replace a token by OAuth: identity, commands, Terraform, variables, check, revocation",
 		Long: "Writes the recipe that takes whatever uses a token to OAuth, from what the newest snapshots hold: which identity to use, the\n" +
 			"commands and the Terraform that make it, the scopes that it needs, the variables to set in the pipeline that was seen, how to\n" +
 			"check that it works, and the plan that revokes the token. It says what was observed and what is not known, and changes nothing.\n\n" +

@@ -395,7 +395,7 @@ func (a *app) snapshotsDiff() *cobra.Command {
 	var o diffOptions
 	cmd := &cobra.Command{
 		Use:   "diff [FROM [TO]]",
-		Short: "Tell what changed between two snapshots: tokens, principals, settings, grants",
+		Short: "Show what changed between two snapshots: tokens, principals, settings, grants",
 		Long: "Tells what appeared, changed and vanished between two snapshots of a workspace, or of each workspace, and why tokens vanished:\n" +
 			"revoked by patrol, as its journal says; expired; unused for so long that the platform revokes them; or by somebody else. The\n" +
 			"last two are conclusions: the platform keeps no record of tokens that are gone. Last use is no change; it is counted.\n\n" +
