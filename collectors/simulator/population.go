@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"strings"
 )
 
@@ -83,19 +84,8 @@ func (c *caster) service(display string) *principal {
 // special roles are always there.
 func peopleOf(a *Account, rng *rand.Rand) *people {
 	c := &caster{dir: a.directory, rng: rng}
+	tokens := a.opts.Tokens
 	cast := &people{}
-	cast.castRoles(c)
-	for _, display := range namesakes() {
-		cast.active = append(cast.active, c.user(fmt.Sprintf("user%03d@example.com", len(cast.active)+1), display))
-	}
-	cast.direct = cast.active[2]
-	cast.castCrowd(c, a.opts.Tokens)
-	castServices(c, cast, a)
-	castGroups(c, cast)
-	return cast
-}
-
-func (cast *people) castRoles(c *caster) {
 	cast.admin = c.user("patrol-admin@example.com", "Patrol Admin")
 	cast.admin.accountAdmin = true
 	cast.viewer = c.user("viewer@example.com", "Viewer Without Rights")
@@ -109,20 +99,16 @@ func (cast *people) castRoles(c *caster) {
 		p.active = false
 		cast.inactive = append(cast.inactive, p)
 	}
-}
-
-// namesakes are display names that are hard on tables, terminals and quoting.
-func namesakes() []string {
-	return []string{
+	// Display names that are hard on tables, terminals and quoting.
+	for _, display := range []string{
 		"User 001", "Zoë O'Brien 🚀", "מ. משתמש", "مستخدم تجريبي", `Pat "Quotes", Jr.; Sr.`, "=1+1 Formula", "用户 七",
+	} {
+		cast.active = append(cast.active, c.user(fmt.Sprintf("user%03d@example.com", len(cast.active)+1), display))
 	}
-}
-
-// castCrowd adds ordinary people: a quarter as many as tokens.
-func (cast *people) castCrowd(c *caster, tokens int) {
-	for i := range tokens/4 + 12 {
-		number := len(cast.active) + 1
-		p := c.user(fmt.Sprintf("user%03d@example.com", number+len(cast.inactive)-2), fmt.Sprintf("User %03d", number+len(cast.inactive)-2))
+	cast.direct = cast.active[2]
+	for i := range tokens/4 + 12 { // ordinary people: a quarter as many as tokens
+		number := len(cast.active) + len(cast.inactive) - 1
+		p := c.user(fmt.Sprintf("user%03d@example.com", number), fmt.Sprintf("User %03d", number))
 		switch {
 		case i%24 == 23:
 			p.active = false
@@ -136,25 +122,17 @@ func (cast *people) castCrowd(c *caster, tokens int) {
 	for i := range tokens/100 + 1 {
 		cast.departed = append(cast.departed, &principal{id: c.newID(), name: fmt.Sprintf("former%02d@example.com", i+1)})
 	}
-}
-
-func castServices(c *caster, cast *people, a *Account) {
 	auditor := c.service("account-auditor")
 	auditor.accountAdmin, auditor.secret = true, "dose"+hexString(c.rng, 16)
 	c.dir.auditor = auditor
 	for _, name := range []string{"etl-runner", "ci-deployer", `dbt "nightly"; job`, "bi-gateway 📊"} {
 		cast.services = append(cast.services, c.service(name))
 	}
-	retired := c.service("retired-loader")
-	retired.active = false
-	for i := range a.opts.Tokens / 40 {
+	c.service("retired-loader").active = false
+	for i := range tokens / 40 {
 		cast.services = append(cast.services, c.service(fmt.Sprintf("service-%03d", i+1)))
 	}
-}
-
-// castGroups nests platform-admins, and break-glass inside it; every workspace
-// puts platform-admins into its admins.
-func castGroups(c *caster, cast *people) {
+	// Every workspace puts platform-admins into its admins; break-glass is nested in it.
 	newGroup := func(name string) *group {
 		g := &group{id: c.newID(), name: name, account: true}
 		c.dir.groups = append(c.dir.groups, g)
@@ -176,33 +154,40 @@ func castGroups(c *caster, cast *people) {
 			science.add(p)
 		}
 	}
+	return cast
 }
 
-// place says where a workspace is and how it is called.
-func place(i int) (name, cloud, region, env string) {
-	clouds := [][2]string{{"azure", "westeurope"}, {"aws", "eu-central-1"}, {"gcp", "europe-west3"}}
-	cloud, region = clouds[i%3][0], clouds[i%3][1]
-	switch i {
-	case 0:
-		return "prod-analytics", cloud, region, "prod"
-	case 1:
-		return "dev-sandbox", cloud, region, "dev"
-	}
-	return fmt.Sprintf("workspace-%02d", i+1), cloud, region, "test"
-}
-
+// newWorkspace is a workspace with its settings and tokens: production is lax on
+// purpose, the sandbox is strict, the others vary.
 func newWorkspace(a *Account, i int, cast *people) *workspace {
-	name, cloud, region, env := place(i)
+	cloud := [][2]string{{"azure", "westeurope"}, {"aws", "eu-central-1"}, {"gcp", "europe-west3"}}[i%3]
+	name, env := fmt.Sprintf("workspace-%02d", i+1), "test"
+	if i < 2 {
+		name, env = []string{"prod-analytics", "dev-sandbox"}[i], []string{"prod", "dev"}[i]
+	}
 	rng := stream(a.opts.Seed, "workspace "+name)
 	ws := &workspace{
-		name: name, cloud: cloud, region: region, id: workspaceID(rng, i),
-		labels:  map[string]string{"env": env, "cloud": cloud},
+		name: name, cloud: cloud[0], region: cloud[1],
+		labels:  map[string]string{"env": env, "cloud": cloud[0]},
 		created: a.born.AddDate(-3, 0, -i).UnixMilli(),
 		admin:   cast.admin, viewer: cast.viewer,
-		adminToken: "dapi" + hexString(rng, 16), viewerToken: "dapi" + hexString(rng, 16),
-		outside: map[int64]bool{cast.elsewhere.id: true},
+		outside: map[int64]bool{cast.elsewhere.id: true}, grantState: GrantsInitialised,
 	}
-	ws.deployment = deploymentName(ws, i)
+	if i%2 == 0 { // above 2^53 for every other workspace, the first included
+		ws.id = bigID + rng.Int64N(1<<50)*2 + 1
+	} else {
+		ws.id = 1e15 + rng.Int64N(7e15)
+	}
+	ws.adminToken, ws.viewerToken = "dapi"+hexString(rng, 16), "dapi"+hexString(rng, 16)
+	switch ws.cloud {
+	case "azure":
+		ws.deployment = fmt.Sprintf("adb-%d.%d", ws.id, i+3)
+	case "gcp":
+		ws.deployment = fmt.Sprintf("%d.%d", ws.id, i+3)
+	default:
+		sum := sha256.Sum256([]byte(ws.name))
+		ws.deployment = "dbc-" + hex.EncodeToString(sum[:4]) + "-" + hex.EncodeToString(sum[4:6])
+	}
 	c := &caster{dir: a.directory, rng: rng, next: int64(1<<20 + 16*i)}
 	ws.client = c.service(name + "-automation")
 	ws.client.secret = "dose" + hexString(rng, 16)
@@ -212,37 +197,6 @@ func newWorkspace(a *Account, i int, cast *people) *workspace {
 		ws.admins.add(p)
 	}
 	ws.admins.nest(a.directory.group("platform-admins"))
-	furnish(ws, i, cast)
-	if i%5 == 4 && a.opts.Tokens == 0 { // there never was a token
-		ws.grantState = GrantsNotInitialised
-	}
-	fillTokens(a, ws, cast, rng)
-	return ws
-}
-
-// workspaceID is above 2^53 for every other workspace, the first included.
-func workspaceID(rng *rand.Rand, i int) int64 {
-	if i%2 == 0 {
-		return bigID + rng.Int64N(1<<50)*2 + 1
-	}
-	return 1e15 + rng.Int64N(7e15)
-}
-
-func deploymentName(ws *workspace, i int) string {
-	switch ws.cloud {
-	case "azure":
-		return fmt.Sprintf("adb-%d.%d", ws.id, i+3)
-	case "gcp":
-		return fmt.Sprintf("%d.%d", ws.id, i+3)
-	}
-	sum := sha256.Sum256([]byte(ws.name))
-	return "dbc-" + hex.EncodeToString(sum[:4]) + "-" + hex.EncodeToString(sum[4:6])
-}
-
-// furnish gives a workspace its settings: production is lax on purpose, the
-// sandbox is strict, the others vary.
-func furnish(ws *workspace, i int, cast *people) {
-	ws.grantState = GrantsInitialised
 	switch i {
 	case 0:
 		ws.conf = map[string]string{
@@ -267,19 +221,18 @@ func furnish(ws *workspace, i int, cast *people) {
 			{IPList{"old vpn", "BLOCK", []string{"203.0.113.0/25"}, false}, "00000000-0000-4000-8000-0000000000b1", ws.created, cast.admin.id},
 		}
 	default:
-		furnishOther(ws, i)
+		ws.conf = map[string]string{"maxTokenLifetimeDays": []string{"0", "365", "30"}[i%3], "enableIpAccessLists": "false"}
+		ws.grants = []Grant{{GroupName: []string{"users", "data-engineers"}[i%2], Level: CanUse}}
+		ws.restrict = restrictSetting{status: []string{AllowAll, RestrictTokensAndJobRuns}[i%2], version: i}
 	}
-}
-
-func furnishOther(ws *workspace, i int) {
-	ws.conf = map[string]string{"maxTokenLifetimeDays": []string{"0", "365", "30"}[i%3], "enableIpAccessLists": "false"}
-	ws.grants = []Grant{{GroupName: []string{"users", "data-engineers"}[i%2], Level: CanUse}}
-	ws.restrict = restrictSetting{status: []string{AllowAll, RestrictTokensAndJobRuns}[i%2], version: i}
+	if i%5 == 4 && a.opts.Tokens == 0 { // there never was a token
+		ws.grantState = GrantsNotInitialised
+	}
+	fillTokens(a, ws, cast, rng)
+	return ws
 }
 
 func tokenIDOf(value string) tokenID { return sha256.Sum256([]byte(value)) }
-
-func repeatTo(unit string, size int) string { return strings.Repeat(unit, size/len(unit)+1)[:size] }
 
 // Autoscope states of generated tokens.
 const (
@@ -352,7 +305,7 @@ func kinds() []kind {
 		{name: "expiry-cliff", life: cliff, comment: text("two\r\nlines")},
 		{name: "expiry-cliff", life: cliff, comment: text("🔥 emoji 👩‍💻 é")},
 		{name: "expiry-cliff", life: cliff, comment: text(`"quotes",commas;semicolons`)},
-		{name: "expiry-cliff", life: cliff, comment: longComment},
+		{name: "expiry-cliff", life: cliff, comment: text(strings.Repeat("64 KiB of comment, ", 4<<10)[:64<<10])},
 		{name: "owner-with-many-tokens", weight: 15, owner: busy, life: healthy, comment: text("scratch 1")},
 		{name: "owner-with-many-tokens", owner: busy, life: healthy, comment: text("scratch 2")},
 		{name: "service-principal", weight: 40, owner: service, life: healthy, comment: text("self-service token")},
@@ -376,57 +329,39 @@ func fillTokens(a *Account, ws *workspace, cast *people, rng *rand.Rand) {
 	ws.tokens = newTokenStore(count)
 	g := &generator{rng: rng, now: a.born.UnixMilli(), cast: cast, ws: ws}
 	catalogue := kinds()
-	successor := indexOf(catalogue, "rotation-successor")
-	draw := wheel(catalogue)
+	successor := slices.IndexFunc(catalogue, func(k kind) bool { return k.name == "rotation-successor" })
+	var wheel []int // each index as often as its weight
+	for i, k := range catalogue {
+		for range k.weight {
+			wheel = append(wheel, i)
+		}
+	}
 	block := make([]token, count) // one allocation for all
 	for i := range block {
 		k := &catalogue[min(i, len(catalogue)-1)]
 		if g.drawn = i >= len(catalogue); g.drawn {
-			k = &catalogue[draw[rng.IntN(len(draw))]]
+			k = &catalogue[wheel[rng.IntN(len(wheel))]]
 			if g.last != nil && g.last.kind == "rotation-leftover" {
 				k = &catalogue[successor]
 			}
 		}
-		g.fill(&block[i], k)
-		ws.tokens.put(&block[i])
-	}
-}
-
-func indexOf(catalogue []kind, name string) int {
-	for i := range catalogue {
-		if catalogue[i].name == name {
-			return i
+		t := &block[i]
+		t.kind, t.scoping = k.name, k.scoping
+		t.id = g.tokenID(k)
+		p := g.anyone()
+		if k.owner != nil {
+			p = k.owner(g)
 		}
-	}
-	panic("simulator: no kind " + name)
-}
-
-// wheel repeats each index by its weight.
-func wheel(catalogue []kind) []int {
-	var w []int
-	for i, k := range catalogue {
-		for range k.weight {
-			w = append(w, i)
+		t.owner, t.creator = p.id, p
+		if !g.drawn || k.name == "rotation-successor" || k.name == "secret-in-comment" {
+			t.comment = k.comment(g)
+		} else {
+			t.comment = g.ordinaryComment()
 		}
+		k.life(g, t)
+		g.last = t
+		ws.tokens.put(t)
 	}
-	return w
-}
-
-func (g *generator) fill(t *token, k *kind) {
-	t.kind, t.scoping = k.name, k.scoping
-	t.id = g.tokenID(k)
-	p := g.anyone()
-	if k.owner != nil {
-		p = k.owner(g)
-	}
-	t.owner, t.creator = p.id, p
-	if !g.drawn || k.name == "rotation-successor" || k.name == "secret-in-comment" {
-		t.comment = k.comment(g)
-	} else {
-		t.comment = g.ordinaryComment()
-	}
-	k.life(g, t)
-	g.last = t
 }
 
 // tokenID makes the id from a value, as the service does. Values are not kept,
@@ -543,8 +478,6 @@ func fakeSecret(g *generator) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "fake %s %d", g.ws.name, g.rng.Uint64()))
 	return "backup of dapi" + hex.EncodeToString(sum[:16])
 }
-
-func longComment(*generator) string { return repeatTo("64 KiB of comment, ", 64<<10) }
 
 func (g *generator) ordinaryComment() string {
 	n := g.rng.IntN(9000) + 1000

@@ -80,44 +80,39 @@ func (r resource) calledBy() []string {
 }
 
 func (r resource) doc() obj {
-	switch {
-	case r.group != nil:
-		return r.groupDoc()
-	case r.principal.service:
-		return r.serviceDoc()
-	}
-	return r.userDoc()
-}
-
-func (r resource) userDoc() obj {
-	p := r.principal
-	doc := r.principalDoc(schemaUser)
-	doc["userName"] = p.name
-	doc["emails"] = []obj{{"type": "work", "value": p.name, "primary": true}}
-	given, family, _ := strings.Cut(p.display, " ")
-	doc["name"] = obj{"givenName": given, "familyName": family}
-	return doc
-}
-
-func (r resource) serviceDoc() obj {
-	doc := r.principalDoc(schemaService)
-	doc["applicationId"] = r.principal.name
-	return doc
-}
-
-func (r resource) principalDoc(schema string) obj {
-	p := r.principal
-	doc := obj{
-		"schemas": []string{schema}, "id": strconv.FormatInt(p.id, 10), "displayName": p.display,
-		"externalId":   fmt.Sprintf("ext-%d", p.id),
-		"entitlements": []obj{{"value": "workspace-access"}, {"value": "databricks-sql-access"}},
-	}
-	if !p.hideActive {
-		doc["active"] = p.active
-	}
+	doc := obj{"id": strconv.FormatInt(r.id(), 10)}
 	if groups := r.groupRefs(); len(groups) > 0 {
 		doc["groups"] = groups
 	}
+	if g := r.group; g != nil {
+		kind := "WorkspaceGroup"
+		if g.account {
+			kind = "Group"
+		}
+		doc["schemas"], doc["displayName"], doc["meta"] = []string{schemaGroup}, g.name, obj{"resourceType": kind}
+		var members []obj
+		for _, m := range g.members {
+			id := strconv.FormatInt(m.id, 10)
+			members = append(members, obj{"display": m.display, "value": id, "$ref": m.ref + "/" + id})
+		}
+		if members != nil {
+			doc["members"] = members
+		}
+		return doc
+	}
+	p := r.principal
+	doc["displayName"], doc["externalId"] = p.display, fmt.Sprintf("ext-%d", p.id)
+	doc["entitlements"] = []obj{{"value": "workspace-access"}, {"value": "databricks-sql-access"}}
+	if !p.hideActive {
+		doc["active"] = p.active
+	}
+	if p.service {
+		doc["schemas"], doc["applicationId"] = []string{schemaService}, p.name
+		return doc
+	}
+	given, family, _ := strings.Cut(p.display, " ")
+	doc["schemas"], doc["userName"], doc["name"] = []string{schemaUser}, p.name, obj{"givenName": given, "familyName": family}
+	doc["emails"] = []obj{{"type": "work", "value": p.name, "primary": true}}
 	return doc
 }
 
@@ -132,30 +127,6 @@ func (r resource) groupRefs() []obj {
 		}
 	}
 	return refs
-}
-
-func (r resource) groupDoc() obj {
-	g := r.group
-	kind := "WorkspaceGroup"
-	if g.account {
-		kind = "Group"
-	}
-	doc := obj{
-		"schemas": []string{schemaGroup}, "id": strconv.FormatInt(g.id, 10), "displayName": g.name,
-		"meta": obj{"resourceType": kind},
-	}
-	if len(g.members) > 0 {
-		members := make([]obj, 0, len(g.members))
-		for _, m := range g.members {
-			id := strconv.FormatInt(m.id, 10)
-			members = append(members, obj{"display": m.display, "value": id, "$ref": m.ref + "/" + id})
-		}
-		doc["members"] = members
-	}
-	if groups := r.groupRefs(); len(groups) > 0 {
-		doc["groups"] = groups
-	}
-	return doc
 }
 
 // scimList answers a page of the resources.
