@@ -6,10 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -70,29 +68,22 @@ func (b *bench) steps(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	b.header("%d tokens, all policies", b.tokens)
-	costs := map[string]cost{}
-	for _, step := range []struct {
-		name string
-		job  job
-	}{
+	judged := func(command string) job { return job{args: append(strings.Fields(command), "-q"), found: []int{1, 4}} }
+	forecast := job{args: strings.Fields("forecast --days 90 --format csv -q"), output: "out"}
+	costs, err := b.table(ctx, fmt.Sprintf("%d tokens, all policies", b.tokens), []step{
 		{"start, policies compiled", job{args: []string{"policies", "list"}}},
 		{"collect", collect(config, "collect", "patrol.db")},
-		{"evaluate", job{args: []string{"evaluate", "--fail-on", "none", "-q"}}},
-		{"evaluate --no-prefilter", job{args: []string{"evaluate", "--fail-on", "none", "-q", "--no-prefilter"}}},
-		{"report csv", job{args: []string{"report", "--format", "csv", "-q"}}},
-		{"report json", job{args: []string{"report", "--format", "json", "-q"}}},
-		{"report xlsx", job{args: []string{"report", "--format", "xlsx", "-q"}}},
-		{"report html", job{args: []string{"report", "--format", "html", "-q"}}},
-		{"forecast of 90 days", job{args: []string{"forecast", "--days", "90", "--format", "csv", "-q"}, output: "out"}},
+		{"evaluate", judged("evaluate --fail-on none")},
+		{"evaluate --no-prefilter", judged("evaluate --fail-on none --no-prefilter")},
+		{"report csv", judged("report --format csv")},
+		{"report json", judged("report --format json")},
+		{"report xlsx", judged("report --format xlsx")},
+		{"report html", judged("report --format html")},
+		{"forecast of 90 days", forecast},
 		{"audit, default formats", collect(config, "audit", "audit.db", "--fail-on", "none")},
-	} {
-		if strings.HasPrefix(step.name, "report") || step.job.args[0] == "evaluate" {
-			step.job.found = []int{1, 4}
-		}
-		if costs[step.name], err = b.row(ctx, step.name, step.job); err != nil {
-			return err
-		}
+	})
+	if err != nil {
+		return err
 	}
 	floor, err := b.floors(ctx)
 	if err != nil {
@@ -173,49 +164,43 @@ func (b *bench) floors(ctx context.Context) (both cost, err error) {
 // 15,000: cost should follow tokens.
 func (b *bench) fleet(ctx context.Context) error {
 	const workspaces, tokens = 300, 50
-	costs := map[string]map[string]cost{}
+	var one map[string]cost
 	for _, size := range [][2]int{{1, workspaces * tokens}, {workspaces, tokens}} {
 		config, _, stop, err := b.serve(ctx, "--workspaces", fmt.Sprint(size[0]), "--tokens", fmt.Sprint(size[1]))
 		if err != nil {
 			return err
 		}
 		defer stop()
-		b.header("%d workspaces of %d tokens", size[0], size[1])
 		db := fmt.Sprintf("fleet%d.db", size[0])
 		again := collect(config, "collect", db)
-		again.fresh = ""
-		offline := func(command string, more ...string) job {
-			return job{args: append(strings.Fields(command), append(more, "--db", db, "-q")...), output: "out", found: []int{1, 4}}
+		again.fresh = "" // diffs need two
+		stored := func(command string) job {
+			return job{args: append(strings.Fields(command), "--db", db, "-q"), output: "out", found: []int{1, 4}}
 		}
-		for _, step := range []struct {
-			name string
-			job  job
-		}{
-			{"collect", collect(config, "collect", db)},
-			{"collect again", again}, // diffs need two
-			{"evaluate", offline("evaluate", "--fail-on", "none")},
-			{"forecast of 30 days", offline("forecast --days 30 --format csv")},
-			{"tokens", offline("tokens --format csv")},
-			{"snapshots diff", offline("snapshots diff --format csv")},
-			{"snapshots verify", offline("snapshots verify")},
-			{"plan", offline("plan -o plan.json")},
-			{"report csv", offline("report --format csv")},
-			{"report json", offline("report --format json")},
-			{"report xlsx", offline("report --format xlsx")},
-			{"report html", offline("report --format html")},
-		} {
-			c, err := b.row(ctx, step.name, step.job)
-			if err != nil {
-				return err
-			}
-			if costs[step.name] == nil {
-				costs[step.name] = map[string]cost{}
-			}
-			costs[step.name][db] = c
-			if one, there := costs[step.name]["fleet1.db"]; size[0] > 1 && there && !strings.HasPrefix(step.name, "collect") {
-				_, cpu, _ := c.over(one)
-				b.goal(step.name+" of 300 workspaces over one of as many tokens, processor time", cpu, 1.5)
-			}
+		offline := []step{
+			{"evaluate", stored("evaluate --fail-on none")},
+			{"forecast of 30 days", stored("forecast --days 30 --format csv")},
+			{"tokens", stored("tokens --format csv")},
+			{"snapshots diff", stored("snapshots diff --format csv")},
+			{"snapshots verify", stored("snapshots verify")},
+			{"plan", stored("plan -o plan.json")},
+			{"report csv", stored("report --format csv")},
+			{"report json", stored("report --format json")},
+			{"report xlsx", stored("report --format xlsx")},
+			{"report html", stored("report --format html")},
+		}
+		costs, err := b.table(ctx, fmt.Sprintf("%d workspaces of %d tokens", size[0], size[1]),
+			append([]step{{"collect", collect(config, "collect", db)}, {"collect again", again}}, offline...))
+		if err != nil {
+			return err
+		}
+		if one == nil {
+			one = costs
+			continue
+		}
+		for _, s := range offline {
+			_, cpu, _ := costs[s.name].over(one[s.name])
+			b.goal(s.name+" of 300 workspaces over one of as many tokens, processor time", cpu, 1.5)
 		}
 	}
 	return nil
@@ -230,34 +215,28 @@ func (b *bench) account(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	b.header("account: %d x %d tokens, %s", workspaces, tokens, latency)
 	if _, err := b.sides[0].measure(ctx, collect(config, "collect", "account.db")); err != nil { // it makes its tokens at the first call
 		return err
 	}
-	many, err := b.row(ctx, fmt.Sprintf("collect, %d at once", parallel), collect(config, "collect", "account.db", "--parallel", fmt.Sprint(parallel)))
+	atOnce := fmt.Sprintf("collect, %d at once", parallel)
+	costs, err := b.table(ctx, fmt.Sprintf("account: %d x %d tokens, %s", workspaces, tokens, latency), []step{
+		{atOnce, collect(config, "collect", "account.db", "--parallel", fmt.Sprint(parallel))},
+		{"collect, 1 at once", collect(config, "collect", "account.db", "--parallel", "1")},
+	})
 	if err != nil {
 		return err
 	}
-	one, err := b.row(ctx, "collect, 1 at once", collect(config, "collect", "account.db", "--parallel", "1"))
-	if err != nil {
-		return err
-	}
-	wall, _, _ := one.over(many)
+	wall, _, _ := costs["collect, 1 at once"].over(costs[atOnce])
 	fmt.Printf("\nReading %d at once is %.1f times as fast as one after the other.\n", parallel, wall)
 	// A call that is refused for its rate is made again, and counted again.
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/_sim/requests?path=/none", nil)
+	text, err := get(ctx, address+"/_sim/requests?path=/none")
 	if err != nil {
 		return err
 	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
 	var told struct {
 		Counts map[string]int `json:"counts"`
 	}
-	if err := json.NewDecoder(answer.Body).Decode(&told); err != nil {
+	if err := json.Unmarshal(text, &told); err != nil {
 		return err
 	}
 	lists := workspaces * (1 + 2*b.runs*len(b.sides))
@@ -265,13 +244,4 @@ func (b *bench) account(ctx context.Context) error {
 		return fmt.Errorf("%d calls for %d lists of tokens: some were refused, or not made", n, lists)
 	}
 	return nil
-}
-
-// toolsDir is where opa and conftest are kept between runs.
-func (b *bench) toolsDir() (string, error) {
-	if b.tools != "" {
-		return filepath.Abs(b.tools)
-	}
-	cache, err := os.UserCacheDir()
-	return filepath.Join(cache, "patrol-bench"), err
 }

@@ -27,27 +27,21 @@ func (b *bench) history(ctx context.Context) error {
 	}
 	fmt.Printf("\n%d daily snapshots of %d tokens: %.0f MB, of which %.2f MB for each day after the first; saving a day took %.2f s.\n",
 		b.days, b.tokens, float64(size[1])/1e6, float64(size[1]-size[0])/1e6/float64(max(b.days-1, 1)), took.Seconds()/float64(b.days))
-	b.header("history of %d days", b.days)
 	middle := b.days/2 + 1
-	last := fmt.Sprint(b.days)
-	for _, step := range []struct {
-		name  string
-		found int // sections that this history leaves out make results of an evaluation incomplete
-		args  []string
-	}{
-		{"diff of two days", 0, []string{"snapshots", "diff", fmt.Sprint(middle), fmt.Sprint(middle + 1), "--format", "csv"}},
-		{"diff of first and last", 0, []string{"snapshots", "diff", "1", last, "--format", "csv"}},
-		{"verify all", 0, []string{"snapshots", "verify"}},
-		{"evaluate of the newest", 4, []string{"evaluate", "--snapshot", last, "--fail-on", "none"}},
-		{"evaluate of the middle", 4, []string{"evaluate", "--snapshot", first.AddDate(0, 0, middle-1).Format(time.DateOnly), "--fail-on", "none"}},
-		{"forecast of 30 days", 0, []string{"forecast", "--days", "30", "--format", "csv"}},
-		{"forecast of 90 days", 0, []string{"forecast", "--days", "90", "--format", "csv"}},
-	} {
-		if _, err := b.row(ctx, step.name, job{binary: b.sides[0].binary, args: append(step.args, "-q", "--db", "history.db"), found: []int{step.found}, output: "out"}); err != nil {
-			return err
-		}
+	// Sections that this history leaves out make results of an evaluation incomplete.
+	stored := func(format string, values ...any) job {
+		return job{args: append(strings.Fields(fmt.Sprintf(format, values...)), "-q", "--db", "history.db"), found: []int{4}, output: "out", binary: b.sides[0].binary}
 	}
-	return nil
+	_, err = b.table(ctx, fmt.Sprintf("history of %d days", b.days), []step{
+		{"diff of two days", stored("snapshots diff %d %d --format csv", middle, middle+1)},
+		{"diff of first and last", stored("snapshots diff 1 %d --format csv", b.days)},
+		{"verify all", stored("snapshots verify")},
+		{"evaluate of the newest", stored("evaluate --snapshot %d --fail-on none", b.days)},
+		{"evaluate of the middle", stored("evaluate --snapshot %s --fail-on none", first.AddDate(0, 0, middle-1).Format(time.DateOnly))},
+		{"forecast of 30 days", stored("forecast --days 30 --format csv")},
+		{"forecast of 90 days", stored("forecast --days 90 --format csv")},
+	})
+	return err
 }
 
 // remember saves the days, each by a database opened anew, as daily runs do. It
@@ -55,7 +49,12 @@ func (b *bench) history(ctx context.Context) error {
 func (b *bench) remember(ctx context.Context, first time.Time) (size [2]int64, took time.Duration, err error) {
 	begin := time.Now()
 	for day := range b.days {
-		if err := b.save(ctx, b.capture(day, first.AddDate(0, 0, day))); err != nil {
+		db, err := store.Open(ctx, b.sides[0].path("history.db"), store.Options{Mode: store.ReadWrite, Now: time.Now})
+		if err != nil {
+			return size, 0, err
+		}
+		_, err = db.SaveSnapshot(ctx, b.capture(day, first.AddDate(0, 0, day)))
+		if err := errors.Join(err, db.Close()); err != nil {
 			return size, 0, err
 		}
 		info, err := os.Stat(b.sides[0].path("history.db"))
@@ -67,15 +66,6 @@ func (b *bench) remember(ctx context.Context, first time.Time) (size [2]int64, t
 		}
 	}
 	return size, time.Since(begin), nil
-}
-
-func (b *bench) save(ctx context.Context, c engine.Capture) error {
-	db, err := store.Open(ctx, b.sides[0].path("history.db"), store.Options{Mode: store.ReadWrite, Now: time.Now})
-	if err != nil {
-		return err
-	}
-	_, err = db.SaveSnapshot(ctx, c)
-	return errors.Join(err, db.Close())
 }
 
 // capture is the workspace as it is on a day.

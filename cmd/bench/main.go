@@ -95,6 +95,24 @@ func (b *bench) run(ctx context.Context, patrol, against string, only []string) 
 	return nil
 }
 
+// step is a row of a table.
+type step struct {
+	name string
+	job  job
+}
+
+// table measures steps one after the other, under a header.
+func (b *bench) table(ctx context.Context, header string, steps []step) (costs map[string]cost, err error) {
+	b.header("%s", header)
+	costs = map[string]cost{}
+	for _, s := range steps {
+		if costs[s.name], err = b.row(ctx, s.name, s.job); err != nil {
+			return nil, err
+		}
+	}
+	return costs, nil
+}
+
 // goal notes whether a ratio is what it should be: at most so much, or for a
 // negative limit at least its amount.
 func (b *bench) goal(what string, ratio, limit float64) {

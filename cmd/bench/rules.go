@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"encoding/json"
@@ -31,7 +32,11 @@ const (
 // rules lets opa eval, conftest test and patrol judge the same tokens by the same
 // rules, holds their findings against each other, and prints ratios.
 func (b *bench) rules(ctx context.Context) error {
-	tools, err := b.toolsDir()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return err
+	}
+	tools, err := filepath.Abs(cmp.Or(b.tools, filepath.Join(cache, "patrol-bench")))
 	if err != nil {
 		return err
 	}
@@ -56,8 +61,12 @@ func (b *bench) rules(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range b.sides { // the token list as the Databricks CLI prints it
-		if err := errors.Join(download(ctx, address+"/api/2.0/token-management/tokens", s.path("tokens.json")),
+	tokens, err := get(ctx, address+"/api/2.0/token-management/tokens") // as the Databricks CLI prints it
+	if err != nil {
+		return err
+	}
+	for _, s := range b.sides {
+		if err := errors.Join(os.WriteFile(s.path("tokens.json"), tokens, 0o600),
 			os.WriteFile(s.path("rules.rego"), text, 0o600),
 			os.WriteFile(s.path("data.json"), fmt.Appendf(nil, `{"as_of": %d}`, at.UnixMilli()), 0o600)); err != nil {
 			return err
@@ -114,26 +123,22 @@ func (b *bench) rules(ctx context.Context) error {
 	return nil
 }
 
-func download(ctx context.Context, address, path string) error {
+// get is an answer of the simulated account.
+func get(ctx context.Context, address string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	request.Header.Set("Authorization", "Bearer any")
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", address, answer.Status)
+		return nil, fmt.Errorf("GET %s: %s", address, answer.Status)
 	}
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(file, answer.Body)
-	return errors.Join(err, file.Close())
+	return io.ReadAll(answer.Body)
 }
 
 // readPatrol returns "PAT-001 <token>" for each failed result. Results that are
@@ -158,13 +163,15 @@ func readPatrol(text []byte) (found []string, err error) {
 // message is an element of deny. It begins with the rule and the token.
 type message struct{ Msg string }
 
-func (m message) key() string {
-	rule, rest, _ := strings.Cut(m.Msg, " ")
-	token, _, _ := strings.Cut(rest, " ")
-	return rule + " " + token
+func keys(messages []message) (found []string) {
+	for _, m := range messages {
+		words := strings.SplitN(m.Msg, " ", 3)
+		found = append(found, strings.Join(words[:min(len(words), 2)], " "))
+	}
+	return found
 }
 
-func readOPA(text []byte) (found []string, err error) {
+func readOPA(text []byte) ([]string, error) {
 	var answer struct {
 		Result []struct{ Expressions []struct{ Value []message } }
 	}
@@ -174,19 +181,14 @@ func readOPA(text []byte) (found []string, err error) {
 	if len(answer.Result) != 1 || len(answer.Result[0].Expressions) != 1 {
 		return nil, errors.New("opa has no result")
 	}
-	for _, m := range answer.Result[0].Expressions[0].Value {
-		found = append(found, m.key())
-	}
-	return found, nil
+	return keys(answer.Result[0].Expressions[0].Value), nil
 }
 
 func readConftest(text []byte) (found []string, err error) {
 	var answer []struct{ Failures []message }
 	err = json.Unmarshal(text, &answer)
 	for _, file := range answer {
-		for _, m := range file.Failures {
-			found = append(found, m.key())
-		}
+		found = append(found, keys(file.Failures)...)
 	}
 	return found, err
 }
