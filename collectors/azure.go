@@ -264,8 +264,26 @@ func (t AccountTarget) signInAzure(ctx context.Context, o Options, transport htt
 		return nil, problem
 	}
 	s.cfg.AzureTenantID = firstOf(t.Azure.Tenant, s.cfg.AzureTenantID)
-	if problem := chooseAzure(s.cfg); problem != nil {
-		return nil, problem
+	// The way that is asked for, else the one that the configuration is complete for, in
+	// the order of the SDK.
+	switch cfg := s.cfg; {
+	case cfg.AuthType == azureCLI, cfg.AuthType == azureMSI, cfg.AuthType == azureSecret:
+	case cfg.AuthType != "":
+		return nil, configProblem("Use azure-cli, azure-msi or azure-client-secret, or leave auth_type out.",
+			"the sign-in by %s gives no token for Azure", engine.SafeText(cfg.AuthType))
+	case cfg.AzureUseMSI:
+		cfg.AuthType = azureMSI
+	case cfg.AzureClientSecret != "":
+		cfg.AuthType = azureSecret
+	default:
+		cfg.AuthType = azureCLI
+	}
+	switch cfg := s.cfg; {
+	case cfg.AzureTenantID != "" && !AzureTenant(cfg.AzureTenantID):
+		return nil, configProblem("Give the tenant's id or domain.", "the tenant %q is none", engine.SafeText(cfg.AzureTenantID))
+	case cfg.AuthType == azureSecret && (cfg.AzureClientID == "" || cfg.AzureClientSecret == "" || cfg.AzureTenantID == ""):
+		return nil, configProblem("Set ARM_CLIENT_ID, ARM_CLIENT_SECRET and ARM_TENANT_ID, or azure_client_id, azure_client_secret and azure_tenant_id in the profile.",
+			"the sign-in by %s takes client id, client secret and tenant", azureSecret)
 	}
 	if problem := s.connect(env.AzureResourceManagerEndpoint()); problem != nil {
 		return nil, problem
@@ -279,31 +297,6 @@ func (t AccountTarget) signInAzure(ctx context.Context, o Options, transport htt
 		how.cloud = &env
 	}
 	return &azureClient{Client: s.client, target: *t.Azure, zone: env.DnsZone, how: how}, nil
-}
-
-// chooseAzure pins the way to sign in: the one that is asked for, else the one
-// that the configuration is complete for, in the order of the SDK.
-func chooseAzure(cfg *config.Config) *Problem {
-	switch {
-	case cfg.AuthType == azureCLI, cfg.AuthType == azureMSI, cfg.AuthType == azureSecret:
-	case cfg.AuthType != "":
-		return configProblem("Use azure-cli, azure-msi or azure-client-secret, or leave auth_type out.",
-			"the sign-in by %s gives no token for Azure", engine.SafeText(cfg.AuthType))
-	case cfg.AzureUseMSI:
-		cfg.AuthType = azureMSI
-	case cfg.AzureClientSecret != "":
-		cfg.AuthType = azureSecret
-	default:
-		cfg.AuthType = azureCLI
-	}
-	switch {
-	case cfg.AzureTenantID != "" && !AzureTenant(cfg.AzureTenantID):
-		return configProblem("Give the tenant's id or domain.", "the tenant %q is none", engine.SafeText(cfg.AzureTenantID))
-	case cfg.AuthType == azureSecret && (cfg.AzureClientID == "" || cfg.AzureClientSecret == "" || cfg.AzureTenantID == ""):
-		return configProblem("Set ARM_CLIENT_ID, ARM_CLIENT_SECRET and ARM_TENANT_ID, or azure_client_id, azure_client_secret and azure_tenant_id in the profile.",
-			"the sign-in by %s takes client id, client secret and tenant", azureSecret)
-	}
-	return nil
 }
 
 // azureTokens are the SDK's own sources of tokens; that of client secrets is

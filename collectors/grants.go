@@ -54,16 +54,13 @@ func readGrants(ctx context.Context, c *Client) engine.Section {
 	if problem != nil {
 		return failed(problem)
 	}
-	grants := engine.Grants{}
 	var t tally
-	for i, raw := range rows {
-		read, reason := readEntry(raw)
-		if reason != "" {
-			t.add(reason, "entry %d names no principal, or no permission that is known", i+1)
-		}
-		grants = append(grants, read...)
-	}
-	return engine.Section{Coverage: t.coverage(len(grants)), Document: grantsDocument(grants)}
+	grants := grantsOf(rows, &t)
+	slices.SortFunc(grants, func(a, b engine.Grant) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Principal, b.Principal),
+			cmp.Compare(a.Level, b.Level), cmp.Compare(a.InheritedFrom, b.InheritedFrom))
+	})
+	return engine.Section{Coverage: t.coverage(len(grants)), Document: document(grants)}
 }
 
 // ParseGrants reads the answer that lists who may use tokens, as the collector
@@ -82,58 +79,49 @@ func ParseGrants(body []byte) (engine.Grants, error) {
 	case json.Unmarshal(o.members["access_control_list"], &rows) != nil || rows == nil:
 		return nil, errors.New("the answer has no access_control_list")
 	}
-	var grants engine.Grants
-	for i, raw := range rows {
-		read, reason := readEntry(raw)
-		if reason != "" {
-			return nil, fmt.Errorf("entry %d names no principal, or no permission that is known", i+1)
-		}
-		grants = append(grants, read...)
+	var t tally
+	grants := grantsOf(rows, &t)
+	if len(t.examples) > 0 {
+		return nil, errors.New(t.examples[0])
 	}
 	return grants, nil
 }
 
-// readEntry reads what one principal may do. A level that patrol does not know
-// may allow anything.
-func readEntry(raw json.RawMessage) (grants []engine.Grant, reason string) {
-	var e aclEntry
-	if json.Unmarshal(raw, &e) != nil {
-		return nil, reasonBadType
-	}
-	principal, kind := e.principal()
-	permissions := e.All
-	if len(permissions) == 0 && e.Direct != "" {
-		permissions = []aclPermission{{Level: e.Direct}}
-	}
-	if principal == "" || len(permissions) == 0 {
-		return nil, reasonMissing
-	}
-	for _, p := range permissions {
-		if p.Level != "CAN_USE" && p.Level != "CAN_MANAGE" {
-			reason = reasonUnknownLevel
+// grantsOf reads what each principal may do. A level that patrol does not know may
+// allow anything.
+func grantsOf(rows []json.RawMessage, t *tally) engine.Grants {
+	grants := engine.Grants{}
+	for i, raw := range rows {
+		var e aclEntry
+		reason, kind := "", "user"
+		if json.Unmarshal(raw, &e) != nil {
+			e, reason = aclEntry{}, reasonBadType
 		}
-		grants = append(grants, engine.Grant{
-			Principal: principal, Kind: kind, Level: p.Level,
-			Inherited: p.Inherited, InheritedFrom: strings.Join(p.From, ","),
-		})
+		switch {
+		case e.Group != "":
+			kind = "group"
+		case e.SP != "":
+			kind = "service_principal"
+		}
+		principal, permissions := firstOf(e.Group, e.SP, e.User), e.All
+		if len(permissions) == 0 && e.Direct != "" {
+			permissions = []aclPermission{{Level: e.Direct}}
+		}
+		if principal == "" || len(permissions) == 0 {
+			reason, permissions = firstOf(reason, reasonMissing), nil
+		}
+		for _, p := range permissions {
+			if p.Level != "CAN_USE" && p.Level != "CAN_MANAGE" {
+				reason = reasonUnknownLevel
+			}
+			grants = append(grants, engine.Grant{
+				Principal: principal, Kind: kind, Level: p.Level,
+				Inherited: p.Inherited, InheritedFrom: strings.Join(p.From, ","),
+			})
+		}
+		if reason != "" {
+			t.add(reason, "entry %d names no principal, or no permission that is known", i+1)
+		}
 	}
-	return grants, reason
-}
-
-func (e aclEntry) principal() (name, kind string) {
-	switch {
-	case e.Group != "":
-		return e.Group, "group"
-	case e.SP != "":
-		return e.SP, "service_principal"
-	}
-	return e.User, "user"
-}
-
-func grantsDocument(grants engine.Grants) json.RawMessage {
-	slices.SortFunc(grants, func(a, b engine.Grant) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Principal, b.Principal),
-			cmp.Compare(a.Level, b.Level), cmp.Compare(a.InheritedFrom, b.InheritedFrom))
-	})
-	return document(grants)
+	return grants
 }

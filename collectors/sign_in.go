@@ -253,7 +253,7 @@ func (s *signer) connect(host string) *Problem {
 		return problem(engine.Failed, reasonInsecure, "Use https; plain http is accepted for loopback hosts only.",
 			"the host %s is not addressed by https", engine.SafeText(host))
 	}
-	s.client.tellProxy()
+	s.client.noteProxy()
 	return nil
 }
 

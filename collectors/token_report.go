@@ -203,19 +203,20 @@ func reconciled(t engine.Token, at int64) engine.UnmatchedToken {
 
 // oldest sorts those that nothing excuses to the front, and bounds the list.
 func oldest(tokens []engine.UnmatchedToken) []engine.UnmatchedToken {
-	rank := func(t engine.UnmatchedToken) (expired int, age int64) {
+	expired := func(t engine.UnmatchedToken) int {
 		if t.Expired != nil && *t.Expired {
-			expired = 1
+			return 1
 		}
+		return 0
+	}
+	age := func(t engine.UnmatchedToken) int64 {
 		if t.AgeDays == nil {
-			return expired, 1 << 62
+			return 1 << 62
 		}
-		return expired, *t.AgeDays
+		return *t.AgeDays
 	}
 	slices.SortFunc(tokens, func(a, b engine.UnmatchedToken) int {
-		expiredA, ageA := rank(a)
-		expiredB, ageB := rank(b)
-		return cmp.Or(cmp.Compare(expiredA, expiredB), cmp.Compare(ageB, ageA), strings.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(expired(a), expired(b)), cmp.Compare(age(b), age(a)), strings.Compare(a.ID, b.ID))
 	})
 	return tokens[:min(len(tokens), engine.MostUnmatched)]
 }

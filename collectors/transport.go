@@ -42,9 +42,9 @@ func proxy(o Options, to *url.URL) (*url.URL, error) {
 	return httpproxy.FromEnvironment().ProxyFunc()(to)
 }
 
-// tellProxy names the proxy to a host, without its credential: whoever owns it
+// noteProxy names the proxy to a host, without its credential: whoever owns it
 // learns which workspaces are read.
-func (c *Client) tellProxy() {
+func (c *Client) noteProxy() {
 	through, err := proxy(c.o, c.base)
 	if err != nil || through == nil || !c.o.reported.first("proxy "+through.Host) {
 		return // an error shows when it is used

@@ -64,20 +64,22 @@ func (g *group) drop(id int64) {
 	g.members = slices.DeleteFunc(g.members, func(m member) bool { return m.id == id })
 }
 
-// contains reports membership through any depth of nesting; seen breaks cycles.
-func (g *group) contains(id int64) bool { return g.containsVia(id, map[int64]bool{}) }
-
-func (g *group) containsVia(id int64, seen map[int64]bool) bool {
-	if g.has[id] {
-		return true
+// contains reports membership through any depth of nesting. Groups may contain each
+// other in a circle.
+func (g *group) contains(id int64) bool {
+	seen := map[*group]bool{g: true}
+	for queue := []*group{g}; len(queue) > 0; queue = queue[1:] {
+		if queue[0].has[id] {
+			return true
+		}
+		for _, m := range queue[0].members {
+			if m.group != nil && !seen[m.group] {
+				seen[m.group] = true
+				queue = append(queue, m.group)
+			}
+		}
 	}
-	if seen[g.id] {
-		return false
-	}
-	seen[g.id] = true
-	return slices.ContainsFunc(g.members, func(m member) bool {
-		return m.group != nil && m.group.containsVia(id, seen)
-	})
+	return false
 }
 
 // directory holds the principals and groups of the account.
@@ -88,10 +90,6 @@ type directory struct {
 	byID     map[int64]*principal
 	byName   map[string]*principal
 	auditor  *principal // the account admin's service principal
-}
-
-func newDirectory() *directory {
-	return &directory{byID: map[int64]*principal{}, byName: map[string]*principal{}}
 }
 
 func (d *directory) add(p *principal) *principal {

@@ -26,7 +26,7 @@ func stream(seed uint64, part string) *rand.Rand {
 func populate(a *Account) {
 	rng := stream(a.opts.Seed, "account")
 	a.id = uuid(rng)
-	a.directory = newDirectory()
+	a.directory = &directory{byID: map[int64]*principal{}, byName: map[string]*principal{}}
 	cast := peopleOf(a, rng)
 	for i := range a.opts.Workspaces {
 		a.workspaces = append(a.workspaces, newWorkspace(a, i, cast))

@@ -45,9 +45,8 @@ func (c *call) principals(from []*principal) []resource {
 }
 
 func scimGroups(c *call) []resource {
-	groups := c.visibleGroups()
-	rows := make([]resource, 0, len(groups))
-	for _, g := range groups {
+	var rows []resource
+	for _, g := range c.visibleGroups() {
 		rows = append(rows, resource{c: c, group: g})
 	}
 	return rows
@@ -288,31 +287,23 @@ func condition(expression filter.Expression) (func(obj) bool, error) {
 		}
 		return func(doc obj) bool { return !inner(doc) }, nil
 	case *filter.AttributeExpression:
-		return comparison(e)
+		operator := filter.CompareOperator(strings.ToLower(string(e.Operator)))
+		compare := map[filter.CompareOperator]func(have, value string) bool{
+			filter.EQ: func(have, value string) bool { return have == value },
+			filter.NE: func(have, value string) bool { return have == value },
+			filter.CO: strings.Contains, filter.SW: strings.HasPrefix, filter.EW: strings.HasSuffix,
+			filter.PR: func(have, _ string) bool { return have != "" },
+		}[operator]
+		if compare == nil {
+			return nil, fmt.Errorf("filter: operator %q is not supported", e.Operator)
+		}
+		attribute, value := e.AttributePath.String(), strings.ToLower(fmt.Sprint(e.CompareValue))
+		return func(doc obj) bool {
+			some := slices.ContainsFunc(valuesOf(doc, attribute), func(have string) bool { return compare(have, value) })
+			return some != (operator == filter.NE)
+		}, nil
 	}
 	return nil, fmt.Errorf("filter: %T is not supported", expression)
-}
-
-func comparison(e *filter.AttributeExpression) (func(obj) bool, error) {
-	compare := map[filter.CompareOperator]func(have, value string) bool{
-		filter.EQ: func(have, value string) bool { return have == value },
-		filter.NE: func(have, value string) bool { return have == value },
-		filter.CO: strings.Contains, filter.SW: strings.HasPrefix, filter.EW: strings.HasSuffix,
-		filter.PR: func(have, _ string) bool { return have != "" },
-	}[filter.CompareOperator(strings.ToLower(string(e.Operator)))]
-	if compare == nil {
-		return nil, fmt.Errorf("filter: operator %q is not supported", e.Operator)
-	}
-	attribute, value := e.AttributePath.String(), strings.ToLower(fmt.Sprint(e.CompareValue))
-	negated := strings.EqualFold(string(e.Operator), string(filter.NE))
-	return func(doc obj) bool {
-		for _, have := range valuesOf(doc, attribute) {
-			if compare(have, value) {
-				return !negated
-			}
-		}
-		return negated
-	}, nil
 }
 
 // valuesOf are the values of an attribute in lower case; those of a list of
