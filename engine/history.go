@@ -300,7 +300,7 @@ type State struct{ Settings, Grants Dated }
 
 // Dated is the document of a section and when it was read.
 type Dated struct {
-	Document json.RawMessage
+	Document json.RawMessage `json:",omitempty"` // absent where the section was never read whole
 	At       time.Time
 }
 

@@ -21,16 +21,16 @@ type Job struct {
 	// Previous is settings and grants as they were before; nil when nobody knows.
 	Previous *engine.State
 	AsOf     time.Time
-	// Tokens may be nil when the section is not usable. How tokens stand among
-	// each other may be left out where it is not asked for. It is ranged over once
+	// Tokens may be nil when the section is not usable. Peers may be left out where
+	// they are not asked for. It is ranged over once
 	// for the policies judged in this process and once for those in a sandbox,
 	// each time from a goroutine of its own or the calling one.
-	Tokens func(among bool) iter.Seq2[engine.Subject, error]
+	Tokens func(peers bool) iter.Seq2[engine.Subject, error] `json:"-"`
 	// Tuning is per policy id, already resolved for this workspace.
 	Tuning map[string]policy.Tuning
 	// Except may change the status of a failed finding to waived or baselined
 	// and say by which waiver. It is called where emit is; nil changes nothing.
-	Except func(engine.Finding) engine.Finding
+	Except func(engine.Finding) engine.Finding `json:"-"`
 }
 
 // batchSize is the number of tokens that go to a worker at once: enough to

@@ -40,7 +40,7 @@ func ServeSandbox(ctx context.Context, in io.Reader, out io.Writer) error {
 			if job != nil {
 				job.end()
 			}
-			if job, err = set.newSandboxedJob(ctx, r.Job, answer); err != nil {
+			if job, err = set.newSandboxedJob(ctx, *r.Job, r.Policies, answer); err != nil {
 				return err
 			}
 		}
@@ -62,14 +62,14 @@ func ServeSandbox(ctx context.Context, in io.Reader, out io.Writer) error {
 			return set.answerTests(ctx, r.Tests, answer)
 		case r.Lint != "":
 			return set.answerLint(ctx, r.Lint, answer)
-		case r.Explain != nil && r.Job != nil:
-			id := r.Job.Policies[0]
+		case r.Explain != nil && r.Job != nil && len(r.Policies) == 1:
+			id := r.Policies[0]
 			answer.Doing(id)
 			var e Explanation
 			if r.Explain.Secret != nil {
-				e, err = set.ExplainSecret(ctx, r.Job.job(), id, *r.Explain.Secret)
+				e, err = set.ExplainSecret(ctx, *r.Job, id, *r.Explain.Secret)
 			} else {
-				e, err = set.Explain(ctx, r.Job.job(), id, r.Explain.Token)
+				e, err = set.Explain(ctx, *r.Job, id, r.Explain.Token)
 			}
 			if err != nil {
 				return err
@@ -87,16 +87,16 @@ type sandboxedJob struct {
 	end         context.CancelFunc
 }
 
-func (s *Set) newSandboxedJob(ctx context.Context, w *wireJob, answer *sandbox.Answer) (*sandboxedJob, error) {
-	chosen := s.Select(func(p engine.Policy) bool { return slices.Contains(w.Policies, p.ID) })
-	e, err := chosen.prepare(w.job(), nil)
+func (s *Set) newSandboxedJob(ctx context.Context, job Job, policies []string, answer *sandbox.Answer) (*sandboxedJob, error) {
+	chosen := s.Select(func(p engine.Policy) bool { return slices.Contains(policies, p.ID) })
+	e, err := chosen.prepare(job, nil)
 	if err != nil {
 		return nil, err
 	}
 	j := &sandboxedJob{assignments: map[string]*assignment{}}
 	var list []*assignment
 	for _, p := range chosen.Resources {
-		a, err := newAssignment(p, w.Tuning[p.ID])
+		a, err := newAssignment(p, job.Tuning[p.ID])
 		if err != nil {
 			return nil, err
 		}

@@ -24,7 +24,8 @@ const (
 type request struct {
 	Packs    []policy.PackText `json:",omitempty"` // with the first request of a process
 	Deadline time.Duration
-	Job      *wireJob     `json:",omitempty"` // with the first Judge of a workspace, and with Explain
+	Job      *Job         `json:",omitempty"` // with the first Judge of a workspace, and with Explain
+	Policies []string     `json:",omitempty"` // with Job: ids of those that will judge
 	Waivers  *wireWaivers `json:",omitempty"` // with the first Waiver of a workspace
 
 	Judge   *wireJudge   `json:",omitempty"`
@@ -32,45 +33,6 @@ type request struct {
 	Tests   *wireTests   `json:",omitempty"`
 	Lint    string       `json:",omitempty"` // pack
 	Explain *wireExplain `json:",omitempty"`
-}
-
-// wireJob is a Job without its functions.
-type wireJob struct {
-	Snapshot engine.Snapshot
-	Previous *wireState
-	AsOf     time.Time
-	Tuning   map[string]policy.Tuning
-	Policies []string // ids
-}
-
-// wireState is an engine.State whose documents stay absent where they are: JSON
-// text that is absent would arrive as null.
-type wireState struct {
-	Settings, Grants     []byte
-	SettingsAt, GrantsAt time.Time
-}
-
-// wired is a job for some policies, without its functions.
-func (j Job) wired(policies []string) *wireJob {
-	w := wireJob{Snapshot: j.Snapshot, AsOf: j.AsOf, Tuning: map[string]policy.Tuning{}, Policies: policies}
-	if s := j.Previous; s != nil {
-		w.Previous = &wireState{s.Settings.Document, s.Grants.Document, s.Settings.At, s.Grants.At}
-	}
-	for _, id := range policies {
-		w.Tuning[id] = j.Tuning[id]
-	}
-	return &w
-}
-
-func (w *wireJob) job() Job {
-	j := Job{Snapshot: w.Snapshot, AsOf: w.AsOf, Tuning: w.Tuning}
-	if p := w.Previous; p != nil {
-		j.Previous = &engine.State{
-			Settings: engine.Dated{Document: p.Settings, At: p.SettingsAt},
-			Grants:   engine.Dated{Document: p.Grants, At: p.GrantsAt},
-		}
-	}
-	return j
 }
 
 // wireJudge is what to judge by which policies: tokens, or the workspace with its secrets.
@@ -121,7 +83,7 @@ func (e *evaluation) judgeThirdParty(ctx context.Context, all []*assignment) err
 		r := request{Judge: &wireJudge{Policies: idsOf(pending), Tokens: tokens}, Deadline: e.options.Deadline}
 		waited := false
 		if process == nil {
-			r.Job = e.job.wired(idsOf(remaining(all, nil)))
+			r.Job, r.Policies = &e.job, idsOf(remaining(all, nil))
 			process = e.set.waiting.Take()
 			waited = process != nil
 		}
@@ -499,7 +461,7 @@ func (s *Set) lintInSandbox(ctx context.Context, pack string) (policy.Problems, 
 
 // explainInSandbox explains in a sandbox; one that the policy ends explains itself.
 func (s *Set) explainInSandbox(ctx context.Context, job Job, id string, on wireExplain) (e Explanation, err error) {
-	err = s.askTask(ctx, request{Job: job.wired([]string{id}), Explain: &on}, func(text json.RawMessage) error { return sandbox.Decode(text, &e) })
+	err = s.askTask(ctx, request{Job: &job, Policies: []string{id}, Explain: &on}, func(text json.RawMessage) error { return sandbox.Decode(text, &e) })
 	var end *sandbox.End
 	switch {
 	case errors.As(err, &end):
