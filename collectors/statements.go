@@ -244,11 +244,10 @@ const cancelWait = 5 * time.Second
 func (c *Client) cancelStatement(ctx context.Context, id string) {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelWait)
 	defer stop()
-	request, problem := c.request(ctx, statementsPath+"/"+id+"/cancel", nil, nil)
+	request, problem := c.request(ctx, http.MethodPost, c.base.JoinPath(statementsPath, id, "cancel"), nil)
 	if problem != nil {
 		return
 	}
-	request.Method = http.MethodPost
 	if response, err := c.http.Do(request); err == nil {
 		discard(response.Body)
 	}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -100,5 +101,24 @@ func TestMigrateScopes(t *testing.T) {
 	}
 	if m := of(engine.Token{Scopes: []string{"jobs:read"}}); strings.Join(m.Scopes, ",") != "jobs:read" {
 		t.Errorf("%+v", m)
+	}
+}
+
+// TestPipelinesAreThoseOfThePolicy: what PAT-030 takes for a pipeline with an
+// identity of its own, migrate has a recipe for, and the other way round.
+func TestPipelinesAreThoseOfThePolicy(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../policies/token/pipeline_identity.rego")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(text), "default: [")
+	list, _, _ = strings.Cut(list, "]")
+	var agents []string
+	for _, p := range pipelines {
+		agents = append(agents, p.agents...)
+	}
+	if want := strings.Join(agents, ", "); list != want {
+		t.Errorf("the policy has %s, migrate %s", list, want)
 	}
 }
