@@ -21,6 +21,16 @@ const (
 // Severities lists all severities, worst first: the order of every report.
 func Severities() []Severity { return []Severity{Critical, High, Medium, Low, Info} }
 
+// SeverityCounts are the counts that are not 0 for people, worst first: "1 critical", "30 high".
+func SeverityCounts(count func(Severity) int) (texts []string) {
+	for _, severity := range Severities() {
+		if n := count(severity); n > 0 {
+			texts = append(texts, Comma(n)+" "+string(severity))
+		}
+	}
+	return texts
+}
+
 // Words are the severities as they are written.
 func (Severity) Words() []string { return strings.Split(joinWords(Severities()), ", ") }
 

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -30,44 +31,35 @@ type form struct {
 // fillForm writes the worksheet to fill in; a column without values is one to
 // fill in, the second the one to choose in. Everything else is locked against
 // slips; what is read back does not rest on that.
-func (b *book) fillForm(f form, columns []table.Column[engine.Step], steps []engine.Step) error {
-	s := &sheet{book: b, name: f.sheet}
-	for _, c := range columns {
-		s.headings = append(s.headings, c.Heading())
-		s.widths = append(s.widths, c.Width)
-	}
-	if err := s.start(); err != nil {
+func fillForm(ctx context.Context, b *book, f form, columns []table.Column[engine.Step], steps []engine.Step) error {
+	if _, err := b.file.NewSheet(f.sheet); err != nil {
 		return err
 	}
 	input, err := b.inputStyle()
 	if err != nil {
 		return err
 	}
-	for _, step := range steps {
-		if err := s.add(b.stepRow(columns, step, input)); err != nil {
-			return err
-		}
-	}
-	if err := b.guard(f, len(steps)); err != nil {
+	choice := excelize.NewDataValidation(true)
+	choice.SetSqref(fmt.Sprintf("B2:B%d", max(2, len(steps)+1)))
+	if err := choice.SetDropList(f.words); err != nil {
 		return err
 	}
-	return s.end()
-}
-
-func (b *book) stepRow(columns []table.Column[engine.Step], step engine.Step, input int) (cells []any, height int) {
-	height = 1
-	for _, c := range columns {
-		if c.Value == nil {
-			cells = append(cells, excelize.Cell{StyleID: input, Value: ""})
-			continue
-		}
-		cell := b.cell(c.Kind, c.Value(step))
-		if c.Kind == table.KindWrapped {
-			height = max(height, linesIn(cell, c.Width))
-		}
-		cells = append(cells, cell)
+	choice.SetError(excelize.DataValidationErrorStyleStop, f.input[1], "Choose "+strings.Join(f.words, ", ")+", or leave the cell empty.")
+	if err := b.file.AddDataValidation(f.sheet, choice); err != nil {
+		return err
 	}
-	return cells, height
+	err = b.file.ProtectSheet(f.sheet, &excelize.SheetProtectionOptions{
+		AutoFilter: true, Sort: true, FormatColumns: true, FormatRows: true, SelectLockedCells: true, SelectUnlockedCells: true,
+	})
+	if err != nil {
+		return err
+	}
+	for i := range columns {
+		if columns[i].Value == nil {
+			columns[i].Value = func(engine.Step) any { return excelize.Cell{StyleID: input, Value: ""} }
+		}
+	}
+	return fillSheet(ctx, b, f.sheet, columns, table.Known(steps))
 }
 
 // inputStyle is that of cells to fill in: text, so that nothing typed into them
@@ -80,33 +72,18 @@ func (b *book) inputStyle() (int, error) {
 	})
 }
 
-func (b *book) guard(f form, steps int) error {
-	choice := excelize.NewDataValidation(true)
-	choice.SetSqref(fmt.Sprintf("B2:B%d", max(2, steps+1)))
-	if err := choice.SetDropList(f.words); err != nil {
-		return err
+// lines are a block of texts below a title.
+func (b *book) lines(title string, texts ...string) [][]any {
+	rows := [][]any{{b.label(title)}}
+	for _, text := range texts {
+		rows = append(rows, []any{b.textCell(table.KindPlain, text)})
 	}
-	choice.SetError(excelize.DataValidationErrorStyleStop, f.input[1], "Choose "+strings.Join(f.words, ", ")+", or leave the cell empty.")
-	if err := b.file.AddDataValidation(f.sheet, choice); err != nil {
-		return err
-	}
-	return b.file.ProtectSheet(f.sheet, &excelize.SheetProtectionOptions{
-		AutoFilter: true, Sort: true, FormatColumns: true, FormatRows: true, SelectLockedCells: true, SelectUnlockedCells: true,
-	})
+	return rows
 }
 
 // fillSummary writes the first worksheet from blocks of rows.
 func (b *book) fillSummary(blocks ...[][]any) error {
-	s, err := b.summary([]float64{36, 70, 30})
-	if err != nil {
-		return err
-	}
-	for _, block := range blocks {
-		if err := s.block(block); err != nil {
-			return err
-		}
-	}
-	return s.out.Flush()
+	return b.blocks(summarySheet, []float64{36, 70, 30}, blocks...)
 }
 
 // answer is a row of a form that somebody filled in.

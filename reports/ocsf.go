@@ -103,7 +103,7 @@ type ocsfFinding struct {
 	UID   string   `json:"uid"`
 	Title string   `json:"title"`
 	Desc  string   `json:"desc,omitempty"`
-	First int64    `json:"first_seen_time,omitempty"`
+	First int64    `json:"first_seen_time,omitempty"` // ms; 0 where that is not known
 	Types []string `json:"types"`
 }
 
@@ -155,7 +155,7 @@ func (e *ocsf) event(f engine.Finding) ocsfEvent {
 		Message:    strings.TrimSpace(WhatIf(e.report) + " " + resultText(f)),
 		Metadata:   ocsfMetadata{ocsfVersion, f.Fingerprint, []string{"cloud"}, ocsfProduct{"patrol", "patrol", e.report.Version}},
 		Cloud:      ocsfCloud{cloudName(workspace.Cloud)},
-		Finding:    ocsfFinding{f.Fingerprint, f.Title, prose(policy.Description), firstSeenMilli(f), []string{f.Policy}},
+		Finding:    ocsfFinding{f.Fingerprint, f.Title, prose(policy.Description), 0, []string{f.Policy}},
 		Compliance: complianceOCSF(f, policy),
 		Resource: ocsfResource{
 			UID: f.ResourceID, Name: orText(f.ResourceID, f.Workspace), Type: "Databricks " + string(f.Resource),
@@ -164,20 +164,15 @@ func (e *ocsf) event(f engine.Finding) ocsfEvent {
 		Remediation: ocsfRemediation{orText(prose(policy.Remediation), f.Remedy)},
 		Unmapped:    ocsfUnmapped{f.Status, e.report.WhatIf, f.WorkspaceID, snapshot.Digest, workspace.Host, f.Remedy, f.Evidence, f.Waiver},
 	}
+	if !f.Since.IsZero() {
+		event.Finding.First = f.Since.UnixMilli()
+	}
 	if f.Owner != "" {
 		event.Resource.Owner = &ocsfOwner{f.Owner}
 	}
 	event.SeverityID, event.Severity = severityOCSF(f.Severity)
 	event.StatusID, event.Status, event.StatusDetail = statusOCSF(f)
 	return event
-}
-
-// firstSeenMilli is since when a finding stands, in ms; 0 where that is not known.
-func firstSeenMilli(f engine.Finding) int64 {
-	if f.Since.IsZero() {
-		return 0
-	}
-	return f.Since.UnixMilli()
 }
 
 func severityOCSF(s engine.Severity) (int, string) {

@@ -2,14 +2,12 @@ package reports
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
 	"patrol/engine"
-	"patrol/engine/outfile"
 	"patrol/engine/remedy"
 	"patrol/reports/table"
 )
@@ -105,40 +103,18 @@ func (s *screen) outcomeWorkspace(w engine.OutcomeWorkspace) {
 
 // OutcomeCSV writes what became of each step of a plan, one row a step.
 func OutcomeCSV(w io.Writer, r engine.OutcomeReport) error {
-	c := table.NewCSVWriter(w)
-	if err := c.Write("step", "state", "reason", "detail", "action", "workspace", "workspace_id", "target", "owner", "policies", "attempt", "http", "request_id", "at", "plan_id"); err != nil {
-		return err
-	}
-	for _, o := range r.Outcomes {
-		s := o.Step
-		err := c.Write(s.ID, string(o.State), o.Reason, o.Detail, string(s.Action), s.Workspace, s.WorkspaceID, s.Target, s.Owner,
-			strings.Join(s.Policies, ", "), o.Attempt, o.HTTP, o.Request, o.At, r.PlanID)
-		if err != nil {
-			return err
-		}
-	}
-	return c.Flush()
+	columns := append(outcomeColumns(), table.ID("plan_id", 20, func(engine.Outcome) any { return r.PlanID }))
+	return table.CSV(context.Background(), w, columns, table.Known(r.Outcomes))
 }
 
 // OutcomeXLSX writes what became of each step of a plan as a workbook.
-func OutcomeXLSX(ctx context.Context, w io.Writer, r engine.OutcomeReport) (err error) {
-	spill, release, err := outfile.Scratch(beside(w), ".patrol-xlsx-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, release()) }()
-	b, err := newBook(spill, engine.Report{AsOf: lastOutcome(r)}, maxDataRows)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = b.file.Close() }()
-	if err := fillSheet(ctx, b, "Outcome", outcomeColumns(), table.Known(r.Outcomes)); err != nil {
-		return err
-	}
-	if err := fillSheet(ctx, b, "Vanished", vanishedColumns(), table.Known(vanishedTokens(r))); err != nil {
-		return err
-	}
-	return b.writeTo(ctx, w)
+func OutcomeXLSX(ctx context.Context, w io.Writer, r engine.OutcomeReport) error {
+	return writeBook(ctx, w, engine.Report{AsOf: lastOutcome(r)}, maxDataRows, func(b *book) error {
+		if err := fillSheet(ctx, b, "Outcome", outcomeColumns(), table.Known(r.Outcomes)); err != nil {
+			return err
+		}
+		return fillSheet(ctx, b, "Vanished", vanishedColumns(), table.Known(vanishedTokens(r)))
+	})
 }
 
 // lastOutcome dates the workbook by what it tells, so that the same outcome
@@ -153,6 +129,7 @@ func lastOutcome(r engine.OutcomeReport) time.Time {
 	return last
 }
 
+// outcomeColumns are those of the CSV and of the workbook.
 func outcomeColumns() []table.Column[engine.Outcome] {
 	return []table.Column[engine.Outcome]{
 		table.ID("step", 16, func(o engine.Outcome) any { return o.Step.ID }),
@@ -161,14 +138,14 @@ func outcomeColumns() []table.Column[engine.Outcome] {
 		table.Wrapped("detail", 50, func(o engine.Outcome) any { return o.Detail }),
 		table.Plain("action", 14, func(o engine.Outcome) any { return string(o.Step.Action) }),
 		table.Plain("workspace", 22, func(o engine.Outcome) any { return o.Step.Workspace }),
-		table.Plain("owner", 30, func(o engine.Outcome) any { return o.Step.Owner }),
+		table.ID("workspace_id", 20, func(o engine.Outcome) any { return o.Step.WorkspaceID }),
 		table.ID("target", 22, func(o engine.Outcome) any { return o.Step.Target }),
+		table.Plain("owner", 30, func(o engine.Outcome) any { return o.Step.Owner }),
 		table.Plain("policies", 20, func(o engine.Outcome) any { return strings.Join(o.Step.Policies, ", ") }),
 		table.Plain("attempt", 9, func(o engine.Outcome) any { return o.Attempt }),
 		table.Plain("http", 7, func(o engine.Outcome) any { return o.HTTP }),
 		table.ID("request_id", 36, func(o engine.Outcome) any { return o.Request }),
 		table.Plain("at", 21, func(o engine.Outcome) any { return o.At }),
-		table.ID("workspace_id", 20, func(o engine.Outcome) any { return o.Step.WorkspaceID }),
 	}
 }
 

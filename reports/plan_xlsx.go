@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"patrol/engine"
-	"patrol/engine/outfile"
 	"patrol/engine/remedy"
 	"patrol/reports/table"
 
@@ -29,40 +28,28 @@ func decisionForm() form {
 // PlanXLSX writes the workbook in which reviewers decide about a plan. digest
 // is the SHA-256 of the plan file's bytes: the decisions count for it only.
 func PlanXLSX(ctx context.Context, w io.Writer, p engine.Plan, digest string) error {
-	return writePlanBook(ctx, w, p, func(b *book) error { return b.fillPlan(ctx, p, digest) })
+	return writePlanBook(ctx, w, p, func(b *book) error {
+		if err := fillForm(ctx, b, decisionForm(), stepColumns(), forReview(p.Steps)); err != nil {
+			return err
+		}
+		if err := fillSheet(ctx, b, "Not planned", notPlannedColumns(), table.Known(p.NotPlanned)); err != nil {
+			return err
+		}
+		return b.fillSummary(b.planHeadline(p, digest), b.planCounts(p), b.planLimits(p), b.lines("How to decide",
+			"1. On the worksheet Steps choose approve, reject or defer for each step. An empty cell decides nothing.",
+			"2. Say why in Comment: what is rejected stays on record with its reason.",
+			"3. Save as .xlsx and hand it back: patrol approve plan.json --from this file.",
+			"Only Step, Decision, Comment and the plan's sha256 are read back. Sorting and filtering do no harm."))
+	})
 }
 
-// writePlanBook writes a workbook about a plan, dated by what the plan judged so
-// that the same plan gives the same bytes.
+// writePlanBook writes a workbook about a plan, dated by what the plan judged.
 func writePlanBook(ctx context.Context, w io.Writer, p engine.Plan, fill func(*book) error) error {
 	asOf, err := time.Parse(time.RFC3339, p.AsOf)
 	if err != nil {
 		return fmt.Errorf("plan is of no time: %w", err)
 	}
-	spill, release, err := outfile.Scratch(beside(w), ".patrol-xlsx-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = release() }() // what stays is removed by the next run
-	b, err := newBook(spill, engine.Report{AsOf: asOf}, maxDataRows)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = b.file.Close() }()
-	if err := fill(b); err != nil {
-		return err
-	}
-	return b.writeTo(ctx, w)
-}
-
-func (b *book) fillPlan(ctx context.Context, p engine.Plan, digest string) error {
-	if err := b.fillForm(decisionForm(), stepColumns(), forReview(p.Steps)); err != nil {
-		return err
-	}
-	if err := fillSheet(ctx, b, "Not planned", notPlannedColumns(), table.Known(p.NotPlanned)); err != nil {
-		return err
-	}
-	return b.summarisePlan(p, digest)
+	return writeBook(ctx, w, engine.Report{AsOf: asOf}, maxDataRows, fill)
 }
 
 func stepColumns() []table.Column[engine.Step] {
@@ -117,12 +104,6 @@ func notPlannedColumns() []table.Column[engine.NotPlanned] {
 		table.ID("workspace_id", 20, func(n engine.NotPlanned) any { return n.WorkspaceID }),
 		table.ID("resource_id", 40, func(n engine.NotPlanned) any { return n.ResourceID }),
 	}
-}
-
-// summarisePlan writes the first worksheet: which plan it is, its counts and
-// limits, and how to decide.
-func (b *book) summarisePlan(p engine.Plan, digest string) error {
-	return b.fillSummary(b.planHeadline(p, digest), b.planCounts(p), b.planLimits(p), b.instructions())
 }
 
 func (b *book) planHeadline(p engine.Plan, digest string) [][]any {
@@ -196,16 +177,6 @@ func (b *book) planLimits(p engine.Plan) [][]any {
 	return rows
 }
 
-func (b *book) instructions() [][]any {
-	return [][]any{
-		{b.label("How to decide")},
-		{b.textCell(table.KindPlain, "1. On the worksheet Steps choose approve, reject or defer for each step. An empty cell decides nothing.")},
-		{b.textCell(table.KindPlain, "2. Say why in Comment: what is rejected stays on record with its reason.")},
-		{b.textCell(table.KindPlain, "3. Save as .xlsx and hand it back: patrol approve plan.json --from this file.")},
-		{b.textCell(table.KindPlain, "Only Step, Decision, Comment and the plan's sha256 are read back. Sorting and filtering do no harm.")},
-	}
-}
-
 // StepDecision is a reviewer's decision as a workbook holds it.
 type StepDecision struct {
 	Step     string
@@ -250,10 +221,14 @@ type TokenReply struct {
 // answers. digest is the SHA-256 of the plan file's bytes.
 func ReplyXLSX(ctx context.Context, w io.Writer, p engine.Plan, digest string, steps []engine.Step) error {
 	return writePlanBook(ctx, w, p, func(b *book) error {
-		if err := b.fillForm(replyForm(), replyColumns(), steps); err != nil {
+		if err := fillForm(ctx, b, replyForm(), replyColumns(), steps); err != nil {
 			return err
 		}
-		return b.fillSummary(b.replyHeadline(p, digest, steps), b.replyInstructions())
+		return b.fillSummary(b.replyHeadline(p, digest, steps), b.lines("How to answer",
+			"1. On the worksheet "+replySheet+" choose for each token: "+strings.Join(engine.ReplyWords(), ", ")+".",
+			"2. keep: you need the token and will set it right. revoke: it can go. justify: it must stay as it is.",
+			"3. To justify, say in "+commentHeader+" what the token is for, and in "+untilHeader+" the last day, such as 2027-01-31.",
+			"4. Save as .xlsx and send it back. Nothing happens by your answer alone: somebody decides about it."))
 	})
 }
 
@@ -272,16 +247,14 @@ func replyColumns() []table.Column[engine.Step] {
 		table.Wrapped("scopes", 24, cardOf(func(c engine.TokenCard) string { return c.Scopes })),
 		table.Wrapped("why", 50, func(s engine.Step) any { return grounds(s) }),
 		table.Wrapped("what_will_happen", 40, func(s engine.Step) any { return remedy.Of(s.Action).Owner }),
-		table.Plain("from", 21, func(s engine.Step) any { return beginOf(s) }),
+		table.Plain("from", 21, func(s engine.Step) any {
+			if !remedy.Changes(s) {
+				return ""
+			}
+			return s.NotBefore
+		}),
 		table.Wrapped("instead", 40, func(s engine.Step) any { return s.OwnerKind.Instead() }),
 	}
-}
-
-func beginOf(s engine.Step) string {
-	if remedy.Changes(s) {
-		return s.NotBefore
-	}
-	return ""
 }
 
 func (b *book) replyHeadline(p engine.Plan, digest string, steps []engine.Step) [][]any {
@@ -298,16 +271,6 @@ func (b *book) replyHeadline(p engine.Plan, digest string, steps []engine.Step) 
 		rows = append(rows, b.pair("Questions to", p.Contact, table.KindPlain))
 	}
 	return rows
-}
-
-func (b *book) replyInstructions() [][]any {
-	return [][]any{
-		{b.label("How to answer")},
-		{b.textCell(table.KindPlain, "1. On the worksheet "+replySheet+" choose for each token: "+strings.Join(engine.ReplyWords(), ", ")+".")},
-		{b.textCell(table.KindPlain, "2. keep: you need the token and will set it right. revoke: it can go. justify: it must stay as it is.")},
-		{b.textCell(table.KindPlain, "3. To justify, say in "+commentHeader+" what the token is for, and in "+untilHeader+" the last day, such as 2027-01-31.")},
-		{b.textCell(table.KindPlain, "4. Save as .xlsx and send it back. Nothing happens by your answer alone: somebody decides about it.")},
-	}
 }
 
 // ReadReplyXLSX reads an owner's answers from a workbook that ReplyXLSX wrote

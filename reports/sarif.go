@@ -19,10 +19,12 @@ import (
 // SARIF is the findings for code scanning.
 func (catalogue) SARIF() Format {
 	return Format{
-		Name:  "sarif",
-		File:  "audit.sarif",
-		Doc:   "SARIF 2.1.0 for code scanning; audit-2.sarif and so on beyond what one upload takes",
-		Write: writeSARIF,
+		Name: "sarif",
+		File: "audit.sarif",
+		Doc:  "SARIF 2.1.0 for code scanning; audit-2.sarif and so on beyond what one upload takes",
+		Write: func(ctx context.Context, w io.Writer, r engine.Report) error {
+			return writeSARIFWithin(ctx, w, r, codeScanning())
+		},
 		Parts: func(ctx context.Context, r engine.Report) iter.Seq[Part] { return sarifParts(ctx, r, codeScanning()) },
 	}
 }
@@ -38,10 +40,6 @@ type sarifLimits struct {
 // shows the first 5,000 of them: runs of 5,000 lose none. It takes 10 MB of
 // gzip; ours are counted with the fastest and so largest compression.
 func codeScanning() sarifLimits { return sarifLimits{results: 5_000, runs: 20, packed: 9_500_000} }
-
-func writeSARIF(ctx context.Context, w io.Writer, r engine.Report) error {
-	return writeSARIFWithin(ctx, w, r, codeScanning())
-}
 
 // writeSARIFWithin writes the first part and tells in it how many results are
 // left out.
@@ -91,10 +89,11 @@ type sarifLog struct {
 
 func newSARIF(ctx context.Context, r engine.Report, limits sarifLimits) (*sarifLog, error) {
 	s := &sarifLog{sarifLimits: limits, ctx: ctx, report: r, rules: map[string]int{}}
-	s.tool = sarifDriver(r)
+	s.tool = sarifTool{sarifComponent{Name: "patrol", Version: r.Version, Language: sarifLanguage, Rules: []sarifRule{}}}
 	for i, p := range r.Policies {
 		s.rules[p.Policy.ID] = i
 		s.places = append(s.places, placeOf(p.Policy))
+		s.tool.Driver.Rules = append(s.tool.Driver.Rules, ruleSARIF(p.Policy))
 	}
 	s.next, s.stop = iter.Pull2(r.Findings)
 	if err := s.advance(); err != nil {
@@ -212,14 +211,6 @@ const (
 	sarifTags    = 10
 )
 
-func sarifDriver(r engine.Report) sarifTool {
-	rules := make([]sarifRule, len(r.Policies))
-	for i, p := range r.Policies {
-		rules[i] = ruleSARIF(p.Policy)
-	}
-	return sarifTool{sarifComponent{Name: "patrol", Version: r.Version, Language: sarifLanguage, Rules: rules}}
-}
-
 // ruleSARIF describes a policy. No text may be empty.
 func ruleSARIF(p engine.Policy) sarifRule {
 	title := orText(prose(p.Title), p.ID)
@@ -301,7 +292,7 @@ func securitySeverity(s engine.Severity) string {
 func (s *sarifLog) result(f engine.Finding) sarifResult {
 	index := s.rules[f.Policy]
 	where := s.places[index]
-	return sarifResult{
+	result := sarifResult{
 		RuleID:    f.Policy,
 		RuleIndex: index,
 		Level:     sarifLevel(f.Severity),
@@ -315,12 +306,15 @@ func (s *sarifLog) result(f engine.Finding) sarifResult {
 		}},
 		Fingerprints: map[string]string{"primaryLocationLineHash": f.Fingerprint},
 		Suppressions: suppressions(f),
-		Provenance:   provenance(f),
 		Properties: sarifResultProperties{
 			Severity: f.Severity, Status: f.Status, Workspace: engine.SafeText(f.Workspace), WorkspaceID: f.WorkspaceID,
 			Owner: engine.SafeText(f.Owner), Evidence: f.Evidence, Remedy: f.Remedy,
 		},
 	}
+	if !f.Since.IsZero() {
+		result.Provenance = &sarifProvenance{table.TimeText(f.Since)}
+	}
+	return result
 }
 
 // resultText says what is wrong with which token: a list of alerts shows
@@ -350,13 +344,6 @@ func suppressions(f engine.Finding) []sarifSuppression {
 		return []sarifSuppression{{Kind: "external", Status: "accepted", Justification: "known to the baseline"}}
 	}
 	return nil
-}
-
-func provenance(f engine.Finding) *sarifProvenance {
-	if f.Since.IsZero() {
-		return nil
-	}
-	return &sarifProvenance{table.TimeText(f.Since)}
 }
 
 // waiverText says who excused what, why and until when.

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -257,16 +258,7 @@ func verdictStyle(v engine.Verdict) table.Style {
 }
 
 func failedText(sum engine.Summary) string {
-	var parts []string
-	for _, level := range engine.Severities() {
-		if n := sum.Failed(level); n > 0 {
-			parts = append(parts, engine.Comma(n)+" "+string(level))
-		}
-	}
-	if len(parts) == 0 {
-		return "none failed"
-	}
-	return strings.Join(parts, ", ")
+	return cmp.Or(strings.Join(engine.SeverityCounts(sum.Failed), ", "), "none failed")
 }
 
 func othersText(sum engine.Summary) string {

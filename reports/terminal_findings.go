@@ -22,13 +22,8 @@ func (f failures) worse(other failures) bool { return slices.Compare(f[:], other
 
 // text names the two worst.
 func (f failures) text() string {
-	var parts []string
-	for rank, level := range engine.Severities() {
-		if n := f[rank]; n > 0 && len(parts) < 2 {
-			parts = append(parts, engine.Comma(int(n))+" "+string(level))
-		}
-	}
-	return strings.Join(parts, ", ")
+	parts := engine.SeverityCounts(func(level engine.Severity) int { return int(f[level.Rank()]) })
+	return strings.Join(parts[:min(2, len(parts))], ", ")
 }
 
 // counted is what failed on each token and in each workspace. Of a token only a
@@ -351,13 +346,30 @@ func (s *screen) exceptions(r engine.Report, limit int) {
 	}
 	s.Styled(table.Bold, "EXCEPTIONS")
 	waiving, waived := waiving(x)
-	s.waivers(engine.Plural(waived, "finding")+" waived", waiving, limit, s.inForce)
-	s.waivers("Expired, counting no more", x.In(engine.WaiverExpired), limit, s.expired)
-	s.waivers(fmt.Sprintf("Expiring within %d days", engine.WaiverNotice), x.Expiring(), limit, s.expiring)
-	s.waivers("Refused by policy", x.Refused(), limit, s.refused)
-	s.waivers("Matching nothing, free to go", x.In(engine.WaiverUnmatched), limit, s.scope)
-	s.waivers("Not yet in force", x.In(engine.WaiverPending), limit, s.pending)
-	s.waivers("About what was not judged", x.In(engine.WaiverNotJudged), limit, s.scope)
+	s.waivers(engine.Plural(waived, "finding")+" waived", waiving, limit, func(w engine.WaiverUse) []string {
+		return []string{fmt.Sprintf("%s  %s, until %s, approved by %s%s: %s", w.ID, engine.Plural(w.Waived, "finding"), w.Expires, w.Approver, ticket(w), w.Reason)}
+	})
+	s.waivers("Expired, counting no more", x.In(engine.WaiverExpired), limit, func(w engine.WaiverUse) []string {
+		text := fmt.Sprintf("%s  on %s, %s ago", w.ID, w.Expires, engine.Plural(-w.DaysLeft, "day"))
+		if w.Lapsed > 0 {
+			text += "; failing again: " + engine.Plural(w.Lapsed, "finding")
+		}
+		return []string{text}
+	})
+	s.waivers(fmt.Sprintf("Expiring within %d days", engine.WaiverNotice), x.Expiring(), limit, func(w engine.WaiverUse) []string {
+		return []string{fmt.Sprintf("%s  on %s, %s left; approved by %s%s", w.ID, w.Expires, engine.Plural(w.DaysLeft, "day"), w.Approver, ticket(w))}
+	})
+	s.waivers("Refused by policy", x.Refused(), limit, func(w engine.WaiverUse) []string {
+		return table.Map(w.Refusals, func(why engine.WaiverRefusal) string {
+			return fmt.Sprintf("%s  %s: %s (%s)", w.ID, why.Policy, why.Message, engine.Plural(why.Findings, "finding"))
+		})
+	})
+	scope := func(w engine.WaiverUse) []string {
+		return []string{w.ID + "  " + strings.Join(w.Policies, ", ") + " on " + w.Scope()}
+	}
+	s.waivers("Matching nothing, free to go", x.In(engine.WaiverUnmatched), limit, scope)
+	s.waivers("Not yet in force", x.In(engine.WaiverPending), limit, func(w engine.WaiverUse) []string { return []string{fmt.Sprintf("%s  from %s on", w.ID, w.Created)} })
+	s.waivers("About what was not judged", x.In(engine.WaiverNotJudged), limit, scope)
 	s.baseline(x.Baseline, limit)
 	s.Blank()
 }
@@ -374,21 +386,19 @@ func waiving(x engine.Exceptions) (uses []engine.WaiverUse, findings int) {
 }
 
 // waivers shows the first few of a kind.
-func (s *screen) waivers(heading string, uses []engine.WaiverUse, limit int, show func(engine.WaiverUse)) {
+func (s *screen) waivers(heading string, uses []engine.WaiverUse, limit int, lines func(engine.WaiverUse) []string) {
 	if len(uses) == 0 {
 		return
 	}
 	s.Line("  " + heading + ": " + engine.Plural(len(uses), "waiver"))
 	for _, use := range uses[:min(limit, len(uses))] {
-		show(use)
+		for _, line := range lines(use) {
+			s.Wrap("    ", line)
+		}
 	}
 	if more := len(uses) - limit; more > 0 && limit > 0 {
 		s.Line("    … and " + engine.Comma(more) + " more")
 	}
-}
-
-func (s *screen) inForce(w engine.WaiverUse) {
-	s.Wrap("    ", fmt.Sprintf("%s  %s, until %s, approved by %s%s: %s", w.ID, engine.Plural(w.Waived, "finding"), w.Expires, w.Approver, ticket(w), w.Reason))
 }
 
 func ticket(w engine.WaiverUse) string {
@@ -396,32 +406,6 @@ func ticket(w engine.WaiverUse) string {
 		return ""
 	}
 	return " (" + w.Ticket + ")"
-}
-
-func (s *screen) expired(w engine.WaiverUse) {
-	text := fmt.Sprintf("%s  on %s, %s ago", w.ID, w.Expires, engine.Plural(-w.DaysLeft, "day"))
-	if w.Lapsed > 0 {
-		text += "; failing again: " + engine.Plural(w.Lapsed, "finding")
-	}
-	s.Wrap("    ", text)
-}
-
-func (s *screen) expiring(w engine.WaiverUse) {
-	s.Wrap("    ", fmt.Sprintf("%s  on %s, %s left; approved by %s%s", w.ID, w.Expires, engine.Plural(w.DaysLeft, "day"), w.Approver, ticket(w)))
-}
-
-func (s *screen) refused(w engine.WaiverUse) {
-	for _, why := range w.Refusals {
-		s.Wrap("    ", fmt.Sprintf("%s  %s: %s (%s)", w.ID, why.Policy, why.Message, engine.Plural(why.Findings, "finding")))
-	}
-}
-
-func (s *screen) pending(w engine.WaiverUse) {
-	s.Wrap("    ", fmt.Sprintf("%s  from %s on", w.ID, w.Created))
-}
-
-func (s *screen) scope(w engine.WaiverUse) {
-	s.Wrap("    ", w.ID+"  "+strings.Join(w.Policies, ", ")+" on "+w.Scope())
 }
 
 func (s *screen) baseline(b *engine.BaselineUse, limit int) {

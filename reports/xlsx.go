@@ -21,22 +21,26 @@ import (
 // filter and to sort.
 func (catalogue) XLSX() Format {
 	return Format{
-		Name:  "xlsx",
-		File:  "audit.xlsx",
-		Doc:   "the auditor's workbook: cover, summary, charts, findings, all tokens, policies, frameworks, exceptions",
-		Write: writeXLSX,
+		Name: "xlsx",
+		File: "audit.xlsx",
+		Doc:  "the auditor's workbook: cover, summary, charts, findings, all tokens, policies, frameworks, exceptions",
+		Write: func(ctx context.Context, w io.Writer, r engine.Report) error {
+			return writeWorkbook(ctx, w, r, maxDataRows)
+		},
 	}
 }
 
 // maxDataRows is what a worksheet holds below its header.
 const maxDataRows = 1<<20 - 1
 
-func writeXLSX(ctx context.Context, w io.Writer, r engine.Report) error {
-	return writeWorkbook(ctx, w, r, maxDataRows)
+// writeWorkbook writes the workbook of an audit.
+func writeWorkbook(ctx context.Context, w io.Writer, r engine.Report, rowsPerSheet int) error {
+	return writeBook(ctx, w, r, rowsPerSheet, func(b *book) error { return b.fill(ctx, r) })
 }
 
-// writeWorkbook writes nothing to w before all rows were read.
-func writeWorkbook(ctx context.Context, w io.Writer, r engine.Report, rowsPerSheet int) error {
+// writeBook writes a workbook as of the moment of a report, which makes the same
+// bytes of the same report. It writes nothing to w before fill has made it whole.
+func writeBook(ctx context.Context, w io.Writer, r engine.Report, rowsPerSheet int, fill func(*book) error) error {
 	spill, release, err := outfile.Scratch(beside(w), ".patrol-xlsx-")
 	if err != nil {
 		return err
@@ -47,7 +51,7 @@ func writeWorkbook(ctx context.Context, w io.Writer, r engine.Report, rowsPerShe
 		return err
 	}
 	defer func() { _ = b.file.Close() }() // its temporary files go with the spill
-	if err := b.fill(ctx, r); err != nil {
+	if err := fill(b); err != nil {
 		return err
 	}
 	return b.writeTo(ctx, w)

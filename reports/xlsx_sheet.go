@@ -88,7 +88,11 @@ func (s *sheet) start() error {
 	if s.out, err = s.book.file.NewStreamWriter(name); err != nil {
 		return err
 	}
-	if err := s.out.SetPanes(frozenHeader()); err != nil {
+	err = s.out.SetPanes(&excelize.Panes{ // the header stays
+		Freeze: true, YSplit: 1, TopLeftCell: "A2", ActivePane: "bottomLeft",
+		Selection: []excelize.Selection{{SQRef: "A2", ActiveCell: "A2", Pane: "bottomLeft"}},
+	})
+	if err != nil {
 		return err
 	}
 	for i, width := range s.widths {
@@ -199,30 +203,19 @@ func (s *sheet) end() error {
 	return s.out.Flush()
 }
 
-func frozenHeader() *excelize.Panes {
-	return &excelize.Panes{
-		Freeze: true, YSplit: 1, TopLeftCell: "A2", ActivePane: "bottomLeft",
-		Selection: []excelize.Selection{{SQRef: "A2", ActiveCell: "A2", Pane: "bottomLeft"}},
-	}
-}
-
-// pages is how many pages side by side keep columns legible.
-func pages(widths []float64) int {
-	total := 0.0
-	for _, width := range widths {
-		total += width
-	}
-	return 1 + int(total/250)
-}
-
 // printable sets a worksheet up for paper: landscape, with the header on each
 // page.
 func (b *book) printable(name string, widths []float64) error {
 	if err := b.file.SetSheetProps(name, &excelize.SheetPropsOptions{FitToPage: ptr(true)}); err != nil {
 		return err
 	}
+	total := 0.0
+	for _, width := range widths {
+		total += width
+	}
+	pages := 1 + int(total/250) // so many side by side keep columns legible
 	err := b.file.SetPageLayout(name, &excelize.PageLayoutOptions{
-		Orientation: ptr("landscape"), FitToWidth: ptr(pages(widths)), FitToHeight: ptr(0),
+		Orientation: ptr("landscape"), FitToWidth: ptr(pages), FitToHeight: ptr(0),
 	})
 	if err != nil {
 		return err
@@ -244,6 +237,8 @@ func (b *book) cell(k table.Kind, value any) any {
 		return excelize.Cell{StyleID: b.styles.absent, Value: "never"}
 	case table.Instant:
 		return excelize.Cell{StyleID: b.styles.kinds[k], Value: time.UnixMilli(int64(v)).UTC()}
+	case excelize.Cell:
+		return v
 	case int, int64:
 		return excelize.Cell{StyleID: b.styles.kinds[k], Value: v}
 	case bool:

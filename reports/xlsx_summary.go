@@ -16,13 +16,27 @@ import (
 	"github.com/xuri/excelize/v2"
 )
 
-// summary opens the first worksheet with columns of these widths.
-func (b *book) summary(widths []float64) (s *sheet, err error) {
-	s = &sheet{book: b, name: summarySheet, part: 1, widths: widths}
-	if err := b.printable(summarySheet, widths); err != nil {
+// blocks writes a worksheet of blocks of rows, with columns of these widths.
+func (b *book) blocks(name string, widths []float64, blocks ...[][]any) error {
+	s, err := b.open(name, widths)
+	if err != nil {
+		return err
+	}
+	for _, block := range blocks {
+		if err := s.block(block); err != nil {
+			return err
+		}
+	}
+	return s.out.Flush()
+}
+
+// open begins a worksheet that is no table.
+func (b *book) open(name string, widths []float64) (s *sheet, err error) {
+	s = &sheet{book: b, name: name, part: 1, widths: widths}
+	if err := b.printable(name, widths); err != nil {
 		return nil, err
 	}
-	if s.out, err = b.file.NewStreamWriter(summarySheet); err != nil {
+	if s.out, err = b.file.NewStreamWriter(name); err != nil {
 		return nil, err
 	}
 	for i, width := range widths {
@@ -36,16 +50,8 @@ func (b *book) summary(widths []float64) (s *sheet, err error) {
 // summarise writes the first worksheet: the verdict, the counts, and what is
 // missing.
 func (b *book) summarise(r engine.Report) error {
-	s, err := b.summary([]float64{28, 20, 14, 16, 20, 12, 20, 50, 60})
-	if err != nil {
-		return err
-	}
-	for _, block := range [][][]any{b.headline(r), b.counts(r), b.worstWorkspaces(r), b.worstPolicies(r), b.changes(r.Trend), b.coverage(r), b.manifest()} {
-		if err := s.block(block); err != nil {
-			return err
-		}
-	}
-	return s.out.Flush()
+	return b.blocks(summarySheet, []float64{28, 20, 14, 16, 20, 12, 20, 50, 60},
+		b.headline(r), b.counts(r), b.worstWorkspaces(r), b.worstPolicies(r), b.changes(r.Trend), b.coverage(r), b.manifest())
 }
 
 // block writes rows and an empty one after them.
@@ -388,18 +394,9 @@ func (b *book) front() error {
 // cover writes what an auditor asks first: what was looked at, when, how, and
 // what is missing. contents are the worksheets, in order.
 func (b *book) cover(r engine.Report, contents []string) error {
-	s := &sheet{book: b, name: coverSheet, part: 1, widths: []float64{30, 24, 40, 24, 70}}
-	if err := b.printable(coverSheet, s.widths); err != nil {
+	s, err := b.open(coverSheet, []float64{30, 24, 40, 24, 70})
+	if err != nil {
 		return err
-	}
-	var err error
-	if s.out, err = b.file.NewStreamWriter(coverSheet); err != nil {
-		return err
-	}
-	for i, width := range s.widths {
-		if err := s.out.SetColWidth(i+1, i+1, width); err != nil {
-			return err
-		}
 	}
 	waivers, err := waiverDigest(r.Exceptions)
 	if err != nil {

@@ -122,12 +122,7 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 			failed[result.Severity]++
 		}
 	}
-	var severities []string
-	for _, severity := range engine.Severities() {
-		if n := failed[severity]; n > 0 {
-			severities = append(severities, fmt.Sprintf("%d %s", n, severity))
-		}
-	}
+	severities := engine.SeverityCounts(func(severity engine.Severity) int { return failed[severity] })
 	tell("1 audit", "%s: %s", plural(before.failed(), "failed result"), strings.Join(severities, ", "))
 	for _, line := range before.worst(6) {
 		fmt.Fprintf(a.env.stdout, "%12s%s\n", "", engine.SafeText(line))

@@ -4,6 +4,7 @@
 package deliver
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -71,18 +72,10 @@ func (m Message) title() string {
 }
 
 func (m Message) facts() [][2]string {
-	var failed []string
-	for _, level := range engine.Severities() {
-		if n := m.Failed[level]; n > 0 {
-			failed = append(failed, engine.Comma(n)+" "+string(level))
-		}
-	}
-	if failed == nil {
-		failed = []string{"none"}
-	}
+	failed := engine.SeverityCounts(func(level engine.Severity) int { return m.Failed[level] })
 	facts := [][2]string{
 		{"Read", engine.Plural(m.Tokens, "token") + " in " + engine.Plural(m.Workspaces, "workspace")},
-		{"Failed", strings.Join(failed, ", ")},
+		{"Failed", cmp.Or(strings.Join(failed, ", "), "none")},
 		{"As of", m.AsOf},
 	}
 	if n := m.Statuses[engine.Unknown] + m.Statuses[engine.Errored]; n > 0 {
