@@ -22,19 +22,13 @@ import (
 
 // findingsOptions say which findings of an evaluation are listed, and how.
 type findingsOptions struct {
-	policies   []string
+	listFilter
 	severity   pipeline.Severities
 	statuses   []string
-	workspace  string
-	labels     []string
-	owner      string
-	kind       string
 	control    string
 	onlyNew    bool
 	since      moment
-	sort       string
 	group      string
-	limit      int
 	evaluation int64
 	product    productOptions
 }
@@ -57,21 +51,14 @@ func (c commands) Findings() *cobra.Command {
 		flags.StringSliceVar(&o.policies, "policy", nil, "findings of these policies: `ids` or aliases")
 		addSeverityFlags(flags, &o.severity, "findings")
 		flags.StringSliceVar(&o.statuses, "status", nil, "findings of these `statuses`: fail, unknown, error, waived, baselined")
-		flags.StringVar(&o.workspace, "workspace", "", "workspace's name or id matches this `glob`")
-		flags.StringSliceVar(&o.labels, "label", nil, "workspace has these labels: `name=glob`")
-		flags.StringVar(&o.owner, "owner", "", "owner's name or id matches this `glob`")
-		flags.StringVar(&o.kind, "kind", "", "owner of the token is a `kind`: user, service_principal, missing")
 		flags.StringVar(&o.control, "control", "", "policies that serve this framework or control: `framework[:control]`")
 		flags.BoolVar(&o.onlyNew, "new", false, "findings that the evaluation before did not have")
 		flags.Var(&o.since, "since", "findings first seen at this moment or later (a day, a time, or -7d)")
 	})
-	flags.StringVar(&o.sort, "sort", "severity", "order by this `column`: "+strings.Join(engine.SortedKeys(findingOrders), ", ")+"; -column for the other way round")
+	o.listFilter.addFlags(flags, "severity", engine.SortedKeys(findingOrders))
 	flags.StringVar(&o.group, "group", "", "count by workspace, owner, policy or token (`column`) instead, the worst first")
-	flags.IntVar(&o.limit, "limit", 0, "list the first so many (0: all)")
 	addEvaluationFlag(flags, &o.evaluation)
 	ofWords(flags, "status", findingStatuses()...)
-	ofWords(flags, "kind", ownerKinds()...)
-	ofWords(flags, "sort", engine.SortedKeys(findingOrders)...)
 	ofWords(flags, "group", engine.SortedKeys(findingGroups)...)
 	o.product.addFlags(flags, "table", "csv", "json")
 	for _, name := range []string{"policy", "severity", "min-severity"} { // elsewhere they choose what judges
@@ -115,9 +102,7 @@ func (o *findingsOptions) check() (order func(a, b engine.Finding) int, err erro
 			return nil, err
 		}
 	}
-	if err := cmp.Or(checkWord("--kind", o.kind, ownerKinds()...),
-		checkWord("--group", o.group, engine.SortedKeys(findingGroups)...),
-		checkList(o.labels, o.limit)); err != nil {
+	if err := cmp.Or(o.listFilter.check(), checkWord("--group", o.group, engine.SortedKeys(findingGroups)...)); err != nil {
 		return nil, err
 	}
 	return orderBy(o.sort, findingOrders)
@@ -260,9 +245,9 @@ func (o *findingsOptions) filter(report engine.Report) (func(engine.Finding) boo
 		return (ofPolicies == nil || ofPolicies[f.Policy]) &&
 			o.severity.Wants(f.Severity) &&
 			(len(o.statuses) == 0 || slices.Contains(o.statuses, string(f.Status))) &&
-			(engine.MatchGlob(o.workspace, f.Workspace) || engine.MatchGlob(o.workspace, f.WorkspaceID)) &&
+			matchesEither(o.workspace, f.Workspace, f.WorkspaceID) &&
 			labelled[f.WorkspaceID] &&
-			(engine.MatchGlob(o.owner, f.Owner) || engine.MatchGlob(o.owner, f.OwnerID)) &&
+			matchesEither(o.owner, f.Owner, f.OwnerID) &&
 			(ofKind == nil || f.Resource == engine.ResourceToken && ofKind[[2]string{f.WorkspaceID, f.ResourceID}]) &&
 			(!o.onlyNew || f.Since.Equal(report.AsOf)) &&
 			(!o.since.set || !f.Since.IsZero() && f.Since.UnixMilli() >= o.since.at(report.AsOf))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -77,7 +78,41 @@ func (o *listOptions) addWorkspace(all *pflag.FlagSet) {
 
 // wants reports whether a workspace is listed.
 func (o *listOptions) wants(w engine.Workspace) bool {
-	return engine.MatchGlob(o.workspace, w.Name) || engine.MatchGlob(o.workspace, w.ID)
+	return matchesEither(o.workspace, w.Name, w.ID)
+}
+
+// matchesEither reports whether a glob matches a name or an id; an empty one does.
+func matchesEither(glob, name, id string) bool {
+	return engine.MatchGlob(glob, name) || engine.MatchGlob(glob, id)
+}
+
+// listFilter is what lists of tokens and of findings are filtered by alike, their
+// order and their length.
+type listFilter struct {
+	workspace, owner, kind string
+	labels, policies       []string
+	sort                   string
+	limit                  int
+}
+
+// addFlags adds the flags but --policy; columns are those to order by, column the
+// default.
+func (f *listFilter) addFlags(all *pflag.FlagSet, column string, columns []string) {
+	inGroup(all, flagsSelection, func(flags *pflag.FlagSet) {
+		flags.StringVar(&f.workspace, "workspace", "", "workspace's name or id matches this `glob`")
+		flags.StringSliceVar(&f.labels, "label", nil, "workspace has these labels: `name=glob`")
+		flags.StringVar(&f.owner, "owner", "", "owner's name or id matches this `glob`")
+		flags.StringVar(&f.kind, "kind", "", "owner is a `kind`: user, service_principal, missing")
+	})
+	all.StringVar(&f.sort, "sort", column, "order by this `column`: "+strings.Join(columns, ", ")+"; -column for the other way round")
+	all.IntVar(&f.limit, "limit", 0, "list the first so many (0: all)")
+	ofWords(all, "kind", ownerKinds()...)
+	ofWords(all, "sort", columns...)
+}
+
+// check refuses unknown kinds, and labels and limits that make no sense.
+func (f *listFilter) check() error {
+	return cmp.Or(checkWord("--kind", f.kind, ownerKinds()...), checkList(f.labels, f.limit))
 }
 
 // writeList writes rows to standard output.

@@ -71,7 +71,7 @@ func (a *app) migrate(ctx context.Context, id string, o *migrateOptions) error {
 		when := pipeline.AsOf(snapshots, time.Time{})
 		var recipes []plan.Migration
 		for _, s := range snapshots {
-			if !engine.MatchGlob(o.workspace, s.Workspace.Name) && !engine.MatchGlob(o.workspace, s.Workspace.ID) {
+			if !matchesEither(o.workspace, s.Workspace.Name, s.Workspace.ID) {
 				continue
 			}
 			in, err := migrationInput(s, cmp.Or(o.replies, "given-up.json"))

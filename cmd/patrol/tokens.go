@@ -26,19 +26,13 @@ import (
 
 // tokensOptions are the filters of the vendor's token report.
 type tokensOptions struct {
-	owner         string
-	workspace     string
+	listFilter
 	inactiveOwner bool
 	noExpiry      bool
 	neverUsed     bool
 	expired       bool
 	admin         bool
-	kind          string
 	comment       string
-	labels        []string
-	policies      []string
-	sort          string
-	limit         int
 	created       span
 	expires       span
 	lastUsed      span
@@ -64,28 +58,21 @@ func (c commands) Tokens() *cobra.Command {
 	cmd.AddCommand(c.app.tokensHistory())
 	flags := cmd.Flags()
 	inGroup(flags, flagsSelection, func(flags *pflag.FlagSet) {
-		flags.StringVar(&o.owner, "owner", "", "owner's name or id matches this `glob`")
-		flags.StringVar(&o.workspace, "workspace", "", "workspace's name or id matches this `glob`")
 		flags.BoolVar(&o.inactiveOwner, "inactive-owner", false, "owner is deactivated or gone")
 		flags.BoolVar(&o.noExpiry, "no-expiry", false, "token never expires")
 		flags.BoolVar(&o.neverUsed, "never-used", false, "token was never used")
 		flags.BoolVar(&o.expired, "expired", false, "token has expired")
 		flags.BoolVar(&o.admin, "admin", false, "owner is a workspace admin")
-		flags.StringVar(&o.kind, "kind", "", "owner is a `kind`: user, service_principal, missing")
 		flags.StringVar(&o.comment, "comment", "", "comment matches this `glob`")
-		flags.StringSliceVar(&o.labels, "label", nil, "workspace has these labels: `name=glob`")
 		flags.StringSliceVar(&o.policies, "policy", nil, "token breaks one of these policies: `ids` or aliases")
 		config.OwnPlace(flags, "policy") // elsewhere it names directories
 		o.created.addFlags(flags, "created", "created")
 		o.expires.addFlags(flags, "expires", "expires")
 		o.lastUsed.addFlags(flags, "last-used", "was last used")
 	})
-	flags.StringVar(&o.sort, "sort", "", "order by this `column`: "+strings.Join(engine.SortedKeys(tokenOrders), ", ")+"; -column for the other way round")
-	flags.IntVar(&o.limit, "limit", 0, "list the first so many (0: all)")
+	o.listFilter.addFlags(flags, "", engine.SortedKeys(tokenOrders))
 	flags.StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to list: `ids`, days, or latest~1 (default: the newest)")
 	flags.Var(instantFlag(&o.asOf), "as-of", "count days from this moment (default: of the newest snapshot)")
-	ofWords(flags, "kind", ownerKinds()...)
-	ofWords(flags, "sort", engine.SortedKeys(tokenOrders)...)
 	o.product.addFlags(flags, "table", "csv", "json")
 	return cmd
 }
@@ -118,10 +105,7 @@ func compareKnown(a, b *int64) int {
 
 // check refuses unknown words.
 func (o *tokensOptions) check() (order func(a, b engine.TokenRow) int, err error) {
-	if err := checkWord("--kind", o.kind, ownerKinds()...); err != nil {
-		return nil, err
-	}
-	if err := checkList(o.labels, o.limit); err != nil || o.sort == "" {
+	if err := o.listFilter.check(); err != nil || o.sort == "" {
 		return nil, err
 	}
 	return orderBy(o.sort, tokenOrders)
@@ -225,12 +209,11 @@ func (o *tokensOptions) rows(ctx context.Context, db *store.DB, snapshots []engi
 }
 
 func (o *tokensOptions) listed(s engine.Snapshot) bool {
-	matches := engine.MatchGlob(o.workspace, s.Workspace.Name) || engine.MatchGlob(o.workspace, s.Workspace.ID)
-	return matches && hasLabels(s.Workspace, o.labels) && s.Coverage[engine.SectionTokens].Usable()
+	return matchesEither(o.workspace, s.Workspace.Name, s.Workspace.ID) && hasLabels(s.Workspace, o.labels) && s.Coverage[engine.SectionTokens].Usable()
 }
 
 func (o *tokensOptions) keeps(s engine.Subject, when time.Time) bool {
-	return (engine.MatchGlob(o.owner, s.Owner.Label()) || engine.MatchGlob(o.owner, s.Owner.ID)) &&
+	return matchesEither(o.owner, s.Owner.Label(), s.Owner.ID) &&
 		(!o.inactiveOwner || s.Owner.Active != nil && !*s.Owner.Active) &&
 		(!o.noExpiry || holds(s.Facts.NeverExpires)) &&
 		(!o.neverUsed || s.Facts.Used != nil && !*s.Facts.Used) &&

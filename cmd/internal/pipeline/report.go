@@ -68,10 +68,11 @@ func (r *Run) Deliver(ctx context.Context, db *store.DB, evaluation int64, o *Ou
 	if err != nil {
 		return verdict, err
 	}
-	if err := r.notify(ctx, db, messages); verdict == engine.Clean {
-		return verdict, err
+	err = r.notify(ctx, db, messages)
+	if known, ok := engine.AsError(err); ok && known.Reason == reasonDelivery && verdict != engine.Clean {
+		return verdict, nil // the verdict outranks a receiver that cannot be reached, which the log says
 	}
-	return verdict, nil // it outranks a receiver that cannot be reached, which was said
+	return verdict, err
 }
 
 // WriteReport writes a report that counts only if it is intact.
@@ -210,6 +211,8 @@ func (r *Run) messages(ctx context.Context, report engine.Report, receivers []de
 	return list, nil
 }
 
+const reasonDelivery = "delivery"
+
 // notify sends each message once: that it will be sent is on disk before it is.
 func (r *Run) notify(ctx context.Context, db *store.DB, messages []message) error {
 	var failures []error
@@ -245,5 +248,5 @@ func (r *Run) notify(ctx context.Context, db *store.DB, messages []message) erro
 	if failures == nil {
 		return nil
 	}
-	return &engine.Error{Class: engine.ClassStorage, Reason: "delivery", Op: "notify", Hint: "The audit itself is complete and stored. `patrol evaluate` sends what certainly did not arrive.", Err: errors.Join(failures...)}
+	return &engine.Error{Class: engine.ClassStorage, Reason: reasonDelivery, Op: "notify", Hint: "The audit itself is complete and stored. `patrol evaluate` sends what certainly did not arrive.", Err: errors.Join(failures...)}
 }
