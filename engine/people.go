@@ -55,13 +55,6 @@ func seen(r rune) rune {
 	return r
 }
 
-// SamePerson reports whether two texts mean one person, however each is written.
-func SamePerson(a, b string) bool {
-	a, _ = Person(a) // what is no address is compared as it stands
-	b, _ = Person(b)
-	return a != "" && strings.EqualFold(a, b)
-}
-
 // What an owner can answer about a token.
 const (
 	ReplyKeep    = "keep"    // the owner needs it and sets it right

@@ -16,9 +16,6 @@ func TestPerson(t *testing.T) {
 		if address, err := Person(text); err != nil || !strings.EqualFold(address, "ann@example.com") {
 			t.Errorf("%q: %q, %v", text, address, err)
 		}
-		if !SamePerson(text, "ann@example.com") {
-			t.Errorf("%q is taken for somebody else", text)
-		}
 	}
 	for _, text := range []string{"", "ann", "\u0430nn@example.com", "ann@ex\u0430mple.com", "a\u0301nn@example.com", "ann@example.com, ben@example.com", "ann@", "https://example.com/ann", "mailto:"} {
 		if address, err := Person(text); err == nil {

@@ -116,8 +116,14 @@ func (a *app) statement(ctx context.Context, p engine.Plan, content []byte, o *a
 	if _, err := engine.Person(o.by); err != nil && strings.Contains(o.by, "@") {
 		return s, engine.UsageError("read flag", "--by", "Give the address by which the approver signs in, or its numeric id.", err)
 	}
-	if err := a.limitTime(&s, o); err != nil {
-		return s, err
+	if o.validFor != "" { // ends before the plan does
+		var length config.Duration
+		if err := length.UnmarshalText([]byte(o.validFor)); err != nil || length == 0 {
+			return s, engine.UsageError("read flag", "--valid-for", "Give a length of time such as 8h.", fmt.Errorf("%q is no length of time", o.validFor))
+		}
+		if end := a.env.now().UTC().Add(time.Duration(length)).Format(time.RFC3339); end < s.ExpiresAt {
+			s.ExpiresAt = end
+		}
 	}
 	switch {
 	case o.withdraw && o.reject:
@@ -128,32 +134,11 @@ func (a *app) statement(ctx context.Context, p engine.Plan, content []byte, o *a
 		s.Kind = plan.Withdraw
 	}
 	err := choose(&s, p, o)
-	return withoutSecrets(s), err
-}
-
-// withoutSecrets is a statement fit to be kept for years: people quote comments
-// when they say why.
-func withoutSecrets(s plan.Statement) plan.Statement {
-	s.Reason = engine.RedactSecrets(s.Reason)
+	s.Reason = engine.RedactSecrets(s.Reason) // it is kept for years, and people quote comments when they say why
 	for i := range s.Decisions {
 		s.Decisions[i].Reason = engine.RedactSecrets(s.Decisions[i].Reason)
 	}
-	return s
-}
-
-// limitTime ends the approval before the plan does.
-func (a *app) limitTime(s *plan.Statement, o *approveOptions) error {
-	if o.validFor == "" {
-		return nil
-	}
-	var length config.Duration
-	if err := length.UnmarshalText([]byte(o.validFor)); err != nil || length == 0 {
-		return engine.UsageError("read flag", "--valid-for", "Give a length of time such as 8h.", fmt.Errorf("%q is no length of time", o.validFor))
-	}
-	if end := a.env.now().UTC().Add(time.Duration(length)).Format(time.RFC3339); end < s.ExpiresAt {
-		s.ExpiresAt = end
-	}
-	return nil
+	return s, err
 }
 
 // choose takes the steps from the command line only: that nothing but it

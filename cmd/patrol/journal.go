@@ -92,6 +92,9 @@ func (a *app) showJournal(ctx context.Context, j *journal.Journal, only string, 
 	if events && list.format.word == jsonFormat {
 		return engine.UsageError("read flags", "--events and --format", "Leave one of them out: JSON has where each step stands.", errors.New("cannot be combined"))
 	}
+	if _, err := j.Verify(ctx); err != nil {
+		return err
+	}
 	plans, err := j.PlansOf(ctx, only)
 	if err != nil {
 		return err

@@ -73,31 +73,73 @@ func (a *app) sendNotices(ctx context.Context, dir string, o *sendOptions) error
 		return engine.UsageError("send notices of", dir, "Write them with `patrol plan --notices "+dir+"`.", errors.Join(err, errors.New("it holds no .eml file")))
 	}
 	slices.Sort(files)
-	s := sender{app: a, server: server, options: o, pace: rate.NewLimiter(rate.Limit(float64(o.perMinute)/60), 1)}
+	sent, before, failed := 0, 0, 0
+	fail := func(file string, err error) {
+		failed++
+		a.logLine(a.env.stderr, engine.SafeText(fmt.Sprintf("%s: not sent: %v", file, err)))
+	}
+	pace := rate.NewLimiter(rate.Limit(float64(o.perMinute)/60), 1)
 	for _, file := range files {
-		if err := s.send(ctx, file); err != nil {
+		content, err := readInput("send notice", file)
+		if err != nil {
+			return err
+		}
+		draft, err := notice.FromFile(content, server.From, a.env.now())
+		if err != nil {
+			fail(file, err)
+			continue
+		}
+		record, err := readSending(file)
+		if err != nil {
+			return err
+		}
+		switch again := slices.Contains(o.again, file) || slices.Contains(o.again, filepath.Base(file)); {
+		case again:
+		case record.Sent != "":
+			before++
+			a.detail("%s: sent to %s on %s", file, record.To, record.Sent)
+			continue
+		case record.Begun != "":
+			fail(file, fmt.Errorf("it may have been sent to %s on %s: look, and send it with --again %s", record.To, record.Begun, filepath.Base(file)))
+			continue
+		}
+		if o.dryRun {
+			a.say("%s: would be sent to %s", file, draft.To)
+			continue
+		}
+		if err := pace.Wait(ctx); err != nil {
+			return err
+		}
+		record = sending{To: draft.To, MessageID: draft.ID, Begun: a.env.now().UTC().Format(time.RFC3339)}
+		err = server.Send(ctx, draft.To, draft.Content, func() error { return writeSending(file, record) })
+		var rejected *notice.RejectedError
+		switch {
+		case errors.As(err, &rejected):
+			fail(file, err)
+			err = dropSending(file)
+		case err != nil:
+			fail(file, fmt.Errorf("it may have been sent: %w", err))
+			err = ctx.Err()
+		default:
+			record.Sent = a.env.now().UTC().Format(time.RFC3339)
+			sent++
+			a.say("%s: sent to %s", file, draft.To)
+			err = writeSending(file, record)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	a.say("%s: %d sent, %d sent before, %d not sent", dir, s.sent, s.before, s.failed)
-	if s.failed > 0 {
+	a.say("%s: %d sent, %d sent before, %d not sent", dir, sent, before, failed)
+	if failed > 0 {
 		return &engine.Error{Class: engine.ClassIncomplete, Reason: "not_sent", Op: "send notices of", Target: dir,
-			Hint: "Correct what is named above and run it again: what was sent is not sent again.", Err: fmt.Errorf("%s not sent", plural(s.failed, "message"))}
+			Hint: "Correct what is named above and run it again: what was sent is not sent again.", Err: fmt.Errorf("%s not sent", plural(failed, "message"))}
 	}
 	return nil
 }
 
 func escapeGlob(path string) string {
 	return strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
-}
-
-// sender sends one message after the other.
-type sender struct {
-	*app
-	server               notice.Server
-	options              *sendOptions
-	pace                 *rate.Limiter
-	sent, before, failed int
 }
 
 // sending is the record of a message, beside it. A message without an end was
@@ -107,64 +149,6 @@ type sending struct {
 	MessageID string `json:"message_id"`
 	Begun     string `json:"begun"`
 	Sent      string `json:"sent,omitempty"`
-}
-
-// send returns an error only where going on makes no sense.
-func (s *sender) send(ctx context.Context, file string) error {
-	content, err := readInput("send notice", file)
-	if err != nil {
-		return err
-	}
-	draft, err := notice.FromFile(content, s.server.From, s.env.now())
-	if err != nil {
-		s.fail(file, err)
-		return nil
-	}
-	record, err := readSending(file)
-	if err != nil {
-		return err
-	}
-	switch again := slices.Contains(s.options.again, file) || slices.Contains(s.options.again, filepath.Base(file)); {
-	case again:
-	case record.Sent != "":
-		s.before++
-		s.detail("%s: sent to %s on %s", file, record.To, record.Sent)
-		return nil
-	case record.Begun != "":
-		s.fail(file, fmt.Errorf("it may have been sent to %s on %s: look, and send it with --again %s", record.To, record.Begun, filepath.Base(file)))
-		return nil
-	}
-	if s.options.dryRun {
-		s.say("%s: would be sent to %s", file, draft.To)
-		return nil
-	}
-	if err := s.pace.Wait(ctx); err != nil {
-		return err
-	}
-	return s.hand(ctx, file, draft)
-}
-
-func (s *sender) hand(ctx context.Context, file string, draft notice.Draft) error {
-	record := sending{To: draft.To, MessageID: draft.ID, Begun: s.env.now().UTC().Format(time.RFC3339)}
-	err := s.server.Send(ctx, draft.To, draft.Content, func() error { return writeSending(file, record) })
-	var rejected *notice.RejectedError
-	switch {
-	case errors.As(err, &rejected):
-		s.fail(file, err)
-		return dropSending(file)
-	case err != nil:
-		s.fail(file, fmt.Errorf("it may have been sent: %w", err))
-		return ctx.Err()
-	}
-	record.Sent = s.env.now().UTC().Format(time.RFC3339)
-	s.sent++
-	s.say("%s: sent to %s", file, draft.To)
-	return writeSending(file, record)
-}
-
-func (s *sender) fail(file string, err error) {
-	s.failed++
-	s.logLine(s.env.stderr, engine.SafeText(fmt.Sprintf("%s: not sent: %v", file, err)))
 }
 
 func sendingPath(file string) string { return file + ".sent" }
@@ -210,7 +194,7 @@ func (a *app) noticesRead() *cobra.Command {
 		Example: "  patrol notices read plan.json answers/*.xlsx\n  patrol plan --replies replies.json",
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.readReplies(cmd.Context(), args[0], args[1:], &o)
+			return a.readReplies(args[0], args[1:], &o)
 		},
 	}
 	cmd.Flags().StringVarP(&o.output, "output", "o", "replies.json", "write what was answered to this `file`")
@@ -219,7 +203,7 @@ func (a *app) noticesRead() *cobra.Command {
 	return cmd
 }
 
-func (a *app) readReplies(_ context.Context, path string, books []string, o *readOptions) error {
+func (a *app) readReplies(path string, books []string, o *readOptions) error {
 	p, content, err := readPlan(path)
 	if err != nil {
 		return err
@@ -227,35 +211,29 @@ func (a *app) readReplies(_ context.Context, path string, books []string, o *rea
 	now := a.env.now()
 	replies := plan.Replies{Schema: plan.RepliesSchema, PlanID: p.ID, PlanSHA: plan.Digest(content), Replies: []plan.Reply{}}
 	answered := map[string]string{} // step → workbook
+	count := map[string]int{}       // by reply
 	asked := notice.Asked(p)
 	for _, book := range books {
 		read, err := reports.ReadReplyXLSX(book, asked, replies.PlanSHA, now)
 		if err != nil {
 			return err
 		}
-		for _, reply := range read {
-			if other := answered[reply.Step.ID]; other != "" {
-				return engine.UsageError("read replies of", book, "Leave one of them out.", fmt.Errorf("step %s is answered in %s too", reply.Step.ID, other))
+		for _, r := range read {
+			if other := answered[r.Step.ID]; other != "" {
+				return engine.UsageError("read replies of", book, "Leave one of them out.", fmt.Errorf("step %s is answered in %s too", r.Step.ID, other))
 			}
-			answered[reply.Step.ID] = book
-			replies.Replies = append(replies.Replies, replyOf(reply))
+			answered[r.Step.ID] = book
+			reply := plan.Reply{
+				Step: r.Step.ID, Workspace: r.Step.Workspace, WorkspaceID: r.Step.WorkspaceID, Token: r.Step.Target, Owner: r.Step.Owner, OwnerID: r.Step.OwnerID,
+				Policies: r.Step.Policies, Reply: r.Reply, Comment: engine.RedactSecrets(r.Comment),
+			}
+			if !r.Until.IsZero() {
+				reply.Until = r.Until.Format(time.DateOnly)
+			}
+			count[reply.Reply]++
+			replies.Replies = append(replies.Replies, reply)
 		}
 	}
-	return a.keepReplies(replies, now, len(asked), o)
-}
-
-func replyOf(r reports.TokenReply) plan.Reply {
-	reply := plan.Reply{
-		Step: r.Step.ID, Workspace: r.Step.Workspace, WorkspaceID: r.Step.WorkspaceID, Token: r.Step.Target, Owner: r.Step.Owner, OwnerID: r.Step.OwnerID,
-		Policies: r.Step.Policies, Reply: r.Reply, Comment: engine.RedactSecrets(r.Comment),
-	}
-	if !r.Until.IsZero() {
-		reply.Until = r.Until.Format(time.DateOnly)
-	}
-	return reply
-}
-
-func (a *app) keepReplies(replies plan.Replies, now time.Time, asked int, o *readOptions) error {
 	waivers, err := replies.Waivers(now)
 	if err != nil {
 		return engine.UsageError("propose waivers", "", "Write that waiver by hand.", err)
@@ -268,16 +246,7 @@ func (a *app) keepReplies(replies plan.Replies, now time.Time, asked int, o *rea
 			return err
 		}
 	}
-	a.tellReplies(replies, asked, waivers != "", o)
-	return nil
-}
-
-func (a *app) tellReplies(replies plan.Replies, asked int, proposed bool, o *readOptions) {
-	count := map[string]int{}
-	for _, reply := range replies.Replies {
-		count[reply.Reply]++
-	}
-	a.say("%s: %d of %s answered: %d keep, %d revoke, %d justify", o.output, len(replies.Replies), plural(asked, "step"),
+	a.say("%s: %d of %s answered: %d keep, %d revoke, %d justify", o.output, len(replies.Replies), plural(len(asked), "step"),
 		count[engine.ReplyKeep], count[engine.ReplyRevoke], count[engine.ReplyJustify])
 	for _, token := range replies.Contradicted() {
 		a.say("  token %s: its owner gave it up and also did not; it is not taken for given up", engine.SafeText(token))
@@ -285,9 +254,10 @@ func (a *app) tellReplies(replies plan.Replies, asked int, proposed bool, o *rea
 	if count[engine.ReplyRevoke] > 0 {
 		a.say("Next: patrol plan --replies %s -o plan2.json, then show, approve and apply as ever.", o.output)
 	}
-	if proposed {
+	if waivers != "" {
 		a.say("Next: decide about each entry of %s, fill in approver, and move it into waivers.yaml.", o.waivers)
 	}
+	return nil
 }
 
 // repliesFor reads the file of --replies.

@@ -191,7 +191,7 @@ func (a *app) person(told string) string {
 	return "unknown"
 }
 
-// deliverPlan writes the plan and its other forms, tells of it, and returns the
+// deliverPlan writes the plan and its other forms, shows it, and returns the
 // digest of its file.
 func (a *app) deliverPlan(ctx context.Context, p engine.Plan, o *planOptions) (digest string, err error) {
 	digest, err = plan.Save(o.output, p)

@@ -125,7 +125,7 @@ func (a *app) verifyPlan(p engine.Plan, content, approvals []byte) (plan.Approve
 	if err != nil {
 		return plan.Approved{}, err
 	}
-	return plan.VerifyRead(p, content, approvals, trust, a.env.now())
+	return plan.Verify(p, content, approvals, trust, a.env.now())
 }
 
 func readPlan(path string) (engine.Plan, []byte, error) {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -50,14 +49,21 @@ func (c commands) Undo() *cobra.Command {
 }
 
 func (a *app) undo(ctx context.Context, j *journal.Journal, o *undoOptions) error {
-	applied, sha, err := chooseApplied(ctx, j, o.plan)
-	if err != nil {
-		return err
-	}
 	if _, err := j.Verify(ctx); err != nil {
 		return err
 	}
-	entries, err := j.Entries(ctx, sha)
+	record, err := j.LastPlan(ctx, o.plan)
+	if err == nil && record == nil {
+		err = engine.UsageError("undo", o.plan, "`patrol journal show` lists the plans.", errors.New("the journal knows no such plan"))
+	}
+	if err != nil {
+		return err
+	}
+	applied, err := plan.Read(record.Bytes)
+	if err != nil {
+		return err
+	}
+	entries, err := j.Entries(ctx, record.SHA)
 	if err != nil {
 		return err
 	}
@@ -74,21 +80,13 @@ func (a *app) undo(ctx context.Context, j *journal.Journal, o *undoOptions) erro
 	return nil
 }
 
-func chooseApplied(ctx context.Context, j *journal.Journal, wanted string) (engine.Plan, string, error) {
-	record, err := j.LastPlan(ctx, wanted)
-	if err != nil {
-		return engine.Plan{}, "", err
-	}
-	if record == nil {
-		return engine.Plan{}, "", engine.UsageError("undo", wanted, "`patrol journal show` lists the plans.", errors.New("the journal knows no such plan"))
-	}
-	p, err := plan.Read(record.Bytes)
-	return p, record.SHA, err
-}
-
 // undoPlan turns what was done around, last step first.
 func (a *app) undoPlan(applied engine.Plan, entries []engine.Entry, o *undoOptions) (engine.Plan, error) {
-	due, asOf := a.env.now().UTC().Add(-time.Hour).Truncate(time.Second), lastWritten(entries) // an hour: the workspace's clock may be behind ours
+	known, last := map[string]engine.Entry{}, int64(0) // when the last step came to rest, by the workspace's clock
+	for _, entry := range entries {
+		known[entry.Step], last = entry, max(last, entry.At)
+	}
+	due, asOf := a.env.now().UTC().Add(-time.Hour).Truncate(time.Second), time.UnixMilli(last).UTC().Truncate(time.Second) // an hour: that clock may be behind ours
 	if due.Before(asOf) {
 		due = asOf
 	}
@@ -97,10 +95,6 @@ func (a *app) undoPlan(applied engine.Plan, entries []engine.Entry, o *undoOptio
 		AsOf: asOf.Format(time.RFC3339), NotBefore: due.Format(time.RFC3339), ExpiresAt: due.Add(plan.DefaultValidity).Format(time.RFC3339),
 		Planner: a.person(o.planner), Limits: a.Config.Remediation.Limits, Undoes: applied.ID, OnUse: plan.OnUseSkip, Reevaluates: engine.Retuning{},
 		Protected: engine.Protected{Tokens: []string{}, Principals: []string{}}, Steps: []engine.Step{}, NotPlanned: []engine.NotPlanned{},
-	}
-	known := map[string]engine.Entry{}
-	for _, entry := range entries {
-		known[entry.Step] = entry
 	}
 	for _, step := range slices.Backward(applied.Steps) {
 		entry, done := known[step.ID]
@@ -124,15 +118,6 @@ func (a *app) undoPlan(applied engine.Plan, entries []engine.Entry, o *undoOptio
 		made.Workspaces = []engine.PlanWorkspace{}
 	}
 	return plan.Complete(made)
-}
-
-// lastWritten is when the plan's last step came to rest, by the workspace's clock.
-func lastWritten(entries []engine.Entry) time.Time {
-	var last int64
-	for _, entry := range entries {
-		last = max(last, entry.At)
-	}
-	return time.UnixMilli(last).UTC().Truncate(time.Second)
 }
 
 // undoStep is the step that takes another back, or why there is none.
@@ -166,16 +151,9 @@ func (a *app) tellUndo(p engine.Plan, path string) {
 		a.say("  not undone: %s: %s", engine.SafeText(left.ResourceID), left.Detail)
 	}
 	if revoked > 0 {
-		a.say("%s cannot be restored: who still needs one has to make a new token.", fmt.Sprintf("%s that %s revoked", plural(revoked, "token"), wasOrWere(revoked)))
+		a.say("%s cannot be restored: who still needs one has to make a new token.", plural(revoked, "revoked token"))
 	}
 	if len(p.Steps) > 0 {
 		a.say("Next: patrol approve %s --all && patrol apply %s", path, path)
 	}
-}
-
-func wasOrWere(n int) string {
-	if n == 1 {
-		return "was"
-	}
-	return "were"
 }

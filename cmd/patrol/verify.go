@@ -52,7 +52,7 @@ func (c commands) Verify() *cobra.Command {
 		Short: "Check that snapshots, evaluations and journal are what was sealed",
 		Long: "Computes the digests of all snapshots and evaluations anew, checks that no snapshot is missing between two, and checks the journal\n" +
 			"of apply. A digest file (audit --digest-file), a report that patrol wrote (not CSV, Markdown), or a digest noted\n" +
-			"elsewhere shows that the newest snapshots were not removed, which no database can tell of itself. Reports of any format that\n" +
+			"elsewhere shows that the newest snapshots were not removed, which a database alone cannot show. Reports of any format that\n" +
 			"are named with the digest file of their run are compared with it.\n\n" +
 			"Digests need no secret: who may write to the database can seal anew what they changed. Only what lies elsewhere shows that,\n" +
 			"or is signed by a key that they do not have (--signers).\n\n" + exitHelp(exitRefused),

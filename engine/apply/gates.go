@@ -85,8 +85,8 @@ func (r *run) judged() bool {
 }
 
 // checkTimes holds the plan against our own clock, before any network. Whether
-// its time has come is told by the workspaces' clocks, of which the plan's times
-// are: ours may be behind.
+// its time has come, the workspaces' clocks say, from which the plan's times come:
+// ours may be behind.
 func (r *run) checkTimes() error {
 	now := r.job.Clock.Now()
 	return r.checkTimesAt(now, now.Add(maxSkew))

@@ -8,14 +8,15 @@ import (
 	"patrol/engine/remedy"
 )
 
-// rehearse looks at every target and tells what a run would do, and does
-// nothing: no request but GET is sent, and nothing is written anywhere.
+// rehearse looks at every target and says what a run would do, and does
+// nothing: no request but GET is sent, and nothing is written anywhere. Its error
+// is the exit that a real run would come to.
 func (r *run) rehearse(ctx context.Context) (engine.OutcomeReport, error) {
 	report, err := r.report(ctx)
 	if err != nil {
 		return report, err
 	}
-	foreseen := map[string]engine.Outcome{}
+	expected := map[string]engine.Outcome{}
 	for _, w := range r.involved() {
 		open := r.openIn(w.ID)
 		pace := newPacer(r.job)
@@ -27,35 +28,34 @@ func (r *run) rehearse(ctx context.Context) (engine.OutcomeReport, error) {
 			if err := pace.before(ctx, step); err != nil {
 				return report, err
 			}
-			outcome, err := r.foresee(ctx, step)
+			outcome, err := r.rehearseStep(ctx, step)
 			if err != nil {
 				return report, err
 			}
-			foreseen[step.ID] = outcome
+			expected[step.ID] = outcome
 			r.job.Tell(Event{Kind: EventStep, Workspace: w.Name, Step: step, State: outcome.State, Reason: outcome.Reason, Detail: outcome.Detail, N: place, Of: changing})
 		}
 	}
-	report = foresight(report, foreseen)
-	return report, r.foreseenVerdict(foreseen)
-}
-
-// foreseenVerdict is the exit that a real run would come to.
-func (r *run) foreseenVerdict(foreseen map[string]engine.Outcome) error {
-	for _, id := range engine.SortedKeys(foreseen) {
-		outcome := foreseen[id]
-		if outcome.Reason != reasonWouldBeDone && !outcome.State.CarriedOut() {
-			return &engine.Error{Class: engine.ClassPartial, Reason: "not_carried_out", Op: "rehearse", Target: r.job.Plan.ID,
+	report.Counts = map[engine.StepState]int{}
+	for i, outcome := range report.Outcomes {
+		rehearsed, known := expected[outcome.Step.ID]
+		if known {
+			report.Outcomes[i] = rehearsed
+		}
+		if known && rehearsed.Reason != reasonWouldBeDone && !rehearsed.State.CarriedOut() {
+			err = &engine.Error{Class: engine.ClassPartial, Reason: "not_carried_out", Op: "rehearse", Target: r.job.Plan.ID,
 				Hint: "See each step's reason; nothing was sent.", Err: errors.New("a run would not carry out every approved step")}
 		}
+		report.Counts[report.Outcomes[i].State]++
 	}
-	return nil
+	return report, err
 }
 
 const reasonWouldBeDone = "would_be_done"
 
-// foresee tells where a look would lead a step; pending means that a request
+// rehearseStep says where a look would lead a step; pending means that a request
 // would be sent.
-func (r *run) foresee(ctx context.Context, s engine.Step) (engine.Outcome, error) {
+func (r *run) rehearseStep(ctx context.Context, s engine.Step) (engine.Outcome, error) {
 	outcome := engine.Outcome{Step: s, State: engine.StatePending, Reason: reasonWouldBeDone}
 	if !remedy.Changes(s) {
 		outcome.State, outcome.Reason = engine.StateForPeople, ""
@@ -104,16 +104,4 @@ func (r *run) foresee(ctx context.Context, s engine.Step) (engine.Outcome, error
 		outcome.State, outcome.Reason, outcome.Detail = to, l.reason, l.detail
 	}
 	return outcome, nil
-}
-
-// foresight puts what is foreseen in place of what the journal knows.
-func foresight(report engine.OutcomeReport, foreseen map[string]engine.Outcome) engine.OutcomeReport {
-	report.Counts = map[engine.StepState]int{}
-	for i, outcome := range report.Outcomes {
-		if better, ok := foreseen[outcome.Step.ID]; ok {
-			report.Outcomes[i] = better
-		}
-		report.Counts[report.Outcomes[i].State]++
-	}
-	return report
 }

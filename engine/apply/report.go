@@ -26,7 +26,7 @@ func (r *run) report(ctx context.Context) (engine.OutcomeReport, error) {
 	return Report(r.job.Plan, r.job.SHA, entries, r.job.Journal.Events(ctx, r.job.SHA))
 }
 
-// Report tells what became of a plan. It is a function of the plan and of the
+// Report says what became of a plan. It is a function of the plan and of the
 // journal's entries and events of that plan alone, so that making it again
 // gives the same bytes.
 func Report(p engine.Plan, sha string, entries []engine.Entry, events iter.Seq2[engine.JournalEvent, error]) (engine.OutcomeReport, error) {
@@ -41,80 +41,60 @@ func Report(p engine.Plan, sha string, entries []engine.Entry, events iter.Seq2[
 		report.Carried = report.Carried && entry.State.CarriedOut()
 	}
 	for _, step := range p.Steps {
-		outcome := outcomeOf(step, known)
+		outcome := engine.Outcome{Step: step, State: engine.StateSkippedApproval, Reason: "not_approved"}
+		if entry, ok := known[step.ID]; ok {
+			at := time.UnixMilli(entry.At).UTC()
+			outcome = engine.Outcome{
+				Step: step, State: entry.State, Reason: entry.Reason, Detail: entry.Detail,
+				Attempt: entry.Attempt, HTTP: entry.HTTP, Request: entry.Request, At: at.Format(time.RFC3339),
+			}
+			if entry.State == engine.StateIntent && entry.Reason == "" {
+				outcome.Reason = "in_flight"
+				outcome.Detail = fmt.Sprintf("a request may have been sent, and may take effect until %s", at.Add(engine.RequestLimit).Format(time.RFC3339))
+			}
+		}
 		report.Counts[outcome.State]++
 		report.Outcomes = append(report.Outcomes, outcome)
 	}
-	err := addRuns(&report, p, events)
-	return report, err
-}
-
-func outcomeOf(s engine.Step, known map[string]engine.Entry) engine.Outcome {
-	entry, ok := known[s.ID]
-	if !ok {
-		return engine.Outcome{Step: s, State: engine.StateSkippedApproval, Reason: "not_approved"}
-	}
-	at := time.UnixMilli(entry.At).UTC()
-	outcome := engine.Outcome{
-		Step: s, State: entry.State, Reason: entry.Reason, Detail: entry.Detail,
-		Attempt: entry.Attempt, HTTP: entry.HTTP, Request: entry.Request, At: at.Format(time.RFC3339),
-	}
-	if entry.State == engine.StateIntent && entry.Reason == "" {
-		outcome.Reason = "in_flight"
-		outcome.Detail = fmt.Sprintf("a request may have been sent, and may take effect until %s", at.Add(engine.RequestLimit).Format(time.RFC3339))
-	}
-	return outcome
-}
-
-// addRuns adds what is told of whole workspaces.
-func addRuns(report *engine.OutcomeReport, p engine.Plan, events iter.Seq2[engine.JournalEvent, error]) error {
-	found := map[string]*engine.OutcomeWorkspace{}
+	workspaces := map[string]*engine.OutcomeWorkspace{}
 	for _, w := range p.Workspaces {
-		found[w.ID] = &engine.OutcomeWorkspace{ID: w.ID, Name: w.Name, Host: w.Host, StillListed: []string{}, ThirdParty: []string{}}
+		workspaces[w.ID] = &engine.OutcomeWorkspace{ID: w.ID, Name: w.Name, Host: w.Host, StillListed: []string{}, ThirdParty: []string{}}
 	}
 	for event, err := range events {
-		if err != nil {
-			return err
-		}
-		w := found[event.Workspace]
-		if event.Step != "" || w == nil {
+		w := workspaces[event.Workspace]
+		switch {
+		case err != nil:
+			return report, err
+		case event.Step != "" || w == nil:
 			continue
 		}
-		if err := addNote(report, w, event); err != nil {
-			return err
+		switch engine.NoteKind(event.To) {
+		case "begun":
+			w.Epoch, report.Stopped = event.Epoch, ""
+		case engine.NoteStopped:
+			var detail struct {
+				Why string `json:"why"`
+			}
+			err = json.Unmarshal(event.Detail, &detail)
+			report.Stopped = detail.Why
+		case engine.NoteReconciled:
+			var detail engine.Reconciliation
+			err = json.Unmarshal(event.Detail, &detail)
+			w.StillListed = detail.StillListed
+			w.ThirdParty = append(w.ThirdParty, detail.ThirdParty...)
+		}
+		if err != nil {
+			return report, fmt.Errorf("read event %d: %w", event.Seq, err)
 		}
 	}
 	for _, w := range p.Workspaces {
-		one := found[w.ID]
+		one := workspaces[w.ID]
 		slices.Sort(one.ThirdParty)
 		one.ThirdParty = slices.Compact(one.ThirdParty)
 		report.Carried = report.Carried && len(one.StillListed) == 0
 		report.Workspaces = append(report.Workspaces, *one)
 	}
-	return nil
-}
-
-func addNote(report *engine.OutcomeReport, w *engine.OutcomeWorkspace, e engine.JournalEvent) error {
-	switch engine.NoteKind(e.To) {
-	case "begun":
-		w.Epoch, report.Stopped = e.Epoch, ""
-	case engine.NoteStopped:
-		var detail struct {
-			Why string `json:"why"`
-		}
-		if err := json.Unmarshal(e.Detail, &detail); err != nil {
-			return fmt.Errorf("read event %d: %w", e.Seq, err)
-		}
-		report.Stopped = detail.Why
-	case engine.NoteReconciled:
-		var detail engine.Reconciliation
-		if err := json.Unmarshal(e.Detail, &detail); err != nil {
-			return fmt.Errorf("read event %d: %w", e.Seq, err)
-		}
-		w.StillListed = detail.StillListed
-		w.ThirdParty = append(w.ThirdParty, detail.ThirdParty...)
-	}
-	return nil
+	return report, nil
 }
 
 // ids is a set of token ids, small enough for a million of them: 64
@@ -157,32 +137,23 @@ func (r *run) conclude(ctx context.Context, why error) error {
 		return nil // the journal takes nothing any more
 	}
 	for _, w := range r.job.Plan.Workspaces {
-		if !r.began(w.ID) {
-			continue
+		if !slices.ContainsFunc(r.steps(), func(s engine.Step) bool { return s.WorkspaceID == w.ID }) {
+			continue // this run does not hold the right to write about it
 		}
-		if err := r.noteStop(ctx, w.ID, why); err != nil {
-			return err
+		if why != nil {
+			err := r.job.Journal.Note(ctx, engine.Note{
+				Plan: r.job.SHA, Workspace: w.ID, Kind: engine.NoteStopped, At: r.job.Clock.Now().UnixMilli(),
+				Detail: engine.CompactJSON(map[string]string{"why": why.Error()}),
+			})
+			if err != nil {
+				return err
+			}
 		}
 		if err := r.reconcile(ctx, w); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// began reports whether this run holds the right to write about a workspace.
-func (r *run) began(workspace string) bool {
-	return slices.ContainsFunc(r.steps(), func(s engine.Step) bool { return s.WorkspaceID == workspace })
-}
-
-func (r *run) noteStop(ctx context.Context, workspace string, why error) error {
-	if why == nil {
-		return nil
-	}
-	return r.job.Journal.Note(ctx, engine.Note{
-		Plan: r.job.SHA, Workspace: workspace, Kind: engine.NoteStopped, At: r.job.Clock.Now().UnixMilli(),
-		Detail: engine.CompactJSON(map[string]string{"why": why.Error()}),
-	})
 }
 
 // reconcile compares the list as it is now with the journal and with the list

@@ -52,24 +52,15 @@ func (j Job) Run(ctx context.Context) (engine.OutcomeReport, error) {
 }
 
 func newRun(j Job) *run {
-	r := &run{job: j.withDefaults(), remedies: map[engine.Action]remedy.Remedy{}, before: map[string]ids{}, latest: map[string]ids{}}
+	j.Options.Rate, j.Options.Canary = cmp.Or(j.Options.Rate, 5), cmp.Or(j.Options.Canary, 3)
+	if j.Tell == nil {
+		j.Tell = func(Event) {}
+	}
+	r := &run{job: j, remedies: map[engine.Action]remedy.Remedy{}, before: map[string]ids{}, latest: map[string]ids{}}
 	for _, one := range j.Remedies {
 		r.remedies[one.Name] = one
 	}
 	return r
-}
-
-func (j Job) withDefaults() Job {
-	if j.Options.Rate == 0 {
-		j.Options.Rate = 5
-	}
-	if j.Options.Canary == 0 {
-		j.Options.Canary = 3
-	}
-	if j.Tell == nil {
-		j.Tell = func(Event) {}
-	}
-	return j
 }
 
 // reload reads where the steps stand.
@@ -85,7 +76,8 @@ func (r *run) reload(ctx context.Context) error {
 	return err
 }
 
-// gates passes everything that must hold before the first write.
+// gates passes everything that must hold before the first write, and lists the
+// tokens of each workspace that has steps on them.
 func (r *run) gates(ctx context.Context) error {
 	if err := r.offline(); err != nil {
 		return err
@@ -94,30 +86,19 @@ func (r *run) gates(ctx context.Context) error {
 		return err
 	}
 	for _, w := range r.involved() {
-		if err := r.count(ctx, w); err != nil {
-			return err
+		if slices.ContainsFunc(r.steps(), func(s engine.Step) bool { return s.WorkspaceID == w.ID && remedy.OnToken(s) }) {
+			found, err := r.list(ctx, w.ID)
+			if err != nil {
+				return refused("unreadable", w.Name, "Run it again when the workspace can be read.", "list tokens: %w", err)
+			}
+			r.before[w.ID] = found
+			if err := r.checkPopulation(w, len(found)); err != nil {
+				return err
+			}
 		}
 		r.job.Tell(Event{Kind: EventGates, Workspace: w.Name, Of: len(r.openIn(w.ID))})
 	}
 	return nil
-}
-
-// count lists the tokens of a workspace once before anything is done.
-func (r *run) count(ctx context.Context, w engine.PlanWorkspace) error {
-	if !r.listed(w.ID) {
-		return nil
-	}
-	found, err := r.list(ctx, w.ID)
-	if err != nil {
-		return refused("unreadable", w.Name, "Run it again when the workspace can be read.", "list tokens: %w", err)
-	}
-	r.before[w.ID] = found
-	return r.checkPopulation(w, len(found))
-}
-
-// listed reports whether a workspace has steps on tokens.
-func (r *run) listed(workspace string) bool {
-	return slices.ContainsFunc(r.steps(), func(s engine.Step) bool { return s.WorkspaceID == workspace && remedy.OnToken(s) })
 }
 
 // perform is the part that writes.
@@ -129,7 +110,11 @@ func (r *run) perform(ctx context.Context) (engine.OutcomeReport, error) {
 	durable := context.WithoutCancel(ctx)
 	err := r.begin(durable)
 	if err == nil {
-		err = r.workspaces(ctx)
+		for _, w := range r.involved() {
+			if err = r.workspace(ctx, w); err != nil {
+				break
+			}
+		}
 	}
 	err = errors.Join(err, r.conclude(durable, err))
 	report, failed := r.report(durable)
@@ -212,16 +197,7 @@ func explain(err error, plan string) error {
 	return &engine.Error{Class: engine.ClassPartial, Reason: s.reason, Op: "apply", Target: plan, Hint: hint, Err: errors.New("stopped: " + s.detail)}
 }
 
-// workspaces goes through the workspaces of the plan, one after the other.
-func (r *run) workspaces(ctx context.Context) error {
-	for _, w := range r.involved() {
-		if err := r.workspace(ctx, w); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
+// workspace carries out the open steps of a workspace.
 func (r *run) workspace(ctx context.Context, w engine.PlanWorkspace) error {
 	open := r.openIn(w.ID)
 	pace := newPacer(r.job)

@@ -147,95 +147,70 @@ func (j *Journal) fenced(what string) error {
 		fmt.Errorf("%s: this run may no longer write", what))
 }
 
-// Begin takes in a plan with its approval and takes the next epoch of each
-// workspace. It is the first thing that a run writes, and so also the proof
-// that it can.
+// begun is the kind of the event that tells how a run began.
+const begun = "begun"
+
+// Begin takes in a plan with its approval, takes the next epoch of each
+// workspace, and puts down as pending the approved steps that are not known
+// already. It is the first thing that a run writes, and so also the proof that
+// it can.
 func (j *Journal) Begin(ctx context.Context, r engine.Registration) error {
-	epochs := map[string]int64{}
+	epochs, at := map[string]int64{}, j.db.Now().UnixMilli()
 	err := j.write(ctx, "begin run in journal", func(tx *sqlite.Tx) error {
-		b := beginning{ctx, tx, r, j.db.Now().UnixMilli(), epochs}
-		return b.run()
+		if _, err := tx.ExecContext(ctx, `INSERT INTO plan (sha, body, registered_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, r.SHA, r.Bytes, at); err != nil {
+			return err
+		}
+		approval := engine.TextDigest(string(r.Approval))
+		if r.Approval != nil {
+			var approvers any
+			if len(r.By) > 0 {
+				approvers = string(engine.CompactJSON(r.By))
+			}
+			if _, err := tx.ExecContext(ctx, `INSERT INTO approval (plan_sha, sha, body, approvers, registered_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+				r.SHA, approval, r.Approval, approvers, at); err != nil {
+				return err
+			}
+		}
+		for _, step := range r.Steps {
+			workspace := step.WorkspaceID
+			if _, taken := epochs[workspace]; !taken {
+				var epoch int64
+				err := tx.QueryRowContext(ctx, `INSERT INTO lease (workspace_id, epoch, host, pid, since_ms) VALUES (?, 1, ?, ?, ?)
+					ON CONFLICT (workspace_id) DO UPDATE SET epoch = epoch + 1, host = excluded.host, pid = excluded.pid, since_ms = excluded.since_ms
+					RETURNING epoch`, workspace, r.Host, r.PID, at).Scan(&epoch)
+				if err != nil {
+					return err
+				}
+				epochs[workspace] = epoch
+				detail := engine.CompactJSON(map[string]any{"host": r.Host, "pid": r.PID, "approvers": r.By, "approval_sha256": approval})
+				if err := appendEvent(ctx, tx, engine.JournalEvent{Plan: r.SHA, Workspace: workspace, To: begun, Epoch: epoch, At: at, Detail: detail}); err != nil {
+					return err
+				}
+			}
+			entry := engine.Entry{
+				Plan: r.SHA, Step: step.ID, Workspace: workspace, Action: step.Action, Target: step.Target,
+				State: engine.StatePending, Epoch: epochs[workspace], At: at,
+			}
+			result, err := tx.ExecContext(ctx, `INSERT INTO item (plan_sha, item_id, workspace_id, action, target, state, reason, detail, attempt, epoch, http, request_id, observed, after, prior, at_ms)
+				VALUES (?, ?, ?, ?, ?, ?, '', '', 0, ?, 0, '', '', '', NULL, ?) ON CONFLICT DO NOTHING`,
+				entry.Plan, entry.Step, entry.Workspace, string(entry.Action), entry.Target, string(entry.State), entry.Epoch, entry.At)
+			if err != nil {
+				return err
+			}
+			added, err := result.RowsAffected()
+			if err == nil && added > 0 {
+				err = appendEvent(ctx, tx, eventOf("", entry))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err == nil {
 		j.epochs = epochs
 	}
 	return err
-}
-
-// begun is the kind of the event that tells how a run began.
-const begun = "begun"
-
-// beginning is the first transaction of a run.
-type beginning struct {
-	ctx    context.Context
-	tx     *sqlite.Tx
-	r      engine.Registration
-	at     int64
-	epochs map[string]int64
-}
-
-func (b beginning) run() error {
-	if err := b.takeIn(); err != nil {
-		return err
-	}
-	for _, step := range b.r.Steps {
-		if err := b.lease(step.WorkspaceID); err != nil {
-			return err
-		}
-		if err := b.add(step); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b beginning) takeIn() error {
-	_, err := b.tx.ExecContext(b.ctx, `INSERT INTO plan (sha, body, registered_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, b.r.SHA, b.r.Bytes, b.at)
-	if err != nil || b.r.Approval == nil {
-		return err
-	}
-	var approvers any
-	if len(b.r.By) > 0 {
-		approvers = string(engine.CompactJSON(b.r.By))
-	}
-	_, err = b.tx.ExecContext(b.ctx, `INSERT INTO approval (plan_sha, sha, body, approvers, registered_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		b.r.SHA, engine.TextDigest(string(b.r.Approval)), b.r.Approval, approvers, b.at)
-	return err
-}
-
-// lease takes the next epoch of a workspace, once per run.
-func (b beginning) lease(workspace string) error {
-	if _, taken := b.epochs[workspace]; taken {
-		return nil
-	}
-	var epoch int64
-	err := b.tx.QueryRowContext(b.ctx, `INSERT INTO lease (workspace_id, epoch, host, pid, since_ms) VALUES (?, 1, ?, ?, ?)
-		ON CONFLICT (workspace_id) DO UPDATE SET epoch = epoch + 1, host = excluded.host, pid = excluded.pid, since_ms = excluded.since_ms
-		RETURNING epoch`, workspace, b.r.Host, b.r.PID, b.at).Scan(&epoch)
-	if err != nil {
-		return err
-	}
-	b.epochs[workspace] = epoch
-	detail := engine.CompactJSON(map[string]any{"host": b.r.Host, "pid": b.r.PID, "approvers": b.r.By, "approval_sha256": engine.TextDigest(string(b.r.Approval))})
-	return appendEvent(b.ctx, b.tx, engine.JournalEvent{Plan: b.r.SHA, Workspace: workspace, To: begun, Epoch: epoch, At: b.at, Detail: detail})
-}
-
-// add puts down an approved step as pending, unless it is known already.
-func (b beginning) add(s engine.Step) error {
-	entry := engine.Entry{
-		Plan: b.r.SHA, Step: s.ID, Workspace: s.WorkspaceID, Action: s.Action, Target: s.Target,
-		State: engine.StatePending, Epoch: b.epochs[s.WorkspaceID], At: b.at,
-	}
-	result, err := b.tx.ExecContext(b.ctx, `INSERT INTO item (plan_sha, item_id, workspace_id, action, target, state, reason, detail, attempt, epoch, http, request_id, observed, after, prior, at_ms)
-		VALUES (?, ?, ?, ?, ?, ?, '', '', 0, ?, 0, '', '', '', NULL, ?) ON CONFLICT DO NOTHING`,
-		entry.Plan, entry.Step, entry.Workspace, string(entry.Action), entry.Target, string(entry.State), entry.Epoch, entry.At)
-	if err != nil {
-		return err
-	}
-	if added, err := result.RowsAffected(); err != nil || added == 0 {
-		return err
-	}
-	return appendEvent(b.ctx, b.tx, eventOf("", entry))
 }
 
 // Epoch is the epoch that this run holds of a workspace.

@@ -90,7 +90,7 @@ func TestJournalKeepsEveryField(t *testing.T) {
 	if check.Events != 5 || check.Steps != 2 || check.Plans != 1 {
 		t.Errorf("checked %+v", check)
 	}
-	plans, err := reader.Plans(t.Context())
+	plans, err := reader.PlansOf(t.Context(), "")
 	must(t, err)
 	if len(plans) != 1 || string(plans[0].Bytes) != string(r.Bytes) {
 		t.Errorf("plans %+v", plans)

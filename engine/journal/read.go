@@ -23,28 +23,10 @@ type PlanRecord struct {
 	At    int64 // when it was first applied, ms
 }
 
-const selectPlans = `SELECT sha, body, registered_ms FROM plan ORDER BY registered_ms, sha`
-
-// Plans lists the plans in the order in which they were first applied.
-func (j *Journal) Plans(ctx context.Context) ([]PlanRecord, error) {
-	var plans []PlanRecord
-	for plan, err := range rowsOf(ctx, j.db, readPlan, selectPlans) {
-		if err != nil {
-			return nil, err
-		}
-		plans = append(plans, plan)
-	}
-	return plans, nil
-}
-
-// PlansOf is Plans of those whose digest or id begins with a text; the bytes of
-// others are not handed out.
-func (j *Journal) PlansOf(ctx context.Context, beginning string) ([]PlanRecord, error) {
-	if beginning == "" {
-		return j.Plans(ctx)
-	}
-	var plans []PlanRecord
-	for plan, err := range rowsOf(ctx, j.db, readPlan, `SELECT sha, body, registered_ms FROM plan WHERE `+planBegins+` ORDER BY registered_ms, sha`, beginning) {
+// PlansOf lists the plans whose digest or id begins with a text, in the order in
+// which they were first applied; the bytes of others are not handed out.
+func (j *Journal) PlansOf(ctx context.Context, beginning string) (plans []PlanRecord, err error) {
+	for plan, err := range rowsOf(ctx, j.db, readPlan, `SELECT sha, body, registered_ms FROM plan WHERE ?1 = '' OR `+planBegins+` ORDER BY registered_ms, sha`, beginning) {
 		if err != nil {
 			return nil, err
 		}
@@ -125,197 +107,140 @@ type Check struct {
 // its last event says, each plan with its digest, and approvals and leases with
 // what the beginnings of runs say.
 func (j *Journal) Verify(ctx context.Context) (Check, error) {
-	v := verifier{last: map[[2]string]engine.JournalEvent{}}
-	for event, err := range j.Events(ctx, "") {
-		if err == nil {
-			err = v.event(event)
-		}
-		if err != nil {
-			return v.check, j.damaged(err)
-		}
+	var check Check
+	err := j.verify(ctx, &check)
+	if _, explained := engine.AsError(err); explained || err == nil {
+		return check, err
 	}
-	if err := v.entries(ctx, j); err != nil {
-		return v.check, j.damaged(err)
-	}
-	if err := v.plans(ctx, j); err != nil {
-		return v.check, j.damaged(err)
-	}
-	if err := v.approvals(ctx, j); err != nil {
-		return v.check, j.damaged(err)
-	}
-	return v.check, j.damaged(v.leases(ctx, j))
+	return check, sqlite.Refusal("verify journal", j.db.Path, "journal_damaged", "Somebody or something changed it: keep it as evidence, and restore a copy.", err)
 }
 
-func (j *Journal) damaged(err error) error {
-	if _, told := engine.AsError(err); told || err == nil {
-		return err
-	}
-	return sqlite.Refusal("verify journal", j.db.Path, "journal_damaged", "Somebody or something changed it: keep it as evidence, and restore a copy.", err)
-}
-
-type verifier struct {
-	check Check
-	last  map[[2]string]engine.JournalEvent // of each plan and step
-	runs  []engine.JournalEvent             // that began
-}
-
-func (v *verifier) event(e engine.JournalEvent) error {
-	switch {
-	case e.Seq != int64(v.check.Events)+1:
-		return fmt.Errorf("event %d follows event %d", e.Seq, v.check.Events)
-	case e.Previous != v.check.Head:
-		return fmt.Errorf("event %d does not continue event %d", e.Seq, v.check.Events)
-	case e.Hash != chainHash(e):
-		return fmt.Errorf("event %d is not what it was", e.Seq)
-	}
-	v.check.Events++
-	v.check.Head = e.Hash
-	switch {
-	case e.Step != "":
-		v.last[[2]string{e.Plan, e.Step}] = e
-	case e.To == begun:
-		v.runs = append(v.runs, e)
-	}
-	return nil
-}
-
-// beginningOf is what a run's first event tells.
-type beginningOf struct {
-	Host      string          `json:"host"`
-	PID       int64           `json:"pid"`
-	Approvers json.RawMessage `json:"approvers"`
-	Approval  string          `json:"approval_sha256"`
-}
-
-// approvals: one that a run began with must be there as it was, and no other.
-func (v *verifier) approvals(ctx context.Context, j *Journal) error {
-	told, missing := map[string]bool{}, map[string]bool{}
-	for _, e := range v.runs {
-		var b beginningOf
-		if err := json.Unmarshal(e.Detail, &b); err != nil {
-			return fmt.Errorf("event %d: %w", e.Seq, err)
-		}
-		if b.Approval != engine.TextDigest("") {
-			told[e.Plan+b.Approval+string(b.Approvers)], missing[e.Plan+b.Approval] = true, true
-		}
-	}
-	all := rowsOf(ctx, j.db, func(rows *sql.Rows) (row [4]string, err error) {
-		err = rows.Scan(&row[0], &row[1], &row[2], &row[3])
-		return row, err
-	}, `SELECT plan_sha, sha, CAST(body AS TEXT), coalesce(approvers, 'null') FROM approval`)
-	for row, err := range all {
+func (j *Journal) verify(ctx context.Context, check *Check) error {
+	last := map[[2]string]engine.JournalEvent{}              // of each plan and step
+	approved, unseen := map[string]bool{}, map[string]bool{} // approvals that runs began with, and those of them that are not found yet
+	leases := map[string]string{}                            // by workspace: the last run holds it
+	for e, err := range j.Events(ctx, "") {
 		switch {
 		case err != nil:
 			return err
-		case engine.TextDigest(row[2]) != row[1], !told[row[0]+row[1]+row[3]]:
-			return fmt.Errorf("an approval of plan %s is not what its run began with", row[0])
+		case e.Seq != int64(check.Events)+1:
+			return fmt.Errorf("event %d follows event %d", e.Seq, check.Events)
+		case e.Previous != check.Head:
+			return fmt.Errorf("event %d does not continue event %d", e.Seq, check.Events)
+		case e.Hash != chainHash(e):
+			return fmt.Errorf("event %d is not what it was", e.Seq)
 		}
-		delete(missing, row[0]+row[1])
-	}
-	if len(missing) > 0 {
-		return errors.New("an approval that a run began with is missing")
-	}
-	return nil
-}
-
-// leases: the last run on a workspace holds it.
-func (v *verifier) leases(ctx context.Context, j *Journal) error {
-	last := map[string]string{}
-	for _, e := range v.runs {
-		var b beginningOf
-		if err := json.Unmarshal(e.Detail, &b); err != nil {
+		check.Events++
+		check.Head = e.Hash
+		if e.Step != "" {
+			last[[2]string{e.Plan, e.Step}] = e
+		}
+		if e.Step != "" || e.To != begun {
+			continue
+		}
+		var run struct {
+			Host      string          `json:"host"`
+			PID       int64           `json:"pid"`
+			Approvers json.RawMessage `json:"approvers"`
+			Approval  string          `json:"approval_sha256"`
+		}
+		if err := json.Unmarshal(e.Detail, &run); err != nil {
 			return fmt.Errorf("event %d: %w", e.Seq, err)
 		}
-		last[e.Workspace] = fmt.Sprint(e.Epoch, " ", b.PID, " ", e.At, " ", b.Host)
-	}
-	all := rowsOf(ctx, j.db, func(rows *sql.Rows) (row [2]string, err error) {
-		err = rows.Scan(&row[0], &row[1])
-		return row, err
-	}, `SELECT workspace_id, epoch || ' ' || pid || ' ' || since_ms || ' ' || host FROM lease`)
-	for row, err := range all {
-		switch {
-		case err != nil:
-			return err
-		case last[row[0]] != row[1]:
-			return fmt.Errorf("the lease of workspace %s is not what its last run began with", row[0])
+		if run.Approval != engine.TextDigest("") {
+			approved[e.Plan+run.Approval+string(run.Approvers)], unseen[e.Plan+run.Approval] = true, true
 		}
-		delete(last, row[0])
+		leases[e.Workspace] = fmt.Sprint(e.Epoch, " ", run.PID, " ", e.At, " ", run.Host)
 	}
-	if len(last) > 0 {
-		return errors.New("the lease of a workspace is missing")
-	}
-	return nil
-}
-
-func (v *verifier) entries(ctx context.Context, j *Journal) error {
-	all := rowsOf(ctx, j.db, readEntry, `SELECT `+entryColumns+` FROM item ORDER BY plan_sha, item_id`)
-	for entry, err := range all {
+	for entry, err := range rowsOf(ctx, j.db, readEntry, `SELECT `+entryColumns+` FROM item ORDER BY plan_sha, item_id`) {
 		if err != nil {
 			return err
 		}
-		last, known := v.last[[2]string{entry.Plan, entry.Step}]
-		if !known || !bytes.Equal(last.Detail, engine.CompactJSON(entry)) {
+		event, known := last[[2]string{entry.Plan, entry.Step}]
+		if !known || !bytes.Equal(event.Detail, engine.CompactJSON(entry)) {
 			return fmt.Errorf("step %s is not as its last event says", entry.Step)
 		}
-		v.check.Steps++
+		check.Steps++
 	}
-	if v.check.Steps != len(v.last) {
+	if check.Steps != len(last) {
 		return errors.New("a step that has events is missing")
 	}
-	return nil
-}
-
-func (v *verifier) plans(ctx context.Context, j *Journal) error {
-	for plan, err := range rowsOf(ctx, j.db, readPlan, selectPlans) {
+	for plan, err := range rowsOf(ctx, j.db, readPlan, `SELECT sha, body, registered_ms FROM plan`) {
 		if err != nil {
 			return err
 		}
 		if engine.TextDigest(string(plan.Bytes)) != plan.SHA {
 			return fmt.Errorf("plan %s is not what was approved", plan.SHA)
 		}
-		v.check.Plans++
+		check.Plans++
+	}
+	for row, err := range rowsOf(ctx, j.db, readTexts, `SELECT plan_sha, sha, CAST(body AS TEXT), coalesce(approvers, 'null') FROM approval`) {
+		switch {
+		case err != nil:
+			return err
+		case engine.TextDigest(row[2]) != row[1], !approved[row[0]+row[1]+row[3]]:
+			return fmt.Errorf("an approval of plan %s is not what its run began with", row[0])
+		}
+		delete(unseen, row[0]+row[1])
+	}
+	if len(unseen) > 0 {
+		return errors.New("an approval that a run began with is missing")
+	}
+	for row, err := range rowsOf(ctx, j.db, readTexts, `SELECT workspace_id, epoch || ' ' || pid || ' ' || since_ms || ' ' || host FROM lease`) {
+		switch {
+		case err != nil:
+			return err
+		case leases[row[0]] != row[1]:
+			return fmt.Errorf("the lease of workspace %s is not what its last run began with", row[0])
+		}
+		delete(leases, row[0])
+	}
+	if len(leases) > 0 {
+		return errors.New("the lease of a workspace is missing")
 	}
 	return nil
+}
+
+// readTexts reads a row of texts.
+func readTexts(rows *sql.Rows) ([]string, error) {
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	texts, places := make([]string, len(columns)), make([]any, len(columns))
+	for i := range texts {
+		places[i] = &texts[i]
+	}
+	return texts, rows.Scan(places...)
 }
 
 // Holder says what in the journal has a digest: a plan or an event; "" for nothing.
 func (j *Journal) Holder(ctx context.Context, digest string) (holder string, err error) {
 	query := `SELECT 'plan ' || sha FROM plan WHERE sha = ?1 UNION ALL SELECT 'event ' || seq FROM event WHERE hash = ?1 LIMIT 1`
-	for row, err := range rowsOf(ctx, j.db, readText, query, digest) {
+	for row, err := range rowsOf(ctx, j.db, readTexts, query, digest) {
 		if err != nil {
 			return "", err
 		}
-		holder = row
+		holder = row[0]
 	}
 	return holder, nil
 }
 
-func readText(rows *sql.Rows) (text string, err error) {
-	err = rows.Scan(&text)
-	return text, err
-}
-
 // Removals are the tokens that a journal holds as revoked, by workspace id and
-// token id: by patrol, or by it or somebody at the same moment.
+// token id: by patrol, or by it or somebody at the same moment. It is made of a
+// journal that is what it was: the reason of the error is journal_damaged else.
 func (j *Journal) Removals(ctx context.Context) (map[[2]string]engine.Removal, error) {
+	if _, err := j.Verify(ctx); err != nil {
+		return nil, err
+	}
 	removals := map[[2]string]engine.Removal{}
-	rows := rowsOf(ctx, j.db, readRemoval, `SELECT workspace_id, target, state, plan_sha, at_ms FROM item
-		WHERE action = ? AND state IN (?, ?) ORDER BY at_ms`, string(engine.Revoke), string(engine.StateDone), string(engine.StateGoneAfterIntent))
-	for row, err := range rows {
+	entries := rowsOf(ctx, j.db, readEntry, `SELECT `+entryColumns+` FROM item WHERE action = ? AND state IN (?, ?) ORDER BY at_ms`,
+		string(engine.Revoke), string(engine.StateDone), string(engine.StateGoneAfterIntent))
+	for e, err := range entries {
 		if err != nil {
 			return nil, err
 		}
-		removals[row.token] = row.Removal
+		removals[[2]string{e.Workspace, e.Target}] = engine.Removal{State: e.State, Plan: e.Plan, At: e.At}
 	}
 	return removals, nil
-}
-
-type removalRow struct {
-	token [2]string
-	engine.Removal
-}
-
-func readRemoval(rows *sql.Rows) (r removalRow, err error) {
-	err = rows.Scan(&r.token[0], &r.token[1], &r.State, &r.Plan, &r.At)
-	return r, err
 }

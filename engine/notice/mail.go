@@ -86,13 +86,10 @@ const (
 	Plain    = "none" // to a server on this machine only
 )
 
-// Securities lists them.
-func Securities() []string { return []string{StartTLS, TLS, Plain} }
-
 // Server is a mail server that takes in messages.
 type Server struct {
 	Address  string // host:port
-	Security string // one of Securities
+	Security string // StartTLS, TLS or Plain
 	From     string // address
 	Username string // "" signs nobody in
 	Password string

@@ -3,7 +3,6 @@ package plan
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -64,10 +63,7 @@ type Statement struct {
 func EncodeStatement(s Statement) []byte {
 	s.Decisions = append([]Decision{}, s.Decisions...)
 	slices.SortFunc(s.Decisions, func(a, b Decision) int { return cmp.Compare(a.Step, b.Step) })
-	var pretty bytes.Buffer
-	_ = json.Indent(&pretty, engine.CompactJSON(s), "", "  ")
-	pretty.WriteByte('\n')
-	return pretty.Bytes()
+	return indented(engine.CompactJSON(s))
 }
 
 // CheckStatement reads a statement and holds it against the plan that it is about.
@@ -135,21 +131,16 @@ func (s Statement) about(content []byte, p engine.Plan) error {
 		return refused("other_plan", "read approval", "Approve this plan: an approval counts for the very bytes that were approved.",
 			fmt.Errorf("%s approved plan %s (sha256 %.12s), this is %s (sha256 %.12s)", s.Approver, s.PlanID, s.PlanSHA, p.ID, Digest(content)))
 	}
-	known := stepIDs(p)
+	known := map[string]bool{}
+	for _, step := range p.Steps {
+		known[step.ID] = true
+	}
 	for _, d := range s.Decisions {
 		if !known[d.Step] {
 			return badApproval(fmt.Errorf("the plan has no step %q", d.Step))
 		}
 	}
 	return nil
-}
-
-func stepIDs(p engine.Plan) map[string]bool {
-	ids := make(map[string]bool, len(p.Steps))
-	for _, s := range p.Steps {
-		ids[s.ID] = true
-	}
-	return ids
 }
 
 func (s Statement) expired(now time.Time) bool {
@@ -183,10 +174,7 @@ func (e Entry) digest() string {
 }
 
 func encodeApprovals(entries []Entry) []byte {
-	var pretty bytes.Buffer
-	_ = json.Indent(&pretty, engine.CompactJSON(approvalFile{Schema: ApprovalSchema, Entries: entries}), "", "  ")
-	pretty.WriteByte('\n')
-	return pretty.Bytes()
+	return indented(engine.CompactJSON(approvalFile{Schema: ApprovalSchema, Entries: entries}))
 }
 
 // Entries parses an approval file strictly.

@@ -11,9 +11,9 @@
 package plan
 
 import (
+	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -114,7 +114,9 @@ func Build(ctx context.Context, in Input) (engine.Plan, error) {
 		return engine.Plan{}, err
 	}
 	b.planWorkspaces()
-	b.noteVanished()
+	for _, hits := range b.tokens {
+		b.skipAll(hits, "no_token", "the snapshot does not hold the token")
+	}
 	return b.finish()
 }
 
@@ -184,7 +186,7 @@ func callerOf(s engine.Snapshot) string {
 // gather sorts the failed findings by their target.
 func (b *builder) gather(ctx context.Context) error {
 	for finding, err := range b.in.Report.Findings {
-		if err := firstError(err, ctx.Err()); err != nil {
+		if err := cmp.Or(err, ctx.Err()); err != nil {
 			return fmt.Errorf("read findings: %w", err)
 		}
 		if finding.Status != engine.Fail || !b.chosen(finding) {
@@ -198,15 +200,6 @@ func (b *builder) gather(ctx context.Context) error {
 		// sees the secrets that a policy quotes.
 		finding = finding.Redacted()
 		b.place(w, hit{finding: finding, action: b.remedy(finding)})
-	}
-	return nil
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -269,7 +262,7 @@ func (b *builder) readTokens(ctx context.Context) error {
 		return nil
 	}
 	for row, err := range b.in.Report.Tokens {
-		if err := firstError(err, ctx.Err()); err != nil {
+		if err := cmp.Or(err, ctx.Err()); err != nil {
 			return fmt.Errorf("read tokens: %w", err)
 		}
 		w := b.workspaces[row.Workspace.ID]
@@ -290,13 +283,6 @@ func (b *builder) readTokens(ctx context.Context) error {
 	return nil
 }
 
-// noteVanished tells of findings whose token the population does not hold.
-func (b *builder) noteVanished() {
-	for _, hits := range b.tokens {
-		b.skipAll(hits, "no_token", "the snapshot does not hold the token")
-	}
-}
-
 // protection tells why no step may change a token; "" when one may.
 func (b *builder) protection(w *workspace, s engine.Subject) string {
 	if why := b.in.Config.Protected.Protects(s); why != "" {
@@ -314,33 +300,35 @@ func (b *builder) protection(w *workspace, s engine.Subject) string {
 func (b *builder) refuseSkewed() error {
 	var skewed []error
 	for _, w := range b.order {
-		if hours := w.Snapshot.HoursOff(); hours != 0 {
-			skewed = append(skewed, fmt.Errorf("when workspace %s was read, this machine's clock was %d hours %s", w.Snapshot.Workspace.Name, max(hours, -hours), ahead(hours)))
+		hours, way := w.Snapshot.HoursOff(), "ahead"
+		if hours < 0 {
+			hours, way = -hours, "behind"
+		}
+		if hours != 0 {
+			skewed = append(skewed, fmt.Errorf("when workspace %s was read, this machine's clock was %d hours %s", w.Snapshot.Workspace.Name, hours, way))
 		}
 	}
 	if len(skewed) == 0 {
 		return nil
 	}
-	return &engine.Error{Class: engine.ClassRefused, Reason: "clock_skew", Op: "plan", Err: errors.Join(skewed...),
-		Hint: "Correct this machine's clock, and audit again."}
-}
-
-func ahead(hours int) string {
-	if hours > 0 {
-		return "ahead"
-	}
-	return "behind"
+	return refused("clock_skew", "plan", "Correct this machine's clock, and audit again.", errors.Join(skewed...))
 }
 
 // finish puts the plan together, in an order that depends on its content only.
 func (b *builder) finish() (engine.Plan, error) {
 	b.narrow()
 	slices.SortFunc(b.steps, compareSteps)
-	slices.SortFunc(b.notPlanned, compareNotPlanned)
+	slices.SortFunc(b.notPlanned, func(a, b engine.NotPlanned) int {
+		return cmp.Or(cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.WorkspaceID, b.WorkspaceID), cmp.Compare(a.ResourceID, b.ResourceID), cmp.Compare(a.Reason, b.Reason))
+	})
+	sorted := func(list []string) []string {
+		return append([]string{}, slices.Compact(slices.Sorted(slices.Values(list)))...)
+	}
+	grounds := Grounds(b.steps, func(id string) (engine.Policy, bool) { p, ok := b.policies[id]; return p, ok })
 	p := engine.Plan{
-		Schema: engine.PlanSchema, Version: b.in.Version, Engine: b.in.Engine, Policies: engine.PolicyDigest(b.grounds()),
-		AsOf: b.time(0), NotBefore: b.time(b.in.Config.Grace), ExpiresAt: b.time(b.in.Config.Grace + b.validity()), Planner: b.in.Planner, Contact: b.in.Config.Contact, WhatIf: b.in.Report.WhatIf,
-		Workspaces: b.planned(), Limits: b.in.Config.Limits, Protected: sortedProtected(b.in.Config.Protected),
+		Schema: engine.PlanSchema, Version: b.in.Version, Engine: b.in.Engine, Policies: engine.PolicyDigest(grounds),
+		AsOf: b.time(0), NotBefore: b.time(b.in.Config.Grace), ExpiresAt: b.time(b.in.Config.Grace + cmp.Or(b.in.Config.Validity, DefaultValidity)), Planner: b.in.Planner, Contact: b.in.Config.Contact, WhatIf: b.in.Report.WhatIf,
+		Workspaces: b.planned(), Limits: b.in.Config.Limits, Protected: engine.Protected{Tokens: sorted(b.in.Config.Protected.Tokens), Principals: sorted(b.in.Config.Protected.Principals)},
 		Steps: b.steps, NotPlanned: b.notPlanned, OnUse: cmp.Or(b.in.Config.OnUse, OnUseSkip), Reevaluates: b.retuning(),
 	}
 	if p.Steps == nil {
@@ -353,43 +341,23 @@ func (b *builder) finish() (engine.Plan, error) {
 }
 
 // Complete gives a plan made by hand (such as one that undoes another) its id,
-// and the very form that Read would give it: the elements of its lists are
-// replaced in place.
-func Complete(p engine.Plan) (engine.Plan, error) {
-	same, err := reread(shell(p))
-	if err != nil {
+// and the very form that Read would give it.
+func Complete(p engine.Plan) (same engine.Plan, err error) {
+	decoder := json.NewDecoder(bytes.NewReader(engine.CompactJSON(p)))
+	decoder.UseNumber()
+	if err := decoder.Decode(&same); err != nil {
 		return p, fmt.Errorf("complete plan: %w", err)
-	}
-	same.Steps, same.NotPlanned = p.Steps, p.NotPlanned
-	for i := range same.Steps {
-		if same.Steps[i], err = reread(same.Steps[i]); err != nil {
-			return p, fmt.Errorf("complete plan: %w", err)
-		}
-	}
-	for i := range same.NotPlanned {
-		if same.NotPlanned[i], err = reread(same.NotPlanned[i]); err != nil {
-			return p, fmt.Errorf("complete plan: %w", err)
-		}
 	}
 	same.ID = planID(same)
 	return same, badPlan(checkPlan(same))
 }
-
-func (b *builder) validity() time.Duration { return cmp.Or(b.in.Config.Validity, DefaultValidity) }
 
 func (b *builder) time(after time.Duration) string { return b.asOf.Add(after).Format(time.RFC3339) }
 
 // planID is derived from all else in the plan.
 func planID(p engine.Plan) string {
 	p.ID = ""
-	sum := sha256.New()
-	_ = writePlan(sum, p, compact()) // a hash takes all
-	return "p" + sumOf(sum)[:16]
-}
-
-// grounds are the policies that steps rest on.
-func (b *builder) grounds() []engine.Policy {
-	return Grounds(b.steps, func(id string) (engine.Policy, bool) { p, ok := b.policies[id]; return p, ok })
+	return "p" + Digest(engine.CompactJSON(p))[:16]
 }
 
 // Grounds are the policies that steps rest on, by id, without those that find
@@ -457,17 +425,6 @@ func (b *builder) retuning() engine.Retuning {
 	return kept
 }
 
-func sortedProtected(p engine.Protected) engine.Protected {
-	clean := func(list []string) []string {
-		sorted := slices.Compact(slices.Sorted(slices.Values(list)))
-		if sorted == nil {
-			return []string{}
-		}
-		return sorted
-	}
-	return engine.Protected{Tokens: clean(p.Tokens), Principals: clean(p.Principals)}
-}
-
 // compareSteps orders by what could break: steps for people first, then by
 // risk, longest idle first. Switching tokens off is the very last: nothing
 // could be done after it by a caller that signs in with one.
@@ -497,8 +454,4 @@ func idle(s engine.Step) int64 {
 		return -1
 	}
 	return *s.Risk.IdleDays
-}
-
-func compareNotPlanned(a, b engine.NotPlanned) int {
-	return cmp.Or(cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.WorkspaceID, b.WorkspaceID), cmp.Compare(a.ResourceID, b.ResourceID), cmp.Compare(a.Reason, b.Reason))
 }

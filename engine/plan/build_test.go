@@ -426,7 +426,7 @@ func TestWhatWouldBeIsNeverApproved(t *testing.T) {
 	in.Report.WhatIf = "stricter"
 	p := build(t, in)
 	content := plan.Encode(p)
-	_, err := plan.Verify(content, nil, plan.Trust{}, at)
+	_, err := verified(content, nil, plan.Trust{}, at)
 	refusal(t, err, "what_if")
 	for _, export := range plan.Exports() {
 		if text := export.Render(p, ""); !strings.Contains(text, "# WHAT IF: stricter.") {

@@ -38,7 +38,7 @@ type Reply struct {
 }
 
 // Encode renders replies as the file holds them.
-func (r Replies) Encode() []byte { return encode(r) }
+func (r Replies) Encode() []byte { return indented(engine.EscapeJSON(engine.CompactJSON(r))) }
 
 // ReadReplies reads a file of replies strictly.
 func ReadReplies(content []byte) (Replies, error) {

@@ -261,7 +261,7 @@ func (b *builder) planWorkspaces() {
 const longIdleDays = 35
 
 // tokenRisk tells what a step on a token could break. The later counts of what
-// list and audit log tell of its use.
+// list and audit log say about its use.
 func (b *builder) tokenRisk(w *workspace, r remedy.Remedy, s engine.Subject) engine.Risk {
 	a, unknown := w.activityOf(s)
 	if a != nil {
@@ -281,7 +281,7 @@ func (b *builder) tokenRisk(w *workspace, r remedy.Remedy, s engine.Subject) eng
 	return risk
 }
 
-// activityOf is what the audit log tells of a token, and why it tells nothing
+// activityOf is what the audit log says about a token, and why it says nothing
 // where it was asked for.
 func (w *workspace) activityOf(s engine.Subject) (a *engine.Activity, unknown string) {
 	coverage, listed := w.Snapshot.Coverage[engine.SectionAuditLog]
@@ -405,7 +405,7 @@ func (b *builder) narrow() {
 	b.notPlanned = kept
 }
 
-// riskiestFirst orders by what the findings tell of a token, then by how little
+// riskiestFirst orders by how severe the findings on a token are, then by how little
 // the step could break.
 func riskiestFirst(a, b engine.Step) int {
 	return cmp.Or(cmp.Compare(a.Severity.Rank(), b.Severity.Rank()), cmp.Compare(len(b.Policies), len(a.Policies)), compareSteps(a, b))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,40 +42,87 @@ type Approved struct {
 	ExpiresAt time.Time         // of the plan, or of the first approval that counts to expire
 }
 
-// Verify decides which steps of a plan are approved at a moment, from the bytes
-// of the plan and of its approval file. It refuses (ClassRefused) a plan or file
-// that was changed, a statement that is not by whom it says, an expired plan, a
-// planner that approves where that is forbidden, and a plan of which nothing is
-// approved. The reasons: what_if, expired, unapproved, tampered, bad_signature,
-// wrong_key, unsigned, planner_approved, other_plan, and those of Read.
-func Verify(content, file []byte, trust Trust, now time.Time) (Approved, error) {
-	p, err := Read(content)
-	if err != nil {
-		return Approved{}, err
-	}
-	return VerifyRead(p, content, file, trust, now)
-}
-
-// VerifyRead is Verify where p is what Read made of the content already: a big
-// plan is not held twice.
-func VerifyRead(p engine.Plan, content, file []byte, trust Trust, now time.Time) (Approved, error) {
+// Verify decides which steps of a plan are approved at a moment, from the plan as
+// Read reads it from content, those bytes, and those of its approval file. It
+// refuses (ClassRefused) a file that was changed, a statement that is not by whom
+// it says, an expired plan, a planner that approves where that is forbidden, and a
+// plan of which nothing is approved. The reasons: what_if, expired, unapproved,
+// tampered, bad_signature, wrong_key, unsigned, planner_approved, other_plan.
+func Verify(p engine.Plan, content, file []byte, trust Trust, now time.Time) (Approved, error) {
 	if err := CheckUsable(p, now); err != nil {
 		return Approved{}, err
 	}
+	unapproved := func(format string, args ...any) error {
+		return refused("unapproved", "use plan", "Approve it with `patrol approve`.", fmt.Errorf(format, args...))
+	}
 	if file == nil {
-		return Approved{}, unapproved(errors.New("nobody has approved it"))
+		return Approved{}, unapproved("nobody has approved it")
 	}
 	entries, err := Entries(file)
 	if err != nil {
 		return Approved{}, err
 	}
-	v := &verification{content: content, plan: p, trust: trust, now: now, votes: map[string][]vote{}}
+	votes, lapsed := map[string][]vote{}, false // by step, in the order of statements
 	for i, e := range entries {
-		if err := v.add(e); err != nil {
-			return Approved{}, inApproval(i+1, err)
+		s, by, key, err := trust.statement(e, p, content, now)
+		if err == nil && s.Kind == Approve {
+			err = trust.checkPlanner(p.Planner, s, key)
+		}
+		if known, ok := engine.AsError(err); ok {
+			numbered := *known
+			numbered.Target = strconv.Itoa(i + 1)
+			err = &numbered
+		}
+		if err != nil {
+			return Approved{}, err
+		}
+		decisions := s.Decisions
+		if s.All {
+			for _, step := range p.Steps {
+				decisions = append(decisions, Decision{Step: step.ID, Verdict: Accept})
+			}
+		}
+		expires, _ := time.Parse(time.RFC3339, s.ExpiresAt)
+		for _, d := range decisions {
+			if s.Kind == Approve && d.Verdict == Accept && s.expired(now) { // a rejection does not expire
+				lapsed = true
+				continue
+			}
+			// What its author said of the step before ends here; nobody lifts the rejection of another.
+			votes[d.Step] = slices.DeleteFunc(votes[d.Step], func(one vote) bool { return one.by.same(by) })
+			if s.Kind == Approve {
+				votes[d.Step] = append(votes[d.Step], vote{decision: d, by: by, own: s.own(), expires: expires})
+			}
 		}
 	}
-	return v.approved()
+	a := Approved{Plan: p, SHA256: Digest(content), Steps: map[string]bool{}, Others: map[string]string{}, Unsigned: trust.Signers == nil}
+	a.ExpiresAt, _ = time.Parse(time.RFC3339, p.ExpiresAt)
+	for _, step := range p.Steps {
+		if why := trust.objection(step, votes[step.ID]); why != "" {
+			a.Others[step.ID] = why
+			continue
+		}
+		a.Steps[step.ID] = true
+		for _, one := range votes[step.ID] {
+			if one.decision.Verdict != Accept {
+				continue
+			}
+			if one.expires.Before(a.ExpiresAt) {
+				a.ExpiresAt = one.expires
+			}
+			if !slices.Contains(a.By, one.by) {
+				a.By = append(a.By, one.by)
+			}
+		}
+	}
+	switch {
+	case len(a.Steps) > 0 || len(p.Steps) == 0:
+		return a, nil
+	case lapsed:
+		return a, unapproved("its approval has expired")
+	}
+	first := p.Steps[0].ID
+	return a, unapproved("no step is approved; step %s: %s", first, a.Others[first])
 }
 
 // CheckUsable refuses a plan that is not good any more, or of what would be.
@@ -89,21 +137,6 @@ func CheckUsable(p engine.Plan, now time.Time) error {
 	return nil
 }
 
-func unapproved(err error) error {
-	return refused("unapproved", "use plan", "Approve it with `patrol approve`.", err)
-}
-
-// inApproval tells which approval an error is about.
-func inApproval(number int, err error) error {
-	known, ok := engine.AsError(err)
-	if !ok {
-		return err
-	}
-	told := *known
-	told.Target = fmt.Sprintf("%d", number)
-	return &told
-}
-
 // vote is one person's standing decision on one step.
 type vote struct {
 	decision Decision
@@ -112,44 +145,19 @@ type vote struct {
 	expires  time.Time
 }
 
-type verification struct {
-	content []byte
-	plan    engine.Plan
-	trust   Trust
-	now     time.Time
-	votes   map[string][]vote // by step, in the order of statements
-	expired bool
-}
-
-func (v *verification) add(e Entry) error {
-	statement, by, key, err := v.trusted(e)
-	if err != nil {
-		return err
-	}
-	if statement.Kind == Withdraw {
-		v.withdraw(statement, by)
-		return nil
-	}
-	if err := v.checkPlanner(statement, key); err != nil {
-		return err
-	}
-	v.count(statement, by)
-	return nil
-}
-
-// trusted verifies before it parses, and asks only then who signed.
-func (v *verification) trusted(e Entry) (Statement, Approver, ssh.PublicKey, error) {
+// statement verifies an entry before it parses it, and asks only then who signed.
+func (t Trust) statement(e Entry, p engine.Plan, content []byte, now time.Time) (Statement, Approver, ssh.PublicKey, error) {
 	var key ssh.PublicKey
 	if e.Signature != "" {
 		var err error
 		if key, err = verifySignature(e.Payload, e.Signature); err != nil {
 			return Statement{}, Approver{}, nil, refused("bad_signature", "verify approval", "Remove the approval file and approve the plan again.", err)
 		}
-	} else if v.trust.Signers != nil {
+	} else if t.Signers != nil {
 		return Statement{}, Approver{}, nil, refused("unsigned", "verify approval", "Remove the approval file and approve with --sign-key: the configuration names allowed signers.",
 			errors.New("it is not signed"))
 	}
-	s, err := CheckStatement(e.Payload, v.content, v.plan)
+	s, err := CheckStatement(e.Payload, content, p)
 	if err != nil {
 		return s, Approver{}, nil, err
 	}
@@ -157,10 +165,10 @@ func (v *verification) trusted(e Entry) (Statement, Approver, ssh.PublicKey, err
 	if key != nil {
 		by.Key = ssh.FingerprintSHA256(key)
 	}
-	if v.trust.Signers == nil {
+	if t.Signers == nil {
 		return s, by, key, nil
 	}
-	if err := v.trust.Signers.permit(s.Approver, key, v.now); err != nil {
+	if err := t.Signers.permit(s.Approver, key, now); err != nil {
 		return s, by, key, refused("wrong_key", "verify approval", "Sign with the key that allowed_signers lists for the approver.", fmt.Errorf("key %s, approver %s: %w", by.Key, s.Approver, err))
 	}
 	by.Signed = true
@@ -169,12 +177,11 @@ func (v *verification) trusted(e Entry) (Statement, Approver, ssh.PublicKey, err
 
 // checkPlanner tells planner and approver apart by name and user, and where
 // signers are named by key: one may sign in another name, not with another key.
-func (v *verification) checkPlanner(s Statement, key ssh.PublicKey) error {
-	planner := v.plan.Planner
+func (t Trust) checkPlanner(planner string, s Statement, key ssh.PublicKey) error {
 	switch {
-	case v.trust.PlannerMayApprove || planner == "":
+	case t.PlannerMayApprove || planner == "":
 		return nil
-	case samePerson(planner, s.Approver), samePerson(planner, s.User), v.trust.Signers != nil && v.trust.Signers.ownedBy(key, planner):
+	case samePerson(planner, s.Approver), samePerson(planner, s.User), t.Signers != nil && t.Signers.ownedBy(key, planner):
 		return refused("planner_approved", "verify approval", "Let somebody else approve: the configuration forbids who planned to.", fmt.Errorf("%s made the plan", planner))
 	}
 	return nil
@@ -190,95 +197,28 @@ func samePerson(a, b string) bool {
 	return strings.EqualFold(a, b) || fullA != fullB && strings.EqualFold(userA, userB)
 }
 
-// withdraw ends what its author said: nobody lifts the rejection of another.
-func (v *verification) withdraw(s Statement, by Approver) {
-	for _, step := range v.plan.Steps {
-		if s.All || slices.ContainsFunc(s.Decisions, func(d Decision) bool { return d.Step == step.ID }) {
-			v.votes[step.ID] = slices.DeleteFunc(v.votes[step.ID], func(one vote) bool { return one.by.same(by) })
-		}
-	}
-}
-
-// count notes the decisions of a statement. A rejection does not expire.
-func (v *verification) count(s Statement, by Approver) {
-	expires, _ := time.Parse(time.RFC3339, s.ExpiresAt)
-	for _, d := range v.decisions(s) {
-		if d.Verdict == Accept && s.expired(v.now) {
-			v.expired = true
-			continue
-		}
-		kept := v.votes[d.Step][:0:0]
-		for _, before := range v.votes[d.Step] {
-			if !before.by.same(by) {
-				kept = append(kept, before)
-			}
-		}
-		v.votes[d.Step] = append(kept, vote{decision: d, by: by, own: s.own(), expires: expires})
-	}
-}
-
 // same holds for one person, by name or by key: neither counts twice.
 func (a Approver) same(b Approver) bool {
 	return strings.EqualFold(a.Name, b.Name) || a.Key != "" && a.Key == b.Key
 }
 
-func (v *verification) decisions(s Statement) []Decision {
-	if !s.All {
-		return s.Decisions
-	}
-	var all []Decision
-	for _, step := range v.plan.Steps {
-		all = append(all, Decision{Step: step.ID, Verdict: Accept})
-	}
-	return all
-}
-
-func (v *verification) approved() (Approved, error) {
-	a := Approved{
-		Plan: v.plan, SHA256: Digest(v.content), Steps: map[string]bool{}, Others: map[string]string{}, Unsigned: v.trust.Signers == nil,
-	}
-	a.ExpiresAt, _ = time.Parse(time.RFC3339, v.plan.ExpiresAt)
-	for _, step := range v.plan.Steps {
-		if why := v.objection(step); why != "" {
-			a.Others[step.ID] = why
-			continue
-		}
-		a.Steps[step.ID] = true
-		a.note(v.votes[step.ID])
-	}
-	if len(a.Steps) == 0 && len(v.plan.Steps) > 0 {
-		return a, unapproved(errors.New(v.whyNone()))
-	}
-	return a, nil
-}
-
-func (v *verification) whyNone() string {
-	if v.expired {
-		return "its approval has expired"
-	}
-	for _, step := range v.plan.Steps {
-		return "no step is approved; step " + step.ID + ": " + v.objection(step)
-	}
-	return "it has no step"
-}
-
 // objection tells why a step is not approved; "" when it is.
-func (v *verification) objection(step engine.Step) string {
+func (t Trust) objection(step engine.Step, votes []vote) string {
 	var counted []Approver
 	deferred := ""
-	for _, one := range v.votes[step.ID] {
+	for _, one := range votes {
 		switch {
 		case one.decision.Verdict == Reject:
 			return withReason("rejected by "+one.by.Name, one.decision.Reason)
 		case one.decision.Verdict == Defer:
 			deferred = withReason("deferred by "+one.by.Name, one.decision.Reason)
-		case v.trust.CriticalNeedOwn && step.Critical && !one.own:
+		case t.CriticalNeedOwn && step.Critical && !one.own:
 			deferred = "critical: needs a statement of its own (approve --step " + step.ID + ")"
 		default:
 			counted = append(counted, one.by)
 		}
 	}
-	if need := max(1, v.trust.Required); len(counted) < need {
+	if need := max(1, t.Required); len(counted) < need {
 		if deferred != "" {
 			return deferred
 		}
@@ -301,23 +241,4 @@ func withReason(text, reason string) string {
 // as names tell: without signatures they prove nothing else.
 func (a Approved) OnlyPlanner() bool {
 	return len(a.By) > 0 && !slices.ContainsFunc(a.By, func(by Approver) bool { return by.Signed || !samePerson(a.Plan.Planner, by.Name) })
-}
-
-// note keeps who approved, once each.
-func (a *Approved) note(votes []vote) {
-	for _, one := range votes {
-		if one.decision.Verdict != Accept {
-			continue
-		}
-		if one.expires.Before(a.ExpiresAt) {
-			a.ExpiresAt = one.expires
-		}
-		seen := false
-		for _, by := range a.By {
-			seen = seen || by == one.by
-		}
-		if !seen {
-			a.By = append(a.By, one.by)
-		}
-	}
 }

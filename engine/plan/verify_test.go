@@ -79,8 +79,17 @@ func (s *story) say(by string, key ssh.Signer, change func(*plan.Statement)) {
 	}
 }
 
+// verified is what a plan's bytes and those of its approvals come to.
+func verified(content, file []byte, trust plan.Trust, at time.Time) (plan.Approved, error) {
+	p, err := plan.Read(content)
+	if err != nil {
+		return plan.Approved{}, err
+	}
+	return plan.Verify(p, content, file, trust, at)
+}
+
 func (s *story) verify(trust plan.Trust) (plan.Approved, error) {
-	return plan.Verify(s.content, s.file, trust, now)
+	return verified(s.content, s.file, trust, now)
 }
 
 // approved wants exactly these steps, by index in the plan.
@@ -209,9 +218,9 @@ func TestExpiry(t *testing.T) {
 	if a := s.approved(anybody, 0, 1, 2); !a.ExpiresAt.Equal(now.Add(time.Second)) {
 		t.Errorf("expires %s", a.ExpiresAt)
 	}
-	_, err = plan.Verify(s.content, s.file, anybody, at.Add(24*time.Hour))
+	_, err = verified(s.content, s.file, anybody, at.Add(24*time.Hour))
 	refusal(t, err, "expired")
-	if _, err = plan.Verify(s.content, s.file, anybody, at.Add(24*time.Hour-time.Second)); err == nil {
+	if _, err = verified(s.content, s.file, anybody, at.Add(24*time.Hour-time.Second)); err == nil {
 		t.Error("the approval ended before the plan, yet counts")
 	}
 }
@@ -411,7 +420,7 @@ func TestEveryFlippedByteOfAnApprovalIsRefused(t *testing.T) {
 					continue
 				}
 				changed[i] = value
-				if _, err := plan.Verify(s.content, changed, trust, now); err == nil {
+				if _, err := verified(s.content, changed, trust, now); err == nil {
 					t.Fatalf("%s: byte %d changed from %q to %q counts", name, i, s.file[i], value)
 				} else if known, ok := engine.AsError(err); !ok || known.Class != engine.ClassRefused {
 					t.Fatalf("%s: byte %d changed: error %v is no refusal", name, i, err)
@@ -457,7 +466,7 @@ func FuzzVerify(f *testing.F) {
 	s.say("alice", signer(f, 1), nil)
 	f.Add(s.file)
 	f.Fuzz(func(t *testing.T, file []byte) {
-		_, err := plan.Verify(s.content, file, anybody, now)
+		_, err := verified(s.content, file, anybody, now)
 		if err == nil {
 			return
 		}

@@ -92,7 +92,7 @@ func grants(site Site, findings []engine.Finding) ([]Change, []Refusal) {
 
 // endangeredByGrant tells whose owner would lose the right to use a token. The
 // groups that lose it hold everybody, so it is enough to look for another grant;
-// an owner that the directory does not tell of has none that is known.
+// an owner who is not in the directory has none that is known.
 func endangeredByGrant(s engine.Step) func(engine.Subject) bool {
 	_, removed, err := difference(s)
 	kept, err2 := engine.GrantsOf(s.Expected)

@@ -40,8 +40,8 @@ type Remedy struct {
 	Token func(c Case) (p Proposal, unable string)
 	// Workspace proposes steps on a workspace for findings.
 	Workspace func(s Site, findings []engine.Finding) ([]Change, []Refusal)
-	// Endangers tells of which tokens a step on a workspace takes the use; nil: of
-	// none. Ask Endangered.
+	// Endangers says which tokens cannot be used any more after a step on a
+	// workspace; nil: none. Ask Endangered.
 	Endangers func(s engine.Step) func(engine.Subject) bool
 	// Effect is what will be there after a step, where the name does not say it all.
 	Effect func(s engine.Step) string
@@ -75,7 +75,7 @@ type Case struct {
 	Param        func(policy, name string) any // as in force there
 	RecentlyUsed bool
 
-	Activity   *engine.Activity // what the audit log tells of it
+	Activity   *engine.Activity // what the audit log says about it
 	UseUnknown string           // why it tells nothing though it was asked for
 	Reads      bool             // it was only seen to read, and may write
 }
@@ -192,8 +192,8 @@ func Effect(s engine.Step) string {
 	return ""
 }
 
-// Endangered tells of which live tokens a step on a workspace takes the use; nil:
-// of none. Plan and apply both ask here.
+// Endangered says which live tokens cannot be used any more after a step on a
+// workspace; nil: none. Plan and apply both ask here.
 func Endangered(s engine.Step) func(engine.Subject) bool {
 	ask := Of(s.Action).Endangers
 	if ask == nil {
