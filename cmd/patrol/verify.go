@@ -323,7 +323,7 @@ func (a *app) readEvidence(paths []string, signers *plan.Signers) (e evidence, e
 		if d.Schema != 1 {
 			return e, &engine.Error{Class: engine.ClassRefused, Reason: "newer_digest", Op: "read digest file", Target: path, Hint: "Use the patrol that wrote it.", Err: fmt.Errorf("it has version %d, this patrol reads 1", d.Schema)}
 		}
-		if err := a.checkSignature(path, content, signers); err != nil {
+		if err := a.checkSignature(path, content, d.AsOf, signers); err != nil {
 			return e, err
 		}
 		e.digests = append(e.digests, d.Evaluation)
@@ -392,7 +392,8 @@ func readKept(path string) ([]byte, error) {
 
 // checkSignature says who signed a digest file. Without signers nobody's
 // signature is asked for, and one that is there vouches for nothing.
-func (a *app) checkSignature(path string, content []byte, signers *plan.Signers) error {
+func (a *app) checkSignature(path string, content []byte, asOf string, signers *plan.Signers) error {
+	name := engine.SafeText(path + ", as of " + asOf)
 	refused := func(reason, hint string, err error) error {
 		return &engine.Error{Class: engine.ClassRefused, Reason: reason, Op: "verify signature of", Target: path, Hint: hint, Err: err}
 	}
@@ -401,7 +402,7 @@ func (a *app) checkSignature(path string, content []byte, signers *plan.Signers)
 	case errors.Is(err, fs.ErrNotExist) && signers != nil:
 		return refused("unsigned", "Put its .sig file beside it, or verify without --signers.", errors.New("it is not signed"))
 	case errors.Is(err, fs.ErrNotExist):
-		fmt.Fprintf(a.env.stdout, "%s: not signed\n", engine.SafeText(path))
+		fmt.Fprintf(a.env.stdout, "%s: not signed\n", name)
 		return nil
 	case err != nil:
 		return engine.UsageError("read signature", signaturePath(path), "See the cause.", err)
@@ -411,13 +412,13 @@ func (a *app) checkSignature(path string, content []byte, signers *plan.Signers)
 		return refused("bad_signature", "Bring back the file that was signed, with its .sig file.", err)
 	}
 	if signers == nil {
-		fmt.Fprintf(a.env.stdout, "%s: signed with %s, for which nobody vouches without --signers\n", engine.SafeText(path), ssh.FingerprintSHA256(key))
+		fmt.Fprintf(a.env.stdout, "%s: signed with %s, for which nobody vouches without --signers\n", name, ssh.FingerprintSHA256(key))
 		return nil
 	}
 	who, err := signers.MaySignRuns(key, a.env.now())
 	if err != nil {
 		return refused("wrong_key", "Only keys that --signers lists count.", fmt.Errorf("key %s: %w", ssh.FingerprintSHA256(key), err))
 	}
-	fmt.Fprintf(a.env.stdout, "%s: signed by %s with %s\n", engine.SafeText(path), engine.SafeText(who), ssh.FingerprintSHA256(key))
+	fmt.Fprintf(a.env.stdout, "%s: signed by %s with %s\n", name, engine.SafeText(who), ssh.FingerprintSHA256(key))
 	return nil
 }

@@ -74,101 +74,70 @@ type Reason struct {
 // to act on, and about changes that the grace period leaves them time to avert.
 // An empty source means the standard template.
 func Messages(p engine.Plan, source string) ([]Message, error) {
+	badTemplate := func(err error) error {
+		return engine.UsageError("read template of notices", "", "docs/remediation.md lists what a template can use.", err)
+	}
 	text, err := template.New("notice").Option("missingkey=error").Parse(cmp.Or(source, standard))
 	if err != nil {
 		return nil, badTemplate(err)
 	}
-	owners := map[string]*owner{}
-	for _, step := range Asked(p) {
-		key := cmp.Or(step.Owner, step.OwnerID)
-		if owners[key] == nil {
-			owners[key] = &owner{label: key}
-		}
-		owners[key].steps = append(owners[key].steps, step)
-	}
-	var messages []Message
-	for _, key := range engine.SortedKeys(owners) {
-		message, err := owners[key].message(p, text)
-		if err != nil {
-			return nil, err
-		}
-		messages = append(messages, message)
-	}
-	return messages, nil
-}
-
-func badTemplate(err error) error {
-	return engine.UsageError("read template of notices", "", "docs/remediation.md lists what a template can use.", err)
-}
-
-// Asked are the steps of a plan that owners are told about and can answer to.
-func Asked(p engine.Plan) []engine.Step {
-	var steps []engine.Step
-	for _, step := range p.Steps {
-		if told(p, step) {
-			steps = append(steps, step)
-		}
-	}
-	return steps
-}
-
-// told reports whether the owner of a step's token hears of it.
-func told(p engine.Plan, s engine.Step) bool {
-	onToken := remedy.OnToken(s) || s.Action == engine.Notify && s.OwnerID != ""
-	return onToken && (s.Action == engine.Notify || s.NotBefore > p.AsOf)
-}
-
-type owner struct {
-	label string
-	steps []engine.Step
-}
-
-func (o *owner) message(p engine.Plan, text *template.Template) (Message, error) {
-	data := o.data(p)
-	var body bytes.Buffer
-	if err := text.Execute(&body, data); err != nil {
-		return Message{}, badTemplate(err)
-	}
-	m := Message{Owner: o.label, Name: fileName(o.label), Body: strings.TrimSpace(body.String()) + "\n", Steps: o.steps}
-	if o.steps[0].OwnerKind != engine.Missing { // an address may have another owner by now
-		m.Address = address(o.label)
-	}
-	m.Subject = fmt.Sprintf("Your Databricks tokens: %s to look at", count(len(data.Tokens), "token"))
-	if data.Changing > 0 {
-		m.Subject = fmt.Sprintf("Your Databricks tokens: %s will change from %s", count(data.Changing, "token"), data.NotBefore)
-	}
-	return m, nil
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-func (o *owner) data(p engine.Plan) Data {
-	d := Data{Owner: markdown(cmp.Or(o.steps[0].OwnerName, o.label)), Contact: markdown(p.Contact), PlanID: markdown(p.ID), AsOf: day(p.AsOf), Instead: o.steps[0].OwnerKind.Instead()}
 	hosts := map[string]string{}
 	for _, w := range p.Workspaces {
 		hosts[w.ID] = w.Host
 	}
-	slices.SortStableFunc(o.steps, func(a, b engine.Step) int {
-		return cmp.Or(cmp.Compare(b.NotBefore, a.NotBefore), cmp.Compare(a.Workspace, b.Workspace), cmp.Compare(a.Target, b.Target))
-	})
-	changed := map[string]bool{}
-	for _, step := range o.steps {
-		token := tokenOf(step, hosts[step.WorkspaceID])
-		if token.From != "" {
-			changed[step.WorkspaceID+" "+step.Target] = true
-			if d.NotBefore == "" || token.From < d.NotBefore {
-				d.NotBefore = token.From
-			}
-		}
-		d.Tokens = append(d.Tokens, token)
+	owners := map[string][]engine.Step{}
+	for _, step := range Asked(p) {
+		key := cmp.Or(step.Owner, step.OwnerID)
+		owners[key] = append(owners[key], step)
 	}
-	d.Changing = len(changed)
-	return d
+	var messages []Message
+	for _, label := range engine.SortedKeys(owners) {
+		steps := owners[label]
+		first := steps[0]
+		d := Data{Owner: markdown(cmp.Or(first.OwnerName, label)), Contact: markdown(p.Contact), PlanID: markdown(p.ID), AsOf: day(p.AsOf), Instead: first.OwnerKind.Instead()}
+		slices.SortStableFunc(steps, func(a, b engine.Step) int {
+			return cmp.Or(cmp.Compare(b.NotBefore, a.NotBefore), cmp.Compare(a.Workspace, b.Workspace), cmp.Compare(a.Target, b.Target))
+		})
+		changed := map[string]bool{}
+		for _, step := range steps {
+			token := tokenOf(step, hosts[step.WorkspaceID])
+			if token.From != "" {
+				changed[step.WorkspaceID+" "+step.Target] = true
+				if d.NotBefore == "" || token.From < d.NotBefore {
+					d.NotBefore = token.From
+				}
+			}
+			d.Tokens = append(d.Tokens, token)
+		}
+		d.Changing = len(changed)
+		var body bytes.Buffer
+		if err := text.Execute(&body, d); err != nil {
+			return nil, badTemplate(err)
+		}
+		m := Message{Owner: label, Name: fileName(label), Body: strings.TrimSpace(body.String()) + "\n", Steps: steps}
+		if steps[0].OwnerKind != engine.Missing { // an address may have another owner by now
+			m.Address = address(label)
+		}
+		m.Subject = fmt.Sprintf("Your Databricks tokens: %s to look at", engine.Plural(len(d.Tokens), "token"))
+		if d.Changing > 0 {
+			m.Subject = fmt.Sprintf("Your Databricks tokens: %s will change from %s", engine.Plural(d.Changing, "token"), d.NotBefore)
+		}
+		messages = append(messages, m)
+	}
+	return messages, nil
+}
+
+// Asked are the steps of a plan that owners are asked about and can answer to:
+// those on tokens that ask them for something, or whose time is still to come.
+func Asked(p engine.Plan) []engine.Step {
+	var steps []engine.Step
+	for _, s := range p.Steps {
+		onToken := remedy.OnToken(s) || s.Action == engine.Notify && s.OwnerID != ""
+		if onToken && (s.Action == engine.Notify || s.NotBefore > p.AsOf) {
+			steps = append(steps, s)
+		}
+	}
+	return steps
 }
 
 func tokenOf(s engine.Step, host string) Token {

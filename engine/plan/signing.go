@@ -246,33 +246,23 @@ func parseStamp(text string) (time.Time, error) {
 // MaySignRuns tells whom a key that signed the digests of a run stands for at a
 // moment, as the file names them.
 func (s *Signers) MaySignRuns(key ssh.PublicKey, now time.Time) (who string, err error) {
+	return s.permit(RunNamespace, "", key, now)
+}
+
+// permit tells whom a key stands for that may sign in a namespace at a moment, as
+// a principal unless that is "", or why it may not.
+func (s *Signers) permit(namespace, principal string, key ssh.PublicKey, now time.Time) (who string, err error) {
 	err = errors.New("allowed_signers does not list the key")
 	for _, one := range s.list {
 		if !bytes.Equal(one.key.Marshal(), key.Marshal()) {
 			continue
 		}
-		if err = one.permit(RunNamespace, "", now); err == nil {
+		if err = one.permit(namespace, principal, now); err == nil {
 			return strings.Join(one.principals, ","), nil
 		}
 		err = fmt.Errorf("allowed_signers, line %d: %w", one.line, err)
 	}
 	return "", err
-}
-
-// permit tells why a key may not sign as a principal at a moment; nil when it may.
-func (s *Signers) permit(principal string, key ssh.PublicKey, now time.Time) error {
-	reason := errors.New("allowed_signers does not list the key")
-	for _, one := range s.list {
-		if !bytes.Equal(one.key.Marshal(), key.Marshal()) {
-			continue
-		}
-		err := one.permit(Namespace, principal, now)
-		if err == nil {
-			return nil
-		}
-		reason = fmt.Errorf("allowed_signers, line %d: %w", one.line, err)
-	}
-	return reason
 }
 
 func (a allowed) permit(namespace, principal string, now time.Time) error {

@@ -168,7 +168,7 @@ func (t Trust) statement(e Entry, p engine.Plan, content []byte, now time.Time) 
 	if t.Signers == nil {
 		return s, by, key, nil
 	}
-	if err := t.Signers.permit(s.Approver, key, now); err != nil {
+	if _, err := t.Signers.permit(Namespace, s.Approver, key, now); err != nil {
 		return s, by, key, refused("wrong_key", "verify approval", "Sign with the key that allowed_signers lists for the approver.", fmt.Errorf("key %s, approver %s: %w", by.Key, s.Approver, err))
 	}
 	by.Signed = true

@@ -293,3 +293,17 @@ func noSuchResource(r engine.Response) bool {
 	return r.Status == http.StatusNotFound && isJSON(r) && json.Unmarshal(r.Body, &wire) == nil &&
 		slices.Contains(wire.Schemas, "urn:ietf:params:scim:api:messages:2.0:Error") && (wire.Status == "404" || wire.Status == 404.0)
 }
+
+// readState looks at what a workspace says at a path. read makes a state of the
+// answer, and what an undo needs of it.
+func readState(ctx context.Context, c engine.Client, s engine.Step, target string, read func(body []byte) (state, prior map[string]any, err error)) (engine.Observation, error) {
+	r, absent, err := get(ctx, c, s, target)
+	if err != nil || absent {
+		return engine.Observation{Absent: absent, HTTP: r.Status}, err
+	}
+	state, prior, err := read(r.Body)
+	if err != nil {
+		return engine.Observation{}, unreadable("GET "+path(target), err)
+	}
+	return engine.Observation{State: state, Prior: engine.CompactJSON(prior), HTTP: r.Status}, nil
+}

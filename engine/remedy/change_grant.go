@@ -167,16 +167,11 @@ func principalField(g engine.Grant) string {
 }
 
 func (set set) readGrants(ctx context.Context, c engine.Client, s engine.Step) (engine.Observation, error) {
-	r, absent, err := get(ctx, c, s, grantsPath)
-	if err != nil || absent {
-		return engine.Observation{Absent: absent, HTTP: r.Status}, err
-	}
-	grants, err := set.parse.Grants(r.Body)
-	if err != nil {
-		return engine.Observation{}, unreadable("GET "+grantsPath, err)
-	}
-	state := engine.GrantsState(grants)
-	return engine.Observation{State: state, Prior: engine.CompactJSON(state), HTTP: r.Status}, nil
+	return readState(ctx, c, s, grantsPath, func(body []byte) (state, prior map[string]any, err error) {
+		grants, err := set.parse.Grants(body)
+		state = engine.GrantsState(grants)
+		return state, state, err
+	})
 }
 
 func (set set) writeGrants(ctx context.Context, c engine.Client, s engine.Step, before engine.Observation) (engine.Receipt, error) {

@@ -160,43 +160,24 @@ func settingsHCL(b *strings.Builder, steps []engine.Step, workspace string) {
 	b.WriteString("  }\n}\n")
 }
 
-var (
-	errNoKey   = errors.New("the answer lacks the key")
-	errNotText = errors.New("the value is neither text nor null")
-)
-
 func readSetting(ctx context.Context, c engine.Client, s engine.Step) (engine.Observation, error) {
 	target := settingsPath + "?" + url.Values{"keys": {s.Target}}.Encode()
-	r, absent, err := get(ctx, c, s, target)
-	if err != nil || absent {
-		return engine.Observation{Absent: absent, HTTP: r.Status}, err
-	}
-	value, err := settingValue(r.Body, s.Target)
-	if err != nil {
-		return engine.Observation{}, unreadable("GET "+settingsPath, err)
-	}
-	return engine.Observation{
-		State: engine.SettingState(s.Target, value), HTTP: r.Status,
-		Prior: engine.CompactJSON(map[string]any{"value": value}),
-	}, nil
-}
-
-func settingValue(body []byte, key string) (*string, error) {
-	var answer map[string]any
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, err
-	}
-	raw, given := answer[key]
-	switch value := raw.(type) {
-	case string:
-		return &value, nil
-	case nil:
-		if !given {
-			return nil, errNoKey
+	return readState(ctx, c, s, target, func(body []byte) (state, prior map[string]any, err error) {
+		var answer map[string]any
+		if err := json.Unmarshal(body, &answer); err != nil {
+			return nil, nil, err
 		}
-		return nil, nil
-	}
-	return nil, errNotText
+		switch value := answer[s.Target].(type) {
+		case string:
+			return engine.SettingState(s.Target, &value), map[string]any{"value": &value}, nil
+		case nil:
+			if _, given := answer[s.Target]; !given {
+				return nil, nil, errors.New("the answer lacks the key")
+			}
+			return engine.SettingState(s.Target, nil), map[string]any{"value": nil}, nil
+		}
+		return nil, nil, errors.New("the value is neither text nor null")
+	})
 }
 
 // accepted is what the API answers to a change: nothing at all, or an object.
