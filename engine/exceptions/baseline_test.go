@@ -221,3 +221,12 @@ func FuzzParseBaseline(f *testing.F) {
 		}
 	})
 }
+
+// TestBaselineLeavesCriticalOnes: a critical finding is excused only where its policy is named.
+func TestBaselineLeavesCriticalOnes(t *testing.T) {
+	t.Parallel()
+	critical := engine.Finding{Policy: "PAT-010", Severity: engine.Critical}
+	if MayBaseline(critical, nil) || MayBaseline(critical, []string{"PAT-011"}) || !MayBaseline(critical, []string{"PAT-010"}) || !MayBaseline(engine.Finding{Policy: "PAT-001", Severity: engine.High}, nil) {
+		t.Error("the ceiling does not hold")
+	}
+}

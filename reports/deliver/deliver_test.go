@@ -242,6 +242,30 @@ func TestTickets(t *testing.T) {
 	}
 }
 
+// TestTicketsClose: a ticket goes only where the report shows that its finding is gone.
+func TestTicketsClose(t *testing.T) {
+	t.Parallel()
+	dir, template := t.TempDir(), must(ParseTicket(DefaultTicket))
+	whole := func(r engine.Report) engine.Report {
+		r.Workspaces[0].Snapshot.Coverage[engine.SectionGrants] = engine.Coverage{Status: engine.Complete}
+		return r
+	}
+	gone := func(r engine.Report) engine.Report { r.Findings = table.Known([]engine.Finding(nil)); return r }
+	elsewhere, unasked := whole(gone(report())), whole(gone(report()))
+	elsewhere.Workspaces[0].Snapshot.Workspace.ID = "2"
+	unasked.Policies[0].Policy.ID = "PAT-002"
+	for i, step := range []struct {
+		report       engine.Report
+		open, closed int
+	}{
+		{whole(report()), 2, 0}, {gone(report()), 0, 0}, {elsewhere, 0, 0}, {unasked, 0, 0}, {whole(gone(report())), 0, 2}, {whole(report()), 2, 0},
+	} {
+		if open, closed, err := Tickets(t.Context(), dir, step.report, template, engine.Info); err != nil || open != step.open || closed != step.closed {
+			t.Errorf("step %d: %d open, %d closed, %v", i, open, closed, err)
+		}
+	}
+}
+
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
