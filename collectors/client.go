@@ -216,8 +216,9 @@ func (c *Client) once(ctx context.Context, path string, query url.Values, body [
 	if problem := c.session.sameWorkspace(response.Header); problem != nil {
 		return nil, final(problem)
 	}
+	text := response.Body
 	arriving := readerFunc(func(p []byte) (int, error) {
-		n, err := response.Body.Read(p)
+		n, err := text.Read(p)
 		if n > 0 {
 			silence.Reset(c.o.IdleTimeout)
 		}

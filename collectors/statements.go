@@ -248,8 +248,9 @@ func (c *Client) cancelStatement(ctx context.Context, id string) {
 	if problem != nil {
 		return
 	}
-	if response, err := c.http.Do(request); err == nil {
-		discard(response.Body)
+	response, err := c.http.Do(request)
+	if err == nil {
+		response.Body.Close()
 	}
 }
 
