@@ -84,12 +84,12 @@ func TestReleaseIsBuiltAsEverywhere(t *testing.T) {
 func TestReleaseIsCheckedOnEachSystem(t *testing.T) {
 	t.Parallel()
 	build := release(t).Builds[0]
-	targets := regexp.MustCompile(`for target in ([^;]*);`).FindStringSubmatch(read(t, "Makefile"))
+	targets := regexp.MustCompile(`PATROLTEST_SYSTEMS='([^']*)'`).FindStringSubmatch(read(t, "Makefile"))
 	if targets == nil {
 		t.Fatal("make platforms has no list")
 	}
 	for _, os := range build.Goos {
-		if !strings.Contains(targets[1], os+"/") {
+		if os != "linux" && !strings.Contains(targets[1], os+"/") { // make test runs on Linux
 			t.Errorf("%s is released and not checked", os)
 		}
 	}
