@@ -10,7 +10,7 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 OPA      := $(GO) tool opa
 RACE    ?=
 # The packages that do several things at once; a test holds the list.
-CONCURRENT := ./cmd/internal/pipeline ./cmd/patrol ./collectors ./collectors/simulator ./engine ./engine/apply ./engine/eval ./engine/eval/sandbox ./engine/policy ./engine/remedy ./engine/store ./engine/journal ./engine/sqlite
+CONCURRENT := ./cmd/internal/pipeline ./cmd/patrol ./collectors ./collectors/simulator ./engine ./engine/apply ./engine/eval ./engine/eval/sandbox ./engine/policy ./engine/remedy ./engine/store ./engine/journal ./engine/sqlite ./reports
 VULN     := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := help
