@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"patrol/engine"
 )
@@ -20,6 +21,7 @@ const (
 	hintAuditLog        = "Ask for it with --usage warehouse:ID, or export the log with the query of docs/usage.md and name the file with --audit-log."
 	reasonNoRows        = "no_rows"
 	reasonNoWorkspaceID = "no_workspace_id"
+	reasonFutureEvents  = "events_to_come"
 )
 
 const rightsOfUsage = "CAN USE on the SQL warehouse, SELECT on system.access.audit; none for a file"
@@ -40,7 +42,7 @@ func (set) AuditLog() Collector {
 			if c.o.AuditLog == nil {
 				return c.readUsage(ctx)
 			}
-			return c.o.AuditLog.section(c.identity().ID)
+			return c.o.AuditLog.section(c.identity().ID, c.now())
 		},
 	}
 }
@@ -57,7 +59,8 @@ type AuditLog struct {
 type logStats struct {
 	engine.LogSpan
 
-	whole bool // the log tells its span
+	whole  bool  // the log tells its span
+	latest int64 // ms: of the events of tokens
 }
 
 // logRow is a row with the workspace that it is about.
@@ -117,6 +120,7 @@ func (l *AuditLog) count(row logRow) {
 		return
 	}
 	stats.Rows++
+	stats.latest = max(stats.latest, row.Last)
 	if !stats.whole {
 		stats.First, stats.Last = min(stats.First, row.First), max(stats.Last, row.Last)
 	}
@@ -124,10 +128,13 @@ func (l *AuditLog) count(row logRow) {
 
 // section is what the log tells of a workspace. That it tells nothing may mean
 // that the export left the workspace out, so that nothing is known.
-func (l *AuditLog) section(workspace string) engine.Section {
+func (l *AuditLog) section(workspace string, now time.Time) engine.Section {
 	stats := l.workspaces[workspace]
 	if stats == nil {
 		return engine.Section{Coverage: notInExport("the audit log", workspace, hintAuditLogFile)}
+	}
+	if latest := max(stats.latest, stats.Last); latest > windowAt(now).now {
+		return failed(implausible(reasonFutureEvents, "the audit log has events of %s, which is still to come", time.UnixMilli(latest).UTC().Format(time.RFC3339)))
 	}
 	return engine.Section{
 		Coverage: engine.Coverage{Status: engine.Complete, Count: stats.Rows},
@@ -208,6 +215,25 @@ func (c *logCells) list(column string, into any, example string) {
 	}
 }
 
+// impossible tells numbers of a row that cannot be true together.
+func impossible(a engine.Activity) error {
+	d, called := a.Detail, int64(0)
+	for _, call := range d.Calls {
+		called += call.Events
+	}
+	switch days := a.Last/engine.Day - a.First/engine.Day + 1; {
+	case d.Refused > a.Events || d.Succeeded > a.Events-d.Refused:
+		return fmt.Errorf("succeeded %d and refused %d are more than the events, %d", d.Succeeded, d.Refused, a.Events)
+	case called > a.Events:
+		return fmt.Errorf("calls has %d events, more than the token, %d", called, a.Events)
+	case d.Days < 1 || d.Days > a.Events || d.Days > days:
+		return fmt.Errorf("days_used is %d, with %d events on %d days", d.Days, a.Events, days)
+	case a.MaxIPsPerDay > d.Addresses:
+		return fmt.Errorf("max_ips_per_day is %d, of %d addresses", a.MaxIPsPerDay, d.Addresses)
+	}
+	return nil
+}
+
 func readLogRow(r record) (row logRow, err error) {
 	for _, column := range logColumns {
 		if _, given := r.fields[column.field]; !given || r.text(column.field) == "" && column.field != "user_agents" {
@@ -233,10 +259,15 @@ func readLogRow(r record) (row logRow, err error) {
 		slices.Sort(row.UserAgents)
 		row.UserAgents = slices.Compact(row.UserAgents)
 	}
-	if row.Last < row.First && c.err == nil {
-		c.err = errors.New("last_event is before first_event")
+	if c.err == nil {
+		switch {
+		case row.Last < row.First:
+			c.err = errors.New("last_event is before first_event")
+		case row.Events == 0:
+			c.err = errors.New("events: there are none between first_event and last_event")
+		}
 	}
-	if given == 0 {
+	if given == 0 || c.err != nil {
 		return row, c.err
 	}
 	d := &engine.ActivityDetail{
@@ -259,5 +290,8 @@ func readLogRow(r record) (row logRow, err error) {
 		c.err = errors.New("distinct_calls: there are fewer than calls has")
 	}
 	row.Detail = d
+	if c.err == nil && row.TokenID != wholeLog {
+		c.err = impossible(row.Activity)
+	}
 	return row, c.err
 }

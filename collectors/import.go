@@ -125,7 +125,7 @@ func (l *tokenList) outcomes(o ImportOptions) []Outcome {
 		}
 		sections[engine.SectionTokens] = tokens
 		if o.AuditLog != nil {
-			sections[engine.SectionAuditLog] = o.AuditLog.section(workspace.ID)
+			sections[engine.SectionAuditLog] = o.AuditLog.section(workspace.ID, now)
 		}
 		if o.AuditChanges != nil {
 			sections[engine.SectionAuditChanges] = o.AuditChanges.section(workspace.ID)

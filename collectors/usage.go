@@ -95,9 +95,12 @@ func (c *Client) readUsage(ctx context.Context) engine.Section {
 		return failed(problemOf(reasonSpool, "Make room for temporary files, or name another directory for them.", "keep the audit log: %s", err))
 	}
 	c.session.keep(kept)
-	section := log.section(c.identity().ID)
+	section := log.section(c.identity().ID, c.now())
 	if section.Coverage.Reason == reasonNoRows {
 		section.Coverage = c.noEvents()
+	}
+	if section.Coverage.Reason == reasonFutureEvents {
+		return section
 	}
 	if stats := log.workspaces[c.identity().ID]; stats != nil {
 		if text := contradiction(stats.LogSpan, c.session.tokens, keptActivity(kept)); text != "" {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -23,6 +24,7 @@ type WaiverRule struct {
 	Token     string   `json:"token,omitempty"`                // glob over the token's id
 	Secret    string   `json:"secret,omitempty"`               // glob over the id of a service principal's OAuth secret
 	Owner     string   `json:"owner,omitempty" names:"person"` // glob over the owner's name or id
+	Objects   []string `json:"objects,omitempty"`              // all that a finding on a workspace may name, as Finding.Objects has them
 	Reason    string   `json:"reason" names:"written"`
 	Ticket    string   `json:"ticket,omitempty"`
 	Approver  string   `json:"approver" names:"person"`
@@ -52,6 +54,8 @@ func (r WaiverRule) Scope() string {
 		return "secret " + r.Secret + " in " + where
 	case r.Owner != "":
 		return "all of " + r.Owner + " in " + where
+	case len(r.Objects) > 0:
+		return strings.Join(r.Objects, ", ") + " in " + where
 	}
 	return where
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,7 @@ type Facts struct {
 	AgeDays       *int64 // whole days since creation, rounded down
 	LifetimeDays  *int64 // whole days from creation to expiry, rounded up beyond a minute of grace; nil when endless
 	IdleDays      *int64 // whole days since last use; age when never used
+	LastUsed      *int64 // ms; nil when never used
 	ExpiresInDays *int64 // whole days to expiry, rounded down; negative when expired; nil when endless
 	Used          *bool
 	NeverExpires  *bool
@@ -35,7 +37,61 @@ type Facts struct {
 	Unknown []string
 }
 
-// Derive computes the facts of a token at an instant (ms).
+// Derive computes the facts of a token at an instant (ms). Its last use is that of the
+// list of tokens or that of the audit log, whichever is later: the list is a day behind.
+// What list and log cannot both be right about becomes a defect of the token, so that
+// it is unknown.
+func (s *Subject) Derive(asOf int64) {
+	var logged *Activity
+	if s.Peers != nil {
+		logged = s.Peers.Activity
+	}
+	if logged == nil {
+		s.Facts = Derive(s.Token, asOf)
+		return
+	}
+	s.Token.doubt(logged)
+	known := s.Token
+	if used := logged.use(); used != nil && !known.defective("last_used_day") && (known.LastUsed == nil || *known.LastUsed < *used) {
+		known.LastUsed = used
+	}
+	s.Facts = Derive(known, asOf)
+}
+
+// use is the last use (ms) that a log has; nil where all that it has was refused.
+func (a *Activity) use() *int64 {
+	if a.Events == 0 || a.Detail != nil && a.Events <= a.Detail.Refused {
+		return nil
+	}
+	return &a.Last
+}
+
+// logGrace is how far (ms) the clocks of list and log may differ.
+const logGrace = Day / 24
+
+// doubt makes unknown what the log shows to be impossible: use before the creation,
+// and after the expiry, where nothing was refused.
+func (t *Token) doubt(a *Activity) {
+	early := t.Created != nil && a.First+logGrace < *t.Created
+	late := t.Expires != nil && *t.Expires != NeverExpires && a.Last > *t.Expires+logGrace && a.Detail != nil && a.Detail.Refused == 0
+	if !early && !late {
+		return
+	}
+	const contradicts = "contradicts_log"
+	found := slices.Clip(t.Defects)
+	if early {
+		found, t.Created = append(found, Defect{"creation_time", contradicts, fmt.Sprint(*t.Created)}), nil
+	}
+	if late {
+		found, t.Expires = append(found, Defect{"expiry_time", contradicts, fmt.Sprint(*t.Expires)}), nil
+	}
+	if !t.defective("last_used_day") { // the log may be that of another token
+		found, t.LastUsed = append(found, Defect{Field: "last_used_day", Reason: contradicts}), nil
+	}
+	t.Defects = found
+}
+
+// Derive computes the facts of a token at an instant (ms), as the list alone tells them.
 func Derive(t Token, asOf int64) Facts {
 	f := Facts{AsOf: asOf}
 	f.deriveAge(t, asOf)
@@ -82,7 +138,7 @@ func (f *Facts) deriveUse(t Token, asOf int64) {
 		f.unknown("used", "idle_days", "last_used_at")
 		return
 	}
-	f.Used = ptr(t.LastUsed != nil)
+	f.Used, f.LastUsed = ptr(t.LastUsed != nil), t.LastUsed
 	if t.LastUsed != nil {
 		f.IdleDays = ptr(max(0, floorDays(asOf-*t.LastUsed)))
 		return

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"slices"
 	"testing"
 
 	"patrol/engine"
@@ -60,7 +61,7 @@ func TestDerive(t *testing.T) {
 		{
 			"issued for a year, ten days left",
 			token(at(now-355*engine.Day), at(now+10*engine.Day), at(now-3*engine.Day)),
-			engine.Facts{AgeDays: days(355), LifetimeDays: days(365), IdleDays: days(3), ExpiresInDays: days(10), Used: yes(true), NeverExpires: yes(false), Expired: yes(false), OnBehalf: yes(false)},
+			engine.Facts{AgeDays: days(355), LifetimeDays: days(365), IdleDays: days(3), LastUsed: at(now - 3*engine.Day), ExpiresInDays: days(10), Used: yes(true), NeverExpires: yes(false), Expired: yes(false), OnBehalf: yes(false)},
 		},
 		{
 			"endless and never used: idle falls back to age",
@@ -75,7 +76,7 @@ func TestDerive(t *testing.T) {
 		{
 			"expired an hour ago: a day of the past",
 			token(at(now-engine.Day), at(now-engine.Day/24), at(now+engine.Day/4)),
-			engine.Facts{AgeDays: days(1), LifetimeDays: days(1), IdleDays: days(0), ExpiresInDays: days(-1), Used: yes(true), NeverExpires: yes(false), Expired: yes(true), OnBehalf: yes(false)},
+			engine.Facts{AgeDays: days(1), LifetimeDays: days(1), IdleDays: days(0), LastUsed: at(now + engine.Day/4), ExpiresInDays: days(-1), Used: yes(true), NeverExpires: yes(false), Expired: yes(true), OnBehalf: yes(false)},
 		},
 		{
 			"expiry not told: unknown, not endless",
@@ -173,6 +174,47 @@ func TestSafeText(t *testing.T) {
 	} {
 		if got := engine.SafeText(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+// TestDeriveFromLog: the later use of list and log counts, and what the two cannot
+// both be right about is unknown.
+func TestDeriveFromLog(t *testing.T) {
+	t.Parallel()
+	list := token(at(now-200*engine.Day), at(now-50*engine.Day), at(now-60*engine.Day))
+	log := func(first, last int64, succeeded, refused int64) *engine.Activity {
+		return &engine.Activity{Events: succeeded + refused, First: now - first*engine.Day, Last: now - last*engine.Day, Detail: &engine.ActivityDetail{Succeeded: succeeded, Refused: refused}}
+	}
+	older := log(59, 55, 9, 0)
+	older.Detail = nil
+	doubtful := []string{"expired", "expires_at", "expires_in_days", "idle_days", "last_used_at", "lifetime_days", "never_expires", "used"}
+	for name, c := range map[string]struct {
+		log     *engine.Activity
+		idle    int64 // -1: unknown
+		unknown []string
+	}{
+		"nothing":                      {nil, 60, nil},
+		"a later use":                  {log(59, 55, 9, 0), 55, nil},
+		"a later use, an older export": {older, 55, nil},
+		"an earlier use":               {log(90, 80, 9, 0), 60, nil},
+		"later refusals alone":         {log(59, 55, 0, 9), 60, nil},
+		"use after the expiry":         {log(59, 40, 9, 0), -1, doubtful},
+		"refusals after the expiry":    {log(59, 40, 0, 9), 60, nil},
+		"use, and refusals after it":   {log(59, 40, 8, 1), 40, nil},
+		"within an hour of the expiry": {log(59, 50, 9, 0), 50, nil},
+		"use before the creation":      {log(201, 60, 9, 0), -1, []string{"age_days", "created_at", "idle_days", "last_used_at", "lifetime_days", "used"}},
+		"within an hour of being made": {log(200, 60, 9, 0), 60, nil},
+		"no event":                     {&engine.Activity{First: now - 59*engine.Day, Last: now - 55*engine.Day}, 60, nil},
+	} {
+		s := engine.Subject{Token: list, Peers: &engine.Peers{Activity: c.log}}
+		s.Derive(now)
+		got := int64(-1)
+		if s.Facts.IdleDays != nil {
+			got = *s.Facts.IdleDays
+		}
+		if got != c.idle || !slices.Equal(s.Facts.Unknown, c.unknown) {
+			t.Errorf("%s: idle for %d days, want %d; unknown %q, want %q", name, got, c.idle, s.Facts.Unknown, c.unknown)
 		}
 	}
 }

@@ -93,7 +93,7 @@ func tokenFields() []Field {
 	creator := func(s *Subject) *string { return &s.Token.CreatorID }
 	creatorName := func(s *Subject) *string { return &s.Token.CreatorName }
 	created := func(s *Subject) *int64 { return s.Token.Created }
-	lastUsed := func(s *Subject) *int64 { return s.Token.LastUsed }
+	lastUsed := func(s *Subject) *int64 { return s.Facts.LastUsed }
 	expires := func(s *Subject) *int64 {
 		if s.Token.Expires == nil || *s.Token.Expires == NeverExpires {
 			return nil

@@ -46,7 +46,7 @@ func ForecastToken(w Workspace, s Subject, stays bool, from, to time.Time) (list
 		row.Day, row.Kind, row.Message = day(end), WillExpire, "last used "+lastUse(&s.Token)
 		list = append(list, row)
 	}
-	idle := s.Token.LastUsed
+	idle := s.Facts.LastUsed
 	if idle == nil {
 		idle = s.Token.Created
 	}

@@ -231,3 +231,26 @@ func PolicyDigest(policies []Policy) string {
 	}
 	return TextDigest(string(CompactJSON(rows)))
 }
+
+// Objects are what a finding on a workspace names: the texts that its evidence has
+// under federation_policies, apps and recipients, sorted. Evidence of a policy that
+// could not be judged has none.
+func (f Finding) Objects() []string {
+	if f.Resource != ResourceWorkspace {
+		return nil
+	}
+	var objects []string
+	for _, key := range []string{"federation_policies", "apps", "recipients"} {
+		values, many := f.Evidence[key].([]any)
+		if !many {
+			values = []any{f.Evidence[key]}
+		}
+		for _, value := range values {
+			if text, ok := value.(string); ok {
+				objects = append(objects, text)
+			}
+		}
+	}
+	slices.Sort(objects)
+	return slices.Compact(objects)
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"sync"
+	"sync/atomic"
 
 	"patrol/engine"
 	"patrol/engine/outfile"
@@ -26,9 +27,10 @@ func writeTogether(ctx context.Context, dir string, formats []Format, r engine.R
 		errs     = make([]error, len(formats))
 	)
 	shared.kinds = []waited{findings, tokens}
-	r.Findings, r.Tokens = findings.listen, tokens.listen
 	for i, format := range formats {
 		all.Go(func() {
+			r, within := r, new(atomic.Bool)
+			r.Findings, r.Tokens = oneAtATime(within, findings.listen), oneAtATime(within, tokens.listen)
 			defer shared.leave()
 			if paths[i], errs[i] = writeFiles(ctx, dir, format, r, files); errs[i] != nil {
 				stop()
@@ -48,10 +50,26 @@ func writeTogether(ctx context.Context, dir string, formats []Format, r engine.R
 	return written, failure
 }
 
+var errWithin = errors.New("the format reads rows while it reads others: it has to end one reading before it begins the next")
+
+// oneAtATime reads rows, and yields an error where a reading of the same format is
+// under way: the two would wait for each other.
+func oneAtATime[T any](within *atomic.Bool, rows iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		if !within.CompareAndSwap(false, true) {
+			var none T
+			yield(none, errWithin)
+			return
+		}
+		defer within.Store(false)
+		rows(yield)
+	}
+}
+
 // readers are formats that are being written. A reading begins when each of them
 // waits for one or has left, so that all who want the same rows get the same
 // reading. A format may ask for findings and then tokens, or the other way round,
-// but not for tokens while it reads findings.
+// but not for tokens while it reads findings; see oneAtATime.
 type readers struct {
 	lock    sync.Mutex
 	left    int // formats that have not left

@@ -102,6 +102,55 @@ func TestTogetherStops(t *testing.T) {
 	}
 }
 
+// TestTogetherReadsOneAtATime: a format that asks for tokens while it reads
+// findings, or the other way round, fails; it does not wait for ever.
+func TestTogetherReadsOneAtATime(t *testing.T) {
+	t.Parallel()
+	first := func(rows iter.Seq2[engine.TokenRow, error]) error {
+		for _, err := range rows {
+			return err
+		}
+		return nil
+	}
+	nested := Format{Name: "nested", File: "nested", Write: func(_ context.Context, _ io.Writer, r engine.Report) error {
+		for _, err := range r.Findings {
+			return errors.Join(err, first(r.Tokens))
+		}
+		return nil
+	}}
+	reversed := Format{Name: "reversed", File: "reversed", Write: func(_ context.Context, _ io.Writer, r engine.Report) error {
+		for range r.Tokens {
+			for _, err := range r.Findings {
+				return err
+			}
+		}
+		return nil
+	}}
+	turns := Format{Name: "turns", File: "turns", Write: func(_ context.Context, _ io.Writer, r engine.Report) error {
+		for range 2 {
+			for _, err := range r.Findings {
+				if err != nil {
+					return err
+				}
+				break
+			}
+			if err := first(r.Tokens); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+	for _, c := range []struct {
+		format Format
+		wanted error
+	}{{nested, errWithin}, {reversed, errWithin}, {turns, nil}} {
+		_, err := WriteAll(t.Context(), t.TempDir(), []Format{c.format, must(Lookup("csv"))}, report(), outfile.Files{})
+		if !errors.Is(err, c.wanted) {
+			t.Errorf("%s: got %v, want %v", c.format.Name, err, c.wanted)
+		}
+	}
+}
+
 func beginnings[T any](rows iter.Seq2[T, error], count *atomic.Int32) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		count.Add(1)

@@ -81,7 +81,8 @@ func (j *freshJudge) StillFires(ctx context.Context, s engine.Step, t engine.Tok
 		ruling.Why = "the list of tokens did not hold it"
 		return ruling, nil
 	}
-	subject.Token, subject.Facts = t, engine.Derive(t, now.UnixMilli())
+	subject.Token = t
+	subject.Derive(now.UnixMilli())
 	needed := map[engine.SectionName]bool{}
 	for _, id := range s.Policies {
 		if p, known := j.set.Policy(id); known {

@@ -278,7 +278,7 @@ func (a *app) addWaiver(ctx context.Context, o *waiverAddOptions) error {
 		return err
 	}
 	today := a.today(o.judge.AsOf)
-	rule := engine.WaiverRule{ID: "W-" + f.Fingerprint[:8], Policies: []string{f.Policy}, Workspace: f.WorkspaceID, Reason: o.reason, Ticket: o.ticket, Approver: o.approver,
+	rule := engine.WaiverRule{ID: "W-" + f.Fingerprint[:8], Policies: []string{f.Policy}, Workspace: f.WorkspaceID, Objects: f.Objects(), Reason: o.reason, Ticket: o.ticket, Approver: o.approver,
 		Created: engine.DateOf(today), Expires: engine.DateOf(time.UnixMilli(o.expires.at(today)))}
 	switch f.Resource {
 	case engine.ResourceToken:

@@ -33,9 +33,11 @@ func (v *workspaceView) finding(a *assignment, on target, o outcome) engine.Find
 	return f
 }
 
-// fingerprint identifies a finding across runs: what is wrong with what, where.
+// fingerprint identifies a finding across runs: what is wrong with what, where. One
+// that names objects of a workspace is another where it names others.
 func fingerprint(f engine.Finding) string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{f.Policy, f.WorkspaceID, string(f.Resource), f.ResourceID}, "\x00")))
+	parts := append([]string{f.Policy, f.WorkspaceID, string(f.Resource), f.ResourceID}, f.Objects()...)
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:])[:32]
 }
 

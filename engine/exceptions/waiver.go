@@ -171,13 +171,16 @@ func (m *WaiverMatcher) matching(f engine.Finding) []*rule {
 }
 
 // subject is what waivers look at of a finding, in lower case.
-// id is that of a token or a secret.
-type subject struct{ workspace, workspaceID, id, owner, ownerID string }
+// id is that of a token or a secret; objects are spelt as they are.
+type subject struct {
+	workspace, workspaceID, id, owner, ownerID string
+	objects                                    []string
+}
 
 func subjectOf(f engine.Finding) subject {
 	s := subject{
 		workspace: strings.ToLower(f.Workspace), workspaceID: strings.ToLower(f.WorkspaceID),
-		owner: strings.ToLower(f.Owner), ownerID: strings.ToLower(f.OwnerID),
+		owner: strings.ToLower(f.Owner), ownerID: strings.ToLower(f.OwnerID), objects: f.Objects(),
 	}
 	if f.Resource != engine.ResourceWorkspace {
 		s.id = strings.ToLower(f.ResourceID)
@@ -188,7 +191,8 @@ func subjectOf(f engine.Finding) subject {
 func (r *rule) about(s *subject) bool {
 	return (r.id == nil || (s.id != "" && r.id.Matches(s.id))) &&
 		(r.owner == nil || named(r.owner, s.owner, s.ownerID)) &&
-		r.in(s.workspace, s.workspaceID)
+		r.in(s.workspace, s.workspaceID) &&
+		!slices.ContainsFunc(s.objects, func(object string) bool { return !slices.Contains(r.Objects, object) })
 }
 
 func (r *rule) in(workspace, id string) bool {
@@ -219,6 +223,7 @@ type waiver struct {
 	Token     string      `yaml:"token" doc:"Pattern over the id of the token"`
 	Secret    string      `yaml:"secret" doc:"Pattern over the id of the OAuth secret"`
 	Owner     string      `yaml:"owner" doc:"Pattern over the name or id of the owner"`
+	Objects   []string    `yaml:"objects" doc:"Ids of federation policies, names of OAuth apps or recipients: all that the finding names"`
 	Reason    string      `yaml:"reason" required:"yes" doc:"Why"`
 	Ticket    string      `yaml:"ticket" doc:"Where it was discussed"`
 	Approver  string      `yaml:"approver" required:"yes" doc:"Who decided: an e-mail address, or the id of a principal"`
@@ -256,7 +261,7 @@ func ParseWaivers(path string, text []byte, known []engine.Policy) (*Waivers, er
 // called after its line.
 func (w waiver) rule(file *strictyaml.File, at string, known map[string][]engine.Policy, ids map[string]int) engine.WaiverRule {
 	r := engine.WaiverRule{
-		ID: w.ID, Workspace: w.Workspace, Token: w.Token, Secret: w.Secret, Owner: w.Owner, Reason: w.Reason, Ticket: w.Ticket,
+		ID: w.ID, Workspace: w.Workspace, Token: w.Token, Secret: w.Secret, Owner: w.Owner, Objects: w.Objects, Reason: w.Reason, Ticket: w.Ticket,
 		Approver: w.Approver, Created: w.Created, Expires: w.Expires, Line: file.Line(at),
 	}
 	for _, key := range []string{"policy", "reason", "approver", "created", "expires"} {
@@ -326,6 +331,10 @@ func (w waiver) checkScope(file *strictyaml.File, at string, judged []engine.Res
 	of := judged[0]
 	if slices.ContainsFunc(judged, func(other engine.Resource) bool { return other != of }) {
 		file.Wrong(at+".policy", "policies on different resources need a waiver each")
+		return
+	}
+	if of != engine.ResourceWorkspace && file.Given(at+".objects") {
+		file.Wrong(at+".objects", "%s judges %ss: leave objects out", policies[0], of)
 		return
 	}
 	given := 0
@@ -434,6 +443,13 @@ func Append(text string, r engine.WaiverRule) (string, error) {
 			text += mark + pair[0] + ": " + quoted(pair[1]) + "\n"
 			mark = indent + "  "
 		}
+	}
+	if len(r.Objects) > 0 {
+		names := make([]string, len(r.Objects))
+		for i, object := range r.Objects {
+			names[i] = quoted(object)
+		}
+		text += mark + "objects: [" + strings.Join(names, ", ") + "]\n"
 	}
 	return text + mark + "created: " + r.Created.String() + "\n" + mark + "expires: " + r.Expires.String() + "\n", nil
 }

@@ -20,7 +20,11 @@ type Excess struct {
 }
 
 func (e Excess) String() string {
-	text := fmt.Sprintf("%s is %s, these steps come to %s", e.Limit, short(e.Max), short(e.Got))
+	counted := "these steps"
+	if e.Limit == "max_steps" {
+		counted += " and the tokens they disable"
+	}
+	text := fmt.Sprintf("%s is %s, %s come to %s", e.Limit, short(e.Max), counted, short(e.Got))
 	if e.Where != "" {
 		text += " in " + e.Where
 	}

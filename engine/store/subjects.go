@@ -83,6 +83,7 @@ func (db *DB) futureTokens(ctx context.Context, id int64, at []time.Time, peers 
 		}
 		return p
 	}
+	peers = peers || usable(r.snapshot, engine.SectionAuditLog) // a token's last use rests on it
 	var all *comparison
 	if peers {
 		if all, err = db.compare(ctx, r.snapshot, moments[0], moments[1:]...); err != nil {
@@ -106,10 +107,12 @@ func (db *DB) futureTokens(ctx context.Context, id int64, at []time.Time, peers 
 			for turns[last].from > n {
 				last--
 			}
-			return engine.Subject{
-				Token: t.Token, Row: t.row, Facts: engine.Derive(t.Token, moments[n]),
+			s := engine.Subject{
+				Token: t.Token, Row: t.row,
 				Owner: party(owner, n), Creator: party(creator, n), Peers: turns[last].peers,
-			}.Named(), true
+			}
+			s.Derive(moments[n])
+			return s.Named(), true
 		})
 		if !more {
 			return nil

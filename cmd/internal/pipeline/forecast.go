@@ -42,9 +42,9 @@ func (o Forecasting) presume(token engine.FutureToken, n int) (engine.Subject, b
 		return subject, false
 	}
 	later := o.on(n).Sub(o.From).Milliseconds()
-	if used := subject.Token.LastUsed; used != nil && o.staysInUse(*used) {
+	if used := subject.Facts.LastUsed; used != nil && o.staysInUse(*used) {
 		subject.Token.LastUsed = new(*used + later)
-		subject.Facts = engine.Derive(subject.Token, o.on(n).UnixMilli())
+		subject.Derive(o.on(n).UnixMilli())
 	}
 	if peers := subject.Peers; peers != nil && peers.Successor != nil && o.staysInUse(peers.Successor.LastUsed) {
 		changed, successor := *peers, *peers.Successor
@@ -99,7 +99,7 @@ func (p *Policies) Forecast(ctx context.Context, db *store.DB, snapshots []engin
 				return err
 			}
 			subject, _ := token(0)
-			stays := subject.Token.LastUsed != nil && o.staysInUse(*subject.Token.LastUsed)
+			stays := subject.Facts.LastUsed != nil && o.staysInUse(*subject.Facts.LastUsed)
 			comes := engine.ForecastToken(s.Workspace, subject, stays, o.From, o.on(o.Days))
 			lock.Lock()
 			forecast.Tokens++
