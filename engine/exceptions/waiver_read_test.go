@@ -122,7 +122,7 @@ func TestParseWaiversRefuses(t *testing.T) {
 		"an instant":         {entryWith("expires: 2027-02-01T00:00:00Z"), `waivers.yaml:10: expires: "2027-02-01T00:00:00Z" is no day: want one such as 2027-02-01`},
 		"a number for a day": {entryWith("expires: 20270201"), `waivers.yaml:10: expires: "20270201" is no day: want one such as 2027-02-01`},
 		"ends before":        {entryWith("expires: 2026-10-31"), "waivers.yaml:10: expires: 2026-10-31 is before created, 2026-11-01"},
-		"unknown key":        {entryWith("comment: nightly"), `waivers.yaml:11: unknown key "comment": want one of id, policy, workspace, token, secret, owner, reason, ticket, approver, created, expires`},
+		"unknown key":        {entryWith("comment: nightly"), `waivers.yaml:11: unknown key "comment": want one of id, policy, workspace, token, secret, owner, objects, reason, ticket, approver, created, expires`},
 		"unknown policy":     {entryWith("policy: PAT-999"), `waivers.yaml:3: policy: unknown policy "PAT-999"; 'patrol policies list' has the ids`},
 		"one of two unknown": {entryWith("policy: [PAT-001, PAT-99]"), `waivers.yaml:3: policy: unknown policy "PAT-99"; 'patrol policies list' has the ids`},
 		"in a list below":    {entryWith("policy:\n      - PAT-001\n      - PAT-99"), `waivers.yaml:5: policy: unknown policy "PAT-99"; 'patrol policies list' has the ids`},
