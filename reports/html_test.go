@@ -283,6 +283,9 @@ func manyTokens(n int) engine.Report {
 
 // TestPageStreams: memory does not grow with the population.
 func TestPageStreams(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	r := manyTokens(15 * blockRows)
 	most := peakHeap(t, func() {
 		if err := writeHTML(t.Context(), io.Discard, r); err != nil {
@@ -448,6 +451,9 @@ func holdTexts(t *testing.T, blocks []string) {
 // TestNoTextEndsAScriptInABrowser says the same of a browser.
 func TestNoTextEndsAScriptInABrowser(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	browser := chromium(t)
 	b := openPage(t, browser, brokenPage(breakers()))
 	for _, tab := range []string{"findings", "tokens", "workspaces"} {

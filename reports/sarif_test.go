@@ -183,6 +183,9 @@ func resultsIn(t *testing.T, paths []string) int {
 // TestSARIFPacked fills files up to what one upload takes.
 func TestSARIFPacked(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	limits := sarifLimits{results: 5_000, runs: 20, packed: 400_000}
 	files, total := 0, 0
 	for part := range sarifParts(t.Context(), many(20_000), limits) {
@@ -208,6 +211,9 @@ func TestSARIFPacked(t *testing.T) {
 // less than 10 MB, nothing lost.
 func TestSARIFAtScale(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	for n, want := range map[int]int{5_000: 1, 5_001: 2, 25_001: 6} {
 		runs, results := 0, 0
 		for part := range sarifParts(t.Context(), many(n), codeScanning()) {

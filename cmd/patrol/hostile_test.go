@@ -46,6 +46,9 @@ type hostility struct {
 // TestHostileText: whatever users write, it does nothing, nothing of it is lost
 // without a word, and no secret in it is shown.
 func TestHostileText(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	h := newHostility(t)
 	h.patrol("audit", "--format", "html", "--output-dir", "before")
 	h.spread()

@@ -11,6 +11,9 @@ import (
 
 // Each contradiction changes the answers that it is about, with status 200.
 func TestContradictions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	seen := map[string]bool{}
 	for _, c := range simulator.Contradictions() {
 		if seen[c.Name] || c.About == "" || len(c.Faults) == 0 {

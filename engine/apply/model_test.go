@@ -476,6 +476,9 @@ func starts() []world {
 
 func TestModel(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	for _, start := range starts() {
 		states, trace := model{}.explore(start)
 		if trace != nil {

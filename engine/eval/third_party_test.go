@@ -31,6 +31,9 @@ func bombsOf(name string) string { return bombs()[name] }
 // TestWaiverBombs: a policy over waivers that takes all there is refuses, in
 // time; the other says what it has to say.
 func TestWaiverBombs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing here is concurrent: make race leaves it out")
+	}
 	for name, bomb := range waiverBombs() {
 		t.Run(name, func(t *testing.T) {
 			set := load(t, map[string]string{
