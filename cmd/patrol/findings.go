@@ -55,7 +55,7 @@ func (c commands) Findings() *cobra.Command {
 		flags.BoolVar(&o.onlyNew, "new", false, "findings that the evaluation before did not have")
 		flags.Var(&o.since, "since", "findings first seen at this moment or later (a day, a time, or -7d)")
 	})
-	o.listFilter.addFlags(flags, "severity", engine.SortedKeys(findingOrders))
+	o.addFlags(flags, "severity", engine.SortedKeys(findingOrders))
 	flags.StringVar(&o.group, "group", "", "count by workspace, owner, policy or token (`column`) instead, the worst first")
 	addEvaluationFlag(flags, &o.evaluation)
 	ofWords(flags, "status", findingStatuses()...)

@@ -70,7 +70,7 @@ func (c commands) Tokens() *cobra.Command {
 		o.expires.addFlags(flags, "expires", "expires")
 		o.lastUsed.addFlags(flags, "last-used", "was last used")
 	})
-	o.listFilter.addFlags(flags, "", engine.SortedKeys(tokenOrders))
+	o.addFlags(flags, "", engine.SortedKeys(tokenOrders))
 	flags.StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to list: `ids`, days, or latest~1 (default: the newest)")
 	flags.Var(instantFlag(&o.asOf), "as-of", "count days from this moment (default: of the newest snapshot)")
 	o.product.addFlags(flags, "table", "csv", "json")

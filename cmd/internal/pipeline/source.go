@@ -342,7 +342,7 @@ func (s *Source) Discovered() bool { return s.account != nil }
 // for all workspaces.
 func (s *Source) ReadDirectory(ctx context.Context) {
 	if s.account != nil && s.account.directory == nil {
-		s.account.directory = s.account.Account.ReadDirectory(ctx)
+		s.account.directory = s.account.ReadDirectory(ctx)
 	}
 }
 
