@@ -3,8 +3,10 @@ package collectors
 import (
 	"bufio"
 	"context"
-	"encoding/json"
+	"encoding/gob"
+	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"strconv"
 
@@ -55,7 +57,7 @@ func (c *Client) readUsage(ctx context.Context) engine.Section {
 	}
 	kept := newSpool(c.o.SpoolDir, tokensLimit)
 	out := bufio.NewWriter(kept)
-	encoder := json.NewEncoder(out)
+	encoder := gob.NewEncoder(out)
 	log := AuditLog{workspaces: map[string]*logStats{}}
 	for after, page := "", mostPage; ; {
 		last, tokens := after, 0
@@ -113,11 +115,11 @@ func (c *Client) readUsage(ctx context.Context) engine.Section {
 
 func keptActivity(kept *spool) iter.Seq2[engine.Activity, error] {
 	return func(yield func(engine.Activity, error) bool) {
-		decoder := json.NewDecoder(kept.Reader())
-		for decoder.More() {
+		decoder := gob.NewDecoder(kept.Reader())
+		for {
 			var a engine.Activity
 			err := decoder.Decode(&a)
-			if !yield(a, err) || err != nil {
+			if errors.Is(err, io.EOF) || !yield(a, err) || err != nil {
 				return
 			}
 		}
