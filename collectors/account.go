@@ -38,7 +38,7 @@ func (t AccountTarget) Label() string {
 	return "account " + firstOf(t.Profile, t.AccountID, t.Host, "of the environment")
 }
 
-// Account is what an account tells of its workspaces.
+// Account is what an account says of its workspaces.
 type Account struct {
 	ID         string
 	Host       string             // where it was asked

@@ -190,7 +190,7 @@ func (p *changesPart) finish() {
 	p.Events = kept
 }
 
-// section is what the log tells of a workspace. That it has no row may mean that
+// section is what the log says of a workspace. That it has no row may mean that
 // the export left the workspace out.
 func (c *AuditChanges) section(workspace string) engine.Section {
 	part := c.workspaces[workspace]

@@ -31,7 +31,7 @@ const rightsOfUsage = "CAN USE on the SQL warehouse, SELECT on system.access.aud
 func (set) AuditLog() Collector {
 	return Collector{
 		Section:   engine.SectionAuditLog,
-		Doc:       "what the audit log tells of each token: events, days, addresses, user agents, calls",
+		Doc:       "what the audit log says of each token: events, days, addresses, user agents, calls",
 		Calls:     []string{"POST " + statementsPath, "GET " + statementsPath},
 		Rights:    rightsOfUsage,
 		Scopes:    []string{"sql:restricted-query"},
@@ -126,7 +126,7 @@ func (l *AuditLog) count(row logRow) {
 	}
 }
 
-// section is what the log tells of a workspace. That it tells nothing may mean
+// section is what the log says of a workspace. That it tells nothing may mean
 // that the export left the workspace out, so that nothing is known.
 func (l *AuditLog) section(workspace string, now time.Time) engine.Section {
 	stats := l.workspaces[workspace]

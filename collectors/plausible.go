@@ -167,7 +167,7 @@ func unconfirmed(sections map[engine.SectionName]engine.Section) string {
 	return ""
 }
 
-// usedWithoutRight tells of people who use tokens though only admins may. Where
+// usedWithoutRight reports people who use tokens though only admins may. Where
 // the grants name nobody at all, having tokens says it already.
 func (s *session) usedWithoutRight(sections map[engine.SectionName]engine.Section) string {
 	grants, only := onlyAdmins(sections)

@@ -87,7 +87,7 @@ func newSigner(t Target, o Options, transport http.RoundTripper) *signer {
 }
 
 // resolve finds out host and credential, without using the credential. With ask, the
-// host is asked for what it tells of itself to anybody: a host that is dead is found
+// host is asked for what it says of itself to anybody: a host that is dead is found
 // out before any credential is used.
 func (s *signer) resolve(ctx context.Context, ask bool) *Problem {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.o.SignInTimeout, errSignInTimeout)

@@ -102,7 +102,7 @@ func (s Snapshot) ChangeLog() (*ChangeLog, error) {
 // MostAuthors bounds the changes that are named for one difference.
 const MostAuthors = 5
 
-// Authors is what a log tells of who changed something between two moments.
+// Authors is what a log says of who changed something between two moments.
 type Authors struct {
 	First, Last int64         // ms: the span of the log
 	Count       int           // changes in that time

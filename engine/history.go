@@ -344,7 +344,7 @@ func StateChanges(before, after Snapshot) (changes []StateChange, unread []Secti
 	return changes, unread, nil
 }
 
-// noState tells of documents that are no state of the workspace: who read it,
+// noState is for documents that are no state of the workspace: who read it,
 // what somebody exported for the audit, and what the account knows of others.
 func noState(name SectionName) bool {
 	switch name {

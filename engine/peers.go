@@ -1,6 +1,6 @@
 package engine
 
-// SectionAuditLog is what the platform's audit log tells of each token: read from
+// SectionAuditLog is what the platform's audit log says of each token: read from
 // the system table where usage is asked for, or imported from a file.
 const SectionAuditLog SectionName = "audit_log"
 
@@ -34,7 +34,7 @@ type Successor struct {
 	LastUsed int64 // ms
 }
 
-// Activity is what an audit log tells of a token.
+// Activity is what an audit log says of a token.
 type Activity struct {
 	TokenID      string
 	Events       int64

@@ -189,7 +189,7 @@ func isID(name string) bool {
 
 // Pseudonymised is a copy of any value with pseudonyms in all its texts: every
 // output is made of such copies, so that no field of theirs can be forgotten.
-// Without pseudonyms it is the value itself. A tag tells of a field what its
+// Without pseudonyms it is the value itself. A tag says of a field what its
 // type does not:
 //
 //	names:"person"   a person, or the id of one: replaced whole

@@ -65,7 +65,7 @@ func LeastScopes(scopes []string) []string {
 	return least
 }
 
-// callScope is what a call that the audit log tells of takes.
+// callScope is what a call that the audit log says of takes.
 type callScope struct {
 	scope   string // "": none
 	service string

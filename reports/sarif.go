@@ -358,7 +358,7 @@ func waiverText(w *engine.Waiver) string {
 	return engine.SafeText(text + ", until " + w.Expires)
 }
 
-// unjudged tells of policies that came to no verdict. These are no results:
+// unjudged reports policies that came to no verdict. These are no results:
 // an alert would be closed as fixed by whoever restores the access.
 func (s *sarifLog) unjudged() []sarifNotification {
 	var told []sarifNotification
@@ -384,7 +384,7 @@ func (s *sarifLog) notify(status engine.Status, text string, rule int) sarifNoti
 	}
 }
 
-// unread tells of sections that were not read whole.
+// unread reports sections that were not read whole.
 func (s *sarifLog) unread() []sarifNotification {
 	var told []sarifNotification
 	for _, w := range s.report.Workspaces {

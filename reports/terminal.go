@@ -211,7 +211,7 @@ func (s *screen) verdict(r engine.Report) {
 }
 
 // reach says how many workspaces were read, where that is not plain from the
-// rest, and names some of those that no snapshot tells of.
+// rest, and names some of those that no snapshot has.
 func (s *screen) reach(r engine.Report) {
 	reach := r.Reach()
 	if len(reach.Accounts) == 0 && reach.Read == reach.Expected {

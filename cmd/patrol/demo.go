@@ -266,7 +266,7 @@ func demoConfig(account *simulator.Account) string {
 	return b.String()
 }
 
-// demoReport is what the story tells of an audit.json.
+// demoReport is what the story says of an audit.json.
 type demoReport struct {
 	Policies []struct {
 		ID       string

@@ -304,7 +304,7 @@ func (a *app) tokensHistory() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history ID",
 		Short: "Show all that the database remembers of a token",
-		Long: "Tells of a token, by its id or the beginning of it: when snapshots first saw it, how it changed, how its last use moved, what\n" +
+		Long: "Prints what is known of a token, by its id or the beginning of it: when snapshots first saw it, how it changed, how its last use moved, what\n" +
 			"policies found and for how long, and when and why it vanished. Ids are unique in a workspace; of several that fit all are told.\n\n" + exitHelp(),
 		Example: "  patrol tokens history 3922b2f6",
 		Args:    cobra.ExactArgs(1),

@@ -105,7 +105,7 @@ func (v *workspaceView) settingGap(key string) string {
 	return ""
 }
 
-// unreadable tells of fields of input.workspace that were covered but make no
+// unreadable reports fields of input.workspace that were covered but make no
 // sense, or that nobody knows.
 func (v *workspaceView) unreadable(p *policy.Compiled) []string {
 	var gaps []string

@@ -1,4 +1,4 @@
-// Package prefilter tells of a policy, without running it, that it passes or does not
+// Package prefilter finds, without running a policy, that it passes or does not
 // apply on a token. OPA's partial evaluation leaves of the policy what depends on the
 // token; that becomes a Go function. What it lets through the policy decides alone.
 // docs/decisions/0010-a-prefilter-spares-rego.md says why results stay the same.

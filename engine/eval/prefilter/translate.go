@@ -16,7 +16,7 @@ import (
 // out of its conjunction, so that the function is true at least where the residual
 // holds. Where nothing was left out it is true exactly there.
 
-// either translates a disjunction. dropped tells of an expression that was left out; "" when none was.
+// either translates a disjunction. dropped names an expression that was left out; "" when none was.
 func (b *builder) either(r residual) (holds test, dropped string) {
 	var any []test
 	for _, body := range r.bodies {
