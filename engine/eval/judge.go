@@ -18,9 +18,9 @@ import (
 	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"patrol/engine"
-	"patrol/engine/eval/prefilter"
 	"patrol/engine/eval/sandbox"
 	"patrol/engine/policy"
+	"patrol/engine/policy/prefilter"
 )
 
 // assignment is a policy under the tuning of one workspace.

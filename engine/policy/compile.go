@@ -9,7 +9,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"patrol/engine"
-	"patrol/engine/eval/prefilter"
+	"patrol/engine/policy/prefilter"
 )
 
 // Compiled is a policy that can be run.
