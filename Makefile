@@ -82,9 +82,8 @@ mutants: ## Take each guard away in turn and want its tests to fail (MUTANTS='ga
 mutate: ## Change each line of each policy in turn and count what the Rego tests catch
 	PATROLTEST_MUTATE=1 $(GO) test -run TestMutants -count=1 -v ./engine/policy
 
-bench: build ## Measure speed and memory as ratios of one run (AGAINST=COMMIT: beside the patrol of that commit)
-	$(GO) test -run '^$$' -bench . -benchmem ./...
-	$(GO) run ./cmd/bench -patrol $(BIN) -against=$(AGAINST)
+bench: build ## Measure speed and memory as ratios of one run (AGAINST=COMMIT: beside the patrol of that commit; BENCH=flags)
+	$(GO) run ./cmd/bench -patrol $(BIN) -against=$(AGAINST) $(BENCH)
 
 ##@ Release it
 

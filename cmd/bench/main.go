@@ -1,9 +1,9 @@
 // Command bench measures patrol as whole processes: wall time, processor time
-// and peak memory of each command on a simulated account, in one workspace and
-// in three hundred; then the same six rules by patrol, by opa eval and by
-// conftest test on the same tokens, which must all find the same. It prints
-// tables with ratios within the one run, and a verdict on each goal. With
-// -against it measures the patrol of another commit beside this one.
+// (user and system) and peak memory of its commands on simulated accounts, and
+// of opa eval and conftest test by the same rules on the same tokens. Ratios
+// within the one run count. It prints a table for each part, and at the end one
+// with a verdict on each goal. With -against it builds the patrol of another
+// commit and measures it beside this one, by turns.
 package main
 
 import (
@@ -17,50 +17,87 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
+
+// part is something to measure.
+type part struct {
+	name    string
+	measure func(*bench, context.Context) error
+}
+
+// parts are in the order in which they run. Those of usual take a quarter of an
+// hour on two quiet processors, million and thousands an hour more.
+var parts = []part{
+	{"one", func(b *bench, ctx context.Context) error { return b.one(ctx, b.tokens) }},
+	{"rules", (*bench).rules},
+	{"fleet", func(b *bench, ctx context.Context) error {
+		return b.fleets(ctx, fleet{1, 300 * 50}, fleet{300, 50}, 1.5)
+	}},
+	{"days", (*bench).daily},
+	{"account", (*bench).account},
+	{"million", func(b *bench, ctx context.Context) error { return b.one(ctx, 1_000_000) }},
+	{"thousands", func(b *bench, ctx context.Context) error {
+		return b.fleets(ctx, fleet{300, 50}, fleet{3000, 50}, 10)
+	}},
+}
+
+const usual = "one,rules,fleet,days"
 
 func main() {
 	var b bench
 	patrol := flag.String("patrol", "bin/patrol", "the patrol to measure")
 	against := flag.String("against", "", "measure the patrol of this commit beside it")
-	only := flag.String("only", "steps,fleet,account,rules", "what to measure; history as well: daily snapshots, which take half an hour")
+	only := flag.String("only", usual, "the parts to measure; there are account, million and thousands as well")
+	fill := flag.String("fill", "", "make the history of -days days in this database, and nothing else")
 	flag.StringVar(&b.tools, "tools", "", "directory for opa and conftest, built when missing (default: the user's cache)")
-	flag.IntVar(&b.tokens, "tokens", 100_000, "tokens in the one workspace")
+	flag.IntVar(&b.tokens, "tokens", 100_000, "tokens of one, rules and days")
+	flag.IntVar(&b.days, "days", 7, "days of the history")
 	flag.IntVar(&b.runs, "runs", 3, "runs of which the fastest counts")
-	flag.IntVar(&b.days, "days", 365, "days of the history")
+	flag.DurationVar(&b.budget, "budget", 20*time.Second, "start no further run of a row that took so long")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := b.run(ctx, *patrol, *against, strings.Split(*only, ",")); err != nil {
+	run := func() error { return b.run(ctx, *patrol, *against, strings.Split(*only, ",")) }
+	if *fill != "" {
+		run = func() error { return saveDays(ctx, *fill, b.days, b.tokens) }
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// bench runs processes, each side in a directory of its own.
 type bench struct {
 	tools              string
 	tokens, runs, days int
+	budget             time.Duration
 	sides              []side
-	goals              []string // verdicts, printed at the end
+	busy               bool // other programs take processor time from the part under way
+	verdicts           []string
 }
 
-// side is a patrol to measure. The first is the one that it is about.
+// side is a patrol to measure, with a directory of its own. The first is the one
+// that this run is about.
 type side struct{ name, binary, dir string }
 
 func (s side) path(name string) string { return filepath.Join(s.dir, name) }
 
 func (b *bench) run(ctx context.Context, patrol, against string, only []string) (err error) {
+	for _, name := range only {
+		if !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
+			return fmt.Errorf("-only: nothing is called %q", name)
+		}
+	}
 	dir, err := os.MkdirTemp("", "patrol-bench-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	binary, err := filepath.Abs(patrol)
 	if err != nil {
 		return err
 	}
-	b.runs = max(b.runs, 1)
 	b.sides = []side{{"this", binary, filepath.Join(dir, "this")}}
 	if against != "" {
 		other := side{against, filepath.Join(dir, "patrol-against"), filepath.Join(dir, "against")}
@@ -74,59 +111,23 @@ func (b *bench) run(ctx context.Context, patrol, against string, only []string) 
 			return err
 		}
 	}
-	for _, part := range []struct {
-		name    string
-		measure func(context.Context) error
-	}{{"steps", b.steps}, {"fleet", b.fleet}, {"account", b.account}, {"rules", b.rules}, {"history", b.history}} {
-		if i := slices.Index(only, part.name); i >= 0 {
-			only = slices.Delete(only, i, i+1)
-			if err := part.measure(ctx); err != nil {
-				return fmt.Errorf("%s: %w", part.name, err)
-			}
+	for _, p := range parts {
+		if !slices.Contains(only, p.name) {
+			continue
+		}
+		if b.busy = machineIsBusy(); b.busy {
+			fmt.Fprintf(os.Stderr, "bench: %s: this machine is busy; goals of time are held to processor time\n", p.name)
+		}
+		if err := p.measure(b, ctx); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	if len(only) > 0 {
-		return fmt.Errorf("-only: nothing is called %q", only)
-	}
-	fmt.Print("\nGoals:\n")
-	for _, goal := range b.goals {
-		fmt.Println("  " + goal)
+	fmt.Print("\n| goal | is | limit | by | verdict |\n|---|---:|---:|---|---|\n")
+	for _, verdict := range b.verdicts {
+		fmt.Println(verdict)
 	}
 	return nil
 }
-
-// step is a row of a table.
-type step struct {
-	name string
-	job  job
-}
-
-// table measures steps one after the other, under a header.
-func (b *bench) table(ctx context.Context, header string, steps []step) (costs map[string]cost, err error) {
-	b.header("%s", header)
-	costs = map[string]cost{}
-	for _, s := range steps {
-		if costs[s.name], err = b.row(ctx, s.name, s.job); err != nil {
-			return nil, err
-		}
-	}
-	return costs, nil
-}
-
-// goal notes whether a ratio is what it should be: at most so much, or for a
-// negative limit at least its amount.
-func (b *bench) goal(what string, ratio, limit float64) {
-	verdict, sign := "met   ", "at most"
-	if limit < 0 {
-		ratio, sign = -ratio, "at least"
-	}
-	if ratio > limit {
-		verdict = "MISSED"
-	}
-	b.goals = append(b.goals, fmt.Sprintf("%s  %s: %.2f, %s %.1f", verdict, what, abs(ratio), sign, abs(limit)))
-}
-
-func abs(x float64) float64 { return max(x, -x) }
 
 // buildAt builds the patrol of a commit from a worktree that it takes away again.
 func buildAt(ctx context.Context, commit, worktree, binary string) (err error) {
@@ -146,4 +147,32 @@ func buildAt(ctx context.Context, commit, worktree, binary string) (err error) {
 		return fmt.Errorf("build %s: %w", commit, err)
 	}
 	return nil
+}
+
+// timeGoal holds the time of a against that of other, more being that to which at
+// most or at least refers: wall time, or processor time on a busy machine.
+func (b *bench) timeGoal(what string, a, other cost, sign string, limit float64) {
+	if b.busy {
+		b.goal(what, "processor time", a.cpu.Seconds()/other.cpu.Seconds(), sign, limit)
+		return
+	}
+	b.goal(what, "wall time", a.wall.Seconds()/other.wall.Seconds(), sign, limit)
+}
+
+// memoryGoal holds a peak against another, where both are known.
+func (b *bench) memoryGoal(what string, a, other cost, sign string, limit float64) {
+	if a.peak == 0 || other.peak == 0 {
+		b.verdicts = append(b.verdicts, fmt.Sprintf("| %s | | %s %g | peak memory | unknown |", what, sign, limit))
+		return
+	}
+	b.goal(what, "peak memory", float64(a.peak)/float64(other.peak), sign, limit)
+}
+
+// goal notes whether what was measured is at most (≤) or at least (≥) the limit.
+func (b *bench) goal(what, by string, is float64, sign string, limit float64) {
+	verdict := "missed"
+	if sign == "≤" && is <= limit || sign == "≥" && is >= limit {
+		verdict = "reached"
+	}
+	b.verdicts = append(b.verdicts, fmt.Sprintf("| %s | %.2f | %s %g | %s | %s |", what, is, sign, limit, by, verdict))
 }

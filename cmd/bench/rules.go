@@ -9,12 +9,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
+	"regexp"
 	"time"
 )
 
@@ -30,165 +28,127 @@ const (
 )
 
 // rules lets opa eval, conftest test and patrol judge the same tokens by the same
-// rules, holds their findings against each other, and prints ratios.
+// rules, and holds their findings against each other.
 func (b *bench) rules(ctx context.Context) error {
-	cache, err := os.UserCacheDir()
+	tools, err := b.buildTools(ctx)
 	if err != nil {
 		return err
 	}
-	tools, err := filepath.Abs(cmp.Or(b.tools, filepath.Join(cache, "patrol-bench")))
+	account, err := b.simulate(ctx, 1, b.tokens)
 	if err != nil {
 		return err
 	}
-	for name, module := range map[string]string{"opa": opaModule, "conftest": conftestModule} {
-		if _, err := os.Stat(filepath.Join(tools, name)); err == nil {
-			continue
-		}
-		fmt.Fprintf(os.Stderr, "building %s, once\n", name)
-		cmd := exec.CommandContext(ctx, "go", "install", module)
-		cmd.Env, cmd.Stderr = append(os.Environ(), "GOBIN="+tools, "CGO_ENABLED=0"), os.Stderr
-		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("build %s: %w", name, err)
-		}
-	}
-	_, address, stop, err := b.serve(ctx, "--workspaces", "1", "--tokens", fmt.Sprint(b.tokens))
-	if err != nil {
-		return err
-	}
-	defer stop()
+	defer account.stop()
 	at := time.Now().UTC().Truncate(time.Second)
 	text, err := rules.ReadFile("rules/rules.rego")
 	if err != nil {
 		return err
 	}
-	tokens, err := get(ctx, address+"/api/2.0/token-management/tokens") // as the Databricks CLI prints it
-	if err != nil {
-		return err
-	}
 	for _, s := range b.sides {
-		if err := errors.Join(os.WriteFile(s.path("tokens.json"), tokens, 0o600),
-			os.WriteFile(s.path("rules.rego"), text, 0o600),
+		tokens, err := account.get(ctx, "/api/2.0/token-management/tokens") // as the Databricks CLI prints it
+		if err != nil {
+			return err
+		}
+		list, err := os.Create(s.path("tokens.json"))
+		if err == nil {
+			_, err = io.Copy(list, tokens)
+		}
+		if err := errors.Join(err, tokens.Close(), list.Close(), os.WriteFile(s.path("rules.rego"), text, 0o600),
 			os.WriteFile(s.path("data.json"), fmt.Appendf(nil, `{"as_of": %d}`, at.UnixMilli()), 0o600)); err != nil {
 			return err
 		}
 	}
 	judge := []string{"--only", six, "--as-of", at.Format(time.RFC3339), "--fail-on", "none", "-q", "--db", "from.db"}
-	b.header("%d tokens, six rules", b.tokens)
 	// Outputs are not called after those who wrote them: conftest would take
 	// conftest.json for its settings.
-	contestants := []struct {
-		name string
-		job  job
-		read func([]byte) ([]string, error)
-	}{
-		{"opa eval", job{binary: filepath.Join(tools, "opa"), output: "found-opa.json",
-			args: []string{"eval", "--format", "json", "--data", "rules.rego", "--data", "data.json", "--input", "tokens.json", "data.main.deny"}}, readOPA},
-		{"conftest test", job{binary: filepath.Join(tools, "conftest"), output: "found-conftest.json", found: []int{1},
-			args: []string{"test", "--output", "json", "--policy", "rules.rego", "--data", "data.json", "tokens.json"}}, readConftest},
-		{"patrol audit --from", job{args: append([]string{"audit", "--from", "tokens.json", "--format", "json", "-o", "-"}, judge...), fresh: "from.db", output: "found-patrol.json", found: []int{4}}, readPatrol},
-		{"patrol evaluate (stored)", job{args: append([]string{"evaluate"}, judge...), found: []int{4}}, nil},
+	opa := step{name: "opa eval", binary: filepath.Join(tools, "opa"), output: "found-opa.json",
+		args: []string{"eval", "--format", "json", "--data", "rules.rego", "--data", "data.json", "--input", "tokens.json", "data.main.deny"}}
+	conftest := step{name: "conftest test", binary: filepath.Join(tools, "conftest"), output: "found-conftest.json", found: []int{1},
+		args: []string{"test", "--output", "json", "--policy", "rules.rego", "--data", "data.json", "tokens.json"}}
+	list := step{name: "patrol audit --from", output: "found-patrol.json", found: []int{4}, fresh: "from.db",
+		args: append([]string{"audit", "--from", "tokens.json", "--format", "json", "-o", "-"}, judge...)}
+	stored := step{name: "patrol evaluate (stored)", args: append([]string{"evaluate"}, judge...), found: []int{4}}
+	costs, err := b.table(ctx, fmt.Sprintf("%d tokens, six rules", b.tokens), []step{opa, conftest, list, stored})
+	if err != nil {
+		return err
 	}
-	costs := map[string]cost{}
-	var found map[string]bool
-	for _, c := range contestants {
-		if costs[c.name], err = b.row(ctx, c.name, c.job); err != nil {
-			return err
-		}
-		if c.read == nil {
-			continue
-		}
-		text, err := os.ReadFile(b.sides[0].path(c.job.output))
+	found, err := failedIn(b.sides[0].path(list.output))
+	if err != nil {
+		return err
+	}
+	// A message of the rules begins with the policy and the token.
+	finding := regexp.MustCompile(`PAT-\d{3} [0-9a-f]{64}`)
+	for _, other := range []step{opa, conftest} {
+		text, err := os.ReadFile(b.sides[0].path(other.output))
 		if err != nil {
 			return err
 		}
-		keys, err := c.read(text)
-		if err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
+		theirs := map[string]bool{}
+		for _, key := range finding.FindAllString(string(text), -1) {
+			theirs[key] = true
 		}
-		got := map[string]bool{}
-		for _, key := range keys {
-			got[key] = true
+		if !maps.Equal(found, theirs) {
+			return fmt.Errorf("%s finds something else than patrol: %d and %d findings", other.name, len(theirs), len(found))
 		}
-		if found != nil && !maps.Equal(found, got) {
-			return fmt.Errorf("%s finds something else than those before it: %d and %d findings", c.name, len(got), len(found))
-		}
-		found = got
 	}
-	fmt.Printf("\nAll find the same %d findings. %d processors, %s.\n", len(found), runtime.NumCPU(), runtime.Version())
-	for name, limit := range map[string]float64{"opa eval": 12, "conftest test": 25} {
-		wall, _, peak := costs[name].over(costs["patrol evaluate (stored)"])
-		b.goal(name+" over patrol evaluate, wall", wall, -limit)
-		b.goal(name+" over patrol evaluate, memory", peak, -10)
+	fmt.Printf("\nAll find the same %d findings.\n", len(found))
+	patrol := costs[stored.name][0]
+	for _, other := range []struct {
+		name  string
+		limit float64
+	}{{opa.name, 12}, {conftest.name, 25}} {
+		b.timeGoal(other.name+" over patrol evaluate, six rules", costs[other.name][0], patrol, "≥", other.limit)
+		b.memoryGoal(other.name+" over patrol evaluate, six rules", costs[other.name][0], patrol, "≥", 10)
 	}
 	return nil
 }
 
-// get is an answer of the simulated account.
-func get(ctx context.Context, address string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+// buildTools returns the directory in which opa and conftest are.
+func (b *bench) buildTools(ctx context.Context) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil && b.tools == "" {
+		return "", err
+	}
+	tools, err := filepath.Abs(cmp.Or(b.tools, filepath.Join(cache, "patrol-bench")))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	request.Header.Set("Authorization", "Bearer any")
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, err
+	for name, module := range map[string]string{"opa": opaModule, "conftest": conftestModule} {
+		if _, err := os.Stat(filepath.Join(tools, name)); err == nil {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "bench: building %s, once\n", name)
+		cmd := exec.CommandContext(ctx, "go", "install", module)
+		cmd.Env, cmd.Stderr = append(os.Environ(), "GOBIN="+tools, "CGO_ENABLED=0"), os.Stderr
+		if err := cmd.Run(); err != nil {
+			return "", fmt.Errorf("build %s: %w", name, err)
+		}
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("GET %s: %s", address, answer.Status)
-	}
-	return io.ReadAll(answer.Body)
+	return tools, nil
 }
 
-// readPatrol returns "PAT-001 <token>" for each failed result. Results that are
-// unknown are not of the six rules: a list tells nothing of owners.
-func readPatrol(text []byte) (found []string, err error) {
+// failedIn returns "PAT-001 <token>" for each failed result of an audit.json. None
+// of the six rules is unknown: they ask for nothing that a list does not tell.
+func failedIn(path string) (map[string]bool, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
 	var audit struct {
 		Results []struct {
 			Policy, Status string
 			ResourceID     string `json:"resource_id"`
 		} `json:"results"`
 	}
-	err = json.Unmarshal(text, &audit)
+	if err := json.Unmarshal(text, &audit); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	found := map[string]bool{}
 	for _, r := range audit.Results {
 		if r.Status != "fail" {
 			return nil, fmt.Errorf("%s on %s is %s", r.Policy, r.ResourceID, r.Status)
 		}
-		found = append(found, r.Policy+" "+r.ResourceID)
+		found[r.Policy+" "+r.ResourceID] = true
 	}
-	return found, err
-}
-
-// message is an element of deny. It begins with the rule and the token.
-type message struct{ Msg string }
-
-func keys(messages []message) (found []string) {
-	for _, m := range messages {
-		words := strings.SplitN(m.Msg, " ", 3)
-		found = append(found, strings.Join(words[:min(len(words), 2)], " "))
-	}
-	return found
-}
-
-func readOPA(text []byte) ([]string, error) {
-	var answer struct {
-		Result []struct{ Expressions []struct{ Value []message } }
-	}
-	if err := json.Unmarshal(text, &answer); err != nil {
-		return nil, err
-	}
-	if len(answer.Result) != 1 || len(answer.Result[0].Expressions) != 1 {
-		return nil, errors.New("opa has no result")
-	}
-	return keys(answer.Result[0].Expressions[0].Value), nil
-}
-
-func readConftest(text []byte) (found []string, err error) {
-	var answer []struct{ Failures []message }
-	err = json.Unmarshal(text, &answer)
-	for _, file := range answer {
-		found = append(found, keys(file.Failures)...)
-	}
-	return found, err
+	return found, nil
 }
