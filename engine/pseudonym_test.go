@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"reflect"
 	"strings"
@@ -211,5 +212,85 @@ func TestPseudonymsOfPeopleNamedLikeOurWords(t *testing.T) {
 	got := Pseudonymised(p, Finding{Policy: "PAT-001", Severity: Critical, Status: Fail, Owner: "owner"})
 	if want := (Finding{Policy: "PAT-001", Severity: Critical, Status: Fail, Owner: p.Name("owner")}); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// TestPerson: an address is read however a person wrote it. What only looks like
+// one is refused: it would be somebody else.
+func TestPerson(t *testing.T) {
+	for _, text := range []string{
+		"ann@example.com", " Ann@Example.com\u00a0", "Ann Lee <ann@example.com>", "mailto:ann@example.com", "ann@example.com (lead)",
+		"mailto:ann@example.com?subject=x", "MAILTO:ann%40example.com?subject=a%20b&cc=ben@example.com", "<mailto:ann@example.com?subject=x>", "Ann <mailto:ann@example.com>",
+		"ann\u200b@example.com", "\ufeffann@exam\u00adple.com\u2060", "ａｎｎ@example.com", "ann＠ｅｘａｍｐｌｅ．ｃｏｍ", "Jörg \u202eNNA <ann@example.com>",
+	} {
+		if address, err := Person(text); err != nil || !strings.EqualFold(address, "ann@example.com") {
+			t.Errorf("%q: %q, %v", text, address, err)
+		}
+	}
+	for _, text := range []string{"", "ann", "\u0430nn@example.com", "ann@ex\u0430mple.com", "a\u0301nn@example.com", "ann@example.com, ben@example.com", "ann@", "https://example.com/ann", "mailto:"} {
+		if address, err := Person(text); err == nil {
+			t.Errorf("%q is taken for %q", text, address)
+		}
+	}
+}
+
+func TestRedactedReport(t *testing.T) {
+	t.Parallel()
+	secret := "dapi" + strings.Repeat("0123456789abcdef", 2)
+	evidence := map[string]any{"comment": secret, "days": 90, "scopes": []any{"sql", secret}, "more": map[string]any{"note": secret}}
+	value := "https://x:" + secret + "@git.example.com"
+	settings := Settings{"projectsAllowList": {Value: &value}, "enableDcs": {Detail: "neither text nor null: {" + secret + "}"}, "enableWebTerminal": {}}
+	r := Report{
+		Findings: func(yield func(Finding, error) bool) {
+			yield(Finding{Message: "comment is " + secret, Evidence: evidence}, nil)
+		},
+		Tokens: func(yield func(TokenRow, error) bool) {
+			yield(TokenRow{Subject: Subject{Token: Token{Comment: secret}}}, nil)
+		},
+		Workspaces: []WorkspaceReport{{Settings: settings}},
+		Trend:      &Trend{New: []Finding{{Message: "new: " + secret}}},
+	}.Redacted()
+	shown := r.Workspaces[0].Settings
+	if got := *shown["projectsAllowList"].Value; got != "https://x:[redacted Databricks token]@git.example.com" {
+		t.Error(got)
+	}
+	if got := shown["enableDcs"].Detail; got != "neither text nor null: {[redacted Databricks token]}" {
+		t.Error(got)
+	}
+	if shown["enableWebTerminal"] != (Setting{}) || r.Trend.New[0].Message != "new: [redacted Databricks token]" {
+		t.Error(shown, r.Trend.New)
+	}
+	for f := range r.Findings {
+		if text := fmt.Sprint(f); strings.Contains(text, secret) || !strings.Contains(text, "90") {
+			t.Error(text)
+		}
+	}
+	for row := range r.Tokens {
+		if row.Token.Comment != "[redacted Databricks token]" {
+			t.Error(row.Token.Comment)
+		}
+	}
+	if evidence["comment"] != secret || *settings["projectsAllowList"].Value != value {
+		t.Error("the original was changed")
+	}
+}
+
+// TestKeysOfEvidenceAreRedacted: a policy may make keys of what people wrote.
+func TestKeysOfEvidenceAreRedacted(t *testing.T) {
+	t.Parallel()
+	one, two := "dapi"+strings.Repeat("a", 32), "dapi"+strings.Repeat("b", 32)
+	f := Finding{Evidence: map[string]any{
+		one: 1, two: 2, "plain": map[string]any{"words": []any{map[string]any{"password=hunter22": one}}},
+	}}
+	text, err := json.Marshal(f.Redacted().Evidence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"[redacted Databricks token]":1,"[redacted Databricks token] (2)":2,"plain":{"words":[{"password=[redacted password]":"[redacted Databricks token]"}]}}`
+	if string(text) != want {
+		t.Errorf("got  %s\nwant %s", text, want)
+	}
+	if _, kept := f.Evidence[one]; !kept {
+		t.Error("the original was changed")
 	}
 }

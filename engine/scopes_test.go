@@ -4,10 +4,10 @@ import (
 	"slices"
 	"testing"
 
-	"pgregory.net/rapid"
-
 	"patrol/engine"
 	"patrol/engine/enginetest"
+
+	"pgregory.net/rapid"
 )
 
 func TestScopeModifiers(t *testing.T) {
@@ -92,4 +92,28 @@ func TestProposedScopesCoverWhatWasSeen(t *testing.T) {
 			t.Fatalf("%v would be refused with %v", fails, reading)
 		}
 	})
+}
+
+func TestScopesCover(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		wanted string
+		held   []string
+		covers bool
+	}{
+		{"sql:read", []string{"sql"}, true},
+		{"sql", []string{"sql:read"}, false},
+		{"sql:read", []string{"sql:read:restricted-query"}, true},
+		{"sql:restricted-query", []string{"sql:read:restricted-query"}, true},
+		{"sql:restricted-query", []string{"sql:read"}, false},
+		{"sql:read:restricted-query", []string{"sql:read"}, false},
+		{"authentication:read", []string{"all-apis"}, true},
+		{"authentication:read", []string{"scim:read", "authentication:read"}, true},
+		{"authentication:read", []string{"auth", "authenticationx"}, false},
+		{"authentication:read", nil, false},
+	} {
+		if got := engine.ScopesCover(test.held, test.wanted); got != test.covers {
+			t.Errorf("%v cover %s: got %v", test.held, test.wanted, got)
+		}
+	}
 }

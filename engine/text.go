@@ -218,3 +218,144 @@ func distance(a, b []rune) int {
 	}
 	return rows[len(a)][len(b)]
 }
+
+// Defuse makes foreign text harmless for spreadsheets: what would act becomes
+// visible, and what would start a formula gets an apostrophe in front.
+func Defuse(text string) string {
+	safe := SafeText(text)
+	if startsFormula(text) || startsFormula(safe) {
+		return "'" + safe
+	}
+	return safe
+}
+
+// DefuseCell does the same where a reader with another delimiter would start a
+// cell, too.
+func DefuseCell(text string) string {
+	text = Defuse(text)
+	if !strings.ContainsAny(text, otherDelimiters) {
+		return text
+	}
+	var b strings.Builder
+	for {
+		i := strings.IndexAny(text, otherDelimiters)
+		if i < 0 {
+			return b.String() + text
+		}
+		b.WriteString(text[:i+1])
+		text = text[i+1:]
+		if startsFormula(strings.TrimLeft(text, "\" ")) {
+			b.WriteByte('\'')
+		}
+	}
+}
+
+// otherDelimiters are those that foreign text may still hold: SafeText has made
+// tabs visible, and the comma is ours.
+const otherDelimiters = ";|"
+
+// triggers start a formula, in plain, small, full-width and raised forms.
+const triggers = "=+-@\t\r\n＝＋－＠﹦﹢﹣﹫⁼⁺⁻₌₊₋−"
+
+// startsFormula looks at the first rune that is seen.
+func startsFormula(text string) bool {
+	for _, r := range text {
+		if strings.ContainsRune(triggers, r) {
+			return true
+		}
+		if !ignorable(r) {
+			return false
+		}
+	}
+	return false
+}
+
+// ignorable holds for runes that a reader might skip in front of a cell's text:
+// all that is no letter, number, sign or symbol, such as spaces, controls, marks
+// without a base, and characters that nobody has assigned or that are private;
+// and fillers, which are called letters.
+func ignorable(r rune) bool {
+	return !unicode.In(r, unicode.L, unicode.N, unicode.P, unicode.S) || strings.ContainsRune("\u115f\u1160\u3164\uffa0\u2800", r)
+}
+
+// RestoreCell is the text of which DefuseCell made a cell, as SafeText shows it.
+func RestoreCell(cell string) string {
+	if !strings.Contains(cell, "'") {
+		return cell
+	}
+	var b strings.Builder
+	rest, start := cell, true
+	for rest != "" {
+		if inner, quoted := strings.CutPrefix(rest, "'"); quoted && start && startsFormula(strings.TrimLeft(RestoreText(inner), "\" ")) {
+			rest = inner
+		}
+		start = strings.ContainsAny(rest[:1], otherDelimiters)
+		b.WriteByte(rest[0])
+		rest = rest[1:]
+	}
+	return b.String()
+}
+
+// Glob is a pattern with * (any text) and ? (one character), in any letter
+// case. Every other character means itself: names hold brackets and slashes.
+type Glob struct {
+	Pattern        string // in lower case
+	Prefix, suffix string // up to the first wildcard, from the last one on: they tell most texts apart at once
+}
+
+// NewGlob prepares a pattern.
+func NewGlob(pattern string) Glob {
+	g := Glob{Pattern: strings.ToLower(pattern)}
+	g.Prefix, g.suffix = g.Pattern, g.Pattern
+	if i := strings.IndexAny(g.Pattern, "*?"); i >= 0 {
+		g.Prefix, g.suffix = g.Pattern[:i], g.Pattern[strings.LastIndexAny(g.Pattern, "*?")+1:]
+	}
+	return g
+}
+
+// MatchGlob reports whether a text matches a pattern, in any letter case; an
+// empty pattern matches all.
+func MatchGlob(pattern, text string) bool {
+	return pattern == "" || NewGlob(pattern).Matches(strings.ToLower(text))
+}
+
+// HasWildcard reports whether a pattern is more than a text.
+func HasWildcard(pattern string) bool { return strings.ContainsAny(pattern, "*?") }
+
+// Literal reports whether the pattern is a text without wildcards.
+func (g Glob) Literal() bool { return len(g.Prefix) == len(g.Pattern) }
+
+// Matches compares with a text in lower case.
+func (g Glob) Matches(text string) bool {
+	return strings.HasPrefix(text, g.Prefix) && strings.HasSuffix(text, g.suffix) && g.walk(text)
+}
+
+// walk: after a mismatch the last * takes one more character; earlier ones need
+// not be tried again.
+func (g Glob) walk(text string) bool {
+	p, t, star, resume := 0, 0, -1, 0
+	for t < len(text) {
+		switch {
+		case p < len(g.Pattern) && g.Pattern[p] == '*':
+			star, resume = p, t
+			p++
+		case p < len(g.Pattern) && g.Pattern[p] == '?':
+			p++
+			t += runeWidth(text[t:])
+		case p < len(g.Pattern) && g.Pattern[p] == text[t]:
+			p++
+			t++
+		case star >= 0:
+			resume += runeWidth(text[resume:])
+			p, t = star+1, resume
+		default:
+			return false
+		}
+	}
+	return strings.Trim(g.Pattern[p:], "*") == ""
+}
+
+func runeWidth(text string) int {
+	_, n := utf8.DecodeRuneInString(text)
+	return n
+}

@@ -11,7 +11,7 @@ import (
 	"patrol/engine"
 )
 
-// digestVersion is how digests are made today. Those of version 1 are in digest1.go.
+// digestVersion is how digests are made today. Version 1 is at the end of this file.
 const digestVersion = 2
 
 // digester writes rows into a SHA-256 in one unambiguous way. A row is a letter

@@ -2,8 +2,12 @@ package store
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"iter"
+	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"patrol/engine"
@@ -173,4 +177,213 @@ func (db *DB) principals(ctx context.Context, s engine.Snapshot, known *lists) i
 			}
 		}
 	}
+}
+
+// parties are the principals of a snapshot as owners and creators of tokens.
+// They are held in memory while the tokens stream by, because tokens refer to
+// them in no order: less than a hundred bytes each, without pointers, so that
+// the collector of garbage has nothing to follow.
+type parties struct {
+	read    bool         // the directory was read
+	whole   bool         // all of it: who is not in it does not exist
+	entries []partyEntry // by id
+	texts   strings.Builder
+	others  map[string]int32 // live tokens of owners whom the directory does not hold
+	truths  [2]*bool         // false and true
+	groups  [][]string       // lists of groups that occur
+	account engine.AccountDirectory
+	byText  map[string]int32
+}
+
+// partyEntry is a principal; its id and names are in texts from start on.
+type partyEntry struct {
+	start             uint64
+	id, name, display uint32 // lengths
+	groups            int32
+	live              int32 // tokens that it owns and that have not expired
+	kind              uint8 // place in kinds
+	active, admin     int8  // 0, 1; -1: not known
+}
+
+// kinds are what a directory tells apart.
+func kinds() [3]engine.Kind { return [3]engine.Kind{engine.User, engine.ServicePrincipal, ""} }
+
+func (r *reader) parties(ctx context.Context, asOf int64) (*parties, error) {
+	s := r.snapshot
+	p := &parties{
+		read: usable(s, engine.SectionPrincipals), whole: s.Coverage[engine.SectionPrincipals].Whole(),
+		others: map[string]int32{}, byText: map[string]int32{}, truths: [2]*bool{new(false), new(true)},
+	}
+	if !p.read {
+		return p, nil
+	}
+	var err error
+	if p.account, err = s.AccountDirectory(); err != nil {
+		return nil, fmt.Errorf("section %s of snapshot %d: %w", engine.SectionAccountPrincipals, s.ID, err)
+	}
+	p.entries = make([]partyEntry, 0, max(0, s.Coverage[engine.SectionPrincipals].Count)) // growing would hold two of them
+	for principal, err := range r.principals(ctx, &lists{}) {
+		if err != nil {
+			return nil, err
+		}
+		p.add(principal)
+	}
+	return p, r.addLive(ctx, asOf, p)
+}
+
+// add takes in a principal.
+func (p *parties) add(of engine.Principal) {
+	e := partyEntry{
+		start: uint64(p.texts.Len()), id: uint32(len(of.ID)), name: uint32(len(of.Name)), display: uint32(len(of.DisplayName)), //nolint:gosec // lengths of texts
+		groups: p.groupList(of.Groups), active: truthAt(of.Active), admin: truthAt(of.Admin),
+	}
+	for e.kind = 0; e.kind < 2 && kinds()[e.kind] != of.Kind; e.kind++ {
+	}
+	for _, text := range []string{of.ID, of.Name, of.DisplayName} {
+		p.texts.WriteString(text)
+	}
+	p.entries = append(p.entries, e)
+}
+
+// truthAt is the place of a truth in truths; -1 when it is not known.
+func truthAt(b *bool) int8 {
+	if b == nil {
+		return -1
+	}
+	return int8(bit(*b))
+}
+
+// find is the place of a principal that the directory holds.
+func (p *parties) find(id string) (place int, known bool) {
+	text := p.texts.String()
+	return slices.BinarySearchFunc(p.entries, id, func(e partyEntry, id string) int {
+		return strings.Compare(text[e.start:e.start+uint64(e.id)], id)
+	})
+}
+
+// groupList keeps each list of groups once: few different ones occur.
+func (p *parties) groupList(list []string) int32 {
+	text := strings.Join(list, "\x00")
+	place, known := p.byText[text]
+	if !known {
+		place = int32(len(p.groups)) //nolint:gosec // there are not so many
+		p.byText[text], p.groups = place, append(p.groups, list)
+	}
+	return place
+}
+
+const liveQuery = `SELECT v.owner_id, count(*) FROM token_version v WHERE ` + holds + ` AND v.owner_id <> ''
+	AND (v.expires_ms IS NULL OR v.expires_ms = -1 OR v.expires_ms > ?3) GROUP BY v.owner_id`
+
+// addLive counts by owner the tokens of a snapshot that have not expired at an
+// instant. A token whose expiry is unknown counts: nothing says that it ended.
+func (r *reader) addLive(ctx context.Context, asOf int64, p *parties) error {
+	for c, err := range sqlite.Scan(ctx, r.db.q, liveQuery, r.snapshot.ID, r.workspace, asOf) {
+		if err != nil {
+			return err
+		}
+		owner, live := c.Text(), int32(c.Int()) //nolint:gosec // there are not so many
+		if c.Err != nil {
+			return c.Err
+		}
+		if place, known := p.find(owner); known {
+			p.entries[place].live = live
+		} else {
+			p.others[owner] = live
+		}
+	}
+	return nil
+}
+
+// of returns what is known of a principal. One that a directory read whole does
+// not hold is missing: neither active nor admin. One that a directory read in
+// part does not hold may be among what could not be read: it is unknown.
+func (p *parties) of(id string) engine.Party {
+	party := engine.Party{ID: id}
+	if id == "" || !p.read {
+		return party
+	}
+	if place, known := p.find(id); known {
+		p.fill(&party, p.entries[place])
+		return party
+	}
+	party.LiveTokens = int(p.others[id])
+	if p.whole {
+		party.Kind, party.Active, party.Admin, party.Account = engine.Missing, p.truths[0], p.truths[0], p.account.Of(id)
+	}
+	return party
+}
+
+func (p *parties) fill(party *engine.Party, e partyEntry) {
+	text := p.texts.String()
+	name := e.start + uint64(e.id)
+	display := name + uint64(e.name)
+	party.Kind, party.Groups = kinds()[e.kind], p.groups[e.groups]
+	party.Name, party.DisplayName, party.LiveTokens = text[name:display], text[display:display+uint64(e.display)], int(e.live)
+	if e.active >= 0 {
+		party.Active = p.truths[e.active]
+	}
+	if e.admin >= 0 {
+		party.Admin = p.truths[e.admin]
+	}
+}
+
+// Where a database names people. The owner of an imported token is named by its
+// id; who changed something, by the section on changes.
+const peopleQuery = `SELECT name FROM principal_version WHERE kind <> 'service_principal'
+	UNION SELECT display_name FROM principal_version WHERE kind <> 'service_principal'
+	UNION SELECT creator_name FROM token_version
+	UNION SELECT owner_id FROM token_version
+	UNION SELECT creator_id FROM token_version`
+
+const peopleDocuments = `SELECT DISTINCT s.name, d.body FROM section s JOIN document d ON d.digest = s.document WHERE s.name IN (?, ?, ?)`
+
+// People lists all names of people that the database holds, and ids among them.
+func (db *DB) People(ctx context.Context) (names []string, err error) {
+	for c, err := range sqlite.Scan(ctx, db.q, peopleQuery) {
+		if err != nil {
+			return nil, sqlite.Failure("read names", db.Path, err)
+		}
+		names = append(names, c.Text())
+		if c.Err != nil {
+			return nil, sqlite.Failure("read names", db.Path, c.Err)
+		}
+	}
+	for c, err := range sqlite.Scan(ctx, db.q, peopleDocuments, string(engine.SectionGrants), string(engine.SectionAccountPrincipals), string(engine.SectionAuditChanges)) {
+		if err != nil {
+			return nil, sqlite.Failure("read names", db.Path, err)
+		}
+		section, body := engine.SectionName(c.Text()), []byte(c.Text())
+		if c.Err != nil {
+			return nil, sqlite.Failure("read names", db.Path, c.Err)
+		}
+		var grants engine.Grants
+		var account engine.AccountPrincipals
+		var changes engine.ChangeLog
+		switch section {
+		case engine.SectionGrants:
+			err = json.Unmarshal(body, &grants)
+		case engine.SectionAccountPrincipals:
+			err = json.Unmarshal(body, &account)
+		default:
+			err = json.Unmarshal(body, &changes)
+		}
+		if err != nil {
+			return nil, sqlite.Failure("read names", db.Path, err)
+		}
+		for _, g := range grants {
+			if g.Kind == string(engine.User) {
+				names = append(names, g.Principal)
+			}
+		}
+		for _, p := range account.Principals {
+			if p.Kind != engine.ServicePrincipal {
+				names = append(names, p.Name, p.DisplayName)
+			}
+		}
+		for _, e := range changes.Events {
+			names = append(names, e.Actor)
+		}
+	}
+	return names, nil
 }
