@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/outfile"
 )
 
@@ -56,9 +57,7 @@ func TestSnapshotDigests(t *testing.T) {
 
 func TestSnapshotDigestsAcrossPieces(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	digest := strings.Repeat("0f", 32)
 	for _, before := range []int{0, 1<<20 - 300, 1<<20 - 40, 1<<20 + 216, 1<<20 + 255, 3 << 20} {
 		path := filepath.Join(t.TempDir(), "audit.json")

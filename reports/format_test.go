@@ -354,9 +354,7 @@ func hostileReport(t *testing.T) engine.Report {
 // TestHostileTextInABrowser: the page asks nothing, loads nothing, and complains of nothing.
 func TestHostileTextInABrowser(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	b := openPage(t, chromium(t), hostileReport(t))
 	for _, tab := range []string{"findings", "tokens", "workspaces"} {
 		b.at("#" + tab)

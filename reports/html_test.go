@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/reports/table"
 
 	"github.com/google/go-cmp/cmp"
@@ -283,9 +284,7 @@ func manyTokens(n int) engine.Report {
 
 // TestPageStreams: memory does not grow with the population.
 func TestPageStreams(t *testing.T) {
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	r := manyTokens(15 * blockRows)
 	most := peakHeap(t, func() {
 		if err := writeHTML(t.Context(), io.Discard, r); err != nil {
@@ -451,9 +450,7 @@ func holdTexts(t *testing.T, blocks []string) {
 // TestNoTextEndsAScriptInABrowser says the same of a browser.
 func TestNoTextEndsAScriptInABrowser(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	browser := chromium(t)
 	b := openPage(t, browser, brokenPage(breakers()))
 	for _, tab := range []string{"findings", "tokens", "workspaces"} {

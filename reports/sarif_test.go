@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/outfile"
 
 	"github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif"
@@ -183,9 +184,7 @@ func resultsIn(t *testing.T, paths []string) int {
 // TestSARIFPacked fills files up to what one upload takes.
 func TestSARIFPacked(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	limits := sarifLimits{results: 5_000, runs: 20, packed: 400_000}
 	files, total := 0, 0
 	for part := range sarifParts(t.Context(), many(20_000), limits) {
@@ -211,9 +210,7 @@ func TestSARIFPacked(t *testing.T) {
 // less than 10 MB, nothing lost.
 func TestSARIFAtScale(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	for n, want := range map[int]int{5_000: 1, 5_001: 2, 25_001: 6} {
 		runs, results := 0, 0
 		for part := range sarifParts(t.Context(), many(n), codeScanning()) {

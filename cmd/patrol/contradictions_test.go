@@ -23,9 +23,7 @@ import (
 // account, one thing or several, no policy passes that fails by sound answers, and
 // no step is planned that sound answers would not give.
 func TestContradictionsGainNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	orders := simulator.Contradictions()
 	t.Chdir(t.TempDir())

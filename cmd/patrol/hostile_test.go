@@ -46,9 +46,7 @@ type hostility struct {
 // TestHostileText: whatever users write, it does nothing, nothing of it is lost
 // without a word, and no secret in it is shown.
 func TestHostileText(t *testing.T) {
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	h := newHostility(t)
 	h.patrol("audit", "--format", "html", "--output-dir", "before")
 	h.spread()
@@ -237,21 +235,29 @@ func (h *hostility) config() string {
 
 // errors: what the platform says in an error, and what a user typed.
 func (h *hostility) errors() {
+	formats := []string{"text", "json"}
+	var said []enginetest.HostileText // by the platform
 	for i, text := range h.texts {
-		format := []string{"text", "json"}[i/2%2]
 		if i%2 == 0 && text.Secret == "" {
-			h.patrol("tokens", "history", "z"+text.Text, "--log-format", format)
-			continue
+			h.patrol("tokens", "history", "z"+text.Text, "--log-format", formats[i/2%2])
+		} else {
+			said = append(said, text)
 		}
+	}
+	spaces, n := h.account.Workspaces(), 0
+	for texts := range slices.Chunk(said, len(spaces)) {
 		h.account.ClearFaults()
-		h.account.AddFault(simulator.Fault{Path: "/api/2.0/token-management/tokens$", Status: 400,
-			Body: string(engine.CompactJSON(map[string]string{"error_code": carried(text.Text), "message": carried(text.Text)}))})
+		for i, text := range texts { // each by a workspace of its own
+			h.account.AddFault(simulator.Fault{Path: "/api/2.0/token-management/tokens$", Status: 400, Workspace: strconv.FormatInt(spaces[i].ID, 10),
+				Body: string(engine.CompactJSON(map[string]string{"error_code": carried(text.Text), "message": carried(text.Text)}))})
+		}
+		format := formats[n%2]
 		got := h.patrol("collect", "--log-format", format, "--db", "errors.db")
-		if got.code != 4 {
-			h.Errorf("%s: collect ends with %d", text.Name, got.code)
+		if n++; got.code != 4 {
+			h.Errorf("%s and more: collect ends with %d", texts[0].Name, got.code)
 		}
 		if format == "json" {
-			h.jsonLines(text.Name, got.stderr)
+			h.jsonLines(texts[0].Name, got.stderr)
 		}
 	}
 }

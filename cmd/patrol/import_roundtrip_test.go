@@ -29,9 +29,7 @@ import (
 // read back by --from, gives every token the same result under every policy that
 // needs tokens alone, whatever the population.
 func TestListsReadBackGiveTheSameVerdicts(t *testing.T) {
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	all, err := eval.Load(t.Context(), policy.Pack{Name: policy.BuiltIn, FS: policies.FS, Trusted: true})
 	if err != nil {
 		t.Fatal(err)

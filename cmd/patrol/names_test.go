@@ -17,14 +17,13 @@ import (
 	"time"
 
 	"patrol/collectors/simulator"
+	"patrol/engine/enginetest"
 )
 
 // TestNoOutputNamesAnybody: under --pseudonymise no name, address or part of one of
 // any person of the snapshot stands in any byte of any output, live or imported.
 func TestNoOutputNamesAnybody(t *testing.T) {
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	account := simulator.New(simulator.Options{Seed: 3, Workspaces: 1, Tokens: 0, Now: func() time.Time { return at }})
 	server := httptest.NewServer(account)

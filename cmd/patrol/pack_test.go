@@ -138,9 +138,7 @@ type packReport struct {
 // TestPack is the story of every policy: a small recorded workspace is read as
 // it was yesterday and today, and each policy finds what it is about.
 func TestPack(t *testing.T) {
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	today := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	dir := t.TempDir()
 	db, config := filepath.Join(dir, "patrol.db"), recorded("patrol.yaml")

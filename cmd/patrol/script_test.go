@@ -19,11 +19,13 @@ import (
 
 	"patrol/collectors/simulator"
 	"patrol/engine"
+	"patrol/engine/enginetest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 func TestMain(m *testing.M) {
+	enginetest.SideBySide()
 	testscript.Main(m, map[string]func(){"patrol": main, "patrol-panicking": mainPanicking})
 }
 
@@ -146,10 +148,9 @@ func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 		case "tokens":
 			o.tokens, err = strconv.Atoi(value)
 		case "clock":
-			if value == "now" { // for what the machine's clock bounds, such as plans
-				value = time.Now().UTC().Format(time.RFC3339)
+			if o.clock = (time.Time{}); value != "now" { // now: it runs with the machine's, which bounds plans
+				o.clock, err = parseInstant(value)
 			}
-			o.clock, err = parseInstant(value)
 		case "int64strings":
 			o.int64Strings = true
 		case "maxpage":
@@ -177,7 +178,11 @@ func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	t := simOf(ts).t
 	ts.Defer(func() { holdToMark(t, ts, account) })
-	*simOf(ts) = sim{t: t, account: account, clock: o.clock}
+	clock := o.clock
+	if clock.IsZero() {
+		clock = time.Now().UTC().Truncate(time.Second)
+	}
+	*simOf(ts) = sim{t: t, account: account, clock: clock}
 	serveSim(ts, account, server.URL)
 }
 

@@ -25,9 +25,7 @@ import (
 // terminal: at 80 columns the least telling go, at 140 there is room for them.
 // go test -update accepts what is printed.
 func TestScreens(t *testing.T) {
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	o := simulateOptions{seed: 1, workspaces: 6, tokens: 40, clock: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
 	account, err := o.account(time.Now)
 	must(t, err)

@@ -7,13 +7,12 @@ import (
 	"testing"
 
 	"patrol/collectors/simulator"
+	"patrol/engine/enginetest"
 )
 
 // Each contradiction changes the answers that it is about, with status 200.
 func TestContradictions(t *testing.T) {
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	seen := map[string]bool{}
 	for _, c := range simulator.Contradictions() {
 		if seen[c.Name] || c.About == "" || len(c.Faults) == 0 {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/remedy"
 )
 
@@ -476,9 +477,7 @@ func starts() []world {
 
 func TestModel(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	for _, start := range starts() {
 		states, trace := model{}.explore(start)
 		if trace != nil {

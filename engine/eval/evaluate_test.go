@@ -21,9 +21,7 @@ import (
 
 func TestStatuses(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	old := "deny contains sprintf(\"is %v days old\", [input.token.age_days]) if input.token.age_days > 20"
 	young := func(tk *engine.Token) { tk.Created = ptr(asOf().UnixMilli() - 5*engine.Day) }
 	lost := func(tk *engine.Token) {
@@ -88,9 +86,7 @@ func TestStatuses(t *testing.T) {
 // Each field of a token, once it is unknown, keeps a policy that reads it from passing.
 func TestUnknownOfEachField(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	lost := func(names ...string) func(*engine.Token) {
 		return func(tk *engine.Token) {
 			for _, name := range names {
@@ -186,9 +182,7 @@ func TestMissingNeedsTheWholeDirectory(t *testing.T) {
 
 func TestGaps(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	fires := `deny contains "x" if input.token.used`
 	limit := `deny contains "x" if input.token.lifetime_days > input.workspace.max_lifetime_days`
 	cover := func(section engine.SectionName, c engine.Coverage) func(*engine.Snapshot) {

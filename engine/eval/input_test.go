@@ -73,9 +73,7 @@ func TestSchemasMatchInput(t *testing.T) {
 // exceptions look at, whatever the policy.
 func TestNoVerdictRestsOnTheAccount(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	set := oddSet(t)
 	subjects := awkward(enginetest.Seed(t), corpusSize(), true)
 	without, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(subjects...)})

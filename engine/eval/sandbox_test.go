@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/policy"
 	"patrol/policies"
 )
@@ -141,9 +142,7 @@ const innocent = "deny contains \"seen\" if input.token.id"
 // TestBombs: each is an error in time, the other policy goes on, and this
 // process does not grow.
 func TestBombs(t *testing.T) {
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	if len(bombs()) < 30 {
 		t.Fatalf("the corpus has %d bombs", len(bombs()))
 	}

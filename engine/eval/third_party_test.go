@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/eval/sandbox"
 	"patrol/engine/policy"
 	"patrol/policies"
@@ -31,9 +32,7 @@ func bombsOf(name string) string { return bombs()[name] }
 // TestWaiverBombs: a policy over waivers that takes all there is refuses, in
 // time; the other says what it has to say.
 func TestWaiverBombs(t *testing.T) {
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	for name, bomb := range waiverBombs() {
 		t.Run(name, func(t *testing.T) {
 			set := load(t, map[string]string{

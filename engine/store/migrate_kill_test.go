@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"patrol/engine/enginetest"
 )
 
 const upgradeThis = "PATROL_TEST_UPGRADE"
@@ -20,9 +22,7 @@ const upgradeThis = "PATROL_TEST_UPGRADE"
 // finishes the upgrade. Only a kill that met a living process counts:
 // PATROLTEST_TORTURE_MIGRATIONS sets how many there must be; `make torture` asks for 1,000.
 func TestMigrationsKilled(t *testing.T) {
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	if path := os.Getenv(upgradeThis); path != "" {
 		upgradeInChild(t, path)
 		return

@@ -37,9 +37,7 @@ type remembered struct {
 // kept verifies and reads back exactly, changes, histories and last uses are
 // those of the captures, and of what was pruned alone no byte is left.
 func TestPruneAgainstModel(t *testing.T) {
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	dir, n := t.TempDir(), 0
 	enginetest.Check(t, func(rt *rapid.T) {
 		n++

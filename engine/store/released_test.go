@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 )
 
 // released unpacks a file that a released program wrote, see testdata/databases.
@@ -32,9 +33,7 @@ func released(t *testing.T, schema, name string) []byte {
 // evaluation says what its report said.
 func TestReleasedDatabasesAreIntact(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	for schema, count := range map[string]int{"schema-6": 10, "schema-7": 4} {
 		t.Run(schema, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "patrol.db")

@@ -129,9 +129,7 @@ func asStored(tb rapid.TB, t engine.Token) engine.Token {
 }
 
 func TestSnapshotsReadBackExactly(t *testing.T) {
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	dir := t.TempDir()
 	n := 0
 	enginetest.Check(t, func(rt *rapid.T) {
@@ -390,9 +388,7 @@ func TestSnapshotsNewestFirst(t *testing.T) {
 // Any change of any cell that belongs to a snapshot is noticed.
 func TestVerifyNoticesEveryEdit(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	base := editable(t)
 	edits := editsOf(t, base)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -498,9 +494,7 @@ func (e edit) apply(t *testing.T, path string) bool {
 
 func TestVerifyNoticesRanges(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	for _, statement := range []string{
 		"UPDATE token_version SET until = 2 WHERE version = 5", "UPDATE token_version SET since = 2 WHERE version = 5",
 		"UPDATE principal_version SET until = NULL WHERE until IS NOT NULL", "DELETE FROM token_version WHERE version = 9",
@@ -523,9 +517,7 @@ func TestVerifyNoticesRanges(t *testing.T) {
 // A workspace whose rows all have fields of their own costs space, not memory.
 func TestShapesAreBounded(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	db := newDB(t)
 	tokens := population(maxShapes+100, 10, "")
 	for i := range tokens {

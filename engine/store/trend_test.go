@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -122,9 +123,7 @@ func changes(t *engine.Trend) string {
 
 func TestTrend(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("nothing here is concurrent: make race leaves it out")
-	}
+	enginetest.NotInRace(t)
 	for _, test := range []struct {
 		name        string
 		before, now []result

@@ -110,7 +110,7 @@ func (d *smallDisk) compare(before map[string]string, command string, room int64
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	d := newSmallDisk(t)
-	_, stop := d.serve(300, func(*http.Request) {})
+	_, stop := d.serve(100, func(*http.Request) {})
 	defer stop()
 	d.tryEach([]int{exitOK}, "collect", "-q", "--profile", d.profile)
 	d.snapshotsKept(1)

@@ -216,6 +216,7 @@ func (w *applyWitness) goOn(dir string, revoked []string, begun bool) string {
 // approved step has an outcome that is true and nothing is sent twice. On a disk
 // where syncs have no effect the same finds losses.
 func TestPowerLossDuringApply(t *testing.T) {
+	t.Parallel()
 	g := setStage(newSite(t, t.TempDir()), 6)
 	h := newHistory(g.site)
 	h.then([]int{exitOK}, g.apply(false)...)

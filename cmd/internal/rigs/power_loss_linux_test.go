@@ -353,6 +353,7 @@ func powerImages(t *testing.T, usual int) int {
 // damaged, and no file is half there. On a disk where syncs have no effect the
 // same finds losses: that it can.
 func TestPowerLossDuringAudit(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, t.TempDir())
 	_, stop := s.serve(40, nil)
 	defer stop()

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"patrol/engine/enginetest"
 )
 
 // The exit codes, as docs/exit-codes.md promises them.
@@ -44,6 +46,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	enginetest.SideBySide()
 	var err error
 	if built, err = os.MkdirTemp("", "patrol-rigs"); err == nil {
 		err = os.Setenv("GOGC", "800") // short runs have no need to collect
