@@ -8,9 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"patrol/cmd/internal/config"
 	"patrol/engine"
 	"patrol/engine/journal"
 	"patrol/engine/plan"
+	"patrol/engine/remedy"
 	"patrol/engine/store"
 
 	"github.com/spf13/cobra"
@@ -158,3 +160,145 @@ func (a *app) showEvents(ctx context.Context, j *journal.Journal, sha string) er
 }
 
 func at(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }
+
+// undoOptions say what to undo, and where to write the plan.
+type undoOptions struct {
+	journal string
+	plan    string
+	output  string
+	planner string
+}
+
+// Undo makes a plan that restores settings and grants.
+func (c commands) Undo() *cobra.Command {
+	var o undoOptions
+	cmd := &cobra.Command{
+		Use:   "undo",
+		Short: "Make a plan that restores the settings and grants that apply changed",
+		Long: "Makes a plan from what the journal says about a plan that was applied: settings and grants get the values that they had\n" +
+			"before. It sends nothing: the plan is approved and applied like any other, and each step is skipped if somebody has\n" +
+			"changed the value since. Tokens that were revoked cannot be restored by anybody; the plan lists them.\n\n" + exitHelp(exitRefused),
+		Example: "  patrol undo -o undo.json\n  patrol approve undo.json --all && patrol apply undo.json --profile prod",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.app.withJournal(cmd.Context(), o.journal, func(j *journal.Journal) error { return c.app.undo(cmd.Context(), j, &o) })
+		},
+	}
+	flags := cmd.Flags()
+	addJournalFlag(flags, &o.journal)
+	flags.StringVar(&o.plan, "plan", "", "undo the plan whose id or digest begins with this `text` (default: the one applied last)")
+	flags.StringVarP(&o.output, "output", "o", "undo.json", "write the plan to this `file`")
+	config.OwnPlace(flags, "output")
+	flags.StringVar(&o.planner, "by", "", "`name` of who plans (default: the user of this machine)")
+	return cmd
+}
+
+func (a *app) undo(ctx context.Context, j *journal.Journal, o *undoOptions) error {
+	if _, err := j.Verify(ctx); err != nil {
+		return err
+	}
+	record, err := j.LastPlan(ctx, o.plan)
+	if err == nil && record == nil {
+		err = engine.UsageError("undo", o.plan, "`patrol journal show` lists the plans.", errors.New("the journal knows no such plan"))
+	}
+	if err != nil {
+		return err
+	}
+	applied, err := plan.Read(record.Bytes)
+	if err != nil {
+		return err
+	}
+	entries, err := j.Entries(ctx, record.SHA)
+	if err != nil {
+		return err
+	}
+	made, err := a.undoPlan(applied, entries, o)
+	if err != nil {
+		return err
+	}
+	if len(made.Steps) > 0 {
+		if _, err := plan.Save(o.output, made); err != nil {
+			return err
+		}
+	}
+	a.tellUndo(made, o.output)
+	return nil
+}
+
+// undoPlan turns what was done around, last step first.
+func (a *app) undoPlan(applied engine.Plan, entries []engine.Entry, o *undoOptions) (engine.Plan, error) {
+	known, last := map[string]engine.Entry{}, int64(0) // when the last step came to rest, by the workspace's clock
+	for _, entry := range entries {
+		known[entry.Step], last = entry, max(last, entry.At)
+	}
+	due, asOf := a.env.now().UTC().Add(-time.Hour).Truncate(time.Second), time.UnixMilli(last).UTC().Truncate(time.Second) // an hour: that clock may be behind ours
+	if due.Before(asOf) {
+		due = asOf
+	}
+	made := engine.Plan{
+		Schema: engine.PlanSchema, Version: a.env.version, Engine: applied.Engine, Policies: engine.PolicyDigest(nil),
+		AsOf: asOf.Format(time.RFC3339), NotBefore: due.Format(time.RFC3339), ExpiresAt: due.Add(plan.DefaultValidity).Format(time.RFC3339),
+		Planner: a.person(o.planner), Limits: a.Config.Remediation.Limits, Undoes: applied.ID, OnUse: plan.OnUseSkip, Reevaluates: engine.Retuning{},
+		Protected: engine.Protected{Tokens: []string{}, Principals: []string{}}, Steps: []engine.Step{}, NotPlanned: []engine.NotPlanned{},
+	}
+	for _, step := range slices.Backward(applied.Steps) {
+		entry, done := known[step.ID]
+		if !done || entry.Attempt == 0 {
+			continue
+		}
+		undone, why := undoStep(step, entry, due)
+		if why != "" {
+			made.NotPlanned = append(made.NotPlanned, engine.NotPlanned{WorkspaceID: step.WorkspaceID, ResourceID: step.Target, Reason: "cannot_undo", Detail: why})
+			continue
+		}
+		made.Steps = append(made.Steps, undone)
+	}
+	for _, w := range applied.Workspaces {
+		if slices.ContainsFunc(made.Steps, func(s engine.Step) bool { return s.WorkspaceID == w.ID }) {
+			w.CollectedAt = made.AsOf // what it rests on is the journal
+			made.Workspaces = append(made.Workspaces, w)
+		}
+	}
+	if made.Workspaces == nil {
+		made.Workspaces = []engine.PlanWorkspace{}
+	}
+	return plan.Complete(made)
+}
+
+// undoStep is the step that takes another back, or why there is none.
+func undoStep(s engine.Step, e engine.Entry, due time.Time) (engine.Step, string) {
+	undone := engine.Step{
+		ID: plan.StepID(s.Action, s.WorkspaceID, s.Target), Action: s.Action, Workspace: s.Workspace, WorkspaceID: s.WorkspaceID, Target: s.Target,
+		Policies: []string{}, Severity: engine.Info, Reasons: []string{}, Evidence: map[string]any{"undoes": s.ID, "plan": e.Plan},
+		Risk: engine.Risk{Level: "medium", Why: "gives back what step " + s.ID + " took"}, NotBefore: due.Format(time.RFC3339),
+	}
+	if !e.State.CarriedOut() && e.State != engine.StateUnresolved && e.State != engine.StateAcked && e.State != engine.StateIntent {
+		return undone, "it was not carried out: " + string(e.State)
+	}
+	var why string
+	undone.Precondition.Identity, undone.Expected, why = remedy.Undo(s, e.Prior)
+	undone.Precondition.Digest = engine.Fingerprint(undone.Precondition.Identity)
+	return undone, why
+}
+
+func (a *app) tellUndo(p engine.Plan, path string) {
+	if len(p.Steps) == 0 {
+		a.say("Nothing to undo of plan %s: no file is written.", p.Undoes)
+	} else {
+		a.say("%s: %s that undo plan %s", path, plural(len(p.Steps), "step"), p.Undoes)
+	}
+	revoked := 0
+	for _, left := range p.NotPlanned {
+		if strings.HasPrefix(left.Detail, "a revoked token") {
+			revoked++
+			continue
+		}
+		a.say("  not undone: %s: %s", engine.SafeText(left.ResourceID), left.Detail)
+	}
+	if revoked > 0 {
+		a.say("%s cannot be restored: who still needs one has to make a new token.", plural(revoked, "revoked token"))
+	}
+	if len(p.Steps) > 0 {
+		a.say("Next: patrol approve %s --all && patrol apply %s", path, path)
+	}
+}
