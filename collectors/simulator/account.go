@@ -27,7 +27,7 @@ package simulator
 
 import (
 	"fmt"
-	"maps"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -104,7 +104,7 @@ func (o Options) withDefaults() Options {
 type Account struct {
 	opts   Options
 	id     string
-	routes []route
+	mux    *http.ServeMux
 	offset atomic.Int64 // added to opts.Now, in nanoseconds
 	born   time.Time    // what the clock said when the population was made
 
@@ -115,13 +115,13 @@ type Account struct {
 	directory  *directory
 	workspaces []*workspace
 	sessions   map[string]session
-	revoked    map[tokenID]bool
+	revoked    map[string]bool // ids of tokens
 	issued     uint64
 	notFound   string
 	maxPage    int
 
 	faults faultSet
-	log    *requestLog
+	log    requestLog
 
 	results      map[string]*result // of statements, by id
 	statementsMu sync.Mutex         // guards them beside mu
@@ -133,12 +133,17 @@ func New(opts Options) *Account {
 	a := &Account{
 		opts:     opts,
 		sessions: map[string]session{},
-		revoked:  map[tokenID]bool{},
-		log:      &requestLog{size: requestLogSize, counts: map[string]int64{}},
+		revoked:  map[string]bool{},
+		log:      requestLog{counts: map[string]int64{}},
+		results:  map[string]*result{},
+		mux:      http.NewServeMux(),
 		notFound: opts.NotFound,
 		maxPage:  opts.MaxPage,
 	}
-	a.routes = routes()
+	for _, r := range routes() {
+		a.mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, request *http.Request) { a.serve(w, request, &r) })
+	}
+	a.mux.HandleFunc("/", func(w http.ResponseWriter, request *http.Request) { a.serve(w, request, nil) })
 	a.born = a.Now().UTC().Truncate(time.Millisecond)
 	populate(a)
 	return a
@@ -155,21 +160,24 @@ func (a *Account) Advance(d time.Duration) { a.offset.Add(int64(d)) }
 // ID is the account id.
 func (a *Account) ID() string { return a.id }
 
-// Workspace tells the facts of one workspace: what a client needs to reach it.
+// Workspace is what a client needs to reach a workspace.
 type Workspace struct {
-	Name  string
-	ID    int64
-	Cloud string // "azure", "aws" or "gcp"
+	Name  string `json:"name"`
+	ID    int64  `json:"workspace_id,string"`
+	Cloud string `json:"cloud"` // "azure", "aws" or "gcp"
 	// Profile is the section of ConfigFile; "<Profile>-viewer" and
 	// "<Profile>-oauth" exist too.
-	Profile string
+	Profile string `json:"profile"`
 	// Token is the PAT of Admin; ViewerToken that of a user who is no admin.
-	Token, ViewerToken string
+	Token       string `json:"token"`
+	ViewerToken string `json:"viewer_token"`
+	Admin       string `json:"admin"`
+	Viewer      string `json:"viewer"`
 	// ClientID and ClientSecret are OAuth credentials of a service principal
 	// that is a workspace admin.
-	ClientID, ClientSecret string
-	Admin, Viewer          string
-	Labels                 map[string]string
+	ClientID     string            `json:"client_id"`
+	ClientSecret string            `json:"client_secret"`
+	Labels       map[string]string `json:"labels"` // never changed
 }
 
 // Workspaces returns the facts of every workspace, in order.
@@ -178,7 +186,7 @@ func (a *Account) Workspaces() []Workspace {
 	defer a.mu.RUnlock()
 	facts := make([]Workspace, 0, len(a.workspaces))
 	for _, ws := range a.workspaces {
-		facts = append(facts, ws.facts())
+		facts = append(facts, ws.Workspace)
 	}
 	return facts
 }
@@ -187,7 +195,7 @@ func (a *Account) Workspaces() []Workspace {
 func (a *Account) Credentials() (clientID, clientSecret string) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	return a.directory.auditor.name, a.directory.auditor.secret
+	return a.directory.auditor.Name, a.directory.auditor.secret
 }
 
 // ConfigFile is the text of a .databrickscfg for the account as served at host
@@ -212,18 +220,13 @@ func (a *Account) ConfigFile(host string) string {
 
 // workspace is the state of one workspace.
 type workspace struct {
-	name       string
-	id         int64
-	cloud      string
+	Workspace
 	region     string
 	deployment string
 	status     string // "": RUNNING
 	created    int64
-	labels     map[string]string
 
-	admin, viewer           *principal
-	adminToken, viewerToken string
-	client                  *principal
+	admin, viewer, client *principal
 
 	// outside holds the principals of the directory that are not assigned here.
 	outside map[int64]bool
@@ -238,21 +241,11 @@ type workspace struct {
 	grantState  GrantState
 	adminsEntry AdminsEntry
 	restrict    restrictSetting
-	ipLists     []ipList
+	ipLists     []IPList
 	limiter     limiter
 
 	statements string       // what happens to statements; see Statements
 	events     []auditEvent // what somebody did, in the order of time
-}
-
-func (ws *workspace) facts() Workspace {
-	return Workspace{
-		Name: ws.name, ID: ws.id, Cloud: ws.cloud, Profile: ws.name,
-		Token: ws.adminToken, ViewerToken: ws.viewerToken,
-		ClientID: ws.client.name, ClientSecret: ws.client.secret,
-		Admin: ws.admin.name, Viewer: ws.viewer.name,
-		Labels: maps.Clone(ws.labels),
-	}
 }
 
 // limiter counts calls within one second of real time: the simulated clock may

@@ -14,17 +14,17 @@ import (
 // listWorkspaces answers a bare array, without wrapper or pages.
 func listWorkspaces(c *call) *answer {
 	rows := make([]obj, 0, len(c.workspaces))
-	for _, ws := range shown(c, c.workspaces, func(ws *workspace) []string { return []string{ws.name, strconv.FormatInt(ws.id, 10)} }) {
+	for _, ws := range shown(c, c.workspaces, func(ws *workspace) []string { return []string{ws.Name, strconv.FormatInt(ws.ID, 10)} }) {
 		rows = append(rows, c.workspaceDoc(ws))
 	}
 	return ok(rows)
 }
 
 func getWorkspace(c *call) *answer {
-	if ws := c.find(c.vars["workspace"]); ws != nil {
+	if ws := c.find(c.request.PathValue("workspace")); ws != nil {
 		return ok(c.workspaceDoc(ws))
 	}
-	return gone("Workspace %s does not exist", c.vars["workspace"])
+	return gone("Workspace %s does not exist", c.request.PathValue("workspace"))
 }
 
 func (c *call) workspaceDoc(ws *workspace) obj {
@@ -33,16 +33,16 @@ func (c *call) workspaceDoc(ws *workspace) obj {
 		status, message = ws.status, "Workspace is "+strings.ToLower(ws.status)+"."
 	}
 	doc := obj{
-		"account_id": c.id, "workspace_id": c.int64(ws.id), "workspace_name": ws.name,
+		"account_id": c.id, "workspace_id": c.int64(ws.ID), "workspace_name": ws.Name,
 		"deployment_name": ws.deployment, "workspace_status": status,
 		"workspace_status_message": message, "pricing_tier": "PREMIUM",
-		"creation_time": c.int64(ws.created), "cloud": ws.cloud, "custom_tags": ws.labels,
+		"creation_time": c.int64(ws.created), "cloud": ws.Cloud, "custom_tags": ws.Labels,
 	}
-	switch ws.cloud {
+	switch ws.Cloud {
 	case "azure":
 		doc["location"] = ws.region
 		doc["azure_workspace_info"] = obj{
-			"subscription_id": azureSubscription, "resource_group": "rg-" + ws.name,
+			"subscription_id": azureSubscription, "resource_group": "rg-" + ws.Name,
 		}
 	case "gcp":
 		doc["location"] = ws.region
@@ -63,11 +63,11 @@ func listManagedSecrets(c *call) *answer {
 
 // service is the service principal that the path names, or the 404.
 func (c *call) service() (*principal, *answer) {
-	id, err := strconv.ParseInt(c.vars["id"], 10, 64)
-	if p := c.directory.byID[id]; err == nil && p != nil && p.service {
+	id, err := strconv.ParseInt(c.request.PathValue("id"), 10, 64)
+	if p := c.directory.byID[id]; err == nil && p != nil && p.Service {
 		return p, nil
 	}
-	return nil, gone("Service principal %s does not exist", c.vars["id"])
+	return nil, gone("Service principal %s does not exist", c.request.PathValue("id"))
 }
 
 // page is a page of rows, by page_token and the parameter for its size. A sparse
@@ -102,7 +102,7 @@ func listSecrets(c *call) *answer {
 	if missing != nil {
 		return missing
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d/secrets/%d", c.opts.Seed, p.id))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d/secrets/%d", c.opts.Seed, p.ID))
 	count := int(sum[0]) % 4
 	if p.secret != "" {
 		count = max(count, 1)
@@ -150,8 +150,8 @@ func issueAzure(c *call) *answer {
 	resource := form.Get("resource")
 	management := resource == c.base()+"/"
 	switch p := c.oauthClient(form); {
-	case c.vars["tenant"] != c.Tenant():
-		return oauthError(http.StatusBadRequest, "invalid_request", "AADSTS90002: Tenant '"+c.vars["tenant"]+"' not found.")
+	case c.request.PathValue("tenant") != c.Tenant():
+		return oauthError(http.StatusBadRequest, "invalid_request", "AADSTS90002: Tenant '"+c.request.PathValue("tenant")+"' not found.")
 	case p == nil:
 		return oauthError(http.StatusUnauthorized, "invalid_client", "AADSTS7000215: Invalid client secret provided.")
 	case !management && resource != databricksApp:
@@ -177,7 +177,7 @@ func listAzureWorkspaces(c *call) *answer {
 	}
 	var rows []obj
 	for _, ws := range c.workspaces {
-		if ws.cloud != "azure" {
+		if ws.Cloud != "azure" {
 			continue
 		}
 		state, known := map[string]string{ // what Azure calls a status of the account API; it knows nothing of a ban
@@ -188,16 +188,16 @@ func listAzureWorkspaces(c *call) *answer {
 		}
 		group := "/subscriptions/" + azureSubscription + "/resourceGroups/"
 		properties := obj{
-			"provisioningState": state, "managedResourceGroupId": group + "managed-" + ws.name,
+			"provisioningState": state, "managedResourceGroupId": group + "managed-" + ws.Name,
 			"parameters": obj{"enableNoPublicIp": obj{"type": "Bool", "value": true}},
 		}
 		if state != "Creating" && state != "Accepted" {
-			properties["workspaceId"], properties["workspaceUrl"] = strconv.FormatInt(ws.id, 10), c.request.Host
+			properties["workspaceId"], properties["workspaceUrl"] = strconv.FormatInt(ws.ID, 10), c.request.Host
 		}
 		rows = append(rows, obj{
-			"id":   group + "rg-" + ws.name + "/providers/Microsoft.Databricks/workspaces/" + ws.name,
-			"name": ws.name, "type": "Microsoft.Databricks/workspaces", "location": ws.region,
-			"sku": obj{"name": "premium"}, "tags": ws.labels, "properties": properties,
+			"id":   group + "rg-" + ws.Name + "/providers/Microsoft.Databricks/workspaces/" + ws.Name,
+			"name": ws.Name, "type": "Microsoft.Databricks/workspaces", "location": ws.region,
+			"sku": obj{"name": "premium"}, "tags": ws.Labels, "properties": properties,
 		})
 	}
 	from, err := strconv.Atoi("0" + query.Get("$skiptoken"))
@@ -218,8 +218,8 @@ func (c *call) refuseAzure() *answer {
 	switch {
 	case !c.who.management:
 		return azureError(http.StatusUnauthorized, "InvalidAuthenticationToken", "The access token is invalid.")
-	case !strings.EqualFold(c.vars["subscription"], azureSubscription):
-		return azureError(http.StatusNotFound, "SubscriptionNotFound", fmt.Sprintf("The subscription '%s' could not be found.", c.vars["subscription"]))
+	case !strings.EqualFold(c.request.PathValue("subscription"), azureSubscription):
+		return azureError(http.StatusNotFound, "SubscriptionNotFound", fmt.Sprintf("The subscription '%s' could not be found.", c.request.PathValue("subscription")))
 	}
 	return nil
 }
@@ -255,12 +255,12 @@ func listFederation(c *call) *answer {
 		return missing
 	}
 	var rows []obj
-	if sum := sha256.Sum256(fmt.Appendf(nil, "%d/pipelines/%d", c.opts.Seed, p.id)); sum[0]%3 == 0 {
+	if sum := sha256.Sum256(fmt.Appendf(nil, "%d/pipelines/%d", c.opts.Seed, p.ID)); sum[0]%3 == 0 {
 		subject := "repo:example-org/etl:environment:prod"
 		if sum[1]%2 == 0 {
 			subject = "repo:example-org/*"
 		}
-		rows = append(rows, c.federation("github", p.id, obj{
+		rows = append(rows, c.federation("github", p.ID, obj{
 			"issuer": "https://token.actions.githubusercontent.com", "audiences": []string{c.id}, "subject": subject,
 		}))
 	}
@@ -292,7 +292,7 @@ func listPublishedApps(c *call) *answer {
 }
 
 func metastoreSummary(c *call) *answer {
-	return ok(obj{"metastore_id": "22222222-0000-4000-8000-000000000001", "name": "metastore", "owner": c.ws.admin.name})
+	return ok(obj{"metastore_id": "22222222-0000-4000-8000-000000000001", "name": "metastore", "owner": c.ws.admin.Name})
 }
 
 // listRecipients answers whom the caller may see: the metastore's admin all, anybody else its own.

@@ -42,9 +42,9 @@ func (c *call) identify() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if current := c.ws.tokens.get(used.id); current != nil {
+	if current := c.ws.tokens.get(used.ID); current != nil {
 		next := *current
-		next.lastUsed = midnight(c.Now().UnixMilli())
+		next.LastUsedDay = midnight(c.Now().UnixMilli())
 		c.ws.tokens.put(&next)
 	}
 }
@@ -52,7 +52,7 @@ func (c *call) identify() {
 // identifyLocked returns the token that authenticated the call, if its day of
 // last use is out of date. A token of another workspace than the chosen one is
 // refused: one PAT opens one workspace.
-func (c *call) identifyLocked() *token {
+func (c *call) identifyLocked() *Token {
 	c.ws = c.workspaces[0]
 	chosen, ok := c.chosenWorkspace()
 	if !ok {
@@ -73,7 +73,7 @@ func (c *call) identifyLocked() *token {
 			c.ws = s.ws
 		}
 		elsewhere := s.management && c.route != nil && c.route.access != azure
-		if time.Now().After(s.expires) || !s.principal.active || elsewhere {
+		if time.Now().After(s.expires) || !s.principal.Active || elsewhere {
 			c.refusal = invalidToken
 			return nil
 		}
@@ -93,11 +93,11 @@ func (c *call) identifyLocked() *token {
 	}
 	c.who = identity{principal: who}
 	now := c.Now().UnixMilli()
-	usable := who != nil && who.active && tokensEnabled(c.ws) && c.directory.canUse(c.ws, who)
+	usable := who != nil && who.Active && tokensEnabled(c.ws) && c.directory.canUse(c.ws, who)
 	switch {
 	case !usable, held != nil && held.expiredAt(now):
 		c.refusal = invalidToken
-	case held != nil && held.lastUsed != midnight(now):
+	case held != nil && held.LastUsedDay != midnight(now):
 		return held
 	}
 	return nil
@@ -126,15 +126,15 @@ func (a *Account) find(name string) *workspace {
 
 // holder finds whose PAT that is. The admin's and the viewer's are good even in
 // a workspace too small to list them.
-func (c *call) holder(bearer string, id tokenID) (home *workspace, held *token, who *principal) {
+func (c *call) holder(bearer, id string) (home *workspace, held *Token, who *principal) {
 	for _, ws := range c.workspaces {
 		if t := ws.tokens.get(id); t != nil {
-			return ws, t, c.directory.member(ws, t.owner)
+			return ws, t, c.directory.member(ws, t.OwnerID)
 		}
 		switch bearer {
-		case ws.adminToken:
+		case ws.Token:
 			return ws, nil, ws.admin
-		case ws.viewerToken:
+		case ws.ViewerToken:
 			return ws, nil, ws.viewer
 		}
 	}
@@ -166,8 +166,8 @@ func hostConfig(c *call) *answer {
 		chosen = c.workspaces[0]
 	}
 	if chosen != nil {
-		doc["workspace_id"] = strconv.FormatInt(chosen.id, 10)
-		doc["cloud"] = chosen.cloud
+		doc["workspace_id"] = strconv.FormatInt(chosen.ID, 10)
+		doc["cloud"] = chosen.Cloud
 		doc["token_federation_default_oidc_audiences"] = []string{c.base() + "/oidc/v1/token"}
 	}
 	return ok(doc)
@@ -175,7 +175,7 @@ func hostConfig(c *call) *answer {
 
 func oauthServer(c *call) *answer {
 	root := c.base() + "/oidc"
-	if account := c.vars["account"]; account != "" {
+	if account := c.request.PathValue("account"); account != "" {
 		if account != c.id {
 			return gone("Account %s does not exist", account)
 		}
@@ -198,7 +198,7 @@ func issueOAuth(c *call) *answer {
 	if err != nil {
 		return oauthError(http.StatusBadRequest, "invalid_request", "the form cannot be parsed")
 	}
-	if account := c.vars["account"]; account != "" && account != c.id {
+	if account := c.request.PathValue("account"); account != "" && account != c.id {
 		return oauthError(http.StatusUnauthorized, "invalid_client", "unknown account")
 	}
 	p := c.oauthClient(form)
@@ -212,7 +212,7 @@ func issueOAuth(c *call) *answer {
 	if scope == "" {
 		scope = allAPIs
 	}
-	claims := base64.RawURLEncoding.EncodeToString(encode(obj{"scope": scope, "sub": p.name}))
+	claims := base64.RawURLEncoding.EncodeToString(encode(obj{"scope": scope, "sub": p.Name}))
 	bearer := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + claims + "." + c.mint("sim")
 	c.forgetSessions()
 	c.sessions[bearer] = session{principal: p, ws: c.homeOf(p), scopes: strings.Fields(scope), expires: time.Now().Add(sessionLife)}
@@ -231,7 +231,7 @@ func (c *call) oauthClient(form url.Values) *principal {
 		id, secret = form.Get("client_id"), form.Get("client_secret")
 	}
 	p := c.directory.named(id)
-	if p == nil || p.secret == "" || p.secret != secret || !p.active {
+	if p == nil || p.secret == "" || p.secret != secret || !p.Active {
 		return nil
 	}
 	return p

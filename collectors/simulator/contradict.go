@@ -155,8 +155,8 @@ func (c *call) recentOwners() []int64 {
 	since := midnight(c.Now().UnixMilli()) - dayMillis
 	owners := map[int64]bool{}
 	for t := range c.ws.tokens.all() {
-		if t.lastUsed >= since && c.directory.member(c.ws, t.owner) != nil && t.owner != c.who.principal.id {
-			owners[t.owner] = true
+		if t.LastUsedDay >= since && c.directory.member(c.ws, t.OwnerID) != nil && t.OwnerID != c.who.principal.ID {
+			owners[t.OwnerID] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(owners))

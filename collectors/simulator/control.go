@@ -28,112 +28,109 @@ func (a *Account) serveControl(w http.ResponseWriter, r *http.Request) {
 		send(w, fail(http.StatusForbidden, "PERMISSION_DENIED", "The control plane answers loopback clients only."))
 		return
 	}
+	c := &call{Account: a, request: r}
 	key := r.Method + " " + strings.TrimRight(r.URL.Path, "/")
+	command := controls[key]
 	if key == "GET /_sim/config" {
-		c := call{Account: a, request: r}
 		send(w, &answer{
 			status: http.StatusOK, header: http.Header{"Content-Type": {"text/plain; charset=utf-8"}},
 			body: []byte(a.ConfigFile(c.base())),
 		})
 		return
 	}
-	var body any
-	data, err := readBody(r)
-	known := true
-	if err == nil {
-		body, known, err = a.control(key, r.URL.Query().Get, data)
-	}
-	switch {
-	case !known:
+	if command == nil {
 		send(w, fail(http.StatusNotFound, "ENDPOINT_NOT_FOUND", "No control endpoint %s", key))
-	case err != nil:
-		send(w, invalid("%v", err))
-	default:
-		send(w, ok(body))
+		return
 	}
+	var body any
+	if c.body, err = readBody(r); err == nil {
+		body, err = command(c)
+	}
+	if err != nil {
+		send(w, invalid("%v", err))
+		return
+	}
+	send(w, ok(body))
 }
 
-// control carries a request out. known is false where there is no such endpoint.
-func (a *Account) control(key string, query func(string) string, data []byte) (body any, known bool, err error) {
-	switch key {
-	case "GET /_sim/faults":
-	case "POST /_sim/faults": // one fault, or a list of them
-		faults, err := ParseFaults(data)
+// controls are the commands of the control plane.
+var controls = map[string]func(*call) (any, error){
+	"GET /_sim/faults": func(c *call) (any, error) { return c.armed(), nil },
+	"POST /_sim/faults": func(c *call) (any, error) { // one fault, or a list of them
+		faults, err := ParseFaults(c.body)
 		if err != nil {
-			return nil, true, err
+			return nil, err
 		}
 		for _, f := range faults {
-			a.AddFault(f)
+			c.AddFault(f)
 		}
-	case "DELETE /_sim/faults":
-		a.ClearFaults()
-	case "GET /_sim/contradict":
-		return obj{"contradictions": Contradictions()}, true, nil
-	case "POST /_sim/contradict":
+		return c.armed(), nil
+	},
+	"DELETE /_sim/faults":  func(c *call) (any, error) { c.ClearFaults(); return c.armed(), nil },
+	"GET /_sim/contradict": func(*call) (any, error) { return obj{"contradictions": Contradictions()}, nil },
+	"POST /_sim/contradict": func(c *call) (any, error) {
 		var order struct {
 			Name      string `json:"name"`
 			Workspace string `json:"workspace"`
 		}
-		err := decodeStrict(data, &order)
-		if err == nil {
-			err = a.Contradict(order.Name, order.Workspace)
+		if err := decodeStrict(c.body, &order); err != nil {
+			return nil, err
 		}
-		if err != nil {
-			return nil, true, err
-		}
-	case "GET /_sim/requests": // by ?method= and ?path=, a prefix
-		method, path := query("method"), query("path")
-		rows := slices.DeleteFunc(a.Requests(), func(q Request) bool {
+		err := c.Contradict(order.Name, order.Workspace)
+		return c.armed(), err
+	},
+	"GET /_sim/requests": func(c *call) (any, error) { // by ?method= and ?path=, a prefix
+		method, path := c.query("method"), c.query("path")
+		rows := slices.DeleteFunc(c.Requests(), func(q Request) bool {
 			return method != "" && !strings.EqualFold(q.Method, method) || !strings.HasPrefix(q.Path, path)
 		})
-		return obj{"requests": append([]Request{}, rows...), "counts": a.Counts()}, true, nil
-	case "DELETE /_sim/requests":
-		a.ClearRequests()
-		return obj{}, true, nil
-	case "GET /_sim/state":
-		body, err := a.controlState(query)
-		return body, true, err
-	case "POST /_sim/state":
+		return obj{"requests": append([]Request{}, rows...), "counts": c.Counts()}, nil
+	},
+	"DELETE /_sim/requests": func(c *call) (any, error) { c.ClearRequests(); return obj{}, nil },
+	"GET /_sim/state":       (*call).state,
+	"POST /_sim/state": func(c *call) (any, error) {
 		var change Change
-		if err := decodeStrict(data, &change); err != nil {
-			return nil, true, err
+		if err := decodeStrict(c.body, &change); err != nil {
+			return nil, err
 		}
-		stored, err := a.Change(change)
+		stored, err := c.Change(change)
 		if err != nil || change.PutToken == nil {
-			return obj{}, true, err
+			return obj{}, err
 		}
-		return obj{"token_id": stored.ID}, true, nil
-	case "POST /_sim/clock":
+		return obj{"token_id": stored.ID}, nil
+	},
+	"GET /_sim/clock": func(c *call) (any, error) { return obj{"now": c.Now().UTC()}, nil },
+	"POST /_sim/clock": func(c *call) (any, error) {
 		var move struct {
 			Advance string `json:"advance"`
 		}
-		if err := decodeStrict(data, &move); err != nil {
-			return nil, true, err
+		if err := decodeStrict(c.body, &move); err != nil {
+			return nil, err
 		}
 		d, err := time.ParseDuration(move.Advance)
 		if err != nil {
-			return nil, true, fmt.Errorf("advance: %w", err)
+			return nil, fmt.Errorf("advance: %w", err)
 		}
-		a.Advance(d)
-		return a.clock(), true, nil
-	case "GET /_sim/clock":
-		return a.clock(), true, nil
-	default:
-		return nil, false, nil
-	}
-	rows := []any{}
+		c.Advance(d)
+		return obj{"now": c.Now().UTC()}, nil
+	},
+}
+
+func (c *call) query(name string) string { return c.request.URL.Query().Get(name) }
+
+// armed are the faults, with how often each matched.
+func (a *Account) armed() obj {
 	a.faults.mu.Lock()
 	defer a.faults.mu.Unlock()
+	rows := []any{}
 	for _, f := range a.faults.list {
 		rows = append(rows, struct {
 			faultDoc
 			Seen int `json:"seen"`
 		}{f.doc(), f.seen})
 	}
-	return obj{"faults": rows}, true, nil
+	return obj{"faults": rows}
 }
-
-func (a *Account) clock() obj { return obj{"now": a.Now().UTC().Format(time.RFC3339Nano)} }
 
 // decodeStrict reads one JSON value; an unknown key is an error that names it.
 func decodeStrict(data []byte, into any) error {
@@ -213,43 +210,45 @@ func (d faultDoc) fault() (f Fault, err error) {
 	return f, nil
 }
 
-// controlState describes the account; ?workspace= narrows it to one, and
-// ?tokens=true adds the rows of the tokens. What it answers shares nothing with
-// the state: it is encoded after the lock is gone.
-func (a *Account) controlState(query func(string) string) (any, error) {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	only := query("workspace")
-	rows := []obj{}
-	for _, ws := range a.workspaces {
+// state describes the account; ?workspace= narrows it to one, and ?tokens=true adds
+// the rows of the tokens. What it answers shares nothing with the state: it is
+// encoded after the lock is gone.
+func (c *call) state() (any, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	type row struct {
+		Workspace
+		Count    int               `json:"token_count"`
+		Kinds    map[string]int    `json:"kinds"`
+		Conf     map[string]string `json:"conf"`
+		State    GrantState        `json:"grants"`
+		ACL      []Grant           `json:"access_control_list"`
+		Feature  string            `json:"tokens_feature"`
+		Restrict string            `json:"restrict_workspace_admins"`
+		Tokens   []Token           `json:"tokens,omitempty"`
+	}
+	only := c.query("workspace")
+	rows := []row{}
+	for _, ws := range c.workspaces {
 		if only != "" && !ws.names(only) {
 			continue
 		}
-		feature := "enabled"
+		r := row{ws.Workspace, len(ws.tokens.index), ws.kinds(), maps.Clone(ws.conf), ws.grantState, slices.Clone(ws.grants), "enabled", ws.restrict.status, nil}
 		if ws.tokensOff {
-			feature = "disabled"
+			r.Feature = "disabled"
 		}
-		row := obj{
-			"name": ws.name, "workspace_id": strconv.FormatInt(ws.id, 10), "cloud": ws.cloud, "labels": ws.labels,
-			"profile": ws.name, "admin": ws.admin.name, "token": ws.adminToken,
-			"viewer": ws.viewer.name, "viewer_token": ws.viewerToken,
-			"client_id": ws.client.name, "client_secret": ws.client.secret,
-			"token_count": ws.tokens.len(), "kinds": ws.kinds(),
-			"conf": maps.Clone(ws.conf), "grants": ws.grantState, "access_control_list": slices.Clone(ws.grants),
-			"tokens_feature": feature, "restrict_workspace_admins": ws.restrict.status,
+		if c.query("tokens") == "true" {
+			r.Tokens = ws.tokens.list()
 		}
-		if query("tokens") == "true" {
-			row["tokens"] = ws.tokens.export()
-		}
-		rows = append(rows, row)
+		rows = append(rows, r)
 	}
 	if only != "" && len(rows) == 0 {
 		return nil, errUnknown("workspace", only)
 	}
-	auditor := a.directory.auditor
+	auditor := c.directory.auditor
 	return obj{
-		"account_id": a.id, "client_id": auditor.name, "client_secret": auditor.secret,
-		"seed": a.opts.Seed, "now": a.Now().UTC().Format(time.RFC3339Nano), "workspaces": rows,
+		"account_id": c.id, "client_id": auditor.Name, "client_secret": auditor.secret,
+		"seed": c.opts.Seed, "now": c.Now().UTC(), "workspaces": rows,
 	}, nil
 }
 
@@ -274,57 +273,43 @@ type Request struct {
 	Body string `json:"body,omitempty"`
 }
 
-// requestLog is a ring of the latest requests, and exact counters of all.
+// requestLog holds the latest requests, and exact counters of all.
 type requestLog struct {
 	mu     sync.Mutex
-	ring   []Request
-	size   int
 	seq    uint64
+	latest []Request // without gaps, up to seq
 	counts map[string]int64
 }
 
 func (l *requestLog) begin(r Request, counter string) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.latest) == 2*requestLogSize {
+		l.latest = append([]Request{}, l.latest[requestLogSize:]...)
+	}
 	l.seq++
 	r.Seq = l.seq
+	l.latest = append(l.latest, r)
 	l.counts[counter]++
-	if len(l.ring) < l.size {
-		l.ring = append(l.ring, r)
-	} else {
-		l.ring[l.slot(r.Seq)] = r
-	}
 	return l.seq
 }
-
-func (l *requestLog) slot(seq uint64) int { return int((seq - 1) % uint64(l.size)) }
 
 func (l *requestLog) finish(seq uint64, status int, fault bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i := l.slot(seq)
-	if i < len(l.ring) && l.ring[i].Seq == seq {
-		l.ring[i].Status, l.ring[i].Fault = status, fault
+	if ago := l.seq - seq; ago < uint64(len(l.latest)) {
+		r := &l.latest[len(l.latest)-1-int(ago)]
+		r.Status, r.Fault = status, fault
 	}
-}
-
-func (l *requestLog) list() []Request {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.ring) < l.size {
-		return slices.Clone(l.ring)
-	}
-	oldest := l.slot(l.seq + 1)
-	return slices.Concat(l.ring[oldest:], l.ring[:oldest])
 }
 
 func (c *call) entry() Request {
 	r := Request{
 		Time: c.Now().UTC(), Method: c.request.Method, Path: c.request.URL.Path,
-		Query: c.request.URL.RawQuery, Workspace: c.ws.name,
+		Query: c.request.URL.RawQuery, Workspace: c.ws.Name,
 	}
 	if c.who.principal != nil {
-		r.User = c.who.principal.name
+		r.User = c.who.principal.Name
 	}
 	if c.writes() {
 		r.Body = string(c.body[:min(len(c.body), maxLoggedBody)])
@@ -334,7 +319,11 @@ func (c *call) entry() Request {
 
 // Requests returns the latest 100,000 API calls, oldest first. Control-plane
 // calls are not among them.
-func (a *Account) Requests() []Request { return a.log.list() }
+func (a *Account) Requests() []Request {
+	a.log.mu.Lock()
+	defer a.log.mu.Unlock()
+	return slices.Clone(a.log.latest[max(0, len(a.log.latest)-requestLogSize):])
+}
 
 // Counts returns how often each endpoint was called since the start or the last
 // ClearRequests, by names such as "DELETE /api/2.0/token-management/tokens/{id}".
@@ -348,7 +337,7 @@ func (a *Account) Counts() map[string]int64 {
 // HEAD and the acquisition of OAuth tokens.
 func (a *Account) Writes() []Request {
 	return slices.DeleteFunc(a.Requests(), func(r Request) bool {
-		signsIn := segments(r.Path)[0] == "oidc" || strings.HasSuffix(r.Path, "/oauth2/token")
+		signsIn := strings.HasPrefix(r.Path, "/oidc/") || strings.HasSuffix(r.Path, "/oauth2/token")
 		return r.Method == http.MethodGet || r.Method == http.MethodHead || signsIn
 	})
 }
@@ -357,10 +346,10 @@ func (a *Account) Writes() []Request {
 func (a *Account) ClearRequests() {
 	a.log.mu.Lock()
 	defer a.log.mu.Unlock()
-	a.log.ring, a.log.seq, a.log.counts = nil, 0, map[string]int64{}
+	a.log.latest, a.log.seq, a.log.counts = nil, 0, map[string]int64{}
 }
 
 // names reports whether ref names the workspace, by name or id.
 func (ws *workspace) names(ref string) bool {
-	return ref == ws.name || ref == strconv.FormatInt(ws.id, 10)
+	return ref == ws.Name || ref == strconv.FormatInt(ws.ID, 10)
 }

@@ -5,14 +5,19 @@ import (
 	"strings"
 )
 
+// User is a user or, with Service, a service principal.
+type User struct {
+	ID          int64
+	Name        string // user name, or application id
+	DisplayName string
+	Service     bool
+	Active      bool
+}
+
 // principal is a user or a service principal. One that is in no directory
 // stands for somebody who left.
 type principal struct {
-	id      int64
-	service bool
-	name    string // user name, or application id of a service principal
-	display string
-	active  bool
+	User
 	// hideActive leaves "active" out of SCIM answers, as some of them do. Nobody
 	// is so from the start: one such owner makes an audit incomplete, rightly.
 	hideActive   bool
@@ -39,10 +44,10 @@ type member struct {
 
 func (g *group) add(p *principal) {
 	ref := "Users"
-	if p.service {
+	if p.Service {
 		ref = "ServicePrincipals"
 	}
-	g.join(member{id: p.id, display: p.display, ref: ref})
+	g.join(member{id: p.ID, display: p.DisplayName, ref: ref})
 }
 
 func (g *group) nest(inner *group) {
@@ -93,13 +98,13 @@ type directory struct {
 }
 
 func (d *directory) add(p *principal) *principal {
-	if p.service {
+	if p.Service {
 		d.services = append(d.services, p)
 	} else {
 		d.users = append(d.users, p)
 	}
-	d.byID[p.id] = p
-	d.byName[strings.ToLower(p.name)] = p
+	d.byID[p.ID] = p
+	d.byName[strings.ToLower(p.Name)] = p
 	return p
 }
 
@@ -107,10 +112,10 @@ func (d *directory) remove(p *principal) {
 	same := func(other *principal) bool { return other == p }
 	d.users = slices.DeleteFunc(d.users, same)
 	d.services = slices.DeleteFunc(d.services, same)
-	delete(d.byID, p.id)
-	delete(d.byName, strings.ToLower(p.name))
+	delete(d.byID, p.ID)
+	delete(d.byName, strings.ToLower(p.Name))
 	for _, g := range d.groups {
-		g.drop(p.id)
+		g.drop(p.ID)
 	}
 }
 
@@ -148,7 +153,7 @@ func (d *directory) member(ws *workspace, id int64) *principal {
 }
 
 func (d *directory) isAdmin(ws *workspace, p *principal) bool {
-	return d.member(ws, p.id) != nil && ws.admins.contains(p.id)
+	return d.member(ws, p.ID) != nil && ws.admins.contains(p.ID)
 }
 
 // canUse reports whether the ACL lets p use and create tokens.
@@ -162,14 +167,14 @@ func (d *directory) canUse(ws *workspace, p *principal) bool {
 	return slices.ContainsFunc(ws.grants, func(g Grant) bool {
 		switch {
 		case g.UserName != "":
-			return !p.service && strings.EqualFold(g.UserName, p.name)
+			return !p.Service && strings.EqualFold(g.UserName, p.Name)
 		case g.ServicePrincipalName != "":
-			return p.service && strings.EqualFold(g.ServicePrincipalName, p.name)
+			return p.Service && strings.EqualFold(g.ServicePrincipalName, p.Name)
 		}
 		if strings.EqualFold(g.GroupName, ws.users.name) {
 			return true
 		}
 		in := d.groupIn(ws, g.GroupName)
-		return in != nil && in.contains(p.id)
+		return in != nil && in.contains(p.ID)
 	})
 }

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"hash/fnv"
@@ -73,11 +74,11 @@ func (c *caster) newID() int64 {
 }
 
 func (c *caster) user(name, display string) *principal {
-	return c.dir.add(&principal{id: c.newID(), name: name, display: display, active: true})
+	return c.dir.add(&principal{User: User{ID: c.newID(), Name: name, DisplayName: display, Active: true}})
 }
 
 func (c *caster) service(display string) *principal {
-	return c.dir.add(&principal{id: c.newID(), name: uuid(c.rng), display: display, active: true, service: true})
+	return c.dir.add(&principal{User: User{ID: c.newID(), Name: uuid(c.rng), DisplayName: display, Active: true, Service: true}})
 }
 
 // peopleOf fills the directory. Its size follows the number of tokens, but the
@@ -96,7 +97,7 @@ func peopleOf(a *Account, rng *rand.Rand) *people {
 	cast.busy = append(cast.busy, c.user("busy.builder@example.com", "Busy Builder"))
 	for i := range 2 {
 		p := c.user(fmt.Sprintf("deactivated%02d@example.com", i+1), "Deactivated User")
-		p.active = false
+		p.Active = false
 		cast.inactive = append(cast.inactive, p)
 	}
 	// Display names that are hard on tables, terminals and quoting.
@@ -111,7 +112,7 @@ func peopleOf(a *Account, rng *rand.Rand) *people {
 		p := c.user(fmt.Sprintf("user%03d@example.com", number), fmt.Sprintf("User %03d", number))
 		switch {
 		case i%24 == 23:
-			p.active = false
+			p.Active = false
 			cast.inactive = append(cast.inactive, p)
 			continue
 		case i%512 == 511:
@@ -120,7 +121,7 @@ func peopleOf(a *Account, rng *rand.Rand) *people {
 		cast.active = append(cast.active, p)
 	}
 	for i := range tokens/100 + 1 {
-		cast.departed = append(cast.departed, &principal{id: c.newID(), name: fmt.Sprintf("former%02d@example.com", i+1)})
+		cast.departed = append(cast.departed, &principal{User: User{ID: c.newID(), Name: fmt.Sprintf("former%02d@example.com", i+1)}})
 	}
 	auditor := c.service("account-auditor")
 	auditor.accountAdmin, auditor.secret = true, "dose"+hexString(c.rng, 16)
@@ -128,7 +129,7 @@ func peopleOf(a *Account, rng *rand.Rand) *people {
 	for _, name := range []string{"etl-runner", "ci-deployer", `dbt "nightly"; job`, "bi-gateway 📊"} {
 		cast.services = append(cast.services, c.service(name))
 	}
-	c.service("retired-loader").active = false
+	c.service("retired-loader").Active = false
 	for i := range tokens / 40 {
 		cast.services = append(cast.services, c.service(fmt.Sprintf("service-%03d", i+1)))
 	}
@@ -167,30 +168,33 @@ func newWorkspace(a *Account, i int, cast *people) *workspace {
 	}
 	rng := stream(a.opts.Seed, "workspace "+name)
 	ws := &workspace{
-		name: name, cloud: cloud[0], region: cloud[1],
-		labels:  map[string]string{"env": env, "cloud": cloud[0]},
-		created: a.born.AddDate(-3, 0, -i).UnixMilli(),
-		admin:   cast.admin, viewer: cast.viewer,
-		outside: map[int64]bool{cast.elsewhere.id: true}, grantState: GrantsInitialised,
+		Workspace: Workspace{
+			Name: name, Cloud: cloud[0], Profile: name, Labels: map[string]string{"env": env, "cloud": cloud[0]},
+			Admin: cast.admin.Name, Viewer: cast.viewer.Name,
+		},
+		region: cloud[1], created: a.born.AddDate(-3, 0, -i).UnixMilli(),
+		admin: cast.admin, viewer: cast.viewer,
+		outside: map[int64]bool{cast.elsewhere.ID: true}, grantState: GrantsInitialised,
 	}
 	if i%2 == 0 { // above 2^53 for every other workspace, the first included
-		ws.id = bigID + rng.Int64N(1<<50)*2 + 1
+		ws.ID = bigID + rng.Int64N(1<<50)*2 + 1
 	} else {
-		ws.id = 1e15 + rng.Int64N(7e15)
+		ws.ID = 1e15 + rng.Int64N(7e15)
 	}
-	ws.adminToken, ws.viewerToken = "dapi"+hexString(rng, 16), "dapi"+hexString(rng, 16)
-	switch ws.cloud {
+	ws.Token, ws.ViewerToken = "dapi"+hexString(rng, 16), "dapi"+hexString(rng, 16)
+	switch ws.Cloud {
 	case "azure":
-		ws.deployment = fmt.Sprintf("adb-%d.%d", ws.id, i+3)
+		ws.deployment = fmt.Sprintf("adb-%d.%d", ws.ID, i+3)
 	case "gcp":
-		ws.deployment = fmt.Sprintf("%d.%d", ws.id, i+3)
+		ws.deployment = fmt.Sprintf("%d.%d", ws.ID, i+3)
 	default:
-		sum := sha256.Sum256([]byte(ws.name))
+		sum := sha256.Sum256([]byte(ws.Name))
 		ws.deployment = "dbc-" + hex.EncodeToString(sum[:4]) + "-" + hex.EncodeToString(sum[4:6])
 	}
 	c := &caster{dir: a.directory, rng: rng, next: int64(1<<20 + 16*i)}
 	ws.client = c.service(name + "-automation")
 	ws.client.secret = "dose" + hexString(rng, 16)
+	ws.ClientID, ws.ClientSecret = ws.client.Name, ws.client.secret
 	ws.admins = &group{id: c.newID(), name: "admins"}
 	ws.users = &group{id: c.newID(), name: "users"}
 	for _, p := range []*principal{cast.admin, ws.client, a.directory.auditor, cast.active[0]} {
@@ -213,12 +217,12 @@ func newWorkspace(a *Account, i int, cast *people) *workspace {
 		ws.grants = []Grant{
 			{GroupName: "admins", Level: CanUse}, // a second level on the admins' entry
 			{GroupName: "data-engineers", Level: CanUse},
-			{UserName: cast.direct.name, Level: CanUse},
+			{UserName: cast.direct.Name, Level: CanUse},
 		}
 		ws.restrict = restrictSetting{status: RestrictTokensAndJobRuns, version: 4}
-		ws.ipLists = []ipList{
-			{IPList{"office", "ALLOW", []string{"192.0.2.0/24", "198.51.100.7"}, true}, "00000000-0000-4000-8000-0000000000a1", ws.created, cast.admin.id},
-			{IPList{"old vpn", "BLOCK", []string{"203.0.113.0/25"}, false}, "00000000-0000-4000-8000-0000000000b1", ws.created, cast.admin.id},
+		ws.ipLists = []IPList{
+			{"office", "ALLOW", []string{"192.0.2.0/24", "198.51.100.7"}, true},
+			{"old vpn", "BLOCK", []string{"203.0.113.0/25"}, false},
 		}
 	default:
 		ws.conf = map[string]string{"maxTokenLifetimeDays": []string{"0", "365", "30"}[i%3], "enableIpAccessLists": "false"}
@@ -231,8 +235,6 @@ func newWorkspace(a *Account, i int, cast *people) *workspace {
 	fillTokens(a, ws, cast, rng)
 	return ws
 }
-
-func tokenIDOf(value string) tokenID { return sha256.Sum256([]byte(value)) }
 
 // Autoscope states of generated tokens.
 const (
@@ -250,10 +252,10 @@ type kind struct {
 	name   string
 	weight int // relative share among the drawn tokens; 0 never drawn
 	owner  func(*generator) *principal
-	life   func(*generator, *token)
+	life   func(*generator, *Token)
 	// comment is that of the one of the row; drawn tokens have ordinary ones.
 	comment func(*generator) string
-	scoping *scoping
+	scopes  Token // its scopes and state of autoscope
 }
 
 // kinds is the catalogue; at most 40 rows, so that a workspace of 40 tokens has
@@ -276,7 +278,7 @@ func kinds() []kind {
 		{name: "on-behalf-of", weight: 30, owner: service, life: onBehalf, comment: text("OPS-77 deployment pipeline")},
 		{name: "expiring-soon", weight: 20, life: lived(60, 57, 0), comment: text("renew me")},
 		{name: "scope-authentication", weight: 3, owner: busy, life: healthy, comment: text("token broker"),
-			scoping: &scoping{scopes: []string{"authentication"}}},
+			scopes: Token{Scopes: []string{"authentication"}}},
 		{name: "lifetime-90-exactly", weight: 10, life: daily(90, 20), comment: text("90 days, not a second more")},
 		{name: "lifetime-90-and-30s", weight: 5, life: slightlyOver, comment: text("_x000D_ literal")},
 		{name: "issued-365-ten-days-left", weight: 10, life: lived(365, 355, 0), comment: text("DATA-9 yearly token")},
@@ -289,17 +291,17 @@ func kinds() []kind {
 		{name: "owner-outside-workspace", weight: 1, owner: elsewhere, life: lived(60, 40, 35), comment: text("moved on")},
 		{name: "viewer", owner: viewer, life: daily(60, 5), comment: text("viewer laptop")},
 		{name: "scoped", weight: 10, owner: busy, life: healthy, comment: text("dashboard, read only"),
-			scoping: &scoping{scopes: sql, state: autoscopeUserSelected}},
+			scopes: Token{Scopes: sql, AutoscopeState: autoscopeUserSelected}},
 		{name: "autoscope-disabled", weight: 5, owner: busy, life: healthy, comment: text("autoscope off"),
-			scoping: &scoping{scopes: []string{"all-apis"}, state: autoscopeDisabled}},
+			scopes: Token{Scopes: []string{"all-apis"}, AutoscopeState: autoscopeDisabled}},
 		{name: "autoscope-running", weight: 5, owner: busy, life: healthy, comment: text("autoscope observing"),
-			scoping: &scoping{scopes: []string{"all-apis"}, state: autoscopeRunning, inferred: sql}},
+			scopes: Token{Scopes: []string{"all-apis"}, AutoscopeState: autoscopeRunning, InferredScopes: sql}},
 		{name: "autoscope-completed", weight: 5, owner: busy, life: healthy, comment: text("autoscope done"),
-			scoping: &scoping{scopes: sql, state: autoscopeCompleted, inferred: sql}},
+			scopes: Token{Scopes: sql, AutoscopeState: autoscopeCompleted, InferredScopes: sql}},
 		{name: "autoscope-backfilled", weight: 5, owner: busy, life: healthy, comment: text("autoscope from history"),
-			scoping: &scoping{scopes: []string{"all-apis"}, state: autoscopeBackfilled, backfill: []string{"jobs", "clusters"}}},
+			scopes: Token{Scopes: []string{"all-apis"}, AutoscopeState: autoscopeBackfilled, BackfillScopes: []string{"jobs", "clusters"}}},
 		{name: "autoscope-not-covered", weight: 2, owner: busy, life: healthy, comment: text("autoscope impossible"),
-			scoping: &scoping{scopes: []string{"all-apis"}, state: autoscopeAPINotCovered}},
+			scopes: Token{Scopes: []string{"all-apis"}, AutoscopeState: autoscopeAPINotCovered}},
 		{name: "empty-comment", weight: 10, life: healthy, comment: text("")},
 		{name: "expiry-cliff", weight: 15, life: cliff, comment: text("\ttab first")},
 		{name: "expiry-cliff", life: cliff, comment: text("two\r\nlines")},
@@ -318,8 +320,9 @@ type generator struct {
 	now     int64
 	cast    *people
 	ws      *workspace
-	drawn   bool   // past the one-of-each part
-	last    *token // for the second half of a rotation
+	drawn   bool       // past the one-of-each part
+	last    *Token     // for the second half of a rotation
+	owner   *principal // of the last
 	counter int
 }
 
@@ -336,27 +339,28 @@ func fillTokens(a *Account, ws *workspace, cast *people, rng *rand.Rand) {
 			wheel = append(wheel, i)
 		}
 	}
-	block := make([]token, count) // one allocation for all
+	block := make([]Token, count) // one allocation for all
 	for i := range block {
 		k := &catalogue[min(i, len(catalogue)-1)]
 		if g.drawn = i >= len(catalogue); g.drawn {
 			k = &catalogue[wheel[rng.IntN(len(wheel))]]
-			if g.last != nil && g.last.kind == "rotation-leftover" {
+			if g.last != nil && g.last.Kind == "rotation-leftover" {
 				k = &catalogue[successor]
 			}
 		}
 		t := &block[i]
-		t.kind, t.scoping = k.name, k.scoping
-		t.id = g.tokenID(k)
+		*t = k.scopes
+		t.Kind, t.ID = k.name, g.tokenID(k)
 		p := g.anyone()
 		if k.owner != nil {
 			p = k.owner(g)
 		}
-		t.owner, t.creator = p.id, p
+		t.OwnerID, t.CreatedByID, t.CreatedByUsername = p.ID, p.ID, p.Name
+		g.owner = p
 		if !g.drawn || k.name == "rotation-successor" || k.name == "secret-in-comment" {
-			t.comment = k.comment(g)
+			t.Comment = k.comment(g)
 		} else {
-			t.comment = g.ordinaryComment()
+			t.Comment = g.ordinaryComment()
 		}
 		k.life(g, t)
 		g.last = t
@@ -366,21 +370,18 @@ func fillTokens(a *Account, ws *workspace, cast *people, rng *rand.Rand) {
 
 // tokenID makes the id from a value, as the service does. Values are not kept,
 // apart from those of the two tokens that clients use.
-func (g *generator) tokenID(k *kind) tokenID {
+func (g *generator) tokenID(k *kind) string {
 	switch k.name {
 	case "caller":
-		return tokenIDOf(g.ws.adminToken)
+		return tokenIDOf(g.ws.Token)
 	case "viewer":
-		return tokenIDOf(g.ws.viewerToken)
+		return tokenIDOf(g.ws.ViewerToken)
 	}
-	var id tokenID
+	var id [sha256.Size]byte
 	for i := 0; i < len(id); i += 8 {
-		v := g.rng.Uint64()
-		for j := range 8 {
-			id[i+j] = byte(v >> (8 * j))
-		}
+		binary.LittleEndian.PutUint64(id[i:], g.rng.Uint64())
 	}
-	return id
+	return hex.EncodeToString(id[:])
 }
 
 func pick(rng *rand.Rand, from []*principal) *principal { return from[rng.IntN(len(from))] }
@@ -401,7 +402,7 @@ func viewer(g *generator) *principal     { return g.ws.viewer }
 func inactive(g *generator) *principal   { return pick(g.rng, g.cast.inactive) }
 func departed(g *generator) *principal   { return g.firstOr(g.cast.departed) }
 func service(g *generator) *principal    { return g.firstOr(g.cast.services) }
-func sameOwner(g *generator) *principal  { return g.last.creator }
+func sameOwner(g *generator) *principal  { return g.owner }
 
 func nested(g *generator) *principal     { return g.special(g.cast.nested) }
 func deepNested(g *generator) *principal { return g.special(g.cast.deepNested) }
@@ -425,57 +426,57 @@ const (
 
 // lived makes a lifetime of so many days, aged so many, last used so many days
 // ago. Drawn tokens vary a little, to the same effect.
-func lived(lifeDays, ageDays, idleDays int64) func(*generator, *token) {
-	return func(g *generator, t *token) {
+func lived(lifeDays, ageDays, idleDays int64) func(*generator, *Token) {
+	return func(g *generator, t *Token) {
 		jitter := g.rng.Int64N(dayMillis / 2)
-		t.created = g.now - ageDays*dayMillis - jitter
-		t.expires = never
+		t.CreationTime = g.now - ageDays*dayMillis - jitter
+		t.ExpiryTime = never
 		if lifeDays != forever {
-			t.expires = t.created + lifeDays*dayMillis
+			t.ExpiryTime = t.CreationTime + lifeDays*dayMillis
 		}
 		if idleDays != unused {
-			t.lastUsed = midnight(g.now - idleDays*dayMillis)
+			t.LastUsedDay = midnight(g.now - idleDays*dayMillis)
 		}
 	}
 }
 
 // daily is in use every day.
-func daily(lifeDays, ageDays int64) func(*generator, *token) { return lived(lifeDays, ageDays, 0) }
+func daily(lifeDays, ageDays int64) func(*generator, *Token) { return lived(lifeDays, ageDays, 0) }
 
 // healthy lives 30 to 85 days, has at least 15 left and is in use.
-func healthy(g *generator, t *token) {
+func healthy(g *generator, t *Token) {
 	life := 30 + g.rng.Int64N(56)
 	age := g.rng.Int64N(life - 15)
 	lived(life, age, min(g.rng.Int64N(3), age))(g, t)
 }
 
-func slightlyOver(g *generator, t *token) {
+func slightlyOver(g *generator, t *Token) {
 	lived(90, 15, 0)(g, t)
-	t.expires += 30 * 1000
+	t.ExpiryTime += 30 * 1000
 }
 
 // cliff expires in three weeks, on the same day as all of its kind.
-func cliff(g *generator, t *token) {
+func cliff(g *generator, t *Token) {
 	life := 40 + g.rng.Int64N(40)
-	t.expires = midnight(g.now) + 21*dayMillis + 8*60*60*1000 + g.rng.Int64N(8*60*60*1000)
-	t.created = t.expires - life*dayMillis
-	t.lastUsed = midnight(g.now)
+	t.ExpiryTime = midnight(g.now) + 21*dayMillis + 8*60*60*1000 + g.rng.Int64N(8*60*60*1000)
+	t.CreationTime = t.ExpiryTime - life*dayMillis
+	t.LastUsedDay = midnight(g.now)
 }
 
 // onBehalf was created by the admin for a service principal.
-func onBehalf(g *generator, t *token) {
+func onBehalf(g *generator, t *Token) {
 	healthy(g, t)
-	t.creator = g.ws.admin
+	t.CreatedByID, t.CreatedByUsername = g.ws.admin.ID, g.ws.admin.Name
 }
 
 func text(s string) func(*generator) string { return func(*generator) string { return s } }
 
-func sameComment(g *generator) string { return g.last.comment }
+func sameComment(g *generator) string { return g.last.Comment }
 
 // fakeSecret looks like a PAT. It is computed, for scanners of source code are
 // right to complain about literals.
 func fakeSecret(g *generator) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "fake %s %d", g.ws.name, g.rng.Uint64()))
+	sum := sha256.Sum256(fmt.Appendf(nil, "fake %s %d", g.ws.Name, g.rng.Uint64()))
 	return "backup of dapi" + hex.EncodeToString(sum[:16])
 }
 

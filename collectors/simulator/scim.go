@@ -29,7 +29,7 @@ type resource struct {
 }
 
 // accountWide tells the account's SCIM from a workspace's.
-func (c *call) accountWide() bool { return c.vars["account"] != "" }
+func (c *call) accountWide() bool { return c.request.PathValue("account") != "" }
 
 func scimUsers(c *call) []resource    { return c.principals(c.directory.users) }
 func scimServices(c *call) []resource { return c.principals(c.directory.services) }
@@ -37,7 +37,7 @@ func scimServices(c *call) []resource { return c.principals(c.directory.services
 func (c *call) principals(from []*principal) []resource {
 	rows := make([]resource, 0, len(from))
 	for _, p := range from {
-		if c.accountWide() || !c.ws.outside[p.id] {
+		if c.accountWide() || !c.ws.outside[p.ID] {
 			rows = append(rows, resource{c: c, principal: p})
 		}
 	}
@@ -63,7 +63,7 @@ func (r resource) id() int64 {
 	if r.group != nil {
 		return r.group.id
 	}
-	return r.principal.id
+	return r.principal.ID
 }
 
 // calledBy are the names by which a fault may hide the resource.
@@ -75,7 +75,7 @@ func (r resource) calledBy() []string {
 	if r.principal == r.c.who.principal {
 		names = append(names, "caller")
 	}
-	return append(names, r.principal.name)
+	return append(names, r.principal.Name)
 }
 
 func (r resource) doc() obj {
@@ -100,18 +100,18 @@ func (r resource) doc() obj {
 		return doc
 	}
 	p := r.principal
-	doc["displayName"], doc["externalId"] = p.display, fmt.Sprintf("ext-%d", p.id)
+	doc["displayName"], doc["externalId"] = p.DisplayName, fmt.Sprintf("ext-%d", p.ID)
 	doc["entitlements"] = []obj{{"value": "workspace-access"}, {"value": "databricks-sql-access"}}
 	if !p.hideActive {
-		doc["active"] = p.active
+		doc["active"] = p.Active
 	}
-	if p.service {
-		doc["schemas"], doc["applicationId"] = []string{schemaService}, p.name
+	if p.Service {
+		doc["schemas"], doc["applicationId"] = []string{schemaService}, p.Name
 		return doc
 	}
-	given, family, _ := strings.Cut(p.display, " ")
-	doc["schemas"], doc["userName"], doc["name"] = []string{schemaUser}, p.name, obj{"givenName": given, "familyName": family}
-	doc["emails"] = []obj{{"type": "work", "value": p.name, "primary": true}}
+	given, family, _ := strings.Cut(p.DisplayName, " ")
+	doc["schemas"], doc["userName"], doc["name"] = []string{schemaUser}, p.Name, obj{"givenName": given, "familyName": family}
+	doc["emails"] = []obj{{"type": "work", "value": p.Name, "primary": true}}
 	return doc
 }
 
@@ -219,11 +219,11 @@ func attributeSet(text string) map[string]bool {
 func scimGet(source func(*call) []resource) func(*call) *answer {
 	return func(c *call) *answer {
 		for _, r := range source(c) {
-			if strconv.FormatInt(r.id(), 10) == c.vars["id"] {
+			if strconv.FormatInt(r.id(), 10) == c.request.PathValue("id") {
 				return jsonAnswer(http.StatusOK, scimType, c.project(r.doc()))
 			}
 		}
-		return scimError(http.StatusNotFound, "", fmt.Sprintf("Resource with id %s not found.", c.vars["id"]))
+		return scimError(http.StatusNotFound, "", fmt.Sprintf("Resource with id %s not found.", c.request.PathValue("id")))
 	}
 }
 
@@ -231,7 +231,7 @@ func scimGet(source func(*call) []resource) func(*call) *answer {
 func scimMe(c *call) *answer {
 	p := c.who.principal
 	doc := resource{c: c, principal: p}.doc()
-	doc["userName"] = p.name
+	doc["userName"] = p.Name
 	return jsonAnswer(http.StatusOK, scimType, c.project(doc))
 }
 

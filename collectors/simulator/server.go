@@ -28,8 +28,9 @@ const (
 	azure                // a token for Azure Resource Manager
 )
 
+// route is one thing that the account answers; its path is one of http.ServeMux.
 type route struct {
-	method, path string // a segment of the path in braces is a variable
+	method, path string
 	access       access
 	handle       func(*call) *answer
 }
@@ -49,12 +50,12 @@ func routes() []route {
 		{"GET", mgmt + "/tokens/{id}", admin, getToken},
 		{"PATCH", mgmt + "/tokens/{id}", admin, patchToken},
 		{"DELETE", mgmt + "/tokens/{id}", admin, deleteToken},
-		{"POST", mgmt + "/on-behalf-of/tokens", admin, createOnBehalf},
+		{"POST", mgmt + "/on-behalf-of/tokens", admin, createToken},
 
 		{"GET", "/api/2.0/token/list", caller, listOwnTokens},
-		{"POST", "/api/2.0/token/create", caller, createOwnToken},
+		{"POST", "/api/2.0/token/create", caller, createToken},
 		{"POST", "/api/2.0/token/delete", caller, deleteOwnToken},
-		{"PATCH", "/api/2.0/token/{id}", caller, patchOwnToken},
+		{"PATCH", "/api/2.0/token/{id}", caller, patchToken},
 
 		{"GET", perms, admin, getGrants},
 		{"PUT", perms, admin, putGrants},
@@ -69,7 +70,7 @@ func routes() []route {
 		{"PATCH", rwa, admin, patchRestrict},
 		{"DELETE", rwa, admin, deleteRestrict},
 		{"GET", "/api/2.0/ip-access-lists", admin, listIPAccess},
-		{"GET", "/api/2.0/ip-access-lists/{id}", admin, getIPAccess},
+		{"GET", "/api/2.0/ip-access-lists/{id}", admin, listIPAccess},
 
 		{"GET", acct + "/workspaces", owner, listWorkspaces},
 		{"GET", acct + "/workspaces/{workspace}", owner, getWorkspace},
@@ -93,8 +94,12 @@ func routes() []route {
 		{"GET", acct + "/oauth2/published-app-integrations", owner, listPublishedApps},
 		{"GET", "/api/2.1/unity-catalog/metastore_summary", caller, metastoreSummary},
 		{"GET", "/api/2.1/unity-catalog/recipients", caller, listRecipients},
+
+		{"POST", statementsPath, caller, executeStatement},
+		{"GET", statementsPath + "/{id}", caller, getStatement},
+		{"GET", statementsPath + "/{id}/result/chunks/{chunk}", caller, getChunk},
+		{"POST", statementsPath + "/{id}/cancel", caller, cancelStatement},
 	}
-	table = append(table, statementRoutes()...)
 	for _, kind := range []struct {
 		name string
 		rows func(*call) []resource
@@ -108,48 +113,15 @@ func routes() []route {
 	return table
 }
 
-func segments(path string) []string { return strings.Split(strings.Trim(path, "/"), "/") }
-
-// match finds the route of a request. known tells that the path exists, be it
-// for other methods.
-func (a *Account) match(method, path string) (found *route, vars map[string]string, known bool) {
-	if method == http.MethodHead {
-		method = http.MethodGet
-	}
-	parts := segments(path)
-routes:
-	for i, r := range a.routes {
-		pattern := segments(r.path)
-		if len(pattern) != len(parts) {
-			continue
-		}
-		vars := map[string]string{}
-		for j, p := range pattern {
-			if strings.HasPrefix(p, "{") && parts[j] != "" {
-				vars[strings.Trim(p, "{}")] = parts[j]
-			} else if p != parts[j] {
-				continue routes
-			}
-		}
-		if r.method == method {
-			return &a.routes[i], vars, true
-		}
-		known = true
-	}
-	return nil, nil, known
-}
-
 // call is one request on its way through the simulator.
 type call struct {
 	*Account
 	request *http.Request
 	body    []byte
 	route   *route // nil when there is none
-	known   bool
-	vars    map[string]string
 	who     identity
 	ws      *workspace
-	bearer  tokenID // of the credential, were it a PAT
+	bearer  string  // id of the credential, were it a PAT
 	refusal *answer // why the credential was refused
 
 	// What a fault has the call leave out or repeat.
@@ -171,17 +143,24 @@ func (a *Account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.serveControl(w, r)
 		return
 	}
+	a.mux.ServeHTTP(w, r)
+}
+
+func (a *Account) serve(w http.ResponseWriter, r *http.Request, found *route) {
 	body, err := readBody(r)
 	if err != nil {
 		a.stamp(w.Header(), 0)
 		send(w, fail(http.StatusBadRequest, "MALFORMED_REQUEST", "%v", err))
 		return
 	}
-	c := &call{Account: a, request: r, body: body}
-	c.route, c.vars, c.known = a.match(r.Method, r.URL.Path)
+	c := &call{Account: a, request: r, body: body, route: found}
 	c.identify()
 	entry := c.entry()
-	entry.Seq = a.log.begin(entry, c.counter())
+	counter := r.Method + " unknown"
+	if found != nil {
+		counter = r.Method + " " + found.path
+	}
+	entry.Seq = a.log.begin(entry, counter)
 	// The status is read when the deferred call runs, so that an aborted
 	// connection is recorded too.
 	status, faulted := 0, false
@@ -215,20 +194,15 @@ func readBody(r *http.Request) ([]byte, error) {
 	return data, nil
 }
 
-// counter names the endpoint for the exact counters.
-func (c *call) counter() string {
-	if c.route == nil {
-		return c.request.Method + " unknown"
-	}
-	return c.request.Method + " " + c.route.path
-}
-
 // answer carries the call out: credential, rate, rights, then the effect.
 func (c *call) answer() *answer {
 	switch {
-	case c.route == nil && c.known:
-		return fail(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "%s is not supported for %s", c.request.Method, c.request.URL.Path)
 	case c.route == nil:
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+			if _, pattern := c.mux.Handler(&http.Request{Method: method, URL: c.request.URL}); pattern != "/" {
+				return fail(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "%s is not supported for %s", c.request.Method, c.request.URL.Path)
+			}
+		}
 		return fail(http.StatusNotFound, "ENDPOINT_NOT_FOUND", "No API found for '%s %s'", c.request.Method, c.request.URL.Path)
 	case c.route.access == public, c.route.access == azure: // the second has refusals of its own
 	case c.refusal != nil:
@@ -249,6 +223,9 @@ func (c *call) answer() *answer {
 	if refusal := c.denied(); refusal != nil {
 		return refusal
 	}
+	if c.ws.tokensOff && strings.HasPrefix(c.route.path, "/api/2.0/token") {
+		return fail(http.StatusNotFound, "FEATURE_DISABLED", "Personal access tokens are not available in this workspace.")
+	}
 	reply := c.route.handle(c)
 	if c.writes() {
 		c.audit(reply)
@@ -268,17 +245,17 @@ func (c *call) denied() *answer {
 	switch c.route.access {
 	case admin:
 		if !c.directory.isAdmin(c.ws, c.who.principal) {
-			return c.forbid("Requesting user '%s' is not an admin.", c.who.principal.name)
+			return c.forbid("Requesting user '%s' is not an admin.", c.who.principal.Name)
 		}
 	case owner:
 		if !c.who.oauth {
 			return c.forbid("Account APIs do not accept personal access tokens; use OAuth.")
 		}
 		if !c.who.principal.accountAdmin {
-			return c.forbid("'%s' is not an account admin.", c.who.principal.name)
+			return c.forbid("'%s' is not an account admin.", c.who.principal.Name)
 		}
-		if c.vars["account"] != c.id {
-			return c.fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", "Account %s does not exist", c.vars["account"])
+		if c.request.PathValue("account") != c.id {
+			return c.fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", "Account %s does not exist", c.request.PathValue("account"))
 		}
 	case azure:
 		return c.refuseAzure()
@@ -325,7 +302,7 @@ func (a *Account) stamp(h http.Header, seq uint64) {
 // stampWorkspace names the workspace that answers a signed-in caller.
 func (c *call) stampWorkspace(h http.Header) {
 	if c.route != nil && c.refusal == nil && (c.route.access == caller || c.route.access == admin) {
-		h.Set("X-Databricks-Org-Id", strconv.FormatInt(c.ws.id, 10))
+		h.Set("X-Databricks-Org-Id", strconv.FormatInt(c.ws.ID, 10))
 	}
 }
 

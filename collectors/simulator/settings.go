@@ -109,38 +109,28 @@ func deleteRestrict(c *call) *answer {
 	return ok(obj{"etag": c.ws.restrict.etag()})
 }
 
-// ipList is an IP access list with what the service adds.
-type ipList struct {
-	IPList
-	id      string
-	created int64
-	by      int64
-}
-
-func (c *call) ipListDoc(l ipList) obj {
-	return obj{
-		"list_id": l.id, "label": l.Label, "list_type": l.Type, "ip_addresses": l.Addresses,
-		"address_count": len(l.Addresses), "enabled": l.Enabled,
-		"created_at": c.int64(l.created), "created_by": c.int64(l.by),
-		"updated_at": c.int64(l.created), "updated_by": c.int64(l.by),
-	}
-}
-
+// listIPAccess answers all lists, or the one that the path names. The id of a list
+// is its number.
 func listIPAccess(c *call) *answer {
+	wanted := c.request.PathValue("id")
 	rows := []obj{}
-	for _, l := range shown(c, c.ws.ipLists, func(l ipList) []string { return []string{l.id, l.Label} }) {
-		rows = append(rows, c.ipListDoc(l))
-	}
-	return ok(obj{"ip_access_lists": rows})
-}
-
-func getIPAccess(c *call) *answer {
-	for _, l := range c.ws.ipLists {
-		if l.id == c.vars["id"] {
-			return ok(obj{"ip_access_list": c.ipListDoc(l)})
+	for i, l := range c.ws.ipLists {
+		id := fmt.Sprintf("00000000-0000-4000-8000-%012x", i+1)
+		created, by := c.int64(c.ws.created), c.int64(c.ws.admin.ID)
+		doc := obj{
+			"list_id": id, "label": l.Label, "list_type": l.Type, "ip_addresses": l.Addresses,
+			"address_count": len(l.Addresses), "enabled": l.Enabled,
+			"created_at": created, "created_by": by, "updated_at": created, "updated_by": by,
 		}
+		if id == wanted {
+			return ok(obj{"ip_access_list": doc})
+		}
+		rows = append(rows, doc)
 	}
-	return gone("IP access list %s does not exist", c.vars["id"])
+	if wanted != "" {
+		return gone("IP access list %s does not exist", wanted)
+	}
+	return ok(obj{"ip_access_lists": shown(c, rows, func(doc obj) []string { return []string{fmt.Sprint(doc["list_id"]), fmt.Sprint(doc["label"])} })})
 }
 
 // confKeys are the keys that the workspace-conf API knows.
@@ -337,7 +327,7 @@ func (c *call) acl() obj {
 				entry["group_name"] = g.GroupName
 			}
 			if p := c.directory.named(g.UserName + g.ServicePrincipalName); p != nil && g.GroupName == "" {
-				entry["display_name"] = p.display
+				entry["display_name"] = p.DisplayName
 			}
 			entries = append(entries, entry)
 		}
@@ -405,7 +395,7 @@ func (c *call) readGrants() ([]Grant, *answer) {
 	}
 	for i, g := range body.List {
 		p := c.directory.named(g.UserName + g.ServicePrincipalName)
-		exists := p != nil && p.service == (g.ServicePrincipalName != "")
+		exists := p != nil && p.Service == (g.ServicePrincipalName != "")
 		if g.GroupName != "" {
 			exists = c.directory.groupIn(c.ws, g.GroupName) != nil
 		}

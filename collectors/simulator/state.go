@@ -2,47 +2,13 @@ package simulator
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/json"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 )
-
-// Token is a row of the token list, in the shape of the API.
-type Token struct {
-	ID                string   `json:"token_id"` // 64 hex digits; PutToken makes one up when empty
-	CreationTime      int64    `json:"creation_time"`
-	ExpiryTime        int64    `json:"expiry_time"` // -1 never
-	Comment           string   `json:"comment"`
-	CreatedByID       int64    `json:"created_by_id"`
-	CreatedByUsername string   `json:"created_by_username"`
-	OwnerID           int64    `json:"owner_id"`
-	LastUsedDay       int64    `json:"last_used_day,omitempty"` // 0 never used: absent on the wire
-	Scopes            []string `json:"scopes,omitempty"`
-	AutoscopeState    string   `json:"autoscope_state,omitempty"`
-	InferredScopes    []string `json:"inferred_scopes,omitempty"`
-	BackfillScopes    []string `json:"backfill_scopes,omitempty"`
-	// Kind tells why a generated token is as it is. It is never on the wire.
-	Kind string `json:"kind,omitempty"`
-	// Raw, when set, is sent verbatim in place of the row, so that a test can
-	// serve what no service should: wrong types, missing or unknown fields.
-	Raw json.RawMessage `json:"raw,omitempty"`
-}
-
-func (t *token) export() Token {
-	out := Token{
-		ID: t.id.String(), CreationTime: t.created, ExpiryTime: t.expires, Comment: t.comment,
-		CreatedByID: t.creator.id, CreatedByUsername: t.creator.name, OwnerID: t.owner,
-		LastUsedDay: t.lastUsed, Kind: t.kind, Raw: slices.Clone(t.raw),
-	}
-	if s := t.scoping; s != nil {
-		out.Scopes, out.AutoscopeState = slices.Clone(s.scopes), s.state
-		out.InferredScopes, out.BackfillScopes = slices.Clone(s.inferred), slices.Clone(s.backfill)
-	}
-	return out
-}
 
 // errUnknown names what a state change referred to in vain.
 func errUnknown(what, name string) error { return fmt.Errorf("unknown %s %q", what, name) }
@@ -99,23 +65,23 @@ func (a *Account) Change(change Change) (stored Token, err error) {
 		return stored, errUnknown("workspace", change.Workspace)
 	}
 	if change.PutToken != nil {
-		row, err := a.importToken(ws, *change.PutToken)
+		t, err := a.completed(ws, *change.PutToken)
 		if err != nil {
 			return stored, err
 		}
-		ws.tokens.put(row)
-		stored = row.export()
+		ws.tokens.put(&t)
+		stored = t
 	}
 	if id := change.DeleteToken; id != "" {
-		if key, valid := parseTokenID(id); !valid || !a.revoke(ws, key) {
+		if !a.revoke(ws, id) {
 			return stored, errUnknown("token", id)
 		}
-		switch change.DeletedBy {
-		case "":
-		case "system":
-			ws.note(a.Now().UnixMilli(), "garbageCollectDbToken", "System-User", map[string]string{"tokenId": id})
-		default:
-			ws.note(a.Now().UnixMilli(), "revokeDbToken", change.DeletedBy, map[string]string{"tokenId": id})
+		action, actor := "revokeDbToken", change.DeletedBy
+		if actor == "system" {
+			action, actor = "garbageCollectDbToken", "System-User"
+		}
+		if actor != "" {
+			ws.note(a.Now().UnixMilli(), action, actor, map[string]string{"tokenId": id})
 		}
 	}
 	if change.Statements != nil {
@@ -176,13 +142,12 @@ func (a *Account) Change(change Change) (stored Token, err error) {
 		ws.grants = withoutManage(*change.ACL)
 	}
 	if change.IPLists != nil {
-		ws.ipLists = nil
-		for i, l := range *change.IPLists {
+		for _, l := range *change.IPLists {
 			if l.Type != "ALLOW" && l.Type != "BLOCK" {
 				return stored, errUnknown("list type", l.Type)
 			}
-			ws.ipLists = append(ws.ipLists, ipList{IPList: l, id: fmt.Sprintf("00000000-0000-4000-8000-%012x", i+1), created: ws.created, by: ws.admin.id})
 		}
+		ws.ipLists = *change.IPLists
 	}
 	return stored, nil
 }
@@ -196,7 +161,7 @@ func (a *Account) changeUser(ws *workspace, change UserChange) error {
 		return errUnknown("user", change.Name)
 	}
 	if change.Active != nil {
-		p.active, p.hideActive = *change.Active, false
+		p.Active, p.hideActive = *change.Active, false
 	}
 	p.hideActive = p.hideActive || change.Hide
 	switch {
@@ -204,12 +169,12 @@ func (a *Account) changeUser(ws *workspace, change UserChange) error {
 	case *change.Admin:
 		ws.admins.add(p)
 	default:
-		ws.admins.drop(p.id)
+		ws.admins.drop(p.ID)
 	}
 	if change.Removed {
 		a.directory.remove(p)
 		for _, ws := range a.workspaces {
-			ws.admins.drop(p.id)
+			ws.admins.drop(p.ID)
 		}
 	}
 	return nil
@@ -228,47 +193,32 @@ func (a *Account) DeleteToken(where, id string) error {
 	return err
 }
 
-func (a *Account) importToken(ws *workspace, t Token) (*token, error) {
-	row := &token{
-		created: t.CreationTime, expires: t.ExpiryTime, lastUsed: t.LastUsedDay,
-		owner: t.OwnerID, comment: t.Comment, kind: t.Kind, raw: slices.Clone(t.Raw),
-	}
+// completed is a token with what was left open filled in.
+func (a *Account) completed(ws *workspace, t Token) (Token, error) {
 	if t.ID == "" {
-		row.id = sha256.Sum256([]byte(a.mint("put")))
-	} else if id, valid := parseTokenID(t.ID); valid {
-		row.id = id
-	} else {
-		return nil, fmt.Errorf("token_id %q is not 64 hex digits", t.ID)
+		t.ID = tokenIDOf(a.mint("put"))
 	}
-	if row.owner == 0 {
-		row.owner = ws.admin.id
+	t.ID = strings.ToLower(t.ID)
+	if _, err := hex.DecodeString(t.ID); err != nil || len(t.ID) != 64 {
+		return t, fmt.Errorf("token_id %q is not 64 hex digits", t.ID)
 	}
-	if row.created == 0 {
-		row.created = a.Now().UnixMilli()
+	if t.OwnerID == 0 {
+		t.OwnerID = ws.admin.ID
 	}
-	row.creator = a.creator(ws, t)
-	if len(t.Scopes)+len(t.InferredScopes)+len(t.BackfillScopes) > 0 || t.AutoscopeState != "" {
-		row.scoping = &scoping{
-			scopes: slices.Clone(t.Scopes), state: t.AutoscopeState,
-			inferred: slices.Clone(t.InferredScopes), backfill: slices.Clone(t.BackfillScopes),
-		}
+	if t.CreationTime == 0 {
+		t.CreationTime = a.Now().UnixMilli()
 	}
-	return row, nil
-}
-
-// creator is who the row says made it; it need not exist.
-func (a *Account) creator(ws *workspace, t Token) *principal {
-	id := t.CreatedByID
-	if id == 0 && t.CreatedByUsername == "" {
-		return ws.admin
+	creator := &principal{User: User{ID: t.CreatedByID, Name: t.CreatedByUsername}} // need not exist
+	switch {
+	case t.CreatedByID == 0 && t.CreatedByUsername == "":
+		creator = ws.admin
+	case t.CreatedByID == 0:
+		creator = cmp.Or(a.directory.named(t.CreatedByUsername), creator)
+	case t.CreatedByUsername == "":
+		creator = cmp.Or(a.directory.byID[t.CreatedByID], creator)
 	}
-	if p := a.directory.byID[id]; p != nil && (t.CreatedByUsername == "" || p.name == t.CreatedByUsername) {
-		return p
-	}
-	if p := a.directory.named(t.CreatedByUsername); p != nil && id == 0 {
-		return p
-	}
-	return &principal{id: id, name: t.CreatedByUsername}
+	t.CreatedByID, t.CreatedByUsername = creator.ID, creator.Name
+	return t, nil
 }
 
 // look reads the state of a workspace, named by id or name; the zero value where
@@ -284,25 +234,16 @@ func look[T any](a *Account, where string, read func(*workspace) T) (found T) {
 
 // Tokens returns the tokens of a workspace in the order of the list.
 func (a *Account) Tokens(where string) []Token {
-	return look(a, where, func(ws *workspace) []Token { return ws.tokens.export() })
-}
-
-func (s *tokenStore) export() []Token {
-	list := make([]Token, 0, s.len())
-	for t := range s.all() {
-		list = append(list, t.export())
-	}
-	return list
+	return look(a, where, func(ws *workspace) []Token { return ws.tokens.list() })
 }
 
 // Token returns one token.
 func (a *Account) Token(where, id string) (Token, bool) {
-	key, _ := parseTokenID(id)
-	t := look(a, where, func(ws *workspace) *token { return ws.tokens.get(key) })
+	t := look(a, where, func(ws *workspace) *Token { return ws.tokens.get(id) })
 	if t == nil {
 		return Token{}, false
 	}
-	return t.export(), true
+	return *t, true
 }
 
 // Conf returns the workspace-conf values that are set.
@@ -327,22 +268,9 @@ func (a *Account) Kinds(where string) map[string]int { return look(a, where, (*w
 func (ws *workspace) kinds() map[string]int {
 	counts := map[string]int{}
 	for t := range ws.tokens.all() {
-		counts[cmp.Or(t.kind, "other")]++
+		counts[cmp.Or(t.Kind, "other")]++
 	}
 	return counts
-}
-
-// User is a user or, with Service, a service principal.
-type User struct {
-	ID          int64
-	Name        string // user name, or application id
-	DisplayName string
-	Service     bool
-	Active      bool
-}
-
-func (p *principal) export() User {
-	return User{ID: p.id, Name: p.name, DisplayName: p.display, Service: p.service, Active: p.active}
 }
 
 // Users returns the directory: users first, then service principals.
@@ -351,7 +279,7 @@ func (a *Account) Users() []User {
 	defer a.mu.RUnlock()
 	var list []User
 	for _, p := range slices.Concat(a.directory.users, a.directory.services) {
-		list = append(list, p.export())
+		list = append(list, p.User)
 	}
 	return list
 }
@@ -367,6 +295,6 @@ func (a *Account) AddUser(u User) (User, error) {
 	if u.Name == "" || a.directory.named(u.Name) != nil || a.directory.byID[u.ID] != nil {
 		return User{}, fmt.Errorf("user %q (%d) has no name or exists", u.Name, u.ID)
 	}
-	a.directory.add(&principal{id: u.ID, name: u.Name, display: u.DisplayName, service: u.Service, active: u.Active})
+	a.directory.add(&principal{User: u})
 	return u, nil
 }

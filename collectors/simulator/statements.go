@@ -3,7 +3,6 @@ package simulator
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -29,22 +28,12 @@ const (
 	deliveryDelay = 3 * 3600 * 1000 // of events, ms
 )
 
-func statementRoutes() []route {
-	return []route{
-		{"POST", statementsPath, caller, executeStatement},
-		{"GET", statementsPath + "/{id}", caller, getStatement},
-		{"GET", statementsPath + "/{id}/result/chunks/{chunk}", caller, getChunk},
-		{"POST", statementsPath + "/{id}/cancel", caller, cancelStatement},
-	}
-}
-
 // result is a statement that runs or has run.
 type result struct {
 	id      string
 	pending int // so many polls
 	columns []string
-	chunks  [][][]*string
-	rows    int
+	rows    [][]any // texts, or null
 }
 
 func executeStatement(c *call) *answer {
@@ -84,9 +73,6 @@ func executeStatement(c *call) *answer {
 	case "starting", "running":
 		r.pending = 1 << 30
 	}
-	if c.results == nil {
-		c.results = map[string]*result{}
-	}
 	c.results[r.id] = r
 	return c.describeStatement(r)
 }
@@ -103,23 +89,26 @@ func (c *call) describeStatement(r *result) *answer {
 	for i, name := range r.columns {
 		columns = append(columns, obj{"name": name, "position": i, "type_name": "STRING", "type_text": "STRING"})
 	}
-	rows := r.rows
+	rows := len(r.rows)
 	if c.ws.statements == "short" {
 		rows++
 	}
 	doc := obj{"statement_id": r.id, "status": obj{"state": "SUCCEEDED"}, "manifest": obj{
 		"format": "JSON_ARRAY", "schema": obj{"column_count": len(columns), "columns": columns},
-		"total_chunk_count": len(r.chunks), "total_row_count": rows, "truncated": c.ws.statements == "truncated",
+		"total_chunk_count": r.chunks(), "total_row_count": rows, "truncated": c.ws.statements == "truncated",
 	}}
-	if len(r.chunks) > 0 {
+	if len(r.rows) > 0 {
 		doc["result"] = c.chunk(r, 0)
 	}
 	return ok(doc)
 }
 
+func (r *result) chunks() int { return (len(r.rows) + chunkRows - 1) / chunkRows }
+
 func (c *call) chunk(r *result, n int) obj {
-	doc := obj{"chunk_index": n, "row_offset": n * chunkRows, "row_count": len(r.chunks[n]), "data_array": r.chunks[n]}
-	if n+1 < len(r.chunks) {
+	rows := r.rows[n*chunkRows : min((n+1)*chunkRows, len(r.rows))]
+	doc := obj{"chunk_index": n, "row_offset": n * chunkRows, "row_count": len(rows), "data_array": rows}
+	if n+1 < r.chunks() {
 		doc["next_chunk_index"] = n + 1
 		doc["next_chunk_internal_link"] = fmt.Sprintf("%s/%s/result/chunks/%d", statementsPath, r.id, n+1)
 	} else {
@@ -131,9 +120,9 @@ func (c *call) chunk(r *result, n int) obj {
 func getStatement(c *call) *answer {
 	c.statementsMu.Lock() // a GET holds the read lock only
 	defer c.statementsMu.Unlock()
-	r := c.results[c.vars["id"]]
+	r := c.results[c.request.PathValue("id")]
 	if r == nil {
-		return gone("The statement %s was not found.", c.vars["id"])
+		return gone("The statement %s was not found.", c.request.PathValue("id"))
 	}
 	r.pending--
 	return c.describeStatement(r)
@@ -142,17 +131,17 @@ func getStatement(c *call) *answer {
 func cancelStatement(c *call) *answer {
 	c.statementsMu.Lock()
 	defer c.statementsMu.Unlock()
-	delete(c.results, c.vars["id"]) // a statement that has ended, or never was, is answered alike
+	delete(c.results, c.request.PathValue("id")) // a statement that has ended, or never was, is answered alike
 	return ok(obj{})
 }
 
 func getChunk(c *call) *answer {
 	c.statementsMu.Lock()
 	defer c.statementsMu.Unlock()
-	r := c.results[c.vars["id"]]
-	n, err := strconv.Atoi(c.vars["chunk"])
-	if r == nil || err != nil || n < 0 || n >= len(r.chunks) {
-		return gone("The chunk %s was not found.", c.vars["chunk"])
+	r := c.results[c.request.PathValue("id")]
+	n, err := strconv.Atoi(c.request.PathValue("chunk"))
+	if r == nil || err != nil || n < 0 || n >= r.chunks() {
+		return gone("The chunk %s was not found.", c.request.PathValue("chunk"))
 	}
 	return ok(c.chunk(r, n))
 }
@@ -175,7 +164,6 @@ func (c *call) run(r *result, text string, parameters map[string]string) obj {
 		return obj{"state": "CLOSED"}
 	}
 	days, _ := strconv.Atoi(parameters["days"])
-	var rows [][]*string
 	ws := c.find(parameters["workspace_id"])
 	readable := ws != nil && ws.region == c.ws.region && c.ws.statements != "no_events" // the table is one of a region
 	switch {
@@ -189,71 +177,40 @@ func (c *call) run(r *result, text string, parameters map[string]string) obj {
 			return ended("FAILED", "BAD_REQUEST", "The result exceeds the byte limit of the INLINE disposition of 25 MiB. Use EXTERNAL_LINKS.")
 		}
 		if readable {
-			rows = c.usageRows(ws, days, parameters["after"], page)
+			r.rows = c.usageRows(ws, days, parameters["after"], page)
 		}
 	case strings.Contains(text, "workspaceConfKeys"):
 		r.columns = []string{"workspace_id", "event_time", "event_id", "action_name", "actor", "status_code", "request_params"}
 		if readable {
-			rows = c.changeRows(ws, days)
+			r.rows = c.changeRows(ws, days)
 		}
 	default:
 		return ended("FAILED", "BAD_REQUEST", "[PARSE_SYNTAX_ERROR] the simulator does not know this statement")
-	}
-	r.rows = len(rows)
-	for chunk := range slices.Chunk(rows, chunkRows) {
-		r.chunks = append(r.chunks, chunk)
 	}
 	return nil
 }
 
 func eventTime(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
 
-func cells(texts ...string) []*string {
-	row := make([]*string, len(texts))
-	for i := range texts {
-		row[i] = &texts[i]
-	}
-	return row
-}
-
 // usageRows are the tokens that were used, by id, and before them the whole log.
-func (c *call) usageRows(ws *workspace, days int, after string, page int) [][]*string {
-	workspace, now := strconv.FormatInt(ws.id, 10), c.Now().UnixMilli()
-	from := midnight(now) - int64(days)*dayMillis
-	var rows [][]*string
+func (c *call) usageRows(ws *workspace, days int, after string, page int) (rows [][]any) {
+	workspace, now := fmt.Sprint(ws.ID), c.Now().UnixMilli()
+	from, until := midnight(now)-int64(days)*dayMillis, now-deliveryDelay
 	if after == "" {
-		rows = append(rows, cells(workspace, "*", "100000", eventTime(from), eventTime(now-deliveryDelay), "0", "[]", "0", "0", "0", "0", "", "0", "[]"))
-		rows[0][11] = nil
+		rows = append(rows, []any{workspace, "*", "100000", eventTime(from), eventTime(until), "0", "[]", "0", "0", "0", "0", nil, "0", "[]"})
+		page++
 	}
-	tokens := slices.SortedFunc(ws.tokens.all(), func(a, b *token) int { return slices.Compare(a.id[:], b.id[:]) })
-	for _, t := range tokens {
-		if len(rows) > page && after == "" || len(rows) >= page && after != "" {
+	for _, t := range slices.SortedFunc(ws.tokens.all(), func(a, b *Token) int { return strings.Compare(a.ID, b.ID) }) {
+		if len(rows) >= page {
 			break
 		}
-		if id := t.id.String(); id > after {
-			if u, used := c.usageOf(t, from, now-deliveryDelay); used {
-				rows = append(rows, u.row(workspace, id))
+		if t.ID > after {
+			if usage := c.usageOf(t, from, until); usage != nil {
+				rows = append(rows, append([]any{workspace, t.ID}, usage...))
 			}
 		}
 	}
 	return rows
-}
-
-// usage is how a token was used.
-type usage struct {
-	first, last, days, perDay int64
-	agents                    []string
-	addresses                 int64
-	address                   string
-	calls                     []usageCall
-	refused                   int64
-}
-
-type usageCall struct {
-	Service string `json:"service"`
-	Action  string `json:"action"`
-	Events  int64  `json:"events"`
-	Refused int64  `json:"refused"`
 }
 
 // work is what a token is used for.
@@ -284,77 +241,68 @@ func works() (byScope map[string][]string, people, services []work) {
 	return byScope, people, services
 }
 
-// usageOf follows from the token alone, so that it agrees with what the list
-// tells; used is false where no event lies between two moments.
-func (c *call) usageOf(t *token, from, until int64) (u usage, used bool) {
-	if t.lastUsed == 0 {
-		return u, false
+// usageOf are the columns from events on. They follow from the token alone, so that
+// they agree with what the list tells; nil where no event lies between two moments.
+func (c *call) usageOf(t *Token, from, until int64) []any {
+	if t.LastUsedDay == 0 {
+		return nil
 	}
-	seed := binary.BigEndian.Uint64(t.id[:])
+	seed, _ := strconv.ParseUint(t.ID[:16], 16, 64)
 	moment := func(day int64, n uint) int64 { return day + int64(seed>>n%(20*3600*1000)) } // within its first 20 hours
-	day := midnight(t.lastUsed)
-	u.last = moment(day, 3)
-	for u.last > until { // not delivered yet
+	day := midnight(t.LastUsedDay)
+	last := moment(day, 3)
+	for last > until { // not delivered yet
 		day -= dayMillis
-		u.last = moment(day, 3)
+		last = moment(day, 3)
 	}
-	start := max(midnight(from), midnight(t.created)+dayMillis)
+	start := max(midnight(from), midnight(t.CreationTime)+dayMillis)
 	if day < start {
-		if u.last = max(u.last, t.created+3_600_000); day < midnight(from) || u.last > until {
-			return u, false
+		if last = max(last, t.CreationTime+3_600_000); day < midnight(from) || last > until {
+			return nil
 		}
 		start = day
 	}
-	u.days = (day-start)/dayMillis + 1
-	u.first = u.last
-	if u.days > 1 {
-		u.first = moment(start, 5)
+	days, first := (day-start)/dayMillis+1, last
+	if days > 1 {
+		first = moment(start, 5)
 	}
-	u.perDay = 2 + int64(seed>>11%40)
-	byScope, people, services := works()
-	owner := c.directory.byID[t.owner]
-	choice := people
-	u.addresses = 1 + int64(seed>>17%2)
-	if owner != nil && owner.service {
-		choice, u.addresses = services, 2+int64(seed>>17%6)
+	byScope, choice, services := works()
+	addresses := 1 + int64(seed>>17%2)
+	if owner := c.directory.byID[t.OwnerID]; owner != nil && owner.Service {
+		choice, addresses = services, 2+int64(seed>>17%6)
 	}
-	u.address = fmt.Sprintf("203.0.113.%d", 1+seed>>20%250)
-	w := choice[seed>>23%uint64(len(choice))]
-	u.agents = w.agents
-	calls := w.calls
-	if s := t.scoping; s != nil {
-		scopes := slices.Concat(s.inferred, s.backfill)
-		if !slices.Contains(s.scopes, "all-apis") && len(scopes) == 0 {
-			scopes = s.scopes
-		}
-		if len(scopes) > 0 {
-			calls = nil
-		}
-		for _, scope := range scopes {
-			calls = append(calls, byScope[scope]...)
-		}
+	does := choice[seed>>23%uint64(len(choice))]
+	scopes := slices.Concat(t.InferredScopes, t.BackfillScopes)
+	if !slices.Contains(t.Scopes, "all-apis") && len(scopes) == 0 {
+		scopes = t.Scopes
 	}
-	total := u.days * u.perDay
-	share := max(1, total/int64(len(calls)+1))
-	u.calls = []usageCall{{Service: "accounts", Action: "tokenLogin", Events: share}}
-	for _, name := range calls {
-		service, action, _ := strings.Cut(name, "/")
-		u.calls = append(u.calls, usageCall{Service: service, Action: action, Events: share})
+	if len(scopes) > 0 {
+		does.calls = nil
 	}
-	slices.SortFunc(u.calls, func(a, b usageCall) int {
+	for _, scope := range scopes {
+		does.calls = append(does.calls, byScope[scope]...)
+	}
+	perDay := 2 + int64(seed>>11%40)
+	share := max(1, days*perDay/int64(len(does.calls)+1))
+	type action struct {
+		Service string `json:"service"`
+		Action  string `json:"action"`
+		Events  int64  `json:"events"`
+		Refused int64  `json:"refused"`
+	}
+	calls := []action{{Service: "accounts", Action: "tokenLogin", Events: share}}
+	for _, name := range does.calls {
+		service, name, _ := strings.Cut(name, "/")
+		calls = append(calls, action{Service: service, Action: name, Events: share})
+	}
+	slices.SortFunc(calls, func(a, b action) int {
 		return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(a.Action, b.Action))
 	})
-	return u, true
-}
-
-func (u usage) row(workspace, id string) []*string {
-	events := int64(0)
-	for _, c := range u.calls {
-		events += c.Events
+	events := fmt.Sprint(share * int64(len(calls)))
+	return []any{
+		events, eventTime(first), eventTime(last), fmt.Sprint(min(2, addresses)), string(encode(does.agents)), fmt.Sprint(days), events, "0",
+		fmt.Sprint(addresses), fmt.Sprintf("203.0.113.%d", 1+seed>>20%250), fmt.Sprint(len(calls)), string(encode(calls)),
 	}
-	number := func(n int64) string { return strconv.FormatInt(n, 10) }
-	return cells(workspace, id, number(events), eventTime(u.first), eventTime(u.last), number(min(2, u.addresses)), string(encode(u.agents)),
-		number(u.days), number(events-u.refused), number(u.refused), number(u.addresses), u.address, number(int64(len(u.calls))), string(encode(u.calls)))
 }
 
 // auditEvent is what somebody did to the workspace.
@@ -367,24 +315,23 @@ type auditEvent struct {
 }
 
 // changeRows are what somebody did, tokens that were made, and the span of the log.
-func (c *call) changeRows(ws *workspace, days int) [][]*string {
-	workspace, now := strconv.FormatInt(ws.id, 10), c.Now().UnixMilli()
+func (c *call) changeRows(ws *workspace, days int) [][]any {
+	workspace, now := fmt.Sprint(ws.ID), c.Now().UnixMilli()
 	from := midnight(now) - int64(days)*dayMillis
-	row := func(e auditEvent) []*string {
-		status := "200"
-		if e.id == "" {
-			status = ""
-		}
-		return cells(workspace, eventTime(e.at), e.id, e.action, e.actor, status, string(encode(e.params)))
+	rows := [][]any{
+		{workspace, eventTime(from), "", "firstEvent", "", "", "null"},
+		{workspace, eventTime(now), "", "lastEvent", "", "", "null"},
 	}
-	rows := [][]*string{row(auditEvent{at: from, action: "firstEvent"}), row(auditEvent{at: now, action: "lastEvent"})}
+	add := func(e auditEvent) {
+		rows = append(rows, []any{workspace, eventTime(e.at), e.id, e.action, e.actor, "200", string(encode(e.params))})
+	}
 	for t := range ws.tokens.all() {
-		if t.created >= from && len(rows) < 10_000 {
-			rows = append(rows, row(auditEvent{t.created, "g-" + t.id.String()[:16], "generateDbToken", t.creator.name, map[string]string{"tokenId": t.id.String()}}))
+		if t.CreationTime >= from && len(rows) < 10_000 {
+			add(auditEvent{t.CreationTime, "g-" + t.ID[:16], "generateDbToken", t.CreatedByUsername, map[string]string{"tokenId": t.ID}})
 		}
 	}
 	for _, e := range ws.events {
-		rows = append(rows, row(e))
+		add(e)
 	}
 	return rows
 }
@@ -400,7 +347,7 @@ func (c *call) audit(reply *answer) {
 	action, params := "", map[string]string{}
 	switch path := c.route.path; {
 	case c.route.method == http.MethodDelete && strings.HasSuffix(path, "/token-management/tokens/{id}"):
-		action, params["tokenId"] = "revokeDbToken", c.vars["id"]
+		action, params["tokenId"] = "revokeDbToken", c.request.PathValue("id")
 	case path == "/api/2.0/token/delete":
 		action, params["tokenId"] = "revokeDbToken", text("token_id")
 	case c.route.method == http.MethodPatch && strings.HasSuffix(path, "/workspace-conf"):
@@ -418,10 +365,10 @@ func (c *call) audit(reply *answer) {
 	default:
 		return
 	}
-	c.ws.note(c.Now().UnixMilli(), action, c.who.principal.name, params)
+	c.ws.note(c.Now().UnixMilli(), action, c.who.principal.Name, params)
 }
 
 func (ws *workspace) note(at int64, action, actor string, params map[string]string) {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d %d %s", ws.id, len(ws.events), action))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %d %s", ws.ID, len(ws.events), action))
 	ws.events = append(ws.events, auditEvent{at, fmt.Sprintf("%x", sum[:8]), action, actor, params})
 }
