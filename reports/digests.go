@@ -10,8 +10,7 @@ import (
 	"strings"
 
 	"patrol/engine"
-
-	"github.com/xuri/excelize/v2"
+	"patrol/reports/workbook"
 )
 
 // digestHeader is the heading of a workbook's column of snapshots' digests.
@@ -79,16 +78,9 @@ func digestsOfText(r io.Reader) (found []string, err error) {
 	}
 }
 
-// digestsOfBook reads the cover of an audit's workbook. Its large worksheets are
-// unpacked to temporary files, up to so many bytes.
+// digestsOfBook reads the cover of an audit's workbook.
 func digestsOfBook(path string) (found []string, err error) {
-	const most, inMemory = 2 << 30, 8 << 20
-	book, err := excelize.OpenFile(path, excelize.Options{UnzipSizeLimit: most, UnzipXMLSizeLimit: inMemory})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, book.Close()) }()
-	rows, err := book.GetRows(coverSheet)
+	rows, err := workbook.Rows(path, coverSheet)
 	if err != nil {
 		return nil, err
 	}

@@ -88,10 +88,10 @@ func fixtureWorkspaces(tokens int) []engine.WorkspaceReport {
 		},
 		Settings: engine.Settings{
 			"enableTokensConfig":   {},
-			"maxTokenLifetimeDays": {Value: ptr("90")},
+			"maxTokenLifetimeDays": {Value: new("90")},
 			"enableOldThing":       {Problem: engine.Unsupported, Detail: "this workspace does not know the key"},
 			"enableDeniedThing":    {Problem: engine.Denied, Detail: "403"},
-			"emptyThing":           {Value: ptr("")},
+			"emptyThing":           {Value: new("")},
 		},
 		Grants: engine.Grants{
 			{Principal: "users", Kind: "group", Level: "CAN_USE"},
@@ -218,7 +218,7 @@ func fixtureTokens() []engine.TokenRow {
 	var rows []engine.TokenRow
 	for i, text := range hostile {
 		rows = append(rows, tokenRow(prod, engine.Token{
-			ID: tokenID(i + 1), Comment: text, Created: ms(-100 * 24), Expires: ptr(engine.NeverExpires), LastUsed: ms(-48),
+			ID: tokenID(i + 1), Comment: text, Created: ms(-100 * 24), Expires: new(int64(engine.NeverExpires)), LastUsed: ms(-48),
 			OwnerID: "9007199254740993", CreatorID: "42", CreatorName: "-" + text, Scopes: []string{"sql", "=jobs"},
 			AutoscopeState: "AUTOSCOPE_STATE_COMPLETED",
 		}))
@@ -229,7 +229,7 @@ func fixtureTokens() []engine.TokenRow {
 	}
 	gone := engine.Token{ID: tokenID(98), OwnerID: "77", Created: ms(-48), Expires: ms(48), LastUsed: ms(-24), CreatorID: "77"}
 	left := tokenRow(prod, gone)
-	left.Owner = engine.Party{ID: "77", Kind: engine.Missing, Active: ptr(false), Admin: ptr(false), LiveTokens: 1, Account: &engine.AccountParty{Status: engine.AccountInactive, Kind: engine.User, Name: "left@example.com"}}
+	left.Owner = engine.Party{ID: "77", Kind: engine.Missing, Active: new(false), Admin: new(false), LiveTokens: 1, Account: &engine.AccountParty{Status: engine.AccountInactive, Kind: engine.User, Name: "left@example.com"}}
 	soon := engine.Token{ID: tokenID(1), Created: ms(-10 * 24), Expires: ms(5*24 + 1), OwnerID: "7", CreatorID: "7"}
 	return append(rows, tokenRow(prod, broken), left, tokenRow(sandbox, soon))
 }
@@ -242,15 +242,15 @@ func tokenRow(w engine.Workspace, t engine.Token) engine.TokenRow {
 	switch {
 	case w.ID != prod.ID:
 	case t.OwnerID == "8888888888888888":
-		row.Owner = engine.Party{ID: t.OwnerID, Kind: engine.Missing, Active: ptr(false), Admin: ptr(false), LiveTokens: 1}
+		row.Owner = engine.Party{ID: t.OwnerID, Kind: engine.Missing, Active: new(false), Admin: new(false), LiveTokens: 1}
 	default:
-		row.Owner = engine.Party{ID: t.OwnerID, Kind: engine.User, Name: "=" + t.Comment, Active: ptr(true), Admin: ptr(false), LiveTokens: 3}
+		row.Owner = engine.Party{ID: t.OwnerID, Kind: engine.User, Name: "=" + t.Comment, Active: new(true), Admin: new(false), LiveTokens: 3}
 	}
 	return row
 }
 
 // ms is an instant some hours from asOf.
-func ms(hours int) *int64 { return ptr(asOf.Add(time.Duration(hours) * time.Hour).UnixMilli()) }
+func ms(hours int) *int64 { return new(asOf.Add(time.Duration(hours) * time.Hour).UnixMilli()) }
 
 // breaking yields n rows and then fails.
 func breaking[T any](rows iter.Seq2[T, error], n int, failure error) iter.Seq2[T, error] {

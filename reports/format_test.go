@@ -340,7 +340,7 @@ func hostileReport(t *testing.T) engine.Report {
 		f := finding("PAT-001", "Token never expires", engine.High, engine.Fail, prod, text, text, text)
 		f.Evidence = map[string]any{text: text, "list": []any{text}}
 		findings = append(findings, f)
-		row := tokenRow(prod, engine.Token{ID: text, Comment: text, Created: ms(-100 * 24), Expires: ptr(engine.NeverExpires), OwnerID: "7",
+		row := tokenRow(prod, engine.Token{ID: text, Comment: text, Created: ms(-100 * 24), Expires: new(int64(engine.NeverExpires)), OwnerID: "7",
 			CreatorID: text, CreatorName: text, Scopes: []string{text}, Defects: []engine.Defect{{Field: text, Reason: text, Value: text}}})
 		row.Owner.Name = text
 		tokens = append(tokens, row)

@@ -251,7 +251,7 @@ func manyTokens(n int) engine.Report {
 		t := engine.Token{ID: id, Comment: "nightly load " + id[:6], Created: &created, OwnerID: "7", CreatorID: "7", LastUsed: ms(-24 * (i % 90))}
 		switch i % 5 {
 		case 0:
-			t.Expires = ptr(engine.NeverExpires)
+			t.Expires = new(int64(engine.NeverExpires))
 		case 1:
 			t.LastUsed = nil
 			fallthrough

@@ -82,7 +82,7 @@ func mixedTokens(n int) []engine.TokenRow {
 		token.Created = ms(-24*random.IntN(900) - random.IntN(24))
 		switch random.IntN(6) {
 		case 0:
-			token.Expires = ptr(engine.NeverExpires)
+			token.Expires = new(int64(engine.NeverExpires))
 		case 1:
 			token.Defects = []engine.Defect{{Field: "expiry_time", Reason: "bad_timestamp"}}
 		default:
@@ -111,13 +111,13 @@ func mixedTokens(n int) []engine.TokenRow {
 func mixedOwner(i int, id string) engine.Party {
 	switch i % 9 {
 	case 0:
-		return engine.Party{ID: id, Kind: engine.Missing, Active: ptr(false), Admin: ptr(false)}
+		return engine.Party{ID: id, Kind: engine.Missing, Active: new(false), Admin: new(false)}
 	case 1:
-		return engine.Party{ID: id, Kind: engine.User, Name: "gone@example.com", Active: ptr(false), Admin: ptr(false)}
+		return engine.Party{ID: id, Kind: engine.User, Name: "gone@example.com", Active: new(false), Admin: new(false)}
 	case 2:
 		return engine.Party{ID: id} // the directory was not read
 	}
-	return engine.Party{ID: id, Kind: engine.User, Name: fmt.Sprintf("Owner%d@example.com", i%9), Active: ptr(true), Admin: ptr(i%2 == 0)}
+	return engine.Party{ID: id, Kind: engine.User, Name: fmt.Sprintf("Owner%d@example.com", i%9), Active: new(true), Admin: new(i%2 == 0)}
 }
 
 func count(rows []engine.TokenRow, keep func(engine.TokenRow) bool) int {

@@ -10,6 +10,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/remedy"
 	"patrol/reports/table"
+	"patrol/reports/workbook"
 )
 
 // OutcomeView is what is shown of an outcome.
@@ -109,11 +110,11 @@ func OutcomeCSV(w io.Writer, r engine.OutcomeReport) error {
 
 // OutcomeXLSX writes what became of each step of a plan as a workbook.
 func OutcomeXLSX(ctx context.Context, w io.Writer, r engine.OutcomeReport) error {
-	return writeBook(ctx, w, engine.Report{AsOf: lastOutcome(r)}, maxDataRows, func(b *book) error {
-		if err := fillSheet(ctx, b, "Outcome", outcomeColumns(), table.Known(r.Outcomes)); err != nil {
+	return workbook.Write(ctx, w, "Outcome of plan "+r.PlanID, lastOutcome(r), []string{"Outcome", "Vanished"}, func(b *workbook.Book) error {
+		if err := addTable(ctx, b, "Outcome", outcomeColumns(), r.Outcomes); err != nil {
 			return err
 		}
-		return fillSheet(ctx, b, "Vanished", vanishedColumns(), table.Known(vanishedTokens(r)))
+		return addTable(ctx, b, "Vanished", vanishedColumns(), vanishedTokens(r))
 	})
 }
 

@@ -67,7 +67,17 @@ func (s *screen) planHead(v PlanView) {
 	for _, line := range remedy.Dangers(p, remedy.Every) {
 		s.WrapStyled(table.Red, "", strings.ToUpper(line[:1])+line[1:])
 	}
-	s.Styled(table.Bold, fmt.Sprintf("Plan %s: %s", p.ID, countSteps(p)))
+	title := "Plan " + p.ID + ": " + engine.Plural(len(p.Steps), "step")
+	changing := 0
+	for _, step := range p.Steps {
+		if remedy.Changes(step) {
+			changing++
+		}
+	}
+	if people := len(p.Steps) - changing; people > 0 {
+		title += fmt.Sprintf(", %s of them for people", engine.Comma(people))
+	}
+	s.Styled(table.Bold, title)
 	s.Line("judged as of " + p.AsOf + ", planned by " + engine.SafeText(p.Planner))
 	window := "good until " + p.ExpiresAt
 	if p.NotBefore != p.AsOf {
@@ -124,19 +134,23 @@ func (s *screen) planWorkspaces(p engine.Plan) {
 	}
 }
 
-func countSteps(p engine.Plan) string {
-	changing := 0
+// countSteps counts steps by action, and those that change something by risk and,
+// where they are on tokens, by owner.
+func countSteps(p engine.Plan) (actions, risks, owners map[string]int) {
+	actions, risks, owners = map[string]int{}, map[string]int{}, map[string]int{}
 	for _, step := range p.Steps {
+		actions[string(step.Action)]++
 		if remedy.Changes(step) {
-			changing++
+			risks[step.Risk.Level]++
+			if remedy.OnToken(step) {
+				owners[step.Owner]++
+			}
 		}
 	}
-	text := engine.Plural(len(p.Steps), "step")
-	if people := len(p.Steps) - changing; people > 0 {
-		text += fmt.Sprintf(", %s of them for people", engine.Comma(people))
-	}
-	return text
+	return actions, risks, owners
 }
+
+var riskLevels = []string{"high", "medium", "low"}
 
 // mostExcesses bounds the limits shown as gone beyond: each owner has one.
 const mostExcesses = 10
@@ -148,22 +162,13 @@ const mostOmitted = 20
 const mostOwners = 5
 
 func (s *screen) planCounts(p engine.Plan) {
-	actions, risks, owners := map[string]int{}, map[string]int{}, map[string]int{}
-	for _, step := range p.Steps {
-		actions[string(step.Action)]++
-		if remedy.Changes(step) {
-			risks[step.Risk.Level]++
-			if remedy.OnToken(step) {
-				owners[step.Owner]++
-			}
-		}
-	}
+	actions, risks, owners := countSteps(p)
 	var words []string
 	for _, action := range remedy.Names() {
 		words = append(words, string(action))
 	}
 	s.count("by action", words, actions, len(words))
-	s.count("by risk", []string{"high", "medium", "low"}, risks, len(risks))
+	s.count("by risk", riskLevels, risks, len(risks))
 	names := engine.SortedKeys(owners)
 	slices.SortStableFunc(names, func(a, b string) int { return owners[b] - owners[a] })
 	s.count("by owner", names, owners, mostOwners)

@@ -63,7 +63,7 @@ func planBook(t *testing.T, review func(*excelize.File)) string {
 }
 
 func set(cell, text string) func(*excelize.File) {
-	return func(file *excelize.File) { _ = file.SetCellStr(stepsSheet, cell, text) }
+	return func(file *excelize.File) { _ = file.SetCellStr("Steps", cell, text) }
 }
 
 func all(changes ...func(*excelize.File)) func(*excelize.File) {
@@ -108,15 +108,15 @@ func TestReviewersCannotSlip(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	rules, err := file.GetDataValidations(stepsSheet)
+	rules, err := file.GetDataValidations("Steps")
 	if err != nil || len(rules) != 1 || rules[0].Sqref != "B2:B4" || rules[0].Formula1 != `"approve,reject,defer"` {
 		t.Errorf("drop-down: %+v, %v", rules, err)
 	}
-	if protection, err := file.GetSheetProtection(stepsSheet); err != nil || !protection.AutoFilter || protection.InsertRows {
+	if protection, err := file.GetSheetProtection("Steps"); err != nil || !protection.AutoFilter || protection.InsertRows {
 		t.Errorf("protection: %+v, %v", protection, err)
 	}
 	for cell, locked := range map[string]bool{"A2": true, "B2": false, "C2": false, "I2": true} {
-		id, _ := file.GetCellStyle(stepsSheet, cell)
+		id, _ := file.GetCellStyle("Steps", cell)
 		style, err := file.GetStyle(id)
 		if err != nil {
 			t.Fatal(err)
@@ -125,7 +125,7 @@ func TestReviewersCannotSlip(t *testing.T) {
 			t.Errorf("%s: locked %v, want %v", cell, got, locked)
 		}
 	}
-	if formula, _ := file.GetCellFormula(stepsSheet, "I2"); formula != "" {
+	if formula, _ := file.GetCellFormula("Steps", "I2"); formula != "" {
 		t.Errorf("an owner's name became the formula %q", formula)
 	}
 }
@@ -142,13 +142,13 @@ func TestWorkbooksThatAreRefused(t *testing.T) {
 		{"no step", all(set("A2", ""), set("B2", "approve")), `Steps, row 2: the plan has no step ""`, engine.ClassUsage},
 		{"unknown decision", set("B2", "yes"), `Steps, row 2: decision "yes"`, engine.ClassUsage},
 		{"comment alone", set("C2", "hm"), "has a comment and no decision", engine.ClassUsage},
-		{"formula as decision", func(f *excelize.File) { _ = f.SetCellFormula(stepsSheet, "B2", `"app"&"rove"`) }, "Steps!B2: holds a formula", engine.ClassUsage},
-		{"formula as step", func(f *excelize.File) { _ = f.SetCellFormula(stepsSheet, "A2", "A3") }, "Steps!A2: holds a formula", engine.ClassUsage},
-		{"formula elsewhere", func(f *excelize.File) { _ = f.SetCellFormula(stepsSheet, "F2", "1+1") }, "Steps!F2: holds a formula", engine.ClassUsage},
+		{"formula as decision", func(f *excelize.File) { _ = f.SetCellFormula("Steps", "B2", `"app"&"rove"`) }, "Steps!B2: holds a formula", engine.ClassUsage},
+		{"formula as step", func(f *excelize.File) { _ = f.SetCellFormula("Steps", "A2", "A3") }, "Steps!A2: holds a formula", engine.ClassUsage},
+		{"formula elsewhere", func(f *excelize.File) { _ = f.SetCellFormula("Steps", "F2", "1+1") }, "Steps!F2: holds a formula", engine.ClassUsage},
 		{"another plan", func(f *excelize.File) { _ = f.SetCellStr(summarySheet, "B3", strings.Repeat("0", 64)) }, "it is about the plan with sha256 000000000000", engine.ClassRefused},
 		{"digest by formula", func(f *excelize.File) { _ = f.SetCellFormula(summarySheet, "B3", `"`+planDigest+`"`) }, "Summary!B3: holds a formula", engine.ClassUsage},
 		{"no digest", func(f *excelize.File) { _ = f.SetCellStr(summarySheet, "A3", "x") }, `has no "Plan sha256"`, engine.ClassUsage},
-		{"no worksheet", func(f *excelize.File) { _ = f.DeleteSheet(stepsSheet) }, "there is no worksheet Steps", engine.ClassUsage},
+		{"no worksheet", func(f *excelize.File) { _ = f.DeleteSheet("Steps") }, "there is no worksheet Steps", engine.ClassUsage},
 		{"no column", set("B1", "Verdict"), "worksheet Steps has no column Decision", engine.ClassUsage},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -10,53 +10,75 @@ import (
 	"patrol/engine"
 	"patrol/engine/remedy"
 	"patrol/reports/table"
-
-	"github.com/xuri/excelize/v2"
+	"patrol/reports/workbook"
 )
 
-// The worksheet that reviewers fill in.
+// What forms about a plan have in common.
 const (
-	stepsSheet     = "Steps"
-	decisionHeader = "Decision"
+	stepHeader    = "Step"
+	commentHeader = "Comment"
+	digestLabel   = "Plan sha256"
 )
+
+// planForm is a worksheet in which somebody answers for steps of a plan.
+func planForm(sheet string, choices, input []string, steps []engine.Step, digest string) workbook.Form {
+	known := map[string]bool{}
+	for _, step := range steps {
+		known[step.ID] = true
+	}
+	return workbook.Form{Sheet: sheet, Input: input, Choices: choices, Steps: known, Summary: summarySheet, Label: digestLabel, Digest: digest}
+}
 
 // decisionForm is what reviewers fill in.
-func decisionForm() form {
-	return form{sheet: stepsSheet, input: []string{stepHeader, decisionHeader, commentHeader}, words: []string{"approve", "reject", "defer"}}
+func decisionForm(steps []engine.Step, digest string) workbook.Form {
+	return planForm("Steps", []string{"approve", "reject", "defer"}, []string{stepHeader, "Decision", commentHeader}, steps, digest)
 }
 
 // PlanXLSX writes the workbook in which reviewers decide about a plan. digest
 // is the SHA-256 of the plan file's bytes: the decisions count for it only.
 func PlanXLSX(ctx context.Context, w io.Writer, p engine.Plan, digest string) error {
-	return writePlanBook(ctx, w, p, func(b *book) error {
-		if err := fillForm(ctx, b, decisionForm(), stepColumns(), forReview(p.Steps)); err != nil {
-			return err
-		}
-		if err := fillSheet(ctx, b, "Not planned", notPlannedColumns(), table.Known(p.NotPlanned)); err != nil {
-			return err
-		}
-		return b.fillSummary(b.planHeadline(p, digest), b.planCounts(p), b.planLimits(p), b.lines("How to decide",
-			"1. On the worksheet Steps choose approve, reject or defer for each step. An empty cell decides nothing.",
-			"2. Say why in Comment: what is rejected stays on record with its reason.",
-			"3. Save as .xlsx and hand it back: patrol approve plan.json --from this file.",
-			"Only Step, Decision, Comment and the plan's sha256 are read back. Sorting and filtering do no harm."))
+	form := decisionForm(nil, digest)
+	return writePlanBook(ctx, w, p, form, stepColumns(), forReview(p.Steps), func(b *workbook.Book) ([][][]any, error) {
+		return [][][]any{planHeadline(p, digest), planCountRows(p), planLimitRows(p), {
+			{workbook.Label("How to decide")},
+			{"1. On the worksheet Steps choose approve, reject or defer for each step. An empty cell decides nothing."},
+			{"2. Say why in Comment: what is rejected stays on record with its reason."},
+			{"3. Save as .xlsx and hand it back: patrol approve plan.json --from this file."},
+			{"Only Step, Decision, Comment and the plan's sha256 are read back. Sorting and filtering do no harm."},
+		}}, addTable(ctx, b, "Not planned", notPlannedColumns(), p.NotPlanned)
 	})
 }
 
-// writePlanBook writes a workbook about a plan, dated by what the plan judged.
-func writePlanBook(ctx context.Context, w io.Writer, p engine.Plan, fill func(*book) error) error {
+// writePlanBook writes a workbook about a plan, dated by what the plan judged: a
+// form, what more adds, and the summary of the blocks that it returns.
+func writePlanBook(ctx context.Context, w io.Writer, p engine.Plan, f workbook.Form, columns []table.Column[engine.Step], steps []engine.Step,
+	more func(*workbook.Book) ([][][]any, error),
+) error {
 	asOf, err := time.Parse(time.RFC3339, p.AsOf)
 	if err != nil {
 		return fmt.Errorf("plan is of no time: %w", err)
 	}
-	return writeBook(ctx, w, engine.Report{AsOf: asOf}, maxDataRows, fill)
+	return workbook.Write(ctx, w, "Plan of changes to Databricks personal access tokens", asOf, []string{summarySheet}, func(b *workbook.Book) error {
+		err := workbook.Add(ctx, b, workbook.Sheet[engine.Step]{Name: f.Sheet, Columns: columns, Rows: table.Known(steps), Choices: f.Choices})
+		if err != nil {
+			return err
+		}
+		blocks, err := more(b)
+		if err != nil {
+			return err
+		}
+		return b.AddBlocks(summarySheet, []float64{36, 70, 30}, blocks...)
+	})
 }
+
+// toFillIn is the value of a column that somebody fills in.
+func toFillIn(engine.Step) any { return workbook.Input{} }
 
 func stepColumns() []table.Column[engine.Step] {
 	return []table.Column[engine.Step]{
 		table.ID(stepHeader, 16, func(s engine.Step) any { return s.ID }),
-		table.Plain[engine.Step](decisionHeader, 12, nil),
-		table.Wrapped[engine.Step](commentHeader, 32, nil),
+		table.Plain("Decision", 12, toFillIn),
+		table.Wrapped(commentHeader, 32, toFillIn),
 		table.Plain("action", 14, func(s engine.Step) any { return string(s.Action) }),
 		table.Plain("risk", 9, func(s engine.Step) any { return s.Risk.Level }),
 		table.Wrapped("what_could_break", 34, func(s engine.Step) any { return stepRisk(s) }),
@@ -106,73 +128,65 @@ func notPlannedColumns() []table.Column[engine.NotPlanned] {
 	}
 }
 
-func (b *book) planHeadline(p engine.Plan, digest string) [][]any {
-	rows := [][]any{
-		{excelize.Cell{StyleID: b.styles.title, Value: "Plan of changes to Databricks personal access tokens"}},
-	}
+func planHeadline(p engine.Plan, digest string) [][]any {
+	rows := [][]any{{workbook.Title("Plan of changes to Databricks personal access tokens")}}
 	if text := PlanWhatIf(p); text != "" {
-		rows = append(rows, []any{b.textCell(table.KindPlain, text)})
+		rows = append(rows, []any{text})
 	}
 	for _, line := range remedy.Dangers(p, remedy.Every) {
-		rows = append(rows, []any{b.textCell(table.KindPlain, strings.ToUpper(line[:1])+line[1:])})
+		rows = append(rows, []any{strings.ToUpper(line[:1]) + line[1:]})
 	}
 	rows = append(rows,
-		b.pair("Plan", p.ID, table.KindPlain),
-		b.pair(digestLabel, digest, table.KindID),
-		b.pair("Judged as of", p.AsOf, table.KindPlain),
-		b.pair("Not before", p.NotBefore, table.KindPlain),
-		b.pair("Good until", p.ExpiresAt, table.KindPlain),
-		b.pair("Planned by", p.Planner, table.KindPlain),
-		b.pair("Questions to", p.Contact, table.KindPlain),
-		b.pair("Instead, people", engine.User.Instead(), table.KindWrapped),
-		b.pair("Instead, service principals", engine.ServicePrincipal.Instead(), table.KindWrapped),
-		b.pair("Steps", len(p.Steps), table.KindLeft),
-		b.pair("Findings without a step", len(p.NotPlanned), table.KindLeft),
+		pair("Plan", p.ID),
+		pair(digestLabel, workbook.ID(digest)),
+		pair("Judged as of", p.AsOf),
+		pair("Not before", p.NotBefore),
+		pair("Good until", p.ExpiresAt),
+		pair("Planned by", p.Planner),
+		pair("Questions to", p.Contact),
+		pair("Instead, people", workbook.Wrapped(engine.User.Instead())),
+		pair("Instead, service principals", workbook.Wrapped(engine.ServicePrincipal.Instead())),
+		pair("Steps", len(p.Steps)),
+		pair("Findings without a step", len(p.NotPlanned)),
 	)
 	for _, w := range p.Workspaces {
-		rows = append(rows, b.pair("Workspace", fmt.Sprintf("%s (%s), %s", w.Name, w.ID, engine.Plural(w.Tokens, "token")), table.KindPlain))
+		rows = append(rows, pair("Workspace", fmt.Sprintf("%s (%s), %s", w.Name, w.ID, engine.Plural(w.Tokens, "token"))))
 	}
 	return rows
 }
 
-func (b *book) planCounts(p engine.Plan) [][]any {
-	actions, risks := map[engine.Action]int{}, map[string]int{}
-	for _, step := range p.Steps {
-		actions[step.Action]++
-		if remedy.Changes(step) {
-			risks[step.Risk.Level]++
-		}
-	}
-	rows := [][]any{{b.label("Steps by action and risk")}}
+func planCountRows(p engine.Plan) [][]any {
+	actions, risks, _ := countSteps(p)
+	rows := [][]any{{workbook.Label("Steps by action and risk")}}
 	for _, action := range remedy.Names() {
-		if actions[action] > 0 {
-			rows = append(rows, b.pair(string(action), actions[action], table.KindLeft))
+		if actions[string(action)] > 0 {
+			rows = append(rows, pair(string(action), actions[string(action)]))
 		}
 	}
-	for _, level := range []string{"high", "medium", "low"} {
+	for _, level := range riskLevels {
 		if risks[level] > 0 {
-			rows = append(rows, b.pair(level+" risk", risks[level], table.KindLeft))
+			rows = append(rows, pair(level+" risk", risks[level]))
 		}
 	}
 	return rows
 }
 
-func (b *book) planLimits(p engine.Plan) [][]any {
+func planLimitRows(p engine.Plan) [][]any {
 	l := p.Limits
 	rows := [][]any{
-		{b.label("Limits of what may be applied together")},
-		b.pair("Steps", l.MaxSteps, table.KindLeft),
-		b.pair("Percent of a workspace's tokens", fmt.Sprintf("%g", l.MaxPercent), table.KindPlain),
-		b.pair("Tokens of one owner", l.MaxPerOwner, table.KindLeft),
-		b.pair(fmt.Sprintf("Used within %d days", l.RecentlyUsedDays), l.MaxRecentlyUsed, table.KindLeft),
-		b.pair("Endangered", l.MaxEndangered, table.KindLeft),
+		{workbook.Label("Limits of what may be applied together")},
+		pair("Steps", l.MaxSteps),
+		pair("Percent of a workspace's tokens", fmt.Sprintf("%g", l.MaxPercent)),
+		pair("Tokens of one owner", l.MaxPerOwner),
+		pair(fmt.Sprintf("Used within %d days", l.RecentlyUsedDays), l.MaxRecentlyUsed),
+		pair("Endangered", l.MaxEndangered),
 	}
 	for i, excess := range remedy.Exceeds(p, remedy.Every) {
 		if i == mostExcesses {
-			rows = append(rows, b.pair("Beyond a limit", "and more: see patrol show", table.KindPlain))
+			rows = append(rows, pair("Beyond a limit", "and more: see patrol show"))
 			break
 		}
-		rows = append(rows, b.pair("Beyond a limit", excess.String(), table.KindPlain))
+		rows = append(rows, pair("Beyond a limit", excess.String()))
 	}
 	return rows
 }
@@ -190,10 +204,10 @@ type StepDecision struct {
 // that is there twice, an unknown decision and any formula are refused with
 // their place.
 func ReadPlanXLSX(path string, p engine.Plan, digest string) ([]StepDecision, error) {
-	answers, err := readForm(path, decisionForm(), p.Steps, digest)
+	answers, err := decisionForm(p.Steps, digest).Read(path)
 	var decisions []StepDecision
 	for _, a := range answers {
-		decisions = append(decisions, StepDecision{Step: a.step.ID, Decision: a.word, Comment: a.texts[0]})
+		decisions = append(decisions, StepDecision{Step: a.Step, Decision: a.Word, Comment: a.Texts[0]})
 	}
 	return decisions, err
 }
@@ -205,8 +219,8 @@ const (
 	untilHeader = "Needed until"
 )
 
-func replyForm() form {
-	return form{sheet: replySheet, input: []string{stepHeader, replyHeader, commentHeader, untilHeader}, words: engine.ReplyWords()}
+func replyForm(steps []engine.Step, digest string) workbook.Form {
+	return planForm(replySheet, engine.ReplyWords(), []string{stepHeader, replyHeader, commentHeader, untilHeader}, steps, digest)
 }
 
 // TokenReply is what an owner answers about one token.
@@ -220,24 +234,35 @@ type TokenReply struct {
 // ReplyXLSX writes the workbook in which the owner of the tokens of these steps
 // answers. digest is the SHA-256 of the plan file's bytes.
 func ReplyXLSX(ctx context.Context, w io.Writer, p engine.Plan, digest string, steps []engine.Step) error {
-	return writePlanBook(ctx, w, p, func(b *book) error {
-		if err := fillForm(ctx, b, replyForm(), replyColumns(), steps); err != nil {
-			return err
+	return writePlanBook(ctx, w, p, replyForm(nil, digest), replyColumns(), steps, func(*workbook.Book) ([][][]any, error) {
+		head := [][]any{
+			{workbook.Title("Your Databricks personal access tokens")},
+			pair("Plan", p.ID),
+			pair(digestLabel, workbook.ID(digest)),
+			pair("Judged as of", p.AsOf),
 		}
-		return b.fillSummary(b.replyHeadline(p, digest, steps), b.lines("How to answer",
-			"1. On the worksheet "+replySheet+" choose for each token: "+strings.Join(engine.ReplyWords(), ", ")+".",
-			"2. keep: you need the token and will set it right. revoke: it can go. justify: it must stay as it is.",
-			"3. To justify, say in "+commentHeader+" what the token is for, and in "+untilHeader+" the last day, such as 2027-01-31.",
-			"4. Save as .xlsx and send it back. Nothing happens by your answer alone: somebody decides about it."))
+		if len(steps) > 0 {
+			head = append(head, pair("Owner", ownerOf(steps[0])))
+		}
+		if p.Contact != "" {
+			head = append(head, pair("Questions to", p.Contact))
+		}
+		return [][][]any{head, {
+			{workbook.Label("How to answer")},
+			{"1. On the worksheet " + replySheet + " choose for each token: " + strings.Join(engine.ReplyWords(), ", ") + "."},
+			{"2. keep: you need the token and will set it right. revoke: it can go. justify: it must stay as it is."},
+			{"3. To justify, say in " + commentHeader + " what the token is for, and in " + untilHeader + " the last day, such as 2027-01-31."},
+			{"4. Save as .xlsx and send it back. Nothing happens by your answer alone: somebody decides about it."},
+		}}, nil
 	})
 }
 
 func replyColumns() []table.Column[engine.Step] {
 	return []table.Column[engine.Step]{
 		table.ID(stepHeader, 16, func(s engine.Step) any { return s.ID }),
-		table.Plain[engine.Step](replyHeader, 12, nil),
-		table.Wrapped[engine.Step](commentHeader, 40, nil),
-		table.Plain[engine.Step](untilHeader, 14, nil),
+		table.Plain(replyHeader, 12, toFillIn),
+		table.Wrapped(commentHeader, 40, toFillIn),
+		table.Plain(untilHeader, 14, toFillIn),
 		table.Plain("workspace", 22, func(s engine.Step) any { return s.Workspace }),
 		table.ID("token", 22, func(s engine.Step) any { return s.Target }),
 		table.Wrapped("comment", 30, func(s engine.Step) any { return s.Comment }),
@@ -257,59 +282,47 @@ func replyColumns() []table.Column[engine.Step] {
 	}
 }
 
-func (b *book) replyHeadline(p engine.Plan, digest string, steps []engine.Step) [][]any {
-	rows := [][]any{
-		{excelize.Cell{StyleID: b.styles.title, Value: "Your Databricks personal access tokens"}},
-		b.pair("Plan", p.ID, table.KindPlain),
-		b.pair(digestLabel, digest, table.KindID),
-		b.pair("Judged as of", p.AsOf, table.KindPlain),
-	}
-	if len(steps) > 0 {
-		rows = append(rows, b.pair("Owner", ownerOf(steps[0]), table.KindPlain))
-	}
-	if p.Contact != "" {
-		rows = append(rows, b.pair("Questions to", p.Contact, table.KindPlain))
-	}
-	return rows
-}
-
 // ReadReplyXLSX reads an owner's answers from a workbook that ReplyXLSX wrote
 // for this plan; steps are those that owners were asked about. It may hold the
 // steps of one owner only, so that nobody answers for others. What is refused is
 // as with ReadPlanXLSX; a justification needs a comment and a day after now.
 func ReadReplyXLSX(path string, steps []engine.Step, digest string, now time.Time) ([]TokenReply, error) {
-	answers, err := readForm(path, replyForm(), steps, digest)
+	answers, err := replyForm(steps, digest).Read(path)
 	if err != nil {
 		return nil, err
 	}
+	byID := map[string]engine.Step{}
+	for _, step := range steps {
+		byID[step.ID] = step
+	}
 	var replies []TokenReply
 	for _, a := range answers {
-		reply, err := replyOf(a, now)
-		if err == nil && a.step.OwnerID != answers[0].step.OwnerID {
-			err = fmt.Errorf("%s: step %s is about a token of another owner than %s", a.place, a.step.ID, answers[0].place)
+		reply, err := replyOf(a, byID[a.Step], now)
+		if first := answers[0]; err == nil && reply.Step.OwnerID != byID[first.Step].OwnerID {
+			err = fmt.Errorf("%s: step %s is about a token of another owner than %s", a.Place, a.Step, first.Place)
 		}
 		if err != nil {
-			return nil, badBook(path, err)
+			return nil, workbook.Bad(path, err)
 		}
 		replies = append(replies, reply)
 	}
 	return replies, nil
 }
 
-func replyOf(a answer, now time.Time) (TokenReply, error) {
-	r := TokenReply{Step: a.step, Reply: a.word, Comment: a.texts[0]}
-	if a.word != engine.ReplyJustify {
+func replyOf(a workbook.Answer, step engine.Step, now time.Time) (TokenReply, error) {
+	r := TokenReply{Step: step, Reply: a.Word, Comment: a.Texts[0]}
+	if a.Word != engine.ReplyJustify {
 		return r, nil
 	}
 	if r.Comment == "" {
-		return r, fmt.Errorf("%s: a justification says in %s what the token is for", a.place, commentHeader)
+		return r, fmt.Errorf("%s: a justification says in %s what the token is for", a.Place, commentHeader)
 	}
-	until, err := time.Parse(time.DateOnly, a.texts[1])
+	until, err := time.Parse(time.DateOnly, a.Texts[1])
 	if err != nil {
-		return r, fmt.Errorf("%s: %s is %q: want a day such as 2027-01-31", a.place, untilHeader, a.texts[1])
+		return r, fmt.Errorf("%s: %s is %q: want a day such as 2027-01-31", a.Place, untilHeader, a.Texts[1])
 	}
 	if !until.After(now) {
-		return r, fmt.Errorf("%s: %s is over: %s", a.place, untilHeader, a.texts[1])
+		return r, fmt.Errorf("%s: %s is over: %s", a.Place, untilHeader, a.Texts[1])
 	}
 	r.Until = until
 	return r, nil

@@ -2,19 +2,14 @@ package reports
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"iter"
 	"slices"
-	"strings"
-	"unicode/utf16"
+	"time"
 
 	"patrol/engine"
-	"patrol/engine/outfile"
 	"patrol/reports/table"
-
-	"github.com/xuri/excelize/v2"
+	"patrol/reports/workbook"
 )
 
 // XLSX is the workbook for people: findings and the whole population, to
@@ -25,61 +20,87 @@ func (catalogue) XLSX() Format {
 		File: "audit.xlsx",
 		Doc:  "the auditor's workbook: cover, summary, charts, findings, all tokens, policies, frameworks, exceptions",
 		Write: func(ctx context.Context, w io.Writer, r engine.Report) error {
-			return writeWorkbook(ctx, w, r, maxDataRows)
+			return writeWorkbook(ctx, w, r, workbook.MaxRows)
 		},
 	}
 }
 
-// maxDataRows is what a worksheet holds below its header.
-const maxDataRows = 1<<20 - 1
+// The first worksheets, which tell of the others.
+const (
+	coverSheet   = "Cover"
+	summarySheet = "Summary"
+	chartsSheet  = "Charts"
+)
 
-// writeWorkbook writes the workbook of an audit.
+// writeWorkbook writes the worksheets in the order of their tabs, but those last
+// that tell of the others: the charts, the summary, the cover.
 func writeWorkbook(ctx context.Context, w io.Writer, r engine.Report, rowsPerSheet int) error {
-	return writeBook(ctx, w, r, rowsPerSheet, func(b *book) error { return b.fill(ctx, r) })
+	const title = "Audit of Databricks personal access tokens"
+	return workbook.Write(ctx, w, title, r.AsOf, []string{coverSheet, summarySheet, chartsSheet}, func(b *workbook.Book) error {
+		b.Rows = rowsPerSheet
+		policies, findings := map[string]string{}, map[string]string{} // policy → its row, and its first finding
+		for i, p := range r.Policies {
+			policies[p.Policy.ID] = workbook.Location("Policies", i+2)
+		}
+		firstFinding := func(f engine.Finding) string {
+			if findings[f.Policy] == "" {
+				findings[f.Policy] = b.Here()
+			}
+			return policies[f.Policy]
+		}
+		tokens := newPopulation(r.AsOf)
+		if err := workbook.Add(ctx, b, workbook.Sheet[engine.Finding]{Name: "Findings", Columns: linked(workbookFindings(r), "policy", firstFinding), Rows: r.Findings}); err != nil {
+			return err
+		}
+		if err := workbook.Add(ctx, b, workbook.Sheet[engine.TokenRow]{Name: "Tokens", Columns: tokenColumns(), Rows: tokens.watch(r.Tokens)}); err != nil {
+			return err
+		}
+		if err := addTable(ctx, b, "Workspaces", workspaceColumns(), r.Workspaces); err != nil {
+			return err
+		}
+		if err := addTable(ctx, b, "Settings", settingColumns(), settingRows(r.Workspaces)); err != nil {
+			return err
+		}
+		if err := addTable(ctx, b, "Grants", grantColumns(), grantRows(r.Workspaces)); err != nil {
+			return err
+		}
+		toFinding := func(p engine.PolicyReport) string { return findings[p.Policy.ID] }
+		if err := addTable(ctx, b, "Policies", linked(policyColumns(), "policy", toFinding), r.Policies); err != nil {
+			return err
+		}
+		toPolicy := func(c engine.Control) string { return policies[c.Policies[0]] }
+		for _, f := range r.Frameworks() {
+			if err := addTable(ctx, b, b.FreeTab(f.Name), linked(controlColumns(r.Policies), "policies", toPolicy), f.Controls); err != nil {
+				return err
+			}
+		}
+		if err := addTable(ctx, b, "Exceptions", exceptionColumns(), exceptionRows(r.Exceptions)); err != nil {
+			return err
+		}
+		if err := b.AddCharts(chartsSheet, tokens.charts(r)); err != nil {
+			return err
+		}
+		if err := b.AddBlocks(summarySheet, []float64{28, 20, 14, 16, 20, 12, 20, 50, 60}, summaryBlocks(r, b)...); err != nil {
+			return err
+		}
+		cover, err := coverBlocks(r, b.Tabs()[1:])
+		if err != nil {
+			return err
+		}
+		return b.AddBlocks(coverSheet, []float64{30, 24, 40, 24, 70}, cover...)
+	})
 }
 
-// writeBook writes a workbook as of the moment of a report, which makes the same
-// bytes of the same report. It writes nothing to w before fill has made it whole.
-func writeBook(ctx context.Context, w io.Writer, r engine.Report, rowsPerSheet int, fill func(*book) error) error {
-	spill, release, err := outfile.Scratch(beside(w), ".patrol-xlsx-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = release() }() // what stays is removed by the next run
-	b, err := newBook(spill, r, rowsPerSheet)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = b.file.Close() }() // its temporary files go with the spill
-	if err := fill(b); err != nil {
-		return err
-	}
-	return b.writeTo(ctx, w)
+func addTable[T any](ctx context.Context, b *workbook.Book, name string, columns []table.Column[T], rows []T) error {
+	return workbook.Add(ctx, b, workbook.Sheet[T]{Name: name, Columns: columns, Rows: table.Known(rows)})
 }
 
-// fill writes all sheets in the order of their tabs, but those last that tell
-// of the others: the charts, the summary, the cover.
-func (b *book) fill(ctx context.Context, r engine.Report) error {
-	l, p := newLeads(r.Policies), newPopulation(r.AsOf)
-	if err := b.front(); err != nil {
-		return err
-	}
-	if err := fillLinked(ctx, b, "Findings", workbookFindings(r), r.Findings, l.finding); err != nil {
-		return err
-	}
-	if err := fillSheet(ctx, b, "Tokens", tokenColumns(), p.watch(r.Tokens)); err != nil {
-		return err
-	}
-	if err := b.context(ctx, r, l); err != nil {
-		return err
-	}
-	if err := b.charts(r, p); err != nil {
-		return err
-	}
-	if err := b.summarise(r); err != nil {
-		return err
-	}
-	return b.cover(r, b.file.GetSheetList()[1:])
+// linked makes links of the cells of a column.
+func linked[T any](columns []table.Column[T], name string, target func(T) string) []table.Column[T] {
+	i := slices.IndexFunc(columns, func(c table.Column[T]) bool { return c.Name == name })
+	value := columns[i].Value
+	columns[i].Value = func(row T) any { return workbook.Link{Value: value(row), Target: target(row)} }
+	return columns
 }
 
 // workbookFindings are the columns of findings, with the comment and last use of
@@ -112,195 +133,103 @@ func workbookFindings(r engine.Report) []table.Column[engine.Finding] {
 	return columns
 }
 
-// context writes what findings rest on.
-func (b *book) context(ctx context.Context, r engine.Report, l *leads) error {
-	if err := fillSheet(ctx, b, "Workspaces", workspaceColumns(), table.Known(r.Workspaces)); err != nil {
-		return err
-	}
-	if err := fillSheet(ctx, b, "Settings", settingColumns(), table.Known(settingRows(r.Workspaces))); err != nil {
-		return err
-	}
-	if err := fillSheet(ctx, b, "Grants", grantColumns(), table.Known(grantRows(r.Workspaces))); err != nil {
-		return err
-	}
-	if err := fillLinked(ctx, b, "Policies", policyColumns(), table.Known(r.Policies), l.policy); err != nil {
-		return err
-	}
-	if err := b.frameworks(ctx, r, l); err != nil {
-		return err
-	}
-	return fillSheet(ctx, b, "Exceptions", exceptionColumns(), table.Known(exceptionRows(r.Exceptions)))
+// population counts tokens for the charts, as their rows stream by.
+type population struct {
+	asOf   time.Time
+	age    []workbook.Bar
+	idle   []workbook.Bar
+	expiry []workbook.Bar // by month
 }
 
-// beside names the directory for rows that do not fit in memory: that of the
-// file which is being written, whose disk the user chose and which may be as
-// large as the temporary directory is small. For anything but a regular file
-// it is the temporary directory. What is made in it is readable by its owner
-// only.
-func beside(w io.Writer) string {
-	file, ok := w.(interface{ Name() string })
-	if !ok {
-		return ""
+// monthsAhead is how far the calendar of expiries reaches: new tokens live for
+// two years at most.
+const monthsAhead = 25
+
+func newPopulation(asOf time.Time) *population {
+	p := &population{asOf: asOf.UTC()}
+	p.age = bars("up to 30 days", "31 to 90", "91 to 180", "181 to 365", "366 to 730", "over 730", "unknown")
+	p.idle = bars("up to 7 days", "8 to 30", "31 to 60", "61 to 89", "90 and more", "never used", "unknown")
+	p.expiry = bars("expired")
+	first := time.Date(p.asOf.Year(), p.asOf.Month(), 1, 0, 0, 0, 0, time.UTC)
+	for month := range monthsAhead {
+		p.expiry = append(p.expiry, workbook.Bar{Label: first.AddDate(0, month, 0).Format("2006-01")})
 	}
-	info, err := os.Lstat(file.Name())
-	if err != nil || !info.Mode().IsRegular() {
-		return ""
-	}
-	return filepath.Dir(file.Name())
+	p.expiry = append(p.expiry, bars("later", "never", "unknown")...)
+	return p
 }
 
-// book is a workbook in the making.
-type book struct {
-	file   *excelize.File
-	styles styles
-	spill  string // directory for what does not fit in memory
-	rows   int    // data rows per worksheet
-	links  int    // links per worksheet
-	cut    int    // cells that did not fit
-	split  []string
+func bars(labels ...string) []workbook.Bar {
+	return table.Map(labels, func(label string) workbook.Bar { return workbook.Bar{Label: label} })
 }
 
-const summarySheet = "Summary"
-
-func newBook(spill string, r engine.Report, rows int) (*book, error) {
-	b := &book{file: excelize.NewFile(excelize.Options{TmpDir: spill}), spill: spill, rows: rows, links: maxLinks}
-	if err := b.file.SetSheetName("Sheet1", summarySheet); err != nil {
-		return nil, err
-	}
-	if err := b.describe(r); err != nil {
-		return nil, err
-	}
-	var err error
-	b.styles, err = newStyles(b.file)
-	return b, err
-}
-
-// describe sets the document's properties: the time of judgement instead of
-// the clock, so that the same report gives the same bytes.
-func (b *book) describe(r engine.Report) error {
-	asOf := r.AsOf.UTC().Format("2006-01-02T15:04:05Z")
-	err := b.file.SetDocProps(&excelize.DocProperties{
-		Title:          "Audit of Databricks personal access tokens",
-		Creator:        "patrol",
-		LastModifiedBy: "patrol",
-		Created:        asOf,
-		Modified:       asOf,
-	})
-	if err != nil {
-		return err
-	}
-	return b.file.SetAppProps(&excelize.AppProperties{Application: "patrol"})
-}
-
-// writeTo packs the workbook and writes it to w.
-func (b *book) writeTo(ctx context.Context, w io.Writer) error {
-	spill, err := os.OpenFile(filepath.Join(b.spill, "parts"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer spill.Close()
-	parts := &partPacker{spill: spill, ended: ctx.Err}
-	b.file.SetZipWriter(func(io.Writer) excelize.ZipWriter { return parts })
-	if _, err := b.file.WriteToBuffer(); err != nil { // the buffer stays empty: the packer has it all
-		return err
-	}
-	return parts.writeTo(w)
-}
-
-// mark is what stands out in a column: numbers of a range, or a word. Excel
-// takes any text for more than any number, so that a range has two ends.
-type mark struct{ least, most, word string }
-
-// marks are what a reader of tokens and waivers looks for, by heading. The
-// platform revokes tokens at 90 idle days; two weeks are enough to renew one.
-func marks() map[string]mark {
-	return map[string]mark{
-		"Idle days":       {least: "90", most: "999999"},
-		"Expires in days": {least: "-999999", most: "14"},
-		"Never expires":   {word: "yes"},
-		"Expires soon":    {word: "yes"},
-		"Days left":       {least: "-999999", most: "14"},
-		"All data read":   {word: "no"},
-	}
-}
-
-// mark adds the conditions to the columns of a worksheet that have them.
-func (s *sheet) mark() error {
-	if s.row < 2 {
-		return nil
-	}
-	known := marks()
-	for i, heading := range s.headings {
-		m, ok := known[heading]
-		if !ok {
-			continue
-		}
-		column, err := excelize.ColumnNumberToName(i + 1)
-		if err != nil {
-			return err
-		}
-		if err := s.book.condition(s.tab(), fmt.Sprintf("%s2:%s%d", column, column, s.row), m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// condition marks the cells of a range. Blank ones count as 0 and are let be.
-func (b *book) condition(tab, cells string, m mark) error {
-	rule := excelize.ConditionalFormatOptions{Type: "cell", Criteria: "between", MinValue: m.least, MaxValue: m.most, Format: &b.styles.warning}
-	if m.word != "" {
-		rule = excelize.ConditionalFormatOptions{Type: "cell", Criteria: "==", Value: `"` + m.word + `"`, Format: &b.styles.warning}
-	}
-	blank := excelize.ConditionalFormatOptions{Type: "blanks", StopIfTrue: true, Format: &b.styles.none}
-	return b.file.SetConditionalFormat(tab, cells, []excelize.ConditionalFormatOptions{blank, rule})
-}
-
-// frameworks writes a worksheet for each framework.
-func (b *book) frameworks(ctx context.Context, r engine.Report, l *leads) error {
-	for _, f := range r.Frameworks() {
-		if err := fillLinked(ctx, b, b.freeTab(f.Name), controlColumns(r.Policies), table.Known(f.Controls), l.control); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// tabUnits is how long the name of a worksheet may be.
-const tabUnits = 31
-
-// freeTab makes a name for a worksheet of a framework's name, which a foreign
-// policy may have made up: no character that Excel refuses, no name that is
-// taken or reserved.
-func (b *book) freeTab(name string) string {
-	clean := strings.Trim(strings.Map(tabRune, engine.SafeText(name)), "' ")
-	if clean == "" || strings.EqualFold(clean, "history") {
-		clean = strings.TrimSpace("Framework " + clean)
-	}
-	for n := 1; ; n++ {
-		number := ""
-		if n > 1 {
-			number = fmt.Sprintf(" (%d)", n)
-		}
-		tab := cutUnits(clean, tabUnits-len(number)) + number
-		if index, err := b.file.GetSheetIndex(tab); err == nil && index < 0 {
-			return tab
+// watch counts rows on their way.
+func (p *population) watch(rows iter.Seq2[engine.TokenRow, error]) iter.Seq2[engine.TokenRow, error] {
+	return func(yield func(engine.TokenRow, error) bool) {
+		for row, err := range rows {
+			if err == nil {
+				p.add(row)
+			}
+			if !yield(row, err) {
+				return
+			}
 		}
 	}
 }
 
-func tabRune(r rune) rune {
-	if strings.ContainsRune(`:\/?*[]`, r) {
-		return '_'
+func (p *population) add(t engine.TokenRow) {
+	p.age[rangeOf(t.Facts.AgeDays, 30, 90, 180, 365, 730)].Count++
+	idle := 6
+	if used := t.Facts.Used; used != nil && !*used {
+		idle = 5
+	} else if used != nil && t.Facts.IdleDays != nil {
+		idle = rangeOf(t.Facts.IdleDays, 7, 30, 60, 89)
 	}
-	return r
+	p.idle[idle].Count++
+	last := len(p.expiry) - 1
+	switch {
+	case t.Facts.NeverExpires == nil:
+	case *t.Facts.NeverExpires:
+		last--
+	case *t.Facts.Expired:
+		last = 0
+	default:
+		end := time.UnixMilli(*t.Token.Expires).UTC()
+		months := (end.Year()-p.asOf.Year())*12 + int(end.Month()) - int(p.asOf.Month())
+		last = 1 + min(max(months, 0), monthsAhead)
+	}
+	p.expiry[last].Count++
 }
 
-func cutUnits(text string, units int) string {
-	for i, r := range text {
-		if units -= utf16.RuneLen(r); units < 0 {
-			return text[:i]
+// rangeOf is the place of a number among limits, each the last of its range;
+// the place after the last range is for the unknown.
+func rangeOf(days *int64, limits ...int64) int {
+	if days == nil {
+		return len(limits) + 1
+	}
+	for i, limit := range limits {
+		if *days <= limit {
+			return i
 		}
 	}
-	return text
+	return len(limits)
+}
+
+func (p *population) charts(r engine.Report) []workbook.Chart {
+	var findings []workbook.Bar
+	for _, level := range engine.Severities() {
+		findings = append(findings, workbook.Bar{Label: string(level), Count: r.Summary.Failed(level)})
+	}
+	// The calendar ends with the last month in which a token does.
+	last := len(p.expiry) - 3 // later, never, unknown
+	end := last
+	for end > 2 && p.expiry[end-1].Count == 0 && p.expiry[last].Count == 0 {
+		end--
+	}
+	months := slices.Concat(p.expiry[:end], p.expiry[last:])
+	return []workbook.Chart{
+		{Title: "Findings by severity", Axis: "failed results", Bars: findings, Colour: "C2410C"},
+		{Title: "Age of tokens", Axis: "tokens", Bars: p.age, Colour: "1D4ED8"},
+		{Title: "Days since last use", Axis: "tokens", Bars: p.idle, Colour: "1D4ED8"},
+		{Title: "Expiry by month", Axis: "tokens", Bars: months, Colour: "0F766E"},
+	}
 }

@@ -14,11 +14,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf16"
 
 	"patrol/engine"
 	"patrol/engine/outfile"
 	"patrol/reports/table"
+	"patrol/reports/workbook"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/xuri/excelize/v2"
@@ -52,7 +52,7 @@ func openWorkbook(t *testing.T, workbook []byte) *excelize.File {
 	return file
 }
 
-func workbook(t *testing.T, r engine.Report, rows int) *excelize.File {
+func openedBook(t *testing.T, r engine.Report, rows int) *excelize.File {
 	t.Helper()
 	var b bytes.Buffer
 	if err := writeWorkbook(t.Context(), &b, r, rows); err != nil {
@@ -66,7 +66,7 @@ func workbook(t *testing.T, r engine.Report, rows int) *excelize.File {
 func TestWorkbookReadsBack(t *testing.T) {
 	t.Parallel()
 	r := report()
-	file := workbook(t, r, maxDataRows)
+	file := openedBook(t, r, workbook.MaxRows)
 	compareSheet(t, file, "Findings", workbookFindings(r), r.Findings)
 	compareSheet(t, file, "Tokens", tokenColumns(), r.Tokens)
 }
@@ -102,7 +102,7 @@ func shown(value any) string {
 	case table.Never:
 		return "never"
 	case bool:
-		return yesNo(v)
+		return table.Print(v)
 	case table.Instant:
 		return strings.NewReplacer("T", " ", "Z", "").Replace(v.Text())
 	case []string:
@@ -113,7 +113,7 @@ func shown(value any) string {
 
 func TestWorkbookTypes(t *testing.T) {
 	t.Parallel()
-	file := workbook(t, report(), maxDataRows)
+	file := openedBook(t, report(), workbook.MaxRows)
 	for ref, want := range map[string]excelize.CellType{
 		"B2": excelize.CellTypeInlineString, // workspace id: digits, and text all the same
 		"O2": excelize.CellTypeUnset,        // created at: a number with a date format
@@ -132,7 +132,7 @@ func TestWorkbookTypes(t *testing.T) {
 func TestWorkbookSplits(t *testing.T) {
 	t.Parallel()
 	r := report()
-	file := workbook(t, r, 10)
+	file := openedBook(t, r, 10)
 	var names []string
 	total := 0
 	for _, name := range file.GetSheetList() {
@@ -175,40 +175,9 @@ func TestWorkbookSplitsOnlyWhenFull(t *testing.T) {
 	t.Parallel()
 	n := len(fixtureFindings())
 	for rows, want := range map[int]int{n: -1, n - 1: 0} {
-		index, err := workbook(t, report(), rows).GetSheetIndex("Findings (2)")
+		index, err := openedBook(t, report(), rows).GetSheetIndex("Findings (2)")
 		if err != nil || (index < 0) != (want < 0) {
 			t.Errorf("%d rows a sheet: index of a second sheet is %d (%v)", rows, index, err)
-		}
-	}
-}
-
-func TestCutCell(t *testing.T) {
-	t.Parallel()
-	feeds := strings.Repeat("\n", cellLineFeeds)
-	for _, test := range []struct {
-		name, text string
-		cut        bool
-	}{
-		{"at the limit", strings.Repeat("x", cellUnits), false},
-		{"one more", strings.Repeat("x", cellUnits+1), true},
-		{"bytes do not count", strings.Repeat("ж", cellUnits), false},
-		{"emoji are two units", strings.Repeat("🔑", cellUnits/2), false},
-		{"one emoji more", strings.Repeat("🔑", cellUnits/2+1), true},
-		{"line feeds at the limit", feeds, false},
-		{"one line feed more", feeds + "\n", true},
-	} {
-		got, cut := cutCell(test.text)
-		if cut != test.cut {
-			t.Errorf("%s: cut is %v", test.name, cut)
-		}
-		if !cut && got != test.text {
-			t.Errorf("%s: changed, though it fits", test.name)
-		}
-		if units := len(utf16.Encode([]rune(got))); units > cellUnits || strings.Count(got, "\n") > cellLineFeeds {
-			t.Errorf("%s: still %d units", test.name, units)
-		}
-		if cut && !strings.HasSuffix(got, " characters more]") {
-			t.Errorf("%s: no mark at the end: %q", test.name, got[len(got)-40:])
 		}
 	}
 }
@@ -222,7 +191,7 @@ func TestWorkbookTellsWhatWasCut(t *testing.T) {
 	found := fixtureFindings()[:1]
 	found[0].Token = &engine.FindingToken{Comment: long[0].Token.Comment}
 	r.Findings = table.Known(found)
-	file := workbook(t, r, maxDataRows)
+	file := openedBook(t, r, workbook.MaxRows)
 	comment, _ := file.GetCellValue("Tokens", "D2")
 	if !strings.Contains(comment, "…[cut, 3") {
 		t.Errorf("the cell ends in %q", comment[len(comment)-40:])
@@ -304,7 +273,7 @@ func (discard) Write(b []byte) (int, error) { return len(b), nil }
 // finding, wherever the worksheet was split.
 func TestWorkbookLinks(t *testing.T) {
 	t.Parallel()
-	file := workbook(t, report(), 10)
+	file := openedBook(t, report(), 10)
 	for ref, want := range map[string]string{
 		"Findings!B2":                  "'Policies'!A2",
 		"Findings!B4":                  "'Policies'!A3",
@@ -335,30 +304,6 @@ func TestWorkbookLinks(t *testing.T) {
 	}
 }
 
-// TestWorkbookLinksAreCapped at what a spreadsheet opens quickly.
-func TestWorkbookLinksAreCapped(t *testing.T) {
-	t.Parallel()
-	b, err := newBook(t.TempDir(), report(), maxDataRows)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.links = 5
-	r := report()
-	if err := fillLinked(t.Context(), b, "Findings", findingColumns(r.AsOf), r.Findings, newLeads(r.Policies).finding); err != nil {
-		t.Fatal(err)
-	}
-	var packed bytes.Buffer
-	if err := b.writeTo(t.Context(), &packed); err != nil {
-		t.Fatal(err)
-	}
-	file := openWorkbook(t, packed.Bytes())
-	for row, want := range map[int]bool{6: true, 7: false} {
-		if ok, _, err := file.GetCellHyperLink("Findings", fmt.Sprintf("B%d", row)); ok != want || err != nil {
-			t.Errorf("row %d is a link: %v, %v", row, ok, err)
-		}
-	}
-}
-
 func TestPopulation(t *testing.T) {
 	t.Parallel()
 	p := newPopulation(asOf)
@@ -372,7 +317,7 @@ func TestPopulation(t *testing.T) {
 		{row(ms(-30*24), ms(1), ms(-7*24)), "up to 30 days", "up to 7 days", "2026-07"},
 		{row(ms(-31*24), ms(31*24), ms(-8*24)), "31 to 90", "8 to 30", "2026-08"},
 		{row(ms(-731*24), ms(-1), ms(-90*24)), "over 730", "90 and more", "expired"},
-		{row(ms(-91*24), ptr(engine.NeverExpires), nil), "91 to 180", "never used", "never"},
+		{row(ms(-91*24), new(int64(engine.NeverExpires)), nil), "91 to 180", "never used", "never"},
 		{row(nil, nil, ms(-89*24)), "unknown", "61 to 89", "unknown"},
 		{row(ms(-1), ms(24*365*2), ms(-1)), "up to 30 days", "up to 7 days", "2028-06"},
 		{row(ms(-1), ms(24*365*3), ms(-1)), "up to 30 days", "up to 7 days", "later"},
@@ -389,39 +334,14 @@ func TestPopulation(t *testing.T) {
 }
 
 // only is the label of the one bucket that counts something.
-func only(list []bucket) string {
+func only(list []workbook.Bar) string {
 	found := ""
 	for _, b := range list {
-		if b.count > 0 {
-			found += b.label
+		if b.Count > 0 {
+			found += b.Label
 		}
 	}
 	return found
-}
-
-func TestFreeTab(t *testing.T) {
-	t.Parallel()
-	b, err := newBook(t.TempDir(), engine.Report{}, 10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, test := range []struct{ name, want string }{
-		{"soc2", "soc2"},
-		{"a/b:c", "a_b_c"},
-		{"Summary", "Summary (2)"},
-		{"history", "Framework history"},
-		{"'", "Framework"},
-		{strings.Repeat("x", 40), strings.Repeat("x", 31)},
-		{strings.Repeat("x", 41), strings.Repeat("x", 27) + " (2)"},
-	} {
-		got := b.freeTab(test.name)
-		if got != test.want {
-			t.Errorf("%q: %q, want %q", test.name, got, test.want)
-		}
-		if _, err := b.file.NewSheet(got); err != nil {
-			t.Error(err)
-		}
-	}
 }
 
 // TestWorkbookInOffice opens the workbook in LibreOffice and compares what it
@@ -536,7 +456,7 @@ func FuzzReadPlanXLSX(f *testing.F) {
 		seen := map[string]bool{}
 		for _, d := range decisions {
 			known := slices.ContainsFunc(p.Steps, func(s engine.Step) bool { return s.ID == d.Step })
-			if !known || seen[d.Step] || !slices.Contains(decisionForm().words, d.Decision) {
+			if !known || seen[d.Step] || !slices.Contains(decisionForm(nil, "").Choices, d.Decision) {
 				t.Fatalf("decision %+v", d)
 			}
 			seen[d.Step] = true
