@@ -26,39 +26,46 @@ type Field struct {
 }
 
 // StoredField is a field of a token that is kept of each snapshot: its column, its place
-// in the digest, and what a comparison of snapshots calls it. One of the last three is set
-// and gives the place of the value in a token.
+// in the digest and in shapes of raw rows, and what a comparison of snapshots calls it. One
+// of the last three is set and gives the place of the value in a token.
 type StoredField struct {
 	Name   string // as policies name it
 	Column string // of table token_version; "" for the last use, which has a table of its own
-	Number uint64 // in the digest; a number never changes and is never used again
+	Place  uint64 // in the digest; it never changes and is never used again
+
+	Answer string // the field of the platform's row whose value it keeps as it came; "": none
+	Letter byte   // stands for Answer's value in shapes of raw rows; it never changes
+	Digits bool   // Answer is a number, though it is kept as a text
 
 	Text  func(*Token) *string
 	Time  func(*Token) **int64 // ms
 	Texts func(*Token) *[]string
 }
 
-const numberOfID, numberOfLastUse = 1, 5
+const placeOfID, placeOfLastUse = 1, 5
+
+// Number reports whether the platform's row has a number there.
+func (f StoredField) Number() bool { return f.Digits || f.Time != nil }
 
 // StoredFields are the fields that are stored, in the order of the digest: a new one comes
-// last. Numbers 13 and 14 are those of defects and of the raw row. The list is shared: it is
+// last. Places 13 and 14 are those of defects and of the raw row. The list is shared: it is
 // not to be changed.
 func StoredFields() []StoredField { return storedFields() }
 
 var storedFields = sync.OnceValue(func() []StoredField {
 	return []StoredField{
-		{Name: "id", Column: "token_id", Number: numberOfID, Text: func(t *Token) *string { return &t.ID }},
-		{Name: "comment", Column: "comment", Number: 2, Text: func(t *Token) *string { return &t.Comment }},
-		{Name: "created_at", Column: "created_ms", Number: 3, Time: func(t *Token) **int64 { return &t.Created }},
-		{Name: "expires_at", Column: "expires_ms", Number: 4, Time: func(t *Token) **int64 { return &t.Expires }},
-		{Name: "last_used_at", Number: numberOfLastUse, Time: func(t *Token) **int64 { return &t.LastUsed }},
-		{Name: "owner_id", Column: "owner_id", Number: 6, Text: func(t *Token) *string { return &t.OwnerID }},
-		{Name: "creator_id", Column: "creator_id", Number: 7, Text: func(t *Token) *string { return &t.CreatorID }},
-		{Name: "creator_name", Column: "creator_name", Number: 8, Text: func(t *Token) *string { return &t.CreatorName }},
-		{Name: "autoscope_state", Column: "autoscope_state", Number: 9, Text: func(t *Token) *string { return &t.AutoscopeState }},
-		{Name: "scopes", Column: "scopes", Number: 10, Texts: func(t *Token) *[]string { return &t.Scopes }},
-		{Name: "inferred_scopes", Column: "inferred_scopes", Number: 11, Texts: func(t *Token) *[]string { return &t.InferredScopes }},
-		{Name: "backfill_scopes", Column: "backfill_scopes", Number: 12, Texts: func(t *Token) *[]string { return &t.BackfillScopes }},
+		{Name: "id", Column: "token_id", Place: placeOfID, Answer: "token_id", Letter: 't', Text: func(t *Token) *string { return &t.ID }},
+		{Name: "comment", Column: "comment", Place: 2, Answer: "comment", Letter: 'c', Text: func(t *Token) *string { return &t.Comment }},
+		{Name: "created_at", Column: "created_ms", Place: 3, Answer: "creation_time", Letter: 'n', Time: func(t *Token) **int64 { return &t.Created }},
+		{Name: "expires_at", Column: "expires_ms", Place: 4, Answer: "expiry_time", Letter: 'e', Time: func(t *Token) **int64 { return &t.Expires }},
+		{Name: "last_used_at", Place: placeOfLastUse, Answer: "last_used_day", Letter: 'l', Time: func(t *Token) **int64 { return &t.LastUsed }},
+		{Name: "owner_id", Column: "owner_id", Place: 6, Answer: "owner_id", Letter: 'o', Digits: true, Text: func(t *Token) *string { return &t.OwnerID }},
+		{Name: "creator_id", Column: "creator_id", Place: 7, Answer: "created_by_id", Letter: 'i', Digits: true, Text: func(t *Token) *string { return &t.CreatorID }},
+		{Name: "creator_name", Column: "creator_name", Place: 8, Answer: "created_by_username", Letter: 'u', Text: func(t *Token) *string { return &t.CreatorName }},
+		{Name: "autoscope_state", Column: "autoscope_state", Place: 9, Text: func(t *Token) *string { return &t.AutoscopeState }},
+		{Name: "scopes", Column: "scopes", Place: 10, Answer: "scopes", Letter: 's', Texts: func(t *Token) *[]string { return &t.Scopes }},
+		{Name: "inferred_scopes", Column: "inferred_scopes", Place: 11, Answer: "inferred_scopes", Letter: 'f', Texts: func(t *Token) *[]string { return &t.InferredScopes }},
+		{Name: "backfill_scopes", Column: "backfill_scopes", Place: 12, Answer: "backfill_scopes", Letter: 'b', Texts: func(t *Token) *[]string { return &t.BackfillScopes }},
 	}
 })
 

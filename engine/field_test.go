@@ -11,7 +11,7 @@ func TestStoredFields(t *testing.T) {
 	t.Parallel()
 	var token Token
 	stored := map[any]bool{}
-	numbers, columns := map[uint64]bool{13: true, 14: true}, map[string]bool{}
+	numbers, columns, letters := map[uint64]bool{13: true, 14: true}, map[string]bool{}, map[byte]bool{}
 	for _, f := range StoredFields() {
 		switch {
 		case f.Text != nil:
@@ -21,10 +21,13 @@ func TestStoredFields(t *testing.T) {
 		default:
 			stored[f.Texts(&token)] = true
 		}
-		if numbers[f.Number] || f.Column != "" && columns[f.Column] {
-			t.Errorf("%s: number %d or column %q is taken", f.Name, f.Number, f.Column)
+		if numbers[f.Place] || f.Column != "" && columns[f.Column] {
+			t.Errorf("%s: place %d or column %q is taken", f.Name, f.Place, f.Column)
 		}
-		numbers[f.Number], columns[f.Column] = true, true
+		if (f.Letter == 0) != (f.Answer == "") || f.Letter != 0 && (f.Letter < 'a' || f.Letter > 'z' || letters[f.Letter]) {
+			t.Errorf("%s: letter %q is taken, or none", f.Name, f.Letter)
+		}
+		numbers[f.Place], columns[f.Column], letters[f.Letter] = true, true, true
 	}
 	value := reflect.ValueOf(&token).Elem()
 	for i := range value.NumField() {

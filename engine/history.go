@@ -69,7 +69,7 @@ func TokenFields(a, b *Token) []string {
 	for _, f := range StoredFields() {
 		differs := false
 		switch {
-		case f.Number == numberOfID || f.Number == numberOfLastUse:
+		case f.Place == placeOfID || f.Place == placeOfLastUse:
 		case f.Text != nil:
 			differs = *f.Text(a) != *f.Text(b)
 		case f.Time != nil:
@@ -238,27 +238,18 @@ func list(texts, more string) string {
 }
 
 func tokenField(t *Token, name string) string {
-	switch name {
-	case "autoscope_state":
-		return t.AutoscopeState
-	case "backfill_scopes":
-		return strings.Join(t.BackfillScopes, ",")
-	case "comment":
-		return RedactSecrets(t.Comment)
-	case "created_at":
-		return moment(t.Created)
-	case "creator_id":
-		return t.CreatorID
-	case "creator_name":
-		return t.CreatorName
-	case "expires_at":
-		return moment(t.Expires)
-	case "inferred_scopes":
-		return strings.Join(t.InferredScopes, ",")
-	case "owner_id":
-		return t.OwnerID
+	for _, f := range StoredFields() {
+		switch {
+		case f.Name != name:
+		case f.Text != nil:
+			return RedactSecrets(*f.Text(t))
+		case f.Time != nil:
+			return moment(*f.Time(t))
+		default:
+			return strings.Join(*f.Texts(t), ",")
+		}
 	}
-	return strings.Join(t.Scopes, ",")
+	return ""
 }
 
 func principalField(p *Principal, name string) string {

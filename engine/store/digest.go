@@ -157,11 +157,11 @@ func (d *digester) token(t *engine.Token) {
 	for _, f := range engine.StoredFields() {
 		switch {
 		case f.Text != nil:
-			d.text(f.Number, *f.Text(t))
+			d.text(f.Place, *f.Text(t))
 		case f.Time != nil:
-			d.integer(f.Number, *f.Time(t))
+			d.integer(f.Place, *f.Time(t))
 		default:
-			d.textList(f.Number, *f.Texts(t))
+			d.textList(f.Place, *f.Texts(t))
 		}
 	}
 	for _, defect := range t.Defects {

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"patrol/engine"
@@ -137,6 +138,7 @@ func TestIntactTogether(t *testing.T) {
 		for i, place := range some {
 			list[i] = ids[place]
 		}
+		slices.Sort(list)
 		if err := db.verify(t.Context(), snapshotsOf(t, db, list...)...); err != nil {
 			t.Errorf("%v are not intact together: %v", list, err)
 		}

@@ -42,20 +42,14 @@ type Evaluation struct {
 	db         *DB
 	tx         *sqlite.Tx
 	id         int64
-	policies   []engine.Policy // by id; the index is the place
-	workspaces []place
+	policies   []engine.Policy   // by id; the index is the place
+	workspaces []engine.Snapshot // as reports list them; the index is the place
 	findings   *sqlite.Batch
 	pending    []pendingFinding
 	last       lookup
 	asOf       int64              // ms
 	verdicts   map[pair]*verdict  // before; nil: the policy never came to one there
 	earlier    map[int64]*earlier // by evaluation
-}
-
-// place is a judged snapshot; its index is its place.
-type place struct {
-	snapshot engine.Snapshot
-	key      int64 // of the workspace
 }
 
 // lookup remembers the last token looked up: policies judge one after the other.
@@ -68,10 +62,11 @@ type lookup struct {
 
 // BeginEvaluation starts to write an evaluation.
 func (db *DB) BeginEvaluation(ctx context.Context, h EvaluationHeader) (*Evaluation, error) {
-	workspaces, err := db.places(ctx, h.Snapshots)
+	workspaces, err := db.snapshotsOf(ctx, h.Snapshots)
 	if err != nil {
 		return nil, err
 	}
+	slices.SortFunc(workspaces, byWorkspace)
 	tx, err := db.Begin(ctx)
 	if err != nil {
 		return nil, sqlite.Failure(opEvaluation, db.Path, err)
@@ -82,24 +77,6 @@ func (db *DB) BeginEvaluation(ctx context.Context, h EvaluationHeader) (*Evaluat
 		return nil, sqlite.Failure(opEvaluation, db.Path, sqlite.Cause(ctx, err))
 	}
 	return e, nil
-}
-
-// places sorts the judged snapshots as reports list them.
-func (db *DB) places(ctx context.Context, ids []int64) ([]place, error) {
-	places := make([]place, 0, len(ids))
-	for _, id := range ids {
-		s, err := db.Snapshot(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		key, err := db.workspaceKey(ctx, id)
-		if err != nil {
-			return nil, sqlite.Failure(opEvaluation, db.Path, err)
-		}
-		places = append(places, place{s, key})
-	}
-	slices.SortFunc(places, func(a, b place) int { return byWorkspace(a.snapshot, b.snapshot) })
-	return places, nil
 }
 
 func (e *Evaluation) begin(h EvaluationHeader) error {
@@ -122,10 +99,10 @@ func (e *Evaluation) begin(h EvaluationHeader) error {
 
 func (e *Evaluation) saveWorkspaces() error {
 	for i, w := range e.workspaces {
-		if i > 0 && w.snapshot.ID == e.workspaces[i-1].snapshot.ID {
-			return fmt.Errorf("snapshot %d is judged twice", w.snapshot.ID)
+		if i > 0 && w.ID == e.workspaces[i-1].ID {
+			return fmt.Errorf("snapshot %d is judged twice", w.ID)
 		}
-		_, err := e.tx.ExecContext(e.ctx, `INSERT INTO evaluation_workspace (evaluation_id, place, snapshot_id) VALUES (?, ?, ?)`, e.id, i, w.snapshot.ID)
+		_, err := e.tx.ExecContext(e.ctx, `INSERT INTO evaluation_workspace (evaluation_id, place, snapshot_id) VALUES (?, ?, ?)`, e.id, i, w.ID)
 		if err != nil {
 			return err
 		}
@@ -170,7 +147,7 @@ func (e *Evaluation) add(f engine.Finding, snapshotID int64) error {
 	if err != nil {
 		return err
 	}
-	if w := e.workspaces[workspace].snapshot.Workspace; f.WorkspaceID != w.ID || f.Workspace != w.Name {
+	if w := e.workspaces[workspace].Workspace; f.WorkspaceID != w.ID || f.Workspace != w.Name {
 		return fmt.Errorf("finding of %s names workspace %q (%s), snapshot %d is of %q (%s)", f.Policy, f.Workspace, f.WorkspaceID, snapshotID, w.Name, w.ID)
 	}
 	version, resourceID, err := e.resource(f, workspace)
@@ -238,7 +215,7 @@ func (e *Evaluation) insert() error {
 
 // locate finds the places of a snapshot and a policy.
 func (e *Evaluation) locate(snapshotID int64, policyID string) (workspace, policy int, err error) {
-	workspace = slices.IndexFunc(e.workspaces, func(w place) bool { return w.snapshot.ID == snapshotID })
+	workspace = slices.IndexFunc(e.workspaces, func(w engine.Snapshot) bool { return w.ID == snapshotID })
 	policy, found := slices.BinarySearchFunc(e.policies, policyID, func(p engine.Policy, id string) int { return cmp.Compare(p.ID, id) })
 	if workspace < 0 || !found {
 		return 0, 0, fmt.Errorf("snapshot %d or policy %q is no part of this evaluation", snapshotID, policyID)
@@ -249,8 +226,8 @@ func (e *Evaluation) locate(snapshotID int64, policyID string) (workspace, polic
 // resource refers to a token by its version, which is short, and to anything
 // else by its id.
 func (e *Evaluation) resource(f engine.Finding, workspace int) (version int64, id string, err error) {
-	w := e.workspaces[workspace]
-	if f.Resource != engine.ResourceToken || !usable(w.snapshot, engine.SectionTokens) {
+	s := e.workspaces[workspace]
+	if f.Resource != engine.ResourceToken || !usable(s, engine.SectionTokens) {
 		return 0, f.ResourceID, nil
 	}
 	if f.Row != 0 {
@@ -259,7 +236,7 @@ func (e *Evaluation) resource(f engine.Finding, workspace int) (version int64, i
 	if l := e.last; l.valid && l.workspace == workspace && l.token == f.ResourceID {
 		return l.version, l.id(), nil
 	}
-	err = e.tx.QueryRowContext(context.Background(), `SELECT v.version FROM token_version v WHERE `+holds+` AND v.token_id = ?3`, w.snapshot.ID, w.key, f.ResourceID).Scan(&version)
+	err = e.tx.QueryRowContext(context.Background(), `SELECT v.version FROM token_version v WHERE `+holds+` AND v.token_id = ?2`, s.ID, f.ResourceID).Scan(&version)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, "", err
 	}
@@ -462,9 +439,9 @@ func (db *DB) sealed(ctx context.Context, id int64, digest string) error {
 	if digest != want {
 		return sqlite.Refusal("verify evaluation", strconv.FormatInt(id, 10), "digest_mismatch",
 			"Something other than patrol changed the database: restore it from a copy, or evaluate again.",
-			fmt.Errorf("its digest is %s, sealed was %s", digest, orNone(want)))
+			fmt.Errorf("its digest is %s, sealed was %s", digest, cmp.Or(want, "none")))
 	}
-	db.verified.add(evaluationsIn, id)
+	db.view.addIntact(intactEvaluation(id))
 	return nil
 }
 
@@ -477,7 +454,7 @@ func (db *DB) evaluationSeal(ctx context.Context, id int64) (digest string, err 
 // judged and by what, its tallies, exceptions and findings. One that a complete
 // reading of this view found intact is not read again.
 func (db *DB) IntactEvaluation(ctx context.Context, id int64) error {
-	if db.verified.has(evaluationsIn, id) {
+	if db.view.isIntact(intactEvaluation(id)) {
 		return nil
 	}
 	d, err := evaluationDigest(ctx, db.q, id)

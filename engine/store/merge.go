@@ -108,8 +108,10 @@ func (db *DB) takeOver(ctx context.Context, other *DB, s engine.Snapshot) (engin
 	if err != nil {
 		return engine.Snapshot{}, sqlite.Failure(opMerge, db.Path, sqlite.Cause(ctx, err))
 	}
-	if err := from.difference(); err != nil {
-		return engine.Snapshot{}, mismatchIn(other, s, err)
+	if from.digest != nil {
+		if err := difference(s, from.digest); err != nil {
+			return engine.Snapshot{}, mismatchIn(other, s, err)
+		}
 	}
 	if err := tx.Commit(); err != nil {
 		return engine.Snapshot{}, sqlite.Failure(opMerge, db.Path, sqlite.Cause(ctx, err))
@@ -131,7 +133,7 @@ func (r *reader) capture(ctx context.Context) (engine.Capture, error) {
 		if coverage.Usable() {
 			switch name {
 			case engine.SectionPrincipals:
-				for p, err := range r.principals(ctx, &lists{}) {
+				for p, err := range r.principals(ctx) {
 					if err != nil {
 						return c, err
 					}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"embed"
 	"errors"
+	"sync"
 	"time"
 
 	"patrol/engine"
@@ -31,9 +32,39 @@ type Options struct {
 // that it reads is of one moment.
 type DB struct {
 	*sqlite.DB
-	q        sqlite.Querier // what reads: the pool, or the transaction of a view
-	verified *verified      // in this view
-	shapes   *viewShapes    // of this view
+	q    sqlite.Querier // what reads: the pool, or the transaction of a view
+	view *view          // nil: none
+}
+
+// view is what readings of one moment of the database found.
+type view struct {
+	lock   sync.Mutex
+	intact map[any]bool // by intactSnapshot or intactEvaluation: what is as it was sealed
+	shapes *shapes      // nil: not read yet
+}
+
+type (
+	intactSnapshot   int64
+	intactEvaluation int64
+)
+
+func newView() *view { return &view{intact: map[any]bool{}} }
+
+func (v *view) isIntact(what any) bool {
+	if v == nil {
+		return false
+	}
+	v.lock.Lock()
+	defer v.lock.Unlock()
+	return v.intact[what]
+}
+
+func (v *view) addIntact(what any) {
+	if v != nil {
+		v.lock.Lock()
+		v.intact[what] = true
+		v.lock.Unlock()
+	}
 }
 
 //go:embed migrations/*.sql
@@ -68,7 +99,7 @@ func wrap(db *sqlite.DB) *DB { return &DB{DB: db, q: db.SQL} }
 // Read runs work on a view of the database as it is now, whatever is written
 // meanwhile: what was found intact in a view stays what it was.
 func (db *DB) Read(ctx context.Context, work func(view *DB) error) error {
-	if db.verified != nil {
+	if db.view != nil {
 		return work(db)
 	}
 	tx, err := db.SQL.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
@@ -80,15 +111,12 @@ func (db *DB) Read(ctx context.Context, work func(view *DB) error) error {
 }
 
 func viewOf(db *DB, tx sqlite.Querier) *DB {
-	return &DB{DB: db.DB, q: tx, verified: &verified{snapshots: map[int64]bool{}, evaluations: map[int64]bool{}}, shapes: &viewShapes{}}
+	return &DB{DB: db.DB, q: tx, view: newView()}
 }
 
 func (db *DB) verifyLatest(ctx context.Context) error {
 	latest, err := db.Latest(ctx)
-	for _, snapshot := range latest {
-		err = errors.Join(err, db.VerifySnapshot(ctx, snapshot.ID))
-	}
-	return err
+	return errors.Join(append(db.VerifySnapshots(ctx, latest...), err)...)
 }
 
 // badCapture is for a capture that breaks the contract of SaveSnapshot.

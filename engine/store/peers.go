@@ -36,18 +36,15 @@ var errUnequal = errors.New("the tokens of the snapshot were not read twice alik
 
 // compare compares the tokens of a snapshot at an instant and at later ones.
 func (db *DB) compare(ctx context.Context, s engine.Snapshot, asOf int64, later ...int64) (*comparison, error) {
-	workspace, err := db.workspaceKey(ctx, s.ID)
-	if err != nil {
-		return nil, err
-	}
 	c := &comparison{stop: func() {}}
-	if c.previous, err = db.previousWhole(ctx, s.ID, workspace); err != nil {
+	var err error
+	if c.previous, err = db.previousWhole(ctx, s.ID); err != nil {
 		return nil, err
 	}
-	if c.seen, err = db.collectionTimes(ctx, workspace); err != nil {
+	if c.seen, err = db.collectionTimes(ctx, s.ID); err != nil {
 		return nil, err
 	}
-	all, err := db.dates(ctx, s, workspace, c.previous, asOf)
+	all, err := db.dates(ctx, s, c.previous, asOf)
 	if err != nil {
 		return nil, err
 	}
@@ -187,18 +184,19 @@ func (c *comparison) activity(id string, a *engine.Peers) error {
 
 // previousWhole is the last snapshot of a workspace before this one that read
 // its tokens whole; 0 when there is none.
-func (db *DB) previousWhole(ctx context.Context, snapshot, workspace int64) (id int64, err error) {
+func (db *DB) previousWhole(ctx context.Context, snapshot int64) (id int64, err error) {
 	err = db.q.QueryRowContext(ctx, `SELECT coalesce(max(s.id), 0) FROM snapshot s
 		JOIN section c ON c.snapshot_id = s.id AND c.name = 'tokens'
 			AND (c.status = 'complete' OR c.status = 'partial' AND c.reason IN ('`+strings.Join(engine.OddRowReasons(), "', '")+`'))
-		WHERE s.workspace_key = ? AND s.id < ?`, workspace, snapshot).Scan(&id)
+		WHERE s.workspace_key = (SELECT workspace_key FROM snapshot WHERE id = ?1) AND s.id < ?1`, snapshot).Scan(&id)
 	return id, err
 }
 
-func (db *DB) collectionTimes(ctx context.Context, workspace int64) (map[int64]int64, error) {
+func (db *DB) collectionTimes(ctx context.Context, snapshot int64) (map[int64]int64, error) {
 	times := map[int64]int64{}
-	for c, err := range sqlite.Scan(ctx, db.q, `SELECT id, collected_ms FROM snapshot WHERE workspace_key = ?1
-		UNION ALL SELECT id, collected_ms FROM pruned_snapshot WHERE workspace_key = ?1`, workspace) {
+	for c, err := range sqlite.Scan(ctx, db.q, `WITH w AS (SELECT workspace_key FROM snapshot WHERE id = ?1)
+		SELECT id, collected_ms FROM snapshot WHERE workspace_key = (SELECT workspace_key FROM w)
+		UNION ALL SELECT id, collected_ms FROM pruned_snapshot WHERE workspace_key = (SELECT workspace_key FROM w)`, snapshot) {
 		if err != nil {
 			return nil, err
 		}
@@ -210,19 +208,19 @@ func (db *DB) collectionTimes(ctx context.Context, workspace int64) (map[int64]i
 	return times, nil
 }
 
-// datesQuery reads what comparing takes. ?1 is the snapshot, ?2 its workspace,
-// ?3 the complete snapshot before, or 0.
-const datesQuery = `SELECT v.version, v.owner_id, v.comment, v.created_ms, v.expires_ms, ` + useColumn + `,
+// datesQuery reads what comparing takes. ?1 is the snapshot, ?2 the complete snapshot
+// before, or 0.
+var datesQuery = `SELECT v.version, v.owner_id, v.comment, v.created_ms, v.expires_ms, ` + useIn(1) + `,
 	coalesce(v.defects LIKE '%"last_used_day"%', 0),
-	v.since <= ?3 OR (?3 > 0 AND EXISTS (SELECT 1 FROM token_version p
-		WHERE p.workspace_key = ?2 AND p.token_id = v.token_id AND p.since <= ?3 AND (p.until IS NULL OR p.until > ?3))),
+	v.since <= ?2 OR (?2 > 0 AND EXISTS (SELECT 1 FROM token_version p
+		WHERE p.workspace_key = v.workspace_key AND p.token_id = v.token_id AND p.since <= ?2 AND (p.until IS NULL OR p.until > ?2))),
 	CASE WHEN v.version = v.token_key THEN v.since ELSE (SELECT f.since FROM token_version f WHERE f.version = v.token_key) END
 	FROM token_version v WHERE ` + holds + ` ORDER BY v.token_id`
 
-func (db *DB) dates(ctx context.Context, s engine.Snapshot, workspace, previous, asOf int64) ([]dates, error) {
+func (db *DB) dates(ctx context.Context, s engine.Snapshot, previous, asOf int64) ([]dates, error) {
 	all := make([]dates, 0, max(0, s.Tokens)) // growing would hold two of them
 	owners := map[string]int32{"": 0}
-	for c, err := range sqlite.Scan(ctx, db.q, datesQuery, s.ID, workspace, previous) {
+	for c, err := range sqlite.Scan(ctx, db.q, datesQuery, s.ID, previous) {
 		if err != nil {
 			return nil, err
 		}

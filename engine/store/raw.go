@@ -17,10 +17,15 @@ import (
 
 // A raw row repeats, for the most part, what the columns hold. Its shape is the
 // canonical row with each value that a column gives exactly replaced by a mark:
-// a control character, which JSON never holds unescaped, and a letter for the
-// column. Tokens of a workspace share a handful of shapes, so that a raw row
-// costs a small number; and it does not change when only last use moves. A
-// value that a column does not give to the byte stays in the shape.
+// a control character, which JSON never holds unescaped, and the letter of the
+// field; the capital letter for a number that came as a string. So
+//
+//	{"comment":"etl","owner_id":"17","x":1}
+//
+// has the shape {"comment":␁c,"owner_id":␁O,"x":1}. Tokens of a workspace share
+// a handful of shapes, so that a raw row costs a small number; and it does not
+// change when only last use moves. A value that a column does not give to the
+// byte stays in the shape.
 
 const mark = '\x01'
 
@@ -29,71 +34,31 @@ const mark = '\x01'
 // token's row.
 const maxShapes = 8192
 
-// letterOf tells the column behind a field of a token's raw row; 0: none. A
-// capital letter marks a number that came as a string.
-func letterOf(field string) byte {
-	switch field {
-	case "comment":
-		return 'c'
-	case "created_by_id":
-		return 'i'
-	case "created_by_username":
-		return 'u'
-	case "creation_time":
-		return 'n'
-	case "expiry_time":
-		return 'e'
-	case "last_used_day":
-		return 'l'
-	case "owner_id":
-		return 'o'
-	case "token_id":
-		return 't'
-	case "scopes":
-		return 's'
-	case "inferred_scopes":
-		return 'f'
-	case "backfill_scopes":
-		return 'b'
-	}
-	return 0
-}
-
 const toCapital = 'a' - 'A'
 
-// appendColumn writes the JSON that a column gives; ok is false when it gives none.
-func appendColumn(b []byte, letter byte, t *engine.Token) (_ []byte, ok bool) {
-	switch letter {
-	case 'c':
-		return appendQuoted(b, t.Comment), true
-	case 'u':
-		return appendQuoted(b, t.CreatorName), true
-	case 't':
-		return appendQuoted(b, t.ID), true
-	case 'i':
-		return append(b, t.CreatorID...), true
-	case 'o':
-		return append(b, t.OwnerID...), true
-	case 'n':
-		return appendTime(b, t.Created)
-	case 'e':
-		return appendTime(b, t.Expires)
-	case 'l':
-		return appendTime(b, t.LastUsed)
-	case 's':
-		return appendList(b, t.Scopes), true
-	case 'f':
-		return appendList(b, t.InferredScopes), true
-	case 'b':
-		return appendList(b, t.BackfillScopes), true
-	case 'I', 'O', 'N', 'E', 'L':
-		b, ok = appendColumn(append(b, '"'), letter+toCapital, t)
-		return append(b, '"'), ok
+// lettered are the stored fields that have a letter, by it and by the name of the answer.
+var lettered = sync.OnceValues(func() (*[256]*engine.StoredField, map[string]*engine.StoredField) {
+	var byLetter [256]*engine.StoredField
+	byAnswer := map[string]*engine.StoredField{}
+	for _, f := range engine.StoredFields() {
+		if f.Letter != 0 {
+			byLetter[f.Letter], byAnswer[f.Answer] = &f, &f
+		}
 	}
-	return b, false
-}
+	return &byLetter, byAnswer
+})
 
-func appendTime(b []byte, ms *int64) ([]byte, bool) {
+// appendField writes the JSON that a field gives; ok is false when it gives none.
+func appendField(b []byte, f *engine.StoredField, t *engine.Token) (_ []byte, ok bool) {
+	switch {
+	case f.Texts != nil:
+		return appendList(b, *f.Texts(t)), true
+	case f.Text != nil && f.Digits:
+		return append(b, *f.Text(t)...), true
+	case f.Text != nil:
+		return appendQuoted(b, *f.Text(t)), true
+	}
+	ms := *f.Time(t)
 	if ms == nil {
 		return b, false
 	}
@@ -106,26 +71,27 @@ func shapeOf(t *engine.Token) string {
 	if raw == "" || raw[0] != '{' {
 		return raw
 	}
+	_, byAnswer := lettered()
 	shape := make([]byte, 0, len(raw))
-	var scratch []byte
-	s := sorter{text: raw, at: 1}
+	var given []byte
 	done := 0
-	for raw[s.at] != '}' {
-		name := s.memberName()
-		start := s.at
-		s.skip()
-		if letter := letterOf(name); letter != 0 {
-			if raw[start] == '"' && strings.IndexByte("ionel", letter) >= 0 {
-				letter -= toCapital
+	for at := 1; raw[at] != '}'; {
+		end := at + stringEnd(raw[at:])
+		name, start := raw[at+1:end-1], end+1 // behind the colon
+		at = start + valueEnd(raw[start:])
+		if f := byAnswer[name]; f != nil {
+			letter, value := f.Letter, raw[start:at]
+			if value[0] == '"' && f.Number() {
+				letter, value = letter-toCapital, value[1:len(value)-1]
 			}
 			var ok bool
-			if scratch, ok = appendColumn(scratch[:0], letter, t); ok && string(scratch) == raw[start:s.at] {
+			if given, ok = appendField(given[:0], f, t); ok && string(given) == value {
 				shape = append(append(shape, raw[done:start]...), mark, letter)
-				done = s.at
+				done = at
 			}
 		}
-		if raw[s.at] == ',' {
-			s.at++
+		if raw[at] == ',' {
+			at++
 		}
 	}
 	return string(append(shape, raw[done:]...))
@@ -134,6 +100,7 @@ func shapeOf(t *engine.Token) string {
 // appendFilled makes the raw row again, of a shape that is not empty, into
 // memory used before.
 func appendFilled(raw []byte, shape string, t *engine.Token) ([]byte, error) {
+	byLetter, _ := lettered()
 	for {
 		at := strings.IndexByte(shape, mark)
 		if at < 0 {
@@ -142,9 +109,25 @@ func appendFilled(raw []byte, shape string, t *engine.Token) ([]byte, error) {
 		if at+1 >= len(shape) {
 			return nil, errShape
 		}
-		var ok bool
-		if raw, ok = appendColumn(append(raw, shape[:at]...), shape[at+1], t); !ok {
+		letter := shape[at+1]
+		f, quoted := byLetter[letter], false
+		if f == nil {
+			f = byLetter[letter|toCapital]
+			quoted = true
+		}
+		if f == nil || quoted && !f.Number() {
 			return nil, errShape
+		}
+		raw = append(raw, shape[:at]...)
+		if quoted {
+			raw = append(raw, '"')
+		}
+		var ok bool
+		if raw, ok = appendField(raw, f, t); !ok {
+			return nil, errShape
+		}
+		if quoted {
+			raw = append(raw, '"')
 		}
 		shape = shape[at+2:]
 	}
@@ -173,24 +156,19 @@ func readShapes(ctx context.Context, q sqlite.Querier) (*shapes, error) {
 	return s, nil
 }
 
-// viewShapes are the shapes of a view, or of one verification, read when they are
-// needed first.
-type viewShapes struct {
-	lock sync.Mutex
-	read *shapes
-}
-
+// readShapes reads the shapes of a view when they are needed first.
 func (db *DB) readShapes(ctx context.Context) (*shapes, error) {
-	if db.shapes == nil {
+	v := db.view
+	if v == nil {
 		return readShapes(ctx, db.q)
 	}
-	db.shapes.lock.Lock()
-	defer db.shapes.lock.Unlock()
+	v.lock.Lock()
+	defer v.lock.Unlock()
 	var err error
-	if db.shapes.read == nil {
-		db.shapes.read, err = readShapes(ctx, db.q)
+	if v.shapes == nil {
+		v.shapes, err = readShapes(ctx, db.q)
 	}
-	return db.shapes.read, err
+	return v.shapes, err
 }
 
 // refer gives what the columns raw_shape and raw hold of a shape. add stores a
@@ -231,143 +209,85 @@ func canonical(text json.RawMessage) (string, error) {
 	if err := json.Compact(&compact, text); err != nil {
 		return "", fmt.Errorf("is not JSON: %w", err)
 	}
-	s := sorter{text: compact.String()}
-	s.value()
-	return s.result(), nil
+	sorted, _ := sortMembers(compact.String())
+	return sorted, nil
 }
 
-// sorter walks over compact, valid JSON and writes it out again from the first
-// object on that is not sorted.
-type sorter struct {
-	text string
-	at   int
-	out  []byte // replaces text[:done]; nil while nothing was moved
-	done int
-}
-
-func (s *sorter) result() string {
-	if s.out == nil {
-		return s.text
+// sortMembers sorts the members of all objects in the value with which compact, valid
+// JSON begins, and returns what follows it.
+func sortMembers(text string) (value, rest string) {
+	if text[0] != '{' && text[0] != '[' {
+		end := valueEnd(text)
+		return text[:end], text[end:]
 	}
-	return string(append(s.out, s.text[s.done:]...))
-}
-
-func (s *sorter) value() {
-	switch s.text[s.at] {
-	case '{':
-		s.object()
-	case '[':
-		s.array()
-	case '"':
-		s.str()
-	default:
-		for s.at < len(s.text) && !strings.ContainsRune(",]}", rune(s.text[s.at])) {
-			s.at++
-		}
-	}
-}
-
-func (s *sorter) str() {
-	for s.at++; s.text[s.at] != '"'; s.at++ {
-		if s.text[s.at] == '\\' {
-			s.at++
-		}
-	}
-	s.at++
-}
-
-func (s *sorter) array() {
-	s.at++
-	for s.text[s.at] != ']' {
-		s.value()
-		if s.text[s.at] == ',' {
-			s.at++
-		}
-	}
-	s.at++
-}
-
-type member struct{ name, text string }
-
-// object sorts the members of one object, each of them canonical already.
-func (s *sorter) object() {
-	start := s.at
-	s.at++
+	type member struct{ name, text string } // elements have no name and stay in their order
 	var members []member
-	moved := false
-	for s.text[s.at] != '}' {
-		m, changed := s.member()
-		moved = moved || changed || len(members) > 0 && members[len(members)-1].name > m.name
-		members = append(members, m)
-		if s.text[s.at] == ',' {
-			s.at++
+	inOrder := true
+	for rest = text[1:]; rest[0] != '}' && rest[0] != ']'; rest = strings.TrimPrefix(rest, ",") {
+		var m member
+		head := 0
+		if text[0] == '{' {
+			head = stringEnd(rest) + 1 // with the colon
+			m.name = rest[1 : head-2]
 		}
+		sorted, after := sortMembers(rest[head:])
+		m.text = rest[:len(rest)-len(after)]
+		if sorted != m.text[head:] {
+			m.text, inOrder = m.text[:head]+sorted, false
+		}
+		if n := len(members); n > 0 && members[n-1].name > m.name {
+			inOrder = false
+		}
+		members, rest = append(members, m), after
 	}
-	s.at++
-	if moved {
-		s.replace(start, members)
+	end := len(text) - len(rest)
+	if inOrder {
+		return text[:end+1], rest[1:]
 	}
-}
-
-func (s *sorter) member() (m member, changed bool) {
-	start := s.at
-	name := s.memberName()
-	valueAt := s.at
-	inner := sorter{text: s.text, at: valueAt, done: valueAt}
-	inner.value()
-	s.at = inner.at
-	if inner.out == nil {
-		return member{name, s.text[start:s.at]}, false
-	}
-	return member{name, s.text[start:valueAt] + string(inner.out) + s.text[inner.done:s.at]}, true
-}
-
-func (s *sorter) replace(start int, members []member) {
 	slices.SortStableFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
-	s.out = append(s.out, s.text[s.done:start]...)
-	s.out = append(s.out, '{')
+	var b strings.Builder
+	b.Grow(end + 1)
+	b.WriteByte(text[0])
 	for i, m := range members {
 		if i > 0 {
-			s.out = append(s.out, ',')
+			b.WriteByte(',')
 		}
-		s.out = append(s.out, m.text...)
+		b.WriteString(m.text)
 	}
-	s.out = append(s.out, '}')
-	s.done = s.at
+	b.WriteByte(text[end])
+	return b.String(), rest[1:]
 }
 
-// memberName steps over the name of a member and its colon.
-func (s *sorter) memberName() string {
-	start := s.at
-	s.str()
-	name := s.text[start+1 : s.at-1]
-	s.at++ // colon
-	return name
-}
-
-// skip steps over a value without sorting it.
-func (s *sorter) skip() {
+// valueEnd is where the value ends with which compact, valid JSON begins.
+func valueEnd(text string) int {
 	depth := 0
-	for {
-		switch s.text[s.at] {
+	for i := 0; ; {
+		switch text[i] {
 		case '"':
-			s.str()
+			i += stringEnd(text[i:])
 		case '{', '[':
 			depth++
-			s.at++
+			i++
 		case '}', ']':
-			if depth == 0 {
-				return
-			}
 			depth--
-			s.at++
-		case ',':
-			if depth == 0 {
-				return
-			}
-			s.at++
+			i++
 		default:
-			s.at++
+			i++
+		}
+		if depth == 0 && (i == len(text) || text[i] == ',' || text[i] == ']' || text[i] == '}') {
+			return i
+		}
+	}
+}
+
+// stringEnd is where the string ends with which compact, valid JSON begins.
+func stringEnd(text string) int {
+	for i := 1; ; i++ {
+		switch text[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			i++
 		}
 	}
 }

@@ -12,47 +12,21 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"patrol/engine"
 	"patrol/engine/sqlite"
-
-	"golang.org/x/sync/errgroup"
 )
 
-// verified is what complete readings of a view found to be what was sealed.
-type verified struct {
-	lock        sync.Mutex
-	snapshots   map[int64]bool
-	evaluations map[int64]bool
-}
-
-func (v *verified) has(list func(*verified) map[int64]bool, id int64) bool {
-	if v == nil {
-		return false
-	}
-	v.lock.Lock()
-	defer v.lock.Unlock()
-	return list(v)[id]
-}
-
-func (v *verified) add(list func(*verified) map[int64]bool, id int64) {
-	if v != nil {
-		v.lock.Lock()
-		list(v)[id] = true
-		v.lock.Unlock()
-	}
-}
-
-func snapshotsIn(v *verified) map[int64]bool   { return v.snapshots }
-func evaluationsIn(v *verified) map[int64]bool { return v.evaluations }
+const opVerify = "verify snapshot"
 
 // reader hands out the rows of one snapshot in the order of its digest:
 // principals, tokens, audit log. At the end, err says whether they are what was
 // sealed.
 type reader struct {
-	db        *DB
-	snapshot  engine.Snapshot // as stored
-	workspace int64
-	digest    *digester // nil: this view was found intact before
+	db       *DB
+	snapshot engine.Snapshot // as stored
+	digest   *digester       // nil: this view was found intact before
 }
 
 func (db *DB) reader(ctx context.Context, id int64) (*reader, error) {
@@ -61,10 +35,7 @@ func (db *DB) reader(ctx context.Context, id int64) (*reader, error) {
 		return nil, err
 	}
 	r := &reader{db: db, snapshot: s}
-	if r.workspace, err = db.workspaceKey(ctx, id); err != nil {
-		return nil, err
-	}
-	if !db.verified.has(snapshotsIn, id) {
+	if !db.view.isIntact(intactSnapshot(id)) {
 		r.digest = newDigester(s.DigestVersion)
 		r.digest.header(s)
 	}
@@ -72,13 +43,16 @@ func (db *DB) reader(ctx context.Context, id int64) (*reader, error) {
 }
 
 // principals streams the principals, ascending by id; nothing where they were not read.
-func (r *reader) principals(ctx context.Context, known *lists) iter.Seq2[engine.Principal, error] {
+func (r *reader) principals(ctx context.Context) iter.Seq2[engine.Principal, error] {
 	return func(yield func(engine.Principal, error) bool) {
-		for p, err := range r.db.principals(ctx, r.snapshot, known) {
+		if !usable(r.snapshot, engine.SectionPrincipals) {
+			return
+		}
+		for p, err := range r.db.principalVersions(ctx, r.snapshot.ID) {
 			if err == nil && r.digest != nil {
-				r.digest.principal(p)
+				r.digest.principal(p.Principal)
 			}
-			if !yield(p, err) || err != nil {
+			if !yield(p.Principal, err) || err != nil {
 				return
 			}
 		}
@@ -91,8 +65,6 @@ type storedToken struct {
 	row int64
 }
 
-var tokensQuery = `SELECT v.version, ` + tokenColumns + `, ` + useColumn + ` FROM token_version v WHERE ` + holds + ` ORDER BY v.token_id`
-
 // tokens streams the tokens, ascending by id; nothing where they were not read.
 // Their raw rows are handed out where they are asked for.
 func (r *reader) tokens(ctx context.Context, raw bool) iter.Seq2[storedToken, error] {
@@ -100,34 +72,23 @@ func (r *reader) tokens(ctx context.Context, raw bool) iter.Seq2[storedToken, er
 		if !usable(r.snapshot, engine.SectionTokens) {
 			return
 		}
-		known, err := r.db.readShapes(ctx)
-		if err != nil {
-			yield(storedToken{}, err)
-			return
-		}
-		columns := tokenReader{shapes: known}
 		var filled []byte
-		for c, err := range sqlite.Scan(ctx, r.db.q, tokensQuery, r.snapshot.ID, r.workspace) {
-			var t storedToken
-			var shape string
-			if err == nil {
-				t.row = c.Int()
-				t.Token, shape, err = columns.read(c)
+		for v, err := range r.db.tokenVersions(ctx, r.snapshot.ID) {
+			if err == nil && (raw || r.digest != nil) {
+				filled, err = v.fill(filled, 0)
 			}
-			if err == nil && shape != "" && (raw || r.digest != nil) {
-				if filled, err = appendFilled(filled[:0], shape, &t.Token); err != nil {
-					err = fmt.Errorf("token %s: %w", t.ID, err)
-				}
-				t.Raw = filled
+			if err != nil {
+				yield(storedToken{}, err)
+				return
 			}
-			if err == nil && r.digest != nil {
-				r.digest.token(&t.Token)
+			if r.digest != nil {
+				r.digest.token(&v.Token)
 			}
-			t.Raw = nil
-			if raw && shape != "" {
-				t.Raw = append(t.Raw, filled...)
+			v.LastUsed = v.in[0].lastUsed
+			if v.Raw = nil; raw && v.shape != "" {
+				v.Raw = slices.Clone(filled)
 			}
-			if !yield(t, err) || err != nil {
+			if !yield(storedToken{v.Token, v.row}, nil) {
 				return
 			}
 		}
@@ -154,186 +115,21 @@ func (r *reader) activity(ctx context.Context) iter.Seq2[engine.Activity, error]
 // err says, once all rows were handed out, whether they are what was sealed; the
 // reason of the error is digest_mismatch if not.
 func (r *reader) err() error {
-	if err := r.difference(); err != nil {
-		return mismatch(r.snapshot.ID, err)
-	}
-	return nil
-}
-
-func (r *reader) difference() error {
 	if r.digest == nil {
 		return nil
 	}
-	digest, tokens := r.digest.hex(), r.digest.tokens
+	sum := r.digest
 	r.digest = nil
-	if s := r.snapshot; digest != s.Digest || tokens != s.Tokens {
-		return fmt.Errorf("digest of the stored rows is %s (%d tokens), sealed was %s (%d)", digest, tokens, s.Digest, s.Tokens)
+	if err := difference(r.snapshot, sum); err != nil {
+		return mismatch(r.snapshot.ID, err)
 	}
-	r.db.verified.add(snapshotsIn, r.snapshot.ID)
+	r.db.view.addIntact(intactSnapshot(r.snapshot.ID))
 	return nil
 }
 
-// drain reads rows that nobody wants but the digest.
-func drain[T any](rows iter.Seq2[T, error]) error {
-	for _, err := range rows {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// aheadRows is how many rows pass from one goroutine to the other at once.
-const aheadRows = 64
-
-// pulled is one step of a sequence.
-type pulled[T any] struct {
-	row T
-	err error
-}
-
-// ahead has a second goroutine pull from a sequence, some rows before they are
-// asked for, so that making rows and storing them overlap. That goroutine has
-// ended when a loop over the result ends, however it ends.
-func ahead[T any](rows iter.Seq2[T, error]) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		chunks, stop := make(chan []pulled[T], 2), make(chan struct{})
-		var puller sync.WaitGroup
-		defer puller.Wait()
-		defer close(stop)
-		puller.Go(func() {
-			defer close(chunks)
-			pull(rows, chunks, stop)
-		})
-		for chunk := range chunks {
-			for _, p := range chunk {
-				if !yield(p.row, p.err) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// pull sends what a sequence yields, until it ends or stop is closed.
-func pull[T any](rows iter.Seq2[T, error], chunks chan<- []pulled[T], stop <-chan struct{}) {
-	chunk := make([]pulled[T], 0, aheadRows)
-	send := func() bool {
-		select {
-		case chunks <- chunk:
-			chunk = make([]pulled[T], 0, aheadRows)
-			return true
-		case <-stop:
-			return false
-		}
-	}
-	for row, err := range rows {
-		if chunk = append(chunk, pulled[T]{row, err}); len(chunk) == aheadRows && !send() {
-			return
-		}
-	}
-	send()
-}
-
-const opVerify = "verify snapshot"
-
-// VerifySnapshot computes the digest of a snapshot from the stored rows. The
-// reason of the error is digest_mismatch when it is not the digest that the
-// snapshot was sealed with: something changed it since.
-func (db *DB) VerifySnapshot(ctx context.Context, id int64) error {
-	s, err := db.Snapshot(ctx, id)
-	if err != nil {
-		return damagedRow(id, err)
-	}
-	err = db.verify(ctx, s)
-	if e, ok := engine.AsError(err); ok && e.Reason == "digest_mismatch" {
-		if _, err := db.Snapshot(ctx, id); err != nil {
-			return damagedRow(id, err) // pruned meanwhile
-		}
-	}
-	return err
-}
-
-// Intact says whether snapshots are what was sealed. Those that a complete
-// reading of this view found intact are not read again. Whoever publishes what
-// it read, a file or a verdict, asks this first. The error is that of the first.
-func (db *DB) Intact(ctx context.Context, snapshots ...engine.Snapshot) error {
-	var left []engine.Snapshot
-	for _, s := range snapshots {
-		known := db.verified.has(snapshotsIn, s.ID) || slices.ContainsFunc(left, func(o engine.Snapshot) bool { return o.ID == s.ID })
-		if !known {
-			left = append(left, s)
-		}
-	}
-	slices.SortFunc(left, func(a, b engine.Snapshot) int { return cmp.Compare(a.ID, b.ID) })
-	for i, err := range db.VerifySnapshots(ctx, left...) {
-		if err != nil {
-			return err
-		}
-		db.verified.add(snapshotsIn, left[i].ID)
-	}
-	return ctx.Err()
-}
-
-// mostTogether is how many snapshots are verified in one pass at most.
-const mostTogether = 8
-
-// VerifySnapshots is VerifySnapshot for some snapshots, in their order. Rows that
-// those of one workspace share are read once; workspaces are verified side by side.
-func (db *DB) VerifySnapshots(ctx context.Context, snapshots ...engine.Snapshot) []error {
-	if db.shapes == nil { // snapshots that are there have their shapes
-		sharing := *db
-		sharing.shapes = &viewShapes{}
-		db = &sharing
-	}
-	groups := map[string][]int{}
-	errs := make([]error, len(snapshots))
-	var verifying errgroup.Group
-	verifying.SetLimit(min(4, runtime.GOMAXPROCS(0)))
-	for i, s := range snapshots {
-		groups[s.Workspace.ID] = append(groups[s.Workspace.ID], i)
-	}
-	for _, workspace := range engine.SortedKeys(groups) {
-		for places := range slices.Chunk(groups[workspace], mostTogether) {
-			verifying.Go(func() error {
-				db.verifyTogether(ctx, snapshots, places, errs)
-				return nil
-			})
-		}
-	}
-	_ = verifying.Wait()
-	return errs
-}
-
-// verifyTogether verifies snapshots of one workspace, at some places of a list.
-func (db *DB) verifyTogether(ctx context.Context, all []engine.Snapshot, places []int, errs []error) {
-	list := make([]engine.Snapshot, len(places))
-	for i, place := range places {
-		var err error
-		if list[i], err = db.Snapshot(ctx, all[place].ID); err != nil {
-			list = nil // each by itself tells which
-			break
-		}
-	}
-	if list != nil && db.verify(ctx, list...) == nil {
-		return
-	}
-	for _, place := range places {
-		errs[place] = db.VerifySnapshot(ctx, all[place].ID)
-	}
-}
-
-// verify holds snapshots of one workspace against their digests. The error
-// names the first, whatever was found.
-func (db *DB) verify(ctx context.Context, list ...engine.Snapshot) error {
-	sums, err := db.digests(ctx, list)
-	if err != nil {
-		return damagedRow(list[0].ID, sqlite.Failure(opVerify, db.Path, err))
-	}
-	for i, s := range list {
-		if err := (&reader{db: db, snapshot: s, digest: sums[i]}).err(); err != nil {
-			return err
-		}
+func difference(s engine.Snapshot, sum *digester) error {
+	if digest := sum.hex(); digest != s.Digest || sum.tokens != s.Tokens {
+		return fmt.Errorf("digest of the stored rows is %s (%d tokens), sealed was %s (%d)", digest, sum.tokens, s.Digest, s.Tokens)
 	}
 	return nil
 }
@@ -349,6 +145,278 @@ func damagedRow(id int64, err error) error {
 		return mismatch(id, e.Err)
 	}
 	return err
+}
+
+// heldIn selects the versions v that hold in some of so many snapshots of one workspace,
+// or between two of them: ?1, ?2, … are their ids, ascending.
+func heldIn(snapshots int) string {
+	return fmt.Sprintf(`v.workspace_key = (SELECT workspace_key FROM snapshot WHERE id = ?1) AND v.since <= ?%d AND (v.until IS NULL OR v.until > ?1)`, snapshots)
+}
+
+// holds is heldIn of one snapshot.
+var holds = heldIn(1)
+
+// useIn is the last use of the token version v as snapshot ?n has it.
+func useIn(n int) string {
+	return fmt.Sprintf(`(SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
+	WHERE u.token_key = v.token_key AND u.since <= ?%d ORDER BY u.since DESC LIMIT 1)`, n)
+}
+
+// principalVersion is a row of a principal, with whether it holds in each of the
+// snapshots that are read.
+type principalVersion struct {
+	engine.Principal
+	holds []bool
+}
+
+// principalVersions streams the principals of some snapshots of a workspace, whose ids
+// ascend, ascending by id.
+func (db *DB) principalVersions(ctx context.Context, snapshots ...int64) iter.Seq2[principalVersion, error] {
+	query := `SELECT v.since, v.until, ` + principalColumns + ` FROM principal_version v WHERE ` + heldIn(len(snapshots)) + ` ORDER BY v.principal_id`
+	return func(yield func(principalVersion, error) bool) {
+		var known lists
+		for c, err := range sqlite.Scan(ctx, db.q, query, anys(snapshots)...) {
+			v := principalVersion{holds: make([]bool, len(snapshots))}
+			if err == nil {
+				since, until := c.Int(), c.IntOrNull()
+				for i, id := range snapshots {
+					v.holds[i] = since <= id && (until == nil || *until > id)
+				}
+				v.Principal, err = readPrincipal(c, &known)
+			}
+			if !yield(v, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// tokenVersion is a row of a token, with what each of the snapshots that are read has
+// of it.
+type tokenVersion struct {
+	engine.Token // without last use and raw row
+	row          int64
+	shape        string // of the raw row
+	in           []tokenIn
+}
+
+type tokenIn struct {
+	holds    bool
+	lastUsed *int64
+}
+
+// fill gives the token the last use that the n-th snapshot has and its raw row, which is
+// made in memory used before.
+func (v *tokenVersion) fill(memory []byte, n int) (_ []byte, err error) {
+	v.LastUsed, v.Raw = v.in[n].lastUsed, nil
+	if v.shape == "" {
+		return memory, nil
+	}
+	if memory, err = appendFilled(memory[:0], v.shape, &v.Token); err != nil {
+		return memory, fmt.Errorf("token %s: %w", v.ID, err)
+	}
+	v.Raw = memory
+	return memory, nil
+}
+
+// tokenVersions streams the tokens of some snapshots of a workspace, whose ids ascend,
+// ascending by id.
+func (db *DB) tokenVersions(ctx context.Context, snapshots ...int64) iter.Seq2[tokenVersion, error] {
+	return func(yield func(tokenVersion, error) bool) {
+		known, err := db.readShapes(ctx)
+		if err != nil {
+			yield(tokenVersion{}, err)
+			return
+		}
+		uses := make([]string, len(snapshots))
+		for i := range uses {
+			uses[i] = useIn(i + 1)
+		}
+		query := `SELECT v.version, v.since, v.until, ` + tokenColumns + `, ` + strings.Join(uses, ", ") +
+			` FROM token_version v WHERE ` + heldIn(len(snapshots)) + ` ORDER BY v.token_id`
+		columns := tokenReader{shapes: known}
+		for c, err := range sqlite.Scan(ctx, db.q, query, anys(snapshots)...) {
+			var v tokenVersion
+			if err == nil {
+				v.row = c.Int()
+				since, until := c.Int(), c.IntOrNull()
+				v.Token, v.shape, err = columns.read(c)
+				v.in = make([]tokenIn, len(snapshots))
+				for i, id := range snapshots {
+					v.in[i] = tokenIn{since <= id && (until == nil || *until > id), c.IntOrNull()}
+				}
+				err = cmp.Or(err, c.Err)
+			}
+			if !yield(v, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func anys[T any](list []T) []any {
+	values := make([]any, len(list))
+	for i, v := range list {
+		values[i] = v
+	}
+	return values
+}
+
+// VerifySnapshot computes the digest of a snapshot from the stored rows. The
+// reason of the error is digest_mismatch when it is not the digest that the
+// snapshot was sealed with: something changed it since.
+func (db *DB) VerifySnapshot(ctx context.Context, id int64) error {
+	return db.VerifySnapshots(ctx, engine.Snapshot{ID: id})[0]
+}
+
+// Intact says whether snapshots are what was sealed. Those that a complete
+// reading of this view found intact are not read again. Whoever publishes what
+// it read, a file or a verdict, asks this first. The error is that of the first.
+func (db *DB) Intact(ctx context.Context, snapshots ...engine.Snapshot) error {
+	left := slices.Clone(snapshots)
+	slices.SortFunc(left, func(a, b engine.Snapshot) int { return cmp.Compare(a.ID, b.ID) })
+	left = slices.CompactFunc(left, func(a, b engine.Snapshot) bool { return a.ID == b.ID })
+	left = slices.DeleteFunc(left, func(s engine.Snapshot) bool { return db.view.isIntact(intactSnapshot(s.ID)) })
+	for i, err := range db.VerifySnapshots(ctx, left...) {
+		if err != nil {
+			return err
+		}
+		db.view.addIntact(intactSnapshot(left[i].ID))
+	}
+	return ctx.Err()
+}
+
+// mostTogether is how many snapshots are verified in one pass at most.
+const mostTogether = 8
+
+// VerifySnapshots is VerifySnapshot for some snapshots, of which it takes the ids, in
+// their order. Rows that those of one workspace share are read once; workspaces are
+// verified side by side.
+func (db *DB) VerifySnapshots(ctx context.Context, snapshots ...engine.Snapshot) []error {
+	if db.view == nil { // snapshots that are there have their shapes
+		db = &DB{DB: db.DB, q: db.q, view: newView()}
+	}
+	all, errs := slices.Clone(snapshots), make([]error, len(snapshots))
+	ids := make([]int64, len(all))
+	for i, s := range all {
+		ids[i] = s.ID
+	}
+	stored, err := db.snapshotsByID(ctx, ids)
+	if err != nil {
+		stored = nil // each by itself tells which is damaged
+	}
+	groups := map[string][]int{} // by workspace: places in all
+	for i, asked := range all {
+		s, there := stored[asked.ID]
+		if !there {
+			var err error
+			if s, err = db.Snapshot(ctx, asked.ID); err != nil {
+				errs[i] = damagedRow(asked.ID, err)
+				continue
+			}
+		}
+		all[i] = s
+		groups[s.Workspace.ID] = append(groups[s.Workspace.ID], i)
+	}
+	var verifying errgroup.Group
+	verifying.SetLimit(min(4, runtime.GOMAXPROCS(0)))
+	for _, workspace := range engine.SortedKeys(groups) {
+		places := groups[workspace]
+		slices.SortFunc(places, func(a, b int) int { return cmp.Compare(all[a].ID, all[b].ID) })
+		for together := range slices.Chunk(places, mostTogether) {
+			verifying.Go(func() error {
+				list := make([]engine.Snapshot, len(together))
+				for i, place := range together {
+					list[i] = all[place]
+				}
+				if db.verify(ctx, list...) == nil {
+					return nil
+				}
+				for i, place := range together { // each by itself tells which it is
+					errs[place] = db.verify(ctx, list[i])
+					if errs[place] == nil {
+						continue
+					}
+					if _, gone := db.Snapshot(ctx, list[i].ID); gone != nil { // pruned meanwhile
+						errs[place] = damagedRow(list[i].ID, gone)
+					}
+				}
+				return nil
+			})
+		}
+	}
+	_ = verifying.Wait()
+	return errs
+}
+
+// verify holds snapshots of one workspace, ascending by id, against their digests, in one
+// pass over the rows of their principals and tokens. The error is that of the first.
+func (db *DB) verify(ctx context.Context, list ...engine.Snapshot) error {
+	sums, err := db.digests(ctx, list)
+	if err != nil {
+		return damagedRow(list[0].ID, sqlite.Failure(opVerify, db.Path, err))
+	}
+	for i, s := range list {
+		if err := difference(s, sums[i]); err != nil {
+			return mismatch(s.ID, err)
+		}
+	}
+	return nil
+}
+
+// digests computes the digests of snapshots of one workspace, ascending by id, each as if
+// it were the only one.
+func (db *DB) digests(ctx context.Context, list []engine.Snapshot) ([]*digester, error) {
+	sums := make([]*digester, len(list))
+	for i, s := range list {
+		sums[i] = newDigester(s.DigestVersion)
+		sums[i].header(s)
+	}
+	// having are those that have rows of a section.
+	having := func(name engine.SectionName) (ids []int64, into []*digester) {
+		for i, s := range list {
+			if usable(s, name) {
+				ids, into = append(ids, s.ID), append(into, sums[i])
+			}
+		}
+		return ids, into
+	}
+	if ids, into := having(engine.SectionPrincipals); len(ids) > 0 {
+		for p, err := range db.principalVersions(ctx, ids...) {
+			if err != nil {
+				return nil, err
+			}
+			for i, holds := range p.holds {
+				if holds {
+					into[i].principal(p.Principal)
+				}
+			}
+		}
+	}
+	if ids, into := having(engine.SectionTokens); len(ids) > 0 {
+		var raw []byte
+		for v, err := range ahead(db.tokenVersions(ctx, ids...)) { // one goroutine reads, another digests
+			if err := errors.Join(ctx.Err(), err); err != nil {
+				return nil, err
+			}
+			for i, in := range v.in {
+				if !in.holds {
+					continue
+				}
+				if raw, err = v.fill(raw, i); err != nil {
+					return nil, err
+				}
+				into[i].token(&v.Token)
+			}
+		}
+	}
+	ids, into := having(engine.SectionAuditLog)
+	for i, id := range ids {
+		if err := digestActivity(into[i], activities(ctx, db.q, id)); err != nil {
+			return nil, err
+		}
+	}
+	return sums, nil
 }
 
 // VerifyChain checks that each snapshot of each workspace names the digest of
@@ -374,163 +442,54 @@ func (db *DB) VerifyChain(ctx context.Context) error {
 		if previous != last {
 			return sqlite.Refusal(opVerify, strconv.FormatInt(id, 10), "chain_broken",
 				"Something other than patrol removed or added a snapshot of that workspace: restore the database from a copy.",
-				fmt.Errorf("names %.12s as the digest before, which is %.12s", orNone(previous), orNone(last)))
+				fmt.Errorf("names %.12s as the digest before, which is %.12s", cmp.Or(previous, "none"), cmp.Or(last, "none")))
 		}
 		last = digest
 	}
 	return nil
 }
 
-func orNone(digest string) string {
-	if digest == "" {
-		return "none"
-	}
-	return digest
-}
+// aheadRows is how many rows pass from one goroutine to the other at once.
+const aheadRows = 64
 
-// digests computes the digests of snapshots of one workspace, each as if it were
-// the only one, in one pass over the rows of their tokens.
-func (db *DB) digests(ctx context.Context, list []engine.Snapshot) ([]*digester, error) {
-	sums := make([]*digester, len(list))
-	for i, s := range list {
-		sums[i] = newDigester(s.DigestVersion)
-		sums[i].header(s)
-		for p, err := range db.principals(ctx, s, &lists{}) {
-			if err != nil {
-				return nil, err
-			}
-			sums[i].principal(p)
-		}
+// ahead has a second goroutine pull from a sequence, some rows before they are
+// asked for, so that making rows and storing them overlap. That goroutine has
+// ended when a loop over the result ends, however it ends.
+func ahead[T any](rows iter.Seq2[T, error]) iter.Seq2[T, error] {
+	type pulled struct {
+		row T
+		err error
 	}
-	if err := db.digestTokens(ctx, list, sums); err != nil {
-		return nil, err
-	}
-	for i, s := range list {
-		if usable(s, engine.SectionAuditLog) {
-			if err := digestActivity(sums[i], activities(ctx, db.q, s.ID)); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return sums, nil
-}
-
-// digestTokens reads rows in one goroutine and digests them in another.
-func (db *DB) digestTokens(ctx context.Context, list []engine.Snapshot, sums []*digester) error {
-	var raw []byte
-	for row, err := range ahead(db.tokensIn(ctx, list)) {
-		if err := errors.Join(ctx.Err(), err); err != nil {
-			return err
-		}
-		for i, use := range row.uses {
-			if !use.holds {
-				continue
-			}
-			t := &row.token
-			t.LastUsed, t.Raw = use.last, nil
-			if row.shape != "" {
-				if raw, err = appendFilled(raw[:0], row.shape, t); err != nil {
-					return fmt.Errorf("token %s: %w", t.ID, err)
+	return func(yield func(T, error) bool) {
+		chunks, stop := make(chan []pulled, 2), make(chan struct{})
+		var puller sync.WaitGroup
+		defer puller.Wait()
+		defer close(stop)
+		puller.Go(func() {
+			defer close(chunks)
+			chunk := make([]pulled, 0, aheadRows)
+			for row, err := range rows {
+				if chunk = append(chunk, pulled{row, err}); len(chunk) < aheadRows {
+					continue
 				}
-				t.Raw = raw
+				select {
+				case chunks <- chunk:
+					chunk = make([]pulled, 0, aheadRows)
+				case <-stop:
+					return
+				}
 			}
-			sums[i].token(t)
-		}
-	}
-	return nil
-}
-
-// sharedToken is a version of a token that holds in some of several snapshots.
-type sharedToken struct {
-	token engine.Token // without last use and raw row
-	shape string       // of the raw row
-	uses  []tokenUse   // by snapshot
-}
-
-// tokenUse is what a snapshot has of a version for itself.
-type tokenUse struct {
-	holds bool
-	last  *int64
-}
-
-// tokensIn streams the versions that hold in any of the snapshots, ascending by id.
-func (db *DB) tokensIn(ctx context.Context, list []engine.Snapshot) iter.Seq2[sharedToken, error] {
-	return func(yield func(sharedToken, error) bool) {
-		workspace, err := db.workspaceOf(ctx, list)
-		if err != nil {
-			yield(sharedToken{}, err)
-			return
-		}
-		known, err := db.readShapes(ctx)
-		if err != nil {
-			yield(sharedToken{}, err)
-			return
-		}
-		reader := tokenReader{shapes: known}
-		query, args := tokensInQuery(list, workspace)
-		if query == "" {
-			return
-		}
-		for c, err := range sqlite.Scan(ctx, db.q, query, args...) {
-			var t sharedToken
-			if err == nil {
-				t, err = reader.shared(c, list)
+			select {
+			case chunks <- chunk:
+			case <-stop:
 			}
-			if !yield(t, err) || err != nil {
-				return
+		})
+		for chunk := range chunks {
+			for _, p := range chunk {
+				if !yield(p.row, p.err) {
+					return
+				}
 			}
 		}
 	}
-}
-
-// tokensInQuery reads tokenColumns, since, until, and the last use in each of the
-// snapshots that read their tokens. It is empty when none did.
-func tokensInQuery(list []engine.Snapshot, workspace int64) (query string, args []any) {
-	var uses, held []string
-	args = []any{workspace}
-	for _, s := range list {
-		if !usable(s, engine.SectionTokens) {
-			continue
-		}
-		args = append(args, s.ID)
-		n := len(args)
-		uses = append(uses, fmt.Sprintf(`(SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
-	WHERE u.token_key = v.token_key AND u.since <= ?%d ORDER BY u.since DESC LIMIT 1)`, n))
-		held = append(held, fmt.Sprintf(`v.since <= ?%d AND (v.until IS NULL OR v.until > ?%d)`, n, n))
-	}
-	if uses == nil {
-		return "", nil
-	}
-	return `SELECT ` + tokenColumns + `, v.since, v.until, ` + strings.Join(uses, ", ") + ` FROM token_version v
-	WHERE v.workspace_key = ?1 AND (` + strings.Join(held, " OR ") + `) ORDER BY v.token_id`, args
-}
-
-// shared reads a row of tokensInQuery.
-func (r *tokenReader) shared(c *sqlite.Row, list []engine.Snapshot) (t sharedToken, err error) {
-	if t.token, t.shape, err = r.columns(c); err != nil {
-		return t, err
-	}
-	since, until := c.Int(), c.IntOrNull()
-	t.uses = make([]tokenUse, len(list))
-	for i, s := range list {
-		if usable(s, engine.SectionTokens) {
-			t.uses[i] = tokenUse{holds: since <= s.ID && (until == nil || *until > s.ID), last: c.IntOrNull()}
-		}
-	}
-	return t, c.Err
-}
-
-// workspaceOf is the key of the workspace that snapshots have in common.
-func (db *DB) workspaceOf(ctx context.Context, list []engine.Snapshot) (key int64, err error) {
-	for i, s := range list {
-		one, err := db.workspaceKey(ctx, s.ID)
-		if err != nil {
-			return 0, err
-		}
-		if i > 0 && one != key {
-			return 0, fmt.Errorf("snapshots %d and %d are of two workspaces", list[0].ID, s.ID)
-		}
-		key = one
-	}
-	return key, nil
 }

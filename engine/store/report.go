@@ -64,12 +64,12 @@ func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, er
 }
 
 func (db *DB) workspaceReports(ctx context.Context, snapshots []int64) ([]engine.WorkspaceReport, error) {
+	stored, err := db.snapshotsOf(ctx, snapshots)
+	if err != nil {
+		return nil, err
+	}
 	reports := make([]engine.WorkspaceReport, 0, len(snapshots))
-	for _, id := range snapshots {
-		s, err := db.Snapshot(ctx, id)
-		if err != nil {
-			return nil, err
-		}
+	for _, s := range stored {
 		w := engine.WorkspaceReport{Snapshot: s, Counts: engine.Tally{}, Policies: map[string]engine.Tally{}}
 		if err := decodeDocument(s, engine.SectionSettings, &w.Settings); err != nil {
 			return nil, sqlite.Failure(opReport, db.Path, err)

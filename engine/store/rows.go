@@ -70,24 +70,15 @@ func decodeDefects(text string) ([]engine.Defect, error) {
 	return defects, nil
 }
 
-// tokenReader reads tokenColumns and, after them, the time of last use.
+// tokenReader reads tokenColumns.
 type tokenReader struct {
 	lists  lists
 	shapes *shapes
 	token  engine.Token // the one in hand
 }
 
-func (r *tokenReader) read(c *sqlite.Row) (t engine.Token, shape string, err error) {
-	if t, shape, err = r.columns(c); err == nil {
-		t.LastUsed = c.IntOrNull()
-		err = c.Err
-	}
-	return t, shape, err
-}
-
-// columns reads tokenColumns: a token without last use, and the shape of the raw
-// row, which has it, too.
-func (r *tokenReader) columns(c *sqlite.Row) (_ engine.Token, shape string, err error) {
+// read reads a token without last use, and the shape of the raw row, which has it, too.
+func (r *tokenReader) read(c *sqlite.Row) (_ engine.Token, shape string, err error) {
 	t := &r.token
 	*t = engine.Token{}
 	for _, f := range storedColumns {
@@ -125,14 +116,6 @@ func lastUse(ms *int64) (day, rest any) {
 	}
 	return *ms / engine.Day, rest
 }
-
-// useColumn is the time of last use that holds in snapshot ?1 for the token
-// version v.
-const useColumn = `(SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
-	WHERE u.token_key = v.token_key AND u.since <= ?1 ORDER BY u.since DESC LIMIT 1)`
-
-// holds selects the versions v of workspace ?2 that hold in snapshot ?1.
-const holds = `v.workspace_key = ?2 AND v.since <= ?1 AND (v.until IS NULL OR v.until > ?1)`
 
 const principalColumns = `principal_id, kind, name, display_name, active, admin, groups, raw`
 

@@ -347,7 +347,7 @@ func (v versions) tokens(ctx context.Context, list iter.Seq2[engine.Token, error
 			}
 		}
 	}
-	held := v.held(ctx, `SELECT v.version, v.token_key, `+useColumn+`, `+tokenColumns+`
+	held := v.held(ctx, `SELECT v.version, v.token_key, `+useIn(1)+`, `+tokenColumns+`
 		FROM token_version v WHERE v.workspace_key = ?2 AND v.until IS NULL ORDER BY v.token_id`, tokenWidth)
 	err = mergeRows("token", ahead(shaped), func(t shapedToken) string { return t.ID }, held, func(t shapedToken, held *heldRow) error {
 		v.digest.token(&t.Token)

@@ -67,11 +67,14 @@ func rawLike(token engine.Token) *rapid.Generator[json.RawMessage] {
 			"comment", "created_by_id", "created_by_username", "creation_time", "expiry_time", "last_used_day",
 			"owner_id", "token_id", "scopes", "inferred_scopes", "backfill_scopes", "other",
 		})).Draw(t, "fields") {
-			letter := letterOf(name)
-			if rapid.Bool().Draw(t, "capital") {
-				letter -= toCapital
+			var value []byte
+			ok := false
+			if _, byAnswer := lettered(); byAnswer[name] != nil {
+				value, ok = appendField(nil, byAnswer[name], &token)
+				if byAnswer[name].Number() && rapid.Bool().Draw(t, "as text") {
+					value = append(append([]byte{'"'}, value...), '"')
+				}
 			}
-			value, ok := appendColumn(nil, letter, &token)
 			if !ok || !json.Valid(value) {
 				value = []byte(rapid.SampledFrom([]string{`0`, `"0"`, `[]`, `null`, `{"a":"\u0001c"}`}).Draw(t, "value"))
 			}

@@ -56,6 +56,35 @@ func byWorkspace(a, b engine.Snapshot) int {
 	return cmp.Or(strings.Compare(a.Workspace.Name, b.Workspace.Name), strings.Compare(a.Workspace.ID, b.Workspace.ID), cmp.Compare(a.ID, b.ID))
 }
 
+// snapshotsByID reads those of some snapshots that are there.
+func (db *DB) snapshotsByID(ctx context.Context, ids []int64) (map[int64]engine.Snapshot, error) {
+	list, err := db.snapshots(ctx, snapshotQuery+` WHERE s.id IN (SELECT value FROM json_each(?))`, string(engine.CompactJSON(ids)))
+	found := make(map[int64]engine.Snapshot, len(list))
+	for _, s := range list {
+		found[s.ID] = s
+	}
+	return found, err
+}
+
+// snapshotsOf reads some snapshots, in their order; the reason of the error is not_found
+// where one is not there.
+func (db *DB) snapshotsOf(ctx context.Context, ids []int64) ([]engine.Snapshot, error) {
+	found, err := db.snapshotsByID(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]engine.Snapshot, len(ids))
+	for i, id := range ids {
+		s, there := found[id]
+		if !there {
+			_, err := db.Snapshot(ctx, id)
+			return nil, err
+		}
+		list[i] = s
+	}
+	return list, nil
+}
+
 func (db *DB) snapshots(ctx context.Context, query string, args ...any) ([]engine.Snapshot, error) {
 	var found []engine.Snapshot
 	for c, err := range sqlite.Scan(ctx, db.q, query, args...) {
@@ -68,16 +97,11 @@ func (db *DB) snapshots(ctx context.Context, query string, args ...any) ([]engin
 		}
 		found = append(found, s)
 	}
-	for i := range found {
-		if err := db.readSections(ctx, &found[i]); err != nil {
-			return nil, sqlite.Failure(opSnapshots, db.Path, err)
-		}
-	}
-	return found, nil
+	return found, sqlite.Failure(opSnapshots, db.Path, db.readSections(ctx, found))
 }
 
 func readSnapshot(c *sqlite.Row) (engine.Snapshot, error) {
-	s := engine.Snapshot{ID: c.Int()}
+	s := engine.Snapshot{ID: c.Int(), Coverage: map[engine.SectionName]engine.Coverage{}, Documents: map[engine.SectionName]json.RawMessage{}}
 	s.Workspace = engine.Workspace{ID: c.Text(), Name: c.Text(), Host: c.Text(), Cloud: c.Text()}
 	labels := c.TextOrNull()
 	s.CollectedAt = time.UnixMilli(c.Int()).UTC()
@@ -91,28 +115,42 @@ func readSnapshot(c *sqlite.Row) (engine.Snapshot, error) {
 	return s, err
 }
 
-func (db *DB) readSections(ctx context.Context, s *engine.Snapshot) error {
-	s.Coverage = map[engine.SectionName]engine.Coverage{}
-	s.Documents = map[engine.SectionName]json.RawMessage{}
-	query := `SELECT s.name, s.status, s.reason, s.detail, s.hint, s.count, s.document, d.body
-		FROM section s LEFT JOIN document d ON d.digest = s.document WHERE s.snapshot_id = ?`
-	for c, err := range sqlite.Scan(ctx, db.q, query, s.ID) {
+// readSections reads the sections of snapshots. Documents that several have are read once.
+func (db *DB) readSections(ctx context.Context, snapshots []engine.Snapshot) error {
+	const sections = ` FROM json_each(?) j JOIN section s ON s.snapshot_id = j.value`
+	list, places := make([]int64, len(snapshots)), map[int64]int{}
+	for i, s := range snapshots {
+		list[i], places[s.ID] = s.ID, i
+	}
+	ids := string(engine.CompactJSON(list))
+	documents := map[string]json.RawMessage{} // by digest
+	for c, err := range sqlite.Scan(ctx, db.q, `SELECT digest, body FROM document WHERE digest IN (SELECT s.document`+sections+`)`, ids) {
 		if err != nil {
 			return err
 		}
-		name := engine.SectionName(c.Text())
-		s.Coverage[name] = engine.Coverage{
-			Status: engine.CoverageStatus(c.Text()), Reason: c.Text(), Detail: c.Text(), Hint: c.Text(), Count: int(c.Int()),
-		}
-		document, body := c.TextOrNull(), c.TextOrNull()
+		digest, body := c.Text(), c.Text()
 		if c.Err != nil {
 			return c.Err
 		}
-		if document != "" && body == "" {
-			return fmt.Errorf("document of section %s of snapshot %d is gone", name, s.ID)
+		documents[digest] = json.RawMessage(body)
+	}
+	for c, err := range sqlite.Scan(ctx, db.q, `SELECT s.snapshot_id, s.name, s.status, s.reason, s.detail, s.hint, s.count, s.document`+sections, ids) {
+		if err != nil {
+			return err
 		}
-		if body != "" {
-			s.Documents[name] = json.RawMessage(body)
+		s, name := &snapshots[places[c.Int()]], engine.SectionName(c.Text())
+		s.Coverage[name] = engine.Coverage{
+			Status: engine.CoverageStatus(c.Text()), Reason: c.Text(), Detail: c.Text(), Hint: c.Text(), Count: int(c.Int()),
+		}
+		digest := c.TextOrNull()
+		if c.Err != nil {
+			return c.Err
+		}
+		if digest == "" {
+			continue
+		}
+		if s.Documents[name] = documents[digest]; len(documents[digest]) == 0 {
+			return fmt.Errorf("document of section %s of snapshot %d is gone", name, s.ID)
 		}
 	}
 	return nil

@@ -50,8 +50,8 @@ func (db *DB) Forecast(ctx context.Context, snapshotID int64, at []time.Time, pe
 	}
 }
 
-const endsQuery = `SELECT v.owner_id, v.expires_ms FROM token_version v WHERE ` + holds + ` AND v.owner_id <> ''
-	AND v.expires_ms > ?3 AND v.expires_ms <= ?4 ORDER BY v.expires_ms`
+var endsQuery = `SELECT v.owner_id, v.expires_ms FROM token_version v WHERE ` + holds + ` AND v.owner_id <> ''
+	AND v.expires_ms > ?2 AND v.expires_ms <= ?3 ORDER BY v.expires_ms`
 
 // futureTokens is Forecast until take has enough.
 func (db *DB) futureTokens(ctx context.Context, id int64, at []time.Time, peers bool, take func(engine.FutureToken) bool) error {
@@ -69,7 +69,7 @@ func (db *DB) futureTokens(ctx context.Context, id int64, at []time.Time, peers 
 	}
 	ends := map[string][]int64{} // owner → when its tokens end between the first and the last instant, ascending
 	if len(moments) > 1 {
-		for c, err := range sqlite.Scan(ctx, db.q, endsQuery, id, r.workspace, moments[0], moments[len(moments)-1]) {
+		for c, err := range sqlite.Scan(ctx, db.q, endsQuery, id, moments[0], moments[len(moments)-1]) {
 			if err != nil {
 				return err
 			}
@@ -122,20 +122,12 @@ func (db *DB) futureTokens(ctx context.Context, id int64, at []time.Time, peers 
 			return nil
 		}
 	}
-	return r.finish(ctx)
-}
-
-// finish is err, once the rest was read.
-func (r *reader) finish(ctx context.Context) error {
-	if err := drain(r.activity(ctx)); err != nil {
-		return err
+	for _, err := range r.activity(ctx) { // the rest of what was sealed
+		if err != nil {
+			return err
+		}
 	}
 	return r.err()
-}
-
-func (db *DB) workspaceKey(ctx context.Context, snapshotID int64) (key int64, err error) {
-	err = db.q.QueryRowContext(ctx, `SELECT workspace_key FROM snapshot WHERE id = ?`, snapshotID).Scan(&key)
-	return key, err
 }
 
 // Principals streams the principals of a snapshot, ascending by id. It yields
@@ -148,31 +140,8 @@ func (db *DB) Principals(ctx context.Context, snapshotID int64) iter.Seq2[engine
 			yield(engine.Principal{}, err)
 			return
 		}
-		for p, err := range db.principals(ctx, s, &lists{}) {
+		for p, err := range (&reader{db: db, snapshot: s}).principals(ctx) {
 			if !yield(p, sqlite.Failure("read principals", db.Path, err)) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-func (db *DB) principals(ctx context.Context, s engine.Snapshot, known *lists) iter.Seq2[engine.Principal, error] {
-	query := `SELECT ` + principalColumns + ` FROM principal_version v WHERE ` + holds + ` ORDER BY v.principal_id`
-	return func(yield func(engine.Principal, error) bool) {
-		if !usable(s, engine.SectionPrincipals) {
-			return
-		}
-		workspace, err := db.workspaceKey(ctx, s.ID)
-		if err != nil {
-			yield(engine.Principal{}, err)
-			return
-		}
-		for c, err := range sqlite.Scan(ctx, db.q, query, s.ID, workspace) {
-			var p engine.Principal
-			if err == nil {
-				p, err = readPrincipal(c, known)
-			}
-			if !yield(p, err) || err != nil {
 				return
 			}
 		}
@@ -222,7 +191,7 @@ func (r *reader) parties(ctx context.Context, asOf int64) (*parties, error) {
 		return nil, fmt.Errorf("section %s of snapshot %d: %w", engine.SectionAccountPrincipals, s.ID, err)
 	}
 	p.entries = make([]partyEntry, 0, max(0, s.Coverage[engine.SectionPrincipals].Count)) // growing would hold two of them
-	for principal, err := range r.principals(ctx, &lists{}) {
+	for principal, err := range r.principals(ctx) {
 		if err != nil {
 			return nil, err
 		}
@@ -272,13 +241,13 @@ func (p *parties) groupList(list []string) int32 {
 	return place
 }
 
-const liveQuery = `SELECT v.owner_id, count(*) FROM token_version v WHERE ` + holds + ` AND v.owner_id <> ''
-	AND (v.expires_ms IS NULL OR v.expires_ms = -1 OR v.expires_ms > ?3) GROUP BY v.owner_id`
+var liveQuery = `SELECT v.owner_id, count(*) FROM token_version v WHERE ` + holds + ` AND v.owner_id <> ''
+	AND (v.expires_ms IS NULL OR v.expires_ms = -1 OR v.expires_ms > ?2) GROUP BY v.owner_id`
 
 // addLive counts by owner the tokens of a snapshot that have not expired at an
 // instant. A token whose expiry is unknown counts: nothing says that it ended.
 func (r *reader) addLive(ctx context.Context, asOf int64, p *parties) error {
-	for c, err := range sqlite.Scan(ctx, r.db.q, liveQuery, r.snapshot.ID, r.workspace, asOf) {
+	for c, err := range sqlite.Scan(ctx, r.db.q, liveQuery, r.snapshot.ID, asOf) {
 		if err != nil {
 			return err
 		}

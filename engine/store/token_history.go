@@ -135,7 +135,7 @@ const firstSeenQuery = `SELECT coalesce((SELECT s.collected_ms FROM snapshot s W
 // A version may have begun with a snapshot that was pruned since; one that ended
 // with it is told no more.
 var historyVersionsQuery = `SELECT v.since, coalesce(a.collected_ms, (SELECT p.collected_ms FROM pruned_snapshot p WHERE p.id = v.since)),
-	v.until, b.collected_ms, ` + diffColumns + `, NULL
+	v.until, b.collected_ms, ` + diffColumns + `
 	FROM token_version v LEFT JOIN snapshot a ON a.id = v.since LEFT JOIN snapshot b ON b.id = v.until
 	WHERE v.workspace_key = ? AND v.token_key = ? AND (v.until IS NULL OR EXISTS (SELECT 1 FROM snapshot k WHERE k.workspace_key = v.workspace_key AND k.id < v.until))
 	ORDER BY v.since`

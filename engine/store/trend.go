@@ -383,7 +383,7 @@ func (e *Evaluation) since(at pair, fingerprint string, status engine.Status) (a
 	last, known := e.verdicts[at]
 	if !known {
 		var err error
-		if last, err = verdictBefore(e.ctx, e.tx, e.id, e.workspaces[at.workspace].snapshot.ID, e.asOf, e.policies[at.policy]); err != nil {
+		if last, err = verdictBefore(e.ctx, e.tx, e.id, e.workspaces[at.workspace].ID, e.asOf, e.policies[at.policy]); err != nil {
 			return nil, err
 		}
 		if last != nil && e.earlier[last.evaluation] == nil {
