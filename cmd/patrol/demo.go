@@ -37,8 +37,8 @@ func (c commands) Demo() *cobra.Command {
 		Use:   "demo",
 		Short: "Run the whole story on a simulated account, without credentials",
 		Long: "Starts a simulated account on loopback, audits its workspaces, plans what to do, approves the harmless part, applies it\n" +
-			"while one token changes under its hands, and audits again. Each step is a command of patrol; the story is a screen of\n" +
-			"what came of them. Leaves all that they printed, database, reports, plan, outcome and journal in a directory. Ends with\n" +
+			"while one token changes under its hands, audits again, and shows the way off the token that is used most. Each step is a\n" +
+			"command of patrol; the story is a screen of what came of them. Leaves all that they printed, database, reports, plan, outcome and journal in a directory. Ends with\n" +
 			"exit code 0: the findings, and the step that is skipped, are part of the story.\n\n" +
 			"With --serve the account stays afterwards, for you to try commands on, until interrupted.",
 		Example: "  patrol demo\n  patrol demo --serve\n  patrol demo --tokens 5000 --output-dir /tmp/demo",
@@ -104,11 +104,11 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 		}
 		return err
 	}
-	tell := func(head, format string, args ...any) {
+	say := func(head, format string, args ...any) {
 		fmt.Fprintln(a.env.stdout, hang(fmt.Sprintf("%-12s", head), engine.SafeText(fmt.Sprintf(format, args...)), 79))
 	}
 
-	tell("account", "%s with %s each, simulated on loopback", plural(o.account.workspaces, "workspace"), plural(o.account.tokens, "token"))
+	say("account", "%s with %s each, simulated on loopback", plural(o.account.workspaces, "workspace"), plural(o.account.tokens, "token"))
 	if err := patrol("audit", "--output-dir", o.dir); err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 		}
 	}
 	severities := engine.SeverityCounts(func(severity engine.Severity) int { return failed[severity] })
-	tell("1 audit", "%s: %s", plural(before.failed(), "failed result"), strings.Join(severities, ", "))
+	say("1 audit", "%s: %s", plural(before.failed(), "failed result"), strings.Join(severities, ", "))
 	for _, line := range before.worst(6) {
 		fmt.Fprintf(a.env.stdout, "%12s%s\n", "", engine.SafeText(line))
 	}
@@ -139,15 +139,18 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 	for _, step := range plan.Steps {
 		actions[string(step.Action)]++
 	}
-	tell("2 plan", "%s proposed: %s", plural(len(plan.Steps), "step"), counts(actions))
-	if step, user := busiest(plan); user != nil {
-		agent := strings.Join(user.Agents, ", ")
-		tell("", "by the audit log, revoking %s stops %.24s,", shortTarget(step.Target), agent)
-		tell("              ", "with %d events a day, the last at %s", user.PerDay, user.Last)
+	say("2 plan", "%s proposed: %s", plural(len(plan.Steps), "step"), counts(actions))
+	stops, user := busiest(plan, account)
+	if user != nil {
+		what := "what uses it" // no agent was logged
+		if len(user.Agents) > 0 {
+			what, _, _ = strings.Cut(user.Agents[0], " ")
+		}
+		say("", "by the audit log, revoking %s stops %s: %d events a day, the last at %s", shortTarget(stops.Target), what, user.PerDay, user.Last)
 	}
 	chosen := harmless(plan)
 	if len(chosen) == 0 {
-		tell("3 approve", "no step is harmless enough to approve in a demo")
+		say("3 approve", "no step is harmless enough to approve in a demo")
 		return a.demoEnd(ctx, o, server)
 	}
 	var ids []string
@@ -157,13 +160,13 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 	if err := patrol("approve", in("plan.json"), "--step", strings.Join(ids, ","), "--by", "reviewer@example.com", "--reason", "demo"); err != nil {
 		return err
 	}
-	tell("3 approve", "%s of low risk, within the limits, by reviewer@example.com", plural(len(ids), "step"))
+	say("3 approve", "%s of low risk, within the limits, by reviewer@example.com", plural(len(ids), "step"))
 	changed, err := drift(account, chosen)
 	if err != nil {
 		return err
 	}
 	if changed != "" {
-		tell("", "meanwhile somebody gives token %s another expiry", shortTarget(changed))
+		say("", "meanwhile somebody gives token %s another expiry", shortTarget(changed))
 	}
 
 	if err := patrol("apply", in("plan.json"), "--yes"); err != nil {
@@ -180,11 +183,11 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 			done[string(o.Step.Action)]++
 		}
 	}
-	tell("4 apply", "done: %s", counts(done))
+	say("4 apply", "done: %s", counts(done))
 	for _, o := range outcome.Outcomes {
 		if approved(o) && !o.State.CarriedOut() {
-			tell("", "not done: %s %s, %s:", o.Step.Action, shortTarget(o.Step.Target), strings.ReplaceAll(string(o.State), "_", " "))
-			tell("              ", "%s", o.Detail)
+			say("", "not done: %s %s, %s:", o.Step.Action, shortTarget(o.Step.Target), strings.ReplaceAll(string(o.State), "_", " "))
+			say("              ", "%s", o.Detail)
 		}
 	}
 	if err := patrol("audit", "--output-dir", in("after")); err != nil {
@@ -193,7 +196,20 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 	if err := readJSON(in(filepath.Join("after", "audit.json")), &after); err != nil {
 		return err
 	}
-	tell("5 audit", "%s, %d before", plural(after.failed(), "failed result"), before.failed())
+	say("5 audit", "%s, %d before", plural(after.failed(), "failed result"), before.failed())
+
+	if user != nil {
+		if err := patrol("migrate", stops.Target, "--workspace", stops.WorkspaceID, "--format", "json", "-o", in("migrate.json")); err != nil {
+			return err
+		}
+		var recipe struct{ Migrations []struct{ Identity string } }
+		if err := readJSON(in("migrate.json"), &recipe); err != nil {
+			return err
+		}
+		for _, m := range recipe.Migrations {
+			say("6 migrate", "the way off %s: %s", shortTarget(stops.Target), m.Identity)
+		}
+	}
 	return a.demoEnd(ctx, o, server)
 }
 
@@ -318,11 +334,14 @@ func (r demoReport) worst(n int) (lines []string) {
 	return lines
 }
 
-// busiest is the revocation that stops most, and who uses the token.
-func busiest(p engine.Plan) (busy engine.Step, user *engine.TokenUser) {
+// busiest is the revocation of a token that has not expired which stops most, and
+// who uses the token.
+func busiest(p engine.Plan, account *simulator.Account) (busy engine.Step, user *engine.TokenUser) {
 	for _, step := range p.Steps {
+		token, _ := account.Token(step.WorkspaceID, step.Target)
+		lives := token.ExpiryTime == -1 || token.ExpiryTime > account.Now().UnixMilli()
 		for i, u := range step.Risk.Users {
-			if step.Action == engine.Revoke && (user == nil || u.PerDay*u.Days > user.PerDay*user.Days) {
+			if step.Action == engine.Revoke && lives && (user == nil || u.PerDay*u.Days > user.PerDay*user.Days) {
 				busy, user = step, &step.Risk.Users[i]
 			}
 		}

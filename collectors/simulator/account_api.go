@@ -158,8 +158,7 @@ func issueAzure(c *call) *answer {
 		return oauthError(http.StatusBadRequest, "invalid_resource", "AADSTS500011: The resource principal named "+resource+" was not found.")
 	default:
 		bearer := c.mint("sim-azure-")
-		c.forgetSessions()
-		c.sessions[bearer] = session{principal: p, ws: c.homeOf(p), management: management, expires: time.Now().Add(sessionLife)}
+		c.signIn(bearer, session{principal: p, management: management})
 		seconds := strconv.Itoa(int(sessionLife / time.Second))
 		return ok(obj{
 			"token_type": "Bearer", "expires_in": seconds, "resource": resource, "access_token": bearer,

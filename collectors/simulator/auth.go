@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -214,8 +215,7 @@ func issueOAuth(c *call) *answer {
 	}
 	claims := base64.RawURLEncoding.EncodeToString(encode(obj{"scope": scope, "sub": p.Name}))
 	bearer := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + claims + "." + c.mint("sim")
-	c.forgetSessions()
-	c.sessions[bearer] = session{principal: p, ws: c.homeOf(p), scopes: strings.Fields(scope), expires: time.Now().Add(sessionLife)}
+	c.signIn(bearer, session{principal: p, scopes: strings.Fields(scope)})
 	return ok(obj{
 		"access_token": bearer, "token_type": "Bearer", "scope": scope,
 		"expires_in": int(sessionLife / time.Second),
@@ -244,23 +244,18 @@ func unescape(s string) string {
 	return s
 }
 
-// homeOf is the workspace that a client's tokens open when no header names one.
-func (a *Account) homeOf(p *principal) *workspace {
-	for _, ws := range a.workspaces {
-		if ws.client == p {
-			return ws
-		}
-	}
-	return a.workspaces[0]
-}
-
-func (a *Account) forgetSessions() {
+// signIn opens a session. When no header names a workspace, a workspace's client
+// opens its own. Sessions that have ended are forgotten.
+func (a *Account) signIn(bearer string, s session) {
 	now := time.Now()
-	for bearer, s := range a.sessions {
-		if now.After(s.expires) {
-			delete(a.sessions, bearer)
+	maps.DeleteFunc(a.sessions, func(_ string, old session) bool { return now.After(old.expires) })
+	s.ws, s.expires = a.workspaces[0], now.Add(sessionLife)
+	for _, ws := range a.workspaces {
+		if ws.client == s.principal {
+			s.ws = ws
 		}
 	}
+	a.sessions[bearer] = s
 }
 
 func oauthError(status int, code, description string) *answer {

@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -139,15 +138,6 @@ func scimList(source func(*call) []resource) func(*call) *answer {
 		}
 		if keep != nil {
 			rows = slices.DeleteFunc(rows, func(r resource) bool { return !keep(r.doc()) })
-		}
-		if by := query.Get("sortBy"); by != "" {
-			slices.SortStableFunc(rows, func(x, y resource) int {
-				d := cmp.Compare(strings.Join(valuesOf(x.doc(), by), " "), strings.Join(valuesOf(y.doc(), by), " "))
-				if strings.EqualFold(query.Get("sortOrder"), "descending") {
-					return -d
-				}
-				return d
-			})
 		}
 		start, count, err := c.page()
 		if err != nil {

@@ -58,8 +58,8 @@ func routes() []route {
 		{"PATCH", "/api/2.0/token/{id}", caller, patchToken},
 
 		{"GET", perms, admin, getGrants},
-		{"PUT", perms, admin, putGrants},
-		{"PATCH", perms, admin, patchGrants},
+		{"PUT", perms, admin, writeGrants},
+		{"PATCH", perms, admin, writeGrants},
 		{"GET", perms + "/permissionLevels", admin, grantLevels},
 
 		{"GET", "/api/2.0/workspace-conf", admin, getConf},

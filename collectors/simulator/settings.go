@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -282,8 +283,6 @@ func (g Grant) names() int {
 	return n
 }
 
-func (g Grant) forAdmins() bool { return strings.EqualFold(g.GroupName, "admins") }
-
 func (c *call) grantsMissing() *answer {
 	switch c.ws.grantState {
 	case GrantsNotInitialised:
@@ -295,10 +294,7 @@ func (c *call) grantsMissing() *answer {
 }
 
 func getGrants(c *call) *answer {
-	if missing := c.grantsMissing(); missing != nil {
-		return missing
-	}
-	return ok(c.acl())
+	return cmp.Or(c.grantsMissing(), ok(c.acl()))
 }
 
 // acl is the answer of GET, PUT and PATCH: admins first, then one entry per
@@ -341,26 +337,46 @@ func (c *call) acl() obj {
 	return obj{"object_id": "/authorization/tokens", "object_type": "tokens", "access_control_list": entries}
 }
 
-// putGrants replaces the list. The admins' entry must be among it.
-func putGrants(c *call) *answer {
-	grants, bad := c.readGrants()
-	if bad != nil {
+// writeGrants replaces the list, and then the admins' entry must be in it, or adds
+// to it by PATCH, which cannot take away.
+func writeGrants(c *call) *answer {
+	if missing := c.grantsMissing(); missing != nil {
+		return missing
+	}
+	var body struct {
+		List []Grant `json:"access_control_list"`
+	}
+	if bad := c.decode(&body); bad != nil {
 		return bad
 	}
-	if !slices.ContainsFunc(grants, func(g Grant) bool { return g.forAdmins() && g.Level == CanManage }) {
+	withAdmins := false
+	for i, g := range body.List {
+		p := c.directory.named(g.UserName + g.ServicePrincipalName)
+		exists := p != nil && p.Service == (g.ServicePrincipalName != "")
+		if g.GroupName != "" {
+			exists = c.directory.groupIn(c.ws, g.GroupName) != nil
+		}
+		forAdmins := strings.EqualFold(g.GroupName, "admins")
+		switch {
+		case g.names() != 1:
+			return invalid("Exactly one of user_name, group_name and service_principal_name must be given.")
+		case g.Level != CanUse && g.Level != CanManage:
+			return invalid("%q is not a permission level of tokens.", g.Level)
+		case g.Level == CanManage && !forAdmins:
+			return invalid("Only admins can be given CAN_MANAGE permission on tokens")
+		case !exists:
+			return gone("Principal: %s does not exist", g.principalKey())
+		}
+		body.List[i].Inherited = false
+		withAdmins = withAdmins || g.Level == CanManage
+	}
+	var before []Grant
+	if c.request.Method == http.MethodPatch {
+		before = c.ws.grants
+	} else if !withAdmins {
 		return invalid("Cannot change permissions for group 'admins' to None.")
 	}
-	c.ws.grants, c.ws.adminsEntry = withoutManage(grants), AdminsExplicit
-	return ok(c.acl())
-}
-
-// patchGrants adds to the list; it cannot take away.
-func patchGrants(c *call) *answer {
-	grants, bad := c.readGrants()
-	if bad != nil {
-		return bad
-	}
-	c.ws.grants, c.ws.adminsEntry = mergeGrants(c.ws.grants, withoutManage(grants)), AdminsExplicit
+	c.ws.grants, c.ws.adminsEntry = mergeGrants(before, withoutManage(body.List)), AdminsExplicit
 	return ok(c.acl())
 }
 
@@ -383,43 +399,9 @@ func mergeGrants(into, more []Grant) []Grant {
 	return merged
 }
 
-func (c *call) readGrants() ([]Grant, *answer) {
-	if missing := c.grantsMissing(); missing != nil {
-		return nil, missing
-	}
-	var body struct {
-		List []Grant `json:"access_control_list"`
-	}
-	if bad := c.decode(&body); bad != nil {
-		return nil, bad
-	}
-	for i, g := range body.List {
-		p := c.directory.named(g.UserName + g.ServicePrincipalName)
-		exists := p != nil && p.Service == (g.ServicePrincipalName != "")
-		if g.GroupName != "" {
-			exists = c.directory.groupIn(c.ws, g.GroupName) != nil
-		}
-		switch {
-		case g.names() != 1:
-			return nil, invalid("Exactly one of user_name, group_name and service_principal_name must be given.")
-		case g.Level != CanUse && g.Level != CanManage:
-			return nil, invalid("%q is not a permission level of tokens.", g.Level)
-		case g.Level == CanManage && !g.forAdmins():
-			return nil, invalid("Only admins can be given CAN_MANAGE permission on tokens")
-		case !exists:
-			return nil, gone("Principal: %s does not exist", g.principalKey())
-		}
-		body.List[i].Inherited = false
-	}
-	return body.List, nil
-}
-
 func grantLevels(c *call) *answer {
-	if missing := c.grantsMissing(); missing != nil {
-		return missing
-	}
-	return ok(obj{"permission_levels": []obj{
+	return cmp.Or(c.grantsMissing(), ok(obj{"permission_levels": []obj{
 		{"permission_level": CanUse, "description": "Can use tokens"},
 		{"permission_level": CanManage, "description": "Can use and modify permissions on tokens"},
-	}})
+	}}))
 }
