@@ -146,7 +146,8 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 		if len(user.Agents) > 0 {
 			what, _, _ = strings.Cut(user.Agents[0], " ")
 		}
-		say("", "by the audit log, revoking %s stops %s: %d events a day, the last at %s", shortTarget(stops.Target), what, user.PerDay, user.Last)
+		last, _, _ := strings.Cut(user.Last, "T")
+		say("", "by the audit log, revoking %s stops %s: %d events a day, the last on %s", shortTarget(stops.Target), what, user.PerDay, last)
 	}
 	chosen := harmless(plan)
 	if len(chosen) == 0 {
