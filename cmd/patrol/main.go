@@ -30,6 +30,7 @@ func start() int {
 		fmt.Fprintln(os.Stderr, "harden: core dumps stay on:", err)
 		return exitStorage
 	}
+	allowSmallHeap()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)

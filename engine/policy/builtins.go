@@ -3,6 +3,7 @@ package policy
 import (
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -109,7 +110,7 @@ func refused() map[string]string {
 // capabilities is the sandbox: what is not in it does not exist for a policy.
 // Keywords and features that OPA still calls future ones are left out, so that
 // a policy means the same after an upgrade.
-func capabilities() *ast.Capabilities {
+var capabilities = sync.OnceValue(func() *ast.Capabilities {
 	c := ast.CapabilitiesForThisVersion()
 	names := allowed()
 	c.Builtins = slices.DeleteFunc(slices.Clone(c.Builtins), func(b *ast.Builtin) bool { return !slices.Contains(names, b.Name) })
@@ -117,9 +118,9 @@ func capabilities() *ast.Capabilities {
 	c.FutureKeywords = nil
 	c.Features = slices.DeleteFunc(slices.Clone(c.Features), func(f string) bool { return f == "rego_v2" || f == "rego_v2_import" })
 	return c
-}
+})
 
 // sandboxDigestInput is the text of the sandbox for Digest.
-func sandboxDigestInput() []string {
+var sandboxDigestInput = sync.OnceValue(func() []string {
 	return slices.Concat(slices.Sorted(slices.Values(allowed())), slices.Sorted(maps.Keys(refused())))
-}
+})

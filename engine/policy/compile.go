@@ -125,9 +125,8 @@ func (s sources) addWithLibrary(file *source, modules map[string]*ast.Module) {
 		return
 	}
 	modules[file.place()] = file.module
-	used := dataRefs(file.module)
 	for _, library := range s.of(librarySource) {
-		for _, ref := range used {
+		for _, ref := range file.uses {
 			if strings.HasPrefix(ref+".", library.pkg()+".") || strings.HasPrefix(library.pkg()+".", ref+".") {
 				s.addWithLibrary(library, modules)
 				break

@@ -47,6 +47,7 @@ type source struct {
 	trusted bool // as the pack
 	kind    sourceKind
 	module  *ast.Module
+	uses    []string // documents that the module imports or refers to in full
 }
 
 // place is how errors name the file.
@@ -170,7 +171,7 @@ func (s sources) parse(kind sourceKind, problems *Problems) {
 			problems.add(file.place(), 0, reasonParse, "the file is empty")
 			continue
 		}
-		file.module = module
+		file.module, file.uses = module, dataRefs(module)
 		if kind == policySource && inLibrary(file.pkg()) {
 			file.kind = librarySource
 		}
