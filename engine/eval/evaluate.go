@@ -3,10 +3,12 @@ package eval
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,22 +39,12 @@ type Job struct {
 // make the hand-over cheap, few enough to keep memory small.
 const batchSize = 128
 
-// batch is what a worker made of some tokens.
-type batch struct {
-	findings []engine.Finding
-	counts   []counts // by assignment
-}
-
-// counts are the results that are no findings.
-type counts struct{ pass, notApplicable int }
-
 // evaluation is a job under way.
 type evaluation struct {
 	job     Job
 	set     *Set
 	view    *workspaceView
 	options Options
-	clock   clock
 	emit    func(engine.Finding) error
 	tallies map[string]engine.Tally
 }
@@ -66,7 +58,14 @@ func (s *Set) Evaluate(ctx context.Context, job Job, emit func(engine.Finding) e
 	if err != nil {
 		return nil, err
 	}
-	if err := e.run(ctx, s.Resources); err != nil {
+	own, thirdParty, judges, err := e.begin(ctx)
+	if err == nil {
+		err = e.judgeOwn(ctx, judges, own)
+	}
+	if err == nil {
+		err = e.judgeThirdParty(ctx, thirdParty)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("evaluate workspace %s: %w", job.Snapshot.Workspace.Name, err)
 	}
 	return e.tallies, nil
@@ -84,62 +83,41 @@ func (s *Set) prepare(job Job, emit func(engine.Finding) error) (*evaluation, er
 		}
 	}
 	options := s.options
-	options.Deadline = cmp.Or(options.Deadline, defaultDeadline)
+	options.Deadline = s.deadline()
 	options.Workers = min(cmp.Or(options.Workers, runtime.GOMAXPROCS(0)), 1+job.Snapshot.Tokens/batchSize)
-	return &evaluation{
-		job: job, set: s, view: view, options: options, emit: emit,
-		clock: clock{time.Now()}, tallies: map[string]engine.Tally{},
-	}, nil
+	return &evaluation{job: job, set: s, view: view, options: options, emit: emit, tallies: map[string]engine.Tally{}}, nil
 }
 
-// run judges the workspace, then its tokens.
-func (e *evaluation) run(ctx context.Context, policies []*policy.Compiled) error {
-	return e.guarded(ctx, policies, func(ctx context.Context, judges []*judge, own, thirdParty []*assignment) error {
-		if err := e.judgeAll(ctx, judges, own); err != nil {
-			return err
-		}
-		return e.judgeThirdParty(ctx, thirdParty)
-	})
-}
-
-// guarded does work by policies, of which third-party ones run in a sandbox, under the
-// deadline.
-func (e *evaluation) guarded(ctx context.Context, policies []*policy.Compiled, work func(ctx context.Context, judges []*judge, own, thirdParty []*assignment) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	assignments, err := e.assign(policies)
+// begin tunes the policies and parts those judged in this process from third-party
+// ones, which are judged in a sandbox.
+func (e *evaluation) begin(ctx context.Context) (own, thirdParty []*assignment, judges []*judge, err error) {
+	assignments, err := e.assign()
 	if err != nil {
-		return err
+		return nil, nil, nil, err
 	}
-	var own, thirdParty []*assignment
 	for _, a := range assignments {
-		if e.isThirdParty(a) {
+		if e.options.Sandbox != nil && !a.Trusted {
 			thirdParty = append(thirdParty, a)
 		} else {
 			own = append(own, a)
 		}
 	}
-	judges, err := e.judges(ctx, own)
-	if err != nil {
-		return err
+	for range e.options.Workers {
+		j, err := newJudge(ctx, e.options, e.view, e.job.AsOf, own)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		judges = append(judges, j)
 	}
-	guarded := make(chan struct{})
-	go func() {
-		defer close(guarded)
-		guard(ctx, e.clock, e.options.Deadline, judges)
-	}()
-	err = work(ctx, judges, own, thirdParty)
-	cancel()
-	<-guarded
-	return err
+	return own, thirdParty, judges, nil
 }
 
 // assign tunes the policies. One whose needs are not covered here is unknown,
 // once, and goes no further; one whose needs nobody asked for, or that is about
 // tokens where they are off, does not apply.
-func (e *evaluation) assign(policies []*policy.Compiled) ([]*assignment, error) {
+func (e *evaluation) assign() ([]*assignment, error) {
 	var assignments []*assignment
-	for _, p := range policies {
+	for _, p := range e.set.Resources {
 		if e.job.Tuning[p.ID].Disabled {
 			continue
 		}
@@ -165,32 +143,33 @@ func (e *evaluation) assign(policies []*policy.Compiled) ([]*assignment, error) 
 	return assignments, nil
 }
 
-func (e *evaluation) judges(ctx context.Context, assignments []*assignment) ([]*judge, error) {
-	judges := make([]*judge, e.options.Workers)
-	for i := range judges {
-		j, err := newJudge(ctx, e, assignments)
-		if err != nil {
-			return nil, err
-		}
-		judges[i] = j
-	}
-	return judges, nil
-}
-
-func (e *evaluation) judgeAll(ctx context.Context, judges []*judge, assignments []*assignment) error {
+// judgeOwn judges the workspace and its secrets, then its tokens.
+func (e *evaluation) judgeOwn(ctx context.Context, judges []*judge, assignments []*assignment) error {
 	var forTokens []*assignment
 	for _, a := range assignments {
-		var err error
+		count := func(on target, o outcome) error {
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case o.status.Finding():
+				return e.report(e.view.finding(a, on, o))
+			}
+			e.tallies[a.ID][o.status]++
+			return nil
+		}
 		switch a.Resource {
 		case engine.ResourceToken:
 			forTokens = append(forTokens, a)
 		case engine.ResourceSecret:
-			err = e.judgeSecrets(ctx, judges[0], a)
+			for _, secret := range e.view.secrets {
+				if err := count(ofSecret(secret), judges[0].secret(ctx, a, secret)); err != nil {
+					return err
+				}
+			}
 		default:
-			err = e.judgeWorkspace(ctx, judges[0], a)
-		}
-		if err != nil {
-			return err
+			if err := count(e.view.itself(), judges[0].workspace(ctx, a)); err != nil {
+				return err
+			}
 		}
 	}
 	if len(forTokens) == 0 {
@@ -207,52 +186,109 @@ func (e *evaluation) judgeAll(ctx context.Context, judges []*judge, assignments 
 	return e.judgeTokens(ctx, judges, forTokens)
 }
 
-func (e *evaluation) judgeWorkspace(ctx context.Context, j *judge, a *assignment) error {
-	o := j.workspace(ctx, a)
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if !o.status.Finding() {
-		e.tallies[a.ID][o.status]++
-		return nil
-	}
-	return e.report(e.view.finding(a, e.view.itself(), o))
-}
+var errNoRows = errors.New("the snapshot has tokens, the job has none")
 
-// judgeTokens runs reader → workers → this goroutine, which alone emits.
+// judgeTokens judges tokens by policies on all judges.
 func (e *evaluation) judgeTokens(ctx context.Context, judges []*judge, assignments []*assignment) error {
-	group, ctx := errgroup.WithContext(ctx)
-	rows := make(chan []engine.Subject, len(judges))
-	results := make(chan batch, len(judges))
-	group.Go(func() error { defer close(rows); return hand(ctx, e.job.Tokens(comparesTokens(assignments)), rows) })
-	workers, workCtx := errgroup.WithContext(ctx)
-	for _, j := range judges {
-		workers.Go(func() error { return j.work(workCtx, assignments, rows, results) })
+	type results struct {
+		findings            []engine.Finding
+		pass, notApplicable []int // by assignment
 	}
-	group.Go(func() error { defer close(results); return workers.Wait() })
-	emitted := e.collect(assignments, results, group)
-	if err := group.Wait(); emitted == nil {
-		return err
+	read := fieldsRead(assignments)
+	judge := func(ctx context.Context, j *judge, tokens []engine.Subject) results {
+		r := results{pass: make([]int, len(assignments)), notApplicable: make([]int, len(assignments))}
+		for _, t := range tokens {
+			s := j.view.newSubject(t, read)
+			for i, a := range assignments {
+				switch o := j.token(ctx, a, s); o.status {
+				case engine.Pass:
+					r.pass[i]++
+				case engine.NotApplicable:
+					r.notApplicable[i]++
+				default:
+					r.findings = append(r.findings, j.view.finding(a, ofToken(t), o))
+				}
+			}
+			if ctx.Err() != nil {
+				break
+			}
+		}
+		return r
 	}
-	return emitted
+	return sideBySide(ctx, judges, e.job.Tokens(read&peerFields() != 0), judge, func(r results) error {
+		for i, a := range assignments {
+			add(e.tallies[a.ID], engine.Pass, r.pass[i])
+			add(e.tallies[a.ID], engine.NotApplicable, r.notApplicable[i])
+		}
+		for _, f := range r.findings {
+			if err := e.report(f); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
-// hand hands tokens out in batches.
-func hand[T any](ctx context.Context, tokens iter.Seq2[T, error], to chan<- []T) error {
-	next := make([]T, 0, batchSize)
-	for t, err := range tokens {
-		if err != nil {
-			return fmt.Errorf("read tokens: %w", err)
+// sideBySide hands tokens out in batches, a batch to whichever judge is free, and
+// takes what comes of each, from the calling goroutine, in no particular order.
+// After the first error, or once ctx has ended, nothing more is taken.
+func sideBySide[T, R any](
+	ctx context.Context, judges []*judge, tokens iter.Seq2[T, error],
+	judge func(context.Context, *judge, []T) R, take func(R) error,
+) error {
+	group, ctx := errgroup.WithContext(ctx)
+	batches, results := make(chan []T, len(judges)), make(chan R, len(judges))
+	group.Go(func() error {
+		defer close(batches)
+		next := make([]T, 0, batchSize)
+		for t, err := range tokens {
+			if err != nil {
+				return fmt.Errorf("read tokens: %w", err)
+			}
+			if next = append(next, t); len(next) < batchSize {
+				continue
+			}
+			if err := send(ctx, batches, next); err != nil {
+				return err
+			}
+			next = make([]T, 0, batchSize)
 		}
-		if next = append(next, t); len(next) < batchSize {
-			continue
-		}
-		if err := send(ctx, to, next); err != nil {
-			return err
-		}
-		next = make([]T, 0, batchSize)
+		return send(ctx, batches, next)
+	})
+	var judging sync.WaitGroup
+	for _, j := range judges {
+		judging.Add(1)
+		group.Go(func() error {
+			defer judging.Done()
+			for batch := range batches {
+				result := judge(ctx, j, batch)
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if err := send(ctx, results, result); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	}
-	return send(ctx, to, next)
+	go func() {
+		judging.Wait()
+		close(results)
+	}()
+	var failed error
+	for result := range results {
+		if failed != nil {
+			continue // until the others have stopped
+		}
+		if failed = take(result); failed != nil {
+			group.Go(func() error { return failed })
+		}
+	}
+	if err := group.Wait(); failed == nil {
+		return err
+	}
+	return failed
 }
 
 func send[T any](ctx context.Context, to chan<- T, value T) error {
@@ -262,64 +298,6 @@ func send[T any](ctx context.Context, to chan<- T, value T) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// work judges batches until there are no more.
-func (j *judge) work(ctx context.Context, assignments []*assignment, rows <-chan []engine.Subject, results chan<- batch) error {
-	for tokens := range rows {
-		b := batch{counts: make([]counts, len(assignments))}
-		for _, t := range tokens {
-			j.judgeToken(ctx, assignments, t, &b)
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-		}
-		if err := send(ctx, results, b); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (j *judge) judgeToken(ctx context.Context, assignments []*assignment, t engine.Subject, b *batch) {
-	s := j.view.newSubject(t)
-	for i, a := range assignments {
-		switch o := j.token(ctx, a, s); o.status {
-		case engine.Pass:
-			b.counts[i].pass++
-		case engine.NotApplicable:
-			b.counts[i].notApplicable++
-		default:
-			b.findings = append(b.findings, j.view.finding(a, ofToken(t), o))
-		}
-	}
-}
-
-// collect emits and counts. After an error it makes the others stop and drains.
-func (e *evaluation) collect(assignments []*assignment, results <-chan batch, group *errgroup.Group) error {
-	var failed error
-	for b := range results {
-		if failed != nil {
-			continue
-		}
-		if failed = e.take(assignments, b); failed != nil {
-			group.Go(func() error { return failed })
-		}
-	}
-	return failed
-}
-
-func (e *evaluation) take(assignments []*assignment, b batch) error {
-	for i, a := range assignments {
-		add(e.tallies[a.ID], engine.Pass, b.counts[i].pass)
-		add(e.tallies[a.ID], engine.NotApplicable, b.counts[i].notApplicable)
-	}
-	for _, f := range b.findings {
-		if err := e.report(f); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // add keeps zeros out of a tally, so that equal tallies are equal maps.

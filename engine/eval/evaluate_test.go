@@ -458,7 +458,7 @@ func TestInterrupt(t *testing.T) {
 
 func TestPanicIsAnError(t *testing.T) {
 	t.Parallel()
-	j := &judge{watch: &watch{}, queries: nil}
+	j := &judge{deadline: defaultDeadline}
 	set := load(t, tokenPolicy("", `deny contains "x" if input.token.used`))
 	a, err := newAssignment(set.Resources[0], policy.Tuning{})
 	if err != nil {

@@ -69,7 +69,7 @@ func (s *Set) explain(ctx context.Context, job Job, id string, run func(*judge, 
 		return Explanation{}, err
 	}
 	e.options.Plain = true // an index would pass over rules without trying their lines
-	assignments, err := e.assign(chosen.Resources)
+	assignments, err := e.assign()
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -80,7 +80,7 @@ func (s *Set) explain(ctx context.Context, job Job, id string, run func(*judge, 
 		return Explanation{Status: engine.Unknown, Message: "data that the policy needs was not read; see `patrol snapshots show`"}, nil
 	}
 	a := assignments[0]
-	j, err := newJudge(ctx, e, assignments)
+	j, err := newJudge(ctx, e.options, e.view, job.AsOf, assignments)
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -104,13 +104,15 @@ func inputText(input ast.Value) string {
 	return engine.RedactSecrets(string(engine.CompactJSON(object)))
 }
 
+const allFields = ^engine.FieldSet(0)
+
 // explain judges a token, or the workspace, and returns the input too.
 func (j *judge) explain(ctx context.Context, a *assignment, on *engine.Subject) (outcome, ast.Value) {
 	if on == nil {
 		return j.workspace(ctx, a), j.input(a).Value
 	}
-	s := j.view.newSubject(*on)
-	return j.token(ctx, a, s), j.input(a, seenBy(^engine.FieldSet(0)).pairs(j.view, s)...).Value
+	s := j.view.newSubject(*on, allFields)
+	return j.token(ctx, a, s), j.input(a, seenBy(allFields).pairs(j.view, s)...).Value
 }
 
 // valuesOf lists what the policy refers to, with the values at hand.

@@ -41,117 +41,71 @@ func fingerprint(f engine.Finding) string {
 	return hex.EncodeToString(sum[:])[:32]
 }
 
-// denial is what a policy said of a resource.
-type denial struct {
-	messages []string
-	details  map[string]any
-}
-
-func (d denial) message() string { return strings.Join(d.messages, "; ") }
-
 var errNoSet = errors.New("deny is no set; write deny contains message if …")
 
-// readDeny reads the set deny: messages, or objects with msg and details.
-func readDeny(value ast.Value) (denial, error) {
+// readDeny reads the set deny: messages, sorted, and what objects in it say beside
+// msg. What several say under one key becomes a list where it differs.
+func readDeny(value ast.Value) (messages []string, details map[string]any, err error) {
 	if wrapped, ok := value.(*ast.Array); ok && wrapped.Len() == 1 {
 		value = wrapped.Elem(0).Value
 	}
 	set, ok := value.(ast.Set)
 	if !ok {
-		return denial{}, errNoSet
+		return nil, nil, errNoSet
 	}
-	d := denial{details: map[string]any{}}
+	said := map[string][]any{}
 	for _, element := range set.Slice() { // sorted
-		if err := d.add(element.Value); err != nil {
-			return denial{}, err
+		switch e := element.Value.(type) {
+		case ast.String:
+			messages = append(messages, string(e))
+		case ast.Object:
+			fields, _ := toGo(e).(map[string]any)
+			text, ok := fields["msg"].(string)
+			if !ok {
+				return nil, nil, fmt.Errorf("an object in deny has no text msg: %v", e)
+			}
+			messages = append(messages, text)
+			delete(fields, "msg")
+			for key, field := range fields {
+				if !slices.ContainsFunc(said[key], func(other any) bool { return fmt.Sprint(other) == fmt.Sprint(field) }) {
+					said[key] = append(said[key], field)
+				}
+			}
+		default:
+			return nil, nil, fmt.Errorf("an element of deny is neither a string nor an object with msg: %v", element)
 		}
 	}
-	slices.Sort(d.messages)
-	d.messages = slices.Compact(d.messages)
-	for key, value := range d.details {
-		if many, ok := value.(several); ok {
-			d.details[key] = []any(many)
+	slices.Sort(messages)
+	details = make(map[string]any, len(said))
+	for key, values := range said {
+		details[key] = values
+		if len(values) == 1 {
+			details[key] = values[0]
 		}
 	}
-	return d, nil
-}
-
-func (d *denial) add(element ast.Value) error {
-	switch e := element.(type) {
-	case ast.String:
-		d.messages = append(d.messages, string(e))
-		return nil
-	case ast.Object:
-		return d.addObject(e)
-	}
-	return fmt.Errorf("an element of deny is neither a string nor an object with msg: %v", element)
-}
-
-func (d *denial) addObject(o ast.Object) error {
-	details, _ := toGo(o).(map[string]any)
-	text, ok := details["msg"].(string)
-	if !ok {
-		return fmt.Errorf("an object in deny has no text msg: %v", o)
-	}
-	d.messages = append(d.messages, text)
-	delete(details, "msg")
-	for key, value := range details {
-		d.merge(key, value)
-	}
-	return nil
-}
-
-// merge keeps what several objects say under one key, as a list when they differ.
-func (d *denial) merge(key string, value any) {
-	before, taken := d.details[key]
-	switch many, isMany := before.(several); {
-	case !taken:
-		d.details[key] = value
-	case isMany:
-		d.details[key] = many.with(value)
-	default:
-		d.details[key] = several{before}.with(value).simplify()
-	}
-}
-
-// several is a list made by merge, as opposed to one that a policy gave.
-type several []any
-
-func (s several) with(value any) several {
-	text := fmt.Sprint(value)
-	if slices.ContainsFunc(s, func(other any) bool { return fmt.Sprint(other) == text }) {
-		return s
-	}
-	return append(s, value)
-}
-
-func (s several) simplify() any {
-	if len(s) == 1 {
-		return s[0]
-	}
-	return s
+	return slices.Compact(messages), details, nil
 }
 
 // evidence is what a failed finding rests on: the fields of input that the
 // policy refers to, its parameters, and the details that it gave. Parameters
 // that the details repeat are left out.
-func (d denial) evidence(p *policy.Compiled, input ast.Value, params map[string]any) map[string]any {
+func (a *assignment) evidence(input ast.Value, details map[string]any) map[string]any {
 	evidence := map[string]any{}
-	for _, ref := range p.Reads.Refs {
+	for _, ref := range a.Reads.Refs {
 		if policy.Word(ref, 1) == "params" || policy.Word(ref, 1) == "" {
 			continue
 		}
 		value, err := input.Find(ref[1:])
 		if err == nil {
-			flatten(evidence, evidenceKey(p.Resource, ref), value)
+			flatten(evidence, evidenceKey(a.Resource, ref), value)
 		}
 	}
-	for key, value := range params {
-		if _, told := d.details[strings.TrimPrefix(key, "params.")]; !told {
+	for key, value := range a.params {
+		if _, told := details[strings.TrimPrefix(key, "params.")]; !told {
 			evidence[key] = value
 		}
 	}
-	maps.Copy(evidence, d.details)
+	maps.Copy(evidence, details)
 	return evidence
 }
 
@@ -181,20 +135,12 @@ func flatten(evidence map[string]any, key string, value ast.Value) {
 			flatten(evidence, strings.TrimPrefix(key+"."+keyText(name), "."), element.Value)
 		})
 	case *ast.Array:
-		if !v.Until(func(element *ast.Term) bool { return !scalar(element.Value) }) {
+		if !v.Until(func(element *ast.Term) bool { return !ast.IsScalar(element.Value) }) {
 			evidence[key] = toGo(v)
 		}
 	default:
 		evidence[key] = toGo(v)
 	}
-}
-
-func scalar(value ast.Value) bool {
-	switch value.(type) {
-	case ast.String, ast.Number, ast.Boolean, ast.Null:
-		return true
-	}
-	return false
 }
 
 // toGo turns a value of Rego into one of JSON; whole numbers stay whole, sets
@@ -208,11 +154,21 @@ func toGo(value ast.Value) any {
 	case ast.String:
 		return string(v)
 	case ast.Number:
-		return numberToGo(v)
+		if i, ok := v.Int64(); ok {
+			return i
+		}
+		if f, ok := v.Float64(); ok && !math.IsInf(f, 0) {
+			return f
+		}
+		return json.Number(v)
 	case *ast.Array:
-		return listToGo(v.Len(), v.Foreach)
+		list := make([]any, 0, v.Len())
+		v.Foreach(func(element *ast.Term) { list = append(list, toGo(element.Value)) })
+		return list
 	case ast.Set:
-		return listToGo(v.Len(), v.Foreach)
+		list := make([]any, 0, v.Len())
+		v.Foreach(func(element *ast.Term) { list = append(list, toGo(element.Value)) })
+		return list
 	case ast.Object:
 		out := make(map[string]any, v.Len())
 		v.Foreach(func(key, element *ast.Term) { out[keyText(key)] = toGo(element.Value) })
@@ -221,34 +177,9 @@ func toGo(value ast.Value) any {
 	return value.String()
 }
 
-func numberToGo(n ast.Number) any {
-	if i, ok := n.Int64(); ok {
-		return i
-	}
-	if f, ok := n.Float64(); ok && !math.IsInf(f, 0) {
-		return f
-	}
-	return json.Number(n)
-}
-
-func listToGo(n int, foreach func(func(*ast.Term))) []any {
-	list := make([]any, 0, n)
-	foreach(func(element *ast.Term) { list = append(list, toGo(element.Value)) })
-	return list
-}
-
 func keyText(key *ast.Term) string {
 	if text, ok := key.Value.(ast.String); ok {
 		return string(text)
 	}
 	return key.String()
-}
-
-// paramEvidence flattens parameters for the evidence of findings.
-func paramEvidence(params map[string]any) map[string]any {
-	evidence := make(map[string]any, len(params))
-	for name, value := range maps.All(params) {
-		evidence["params."+name] = value
-	}
-	return evidence
 }

@@ -326,24 +326,6 @@ func (v *workspaceView) readSecrets() error {
 	return v.document(engine.SectionSecrets, &v.secrets)
 }
 
-// judgeSecrets judges all secrets by one policy.
-func (e *evaluation) judgeSecrets(ctx context.Context, j *judge, a *assignment) error {
-	for _, secret := range e.view.secrets {
-		o := j.secret(ctx, a, secret)
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if !o.status.Finding() {
-			e.tallies[a.ID][o.status]++
-			continue
-		}
-		if err := e.report(e.view.finding(a, ofSecret(secret), o)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (j *judge) secret(ctx context.Context, a *assignment, s engine.Secret) outcome {
 	return j.decide(ctx, a, j.secretInput(a, s), &subject{})
 }
@@ -410,18 +392,18 @@ type subject struct {
 	unknown engine.FieldSet
 }
 
-// newSubject finds out what is unknown of a token in a workspace.
-func (v *workspaceView) newSubject(s engine.Subject) *subject {
+// newSubject finds out which of the fields read are unknown of a token in a workspace.
+func (v *workspaceView) newSubject(s engine.Subject, read engine.FieldSet) *subject {
 	known := &subject{Subject: s}
-	v.findUnknown(known)
+	v.findUnknown(known, read)
 	return known
 }
 
-func (v *workspaceView) findUnknown(s *subject) {
+func (v *workspaceView) findUnknown(s *subject, read engine.FieldSet) {
 	s.unknown = 0
 	for i, f := range engine.Fields() {
-		if f.Unknown(&s.Subject, v.known) {
-			s.unknown |= 1 << i
+		if bit := engine.FieldSet(1) << i; read&bit != 0 && f.Unknown(&s.Subject, v.known) {
+			s.unknown |= bit
 		}
 	}
 }

@@ -47,7 +47,7 @@ func TestSchemasMatchInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	subject := view.newSubject(compared(healthy(nil)))
+	subject := view.newSubject(compared(healthy(nil)), allFields)
 	built := map[string]any{"workspace": toGo(view.term.Value)}
 	for _, pair := range seenBy(^engine.FieldSet(0)).pairs(view, subject) {
 		built[keyText(pair[0])] = toGo(pair[1].Value)

@@ -1,10 +1,10 @@
 package eval
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -53,9 +53,12 @@ func newAssignment(p *policy.Compiled, t policy.Tuning) (*assignment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policy %s: parameters: %w", p.ID, err)
 	}
-	a := &assignment{Compiled: p, seen: seenBy(p.Reads.Fields), severity: p.Severity, params: paramEvidence(params), term: ast.NewTerm(value), overdue: &atomic.Int32{}, slow: &atomic.Int32{}, allowance: 1 << 20}
-	if t.Severity != "" {
-		a.severity = t.Severity
+	a := &assignment{
+		Compiled: p, seen: seenBy(p.Reads.Fields), severity: cmp.Or(t.Severity, p.Severity), params: make(map[string]any, len(params)), term: ast.NewTerm(value),
+		overdue: &atomic.Int32{}, slow: &atomic.Int32{}, allowance: 1 << 20,
+	}
+	for name, param := range params {
+		a.params["params."+name] = param
 	}
 	return a, nil
 }
@@ -73,11 +76,29 @@ func failure(err error) outcome { return outcome{status: engine.Errored, message
 type judge struct {
 	view     *workspaceView
 	asOf     *ast.Term
-	clock    clock
-	watch    *watch
 	deadline time.Duration
 	queries  map[*policy.Compiled]*topdown.Query
 	begin    func(policy string) // in a sandbox: says what is in hand
+
+	stop  *stop // of the evaluation under way, by timer; nil: to be made
+	timer *time.Timer
+}
+
+// stop ends an evaluation, as OPA's topdown.Cancel: when it is late, or its job has ended.
+type stop struct {
+	late  atomic.Bool
+	ended <-chan struct{}
+}
+
+func (s *stop) Cancel() { s.late.Store(true) }
+
+func (s *stop) Cancelled() bool {
+	select {
+	case <-s.ended:
+		return true
+	default:
+		return s.late.Load()
+	}
 }
 
 // zeros stands for randomness, which no allowed builtin uses.
@@ -85,53 +106,30 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-var _ io.Reader = zeros{}
-
-func newJudge(ctx context.Context, e *evaluation, assignments []*assignment) (*judge, error) {
-	j := &judge{
-		view: e.view, asOf: ast.StringTerm(rfc3339(e.job.AsOf)),
-		clock: e.clock, watch: &watch{}, deadline: e.options.Deadline, queries: map[*policy.Compiled]*topdown.Query{},
-	}
-	data, err := newNoData(ctx)
+// newJudge prepares policies to be run, over no data but the library.
+func newJudge(ctx context.Context, o Options, view *workspaceView, asOf time.Time, assignments []*assignment) (*judge, error) {
+	j := &judge{view: view, asOf: ast.StringTerm(rfc3339(asOf)), deadline: o.Deadline, queries: map[*policy.Compiled]*topdown.Query{}}
+	store := inmem.New()
+	txn, err := store.NewTransaction(ctx, storage.TransactionParams{})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("prepare evaluation: %w", err)
 	}
 	for _, a := range assignments {
-		j.queries[a.Compiled] = data.query(a, e.job.AsOf, j.watch).
-			WithIndexing(!e.options.Plain).WithEarlyExit(!e.options.Plain)
+		j.queries[a.Compiled] = topdown.NewQuery(a.Query).
+			WithCompiler(a.Compiler).WithStore(store).WithTransaction(txn).WithStrictBuiltinErrors(true).
+			WithMetrics(metrics.NoOp()).WithTime(asOf).WithSeed(zeros{}).
+			WithIndexing(!o.Plain).WithEarlyExit(!o.Plain)
 	}
 	return j, nil
 }
 
-// noData is an empty store: policies have no data but the library.
-type noData struct {
-	store storage.Store
-	txn   storage.Transaction
-}
-
-func newNoData(ctx context.Context) (noData, error) {
-	store := inmem.New()
-	txn, err := store.NewTransaction(ctx, storage.TransactionParams{})
-	if err != nil {
-		return noData{}, fmt.Errorf("prepare evaluation: %w", err)
-	}
-	return noData{store, txn}, nil
-}
-
-// query prepares a policy to be run in the sandbox.
-func (d noData) query(a *assignment, asOf time.Time, cancel topdown.Cancel) *topdown.Query {
-	return topdown.NewQuery(a.Query).
-		WithCompiler(a.Compiler).WithStore(d.store).WithTransaction(d.txn).
-		WithCancel(cancel).WithStrictBuiltinErrors(true).
-		WithMetrics(metrics.NoOp()).WithTime(asOf).WithSeed(zeros{})
-}
-
-// token judges a token.
+// token judges a token. A policy is shown what of it it refers to, which is all that
+// it can tell from everything.
 func (j *judge) token(ctx context.Context, a *assignment, s *subject) outcome {
 	if status, settled := j.settle(a, s); settled {
 		return outcome{status: status}
 	}
-	return j.decide(ctx, a, j.tokenInput(a, s), s)
+	return j.decide(ctx, a, j.input(a, a.seen.pairs(j.view, s)...), s)
 }
 
 // settle is the result on a token where the policy need not be run for it.
@@ -143,12 +141,6 @@ func (j *judge) settle(a *assignment, s *subject) (status engine.Status, settled
 		return "", false
 	}
 	return a.filter.Settle(&s.Subject)
-}
-
-// tokenInput shows a policy what of the token it refers to, which is all that it
-// can tell from everything.
-func (j *judge) tokenInput(a *assignment, s *subject) *ast.Term {
-	return j.input(a, a.seen.pairs(j.view, s)...)
 }
 
 // workspace judges the workspace itself, of which every field is known by now.
@@ -186,17 +178,17 @@ func (j *judge) decide(ctx context.Context, a *assignment, input *ast.Term, s *s
 	if !applies {
 		return j.unlessUnknown(a.Applicable.Fields, s, outcome{status: engine.NotApplicable})
 	}
-	d, err := readDeny(deny)
+	messages, details, err := readDeny(deny)
 	switch {
 	case err != nil:
 		return failure(err)
-	case len(d.messages) == 0:
+	case len(messages) == 0:
 		return j.unlessUnknown(a.Reads.Fields, s, outcome{status: engine.Pass})
 	case a.Reads.Weak&s.unknown != 0:
 		// It fired, but perhaps only because of what is missing.
 		return j.unlessUnknown(a.Reads.Weak, s, outcome{})
 	}
-	return outcome{status: engine.Fail, message: d.message(), evidence: d.evidence(a.Compiled, input.Value, a.params)}
+	return outcome{status: engine.Fail, message: strings.Join(messages, "; "), evidence: a.evidence(input.Value, details)}
 }
 
 func (j *judge) unlessUnknown(read engine.FieldSet, s *subject, otherwise outcome) outcome {
@@ -206,52 +198,53 @@ func (j *judge) unlessUnknown(read engine.FieldSet, s *subject, otherwise outcom
 	}
 	names := missing.Names()
 	message := "unknown: " + strings.Join(names, ", ")
-	if why := defects(names, s.Token.Defects); why != "" {
-		message += " (" + why + ")"
+	var why []string // which fields of the platform's answer were defective
+	for _, defect := range s.Token.Defects {
+		if slices.ContainsFunc(engine.Fields(), func(f engine.Field) bool {
+			return slices.Contains(names, f.Name) && slices.Contains(f.Answer, defect.Field)
+		}) {
+			why = append(why, defect.Field+": "+defect.Reason)
+		}
+	}
+	if len(why) > 0 {
+		message += " (" + strings.Join(why, ", ") + ")"
 	}
 	return outcome{status: engine.Unknown, message: message, evidence: map[string]any{"unknown": names}}
 }
 
-// defects tells which of the platform's fields were defective behind the names.
-func defects(names []string, found []engine.Defect) string {
-	var why []string
-	for _, defect := range found {
-		if concerns(names, defect.Field) {
-			why = append(why, defect.Field+": "+defect.Reason)
-		}
-	}
-	return strings.Join(why, ", ")
-}
-
-func concerns(names []string, answer string) bool {
-	return slices.ContainsFunc(engine.Fields(), func(f engine.Field) bool { return slices.Contains(names, f.Name) && slices.Contains(f.Answer, answer) })
-}
-
 // run evaluates the query. Without a result the policy does not apply.
 func (j *judge) run(ctx context.Context, a *assignment, input *ast.Term) (deny ast.Value, applies bool, err error) {
-	if a.overdue.Load() >= maxOverdue {
+	switch {
+	case ctx.Err() != nil:
+		return nil, false, ctx.Err()
+	case a.overdue.Load() >= maxOverdue:
 		return nil, false, sandbox.Overdue(j.deadline)
-	}
-	if a.slow.Load() >= maxSlow {
+	case a.slow.Load() >= maxSlow:
 		return nil, false, fmt.Errorf("evaluation is given up: %d took more than %v", maxSlow, j.deadline/5)
 	}
 	if j.begin != nil {
 		j.begin(a.ID)
 	}
-	begun := j.clock.now()
-	j.watch.begin(begun)
+	if j.stop == nil {
+		j.stop = &stop{}
+		j.timer = time.AfterFunc(j.deadline, j.stop.Cancel)
+	} else {
+		j.timer.Reset(j.deadline)
+	}
+	j.stop.ended = ctx.Done()
+	begun := time.Now()
 	defer func() {
-		j.watch.end()
-		if j.clock.now()-begun > int64(j.deadline/5) {
+		if !j.timer.Stop() {
+			j.stop = nil // the timer may be about to ring, which is not for the next evaluation
+		}
+		if time.Since(begun) > j.deadline/5 {
 			a.slow.Add(1)
 		}
-	}()
-	defer func() {
 		if fault := recover(); fault != nil {
 			err = fmt.Errorf("evaluation panicked: %v", fault)
 		}
 	}()
-	err = j.queries[a.Compiled].WithInput(input).Iter(ctx, func(result topdown.QueryResult) error {
+	err = j.queries[a.Compiled].WithCancel(j.stop).WithInput(input).Iter(ctx, func(result topdown.QueryResult) error {
 		deny, applies = result[policy.DenyVar].Value, true
 		return nil
 	})
@@ -261,8 +254,6 @@ func (j *judge) run(ctx context.Context, a *assignment, input *ast.Term) (deny a
 	}
 	return deny, applies, err
 }
-
-var errNoRows = errors.New("the snapshot has tokens, the job has none")
 
 // filters are the prefilters of a set, by all that a policy refers to beside tokens and
 // their people: made once, they serve all workspaces that are alike in that.
@@ -303,66 +294,10 @@ func (f *filters) prefilter(ctx context.Context, a *assignment, known *ast.Term)
 	return made.filter, made.err
 }
 
-// comparesTokens reports whether policies compare tokens with one another.
-func comparesTokens(assignments []*assignment) bool {
-	return slices.ContainsFunc(assignments, func(a *assignment) bool { return a.Reads.Fields&peerFields() != 0 })
-}
-
-// watch is the deadline of one worker's evaluations, as OPA's topdown.Cancel.
-// A timer per evaluation would cost more than most evaluations do; a guard
-// looks at all workers now and then instead.
-type watch struct {
-	current atomic.Uint64 // number of the evaluation under way
-	since   atomic.Int64  // when it began, ns on the guard's clock; 0 between evaluations
-	stopped atomic.Uint64 // number of the last evaluation that was stopped
-	all     atomic.Bool   // the whole job was cancelled
-}
-
-func (w *watch) begin(now int64) {
-	w.since.Store(now)
-	w.current.Add(1)
-}
-
-func (w *watch) end() { w.since.Store(0) }
-
-// Cancel stops the evaluation under way.
-func (w *watch) Cancel() { w.stopped.Store(w.current.Load()) }
-
-// Cancelled reports whether the evaluation under way is to stop.
-func (w *watch) Cancelled() bool {
-	return w.stopped.Load() == w.current.Load() || w.all.Load()
-}
-
-// overdue stops an evaluation that began before limit. The number is read
-// first: if the worker goes on to another meanwhile, the stop hits nothing.
-func (w *watch) overdue(limit int64) {
-	number, since := w.current.Load(), w.since.Load()
-	if since != 0 && since < limit && w.current.Load() == number {
-		w.stopped.Store(number)
+// fieldsRead are the fields of tokens that policies look at.
+func fieldsRead(assignments []*assignment) (all engine.FieldSet) {
+	for _, a := range assignments {
+		all |= a.Reads.Fields
 	}
-}
-
-// clock counts ns from the start of a job. It bounds how long things take and
-// never reaches a policy.
-type clock struct{ start time.Time }
-
-func (c clock) now() int64 { return int64(time.Since(c.start)) + 1 }
-
-// guard stops overdue evaluations until ctx ends, and then whatever runs.
-func guard(ctx context.Context, c clock, deadline time.Duration, judges []*judge) {
-	ticker := time.NewTicker(max(time.Millisecond, min(deadline/4, 100*time.Millisecond)))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			for _, j := range judges {
-				j.watch.all.Store(true)
-			}
-			return
-		case <-ticker.C:
-			for _, j := range judges {
-				j.watch.overdue(c.now() - int64(deadline))
-			}
-		}
-	}
+	return all
 }

@@ -105,7 +105,7 @@ func TestPrefilterReach(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		j, err := newJudge(t.Context(), e, nil)
+		j, err := newJudge(t.Context(), e.options, e.view, asOf(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

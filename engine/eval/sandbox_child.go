@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"patrol/engine"
 	"patrol/engine/eval/sandbox"
@@ -17,7 +18,7 @@ import (
 func ServeSandbox(ctx context.Context, in io.Reader, out io.Writer) error {
 	var set *Set
 	var job *sandboxedJob
-	var waivers *WaiverJudge
+	waivers := map[string]*WaiverJudge{} // each of one policy: it counts how often that ran out of time
 	return sandbox.Serve(ctx, in, out, func(ctx context.Context, text json.RawMessage, answer *sandbox.Answer) (err error) {
 		var r request
 		if err := sandbox.Decode(text, &r); err != nil {
@@ -37,27 +38,22 @@ func ServeSandbox(ctx context.Context, in io.Reader, out io.Writer) error {
 			return errors.New("the first request had no packs")
 		}
 		if r.Judge != nil && r.Job != nil {
-			if job != nil {
-				job.end()
-			}
 			if job, err = set.newSandboxedJob(ctx, *r.Job, r.Policies, answer); err != nil {
-				return err
-			}
-		}
-		if r.Waiver != nil && r.Waivers != nil {
-			chosen, policies := *set, *set.Set
-			policies.Waivers = slices.DeleteFunc(slices.Clone(set.Waivers), func(p *policy.Compiled) bool { return !slices.Contains(r.Waivers.Policies, p.ID) })
-			chosen.Set = &policies
-			if waivers, err = chosen.WaiverJudge(ctx, r.Waivers.AsOf, r.Waivers.Tuning); err != nil {
 				return err
 			}
 		}
 		switch {
 		case r.Judge != nil && job != nil:
 			return job.judgeAll(ctx, r.Judge, answer)
-		case r.Waiver != nil && waivers != nil:
+		case r.Waiver != nil:
 			answer.Doing(r.Waiver.Policy)
-			return waivers.answer(ctx, r.Waiver, answer)
+			key := fmt.Sprint(r.Waiver.Policy, r.Waiver.AsOf, r.Waiver.Tuning)
+			if waivers[key] == nil {
+				if waivers[key], err = set.oneWaiverPolicy(ctx, r.Waiver); err != nil {
+					return err
+				}
+			}
+			return waivers[key].answer(ctx, r.Waiver, answer)
 		case r.Tests != nil:
 			return set.answerTests(ctx, r.Tests, answer)
 		case r.Lint != "":
@@ -84,7 +80,6 @@ func ServeSandbox(ctx context.Context, in io.Reader, out io.Writer) error {
 type sandboxedJob struct {
 	*judge
 	assignments map[string]*assignment
-	end         context.CancelFunc
 }
 
 func (s *Set) newSandboxedJob(ctx context.Context, job Job, policies []string, answer *sandbox.Answer) (*sandboxedJob, error) {
@@ -103,12 +98,10 @@ func (s *Set) newSandboxedJob(ctx context.Context, job Job, policies []string, a
 		j.assignments[p.ID] = a
 		list = append(list, a)
 	}
-	if j.judge, err = newJudge(ctx, e, list); err != nil {
+	if j.judge, err = newJudge(ctx, e.options, e.view, job.AsOf, list); err != nil {
 		return nil, err
 	}
 	j.begin = answer.Doing
-	ctx, j.end = context.WithCancel(ctx)
-	go guard(ctx, j.clock, j.deadline, []*judge{j.judge})
 	return j, nil
 }
 
@@ -116,7 +109,7 @@ func (s *Set) newSandboxedJob(ctx context.Context, job Job, policies []string, a
 func (j *sandboxedJob) judgeAll(ctx context.Context, w *wireJudge, answer *sandbox.Answer) error {
 	subjects := make([]*subject, len(w.Tokens))
 	for i, t := range w.Tokens {
-		subjects[i] = j.view.newSubject(t)
+		subjects[i] = j.view.newSubject(t, allFields)
 	}
 	for _, id := range w.Policies {
 		a := j.assignments[id]
@@ -193,28 +186,33 @@ func depth(value any) int {
 	return deepest + 1
 }
 
-// answer judges a waiver by one policy.
-func (j *WaiverJudge) answer(ctx context.Context, w *wireWaiver, answer *sandbox.Answer) error {
-	i := slices.IndexFunc(j.policies, func(p *waiverPolicy) bool { return p.ID == w.Policy })
-	if i < 0 {
-		return fmt.Errorf("no policy %s in the job", w.Policy)
+// oneWaiverPolicy judges by the policy that a request is about.
+func (s *Set) oneWaiverPolicy(ctx context.Context, w *wireWaiver) (*WaiverJudge, error) {
+	one, policies := *s, *s.Set
+	policies.Waivers = slices.DeleteFunc(slices.Clone(s.Waivers), func(p *policy.Compiled) bool { return p.ID != w.Policy })
+	if len(policies.Waivers) != 1 {
+		return nil, fmt.Errorf("no policy %s over waivers", w.Policy)
 	}
+	one.Set = &policies
+	return one.WaiverJudge(ctx, w.AsOf, map[string]policy.Tuning{w.Policy: w.Tuning})
+}
+
+// answer judges a waiver by the one policy.
+func (j *WaiverJudge) answer(ctx context.Context, w *wireWaiver, answer *sandbox.Answer) error {
 	if w.Case.Finding != nil {
 		w.Case.Finding.OwnerID = w.OwnerID
 	}
-	a := j.policies[i].assignment
-	messages, err := j.run(ctx, a, waiverInput(a, w.Case, j.asOf))
-	if err != nil {
-		return answer.Give(waiverVerdict{Failed: err.Error()})
+	var verdict waiverVerdict
+	messages, err := j.run(ctx, j.policies[0].assignment, &w.Case)
+	switch {
+	case err != nil:
+		verdict.Failed = err.Error()
+	case len(strings.Join(messages, "")) > maxText:
+		verdict.Failed = fmt.Sprintf("the result is too long: messages may have %d bytes", maxText)
+	default:
+		verdict.Messages = messages
 	}
-	size := 0
-	for _, message := range messages {
-		size += len(message)
-	}
-	if size > maxText {
-		return answer.Give(waiverVerdict{Failed: fmt.Sprintf("the result is too long: messages may have %d bytes", maxText)})
-	}
-	return answer.Give(waiverVerdict{Messages: messages})
+	return answer.Give(verdict)
 }
 
 // answerTests runs the tests of packs that are not trusted. A test that does not
@@ -223,29 +221,22 @@ func (s *Set) answerTests(ctx context.Context, w *wireTests, answer *sandbox.Ans
 	results, coverage, err := s.Set.RunTests(ctx, policy.TestRun{
 		Filter: w.Filter, Parallel: 1, Deadline: s.deadline(), ThirdParty: true, Skip: w.Skip, Begin: beginTest(answer),
 	})
-	var problems policy.Problems
-	if errors.As(err, &problems) {
-		return answer.Give(authored{Broken: problems})
-	}
-	for i := range results {
-		err = errors.Join(err, answer.Give(authored{Test: &results[i]}))
-	}
-	for i := range coverage {
-		err = errors.Join(err, answer.Give(authored{Coverage: &coverage[i]}))
-	}
-	return err
+	return giveAuthored(answer, authored{Tests: results, Coverage: coverage}, err)
 }
 
 func (s *Set) answerLint(ctx context.Context, pack string, answer *sandbox.Answer) error {
 	found, err := s.Set.Lint(ctx, pack, policy.TestRun{Deadline: s.deadline(), ThirdParty: true, Begin: beginTest(answer)})
-	var problems policy.Problems
-	if errors.As(err, &problems) {
-		return answer.Give(authored{Broken: problems})
+	return giveAuthored(answer, authored{Problems: found}, err)
+}
+
+func giveAuthored(answer *sandbox.Answer, a authored, err error) error {
+	if errors.As(err, &a.Broken) {
+		err = nil
 	}
-	for i := range found {
-		err = errors.Join(err, answer.Give(authored{Problem: &found[i]}))
+	if err != nil {
+		return err
 	}
-	return err
+	return answer.Give(a)
 }
 
 // beginTest says which test is in hand.

@@ -24,9 +24,8 @@ const (
 type request struct {
 	Packs    []policy.PackText `json:",omitempty"` // with the first request of a process
 	Deadline time.Duration
-	Job      *Job         `json:",omitempty"` // with the first Judge of a workspace, and with Explain
-	Policies []string     `json:",omitempty"` // with Job: ids of those that will judge
-	Waivers  *wireWaivers `json:",omitempty"` // with the first Waiver of a workspace
+	Job      *Job     `json:",omitempty"` // with the first Judge of a workspace, and with Explain
+	Policies []string `json:",omitempty"` // with Job: ids of those that will judge
 
 	Judge   *wireJudge   `json:",omitempty"`
 	Waiver  *wireWaiver  `json:",omitempty"`
@@ -54,12 +53,6 @@ type wireOutcome struct {
 	Status   engine.Status
 	Message  string
 	Evidence map[string]any
-}
-
-// isThirdParty reports whether a policy is judged in a sandbox: it is of a pack
-// that did not come with patrol.
-func (e *evaluation) isThirdParty(a *assignment) bool {
-	return e.options.Sandbox != nil && !a.Trusted
 }
 
 // judgeThirdParty judges by policies in a sandbox. One that ends the sandbox, or
@@ -186,7 +179,7 @@ func (e *evaluation) judgeThirdParty(ctx context.Context, all []*assignment) err
 		}
 		var tokens []engine.Subject
 		var on []target
-		for token, err := range e.job.Tokens(comparesTokens(forTokens)) {
+		for token, err := range e.job.Tokens(fieldsRead(forTokens)&peerFields() != 0) {
 			if err != nil {
 				return err
 			}
@@ -271,16 +264,11 @@ func (s *Set) Keep() (kept *Set, stop func()) {
 	return &changed, changed.waiting.Close
 }
 
-// wireWaivers is a WaiverJudge of some policies.
-type wireWaivers struct {
-	AsOf     time.Time
-	Tuning   map[string]policy.Tuning
-	Policies []string // ids
-}
-
 // wireWaiver is a waiver to be judged by one policy.
 type wireWaiver struct {
 	Policy  string
+	AsOf    time.Time
+	Tuning  policy.Tuning // of the policy
 	Case    WaiverCase
 	OwnerID string // of the finding, which JSON leaves out
 }
@@ -297,21 +285,21 @@ func (j *WaiverJudge) askSandbox(ctx context.Context, id string, c *WaiverCase) 
 	if why := j.killed[id]; why != nil {
 		return nil, why
 	}
-	w := wireWaiver{Policy: id, Case: *c}
+	w := wireWaiver{Policy: id, AsOf: j.asOf, Tuning: j.tuning[id], Case: *c}
 	if c.Finding != nil {
 		finding := *c.Finding
 		finding.Evidence, finding.Message = nil, "" // no policy sees these
 		w.Case.Finding, w.OwnerID = &finding, finding.OwnerID
 	}
-	r := request{Waiver: &w, Deadline: j.deadline}
+	r := request{Waiver: &w, Deadline: j.set.deadline()}
 	if j.process == nil {
-		r.Packs, r.Waivers = j.set.Texts(false), &j.wire
+		r.Packs = j.set.Texts(false)
 		if j.process, err = sandbox.Start(j.set.options.Sandbox); err != nil {
 			return nil, err
 		}
 	}
 	verdict := waiverVerdict{Failed: "the sandbox gave no answer"}
-	err = j.process.Ask(ctx, j.deadline, r, func(text json.RawMessage) error {
+	err = j.process.Ask(ctx, r.Deadline, r, func(text json.RawMessage) error {
 		verdict = waiverVerdict{}
 		return sandbox.Decode(text, &verdict)
 	})
@@ -388,13 +376,13 @@ type wireExplain struct {
 	Secret *engine.Secret
 }
 
-// authored is a part of what came of tests and of linting. One of its fields counts.
+// authored is what came of tests and of linting.
 type authored struct {
-	Begun    *policy.TestResult   `json:",omitempty"`
-	Test     *policy.TestResult   `json:",omitempty"`
-	Coverage *policy.TestCoverage `json:",omitempty"`
-	Problem  *policy.Problem      `json:",omitempty"`
-	Broken   policy.Problems      `json:",omitempty"` // these kept tests from being read
+	Begun    *policy.TestResult    `json:",omitempty"` // alone: this test runs now
+	Tests    []policy.TestResult   `json:",omitempty"`
+	Coverage []policy.TestCoverage `json:",omitempty"`
+	Problems policy.Problems       `json:",omitempty"` // that linting found
+	Broken   policy.Problems       `json:",omitempty"` // these kept tests from being read
 }
 
 // taskError is the end of a sandbox as an error for whoever gave the packs.
@@ -420,14 +408,10 @@ func (s *Set) testsInSandbox(ctx context.Context, filter string) ([]policy.TestR
 			if err := sandbox.Decode(text, &part); err != nil {
 				return fmt.Errorf("read answer of sandbox: %w", err)
 			}
-			switch {
-			case part.Begun != nil:
+			if part.Begun != nil {
 				begun = *part.Begun
-			case part.Test != nil:
-				results = append(results, *part.Test)
-			case part.Coverage != nil:
-				coverage = append(coverage, *part.Coverage)
 			}
+			results, coverage = append(results, part.Tests...), append(coverage, part.Coverage...)
 			return part.Broken.Err()
 		})
 		var end *sandbox.End
@@ -451,9 +435,7 @@ func (s *Set) lintInSandbox(ctx context.Context, pack string) (policy.Problems, 
 		if err := sandbox.Decode(text, &part); err != nil {
 			return fmt.Errorf("read answer of sandbox: %w", err)
 		}
-		if part.Problem != nil {
-			problems = append(problems, *part.Problem)
-		}
+		problems = append(problems, part.Problems...)
 		return part.Broken.Err()
 	})
 	return problems, taskError("lint policies", err)

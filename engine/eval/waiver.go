@@ -3,12 +3,10 @@ package eval
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"patrol/engine"
 	"patrol/engine/eval/sandbox"
@@ -29,13 +27,12 @@ type WaiverCase struct {
 // that a waiver costs little however much it excuses. It is for one goroutine.
 type WaiverJudge struct {
 	asOf     time.Time
-	deadline time.Duration
-	data     noData
+	judge    *judge
 	policies []*waiverPolicy
 
 	// Third-party policies judge in a sandbox.
 	set     *Set
-	wire    wireWaivers
+	tuning  map[string]policy.Tuning
 	process *sandbox.Process // nil: to be started
 	killed  map[string]error // policy id → how it ended a sandbox
 }
@@ -71,11 +68,8 @@ func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string
 	if err := s.CheckTuning(tuning); err != nil {
 		return nil, err
 	}
-	data, err := newNoData(ctx)
-	if err != nil {
-		return nil, err
-	}
-	j := &WaiverJudge{asOf: asOf, deadline: s.deadline(), data: data, set: s, wire: wireWaivers{AsOf: asOf, Tuning: map[string]policy.Tuning{}}, killed: map[string]error{}}
+	j := &WaiverJudge{asOf: asOf, set: s, tuning: tuning, killed: map[string]error{}}
+	var own []*assignment
 	for _, p := range s.Waivers {
 		if tuning[p.ID].Disabled {
 			continue
@@ -84,13 +78,14 @@ func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string
 		if err != nil {
 			return nil, err
 		}
+		own = append(own, a)
 		j.policies = append(j.policies, newWaiverPolicy(a))
-		if !p.Trusted {
-			j.wire.Policies = append(j.wire.Policies, p.ID)
-			j.wire.Tuning[p.ID] = tuning[p.ID]
-		}
 	}
-	return j, nil
+	options := s.options
+	options.Deadline = s.deadline()
+	var err error
+	j.judge, err = newJudge(ctx, options, nil, asOf, own)
+	return j, err
 }
 
 // Judge tells why a waiver does not count; nothing: it counts. A policy that
@@ -130,7 +125,7 @@ func (j *WaiverJudge) ask(ctx context.Context, p *waiverPolicy, c *WaiverCase) (
 	if j.set.options.Sandbox != nil && !p.Trusted {
 		return j.askSandbox(ctx, p.ID, c)
 	}
-	return j.run(ctx, p.assignment, waiverInput(p.assignment, *c, j.asOf))
+	return j.run(ctx, p.assignment, c)
 }
 
 func newWaiverPolicy(a *assignment) *waiverPolicy {
@@ -218,27 +213,9 @@ func findingTerm(f engine.Finding) *ast.Term {
 }
 
 // run evaluates a policy over a waiver; no message: it has nothing against it.
-func (j *WaiverJudge) run(ctx context.Context, a *assignment, input *ast.Term) (messages []string, err error) {
-	if a.overdue.Load() >= maxOverdue {
-		return nil, sandbox.Overdue(j.deadline)
-	}
-	if err := ctx.Err(); err != nil { // what follows would notice it too late
-		return nil, err
-	}
-	defer func() {
-		if fault := recover(); fault != nil {
-			err = fmt.Errorf("evaluation panicked: %v", fault)
-		}
-	}()
-	cancel := topdown.NewCancel()
-	defer context.AfterFunc(ctx, cancel.Cancel)()
-	timer := time.AfterFunc(j.deadline, cancel.Cancel)
-	defer timer.Stop()
-	deny, applies, err := j.query(ctx, a, input, cancel)
+func (j *WaiverJudge) run(ctx context.Context, a *assignment, c *WaiverCase) ([]string, error) {
+	deny, applies, err := j.judge.run(ctx, a, waiverInput(a, *c, j.asOf))
 	switch {
-	case topdown.IsCancel(err) && ctx.Err() == nil:
-		a.overdue.Add(1)
-		return nil, sandbox.Overdue(j.deadline)
 	case err != nil:
 		return nil, err
 	case !applies && a.Applicable.Needs == nil:
@@ -246,14 +223,6 @@ func (j *WaiverJudge) run(ctx context.Context, a *assignment, input *ast.Term) (
 	case !applies:
 		return nil, nil
 	}
-	d, err := readDeny(deny)
-	return d.messages, err
-}
-
-func (j *WaiverJudge) query(ctx context.Context, a *assignment, input *ast.Term, cancel topdown.Cancel) (deny ast.Value, applies bool, err error) {
-	err = j.data.query(a, j.asOf, cancel).WithInput(input).Iter(ctx, func(result topdown.QueryResult) error {
-		deny, applies = result[policy.DenyVar].Value, true
-		return nil
-	})
-	return deny, applies, err
+	messages, _, err := readDeny(deny)
+	return messages, err
 }
