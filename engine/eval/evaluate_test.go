@@ -72,7 +72,7 @@ func TestStatuses(t *testing.T) {
 		"deny with msg a number":     {body: `deny contains {"msg": 1} if input.token.used`, want: engine.Errored, message: "no text msg"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, finding := judged(t, load(t, tokenPolicy(c.custom, c.body)), healthy(c.token))
+			status, finding := judged(t, load(t, enginetest.TokenPolicy(c.custom, c.body)), healthy(c.token))
 			if status != c.want || !strings.Contains(finding.Message, c.message) {
 				t.Errorf("got %s %q, want %s %q", status, finding.Message, c.want, c.message)
 			}
@@ -113,7 +113,7 @@ func TestUnknownOfEachField(t *testing.T) {
 		if strings.Contains(field, ".") || f.Log {
 			continue
 		}
-		set := load(t, tokenPolicy("judges: all", fmt.Sprintf(`deny contains "x" if is_null(input.token.%s)`, field)))
+		set := load(t, enginetest.TokenPolicy("judges: all", fmt.Sprintf(`deny contains "x" if is_null(input.token.%s)`, field)))
 		for _, platform := range f.Answer {
 			status, finding := judged(t, set, healthy(func(tk *engine.Token) {
 				if field == "idle_days" && platform == "creation_time" {
@@ -133,8 +133,8 @@ func TestUnknownOfEachField(t *testing.T) {
 
 func TestUnknownOfParties(t *testing.T) {
 	t.Parallel()
-	for _, field := range fieldNames("owner.") {
-		set := load(t, tokenPolicy("", fmt.Sprintf(`deny contains "x" if is_null(input.owner.%s)`, field)))
+	for _, field := range enginetest.FieldNames("owner.") {
+		set := load(t, enginetest.TokenPolicy("", fmt.Sprintf(`deny contains "x" if is_null(input.owner.%s)`, field)))
 		for name, c := range map[string]struct {
 			change func(*engine.Party)
 			want   engine.Status
@@ -168,7 +168,7 @@ func onlyIf(unknown bool) engine.Status {
 // Nobody is missing from a directory that was not read whole.
 func TestMissingNeedsTheWholeDirectory(t *testing.T) {
 	t.Parallel()
-	set := load(t, tokenPolicy("", `deny contains "gone" if input.owner.kind == "missing"`))
+	set := load(t, enginetest.TokenPolicy("", `deny contains "gone" if input.owner.kind == "missing"`))
 	s := healthy(nil)
 	s.Owner = engine.Party{ID: "7", Kind: engine.Missing, Active: ptr(false), Admin: ptr(false)}
 	for status, want := range map[engine.CoverageStatus]engine.Status{engine.Complete: engine.Fail, engine.Partial: engine.Unknown} {
@@ -232,7 +232,7 @@ func TestGaps(t *testing.T) {
 			if c.resource != "" {
 				resource = c.resource
 			}
-			set := load(t, map[string]string{resource + "/rule.rego": written{resource, "rule", "X-1", c.custom, c.body}.text()})
+			set := load(t, map[string]string{resource + "/rule.rego": enginetest.PolicyText(resource, "rule", "X-1", c.custom, c.body)})
 			findings, tallies := evaluate(t, set, Job{Snapshot: covered(c.snapshot), Tokens: rows(healthy(nil), healthy(func(t *engine.Token) { t.ID = "b" }))})
 			if c.want == "" {
 				for _, f := range findings {
@@ -248,14 +248,14 @@ func TestGaps(t *testing.T) {
 			if f := findings[0]; f.Resource != engine.ResourceWorkspace || f.ResourceID != "1000" || f.Policy != "X-1" {
 				t.Errorf("finding on %s %s", f.Resource, f.ResourceID)
 			}
-			equal(t, tallies, map[string]engine.Tally{"X-1": {engine.Unknown: 1}})
+			enginetest.Equal(t, tallies, map[string]engine.Tally{"X-1": {engine.Unknown: 1}})
 		})
 	}
 }
 
 func TestFinding(t *testing.T) {
 	t.Parallel()
-	set := load(t, tokenPolicy("params: {limit: {default: 9, description: days}, seen: {default: 1.5, description: share}}", `deny contains {"msg": "old", "limit": input.params.limit, "who": {input.owner.name, input.token.owner_id}} if {
+	set := load(t, enginetest.TokenPolicy("params: {limit: {default: 9, description: days}, seen: {default: 1.5, description: share}}", `deny contains {"msg": "old", "limit": input.params.limit, "who": {input.owner.name, input.token.owner_id}} if {
 	input.token.age_days > input.params.limit
 	input.token.comment != ""
 	input.owner.active
@@ -266,8 +266,8 @@ func TestFinding(t *testing.T) {
 
 deny contains {"msg": "new", "who": "nobody"} if input.params.seen > 1`))
 	findings, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(healthy(nil))})
-	equal(t, tallies, map[string]engine.Tally{"T-1": {engine.Fail: 1}})
-	equal(t, findings, []engine.Finding{{
+	enginetest.Equal(t, tallies, map[string]engine.Tally{"T-1": {engine.Fail: 1}})
+	enginetest.Equal(t, findings, []engine.Finding{{
 		Policy: "T-1", Title: "Title of T-1", Severity: engine.High, Status: engine.Fail,
 		Workspace: "prod", WorkspaceID: "1000", Resource: engine.ResourceToken, ResourceID: strings.Repeat("a", 64),
 		Owner: "ann@example.com", OwnerID: "7000000000000000001", Message: "new; old", Remedy: "revoke",
@@ -282,7 +282,7 @@ deny contains {"msg": "new", "who": "nobody"} if input.params.seen > 1`))
 
 func TestWorkspaceFinding(t *testing.T) {
 	t.Parallel()
-	set := load(t, workspacePolicy("", `deny contains "x" if {
+	set := load(t, enginetest.WorkspacePolicy("", `deny contains "x" if {
 	input.workspace.max_lifetime_days < 90
 	input.workspace.settings.enableTokensConfig == "true"
 	input.workspace.labels.env == "prod"
@@ -296,7 +296,7 @@ func TestWorkspaceFinding(t *testing.T) {
 	if f.Resource != engine.ResourceWorkspace || f.ResourceID != "1000" || f.Owner != "" {
 		t.Errorf("finding %+v", f)
 	}
-	equal(t, f.Evidence, map[string]any{"as_of": "2026-11-01T00:00:00Z", "max_lifetime_days": int64(30), "settings.enableTokensConfig": "true", "labels.env": "prod"})
+	enginetest.Equal(t, f.Evidence, map[string]any{"as_of": "2026-11-01T00:00:00Z", "max_lifetime_days": int64(30), "settings.enableTokensConfig": "true", "labels.env": "prod"})
 }
 
 // A comment may hold a secret: it is no evidence, however it is read.
@@ -307,7 +307,7 @@ func TestCommentsAreNoEvidence(t *testing.T) {
 		"deny contains \"x\" if {\n\tsome k\n\tinput.token[k] == true\n}",
 		`deny contains "x" if object.get(input, "token", 1) != 1`,
 	} {
-		_, f := judged(t, load(t, tokenPolicy("needs: []", body)), healthy(func(t *engine.Token) { t.Comment = "canary" }))
+		_, f := judged(t, load(t, enginetest.TokenPolicy("needs: []", body)), healthy(func(t *engine.Token) { t.Comment = "canary" }))
 		if text := fmt.Sprint(f); f.Status == engine.Fail && strings.Contains(text, "canary") {
 			t.Errorf("%s: %s", body, text)
 		}
@@ -317,9 +317,9 @@ func TestCommentsAreNoEvidence(t *testing.T) {
 func TestTuning(t *testing.T) {
 	t.Parallel()
 	set := load(t, map[string]string{
-		"token/a.rego": written{"token", "a", "A-1", `params: {limit: {default: 90, description: D}, names: {default: [a], description: D}, any: {default: [], description: D}, on: {default: true, description: D}}`,
-			`deny contains sprintf("over %v", [input.params.limit]) if input.token.age_days > input.params.limit`}.text(),
-		"token/b.rego": written{"token", "b", "B-1", "", `deny contains "x" if input.token.used`}.text(),
+		"token/a.rego": enginetest.PolicyText("token", "a", "A-1", `params: {limit: {default: 90, description: D}, names: {default: [a], description: D}, any: {default: [], description: D}, on: {default: true, description: D}}`,
+			`deny contains sprintf("over %v", [input.params.limit]) if input.token.age_days > input.params.limit`),
+		"token/b.rego": enginetest.PolicyText("token", "b", "B-1", "", `deny contains "x" if input.token.used`),
 	})
 	for name, c := range map[string]struct {
 		tuning map[string]policy.Tuning
@@ -355,7 +355,7 @@ func TestTuning(t *testing.T) {
 	findings, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(healthy(nil)), Tuning: map[string]policy.Tuning{
 		"A-1": {Severity: engine.Info, Params: map[string]any{"limit": 10}}, "B-1": {Disabled: true},
 	}})
-	equal(t, tallies, map[string]engine.Tally{"A-1": {engine.Fail: 1}})
+	enginetest.Equal(t, tallies, map[string]engine.Tally{"A-1": {engine.Fail: 1}})
 	if len(findings) != 1 || findings[0].Message != "over 10" || findings[0].Severity != engine.Info || findings[0].Evidence["params.limit"] != int64(10) {
 		t.Errorf("got %+v", findings)
 	}
@@ -368,7 +368,7 @@ func TestTuning(t *testing.T) {
 
 func TestExcept(t *testing.T) {
 	t.Parallel()
-	set := load(t, tokenPolicy("", `deny contains "x" if input.token.used`))
+	set := load(t, enginetest.TokenPolicy("", `deny contains "x" if input.token.used`))
 	waiver := &engine.Waiver{ID: "W"}
 	var asked []engine.Status
 	findings, tallies := evaluate(t, set, Job{
@@ -384,8 +384,8 @@ func TestExcept(t *testing.T) {
 			return f
 		},
 	})
-	equal(t, asked, []engine.Status{engine.Fail, engine.Fail})
-	equal(t, tallies, map[string]engine.Tally{"T-1": {engine.Fail: 1, engine.Waived: 1, engine.Unknown: 1}})
+	enginetest.Equal(t, asked, []engine.Status{engine.Fail, engine.Fail})
+	enginetest.Equal(t, tallies, map[string]engine.Tally{"T-1": {engine.Fail: 1, engine.Waived: 1, engine.Unknown: 1}})
 	if len(findings) != 3 || findings[1].Waiver != waiver {
 		t.Errorf("got %+v", findings)
 	}
@@ -400,15 +400,15 @@ const endless = `deny contains "x" if {
 func TestDeadline(t *testing.T) {
 	t.Parallel()
 	set := load(t, map[string]string{
-		"token/a.rego": written{"token", "a", "A-1", "", endless}.text(),
-		"token/b.rego": written{"token", "b", "B-1", "", `deny contains "x" if input.token.used`}.text(),
+		"token/a.rego": enginetest.PolicyText("token", "a", "A-1", "", endless),
+		"token/b.rego": enginetest.PolicyText("token", "b", "B-1", "", `deny contains "x" if input.token.used`),
 	}).With(Options{Deadline: 300 * time.Millisecond})
 	var many []engine.Subject
 	for i := range 20 {
 		many = append(many, healthy(func(t *engine.Token) { t.ID = fmt.Sprint(i) }))
 	}
 	findings, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(many...)})
-	equal(t, tallies, map[string]engine.Tally{"A-1": {engine.Errored: 20}, "B-1": {engine.Fail: 20}})
+	enginetest.Equal(t, tallies, map[string]engine.Tally{"A-1": {engine.Errored: 20}, "B-1": {engine.Fail: 20}})
 	if findings[0].Message != "evaluation did not end within 300ms" {
 		t.Errorf("message %q", findings[0].Message)
 	}
@@ -428,7 +428,7 @@ func TestGivenUpWhenOverdue(t *testing.T) {
 		tokens = append(tokens, healthy(func(t *engine.Token) { t.ID = fmt.Sprint(i) }))
 	}
 	for place, where := range map[string]sandbox.Command{"here": nil, "apart": ownSandbox} {
-		set := load(t, tokenPolicy("", slow)).With(Options{Deadline: deadline, Workers: 1, NoPrefilter: true, Sandbox: where})
+		set := load(t, enginetest.TokenPolicy("", slow)).With(Options{Deadline: deadline, Workers: 1, NoPrefilter: true, Sandbox: where})
 		_, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(tokens...)})
 		if want := (engine.Tally{engine.Errored: len(tokens)}); !maps.Equal(tallies["T-1"], want) {
 			t.Errorf("%s: %v, want %v", place, tallies["T-1"], want)
@@ -447,7 +447,7 @@ func TestGivenUpWhenOverdue(t *testing.T) {
 
 func TestInterrupt(t *testing.T) {
 	t.Parallel()
-	set := load(t, tokenPolicy("", endless))
+	set := load(t, enginetest.TokenPolicy("", endless))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, _, err := evaluateIn(ctx, set, Job{Snapshot: covered(nil), AsOf: asOf(), Tokens: either(population(1000))})
@@ -459,7 +459,7 @@ func TestInterrupt(t *testing.T) {
 func TestPanicIsAnError(t *testing.T) {
 	t.Parallel()
 	j := &judge{deadline: defaultDeadline}
-	set := load(t, tokenPolicy("", `deny contains "x" if input.token.used`))
+	set := load(t, enginetest.TokenPolicy("", `deny contains "x" if input.token.used`))
 	a, err := newAssignment(set.Resources[0], policy.Tuning{})
 	if err != nil {
 		t.Fatal(err)
@@ -481,7 +481,7 @@ func TestAPolicyThatFailsIsAnError(t *testing.T) {
 		"neither text nor message": `deny contains 7`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			findings, tallies := evaluate(t, load(t, tokenPolicy("", body)), Job{Snapshot: covered(nil), Tokens: rows(healthy(nil))})
+			findings, tallies := evaluate(t, load(t, enginetest.TokenPolicy("", body)), Job{Snapshot: covered(nil), Tokens: rows(healthy(nil))})
 			if len(findings) != 1 || findings[0].Status != engine.Errored || tallies["T-1"][engine.Pass] != 0 {
 				t.Errorf("got %v, %v", statusesOf(findings), tallies["T-1"])
 			}
@@ -491,7 +491,7 @@ func TestAPolicyThatFailsIsAnError(t *testing.T) {
 
 func TestFailures(t *testing.T) {
 	t.Parallel()
-	set := load(t, tokenPolicy("", `deny contains "x" if input.token.used`))
+	set := load(t, enginetest.TokenPolicy("", `deny contains "x" if input.token.used`))
 	broken := errors.New("broken")
 	t.Run("rows", func(t *testing.T) {
 		tokens := func(yield func(engine.Subject, error) bool) {
@@ -588,7 +588,7 @@ func TestOptimisationsChangeNothing(t *testing.T) {
 func TestRowsAreNotHoarded(t *testing.T) {
 	t.Parallel()
 	const total, workers = 60 * batchSize, 2
-	set := load(t, tokenPolicy("judges: all", `deny contains "x" if input.token.used`)).With(Options{Workers: workers})
+	set := load(t, enginetest.TokenPolicy("judges: all", `deny contains "x" if input.token.used`)).With(Options{Workers: workers})
 	var read atomic.Int64
 	counting := func(yield func(engine.Subject, error) bool) {
 		for s, err := range population(total) {

@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/policy"
 )
 
 func TestExplain(t *testing.T) {
 	t.Parallel()
-	set := load(t, tokenPolicy("params: {limit: {default: 20, description: Days}}",
+	set := load(t, enginetest.TokenPolicy("params: {limit: {default: 20, description: Days}}",
 		"deny contains \"old\" if {\n\tinput.token.age_days > input.params.limit\n\tinput.token.used\n}"))
 	job := Job{Snapshot: covered(nil), AsOf: asOf(), Tuning: map[string]policy.Tuning{"T-1": {Params: map[string]any{"limit": 25}}}}
 	for _, tc := range []struct {
@@ -49,7 +50,7 @@ func TestExplain(t *testing.T) {
 
 func TestExplainNeverShowsASecret(t *testing.T) {
 	t.Parallel()
-	set := load(t, tokenPolicy("", "deny contains \"x\" if contains(input.token.comment, \"dapi\")"))
+	set := load(t, enginetest.TokenPolicy("", "deny contains \"x\" if contains(input.token.comment, \"dapi\")"))
 	secret := "dapi" + strings.Repeat("0a", 16)
 	subject := healthy(func(t *engine.Token) { t.Comment = "use " + secret })
 	got, err := set.Explain(t.Context(), Job{Snapshot: covered(nil), AsOf: asOf()}, "T-1", &subject)

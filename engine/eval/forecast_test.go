@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 )
 
 // forecasted are policies whose verdict changes as days go by, for a reason of each
@@ -26,7 +27,7 @@ func forecasted() map[string]string {
 	}
 	files := map[string]string{}
 	for name, body := range bodies {
-		files["token/"+name+".rego"] = written{"token", name, "F-" + name, "", body}.text()
+		files["token/"+name+".rego"] = enginetest.PolicyText("token", name, "F-"+name, "", body)
 	}
 	return files
 }
@@ -93,7 +94,7 @@ func TestForecastIsEvaluateAtEachInstant(t *testing.T) {
 				t.Fatal(err)
 			}
 			slices.Sort(got)
-			equal(t, got, want)
+			enginetest.Equal(t, got, want)
 		})
 	}
 }

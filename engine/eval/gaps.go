@@ -21,19 +21,13 @@ func (v *workspaceView) gaps(p *policy.Compiled) []string {
 			gaps = append(gaps, gap)
 		}
 	}
-	return distinct(append(gaps, v.unreadable(p)...))
-}
-
-// distinct leaves the first of equal texts: several keys of a section that was
-// not read are one gap.
-func distinct(texts []string) []string {
-	var first []string
-	for _, text := range texts {
-		if !slices.Contains(first, text) {
-			first = append(first, text)
+	var distinct []string // several keys of a section that was not read are one gap
+	for _, gap := range append(gaps, v.unreadable(p)...) {
+		if !slices.Contains(distinct, gap) {
+			distinct = append(distinct, gap)
 		}
 	}
-	return first
+	return distinct
 }
 
 // notApplicable: the policy needs a section that is read on request only, and
@@ -108,29 +102,20 @@ func (v *workspaceView) settingGap(key string) string {
 // unreadable reports fields of input.workspace that were covered but make no
 // sense, or that nobody knows.
 func (v *workspaceView) unreadable(p *policy.Compiled) []string {
-	var gaps []string
-	for _, field := range []struct {
-		name string
-		key  string
-		want string
-	}{
+	var gaps, before []string
+	for _, field := range []struct{ name, key, want string }{
 		{"pats_enabled", policy.SettingTokensEnabled, "true or false"},
 		{"max_lifetime_days", policy.SettingMaxLifetime, "a number of days"},
 		{"lifetime_limited", policy.SettingMaxLifetime, "a number of days"},
 	} {
-		setting, read := v.settings[field.key]
-		if read && setting.Problem == "" && v.lacks(p, field.name) {
-			gap := fmt.Sprintf("setting %s is %q, which is not %s", field.key, valueOf(setting), field.want)
-			if len(gaps) == 0 || gaps[len(gaps)-1] != gap {
-				gaps = append(gaps, gap)
-			}
+		if setting, read := v.settings[field.key]; read && setting.Problem == "" && v.lacks(p, field.name) {
+			gaps = append(gaps, fmt.Sprintf("setting %s is %q, which is not %s", field.key, valueOf(setting), field.want))
+		}
+		if v.previous != nil && v.previous.Get(ast.StringTerm("settings_at")) != nil && p.Reads.Touches("workspace", policy.Previous, field.name) && v.previous.Get(ast.StringTerm(field.name)) == nil {
+			before = append(before, "what "+field.name+" was in the snapshot before is not known")
 		}
 	}
-	for _, field := range []string{"pats_enabled", "max_lifetime_days", "lifetime_limited"} {
-		if v.previous != nil && v.previous.Get(ast.StringTerm("settings_at")) != nil && p.Reads.Touches("workspace", policy.Previous, field) && v.previous.Get(ast.StringTerm(field)) == nil {
-			gaps = append(gaps, "what "+field+" was in the snapshot before is not known")
-		}
-	}
+	gaps = append(gaps, before...)
 	if p.Reads.Touches("workspace", "caller", "scopes") && v.scopesUnknown() {
 		gaps = append(gaps, "the scopes of the credential that patrol signs in with are not known")
 	}

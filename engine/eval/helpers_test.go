@@ -5,18 +5,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	cmpdiff "github.com/google/go-cmp/cmp"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/policy"
 	"patrol/policies"
 )
@@ -26,25 +25,12 @@ func asOf() time.Time { return time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC) }
 
 // pack makes a pack of files by path.
 func pack(name string, files map[string]string) policy.Pack {
-	fsys := fstest.MapFS{}
-	for path, text := range files {
-		fsys[path] = &fstest.MapFile{Data: []byte(text)}
-	}
-	return policy.Pack{Name: name, FS: fsys}
+	return policy.Pack{Name: name, FS: enginetest.Files(files)}
 }
 
 // schemas is a pack of the built-in schemas and nothing else.
 func schemas(t testing.TB) policy.Pack {
-	t.Helper()
-	files := map[string]string{}
-	for _, name := range []string{"schemas/token.json", "schemas/workspace.json", "schemas/waiver.json", "schemas/secret.json"} {
-		text, err := policies.FS.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[name] = string(text)
-	}
-	return pack("built-in", files)
+	return policy.Pack{Name: "built-in", FS: enginetest.Schemas(t, policies.FS)}
 }
 
 func load(t testing.TB, files map[string]string) *Set {
@@ -54,40 +40,6 @@ func load(t testing.TB, files map[string]string) *Set {
 		t.Fatal(err)
 	}
 	return set
-}
-
-// written is a policy with the least metadata; custom holds more lines of it.
-type written struct {
-	resource, name, id, custom, body string
-}
-
-func (w written) text() string {
-	custom := ""
-	for _, line := range strings.Split(w.custom, "\n") {
-		if line != "" {
-			custom += "#   " + line + "\n"
-		}
-	}
-	return fmt.Sprintf(`# METADATA
-# title: Title of %[1]s
-# description: Why it matters.
-# custom:
-#   id: %[1]s
-#   severity: high
-#   remedy: revoke
-%[2]spackage patrol.%[3]s.%[4]s
-
-%[5]s
-`, w.id, custom, w.resource, w.name, w.body)
-}
-
-// tokenPolicy is one policy on tokens, as a pack.
-func tokenPolicy(custom, body string) map[string]string {
-	return map[string]string{"token/rule.rego": written{"token", "rule", "T-1", custom, body}.text()}
-}
-
-func workspacePolicy(custom, body string) map[string]string {
-	return map[string]string{"workspace/rule.rego": written{"workspace", "rule", "W-1", custom, body}.text()}
 }
 
 func ptr[T any](v T) *T { return &v }
@@ -146,17 +98,6 @@ func rows(subjects ...engine.Subject) func(bool) iter.Seq2[engine.Subject, error
 	})
 }
 
-// fieldNames are the fields of input.token, or those below owner., sorted.
-func fieldNames(prefix string) (names []string) {
-	for _, f := range engine.Fields() {
-		if name, below := strings.CutPrefix(f.Name, prefix); below && !strings.Contains(name, ".") {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
 // either are the same tokens, whether they are asked for with how they stand or without.
 func either(tokens iter.Seq2[engine.Subject, error]) func(bool) iter.Seq2[engine.Subject, error] {
 	return func(bool) iter.Seq2[engine.Subject, error] { return tokens }
@@ -201,13 +142,6 @@ func judged(t testing.TB, set *Set, s engine.Subject) (engine.Status, engine.Fin
 	}
 	t.Fatal("no result")
 	return "", engine.Finding{}
-}
-
-func equal[T any](t testing.TB, got, want T) {
-	t.Helper()
-	if diff := cmpdiff.Diff(want, got); diff != "" {
-		t.Errorf("-want +got\n%s", diff)
-	}
 }
 
 func difference(a, b any) string { return cmpdiff.Diff(a, b) }

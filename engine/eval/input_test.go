@@ -38,7 +38,7 @@ func TestSchemasMatchInput(t *testing.T) {
 		}
 		return nil
 	}
-	equal(t, engine.SortedKeys(known("token")), fieldNames(""))
+	enginetest.Equal(t, engine.SortedKeys(known("token")), enginetest.FieldNames(""))
 	now := covered(nil)
 	before := engine.State{
 		Settings: engine.Dated{Document: now.Documents[engine.SectionSettings], At: asOf()}, Grants: engine.Dated{Document: now.Documents[engine.SectionGrants], At: asOf()},
@@ -65,7 +65,7 @@ func TestSchemasMatchInput(t *testing.T) {
 			}
 		}
 	}
-	equal(t, engine.SortedKeys(built["owner"].(map[string]any)), fieldNames("owner."))
+	enginetest.Equal(t, engine.SortedKeys(built["owner"].(map[string]any)), enginetest.FieldNames("owner."))
 }
 
 // TestNoVerdictRestsOnTheAccount: what the account knows of missing owners gives
@@ -96,17 +96,17 @@ func TestNoVerdictRestsOnTheAccount(t *testing.T) {
 		seen[f.Owner]++
 		return f
 	}})
-	equal(t, withTallies, tallies)
+	enginetest.Equal(t, withTallies, tallies)
 	named := 0
 	for i, f := range with {
 		if f.Owner == "moved.on@example.com" {
 			named++
-			equal(t, f.Evidence["owner.account_status"], any("active"))
+			enginetest.Equal(t, f.Evidence["owner.account_status"], any("active"))
 			f.Owner, f.Evidence = without[i].Owner, maps.Clone(f.Evidence)
 			delete(f.Evidence, "owner.account_status")
 			delete(f.Evidence, "owner.account_name")
 		}
-		equal(t, f, without[i])
+		enginetest.Equal(t, f, without[i])
 	}
 	if known == 0 || named == 0 || seen["moved.on@example.com"] > 0 {
 		t.Errorf("%d missing, %d findings named, exceptions saw the name %d times", known, named, seen["moved.on@example.com"])
@@ -144,7 +144,7 @@ func TestAuthors(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := engine.Dated{Document: json.RawMessage(`{"maxTokenLifetimeDays": {"value":"1"}}`), At: asOf().AddDate(0, 0, -7)}
-	own := workspacePolicy("", `deny contains "x" if input.workspace.audit_changes.grants.count > 0`)
+	own := enginetest.WorkspacePolicy("", `deny contains "x" if input.workspace.audit_changes.grants.count > 0`)
 	for name, test := range map[string]struct {
 		coverage engine.Coverage
 		said     string
@@ -178,6 +178,6 @@ func TestAuthors(t *testing.T) {
 			t.Errorf("%s: evidence %v", name, findings[0].Evidence)
 		}
 		_, tallies = evaluate(t, load(t, own), job)
-		equal(t, tallies["W-1"], engine.Tally{test.own: 1})
+		enginetest.Equal(t, tallies["W-1"], engine.Tally{test.own: 1})
 	}
 }

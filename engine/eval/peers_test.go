@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 )
 
 // compared is a subject of which everything is known that rests on others.
@@ -84,7 +85,7 @@ func TestAmongFacts(t *testing.T) {
 			"fail": compared(healthy(nil)), "pass": silent(func(a *engine.Peers) { a.Activity = nil }),
 		},
 	} {
-		set := load(t, tokenPolicy("", `deny contains "x" if `+body))
+		set := load(t, enginetest.TokenPolicy("", `deny contains "x" if `+body))
 		for want, subject := range test {
 			findings, tallies := evaluate(t, set, Job{Snapshot: covered(readEverything), Tokens: rows(subject)})
 			if tallies["T-1"][engine.Status(want)] != 1 {
@@ -99,9 +100,9 @@ func TestAmongFacts(t *testing.T) {
 func TestSectionsOnRequest(t *testing.T) {
 	t.Parallel()
 	set := load(t, map[string]string{
-		"token/a.rego":     written{"token", "a", "T-1", "", `deny contains "x" if input.token.audit_events > 0`}.text(),
-		"secret/b.rego":    written{"secret", "b", "S-1", "", `deny contains "x" if input.secret.never_expires`}.text(),
-		"workspace/c.rego": written{"workspace", "c", "W-1", "", `deny contains concat(",", object.keys(input.workspace.coverage)) if true`}.text(),
+		"token/a.rego":     enginetest.PolicyText("token", "a", "T-1", "", `deny contains "x" if input.token.audit_events > 0`),
+		"secret/b.rego":    enginetest.PolicyText("secret", "b", "S-1", "", `deny contains "x" if input.secret.never_expires`),
+		"workspace/c.rego": enginetest.PolicyText("workspace", "c", "W-1", "", `deny contains concat(",", object.keys(input.workspace.coverage)) if true`),
 	})
 	for want, coverage := range map[engine.Status]engine.Coverage{
 		engine.NotApplicable: engine.NotRequested("ask"),
@@ -126,13 +127,13 @@ func TestSectionsOnRequest(t *testing.T) {
 func TestTokensOff(t *testing.T) {
 	t.Parallel()
 	set := load(t, map[string]string{
-		"token/a.rego":     written{"token", "a", "T-1", "needs: [tokens]", `deny contains "x" if true`}.text(),
-		"workspace/c.rego": written{"workspace", "c", "W-1", "", `deny contains "x" if input.workspace.coverage.tokens == "off"`}.text(),
+		"token/a.rego":     enginetest.PolicyText("token", "a", "T-1", "needs: [tokens]", `deny contains "x" if true`),
+		"workspace/c.rego": enginetest.PolicyText("workspace", "c", "W-1", "", `deny contains "x" if input.workspace.coverage.tokens == "off"`),
 	})
 	_, tallies := evaluate(t, set, Job{Snapshot: covered(func(s *engine.Snapshot) {
 		s.Coverage[engine.SectionTokens] = engine.Coverage{Status: engine.Off}
 	})})
-	equal(t, tallies, map[string]engine.Tally{"T-1": {engine.NotApplicable: 1}, "W-1": {engine.Fail: 1}})
+	enginetest.Equal(t, tallies, map[string]engine.Tally{"T-1": {engine.NotApplicable: 1}, "W-1": {engine.Fail: 1}})
 }
 
 // TestGroupsNotWhole: who is in which group is unknown where groups were not
@@ -148,10 +149,10 @@ func TestGroupsNotWhole(t *testing.T) {
 		"input.owner.admin":                          {engine.Fail: 1, engine.Unknown: 1},
 		`not "data-engineers" in input.owner.groups`: {engine.Unknown: 2},
 	} {
-		_, tallies := evaluate(t, load(t, tokenPolicy("", `deny contains "x" if `+body)), Job{Snapshot: covered(func(s *engine.Snapshot) {
+		_, tallies := evaluate(t, load(t, enginetest.TokenPolicy("", `deny contains "x" if `+body)), Job{Snapshot: covered(func(s *engine.Snapshot) {
 			s.Coverage[engine.SectionGroups] = engine.Coverage{Status: engine.Failed}
 		}), Tokens: rows(owner(ptr(true)), owner(nil))})
-		equal(t, tallies["T-1"], want)
+		enginetest.Equal(t, tallies["T-1"], want)
 	}
 }
 
@@ -172,7 +173,7 @@ func TestSecretsAreJudged(t *testing.T) {
 	set := builtIn(t).Select(func(p engine.Policy) bool { return p.Resource == engine.ResourceSecret })
 	job := Job{Snapshot: covered(func(s *engine.Snapshot) { readEverything(s); s.Documents[engine.SectionSecrets] = text })}
 	findings, tallies := evaluate(t, set, job)
-	equal(t, tallies, map[string]engine.Tally{
+	enginetest.Equal(t, tallies, map[string]engine.Tally{
 		"SP-001": {engine.Fail: 2, engine.NotApplicable: 2},
 		"SP-002": {engine.Fail: 1, engine.Pass: 1, engine.NotApplicable: 2},
 	})
@@ -180,7 +181,7 @@ func TestSecretsAreJudged(t *testing.T) {
 	for _, f := range findings {
 		told = append(told, strings.Join([]string{f.Policy, string(f.Resource), f.ResourceID, f.Owner, f.OwnerID, f.Message}, "|"))
 	}
-	equal(t, told, []string{
+	enginetest.Equal(t, told, []string{
 		"SP-001|secret|s1|app|7|secret is 400 days old, limit 90",
 		"SP-001|secret|s2|8|8|secret is 366 days old, limit 90",
 		"SP-002|secret|s1|app|7|secret never expires",
@@ -196,7 +197,7 @@ func TestSecretsAreJudged(t *testing.T) {
 		}
 		told = append(told, string(e.Status)+" "+e.Message)
 	}
-	equal(t, told, []string{"fail secret is 400 days old, limit 90", "fail secret is 366 days old, limit 90", "not_applicable ", "not_applicable "})
+	enginetest.Equal(t, told, []string{"fail secret is 400 days old, limit 90", "fail secret is 366 days old, limit 90", "not_applicable ", "not_applicable "})
 	job.Snapshot.Documents[engine.SectionSecrets] = json.RawMessage(`{}`)
 	_, _, err = evaluateIn(t.Context(), set, job)
 	if e, ok := engine.AsError(err); !ok || e.Reason != "corrupt" {
@@ -212,7 +213,7 @@ func TestSecretsInPart(t *testing.T) {
 		readEverything(s)
 		s.Coverage[engine.SectionSecrets] = engine.Coverage{Status: engine.Partial, Reason: "missing"}
 	})})
-	equal(t, tallies["SP-001"], engine.Tally{engine.Unknown: 1})
+	enginetest.Equal(t, tallies["SP-001"], engine.Tally{engine.Unknown: 1})
 }
 
 // TestTolerates: a policy about gaps is judged in spite of them.
@@ -221,8 +222,8 @@ func TestTolerates(t *testing.T) {
 	body := `deny contains "x" if not input.workspace.settings.enableVerboseAuditLogs`
 	denied := covered(func(s *engine.Snapshot) { s.Coverage[engine.SectionSettings] = engine.Coverage{Status: engine.Denied} })
 	for custom, want := range map[string]engine.Status{"": engine.Unknown, "tolerates: [settings]": engine.Fail} {
-		_, tallies := evaluate(t, load(t, workspacePolicy(custom, body)), Job{Snapshot: denied})
-		equal(t, tallies["W-1"], engine.Tally{want: 1})
+		_, tallies := evaluate(t, load(t, enginetest.WorkspacePolicy(custom, body)), Job{Snapshot: denied})
+		enginetest.Equal(t, tallies["W-1"], engine.Tally{want: 1})
 	}
 }
 
@@ -231,9 +232,9 @@ func TestCaller(t *testing.T) {
 	t.Parallel()
 	set := builtIn(t).Select(func(p engine.Policy) bool { return p.ID == "WS-007" })
 	_, tallies := evaluate(t, set, Job{Snapshot: covered(readEverything)})
-	equal(t, tallies["WS-007"], engine.Tally{engine.Fail: 1})
+	enginetest.Equal(t, tallies["WS-007"], engine.Tally{engine.Fail: 1})
 	_, tallies = evaluate(t, set, Job{Snapshot: covered(func(s *engine.Snapshot) {
 		s.Coverage[engine.SectionWorkspace] = engine.Coverage{Status: engine.NotCollected, Reason: "import"}
 	})})
-	equal(t, tallies["WS-007"], engine.Tally{engine.Unknown: 1})
+	enginetest.Equal(t, tallies["WS-007"], engine.Tally{engine.Unknown: 1})
 }

@@ -49,8 +49,8 @@ func TestPrefilterChangesNoResult(t *testing.T) {
 			subjects := awkward(enginetest.Seed(t), corpusSize(), snapshot.Coverage[engine.SectionPrincipals].Whole())
 			want, wantTallies := evaluate(t, set.With(Options{NoPrefilter: true}), Job{Snapshot: snapshot, Tokens: rows(subjects...)})
 			got, gotTallies := evaluate(t, set, Job{Snapshot: snapshot, Tokens: rows(subjects...)})
-			equal(t, gotTallies, wantTallies)
-			equal(t, bytesOf(t, got), bytesOf(t, want))
+			enginetest.Equal(t, gotTallies, wantTallies)
+			enginetest.Equal(t, bytesOf(t, got), bytesOf(t, want))
 			checkVariety(t, set, wantTallies)
 		})
 	}

@@ -133,7 +133,7 @@ func refusedBombs() []string {
 func TestBombsThatPoliciesCannotName(t *testing.T) {
 	t.Parallel()
 	for _, call := range refusedBombs() {
-		problemsOf(t, tokenPolicy("", denying("input.token.id\n\t"+call)))
+		problemsOf(t, enginetest.TokenPolicy("", denying("input.token.id\n\t"+call)))
 	}
 }
 
@@ -150,8 +150,8 @@ func TestBombs(t *testing.T) {
 	for _, name := range engine.SortedKeys(bombs()) {
 		t.Run(name, func(t *testing.T) {
 			set := load(t, map[string]string{
-				"token/bomb.rego": written{"token", "bomb", "B-1", "", bombs()[name]}.text(),
-				"token/good.rego": written{"token", "good", "G-1", "", innocent}.text(),
+				"token/bomb.rego": enginetest.PolicyText("token", "bomb", "B-1", "", bombs()[name]),
+				"token/good.rego": enginetest.PolicyText("token", "good", "G-1", "", innocent),
 			}).With(Options{Sandbox: ownSandbox, Deadline: bombDeadline})
 			start := time.Now()
 			findings, _ := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(healthy(nil))})
@@ -210,8 +210,8 @@ func TestSandboxFindsTheSame(t *testing.T) {
 	job := Job{Snapshot: covered(nil), Tokens: either(manyTokens(300))}
 	want, wantTallies := evaluate(t, set, job)
 	got, gotTallies := evaluate(t, set.With(Options{Sandbox: ownSandbox}), job)
-	equal(t, gotTallies, wantTallies)
-	equal(t, asJSON(t, got), asJSON(t, want))
+	enginetest.Equal(t, gotTallies, wantTallies)
+	enginetest.Equal(t, asJSON(t, got), asJSON(t, want))
 	if len(want) < 300 {
 		t.Errorf("only %d findings were compared", len(want))
 	}
@@ -267,9 +267,9 @@ func asJSON(t *testing.T, value any) string {
 func TestSandboxThatDiesMidway(t *testing.T) {
 	last := fmt.Sprintf("%064x", 202) // in the second batch
 	set := load(t, map[string]string{
-		"token/bomb.rego": written{"token", "bomb", "B-1", "", "deny contains \"young\" if input.token.age_days < 0\n\n" +
-			denying("input.token.id == \""+last+"\"\n\t"+growing(9, tenTimes)+"\n\tcount(s) > 0")}.text(),
-		"token/good.rego": written{"token", "good", "G-1", "", innocent}.text(),
+		"token/bomb.rego": enginetest.PolicyText("token", "bomb", "B-1", "", "deny contains \"young\" if input.token.age_days < 0\n\n"+
+			denying("input.token.id == \""+last+"\"\n\t"+growing(9, tenTimes)+"\n\tcount(s) > 0")),
+		"token/good.rego": enginetest.PolicyText("token", "good", "G-1", "", innocent),
 	}).With(Options{Sandbox: ownSandbox, Deadline: bombDeadline})
 	findings, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: either(manyTokens(300))})
 	good, bomb := tallies["G-1"], tallies["B-1"]
@@ -291,7 +291,7 @@ func TestSandboxThatDiesMidway(t *testing.T) {
 // TestSandboxResultsAddUp: a sandbox that gives too few results, too many, or
 // some that are none, makes no token pass.
 func TestSandboxResultsAddUp(t *testing.T) {
-	files := map[string]string{"token/good.rego": written{"token", "good", "G-1", "", innocent}.text()}
+	files := map[string]string{"token/good.rego": enginetest.PolicyText("token", "good", "G-1", "", innocent)}
 	for name, said := range map[string]string{
 		"too few":            `{"Policy":"G-1","Pass":2}`,
 		"too many":           `{"Policy":"G-1","Pass":4}`,
@@ -326,8 +326,8 @@ func TestSandboxRunsOutOfMemory(t *testing.T) {
 		t.Skip("memory is bounded on Linux only")
 	}
 	set := load(t, map[string]string{
-		"token/bomb.rego": written{"token", "bomb", "B-1", "", bombs()["doubling by concat"]}.text(),
-		"token/good.rego": written{"token", "good", "G-1", "", innocent}.text(),
+		"token/bomb.rego": enginetest.PolicyText("token", "bomb", "B-1", "", bombs()["doubling by concat"]),
+		"token/good.rego": enginetest.PolicyText("token", "good", "G-1", "", innocent),
 	}).With(Options{Sandbox: ownSandbox, Deadline: time.Minute})
 	findings, _ := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(healthy(nil))})
 	want := "evaluation ran out of memory"
@@ -341,7 +341,7 @@ func TestSandboxRunsOutOfMemory(t *testing.T) {
 
 // TestTryLoad: a pack that loads, and a process that is no sandbox.
 func TestTryLoad(t *testing.T) {
-	packs := []policy.Pack{schemas(t), pack("mine", tokenPolicy("", innocent))}
+	packs := []policy.Pack{schemas(t), pack("mine", enginetest.TokenPolicy("", innocent))}
 	if err := TryLoad(t.Context(), ownSandbox, packs...); err != nil {
 		t.Error(err)
 	}

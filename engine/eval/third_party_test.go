@@ -36,8 +36,8 @@ func TestWaiverBombs(t *testing.T) {
 	for name, bomb := range waiverBombs() {
 		t.Run(name, func(t *testing.T) {
 			set := load(t, map[string]string{
-				"waiver/bomb.rego": written{"waiver", "bomb", "W-BOMB", "", bomb}.text(),
-				"waiver/good.rego": written{"waiver", "good", "W-GOOD", "", "deny contains input.finding.owner_id if input.policy.severity == \"medium\""}.text(),
+				"waiver/bomb.rego": enginetest.PolicyText("waiver", "bomb", "W-BOMB", "", bomb),
+				"waiver/good.rego": enginetest.PolicyText("waiver", "good", "W-GOOD", "", "deny contains input.finding.owner_id if input.policy.severity == \"medium\""),
 			}).With(Options{Sandbox: ownSandbox, Deadline: bombDeadline})
 			j := waiverJudge(t, set, nil)
 			defer j.Close()
@@ -67,8 +67,8 @@ func TestWaiversApart(t *testing.T) {
 	for _, w := range []engine.WaiverRule{granted(), long, short} {
 		f := waivable()
 		f.Evidence = map[string]any{"n": 1}
-		equal(t, apart.Judge(t.Context(), caseOf(w, f)), here.Judge(t.Context(), caseOf(w, f)))
-		equal(t, apart.Judge(t.Context(), WaiverCase{Waiver: w, Policy: "PAT-016", Severity: engine.Medium}),
+		enginetest.Equal(t, apart.Judge(t.Context(), caseOf(w, f)), here.Judge(t.Context(), caseOf(w, f)))
+		enginetest.Equal(t, apart.Judge(t.Context(), WaiverCase{Waiver: w, Policy: "PAT-016", Severity: engine.Medium}),
 			here.Judge(t.Context(), WaiverCase{Waiver: w, Policy: "PAT-016", Severity: engine.Medium}))
 	}
 	if apart.process == nil {
@@ -78,7 +78,7 @@ func TestWaiversApart(t *testing.T) {
 
 func withTests(body string) map[string]string {
 	return map[string]string{
-		"token/seen.rego": written{"token", "seen", "T-1", "remediation: Nothing.\ncontrols: {internal: [A]}", innocent}.text(),
+		"token/seen.rego": enginetest.PolicyText("token", "seen", "T-1", "remediation: Nothing.\ncontrols: {internal: [A]}", innocent),
 		"token/seen_test.rego": `package patrol.token.seen_test
 
 import data.patrol.token.seen
@@ -124,7 +124,7 @@ func TestTestsApart(t *testing.T) {
 			if bomb == "" {
 				bomb = "error"
 			}
-			equal(t, got, []string{"test_fires:5 pass", "test_wrong:7 pass", "test_silent:9 pass", "test_bomb:11 " + bomb})
+			enginetest.Equal(t, got, []string{"test_fires:5 pass", "test_wrong:7 pass", "test_silent:9 pass", "test_bomb:11 " + bomb})
 			if len(coverage) != 1 || coverage[0].Percent != 100 {
 				t.Errorf("coverage %+v", coverage)
 			}
@@ -155,7 +155,7 @@ func TestBrokenTestApart(t *testing.T) {
 func TestExplainApart(t *testing.T) {
 	subject := healthy(nil)
 	job := Job{Snapshot: covered(nil), AsOf: asOf()}
-	set := load(t, map[string]string{"token/x.rego": written{"token", "x", "X-1", "", "deny contains input.workspace.name if {\n\tinput.token.age_days > 10\n\tinput.owner.active\n\tinput.token.used == false\n}"}.text()})
+	set := load(t, map[string]string{"token/x.rego": enginetest.PolicyText("token", "x", "X-1", "", "deny contains input.workspace.name if {\n\tinput.token.age_days > 10\n\tinput.owner.active\n\tinput.token.used == false\n}")})
 	want, err := set.Explain(t.Context(), job, "X-1", &subject)
 	if err != nil {
 		t.Fatal(err)
@@ -164,9 +164,9 @@ func TestExplainApart(t *testing.T) {
 	if err != nil || len(want.Lines) < 3 {
 		t.Fatal(err, want)
 	}
-	equal(t, got, want)
+	enginetest.Equal(t, got, want)
 
-	bomb := load(t, map[string]string{"token/bomb.rego": written{"token", "bomb", "B-1", "", bombsOf("range")}.text()})
+	bomb := load(t, map[string]string{"token/bomb.rego": enginetest.PolicyText("token", "bomb", "B-1", "", bombsOf("range"))})
 	start := time.Now()
 	got, err = bomb.With(Options{Sandbox: ownSandbox, Deadline: bombDeadline}).Explain(t.Context(), job, "B-1", &subject)
 	if err != nil || got.Status != engine.Errored || time.Since(start) > bombDeadline+bombLimit {
@@ -178,8 +178,8 @@ func TestExplainApart(t *testing.T) {
 // what nobody knows stays unknown.
 func TestStateBeforeReachesTheSandbox(t *testing.T) {
 	set := load(t, map[string]string{
-		"workspace/drift.rego":  written{"workspace", "drift", "D-1", "", "deny contains \"changed\" if input.workspace.previous.max_lifetime_days != input.workspace.max_lifetime_days"}.text(),
-		"workspace/grants.rego": written{"workspace", "grants", "D-2", "", "deny contains \"more\" if count(input.workspace.grants) > count(input.workspace.previous.grants)"}.text(),
+		"workspace/drift.rego":  enginetest.PolicyText("workspace", "drift", "D-1", "", "deny contains \"changed\" if input.workspace.previous.max_lifetime_days != input.workspace.max_lifetime_days"),
+		"workspace/grants.rego": enginetest.PolicyText("workspace", "grants", "D-2", "", "deny contains \"more\" if count(input.workspace.grants) > count(input.workspace.previous.grants)"),
 	})
 	for name, previous := range map[string]*engine.State{
 		"none":     nil,
@@ -192,7 +192,7 @@ func TestStateBeforeReachesTheSandbox(t *testing.T) {
 		job := Job{Snapshot: covered(nil), Previous: previous}
 		want, _ := evaluate(t, set, job)
 		got, _ := evaluate(t, set.With(Options{Sandbox: ownSandbox}), job)
-		equal(t, asJSON(t, got), asJSON(t, want))
+		enginetest.Equal(t, asJSON(t, got), asJSON(t, want))
 		if name != "none" && len(want) == 0 {
 			t.Errorf("%s: nothing was found", name)
 		}
@@ -215,7 +215,7 @@ func TestAnswersKeepNumbers(t *testing.T) {
 	if err := sandbox.Decode(text, &r); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, r.Findings[0].outcome().evidence, want)
+	enginetest.Equal(t, r.Findings[0].outcome().evidence, want)
 }
 
 // What a policy of others says is bounded in depth, and in all.
@@ -282,8 +282,8 @@ func TestKeptSandboxTakesJobAfterJob(t *testing.T) {
 	} {
 		want, wantTallies := evaluate(t, alone, job)
 		got, gotTallies := evaluate(t, set, job)
-		equal(t, gotTallies, wantTallies)
-		if equal(t, asJSON(t, got), asJSON(t, want)); len(got) == 0 {
+		enginetest.Equal(t, gotTallies, wantTallies)
+		if enginetest.Equal(t, asJSON(t, got), asJSON(t, want)); len(got) == 0 {
 			t.Errorf("%s: nothing was found", name)
 		}
 	}
@@ -301,8 +301,8 @@ func TestKeptSandboxTakesJobAfterJob(t *testing.T) {
 func TestKeptSandboxThatEndedIsReplaced(t *testing.T) {
 	var started sandboxes
 	set, leave := load(t, map[string]string{
-		"token/bomb.rego": written{"token", "bomb", "B-1", "", denying("input.token.comment == \"boom\"\n\t" + growing(9, tenTimes) + "\n\tcount(s) > 0")}.text(),
-		"token/good.rego": written{"token", "good", "G-1", "", innocent}.text(),
+		"token/bomb.rego": enginetest.PolicyText("token", "bomb", "B-1", "", denying("input.token.comment == \"boom\"\n\t"+growing(9, tenTimes)+"\n\tcount(s) > 0")),
+		"token/good.rego": enginetest.PolicyText("token", "good", "G-1", "", innocent),
 	}).With(Options{Sandbox: started.start, Deadline: bombDeadline}).Keep()
 	defer leave()
 	judge := func(comment string, want ...engine.Status) {
@@ -312,7 +312,7 @@ func TestKeptSandboxThatEndedIsReplaced(t *testing.T) {
 		for _, f := range findings {
 			got = append(got, f.Status)
 		}
-		equal(t, got, want)
+		enginetest.Equal(t, got, want)
 	}
 	judge("calm", engine.Fail)
 	if err := started.list[0].Process.Kill(); err != nil {

@@ -49,18 +49,21 @@ func (j *WaiverJudge) Close() {
 type waiverPolicy struct {
 	*assignment
 	asksFinding bool
-	asks        [8]bool                // which of keyPaths it reads
+	asks        [8]bool                // which of waiverPaths it reads
 	verdicts    map[waiverKey][]string // key → messages
 }
 
-// waiverKey is what a verdict depends on. What the policy does not read is empty.
-type waiverKey struct {
-	waiver, policy                         string
-	severity                               engine.Severity
-	workspace, workspaceID, owner, ownerID string
-	resource                               engine.Resource
-	resourceID                             string
+// waiverPaths lists what a verdict may depend on beside the waiver.
+func waiverPaths() [8][2]string {
+	return [8][2]string{
+		{"policy", "id"}, {"policy", "severity"}, {"finding", "workspace"}, {"finding", "workspace_id"},
+		{"finding", "owner"}, {"finding", "owner_id"}, {"finding", "resource"}, {"finding", "resource_id"},
+	}
 }
+
+// waiverKey is what a verdict depends on: the id of the waiver, then the values of
+// waiverPaths; what the policy does not read is empty.
+type waiverKey [9]string
 
 // WaiverJudge prepares the policies over waivers. Tuning is per policy id,
 // already resolved for a workspace. The judge must be closed.
@@ -115,7 +118,7 @@ func (j *WaiverJudge) messages(ctx context.Context, p *waiverPolicy, c *WaiverCa
 	if err != nil {
 		messages = []string{"could not be judged: " + err.Error()}
 	}
-	if key.resourceID == "" && ctx.Err() == nil {
+	if key[8] == "" && ctx.Err() == nil {
 		p.verdicts[key] = messages // by resource there would be as many as findings
 	}
 	return messages
@@ -130,39 +133,25 @@ func (j *WaiverJudge) ask(ctx context.Context, p *waiverPolicy, c *WaiverCase) (
 
 func newWaiverPolicy(a *assignment) *waiverPolicy {
 	p := &waiverPolicy{assignment: a, asksFinding: a.Reads.Touches("finding"), verdicts: map[waiverKey][]string{}}
-	for i, path := range keyPaths() {
+	for i, path := range waiverPaths() {
 		p.asks[i] = a.Reads.Touches(path[0], path[1])
 	}
 	return p
 }
 
-// keyPaths lists what a verdict may depend on beside the waiver, in the order of
-// waiverPolicy.asks.
-func keyPaths() [8][2]string {
-	return [8][2]string{
-		{"policy", "id"}, {"policy", "severity"}, {"finding", "workspace"}, {"finding", "workspace_id"},
-		{"finding", "owner"}, {"finding", "owner_id"}, {"finding", "resource"}, {"finding", "resource_id"},
-	}
-}
-
-// key names what the verdict depends on. It is built for each finding that a
-// waiver is about, so that it must cost nothing.
+// key is built for each finding that a waiver is about, so that it must cost nothing.
 func (p *waiverPolicy) key(c *WaiverCase) waiverKey {
-	k := waiverKey{waiver: c.Waiver.ID, policy: only(p.asks[0], c.Policy), severity: only(p.asks[1], c.Severity)}
+	values := [8]string{c.Policy, string(c.Severity)}
 	if f := c.Finding; f != nil {
-		k.workspace, k.workspaceID = only(p.asks[2], f.Workspace), only(p.asks[3], f.WorkspaceID)
-		k.owner, k.ownerID = only(p.asks[4], f.Owner), only(p.asks[5], f.OwnerID)
-		k.resource, k.resourceID = only(p.asks[6], f.Resource), only(p.asks[7], f.ResourceID)
+		values = [8]string{c.Policy, string(c.Severity), f.Workspace, f.WorkspaceID, f.Owner, f.OwnerID, string(f.Resource), f.ResourceID}
 	}
-	return k
-}
-
-// only is the text where it counts, else nothing.
-func only[T ~string](counts bool, text T) T {
-	if counts {
-		return text
+	key := waiverKey{c.Waiver.ID}
+	for i, value := range values {
+		if p.asks[i] {
+			key[i+1] = value
+		}
 	}
-	return ""
+	return key
 }
 
 func waiverInput(a *assignment, c WaiverCase, asOf time.Time) *ast.Term {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/engine/policy"
 	"patrol/policies"
 )
@@ -102,8 +103,8 @@ func TestBuiltinWaiverPolicies(t *testing.T) {
 				c.finding(&f)
 			}
 			j := waiverJudge(t, set, c.tuning)
-			equal(t, j.Judge(t.Context(), caseOf(w, f)), c.want)
-			equal(t, j.Judge(t.Context(), caseOf(w, f)), c.want) // the same from memory
+			enginetest.Equal(t, j.Judge(t.Context(), caseOf(w, f)), c.want)
+			enginetest.Equal(t, j.Judge(t.Context(), caseOf(w, f)), c.want) // the same from memory
 		})
 	}
 }
@@ -114,14 +115,14 @@ func TestWaiverAlone(t *testing.T) {
 	w := granted()
 	w.Expires = w.Created + 400
 	got := waiverJudge(t, builtin(t), nil).Judge(t.Context(), WaiverCase{Waiver: w, Policy: "PAT-016", Severity: engine.Critical})
-	equal(t, got, []engine.WaiverRefusal{
+	enginetest.Equal(t, got, []engine.WaiverRefusal{
 		{Policy: "WV-001", Message: "granted for 400 days, limit 180"},
 		{Policy: "WV-002", Message: "PAT-016 is critical: it may not be waived"},
 	})
 }
 
 func waiverPack(custom, body string) map[string]string {
-	return map[string]string{"waiver/rule.rego": written{"waiver", "rule", "V-1", custom, body}.text()}
+	return map[string]string{"waiver/rule.rego": enginetest.PolicyText("waiver", "rule", "V-1", custom, body)}
 }
 
 // TestWaiverVerdictsAreKept: a verdict is used again exactly where nothing
@@ -138,7 +139,7 @@ func TestWaiverVerdictsAreKept(t *testing.T) {
 	} {
 		f := waivable()
 		change(&f)
-		equal(t, j.Judge(t.Context(), caseOf(granted(), f)), []engine.WaiverRefusal{{Policy: "V-1", Message: f.Owner + " in " + f.Workspace}})
+		enginetest.Equal(t, j.Judge(t.Context(), caseOf(granted(), f)), []engine.WaiverRefusal{{Policy: "V-1", Message: f.Owner + " in " + f.Workspace}})
 	}
 	if kept := len(j.policies[0].verdicts); kept != 3 {
 		t.Errorf("%d verdicts kept, want 3: the token is not read", kept)
@@ -203,7 +204,7 @@ func TestWaiverInterrupted(t *testing.T) {
 // are tuned like the others.
 func TestWaiverPoliciesApart(t *testing.T) {
 	t.Parallel()
-	files := tokenPolicy("", `deny contains "x" if input.token.used`)
+	files := enginetest.TokenPolicy("", `deny contains "x" if input.token.used`)
 	files["waiver/rule.rego"] = waiverPack("", `deny contains "x" if input.waiver.id != ""`)["waiver/rule.rego"]
 	set := load(t, files)
 	if len(set.Policies()) != 1 || len(set.WaiverPolicies()) != 1 {
@@ -214,7 +215,7 @@ func TestWaiverPoliciesApart(t *testing.T) {
 		t.Error("a selection switched a policy over waivers off")
 	}
 	_, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(healthy(nil)), Tuning: map[string]policy.Tuning{"V-1": {Disabled: true}}})
-	equal(t, tallies, map[string]engine.Tally{"T-1": {engine.Fail: 1}})
+	enginetest.Equal(t, tallies, map[string]engine.Tally{"T-1": {engine.Fail: 1}})
 	if err := set.CheckTuning(map[string]policy.Tuning{"V-1": {Params: map[string]any{"x": 1}}}); err == nil {
 		t.Error("a parameter that the policy has not was accepted")
 	}
@@ -230,7 +231,7 @@ func TestWaiverPolicyProblems(t *testing.T) {
 		"misspelt field": {waiverPack("", `deny contains "x" if input.waiver.raeson == ""`), "policy_type", "undefined ref"},
 		"a token":        {waiverPack("", `deny contains "x" if input.token.used`), "policy_type", "undefined ref"},
 		"needs":          {waiverPack("needs: [tokens]", `deny contains "x" if input.waiver.id == ""`), "policy_metadata", "reads no section"},
-		"a result's id":  {map[string]string{"token/a.rego": written{"token", "a", "V-1", "", `deny contains "x" if input.token.used`}.text(), "waiver/b.rego": waiverPack("", `deny contains "x" if input.waiver.id == ""`)["waiver/rule.rego"]}, "policy_duplicate_id", "already that of"},
+		"a result's id":  {map[string]string{"token/a.rego": enginetest.PolicyText("token", "a", "V-1", "", `deny contains "x" if input.token.used`), "waiver/b.rego": waiverPack("", `deny contains "x" if input.waiver.id == ""`)["waiver/rule.rego"]}, "policy_duplicate_id", "already that of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			problems := problemsOf(t, c.files)

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/policies"
 )
 
@@ -15,8 +16,8 @@ func TestTrustedPacksLoadAlike(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, trusted.Policies(), builtIn(t).Policies())
-	equal(t, trusted.Digest(), builtIn(t).Digest())
+	enginetest.Equal(t, trusted.Policies(), builtIn(t).Policies())
+	enginetest.Equal(t, trusted.Digest(), builtIn(t).Digest())
 	p := trusted.Resources[0]
-	equal(t, p.Basis, engine.TextDigest(string(engine.CompactJSON([]any{[]string(nil), trusted.sources.schemas[p.Resource], sandboxDigestInput()}))))
+	enginetest.Equal(t, p.Basis, engine.TextDigest(string(engine.CompactJSON([]any{[]string(nil), trusted.sources.schemas[p.Resource], sandboxDigestInput()}))))
 }

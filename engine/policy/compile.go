@@ -40,7 +40,6 @@ func (s sources) shareCompilers(files []*source, read []engine.Policy) map[*sour
 	for resource, known := range s.schemas {
 		var together []*source
 		var params []engine.Param
-		modules := map[string]*ast.Module{}
 		for i, file := range files {
 			other := func(mine engine.Param) bool {
 				return slices.ContainsFunc(params, func(p engine.Param) bool {
@@ -51,20 +50,12 @@ func (s sources) shareCompilers(files []*source, read []engine.Policy) map[*sour
 				continue
 			}
 			together, params = append(together, file), append(params, read[i].Params...)
-			s.addWithLibrary(file, modules)
 		}
-		compiler := newCompiler().WithSchemas(schemaSet(known.withParams(params)))
-		compiler.Compile(modules)
-		sound := !compiler.Failed()
-		if sound {
-			prefilter.Comparisons(compiler, func(*ast.Location, string) { sound = false })
-			impossible(compiler, known, func(*ast.Location, string) { sound = false })
-		}
-		if !sound {
-			continue
-		}
+		compiler, wrong := compiled(s.withLibrary(together...), known, params, "")
 		for _, file := range together {
-			shared[file] = compiler
+			if len(wrong) == 0 {
+				shared[file] = compiler
+			}
 		}
 	}
 	return shared
@@ -82,17 +73,32 @@ func (s sources) compile(file *source, p engine.Policy, compiler *ast.Compiler, 
 	modules := s.withLibrary(file)
 	p.Basis = s.basis(file, modules, p.Resource)
 	if compiler == nil {
-		compiler = newCompiler().WithSchemas(schemaSet(known.withParams(p.Params)))
-		if compiler.Compile(modules); compiler.Failed() {
-			problems.addOPA(file.place(), compiler.Errors)
+		var wrong Problems
+		compiler, wrong = compiled(modules, known, p.Params, file.place())
+		if *problems = append(*problems, wrong...); compiler.Failed() {
 			return nil
 		}
-		prefilter.Comparisons(compiler, func(at *ast.Location, text string) { problems.add(at.File, at.Row, reasonType, "%s", text) })
-		impossible(compiler, known, func(at *ast.Location, text string) { problems.add(at.File, at.Row, reasonType, "%s", text) })
 	}
-	compiled := &Compiled{Policy: p, Trusted: file.trusted, Compiler: compiler}
-	compiled.link(file, known, problems)
-	return compiled
+	c := &Compiled{Policy: p, Trusted: file.trusted, Compiler: compiler}
+	c.link(file, known, problems)
+	return c
+}
+
+// compiled compiles modules over an input with these parameters, and tells what is wrong
+// with them, comparisons that can never hold included. place is where errors without one are.
+func compiled(modules map[string]*ast.Module, known schema, params []engine.Param, place string) (*ast.Compiler, Problems) {
+	var wrong Problems
+	set := ast.NewSchemaSet()
+	set.Put(ast.SchemaRootRef, map[string]any(known.withParams(params)))
+	compiler := newCompiler().WithSchemas(set)
+	if compiler.Compile(modules); compiler.Failed() {
+		wrong.addOPA(place, compiler.Errors)
+		return compiler, wrong
+	}
+	report := func(at *ast.Location, text string) { wrong.add(at.File, at.Row, reasonType, "%s", text) }
+	prefilter.Comparisons(compiler, report)
+	impossible(compiler, known, report)
+	return compiler, wrong
 }
 
 // basis is the digest of what decides about a policy besides its own text.
@@ -106,33 +112,22 @@ func (s sources) basis(file *source, modules map[string]*ast.Module, resource en
 	return engine.TextDigest("[" + string(engine.CompactJSON(parts)) + "," + s.schemaTexts[resource] + "," + string(engine.CompactJSON(sandboxDigestInput())) + "]")
 }
 
-func schemaSet(s schema) *ast.SchemaSet {
-	set := ast.NewSchemaSet()
-	set.Put(ast.SchemaRootRef, map[string]any(s))
-	return set
-}
-
-// withLibrary is the module with those of the library that it uses, directly
-// or through others. The rest may be about another resource.
-func (s sources) withLibrary(file *source) map[string]*ast.Module {
+// withLibrary are modules with those of the library that they use, directly or
+// through others. The rest may be about another resource.
+func (s sources) withLibrary(files ...*source) map[string]*ast.Module {
 	modules := map[string]*ast.Module{}
-	s.addWithLibrary(file, modules)
-	return modules
-}
-
-func (s sources) addWithLibrary(file *source, modules map[string]*ast.Module) {
-	if modules[file.place()] != nil {
-		return
-	}
-	modules[file.place()] = file.module
-	for _, library := range s.of(librarySource) {
-		for _, ref := range file.uses {
-			if strings.HasPrefix(ref+".", library.pkg()+".") || strings.HasPrefix(library.pkg()+".", ref+".") {
-				s.addWithLibrary(library, modules)
-				break
+	for i := 0; i < len(files); i++ { // it grows
+		modules[files[i].place()] = files[i].module
+		for _, library := range s.of(librarySource) {
+			used := slices.ContainsFunc(files[i].uses, func(ref string) bool {
+				return strings.HasPrefix(ref+".", library.pkg()+".") || strings.HasPrefix(library.pkg()+".", ref+".")
+			})
+			if used && modules[library.place()] == nil && !slices.Contains(files, library) {
+				files = append(files, library)
 			}
 		}
 	}
+	return modules
 }
 
 // dataRefs lists the documents that a module imports or refers to in full.
@@ -157,7 +152,16 @@ func (p *Compiled) link(file *source, known schema, problems *Problems) {
 	}
 	bind := ast.Equality.Expr(ast.NewTerm(DenyVar), p.denyTerm(deny))
 	p.Query = ast.NewBody(bind)
-	report := func(ref ast.Ref, what string) { p.wrongRef(file, ref, what, problems) }
+	report := func(ref ast.Ref, what string) {
+		place, line, reason := file.place(), file.line(), reasonType
+		if at := ref[0].Location; at != nil && at.File != "" {
+			place, line = at.File, at.Row
+		}
+		if !ref[0].Equal(ast.InputRootDocument) {
+			reason = reasonSandbox
+		}
+		problems.add(place, line, reason, "%s %s", ref, what)
+	}
 	p.Reads = p.analyse(deny, known, report)
 	if len(p.Compiler.GetRulesExact(applicable)) > 0 {
 		p.Applicable = p.analyse(applicable, known, report)
@@ -181,78 +185,54 @@ func (p *Compiled) denyTerm(deny ast.Ref) *ast.Term {
 }
 
 func (p *Compiled) analyse(rule ast.Ref, known schema, report func(ast.Ref, string)) Reads {
-	found, err := p.findReads(rule, known, report)
+	found, err := findReads(p.Compiler, rule, p.Resource, sections(known), report)
 	if err != nil {
 		report(rule, err.Error())
 	}
 	return found
 }
 
-func (p *Compiled) findReads(rule ast.Ref, known schema, report func(ast.Ref, string)) (Reads, error) {
-	if p.Resource == engine.ResourceWaiver {
-		return findWaiverReads(p.Compiler, rule, report)
-	}
-	return findReads(p.Compiler, rule, sections(known), report)
-}
-
-func (p *Compiled) wrongRef(file *source, ref ast.Ref, what string, problems *Problems) {
-	place, line := file.place(), file.line()
-	if at := ref[0].Location; at != nil && at.File != "" {
-		place, line = at.File, at.Row
-	}
-	reason := reasonType
-	if !ref[0].Equal(ast.InputRootDocument) {
-		reason = reasonSandbox
-	}
-	problems.add(place, line, reason, "%s %s", ref, what)
-}
-
-// addNeeds joins the needs declared and found.
+// addNeeds joins the needs declared and found, without those that the policy tolerates
+// the lack of: it looks itself at what is missing.
 func (p *Compiled) addNeeds(file *source, known schema, problems *Problems) {
-	all := p.Reads.Needs
-	if p.Resource == engine.ResourceToken {
-		all[string(engine.SectionTokens)] = true
-	}
-	if p.Resource == engine.ResourceSecret {
-		all[string(engine.SectionSecrets)] = true
-	}
-	p.tolerate(file, known, problems)
-	for _, need := range p.Needs {
-		if p.Resource == engine.ResourceWaiver {
-			r := metadataReader{file: file, from: packageAnnotations(file.module).Location.Row, problems: problems}
-			r.wrong("needs", "needs: a policy over waivers reads no section")
-			continue
-		}
-		if !knownNeed(need, known) {
-			r := metadataReader{file: file, from: packageAnnotations(file.module).Location.Row, problems: problems}
-			r.wrong("needs", "needs: no section is called %s; known are %s and single settings such as %s", need,
-				strings.Join(sections(known), ", "), settingNeed(SettingMaxLifetime))
-		}
-		all[need] = true
-	}
-	p.Needs = engine.SortedKeys(all)
-}
-
-// tolerate takes away the needs that the policy does without by itself: it
-// looks at what is missing.
-func (p *Compiled) tolerate(file *source, known schema, problems *Problems) {
 	note := packageAnnotations(file.module)
 	if note == nil {
-		return
+		return // which is a problem already
+	}
+	isKnown := func(need string) bool {
+		key, setting := strings.CutPrefix(need, settingNeed(""))
+		return setting && key != "" || slices.Contains(sections(known), need)
 	}
 	r := metadataReader{file: file, from: note.Location.Row, problems: problems}
 	tolerated := r.texts("tolerates", note.Custom["tolerates"])
 	if len(tolerated) > 0 && p.Resource != engine.ResourceWorkspace {
 		r.wrong("tolerates", "tolerates is for policies on workspaces: of a token, what is unknown stays unknown")
 	}
+	all := p.Reads.Needs
+	switch p.Resource {
+	case engine.ResourceToken:
+		all[string(engine.SectionTokens)] = true
+	case engine.ResourceSecret:
+		all[string(engine.SectionSecrets)] = true
+	}
 	for _, section := range tolerated {
-		if !knownNeed(section, known) {
+		if !isKnown(section) {
 			r.wrong("tolerates", "tolerates: no section is called %s", section)
 		}
-		maps.DeleteFunc(p.Reads.Needs, func(need string, _ bool) bool {
-			return need == section || strings.HasPrefix(need, section+".")
-		})
+		maps.DeleteFunc(all, func(need string, _ bool) bool { return need == section || strings.HasPrefix(need, section+".") })
 	}
+	for _, need := range p.Needs {
+		switch {
+		case p.Resource == engine.ResourceWaiver:
+			r.wrong("needs", "needs: a policy over waivers reads no section")
+			continue
+		case !isKnown(need):
+			r.wrong("needs", "needs: no section is called %s; known are %s and single settings such as %s", need,
+				strings.Join(sections(known), ", "), settingNeed(SettingMaxLifetime))
+		}
+		all[need] = true
+	}
+	p.Needs = engine.SortedKeys(all)
 }
 
 // sections lists the sections that a policy may need: those of the engine and
@@ -268,16 +248,4 @@ func sections(s schema) []string {
 		}
 	}
 	return engine.SortedKeys(names)
-}
-
-func knownNeed(need string, s schema) bool {
-	if key, ok := strings.CutPrefix(need, "settings."); ok {
-		return key != ""
-	}
-	for _, name := range sections(s) {
-		if name == need {
-			return true
-		}
-	}
-	return false
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 )
 
 // A directory is read within bounds, and nothing beside it.
@@ -140,14 +141,14 @@ func TestBundleIsBounded(t *testing.T) {
 func TestNamesOfOthersAreRefused(t *testing.T) {
 	t.Parallel()
 	own := pack("own", map[string]string{
-		"token/a.rego": written{"token", "a", "A-1", `aliases: ["sat:1"]`, `deny contains "x" if input.token.used`}.text(),
-		"token/b.rego": written{"token", "b", "A-2", `aliases: ["sat:1"]`, `deny contains "x" if input.token.used`}.text(),
+		"token/a.rego": enginetest.PolicyText("token", "a", "A-1", `aliases: ["sat:1"]`, `deny contains "x" if input.token.used`),
+		"token/b.rego": enginetest.PolicyText("token", "b", "A-2", `aliases: ["sat:1"]`, `deny contains "x" if input.token.used`),
 	})
 	for custom, want := range map[string]string{
 		"": "", `aliases: ["SAT:1"]`: "SAT:1", `aliases: ["a-1"]`: "a-1", `aliases: ["mine:1"]`: "",
 	} {
 		_, err := Load(t.Context(), schemas(t), own, pack("other", map[string]string{
-			"token/c.rego": written{"token", "c", "C-1", custom, `deny contains "x" if input.token.used`}.text(),
+			"token/c.rego": enginetest.PolicyText("token", "c", "C-1", custom, `deny contains "x" if input.token.used`),
 		}))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), "other/token/c.rego: policy_duplicate_id: id "+want+" is already that of own/") {
 			t.Errorf("%s: %v", custom, err)
@@ -156,7 +157,7 @@ func TestNamesOfOthersAreRefused(t *testing.T) {
 	if text := problemsOf(t, map[string]string{"lib/l.rego": "package patrol.lib\n\nx := 1\n"}).Error(); !strings.Contains(text, "is patrol's own") {
 		t.Error(text)
 	}
-	if text := problemsOf(t, tokenPolicy(`remediation: "\e[2J"`, `deny contains "x" if input.token.used`)).Error(); !strings.Contains(text, "not seen") {
+	if text := problemsOf(t, enginetest.TokenPolicy(`remediation: "\e[2J"`, `deny contains "x" if input.token.used`)).Error(); !strings.Contains(text, "not seen") {
 		t.Error(text)
 	}
 }
@@ -198,7 +199,7 @@ func TestValuesOfParameters(t *testing.T) {
 		`params: {kind: {default: cat, description: D, pattern: "["}}`:       "pattern:",
 		`params: {kind: {default: cat, description: D, pattern: "c.t.*ty"}}`: "does not match",
 	} {
-		if text := problemsOf(t, tokenPolicy(custom, `deny contains "x" if input.token.comment == input.params.kind`)).Error(); !strings.Contains(text, want) {
+		if text := problemsOf(t, enginetest.TokenPolicy(custom, `deny contains "x" if input.token.comment == input.params.kind`)).Error(); !strings.Contains(text, want) {
 			t.Errorf("%s: %s", custom, text)
 		}
 	}

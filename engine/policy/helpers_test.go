@@ -3,40 +3,22 @@ package policy
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
-	"testing/fstest"
-
-	cmpdiff "github.com/google/go-cmp/cmp"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 	"patrol/policies"
 )
 
 // pack makes a pack of files by path.
 func pack(name string, files map[string]string) Pack {
-	fsys := fstest.MapFS{}
-	for path, text := range files {
-		fsys[path] = &fstest.MapFile{Data: []byte(text)}
-	}
-	return Pack{Name: name, FS: fsys}
+	return Pack{Name: name, FS: enginetest.Files(files)}
 }
 
 // schemas is a pack of the built-in schemas and nothing else.
 func schemas(t testing.TB) Pack {
-	t.Helper()
-	files := map[string]string{}
-	for _, name := range []string{"schemas/token.json", "schemas/workspace.json", "schemas/waiver.json", "schemas/secret.json"} {
-		text, err := policies.FS.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[name] = string(text)
-	}
-	return pack("built-in", files)
+	return Pack{Name: "built-in", FS: enginetest.Schemas(t, policies.FS)}
 }
 
 func load(t testing.TB, files map[string]string) *Set {
@@ -65,58 +47,6 @@ func asProblems(t testing.TB, err error) Problems {
 		t.Fatalf("want a usage error with reason policy and a hint, got %#v", err)
 	}
 	return problems
-}
-
-// written is a policy with the least metadata; custom holds more lines of it.
-type written struct {
-	resource, name, id, custom, body string
-}
-
-func (w written) text() string {
-	custom := ""
-	for _, line := range strings.Split(w.custom, "\n") {
-		if line != "" {
-			custom += "#   " + line + "\n"
-		}
-	}
-	return fmt.Sprintf(`# METADATA
-# title: Title of %[1]s
-# description: Why it matters.
-# custom:
-#   id: %[1]s
-#   severity: high
-#   remedy: revoke
-%[2]spackage patrol.%[3]s.%[4]s
-
-%[5]s
-`, w.id, custom, w.resource, w.name, w.body)
-}
-
-// tokenPolicy is one policy on tokens, as a pack.
-func tokenPolicy(custom, body string) map[string]string {
-	return map[string]string{"token/rule.rego": written{"token", "rule", "T-1", custom, body}.text()}
-}
-
-func workspacePolicy(custom, body string) map[string]string {
-	return map[string]string{"workspace/rule.rego": written{"workspace", "rule", "W-1", custom, body}.text()}
-}
-
-// fieldNames are the fields of input.token, or those below owner., sorted.
-func fieldNames(prefix string) (names []string) {
-	for _, f := range engine.Fields() {
-		if name, below := strings.CutPrefix(f.Name, prefix); below && !strings.Contains(name, ".") {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-func equal[T any](t testing.TB, got, want T) {
-	t.Helper()
-	if diff := cmpdiff.Diff(want, got); diff != "" {
-		t.Errorf("-want +got\n%s", diff)
-	}
 }
 
 func builtIn(t testing.TB) *Set {

@@ -77,15 +77,10 @@ func resolved(bound map[ast.Var]ast.Ref, t *ast.Term, depth int) (ast.Ref, bool)
 		return ref, true
 	}
 	head, ok := resolved(bound, ref[0], depth+1)
-	if !ok || !isName(ref[0]) {
+	if _, isVar := ref[0].Value.(ast.Var); !ok || !isVar {
 		return nil, false
 	}
 	return head.Concat(ref[1:]), true
-}
-
-func isName(t *ast.Term) bool {
-	_, is := t.Value.(ast.Var)
-	return is
 }
 
 // wordsOf are the values that a field may have; nil where the schema has no
@@ -95,7 +90,7 @@ func (s schema) wordsOf(ref ast.Ref) []string {
 	for _, term := range ref[1:] {
 		name, isText := term.Value.(ast.String)
 		var below any
-		for _, part := range schema(at).within(s) {
+		for _, part := range schema(at).parts(s) {
 			properties, _ := part["properties"].(map[string]any)
 			if property, ok := properties[string(name)]; ok && isText {
 				below = property
@@ -110,7 +105,7 @@ func (s schema) wordsOf(ref ast.Ref) []string {
 		at = next
 	}
 	var words []string
-	for _, part := range schema(at).within(s) {
+	for _, part := range schema(at).parts(s) {
 		values, _ := part["enum"].([]any)
 		for _, value := range values {
 			word, isText := value.(string)
@@ -121,23 +116,4 @@ func (s schema) wordsOf(ref ast.Ref) []string {
 		}
 	}
 	return words
-}
-
-// within are the parts of a schema below root, which holds the definitions.
-func (s schema) within(root schema) []map[string]any {
-	parts := s.parts()
-	reference, _ := s["$ref"].(string)
-	definitions, _ := root["definitions"].(map[string]any)
-	if part, ok := definitions[lastOf(reference)].(map[string]any); ok {
-		parts = append(parts, part)
-	}
-	return parts
-}
-
-func lastOf(reference string) string {
-	const prefix = "#/definitions/"
-	if len(reference) > len(prefix) {
-		return reference[len(prefix):]
-	}
-	return ""
 }

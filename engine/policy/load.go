@@ -112,9 +112,8 @@ func (s sources) checkUnusedLibrary(problems *Problems) {
 		if used[library] {
 			continue
 		}
-		compiler := newCompiler().WithSchemas(schemaSet(known.withParams(nil)))
-		if compiler.Compile(s.withLibrary(library)); compiler.Failed() {
-			problems.addOPA(library.place(), compiler.Errors)
+		if compiler, wrong := compiled(s.withLibrary(library), known, nil, library.place()); compiler.Failed() {
+			*problems = append(*problems, wrong...)
 		}
 	}
 }

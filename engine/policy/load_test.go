@@ -13,6 +13,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 )
 
 // Every builtin of this version of OPA is allowed or refused, and nothing else is.
@@ -45,7 +46,7 @@ func TestRefusedBuiltins(t *testing.T) {
 			continue
 		}
 		args := strings.TrimSuffix(strings.Repeat("input.token.id, ", b.Decl.Arity()), ", ")
-		problems := problemsOf(t, tokenPolicy("", fmt.Sprintf("deny contains \"x\" if x := %s(%s)", b.Name, args)))
+		problems := problemsOf(t, enginetest.TokenPolicy("", fmt.Sprintf("deny contains \"x\" if x := %s(%s)", b.Name, args)))
 		if !slices.ContainsFunc(problems, func(p Problem) bool {
 			return p.Reason == reasonSandbox && p.Line == 10 && strings.Contains(p.Message, b.Name) && strings.Contains(p.Message, why)
 		}) {
@@ -105,7 +106,7 @@ func TestProblemsInRego(t *testing.T) {
 			if file == "" {
 				file = "pack/" + resource + "/rule.rego"
 			}
-			files := map[string]string{resource + "/rule.rego": written{resource, "rule", "X-1", c.custom, c.body}.text()}
+			files := map[string]string{resource + "/rule.rego": enginetest.PolicyText(resource, "rule", "X-1", c.custom, c.body)}
 			if c.library != "" {
 				files["lib/l.rego"] = c.library
 			}
@@ -192,7 +193,7 @@ func TestProblemsInMetadata(t *testing.T) {
 func TestProblemsOfPackages(t *testing.T) {
 	t.Parallel()
 	fires := `deny contains "x" if input.token.used`
-	rule := func(resource, name, id string) string { return written{resource, name, id, "", fires}.text() }
+	rule := func(resource, name, id string) string { return enginetest.PolicyText(resource, name, id, "", fires) }
 	for name, c := range map[string]struct {
 		files map[string]string
 		want  Problem
@@ -215,11 +216,11 @@ func TestPacksKeepApart(t *testing.T) {
 	t.Parallel()
 	ours := pack("built-in2", map[string]string{
 		"lib/l.rego":   "package patrol.lib.l\n\nold if input.token.age_days > 9\n",
-		"token/a.rego": written{"token", "a", "A-1", "", `deny contains "x" if data.patrol.lib.l.old`}.text(),
+		"token/a.rego": enginetest.PolicyText("token", "a", "A-1", "", `deny contains "x" if data.patrol.lib.l.old`),
 	})
 	theirs := pack("theirs", map[string]string{
 		"lib/m.rego":   "package patrol.lib.l\n\nold if input.token.used\n",
-		"token/b.rego": written{"token", "b", "A-1", "", `deny contains "x" if input.token.used`}.text(),
+		"token/b.rego": enginetest.PolicyText("token", "b", "A-1", "", `deny contains "x" if input.token.used`),
 	})
 	_, err := Load(t.Context(), schemas(t), ours, theirs)
 	wantProblem(t, asProblems(t, err), Problem{"theirs/lib/m.rego", 1, reasonPackage, "already in built-in2/lib/l.rego"})
@@ -230,7 +231,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{"lib/l.rego": "package patrol.lib.l\n\nold if input.token.agedays > 9\n"}
 	for _, name := range []string{"a", "b"} {
-		files["token/"+name+".rego"] = written{"token", name, "", "", `deny contains "x" if data.patrol.lib.l.old`}.text()
+		files["token/"+name+".rego"] = enginetest.PolicyText("token", name, "", "", `deny contains "x" if data.patrol.lib.l.old`)
 	}
 	problems := problemsOf(t, files)
 	var places []string
@@ -245,24 +246,24 @@ func TestAllProblemsAtOnce(t *testing.T) {
 
 func TestSchemas(t *testing.T) {
 	t.Parallel()
-	files := tokenPolicy("", `deny contains "x" if input.token.used`)
+	files := enginetest.TokenPolicy("", `deny contains "x" if input.token.used`)
 	_, err := Load(t.Context(), pack("pack", files))
 	wantProblem(t, asProblems(t, err), Problem{"pack/token/rule.rego", 8, reasonSchema, "schemas/token.json"})
 	files["schemas/token.json"] = "{"
 	_, err = Load(t.Context(), pack("pack", files))
 	wantProblem(t, asProblems(t, err), Problem{"pack/schemas/token.json", 0, reasonSchema, "unexpected end"})
 	// The schema of the first pack holds: another cannot loosen it.
-	files = tokenPolicy("", `deny contains "x" if input.token.anything`)
+	files = enginetest.TokenPolicy("", `deny contains "x" if input.token.anything`)
 	files["schemas/token.json"] = `{"properties": {"token": {}}}`
 	wantProblem(t, problemsOf(t, files), Problem{"pack/token/rule.rego", 10, reasonType, "input.token.anything"})
 }
 
 func TestFiles(t *testing.T) {
 	t.Parallel()
-	good := written{"token", "rule", "T-1", "", `deny contains "x" if input.token.used`}.text()
+	good := enginetest.PolicyText("token", "rule", "T-1", "", `deny contains "x" if input.token.used`)
 	set := load(t, map[string]string{
 		"token/rule.rego": good, "token/rule_test.rego": "this is no Rego", ".git/x.rego": "nor this", "token/.#rule.rego": "nor this", "notes.txt": "x",
-		"flat.rego": written{"workspace", "flat", "W-1", "", `deny contains "x" if input.workspace.pats_enabled`}.text(),
+		"flat.rego": enginetest.PolicyText("workspace", "flat", "W-1", "", `deny contains "x" if input.workspace.pats_enabled`),
 	})
 	var files []string
 	for _, p := range set.Policies() {
@@ -284,19 +285,19 @@ func TestLibraryInAnyFolder(t *testing.T) {
 	t.Parallel()
 	load(t, map[string]string{
 		"policies/lib/l.rego":   "package patrol.lib.mine\n\nold if input.token.age_days > 9\n",
-		"policies/token/a.rego": written{"token", "a", "A-1", "", `deny contains "x" if data.patrol.lib.mine.old`}.text(),
+		"policies/token/a.rego": enginetest.PolicyText("token", "a", "A-1", "", `deny contains "x" if data.patrol.lib.mine.old`),
 	})
 }
 
 func TestPolicy(t *testing.T) {
 	t.Parallel()
-	text := written{"token", "rule", "T-1", `remediation: Revoke it.
+	text := enginetest.PolicyText("token", "rule", "T-1", `remediation: Revoke it.
 controls: {nist-800-53r5: [IA-5], cis: ["2.1.6"]}
 aliases: ["sat:IA-4"]
 needs: [settings.enableTokensConfig]
 judges: all
 params: {limit: {default: 90, description: days}, ratio: {default: 0.5, description: share}}`,
-		`deny contains "x" if input.token.age_days * input.params.ratio > input.params.limit`}.text()
+		`deny contains "x" if input.token.age_days * input.params.ratio > input.params.limit`)
 	got := load(t, map[string]string{"token/rule.rego": text}).Policies()[0]
 	want := engine.Policy{
 		ID: "T-1", Title: "Title of T-1", Description: "Why it matters.", Remediation: "Revoke it.",
@@ -310,13 +311,13 @@ params: {limit: {default: 90, description: days}, ratio: {default: 0.5, descript
 		Package: "patrol.token.rule", File: "token/rule.rego", Pack: "pack", Source: text,
 		Basis: got.Basis, // TestBasis
 	}
-	equal(t, got, want)
+	enginetest.Equal(t, got, want)
 }
 
 func TestOrderSelectDigest(t *testing.T) {
 	t.Parallel()
 	text := func(id, severity string) string {
-		return strings.Replace(written{"token", strings.ToLower(id), id, "", `deny contains "x" if input.token.used`}.text(), "severity: high", "severity: "+severity, 1)
+		return strings.Replace(enginetest.PolicyText("token", strings.ToLower(id), id, "", `deny contains "x" if input.token.used`), "severity: high", "severity: "+severity, 1)
 	}
 	files := map[string]string{"token/b.rego": text("B", "low"), "token/a.rego": text("A", "low"), "token/c.rego": text("C", "critical")}
 	set := load(t, files)
@@ -326,8 +327,8 @@ func TestOrderSelectDigest(t *testing.T) {
 		}
 		return ids
 	}
-	equal(t, ids(set), []string{"C", "A", "B"})
-	equal(t, ids(set.Select(func(p engine.Policy) bool { return p.ID != "A" })), []string{"C", "B"})
+	enginetest.Equal(t, ids(set), []string{"C", "A", "B"})
+	enginetest.Equal(t, ids(set.Select(func(p engine.Policy) bool { return p.ID != "A" })), []string{"C", "B"})
 	if again := load(t, files); again.Digest() != set.Digest() || len(set.Digest()) != 64 {
 		t.Errorf("digest %q is not stable", set.Digest())
 	}
@@ -346,8 +347,8 @@ func TestOrderSelectDigest(t *testing.T) {
 func TestBasis(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{
-		"token/a.rego": written{"token", "a", "A", "", "import data.patrol.lib.l\n\ndeny contains \"x\" if l.old"}.text(),
-		"token/b.rego": written{"token", "b", "B", "", `deny contains "x" if input.token.used`}.text(),
+		"token/a.rego": enginetest.PolicyText("token", "a", "A", "", "import data.patrol.lib.l\n\ndeny contains \"x\" if l.old"),
+		"token/b.rego": enginetest.PolicyText("token", "b", "B", "", `deny contains "x" if input.token.used`),
 		"lib/l.rego":   "package patrol.lib.l\n\nold if input.token.age_days > 9\n",
 	}
 	basis := func() [2]string {
@@ -372,7 +373,7 @@ func TestLoadIsCancelled(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := Load(ctx, schemas(t), pack("pack", tokenPolicy("", `deny contains "x" if input.token.used`)))
+	_, err := Load(ctx, schemas(t), pack("pack", enginetest.TokenPolicy("", `deny contains "x" if input.token.used`)))
 	if err == nil || ctx.Err() == nil {
 		t.Errorf("got %v", err)
 	}
@@ -380,8 +381,8 @@ func TestLoadIsCancelled(t *testing.T) {
 
 // Whatever a pack holds, loading it ends with a set or with problems.
 func FuzzLoad(f *testing.F) {
-	f.Add(written{"token", "rule", "T-1", "params: {limit: {default: 90, description: D}}", `deny contains "x" if input.token.age_days > input.params.limit`}.text())
-	f.Add(written{"token", "rule", "T-1", "needs: {}", `deny contains x if x := data[input.token.id]`}.text())
+	f.Add(enginetest.PolicyText("token", "rule", "T-1", "params: {limit: {default: 90, description: D}}", `deny contains "x" if input.token.age_days > input.params.limit`))
+	f.Add(enginetest.PolicyText("token", "rule", "T-1", "needs: {}", `deny contains x if x := data[input.token.id]`))
 	f.Add("# METADATA\n# custom: [\npackage patrol.token.rule\n")
 	f.Add("# METADATA\n# scope: subpackages\npackage patrol\n\ndeny if input[_]")
 	base := schemas(f)
@@ -398,8 +399,8 @@ func TestTolerates(t *testing.T) {
 	t.Parallel()
 	const body = `deny contains "x" if not input.workspace.pats_enabled`
 	for want, files := range map[string]map[string]string{
-		"no section is called nothing":  workspacePolicy("tolerates: [nothing]", body),
-		"is for policies on workspaces": tokenPolicy("tolerates: [principals]", `deny contains "x" if input.owner.admin`),
+		"no section is called nothing":  enginetest.WorkspacePolicy("tolerates: [nothing]", body),
+		"is for policies on workspaces": enginetest.TokenPolicy("tolerates: [principals]", `deny contains "x" if input.owner.admin`),
 	} {
 		if text := problemsOf(t, files).Error(); !strings.Contains(text, want) {
 			t.Errorf("%s: %s", want, text)

@@ -111,7 +111,11 @@ func (r metadataReader) checkKeys(note *ast.Annotations) {
 	for _, line := range r.block() {
 		key, _, found := strings.Cut(strings.TrimPrefix(line, "# "), ":")
 		if found && paramPattern.MatchString(key) && !slices.Contains(annotationKeys(), key) {
-			r.wrong(key, "unknown key %s in METADATA%s", key, beside(key))
+			beside := ""
+			if slices.Contains(customKeys(), key) {
+				beside = "; it belongs under custom"
+			}
+			r.wrong(key, "unknown key %s in METADATA%s", key, beside)
 		}
 	}
 	for _, key := range engine.SortedKeys(note.Custom) {
@@ -125,13 +129,6 @@ func (r metadataReader) checkKeys(note *ast.Annotations) {
 			r.wrong("schemas", "schemas: want [{input: schema.%s}]", resource)
 		}
 	}
-}
-
-func beside(key string) string {
-	if slices.Contains(customKeys(), key) {
-		return "; it belongs under custom"
-	}
-	return ""
 }
 
 // checkSeen refuses characters that act instead of being seen: what METADATA says is
@@ -312,8 +309,8 @@ func readParam(name string, value any) (engine.Param, error) {
 			return p, fmt.Errorf("pattern: %w", err)
 		}
 	}
-	if problem := wrongValue(p, standard); problem != "" {
-		return p, fmt.Errorf("default: %s", problem)
+	if err := fits(p, standard); err != nil {
+		return p, fmt.Errorf("default: %w", err)
 	}
 	return p, nil
 }

@@ -81,18 +81,26 @@ func readPacks(packs []Pack, problems *Problems) sources {
 	all := sources{schemas: map[engine.Resource]schema{}, schemaTexts: map[engine.Resource]string{}}
 	for _, pack := range packs {
 		before := len(all.files) + len(all.schemas)
-		err := fs.WalkDir(pack.FS, ".", func(name string, entry fs.DirEntry, err error) error {
+		err := eachFile(pack.FS, func(name string) error {
+			text, err := fs.ReadFile(pack.FS, name)
 			switch {
 			case err != nil:
 				return err
-			case entry.IsDir() && hidden(name):
-				return fs.SkipDir
-			case entry.IsDir() || !ofPack(name):
+			case len(text) > maxFile:
+				return &fs.PathError{Op: "read", Path: name, Err: errTooLarge}
+			case path.Ext(name) == ".json":
+				all.readSchema(pack, name, text, problems)
 				return nil
-			case path.Ext(name) == ".rego":
-				return all.readRego(pack, name)
 			}
-			return all.readSchema(pack, name, problems)
+			kind := policySource
+			switch {
+			case strings.HasSuffix(name, "_test.rego"):
+				kind = testSource
+			case strings.HasPrefix(name, "lib/"):
+				kind = librarySource
+			}
+			all.files = append(all.files, &source{pack: pack.Name, path: name, text: string(text), trusted: pack.Trusted, kind: kind})
+			return nil
 		})
 		if err != nil {
 			problems.add(pack.Name, 0, reasonRead, "%v", err)
@@ -103,56 +111,43 @@ func readPacks(packs []Pack, problems *Problems) sources {
 	return all
 }
 
+// eachFile visits what is part of a pack, in the order of names.
+func eachFile(fsys fs.FS, visit func(name string) error) error {
+	entries := 0
+	return fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
+		if entries++; entries > maxEntries {
+			return fmt.Errorf("more than %d files and directories", maxEntries)
+		}
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && hidden(name):
+			return fs.SkipDir
+		case entry.IsDir() || !ofPack(name):
+			return nil
+		}
+		return visit(name)
+	})
+}
+
 func hidden(name string) bool {
 	base := path.Base(name)
 	return base != "." && strings.HasPrefix(base, ".")
 }
 
-func (s *sources) readRego(pack Pack, name string) error {
-	text, err := readFile(pack.FS, name)
-	if err != nil {
-		return err
-	}
-	s.files = append(s.files, &source{pack: pack.Name, path: name, text: string(text), trusted: pack.Trusted, kind: kindOf(name)})
-	return nil
-}
-
-func kindOf(name string) sourceKind {
-	switch {
-	case strings.HasSuffix(name, "_test.rego"):
-		return testSource
-	case strings.HasPrefix(name, "lib/"):
-		return librarySource
-	}
-	return policySource
-}
-
 // readSchema takes the schema of the first pack that has one for the resource:
 // what input looks like is patrol's to say, not a pack's.
-func (s *sources) readSchema(pack Pack, name string, problems *Problems) error {
+func (s *sources) readSchema(pack Pack, name string, text []byte, problems *Problems) {
 	resource := engine.Resource(strings.TrimSuffix(path.Base(name), ".json"))
 	if _, taken := s.schemas[resource]; taken {
-		return nil
-	}
-	text, err := readFile(pack.FS, name)
-	if err != nil {
-		return err
+		return
 	}
 	parsed, err := parseSchema(text)
 	if err != nil {
 		problems.add(path.Join(pack.Name, name), 0, reasonSchema, "%v", err)
-		return nil
+		return
 	}
 	s.schemas[resource], s.schemaTexts[resource] = parsed, string(engine.CompactJSON(parsed))
-	return nil
-}
-
-func readFile(fsys fs.FS, name string) ([]byte, error) {
-	text, err := fs.ReadFile(fsys, name)
-	if err == nil && len(text) > maxFile {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: errTooLarge}
-	}
-	return text, err
 }
 
 // parse parses the files of a kind; those that cannot be parsed are problems.
@@ -327,19 +322,9 @@ func readDirectory(dir string) (fs.FS, error) {
 		return nil, err
 	}
 	defer root.Close()
-	files, entries, total := fstest.MapFS{}, 0, 0
-	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
-		if entries++; entries > maxEntries {
-			return fmt.Errorf("more than %d files and directories", maxEntries)
-		}
-		switch {
-		case err != nil:
-			return err
-		case entry.IsDir() && hidden(name):
-			return fs.SkipDir
-		case entry.IsDir() || !ofPack(name):
-			return nil
-		case engine.SafeText(name) != name:
+	files, total := fstest.MapFS{}, 0
+	err = eachFile(root.FS(), func(name string) error {
+		if engine.SafeText(name) != name {
 			return fmt.Errorf("%s: the name holds characters that are not seen", engine.SafeText(name))
 		}
 		text, err := readRegular(root, name, maxFile)

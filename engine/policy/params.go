@@ -60,7 +60,10 @@ func (p *Compiled) Tuned(t Tuning) (map[string]any, error) {
 			wrong = append(wrong, fmt.Errorf("policy %s: no parameter %s; it has %v", p.ID, name, engine.SortedKeys(known)))
 			continue
 		}
-		value, err := checked(param, t.Params[name])
+		value, err := normal(t.Params[name])
+		if err == nil {
+			err = fits(param, value)
+		}
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("policy %s: parameter %s: %w", p.ID, name, err))
 			continue
@@ -68,17 +71,6 @@ func (p *Compiled) Tuned(t Tuning) (map[string]any, error) {
 		params[name] = value
 	}
 	return params, errors.Join(wrong...)
-}
-
-func checked(param engine.Param, given any) (any, error) {
-	value, err := normal(given)
-	if err != nil {
-		return nil, err
-	}
-	if problem := wrongValue(param, value); problem != "" {
-		return nil, errors.New(problem)
-	}
-	return value, nil
 }
 
 // normal brings a value of YAML, JSON or Go into one shape: nil, bool, string,
@@ -102,11 +94,29 @@ func normal(value any) (any, error) {
 	case json.Number:
 		return ExactNumber(v)
 	case []string:
-		return normalList(len(v), func(i int) any { return v[i] })
+		list := make([]any, len(v))
+		for i, text := range v {
+			list[i] = text
+		}
+		return list, nil
 	case []any:
-		return normalList(len(v), func(i int) any { return v[i] })
+		list := make([]any, len(v))
+		for i := range v {
+			var err error
+			if list[i], err = normal(v[i]); err != nil {
+				return nil, err
+			}
+		}
+		return list, nil
 	case map[string]any:
-		return normalMap(v)
+		object := make(map[string]any, len(v))
+		for key := range v {
+			var err error
+			if object[key], err = normal(v[key]); err != nil {
+				return nil, err
+			}
+		}
+		return object, nil
 	}
 	return nil, fmt.Errorf("%v (%T) is no JSON value; quote it", value, value)
 }
@@ -121,30 +131,6 @@ func ExactNumber(n json.Number) (any, error) {
 		return nil, fmt.Errorf("number %s is too large", n)
 	}
 	return f, nil
-}
-
-func normalList(n int, at func(int) any) (any, error) {
-	list := make([]any, n)
-	for i := range list {
-		element, err := normal(at(i))
-		if err != nil {
-			return nil, err
-		}
-		list[i] = element
-	}
-	return list, nil
-}
-
-func normalMap(m map[string]any) (any, error) {
-	out := make(map[string]any, len(m))
-	for key, value := range m {
-		element, err := normal(value)
-		if err != nil {
-			return nil, err
-		}
-		out[key] = element
-	}
-	return out, nil
 }
 
 // typeOf names the JSON type of a normal value.
@@ -176,56 +162,44 @@ func elementType(items []any) string {
 	return first
 }
 
-// sameType tells what is wrong with a value for a parameter with this default; "" when it fits.
-func sameType(standard, value any) string {
-	if typeOf(standard) != typeOf(value) {
-		return fmt.Sprintf("want %s, got %s", typeOf(standard), typeOf(value))
+// fits tells what is wrong with a normal value for a parameter.
+func fits(p engine.Param, value any) error {
+	if typeOf(p.Default) != typeOf(value) {
+		return fmt.Errorf("want %s, got %s", typeOf(p.Default), typeOf(value))
 	}
-	items, isList := standard.([]any)
-	if !isList || elementType(items) == "" {
-		return ""
-	}
-	for i, item := range value.([]any) {
-		if typeOf(item) != elementType(items) {
-			return fmt.Sprintf("element %d: want %s, got %s", i+1, elementType(items), typeOf(item))
+	number := func(value any) (n float64, is bool) {
+		switch n := value.(type) {
+		case int64:
+			return float64(n), true
+		case float64:
+			return n, true
 		}
-	}
-	return ""
-}
-
-// wrongValue tells what is wrong with a value for a parameter; "" when it fits.
-func wrongValue(p engine.Param, value any) string {
-	if problem := sameType(p.Default, value); problem != "" {
-		return problem
+		return 0, false
 	}
 	if n, isNumber := number(value); isNumber && n < 0 {
 		if standard, _ := number(p.Default); standard >= 0 {
-			return fmt.Sprintf("%v is negative", value)
+			return fmt.Errorf("%v is negative", value)
 		}
 	}
 	items, isList := value.([]any)
 	if !isList {
 		items = []any{value}
 	}
+	standard, _ := p.Default.([]any)
+	for i, item := range items {
+		if want := elementType(standard); want != "" && typeOf(item) != want {
+			return fmt.Errorf("element %d: want %s, got %s", i+1, want, typeOf(item))
+		}
+	}
 	for _, item := range items {
 		text, isText := item.(string)
 		switch {
 		case !isText:
 		case p.Enum != nil && !slices.Contains(p.Enum, text):
-			return fmt.Sprintf("%q: want one of %s", text, strings.Join(p.Enum, ", "))
+			return fmt.Errorf("%q: want one of %s", text, strings.Join(p.Enum, ", "))
 		case p.Pattern != "" && !regexp.MustCompile("^(?:"+p.Pattern+")$").MatchString(text):
-			return fmt.Sprintf("%q does not match %s", text, p.Pattern)
+			return fmt.Errorf("%q does not match %s", text, p.Pattern)
 		}
 	}
-	return ""
-}
-
-func number(value any) (float64, bool) {
-	switch n := value.(type) {
-	case int64:
-		return float64(n), true
-	case float64:
-		return n, true
-	}
-	return 0, false
+	return nil
 }

@@ -78,55 +78,36 @@ func (ps *Problems) addOPA(file string, err error) {
 	var one *ast.Error
 	switch {
 	case errors.As(err, &many):
-		for _, e := range many {
-			ps.addOne(file, e)
-		}
 	case errors.As(err, &one):
-		ps.addOne(file, one)
+		many = ast.Errors{one}
 	default:
 		ps.add(file, 0, reasonParse, "%v", err)
 	}
-}
-
-func (ps *Problems) addOne(file string, e *ast.Error) {
-	p := Problem{File: file, Reason: reasonOf(e.Code), Message: e.Message}
-	if e.Location != nil {
-		p.Line = e.Location.Row
-		p.File = cmp.Or(e.Location.File, file)
-	}
-	if e.Details != nil && p.Reason == reasonType {
-		p.Message = strings.Join(append([]string{p.Message}, trimAll(e.Details.Lines())...), "; ")
-	}
-	if name, found := strings.CutPrefix(e.Message, "undefined function "); found {
-		p.Reason, p.Message = undefinedFunction(name)
-	}
-	*ps = append(*ps, p)
-}
-
-func undefinedFunction(name string) (reason, message string) {
-	if why := refused()[name]; why != "" {
-		return reasonSandbox, fmt.Sprintf("undefined function %s: policies may not use it, because %s", name, why)
-	}
-	return reasonType, "undefined function " + name
-}
-
-func reasonOf(code string) string {
-	switch code {
-	case ast.ParseErr:
-		return reasonParse
-	case ast.TypeErr:
-		return reasonType
-	}
-	return reasonCompile
-}
-
-// trimAll drops the caret lines of OPA's drawings.
-func trimAll(lines []string) []string {
-	var out []string
-	for _, line := range lines {
-		if line = strings.TrimSpace(line); strings.Trim(line, "^ ") != "" {
-			out = append(out, line)
+	for _, e := range many {
+		p := Problem{File: file, Reason: reasonCompile, Message: e.Message}
+		switch e.Code {
+		case ast.ParseErr:
+			p.Reason = reasonParse
+		case ast.TypeErr:
+			p.Reason = reasonType
 		}
+		if e.Location != nil {
+			p.Line = e.Location.Row
+			p.File = cmp.Or(e.Location.File, file)
+		}
+		if e.Details != nil && p.Reason == reasonType {
+			for _, line := range e.Details.Lines() {
+				if line = strings.TrimSpace(line); strings.Trim(line, "^ ") != "" { // OPA draws carets
+					p.Message += "; " + line
+				}
+			}
+		}
+		if name, found := strings.CutPrefix(e.Message, "undefined function "); found {
+			p.Reason, p.Message = reasonType, "undefined function "+name
+			if why := refused()[name]; why != "" {
+				p.Reason, p.Message = reasonSandbox, fmt.Sprintf("undefined function %s: policies may not use it, because %s", name, why)
+			}
+		}
+		*ps = append(*ps, p)
 	}
-	return out
 }

@@ -60,7 +60,7 @@ func fieldsUnder(ref ast.Ref) (set engine.FieldSet, known bool) {
 
 // findReads analyses data.<package>.<rule>. Names that are no field of input
 // are reported: what the engine never builds would silence the policy.
-func findReads(c *ast.Compiler, rule ast.Ref, whole []string, report func(ast.Ref, string)) (Reads, error) {
+func findReads(c *ast.Compiler, rule ast.Ref, resource engine.Resource, whole []string, report func(ast.Ref, string)) (Reads, error) {
 	r := Reads{Needs: map[string]bool{}}
 	refs, err := dependencies.Base(c, rule)
 	if err != nil {
@@ -72,21 +72,20 @@ func findReads(c *ast.Compiler, rule ast.Ref, whole []string, report func(ast.Re
 			continue
 		}
 		r.Refs = append(r.Refs, ref)
-		r.addFields(ref, report)
+		if resource == engine.ResourceWaiver { // its schema knows every field, and none rests on a section of a snapshot
+			continue
+		}
+		found, known := fieldsUnder(ref)
+		if !known {
+			report(ref, "is no field of input")
+		}
+		r.Fields |= found
 		r.addNeeds(ref, whole)
 	}
 	w := weakReads{compiler: c, seen: map[weakVisit]bool{}}
 	w.ref(rule, false, false)
 	r.Weak = w.fields & r.Fields
 	return r, nil
-}
-
-func (r *Reads) addFields(ref ast.Ref, report func(ast.Ref, string)) {
-	found, known := fieldsUnder(ref)
-	if !known {
-		report(ref, "is no field of input")
-	}
-	r.Fields |= found
 }
 
 // addNeeds maps a ref to sections. A ref that stops at a whole object counts
@@ -143,8 +142,10 @@ func (r *Reads) addWorkspaceNeeds(ref ast.Ref, whole []string) {
 // token, a report or an export that nobody gave is nowhere, and the snapshot before
 // is no section of this one.
 func notInWorkspace() []string {
-	return []string{string(engine.SectionPrincipals), string(engine.SectionSecrets), string(engine.SectionFederation), string(engine.SectionOAuthApps), string(engine.SectionRecipients), string(engine.SectionAuditLog), string(engine.SectionAuditChanges),
-		string(engine.SectionTokenReport), Previous}
+	return []string{
+		string(engine.SectionPrincipals), string(engine.SectionSecrets), string(engine.SectionFederation), string(engine.SectionOAuthApps), string(engine.SectionRecipients),
+		string(engine.SectionAuditLog), string(engine.SectionAuditChanges), string(engine.SectionTokenReport), Previous,
+	}
 }
 
 // Touches reports whether a ref at, above or below path is read.
@@ -202,19 +203,11 @@ func (w *weakReads) ref(ref ast.Ref, weak, argument bool) {
 		return
 	}
 	rules := w.compiler.GetRules(prefix)
+	weak = weak || slices.ContainsFunc(rules, func(r *ast.Rule) bool { return r.Default || r.Else != nil })
 	for _, rule := range rules {
-		w.rule(rule, weak || complete(rule, ref, argument) || defaulted(rules))
+		whole := len(ref) < len(rule.Ref()) || rule.Head.RuleKind() == ast.MultiValue && len(ref) == len(rule.Ref())
+		w.rule(rule, weak || argument && whole) // a set or object handed over whole can be counted or compared
 	}
-}
-
-// complete: a set or object handed over whole can be counted or compared.
-func complete(rule *ast.Rule, ref ast.Ref, argument bool) bool {
-	whole := len(ref) < len(rule.Ref()) || (rule.Head.RuleKind() == ast.MultiValue && len(ref) == len(rule.Ref()))
-	return argument && whole
-}
-
-func defaulted(rules []*ast.Rule) bool {
-	return slices.ContainsFunc(rules, func(r *ast.Rule) bool { return r.Default || r.Else != nil })
 }
 
 func (w *weakReads) rule(rule *ast.Rule, weak bool) {
@@ -280,19 +273,4 @@ func (w *weakReads) terms(node any, weak bool) {
 		}
 		return false
 	}).Walk(node)
-}
-
-// findWaiverReads lists what a rule reads of a waiver's input. Its schema knows
-// every field; nothing in it rests on a section of a snapshot.
-func findWaiverReads(c *ast.Compiler, rule ast.Ref, report func(ast.Ref, string)) (Reads, error) {
-	r := Reads{Needs: map[string]bool{}}
-	refs, err := dependencies.Base(c, rule)
-	for _, ref := range refs {
-		if !ref[0].Equal(ast.InputRootDocument) {
-			report(ref, "is neither input nor "+libraryPackage)
-			continue
-		}
-		r.Refs = append(r.Refs, ref)
-	}
-	return r, err
 }

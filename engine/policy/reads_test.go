@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"patrol/engine"
+	"patrol/engine/enginetest"
 )
 
 // reads of a policy, from its text: needs, facts and weak facts.
@@ -26,9 +27,9 @@ else := "short"
 
 names contains name if some name in input.owner.groups
 `
-	wholeToken := fieldNames("")
+	wholeToken := enginetest.FieldNames("")
 	party := func(prefix string) (names []string) {
-		for _, name := range fieldNames(prefix) {
+		for _, name := range enginetest.FieldNames(prefix) {
 			names = append(names, prefix+name)
 		}
 		slices.Sort(names)
@@ -82,12 +83,12 @@ names contains name if some name in input.owner.groups
 				resource = c.resource
 			}
 			set := load(t, map[string]string{
-				resource + "/rule.rego": written{resource, "rule", "X-1", c.custom, c.body}.text(), "lib/l.rego": library,
+				resource + "/rule.rego": enginetest.PolicyText(resource, "rule", "X-1", c.custom, c.body), "lib/l.rego": library,
 			})
 			p := set.Resources[0]
-			equal(t, p.Needs, c.needs)
-			equal(t, p.Reads.Fields.Names(), c.facts)
-			equal(t, p.Reads.Weak.Names(), c.weak)
+			enginetest.Equal(t, p.Needs, c.needs)
+			enginetest.Equal(t, p.Reads.Fields.Names(), c.facts)
+			enginetest.Equal(t, p.Reads.Weak.Names(), c.weak)
 		})
 	}
 }

@@ -5,11 +5,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"patrol/engine/enginetest"
 )
 
 func TestTestRunner(t *testing.T) {
 	t.Parallel()
-	files := tokenPolicy("", "deny contains \"x\" if input.token.used\n\ndeny contains \"y\" if input.token.expired")
+	files := enginetest.TokenPolicy("", "deny contains \"x\" if input.token.used\n\ndeny contains \"y\" if input.token.expired")
 	files["token/rule_test.rego"] = `package patrol.token.rule_test
 
 import data.patrol.token.rule
@@ -34,7 +36,7 @@ todo_test_later if false
 	for _, r := range results {
 		got[strings.TrimPrefix(r.Name, "patrol.token.rule_test.")] = r.Outcome
 	}
-	equal(t, got, map[string]TestOutcome{"test_fires": TestPassed, "test_wrong": TestFailed, "test_fails_to_run": TestErrored, "todo_test_later": TestSkipped})
+	enginetest.Equal(t, got, map[string]TestOutcome{"test_fires": TestPassed, "test_wrong": TestFailed, "test_fails_to_run": TestErrored, "todo_test_later": TestSkipped})
 	if i := slices.IndexFunc(results, func(r TestResult) bool { return r.Outcome == TestFailed }); results[i].Output != "here\n" || results[i].File != "pack/token/rule_test.rego" || results[i].Line != 7 {
 		t.Errorf("got %+v", results[i])
 	}

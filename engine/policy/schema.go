@@ -24,9 +24,9 @@ func parseSchema(text []byte) (schema, error) {
 	return s, nil
 }
 
-// parts are the objects that may hold the properties: the schema itself, the
-// members of its allOf or anyOf, or the definition that it refers to. policies/README.md says why they differ.
-func (s schema) parts() []map[string]any {
+// parts are the objects that may hold the properties: the schema itself, the members of
+// its allOf or anyOf, or the definition of root that it refers to. policies/README.md says why they differ.
+func (s schema) parts(root schema) []map[string]any {
 	parts := []map[string]any{s}
 	for _, key := range []string{"allOf", "anyOf"} {
 		members, _ := s[key].([]any)
@@ -37,7 +37,7 @@ func (s schema) parts() []map[string]any {
 		}
 	}
 	reference, _ := s["$ref"].(string)
-	definitions, _ := s["definitions"].(map[string]any)
+	definitions, _ := root["definitions"].(map[string]any)
 	if part, ok := definitions[strings.TrimPrefix(reference, "#/definitions/")].(map[string]any); ok {
 		parts = append(parts, part)
 	}
@@ -45,7 +45,7 @@ func (s schema) parts() []map[string]any {
 }
 
 func (s schema) properties() map[string]any {
-	for _, part := range s.parts() {
+	for _, part := range s.parts(s) {
 		if properties, ok := part["properties"].(map[string]any); ok {
 			return properties
 		}

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/types"
@@ -275,25 +274,19 @@ func (t *totality) function(operator ast.Ref, operands []*ast.Term, s scope) boo
 
 // rules judges rules of one name, called with arguments of these types.
 func (t *totality) rules(rules []*ast.Rule, args []types.Type) bool {
-	key := callKey(rules[0].Ref(), args)
+	key := rules[0].Ref().String()
+	for _, arg := range args {
+		key += " "
+		if arg != nil {
+			key += types.Sprint(arg)
+		}
+	}
 	total, known := t.judged[key]
 	if !known {
 		total = !slices.ContainsFunc(rules, func(rule *ast.Rule) bool { return !t.rule(rule, args) })
 		t.judged[key] = total
 	}
 	return total
-}
-
-func callKey(ref ast.Ref, args []types.Type) string {
-	var b strings.Builder
-	b.WriteString(ref.String())
-	for _, arg := range args {
-		b.WriteByte(' ')
-		if arg != nil {
-			b.WriteString(types.Sprint(arg))
-		}
-	}
-	return b.String()
 }
 
 func (t *totality) rule(rule *ast.Rule, args []types.Type) bool {
@@ -337,20 +330,12 @@ func sameConstant(rules []*ast.Rule) bool {
 	first := rules[0].Head.Value
 	for _, rule := range rules {
 		for r := rule; r != nil; r = r.Else {
-			if !r.Head.Value.IsGround() || !constant(r.Head.Value) || !r.Head.Value.Equal(first) {
+			if !ast.IsScalar(r.Head.Value.Value) || !r.Head.Value.Equal(first) {
 				return false
 			}
 		}
 	}
 	return true
-}
-
-func constant(term *ast.Term) bool {
-	switch term.Value.(type) {
-	case ast.Null, ast.Boolean, ast.Number, ast.String:
-		return true
-	}
-	return false
 }
 
 // withoutChoice: the body holds in one way at most, because no reference in it
