@@ -32,13 +32,13 @@ var parts = []part{
 	{"one", func(b *bench, ctx context.Context) error { return b.one(ctx, b.tokens) }},
 	{"rules", (*bench).rules},
 	{"fleet", func(b *bench, ctx context.Context) error {
-		return b.fleets(ctx, fleet{1, 300 * 50}, fleet{300, 50}, 1.5)
+		return b.fleets(ctx, fleet{1, b.workspaces * 50}, fleet{b.workspaces, 50}, 1.5)
 	}},
 	{"days", (*bench).daily},
 	{"account", (*bench).account},
 	{"million", func(b *bench, ctx context.Context) error { return b.one(ctx, 1_000_000) }},
 	{"thousands", func(b *bench, ctx context.Context) error {
-		return b.fleets(ctx, fleet{300, 50}, fleet{3000, 50}, 10)
+		return b.fleets(ctx, fleet{b.workspaces, 50}, fleet{10 * b.workspaces, 50}, 10)
 	}},
 }
 
@@ -47,11 +47,12 @@ const usual = "one,rules,fleet,days"
 func main() {
 	var b bench
 	patrol := flag.String("patrol", "bin/patrol", "the patrol to measure")
-	against := flag.String("against", "", "measure the patrol of this commit beside it")
+	against := flag.String("against", "", "measure the patrol of this commit beside it, or this program")
 	only := flag.String("only", usual, "the parts to measure; there are account, million and thousands as well")
 	fill := flag.String("fill", "", "make the history of -days days in this database, and nothing else")
 	flag.StringVar(&b.tools, "tools", "", "directory for opa and conftest, built when missing (default: the user's cache)")
 	flag.IntVar(&b.tokens, "tokens", 100_000, "tokens of one, rules and days")
+	flag.IntVar(&b.workspaces, "workspaces", 300, "workspaces of the fleet")
 	flag.IntVar(&b.days, "days", 7, "days of the history")
 	flag.IntVar(&b.runs, "runs", 3, "runs of which the fastest counts")
 	flag.DurationVar(&b.budget, "budget", 20*time.Second, "start no further run of a row that took so long")
@@ -69,12 +70,13 @@ func main() {
 }
 
 type bench struct {
-	tools              string
-	tokens, runs, days int
-	budget             time.Duration
-	sides              []side
-	busy               bool // other programs take processor time from the part under way
-	verdicts           []string
+	tools                    string
+	tokens, workspaces, days int
+	runs                     int
+	budget                   time.Duration
+	sides                    []side
+	busy                     bool // other programs take processor time from the part under way
+	verdicts                 []string
 }
 
 // side is a patrol to measure, with a directory of its own. The first is the one
@@ -101,7 +103,11 @@ func (b *bench) run(ctx context.Context, patrol, against string, only []string) 
 	b.sides = []side{{"this", binary, filepath.Join(dir, "this")}}
 	if against != "" {
 		other := side{against, filepath.Join(dir, "patrol-against"), filepath.Join(dir, "against")}
-		if err := buildAt(ctx, against, filepath.Join(dir, "worktree"), other.binary); err != nil {
+		if info, err := os.Stat(against); err == nil && info.Mode().IsRegular() {
+			if other.binary, err = filepath.Abs(against); err != nil {
+				return err
+			}
+		} else if err := buildAt(ctx, against, filepath.Join(dir, "worktree"), other.binary); err != nil {
 			return err
 		}
 		b.sides = append(b.sides, other)

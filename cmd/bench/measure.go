@@ -33,7 +33,7 @@ type step struct {
 	output string // file for what it prints; "" drops it
 }
 
-// machineIsBusy tells whether this process cannot have nine tenths of all processors.
+// machineIsBusy reports whether this process cannot have nine tenths of all processors.
 func machineIsBusy() bool {
 	const while = 300 * time.Millisecond
 	begin := time.Now()

@@ -23,7 +23,7 @@ func own() (cpu time.Duration, peak int64) {
 func peakBytes(state *os.ProcessState) (int64, error) {
 	usage, ok := state.SysUsage().(*syscall.Rusage)
 	if !ok {
-		return 0, errors.New("this system does not tell what a process used")
+		return 0, errors.New("this system does not say what a process used")
 	}
 	if _, parent := own(); usage.Maxrss*1024 <= parent {
 		return 0, nil

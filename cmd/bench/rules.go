@@ -128,7 +128,7 @@ func (b *bench) buildTools(ctx context.Context) (string, error) {
 }
 
 // failedIn returns "PAT-001 <token>" for each failed result of an audit.json. None
-// of the six rules is unknown: they ask for nothing that a list does not tell.
+// of the six rules is unknown: they ask for nothing that a list does not say.
 func failedIn(path string) (map[string]bool, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -30,7 +30,7 @@ type demoOptions struct {
 	serve   bool
 }
 
-// Demo tells the story on a simulated account.
+// Demo shows the story on a simulated account.
 func (c commands) Demo() *cobra.Command {
 	var o demoOptions
 	cmd := &cobra.Command{

@@ -14,7 +14,7 @@ import (
 // listWorkspaces answers a bare array, without wrapper or pages.
 func listWorkspaces(c *call) *answer {
 	rows := make([]obj, 0, len(c.workspaces))
-	for _, ws := range shown(c, c.workspaces, func(ws *workspace) []string { return []string{ws.Name, strconv.FormatInt(ws.ID, 10)} }) {
+	for _, ws := range visible(c, c.workspaces, func(ws *workspace) []string { return []string{ws.Name, strconv.FormatInt(ws.ID, 10)} }) {
 		rows = append(rows, c.workspaceDoc(ws))
 	}
 	return ok(rows)
@@ -74,7 +74,7 @@ func (c *call) service() (*principal, *answer) {
 // list is left out where it is empty.
 func page(c *call, key string, rows []obj, sizeParam string, sparse bool) *answer {
 	query := c.request.URL.Query()
-	rows = shown(c, rows, func(row obj) []string { return []string{fmt.Sprint(row["id"]), fmt.Sprint(row["uid"], row["name"])} })
+	rows = visible(c, rows, func(row obj) []string { return []string{fmt.Sprint(row["id"]), fmt.Sprint(row["uid"], row["name"])} })
 	from, err := strconv.Atoi("0" + query.Get("page_token"))
 	if err != nil || from > len(rows) {
 		return invalid("page_token is not valid")

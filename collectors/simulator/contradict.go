@@ -95,7 +95,7 @@ func Contradictions() []Contradiction {
 	add("users/twice-active", "each user is active and inactive", Fault{Path: pathUsers, Twice: map[string]json.RawMessage{"Active": raw(`false`)}})
 	add("users/removed-between-pages", "a user is removed after the first page, so that another is on no page",
 		Fault{Path: pathUsers, Times: 1, Then: raw(`{"user":{"name":"viewer@example.com","removed":true}}`)})
-	add("groups/without-members", "the groups tell no members", Fault{Path: pathGroups, Strip: []string{"members"}})
+	add("groups/without-members", "the groups name no members", Fault{Path: pathGroups, Strip: []string{"members"}})
 	add("groups/admins-missing", "the group admins is not listed", Fault{Path: pathGroups, Hide: []string{"admins"}})
 	add("groups/nested-missing", "a group that is a member of admins is not listed", Fault{Path: pathGroups, Hide: []string{"platform-admins"}})
 	add("grants/twice-permission_level", "a grant has two levels under one key", Fault{Path: pathGrants, Twice: map[string]json.RawMessage{"group_name": raw(`"nobody"`)}})
@@ -122,9 +122,9 @@ func (a *Account) Contradict(name, where string) error {
 	return nil
 }
 
-// shown returns the rows of a list that no fault hides from this call. names
-// tells what a row is called: its id and its names.
-func shown[T any](c *call, rows []T, names func(T) []string) []T {
+// visible returns the rows of a list that no fault hides from this call. names
+// says what a row is called: its id and its names.
+func visible[T any](c *call, rows []T, names func(T) []string) []T {
 	for _, what := range c.hide {
 		hidden := map[string]bool{strings.ToLower(what): true}
 		text, ofOwners := strings.CutPrefix(what, "owners:")

@@ -233,7 +233,10 @@ func (c *call) state() (any, error) {
 		if only != "" && !ws.names(only) {
 			continue
 		}
-		r := row{ws.Workspace, len(ws.tokens.index), ws.kinds(), maps.Clone(ws.conf), ws.grantState, slices.Clone(ws.grants), "enabled", ws.restrict.status, nil}
+		r := row{
+			Workspace: ws.Workspace, Count: len(ws.tokens.index), Kinds: ws.kinds(), Conf: maps.Clone(ws.conf),
+			State: ws.grantState, ACL: slices.Clone(ws.grants), Feature: "enabled", Restrict: ws.restrict.status,
+		}
 		if ws.tokensOff {
 			r.Feature = "disabled"
 		}

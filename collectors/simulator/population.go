@@ -12,7 +12,7 @@ import (
 )
 
 // bigID is the smallest number that a float64 rounds once it is odd: ids above
-// it tell clients that decode into floats.
+// it show clients that decode into floats.
 const bigID = 1 << 53
 
 // stream is the random numbers of one part of the population. Each part has

@@ -27,7 +27,7 @@ type resource struct {
 	group     *group
 }
 
-// accountWide tells the account's SCIM from a workspace's.
+// accountWide parts the account's SCIM from a workspace's.
 func (c *call) accountWide() bool { return c.request.PathValue("account") != "" }
 
 func scimUsers(c *call) []resource    { return c.principals(c.directory.users) }
@@ -131,7 +131,7 @@ func (r resource) groupRefs() []obj {
 func scimList(source func(*call) []resource) func(*call) *answer {
 	return func(c *call) *answer {
 		query := c.request.URL.Query()
-		rows := shown(c, source(c), resource.calledBy)
+		rows := visible(c, source(c), resource.calledBy)
 		keep, err := parseFilter(query.Get("filter"))
 		if err != nil {
 			return scimError(http.StatusBadRequest, "invalidFilter", err.Error())

@@ -131,7 +131,7 @@ func listIPAccess(c *call) *answer {
 	if wanted != "" {
 		return gone("IP access list %s does not exist", wanted)
 	}
-	return ok(obj{"ip_access_lists": shown(c, rows, func(doc obj) []string { return []string{fmt.Sprint(doc["list_id"]), fmt.Sprint(doc["label"])} })})
+	return ok(obj{"ip_access_lists": visible(c, rows, func(doc obj) []string { return []string{fmt.Sprint(doc["list_id"]), fmt.Sprint(doc["label"])} })})
 }
 
 // confKeys are the keys that the workspace-conf API knows.
@@ -236,7 +236,7 @@ type Grant struct {
 	Inherited            bool   `json:"inherited,omitempty"`
 }
 
-// GrantState tells what the ACL of tokens answers.
+// GrantState is what the ACL of tokens answers.
 type GrantState string
 
 // The states of the tokens ACL.
@@ -249,7 +249,7 @@ const (
 	GrantsDisabled GrantState = "disabled"
 )
 
-// AdminsEntry tells how the ACL of tokens lists the admins' CAN_MANAGE.
+// AdminsEntry is how the ACL of tokens lists the admins' CAN_MANAGE.
 type AdminsEntry string
 
 // The forms of the admins' entry. A PUT or PATCH makes it explicit.
@@ -304,7 +304,7 @@ func (c *call) acl() obj {
 	if c.ws.adminsEntry != AdminsAbsent {
 		all = append(all, Grant{GroupName: "admins", Level: CanManage, Inherited: c.ws.adminsEntry == AdminsInherited})
 	}
-	all = shown(c, append(all, c.ws.grants...), func(g Grant) []string { return []string{g.UserName + g.GroupName + g.ServicePrincipalName} })
+	all = visible(c, append(all, c.ws.grants...), func(g Grant) []string { return []string{g.UserName + g.GroupName + g.ServicePrincipalName} })
 	entries := []obj{}
 	at := map[string]int{}
 	for _, g := range all {

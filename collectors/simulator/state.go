@@ -31,7 +31,7 @@ type Change struct {
 	Restrict    string             `json:"restrict_workspace_admins"` // makes etags stale
 	IPLists     *[]IPList          `json:"ip_access_lists"`
 	Statements  *string            `json:"statements"` // what happens to statements of a SQL warehouse; see Statements
-	DeletedBy   string             `json:"deleted_by"` // who deletes the token, as the audit log tells; "system" collects garbage
+	DeletedBy   string             `json:"deleted_by"` // who deletes the token, as the audit log says; "system" collects garbage
 }
 
 // UserChange changes a user or service principal, in the whole account except

@@ -242,7 +242,7 @@ func works() (byScope map[string][]string, people, services []work) {
 }
 
 // usageOf are the columns from events on. They follow from the token alone, so that
-// they agree with what the list tells; nil where no event lies between two moments.
+// they agree with what the list says; nil where no event lies between two moments.
 func (c *call) usageOf(t *Token, from, until int64) []any {
 	if t.LastUsedDay == 0 {
 		return nil

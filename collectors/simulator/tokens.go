@@ -39,7 +39,7 @@ type Token struct {
 	AutoscopeState    string   `json:"autoscope_state,omitempty"`
 	InferredScopes    []string `json:"inferred_scopes,omitempty"`
 	BackfillScopes    []string `json:"backfill_scopes,omitempty"`
-	// Kind tells why a generated token is as it is. It is never on the wire.
+	// Kind says why a generated token is as it is. It is never on the wire.
 	Kind string `json:"kind,omitempty"`
 	// Raw, when set, is sent in place of the row, so that a test can serve what no
 	// service should: wrong types, missing or unknown fields.
@@ -123,7 +123,7 @@ func (a *Account) mint(prefix string) string {
 	return prefix + hex.EncodeToString(sum[:16])
 }
 
-// tokensEnabled tells whether PATs may authenticate and be created.
+// tokensEnabled reports whether PATs may authenticate and be created.
 func tokensEnabled(ws *workspace) bool {
 	return !strings.EqualFold(ws.conf["enableTokensConfig"], "false")
 }
@@ -142,7 +142,7 @@ func listTokens(c *call) *answer {
 			rows = append(rows, t)
 		}
 	}
-	rows = shown(c, rows, c.calledBy)
+	rows = visible(c, rows, c.calledBy)
 	if len(rows) == 0 {
 		return ok(obj{}) // the field is left out, not empty
 	}
@@ -154,7 +154,7 @@ func listTokens(c *call) *answer {
 			separator := `{"token_infos":[`
 			for _, t := range rows {
 				_, _ = out.WriteString(separator)        // an error stays
-				_, _ = out.Write(encode(c.tokenInfo(t))) // until Flush tells it
+				_, _ = out.Write(encode(c.tokenInfo(t))) // until Flush returns it
 				separator = ","
 			}
 			_, _ = out.WriteString(`]}`)
@@ -175,7 +175,7 @@ func (c *call) calledBy(t *Token) []string {
 	return names
 }
 
-// tokenInfo is what admins see of a token. A current workspace tells the scopes
+// tokenInfo is what admins see of a token. A current workspace names the scopes
 // of every token, also that there are none.
 func (c *call) tokenInfo(t *Token) any {
 	if t.Raw != nil {
@@ -294,7 +294,7 @@ func listOwnTokens(c *call) *answer {
 		}
 	}
 	var rows []any
-	for _, t := range shown(c, own, c.calledBy) {
+	for _, t := range visible(c, own, c.calledBy) {
 		rows = append(rows, c.ownTokenInfo(t))
 	}
 	if len(rows) == 0 {
