@@ -40,7 +40,7 @@ func TestImportJSON(t *testing.T) {
 		"list":   `[` + row("a", goodRest) + `]`,
 		"object": `{"token_infos":[` + row("a", goodRest) + `]}`,
 		"mark":   "\xEF\xBB\xBF[" + row("a", goodRest) + `]`,
-		"UTF-16": utf16("[" + row("a", goodRest) + `]`),
+		"UTF-16": inUTF16("[" + row("a", goodRest) + `]`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			outcomes, err := importText(t, "prod.json", text)
@@ -207,10 +207,10 @@ func FuzzImport(f *testing.F) {
 	})
 }
 
-var UTF16 = utf16 // for tests from outside
+var UTF16 = inUTF16 // for tests from outside
 
-// utf16 is a text as PowerShell's > writes it.
-func utf16(text string) string {
+// inUTF16 is a text as PowerShell's > writes it.
+func inUTF16(text string) string {
 	encoded, err := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().String(text)
 	if err != nil {
 		panic(err)
@@ -376,7 +376,7 @@ func TestImportHeadings(t *testing.T) {
 		"a heading twice": {"Token ID,Owner,Created,Created,Expires", "aa,o,2026-01-01,2026-01-01,Never", `column "Created" stands in the header twice`},
 		"two dates":       {"Token ID,Owner,Created,Created on,Expires", "aa,o,2026-01-01,2026-01-02,Never", `the columns "Created" and "Created on" may both be creation_time: rename or remove one of them`},
 	} {
-		for encoding, text := range map[string]string{"": test.header + "\n" + test.cells + "\n", "UTF-16": utf16(test.header + "\r\n" + test.cells + "\r\n")} {
+		for encoding, text := range map[string]string{"": test.header + "\n" + test.cells + "\n", "UTF-16": inUTF16(test.header + "\r\n" + test.cells + "\r\n")} {
 			outcomes, err := importText(t, "report.csv", text)
 			if err != nil {
 				if !strings.Contains(err.Error(), test.want) {

@@ -169,22 +169,18 @@ func (c *Client) query(ctx context.Context, q Query, parameters []parameter, row
 	if err != nil {
 		return 0, badBody("write query %s: %v", q.Name, err)
 	}
+	fields := make(map[string]string, len(q.Columns)) // of the row that is read
 	take := func(a *Answer) (e envelope, problem *Problem) {
 		defer discard(a)
-		err := readResult(a.Reader(), &e, func(cells []*string) error {
+		err := readResult(a.Reader(), &e, func(cells []string) error {
 			if len(cells) != len(q.Columns) {
 				return fmt.Errorf("row %d has %d columns, want %d", rows+1, len(cells), len(q.Columns))
 			}
 			rows++
-			r := record{line: rows, fields: make(map[string]string, len(cells))}
 			for i, cell := range cells {
-				if cell != nil {
-					r.fields[q.Columns[i].field] = *cell
-				} else {
-					r.fields[q.Columns[i].field] = ""
-				}
+				fields[q.Columns[i].field] = cell
 			}
-			return row(r)
+			return row(record{line: rows, fields: fields})
 		})
 		if err != nil {
 			return e, badBody("result of query %s: %s", q.Name, c.scrub.excerpt(err.Error()))
@@ -224,9 +220,31 @@ func (c *Client) query(ctx context.Context, q Query, parameters []parameter, row
 	if problem == nil {
 		problem = c.ended(q, e)
 	}
+	type chunk struct {
+		answer  *Answer
+		problem *Problem
+	}
+	coming := make(chan chunk, 1) // while the chunk before it is read
+	ask := func(n int) {
+		answer, problem := c.Get(ctx, statementsPath+"/"+id+"/result/chunks/"+strconv.Itoa(n), nil, answerLimit)
+		coming <- chunk{answer, problem}
+	}
+	if problem == nil && e.Manifest.Chunks > 1 {
+		go ask(1)
+	}
 	for n := 1; problem == nil && n < e.Manifest.Chunks; n++ {
-		if answer, problem = c.Get(ctx, statementsPath+"/"+id+"/result/chunks/"+strconv.Itoa(n), nil, answerLimit); problem == nil {
-			_, problem = take(answer)
+		got := <-coming
+		more := got.problem == nil && n+1 < e.Manifest.Chunks
+		if more {
+			go ask(n + 1)
+		}
+		if problem = got.problem; problem == nil {
+			_, problem = take(got.answer)
+		}
+		if problem != nil && more {
+			if unread := <-coming; unread.answer != nil {
+				discard(unread.answer)
+			}
 		}
 	}
 	if problem == nil && rows != e.Manifest.Rows {
@@ -311,9 +329,11 @@ func (c *Client) ended(q Query, e envelope) *Problem {
 
 // readResult reads an answer of the statement API: rows are handed out as they
 // come, however many there are, and everything else goes into the envelope.
-func readResult(from io.Reader, e *envelope, row func([]*string) error) error {
+func readResult(from io.Reader, e *envelope, row func(cells []string) error) error {
 	decoder := json.NewDecoder(from)
 	rest := map[string]json.RawMessage{}
+	var raw json.RawMessage
+	var cells []string
 	rows := func() error {
 		if token, err := decoder.Token(); err != nil || token == nil {
 			return err
@@ -321,9 +341,12 @@ func readResult(from io.Reader, e *envelope, row func([]*string) error) error {
 			return errors.New("data_array is no list")
 		}
 		for decoder.More() {
-			var cells []*string
-			if err := decoder.Decode(&cells); err != nil {
+			if err := decoder.Decode(&raw); err != nil {
 				return err
+			}
+			var ok bool
+			if cells, ok = appendTexts(cells[:0], raw); !ok {
+				return errors.New("a row is no list of texts")
 			}
 			if err := row(cells); err != nil {
 				return err

@@ -102,7 +102,7 @@ func TestTokenReportOfWindows(t *testing.T) {
 	t.Parallel()
 	text := reportHeader + "a,1,o,2026-10-01,never\nc,1,o,2026-10-01,never\n"
 	semicolons := "sep=;\r\n" + strings.ReplaceAll(text, ",", ";")
-	for name, text := range map[string]string{"mark": "\ufeff" + text, "UTF-16": utf16(text), "sep": semicolons, "both": utf16(semicolons)} {
+	for name, text := range map[string]string{"mark": "\ufeff" + text, "UTF-16": inUTF16(text), "sep": semicolons, "both": inUTF16(semicolons)} {
 		report, err := OpenTokenReport(t.Context(), writeReport(t, text))
 		if err != nil {
 			t.Fatal(name, err)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -113,6 +114,24 @@ func cutValue(text []byte) (value, rest []byte) {
 	return text[:end], text[end:]
 }
 
+// appendTexts appends the texts of a list, which is valid JSON; null is "". ok is
+// false if it is no list, or holds anything else.
+func appendTexts(texts []string, raw []byte) (list []string, ok bool) {
+	if len(raw) == 0 || raw[0] != '[' {
+		return texts, false
+	}
+	for rest := bytes.TrimLeft(raw[1:], jsonSpace); len(rest) > 0 && rest[0] != ']'; rest = bytes.TrimLeft(rest, jsonSpace+",") {
+		var value []byte
+		value, rest = cutValue(rest)
+		text, ok := asText(value)
+		if !ok {
+			return texts, false
+		}
+		texts = append(texts, text)
+	}
+	return texts, true
+}
+
 // unquote decodes a JSON string. Bytes that are not UTF-8 stay as they are:
 // encoding/json would merge them all into U+FFFD.
 func unquote(quoted []byte) string {
@@ -123,19 +142,45 @@ func unquote(quoted []byte) string {
 	if bytes.IndexByte(inner, '\\') < 0 {
 		return string(inner)
 	}
-	var b strings.Builder
-	for len(inner) > 0 {
-		bad := invalidAt(inner)
-		var chunk string
-		_ = json.Unmarshal([]byte(`"`+string(inner[:bad])+`"`), &chunk) // valid: the whole was
-		b.WriteString(chunk)
-		inner = inner[bad:]
-		if len(inner) > 0 {
-			b.WriteByte(inner[0])
-			inner = inner[1:]
+	text := make([]byte, 0, len(inner))
+	for at := bytes.IndexByte(inner, '\\'); at >= 0 && at+1 < len(inner); at = bytes.IndexByte(inner, '\\') {
+		text = append(text, inner[:at]...)
+		escaped := inner[at+1]
+		inner = inner[at+2:]
+		if at := strings.IndexByte("bfnrt", escaped); at >= 0 {
+			escaped = "\b\f\n\r\t"[at]
 		}
+		if escaped != 'u' {
+			text = append(text, escaped)
+			continue
+		}
+		r := hexRune(inner)
+		inner = inner[min(4, len(inner)):]
+		if utf16.IsSurrogate(r) { // half of a pair, whose other half follows
+			if r = utf16.DecodeRune(r, secondHalf(inner)); r != utf8.RuneError {
+				inner = inner[6:]
+			}
+		}
+		text = utf8.AppendRune(text, r)
 	}
-	return b.String()
+	return string(append(text, inner...))
+}
+
+// hexRune reads the four digits of an escape; -1 where there are none.
+func hexRune(digits []byte) rune {
+	n, err := strconv.ParseUint(string(digits[:min(4, len(digits))]), 16, 32)
+	if err != nil {
+		return -1
+	}
+	return rune(n)
+}
+
+func secondHalf(text []byte) rune {
+	digits, escaped := bytes.CutPrefix(text, []byte(`\u`))
+	if !escaped {
+		return -1
+	}
+	return hexRune(digits)
 }
 
 // invalidAt is where the first byte that is not UTF-8 stands, or the length.

@@ -16,12 +16,22 @@ func TestUnquoteKeepsBytes(t *testing.T) {
 		"\"\xff\xfe\"":             "\xff\xfe",
 		"\"a\\n\xff\\u00e9\xfeb\"": "a\n\xff\u00e9\xfeb",
 		`"\ud83d\ude00"`:           "😀",
+		`"\/\b\f\r\t"`:            "/\b\f\r\t",
 	} {
 		if got := unquote([]byte(quoted)); got != want {
 			t.Errorf("unquote(%q) = %q, want %q", quoted, got, want)
 		}
 		if got := unquote([]byte(quote(want))); got != want {
 			t.Errorf("quote and unquote of %q = %q", want, got)
+		}
+	}
+	for _, half := range []string{`"\ud83d"`, `"\ud83dx"`, `"\ude00\ud83d"`, `"\ud83d\ud83d\ude00"`, `"\ud83d\n\ude00"`} {
+		var want string
+		if err := json.Unmarshal([]byte(half), &want); err != nil {
+			t.Fatal(err)
+		}
+		if got := unquote([]byte(half)); got != want {
+			t.Errorf("unquote(%s) = %q, want %q", half, got, want)
 		}
 	}
 }

@@ -200,14 +200,19 @@ func (c *call) usageRows(ws *workspace, days int, after string, page int) (rows 
 		rows = append(rows, []any{workspace, "*", "100000", eventTime(from), eventTime(until), "0", "[]", "0", "0", "0", "0", nil, "0", "[]"})
 		page++
 	}
-	for _, t := range slices.SortedFunc(ws.tokens.all(), func(a, b *Token) int { return strings.Compare(a.ID, b.ID) }) {
+	var tokens []*Token
+	for t := range ws.tokens.all() {
+		if t.LastUsedDay != 0 && t.ID > after {
+			tokens = append(tokens, t)
+		}
+	}
+	slices.SortFunc(tokens, func(a, b *Token) int { return strings.Compare(a.ID, b.ID) })
+	for _, t := range tokens {
 		if len(rows) >= page {
 			break
 		}
-		if t.ID > after {
-			if usage := c.usageOf(t, from, until); usage != nil {
-				rows = append(rows, append([]any{workspace, t.ID}, usage...))
-			}
+		if usage := c.usageOf(t, from, until); usage != nil {
+			rows = append(rows, append([]any{workspace, t.ID}, usage...))
 		}
 	}
 	return rows
@@ -219,34 +224,30 @@ type work struct {
 	calls  []string // service/action
 }
 
-// works are by scope, and for tokens that may do everything.
-func works() (byScope map[string][]string, people, services []work) {
-	byScope = map[string][]string{
+// Works are by scope, and for tokens that may do everything.
+var (
+	worksByScope = map[string][]string{
 		"sql":            {"databrickssql/commandSubmit", "databrickssql/commandFinish", "databrickssql/listHistoryQueries"},
 		"unity-catalog":  {"unityCatalog/getTable", "unityCatalog/listSchemas"},
 		"jobs":           {"jobs/runNow", "jobs/getRunOutput"},
 		"clusters":       {"clusters/start", "clusters/create"},
 		"authentication": {"accounts/generateDbToken"},
 	}
-	people = []work{
+	worksOfPeople = []work{
 		{[]string{"databricks-sdk-python/0.61.0 python/3.12.4 os/darwin", "databricks-cli/1.13.0"}, []string{"unityCatalog/getTable", "unityCatalog/listTables", "unityCatalog/getSchema"}},
 		{[]string{"DatabricksSQLConnector/4.0.1"}, []string{"databrickssql/commandSubmit", "databrickssql/commandFinish"}},
 		{[]string{"databricks-vscode/2.10.0"}, []string{"workspace/fileCreate", "clusters/start", "jobs/submitRun"}},
 	}
-	services = []work{
+	worksOfServices = []work{
 		{[]string{"databricks-sdk-go/0.175.0 go/1.26.8 os/linux cicd/github"}, []string{"jobs/create", "jobs/reset", "jobs/runNow"}},
 		{[]string{"databricks-airflow/7.7.0 airflow/3.1.0 python/3.12"}, []string{"jobs/runNow", "jobs/getRunOutput", "databrickssql/commandSubmit"}},
 		{[]string{"dbt/1.11 DatabricksSQLConnector/4.0.1"}, []string{"databrickssql/commandSubmit", "unityCatalog/getTable", "unityCatalog/createTable"}},
 	}
-	return byScope, people, services
-}
+)
 
 // usageOf are the columns from events on. They follow from the token alone, so that
 // they agree with what the list says; nil where no event lies between two moments.
 func (c *call) usageOf(t *Token, from, until int64) []any {
-	if t.LastUsedDay == 0 {
-		return nil
-	}
 	seed, _ := strconv.ParseUint(t.ID[:16], 16, 64)
 	moment := func(day int64, n uint) int64 { return day + int64(seed>>n%(20*3600*1000)) } // within its first 20 hours
 	day := midnight(t.LastUsedDay)
@@ -266,10 +267,9 @@ func (c *call) usageOf(t *Token, from, until int64) []any {
 	if days > 1 {
 		first = moment(start, 5)
 	}
-	byScope, choice, services := works()
-	addresses := 1 + int64(seed>>17%2)
+	choice, addresses := worksOfPeople, 1 + int64(seed>>17%2)
 	if owner := c.directory.byID[t.OwnerID]; owner != nil && owner.Service {
-		choice, addresses = services, 2+int64(seed>>17%6)
+		choice, addresses = worksOfServices, 2+int64(seed>>17%6)
 	}
 	does := choice[seed>>23%uint64(len(choice))]
 	scopes := slices.Concat(t.InferredScopes, t.BackfillScopes)
@@ -280,7 +280,7 @@ func (c *call) usageOf(t *Token, from, until int64) []any {
 		does.calls = nil
 	}
 	for _, scope := range scopes {
-		does.calls = append(does.calls, byScope[scope]...)
+		does.calls = append(does.calls, worksByScope[scope]...)
 	}
 	perDay := 2 + int64(seed>>11%40)
 	share := max(1, days*perDay/int64(len(does.calls)+1))

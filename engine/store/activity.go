@@ -15,13 +15,22 @@ const activityColumns = `token_id, events, first_ms, last_ms, max_ips_per_day, u
 
 const activityWidth = 13
 
-// saveActivity stores the rows of an audit log, which come in any order, and then
-// reads them back in that of the digest.
+// saveActivity stores the rows of an audit log. Those of a query ascend by token,
+// as in the digest; those of a file come in any order, and are read back.
 func saveActivity(ctx context.Context, tx *sqlite.Tx, snapshot int64, rows iter.Seq2[engine.Activity, error], digest *digester) error {
+	before, err := digest.clone()
+	if err != nil {
+		return err
+	}
+	last, ascending := "", true
 	insert := sqlite.NewBatch(tx, "INSERT INTO token_activity (snapshot_id, "+activityColumns+")", activityWidth+1)
-	for a, err := range rows {
+	for a, err := range ahead(rows) {
 		if err := errors.Join(ctx.Err(), err); err != nil {
 			return fmt.Errorf("read audit log: %w", err)
+		}
+		if ascending = ascending && last < a.TokenID; ascending {
+			digest.activity(a)
+			last = a.TokenID
 		}
 		values := []any{snapshot, a.TokenID, a.Events, a.First, a.Last, a.MaxIPsPerDay, encodeList(a.UserAgents), nil, nil, nil, nil, nil, nil, nil}
 		if d := a.Detail; d != nil {
@@ -38,6 +47,10 @@ func saveActivity(ctx context.Context, tx *sqlite.Tx, snapshot int64, rows iter.
 	if err := insert.Flush(); err != nil {
 		return err
 	}
+	if ascending {
+		return nil
+	}
+	*digest = *before
 	return digestActivity(digest, activities(ctx, tx, snapshot))
 }
 
