@@ -38,6 +38,7 @@ type evidence struct {
 	ownMissing []string // those that the list of all tokens lacks
 	tokenInUse string   // id of the token that signs in, if ids are derived as they seem to be; "" without one
 	seen       tokensSeen
+	rows       []rowRef // of the list of all tokens, by id
 	people     *people
 	groups     []group
 }

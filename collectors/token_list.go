@@ -18,7 +18,7 @@ import (
 )
 
 // tokenList is a token list in a spool with an index of its rows. The index
-// takes 32 bytes per row, so that a million tokens fit in little memory, and
+// takes 40 bytes per row, so that a million tokens fit in little memory, and
 // rows come out in the order of their ids however often they are asked for.
 type tokenList struct {
 	body   *spool
@@ -67,9 +67,15 @@ func (w workspaceRef) key() string {
 type rowRef struct {
 	prefix [16]byte
 	at     int64
+	used   int64 // ms: last use; or one of these:
 	size   uint32
 	part   uint32
 }
+
+const (
+	neverUsed  = 0
+	useUnknown = -1
+)
 
 // readTokenList indexes the list that an answer holds.
 func readTokenList(ctx context.Context, what string, body *spool, w window, seen *tokensSeen) (*tokenList, *Problem) {
@@ -237,7 +243,12 @@ func (l *tokenList) add(raw json.RawMessage, at int64) error {
 	if l.seen != nil {
 		l.seen.note(token)
 	}
-	ref := rowRef{at: at, size: uint32(len(raw))}
+	ref := rowRef{at: at, size: uint32(len(raw)), used: useUnknown}
+	if token.LastUsed != nil {
+		ref.used = *token.LastUsed
+	} else if !slices.ContainsFunc(token.Defects, func(d engine.Defect) bool { return d.Field == "last_used_day" }) {
+		ref.used = neverUsed
+	}
 	copy(ref.prefix[:], token.ID)
 	if l.parting {
 		var workspace workspaceRef
@@ -340,7 +351,7 @@ func (l *tokenList) finish(what string) *Problem {
 			tally.note("token %s is listed twice, alike", id)
 			continue
 		}
-		l.unsure[kept[len(kept)-1].at] = true
+		l.unsure[kept[len(kept)-1].at], kept[len(kept)-1].used = true, useUnknown
 		tally.add(reasonDuplicateID, "token %s is listed twice, with differences", id)
 	}
 	if failure != nil {
@@ -352,7 +363,13 @@ func (l *tokenList) finish(what string) *Problem {
 		if end < 0 {
 			end = len(rest)
 		}
-		l.parts[rest[0].part].rows = rest[:end]
+		p := &l.parts[rest[0].part]
+		p.rows = rest[:end]
+		for i := range p.rows {
+			if slices.Contains(p.notListed, "last_used_day") {
+				p.rows[i].used = useUnknown
+			}
+		}
 		rest = rest[end:]
 	}
 	return nil

@@ -61,7 +61,7 @@ func readTokens(ctx context.Context, c *Client) engine.Section {
 		missing = slices.DeleteFunc(missing, func(id string) bool { return !slices.Contains(still, id) })
 	}
 	e := &c.session.evidence
-	e.own, e.ownMissing, e.seen, e.tokenInUse = own, missing, seen, c.tokenInUse(ctx)
+	e.own, e.ownMissing, e.seen, e.rows, e.tokenInUse = own, missing, seen, list.rows, c.tokenInUse(ctx)
 	section := list.section(list.parts[0])
 	section.Tokens = usedToday(section.Tokens, e.tokenInUse, seen.now)
 	return section

@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"strconv"
+	"strings"
 
 	"patrol/engine"
 )
@@ -105,7 +106,7 @@ func (c *Client) readUsage(ctx context.Context) engine.Section {
 		return section
 	}
 	if stats := log.workspaces[c.identity().ID]; stats != nil {
-		if text := contradiction(stats.LogSpan, c.session.tokens, keptActivity(kept)); text != "" {
+		if text := contradiction(stats.LogSpan, c.session.rows, keptActivity(kept)); text != "" {
 			return failed(implausible(reasonContradicts, "%s", text))
 		}
 	}
@@ -128,33 +129,36 @@ func keptActivity(kept *spool) iter.Seq2[engine.Activity, error] {
 
 // contradiction holds the log against the list of tokens, both by token id: where
 // they tell differently of many tokens, one of the two is about something else.
-func contradiction(span engine.LogSpan, list engine.Section, log iter.Seq2[engine.Activity, error]) string {
-	if !list.Coverage.Usable() || list.Tokens == nil {
-		return ""
-	}
+func contradiction(span engine.LogSpan, list []rowRef, log iter.Seq2[engine.Activity, error]) string {
 	next, stop := iter.Pull2(log)
 	defer stop()
 	a, err, more := next()
+	known := engine.Known{LogRead: true, LogFirst: span.First, LogLast: span.Last}
 	used, lacks, later := 0, 0, 0
-	for t, failure := range list.Tokens {
-		for more && err == nil && a.TokenID < t.ID {
+	for _, row := range list {
+		id := strings.TrimRight(string(row.prefix[:]), "\x00")
+		begins := func() string { return a.TokenID[:min(len(a.TokenID), len(row.prefix))] }
+		for more && err == nil && begins() < id {
 			a, err, more = next()
 		}
-		if failure != nil || err != nil {
-			return "" // whoever reads them next tells
+		if err != nil {
+			return "" // whoever reads it next reports it
 		}
 		var found *engine.Activity
-		if more && a.TokenID == t.ID {
+		if more && begins() == id {
 			found = &a
 		}
-		known := engine.Known{LogRead: true, LogFirst: span.First, LogLast: span.Last}
+		t := engine.Token{}
+		if row.used > neverUsed {
+			t.LastUsed = &row.used
+		}
 		if found != nil || t.LastUsed != nil && *t.LastUsed >= span.First+engine.Day {
 			used++
 		}
 		switch {
 		case known.Contradicts(&t, found):
 			lacks++
-		case found != nil && found.Detail != nil && engine.Derive(t, span.Last).Used != nil && found.Detail.Succeeded > 0 && (t.LastUsed == nil || found.Last >= *t.LastUsed+3*engine.Day):
+		case found != nil && found.Detail != nil && found.Detail.Succeeded > 0 && row.used != useUnknown && found.Last >= row.used+3*engine.Day:
 			later++
 		}
 	}
