@@ -16,7 +16,7 @@ func TestUnquoteKeepsBytes(t *testing.T) {
 		"\"\xff\xfe\"":             "\xff\xfe",
 		"\"a\\n\xff\\u00e9\xfeb\"": "a\n\xff\u00e9\xfeb",
 		`"\ud83d\ude00"`:           "😀",
-		`"\/\b\f\r\t"`:            "/\b\f\r\t",
+		`"\/\b\f\r\t"`:             "/\b\f\r\t",
 	} {
 		if got := unquote([]byte(quoted)); got != want {
 			t.Errorf("unquote(%q) = %q, want %q", quoted, got, want)

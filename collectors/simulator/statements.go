@@ -267,7 +267,7 @@ func (c *call) usageOf(t *Token, from, until int64) []any {
 	if days > 1 {
 		first = moment(start, 5)
 	}
-	choice, addresses := worksOfPeople, 1 + int64(seed>>17%2)
+	choice, addresses := worksOfPeople, 1+int64(seed>>17%2)
 	if owner := c.directory.byID[t.OwnerID]; owner != nil && owner.Service {
 		choice, addresses = worksOfServices, 2+int64(seed>>17%6)
 	}
