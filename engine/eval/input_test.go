@@ -3,7 +3,6 @@ package eval
 import (
 	"encoding/json"
 	"maps"
-	"slices"
 	"strings"
 	"testing"
 
@@ -16,23 +15,27 @@ import (
 // What is built is what the schemas say, field by field.
 func TestSchemasMatchInput(t *testing.T) {
 	t.Parallel()
-	text, err := policies.FS.ReadFile("schemas/token.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	type object struct {
 		Properties map[string]struct{ Properties map[string]any }
 	}
-	var schema struct {
-		object
-		AllOf, AnyOf []object
-	}
-	if err := json.Unmarshal(text, &schema); err != nil {
-		t.Fatal(err)
+	var parts []object
+	for _, file := range []string{"schemas/token.json", "schemas/workspace.json"} {
+		text, err := policies.FS.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var schema struct {
+			object
+			AllOf []object
+		}
+		if err := json.Unmarshal(text, &schema); err != nil {
+			t.Fatal(err)
+		}
+		parts = append(append(parts, schema.object), schema.AllOf...)
 	}
 	known := func(property string) map[string]any {
-		for _, part := range slices.Concat([]object{schema.object}, schema.AllOf, schema.AnyOf) {
-			if of, there := part.Properties[property]; there {
+		for _, part := range parts {
+			if of := part.Properties[property]; of.Properties != nil {
 				return of.Properties
 			}
 		}

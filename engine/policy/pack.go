@@ -108,6 +108,13 @@ func readPacks(packs []Pack, problems *Problems) sources {
 			problems.add(pack.Name, 0, reasonRead, "no Rego file in it")
 		}
 	}
+	workspace := all.schemas[engine.ResourceWorkspace].properties()["workspace"]
+	for resource, s := range all.schemas {
+		if left, open := s.properties()["workspace"].(map[string]any); open && len(left) == 0 && workspace != nil {
+			s.properties()["workspace"] = workspace // a workspace looks alike in every input
+		}
+		all.schemaTexts[resource] = string(engine.CompactJSON(s))
+	}
 	return all
 }
 
@@ -147,7 +154,7 @@ func (s *sources) readSchema(pack Pack, name string, text []byte, problems *Prob
 		problems.add(path.Join(pack.Name, name), 0, reasonSchema, "%v", err)
 		return
 	}
-	s.schemas[resource], s.schemaTexts[resource] = parsed, string(engine.CompactJSON(parsed))
+	s.schemas[resource] = parsed
 }
 
 // parse parses the files of a kind; those that cannot be parsed are problems.
