@@ -46,18 +46,9 @@ type Evaluation struct {
 	workspaces []engine.Snapshot // as reports list them; the index is the place
 	findings   *sqlite.Batch
 	pending    []pendingFinding
-	last       lookup
 	asOf       int64              // ms
 	verdicts   map[pair]*verdict  // before; nil: the policy never came to one there
 	earlier    map[int64]*earlier // by evaluation
-}
-
-// lookup remembers the last token looked up: policies judge one after the other.
-type lookup struct {
-	workspace int
-	token     string
-	version   int64
-	valid     bool
 }
 
 // BeginEvaluation starts to write an evaluation.
@@ -74,9 +65,13 @@ func (db *DB) BeginEvaluation(ctx context.Context, h EvaluationHeader) (*Evaluat
 	e := &Evaluation{ctx: ctx, db: db, tx: tx, policies: slices.Clone(h.Policies), workspaces: workspaces, asOf: h.AsOf.UnixMilli()}
 	if err := e.begin(h); err != nil {
 		e.Rollback()
-		return nil, sqlite.Failure(opEvaluation, db.Path, sqlite.Cause(ctx, err))
+		return nil, e.failed(err)
 	}
 	return e, nil
+}
+
+func (e *Evaluation) failed(err error) error {
+	return sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, err))
 }
 
 func (e *Evaluation) begin(h EvaluationHeader) error {
@@ -89,15 +84,6 @@ func (e *Evaluation) begin(h EvaluationHeader) error {
 	if e.id, err = result.LastInsertId(); err != nil {
 		return err
 	}
-	if err := errors.Join(e.saveWorkspaces(), e.savePolicies()); err != nil {
-		return err
-	}
-	e.findings = sqlite.NewBatch(e.tx, "INSERT INTO finding ("+findingColumns+")", 17)
-	e.verdicts, e.earlier = map[pair]*verdict{}, map[int64]*earlier{}
-	return nil
-}
-
-func (e *Evaluation) saveWorkspaces() error {
 	for i, w := range e.workspaces {
 		if i > 0 && w.ID == e.workspaces[i-1].ID {
 			return fmt.Errorf("snapshot %d is judged twice", w.ID)
@@ -107,28 +93,30 @@ func (e *Evaluation) saveWorkspaces() error {
 			return err
 		}
 	}
-	return nil
-}
-
-func (e *Evaluation) savePolicies() error {
 	for i, p := range e.policies {
 		if i > 0 && p.ID == e.policies[i-1].ID {
 			return fmt.Errorf("policy %s is there twice", p.ID)
 		}
-		body, err := json.Marshal(p)
+		document, err := saveJSON(e.ctx, e.tx, p)
 		if err != nil {
 			return fmt.Errorf("policy %s: %w", p.ID, err)
-		}
-		document, err := saveDocument(e.ctx, e.tx, body)
-		if err != nil {
-			return err
 		}
 		_, err = e.tx.ExecContext(e.ctx, `INSERT INTO evaluation_policy (evaluation_id, place, policy_id, document) VALUES (?, ?, ?, ?)`, e.id, i, p.ID, document)
 		if err != nil {
 			return err
 		}
 	}
+	e.findings = sqlite.NewBatch(e.tx, "INSERT INTO finding ("+findingColumns+")", 17)
+	e.verdicts, e.earlier = map[pair]*verdict{}, map[int64]*earlier{}
 	return nil
+}
+
+func saveJSON(ctx context.Context, tx *sqlite.Tx, value any) (digest any, err error) {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return nil, err
+	}
+	return saveDocument(ctx, tx, body)
 }
 
 const findingColumns = `evaluation_id, rank, policy, workspace, resource, token_version, resource_id,
@@ -136,7 +124,7 @@ const findingColumns = `evaluation_id, rank, policy, workspace, resource, token_
 
 // Add stores a finding on a snapshot's resource.
 func (e *Evaluation) Add(f engine.Finding, snapshotID int64) error {
-	return sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, e.add(f, snapshotID)))
+	return e.failed(e.add(f, snapshotID))
 }
 
 func (e *Evaluation) add(f engine.Finding, snapshotID int64) error {
@@ -233,28 +221,16 @@ func (e *Evaluation) resource(f engine.Finding, workspace int) (version int64, i
 	if f.Row != 0 {
 		return f.Row, "", nil
 	}
-	if l := e.last; l.valid && l.workspace == workspace && l.token == f.ResourceID {
-		return l.version, l.id(), nil
-	}
 	err = e.tx.QueryRowContext(context.Background(), `SELECT v.version FROM token_version v WHERE `+holds+` AND v.token_id = ?2`, s.ID, f.ResourceID).Scan(&version)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return 0, "", err
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, f.ResourceID, nil
 	}
-	e.last = lookup{workspace, f.ResourceID, version, true}
-	return version, e.last.id(), nil
-}
-
-// id is what stands beside the version: the resource's id where there is none.
-func (l lookup) id() string {
-	if l.version != 0 {
-		return ""
-	}
-	return l.token
+	return version, "", err
 }
 
 // Tally stores how often a policy came to which result on a snapshot.
 func (e *Evaluation) Tally(snapshotID int64, policyID string, tally engine.Tally) error {
-	return sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, e.tally(snapshotID, policyID, tally)))
+	return e.failed(e.tally(snapshotID, policyID, tally))
 }
 
 func (e *Evaluation) tally(snapshotID int64, policyID string, tally engine.Tally) error {
@@ -275,14 +251,15 @@ func (e *Evaluation) tally(snapshotID int64, policyID string, tally engine.Tally
 // Commit makes the evaluation visible and returns its id.
 func (e *Evaluation) Commit() (id int64, err error) {
 	defer e.Rollback() // no-op once committed
-	if err := errors.Join(e.ctx.Err(), e.insert(), e.findings.Flush()); err != nil {
-		return 0, sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, err))
+	err = errors.Join(e.ctx.Err(), e.insert(), e.findings.Flush())
+	if err == nil {
+		err = seal(e.ctx, e.tx, e.id)
 	}
-	if err := seal(e.ctx, e.tx, e.id); err != nil {
-		return 0, sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, err))
+	if err == nil {
+		err = e.tx.Commit()
 	}
-	if err := e.tx.Commit(); err != nil {
-		return 0, sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, err))
+	if err != nil {
+		return 0, e.failed(err)
 	}
 	return e.id, nil
 }
@@ -380,14 +357,22 @@ var evaluationParts = []struct {
 func evaluationDigest(ctx context.Context, q sqlite.Querier, id int64) (*digester, error) {
 	d := newDigesterOf("patrol evaluation 1")
 	for _, part := range evaluationParts {
-		for c, err := range sqlite.Scan(ctx, q, part.query, id) {
-			if err != nil {
-				return nil, err
-			}
-			d.values(part.kind, c.Values())
+		if err := d.rows(ctx, q, part.kind, part.query, id); err != nil {
+			return nil, err
 		}
 	}
 	return d, nil
+}
+
+// rows writes all rows of a query.
+func (d *digester) rows(ctx context.Context, q sqlite.Querier, kind byte, query string, args ...any) error {
+	for c, err := range sqlite.Scan(ctx, q, query, args...) {
+		if err != nil {
+			return err
+		}
+		d.values(kind, c.Values())
+	}
+	return nil
 }
 
 // values writes the columns of a row; those that are NULL are left out, so that
@@ -410,22 +395,30 @@ func (d *digester) values(kind byte, columns []any) {
 	d.end()
 }
 
-// seal stores the digest of an evaluation, made of what is stored of it.
-func seal(ctx context.Context, tx interface {
+// wholeDigest is the digest of what is stored of an evaluation.
+func wholeDigest(ctx context.Context, q sqlite.Querier, id int64) (string, error) {
+	d, err := evaluationDigest(ctx, q, id)
+	if err == nil {
+		err = d.rows(ctx, q, 'F', findingQuery, id)
+	}
+	if err != nil {
+		return "", err
+	}
+	return d.hex(), nil
+}
+
+type querierAndExecer interface {
 	sqlite.Querier
 	sqlite.Execer
-}, id int64) error {
-	d, err := evaluationDigest(ctx, tx, id)
+}
+
+// seal stores the digest of an evaluation.
+func seal(ctx context.Context, tx querierAndExecer, id int64) error {
+	digest, err := wholeDigest(ctx, tx, id)
 	if err != nil {
 		return err
 	}
-	for c, err := range sqlite.Scan(ctx, tx, findingQuery, id) {
-		if err != nil {
-			return err
-		}
-		d.values('F', c.Values())
-	}
-	_, err = tx.ExecContext(ctx, `UPDATE evaluation SET digest = ? WHERE id = ?`, d.hex(), id)
+	_, err = tx.ExecContext(ctx, `UPDATE evaluation SET digest = ? WHERE id = ?`, digest, id)
 	return err
 }
 
@@ -457,24 +450,15 @@ func (db *DB) IntactEvaluation(ctx context.Context, id int64) error {
 	if db.view.isIntact(intactEvaluation(id)) {
 		return nil
 	}
-	d, err := evaluationDigest(ctx, db.q, id)
-	if err != nil {
-		return sqlite.Failure(opReport, db.Path, err)
+	digest, err := wholeDigest(ctx, db.q, id)
+	if err == nil {
+		err = db.sealed(ctx, id, digest)
 	}
-	for c, err := range sqlite.Scan(ctx, db.q, findingQuery, id) {
-		if err != nil {
-			return sqlite.Failure(opReport, db.Path, err)
-		}
-		d.values('F', c.Values())
-	}
-	return sqlite.Failure(opReport, db.Path, db.sealed(ctx, id, d.hex()))
+	return sqlite.Failure(opReport, db.Path, err)
 }
 
 // sealOld seals the evaluations of a database whose program sealed none.
-func sealOld(ctx context.Context, tx interface {
-	sqlite.Querier
-	sqlite.Execer
-}) error {
+func sealOld(ctx context.Context, tx querierAndExecer) error {
 	var ids []int64
 	for c, err := range sqlite.Scan(ctx, tx, `SELECT id FROM evaluation ORDER BY id`) {
 		if err != nil {

@@ -19,24 +19,48 @@ import (
 // token, and seventy while the tokens are compared.
 type comparison struct {
 	past       []past
-	expiring   expiring
-	successor  []int32                    // place; noSuccessor, unknownSuccessor
-	successors map[int32]engine.Successor // by place
+	first      []standing                 // at the first instant
 	shifts     map[int32][]shift          // by place: at later instants
+	successors map[int32]engine.Successor // by place
 	place      int
 	seen       map[int64]int64 // snapshot → when it was collected
 	previous   int64           // complete snapshot before; 0: there is none
-	log        func() (engine.Activity, error, bool)
-	stop       func()
-	logged     engine.Activity // next of the log
-	more       bool            // logged holds
+
+	log    func() (engine.Activity, error, bool)
+	stop   func()
+	logged engine.Activity // next of the log
+	more   bool            // logged holds
 }
+
+// past is what stays of a token's dates.
+type past struct {
+	first  int32 // snapshot that first held it
+	before bool  // the complete snapshot before held it
+}
+
+// standing is how a token stands among the others at an instant.
+type standing struct {
+	owner, workspace int32 // tokens that expire together with it, itself included; 0: it does not apply
+	successor        int32 // place; noSuccessor, unknownSuccessor
+}
+
+// shift is how a token stands from an instant on: 0 is the first, 1 the first of the later ones.
+type shift struct {
+	from int
+	standing
+}
+
+// Places of successors that are none.
+const (
+	noSuccessor      int32 = -1
+	unknownSuccessor int32 = -2
+)
 
 var errUnequal = errors.New("the tokens of the snapshot were not read twice alike")
 
 // compare compares the tokens of a snapshot at an instant and at later ones.
 func (db *DB) compare(ctx context.Context, s engine.Snapshot, asOf int64, later ...int64) (*comparison, error) {
-	c := &comparison{stop: func() {}}
+	c := &comparison{shifts: map[int32][]shift{}, successors: map[int32]engine.Successor{}, stop: func() {}}
 	var err error
 	if c.previous, err = db.previousWhole(ctx, s.ID); err != nil {
 		return nil, err
@@ -49,32 +73,26 @@ func (db *DB) compare(ctx context.Context, s engine.Snapshot, asOf int64, later 
 		return nil, err
 	}
 	in := order(all)
-	c.expiring, c.successor = in.expiringTogether(all), in.successors(all)
-	c.shift(all, in, later)
+	c.first = in.standings(all)
+	was := c.first
+	for i, at := range later {
+		if !in.elapse(all, at) {
+			continue
+		}
+		now := in.standings(all)
+		for place := range all {
+			if now[place] != was[place] {
+				c.shifts[int32(place)] = append(c.shifts[int32(place)], shift{i + 1, now[place]}) //nolint:gosec // there are not so many
+			}
+		}
+		was = now
+	}
 	c.past = make([]past, len(all))
-	for i := range all {
-		c.past[i] = past{int32(all[i].first), all[i].before} //nolint:gosec // there are not so many snapshots
+	for i, d := range all {
+		c.past[i] = past{int32(d.first), d.before} //nolint:gosec // there are not so many snapshots
 	}
-	if err := c.name(ctx, db, all); err != nil {
-		return nil, err
-	}
-	if usable(s, engine.SectionAuditLog) {
-		c.log, c.stop = iter.Pull2(activities(ctx, db.q, s.ID))
-		return c, c.advance()
-	}
-	return c, nil
-}
-
-// past is what stays of a token's dates.
-type past struct {
-	first  int32 // snapshot that first held it
-	before bool  // the complete snapshot before held it
-}
-
-// name looks up the ids of successors, so that the dates can go.
-func (c *comparison) name(ctx context.Context, db *DB, all []dates) error {
-	c.successors = map[int32]engine.Successor{}
-	add := func(place int32) error {
+	// The ids of successors are looked up, so that the dates can go.
+	name := func(place int32) error {
 		if _, known := c.successors[place]; known || place < 0 {
 			return nil
 		}
@@ -83,50 +101,23 @@ func (c *comparison) name(ctx context.Context, db *DB, all []dates) error {
 		c.successors[place] = found
 		return err
 	}
-	for _, place := range c.successor {
-		if err := add(place); err != nil {
-			return err
+	for _, at := range c.first {
+		if err := name(at.successor); err != nil {
+			return nil, err
 		}
 	}
 	for _, list := range c.shifts {
-		for _, s := range list {
-			if err := add(s.successor); err != nil {
-				return err
+		for _, at := range list {
+			if err := name(at.successor); err != nil {
+				return nil, err
 			}
 		}
 	}
-	return nil
-}
-
-// shift is how a token stands from a later instant on, where that has changed.
-type shift struct {
-	from             int // 1: the first of the later instants
-	owner, workspace tally
-	successor        int32
-}
-
-// shift finds what changes because tokens end.
-func (c *comparison) shift(all []dates, in *orders, later []int64) {
-	c.shifts = map[int32][]shift{}
-	was, before := c.expiring, c.successor
-	for i, at := range later {
-		if !in.elapse(all, at) {
-			continue
-		}
-		now, after := in.expiringTogether(all), in.successors(all)
-		for place := range all {
-			s := shift{i + 1, now.owner[place], now.workspace[place], after[place]}
-			if s.owner != was.owner[place] || s.workspace != was.workspace[place] || s.successor != before[place] {
-				c.shifts[int32(place)] = append(c.shifts[int32(place)], s) //nolint:gosec // there are not so many
-			}
-		}
-		was, before = now, after
+	if usable(s, engine.SectionAuditLog) {
+		c.log, c.stop = iter.Pull2(activities(ctx, db.q, s.ID))
+		c.logged, err, c.more = c.log()
 	}
-}
-
-func (c *comparison) advance() (err error) {
-	c.logged, err, c.more = c.log()
-	return err
+	return c, err
 }
 
 // turn is how a token stands from an instant on.
@@ -150,36 +141,35 @@ func (c *comparison) following(id string) ([]turn, error) {
 	if at, seen := c.seen[int64(d.first)]; seen {
 		known.FirstSeen = &at
 	}
-	if err := c.activity(id, &known); err != nil {
-		return nil, err
+	for c.more && c.logged.TokenID < id { // the log has the same order; what the snapshot does not hold is passed over
+		var err error
+		if c.logged, err, c.more = c.log(); err != nil {
+			return nil, err
+		}
 	}
-	shifts := append([]shift{{0, c.expiring.owner[i], c.expiring.workspace[i], c.successor[i]}}, c.shifts[int32(i)]...) //nolint:gosec // there are not so many
+	if c.more && c.logged.TokenID == id {
+		known.Activity = new(c.logged)
+	}
+	shifts := append([]shift{{0, c.first[i]}}, c.shifts[int32(i)]...) //nolint:gosec // there are not so many
 	turns := make([]turn, len(shifts))
 	for n, s := range shifts {
-		a := known
-		a.OwnerExpiringNear, a.WorkspaceExpiringNear = s.owner.count(), s.workspace.count()
+		peers := known
+		peers.OwnerExpiringNear, peers.WorkspaceExpiringNear = countOf(s.owner), countOf(s.workspace)
 		if found, there := c.successors[s.successor]; there {
-			a.Successor = &found
+			peers.Successor = &found
 		}
-		a.SuccessorUnknown = s.successor == unknownSuccessor
-		turns[n] = turn{s.from, &a}
+		peers.SuccessorUnknown = s.successor == unknownSuccessor
+		turns[n] = turn{s.from, &peers}
 	}
 	return turns, nil
 }
 
-// activity finds the token in the log, which has the same order. Tokens that
-// the snapshot does not hold are passed over.
-func (c *comparison) activity(id string, a *engine.Peers) error {
-	for c.more && c.logged.TokenID < id {
-		if err := c.advance(); err != nil {
-			return err
-		}
+// countOf is nil for 0.
+func countOf(n int32) *int64 {
+	if n == 0 {
+		return nil
 	}
-	if c.more && c.logged.TokenID == id {
-		found := c.logged
-		a.Activity = &found
-	}
-	return nil
+	return new(int64(n))
 }
 
 // previousWhole is the last snapshot of a workspace before this one that read
@@ -257,12 +247,6 @@ type dates struct {
 
 const unknown = -1
 
-// Places of successors that are none.
-const (
-	noSuccessor      int32 = -1
-	unknownSuccessor int32 = -2
-)
-
 // set fills in the dates. A token is in a group if it is live and has an owner and a
 // comment: one whose expiry is not known counts as live.
 func (d *dates) set(owner, comment string, created, expires, used *int64, useUnknown bool, asOf int64) {
@@ -294,20 +278,6 @@ func places(all []dates, keep func(*dates) bool, order func(a, b *dates) int) []
 	}
 	slices.SortStableFunc(list, func(a, b int32) int { return order(&all[a], &all[b]) })
 	return list
-}
-
-// expiring counts for each token those that expire together with it.
-type expiring struct{ owner, workspace []tally }
-
-// tally is a count that does not apply when it is 0.
-type tally int32
-
-func (t tally) count() *int64 {
-	if t == 0 {
-		return nil
-	}
-	n := int64(t)
-	return &n
 }
 
 // orders are the places of tokens in the orders in which they are compared.
@@ -351,40 +321,17 @@ func (o *orders) elapse(all []dates, at int64) bool {
 	return true
 }
 
-func (o *orders) expiringTogether(all []dates) expiring {
+// standings is how each token stands among the others.
+func (o *orders) standings(all []dates) []standing {
+	found := make([]standing, len(all))
+	for i := range found {
+		found[i].successor = noSuccessor
+	}
 	anybody := func(*dates, *dates) bool { return true }
 	sameOwner := func(a, b *dates) bool { return a.owner == b.owner }
-	return expiring{owner: window(all, o.owner, sameOwner), workspace: window(all, o.expiry, anybody)}
-}
-
-// window counts, for each token in a list that is sorted by group and expiry,
-// those of its group within engine.NearExpiry.
-func window(all []dates, list []int32, alike func(a, b *dates) bool) []tally {
-	counts := make([]tally, len(all))
-	from, to := 0, 0
-	for _, place := range list {
-		d := &all[place]
-		for !alike(&all[list[from]], d) || all[list[from]].expires < d.expires-engine.NearExpiry {
-			from++
-		}
-		for to = max(to, from); to < len(list) && alike(&all[list[to]], d) && all[list[to]].expires <= d.expires+engine.NearExpiry; {
-			to++
-		}
-		counts[place] = tally(to - from) //nolint:gosec // there are not so many
-	}
-	return counts
-}
-
-// successors finds the place of each token's successor: of its group, the one made
-// later that was used last. It is unknown where a date that counts is
-// not known.
-func (o *orders) successors(all []dates) []int32 {
-	found := make([]int32, len(all))
-	for i := range found {
-		found[i] = noSuccessor
-	}
-	list := o.group
-	for len(list) > 0 {
+	expiringTogether(all, o.owner, sameOwner, func(place, n int32) { found[place].owner = n })
+	expiringTogether(all, o.expiry, anybody, func(place, n int32) { found[place].workspace = n })
+	for list := o.group; len(list) > 0; {
 		end := 1
 		for end < len(list) && all[list[end]].group == all[list[0]].group {
 			end++
@@ -395,8 +342,26 @@ func (o *orders) successors(all []dates) []int32 {
 	return found
 }
 
-// succeed works through a group, newest first; those of unknown age come last.
-func succeed(all []dates, group []int32, found []int32) {
+// expiringTogether counts, for each token in a list that is sorted by what makes tokens
+// alike and expiry, those that are like it within engine.NearExpiry.
+func expiringTogether(all []dates, list []int32, alike func(a, b *dates) bool, count func(place, n int32)) {
+	from, to := 0, 0
+	for _, place := range list {
+		d := &all[place]
+		for !alike(&all[list[from]], d) || all[list[from]].expires < d.expires-engine.NearExpiry {
+			from++
+		}
+		for to = max(to, from); to < len(list) && alike(&all[list[to]], d) && all[list[to]].expires <= d.expires+engine.NearExpiry; {
+			to++
+		}
+		count(place, int32(to-from)) //nolint:gosec // there are not so many
+	}
+}
+
+// succeed finds the successor of each token of a group, newest first, those of unknown age
+// last: the one made later that was used last. It is unknown where a date that counts is
+// not known.
+func succeed(all []dates, group []int32, found []standing) {
 	if len(group) == 1 {
 		return
 	}
@@ -404,9 +369,9 @@ func succeed(all []dates, group []int32, found []int32) {
 	for start := 0; start < len(group); {
 		end := start
 		for ; end < len(group) && all[group[end]].created == all[group[start]].created; end++ {
-			found[group[end]] = best
+			found[group[end]].successor = best
 			if doubt {
-				found[group[end]] = unknownSuccessor
+				found[group[end]].successor = unknownSuccessor
 			}
 		}
 		for _, place := range group[start:end] { // they succeed what is older, not each other

@@ -373,20 +373,16 @@ func (db *DB) AppliedWith(ctx context.Context, plan string) (journal string, err
 
 // Exceptions stores what waivers and the baseline came to.
 func (e *Evaluation) Exceptions(x engine.Exceptions) error {
-	return sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, e.exceptions(x)))
+	return e.failed(e.exceptions(x))
 }
 
 func (e *Evaluation) exceptions(x engine.Exceptions) error {
 	if x.None() {
 		return nil
 	}
-	body, err := json.Marshal(x)
+	document, err := saveJSON(e.ctx, e.tx, x)
 	if err != nil {
 		return fmt.Errorf("exceptions: %w", err)
-	}
-	document, err := saveDocument(e.ctx, e.tx, body)
-	if err != nil {
-		return err
 	}
 	_, err = e.tx.ExecContext(e.ctx, `UPDATE evaluation SET exceptions = ? WHERE id = ?`, document, e.id)
 	return err
