@@ -94,11 +94,46 @@ func (t *Token) doubt(a *Activity) {
 // Derive computes the facts of a token at an instant (ms), as the list alone tells them.
 func Derive(t Token, asOf int64) Facts {
 	f := Facts{AsOf: asOf}
-	f.deriveAge(t, asOf)
-	f.deriveExpiry(t, asOf)
-	f.deriveUse(t, asOf)
+	unknown := func(names ...string) { f.Unknown = append(f.Unknown, names...) }
+	if t.Created == nil {
+		unknown("age_days", "created_at")
+	} else {
+		f.AgeDays = ptr(floorDays(asOf - *t.Created))
+	}
+
+	if t.Expires == nil {
+		unknown("never_expires", "expired", "expires_in_days", "expires_at", "lifetime_days")
+	} else {
+		never := *t.Expires == NeverExpires
+		f.NeverExpires = ptr(never)
+		f.Expired = ptr(!never && *t.Expires <= asOf)
+		switch {
+		case never:
+		case t.Created == nil:
+			f.ExpiresInDays = ptr(floorDays(*t.Expires - asOf))
+			unknown("lifetime_days")
+		default: // a token of 90 days and an hour lives longer than 90 days
+			f.ExpiresInDays = ptr(floorDays(*t.Expires - asOf))
+			f.LifetimeDays = ptr(max(0, floorDays(*t.Expires-*t.Created-IssuerGrace+Day-1)))
+		}
+	}
+
+	if t.defective("last_used_day") {
+		unknown("used", "idle_days", "last_used_at")
+	} else {
+		f.Used, f.LastUsed = ptr(t.LastUsed != nil), t.LastUsed
+		switch {
+		case t.LastUsed != nil:
+			f.IdleDays = ptr(max(0, floorDays(asOf-*t.LastUsed)))
+		case f.AgeDays == nil:
+			unknown("idle_days")
+		default:
+			f.IdleDays = f.AgeDays
+		}
+	}
+
 	if t.OwnerID == "" || t.CreatorID == "" {
-		f.unknown("on_behalf")
+		unknown("on_behalf")
 	} else {
 		f.OnBehalf = ptr(t.OwnerID != t.CreatorID)
 	}
@@ -106,59 +141,8 @@ func Derive(t Token, asOf int64) Facts {
 	return f
 }
 
-func (f *Facts) deriveAge(t Token, asOf int64) {
-	if t.Created == nil {
-		f.unknown("age_days", "created_at")
-		return
-	}
-	f.AgeDays = ptr(floorDays(asOf - *t.Created))
-}
-
-func (f *Facts) deriveExpiry(t Token, asOf int64) {
-	if t.Expires == nil {
-		f.unknown("never_expires", "expired", "expires_in_days", "expires_at", "lifetime_days")
-		return
-	}
-	never := *t.Expires == NeverExpires
-	f.NeverExpires = ptr(never)
-	f.Expired = ptr(!never && *t.Expires <= asOf)
-	if never {
-		return
-	}
-	f.ExpiresInDays = ptr(floorDays(*t.Expires - asOf))
-	if t.Created == nil {
-		f.unknown("lifetime_days")
-		return
-	}
-	f.LifetimeDays = ptr(lifetimeDays(*t.Expires - *t.Created))
-}
-
-func (f *Facts) deriveUse(t Token, asOf int64) {
-	if t.defective("last_used_day") {
-		f.unknown("used", "idle_days", "last_used_at")
-		return
-	}
-	f.Used, f.LastUsed = ptr(t.LastUsed != nil), t.LastUsed
-	if t.LastUsed != nil {
-		f.IdleDays = ptr(max(0, floorDays(asOf-*t.LastUsed)))
-		return
-	}
-	if f.AgeDays == nil {
-		f.unknown("idle_days")
-		return
-	}
-	f.IdleDays = f.AgeDays
-}
-
-func (f *Facts) unknown(names ...string) { f.Unknown = append(f.Unknown, names...) }
-
 func (t Token) defective(field string) bool {
 	return slices.ContainsFunc(t.Defects, func(d Defect) bool { return d.Field == field })
-}
-
-// lifetimeDays rounds up: a token of 90 days and an hour lives longer than 90 days.
-func lifetimeDays(ms int64) int64 {
-	return max(0, floorDays(ms-IssuerGrace+Day-1))
 }
 
 // floorDays rounds towards the past, so that -1 hour is day -1.

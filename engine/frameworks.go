@@ -73,53 +73,48 @@ func (r Report) covers(framework, control string) bool {
 func newFramework(name string, controls map[string][]PolicyReport, partial bool) Framework {
 	f := Framework{Name: name}
 	for id, policies := range controls {
-		f.Controls = append(f.Controls, newControl(name, id, policies, partial))
+		c := Control{ID: id, Requirement: Requirement(name, id), Tally: Tally{}}
+		for _, p := range policies {
+			c.Policies = append(c.Policies, p.Policy.ID)
+			if p.Policy.Off != "" && p.Tally.Evaluated() == 0 {
+				c.Off = append(c.Off, p.Policy.ID+" "+p.Policy.OffWhere())
+			}
+			for status, count := range p.Tally {
+				c.Tally[status] += count
+			}
+		}
+		c.Complete = !partial && c.Tally[Unknown]+c.Tally[Errored] == 0 && len(c.Off) == 0
+		switch {
+		case c.Tally[Fail]+c.Tally[Baselined] > 0:
+			c.Status = ControlNotMet
+		case len(c.Off) == len(c.Policies):
+			c.Status = ControlNotAssessed
+		case !c.Complete:
+			c.Status = ControlIncomplete
+		case c.Tally.Evaluated() == c.Tally[NotApplicable]:
+			c.Status = ControlNotAssessed
+		default:
+			c.Status = ControlMet
+		}
+		f.Controls = append(f.Controls, c)
 	}
 	slices.SortFunc(f.Controls, func(a, b Control) int { return compareControls(a.ID, b.ID) })
 	return f
 }
 
-func newControl(framework, id string, policies []PolicyReport, partial bool) Control {
-	c := Control{ID: id, Requirement: Requirement(framework, id), Tally: Tally{}}
-	for _, p := range policies {
-		c.Policies = append(c.Policies, p.Policy.ID)
-		if p.Policy.Off != "" && p.Tally.Evaluated() == 0 {
-			c.Off = append(c.Off, p.Policy.ID+" "+p.Policy.OffWhere())
-		}
-		for status, count := range p.Tally {
-			c.Tally[status] += count
-		}
-	}
-	c.Complete = !partial && c.Tally[Unknown]+c.Tally[Errored] == 0 && len(c.Off) == 0
-	c.Status = c.status()
-	return c
-}
-
-func (c Control) status() ControlStatus {
-	switch {
-	case c.Tally[Fail]+c.Tally[Baselined] > 0:
-		return ControlNotMet
-	case len(c.Off) == len(c.Policies):
-		return ControlNotAssessed
-	case !c.Complete:
-		return ControlIncomplete
-	case c.Tally.Evaluated() == c.Tally[NotApplicable]:
-		return ControlNotAssessed
-	}
-	return ControlMet
-}
-
-// compareControls orders ids as their frameworks do: A.5.9 before A.5.16.
+// compareControls orders ids as their frameworks do, numbers by their value: A.5.9 before
+// A.5.16.
 func compareControls(a, b string) int {
-	x, y := splitID(a), splitID(b)
-	for i := range min(len(x), len(y)) {
-		if order := comparePart(x[i], y[i]); order != 0 {
-			return order
+	return cmp.Or(slices.CompareFunc(splitID(a), splitID(b), func(x, y string) int {
+		if digit(x[0]) && digit(y[0]) {
+			x, y = strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
+			return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y))
 		}
-	}
-	return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(a, b))
+		return cmp.Compare(x, y)
+	}), cmp.Compare(a, b))
 }
 
+// splitID parts an id into numbers and what stands between them.
 func splitID(id string) []string {
 	var parts []string
 	for i := 0; i < len(id); {
@@ -134,14 +129,6 @@ func splitID(id string) []string {
 }
 
 func digit(b byte) bool { return b >= '0' && b <= '9' }
-
-func comparePart(a, b string) int {
-	if digit(a[0]) && digit(b[0]) {
-		a, b = strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
-		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
-	}
-	return cmp.Compare(a, b)
-}
 
 // Requirement says in our words what a control asks for; "" when it is not one
 // of those that the built-in policies speak to. The frameworks' own texts are

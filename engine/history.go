@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -157,28 +158,47 @@ type PrincipalChange struct {
 	Fields []string   // active, admin, display_name, groups, kind, name; sorted; for Changed
 }
 
+// principalFields are what a comparison of principals looks at, by name.
+func principalFields() []principalField {
+	return []principalField{
+		{"active", func(p *Principal) any { return p.Active }},
+		{"admin", func(p *Principal) any { return p.Admin }},
+		{"display_name", func(p *Principal) any { return p.DisplayName }},
+		{"groups", func(p *Principal) any { return p.Groups }},
+		{"kind", func(p *Principal) any { return string(p.Kind) }},
+		{"name", func(p *Principal) any { return p.Name }},
+	}
+}
+
+type principalField struct {
+	name string
+	of   func(*Principal) any // text, list of texts, or truth that may be unknown
+}
+
+// text is the value as lists show it.
+func (f principalField) text(p *Principal) string {
+	switch v := f.of(p).(type) {
+	case []string:
+		return strings.Join(v, ",")
+	case *bool:
+		if v != nil {
+			return strconv.FormatBool(*v)
+		}
+	case string:
+		return RedactSecrets(v)
+	}
+	return "unknown"
+}
+
 // PrincipalFields names what differs between two versions of a principal.
 func PrincipalFields(a, b *Principal) []string {
 	var names []string
-	differ := func(name string, differs bool) {
-		if differs {
-			names = append(names, name)
+	for _, f := range principalFields() {
+		if !reflect.DeepEqual(f.of(a), f.of(b)) {
+			names = append(names, f.name)
 		}
 	}
-	differ("active", !sameTruth(a.Active, b.Active))
-	differ("admin", !sameTruth(a.Admin, b.Admin))
-	differ("display_name", a.DisplayName != b.DisplayName)
-	differ("groups", !slices.Equal(a.Groups, b.Groups))
-	differ("kind", a.Kind != b.Kind)
-	differ("name", a.Name != b.Name)
 	return names
-}
-
-func sameTruth(a, b *bool) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return *a == *b
 }
 
 // ChangeRow is a change of anything between two snapshots, as lists show it.
@@ -218,9 +238,11 @@ func (c PrincipalChange) Row() ChangeRow {
 		last = c.Before
 	}
 	r := ChangeRow{Kind: c.Kind, Object: "principal", ID: last.ID, Label: last.Name, Fields: c.Fields}
-	for _, name := range c.Fields {
-		r.Before = list(r.Before, name+"="+principalField(c.Before, name))
-		r.After = list(r.After, name+"="+principalField(c.After, name))
+	for _, f := range principalFields() {
+		if slices.Contains(c.Fields, f.name) {
+			r.Before = list(r.Before, f.name+"="+f.text(c.Before))
+			r.After = list(r.After, f.name+"="+f.text(c.After))
+		}
 	}
 	return r
 }
@@ -250,29 +272,6 @@ func tokenField(t *Token, name string) string {
 		}
 	}
 	return ""
-}
-
-func principalField(p *Principal, name string) string {
-	switch name {
-	case "active":
-		return truth(p.Active)
-	case "admin":
-		return truth(p.Admin)
-	case "display_name":
-		return RedactSecrets(p.DisplayName)
-	case "groups":
-		return strings.Join(p.Groups, ",")
-	case "kind":
-		return string(p.Kind)
-	}
-	return p.Name
-}
-
-func truth(b *bool) string {
-	if b == nil {
-		return "unknown"
-	}
-	return strconv.FormatBool(*b)
 }
 
 func moment(ms *int64) string {
@@ -345,34 +344,40 @@ func noState(name SectionName) bool {
 	return false
 }
 
-func sectionChanges(name SectionName, old, now json.RawMessage) ([]StateChange, error) {
+func sectionChanges(name SectionName, old, now json.RawMessage) (changes []StateChange, err error) {
 	switch name {
 	case SectionSettings:
-		return settingChanges(old, now)
+		var a, b Settings
+		if err := decodeBoth(old, now, &a, &b); err != nil {
+			return nil, err
+		}
+		keys := slices.Concat(SortedKeys(a), SortedKeys(b))
+		slices.Sort(keys)
+		for _, key := range slices.Compact(keys) {
+			if before, after := settingText(a[key]), settingText(b[key]); before != after {
+				changes = append(changes, StateChange{Changed, SectionSettings, key, before, after})
+			}
+		}
+		return changes, nil
 	case SectionGrants:
-		return grantChanges(old, now)
+		var a, b Grants
+		if err := decodeBoth(old, now, &a, &b); err != nil {
+			return nil, err
+		}
+		was, is := grantKeys(a), grantKeys(b)
+		keys := slices.Concat(was, is)
+		slices.Sort(keys)
+		for _, key := range slices.Compact(keys) {
+			switch held, holds := slices.Contains(was, key), slices.Contains(is, key); {
+			case !holds:
+				changes = append(changes, StateChange{Kind: Vanished, Section: SectionGrants, Key: key})
+			case !held:
+				changes = append(changes, StateChange{Kind: Appeared, Section: SectionGrants, Key: key})
+			}
+		}
+		return changes, nil
 	}
 	return []StateChange{{Kind: Changed, Section: name}}, nil
-}
-
-func settingChanges(old, now json.RawMessage) (changes []StateChange, err error) {
-	var a, b Settings
-	if err := decodeBoth(old, now, &a, &b); err != nil {
-		return nil, err
-	}
-	keys := SortedKeys(a)
-	for key := range b {
-		if _, known := a[key]; !known {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		if before, after := settingText(a[key]), settingText(b[key]); before != after {
-			changes = append(changes, StateChange{Changed, SectionSettings, key, before, after})
-		}
-	}
-	return changes, nil
 }
 
 // settingText tells a value apart from none, and from one that was not read.
@@ -386,36 +391,13 @@ func settingText(s Setting) string {
 	return *s.Value
 }
 
-func grantChanges(old, now json.RawMessage) (changes []StateChange, err error) {
-	var a, b Grants
-	if err := decodeBoth(old, now, &a, &b); err != nil {
-		return nil, err
-	}
-	was, is := grantKeys(a), grantKeys(b)
-	for key := range was {
-		if !is[key] {
-			changes = append(changes, StateChange{Kind: Vanished, Section: SectionGrants, Key: key})
-		}
-	}
-	for key := range is {
-		if !was[key] {
-			changes = append(changes, StateChange{Kind: Appeared, Section: SectionGrants, Key: key})
-		}
-	}
-	slices.SortFunc(changes, func(x, y StateChange) int {
-		return strings.Compare(x.Key+" "+string(x.Kind), y.Key+" "+string(y.Kind))
-	})
-	return changes, nil
-}
-
-func grantKeys(list Grants) map[string]bool {
-	keys := map[string]bool{}
-	for _, g := range list {
-		key := g.Level + " " + g.Kind + " " + g.Principal
+func grantKeys(list Grants) []string {
+	keys := make([]string, len(list))
+	for i, g := range list {
+		keys[i] = g.Level + " " + g.Kind + " " + g.Principal
 		if g.Inherited {
-			key += " (inherited)"
+			keys[i] += " (inherited)"
 		}
-		keys[key] = true
 	}
 	return keys
 }

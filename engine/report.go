@@ -76,52 +76,33 @@ const (
 	Incomplete Verdict = "incomplete" // something could not be read or judged; outranks violations
 )
 
-// Verdict decides between clean, violations and incomplete.
+// Verdict decides between clean, violations and incomplete. Incomplete is a report of too
+// few workspaces, or of one that is not judged whole; those that may be missing are the
+// business of the percentage alone.
 func (r Report) Verdict() Verdict {
-	switch {
-	case r.incomplete():
+	if r.Reach().Percent() < 100-r.MayMiss || r.MayMiss == 0 && r.Summary.Statuses[Unknown]+r.Summary.Statuses[Errored] > 0 {
 		return Incomplete
-	case r.violations() > 0:
-		return Violations
 	}
-	return Clean
-}
-
-// incomplete: too few workspaces were read, or one that was is not judged
-// whole. Those that may be missing are the business of the percentage alone.
-func (r Report) incomplete() bool {
-	if r.Reach().Percent() < 100-r.MayMiss {
-		return true
-	}
-	if r.MayMiss == 0 && r.Summary.Statuses[Unknown]+r.Summary.Statuses[Errored] > 0 {
-		return true
+	// A section that was not read whole matters if the chosen policies need it; where none
+	// was left out, all do. A policy that needs one key of the settings is unknown itself
+	// where that key was not read.
+	matters := func(section SectionName) bool {
+		return !r.Narrowed || slices.ContainsFunc(r.Policies, func(p PolicyReport) bool { return slices.Contains(p.Policy.Needs, string(section)) })
 	}
 	for _, w := range r.Workspaces {
 		if !w.Snapshot.Reached() && r.MayMiss > 0 {
 			continue
 		}
-		if w.Counts[Unknown]+w.Counts[Errored] > 0 || slices.ContainsFunc(w.Snapshot.Incomplete(), r.matters) {
-			return true
+		if w.Counts[Unknown]+w.Counts[Errored] > 0 || slices.ContainsFunc(w.Snapshot.Incomplete(), matters) {
+			return Incomplete
 		}
 	}
-	return false
-}
-
-// matters: the section, which was not read whole, is one that the chosen
-// policies need; where none was left out, all are. A policy that needs one key
-// of the settings is unknown itself where that key was not read.
-func (r Report) matters(section SectionName) bool {
-	return !r.Narrowed || slices.ContainsFunc(r.Policies, func(p PolicyReport) bool { return slices.Contains(p.Policy.Needs, string(section)) })
-}
-
-func (r Report) violations() int {
-	n := 0
 	for _, severity := range Severities() {
-		if r.FailOn.Fails(severity) {
-			n += r.Summary.Failed(severity)
+		if r.FailOn.Fails(severity) && r.Summary.Failed(severity) > 0 {
+			return Violations
 		}
 	}
-	return n
+	return Clean
 }
 
 // Change is how a result compares with the one of the snapshot before.

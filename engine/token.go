@@ -2,53 +2,6 @@ package engine
 
 import "encoding/json"
 
-// NeverExpires is the value of Token.Expires for a token without an end.
-const NeverExpires int64 = -1
-
-// Token is a personal access token as the workspace lists it.
-type Token struct {
-	ID      string // 64 hexadecimal digits, unique in its workspace only
-	Comment string `names:"written"` // free text by whoever made the token: untrusted
-
-	Created  *int64 // ms; nil when unknown
-	Expires  *int64 // ms; NeverExpires; nil when unknown
-	LastUsed *int64 // ms, accurate to a day; nil when never used, or unknown if Defects names last_used_day
-
-	OwnerID     string `names:"person"` // principal that the token signs in as; "" when unknown
-	CreatorID   string `names:"person"` // principal that made it; "" when unknown
-	CreatorName string `names:"person"`
-
-	Scopes         []string // empty: unrestricted
-	AutoscopeState string
-	InferredScopes []string
-	BackfillScopes []string
-
-	// Defects lists what could not be read of this row. A fact derived from a
-	// defective field is unknown.
-	Defects []Defect
-
-	Raw json.RawMessage `names:"drop"` // the row as answered, unknown fields included
-}
-
-// Defect is a field of a row that could not be read.
-type Defect struct {
-	Field  string `json:"field"`           // as the platform spells it
-	Reason string `json:"reason"`          // stable word: bad_timestamp, bad_type, missing, duplicate_id
-	Value  string `json:"value,omitempty"` // what stood there, cut to 64 bytes
-}
-
-// Odd names a field of the row that could not be read, or that its rows tell
-// differently; "" where there is none. What no row of the list tells is no oddity
-// of this one.
-func (t Token) Odd() string {
-	for _, d := range t.Defects {
-		if d.Reason != "not_listed" {
-			return d.Field
-		}
-	}
-	return ""
-}
-
 // Kind tells what a principal is.
 type Kind string
 

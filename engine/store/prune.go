@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"patrol/engine"
 	"patrol/engine/sqlite"
@@ -122,13 +123,26 @@ func pruneStatements() []string {
 		`DELETE FROM token_version WHERE workspace_key = ?1 AND until <= ?2 AND NOT (version = token_key AND EXISTS (
 			SELECT 1 FROM token_version n WHERE n.workspace_key = ?1 AND n.token_id = token_version.token_id
 			AND n.token_key = token_version.token_key AND (n.until IS NULL OR n.until > ?2)))`,
-		`UPDATE token_version SET created_ms = NULL, expires_ms = NULL, owner_id = '', creator_id = '', creator_name = '', comment = '', scopes = NULL,
-			autoscope_state = '', inferred_scopes = NULL, backfill_scopes = NULL, defects = NULL, raw_shape = NULL, raw = NULL
-			WHERE workspace_key = ?1 AND until <= ?2`,
+		`UPDATE token_version SET ` + nothingHeld() + ` WHERE workspace_key = ?1 AND until <= ?2`,
 		`DELETE FROM token_use WHERE since < ?2 AND token_key IN (SELECT token_key FROM token_version WHERE workspace_key = ?1) AND EXISTS (
 			SELECT 1 FROM token_use n WHERE n.token_key = token_use.token_key AND n.since > token_use.since AND n.since <= ?2)`,
 		`DELETE FROM snapshot WHERE workspace_key = ?1 AND id < ?2`,
 	}
+}
+
+// nothingHeld empties what a row of a token holds of it, but for its id.
+func nothingHeld() string {
+	empty := []string{"defects = NULL", "raw_shape = NULL", "raw = NULL"}
+	for _, f := range storedColumns {
+		switch {
+		case f.Column == "token_id":
+		case f.Text != nil:
+			empty = append(empty, f.Column+" = ''")
+		default:
+			empty = append(empty, f.Column+" = NULL")
+		}
+	}
+	return strings.Join(empty, ", ")
 }
 
 // evaluationsOf removes the evaluations that judged a snapshot which goes.
