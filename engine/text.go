@@ -39,7 +39,18 @@ func SafeText(text string) string {
 }
 
 func hasUnsafe(text string) bool {
-	return !utf8.ValidString(text) || strings.ContainsFunc(text, unsafeRune) || strings.Contains(text, "##")
+	return !plain(text) && (!utf8.ValidString(text) || strings.ContainsFunc(text, unsafeRune) || strings.Contains(text, "##"))
+}
+
+// plain holds for most texts, which need no closer look: ASCII that is seen, and
+// no log command.
+func plain[T string | []byte](text T) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '#' {
+			return false
+		}
+	}
+	return true
 }
 
 // LogCommand reports whether text begins as a command to the agent of a
@@ -116,7 +127,7 @@ func Clip(text string, most int) string {
 // only, so that a reader gets the exact text back. White space between values
 // is left alone.
 func EscapeJSON(text []byte) []byte {
-	if !bytes.ContainsFunc(text, escapedRune) && !bytes.Contains(text, []byte("##")) {
+	if plain(text) || !bytes.ContainsFunc(text, escapedRune) && !bytes.Contains(text, []byte("##")) {
 		return text
 	}
 	var b bytes.Buffer

@@ -7,10 +7,9 @@
 // WriteAll then leaves no file behind; a caller that lets a format write to a
 // stream itself has to expect a beginning without an end.
 //
-// Comments and names in a report are anybody's text. Three encoders make them
-// harmless, each at the one place where its medium is written: CSVWriter for
-// every CSV, cellText for workbooks, jsonText for JSON. The terminal gets
-// engine.SafeText.
+// Comments and names in a report are anybody's text. Each medium makes them
+// harmless at the one place where it is written: the packages table and workbook,
+// foreign and foreignLines for the page.
 //
 // A format is a method of catalogue in a file of its own; nothing else has to
 // know it.

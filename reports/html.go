@@ -13,8 +13,10 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"patrol/engine"
 	"patrol/reports/table"
@@ -42,7 +44,7 @@ func writeHTML(ctx context.Context, w io.Writer, r engine.Report) error {
 	if err := parts.writeFrame(out, newPage(r)); err != nil {
 		return err
 	}
-	if err := writeBlocks(ctx, out, "findings", findingColumns(r.AsOf), inertFindings(r.Findings)); err != nil {
+	if err := writeBlocks(ctx, out, "findings", inertColumns(r.AsOf), r.Findings); err != nil {
 		return err
 	}
 	if err := writeBlocks(ctx, out, "tokens", tokenColumns(), r.Tokens); err != nil {
@@ -70,7 +72,7 @@ type assets struct {
 }
 
 func newAssets() (assets, error) {
-	frame, err := template.New("page").Funcs(template.FuncMap{"count": engine.Comma, "words": spaced}).ParseFS(htmlFiles, "html/*.tmpl")
+	frame, err := template.New("page").Funcs(pageFunctions()).ParseFS(htmlFiles, "html/*.tmpl")
 	if err != nil {
 		return assets{}, fmt.Errorf("parse page template: %w", err)
 	}
@@ -102,9 +104,6 @@ func joinFiles(pattern string) (string, error) {
 	return b.String(), nil
 }
 
-// spaced makes words of a name such as not_applicable.
-func spaced(name any) string { return strings.ReplaceAll(fmt.Sprint(name), "_", " ") }
-
 // contentPolicy allows exactly our style and script, and nothing else: no
 // request, no form, no base, no string turned into markup. The empty icon keeps
 // browsers from asking a server for one.
@@ -130,33 +129,43 @@ func digest(text string) string {
 // a reader sees the summary while they arrive.
 func (a assets) writeFrame(w io.Writer, p htmlPage) error {
 	p.ContentPolicy = a.contentPolicy()
-	if err := a.frame.ExecuteTemplate(w, "head", p); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(w, "<style>"+a.style+"</style>\n"); err != nil {
-		return err
-	}
-	if err := a.frame.ExecuteTemplate(w, "body", p); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "<script>"+a.script+"</script>\n")
-	return err
-}
-
-// foreign is text of anybody as the page holds it: what would act is visible.
-func foreign(text string) string { return engine.SafeText(text) }
-
-// inertFindings are findings whose evidence is harmless. Of all other text the
-// encoder of a cell takes care; evidence it sees encoded only.
-func inertFindings(findings iter.Seq2[engine.Finding, error]) iter.Seq2[engine.Finding, error] {
-	return func(yield func(engine.Finding, error) bool) {
-		for f, err := range findings {
-			f.Evidence, _ = inertValue(f.Evidence).(map[string]any)
-			if !yield(f, err) {
-				return
-			}
+	for _, part := range []struct{ template, after string }{
+		{"head", "<style>" + a.style + "</style>\n"},
+		{"body", "<script>" + a.script + "</script>\n"},
+	} {
+		var text strings.Builder
+		if err := a.frame.ExecuteTemplate(&text, part.template, p); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(w, foreignLines(text.String())+part.after); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// foreignLines makes visible what would act in lines that hold text of anybody.
+// Those of our own hold nothing of that kind.
+func foreignLines(text string) string { return engine.SafeLines(text) }
+
+// foreign is text of anybody as the blocks of data hold it: what would act is visible.
+func foreign(text string) string { return engine.SafeText(text) }
+
+// inertColumns are the columns of findings with harmless evidence. Of all other
+// text the encoder of a cell takes care; evidence it sees encoded only. What would
+// act is escaped there: without a backslash there is nothing to make visible.
+func inertColumns(asOf time.Time) []table.Column[engine.Finding] {
+	columns := findingColumns(asOf)
+	i := slices.IndexFunc(columns, func(c table.Column[engine.Finding]) bool { return c.Name == "evidence" })
+	columns[i].Value = func(f engine.Finding) any {
+		text := evidenceText(f.Evidence)
+		if encoded, ok := text.(string); ok && strings.Contains(encoded, `\`) {
+			evidence, _ := inertValue(f.Evidence).(map[string]any)
+			return evidenceText(evidence)
+		}
+		return text
+	}
+	return columns
 }
 
 // inertValue makes the text in a JSON value harmless.
@@ -333,18 +342,10 @@ func scriptValue(value any) (string, error) {
 	case int, int64, bool:
 		return fmt.Sprint(v), nil
 	case string:
-		return scriptText(v)
+		return table.Quoted(foreign(v))
 	case []string:
-		return scriptText(table.Map(v, foreign))
+		text, err := json.Marshal(table.Map(v, foreign)) // escapes < > and &
+		return string(text), err
 	}
-	return scriptText(fmt.Sprint(value))
-}
-
-// scriptText encodes text; encoding/json escapes < > and & for use in a page.
-func scriptText(value any) (string, error) {
-	if text, ok := value.(string); ok {
-		value = foreign(text)
-	}
-	text, err := json.Marshal(value)
-	return string(text), err
+	return table.Quoted(foreign(fmt.Sprint(value)))
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 
 	"patrol/engine"
@@ -27,10 +28,26 @@ const auditSchema = 1
 func writeJSON(ctx context.Context, w io.Writer, r engine.Report) error {
 	out := table.NewJSONWriter(w)
 	out.Open("{")
-	for _, m := range head(r) {
-		if err := out.Member("  ", m.key, m.value); err != nil {
-			return err
-		}
+	err := out.Members("  ", table.Object{
+		"schema", auditSchema,
+		"version", r.Version,
+		"what_if", table.NotEmpty(r.WhatIf),
+		"as_of", table.TimeText(r.AsOf),
+		"fail_on", r.FailOn.String(),
+		"verdict", r.Verdict(),
+		"summary", table.Object{
+			"tokens", r.Summary.Tokens,
+			"workspaces", r.Summary.Workspaces,
+			"statuses", tallyJSON(r.Summary.Statuses), // all results
+			"severities", severitiesJSON(r.Summary.Failed), // results that failed
+		},
+		"policies_digest", engine.InForceDigest(r.Policies),
+		"exceptions", exceptionsJSON(r.Exceptions),
+		"account", reachJSON(r),
+		"trend", trendJSON(r.Trend),
+	})
+	if err != nil {
+		return err
 	}
 	if err := table.List(ctx, out, "  ", "workspaces", table.Known(r.Workspaces), workspaceJSON); err != nil {
 		return err
@@ -48,76 +65,19 @@ func writeJSON(ctx context.Context, w io.Writer, r engine.Report) error {
 	return out.End()
 }
 
-type member struct {
-	key   string
-	value any
-}
-
-func head(r engine.Report) []member {
-	members := []member{{"schema", auditSchema}, {"version", r.Version}}
-	if r.WhatIf != "" {
-		members = append(members, member{"what_if", r.WhatIf})
+func severitiesJSON(count func(engine.Severity) int) (counts table.Object) {
+	for _, level := range engine.Severities() {
+		counts = append(counts, string(level), count(level))
 	}
-	return append(members, []member{
-		{"as_of", table.TimeText(r.AsOf)},
-		{"fail_on", r.FailOn.String()},
-		{"verdict", r.Verdict()},
-		{"summary", summaryJSON(r)},
-		{"policies_digest", engine.InForceDigest(r.Policies)},
-		{"exceptions", exceptionsJSON(r.Exceptions)},
-		{"account", reachJSON(r)},
-		{"trend", trendJSON(r.Trend)},
-	}...)
+	return counts
 }
 
-type jsonSummary struct {
-	Tokens     int            `json:"tokens"`
-	Workspaces int            `json:"workspaces"`
-	Statuses   jsonTally      `json:"statuses"`   // all results
-	Severities jsonSeverities `json:"severities"` // results that failed
-}
-
-// jsonTally counts results in the order of reports.
-type jsonTally struct {
-	Pass          int `json:"pass"`
-	Fail          int `json:"fail"`
-	Waived        int `json:"waived"`
-	Baselined     int `json:"baselined"`
-	Unknown       int `json:"unknown"`
-	NotApplicable int `json:"not_applicable"`
-	Errored       int `json:"error"`
-}
-
-type jsonSeverities struct {
-	Critical int `json:"critical"`
-	High     int `json:"high"`
-	Medium   int `json:"medium"`
-	Low      int `json:"low"`
-	Info     int `json:"info"`
-}
-
-func summaryJSON(r engine.Report) jsonSummary {
-	s := r.Summary
-	return jsonSummary{
-		Tokens:     s.Tokens,
-		Workspaces: s.Workspaces,
-		Statuses:   tallyJSON(s.Statuses),
-		Severities: severitiesJSON(s.Failed),
+// tallyJSON counts results in the order of reports.
+func tallyJSON(t engine.Tally) (counts table.Object) {
+	for _, status := range engine.Statuses() {
+		counts = append(counts, string(status), t[status])
 	}
-}
-
-func severitiesJSON(count func(engine.Severity) int) jsonSeverities {
-	return jsonSeverities{
-		Critical: count(engine.Critical), High: count(engine.High), Medium: count(engine.Medium),
-		Low: count(engine.Low), Info: count(engine.Info),
-	}
-}
-
-func tallyJSON(t engine.Tally) jsonTally {
-	return jsonTally{
-		Pass: t[engine.Pass], Fail: t[engine.Fail], Waived: t[engine.Waived], Baselined: t[engine.Baselined],
-		Unknown: t[engine.Unknown], NotApplicable: t[engine.NotApplicable], Errored: t[engine.Errored],
-	}
+	return counts
 }
 
 // jsonFinding is a finding and since when it stands.
@@ -136,73 +96,26 @@ func findingJSON(f engine.Finding) any {
 	return jsonFinding{f, table.TimeText(f.Since)}
 }
 
-type jsonWorkspace struct {
-	Name        string                              `json:"name"`
-	WorkspaceID string                              `json:"workspace_id"`
-	Host        string                              `json:"host"`
-	Cloud       string                              `json:"cloud"`
-	Labels      map[string]string                   `json:"labels,omitempty"`
-	Snapshot    string                              `json:"snapshot"`
-	Digest      string                              `json:"digest"`
-	Previous    string                              `json:"previous"`
-	CollectedAt string                              `json:"collected_at"`
-	Tokens      int                                 `json:"tokens"`
-	Coverage    map[engine.SectionName]jsonCoverage `json:"coverage"`
-	Statuses    jsonTally                           `json:"statuses"`
-}
-
-type jsonCoverage struct {
-	Status engine.CoverageStatus `json:"status"`
-	Reason string                `json:"reason"`
-	Detail string                `json:"detail,omitempty"`
-	Hint   string                `json:"hint,omitempty"`
-	Count  int                   `json:"count"`
-}
-
 func workspaceJSON(w engine.WorkspaceReport) any {
 	s := w.Snapshot
-	coverage := make(map[engine.SectionName]jsonCoverage, len(s.Coverage))
+	coverage := map[engine.SectionName]table.Object{}
 	for name, c := range s.Coverage {
-		coverage[name] = jsonCoverage{c.Status, c.Reason, c.Detail, c.Hint, c.Count}
+		coverage[name] = table.Object{"status", c.Status, "reason", c.Reason, "detail", table.NotEmpty(c.Detail), "hint", table.NotEmpty(c.Hint), "count", c.Count}
 	}
-	return jsonWorkspace{
-		Name:        s.Workspace.Name,
-		WorkspaceID: s.Workspace.ID,
-		Host:        s.Workspace.Host,
-		Cloud:       s.Workspace.Cloud,
-		Labels:      s.Workspace.Labels,
-		Snapshot:    strconv.FormatInt(s.ID, 10),
-		Digest:      s.Digest,
-		Previous:    s.Previous,
-		CollectedAt: table.TimeText(s.CollectedAt),
-		Tokens:      s.Tokens,
-		Coverage:    coverage,
-		Statuses:    tallyJSON(w.Counts),
+	return table.Object{
+		"name", s.Workspace.Name,
+		"workspace_id", s.Workspace.ID,
+		"host", s.Workspace.Host,
+		"cloud", s.Workspace.Cloud,
+		"labels", table.NotEmpty(s.Workspace.Labels),
+		"snapshot", strconv.FormatInt(s.ID, 10),
+		"digest", s.Digest,
+		"previous", s.Previous,
+		"collected_at", table.TimeText(s.CollectedAt),
+		"tokens", s.Tokens,
+		"coverage", coverage,
+		"statuses", tallyJSON(w.Counts),
 	}
-}
-
-type jsonPolicy struct {
-	ID        string          `json:"id"`
-	Title     string          `json:"title"`
-	Severity  engine.Severity `json:"severity"`
-	Resource  engine.Resource `json:"resource"`
-	Evaluated int             `json:"evaluated"`
-	jsonTally
-	Remedy string `json:"remedy"`
-
-	Description string `json:"description"`
-	Remediation string `json:"remediation"`
-
-	Controls map[string][]string `json:"controls,omitempty"`
-	Aliases  []string            `json:"aliases,omitempty"`
-	Params   map[string]any      `json:"params,omitempty"`
-
-	// What was in force: severity and params above are those of the
-	// configuration, where no override says otherwise.
-	Enabled     bool              `json:"enabled"`
-	OwnSeverity engine.Severity   `json:"default_severity"`
-	Origins     map[string]string `json:"origins"` // enabled, severity, params.NAME: from where, where not by default
-	Overrides   []engine.Override `json:"overrides,omitempty"`
 }
 
 func policyJSON(p engine.PolicyReport) any {
@@ -218,97 +131,66 @@ func policyJSON(p engine.PolicyReport) any {
 			origins[key] = origin
 		}
 	}
-	return jsonPolicy{
-		ID:        p.Policy.ID,
-		Title:     p.Policy.Title,
-		Severity:  p.Policy.Severity,
-		Resource:  p.Policy.Resource,
-		Evaluated: p.Tally.Evaluated(),
-		jsonTally: tallyJSON(p.Tally),
-		Remedy:    p.Policy.Remedy,
-
-		Description: prose(p.Policy.Description),
-		Remediation: prose(p.Policy.Remediation),
-
-		Controls: p.Policy.Controls,
-		Aliases:  p.Policy.Aliases,
-		Params:   params,
-
-		Enabled: p.Policy.Off == "", OwnSeverity: cmp.Or(p.Policy.OwnSeverity, p.Policy.Severity), Origins: origins, Overrides: p.Policy.Overrides,
-	}
-}
-
-type jsonFramework struct {
-	Framework string        `json:"framework"`
-	Title     string        `json:"title"`
-	Controls  []jsonControl `json:"controls"`
-}
-
-type jsonControl struct {
-	Control  string               `json:"control"`
-	Policies []string             `json:"policies"`
-	Status   engine.ControlStatus `json:"status"`
-	Complete bool                 `json:"complete"` // all its policies ran, and came to a verdict everywhere
-	Off      []string             `json:"switched_off,omitempty"`
-	jsonTally
+	return slices.Concat(table.Object{
+		"id", p.Policy.ID,
+		"title", p.Policy.Title,
+		"severity", p.Policy.Severity,
+		"resource", p.Policy.Resource,
+		"evaluated", p.Tally.Evaluated(),
+	}, tallyJSON(p.Tally), table.Object{
+		"remedy", p.Policy.Remedy,
+		"description", prose(p.Policy.Description),
+		"remediation", prose(p.Policy.Remediation),
+		"controls", table.NotEmpty(p.Policy.Controls),
+		"aliases", table.NotEmpty(p.Policy.Aliases),
+		"params", table.NotEmpty(params),
+		// What was in force: severity and params above are those of the
+		// configuration, where no override says otherwise.
+		"enabled", p.Policy.Off == "",
+		"default_severity", cmp.Or(p.Policy.OwnSeverity, p.Policy.Severity),
+		"origins", origins, // enabled, severity, params.NAME: from where, where not by default
+		"overrides", table.NotEmpty(p.Policy.Overrides),
+	})
 }
 
 func frameworkJSON(f engine.Framework) any {
-	shown := jsonFramework{Framework: f.Name, Title: engine.FrameworkTitle(f.Name), Controls: []jsonControl{}}
+	controls := []table.Object{}
 	for _, c := range f.Controls {
-		shown.Controls = append(shown.Controls, jsonControl{c.ID, c.Policies, c.Status, c.Complete, c.Off, tallyJSON(c.Tally)})
+		controls = append(controls, append(table.Object{
+			"control", c.ID,
+			"policies", c.Policies,
+			"status", c.Status,
+			"complete", c.Complete, // all its policies ran, and came to a verdict everywhere
+			"switched_off", table.NotEmpty(c.Off),
+		}, tallyJSON(c.Tally)...))
 	}
-	return shown
-}
-
-type jsonTrend struct {
-	Since      string                           `json:"since"`
-	Earliest   string                           `json:"earliest,omitempty"` // the oldest verdict compared with, where a snapshot before could not be judged whole
-	Workspaces int                              `json:"workspaces"`
-	Changes    map[engine.Change]jsonSeverities `json:"changes"`
-	TimeToFix  []jsonFix                        `json:"time_to_fix"`
-	New        []jsonNew                        `json:"new"` // worst first, the first few
-}
-
-type jsonFix struct {
-	Severity engine.Severity `json:"severity"`
-	Fixed    int             `json:"fixed"`
-	MeanDays float64         `json:"mean_days"`
-	AtLeast  bool            `json:"at_least"` // the true mean is longer
-}
-
-type jsonNew struct {
-	Policy      string          `json:"policy"`
-	Severity    engine.Severity `json:"severity"`
-	WorkspaceID string          `json:"workspace_id"`
-	ResourceID  string          `json:"resource_id"`
-	Fingerprint string          `json:"fingerprint"`
+	return table.Object{"framework", f.Name, "title", engine.FrameworkTitle(f.Name), "controls", controls}
 }
 
 // trendJSON is null where no snapshot before was judged.
-func trendJSON(t *engine.Trend) *jsonTrend {
+func trendJSON(t *engine.Trend) any {
 	if t == nil {
 		return nil
 	}
-	shown := &jsonTrend{
-		Since: table.TimeText(t.Since), Workspaces: t.Workspaces,
-		Changes: map[engine.Change]jsonSeverities{}, TimeToFix: []jsonFix{}, New: []jsonNew{},
-	}
-	if !t.Earliest.IsZero() {
-		shown.Earliest = table.TimeText(t.Earliest)
-	}
+	changes := map[engine.Change]table.Object{}
 	for _, change := range engine.Changes() {
-		shown.Changes[change] = severitiesJSON(func(level engine.Severity) int { return t.Counts[change][level] })
+		changes[change] = severitiesJSON(func(level engine.Severity) int { return t.Counts[change][level] })
 	}
+	fixes, found := []table.Object{}, []table.Object{}
 	for _, level := range engine.Severities() {
 		if fix, ok := t.Fixes[level]; ok {
-			shown.TimeToFix = append(shown.TimeToFix, jsonFix{level, fix.Count, days(fix), fix.AtLeast})
+			fixes = append(fixes, table.Object{"severity", level, "fixed", fix.Count, "mean_days", days(fix), "at_least", fix.AtLeast}) // at_least: the true mean is longer
 		}
 	}
 	for _, f := range t.New {
-		shown.New = append(shown.New, jsonNew{f.Policy, f.Severity, f.WorkspaceID, f.ResourceID, f.Fingerprint})
+		found = append(found, table.Object{"policy", f.Policy, "severity", f.Severity, "workspace_id", f.WorkspaceID, "resource_id", f.ResourceID, "fingerprint", f.Fingerprint})
 	}
-	return shown
+	var earliest any = table.Absent{} // the oldest verdict compared with, where a snapshot before could not be judged whole
+	if !t.Earliest.IsZero() {
+		earliest = table.TimeText(t.Earliest)
+	}
+	return table.Object{"since", table.TimeText(t.Since), "earliest", earliest, "workspaces", t.Workspaces, "changes", changes, "time_to_fix", fixes,
+		"new", found} // worst first, the first few
 }
 
 // days is a mean in days, to a tenth.
@@ -322,20 +204,15 @@ func exceptionsJSON(x engine.Exceptions) engine.Exceptions {
 	return x
 }
 
-// jsonReach tells how many of the workspaces that should have been read were.
-type jsonReach struct {
-	Accounts    []string        `json:"account_ids"`
-	Expected    int             `json:"expected"`
-	Read        int             `json:"read"`
-	Percent     int             `json:"percent"`
-	MinCoverage int             `json:"min_coverage"`
-	Missing     []engine.Unread `json:"missing"`
-}
-
-func reachJSON(r engine.Report) jsonReach {
+// reachJSON tells how many of the workspaces that should have been read were.
+func reachJSON(r engine.Report) table.Object {
 	reach := r.Reach()
-	return jsonReach{
-		Accounts: append([]string{}, reach.Accounts...), Expected: reach.Expected, Read: reach.Read, Percent: reach.Percent(),
-		MinCoverage: 100 - r.MayMiss, Missing: append([]engine.Unread{}, reach.Missing...),
+	return table.Object{
+		"account_ids", append([]string{}, reach.Accounts...),
+		"expected", reach.Expected,
+		"read", reach.Read,
+		"percent", reach.Percent(),
+		"min_coverage", 100 - r.MayMiss,
+		"missing", append([]engine.Unread{}, reach.Missing...),
 	}
 }

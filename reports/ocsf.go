@@ -25,12 +25,18 @@ const ocsfVersion = "1.2.0"
 // writeOCSF writes a list, one event a line: it is one JSON document, as the
 // file's ending says, and whoever wants lines takes them without the commas.
 func writeOCSF(ctx context.Context, w io.Writer, r engine.Report) error {
-	e := newOCSF(r)
+	policies, snapshots := map[string]engine.Policy{}, map[string]engine.Snapshot{} // snapshots by id of their workspace
+	for _, p := range r.Policies {
+		policies[p.Policy.ID] = p.Policy
+	}
+	for _, w := range r.Workspaces {
+		snapshots[w.Snapshot.Workspace.ID] = w.Snapshot
+	}
 	out := table.NewJSONWriter(w)
 	out.Open("[")
 	err := table.Each(ctx, r.Findings, func(f engine.Finding) error {
 		out.Next("")
-		return out.Value(e.event(f))
+		return out.Value(eventOCSF(r, f, policies[f.Policy], snapshots[f.WorkspaceID]))
 	})
 	if err != nil {
 		return err
@@ -39,140 +45,52 @@ func writeOCSF(ctx context.Context, w io.Writer, r engine.Report) error {
 	return out.End()
 }
 
-// ocsf makes events of findings.
-type ocsf struct {
-	report    engine.Report
-	policies  map[string]engine.Policy
-	snapshots map[string]engine.Snapshot // by id of their workspace
-}
-
-func newOCSF(r engine.Report) *ocsf {
-	e := &ocsf{report: r, policies: map[string]engine.Policy{}, snapshots: map[string]engine.Snapshot{}}
-	for _, p := range r.Policies {
-		e.policies[p.Policy.ID] = p.Policy
-	}
-	for _, w := range r.Workspaces {
-		e.snapshots[w.Snapshot.Workspace.ID] = w.Snapshot
-	}
-	return e
-}
-
-type ocsfEvent struct {
-	ActivityID   int             `json:"activity_id"`
-	ActivityName string          `json:"activity_name"`
-	CategoryUID  int             `json:"category_uid"`
-	CategoryName string          `json:"category_name"`
-	ClassUID     int             `json:"class_uid"`
-	ClassName    string          `json:"class_name"`
-	TypeUID      int             `json:"type_uid"`
-	TypeName     string          `json:"type_name"`
-	Time         int64           `json:"time"`
-	SeverityID   int             `json:"severity_id"`
-	Severity     string          `json:"severity"`
-	StatusID     int             `json:"status_id"`
-	Status       string          `json:"status"`
-	StatusDetail string          `json:"status_detail,omitempty"`
-	Message      string          `json:"message"`
-	Metadata     ocsfMetadata    `json:"metadata"`
-	Cloud        ocsfCloud       `json:"cloud"`
-	Finding      ocsfFinding     `json:"finding_info"`
-	Compliance   ocsfCompliance  `json:"compliance"`
-	Resource     ocsfResource    `json:"resource"`
-	Remediation  ocsfRemediation `json:"remediation"`
-	Unmapped     ocsfUnmapped    `json:"unmapped"`
-}
-
-type ocsfMetadata struct {
-	Version  string      `json:"version"`
-	UID      string      `json:"uid"`
-	Profiles []string    `json:"profiles"`
-	Product  ocsfProduct `json:"product"`
-}
-
-type ocsfProduct struct {
-	Name    string `json:"name"`
-	Vendor  string `json:"vendor_name"`
-	Version string `json:"version,omitempty"`
-}
-
-type ocsfCloud struct {
-	Provider string `json:"provider"`
-}
-
-type ocsfFinding struct {
-	UID   string   `json:"uid"`
-	Title string   `json:"title"`
-	Desc  string   `json:"desc,omitempty"`
-	First int64    `json:"first_seen_time,omitempty"` // ms; 0 where that is not known
-	Types []string `json:"types"`
-}
-
-type ocsfCompliance struct {
-	Control      string   `json:"control"`
-	Standards    []string `json:"standards"`
-	Requirements []string `json:"requirements"`
-	StatusID     int      `json:"status_id"`
-	Status       string   `json:"status"`
-}
-
-type ocsfResource struct {
-	UID       string     `json:"uid"`
-	Name      string     `json:"name"`
-	Type      string     `json:"type"`
-	Namespace string     `json:"namespace"`
-	Labels    []string   `json:"labels,omitempty"`
-	Owner     *ocsfOwner `json:"owner,omitempty"`
-}
-
-type ocsfOwner struct {
-	Name string `json:"name"`
-}
-
-type ocsfRemediation struct {
-	Desc string `json:"desc"`
-}
-
-type ocsfUnmapped struct {
-	Status      engine.Status  `json:"status"`
-	WhatIf      string         `json:"what_if,omitempty"`
-	WorkspaceID string         `json:"workspace_id"`
-	Digest      string         `json:"snapshot_digest,omitempty"` // of the snapshot that was judged
-	Host        string         `json:"host,omitempty"`
-	Remedy      string         `json:"remedy"`
-	Evidence    map[string]any `json:"evidence,omitempty"`
-	Waiver      *engine.Waiver `json:"waiver,omitempty"`
-}
-
-func (e *ocsf) event(f engine.Finding) ocsfEvent {
-	policy, snapshot := e.policies[f.Policy], e.snapshots[f.WorkspaceID]
+func eventOCSF(r engine.Report, f engine.Finding, policy engine.Policy, snapshot engine.Snapshot) table.Object {
 	workspace := snapshot.Workspace
-	event := ocsfEvent{
-		ActivityID: 1, ActivityName: "Create",
-		CategoryUID: 2, CategoryName: "Findings",
-		ClassUID: 2003, ClassName: "Compliance Finding",
-		TypeUID: 200301, TypeName: "Compliance Finding: Create",
-		Time:       e.report.AsOf.UnixMilli(),
-		Message:    strings.TrimSpace(WhatIf(e.report) + " " + resultText(f)),
-		Metadata:   ocsfMetadata{ocsfVersion, f.Fingerprint, []string{"cloud"}, ocsfProduct{"patrol", "patrol", e.report.Version}},
-		Cloud:      ocsfCloud{cloudName(workspace.Cloud)},
-		Finding:    ocsfFinding{f.Fingerprint, f.Title, prose(policy.Description), 0, []string{f.Policy}},
-		Compliance: complianceOCSF(f, policy),
-		Resource: ocsfResource{
-			UID: f.ResourceID, Name: orText(f.ResourceID, f.Workspace), Type: "Databricks " + string(f.Resource),
-			Namespace: f.Workspace, Labels: labelTexts(workspace.Labels),
-		},
-		Remediation: ocsfRemediation{orText(prose(policy.Remediation), f.Remedy)},
-		Unmapped:    ocsfUnmapped{f.Status, e.report.WhatIf, f.WorkspaceID, snapshot.Digest, workspace.Host, f.Remedy, f.Evidence, f.Waiver},
-	}
+	severityID, severity := severityOCSF(f.Severity)
+	statusID, status, detail := statusOCSF(f)
+	var first, owner any = table.Absent{}, table.Absent{} // first: not known
 	if !f.Since.IsZero() {
-		event.Finding.First = f.Since.UnixMilli()
+		first = f.Since.UnixMilli()
 	}
 	if f.Owner != "" {
-		event.Resource.Owner = &ocsfOwner{f.Owner}
+		owner = table.Object{"name", f.Owner}
 	}
-	event.SeverityID, event.Severity = severityOCSF(f.Severity)
-	event.StatusID, event.Status, event.StatusDetail = statusOCSF(f)
-	return event
+	return table.Object{
+		"activity_id", 1, "activity_name", "Create",
+		"category_uid", 2, "category_name", "Findings",
+		"class_uid", 2003, "class_name", "Compliance Finding",
+		"type_uid", 200301, "type_name", "Compliance Finding: Create",
+		"time", r.AsOf.UnixMilli(),
+		"severity_id", severityID, "severity", severity,
+		"status_id", statusID, "status", status, "status_detail", table.NotEmpty(detail),
+		"message", strings.TrimSpace(WhatIf(r) + " " + resultText(f)),
+		"metadata", table.Object{
+			"version", ocsfVersion, "uid", f.Fingerprint, "profiles", []string{"cloud"},
+			"product", table.Object{"name", "patrol", "vendor_name", "patrol", "version", table.NotEmpty(r.Version)},
+		},
+		"cloud", table.Object{"provider", cloudName(workspace.Cloud)},
+		"finding_info", table.Object{
+			"uid", f.Fingerprint, "title", f.Title, "desc", table.NotEmpty(prose(policy.Description)),
+			"first_seen_time", first, "types", []string{f.Policy},
+		},
+		"compliance", complianceOCSF(f, policy),
+		"resource", table.Object{
+			"uid", f.ResourceID, "name", orText(f.ResourceID, f.Workspace), "type", "Databricks " + string(f.Resource),
+			"namespace", f.Workspace, "labels", table.NotEmpty(labelTexts(workspace.Labels)), "owner", owner,
+		},
+		"remediation", table.Object{"desc", orText(prose(policy.Remediation), f.Remedy)},
+		"unmapped", table.Object{
+			"status", f.Status,
+			"what_if", table.NotEmpty(r.WhatIf),
+			"workspace_id", f.WorkspaceID,
+			"snapshot_digest", table.NotEmpty(snapshot.Digest), // of the snapshot that was judged
+			"host", table.NotEmpty(workspace.Host),
+			"remedy", f.Remedy,
+			"evidence", table.NotEmpty(f.Evidence),
+			"waiver", table.NotEmpty(f.Waiver),
+		},
+	}
 }
 
 func severityOCSF(s engine.Severity) (int, string) {
@@ -203,20 +121,18 @@ func statusOCSF(f engine.Finding) (id int, name, detail string) {
 
 // complianceOCSF is what the policy came to: excused is failed all the same,
 // and what could not be judged is unknown, never passed.
-func complianceOCSF(f engine.Finding, p engine.Policy) ocsfCompliance {
-	c := ocsfCompliance{Control: f.Policy, Standards: engine.SortedKeys(p.Controls), Requirements: []string{}, StatusID: 3, Status: "Fail"}
-	for _, framework := range c.Standards {
+func complianceOCSF(f engine.Finding, p engine.Policy) table.Object {
+	standards, requirements := append([]string{}, engine.SortedKeys(p.Controls)...), []string{}
+	for _, framework := range standards {
 		for _, control := range p.Controls[framework] {
-			c.Requirements = append(c.Requirements, framework+" "+control)
+			requirements = append(requirements, framework+" "+control)
 		}
 	}
-	if c.Standards == nil {
-		c.Standards = []string{}
-	}
+	id, status := 3, "Fail"
 	if !f.Status.Judged() {
-		c.StatusID, c.Status = 0, "Unknown"
+		id, status = 0, "Unknown"
 	}
-	return c
+	return table.Object{"control", f.Policy, "standards", standards, "requirements", requirements, "status_id", id, "status", status}
 }
 
 func cloudName(cloud string) string {

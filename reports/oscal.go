@@ -29,7 +29,6 @@ const oscalVersion = "1.1.3"
 // oscal writes assessment results.
 type oscal struct {
 	*table.JSONWriter
-	ctx        context.Context
 	report     engine.Report
 	frameworks []engine.Framework
 	titles     map[string]string   // of policies
@@ -40,39 +39,34 @@ type oscal struct {
 // policy in each workspace with all that it found, and a finding for each
 // control that rests on these observations.
 func writeOSCAL(ctx context.Context, w io.Writer, r engine.Report) error {
-	o := &oscal{JSONWriter: table.NewJSONWriter(w), ctx: ctx, report: r, frameworks: r.Frameworks(), titles: map[string]string{}, observed: map[string][]string{}}
+	o := &oscal{JSONWriter: table.NewJSONWriter(w), report: r, frameworks: r.Frameworks(), titles: map[string]string{}, observed: map[string][]string{}}
 	for _, p := range r.Policies {
 		o.titles[p.Policy.ID] = p.Policy.Title
 	}
 	o.Open("{")
 	o.Key("    ", "assessment-results")
 	o.Open("{")
-	for _, m := range o.head() {
-		if err := o.Member("      ", m.key, m.value); err != nil {
-			return err
-		}
+	head := table.Object{
+		"uuid", o.id("assessment-results"),
+		"metadata", table.Object{
+			"title", strings.TrimSpace(WhatIf(r) + " Audit of Databricks personal access tokens"), "last-modified", table.TimeText(r.AsOf),
+			"version", orText(r.Version, "unknown"), "oscal-version", oscalVersion,
+		},
+		"import-ap", table.Object{"href", "#" + o.id("plan")},
+		"back-matter", table.Object{"resources", []table.Object{{
+			"uuid", o.id("plan"), "title", "Policies of patrol",
+			"description", "The policies that were run, in place of an assessment plan: " + strings.Join(engine.SortedKeys(o.titles), ", "),
+		}}},
 	}
-	if err := o.results(); err != nil {
+	if err := o.Members("      ", head); err != nil {
+		return err
+	}
+	if err := o.results(ctx); err != nil {
 		return err
 	}
 	o.Close("    ", "}")
 	o.Close("", "}")
 	return o.End()
-}
-
-func (o *oscal) head() []member {
-	return []member{
-		{"uuid", o.id("assessment-results")},
-		{"metadata", oscalMetadata{
-			Title: strings.TrimSpace(WhatIf(o.report) + " Audit of Databricks personal access tokens"), Modified: table.TimeText(o.report.AsOf),
-			Version: orText(o.report.Version, "unknown"), OSCAL: oscalVersion,
-		}},
-		{"import-ap", oscalLink{"#" + o.id("plan")}},
-		{"back-matter", oscalBackMatter{[]oscalResource{{
-			UUID: o.id("plan"), Title: "Policies of patrol",
-			Description: "The policies that were run, in place of an assessment plan: " + strings.Join(engine.SortedKeys(o.titles), ", "),
-		}}}},
-	}
 }
 
 // id is the same for the same thing in the same audit: RFC 9562, version 5.
@@ -87,104 +81,84 @@ func (o *oscal) id(parts ...string) string {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("patrol\x00"+strings.Join(append(name, parts...), "\x00"))).String()
 }
 
-func (o *oscal) results() error {
+func (o *oscal) results(ctx context.Context) error {
 	o.Key("      ", "results")
 	o.Open("[")
 	o.Next("        ")
 	o.Open("{")
-	for _, m := range o.resultHead() {
-		if err := o.member8(m.key, m.value); err != nil {
-			return err
-		}
-	}
-	if err := o.observations(); err != nil {
-		return err
-	}
-	if findings := o.findings(); len(findings) > 0 {
-		if err := o.member8("findings", findings); err != nil {
-			return err
-		}
-	}
-	o.Close("        ", "}")
-	o.Close("      ", "]")
-	return nil
-}
-
-// member8 writes a member of the result.
-func (o *oscal) member8(key string, value any) error {
-	o.Key("          ", key)
-	return o.Value(value)
-}
-
-func (o *oscal) resultHead() []member {
 	start := o.report.AsOf
 	for _, w := range o.report.Workspaces {
 		if w.Snapshot.CollectedAt.Before(start) {
 			start = w.Snapshot.CollectedAt
 		}
 	}
-	head := []member{
-		{"uuid", o.id("result")},
-		{"title", strings.TrimSpace(WhatIf(o.report) + " Verdict: " + string(o.report.Verdict()))},
-		{"description", explain(o.report)},
-		{"start", table.TimeText(start)},
-		{"end", table.TimeText(o.report.AsOf)},
-	}
+	var definitions any = table.Absent{}
 	if components := o.components(); len(components) > 0 {
-		head = append(head, member{"local-definitions", oscalDefinitions{components}})
+		definitions = table.Object{"components", components}
 	}
-	return append(head, member{"reviewed-controls", o.reviewed()})
+	err := o.Members("          ", table.Object{
+		"uuid", o.id("result"),
+		"title", strings.TrimSpace(WhatIf(o.report) + " Verdict: " + string(o.report.Verdict())),
+		"description", explain(o.report),
+		"start", table.TimeText(start),
+		"end", table.TimeText(o.report.AsOf),
+		"local-definitions", definitions,
+		"reviewed-controls", table.Object{"control-selections", o.reviewed()},
+	})
+	if err != nil {
+		return err
+	}
+	if err := o.observations(ctx); err != nil {
+		return err
+	}
+	if err := o.Members("          ", table.Object{"findings", table.NotEmpty(o.findings())}); err != nil {
+		return err
+	}
+	o.Close("        ", "}")
+	o.Close("      ", "]")
+	return nil
 }
 
 // components are the workspaces.
-func (o *oscal) components() []oscalComponent {
-	var list []oscalComponent
-	for _, w := range o.report.Workspaces {
+func (o *oscal) components() []table.Object {
+	return table.Map(o.report.Workspaces, func(w engine.WorkspaceReport) table.Object {
 		s := w.Snapshot
-		list = append(list, oscalComponent{
-			UUID: o.id("workspace", s.Workspace.ID), Type: "service", Title: "Databricks workspace " + workspaceLabel(s.Workspace),
-			Description: fmt.Sprintf("%s, collected at %s, snapshot digest %s", engine.Plural(s.Tokens, "token"), table.TimeText(s.CollectedAt), orText(s.Digest, "none")),
-			Status:      oscalState{State: "operational"},
-			Props:       props("workspace-id", s.Workspace.ID, "host", s.Workspace.Host, "incomplete-sections", gapNames(s)),
-		})
-	}
-	return list
-}
-
-func gapNames(s engine.Snapshot) string {
-	var names []string
-	for _, gap := range s.Gaps() {
-		names = append(names, gap.Names())
-	}
-	return strings.Join(names, ", ")
+		var missing []string
+		for _, gap := range s.Gaps() {
+			missing = append(missing, gap.Names())
+		}
+		return table.Object{
+			"uuid", o.id("workspace", s.Workspace.ID), "type", "service", "title", "Databricks workspace " + workspaceLabel(s.Workspace),
+			"description", fmt.Sprintf("%s, collected at %s, snapshot digest %s", engine.Plural(s.Tokens, "token"), table.TimeText(s.CollectedAt), orText(s.Digest, "none")),
+			"props", props("workspace-id", s.Workspace.ID, "host", s.Workspace.Host, "incomplete-sections", strings.Join(missing, ", ")),
+			"status", table.Object{"state", "operational"},
+		}
+	})
 }
 
 // props leaves out what is empty: OSCAL has no empty value.
-func props(pairs ...string) []oscalProp {
-	var list []oscalProp
+func props(pairs ...string) any {
+	var list []table.Object
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if value := strings.TrimSpace(engine.SafeText(pairs[i+1])); value != "" {
-			list = append(list, oscalProp{pairs[i], value, "urn:patrol"})
+			list = append(list, table.Object{"name", pairs[i], "value", value, "ns", "urn:patrol"})
 		}
 	}
-	return list
+	return table.NotEmpty(list)
 }
 
 // reviewed lists the controls of each framework.
-func (o *oscal) reviewed() oscalReviewed {
-	var selections []oscalSelection
+func (o *oscal) reviewed() []table.Object {
+	var selections []table.Object
 	for _, f := range o.frameworks {
-		s := oscalSelection{Description: engine.FrameworkTitle(f.Name)}
-		for _, c := range f.Controls {
-			s.Controls = append(s.Controls, oscalControl{controlID(f.Name, c.ID)})
-		}
-		s.Controls = slices.Compact(s.Controls) // statements of one control
-		selections = append(selections, s)
+		ids := slices.Compact(table.Map(f.Controls, func(c engine.Control) string { return controlID(f.Name, c.ID) })) // several may be statements of one
+		controls := table.Map(ids, func(id string) table.Object { return table.Object{"control-id", id} })
+		selections = append(selections, table.Object{"description", engine.FrameworkTitle(f.Name), "include-controls", table.NotEmpty(controls)})
 	}
 	if len(selections) == 0 {
-		selections = []oscalSelection{{Description: "The policies serve no control of a framework.", All: &struct{}{}}}
+		return []table.Object{{"description", "The policies serve no control of a framework.", "include-all", table.Object{}}}
 	}
-	return oscalReviewed{selections}
+	return selections
 }
 
 // controlID is the id of a control in its catalogue, as far as one is
@@ -216,10 +190,10 @@ func token(text string) string {
 
 // observations writes one for each policy in each workspace: those with
 // findings first, as they stream in, then those without.
-func (o *oscal) observations() error {
+func (o *oscal) observations(ctx context.Context) error {
 	written := map[caseKey]bool{}
 	var current caseKey
-	err := table.Each(o.ctx, o.report.Findings, func(f engine.Finding) error {
+	err := table.Each(ctx, o.report.Findings, func(f engine.Finding) error {
 		key := caseKey{f.Policy, f.WorkspaceID}
 		if key == current {
 			return o.evidence(f)
@@ -280,169 +254,70 @@ func (o *oscal) beginObservation(key caseKey, workspace string) error {
 	o.observed[key.policy] = append(o.observed[key.policy], id)
 	o.Next("            ")
 	o.Open("{")
-	counts := o.counts(key)
-	members := []member{
-		{"uuid", id},
-		{"title", engine.SafeText(key.policy + " in " + workspace)},
-		{"description", engine.SafeText(prose(orText(o.titles[key.policy], key.policy)) + ": " + controlCounts(engine.Control{Tally: counts, Complete: true}))},
-		{"props", props("policy", key.policy, "workspace-id", key.workspace)},
-		{"methods", []string{"TEST"}},
-		{"types", []string{"finding"}},
-		{"subjects", []oscalSubject{{o.id("workspace", key.workspace), "component"}}},
-		{"collected", table.TimeText(o.report.AsOf)},
-	}
-	for _, m := range members {
-		o.Key("              ", m.key)
-		if err := o.Value(m.value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (o *oscal) counts(key caseKey) engine.Tally {
+	var counts engine.Tally
 	for _, w := range o.report.Workspaces {
 		if w.Snapshot.Workspace.ID == key.workspace {
-			return w.Policies[key.policy]
+			counts = w.Policies[key.policy]
 		}
 	}
-	return nil
+	return o.Members("              ", table.Object{
+		"uuid", id,
+		"title", engine.SafeText(key.policy + " in " + workspace),
+		"description", engine.SafeText(prose(orText(o.titles[key.policy], key.policy)) + ": " + controlCounts(engine.Control{Tally: counts, Complete: true})),
+		"props", props("policy", key.policy, "workspace-id", key.workspace),
+		"methods", []string{"TEST"},
+		"types", []string{"finding"},
+		"subjects", []table.Object{{"subject-uuid", o.id("workspace", key.workspace), "type", "component"}},
+		"collected", table.TimeText(o.report.AsOf),
+	})
 }
 
 // evidence writes one finding of an observation.
 func (o *oscal) evidence(f engine.Finding) error {
 	o.Next("                ")
-	e := oscalEvidence{
-		Description: resultText(f),
-		Props: props("resource", string(f.Resource), "resource-id", f.ResourceID, "status", string(f.Status), "severity", string(f.Severity),
-			"owner", f.Owner, "fingerprint", f.Fingerprint, "remedy", f.Remedy),
-	}
+	var remarks any = table.Absent{}
 	if f.Status == engine.Waived {
-		e.Remarks = waiverText(f.Waiver)
+		remarks = waiverText(f.Waiver)
 	}
-	return o.Value(e)
+	return o.Value(table.Object{
+		"description", resultText(f),
+		"props", props("resource", string(f.Resource), "resource-id", f.ResourceID, "status", string(f.Status), "severity", string(f.Severity),
+			"owner", f.Owner, "fingerprint", f.Fingerprint, "remedy", f.Remedy),
+		"remarks", remarks,
+	})
 }
 
 // findings tells, control by control, whether it is satisfied. A control with
 // nothing to judge has none.
-func (o *oscal) findings() []oscalFinding {
-	var list []oscalFinding
+func (o *oscal) findings() (list []table.Object) {
 	for _, f := range o.frameworks {
 		for _, c := range f.Controls {
 			if c.Status == engine.ControlNotAssessed {
 				continue
 			}
-			finding := oscalFinding{
-				UUID: o.id("finding", f.Name, c.ID), Title: engine.SafeText(engine.FrameworkTitle(f.Name) + " " + c.ID + ": " + controlWord(c.Status)),
-				Description: engine.SafeText(orText(c.Requirement, c.ID) + " " + controlCounts(c) + "."),
-				Target:      oscalTarget{Type: "objective-id", ID: controlID(f.Name, c.ID), Status: controlState(c.Status)},
-			}
+			var related []table.Object
 			for _, policy := range c.Policies {
 				for _, id := range o.observed[policy] {
-					finding.Related = append(finding.Related, oscalRelated{id})
+					related = append(related, table.Object{"observation-uuid", id})
 				}
 			}
-			list = append(list, finding)
+			list = append(list, table.Object{
+				"uuid", o.id("finding", f.Name, c.ID), "title", engine.SafeText(engine.FrameworkTitle(f.Name) + " " + c.ID + ": " + controlWord(c.Status)),
+				"description", engine.SafeText(orText(c.Requirement, c.ID) + " " + controlCounts(c) + "."),
+				"target", table.Object{"type", "objective-id", "target-id", controlID(f.Name, c.ID), "status", controlState(c.Status)},
+				"related-observations", table.NotEmpty(related),
+			})
 		}
 	}
-	return slices.Clip(list)
+	return list
 }
 
-func controlState(s engine.ControlStatus) oscalState {
+func controlState(s engine.ControlStatus) table.Object {
 	switch s {
 	case engine.ControlMet:
-		return oscalState{State: "satisfied", Reason: "pass"}
+		return table.Object{"state", "satisfied", "reason", "pass"}
 	case engine.ControlNotMet:
-		return oscalState{State: "not-satisfied", Reason: "fail"}
+		return table.Object{"state", "not-satisfied", "reason", "fail"}
 	}
-	return oscalState{State: "not-satisfied", Reason: "other", Remarks: "Not everything could be judged."}
-}
-
-type oscalMetadata struct {
-	Title    string `json:"title"`
-	Modified string `json:"last-modified"`
-	Version  string `json:"version"`
-	OSCAL    string `json:"oscal-version"`
-}
-
-type oscalLink struct {
-	Href string `json:"href"`
-}
-
-type oscalBackMatter struct {
-	Resources []oscalResource `json:"resources"`
-}
-
-type oscalResource struct {
-	UUID        string `json:"uuid"`
-	Title       string `json:"title"`
-	Description string `json:"description"`
-}
-
-type oscalDefinitions struct {
-	Components []oscalComponent `json:"components"`
-}
-
-type oscalComponent struct {
-	UUID        string      `json:"uuid"`
-	Type        string      `json:"type"`
-	Title       string      `json:"title"`
-	Description string      `json:"description"`
-	Props       []oscalProp `json:"props,omitempty"`
-	Status      oscalState  `json:"status"`
-}
-
-type oscalProp struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
-	NS    string `json:"ns"`
-}
-
-type oscalState struct {
-	State   string `json:"state"`
-	Reason  string `json:"reason,omitempty"`
-	Remarks string `json:"remarks,omitempty"`
-}
-
-type oscalReviewed struct {
-	Selections []oscalSelection `json:"control-selections"`
-}
-
-type oscalSelection struct {
-	Description string         `json:"description"`
-	All         *struct{}      `json:"include-all,omitempty"`
-	Controls    []oscalControl `json:"include-controls,omitempty"`
-}
-
-type oscalControl struct {
-	ID string `json:"control-id"`
-}
-
-type oscalSubject struct {
-	UUID string `json:"subject-uuid"`
-	Type string `json:"type"`
-}
-
-type oscalEvidence struct {
-	Description string      `json:"description"`
-	Props       []oscalProp `json:"props,omitempty"`
-	Remarks     string      `json:"remarks,omitempty"`
-}
-
-type oscalFinding struct {
-	UUID        string         `json:"uuid"`
-	Title       string         `json:"title"`
-	Description string         `json:"description"`
-	Target      oscalTarget    `json:"target"`
-	Related     []oscalRelated `json:"related-observations,omitempty"`
-}
-
-type oscalTarget struct {
-	Type   string     `json:"type"`
-	ID     string     `json:"target-id"`
-	Status oscalState `json:"status"`
-}
-
-type oscalRelated struct {
-	UUID string `json:"observation-uuid"`
+	return table.Object{"state", "not-satisfied", "reason", "other", "remarks", "Not everything could be judged."}
 }

@@ -72,9 +72,8 @@ func sarifParts(ctx context.Context, r engine.Report, limits sarifLimits) iter.S
 // sarifLog is a log in the making, over all its files.
 type sarifLog struct {
 	sarifLimits
-	ctx    context.Context
 	report engine.Report
-	tool   sarifTool
+	tool   table.Object
 	rules  map[string]int // index by policy
 	places []place        // of each rule
 
@@ -88,14 +87,20 @@ type sarifLog struct {
 }
 
 func newSARIF(ctx context.Context, r engine.Report, limits sarifLimits) (*sarifLog, error) {
-	s := &sarifLog{sarifLimits: limits, ctx: ctx, report: r, rules: map[string]int{}}
-	s.tool = sarifTool{sarifComponent{Name: "patrol", Version: r.Version, Language: sarifLanguage, Rules: []sarifRule{}}}
+	s := &sarifLog{sarifLimits: limits, report: r, rules: map[string]int{}}
+	rules := []table.Object{}
 	for i, p := range r.Policies {
 		s.rules[p.Policy.ID] = i
 		s.places = append(s.places, placeOf(p.Policy))
-		s.tool.Driver.Rules = append(s.tool.Driver.Rules, ruleSARIF(p.Policy))
+		rules = append(rules, ruleSARIF(p.Policy))
 	}
-	s.next, s.stop = iter.Pull2(r.Findings)
+	s.tool = table.Object{"driver", table.Object{"name", "patrol", "version", table.NotEmpty(r.Version), "language", sarifLanguage, "rules", rules}}
+	next, stop := iter.Pull2(r.Findings)
+	s.stop = stop
+	s.next = func() (engine.Finding, error, bool) {
+		f, err, ok := next()
+		return f, errors.Join(ctx.Err(), err), ok
+	}
 	if err := s.advance(); err != nil {
 		s.stop()
 		return nil, err
@@ -109,7 +114,7 @@ func (s *sarifLog) advance() error {
 	s.pending = nil
 	for {
 		f, err, ok := s.next()
-		if err = errors.Join(s.ctx.Err(), err); err != nil {
+		if err != nil {
 			return err
 		}
 		if !ok {
@@ -128,10 +133,14 @@ func (s *sarifLog) advance() error {
 
 // file writes one log, and what the last run says of the results that do not
 // fit.
-func (s *sarifLog) file(w io.Writer, rest func() ([]sarifNotification, error)) error {
+func (s *sarifLog) file(w io.Writer, rest func() (table.Object, error)) error {
 	s.files++
-	meter := newPackMeter()
-	out := table.NewJSONWriter(io.MultiWriter(w, meter))
+	var packed byteCounter // what the file takes once compressed
+	pack, err := flate.NewWriter(&packed, flate.BestSpeed)
+	if err != nil {
+		return err
+	}
+	out := table.NewJSONWriter(io.MultiWriter(w, pack))
 	out.Open("{")
 	if err := out.Member("  ", "$schema", "https://json.schemastore.org/sarif-2.1.0.json"); err != nil {
 		return err
@@ -141,7 +150,7 @@ func (s *sarifLog) file(w io.Writer, rest func() ([]sarifNotification, error)) e
 	}
 	out.Key("  ", "runs")
 	out.Open("[")
-	full := func() bool { return meter.packed >= s.packed }
+	full := func() bool { return int64(packed) >= s.packed }
 	for run := 0; run == 0 || s.pending != nil && run < s.sarifLimits.runs && !full(); run++ {
 		if err := s.run(out, run == s.sarifLimits.runs-1, full, rest); err != nil {
 			return err
@@ -153,7 +162,7 @@ func (s *sarifLog) file(w io.Writer, rest func() ([]sarifNotification, error)) e
 }
 
 // run writes one run.
-func (s *sarifLog) run(out *table.JSONWriter, last bool, full func() bool, rest func() ([]sarifNotification, error)) error {
+func (s *sarifLog) run(out *table.JSONWriter, last bool, full func() bool, rest func() (table.Object, error)) error {
 	s.runs++
 	out.Next("    ")
 	out.Open("{")
@@ -161,7 +170,10 @@ func (s *sarifLog) run(out *table.JSONWriter, last bool, full func() bool, rest 
 		return err
 	}
 	if s.runs == 1 {
-		if err := out.Member("      ", "properties", sarifRunProperties{table.Map(s.report.Workspaces, snapshotSARIF)}); err != nil {
+		snapshots := table.Map(s.report.Workspaces, func(w engine.WorkspaceReport) table.Object {
+			return table.Object{"workspace_id", w.Snapshot.Workspace.ID, "snapshot_digest", w.Snapshot.Digest}
+		})
+		if err := out.Member("      ", "properties", table.Object{"snapshots", snapshots}); err != nil {
 			return err
 		}
 	}
@@ -178,31 +190,29 @@ func (s *sarifLog) run(out *table.JSONWriter, last bool, full func() bool, rest 
 		}
 	}
 	out.Close("      ", "]")
-	told, err := s.told(last || full(), rest)
-	if err != nil {
-		return err
+	notifications := []table.Object{} // what the run says of the audit itself
+	if s.runs == 1 {
+		notifications = append(s.unjudged(), s.unread()...)
 	}
-	if err := out.Member("      ", "invocations", []sarifInvocation{told}); err != nil {
+	if s.pending != nil && (last || full()) {
+		more, err := rest()
+		if err != nil {
+			return err
+		}
+		notifications = append(notifications, more)
+	}
+	invocation := table.Object{"executionSuccessful", s.report.Verdict() != engine.Incomplete, "toolExecutionNotifications", notifications}
+	if err := out.Member("      ", "invocations", []table.Object{invocation}); err != nil {
 		return err
 	}
 	out.Close("    ", "}")
 	return nil
 }
 
-// told is what a run says of the audit itself.
-func (s *sarifLog) told(last bool, rest func() ([]sarifNotification, error)) (sarifInvocation, error) {
-	told := sarifInvocation{Successful: s.report.Verdict() != engine.Incomplete, Notifications: []sarifNotification{}}
-	if s.runs == 1 {
-		told.Notifications = append(told.Notifications, s.unjudged()...)
-		told.Notifications = append(told.Notifications, s.unread()...)
-	}
-	if s.pending == nil || !last {
-		return told, nil
-	}
-	more, err := rest()
-	told.Notifications = append(told.Notifications, more...)
-	return told, err
-}
+// sarifLanguage is that of all texts that are ours.
+const sarifLanguage = "en-US"
+
+func sarifText(text string) table.Object { return table.Object{"text", text} }
 
 // What code scanning takes of a rule.
 const (
@@ -212,28 +222,25 @@ const (
 )
 
 // ruleSARIF describes a policy. No text may be empty.
-func ruleSARIF(p engine.Policy) sarifRule {
+func ruleSARIF(p engine.Policy) table.Object {
 	title := orText(prose(p.Title), p.ID)
 	about := orText(prose(p.Description), title)
 	help := about
 	if p.Remediation != "" {
 		help += "\n\nWhat to do: " + prose(p.Remediation)
 	}
-	configuration := sarifConfiguration{Level: sarifLevel(p.Severity)}
+	var enabled any = table.Absent{} // it is
 	if p.Off != "" {
-		configuration.Enabled = new(false)
+		enabled = false
 	}
-	return sarifRule{
-		ID:      p.ID,
-		Name:    cutText(title, sarifName),
-		Short:   sarifText{cutText(title, sarifSummary)},
-		Full:    sarifText{cutText(about, sarifSummary)},
-		Help:    sarifText{engine.SafeLines(help)},
-		Default: configuration,
-		Properties: sarifRuleProperties{
-			Tags:     controlTags(p.Controls),
-			Severity: securitySeverity(p.Severity),
-		},
+	return table.Object{
+		"id", p.ID,
+		"name", cutText(title, sarifName),
+		"shortDescription", sarifText(cutText(title, sarifSummary)),
+		"fullDescription", sarifText(cutText(about, sarifSummary)),
+		"help", sarifText(engine.SafeLines(help)),
+		"defaultConfiguration", table.Object{"level", sarifLevel(p.Severity), "enabled", enabled},
+		"properties", table.Object{"tags", controlTags(p.Controls), "security-severity", table.NotEmpty(securitySeverity(p.Severity))},
 	}
 }
 
@@ -289,32 +296,39 @@ func securitySeverity(s engine.Severity) string {
 	return ""
 }
 
-func (s *sarifLog) result(f engine.Finding) sarifResult {
+func (s *sarifLog) result(f engine.Finding) table.Object {
 	index := s.rules[f.Policy]
 	where := s.places[index]
-	result := sarifResult{
-		RuleID:    f.Policy,
-		RuleIndex: index,
-		Level:     sarifLevel(f.Severity),
-		Message:   sarifText{plainSARIF(resultText(f))},
-		Locations: []sarifLocation{{
-			Physical: sarifPhysical{sarifArtifact{where.uri}, sarifRegion{where.line}},
-			Logical: []sarifLogical{{
-				Name: engine.SafeText(f.ResourceID), Kind: string(f.Resource),
-				Full: engine.SafeText(f.WorkspaceID + "/" + string(f.Resource) + "/" + f.ResourceID),
+	var provenance any = table.Absent{}
+	if !f.Since.IsZero() {
+		provenance = table.Object{"firstDetectionTimeUtc", table.TimeText(f.Since)}
+	}
+	return table.Object{
+		"ruleId", f.Policy,
+		"ruleIndex", index,
+		"level", sarifLevel(f.Severity),
+		"message", sarifText(plainSARIF(resultText(f))),
+		"locations", []table.Object{{
+			"physicalLocation", table.Object{"artifactLocation", table.Object{"uri", where.uri}, "region", table.Object{"startLine", where.line}},
+			"logicalLocations", []table.Object{{
+				"name", engine.SafeText(f.ResourceID),
+				"fullyQualifiedName", engine.SafeText(f.WorkspaceID + "/" + string(f.Resource) + "/" + f.ResourceID),
+				"kind", f.Resource,
 			}},
 		}},
-		Fingerprints: map[string]string{"primaryLocationLineHash": f.Fingerprint},
-		Suppressions: suppressions(f),
-		Properties: sarifResultProperties{
-			Severity: f.Severity, Status: f.Status, Workspace: engine.SafeText(f.Workspace), WorkspaceID: f.WorkspaceID,
-			Owner: engine.SafeText(f.Owner), Evidence: f.Evidence, Remedy: f.Remedy,
+		"partialFingerprints", table.Object{"primaryLocationLineHash", f.Fingerprint},
+		"suppressions", suppressions(f),
+		"provenance", provenance,
+		"properties", table.Object{
+			"severity", f.Severity,
+			"status", f.Status,
+			"workspace", engine.SafeText(f.Workspace),
+			"workspace_id", f.WorkspaceID,
+			"owner", table.NotEmpty(engine.SafeText(f.Owner)),
+			"evidence", table.NotEmpty(f.Evidence),
+			"remedy", table.NotEmpty(f.Remedy),
 		},
 	}
-	if !f.Since.IsZero() {
-		result.Provenance = &sarifProvenance{table.TimeText(f.Since)}
-	}
-	return result
 }
 
 // resultText says what is wrong with which token: a list of alerts shows
@@ -336,14 +350,17 @@ func plainSARIF(text string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(text, `[`, `\[`), `]`, `\]`)
 }
 
-func suppressions(f engine.Finding) []sarifSuppression {
+func suppressions(f engine.Finding) any {
+	why := ""
 	switch f.Status {
 	case engine.Waived:
-		return []sarifSuppression{{Kind: "external", Status: "accepted", Justification: waiverText(f.Waiver)}}
+		why = waiverText(f.Waiver)
 	case engine.Baselined:
-		return []sarifSuppression{{Kind: "external", Status: "accepted", Justification: "known to the baseline"}}
+		why = "known to the baseline"
+	default:
+		return table.Absent{}
 	}
-	return nil
+	return []table.Object{{"kind", "external", "status", "accepted", "justification", why}}
 }
 
 // waiverText says who excused what, why and until when.
@@ -360,39 +377,32 @@ func waiverText(w *engine.Waiver) string {
 
 // unjudged reports policies that came to no verdict. These are no results:
 // an alert would be closed as fixed by whoever restores the access.
-func (s *sarifLog) unjudged() []sarifNotification {
-	var told []sarifNotification
+func (s *sarifLog) unjudged() []table.Object {
+	told := []table.Object{}
 	for i, p := range s.report.Policies {
 		for _, status := range []engine.Status{engine.Errored, engine.Unknown} {
 			if n := p.Tally[status]; n > 0 {
 				text := fmt.Sprintf("%s (%s): %s could not be judged (%s)", p.Policy.ID, p.Policy.Title, engine.Plural(n, string(p.Policy.Resource)), status)
-				told = append(told, s.notify(status, text, i))
+				level := "warning"
+				if status == engine.Errored {
+					level = "error"
+				}
+				told = append(told, append(notification(level, text, string(status)), "associatedRule", table.Object{"id", p.Policy.ID, "index", i}))
 			}
 		}
 	}
 	return told
 }
 
-func (s *sarifLog) notify(status engine.Status, text string, rule int) sarifNotification {
-	level := "warning"
-	if status == engine.Errored {
-		level = "error"
-	}
-	return sarifNotification{
-		Level: level, Message: sarifText{plainSARIF(engine.SafeText(text))}, Descriptor: sarifRef{string(status)},
-		Rule: &sarifIndex{s.report.Policies[rule].Policy.ID, rule},
-	}
+func notification(level, text, id string) table.Object {
+	return table.Object{"level", level, "message", sarifText(plainSARIF(engine.SafeText(text))), "descriptor", table.Object{"id", id}}
 }
 
 // unread reports sections that were not read whole.
-func (s *sarifLog) unread() []sarifNotification {
-	var told []sarifNotification
+func (s *sarifLog) unread() (told []table.Object) {
 	for _, w := range s.report.Workspaces {
 		for _, gap := range w.Snapshot.Gaps() {
-			told = append(told, sarifNotification{
-				Level: "warning", Descriptor: sarifRef{"coverage"},
-				Message: sarifText{plainSARIF(engine.SafeText(gapText(w.Snapshot.Workspace.Name, gap)))},
-			})
+			told = append(told, notification("warning", gapText(w.Snapshot.Workspace.Name, gap), "coverage"))
 		}
 	}
 	return told
@@ -411,7 +421,7 @@ func gapText(workspace string, g engine.Gap) string {
 }
 
 // leaveOut reads the results that do not fit and says how many they are.
-func (s *sarifLog) leaveOut() ([]sarifNotification, error) {
+func (s *sarifLog) leaveOut() (table.Object, error) {
 	left := 0
 	for s.pending != nil {
 		left++
@@ -421,183 +431,34 @@ func (s *sarifLog) leaveOut() ([]sarifNotification, error) {
 	}
 	text := fmt.Sprintf("%s results are left out: one upload takes no more than the %s worst that are here. With --output-dir the others are written to audit-2.sarif and so on.",
 		engine.Comma(left), engine.Comma(s.results))
-	return []sarifNotification{{Level: "warning", Message: sarifText{text}, Descriptor: sarifRef{"limit"}}}, nil
+	return notification("warning", text, "limit"), nil
 }
 
 // continueElsewhere names the next file.
-func (s *sarifLog) continueElsewhere() ([]sarifNotification, error) {
+func (s *sarifLog) continueElsewhere() (table.Object, error) {
 	text := fmt.Sprintf("The results after the first %s are in %s: one upload takes no more.", engine.Comma(s.results), partFile("audit.sarif", s.files+1))
-	return []sarifNotification{{Level: "note", Message: sarifText{text}, Descriptor: sarifRef{"limit"}}}, nil
-}
-
-type sarifText struct {
-	Text string `json:"text"`
-}
-
-type sarifTool struct {
-	Driver sarifComponent `json:"driver"`
-}
-
-type sarifComponent struct {
-	Name     string      `json:"name"`
-	Version  string      `json:"version,omitempty"`
-	Language string      `json:"language"`
-	Rules    []sarifRule `json:"rules"`
-}
-
-type sarifRule struct {
-	ID         string              `json:"id"`
-	Name       string              `json:"name"`
-	Short      sarifText           `json:"shortDescription"`
-	Full       sarifText           `json:"fullDescription"`
-	Help       sarifText           `json:"help"`
-	Default    sarifConfiguration  `json:"defaultConfiguration"`
-	Properties sarifRuleProperties `json:"properties"`
-}
-
-type sarifConfiguration struct {
-	Level   string `json:"level"`
-	Enabled *bool  `json:"enabled,omitempty"` // absent: it is
-}
-
-type sarifRuleProperties struct {
-	Tags     []string `json:"tags"`
-	Severity string   `json:"security-severity,omitempty"`
-}
-
-// sarifLanguage is that of all texts that are ours.
-const sarifLanguage = "en-US"
-
-type sarifAutomation struct {
-	ID          string     `json:"id"`
-	Description *sarifText `json:"description,omitempty"`
-}
-
-// sarifRunProperties say in the first run what was judged.
-type sarifRunProperties struct {
-	Snapshots []sarifSnapshot `json:"snapshots"`
-}
-
-type sarifSnapshot struct {
-	WorkspaceID string `json:"workspace_id"`
-	Digest      string `json:"snapshot_digest"`
-}
-
-func snapshotSARIF(w engine.WorkspaceReport) sarifSnapshot {
-	return sarifSnapshot{w.Snapshot.Workspace.ID, w.Snapshot.Digest}
-}
-
-type sarifInvocation struct {
-	Successful    bool                `json:"executionSuccessful"`
-	Notifications []sarifNotification `json:"toolExecutionNotifications"`
-}
-
-type sarifNotification struct {
-	Level      string      `json:"level"`
-	Message    sarifText   `json:"message"`
-	Descriptor sarifRef    `json:"descriptor"`
-	Rule       *sarifIndex `json:"associatedRule,omitempty"`
-}
-
-type sarifRef struct {
-	ID string `json:"id"`
-}
-
-type sarifIndex struct {
-	ID    string `json:"id"`
-	Index int    `json:"index"`
-}
-
-type sarifResult struct {
-	RuleID       string                `json:"ruleId"`
-	RuleIndex    int                   `json:"ruleIndex"`
-	Level        string                `json:"level"`
-	Message      sarifText             `json:"message"`
-	Locations    []sarifLocation       `json:"locations"`
-	Fingerprints map[string]string     `json:"partialFingerprints"`
-	Suppressions []sarifSuppression    `json:"suppressions,omitempty"`
-	Provenance   *sarifProvenance      `json:"provenance,omitempty"` // nil: not known
-	Properties   sarifResultProperties `json:"properties"`
-}
-
-// sarifProvenance tells since when a result stands.
-type sarifProvenance struct {
-	First string `json:"firstDetectionTimeUtc"`
-}
-
-type sarifLocation struct {
-	Physical sarifPhysical  `json:"physicalLocation"`
-	Logical  []sarifLogical `json:"logicalLocations"`
-}
-
-type sarifPhysical struct {
-	Artifact sarifArtifact `json:"artifactLocation"`
-	Region   sarifRegion   `json:"region"`
-}
-
-type sarifArtifact struct {
-	URI string `json:"uri"`
-}
-
-type sarifRegion struct {
-	StartLine int `json:"startLine"`
-}
-
-type sarifLogical struct {
-	Name string `json:"name"`
-	Full string `json:"fullyQualifiedName"`
-	Kind string `json:"kind"`
-}
-
-type sarifSuppression struct {
-	Kind          string `json:"kind"`
-	Status        string `json:"status"`
-	Justification string `json:"justification"`
-}
-
-type sarifResultProperties struct {
-	Severity    engine.Severity `json:"severity"`
-	Status      engine.Status   `json:"status"`
-	Workspace   string          `json:"workspace"`
-	WorkspaceID string          `json:"workspace_id"`
-	Owner       string          `json:"owner,omitempty"`
-	Evidence    map[string]any  `json:"evidence,omitempty"`
-	Remedy      string          `json:"remedy,omitempty"`
+	return notification("note", text, "limit"), nil
 }
 
 // automation names a run. Code scanning takes what stands before the last
 // slash for the category, and one run of each category. What would be has
 // categories of its own, so that it closes no alert of what is.
-func automation(r engine.Report, run int) sarifAutomation {
-	a := sarifAutomation{ID: "patrol"}
+func automation(r engine.Report, run int) table.Object {
+	id, about := "patrol", any(table.Absent{})
 	if text := WhatIf(r); text != "" {
-		a = sarifAutomation{"patrol-what-if", &sarifText{plainSARIF(text)}}
+		id, about = "patrol-what-if", sarifText(plainSARIF(text))
 	}
 	if run > 1 {
-		a.ID += fmt.Sprintf("-%d", run)
+		id += fmt.Sprintf("-%d", run)
 	}
-	a.ID += "/"
-	return a
+	return table.Object{"id", id + "/", "description", about}
 }
 
-// packMeter counts what a file takes once compressed.
-type packMeter struct {
-	packed int64
-	flate  *flate.Writer
-}
+// byteCounter counts what is written to it.
+type byteCounter int64
 
-func newPackMeter() *packMeter {
-	m := &packMeter{}
-	m.flate, _ = flate.NewWriter((*packCounter)(m), flate.BestSpeed) // the level is valid
-	return m
-}
-
-func (m *packMeter) Write(b []byte) (int, error) { return m.flate.Write(b) }
-
-type packCounter packMeter
-
-func (c *packCounter) Write(b []byte) (int, error) {
-	c.packed += int64(len(b))
+func (c *byteCounter) Write(b []byte) (int, error) {
+	*c += byteCounter(len(b))
 	return len(b), nil
 }
 

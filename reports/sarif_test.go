@@ -15,6 +15,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/enginetest"
 	"patrol/engine/outfile"
+	"patrol/reports/table"
 
 	"github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif"
 )
@@ -78,18 +79,40 @@ func TestSARIF(t *testing.T) {
 	}
 }
 
+// sarifRule is what the tests read of a rule.
+type sarifRule struct {
+	Name  string
+	Short struct{ Text string } `json:"shortDescription"`
+	Full  struct{ Text string } `json:"fullDescription"`
+	Help  struct{ Text string }
+
+	Properties struct{ Tags []string }
+}
+
+func ruleOf(t *testing.T, p engine.Policy) (rule sarifRule) {
+	t.Helper()
+	text, err := table.JSONText(ruleSARIF(p))
+	if err == nil {
+		err = json.Unmarshal(text, &rule)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rule
+}
+
 // TestSARIFRules holds the limits of a rule's texts: none empty, none too long.
 func TestSARIFRules(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("é", 2000)
-	rule := ruleSARIF(engine.Policy{ID: "X-1", Title: long, Description: long, Severity: engine.Low, Controls: map[string][]string{"f": strings.Split(strings.Repeat("c ", 30), " ")}})
+	rule := ruleOf(t, engine.Policy{ID: "X-1", Title: long, Description: long, Severity: engine.Low, Controls: map[string][]string{"f": strings.Split(strings.Repeat("c ", 30), " ")}})
 	if n := len([]rune(rule.Name)); n != sarifName {
 		t.Errorf("name of %d characters", n)
 	}
 	if n := len([]rune(rule.Full.Text)); n != sarifSummary || len(rule.Properties.Tags) != sarifTags {
 		t.Errorf("description of %d characters, %d tags", n, len(rule.Properties.Tags))
 	}
-	bare := ruleSARIF(engine.Policy{ID: "X-2"})
+	bare := ruleOf(t, engine.Policy{ID: "X-2"})
 	if bare.Name == "" || bare.Short.Text == "" || bare.Full.Text == "" || bare.Help.Text == "" || placeOf(engine.Policy{ID: "X-2"}).uri == "" {
 		t.Errorf("an empty text: %+v", bare)
 	}

@@ -38,38 +38,30 @@ type Source struct {
 // replaces the same files by the same bytes. It returns the paths written,
 // also when it fails. Memory does not grow with the number of rows.
 func Write(ctx context.Context, dir string, s Source) ([]string, error) {
-	e := &export{ctx: ctx, dir: dir, Source: s}
-	for _, table := range []func() error{e.tokens, e.results, e.changes} {
-		if err := table(); err != nil {
-			return e.paths, err
+	var paths []string
+	for _, write := range []func(context.Context, string, Source) ([]string, error){writeTokens, writeResults, writeChanges} {
+		more, err := write(ctx, dir, s)
+		if paths = append(paths, more...); err != nil {
+			return paths, err
 		}
 	}
-	return e.paths, nil
-}
-
-// export is one Write at work.
-type export struct {
-	Source
-
-	ctx   context.Context
-	dir   string
-	paths []string
+	return paths, nil
 }
 
 // rowGroup is how many rows are held before they are written.
 const rowGroup = 50_000
 
-// file writes the rows of one file of a table.
-func file[R any](e *export, table string, day time.Time, name string, rows iter.Seq2[R, error]) error {
-	dir := filepath.Join(e.dir, table, "snapshot_date="+day.UTC().Format(time.DateOnly))
+// writeFile writes the rows of one file of a table and returns its path.
+func writeFile[R any](ctx context.Context, dir string, files outfile.Files, table string, day time.Time, name string, rows iter.Seq2[R, error]) (string, error) {
+	dir = filepath.Join(dir, table, "snapshot_date="+day.UTC().Format(time.DateOnly))
 	if err := outfile.MakeDir(dir); err != nil {
-		return err
+		return "", err
 	}
 	path := filepath.Join(dir, name+".parquet")
-	err := e.Files.Write(path, func(w io.Writer) error {
+	return path, files.Write(path, func(w io.Writer) error {
 		out := parquet.NewGenericWriter[R](w, parquet.MaxRowsPerRowGroup(rowGroup), parquet.CreatedBy("patrol", "1", ""))
 		for row, err := range rows {
-			if err := errors.Join(e.ctx.Err(), err); err != nil {
+			if err := errors.Join(ctx.Err(), err); err != nil {
 				return err
 			}
 			if _, err := out.Write([]R{row}); err != nil {
@@ -78,24 +70,20 @@ func file[R any](e *export, table string, day time.Time, name string, rows iter.
 		}
 		return out.Close()
 	})
-	if err == nil {
-		e.paths = append(e.paths, path)
-	}
-	return err
 }
 
-// tokens writes a file per snapshot. The report's tokens come by workspace, in
+// writeTokens writes a file per snapshot. The report's tokens come by workspace, in
 // the order of its workspaces.
-func (e *export) tokens() error {
-	next, stop := iter.Pull2(e.Report.Tokens)
+func writeTokens(ctx context.Context, dir string, source Source) (paths []string, _ error) {
+	next, stop := iter.Pull2(source.Report.Tokens)
 	defer stop()
 	row, err, more := next()
-	for _, w := range e.Report.Workspaces {
+	for _, w := range source.Report.Workspaces {
 		s := w.Snapshot
 		if !s.Coverage[engine.SectionTokens].Usable() {
 			continue // no file: not read is not the same as no tokens
 		}
-		failed := file(e, "tokens", s.CollectedAt, s.Digest, func(yield func(tokenRow, error) bool) {
+		path, failure := writeFile(ctx, dir, source.Files, "tokens", s.CollectedAt, s.Digest, func(yield func(tokenRow, error) bool) {
 			for more && (err != nil || row.Workspace.ID == s.Workspace.ID) {
 				if !yield(tokenRowOf(s, row), err) || err != nil {
 					return
@@ -103,73 +91,76 @@ func (e *export) tokens() error {
 				row, err, more = next()
 			}
 		})
-		if failed != nil {
-			return failed
+		if failure != nil {
+			return paths, failure
 		}
+		paths = append(paths, path)
 	}
 	if more {
-		return errors.Join(err, fmt.Errorf("tokens of workspace %s are out of order", row.Workspace.Name))
+		return paths, errors.Join(err, fmt.Errorf("tokens of workspace %s are out of order", row.Workspace.Name))
 	}
-	return nil
+	return paths, nil
 }
 
-// results writes a file per day of judged snapshots. A finding on a workspace
+// writeResults writes a file per day of judged snapshots. A finding on a workspace
 // stands under the day of its snapshot.
-func (e *export) results() error {
+func writeResults(ctx context.Context, dir string, source Source) (paths []string, _ error) {
 	snapshots := map[string]engine.Snapshot{}
 	days := map[string][]engine.Snapshot{}
-	for _, w := range e.Report.Workspaces {
+	for _, w := range source.Report.Workspaces {
 		snapshots[w.Snapshot.Workspace.ID] = w.Snapshot
 		day := w.Snapshot.CollectedAt.UTC().Format(time.DateOnly)
 		days[day] = append(days[day], w.Snapshot)
 	}
 	for _, day := range engine.SortedKeys(days) {
 		rows := func(yield func(resultRow, error) bool) {
-			for f, err := range e.Report.Findings {
+			for f, err := range source.Report.Findings {
 				s := snapshots[f.WorkspaceID]
 				if err == nil && s.CollectedAt.UTC().Format(time.DateOnly) != day {
 					continue
 				}
-				row, encoding := resultRowOf(e.Report, s, f)
+				row, encoding := resultRowOf(source.Report, s, f)
 				if !yield(row, errors.Join(err, encoding)) {
 					return
 				}
 			}
 		}
-		if err := file(e, "results", days[day][0].CollectedAt, e.nameOf(days[day]), rows); err != nil {
-			return err
+		path, err := writeFile(ctx, dir, source.Files, "results", days[day][0].CollectedAt, evaluationName(source.Report, days[day]), rows)
+		if err != nil {
+			return paths, err
 		}
+		paths = append(paths, path)
 	}
-	return nil
+	return paths, nil
 }
 
-// nameOf names an evaluation of snapshots: by what was judged, as of when and
-// by which policies with which parameters.
-func (e *export) nameOf(judged []engine.Snapshot) string {
+// evaluationName names an evaluation of snapshots: by what was judged, as of when
+// and by which policies with which parameters.
+func evaluationName(r engine.Report, judged []engine.Snapshot) string {
 	var parts []string
 	for _, s := range judged {
 		parts = append(parts, s.Digest)
 	}
 	slices.Sort(parts)
-	for _, p := range e.Report.Policies {
+	for _, p := range r.Policies {
 		parts = append(parts, fmt.Sprintf("%s %v", p.Policy.ID, p.Policy.Params))
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d %q", e.Report.AsOf.UnixMilli(), parts))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %q", r.AsOf.UnixMilli(), parts))
 	return hex.EncodeToString(sum[:])
 }
 
-// changes writes a file per snapshot that has one before.
-func (e *export) changes() error {
-	for _, w := range e.Report.Workspaces {
+// writeChanges writes a file per snapshot that has one before.
+func writeChanges(ctx context.Context, dir string, source Source) (paths []string, _ error) {
+	for _, w := range source.Report.Workspaces {
 		s := w.Snapshot
-		before, changes, err := e.Changes(s)
+		before, changes, err := source.Changes(s)
 		if err != nil {
-			return err
+			return paths, err
 		}
 		if changes == nil {
 			continue
 		}
-		err = file(e, "changes", s.CollectedAt, s.Digest, func(yield func(changeRow, error) bool) {
+		path, err := writeFile(ctx, dir, source.Files, "changes", s.CollectedAt, s.Digest, func(yield func(changeRow, error) bool) {
 			for c, err := range changes {
 				if err != nil {
 					yield(changeRow{}, err)
@@ -181,10 +172,11 @@ func (e *export) changes() error {
 			}
 		})
 		if err != nil {
-			return err
+			return paths, err
 		}
+		paths = append(paths, path)
 	}
-	return nil
+	return paths, nil
 }
 
 // Place is in which snapshot a row was seen. Times are milliseconds, UTC.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"reflect"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -78,6 +79,19 @@ func (j *JSONWriter) Member(indent, key string, value any) error {
 	return j.Value(value)
 }
 
+// Members writes the members of an object that was opened, one a line.
+func (j *JSONWriter) Members(indent string, members Object) error {
+	for i := 0; i+1 < len(members); i += 2 {
+		if members[i+1] == (Absent{}) {
+			continue
+		}
+		if err := j.Member(indent, members[i].(string), members[i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Key starts a line with the key of a member. All keys are ours.
 func (j *JSONWriter) Key(indent, key string) {
 	j.Next(indent)
@@ -115,35 +129,116 @@ func Array[T any](ctx context.Context, w io.Writer, rows iter.Seq2[T, error], sh
 // columns as keys. What does not apply or is not known is null.
 func JSON[T any](ctx context.Context, w io.Writer, columns []Column[T], rows iter.Seq2[T, error]) error {
 	return Array(ctx, w, rows, func(row T) any {
-		members := make(object, len(columns))
-		for i, c := range columns {
-			members[i] = member{c.Name, jsonCell(c.Value(row))}
+		members := make(Object, 0, 2*len(columns))
+		for _, c := range columns {
+			members = append(members, c.Name, jsonCell(c.Value(row)))
 		}
 		return members
 	})
 }
 
-// object is a JSON object whose members keep their order.
-type object []member
+// Object is a JSON object whose members keep their order: keys and values by
+// turns. All keys are ours. A member whose value is Absent is left out.
+type Object []any
 
-type member struct {
-	key   string
-	value any
+// Absent is the value of a member that is not there.
+type Absent struct{}
+
+// NotEmpty is a value, and Absent where it is zero or has no elements.
+func NotEmpty(value any) any {
+	v := reflect.ValueOf(value)
+	if !v.IsValid() || v.IsZero() || (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0 {
+		return Absent{}
+	}
+	return value
 }
 
-func (o object) MarshalJSON() ([]byte, error) {
-	b := []byte{'{'}
-	for i, m := range o {
-		if i > 0 {
+func (o Object) MarshalJSON() ([]byte, error) { return o.append(nil) }
+
+func (o Object) append(b []byte) (_ []byte, err error) {
+	b = append(b, '{')
+	empty := true
+	for i := 0; i+1 < len(o); i += 2 {
+		if o[i+1] == (Absent{}) {
+			continue
+		}
+		if !empty {
 			b = append(b, ',')
 		}
-		text, err := JSONText(m.value)
-		if err != nil {
+		empty = false
+		b = append(append(append(b, '"'), o[i].(string)...), `":`...)
+		if b, err = appendJSON(b, o[i+1]); err != nil {
 			return nil, err
 		}
-		b = append(append(b, `"`+m.key+`":`...), text...)
 	}
 	return append(b, '}'), nil
+}
+
+func appendJSON(b []byte, value any) (_ []byte, err error) {
+	switch v := value.(type) {
+	case Object:
+		return v.append(b)
+	case []Object:
+		b = append(b, '[')
+		for i, o := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			if b, err = o.append(b); err != nil {
+				return nil, err
+			}
+		}
+		return append(b, ']'), nil
+	case map[string]any: // evidence
+		o := make(Object, 0, 2*len(v))
+		for _, key := range engine.SortedKeys(v) {
+			if _, ok := appendPlain(nil, key); !ok {
+				o = nil
+				break
+			}
+			o = append(o, key, v[key])
+		}
+		if len(o) == 2*len(v) && v != nil {
+			return o.append(b)
+		}
+	case string:
+		if quoted, ok := appendPlain(b, v); ok {
+			return quoted, nil
+		}
+	case int:
+		return strconv.AppendInt(b, int64(v), 10), nil
+	case int64:
+		return strconv.AppendInt(b, v, 10), nil
+	case bool:
+		return strconv.AppendBool(b, v), nil
+	}
+	text, err := encode(value)
+	return append(b, text...), err
+}
+
+// appendPlain appends a text in which no JSON escapes anything, and markup means
+// nothing. It reports whether it is one.
+func appendPlain(b []byte, text string) ([]byte, bool) {
+	for i := range len(text) {
+		switch c := text[i]; c {
+		case '"', '\\', '<', '>', '&':
+			return b, false
+		default:
+			if c < ' ' || c > '~' {
+				return b, false
+			}
+		}
+	}
+	return append(append(append(b, '"'), text...), '"'), true
+}
+
+// Quoted is harmless text as JSON that may stand in a script element.
+func Quoted(text string) (string, error) {
+	if b, ok := appendPlain(nil, text); ok {
+		return string(b), nil
+	}
+	b, err := json.Marshal(text) // escapes < > and &
+	return string(b), err
 }
 
 func jsonCell(value any) any {
@@ -167,9 +262,9 @@ func jsonCell(value any) any {
 // escapes every character that would act on a terminal. A reader gets the
 // exact text back.
 func JSONText(value any) ([]byte, error) {
-	text, err := encode(value)
+	text, err := appendJSON(nil, value)
 	if err == nil && bytes.Contains(text, []byte(`\ufffd`)) { // the encoder met bytes that are no UTF-8
-		text, err = encode(legible(value))
+		text, err = appendJSON(nil, legible(value))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("encode JSON: %w", err)
@@ -196,62 +291,42 @@ func legible(value any) any {
 
 func legibleValue(v reflect.Value) reflect.Value {
 	switch v.Kind() {
-	case reflect.String:
-		return reflect.ValueOf(LegibleText(v.String())).Convert(v.Type())
-	case reflect.Struct:
-		return legibleStruct(v)
-	case reflect.Map:
-		return legibleMap(v)
-	case reflect.Slice:
-		return legibleSlice(v)
-	case reflect.Pointer, reflect.Interface:
+	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Slice:
 		if v.IsNil() {
 			return v
 		}
-		return legiblePointee(v)
 	}
-	return v
-}
-
-func legiblePointee(v reflect.Value) reflect.Value {
-	inner := legibleValue(v.Elem())
-	if v.Kind() == reflect.Interface {
-		return inner
-	}
-	pointer := reflect.New(inner.Type())
-	pointer.Elem().Set(inner)
-	return pointer
-}
-
-func legibleStruct(v reflect.Value) reflect.Value {
 	out := reflect.New(v.Type()).Elem()
-	out.Set(v)
-	for i := range v.NumField() {
-		if v.Type().Field(i).IsExported() {
-			out.Field(i).Set(legibleValue(v.Field(i)))
+	switch v.Kind() {
+	case reflect.String:
+		out.SetString(LegibleText(v.String()))
+	case reflect.Struct:
+		out.Set(v)
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				out.Field(i).Set(legibleValue(v.Field(i)))
+			}
 		}
-	}
-	return out
-}
-
-func legibleMap(v reflect.Value) reflect.Value {
-	if v.IsNil() {
+	case reflect.Map:
+		out.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
+		for key, value := range v.Seq2() {
+			out.SetMapIndex(legibleValue(key), legibleValue(value))
+		}
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return v
+		}
+		out.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
+		for i := range v.Len() {
+			out.Index(i).Set(legibleValue(v.Index(i)))
+		}
+	case reflect.Pointer:
+		out.Set(reflect.New(v.Type().Elem()))
+		out.Elem().Set(legibleValue(v.Elem()))
+	case reflect.Interface:
+		out.Set(legibleValue(v.Elem()))
+	default:
 		return v
-	}
-	out := reflect.MakeMapWithSize(v.Type(), v.Len())
-	for key, value := range v.Seq2() {
-		out.SetMapIndex(legibleValue(key), legibleValue(value))
-	}
-	return out
-}
-
-func legibleSlice(v reflect.Value) reflect.Value {
-	if v.IsNil() || v.Type().Elem().Kind() == reflect.Uint8 {
-		return v
-	}
-	out := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
-	for i := range v.Len() {
-		out.Index(i).Set(legibleValue(v.Index(i)))
 	}
 	return out
 }

@@ -351,7 +351,11 @@ func (s *sheet) cell(column int, kind table.Kind, value any) (text string) {
 	}
 	// An empty text makes a cell as well: it keeps the long id before it from
 	// running over.
-	s.cells = appendEscaped(append(s.cells, `" t="inlineStr"><is><t xml:space="preserve">`...), text)
+	s.cells = append(s.cells, `" t="inlineStr"><is><t`...)
+	if text != strings.TrimSpace(text) {
+		s.cells = append(s.cells, ` xml:space="preserve"`...)
+	}
+	s.cells = appendEscaped(append(s.cells, '>'), text)
 	s.cells = append(s.cells, `</t></is></c>`...)
 	return text
 }
@@ -366,6 +370,10 @@ func (b *Book) text(value any) string {
 		return table.Print(v)
 	case table.Unknown, table.Never:
 		return table.Print(v)
+	case engine.Severity:
+		text = engine.Defuse(string(v))
+	case engine.Status:
+		text = engine.Defuse(string(v))
 	case engine.ControlStatus:
 		text = strings.ReplaceAll(string(v), "_", " ")
 	case []string:
