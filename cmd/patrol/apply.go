@@ -110,7 +110,7 @@ func (a *app) apply(ctx context.Context, path string, o *applyOptions) error {
 		}}
 	}
 	if !o.dryRun {
-		err = job.Judge.(*freshJudge).settleIn(journal.Path())
+		err = job.Judge.(*pipeline.FreshJudge).SettleIn(journal.Path())
 	}
 	if err == nil {
 		a.warnOfRegress(ctx, path, job.Plan, journal)
@@ -143,7 +143,7 @@ func (a *app) applyJob(ctx context.Context, path string, o *applyOptions) (apply
 	grounds := plan.Grounds(p.Steps, set.Policy)
 	return apply.Job{
 		Plan: p, SHA: plan.Digest(content), Bytes: content, Approval: approval,
-		Judge:  newFreshJudge(a, set, p, parsers),
+		Judge:  a.JudgeAfresh(set, p, parsers),
 		Clock:  apply.Clock{Now: a.env.now, Sleep: sleep},
 		Engine: policy.EngineVersion(), Policies: engine.PolicyDigest(grounds),
 		Protected: a.Config.Remediation.Protected,
@@ -207,17 +207,20 @@ func (a *app) openApplyJournal(ctx context.Context, job apply.Job, o *applyOptio
 	case missing && o.dryRun:
 		return nil, false, nil
 	}
-	if j, err = openSound(ctx, path, journal.Options{Mode: mode, Now: a.env.now}); err != nil || !noted {
-		return j, false, err
+	if j, err = journal.Open(ctx, path, journal.Options{Mode: mode, Now: a.env.now}); err != nil {
+		return nil, false, err
 	}
-	known, err := j.LastPlan(ctx, job.SHA)
-	if err == nil && known == nil {
-		err = lost
+	_, err = j.Verify(ctx) // before apply believes what it says
+	if err == nil && noted {
+		var known *journal.PlanRecord
+		if known, err = j.LastPlan(ctx, job.SHA); err == nil && known == nil {
+			err = lost
+		}
 	}
 	if err != nil {
 		return nil, false, errors.Join(err, j.Close())
 	}
-	return j, true, nil
+	return j, noted, nil
 }
 
 // appliedWith is the journal with which a plan was begun, as the database has it noted.
@@ -248,22 +251,10 @@ func (n notingJournal) Begin(ctx context.Context, r engine.Registration) error {
 	return n.note(ctx)
 }
 
-// openSound opens a journal and verifies it before apply believes what it says.
-func openSound(ctx context.Context, path string, o journal.Options) (*journal.Journal, error) {
-	j, err := journal.Open(ctx, path, o)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := j.Verify(ctx); err != nil {
-		return nil, errors.Join(err, j.Close())
-	}
-	return j, nil
-}
-
 // runApply signs in, carries the job out, and tells what became of it.
 func (a *app) runApply(ctx context.Context, path string, job apply.Job, o *applyOptions) error {
-	judge := job.Judge.(*freshJudge)
-	defer judge.close()
+	judge := job.Judge.(*pipeline.FreshJudge)
+	defer judge.Close()
 	if job.Check(ctx) == nil { // Run tells what is wrong otherwise, and shows what a finished plan came to
 		if err := a.signInto(ctx, &job, judge, o); err != nil {
 			return err
@@ -290,15 +281,15 @@ func (a *app) runApply(ctx context.Context, path string, job apply.Job, o *apply
 
 // refresh snapshots the workspaces again, so that the next audit starts from
 // what apply left. That it fails changes nothing about what was applied.
-func (a *app) refresh(ctx context.Context, judge *freshJudge, o *pipeline.Source) {
+func (a *app) refresh(ctx context.Context, judge *pipeline.FreshJudge, o *pipeline.Source) {
 	err := a.WithStore(ctx, store.ReadWrite, func(db *store.DB) error {
 		before, err := pipeline.CountsBefore(ctx, db)
 		if err != nil {
 			return err
 		}
-		for _, id := range engine.SortedKeys(judge.sessions) {
+		for _, id := range engine.SortedKeys(judge.Sessions) {
 			// Apply knows why tokens are fewer.
-			snapshot, err := a.Save(ctx, db, o, judge.sessions[id].Capture(ctx), before[id], []engine.SectionName{engine.SectionTokens})
+			snapshot, err := a.Save(ctx, db, o, judge.Sessions[id].Capture(ctx), before[id], []engine.SectionName{engine.SectionTokens})
 			if err != nil {
 				return err
 			}
@@ -326,7 +317,7 @@ func (e *env) interactive() bool {
 // signInto signs in to the workspaces of the plan in which something is to be
 // done. Which target leads to which workspace only signing in tells; those of
 // the same name are tried first, and no more than it takes.
-func (a *app) signInto(ctx context.Context, job *apply.Job, judge *freshJudge, o *applyOptions) error {
+func (a *app) signInto(ctx context.Context, job *apply.Job, judge *pipeline.FreshJudge, o *applyOptions) error {
 	job.Workspaces = map[string]apply.Workspace{}
 	wanted, err := job.Needed(ctx)
 	if err != nil {
@@ -354,7 +345,7 @@ func (a *app) signInto(ctx context.Context, job *apply.Job, judge *freshJudge, o
 			}
 			continue
 		}
-		judge.sessions[id] = session
+		judge.Sessions[id] = session
 		job.Workspaces[id] = applyWorkspace(session)
 	}
 	if len(job.Workspaces) == len(wanted) {
@@ -505,7 +496,12 @@ func (a *app) deliverOutcome(ctx context.Context, path string, report engine.Out
 	var files []string
 	if !rehearsed {
 		files = []string{outcomePath(path, ".json"), outcomePath(path, ".csv"), outcomePath(path, ".xlsx")}
-		err := outfile.Write(files[0], func(w io.Writer) error { return writeOutcome(w, report) })
+		err := outfile.Write(files[0], func(w io.Writer) error {
+			encoder := json.NewEncoder(w)
+			encoder.SetEscapeHTML(false)
+			encoder.SetIndent("", "  ")
+			return encoder.Encode(report)
+		})
 		err = errors.Join(err, outfile.Write(files[1], func(w io.Writer) error { return reports.OutcomeCSV(w, report) }))
 		err = errors.Join(err, outfile.Write(files[2], func(w io.Writer) error { return reports.OutcomeXLSX(ctx, w, report) }))
 		if err != nil {
@@ -517,13 +513,6 @@ func (a *app) deliverOutcome(ctx context.Context, path string, report engine.Out
 	}
 	view := reports.OutcomeView{Report: engine.Pseudonymised(a.Names, report), Rehearsed: rehearsed, Files: files}
 	return reports.OutcomeTable(a.env.stdout, view, a.tableOptions())
-}
-
-func writeOutcome(w io.Writer, report engine.OutcomeReport) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(report)
 }
 
 // warnOfRegress tells when the journal is older than the outcome beside the

@@ -75,34 +75,24 @@ func (a *app) evaluateStored(ctx context.Context, o *evaluateOptions) error {
 	})
 }
 
+// addEvaluationFlag adds the flag that names an evaluation; 0 is the latest of what is.
 func addEvaluationFlag(flags *pflag.FlagSet, id *int64) {
-	flags.Var((*evaluationFlag)(id), "evaluation", "the evaluation of this `id`, what-if runs included, or latest (default: the latest that is none; see `patrol evaluations list`)")
+	flags.Var(parsedFlag[int64]{id, "id", func(text string) (int64, error) {
+		if text == "latest" {
+			return 0, nil
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n <= 0 {
+			return 0, fmt.Errorf("%q is not the id of an evaluation, nor latest", text)
+		}
+		return n, nil
+	}, func(id int64) string {
+		if id == 0 {
+			return ""
+		}
+		return strconv.FormatInt(id, 10)
+	}}, "evaluation", "the evaluation of this `id`, what-if runs included, or latest (default: the latest that is none; see `patrol evaluations list`)")
 }
-
-// evaluationFlag is the id of an evaluation; 0 is the latest of what is.
-type evaluationFlag int64
-
-func (e *evaluationFlag) String() string {
-	if *e == 0 {
-		return ""
-	}
-	return strconv.FormatInt(int64(*e), 10)
-}
-
-func (e *evaluationFlag) Set(text string) error {
-	if text == "latest" {
-		*e = 0
-		return nil
-	}
-	id, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || id <= 0 {
-		return fmt.Errorf("%q is not the id of an evaluation, nor latest", text)
-	}
-	*e = evaluationFlag(id)
-	return nil
-}
-
-func (e *evaluationFlag) Type() string { return "id" }
 
 // Evaluations shows what was judged.
 func (c commands) Evaluations() *cobra.Command {
@@ -121,7 +111,7 @@ func (a *app) evaluationsList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if o.workspace != "" {
+				if len(o.workspaces) > 0 {
 					if list, err = evaluationsOf(cmd.Context(), db, list, &o); err != nil {
 						return err
 					}
@@ -149,7 +139,7 @@ func (a *app) evaluationsList() *cobra.Command {
 		},
 	}
 	o.addFlags(cmd.Flags())
-	o.addWorkspace(cmd.Flags())
+	addWorkspaceFlag(cmd.Flags(), &o.workspaces)
 	return cmd
 }
 
@@ -161,7 +151,7 @@ func evaluationsOf(ctx context.Context, db *store.DB, list []store.EvaluationSum
 		if err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(judged(report), func(s engine.Snapshot) bool { return o.wants(s.Workspace) }) {
+		if slices.ContainsFunc(judged(report), func(s engine.Snapshot) bool { return anyGlob(o.workspaces, s.Workspace.Name, s.Workspace.ID) }) {
 			kept = append(kept, e)
 		}
 	}

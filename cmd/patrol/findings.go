@@ -145,19 +145,6 @@ func checkWord(flag, word string, known ...string) error {
 	return engine.UsageError("read flag", flag, "Give one of "+strings.Join(known, ", ")+".", fmt.Errorf("%q is none of them: %s", word, engine.DidYouMean(word, known)))
 }
 
-// checkList refuses labels and limits that make no sense.
-func checkList(labels []string, limit int) error {
-	for _, label := range labels {
-		if name, _, given := strings.Cut(label, "="); !given || name == "" {
-			return engine.UsageError("read flag", "--label", "Give a name and what its value matches, such as env=prod*.", fmt.Errorf("%q is no label", label))
-		}
-	}
-	if limit < 0 {
-		return engine.UsageError("read flag", "--limit", "Give how many to list; 0 lists all.", fmt.Errorf("%d is negative", limit))
-	}
-	return nil
-}
-
 func (a *app) findings(ctx context.Context, o *findingsOptions) error {
 	order, err := o.check()
 	if err != nil {
@@ -225,9 +212,9 @@ func (o *findingsOptions) filter(report engine.Report) (func(engine.Finding) boo
 			}
 		}
 	}
-	labelled := map[string]bool{}
+	there := map[string]bool{} // workspaces that are chosen, by id
 	for _, w := range report.Workspaces {
-		labelled[w.Snapshot.Workspace.ID] = hasLabels(w.Snapshot.Workspace, o.labels)
+		there[w.Snapshot.Workspace.ID] = o.workspace(w.Snapshot.Workspace)
 	}
 	var ofKind map[[2]string]bool
 	if o.kind != "" {
@@ -245,9 +232,8 @@ func (o *findingsOptions) filter(report engine.Report) (func(engine.Finding) boo
 		return (ofPolicies == nil || ofPolicies[f.Policy]) &&
 			o.severity.Wants(f.Severity) &&
 			(len(o.statuses) == 0 || slices.Contains(o.statuses, string(f.Status))) &&
-			matchesEither(o.workspace, f.Workspace, f.WorkspaceID) &&
-			labelled[f.WorkspaceID] &&
-			matchesEither(o.owner, f.Owner, f.OwnerID) &&
+			there[f.WorkspaceID] &&
+			anyGlob(o.owners, f.Owner, f.OwnerID) &&
 			(ofKind == nil || f.Resource == engine.ResourceToken && ofKind[[2]string{f.WorkspaceID, f.ResourceID}]) &&
 			(!o.onlyNew || f.Since.Equal(report.AsOf)) &&
 			(!o.since.set || !f.Since.IsZero() && f.Since.UnixMilli() >= o.since.at(report.AsOf))
@@ -274,16 +260,4 @@ func policiesNamed(report engine.Report, names []string) (map[string]bool, error
 		named[report.Policies[i].Policy.ID] = true
 	}
 	return named, nil
-}
-
-// hasLabels reports whether a workspace has labels: name=glob each.
-func hasLabels(w engine.Workspace, labels []string) bool {
-	for _, label := range labels {
-		name, pattern, _ := strings.Cut(label, "=")
-		as, set := config.LabelIn(w.Labels, name)
-		if !set || !engine.MatchGlob(pattern, w.Labels[as]) {
-			return false
-		}
-	}
-	return true
 }

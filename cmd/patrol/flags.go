@@ -264,59 +264,93 @@ func addFormatFlag(flags *pflag.FlagSet, format *choice, forms ...string) {
 	ofWords(flags, "format", forms...)
 }
 
-// listOptions say in which form a list is written.
-type listOptions struct {
-	format    choice
-	workspace string
+// filter is what lists of tokens, of findings and of the steps of a plan are
+// narrowed by alike. An empty list chooses all.
+type filter struct {
+	workspaces, labels, owners, policies []string
+	limit                                int // 0: all
 }
 
-func (o *listOptions) addFlags(all *pflag.FlagSet) {
-	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) { addFormatFlag(flags, &o.format, "table", "csv", "json") })
-}
-
-func (o *listOptions) addWorkspace(all *pflag.FlagSet) {
+// addFlags adds the flags but --policy, which means more in some commands.
+func (f *filter) addFlags(all *pflag.FlagSet, limit string) {
+	addWorkspaceFlag(all, &f.workspaces)
 	inGroup(all, flagsSelection, func(flags *pflag.FlagSet) {
-		flags.StringVar(&o.workspace, "workspace", "", "workspace's name or id matches this `glob`")
+		flags.StringSliceVar(&f.labels, "label", nil, "workspace has all of these labels: `name=glob`")
+		flags.StringSliceVar(&f.owners, "owner", nil, "owner's name or id matches one of these `globs`")
+	})
+	all.IntVar(&f.limit, "limit", 0, limit)
+}
+
+func addWorkspaceFlag(all *pflag.FlagSet, workspaces *[]string) {
+	inGroup(all, flagsSelection, func(flags *pflag.FlagSet) {
+		flags.StringSliceVar(workspaces, "workspace", nil, "workspace's name or id matches one of these `globs`")
 	})
 }
 
-// wants reports whether a workspace is listed.
-func (o *listOptions) wants(w engine.Workspace) bool {
-	return matchesEither(o.workspace, w.Name, w.ID)
+// check refuses labels and limits that make no sense.
+func (f *filter) check() error {
+	for _, label := range f.labels {
+		if name, _, given := strings.Cut(label, "="); !given || name == "" {
+			return engine.UsageError("read flag", "--label", "Give a name and what its value matches, such as env=prod*.", fmt.Errorf("%q is no label", label))
+		}
+	}
+	if f.limit < 0 {
+		return engine.UsageError("read flag", "--limit", "Give how many to list; 0 lists all.", fmt.Errorf("%d is negative", f.limit))
+	}
+	return nil
 }
 
-// matchesEither reports whether a glob matches a name or an id; an empty one does.
-func matchesEither(glob, name, id string) bool {
-	return engine.MatchGlob(glob, name) || engine.MatchGlob(glob, id)
+// workspace reports whether a workspace is chosen, by name or id and by labels.
+func (f *filter) workspace(w engine.Workspace) bool {
+	for _, label := range f.labels {
+		name, pattern, _ := strings.Cut(label, "=")
+		as, set := config.LabelIn(w.Labels, name)
+		if !set || !engine.MatchGlob(pattern, w.Labels[as]) {
+			return false
+		}
+	}
+	return anyGlob(f.workspaces, w.Name, w.ID)
 }
 
-// listFilter is what lists of tokens and of findings are filtered by alike, their
-// order and their length.
+// anyGlob reports whether any of some texts matches any of some globs; no glob
+// matches all, and an empty text none.
+func anyGlob(globs []string, texts ...string) bool {
+	return len(globs) == 0 || slices.ContainsFunc(globs, func(pattern string) bool {
+		glob := engine.NewGlob(strings.TrimSpace(pattern))
+		return slices.ContainsFunc(texts, func(text string) bool { return text != "" && glob.Matches(strings.ToLower(text)) })
+	})
+}
+
+// listFilter is a filter, the kind of owner, and an order.
 type listFilter struct {
-	workspace, owner, kind string
-	labels, policies       []string
-	sort                   string
-	limit                  int
+	filter
+	kind, sort string
 }
 
-// addFlags adds the flags but --policy; columns are those to order by, column the
-// default.
+// addFlags adds the flags; columns are those to order by, column the default.
 func (f *listFilter) addFlags(all *pflag.FlagSet, column string, columns []string) {
+	f.filter.addFlags(all, "list the first so many (0: all)")
 	inGroup(all, flagsSelection, func(flags *pflag.FlagSet) {
-		flags.StringVar(&f.workspace, "workspace", "", "workspace's name or id matches this `glob`")
-		flags.StringSliceVar(&f.labels, "label", nil, "workspace has these labels: `name=glob`")
-		flags.StringVar(&f.owner, "owner", "", "owner's name or id matches this `glob`")
 		flags.StringVar(&f.kind, "kind", "", "owner is a `kind`: user, service_principal, missing")
 	})
 	all.StringVar(&f.sort, "sort", column, "order by this `column`: "+strings.Join(columns, ", ")+"; -column for the other way round")
-	all.IntVar(&f.limit, "limit", 0, "list the first so many (0: all)")
 	ofWords(all, "kind", ownerKinds()...)
 	ofWords(all, "sort", columns...)
 }
 
 // check refuses unknown kinds, and labels and limits that make no sense.
 func (f *listFilter) check() error {
-	return cmp.Or(checkWord("--kind", f.kind, ownerKinds()...), checkList(f.labels, f.limit))
+	return cmp.Or(checkWord("--kind", f.kind, ownerKinds()...), f.filter.check())
+}
+
+// listOptions say in which form a list is written, and of which workspaces.
+type listOptions struct {
+	format     choice
+	workspaces []string // globs
+}
+
+func (o *listOptions) addFlags(all *pflag.FlagSet) {
+	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) { addFormatFlag(flags, &o.format, "table", "csv", "json") })
 }
 
 // writeList writes rows to standard output.

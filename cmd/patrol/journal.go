@@ -12,7 +12,6 @@ import (
 	"patrol/engine"
 	"patrol/engine/journal"
 	"patrol/engine/plan"
-	"patrol/engine/remedy"
 	"patrol/engine/store"
 
 	"github.com/spf13/cobra"
@@ -54,7 +53,7 @@ func (a *app) journalShow() *cobra.Command {
 	addJournalFlag(cmd.Flags(), &path)
 	cmd.Flags().StringVar(&only, "plan", "", "only the plan whose id or digest begins with this `text`")
 	cmd.Flags().BoolVar(&events, "events", false, "every event, oldest first")
-	cmd.Flags().StringVar(&list.workspace, "workspace", "", "only steps in the workspaces whose name or id matches this `glob`")
+	addWorkspaceFlag(cmd.Flags(), &list.workspaces)
 	cmd.Flags().Var(&list.format, "format", "how to write it: text, json")
 	ofWords(cmd.Flags(), "format", list.format.of...)
 	return cmd
@@ -116,7 +115,7 @@ func (a *app) showJournal(ctx context.Context, j *journal.Journal, only string, 
 			return err
 		}
 		entries = slices.DeleteFunc(entries, func(e engine.Entry) bool {
-			return !list.wants(engine.Workspace{ID: e.Workspace, Name: names[e.Workspace]})
+			return !anyGlob(list.workspaces, names[e.Workspace], e.Workspace)
 		})
 		if list.format.word == jsonFormat {
 			for _, e := range entries {
@@ -212,7 +211,9 @@ func (a *app) undo(ctx context.Context, j *journal.Journal, o *undoOptions) erro
 	if err != nil {
 		return err
 	}
-	made, err := a.undoPlan(applied, entries, o)
+	made, err := plan.Undo(plan.UndoInput{
+		Applied: applied, Entries: entries, Now: a.env.now(), Version: a.env.version, Planner: a.person(o.planner), Limits: a.Config.Remediation.Limits,
+	})
 	if err != nil {
 		return err
 	}
@@ -223,62 +224,6 @@ func (a *app) undo(ctx context.Context, j *journal.Journal, o *undoOptions) erro
 	}
 	a.tellUndo(made, o.output)
 	return nil
-}
-
-// undoPlan turns what was done around, last step first.
-func (a *app) undoPlan(applied engine.Plan, entries []engine.Entry, o *undoOptions) (engine.Plan, error) {
-	known, last := map[string]engine.Entry{}, int64(0) // when the last step came to rest, by the workspace's clock
-	for _, entry := range entries {
-		known[entry.Step], last = entry, max(last, entry.At)
-	}
-	due, asOf := a.env.now().UTC().Add(-time.Hour).Truncate(time.Second), time.UnixMilli(last).UTC().Truncate(time.Second) // an hour: that clock may be behind ours
-	if due.Before(asOf) {
-		due = asOf
-	}
-	made := engine.Plan{
-		Schema: engine.PlanSchema, Version: a.env.version, Engine: applied.Engine, Policies: engine.PolicyDigest(nil),
-		AsOf: asOf.Format(time.RFC3339), NotBefore: due.Format(time.RFC3339), ExpiresAt: due.Add(plan.DefaultValidity).Format(time.RFC3339),
-		Planner: a.person(o.planner), Limits: a.Config.Remediation.Limits, Undoes: applied.ID, OnUse: plan.OnUseSkip, Reevaluates: engine.Retuning{},
-		Protected: engine.Protected{Tokens: []string{}, Principals: []string{}}, Steps: []engine.Step{}, NotPlanned: []engine.NotPlanned{},
-	}
-	for _, step := range slices.Backward(applied.Steps) {
-		entry, done := known[step.ID]
-		if !done || entry.Attempt == 0 {
-			continue
-		}
-		undone, why := undoStep(step, entry, due)
-		if why != "" {
-			made.NotPlanned = append(made.NotPlanned, engine.NotPlanned{WorkspaceID: step.WorkspaceID, ResourceID: step.Target, Reason: "cannot_undo", Detail: why})
-			continue
-		}
-		made.Steps = append(made.Steps, undone)
-	}
-	for _, w := range applied.Workspaces {
-		if slices.ContainsFunc(made.Steps, func(s engine.Step) bool { return s.WorkspaceID == w.ID }) {
-			w.CollectedAt = made.AsOf // what it rests on is the journal
-			made.Workspaces = append(made.Workspaces, w)
-		}
-	}
-	if made.Workspaces == nil {
-		made.Workspaces = []engine.PlanWorkspace{}
-	}
-	return plan.Complete(made)
-}
-
-// undoStep is the step that takes another back, or why there is none.
-func undoStep(s engine.Step, e engine.Entry, due time.Time) (engine.Step, string) {
-	undone := engine.Step{
-		ID: plan.StepID(s.Action, s.WorkspaceID, s.Target), Action: s.Action, Workspace: s.Workspace, WorkspaceID: s.WorkspaceID, Target: s.Target,
-		Policies: []string{}, Severity: engine.Info, Reasons: []string{}, Evidence: map[string]any{"undoes": s.ID, "plan": e.Plan},
-		Risk: engine.Risk{Level: "medium", Why: "gives back what step " + s.ID + " took"}, NotBefore: due.Format(time.RFC3339),
-	}
-	if !e.State.CarriedOut() && e.State != engine.StateUnresolved && e.State != engine.StateAcked && e.State != engine.StateIntent {
-		return undone, "it was not carried out: " + string(e.State)
-	}
-	var why string
-	undone.Precondition.Identity, undone.Expected, why = remedy.Undo(s, e.Prior)
-	undone.Precondition.Digest = engine.Fingerprint(undone.Precondition.Identity)
-	return undone, why
 }
 
 func (a *app) tellUndo(p engine.Plan, path string) {

@@ -3,11 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,10 +19,9 @@ import (
 )
 
 type migrateOptions struct {
-	owner     string
-	workspace string
-	replies   string
-	product   productOptions
+	owners, workspaces []string // globs
+	replies            string
+	product            productOptions
 }
 
 // Migrate tells how to replace tokens by OAuth.
@@ -45,15 +42,15 @@ func (c commands) Migrate() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.owner, "owner", "", "all tokens whose owner's name, display name or id matches this `glob`")
-	flags.StringVar(&o.workspace, "workspace", "", "workspace's name or id matches this `glob`")
+	flags.StringSliceVar(&o.owners, "owner", nil, "all tokens whose owner's name, display name or id matches one of these `globs`")
+	addWorkspaceFlag(flags, &o.workspaces)
 	flags.StringVar(&o.replies, "replies", "", "also write the `file` by which `patrol plan --replies` revokes these tokens")
 	o.product.addFlags(flags, "text", "json")
 	return cmd
 }
 
 func (a *app) migrate(ctx context.Context, id string, o *migrateOptions) error {
-	if (id == "") == (o.owner == "") {
+	if (id == "") == (len(o.owners) == 0) {
 		return engine.UsageError("read arguments", "TOKEN or --owner", "Name a token by the beginning of its id, or its owner.", errors.New("want one of the two"))
 	}
 	if a.Names != nil {
@@ -64,17 +61,22 @@ func (a *app) migrate(ctx context.Context, id string, o *migrateOptions) error {
 		if err != nil {
 			return err
 		}
-		breaks, err := a.brokenPolicies(ctx, db)
-		if err != nil {
+		breaks := map[[2]string][]string{}
+		report, err := a.Evaluation(ctx, db, 0)
+		known, isKnown := engine.AsError(err)
+		if err == nil {
+			breaks, err = brokenPolicies(report)
+		}
+		if err != nil && (!isKnown || known.Reason != "no_evaluation") {
 			return err
 		}
 		when := pipeline.AsOf(snapshots, time.Time{})
 		var recipes []plan.Migration
 		for _, s := range snapshots {
-			if !matchesEither(o.workspace, s.Workspace.Name, s.Workspace.ID) {
+			if !anyGlob(o.workspaces, s.Workspace.Name, s.Workspace.ID) {
 				continue
 			}
-			in, err := migrationInput(s, cmp.Or(o.replies, "given-up.json"))
+			in, err := plan.ReadMigration(s, cmp.Or(o.replies, "given-up.json"))
 			if err != nil {
 				return err
 			}
@@ -83,7 +85,7 @@ func (a *app) migrate(ctx context.Context, id string, o *migrateOptions) error {
 				if err != nil {
 					return err
 				}
-				owned := o.owner != "" && slices.ContainsFunc([]string{subject.Owner.Label(), subject.Owner.ID, subject.Owner.DisplayName}, func(name string) bool { return engine.MatchGlob(o.owner, name) })
+				owned := id == "" && anyGlob(o.owners, subject.Owner.Label(), subject.Owner.ID, subject.Owner.DisplayName)
 				expired := holds(subject.Facts.Expired) // nothing is left to replace
 				if id != "" && strings.HasPrefix(subject.Token.ID, id) || owned && !expired {
 					in.Row = engine.TokenRow{Workspace: s.Workspace, Subject: subject}
@@ -93,7 +95,7 @@ func (a *app) migrate(ctx context.Context, id string, o *migrateOptions) error {
 			}
 		}
 		if len(recipes) == 0 {
-			return engine.UsageError("find token", cmp.Or(id, o.owner), "See `patrol tokens` for ids and owners.", errors.New("the newest snapshots hold none that is so called and live"))
+			return engine.UsageError("find token", cmp.Or(id, strings.Join(o.owners, ",")), "See `patrol tokens` for ids and owners.", errors.New("the newest snapshots hold none that is so called and live"))
 		}
 		if err := a.writeProduct(outfile.Files{}, o.product.output, func(w io.Writer) error {
 			if o.product.format.word == "json" {
@@ -118,49 +120,4 @@ func (a *app) migrate(ctx context.Context, id string, o *migrateOptions) error {
 		}
 		return a.tokensCovered(snapshots)
 	})
-}
-
-// migrationInput is what a snapshot tells beside the token itself.
-func migrationInput(s engine.Snapshot, replies string) (plan.MigrationInput, error) {
-	in := plan.MigrationInput{Snapshot: s, Replies: replies, LogRead: s.Coverage[engine.SectionAuditLog].Usable()}
-	var account engine.AccountListing
-	for _, part := range []struct {
-		section engine.SectionName
-		into    any
-		whole   *bool
-	}{{engine.SectionAccount, &account, new(bool)}, {engine.SectionFederation, &in.Federation, &in.FederationRead}, {engine.SectionSecrets, &in.Secrets, &in.SecretsRead}} {
-		*part.whole = s.Coverage[part.section].Complete()
-		if text := s.Documents[part.section]; len(text) > 0 {
-			if err := json.Unmarshal(text, part.into); err != nil {
-				return in, fmt.Errorf("read %s of workspace %s: %w", part.section, s.Workspace.Name, err)
-			}
-		}
-	}
-	if !strings.HasPrefix(account.AccountID, "azure:") {
-		in.AccountID = account.AccountID
-	}
-	return in, nil
-}
-
-// brokenPolicies are the policies that each token breaks by the latest
-// evaluation; none where there is no evaluation yet.
-func (a *app) brokenPolicies(ctx context.Context, db *store.DB) (map[[2]string][]string, error) {
-	breaks := map[[2]string][]string{}
-	report, err := a.Evaluation(ctx, db, 0)
-	if known, ok := engine.AsError(err); ok && known.Reason == "no_evaluation" {
-		return breaks, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	for f, err := range report.Findings {
-		if err != nil {
-			return nil, err
-		}
-		if f.Resource == engine.ResourceToken && f.Status == engine.Fail {
-			key := [2]string{f.WorkspaceID, f.ResourceID}
-			breaks[key] = append(breaks[key], f.Policy)
-		}
-	}
-	return breaks, nil
 }

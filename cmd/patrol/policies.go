@@ -15,7 +15,6 @@ import (
 	"patrol/engine"
 	"patrol/engine/eval"
 	"patrol/engine/policy"
-	"patrol/engine/store"
 	"patrol/reports/table"
 
 	"github.com/spf13/cobra"
@@ -172,7 +171,7 @@ func jsonText(value any) string {
 // explain tells why a policy passes or fails the resources of the newest
 // snapshots that are meant: the facts, the parameters, and the lines of Rego.
 func (a *app) explain(ctx context.Context, set *pipeline.Policies, policy engine.Policy, resource string) error {
-	return a.explained(ctx, set, policy, resource, func(name string, asOf time.Time, e eval.Explanation) error {
+	return a.Explain(ctx, set, policy, resource, func(name string, asOf time.Time, e eval.Explanation) error {
 		w := a.env.stdout
 		name, e = engine.Pseudonymised(a.Names, name), engine.Pseudonymised(a.Names, e)
 		fmt.Fprintf(w, "%s  %s\n%s\nas of %s: %s", policy.ID, policy.Title, engine.SafeText(name), asOf.UTC().Format(time.RFC3339), e.Status)
@@ -204,91 +203,6 @@ func (a *app) explain(ctx context.Context, set *pipeline.Policies, policy engine
 		fmt.Fprintln(w)
 		return nil
 	})
-}
-
-// explained explains the resources that are meant, and shows each.
-func (a *app) explained(ctx context.Context, set *pipeline.Policies, policy engine.Policy, resource string, show func(name string, asOf time.Time, e eval.Explanation) error) error {
-	return a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
-		snapshots, err := a.StoredSnapshots(ctx, db, nil)
-		if err != nil {
-			return err
-		}
-		if err := db.Intact(ctx, snapshots...); err != nil {
-			return err
-		}
-		found := 0
-		for _, s := range snapshots {
-			job := eval.Job{Snapshot: s, AsOf: pipeline.AsOf(snapshots, time.Time{}), Tuning: set.Effective(s.Workspace)}
-			if job.Previous, err = db.PreviousState(ctx, s); err != nil {
-				return err
-			}
-			showOne := func(name string, e eval.Explanation, err error) error {
-				found++
-				if err != nil {
-					return err
-				}
-				return show(name, job.AsOf, e)
-			}
-			switch policy.Resource {
-			case engine.ResourceWorkspace:
-				if resource == s.Workspace.Name || resource == s.Workspace.ID {
-					e, failed := set.All.Explain(ctx, job, policy.ID, nil)
-					err = showOne("workspace "+s.Workspace.Name, e, failed)
-				}
-			case engine.ResourceSecret:
-				err = explainSecrets(ctx, set, policy, job, resource, showOne)
-			default:
-				if s.Coverage[engine.SectionTokens].Usable() {
-					err = explainTokens(ctx, db, set, policy, job, resource, showOne)
-				}
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if found == 0 {
-			return engine.UsageError("explain", resource, "See `patrol tokens` for the ids.", fmt.Errorf("no %s of the newest snapshots is called so", policy.Resource))
-		}
-		return nil
-	})
-}
-
-// explainTokens explains the tokens of one snapshot whose id begins as the resource.
-func explainTokens(ctx context.Context, db *store.DB, set *pipeline.Policies, policy engine.Policy, job eval.Job, resource string, show func(string, eval.Explanation, error) error) error {
-	for subject, err := range db.Subjects(ctx, job.Snapshot.ID, job.AsOf, true) {
-		if err != nil {
-			return err
-		}
-		if !strings.HasPrefix(subject.Token.ID, resource) {
-			continue
-		}
-		e, err := set.All.Explain(ctx, job, policy.ID, &subject)
-		if err := show(fmt.Sprintf("token %s of %s in %s", subject.Token.ID, subject.Owner.Label(), job.Snapshot.Workspace.Name), e, err); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// explainSecrets explains the OAuth secrets of one snapshot whose id begins as the
-// resource.
-func explainSecrets(ctx context.Context, set *pipeline.Policies, policy engine.Policy, job eval.Job, resource string, show func(string, eval.Explanation, error) error) error {
-	var secrets engine.Secrets
-	if text := job.Snapshot.Documents[engine.SectionSecrets]; text != nil {
-		if err := json.Unmarshal(text, &secrets); err != nil {
-			return fmt.Errorf("read secrets of workspace %s: %w", job.Snapshot.Workspace.Name, err)
-		}
-	}
-	for _, secret := range secrets {
-		if !strings.HasPrefix(secret.ID, resource) {
-			continue
-		}
-		e, err := set.All.ExplainSecret(ctx, job, policy.ID, secret)
-		if err := show(fmt.Sprintf("secret %s of service principal %s in %s", secret.ID, secret.OwnerName, job.Snapshot.Workspace.Name), e, err); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // policiesInput prints what policies see of a token or a workspace.
@@ -325,7 +239,7 @@ func (a *app) policiesInput() *cobra.Command {
 				if i < 0 {
 					continue
 				}
-				err = a.explained(cmd.Context(), set, set.All.Policies()[i], args[0], print)
+				err = a.Explain(cmd.Context(), set, set.All.Policies()[i], args[0], print)
 				if known, is := engine.AsError(err); !is || known.Op != "explain" {
 					return err
 				}

@@ -167,29 +167,33 @@ func readApprovals(path string) ([]byte, error) {
 
 // selection chooses steps of a plan. plan, show and approve share it.
 type selection struct {
-	workspaces, labels, owners, policies, risks, severities, actions []string
-	limit                                                            int
+	filter
+	risks, severities, actions []string
 }
 
 // addFlags adds the flags but --policy, which means more in `plan`. They count on
 // the command line only: elsewhere they choose what is judged, and nothing but a
 // command line approves anything.
-func (s *selection) addFlags(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&s.workspaces, "workspace", nil, "steps in workspaces of these names or ids: `patterns`")
-	flags.StringSliceVar(&s.labels, "label", nil, "steps in workspaces with all of these labels: `name=pattern`")
-	flags.StringSliceVar(&s.owners, "owner", nil, "steps on tokens of these owners, by name or id: `patterns`")
-	flags.StringSliceVar(&s.risks, "risk", nil, "steps of these `risks`: low, medium, high")
-	flags.StringSliceVar(&s.severities, "severity", nil, "steps whose worst finding has one of these `severities`: critical, high, medium, low, info")
-	flags.StringSliceVar(&s.actions, "action", nil, "steps of these `actions`: "+strings.Join(actionWords(), ", "))
-	flags.IntVar(&s.limit, "limit", 0, "the riskiest `number` of them (0: all)")
+func (s *selection) addFlags(all *pflag.FlagSet) {
+	s.filter.addFlags(all, "the riskiest `number` of the steps that are chosen (0: all)")
+	inGroup(all, flagsSelection, func(flags *pflag.FlagSet) {
+		flags.StringSliceVar(&s.risks, "risk", nil, "steps of these `risks`: "+strings.Join(remedy.Levels(), ", "))
+		flags.StringSliceVar(&s.severities, "severity", nil, "steps whose worst finding has one of these `severities`: "+strings.Join(severityWords(), ", "))
+		flags.StringSliceVar(&s.actions, "action", nil, "steps of these `actions`: "+strings.Join(actionWords(), ", "))
+	})
 	for _, name := range []string{"workspace", "label", "owner", "risk", "severity", "action", "limit"} {
-		config.CommandLineOnly(flags, name)
+		config.CommandLineOnly(all, name)
 	}
+	ofWords(all, "risk", remedy.Levels()...)
+	ofWords(all, "severity", severityWords()...)
+	ofWords(all, "action", actionWords()...)
 }
 
-func (s *selection) addPolicies(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&s.policies, "policy", nil, "steps that rest on one of these policies: `ids` or patterns such as PAT-01*")
-	config.CommandLineOnly(flags, "policy")
+func (s *selection) addPolicies(all *pflag.FlagSet) {
+	inGroup(all, flagsSelection, func(flags *pflag.FlagSet) {
+		flags.StringSliceVar(&s.policies, "policy", nil, "steps that rest on one of these policies: `ids` or patterns such as PAT-01*")
+	})
+	config.CommandLineOnly(all, "policy")
 }
 
 func actionWords() []string {
@@ -212,8 +216,8 @@ func (s *selection) check() error {
 		words []string
 		known []string
 	}{
-		{"--risk", s.risks, []string{"low", "medium", "high"}},
-		{"--severity", s.severities, []string{"critical", "high", "medium", "low", "info"}},
+		{"--risk", s.risks, remedy.Levels()},
+		{"--severity", s.severities, severityWords()},
 		{"--action", s.actions, actionWords()},
 	} {
 		for i, word := range list.words {
@@ -223,12 +227,7 @@ func (s *selection) check() error {
 			}
 		}
 	}
-	return checkList(s.labels, s.limit)
-}
-
-// workspace reports whether steps in a workspace are chosen.
-func (s *selection) workspace(w engine.Workspace) bool {
-	return anyGlob(s.workspaces, w.Name, w.ID) && hasLabels(w, s.labels)
+	return s.filter.check()
 }
 
 // step reports whether a step is chosen; placed says that its workspace and its
@@ -258,15 +257,6 @@ func (s *selection) of(p engine.Plan) (chosen []engine.Step, all int) {
 		chosen = chosen[:s.limit]
 	}
 	return chosen, all
-}
-
-// anyGlob reports whether any of some texts matches any of some patterns; no
-// pattern matches all.
-func anyGlob(patterns []string, texts ...string) bool {
-	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(pattern string) bool {
-		glob := engine.NewGlob(strings.TrimSpace(pattern))
-		return slices.ContainsFunc(texts, func(text string) bool { return text != "" && glob.Matches(strings.ToLower(text)) })
-	})
 }
 
 // splitPolicies tells directories and bundles from ids and patterns of policies.

@@ -38,7 +38,7 @@ func (a *app) snapshotsList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				snapshots = slices.DeleteFunc(snapshots, func(s engine.Snapshot) bool { return !o.wants(s.Workspace) })
+				snapshots = slices.DeleteFunc(snapshots, func(s engine.Snapshot) bool { return !anyGlob(o.workspaces, s.Workspace.Name, s.Workspace.ID) })
 				return writeList(cmd.Context(), a, o.format, []table.Column[engine.Snapshot]{
 					table.Number("id", 8, func(s engine.Snapshot) any { return s.ID }).Rank(1, 0),
 					table.Plain("workspace", 20, func(s engine.Snapshot) any { return s.Workspace.Name }).Rank(2, 12),
@@ -56,7 +56,7 @@ func (a *app) snapshotsList() *cobra.Command {
 			})
 		},
 	}
-	o.addWorkspace(cmd.Flags())
+	addWorkspaceFlag(cmd.Flags(), &o.workspaces)
 	o.addFlags(cmd.Flags())
 	return cmd
 }
@@ -210,7 +210,7 @@ func (a *app) pruneTo(ctx context.Context, db *store.DB, o *pruneOptions) error 
 	if err != nil {
 		return err
 	}
-	old := o.old(all, a.env.now())
+	old := pipeline.Outdated(all, o.keep, o.keepDays, a.env.now())
 	if len(old) == 0 {
 		a.say("nothing to prune: all of %s stay", plural(len(all), "snapshot"))
 		return nil
@@ -251,31 +251,6 @@ func (a *app) pruneTo(ctx context.Context, db *store.DB, o *pruneOptions) error 
 		a.say("pruned %s of %d, the oldest of %s, and %s", plural(len(old), "snapshot"), len(all), first, plural(evaluations, "evaluation"))
 	}
 	return err
-}
-
-// old are the snapshots to remove of all, newest first: of each workspace those
-// that are older than the oldest one that is kept. The newest whose tokens were
-// read whole is kept too: it is the last that tells all.
-func (o *pruneOptions) old(all []engine.Snapshot, now time.Time) (old []engine.Snapshot) {
-	oldestKept := map[string]int64{}
-	seen := map[string]int{}
-	whole := map[string]bool{}
-	for _, s := range all {
-		id := s.Workspace.ID
-		seen[id]++
-		lastWhole := !whole[id] && s.Coverage[engine.SectionTokens].Complete()
-		whole[id] = whole[id] || lastWhole
-		young := o.keepDays > 0 && now.Sub(s.CollectedAt) < time.Duration(o.keepDays)*24*time.Hour
-		if seen[id] <= max(o.keep, 1) || young || lastWhole {
-			oldestKept[id] = s.ID
-		}
-	}
-	for _, s := range all {
-		if s.ID < oldestKept[s.Workspace.ID] {
-			old = append(old, s)
-		}
-	}
-	return old
 }
 
 func verifyAll(ctx context.Context, db *store.DB, snapshots []engine.Snapshot) error {

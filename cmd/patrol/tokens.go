@@ -146,11 +146,11 @@ func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
 	})
 }
 
-// breaking are the tokens that break one of some policies by the latest evaluation;
-// nil: nobody asked.
-func (a *app) breaking(ctx context.Context, db *store.DB, policies []string) (map[[2]string]bool, error) {
+// breaking reports whether a token breaks one of some policies by the latest
+// evaluation.
+func (a *app) breaking(ctx context.Context, db *store.DB, policies []string) (func(workspace, token string) bool, error) {
 	if len(policies) == 0 {
-		return nil, nil
+		return func(string, string) bool { return true }, nil
 	}
 	report, err := a.Evaluation(ctx, db, 0)
 	if err != nil {
@@ -160,16 +160,25 @@ func (a *app) breaking(ctx context.Context, db *store.DB, policies []string) (ma
 	if err != nil {
 		return nil, err
 	}
-	tokens := map[[2]string]bool{}
+	broken, err := brokenPolicies(report)
+	return func(workspace, token string) bool {
+		return slices.ContainsFunc(broken[[2]string{workspace, token}], func(policy string) bool { return named[policy] })
+	}, err
+}
+
+// brokenPolicies are the policies that each token breaks, by workspace and token.
+func brokenPolicies(report engine.Report) (map[[2]string][]string, error) {
+	broken := map[[2]string][]string{}
 	for f, err := range report.Findings {
 		if err != nil {
 			return nil, err
 		}
-		if named[f.Policy] && f.Status == engine.Fail {
-			tokens[[2]string{f.WorkspaceID, f.ResourceID}] = true
+		if f.Resource == engine.ResourceToken && f.Status == engine.Fail {
+			key := [2]string{f.WorkspaceID, f.ResourceID}
+			broken[key] = append(broken[key], f.Policy)
 		}
 	}
-	return tokens, nil
+	return broken, nil
 }
 
 // tokensCovered fails when a list cannot be complete: an empty list must not
@@ -189,14 +198,14 @@ func (a *app) tokensCovered(snapshots []engine.Snapshot) error {
 }
 
 // rows are the tokens that pass every filter.
-func (o *tokensOptions) rows(ctx context.Context, db *store.DB, snapshots []engine.Snapshot, when time.Time, breaks map[[2]string]bool) iter.Seq2[engine.TokenRow, error] {
+func (o *tokensOptions) rows(ctx context.Context, db *store.DB, snapshots []engine.Snapshot, when time.Time, breaks func(workspace, token string) bool) iter.Seq2[engine.TokenRow, error] {
 	return func(yield func(engine.TokenRow, error) bool) {
 		for _, snapshot := range snapshots {
 			if !o.listed(snapshot) {
 				continue
 			}
 			for subject, err := range db.Subjects(ctx, snapshot.ID, when, false) {
-				if err == nil && (!o.keeps(subject, when) || breaks != nil && !breaks[[2]string{snapshot.Workspace.ID, subject.Token.ID}]) {
+				if err == nil && (!o.keeps(subject, when) || !breaks(snapshot.Workspace.ID, subject.Token.ID)) {
 					continue
 				}
 				row := engine.TokenRow{Workspace: snapshot.Workspace, Subject: subject}
@@ -209,11 +218,11 @@ func (o *tokensOptions) rows(ctx context.Context, db *store.DB, snapshots []engi
 }
 
 func (o *tokensOptions) listed(s engine.Snapshot) bool {
-	return matchesEither(o.workspace, s.Workspace.Name, s.Workspace.ID) && hasLabels(s.Workspace, o.labels) && s.Coverage[engine.SectionTokens].Usable()
+	return o.workspace(s.Workspace) && s.Coverage[engine.SectionTokens].Usable()
 }
 
 func (o *tokensOptions) keeps(s engine.Subject, when time.Time) bool {
-	return matchesEither(o.owner, s.Owner.Label(), s.Owner.ID) &&
+	return anyGlob(o.owners, s.Owner.Label(), s.Owner.ID) &&
 		(!o.inactiveOwner || s.Owner.Active != nil && !*s.Owner.Active) &&
 		(!o.noExpiry || holds(s.Facts.NeverExpires)) &&
 		(!o.neverUsed || s.Facts.Used != nil && !*s.Facts.Used) &&

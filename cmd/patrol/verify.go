@@ -1,31 +1,26 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/journal"
 	"patrol/engine/outfile"
 	"patrol/engine/plan"
 	"patrol/engine/store"
-	"patrol/reports"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/crypto/ssh"
 )
 
 // judged are the snapshots that a report is of.
@@ -83,22 +78,22 @@ func (a *app) verify(ctx context.Context, kept []string, o *verifyOptions) error
 			return engine.UsageError("read signers", o.signers, "Name a file as ssh-keygen(1) describes it under ALLOWED SIGNERS.", err)
 		}
 	}
-	must, err := a.readEvidence(kept, signers)
+	must, err := a.ReadEvidence(a.env.stdout, kept, signers)
 	if err != nil {
 		return err
 	}
 	for _, digest := range o.digests {
 		if !slices.Contains(kept, digest) {
-			must.digests = append(must.digests, strings.ToLower(digest))
+			must.Digests = append(must.Digests, strings.ToLower(digest))
 		}
 	}
 	db, err := a.OpenStore(ctx, store.ReadOnly)
 	if err != nil {
 		return err
 	}
-	err = a.verifyAll(ctx, db, o.journal, must.digests)
+	err = a.verifyAll(ctx, db, o.journal, must.Digests)
 	if err == nil {
-		err = must.changed
+		err = must.Changed
 	}
 	return errors.Join(err, db.Close())
 }
@@ -208,31 +203,6 @@ func (a *app) verifyJournal(ctx context.Context, j *journal.Journal) error {
 	return nil
 }
 
-// runDigest is what a run read, judged and wrote, as SHA-256: small enough to be
-// kept where nobody who can write to the database can write.
-type runDigest struct {
-	Kind       string           `json:"kind"` // runDigestKind
-	Schema     int              `json:"schema"`
-	AsOf       string           `json:"as_of"`
-	WhatIf     string           `json:"what_if,omitempty"`
-	Evaluation string           `json:"evaluation"`
-	Snapshots  []snapshotDigest `json:"snapshots"`
-	Files      []fileDigest     `json:"files"`
-}
-
-type snapshotDigest struct {
-	WorkspaceID string `json:"workspace_id"`
-	Digest      string `json:"digest"`
-}
-
-// fileDigest names a report file by its last name: the file may lie anywhere later.
-type fileDigest struct {
-	Name   string `json:"name"`
-	SHA256 string `json:"sha256"`
-}
-
-const runDigestKind = "patrol-run-digest"
-
 func (o *reportOptions) addDigestFlags(all *pflag.FlagSet) {
 	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) {
 		flags.StringVar(&o.digestFile, "digest-file", "", "write the digests of this run and its report files to this `file`, to be kept elsewhere; patrol verify reads it")
@@ -262,163 +232,27 @@ func (a *app) writeRunDigest(ctx context.Context, report engine.Report, files []
 	if o.digestFile == "" {
 		return nil
 	}
-	d := runDigest{Kind: runDigestKind, Schema: 1, AsOf: report.AsOf.UTC().Format("2006-01-02T15:04:05Z"), WhatIf: report.WhatIf, Evaluation: report.Digest, Files: []fileDigest{}}
-	for _, w := range report.Workspaces {
-		d.Snapshots = append(d.Snapshots, snapshotDigest{w.Snapshot.Workspace.ID, w.Snapshot.Digest})
-	}
-	for _, path := range files {
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return &engine.Error{Class: engine.ClassStorage, Reason: "input", Op: "read report", Target: path, Hint: "It was written a moment ago: see who removed it.", Err: err}
-		}
-		d.Files = append(d.Files, fileDigest{filepath.Base(path), plan.Digest(content)})
-	}
-	var pretty bytes.Buffer
-	_ = json.Indent(&pretty, engine.CompactJSON(d), "", "  ") // what CompactJSON gives is JSON
-	pretty.WriteByte('\n')
-	if err := plan.Write(o.digestFile, pretty.Bytes()); err != nil {
+	text, err := pipeline.DigestRun(report, files)
+	if err != nil {
 		return err
 	}
+	if err := plan.Write(o.digestFile, text); err != nil {
+		return err
+	}
+	beside := pipeline.SignaturePath(o.digestFile)
 	if o.signKey == "" {
-		if err := os.Remove(signaturePath(o.digestFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "remove", Target: signaturePath(o.digestFile), Hint: "It signs an earlier run: remove it by hand.", Err: err}
+		if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "remove", Target: beside, Hint: "It signs an earlier run: remove it by hand.", Err: err}
 		}
 		a.say("%s: written, not signed", o.digestFile)
 		return nil
 	}
-	signature, err := a.sign(ctx, o.signKey, plan.RunNamespace, pretty.Bytes())
+	signature, err := a.sign(ctx, o.signKey, plan.RunNamespace, text)
 	if err == nil {
-		err = plan.Write(signaturePath(o.digestFile), []byte(signature))
+		err = plan.Write(beside, []byte(signature))
 	}
 	if err == nil {
-		a.say("%s: written, and signed in %s", o.digestFile, signaturePath(o.digestFile))
+		a.say("%s: written, and signed in %s", o.digestFile, beside)
 	}
 	return err
-}
-
-func signaturePath(file string) string { return file + ".sig" }
-
-// evidence is what files that were kept say must still be there.
-type evidence struct {
-	digests []string     // of snapshots and evaluations
-	files   []fileDigest // of reports
-	changed error        // a report that is not what its digest file says
-}
-
-// readEvidence reads digest files and reports. A digest file must be signed where
-// signers are given. A report that a digest file names is held against that; any
-// other must name digests itself.
-func (a *app) readEvidence(paths []string, signers *plan.Signers) (e evidence, err error) {
-	var others []string
-	for _, path := range paths {
-		content, err := readKept(path)
-		if err != nil {
-			return e, err
-		}
-		var d runDigest
-		if json.Unmarshal(content, &d) != nil || d.Kind != runDigestKind {
-			others = append(others, path)
-			continue
-		}
-		if d.Schema != 1 {
-			return e, &engine.Error{Class: engine.ClassRefused, Reason: "newer_digest", Op: "read digest file", Target: path, Hint: "Use the patrol that wrote it.", Err: fmt.Errorf("it has version %d, this patrol reads 1", d.Schema)}
-		}
-		if err := a.checkSignature(path, content, d.AsOf, signers); err != nil {
-			return e, err
-		}
-		e.digests = append(e.digests, d.Evaluation)
-		for _, s := range d.Snapshots {
-			e.digests = append(e.digests, s.Digest)
-		}
-		e.files = append(e.files, d.Files...)
-	}
-	if signers != nil && len(others) == len(paths) {
-		return e, engine.UsageError("read flag", "--signers", "Name the file that --digest-file wrote: only that one is signed.", errors.New("no digest file is given"))
-	}
-	for _, path := range others {
-		content, err := readKept(path)
-		if err != nil {
-			return e, err
-		}
-		name := filepath.Base(path)
-		switch {
-		case slices.Contains(e.files, fileDigest{name, plan.Digest(content)}):
-			fmt.Fprintf(a.env.stdout, "%s: as it was written\n", engine.SafeText(path))
-		case slices.ContainsFunc(e.files, func(f fileDigest) bool { return f.Name == name }):
-			fmt.Fprintf(a.env.stdout, "%s: CHANGED\n", engine.SafeText(path))
-			e.changed = &engine.Error{Class: engine.ClassStorage, Reason: "file_changed", Op: "verify", Target: path,
-				Hint: "Write the report again with `patrol report`, and find out who changed it.", Err: errors.New("it is not the file of which the digest file tells")}
-		default:
-			found, err := reports.SnapshotDigests(path)
-			if err != nil {
-				return e, err
-			}
-			e.digests = append(e.digests, found...)
-		}
-	}
-	slices.Sort(e.digests)
-	e.digests = slices.Compact(e.digests)
-	return e, nil
-}
-
-// mostKept bounds a file that verify reads.
-const mostKept = 1 << 30
-
-// readKept reads a file that patrol wrote once and somebody kept.
-func readKept(path string) ([]byte, error) {
-	bad := func(err error) error {
-		return engine.UsageError("read report", path, "Name a report or a digest file that patrol wrote.", err)
-	}
-	info, err := os.Stat(path) // opening a pipe would wait for somebody to write
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("is not a regular file")
-	}
-	if err == nil && info.Size() > mostKept {
-		err = fmt.Errorf("has more than %d MiB", mostKept>>20)
-	}
-	if err != nil {
-		return nil, bad(err)
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, bad(err)
-	}
-	content, err := io.ReadAll(io.LimitReader(file, mostKept))
-	if err = errors.Join(err, file.Close()); err != nil {
-		return nil, bad(err)
-	}
-	return content, nil
-}
-
-// checkSignature says who signed a digest file. Without signers nobody's
-// signature is asked for, and one that is there vouches for nothing.
-func (a *app) checkSignature(path string, content []byte, asOf string, signers *plan.Signers) error {
-	name := engine.SafeText(path + ", as of " + asOf)
-	refused := func(reason, hint string, err error) error {
-		return &engine.Error{Class: engine.ClassRefused, Reason: reason, Op: "verify signature of", Target: path, Hint: hint, Err: err}
-	}
-	armored, err := os.ReadFile(signaturePath(path))
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && signers != nil:
-		return refused("unsigned", "Put its .sig file beside it, or verify without --signers.", errors.New("it is not signed"))
-	case errors.Is(err, fs.ErrNotExist):
-		fmt.Fprintf(a.env.stdout, "%s: not signed\n", name)
-		return nil
-	case err != nil:
-		return engine.UsageError("read signature", signaturePath(path), "See the cause.", err)
-	}
-	key, err := plan.Signed(content, plan.RunNamespace, string(armored))
-	if err != nil {
-		return refused("bad_signature", "Bring back the file that was signed, with its .sig file.", err)
-	}
-	if signers == nil {
-		fmt.Fprintf(a.env.stdout, "%s: signed with %s, for which nobody vouches without --signers\n", name, ssh.FingerprintSHA256(key))
-		return nil
-	}
-	who, err := signers.MaySignRuns(key, a.env.now())
-	if err != nil {
-		return refused("wrong_key", "Only keys that --signers lists count.", fmt.Errorf("key %s: %w", ssh.FingerprintSHA256(key), err))
-	}
-	fmt.Fprintf(a.env.stdout, "%s: signed by %s with %s\n", name, engine.SafeText(who), ssh.FingerprintSHA256(key))
-	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -122,91 +121,7 @@ func (a *app) waiverUses(ctx context.Context, o *pipeline.Judging) (uses []engin
 	if set.Exceptions.Waivers == nil {
 		return nil, "", pipeline.Unreadable("read waivers", o.Exceptions.Waivers, "Name a file with --waivers; docs/waivers.md says what it holds.", errors.New("there is no such file"))
 	}
-	day := a.today(o.AsOf)
-	active := pipeline.Exceptions{Waivers: set.Exceptions.Waivers}.Start(day)
-	defer active.Close()
-	matched = "no evaluation in " + a.DBPath + ": nothing was matched"
-	if _, err := os.Stat(a.DBPath); err == nil {
-		err := a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
-			report, err := a.Evaluation(ctx, db, 0)
-			if known, ok := engine.AsError(err); ok && known.Reason == "no_evaluation" {
-				return nil
-			}
-			if err == nil {
-				err = report.Intact()
-			}
-			if err != nil {
-				return err
-			}
-			matched = "matched against the findings as of " + report.AsOf.UTC().Format(time.RFC3339)
-			return a.rematch(ctx, set, day, report, active)
-		})
-		if err != nil {
-			return nil, "", err
-		}
-	}
-	uses = active.Result().Waivers
-	// Those that met no finding are judged by what does not ask for one.
-	tuning := set.Effective(engine.Workspace{})
-	judge, err := set.All.WaiverJudge(ctx, day, tuning)
-	if err != nil {
-		return nil, "", err
-	}
-	defer judge.Close()
-	for i := range uses {
-		use := &uses[i]
-		if use.Waived == 0 && len(use.Refusals) == 0 {
-			for _, id := range use.Policies {
-				policy, _ := set.Policy(id)
-				severity := cmp.Or(tuning[policy.ID].Severity, policy.Severity)
-				for _, why := range judge.Judge(ctx, eval.WaiverCase{Waiver: use.WaiverRule, Policy: policy.ID, Severity: severity}) {
-					if !slices.Contains(use.Refusals, why) {
-						use.Refusals = append(use.Refusals, why)
-					}
-				}
-			}
-		}
-		if use.State != engine.WaiverExpired && use.Waived == 0 && len(use.Refusals) > 0 {
-			use.State, use.ExpiresSoon = engine.WaiverRefused, false
-		}
-	}
-	return engine.Pseudonymised(a.Names, uses), matched, nil
-}
-
-// rematch excuses the findings of a report anew, whatever excused them before.
-func (a *app) rematch(ctx context.Context, set *pipeline.Policies, day time.Time, report engine.Report, active *pipeline.ActiveExceptions) error {
-	excepts := map[string]func(engine.Finding) engine.Finding{} // by workspace
-	tallies := map[string]map[string]engine.Tally{}
-	for i := range report.Workspaces {
-		w := &report.Workspaces[i].Snapshot.Workspace
-		a.Relabel(w)
-		var err error
-		if excepts[w.ID], err = active.Exempt(ctx, set, day, set.Effective(*w)); err != nil {
-			return err
-		}
-		tallies[w.ID] = map[string]engine.Tally{}
-		for _, p := range report.Policies {
-			if p.Tally.Evaluated() > 0 {
-				tallies[w.ID][p.Policy.ID] = engine.Tally{}
-			}
-		}
-	}
-	for f, err := range report.Findings {
-		if err != nil {
-			return err
-		}
-		if f.Status == engine.Waived || f.Status == engine.Baselined {
-			f.Status, f.Waiver = engine.Fail, nil
-		}
-		f = excepts[f.WorkspaceID](f)
-		if tally := tallies[f.WorkspaceID][f.Policy]; tally != nil {
-			tally[f.Status]++
-		}
-	}
-	for _, w := range report.Workspaces {
-		active.Judged(w.Snapshot, tallies[w.Snapshot.Workspace.ID])
-	}
-	return nil
+	return a.WaiverUses(ctx, set, a.today(o.AsOf))
 }
 
 // waiverNote is what an owner of the file should know about a waiver.

@@ -14,6 +14,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -342,14 +344,33 @@ func (b *builder) finish() (engine.Plan, error) {
 
 // Complete gives a plan made by hand (such as one that undoes another) its id,
 // and the very form that Read would give it.
-func Complete(p engine.Plan) (same engine.Plan, err error) {
-	decoder := json.NewDecoder(bytes.NewReader(engine.CompactJSON(p)))
-	decoder.UseNumber()
-	if err := decoder.Decode(&same); err != nil {
+func Complete(p engine.Plan) (engine.Plan, error) {
+	head := p
+	head.Steps, head.NotPlanned = nil, nil
+	same, err := asRead(head)
+	same.Steps, same.NotPlanned = p.Steps, p.NotPlanned // item by item, as pieces has them
+	for i := range same.Steps {
+		if err == nil {
+			same.Steps[i], err = asRead(same.Steps[i])
+		}
+	}
+	for i := range same.NotPlanned {
+		if err == nil {
+			same.NotPlanned[i], err = asRead(same.NotPlanned[i])
+		}
+	}
+	if err != nil {
 		return p, fmt.Errorf("complete plan: %w", err)
 	}
 	same.ID = planID(same)
 	return same, badPlan(checkPlan(same))
+}
+
+// asRead is a value as it comes back from its file.
+func asRead[T any](value T) (same T, err error) {
+	decoder := json.NewDecoder(bytes.NewReader(engine.CompactJSON(value)))
+	decoder.UseNumber()
+	return same, decoder.Decode(&same)
 }
 
 func (b *builder) time(after time.Duration) string { return b.asOf.Add(after).Format(time.RFC3339) }
@@ -357,7 +378,9 @@ func (b *builder) time(after time.Duration) string { return b.asOf.Add(after).Fo
 // planID is derived from all else in the plan.
 func planID(p engine.Plan) string {
 	p.ID = ""
-	return "p" + Digest(engine.CompactJSON(p))[:16]
+	sum := sha256.New()
+	pieces(p, true, func(text []byte) { sum.Write(text) })
+	return "p" + hex.EncodeToString(sum.Sum(nil))[:16]
 }
 
 // Grounds are the policies that steps rest on, by id, without those that find

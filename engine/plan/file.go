@@ -1,25 +1,74 @@
 package plan
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"patrol/engine"
 	"patrol/engine/outfile"
 	"patrol/engine/remedy"
+
+	jsonv2 "github.com/go-json-experiment/json"
 )
+
+// pieces hands out a plan as its file has it, or compact, as its id is derived
+// from: one step after the other, because the text of 100,000 steps takes a hundred
+// megabytes each time.
+func pieces(p engine.Plan, compact bool, emit func(text []byte)) {
+	render := func(value any, indent string) []byte {
+		text := engine.CompactJSON(value)
+		if compact {
+			return text
+		}
+		var b bytes.Buffer
+		_ = json.Indent(&b, engine.EscapeJSON(text), indent, "  ") // what CompactJSON gives always indents
+		return b.Bytes()
+	}
+	head := p
+	head.Steps, head.NotPlanned = p.Steps[:0], p.NotPlanned[:0]
+	rest := render(head, "")
+	list := func(key string, length int, item func(i int) any) {
+		mark, begin, end := []byte(`"`+key+`":[`), "", ""
+		if !compact {
+			mark, begin, end = []byte("\n  \""+key+`": [`), "\n    ", "\n  "
+		}
+		for i := range length {
+			if i == 0 {
+				at := bytes.Index(rest, mark) + len(mark)
+				emit(rest[:at])
+				rest = rest[at:]
+			} else {
+				emit([]byte(","))
+			}
+			emit(append([]byte(begin), render(item(i), "    ")...))
+		}
+		if length > 0 {
+			emit([]byte(end))
+		}
+	}
+	list("steps", len(p.Steps), func(i int) any { return p.Steps[i] })
+	list("not_planned", len(p.NotPlanned), func(i int) any { return p.NotPlanned[i] })
+	emit(rest)
+	if !compact {
+		emit([]byte("\n"))
+	}
+}
 
 // Encode renders a plan as its file. Every plan that Build makes can be read
 // back by Read.
-func Encode(p engine.Plan) []byte { return indented(engine.EscapeJSON(engine.CompactJSON(p))) }
+func Encode(p engine.Plan) []byte {
+	var b bytes.Buffer
+	pieces(p, false, func(text []byte) { b.Write(text) })
+	return b.Bytes()
+}
 
 // indented lays compact JSON out as files hold it.
 func indented(compact []byte) []byte {
@@ -31,8 +80,13 @@ func indented(compact []byte) []byte {
 
 // Save writes a plan's file and returns the file's digest.
 func Save(path string, p engine.Plan) (sha256sum string, err error) {
-	content := Encode(p)
-	return Digest(content), Write(path, content)
+	sum := sha256.New()
+	err = outfile.Write(path, func(w io.Writer) error {
+		both := bufio.NewWriter(io.MultiWriter(w, sum))
+		pieces(p, false, func(text []byte) { _, _ = both.Write(text) }) // Flush tells what failed
+		return both.Flush()
+	})
+	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
 // Write writes a plan's bytes for their owner only: they are an inventory.
@@ -53,16 +107,26 @@ func Digest(content []byte) string {
 // basis for a change. All errors are of ClassRefused, with the reasons
 // newer_plan, strict_json and bad_plan.
 func Read(content []byte) (engine.Plan, error) {
-	var p engine.Plan
 	if err := checkSchema(content, engine.PlanSchema); err != nil {
-		return p, err
+		return engine.Plan{}, err
 	}
-	if err := decodeStrict(content, &p); err != nil {
-		return p, refused("strict_json", "read plan", "A plan is never edited: make it anew with `patrol plan`.", err)
+	const hint = "A plan is never edited: make it anew with `patrol plan`."
+	p, err := decodePlan(content)
+	if err != nil {
+		return p, refused("strict_json", "read plan", hint, err)
 	}
-	if !bytes.Equal(Encode(p), content) {
-		return p, refused("strict_json", "read plan", "A plan is never edited: make it anew with `patrol plan`.",
-			errors.New("the file is not written as patrol writes plans: letter case or order of keys, spaces, or numbers differ"))
+	// What is written again in the same bytes has one meaning only: no key stands
+	// twice or in another letter case, nothing follows the end.
+	rest, same := content, true
+	pieces(p, false, func(text []byte) {
+		if same = same && bytes.HasPrefix(rest, text); same {
+			rest = rest[len(text):]
+		}
+	})
+	if !same || len(rest) > 0 {
+		line := 1 + bytes.Count(content[:len(content)-len(rest)], []byte("\n"))
+		return p, refused("strict_json", "read plan", hint,
+			fmt.Errorf("the file is not written as patrol writes plans, from line %d on: order of keys, spaces, or numbers differ, or a key stands twice", line))
 	}
 	return p, badPlan(checkPlan(p))
 }
@@ -196,85 +260,64 @@ func checkSteps(p engine.Plan) error {
 	return nil
 }
 
-// decodeStrict decodes JSON that has one meaning only. encoding/json takes the
-// last of two equal keys, takes TOKEN_ID for token_id, replaces bytes that are
-// not UTF-8 and stops at the end of the first value: what one program approves
-// another could read differently. All of that is an error here, and unknown
-// fields are as well. Numbers stay as they are written.
-func decodeStrict(content []byte, into any) error {
-	if !utf8.Valid(content) {
-		return errors.New("the file is not UTF-8")
-	}
-	if err := checkKeys(content); err != nil {
-		return err
-	}
+// decodePlan reads the lists of a plan item by item: a decoder keeps the text of
+// what it is reading, which would be that of the whole file. Numbers of any size
+// stay as they are written.
+func decodePlan(content []byte) (p engine.Plan, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(content))
 	decoder.DisallowUnknownFields()
 	decoder.UseNumber()
-	return decoder.Decode(into)
-}
-
-// maxDepth bounds nesting far beyond any plan.
-const maxDepth = 64
-
-// checkKeys walks the tokens of exactly one JSON value.
-func checkKeys(content []byte) error {
-	decoder := json.NewDecoder(bytes.NewReader(content))
-	decoder.UseNumber()
-	if err := walk(decoder, 0); err != nil {
-		return err
+	if opening, err := decoder.Token(); err != nil || opening != json.Delim('{') {
+		return p, cmp.Or(err, errors.New("is no object of keys and values"))
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the end of the value")
-	}
-	return nil
-}
-
-func walk(decoder *json.Decoder, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("nested deeper than %d levels", maxDepth)
-	}
-	token, err := decoder.Token()
-	if err != nil {
-		return err
-	}
-	switch token {
-	case json.Delim('{'):
-		return walkObject(decoder, depth)
-	case json.Delim('['):
-		for decoder.More() {
-			if err := walk(decoder, depth+1); err != nil {
-				return err
-			}
-		}
-		_, err := decoder.Token()
-		return err
-	}
-	return nil
-}
-
-// walkObject refuses keys that differ in letter case only: encoding/json would
-// take either for the same field.
-func walkObject(decoder *json.Decoder, depth int) error {
-	seen := map[string]string{}
+	head := map[string]json.RawMessage{}
 	for decoder.More() {
-		token, err := decoder.Token()
+		key, err := decoder.Token()
 		if err != nil {
-			return err
+			return p, err
 		}
-		key, _ := token.(string)
-		folded := foldKey(key)
-		if before, twice := seen[folded]; twice {
-			return fmt.Errorf("keys %q and %q at byte %d count as the same", before, key, decoder.InputOffset())
+		switch key {
+		case "steps":
+			err = decodeList(decoder, &p.Steps)
+		case "not_planned":
+			err = decodeList(decoder, &p.NotPlanned)
+		default:
+			var value json.RawMessage
+			err = decoder.Decode(&value)
+			head[key.(string)] = value
 		}
-		seen[folded] = key
-		if err := walk(decoder, depth+1); err != nil {
-			return err
+		if err != nil {
+			return p, fmt.Errorf("%s: %w", key, err)
 		}
 	}
-	_, err := decoder.Token()
+	rest := json.NewDecoder(bytes.NewReader(engine.CompactJSON(head)))
+	rest.DisallowUnknownFields()
+	rest.UseNumber()
+	return p, rest.Decode(&p)
+}
+
+func decodeList[T any](decoder *json.Decoder, list *[]T) error {
+	opening, err := decoder.Token()
+	if err != nil || opening == nil { // null
+		return err
+	}
+	if opening != json.Delim('[') {
+		return errors.New("is no list")
+	}
+	*list = []T{}
+	for decoder.More() {
+		var item T
+		if err := decoder.Decode(&item); err != nil {
+			return fmt.Errorf("item %d: %w", len(*list)+1, err)
+		}
+		*list = append(*list, item)
+	}
+	_, err = decoder.Token()
 	return err
 }
 
-// foldKey maps keys that strings.EqualFold holds for equal to one text.
-func foldKey(key string) string { return strings.ToLower(strings.ToUpper(key)) }
+// decodeStrict decodes JSON that has one meaning only: no key twice, in another
+// letter case or unknown, nothing but UTF-8, and nothing after the end.
+func decodeStrict(content []byte, into any) error {
+	return jsonv2.Unmarshal(content, into, jsonv2.RejectUnknownMembers(true))
+}

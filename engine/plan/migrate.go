@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -100,6 +102,29 @@ const (
 	idOfNewApp     = "APPLICATION_ID"
 )
 
+// ReadMigration is what a snapshot tells beside the token itself; replies is the file
+// that gives the token up.
+func ReadMigration(s engine.Snapshot, replies string) (MigrationInput, error) {
+	in := MigrationInput{Snapshot: s, Replies: replies, LogRead: s.Coverage[engine.SectionAuditLog].Usable()}
+	var account engine.AccountListing
+	for _, part := range []struct {
+		section engine.SectionName
+		into    any
+		whole   *bool
+	}{{engine.SectionAccount, &account, new(bool)}, {engine.SectionFederation, &in.Federation, &in.FederationRead}, {engine.SectionSecrets, &in.Secrets, &in.SecretsRead}} {
+		*part.whole = s.Coverage[part.section].Complete()
+		if text := s.Documents[part.section]; len(text) > 0 {
+			if err := json.Unmarshal(text, part.into); err != nil {
+				return in, fmt.Errorf("read %s of workspace %s: %w", part.section, s.Workspace.Name, err)
+			}
+		}
+	}
+	if !strings.HasPrefix(account.AccountID, "azure:") {
+		in.AccountID = account.AccountID
+	}
+	return in, nil
+}
+
 // Migrate writes the recipe of a token.
 func Migrate(in MigrationInput) Migration {
 	t, owner := in.Row.Token, in.Row.Owner
@@ -110,7 +135,7 @@ func Migrate(in MigrationInput) Migration {
 	}
 	seen := in.observe(&m)
 	in.scopes(&m)
-	account := cmpOr(in.AccountID, "ACCOUNT_ID")
+	account := cmp.Or(in.AccountID, "ACCOUNT_ID")
 	if in.AccountID == "" {
 		m.Unknown = append(m.Unknown, "the account's id: ACCOUNT_ID stands for it")
 	}
@@ -123,13 +148,6 @@ func Migrate(in MigrationInput) Migration {
 	m.Env["DATABRICKS_HOST"] = m.Host
 	in.revoke(&m)
 	return m
-}
-
-func cmpOr(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
 
 // observe says what is known of the token's use, and names the pipeline that was seen.
@@ -158,7 +176,7 @@ func (in MigrationInput) observe(m *Migration) *pipeline {
 	m.Observed = append(m.Observed, fmt.Sprintf("%d events in the audit log, the last at %s", a.Events, time.UnixMilli(a.Last).UTC().Format(time.RFC3339)))
 	if d := a.Detail; d != nil {
 		m.Observed = append(m.Observed, fmt.Sprintf("used on %s from %s, most often %s; %d calls refused",
-			engine.Plural(int(d.Days), "day"), engine.Comma(int(d.Addresses))+" addresses", cmpOr(d.TopAddress, "unknown"), d.Refused))
+			engine.Plural(int(d.Days), "day"), engine.Comma(int(d.Addresses))+" addresses", cmp.Or(d.TopAddress, "unknown"), d.Refused))
 		var calls []string
 		for _, call := range d.Calls {
 			calls = append(calls, fmt.Sprintf("%s %d", call, call.Events))
@@ -289,7 +307,7 @@ func (in MigrationInput) workload(m *Migration, seen *pipeline, account string) 
 	if len(m.Scopes) > 0 {
 		m.Job = append(m.Job, "scopes = "+strings.Join(m.Scopes, ",")+" in the profile that it signs in by")
 	}
-	m.Check = []string{"databricks auth describe", "databricks current-user me   # names " + engine.SafeText(cmpOr(app, "the service principal"))}
+	m.Check = []string{"databricks auth describe", "databricks current-user me   # names " + engine.SafeText(cmp.Or(app, "the service principal"))}
 }
 
 // policyFor is the federation policy by which the owner can sign in from where
@@ -325,7 +343,7 @@ func (in MigrationInput) secretsOf(owner string) (n int) {
 }
 
 func (in MigrationInput) federate(m *Migration, p *pipeline, tf *strings.Builder, id, hclID, account string) {
-	audience := cmpOr(p.audience, account)
+	audience := cmp.Or(p.audience, account)
 	m.Unknown = append(m.Unknown, "which job of "+p.name+" it is: replace what stands in capitals")
 	body := map[string]any{"oidc_policy": map[string]any{"issuer": p.issuer, "audiences": []string{audience}, "subject": p.subject}}
 	m.CLI = append(m.CLI, "databricks account service-principal-federation-policy create "+remedy.ShellQuote(id)+" --json "+remedy.ShellQuote(remedy.ASCII(body)))

@@ -163,3 +163,28 @@ func (r Removals) Explain(change *engine.TokenChange, to engine.Snapshot) {
 		change.Cause, change.Detail = r.Why(to.Workspace.ID, change.Before, to.CollectedAt)
 	}
 }
+
+// Outdated are the snapshots to remove of all, newest first: of each workspace those
+// that are older than the oldest one that is kept. The newest whose tokens were
+// read whole is kept too: it is the last that tells all.
+func Outdated(all []engine.Snapshot, keep, keepDays int, now time.Time) (old []engine.Snapshot) {
+	oldestKept := map[string]int64{}
+	seen := map[string]int{}
+	whole := map[string]bool{}
+	for _, s := range all {
+		id := s.Workspace.ID
+		seen[id]++
+		lastWhole := !whole[id] && s.Coverage[engine.SectionTokens].Complete()
+		whole[id] = whole[id] || lastWhole
+		young := keepDays > 0 && now.Sub(s.CollectedAt) < time.Duration(keepDays)*24*time.Hour
+		if seen[id] <= max(keep, 1) || young || lastWhole {
+			oldestKept[id] = s.ID
+		}
+	}
+	for _, s := range all {
+		if s.ID < oldestKept[s.Workspace.ID] {
+			old = append(old, s)
+		}
+	}
+	return old
+}

@@ -1,4 +1,4 @@
-package main
+package pipeline
 
 import (
 	"context"
@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"patrol/cmd/internal/pipeline"
 	"patrol/collectors"
 	"patrol/engine"
 	"patrol/engine/apply"
@@ -23,20 +22,21 @@ import (
 	"patrol/engine/store"
 )
 
-// freshJudge runs the policies of a step again, on what the workspace is like
+// FreshJudge runs the policies of a step again, on what the workspace is like
 // now. The list of tokens, of which a policy may compare one with the others,
 // is read once a run and goes through a database of its own, so that it is
 // derived as in an audit. All else that the policies of a step read is read
 // for that step: its owner and creator singly, settings and grants whole.
-type freshJudge struct {
-	app        *app
-	set        *pipeline.Policies
-	policies   *eval.Set // all of the set, kept until close
+type FreshJudge struct {
+	Sessions map[string]*collectors.Session // of the workspaces of the plan that were signed in to, by id
+
+	run        *Run
+	set        *Policies
+	policies   *eval.Set // all of the set, kept until Close
 	leave      func()
 	plan       engine.Plan
 	protected  engine.Protected // by the plan, and by the configuration now
 	parsers    remedy.Parsers
-	sessions   map[string]*collectors.Session
 	workspaces map[string]*judgedWorkspace
 	beside     string // directory beside the journal; "" in a rehearsal
 	dir        string
@@ -62,16 +62,20 @@ type reading struct {
 // sends nothing on what is older than ten seconds.
 const sectionAge = 5 * time.Second
 
-func newFreshJudge(a *app, set *pipeline.Policies, p engine.Plan, parsers remedy.Parsers) *freshJudge {
-	j := &freshJudge{app: a, set: set, plan: p, protected: p.Protected.With(a.Config.Remediation.Protected), parsers: parsers, sessions: map[string]*collectors.Session{}, workspaces: map[string]*judgedWorkspace{}}
+// JudgeAfresh makes what judges the steps of a plan again, until Close.
+func (r *Run) JudgeAfresh(set *Policies, p engine.Plan, parsers remedy.Parsers) *FreshJudge {
+	j := &FreshJudge{
+		Sessions: map[string]*collectors.Session{}, run: r, set: set, plan: p, protected: p.Protected.With(r.Config.Remediation.Protected),
+		parsers: parsers, workspaces: map[string]*judgedWorkspace{},
+	}
 	j.policies, j.leave = set.All.Keep()
 	return j
 }
 
 // StillFires implements apply.Judge. Every policy that the step rests on must
 // still find fault: an approval was given for all of the reasons.
-func (j *freshJudge) StillFires(ctx context.Context, s engine.Step, t engine.Token, now time.Time) (apply.Ruling, error) {
-	ruling := apply.Ruling{Subject: engine.Subject{Token: t}, At: j.app.env.now()}
+func (j *FreshJudge) StillFires(ctx context.Context, s engine.Step, t engine.Token, now time.Time) (apply.Ruling, error) {
+	ruling := apply.Ruling{Subject: engine.Subject{Token: t}, At: j.run.Now()}
 	w, err := j.workspace(ctx, s.WorkspaceID, now)
 	if err != nil {
 		return ruling, err
@@ -128,7 +132,7 @@ func (j *freshJudge) StillFires(ctx context.Context, s engine.Step, t engine.Tok
 // askFor puts owner and creator in place as the directory tells them when it is
 // asked for each by its id. What they are in, which only the list tells, is
 // read again where a policy of the step looks at it.
-func (j *freshJudge) askFor(ctx context.Context, w *judgedWorkspace, s engine.Step, subject *engine.Subject, oldest *time.Time) error {
+func (j *FreshJudge) askFor(ctx context.Context, w *judgedWorkspace, s engine.Step, subject *engine.Subject, oldest *time.Time) error {
 	asked := map[string]engine.Principal{}
 	for _, party := range []*engine.Party{&subject.Owner, &subject.Creator} {
 		if party.ID == "" {
@@ -137,7 +141,7 @@ func (j *freshJudge) askFor(ctx context.Context, w *judgedWorkspace, s engine.St
 		now, known := asked[party.ID]
 		if !known {
 			var err error
-			if now, err = j.parsers.ReadPrincipal(ctx, j.sessions[s.WorkspaceID], s, party.ID, party.Kind); err != nil {
+			if now, err = j.parsers.ReadPrincipal(ctx, j.Sessions[s.WorkspaceID], s, party.ID, party.Kind); err != nil {
 				return err
 			}
 			asked[party.ID] = now
@@ -183,11 +187,11 @@ func looksAtGroups(s engine.Step) bool {
 }
 
 // section is a section as it is now; oldest is brought back to when it was read.
-func (j *freshJudge) section(ctx context.Context, w *judgedWorkspace, workspace string, name engine.SectionName, oldest *time.Time) engine.Section {
-	now := j.app.env.now()
+func (j *FreshJudge) section(ctx context.Context, w *judgedWorkspace, workspace string, name engine.SectionName, oldest *time.Time) engine.Section {
+	now := j.run.Now()
 	read, known := w.read[name]
 	if !known || now.Sub(read.at) > sectionAge || now.Sub(read.at) < 0 {
-		read = reading{at: now, Section: j.sessions[workspace].Section(ctx, name)}
+		read = reading{at: now, Section: j.Sessions[workspace].Section(ctx, name)}
 		w.read[name] = read
 	}
 	if read.at.Before(*oldest) {
@@ -197,11 +201,11 @@ func (j *freshJudge) section(ctx context.Context, w *judgedWorkspace, workspace 
 }
 
 // verdicts are the findings of the step's policies on the token.
-func (j *freshJudge) verdicts(ctx context.Context, w *judgedWorkspace, snapshot engine.Snapshot, s engine.Step, subject engine.Subject, now time.Time) (map[string]engine.Finding, error) {
+func (j *FreshJudge) verdicts(ctx context.Context, w *judgedWorkspace, snapshot engine.Snapshot, s engine.Step, subject engine.Subject, now time.Time) (map[string]engine.Finding, error) {
 	chosen := j.policies.Select(func(p engine.Policy) bool { return slices.Contains(s.Policies, p.ID) })
 	one := func(yield func(engine.Subject, error) bool) { yield(subject, nil) }
 	job := eval.Job{Snapshot: snapshot, AsOf: now, Tokens: func(bool) iter.Seq2[engine.Subject, error] { return one }, Tuning: w.tuning}
-	active := pipeline.Exceptions{Waivers: j.set.Exceptions.Waivers}.Start(now) // a baseline says nothing about what may be revoked
+	active := Exceptions{Waivers: j.set.Exceptions.Waivers}.Start(now) // a baseline says nothing about what may be revoked
 	defer active.Close()
 	var err error
 	if job.Except, err = active.Exempt(ctx, j.set, now, w.tuning); err != nil {
@@ -216,7 +220,7 @@ func (j *freshJudge) verdicts(ctx context.Context, w *judgedWorkspace, snapshot 
 }
 
 // Stake implements apply.Judge. It reads the whole workspace anew.
-func (j *freshJudge) Stake(ctx context.Context, s engine.Step, now time.Time) (stake apply.Stake, err error) {
+func (j *FreshJudge) Stake(ctx context.Context, s engine.Step, now time.Time) (stake apply.Stake, err error) {
 	delete(j.workspaces, s.WorkspaceID) // what is read now is newer
 	snapshot, err := j.capture(ctx, s.WorkspaceID)
 	if err != nil {
@@ -244,12 +248,12 @@ func (j *freshJudge) Stake(ctx context.Context, s engine.Step, now time.Time) (s
 }
 
 // capture reads a workspace into the database of this run.
-func (j *freshJudge) capture(ctx context.Context, id string) (engine.Snapshot, error) {
+func (j *FreshJudge) capture(ctx context.Context, id string) (engine.Snapshot, error) {
 	db, err := j.database(ctx)
 	if err != nil {
 		return engine.Snapshot{}, err
 	}
-	outcome := j.sessions[id].Capture(ctx)
+	outcome := j.Sessions[id].Capture(ctx)
 	i := slices.IndexFunc(j.plan.Workspaces, func(w engine.PlanWorkspace) bool { return w.ID == id })
 	outcome.Capture.Workspace.Labels = j.plan.Workspaces[i].Labels
 	snapshot, err := db.SaveSnapshot(ctx, outcome.Capture)
@@ -257,7 +261,7 @@ func (j *freshJudge) capture(ctx context.Context, id string) (engine.Snapshot, e
 }
 
 // workspace reads a workspace when it is first asked for.
-func (j *freshJudge) workspace(ctx context.Context, id string, now time.Time) (*judgedWorkspace, error) {
+func (j *FreshJudge) workspace(ctx context.Context, id string, now time.Time) (*judgedWorkspace, error) {
 	if w, known := j.workspaces[id]; known {
 		return w, nil
 	}
@@ -265,29 +269,47 @@ func (j *freshJudge) workspace(ctx context.Context, id string, now time.Time) (*
 	if err != nil {
 		return nil, err
 	}
-	w := &judgedWorkspace{snapshot: snapshot, tuning: j.tuning(id, snapshot.Workspace), read: map[engine.SectionName]reading{}}
-	if w.subjects, err = j.targets(j.db.Subjects(ctx, snapshot.ID, now, true), id); err != nil {
-		return nil, err
+	w := &judgedWorkspace{snapshot: snapshot, subjects: map[string]engine.Subject{}, tuning: j.tuning(id, snapshot.Workspace), read: map[engine.SectionName]reading{}}
+	wanted := map[string]bool{} // tokens that steps are about
+	for _, step := range j.plan.Steps {
+		if step.WorkspaceID == id && remedy.OnToken(step) {
+			wanted[step.Target] = true
+		}
+	}
+	for subject, err := range j.db.Subjects(ctx, snapshot.ID, now, true) {
+		if err != nil {
+			return nil, err
+		}
+		if wanted[subject.Token.ID] {
+			w.subjects[subject.Token.ID] = subject
+		}
 	}
 	j.workspaces[id] = w
 	return w, nil
 }
 
-func (j *freshJudge) database(ctx context.Context) (*store.DB, error) {
+// database is that of this run. A rehearsal, which holds no lock, has a directory
+// of its own.
+func (j *FreshJudge) database(ctx context.Context) (*store.DB, error) {
 	if j.db != nil {
 		return j.db, nil
 	}
-	if err := j.makeDir(); err != nil {
-		return nil, err
-	}
 	var err error
-	j.db, err = store.Open(ctx, filepath.Join(j.dir, "fresh.db"), store.Options{Mode: store.ReadWrite, Now: j.app.env.now})
+	if j.beside == "" {
+		j.dir, j.release, err = outfile.Scratch("", "patrol-rehearsal-")
+	} else {
+		j.dir, j.release = j.beside, func() error { return os.RemoveAll(j.beside) }
+		err = os.Mkdir(j.dir, 0o700)
+	}
+	if err == nil {
+		j.db, err = store.Open(ctx, filepath.Join(j.dir, "fresh.db"), store.Options{Mode: store.ReadWrite, Now: j.run.Now})
+	}
 	return j.db, err
 }
 
-// settleIn gives the database a place beside the journal, whose lock makes it
+// SettleIn gives the database a place beside the journal, whose lock makes it
 // ours, and wipes what a run that was killed has left there.
-func (j *freshJudge) settleIn(journal string) error {
+func (j *FreshJudge) SettleIn(journal string) error {
 	j.beside = journal + ".fresh"
 	if err := os.RemoveAll(j.beside); err != nil {
 		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "wipe", Target: j.beside, Hint: "Remove it by hand: an earlier run has left it.", Err: err}
@@ -295,40 +317,9 @@ func (j *freshJudge) settleIn(journal string) error {
 	return nil
 }
 
-// makeDir makes the directory of the database. A rehearsal, which holds no
-// lock, has one of its own.
-func (j *freshJudge) makeDir() (err error) {
-	if j.beside == "" {
-		j.dir, j.release, err = outfile.Scratch("", "patrol-rehearsal-")
-		return err
-	}
-	j.dir, j.release = j.beside, func() error { return os.RemoveAll(j.beside) }
-	return os.Mkdir(j.dir, 0o700)
-}
-
-// targets keeps the tokens that steps are about.
-func (j *freshJudge) targets(all iter.Seq2[engine.Subject, error], workspace string) (map[string]engine.Subject, error) {
-	wanted := map[string]bool{}
-	for _, step := range j.plan.Steps {
-		if step.WorkspaceID == workspace && remedy.OnToken(step) {
-			wanted[step.Target] = true
-		}
-	}
-	kept := map[string]engine.Subject{}
-	for subject, err := range all {
-		if err != nil {
-			return nil, err
-		}
-		if wanted[subject.Token.ID] {
-			kept[subject.Token.ID] = subject
-		}
-	}
-	return kept, nil
-}
-
 // tuning is what the plan was made with; a policy that was switched off since
 // finds no fault any more.
-func (j *freshJudge) tuning(id string, w engine.Workspace) map[string]policy.Tuning {
+func (j *FreshJudge) tuning(id string, w engine.Workspace) map[string]policy.Tuning {
 	tunings := map[string]policy.Tuning{}
 	for id, t := range j.plan.Reevaluates[id] {
 		tunings[id] = policy.Tuning{Severity: t.Severity, Params: t.Params}
@@ -341,12 +332,12 @@ func (j *freshJudge) tuning(id string, w engine.Workspace) map[string]policy.Tun
 	return tunings
 }
 
-// close removes what was read.
-func (j *freshJudge) close() {
+// Close removes what was read.
+func (j *FreshJudge) Close() {
 	j.leave()
 	var errs []error
-	for _, id := range engine.SortedKeys(j.sessions) {
-		errs = append(errs, j.sessions[id].Close())
+	for _, id := range engine.SortedKeys(j.Sessions) {
+		errs = append(errs, j.Sessions[id].Close())
 	}
 	if j.db != nil {
 		errs = append(errs, j.db.Close())
@@ -355,6 +346,6 @@ func (j *freshJudge) close() {
 		errs = append(errs, j.release())
 	}
 	if err := errors.Join(errs...); err != nil {
-		j.app.say("warning: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		j.run.Log.Say("warning: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 }
