@@ -213,15 +213,11 @@ func (c contradicted) passes(policy string, of []string) bool {
 
 func auditForContradictions(rt *rapid.T, at time.Time, db string, source []string) (c contradicted) {
 	patrol := func(args ...string) []byte {
-		var out, talk bytes.Buffer
-		e := &env{
-			stdin: strings.NewReader(""), stdout: &out, stderr: &talk, now: func() time.Time { return at },
-			lookup: func(string) (string, bool) { return "", false }, environ: func() []string { return nil }, version: "test", width: 120,
+		got := runHere(at, append(args, "--config", "limits.yaml")...)
+		if got.code == 2 || got.code > 5 {
+			rt.Fatalf("%q ends with %d: %.2000s", args, got.code, got.stderr)
 		}
-		if code := run(context.Background(), e, append(args, "--config", "limits.yaml")); code == 2 || code > 5 {
-			rt.Fatalf("%q ends with %d: %.2000s", args, code, talk.String())
-		}
-		return out.Bytes()
+		return []byte(got.stdout)
 	}
 	out := filepath.Join(strings.TrimSuffix(db, ".db") + "-out")
 	_ = os.RemoveAll(out)

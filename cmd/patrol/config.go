@@ -258,7 +258,20 @@ func (c commands) Init() *cobra.Command {
 		Example: "  patrol init\n  patrol init --profile prod,dev --fail-on high\n  patrol init --account account ci/patrol.yaml",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.app.init(cmd.Context(), strings.Join(append(args, "patrol.yaml")[:1], ""), &o, knownFlags(cmd.Root()))
+			known, environment := knownFlags(cmd.Root()), c.app.env.environment()
+			if err := environment.Check(known); err != nil {
+				return err
+			}
+			if err := config.Default().Set(cmd.Flags(), environment, c.app.origins); err != nil {
+				return err
+			}
+			switch { // the command line outranks the environment's other way to say it
+			case cmd.Flags().Changed("account") && !cmd.Flags().Changed("profile"):
+				o.profiles = nil
+			case cmd.Flags().Changed("profile") && !cmd.Flags().Changed("account"):
+				o.account = ""
+			}
+			return c.app.init(cmd.Context(), strings.Join(append(args, "patrol.yaml")[:1], ""), &o, known)
 		},
 	}
 	flags := cmd.Flags()

@@ -3,7 +3,6 @@ package main
 import (
 	"archive/zip"
 	"bytes"
-	"context"
 	"encoding/csv"
 	"encoding/json"
 	"encoding/xml"
@@ -187,36 +186,25 @@ func (h *hostility) check(err error) {
 	}
 }
 
-// said is what a run of patrol said.
-type said struct {
-	code           int
-	stdout, stderr string
-}
-
 // patrol runs a command in this process; whatever it says is harmless.
 func (h *hostility) patrol(args ...string) said {
 	h.Helper()
-	var out, talk bytes.Buffer
-	e := &env{
-		stdin: strings.NewReader(""), stdout: &out, stderr: &talk, now: func() time.Time { return h.at },
-		lookup: func(string) (string, bool) { return "", false }, environ: func() []string { return nil }, version: "test", width: 120,
-	}
 	if slices.Contains([]string{"audit", "collect"}, args[0]) {
 		for _, w := range h.account.Workspaces() {
 			args = append(args, "--profile", w.Profile+"-oauth") // the account begins without tokens
 		}
 	}
-	code := run(context.Background(), e, args)
-	if code > 4 || code == 2 || code == 3 && !slices.Contains(args, "history") {
-		h.Fatalf("%q ends with %d: %.2000s", args, code, talk.String())
+	got := runHere(h.at, args...)
+	if got.code > 4 || got.code == 2 || got.code == 3 && !slices.Contains(args, "history") {
+		h.Fatalf("%q ends with %d: %.2000s", args, got.code, got.stderr)
 	}
-	h.onTerminal(args[0]+" stderr", talk.String())
-	h.noSecrets(args[0]+" stderr", talk.String())
-	h.noSecrets(args[0]+" stdout", out.String())
+	h.onTerminal(args[0]+" stderr", got.stderr)
+	h.noSecrets(args[0]+" stderr", got.stderr)
+	h.noSecrets(args[0]+" stdout", got.stdout)
 	if !slices.Contains(args, "csv") {
-		h.onTerminal(args[0]+" stdout", out.String())
+		h.onTerminal(args[0]+" stdout", got.stdout)
 	}
-	return said{code, out.String(), talk.String()}
+	return got
 }
 
 func (h *hostility) keep(name, text string) {

@@ -3,7 +3,6 @@ package main
 import (
 	"archive/zip"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -79,17 +78,13 @@ func TestNoOutputNamesAnybody(t *testing.T) {
 	}
 	patrol := func(args ...string) {
 		t.Helper()
-		var out, talk bytes.Buffer
-		e := &env{
-			stdin: strings.NewReader(""), stdout: &out, stderr: &talk, now: func() time.Time { return at },
-			lookup: func(string) (string, bool) { return "", false }, environ: func() []string { return nil }, version: "test", width: 120,
-		}
 		args = append(args, "--pseudonymise", "names.key")
-		if code := run(context.Background(), e, args); code == 2 || code == 3 || code > 4 {
-			t.Fatalf("%q ends with %d: %.2000s", args, code, talk.String())
+		got := runHere(at, args...)
+		if got.code == 2 || got.code == 3 || got.code > 4 {
+			t.Fatalf("%q ends with %d: %.2000s", args, got.code, got.stderr)
 		}
-		look(fmt.Sprintf("%q stdout", args), out.Bytes())
-		look(fmt.Sprintf("%q stderr", args), talk.Bytes())
+		look(fmt.Sprintf("%q stdout", args), []byte(got.stdout))
+		look(fmt.Sprintf("%q stderr", args), []byte(got.stderr))
 	}
 	for db, sources := range map[string][][]string{
 		"live.db": {{"--profile", "prod-analytics"}, {"--profile", "prod-analytics"}}, "import.db": {{"--from", "first.csv"}, {"--from", "second.csv"}},

@@ -3,7 +3,6 @@ package main
 import (
 	"archive/zip"
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -111,12 +110,8 @@ func runPatrol(t *testing.T, server *httptest.Server, at time.Time, args ...stri
 		t.Fatal(err)
 	}
 	t.Setenv("DATABRICKS_CONFIG_FILE", profiles)
-	var out, talk bytes.Buffer
-	e := &env{
-		stdin: strings.NewReader(""), stdout: &out, stderr: &talk, now: func() time.Time { return at },
-		lookup: func(string) (string, bool) { return "", false }, environ: func() []string { return nil }, version: "test", width: 120,
-	}
-	return run(context.Background(), e, args), out.String(), talk.String()
+	got := runHere(at, args...)
+	return got.code, got.stdout, got.stderr
 }
 
 // packTally is what one policy came to.

@@ -112,6 +112,7 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 			return err
 		}
 		in.Replies = replies
+		defer a.BoundPlanning(in.Report.Summary.Statuses[engine.Fail])()
 		made, err := plan.Build(ctx, in)
 		if err != nil {
 			return err

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -42,6 +44,22 @@ func mainPanicking() {
 		panic("torture: a fault of our own")
 	}()
 	main()
+}
+
+// said is what a run of patrol said, and how it ended.
+type said struct {
+	code           int
+	stdout, stderr string
+}
+
+// runHere runs a command in this process, at a moment and without environment.
+func runHere(at time.Time, args ...string) said {
+	var out, talk bytes.Buffer
+	code := run(context.Background(), &env{
+		stdin: strings.NewReader(""), stdout: &out, stderr: &talk, now: func() time.Time { return at },
+		lookup: func(string) (string, bool) { return "", false }, environ: func() []string { return nil }, version: "test", width: 120,
+	}, args)
+	return said{code, out.String(), talk.String()}
 }
 
 // TestScripts runs the stories in testdata/script through the real binary. Each

@@ -101,9 +101,32 @@ func (c Config) check(policies map[string]engine.Policy) error {
 // reason clock_skew when this
 // machine's clock was more than an hour off: a plan's own dates would be, too.
 func Build(ctx context.Context, in Input) (engine.Plan, error) {
-	b := newBuilder(in)
+	b := &builder{
+		in: in, asOf: in.Report.AsOf.UTC(), policies: map[string]engine.Policy{}, workspaces: map[string]*workspace{}, tokens: map[target][]engine.Finding{},
+		given: in.Replies.revoked(),
+	}
+	for _, p := range in.Report.Policies {
+		b.policies[p.Policy.ID] = p.Policy
+	}
 	if err := in.Config.check(b.policies); err != nil {
 		return engine.Plan{}, err
+	}
+	for _, report := range in.Report.Workspaces {
+		w := &workspace{WorkspaceReport: report}
+		var read struct {
+			Caller struct {
+				ID string `json:"id"`
+			} `json:"caller"`
+		}
+		if json.Unmarshal(report.Snapshot.Documents[engine.SectionWorkspace], &read) == nil {
+			w.caller = read.Caller.ID
+		}
+		var span engine.LogSpan
+		if json.Unmarshal(report.Snapshot.Documents[engine.SectionAuditLog], &span) == nil {
+			w.log = engine.Known{LogRead: true, LogFirst: span.First, LogLast: span.Last}
+		}
+		b.workspaces[report.Snapshot.Workspace.ID] = w
+		b.order = append(b.order, w)
 	}
 	if err := b.refuseSkewed(); err != nil {
 		return engine.Plan{}, err
@@ -116,16 +139,10 @@ func Build(ctx context.Context, in Input) (engine.Plan, error) {
 		return engine.Plan{}, err
 	}
 	b.planWorkspaces()
-	for _, hits := range b.tokens {
-		b.skipAll(hits, "no_token", "the snapshot does not hold the token")
+	for _, findings := range b.tokens {
+		b.skip("no_token", "the snapshot does not hold the token", findings...)
 	}
 	return b.finish()
-}
-
-// hit is a failed finding and what is to be done about it.
-type hit struct {
-	finding engine.Finding
-	action  engine.Action
 }
 
 // target is a token of a workspace.
@@ -135,10 +152,10 @@ type builder struct {
 	in         Input
 	asOf       time.Time
 	policies   map[string]engine.Policy
-	workspaces map[string]*workspace // by id
-	order      []*workspace          // as in the report
-	tokens     map[target][]hit      // in the order of findings: worst first
-	given      map[target]bool       // tokens that their owners gave up
+	workspaces map[string]*workspace       // by id
+	order      []*workspace                // as in the report
+	tokens     map[target][]engine.Finding // what failed, worst first; its Remedy is what is to be done about it
+	given      map[target]bool             // tokens that their owners gave up
 	steps      []engine.Step
 	notPlanned []engine.NotPlanned
 }
@@ -146,113 +163,61 @@ type builder struct {
 // workspace is a judged workspace and what the token pass learns about it.
 type workspace struct {
 	engine.WorkspaceReport
-	hits     []hit // on the workspace itself
-	caller   string
+	failed   []engine.Finding // on the workspace itself
+	caller   string           // the principal that it was read as; "" when not known
 	proposed []*proposed
 	log      engine.Known // the span of the audit log
 }
 
-func newBuilder(in Input) *builder {
-	b := &builder{
-		in: in, asOf: in.Report.AsOf.UTC(), policies: map[string]engine.Policy{}, workspaces: map[string]*workspace{}, tokens: map[target][]hit{},
-		given: in.Replies.revoked(),
-	}
-	for _, p := range in.Report.Policies {
-		b.policies[p.Policy.ID] = p.Policy
-	}
-	for _, report := range in.Report.Workspaces {
-		w := &workspace{WorkspaceReport: report, caller: callerOf(report.Snapshot)}
-		var span engine.LogSpan
-		if json.Unmarshal(report.Snapshot.Documents[engine.SectionAuditLog], &span) == nil {
-			w.log = engine.Known{LogRead: true, LogFirst: span.First, LogLast: span.Last}
-		}
-		b.workspaces[report.Snapshot.Workspace.ID] = w
-		b.order = append(b.order, w)
-	}
-	return b
-}
-
-// callerOf is the principal that the snapshot was read as; "" when not known.
-func callerOf(s engine.Snapshot) string {
-	var document struct {
-		Caller struct {
-			ID string `json:"id"`
-		} `json:"caller"`
-	}
-	if err := json.Unmarshal(s.Documents[engine.SectionWorkspace], &document); err != nil {
-		return ""
-	}
-	return document.Caller.ID
-}
-
-// gather sorts the failed findings by their target.
+// gather puts each failed finding where it is planned, by its target, or says why
+// it is not.
 func (b *builder) gather(ctx context.Context) error {
+	choice := b.in.Choice
 	for finding, err := range b.in.Report.Findings {
 		if err := cmp.Or(err, ctx.Err()); err != nil {
 			return fmt.Errorf("read findings: %w", err)
 		}
-		if finding.Status != engine.Fail || !b.chosen(finding) {
+		w, p := b.workspaces[finding.WorkspaceID], b.policies[finding.Policy]
+		switch {
+		case finding.Status != engine.Fail, choice.Policy != nil && (p.ID == "" || !choice.Policy(p)):
 			continue
-		}
-		w := b.workspaces[finding.WorkspaceID]
-		if w == nil {
+		case w == nil:
 			return fmt.Errorf("plan: finding of policy %s is in workspace %s, which was not judged", finding.Policy, finding.WorkspaceID)
+		case choice.Workspace != nil && !choice.Workspace(w.Snapshot.Workspace):
+			continue
 		}
 		// All that a plan says of a finding comes from here: nothing after this
 		// sees the secrets that a policy quotes.
 		finding = finding.Redacted()
-		b.place(w, hit{finding: finding, action: b.remedy(finding)})
+		if configured, set := b.in.Config.Remedies[finding.Policy]; set {
+			finding.Remedy = string(configured)
+		}
+		key, action := target{finding.WorkspaceID, finding.ResourceID}, engine.Action(finding.Remedy)
+		if action != remedy.None && finding.Resource == engine.ResourceToken && b.given[key] { // its owner gave it up
+			action = engine.Revoke
+			finding.Remedy = string(action)
+		}
+		switch tokens := w.Snapshot.Coverage[engine.SectionTokens]; {
+		case action == remedy.None:
+			b.skip("disabled_remedy", "the configuration gives this policy no remedy", finding)
+		case !slices.Contains(remedy.For(finding.Resource), action):
+			b.skip("no_remedy", fmt.Sprintf("remedy %q does not suit a %s", action, finding.Resource), finding)
+		case finding.Resource == engine.ResourceSecret:
+			b.skip("no_remedy", "patrol changes tokens and workspaces; an OAuth secret is for people to replace", finding)
+		case finding.Resource == engine.ResourceWorkspace:
+			w.failed = append(w.failed, finding)
+		case !tokens.Whole():
+			b.skip("coverage", "the workspace's tokens were not read whole: "+string(tokens.Status), finding)
+		default:
+			b.tokens[key] = append(b.tokens[key], finding)
+		}
 	}
 	return nil
 }
 
-func (b *builder) chosen(f engine.Finding) bool {
-	c, w := b.in.Choice, b.workspaces[f.WorkspaceID]
-	p, known := b.policies[f.Policy]
-	return (c.Policy == nil || known && c.Policy(p)) && (c.Workspace == nil || w == nil || c.Workspace(w.Snapshot.Workspace))
-}
-
-// remedy is what the configuration, else the policy, says; a token that its
-// owner gave up is revoked instead, unless nothing is to be done about it.
-func (b *builder) remedy(f engine.Finding) engine.Action {
-	action := engine.Action(f.Remedy)
-	if configured, set := b.in.Config.Remedies[f.Policy]; set {
-		action = configured
-	}
-	if action != remedy.None && f.Resource == engine.ResourceToken && b.given[target{f.WorkspaceID, f.ResourceID}] {
-		return engine.Revoke
-	}
-	return action
-}
-
-// place puts a finding where it is planned, or says why it is not.
-func (b *builder) place(w *workspace, h hit) {
-	switch {
-	case h.action == remedy.None:
-		b.skip(h, "disabled_remedy", "the configuration gives this policy no remedy")
-	case !slices.Contains(remedy.For(h.finding.Resource), h.action):
-		b.skip(h, "no_remedy", fmt.Sprintf("remedy %q does not suit a %s", h.action, h.finding.Resource))
-	case h.finding.Resource == engine.ResourceSecret:
-		b.skip(h, "no_remedy", "patrol changes tokens and workspaces; an OAuth secret is for people to replace")
-	case h.finding.Resource == engine.ResourceWorkspace:
-		w.hits = append(w.hits, h)
-	case !w.Snapshot.Coverage[engine.SectionTokens].Whole():
-		b.skip(h, "coverage", "the workspace's tokens were not read whole: "+string(w.Snapshot.Coverage[engine.SectionTokens].Status))
-	default:
-		key := target{h.finding.WorkspaceID, h.finding.ResourceID}
-		b.tokens[key] = append(b.tokens[key], h)
-	}
-}
-
-func (b *builder) skip(h hit, reason, detail string) {
-	b.notPlanned = append(b.notPlanned, engine.NotPlanned{
-		Policy: h.finding.Policy, WorkspaceID: h.finding.WorkspaceID, ResourceID: h.finding.ResourceID, Reason: reason, Detail: detail,
-	})
-}
-
-func (b *builder) skipAll(hits []hit, reason, detail string) {
-	for _, h := range hits {
-		b.skip(h, reason, detail)
+func (b *builder) skip(reason, detail string, findings ...engine.Finding) {
+	for _, f := range findings {
+		b.notPlanned = append(b.notPlanned, engine.NotPlanned{Policy: f.Policy, WorkspaceID: f.WorkspaceID, ResourceID: f.ResourceID, Reason: reason, Detail: detail})
 	}
 }
 
@@ -273,13 +238,13 @@ func (b *builder) readTokens(ctx context.Context) error {
 		}
 		b.count(w, row.Subject)
 		key := target{row.Workspace.ID, row.Token.ID}
-		if hits := b.tokens[key]; hits != nil {
+		if findings := b.tokens[key]; findings != nil {
 			delete(b.tokens, key)
 			if field := row.Token.Odd(); field != "" {
-				b.skipAll(hits, "odd_row", "the token's row could not be read whole ("+field+"): look at it by hand")
+				b.skip("odd_row", "the token's row could not be read whole ("+field+"): look at it by hand", findings...)
 				continue
 			}
-			b.planToken(w, row.Subject, hits)
+			b.planToken(w, row.Subject, findings)
 		}
 	}
 	return nil

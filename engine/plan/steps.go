@@ -19,10 +19,10 @@ const ownerReply = "owner_reply"
 
 // planToken makes the steps on one token. Removing it makes every other step on
 // it pointless; the findings behind those are told as superseded.
-func (b *builder) planToken(w *workspace, s engine.Subject, hits []hit) {
-	groups := map[engine.Action][]hit{}
-	for _, h := range hits {
-		groups[h.action] = append(groups[h.action], h)
+func (b *builder) planToken(w *workspace, s engine.Subject, failed []engine.Finding) {
+	groups := map[engine.Action][]engine.Finding{}
+	for _, f := range failed {
+		groups[engine.Action(f.Remedy)] = append(groups[engine.Action(f.Remedy)], f)
 	}
 	removed := ""
 	names := remedy.Names()
@@ -31,32 +31,38 @@ func (b *builder) planToken(w *workspace, s engine.Subject, hits []hit) {
 	})
 	why := b.protection(w, s)
 	for _, name := range names {
-		r, hits := remedy.Of(name), groups[name]
+		r, findings := remedy.Of(name), groups[name]
 		switch {
-		case len(hits) == 0:
+		case len(findings) == 0:
 			continue
 		case why != "" && r.Changes():
-			b.skipAll(hits, "protected", why)
+			b.skip("protected", why, findings...)
 			continue
 		case removed != "":
-			b.skipAll(hits, "superseded", "step "+removed+" revokes the token")
+			b.skip("superseded", "step "+removed+" revokes the token", findings...)
 			continue
 		}
 		c := remedy.Case{Subject: s, RecentlyUsed: b.recentlyUsed(s), Param: func(policy, name string) any { return b.param(w, policy, name) }}
 		c.Activity, c.UseUnknown = w.activityOf(s)
-		for _, h := range hits {
-			c.Policies = append(c.Policies, h.finding.Policy)
-			c.Reads = c.Reads || h.finding.Evidence["read_only_scopes"] != nil
+		for _, f := range findings {
+			c.Policies = append(c.Policies, f.Policy)
+			c.Reads = c.Reads || f.Evidence["read_only_scopes"] != nil
 		}
 		proposal, unable := r.Token(c)
 		if unable != "" { // a person has to decide: that remedy comes after all that change something
-			for i := range hits {
-				hits[i].finding.Message += "; " + unable
+			for i := range findings {
+				findings[i].Message += "; " + unable
 			}
-			groups[engine.Manual] = append(hits, groups[engine.Manual]...)
+			groups[engine.Manual] = append(findings, groups[engine.Manual]...)
 			continue
 		}
-		step := b.tokenStep(w, s, r, hits)
+		step := b.step(w, r, s.Token.ID, findings)
+		step.Owner, step.OwnerID, step.OwnerName, step.OwnerKind = s.Owner.WorkspaceLabel(), s.Token.OwnerID, engine.Clip(engine.RedactSecrets(s.Owner.DisplayName), mostComment), s.Owner.Kind
+		step.Comment = engine.Clip(engine.RedactSecrets(s.Token.Comment), mostComment)
+		identity := engine.TokenIdentity(w.Snapshot.Workspace.ID, s.Token)
+		step.Precondition = engine.Precondition{Identity: identity, Digest: engine.Fingerprint(identity), Volatile: engine.TokenVolatile(s.Token)}
+		step.Risk = b.tokenRisk(w, r, s)
+		step.Critical = step.Risk.Level == remedy.High
 		step.Expected, step.Risk.Fails = proposal.Expected, proposal.Fails
 		if step.Risk.Level != remedy.Low && proposal.Why != "" { // neither expired nor never used
 			if proposal.Loses {
@@ -83,34 +89,20 @@ func btoi(is bool) int {
 	return 0
 }
 
-// tokenStep makes a step on a token; the caller adds what is expected of it.
-func (b *builder) tokenStep(w *workspace, s engine.Subject, r remedy.Remedy, hits []hit) engine.Step {
-	step := b.step(w, r, s.Token.ID, hits)
-	step.Owner, step.OwnerID, step.OwnerName, step.OwnerKind = s.Owner.WorkspaceLabel(), s.Token.OwnerID, engine.Clip(engine.RedactSecrets(s.Owner.DisplayName), mostComment), s.Owner.Kind
-	step.Comment = engine.Clip(engine.RedactSecrets(s.Token.Comment), mostComment)
-	identity := engine.TokenIdentity(w.Snapshot.Workspace.ID, s.Token)
-	step.Precondition = engine.Precondition{
-		Identity: identity, Digest: engine.Fingerprint(identity), Volatile: engine.TokenVolatile(s.Token),
-	}
-	step.Risk = b.tokenRisk(w, r, s)
-	step.Critical = step.Risk.Level == remedy.High
-	return step
-}
-
 // step makes what all steps have in common.
-func (b *builder) step(w *workspace, r remedy.Remedy, target string, hits []hit) engine.Step {
+func (b *builder) step(w *workspace, r remedy.Remedy, target string, findings []engine.Finding) engine.Step {
 	target = strings.ToValidUTF8(target, "\ufffd") // as it will stand in the file
 	step := engine.Step{
 		ID: StepID(r.Name, w.Snapshot.Workspace.ID, target), Action: r.Name,
 		Workspace: w.Snapshot.Workspace.Name, WorkspaceID: w.Snapshot.Workspace.ID, Target: target,
-		Severity: hits[0].finding.Severity, Evidence: map[string]any{}, Expected: map[string]any{}, NotBefore: b.time(0),
+		Severity: findings[0].Severity, Evidence: map[string]any{}, Expected: map[string]any{}, NotBefore: b.time(0),
 	}
-	for _, h := range hits {
-		step.Policies = append(step.Policies, h.finding.Policy)
-		step.Reasons = append(step.Reasons, h.finding.Message)
-		step.Evidence[h.finding.Policy] = h.finding.Evidence
-		if h.finding.Severity.Rank() < step.Severity.Rank() {
-			step.Severity = h.finding.Severity
+	for _, f := range findings {
+		step.Policies = append(step.Policies, f.Policy)
+		step.Reasons = append(step.Reasons, f.Message)
+		step.Evidence[f.Policy] = f.Evidence
+		if f.Severity.Rank() < step.Severity.Rank() {
+			step.Severity = f.Severity
 		}
 	}
 	if r.Changes() {
@@ -178,44 +170,33 @@ func (b *builder) propose() {
 			Param: func(policy, name string) any { return b.param(w, policy, name) },
 		}
 		for _, name := range remedy.Names() {
-			r, hits := remedy.Of(name), slices.DeleteFunc(slices.Clone(w.hits), func(h hit) bool { return h.action != name })
-			if len(hits) == 0 {
+			r, findings := remedy.Of(name), slices.DeleteFunc(slices.Clone(w.failed), func(f engine.Finding) bool { return f.Remedy != string(name) })
+			if len(findings) == 0 {
 				continue
 			}
 			if !r.Changes() {
-				step := b.step(w, r, w.Snapshot.Workspace.ID, hits)
+				step := b.step(w, r, w.Snapshot.Workspace.ID, findings)
 				step.Risk.Level, step.Risk.Why = remedy.Low, r.Safe
 				b.steps = append(b.steps, step)
 				continue
 			}
 			if coverage := w.Snapshot.Coverage[r.Section]; !coverage.Complete() {
-				b.skipAll(hits, "coverage", fmt.Sprintf("the workspace's %s were not read whole: %s", r.Section, coverage.Status))
+				b.skip("coverage", fmt.Sprintf("the workspace's %s were not read whole: %s", r.Section, coverage.Status), findings...)
 				continue
-			}
-			var findings []engine.Finding
-			for _, h := range hits {
-				findings = append(findings, h.finding)
 			}
 			changes, refusals := r.Workspace(site, findings)
 			for _, refusal := range refusals {
-				b.skip(hit{refusal.Finding, name}, refusal.Reason, refusal.Detail)
+				b.skip(refusal.Reason, refusal.Detail, refusal.Finding)
 			}
 			for _, c := range changes {
 				p := &proposed{change: c, owners: map[string]int{}}
-				p.step = b.step(w, r, c.Target, p.hits())
+				p.step = b.step(w, r, c.Target, c.Findings)
 				p.step.Precondition, p.step.Expected = engine.Precondition{Identity: c.Identity, Digest: engine.Fingerprint(c.Identity)}, c.Expected
 				p.endangers = remedy.Endangered(p.step)
 				w.proposed = append(w.proposed, p)
 			}
 		}
 	}
-}
-
-func (p *proposed) hits() (hits []hit) {
-	for _, f := range p.change.Findings {
-		hits = append(hits, hit{finding: f})
-	}
-	return hits
 }
 
 // count notes a token for the steps that take its use.
@@ -238,7 +219,7 @@ func (b *builder) planWorkspaces() {
 	for _, w := range b.order {
 		for _, p := range w.proposed {
 			if p.guarded > 0 {
-				b.skipAll(p.hits(), "protected", fmt.Sprintf("it would disable %d protected tokens%s", p.guarded, p.change.Protected))
+				b.skip("protected", fmt.Sprintf("it would disable %d protected tokens%s", p.guarded, p.change.Protected), p.change.Findings...)
 				continue
 			}
 			step, why := p.step, p.change.Why
@@ -337,7 +318,6 @@ func usedAgo(days int64) string {
 // narrow keeps the steps of the choice, and what fits of them. What is left for
 // the next plan is told.
 func (b *builder) narrow() {
-	type target struct{ workspace, token string }
 	gone := map[target]string{} // what was left or not chosen, and why
 	drop := func(s engine.Step, why string) {
 		gone[target{s.WorkspaceID, s.Target}] = why

@@ -33,19 +33,19 @@ func (set set) ChangeGrant() Remedy {
 			return granted(s.Precondition.Identity) + " → " + granted(s.Expected)
 		},
 		CLI: func(s engine.Step, profile string) string {
-			kept, _ := engine.GrantsOf(s.Expected)
+			kept, _ := grantsOf(s.Expected)
 			return "databricks token-management set-permissions" + profile + " --json " + ShellQuote(ASCII(aclBody(kept, true)))
 		},
 		HCL:  grantsHCL,
 		Read: set.readGrants,
 		Do:   set.writeGrants,
 		Reached: func(s engine.Step, seen engine.Observation) bool {
-			list, err := engine.GrantsOf(seen.State)
+			list, err := grantsOf(seen.State)
 			if err != nil {
 				return false
 			}
 			added, removed, err := difference(s)
-			return err == nil && holdsAll(list, added) && !holdsAny(list, removed)
+			return err == nil && len(without(added, list)) == 0 && len(without(removed, list)) == len(removed)
 		},
 		Undo: func(s engine.Step, prior map[string]any) (identity, expected map[string]any, why string) {
 			left, err1 := engine.GrantsOf(s.Expected)
@@ -95,7 +95,7 @@ func grants(site Site, findings []engine.Finding) ([]Change, []Refusal) {
 // an owner who is not in the directory has none that is known.
 func endangeredByGrant(s engine.Step) func(engine.Subject) bool {
 	_, removed, err := difference(s)
-	kept, err2 := engine.GrantsOf(s.Expected)
+	kept, err2 := grantsOf(s.Expected)
 	if err = errors.Join(err, err2); err == nil && len(removed) == 0 {
 		return nil
 	}
@@ -121,7 +121,7 @@ func covers(g engine.Grant, owner engine.Party) bool {
 // granted is the whole list of who may use tokens: what a change leaves out of
 // it loses its right.
 func granted(state map[string]any) string {
-	list, err := engine.GrantsOf(state)
+	list, err := grantsOf(state)
 	texts := []string{}
 	for _, g := range list {
 		texts = append(texts, g.Principal+" "+g.Level)
@@ -136,7 +136,7 @@ func grantsHCL(b *strings.Builder, steps []engine.Step, workspace string) {
 	for _, s := range steps {
 		b.WriteByte('\n')
 		Comment(b, "", "%s %s takes %s from %s, not before %s: %s", s.ID, strings.Join(s.Policies, ", "), levelUse, s.Target, s.NotBefore, s.Risk.Why)
-		list, _ := engine.GrantsOf(s.Expected)
+		list, _ := grantsOf(s.Expected)
 		kept := slices.DeleteFunc(list, func(g engine.Grant) bool { return g.Level != levelUse || g.Inherited })
 		if len(kept) == 0 {
 			Comment(b, "", "Nobody but admins would be left: databricks_permissions cannot say so. Use patrol apply or the API.")
@@ -182,43 +182,39 @@ func (set set) writeGrants(ctx context.Context, c engine.Client, s engine.Step, 
 	if len(removed) == 0 {
 		return act(ctx, c, s, http.MethodPatch, grantsPath, engine.CompactJSON(aclBody(added, false)), object)
 	}
-	list, err := engine.GrantsOf(before.State)
+	list, err := grantsOf(before.State)
 	if err != nil {
 		return engine.Receipt{}, &engine.Fault{Kind: engine.FaultRejected, Detail: clip(err.Error())}
 	}
-	kept := slices.DeleteFunc(list, func(g engine.Grant) bool { return holdsAny([]engine.Grant{g}, removed) })
-	return act(ctx, c, s, http.MethodPut, grantsPath, engine.CompactJSON(aclBody(append(kept, added...), true)), object)
+	return act(ctx, c, s, http.MethodPut, grantsPath, engine.CompactJSON(aclBody(append(without(list, removed), added...), true)), object)
 }
 
 // difference is what the step adds to and takes from the list it was planned on.
 func difference(s engine.Step) (added, removed []engine.Grant, err error) {
-	before, err := engine.GrantsOf(s.Precondition.Identity)
+	before, err := grantsOf(s.Precondition.Identity)
 	if err != nil {
 		return nil, nil, err
 	}
-	after, err := engine.GrantsOf(s.Expected)
+	after, err := grantsOf(s.Expected)
 	if err != nil {
 		return nil, nil, err
 	}
 	return without(after, before), without(before, after), nil
 }
 
+// without is a list without the entries of another.
 func without(list, others []engine.Grant) []engine.Grant {
-	return slices.DeleteFunc(slices.Clone(list), func(g engine.Grant) bool { return holdsAny([]engine.Grant{g}, others) })
+	return slices.DeleteFunc(slices.Clone(list), func(g engine.Grant) bool { return slices.Contains(others, g) })
 }
 
-func same(a, b engine.Grant) bool {
-	return a.Kind == b.Kind && a.Principal == b.Principal && a.Level == b.Level && a.Inherited == b.Inherited
-}
-
-func holdsAny(list, wanted []engine.Grant) bool {
-	return slices.ContainsFunc(list, func(g engine.Grant) bool {
-		return slices.ContainsFunc(wanted, func(w engine.Grant) bool { return same(g, w) })
-	})
-}
-
-func holdsAll(list, wanted []engine.Grant) bool {
-	return !slices.ContainsFunc(wanted, func(w engine.Grant) bool { return !holdsAny(list, []engine.Grant{w}) })
+// grantsOf is the list of a state. Where an entry is inherited from makes it no
+// other entry.
+func grantsOf(state map[string]any) (engine.Grants, error) {
+	list, err := engine.GrantsOf(state)
+	for i := range list {
+		list[i].InheritedFrom = ""
+	}
+	return list, err
 }
 
 // aclBody spells entries for the API. Inherited ones come from elsewhere and

@@ -149,7 +149,8 @@ const (
 	judgeBoundEach      = 64        // more for each token
 	judgeBoundWorkspace = 128 << 10 // and for each workspace, whose documents are held
 	planBound           = 64 << 20
-	planBoundEach       = 4 // more for each byte of the plan's file: about what it takes in memory
+	planBoundEach       = 4       // more for each byte of the plan's file: about what it takes in memory
+	planBoundStep       = 5 << 10 // or, while it is made, for each finding that may become a step
 )
 
 // boundMemory sets a bound until the function that it returns is called. A bound
@@ -160,6 +161,11 @@ func (r *Run) boundMemory(bytes int64) (restore func()) {
 	}
 	before := debug.SetMemoryLimit(bytes)
 	return func() { debug.SetMemoryLimit(before) }
+}
+
+// BoundPlanning bounds memory while a plan is made of so many failed findings.
+func (r *Run) BoundPlanning(failed int) (restore func()) {
+	return r.boundMemory(planBound + planBoundStep*int64(failed))
 }
 
 // BoundForPlan bounds memory for who reads a plan, until restore is called.
