@@ -38,31 +38,18 @@ type Line struct {
 	Held bool
 }
 
-// Explain judges one token, or with a nil subject the workspace, by one policy
-// and tells how it came to the result.
-func (s *Set) Explain(ctx context.Context, job Job, id string, on *engine.Subject) (Explanation, error) {
-	if s.judgesInSandbox(id) {
-		return s.explainInSandbox(ctx, job, id, wireExplain{Token: on})
+// Explained is what an explanation is about: a token, a secret or, with neither, the
+// workspace.
+type Explained struct {
+	Token  *engine.Subject
+	Secret *engine.Secret
+}
+
+// Explain judges one resource by one policy and tells how it came to the result.
+func (s *Set) Explain(ctx context.Context, job Job, id string, on Explained) (Explanation, error) {
+	if s.options.Sandbox != nil && slices.ContainsFunc(s.Resources, func(p *policy.Compiled) bool { return p.ID == id && !p.Trusted }) {
+		return s.explainInSandbox(ctx, job, id, on)
 	}
-	return s.explain(ctx, job, id, func(j *judge, a *assignment) (outcome, ast.Value) { return j.explain(ctx, a, on) })
-}
-
-// ExplainSecret is Explain for an OAuth secret.
-func (s *Set) ExplainSecret(ctx context.Context, job Job, id string, on engine.Secret) (Explanation, error) {
-	if s.judgesInSandbox(id) {
-		return s.explainInSandbox(ctx, job, id, wireExplain{Secret: &on})
-	}
-	return s.explain(ctx, job, id, func(j *judge, a *assignment) (outcome, ast.Value) {
-		return j.secret(ctx, a, on), j.secretInput(a, on).Value
-	})
-}
-
-// judgesInSandbox reports whether a policy is judged in a sandbox.
-func (s *Set) judgesInSandbox(id string) bool {
-	return s.options.Sandbox != nil && slices.ContainsFunc(s.Resources, func(p *policy.Compiled) bool { return p.ID == id && !p.Trusted })
-}
-
-func (s *Set) explain(ctx context.Context, job Job, id string, run func(*judge, *assignment) (outcome, ast.Value)) (Explanation, error) {
 	chosen := s.Select(func(p engine.Policy) bool { return p.ID == id })
 	e, err := chosen.prepare(job, func(engine.Finding) error { return nil })
 	if err != nil {
@@ -86,12 +73,37 @@ func (s *Set) explain(ctx context.Context, job Job, id string, run func(*judge, 
 	}
 	trace := &lineTrace{policy: a.Compiled, held: map[int]bool{}, rows: map[int]int{}}
 	j.queries[a.Compiled].WithQueryTracer(trace)
-	result, input := run(j, a)
-	return Explanation{
-		Status: result.status, Message: result.message,
-		Facts: valuesOf(a.Compiled, input), Params: paramFacts(a), Input: inputText(input), Lines: trace.lines(),
-	}, nil
+	known, input := &subject{}, j.input(a)
+	switch {
+	case on.Token != nil:
+		known = j.view.newSubject(*on.Token, allFields)
+		input = j.input(a, seenBy(allFields).pairs(j.view, known)...)
+	case on.Secret != nil:
+		input = j.secretInput(a, *on.Secret)
+	}
+	explained := Explanation{Input: inputText(input.Value)}
+	for _, ref := range a.Reads.Refs {
+		if policy.Word(ref, 1) == "params" {
+			continue
+		}
+		fact := Fact{Name: strings.TrimPrefix(ref.String(), "input.")}
+		if value, err := input.Value.Find(ref[1:]); err == nil {
+			fact.Value = engine.RedactSecrets(value.String())
+		}
+		explained.Facts = append(explained.Facts, fact)
+	}
+	for _, name := range engine.SortedKeys(a.params) {
+		explained.Params = append(explained.Params, Fact{Name: name, Value: fmt.Sprint(a.params[name])})
+	}
+	result := outcome{status: engine.NotApplicable}
+	if on.Token == nil || judges(a.Judges, on.Token.Facts.Expired) {
+		result = j.decide(ctx, a, input, known)
+	}
+	explained.Status, explained.Message, explained.Lines = result.status, result.message, trace.lines()
+	return explained, nil
 }
+
+const allFields = ^engine.FieldSet(0)
 
 // inputText is input as JSON, without the parameters, which a policy has of its own.
 func inputText(input ast.Value) string {
@@ -102,41 +114,6 @@ func inputText(input ast.Value) string {
 	}
 	delete(object, "params")
 	return engine.RedactSecrets(string(engine.CompactJSON(object)))
-}
-
-const allFields = ^engine.FieldSet(0)
-
-// explain judges a token, or the workspace, and returns the input too.
-func (j *judge) explain(ctx context.Context, a *assignment, on *engine.Subject) (outcome, ast.Value) {
-	if on == nil {
-		return j.workspace(ctx, a), j.input(a).Value
-	}
-	s := j.view.newSubject(*on, allFields)
-	return j.token(ctx, a, s), j.input(a, seenBy(allFields).pairs(j.view, s)...).Value
-}
-
-// valuesOf lists what the policy refers to, with the values at hand.
-func valuesOf(p *policy.Compiled, input ast.Value) []Fact {
-	var list []Fact
-	for _, ref := range p.Reads.Refs {
-		if policy.Word(ref, 1) == "params" {
-			continue
-		}
-		fact := Fact{Name: strings.TrimPrefix(ref.String(), "input.")}
-		if value, err := input.Find(ref[1:]); err == nil {
-			fact.Value = engine.RedactSecrets(value.String())
-		}
-		list = append(list, fact)
-	}
-	return list
-}
-
-func paramFacts(a *assignment) []Fact {
-	var list []Fact
-	for _, name := range engine.SortedKeys(a.params) {
-		list = append(list, Fact{Name: name, Value: fmt.Sprint(a.params[name])})
-	}
-	return list
 }
 
 // lineTrace is a tracer that notes which lines of the policy held.

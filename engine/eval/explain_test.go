@@ -27,7 +27,7 @@ func TestExplain(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			subject := healthy(tc.change)
-			got, err := set.Explain(t.Context(), job, "T-1", &subject)
+			got, err := set.Explain(t.Context(), job, "T-1", Explained{Token: &subject})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -53,7 +53,7 @@ func TestExplainNeverShowsASecret(t *testing.T) {
 	set := load(t, enginetest.TokenPolicy("", "deny contains \"x\" if contains(input.token.comment, \"dapi\")"))
 	secret := "dapi" + strings.Repeat("0a", 16)
 	subject := healthy(func(t *engine.Token) { t.Comment = "use " + secret })
-	got, err := set.Explain(t.Context(), Job{Snapshot: covered(nil), AsOf: asOf()}, "T-1", &subject)
+	got, err := set.Explain(t.Context(), Job{Snapshot: covered(nil), AsOf: asOf()}, "T-1", Explained{Token: &subject})
 	if err != nil || got.Status != engine.Fail {
 		t.Fatalf("%+v %v", got, err)
 	}

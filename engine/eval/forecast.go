@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -54,6 +55,15 @@ func (v *workspaceView) at(instant time.Time) *workspaceView {
 	return &moved
 }
 
+// steadyFields are fields that stay as they are while time passes: texts and lists of the
+// token and its people, and what the directory says of them.
+var steadyFields = sync.OnceValue(func() engine.FieldSet {
+	return engine.FieldsWhere(func(f engine.Field) bool {
+		object, _ := f.Place()
+		return !f.Peers && (f.Text != nil || f.Texts != nil || f.Truth != nil && object != "token")
+	})
+})
+
 // day is what judges need of an instant.
 type day struct {
 	view        *workspaceView
@@ -76,6 +86,7 @@ func (e *evaluation) forecastOwn(ctx context.Context, of ForecastJob, judges []*
 		for _, a := range own {
 			dated := *a
 			dated.timed = slices.ContainsFunc(a.Reads.Refs, func(ref ast.Ref) bool { return len(ref) == 1 || policy.Word(ref, 1) == "as_of" })
+			dated.steady = !dated.timed && a.Judges != engine.JudgesExpired && a.Reads.Fields&^steadyFields() == 0
 			if !e.options.NoPrefilter {
 				dated.filter, _ = e.set.filters.prefilter(ctx, a, judges[0].input(a))
 			}
@@ -119,8 +130,9 @@ func (j *judge) forecast(ctx context.Context, token engine.FutureToken, days []d
 		j.view, j.asOf = d.view, d.asOf
 		s.Subject = t
 		d.view.findUnknown(s, read)
+		read &^= steadyFields() // from the second day on
 		for i, a := range d.assignments {
-			if failed[i] {
+			if failed[i] || n > 0 && a.steady {
 				continue
 			}
 			if _, settled := j.settle(a, s); settled {

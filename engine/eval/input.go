@@ -400,7 +400,7 @@ func (v *workspaceView) newSubject(s engine.Subject, read engine.FieldSet) *subj
 }
 
 func (v *workspaceView) findUnknown(s *subject, read engine.FieldSet) {
-	s.unknown = 0
+	s.unknown &^= read
 	for i, f := range engine.Fields() {
 		if bit := engine.FieldSet(1) << i; read&bit != 0 && f.Unknown(&s.Subject, v.known) {
 			s.unknown |= bit

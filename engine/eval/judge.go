@@ -34,7 +34,7 @@ type assignment struct {
 	said, allowance int64             // bytes of messages and evidence, in a sandbox
 	overdue         *atomic.Int32     // evaluations that ran out of time
 	filter          *prefilter.Filter // nil: run it on every token
-	timed           bool              // in a forecast: it refers to the moment itself
+	timed, steady   bool              // in a forecast: it refers to the moment itself; it refers to nothing that time changes
 }
 
 // maxOverdue is how often a policy may run out of time in one job. After that

@@ -191,7 +191,7 @@ func TestSecretsAreJudged(t *testing.T) {
 	}
 	told, job.AsOf = nil, asOf()
 	for _, secret := range secrets {
-		e, err := set.ExplainSecret(t.Context(), job, "SP-001", secret)
+		e, err := set.Explain(t.Context(), job, "SP-001", Explained{Secret: &secret})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -61,12 +61,7 @@ func ServeSandbox(ctx context.Context, in io.Reader, out io.Writer) error {
 		case r.Explain != nil && r.Job != nil && len(r.Policies) == 1:
 			id := r.Policies[0]
 			answer.Doing(id)
-			var e Explanation
-			if r.Explain.Secret != nil {
-				e, err = set.ExplainSecret(ctx, *r.Job, id, *r.Explain.Secret)
-			} else {
-				e, err = set.Explain(ctx, *r.Job, id, r.Explain.Token)
-			}
+			e, err := set.Explain(ctx, *r.Job, id, *r.Explain)
 			if err != nil {
 				return err
 			}

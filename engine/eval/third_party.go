@@ -27,11 +27,11 @@ type request struct {
 	Job      *Job     `json:",omitempty"` // with the first Judge of a workspace, and with Explain
 	Policies []string `json:",omitempty"` // with Job: ids of those that will judge
 
-	Judge   *wireJudge   `json:",omitempty"`
-	Waiver  *wireWaiver  `json:",omitempty"`
-	Tests   *wireTests   `json:",omitempty"`
-	Lint    string       `json:",omitempty"` // pack
-	Explain *wireExplain `json:",omitempty"`
+	Judge   *wireJudge  `json:",omitempty"`
+	Waiver  *wireWaiver `json:",omitempty"`
+	Tests   *wireTests  `json:",omitempty"`
+	Lint    string      `json:",omitempty"` // pack
+	Explain *Explained  `json:",omitempty"`
 }
 
 // wireJudge is what to judge by which policies: tokens, or the workspace with its secrets.
@@ -370,12 +370,6 @@ type wireTests struct {
 	Skip   []string
 }
 
-// wireExplain is what to explain: a token, a secret, or the workspace.
-type wireExplain struct {
-	Token  *engine.Subject
-	Secret *engine.Secret
-}
-
 // authored is what came of tests and of linting.
 type authored struct {
 	Begun    *policy.TestResult    `json:",omitempty"` // alone: this test runs now
@@ -442,7 +436,7 @@ func (s *Set) lintInSandbox(ctx context.Context, pack string) (policy.Problems, 
 }
 
 // explainInSandbox explains in a sandbox; one that the policy ends explains itself.
-func (s *Set) explainInSandbox(ctx context.Context, job Job, id string, on wireExplain) (e Explanation, err error) {
+func (s *Set) explainInSandbox(ctx context.Context, job Job, id string, on Explained) (e Explanation, err error) {
 	err = s.askTask(ctx, request{Job: &job, Policies: []string{id}, Explain: &on}, func(text json.RawMessage) error { return sandbox.Decode(text, &e) })
 	var end *sandbox.End
 	switch {

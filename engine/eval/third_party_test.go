@@ -156,11 +156,11 @@ func TestExplainApart(t *testing.T) {
 	subject := healthy(nil)
 	job := Job{Snapshot: covered(nil), AsOf: asOf()}
 	set := load(t, map[string]string{"token/x.rego": enginetest.PolicyText("token", "x", "X-1", "", "deny contains input.workspace.name if {\n\tinput.token.age_days > 10\n\tinput.owner.active\n\tinput.token.used == false\n}")})
-	want, err := set.Explain(t.Context(), job, "X-1", &subject)
+	want, err := set.Explain(t.Context(), job, "X-1", Explained{Token: &subject})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := set.With(Options{Sandbox: ownSandbox}).Explain(t.Context(), job, "X-1", &subject)
+	got, err := set.With(Options{Sandbox: ownSandbox}).Explain(t.Context(), job, "X-1", Explained{Token: &subject})
 	if err != nil || len(want.Lines) < 3 {
 		t.Fatal(err, want)
 	}
@@ -168,7 +168,7 @@ func TestExplainApart(t *testing.T) {
 
 	bomb := load(t, map[string]string{"token/bomb.rego": enginetest.PolicyText("token", "bomb", "B-1", "", bombsOf("range"))})
 	start := time.Now()
-	got, err = bomb.With(Options{Sandbox: ownSandbox, Deadline: bombDeadline}).Explain(t.Context(), job, "B-1", &subject)
+	got, err = bomb.With(Options{Sandbox: ownSandbox, Deadline: bombDeadline}).Explain(t.Context(), job, "B-1", Explained{Token: &subject})
 	if err != nil || got.Status != engine.Errored || time.Since(start) > bombDeadline+bombLimit {
 		t.Errorf("after %v: %+v, %v", time.Since(start), got, err)
 	}

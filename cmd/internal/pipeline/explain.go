@@ -39,7 +39,7 @@ func (r *Run) Explain(ctx context.Context, set *Policies, policy engine.Policy, 
 			switch policy.Resource {
 			case engine.ResourceWorkspace:
 				if resource == s.Workspace.Name || resource == s.Workspace.ID {
-					e, failed := set.All.Explain(ctx, job, policy.ID, nil)
+					e, failed := set.All.Explain(ctx, job, policy.ID, eval.Explained{})
 					err = showOne("workspace "+s.Workspace.Name, e, failed)
 				}
 			case engine.ResourceSecret:
@@ -51,7 +51,7 @@ func (r *Run) Explain(ctx context.Context, set *Policies, policy engine.Policy, 
 				}
 				for _, secret := range secrets {
 					if err == nil && strings.HasPrefix(secret.ID, resource) {
-						e, failed := set.All.ExplainSecret(ctx, job, policy.ID, secret)
+						e, failed := set.All.Explain(ctx, job, policy.ID, eval.Explained{Secret: &secret})
 						err = showOne(fmt.Sprintf("secret %s of service principal %s in %s", secret.ID, secret.OwnerName, s.Workspace.Name), e, failed)
 					}
 				}
@@ -64,7 +64,7 @@ func (r *Run) Explain(ctx context.Context, set *Policies, policy engine.Policy, 
 						return err
 					}
 					if strings.HasPrefix(subject.Token.ID, resource) {
-						e, failed := set.All.Explain(ctx, job, policy.ID, &subject)
+						e, failed := set.All.Explain(ctx, job, policy.ID, eval.Explained{Token: &subject})
 						err = showOne(fmt.Sprintf("token %s of %s in %s", subject.Token.ID, subject.Owner.Label(), s.Workspace.Name), e, failed)
 					}
 				}

@@ -18,20 +18,23 @@ func Comparisons(compiler *ast.Compiler, report func(at *ast.Location, text stri
 		for _, rule := range module.Rules {
 			// The compiler has given each variable a name of its own, so that one scope serves all bodies.
 			s := scope{}
-			visit := func(see func(*ast.Expr)) {
-				ast.WalkExprs(rule, func(e *ast.Expr) bool {
-					if e.IsCall() {
-						see(e)
-					}
-					return false
-				})
-			}
-			visit(func(e *ast.Expr) { t.learn(e, s) })
-			visit(func(e *ast.Expr) {
-				if left, right, ok := t.sides(e, s); ok && disjoint(left, right) {
-					report(e.Location, fmt.Sprintf("%s compares what can never be of one type: %s and %s", operatorText(e), types.Sprint(left), types.Sprint(right)))
+			var calls []*ast.Expr
+			ast.WalkExprs(rule, func(e *ast.Expr) bool {
+				if e.IsCall() {
+					calls = append(calls, e)
+					t.learn(e, s)
 				}
+				return false
 			})
+			for _, e := range calls {
+				switch name := e.Operator().String(); name {
+				case ast.LessThan.Name, ast.LessThanEq.Name, ast.GreaterThan.Name, ast.GreaterThanEq.Name, ast.NotEqual.Name:
+					left, right := t.typeOf(e.Operand(0), s), t.typeOf(e.Operand(1), s)
+					if disjoint(left, right) {
+						report(e.Location, fmt.Sprintf("%s compares what can never be of one type: %s and %s", ast.BuiltinMap[name].Infix, types.Sprint(left), types.Sprint(right)))
+					}
+				}
+			}
 		}
 	}
 }
@@ -48,16 +51,6 @@ func (t *totality) learn(e *ast.Expr, s scope) {
 	if n := len(operands) - 1; ok && n == len(declared.FuncArgs().Args) && declared.Result() != nil {
 		bindVar(operands[n], declared.Result(), s)
 	}
-}
-
-// sides are the types that a comparison compares.
-func (t *totality) sides(e *ast.Expr, s scope) (left, right types.Type, ok bool) {
-	operands := e.Operands()
-	switch e.Operator().String() {
-	case ast.LessThan.Name, ast.LessThanEq.Name, ast.GreaterThan.Name, ast.GreaterThanEq.Name, ast.NotEqual.Name:
-		return t.typeOf(operands[0], s), t.typeOf(operands[1], s), true
-	}
-	return nil, nil, false
 }
 
 // disjoint reports whether no value can be of both types.
@@ -89,12 +82,4 @@ func kinds(t types.Type) []string {
 		return []string{"object"}
 	}
 	return nil
-}
-
-// operatorText is how an operator is written.
-func operatorText(e *ast.Expr) string {
-	if b := ast.BuiltinMap[e.Operator().String()]; b != nil && b.Infix != "" {
-		return b.Infix
-	}
-	return e.Operator().String()
 }

@@ -68,7 +68,7 @@ func New(ctx context.Context, c *ast.Compiler, pkg string, known *ast.Term) (*Fi
 		}
 	}
 	// deny fires at most where one of its bodies gets as far as it cannot fail.
-	var any []test
+	var some []test
 	for _, deny := range c.GetRulesExact(rule("deny")) {
 		if deny.Head.RuleKind() != ast.MultiValue || !deny.Ref().IsGround() || deny.Else != nil {
 			return nil, errors.New("deny is no set")
@@ -81,13 +81,13 @@ func New(ctx context.Context, c *ast.Compiler, pkg string, known *ast.Term) (*Fi
 		if err != nil {
 			return nil, err
 		}
-		some, _ := b.either(r)
-		any = append(any, some)
+		fires, _ := b.either(r)
+		some = append(some, fires)
 	}
 	if b.tests > maxTests {
 		return nil, fmt.Errorf("%d conditions are more than %d", b.tests, maxTests)
 	}
-	f.fires = anyOf(any)
+	f.fires = anyOf(some)
 	return f, nil
 }
 

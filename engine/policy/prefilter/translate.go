@@ -2,7 +2,6 @@ package prefilter
 
 import (
 	"cmp"
-	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,15 +17,15 @@ import (
 
 // either translates a disjunction. dropped names an expression that was left out; "" when none was.
 func (b *builder) either(r residual) (holds test, dropped string) {
-	var any []test
+	var some []test
 	for _, body := range r.bodies {
 		c := conjunction{builder: b, residual: r, vars: map[ast.Var]value{}}
 		for _, expr := range body {
 			c.add(expr)
 		}
-		any, dropped = append(any, allOf(c.all)), cmp.Or(dropped, c.dropped)
+		some, dropped = append(some, allOf(c.all)), cmp.Or(dropped, c.dropped)
 	}
-	return anyOf(any), dropped
+	return anyOf(some), dropped
 }
 
 // conjunction is a body under translation.
@@ -54,8 +53,8 @@ func (c *conjunction) add(e *ast.Expr) {
 // value is a term whose value Go can read. One of the readers is set; a value that is
 // absent makes every comparison false, as in Rego.
 type value struct {
-	constant any // string, bool, int64 or float64; nil when it is read from the token
-	number   func(*engine.Subject) (quantity, bool)
+	constant any // string, bool or int64; nil when it is read from the token
+	number   func(*engine.Subject) *int64
 	text     func(*engine.Subject) *string
 	truth    func(*engine.Subject) *bool
 }
@@ -67,35 +66,11 @@ func (v *value) present(s *engine.Subject) bool {
 	case v.constant != nil:
 		return true
 	case v.number != nil:
-		_, there := v.number(s)
-		return there
+		return v.number(s) != nil
 	case v.text != nil:
 		return v.text(s) != nil
 	}
 	return v.truth(s) != nil
-}
-
-// quantity is a whole number, or a fraction where it has one.
-type quantity struct {
-	whole    int64
-	fraction float64
-	broken   bool
-}
-
-// compare is exact: fractions are below 2^53, and whole numbers beyond that lie
-// on either side of all of them.
-func (q quantity) compare(r quantity) int {
-	if !q.broken && !r.broken {
-		return cmp.Compare(q.whole, r.whole)
-	}
-	return cmp.Compare(q.float(), r.float())
-}
-
-func (q quantity) float() float64 {
-	if q.broken {
-		return q.fraction
-	}
-	return float64(q.whole)
 }
 
 func fixed(of any) (v value) {
@@ -106,9 +81,7 @@ func fixed(of any) (v value) {
 	case bool:
 		v.truth = func(*engine.Subject) *bool { return &of }
 	case int64:
-		v.number = func(*engine.Subject) (quantity, bool) { return quantity{whole: of}, true }
-	case float64:
-		v.number = func(*engine.Subject) (quantity, bool) { return quantity{fraction: of, broken: true}, true }
+		v.number = func(*engine.Subject) *int64 { return &of }
 	}
 	return v
 }
@@ -120,28 +93,15 @@ func (c *conjunction) value(term *ast.Term) (v value) {
 		return fixed(string(t))
 	case ast.Boolean:
 		return fixed(bool(t))
-	case ast.Number: // those that Go compares as Rego does
-		const exact = 1 << 53
+	case ast.Number: // fields are whole numbers; a fraction to compare them with has no translation
 		if whole, ok := t.Int64(); ok {
 			return fixed(whole)
-		}
-		if f, ok := t.Float64(); ok && math.Abs(f) < exact {
-			return fixed(f)
 		}
 	case ast.Var:
 		return c.vars[t]
 	case ast.Ref:
 		if field, ok := fieldOf(t); ok {
-			v.text, v.truth = field.Text, field.Truth
-			if field.Number != nil {
-				v.number = func(s *engine.Subject) (q quantity, ok bool) {
-					n := field.Number(s)
-					if n == nil {
-						return q, false
-					}
-					return quantity{whole: *n}, true
-				}
-			}
+			v.number, v.text, v.truth = field.Number, field.Text, field.Truth
 		}
 	case ast.Call:
 		if len(t) == 2 {
@@ -154,7 +114,7 @@ func (c *conjunction) value(term *ast.Term) (v value) {
 func (c *conjunction) function(name string, of *ast.Term) (v value) {
 	if name == ast.Count.Name {
 		if list := listOf(of); list != nil {
-			v.number = func(s *engine.Subject) (quantity, bool) { return quantity{whole: int64(len(list(s)))}, true }
+			v.number = func(s *engine.Subject) *int64 { return new(int64(len(list(s)))) }
 		}
 		return v
 	}
@@ -325,16 +285,9 @@ func (c *conjunction) compare(name string, holds func(int) bool, left, right *as
 	l, r := c.value(left), c.value(right)
 	switch {
 	case l.number != nil && r.number != nil:
-		return func(s *engine.Subject) bool {
-			a, one := l.number(s)
-			b, other := r.number(s)
-			return one && other && holds(a.compare(b))
-		}
+		return both(l.number, r.number, holds)
 	case l.text != nil && r.text != nil:
-		return func(s *engine.Subject) bool {
-			a, b := l.text(s), r.text(s)
-			return a != nil && b != nil && holds(cmp.Compare(*a, *b))
-		}
+		return both(l.text, r.text, holds)
 	case l.truth != nil && r.truth != nil && (holds(0) != holds(1)) && holds(1) == holds(-1): // equal or not, never ordered
 		return func(s *engine.Subject) bool {
 			a, b := l.truth(s), r.truth(s)
@@ -344,28 +297,31 @@ func (c *conjunction) compare(name string, holds func(int) bool, left, right *as
 	return nil
 }
 
+// both compares what is there.
+func both[T cmp.Ordered](left, right func(*engine.Subject) *T, holds func(int) bool) test {
+	return func(s *engine.Subject) bool {
+		a, b := left(s), right(s)
+		return a != nil && b != nil && holds(cmp.Compare(*a, *b))
+	}
+}
+
 // builtin translates one that gives true or false.
 func (c *conjunction) builtin(name string, operands []*ast.Term) test {
 	switch name {
 	case ast.Member.Name:
 		return c.member(operands[0], operands[1])
 	case ast.StartsWith.Name:
-		return c.textTest(operands[0], operands[1], func(part string) func(string) bool {
-			return func(text string) bool { return strings.HasPrefix(text, part) }
-		})
+		return c.textTest(operands[0], operands[1], strings.HasPrefix)
 	case ast.EndsWith.Name:
-		return c.textTest(operands[0], operands[1], func(part string) func(string) bool {
-			return func(text string) bool { return strings.HasSuffix(text, part) }
-		})
+		return c.textTest(operands[0], operands[1], strings.HasSuffix)
 	case ast.Contains.Name:
-		return c.textTest(operands[0], operands[1], func(part string) func(string) bool {
-			return func(text string) bool { return strings.Contains(text, part) }
-		})
+		return c.textTest(operands[0], operands[1], strings.Contains)
 	case ast.RegexMatch.Name:
 		if !compiles(operands[0]) {
 			return nil
 		}
-		return c.textTest(operands[1], operands[0], func(pattern string) func(string) bool { return regexp.MustCompile(pattern).MatchString })
+		pattern := regexp.MustCompile(string(operands[0].Value.(ast.String)))
+		return c.textTest(operands[1], operands[0], func(text, _ string) bool { return pattern.MatchString(text) })
 	case ast.IsBoolean.Name, ast.IsNumber.Name, ast.IsString.Name: // what is there is of the type that the schema gives it
 		v := c.value(operands[0])
 		switch {
@@ -383,16 +339,15 @@ func (c *conjunction) builtin(name string, operands []*ast.Term) test {
 	return nil
 }
 
-func (c *conjunction) textTest(of, constant *ast.Term, by func(string) func(string) bool) test {
+func (c *conjunction) textTest(of, constant *ast.Term, holds func(text, part string) bool) test {
 	v := c.value(of)
 	part, ok := constant.Value.(ast.String)
 	if v.text == nil || !ok {
 		return nil
 	}
-	holds := by(string(part))
 	return func(s *engine.Subject) bool {
 		text := v.text(s)
-		return text != nil && holds(*text)
+		return text != nil && holds(*text, string(part))
 	}
 }
 
