@@ -16,7 +16,11 @@ package collectors
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"slices"
+	"sync"
+	"time"
 
 	"patrol/engine"
 )
@@ -63,3 +67,176 @@ func (o Options) unasked(c Collector) (coverage engine.Coverage, unasked bool) {
 
 // failed is the section that a problem leaves.
 func failed(p *Problem) engine.Section { return engine.Section{Coverage: p.Coverage()} }
+
+// Target is a workspace to read. Without Profile and Host, the environment
+// and the default profile decide, as in every Databricks tool.
+type Target struct {
+	Name       string // "": the profile's name, else the host's
+	Profile    string // section of the configuration file; its values win over the environment
+	Host       string // must be the profile's own host where both are given
+	ConfigFile string // "": DATABRICKS_CONFIG_FILE, else ~/.databrickscfg
+	Labels     map[string]string
+	Usage      *Usage // in place of that of the options
+
+	// Of a workspace that an account lists:
+	WorkspaceID string // it must be the one that answers; "": whichever does
+	Cloud       string // where the account tells; "": by the host
+	Discovered  bool   // Host is the account's to tell; the credential is the account's
+	Routed      bool   // the host serves several workspaces: requests name the one that is meant
+	Unreadable  string // why there is nothing to ask, such as its status; "" when there is
+
+	azure *azureSignIn // of a workspace that Azure lists; nil: unified authentication decides
+}
+
+// Label names the target before anything is known about it.
+func (t Target) Label() string {
+	for _, name := range []string{t.Name, t.Profile, t.Host} {
+		if name != "" {
+			return name
+		}
+	}
+	return "default workspace"
+}
+
+// Options tune collection. The zero value is ready to use.
+type Options struct {
+	Now      func() time.Time
+	Parallel int // workspaces at once; 4
+	// RetryBudget is the waiting that a section may cost; 5 minutes. All that
+	// is read in one run may cost it once for each workspace and once more.
+	RetryBudget      time.Duration
+	ConnectTimeout   time.Duration // to connect and, again, for the TLS handshake; 4 s
+	IdleTimeout      time.Duration // without a byte of an answer; 60 s
+	SectionTimeout   time.Duration // for a whole section; 30 minutes
+	SignInTimeout    time.Duration // for unified authentication; 45 s
+	RequestRate      float64       // requests per second, workspace and family of endpoints; 0: as client.go says for each
+	SpoolDir         string        // for answers beyond memory; the system's
+	UserAgentVersion string
+	CAFile           string // PEM file of further authorities
+	NoProxy          bool   // connect directly, whatever proxy the environment names
+	Progress         func(Event)
+	Sections         []engine.SectionName // of those that are read on request only
+	Account          *Account             // for the sections that only an account tells; nil: there is none
+	Usage            *Usage               // how to read the audit log; nil: it is not asked for
+	AuditLog         *AuditLog            // in place of a query, a file; nil: there is none
+	AuditChanges     *AuditChanges        // likewise
+	TokenReport      *TokenReport         // likewise
+
+	// Sleep and Jitter stand in for time and chance in tests.
+	Sleep  func(ctx context.Context, d time.Duration) error
+	Jitter func() float64 // in [0,1)
+
+	waiting  *budget   // of the run, shared by all its sections
+	reported *reported // likewise
+}
+
+// reported is what a run has reported once already.
+type reported struct {
+	mu   sync.Mutex
+	what map[string]bool
+}
+
+// first tells that it was not reported yet.
+func (r *reported) first(what string) bool {
+	if r == nil { // no run
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.what[what] {
+		return false
+	}
+	r.what[what] = true
+	return true
+}
+
+// reporting lets Progress be called by one goroutine at a time: an account that
+// is asked within a run has Options of its own.
+var reporting sync.Mutex
+
+func (o Options) report(e Event) {
+	reporting.Lock()
+	defer reporting.Unlock()
+	o.Progress(e)
+}
+
+func (o Options) withDefaults() Options {
+	orDefault(&o.Parallel, 4)
+	orDefault(&o.RetryBudget, 5*time.Minute)
+	orDefault(&o.ConnectTimeout, 4*time.Second)
+	orDefault(&o.IdleTimeout, time.Minute)
+	orDefault(&o.SectionTimeout, 30*time.Minute)
+	orDefault(&o.SignInTimeout, 45*time.Second)
+	orDefault(&o.UserAgentVersion, "dev")
+	o.waiting = newBudget(o.RetryBudget, 2)
+	o.reported = &reported{what: map[string]bool{}}
+	if o.AuditLog != nil {
+		o.Sections = append(slices.Clone(o.Sections), engine.SectionAuditLog)
+	}
+	if o.AuditChanges != nil {
+		o.Sections = append(slices.Clone(o.Sections), engine.SectionAuditChanges)
+	}
+	if o.TokenReport != nil {
+		o.Sections = append(slices.Clone(o.Sections), engine.SectionTokenReport)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Progress == nil {
+		o.Progress = func(Event) {}
+	}
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
+	if o.Jitter == nil {
+		o.Jitter = rand.Float64
+	}
+	return o
+}
+
+func orDefault[T comparable](value *T, otherwise T) {
+	var zero T
+	if *value == zero {
+		*value = otherwise
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+// EventKind says what an Event is about.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventStarted EventKind = "started" // a workspace, or one of its sections
+	EventDone    EventKind = "done"    // a section, with its coverage; a workspace
+	EventRetry   EventKind = "retry"   // a call will be tried again
+	EventWarning EventKind = "warning" // something that a person should know
+	EventNote    EventKind = "note"    // something about this run, told once
+)
+
+// Event tells what collection is doing. Events of one call come one at a time.
+type Event struct {
+	Kind      EventKind
+	Workspace string             // the target's name
+	Section   engine.SectionName // "" for the workspace as a whole
+	Reason    string             // stable word of a retry or warning
+	Detail    string
+	Coverage  *engine.Coverage // of a section that is done
+}
+
+func (e Event) String() string {
+	if e.Section == "" {
+		return fmt.Sprintf("%s: %s %s", e.Workspace, e.Kind, e.Detail)
+	}
+	return fmt.Sprintf("%s %s: %s %s", e.Workspace, e.Section, e.Kind, e.Detail)
+}

@@ -1,8 +1,10 @@
 package collectors
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -161,4 +163,105 @@ func readKeys(ctx context.Context, c *Client, keys []string, into engine.Setting
 		}
 	}
 	return nil
+}
+
+const (
+	ipAccessPath       = "/api/2.0/ip-access-lists"
+	hintIPAccessAbsent = "IP access lists are not available in this workspace: they take the Premium plan or above."
+)
+
+// IPAccessLists reads from which addresses the workspace can be reached.
+func (set) IPAccessLists() Collector {
+	return Collector{
+		Section: engine.SectionIPAccessLists,
+		Doc:     "lists of addresses from which the workspace may, or may not, be reached",
+		Calls:   []string{"GET " + ipAccessPath},
+		Rights:  "workspace admin; Premium plan or above",
+		Scopes:  []string{"networking:read"},
+		Order:   60,
+		Read:    readIPAccessLists,
+	}
+}
+
+// ipAccessList is one list in the section's document.
+type ipAccessList struct {
+	Addresses []string `json:"addresses"`
+	Enabled   bool     `json:"enabled"`
+	ID        string   `json:"id"`
+	Label     string   `json:"label"`
+	Type      string   `json:"type"` // ALLOW, BLOCK
+}
+
+func readIPAccessLists(ctx context.Context, c *Client) engine.Section {
+	rows, _, problem := c.getList(ctx, ipAccessPath, nil, "ip_access_lists")
+	if problem != nil {
+		return failed(problem.hinted("", hintIPAccessAbsent))
+	}
+	lists, t := []ipAccessList{}, tally{}
+	for i, raw := range rows {
+		r := newListRow(raw)
+		enabled := r.truth("enabled")
+		list := ipAccessList{
+			Addresses: append([]string{}, r.texts("ip_addresses")...), Enabled: enabled != nil && *enabled,
+			ID: r.text("list_id"), Label: r.text("label"), Type: r.text("list_type"),
+		}
+		r.must(!slices.ContainsFunc(list.Addresses, notAnAddress), reasonBadType)
+		r.must(list.Type != "" && enabled != nil, reasonMissing)
+		if r.reason != "" {
+			t.add(r.reason, "list %d has no type, state or addresses that can be read", i+1)
+			list.Enabled = false
+		}
+		lists = append(lists, list)
+	}
+	slices.SortFunc(lists, func(a, b ipAccessList) int { return cmp.Or(cmp.Compare(a.Label, b.Label), cmp.Compare(a.ID, b.ID)) })
+	return engine.Section{Coverage: t.coverage(len(lists)), Document: document(lists)}
+}
+
+// notAnAddress holds for what is neither an address nor a range of them.
+func notAnAddress(text string) bool {
+	if strings.Contains(text, "/") {
+		_, err := netip.ParsePrefix(text)
+		return err != nil
+	}
+	_, err := netip.ParseAddr(text)
+	return err != nil
+}
+
+const (
+	restrictPath                          = "/api/2.0/settings/types/restrict_workspace_admins/names/default"
+	sectionRestrict    engine.SectionName = "restrict_workspace_admins"
+	hintRestrictAbsent                    = "This workspace does not have the setting restrict_workspace_admins: whether admins may make tokens for any service principal is not known."
+)
+
+// RestrictWorkspaceAdmins reads whether workspace admins may make tokens in
+// the name of any service principal.
+func (set) RestrictWorkspaceAdmins() Collector {
+	return Collector{
+		Section: sectionRestrict,
+		Doc:     "whether workspace admins may make tokens for any service principal",
+		Calls:   []string{"GET " + restrictPath},
+		Rights:  "workspace admin",
+		Scopes:  []string{"settings:read"},
+		Order:   70,
+		Read:    readRestrictWorkspaceAdmins,
+	}
+}
+
+func readRestrictWorkspaceAdmins(ctx context.Context, c *Client) engine.Section {
+	var answer struct {
+		Setting *struct {
+			Status     string `json:"status"`
+			TagsDenied bool   `json:"disable_gov_tag_creation"`
+		} `json:"restrict_workspace_admins"`
+	}
+	if _, problem := c.getJSON(ctx, restrictPath, nil, &answer); problem != nil {
+		return failed(problem.hinted("", hintRestrictAbsent))
+	}
+	if answer.Setting == nil || answer.Setting.Status != "ALLOW_ALL" && answer.Setting.Status != "RESTRICT_TOKENS_AND_JOB_RUN_AS" {
+		return failed(badBody("GET %s: the answer tells no status that patrol knows", restrictPath))
+	}
+	return engine.Section{
+		Coverage: engine.Coverage{Status: engine.Complete, Count: 1},
+		Document: document(map[string]any{"status": answer.Setting.Status, "disable_gov_tag_creation": answer.Setting.TagsDenied}),
+	}
 }

@@ -2,6 +2,8 @@ package collectors_test
 
 import (
 	"encoding/json"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -131,5 +133,28 @@ func TestSignInWaysWithoutAccount(t *testing.T) {
 	w.options.Sections = []engine.SectionName{engine.SectionFederation}
 	if c := w.coverage(w.collect(w.admin()), engine.SectionFederation); c.Status != engine.Failed || c.Reason != "no_account" || !strings.Contains(c.Hint, "--account") {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestAuditorNeedsTheScopesOfCollectors: WS-007 tells an auditor the scopes that
+// the sections of every audit need, and those of usage, and no others.
+func TestAuditorNeedsTheScopesOfCollectors(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../policies/workspace/auditor_token.rego")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metadata, _, _ := strings.Cut(string(text), "\npackage ")
+	told := regexp.MustCompile(`[a-z-]+:(read|restricted-query)\b`).FindAllString(metadata, -1)
+	var need []string
+	for _, c := range collectors.All() {
+		if c.OnRequest == "" || c.Section == engine.SectionAuditLog {
+			need = append(need, c.Scopes...)
+		}
+	}
+	slices.Sort(told)
+	slices.Sort(need)
+	if told, need = slices.Compact(told), slices.Compact(need); !slices.Equal(told, need) {
+		t.Errorf("WS-007 names %v, the collectors need %v", told, need)
 	}
 }

@@ -3,13 +3,18 @@ package collectors
 import (
 	"bufio"
 	"context"
+	_ "embed" // of the queries
 	"encoding/gob"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"patrol/engine"
 )
@@ -166,4 +171,382 @@ func contradiction(span engine.LogSpan, list []rowRef, log iter.Seq2[engine.Acti
 		return ""
 	}
 	return fmt.Sprintf("of %d tokens that were used, the log lacks the last use of %d, and has use of %d that the list of tokens does not know", used, lacks, later)
+}
+
+// Usage says how the audit log is read from the platform's own table.
+type Usage struct {
+	Warehouse string        // id of the SQL warehouse that runs the queries
+	Days      int           // how far back
+	Wait      time.Duration // for a warehouse that must start, and for a query
+	Profile   string        // of the workspace that has the warehouse; "": each has its own
+
+	ConfigFile string // that has the profile
+}
+
+// DefaultUsage is in force where nothing else is said.
+func DefaultUsage() Usage { return Usage{Days: 30, Wait: 10 * time.Minute} }
+
+const statementsPath = "/api/2.0/sql/statements"
+
+// Query is a statement that patrol has a warehouse run. It reads, and nothing else.
+type Query struct {
+	Name    string
+	SQL     string
+	Columns []columnOf // of its result, in their order
+}
+
+//go:embed usage_tokens.sql
+var usageTokensSQL string
+
+//go:embed usage_changes.sql
+var usageChangesSQL string
+
+// Queries are all that patrol ever sends to a warehouse.
+func Queries() []Query { return []Query{usageTokens(), usageChanges()} }
+
+func usageTokens() Query {
+	return Query{"usage_tokens", usageTokensSQL, append(logColumns, detailColumns...)}
+}
+
+func usageChanges() Query { return Query{"usage_changes", usageChangesSQL, changeColumns} }
+
+type parameter struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	Type  string `json:"type"`
+}
+
+// statement is the request's body, in the order of the documentation.
+type statement struct {
+	Disposition   string      `json:"disposition"`
+	Format        string      `json:"format"`
+	OnWaitTimeout string      `json:"on_wait_timeout"`
+	Parameters    []parameter `json:"parameters"`
+	Statement     string      `json:"statement"`
+	WaitTimeout   string      `json:"wait_timeout"`
+	WarehouseID   string      `json:"warehouse_id"`
+}
+
+// readOnly lets through what changes nothing: GET, the POST that has a warehouse
+// run a query of our own, and the one that ends it when nobody waits for it any more.
+type readOnly struct{ next http.RoundTripper }
+
+func (t readOnly) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != http.MethodGet && !runsOurQuery(r) {
+		return nil, fmt.Errorf("%s %s: not sent: nothing but reading is allowed here", r.Method, r.URL.Path)
+	}
+	return t.next.RoundTrip(r)
+}
+
+// CloseIdleConnections is what http.Client looks for.
+func (t readOnly) CloseIdleConnections() {
+	(&http.Client{Transport: t.next}).CloseIdleConnections()
+}
+
+func runsOurQuery(r *http.Request) bool {
+	if r.Method == http.MethodPost && (r.Body == nil || r.Body == http.NoBody) {
+		id, of := strings.CutPrefix(r.URL.Path, statementsPath+"/")
+		id, cancel := strings.CutSuffix(id, "/cancel")
+		return of && cancel && id != "" && !strings.Contains(id, "/")
+	}
+	if r.Method != http.MethodPost || r.URL.Path != statementsPath || r.GetBody == nil {
+		return false
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return false
+	}
+	defer discard(body)
+	decoder := json.NewDecoder(body)
+	decoder.DisallowUnknownFields()
+	var sent statement
+	if decoder.Decode(&sent) != nil || atEnd(decoder) != nil {
+		return false
+	}
+	for _, query := range Queries() {
+		if sent.Statement == query.SQL {
+			return true
+		}
+	}
+	return false
+}
+
+// The reasons of queries that brought nothing.
+const (
+	reasonNoWarehouse  = "no_warehouse"
+	reasonStarting     = "warehouse_starting"
+	reasonQueryTimeout = "query_timeout"
+	reasonQueryFailed  = "query_failed"
+	reasonCanceled     = "query_canceled"
+	reasonNoGrant      = "no_grant"
+	reasonNoSchema     = "schema_not_enabled"
+	reasonTruncated    = "truncated_result"
+	reasonTooLarge     = "result_too_large"
+	reasonColumns      = "unexpected_columns"
+)
+
+const (
+	hintWarehouse = "Name a SQL warehouse of this workspace that the caller may use (CAN USE), and sign in with the scope sql or sql:restricted-query."
+	hintStarting  = "Start the warehouse and run it again, or wait longer: usage: {wait: 20m} in patrol.yaml."
+	hintQuery     = "Look at the message, and at the warehouse's query history."
+	hintGrant     = "Let the caller read the table: GRANT USE CATALOG ON CATALOG system, GRANT USE SCHEMA ON SCHEMA system.access and GRANT SELECT ON TABLE system.access.audit."
+	hintSchema    = "Let an account admin enable the system schema `access` of the metastore; where it is enabled, the caller lacks USE CATALOG on system or USE SCHEMA on system.access."
+	hintTruncated = "Run it again; if it persists, ask for fewer days."
+)
+
+// envelope is an answer without its rows.
+type envelope struct {
+	ID     string `json:"statement_id"`
+	Status struct {
+		State string `json:"state"`
+		Error struct {
+			Code    string `json:"error_code"`
+			Message string `json:"message"`
+		} `json:"error"`
+	} `json:"status"`
+	Manifest struct {
+		Schema struct {
+			Columns []struct {
+				Name string `json:"name"`
+			} `json:"columns"`
+		} `json:"schema"`
+		Chunks    int  `json:"total_chunk_count"`
+		Rows      int  `json:"total_row_count"`
+		Truncated bool `json:"truncated"`
+	} `json:"manifest"`
+}
+
+// query has the warehouse run a query and hands out the rows of its result. They
+// count only if there is no problem at the end.
+func (c *Client) query(ctx context.Context, q Query, parameters []parameter, row func(record) error) (rows int, problem *Problem) {
+	body, err := json.Marshal(statement{
+		Disposition: "INLINE", Format: "JSON_ARRAY", OnWaitTimeout: "CONTINUE", Parameters: parameters,
+		Statement: q.SQL, WaitTimeout: "30s", WarehouseID: c.o.Usage.Warehouse,
+	})
+	if err != nil {
+		return 0, badBody("write query %s: %v", q.Name, err)
+	}
+	fields := make(map[string]string, len(q.Columns)) // of the row that is read
+	take := func(a *Answer) (e envelope, problem *Problem) {
+		defer discard(a)
+		err := readResult(a.Reader(), &e, func(cells []string) error {
+			if len(cells) != len(q.Columns) {
+				return fmt.Errorf("row %d has %d columns, want %d", rows+1, len(cells), len(q.Columns))
+			}
+			rows++
+			for i, cell := range cells {
+				fields[q.Columns[i].field] = cell
+			}
+			return row(record{line: rows, fields: fields})
+		})
+		if err != nil {
+			return e, badBody("result of query %s: %s", q.Name, c.scrub.excerpt(err.Error()))
+		}
+		return e, nil
+	}
+	answer, problem := c.ask(ctx, statementsPath, nil, body, answerLimit)
+	if problem != nil {
+		return 0, warehouseProblem(problem)
+	}
+	e, problem := take(answer)
+	id, waited := url.PathEscape(e.ID), time.Duration(0)
+	running := func() bool { return e.Status.State == "PENDING" || e.Status.State == "RUNNING" }
+	defer func() {
+		if id != "" && running() {
+			c.cancelStatement(ctx, id)
+		}
+	}()
+	for poll := time.Second; problem == nil && running(); poll = min(2*poll, 10*time.Second) {
+		if id == "" {
+			return 0, badBody("POST %s: the answer has no statement_id", statementsPath)
+		}
+		if waited += poll; waited > c.o.Usage.Wait {
+			if e.Status.State == "PENDING" {
+				return 0, problemOf(reasonStarting, hintStarting, "the warehouse %s has not started within %s", engine.SafeText(c.o.Usage.Warehouse), c.o.Usage.Wait)
+			}
+			return 0, problemOf(reasonQueryTimeout, "Ask for fewer days, use a larger warehouse, or wait longer: usage: {wait: 20m} in patrol.yaml.",
+				"query %s has not ended within %s", q.Name, c.o.Usage.Wait)
+		}
+		if c.o.Sleep(ctx, poll) != nil {
+			return 0, interrupted(ctx)
+		}
+		if answer, problem = c.Get(ctx, statementsPath+"/"+id, nil, answerLimit); problem == nil {
+			e, problem = take(answer)
+		}
+	}
+	if problem == nil {
+		problem = c.ended(q, e)
+	}
+	type chunk struct {
+		answer  *Answer
+		problem *Problem
+	}
+	coming := make(chan chunk, 1) // while the chunk before it is read
+	ask := func(n int) {
+		answer, problem := c.Get(ctx, statementsPath+"/"+id+"/result/chunks/"+strconv.Itoa(n), nil, answerLimit)
+		coming <- chunk{answer, problem}
+	}
+	if problem == nil && e.Manifest.Chunks > 1 {
+		go ask(1)
+	}
+	for n := 1; problem == nil && n < e.Manifest.Chunks; n++ {
+		got := <-coming
+		more := got.problem == nil && n+1 < e.Manifest.Chunks
+		if more {
+			go ask(n + 1)
+		}
+		if problem = got.problem; problem == nil {
+			_, problem = take(got.answer)
+		}
+		if problem != nil && more {
+			if unread := <-coming; unread.answer != nil {
+				discard(unread.answer)
+			}
+		}
+	}
+	if problem == nil && rows != e.Manifest.Rows {
+		problem = &Problem{Status: engine.Truncated, Reason: reasonTruncated, Hint: hintTruncated,
+			Detail: fmt.Sprintf("query %s: %d rows arrived of %d", q.Name, rows, e.Manifest.Rows)}
+	}
+	return rows, problem
+}
+
+// cancelWait bounds the wish that a query ends: patrol itself is about to.
+const cancelWait = 5 * time.Second
+
+// cancelStatement asks the warehouse to end a query that nobody waits for any
+// more, once: if it cannot be asked, the query ends by itself.
+func (c *Client) cancelStatement(ctx context.Context, id string) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelWait)
+	defer stop()
+	request, problem := c.request(ctx, http.MethodPost, c.base.JoinPath(statementsPath, id, "cancel"), nil)
+	if problem != nil {
+		return
+	}
+	response, err := c.http.Do(request)
+	if err == nil {
+		response.Body.Close()
+	}
+}
+
+// warehouseProblem says what a refused request is about: the warehouse.
+func warehouseProblem(p *Problem) *Problem {
+	p.Detail = strings.Replace(p.Detail, "GET "+statementsPath, "POST "+statementsPath, 1)
+	message := strings.ToLower(p.Message)
+	switch {
+	case p.Reason == reasonPermission:
+		p.Hint = hintWarehouse
+	case p.Reason == reasonNotFound, p.Reason == reasonUnexpected && (strings.Contains(message, "warehouse") || strings.Contains(message, "endpoint")):
+		p.Reason, p.Hint = reasonNoWarehouse, hintWarehouse
+	}
+	return p
+}
+
+// ended is why a query that has ended brought no result.
+func (c *Client) ended(q Query, e envelope) *Problem {
+	text := strings.TrimSpace(e.Status.Error.Code + " " + e.Status.Error.Message)
+	said := ""
+	if text != "" {
+		said = ": " + c.scrub.excerpt(text)
+	}
+	lower := strings.ToLower(text)
+	has := func(words ...string) bool {
+		for _, word := range words {
+			if strings.Contains(lower, word) {
+				return true
+			}
+		}
+		return false
+	}
+	switch state := e.Status.State; {
+	case state == "SUCCEEDED" && e.Manifest.Truncated:
+		return &Problem{Status: engine.Truncated, Reason: reasonTruncated, Hint: hintTruncated, Detail: "query " + q.Name + ": the platform cut the result off"}
+	case state == "SUCCEEDED":
+		if len(e.Manifest.Schema.Columns) != len(q.Columns) {
+			return problemOf(reasonColumns, hintQuery, "query %s: the result has %d columns, want %d", q.Name, len(e.Manifest.Schema.Columns), len(q.Columns))
+		}
+		for i, column := range e.Manifest.Schema.Columns {
+			if !strings.EqualFold(column.Name, q.Columns[i].field) {
+				return problemOf(reasonColumns, hintQuery, "query %s: column %d is %s, want %s", q.Name, i+1, engine.SafeText(column.Name), q.Columns[i].field)
+			}
+		}
+		return nil
+	case has("external_links", "inline disposition", "inline result", "byte limit"):
+		return &Problem{Status: engine.Truncated, Reason: reasonTooLarge, Hint: hintTruncated, Detail: "query " + q.Name + ": the result is too large to be answered" + said}
+	case has("insufficient_permissions", "insufficient privileges", "permission_denied", "does not have select", "does not have use"):
+		return problem(engine.Denied, reasonNoGrant, hintGrant, "query %s: %s%s", q.Name, state, said)
+	case has("table_or_view_not_found", "schema_not_found", "no_such_catalog", "catalog_not_found", "does not exist"):
+		return problem(engine.Disabled, reasonNoSchema, hintSchema, "query %s: %s%s", q.Name, state, said)
+	case state == "CANCELED", state == "CLOSED":
+		return problemOf(reasonCanceled, "Find out in the warehouse's query history who ended it, and run it again.", "query %s: %s%s", q.Name, strings.ToLower(state), said)
+	default:
+		return problemOf(reasonQueryFailed, hintQuery, "query %s: %s%s", q.Name, engine.SafeText(state), said)
+	}
+}
+
+// readResult reads an answer of the statement API: rows are handed out as they
+// come, however many there are, and everything else goes into the envelope.
+func readResult(from io.Reader, e *envelope, row func(cells []string) error) error {
+	decoder := json.NewDecoder(from)
+	rest := map[string]json.RawMessage{}
+	var raw json.RawMessage
+	var cells []string
+	rows := func() error {
+		if token, err := decoder.Token(); err != nil || token == nil {
+			return err
+		} else if token != json.Delim('[') {
+			return errors.New("data_array is no list")
+		}
+		for decoder.More() {
+			if err := decoder.Decode(&raw); err != nil {
+				return err
+			}
+			var ok bool
+			if cells, ok = appendTexts(cells[:0], raw); !ok {
+				return errors.New("a row is no list of texts")
+			}
+			if err := row(cells); err != nil {
+				return err
+			}
+		}
+		_, err := decoder.Token()
+		return err
+	}
+	var members func(top bool) error
+	members = func(top bool) error {
+		token, err := decoder.Token()
+		if err != nil || token == nil {
+			return err
+		}
+		if token != json.Delim('{') {
+			return errors.New("want an object")
+		}
+		for decoder.More() {
+			key, err := decoder.Token()
+			if err != nil {
+				return err
+			}
+			name, _ := key.(string)
+			switch {
+			case name == "data_array":
+				err = rows()
+			case name == "result" && top:
+				err = members(false)
+			default:
+				var raw json.RawMessage
+				if err = decoder.Decode(&raw); err == nil && top {
+					rest[name] = raw
+				}
+			}
+			if err != nil {
+				return err
+			}
+		}
+		_, err = decoder.Token()
+		return err
+	}
+	if err := errors.Join(members(true), atEnd(decoder)); err != nil {
+		return err
+	}
+	return json.Unmarshal(document(rest), e)
 }

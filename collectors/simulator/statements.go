@@ -19,7 +19,7 @@ const statementsPath = "/api/2.0/sql/statements"
 
 // Statements lists what a workspace can be ordered to do about statements, "" aside.
 func Statements() []string {
-	return []string{"sleeping", "starting", "running", "forbidden", "no_grant", "no_schema", "no_events", "truncated", "short", "too_large", "failed", "canceled", "closed"}
+	return []string{"sleeping", "starting", "running", "forbidden", "no_grant", "no_schema", "no_events", "truncated", "short", "too_large", "impossible", "failed", "canceled", "closed"}
 }
 
 const (
@@ -178,6 +178,9 @@ func (c *call) run(r *result, text string, parameters map[string]string) obj {
 		}
 		if readable {
 			r.rows = c.usageRows(ws, days, parameters["after"], page)
+			if c.ws.statements == "impossible" && len(r.rows) > 1 {
+				r.rows[1][8] = "1000000000" // more that succeeded than there were
+			}
 		}
 	case strings.Contains(text, "workspaceConfKeys"):
 		r.columns = []string{"workspace_id", "event_time", "event_id", "action_name", "actor", "status_code", "request_params"}

@@ -18,3 +18,11 @@ one_of(text, list) if {
 	some item in list
 	lower(item) == lower(text)
 }
+
+# METADATA
+# description: >-
+#   An OAuth app as findings name it: by its name, and by its id where another app of
+#   the account has the same name, so that a waiver for one is none for the other.
+app_name(app, apps) := app.name if {
+	count([1 | some other in apps; other.name == app.name]) == 1
+} else := sprintf("%s (%s)", [app.name, app.id])

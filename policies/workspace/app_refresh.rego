@@ -36,6 +36,6 @@ deny contains finding if {
 			lib.days(floor(app.refresh_ttl_minutes / 1440)),
 			input.params.max_refresh_days,
 		]),
-		"apps": app.name,
+		"apps": lib.app_name(app, input.workspace.oauth_apps),
 	}
 }

@@ -19,9 +19,11 @@
 #   needs: [oauth_apps]
 package patrol.workspace.app_scopes
 
+import data.patrol.lib
+
 deny contains finding if {
 	some app in input.workspace.oauth_apps
 	app.confidential == false
 	"all-apis" in app.scopes
-	finding := {"msg": sprintf("app %s has no secret and may use every API", [app.name]), "apps": app.name}
+	finding := {"msg": sprintf("app %s has no secret and may use every API", [app.name]), "apps": lib.app_name(app, input.workspace.oauth_apps)}
 }

@@ -19,3 +19,11 @@ test_confidential_app_is_silent if {
 	findings := app_scopes.deny with input as app(true, ["all-apis"])
 	findings == set()
 }
+
+test_apps_of_one_name_are_told_apart if {
+	findings := app_scopes.deny with input as fixtures.workspace({"oauth_apps": [
+		{"id": "a1", "name": "Sync", "confidential": false, "scopes": ["all-apis"]},
+		{"id": "b2", "name": "Sync", "confidential": false, "scopes": ["all-apis"]},
+	]}, {})
+	{finding.apps | some finding in findings} == {"Sync (a1)", "Sync (b2)"}
+}
