@@ -21,9 +21,12 @@ test_confidential_app_is_silent if {
 }
 
 test_apps_of_one_name_are_told_apart if {
-	findings := app_scopes.deny with input as fixtures.workspace({"oauth_apps": [
-		{"id": "a1", "name": "Sync", "confidential": false, "scopes": ["all-apis"]},
-		{"id": "b2", "name": "Sync", "confidential": false, "scopes": ["all-apis"]},
-	]}, {})
+	findings := app_scopes.deny with input as fixtures.workspace(
+		{"oauth_apps": [
+			{"id": "a1", "name": "Sync", "confidential": false, "scopes": ["all-apis"]},
+			{"id": "b2", "name": "Sync", "confidential": false, "scopes": ["all-apis"]},
+		]},
+		{},
+	)
 	{finding.apps | some finding in findings} == {"Sync (a1)", "Sync (b2)"}
 }
