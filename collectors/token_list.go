@@ -352,7 +352,8 @@ func (l *tokenList) finish(what string) *Problem {
 			tally.note("token %s is listed twice, alike", id)
 			continue
 		}
-		l.unsure[kept[len(kept)-1].at], kept[len(kept)-1].used = true, useUnknown
+		l.unsure[kept[len(kept)-1].at] = true
+		kept[len(kept)-1].used = useUnknown
 		tally.add(reasonDuplicateID, "token %s is listed twice, with differences", id)
 	}
 	if failure != nil {
