@@ -128,7 +128,7 @@ func (w importWorld) judge(name string, capture engine.Capture) (results []strin
 		results = append(results, fmt.Sprint(id, " ", tallies[id]))
 	}
 	o := &tokensOptions{}
-	for row, err := range o.rows(ctx, db, []engine.Snapshot{snapshot}, w.asOf, nil) {
+	for row, err := range o.rows(ctx, db, []engine.Snapshot{snapshot}, w.asOf, func(_, _ string) bool { return true }) {
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -221,7 +221,8 @@ func injected(log, dir string) (failed []string, elsewhere bool) {
 }
 
 // retried tells of a log of commits that was written to again after it could
-// not be synced: what the kernel had dropped would seem to be there.
+// not be synced: what the kernel had dropped would seem to be there. A log that
+// was removed is another one from then on.
 func retried(log string) string {
 	lost := ""
 	for line := range strings.Lines(log) {
@@ -230,6 +231,8 @@ func retried(log string) string {
 		switch {
 		case strings.Contains(line, "sync(") && strings.Contains(line, "(INJECTED)") && strings.HasSuffix(path, "-wal"):
 			lost = path
+		case lost != "" && strings.Contains(line, `unlink("`+lost+`") = 0`):
+			lost = ""
 		case lost != "" && path == lost && strings.Contains(line, "pwrite64("):
 			return lost + " was written to after it could not be synced"
 		}
