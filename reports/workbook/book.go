@@ -77,7 +77,7 @@ func Write(ctx context.Context, w io.Writer, title string, asOf time.Time, tabs 
 	if _, err := b.file.WriteToBuffer(); err != nil { // the buffer stays empty: the archive has it all
 		return err
 	}
-	return b.archive.writeTo(w)
+	return b.writeTo(w)
 }
 
 // beside names the directory for rows that do not fit in memory: that of the

@@ -220,21 +220,28 @@ func injected(log, dir string) (failed []string, elsewhere bool) {
 	return failed, elsewhere
 }
 
-// retried tells of a log of commits that was written to again after it could
-// not be synced: what the kernel had dropped would seem to be there. A log that
-// was removed is another one from then on.
+// retried tells of a log of commits that was written to again after what it had
+// been given could not be synced: what the kernel had dropped would seem to be
+// there. A log that was removed is another one from then on.
 func retried(log string) string {
-	lost := ""
+	lost, unsynced := "", map[string]bool{}
 	for line := range strings.Lines(log) {
 		_, path, _ := strings.Cut(line, "<")
 		path, _, _ = strings.Cut(path, ">")
+		isLog := strings.HasSuffix(path, "-wal")
 		switch {
-		case strings.Contains(line, "sync(") && strings.Contains(line, "(INJECTED)") && strings.HasSuffix(path, "-wal"):
-			lost = path
+		case isLog && strings.Contains(line, "sync("):
+			if strings.Contains(line, "(INJECTED)") && unsynced[path] {
+				lost = path
+			}
+			unsynced[path] = false
 		case lost != "" && strings.Contains(line, `unlink("`+lost+`") = 0`):
 			lost = ""
-		case lost != "" && path == lost && strings.Contains(line, "pwrite64("):
-			return lost + " was written to after it could not be synced"
+		case isLog && strings.Contains(line, "pwrite64("):
+			if path == lost {
+				return lost + " was written to after it could not be synced"
+			}
+			unsynced[path] = true
 		}
 	}
 	return ""
