@@ -211,6 +211,7 @@ func TestJournalNoticesTampering(t *testing.T) {
 		"an event":            {`DROP TRIGGER event_is_never_changed`, `UPDATE event SET at_ms = at_ms + 1 WHERE seq = 2`},
 		"an event with hash":  {`DROP TRIGGER event_is_never_changed`, `UPDATE event SET detail = '{}', hash = 'x' WHERE seq = 2`},
 		"what an event tells": {`DROP TRIGGER event_is_never_changed`, `UPDATE event SET detail = '{}' WHERE seq = 1`},
+		"what a note tells":   {`DROP TRIGGER event_is_never_changed`, `UPDATE event SET detail = '{}' WHERE detail = '{"why":"asked"}'`},
 		"an event in between": {`DROP TRIGGER event_is_never_removed`, `DELETE FROM event WHERE seq = 2`},
 		"the last event":      {`DROP TRIGGER event_is_never_removed`, `DELETE FROM event WHERE seq = (SELECT max(seq) FROM event)`},
 		"a step":              {`DROP TRIGGER item_is_never_removed`, `DELETE FROM item WHERE item_id = 's2'`},
@@ -227,6 +228,7 @@ func TestJournalNoticesTampering(t *testing.T) {
 			j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), Options{})
 			r := twoStepsOf("1")
 			must(t, j.Begin(t.Context(), r))
+			must(t, j.Note(t.Context(), engine.Note{Plan: r.SHA, Workspace: "1", Kind: engine.NoteStopped, Detail: json.RawMessage(`{"why":"asked"}`), At: 6}))
 			must(t, j.Move(t.Context(), engine.StatePending, moved(entry(t, j, r.SHA, "s1"), engine.StateGoneBefore)))
 			for _, statement := range statements {
 				_, err := j.db.SQL.ExecContext(context.Background(), statement)
@@ -244,19 +246,24 @@ func TestJournalNoticesTampering(t *testing.T) {
 func TestJournalChainCoversWhatWasBefore(t *testing.T) {
 	t.Parallel()
 	j := openJournal(t, filepath.Join(t.TempDir(), "j.db"), Options{})
-	must(t, j.Begin(t.Context(), twoStepsOf("1")))
-	var first engine.JournalEvent
+	r := twoStepsOf("1")
+	must(t, j.Begin(t.Context(), r))
+	for _, detail := range []string{`{"why":"asked"}`, `{"why":"again"}`} {
+		must(t, j.Note(t.Context(), engine.Note{Plan: r.SHA, Workspace: "1", Kind: engine.NoteStopped, Detail: json.RawMessage(detail), At: 6}))
+	}
+	var forged engine.JournalEvent // a note, which nothing else in the journal repeats
 	for e, err := range j.Events(t.Context(), "") {
 		must(t, err)
-		first = e
-		break
+		if string(e.Detail) == `{"why":"asked"}` {
+			forged = e
+		}
 	}
-	first.Detail = json.RawMessage(`{"host":"forged"}`)
+	forged.Detail = json.RawMessage(`{"why":"forged"}`)
 	_, err := j.db.SQL.ExecContext(t.Context(), `DROP TRIGGER event_is_never_changed`)
 	must(t, err)
-	_, err = j.db.SQL.ExecContext(t.Context(), `UPDATE event SET detail = ?, hash = ? WHERE seq = 1`, string(first.Detail), chainHash(first))
+	_, err = j.db.SQL.ExecContext(t.Context(), `UPDATE event SET detail = ?, hash = ? WHERE seq = ?`, string(forged.Detail), chainHash(forged), forged.Seq)
 	must(t, err)
-	_, err = j.db.SQL.ExecContext(t.Context(), `UPDATE event SET prev_hash = ? WHERE seq = 2`, chainHash(first))
+	_, err = j.db.SQL.ExecContext(t.Context(), `UPDATE event SET prev_hash = ? WHERE seq = ?`, chainHash(forged), forged.Seq+1)
 	must(t, err)
 	if _, err := j.Verify(t.Context()); reasonOf(err) != "journal_damaged" {
 		t.Errorf("not noticed: %v", err)
