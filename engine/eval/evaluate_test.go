@@ -427,7 +427,7 @@ func TestGivenUpWhenOverdue(t *testing.T) {
 	for i := range 6 {
 		tokens = append(tokens, healthy(func(t *engine.Token) { t.ID = fmt.Sprint(i) }))
 	}
-	for place, where := range map[string]sandbox.Command{"here": nil, "apart": ownSandbox} {
+	for place, where := range map[string]sandbox.Command{"here": nil, "sandbox": ownSandbox} {
 		set := load(t, enginetest.TokenPolicy("", slow)).With(Options{Deadline: deadline, Workers: 1, NoPrefilter: true, Sandbox: where})
 		_, tallies := evaluate(t, set, Job{Snapshot: covered(nil), Tokens: rows(tokens...)})
 		if want := (engine.Tally{engine.Errored: len(tokens)}); !maps.Equal(tallies["T-1"], want) {

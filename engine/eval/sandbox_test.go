@@ -201,7 +201,7 @@ func residentBytes(t *testing.T) int64 {
 	return resident * int64(os.Getpagesize())
 }
 
-// TestSandboxFindsTheSame: the built-in policies find the same apart as here.
+// TestSandboxFindsTheSame: the built-in policies find the same in a sandbox as here.
 func TestSandboxFindsTheSame(t *testing.T) {
 	set, err := Load(t.Context(), policy.Pack{Name: "built-in", FS: policies.FS})
 	if err != nil {

@@ -58,8 +58,8 @@ func TestWaiverBombs(t *testing.T) {
 // TestWaiversApart: the policies that come with patrol judge alike in a sandbox.
 func TestWaiversApart(t *testing.T) {
 	here := waiverJudge(t, builtin(t), nil)
-	apart := waiverJudge(t, builtin(t).With(Options{Sandbox: ownSandbox}), nil)
-	defer apart.Close()
+	sandboxed := waiverJudge(t, builtin(t).With(Options{Sandbox: ownSandbox}), nil)
+	defer sandboxed.Close()
 	long := granted()
 	long.Expires += 300
 	short := granted()
@@ -67,11 +67,11 @@ func TestWaiversApart(t *testing.T) {
 	for _, w := range []engine.WaiverRule{granted(), long, short} {
 		f := waivable()
 		f.Evidence = map[string]any{"n": 1}
-		enginetest.Equal(t, apart.Judge(t.Context(), caseOf(w, f)), here.Judge(t.Context(), caseOf(w, f)))
-		enginetest.Equal(t, apart.Judge(t.Context(), WaiverCase{Waiver: w, Policy: "PAT-016", Severity: engine.Medium}),
+		enginetest.Equal(t, sandboxed.Judge(t.Context(), caseOf(w, f)), here.Judge(t.Context(), caseOf(w, f)))
+		enginetest.Equal(t, sandboxed.Judge(t.Context(), WaiverCase{Waiver: w, Policy: "PAT-016", Severity: engine.Medium}),
 			here.Judge(t.Context(), WaiverCase{Waiver: w, Policy: "PAT-016", Severity: engine.Medium}))
 	}
-	if apart.process == nil {
+	if sandboxed.process == nil {
 		t.Error("no sandbox was asked")
 	}
 }

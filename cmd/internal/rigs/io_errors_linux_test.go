@@ -220,7 +220,7 @@ func injected(log, dir string) (failed []string, elsewhere bool) {
 	return failed, elsewhere
 }
 
-// retried tells of a log of commits that was written to again after what it had
+// retried reports a log of commits that was written to again after what it had
 // been given could not be synced: what the kernel had dropped would seem to be
 // there. A log that was removed is another one from then on.
 func retried(log string) string {

@@ -27,6 +27,12 @@ func TestMain(m *testing.M) {
 			})
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
+		case "__busy": // works on its first request for an hour
+			_ = Serve(context.Background(), os.Stdin, os.Stdout, func(_ context.Context, _ json.RawMessage, a *Answer) error {
+				defer time.Sleep(time.Hour)
+				return a.say(line{Doing: "B-1"})
+			})
+			os.Exit(0)
 		case "__hang": // begins, and then neither stops nor listens
 			_ = (&Answer{out: os.Stdout}).say(line{Doing: "B-1"})
 			for {
@@ -82,7 +88,13 @@ func TestSandboxThatEndsForMemory(t *testing.T) {
 // TestSandboxEndsWithItsParent: nobody left to ask, nothing left running.
 func TestSandboxEndsWithItsParent(t *testing.T) {
 	t.Parallel()
-	p := start(t, "__echo")
+	p := start(t, "__busy")
+	if _, err := p.in.Write([]byte("{}\n")); err != nil {
+		t.Fatal(err)
+	}
+	if l := <-p.lines; l.Doing != "B-1" {
+		t.Fatalf("it said %+v", l)
+	}
 	if err := p.in.Close(); err != nil {
 		t.Fatal(err)
 	}
