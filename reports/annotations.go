@@ -44,32 +44,17 @@ type annotation struct {
 	text  string
 }
 
+// annotated is how many findings an annotation names.
+const annotated = 3
+
 // annotate writes one annotation for each policy that failed or could not be
 // judged, and for each gap in what was read: a runner shows only the first ten
 // of each level, and a policy tells more than ten of its thousand findings.
 func annotate(ctx context.Context, w io.Writer, r engine.Report, line func(annotation) string, limit int) error {
-	groups, _, _, err := collect(ctx, r, annotated)
+	all, err := collect(ctx, r, annotated)
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriter(w)
-	shown, left := map[string]int{}, 0
-	for _, a := range annotations(r, groups) {
-		if shown[a.level]++; shown[a.level] > limit {
-			left++
-			continue
-		}
-		fmt.Fprintln(out, line(a))
-	}
-	fmt.Fprintf(out, "patrol: %s, %s, %s; %s not shown here, see the other reports.\n",
-		engine.Plural(min(shown["error"], limit), "error"), engine.Plural(min(shown["warning"], limit), "warning"), engine.Plural(min(shown["notice"], limit), "notice"), engine.Comma(left))
-	return out.Flush()
-}
-
-// annotated is how many findings an annotation names.
-const annotated = 3
-
-func annotations(r engine.Report, groups []*group) []annotation {
 	places := map[string]place{}
 	for _, p := range r.Policies {
 		places[p.Policy.ID] = placeOf(p.Policy)
@@ -78,15 +63,29 @@ func annotations(r engine.Report, groups []*group) []annotation {
 	if text := WhatIf(r); text != "" {
 		list = append(list, annotation{"warning", "what if", nil, text})
 	}
-	for _, g := range groups {
-		if g.counts[engine.Fail] > 0 {
-			list = append(list, failedAnnotation(r, g, places[g.policy]))
+	for _, g := range all.groups {
+		if g.counts[engine.Fail] == 0 {
+			continue
 		}
+		level := "notice" // an error where the failure fails the run, and otherwise as grave as the policy
+		switch {
+		case r.FailOn.Fails(g.severity):
+			level = "error"
+		case g.severity.AtLeast(engine.Medium):
+			level = "warning"
+		}
+		lines := []string{fmt.Sprintf("%s: %s", g.severity, g.extent())}
+		for _, f := range g.examples {
+			lines = append(lines, cutText(resultText(f), 300))
+		}
+		if more := g.counts[engine.Fail] - len(g.examples); more > 0 {
+			lines = append(lines, "… and "+engine.Comma(more)+" more")
+		}
+		list = append(list, annotation{level, g.policy + " " + g.title, new(places[g.policy]), strings.Join(lines, "\n")})
 	}
 	for _, p := range r.Policies {
-		if n := p.Tally[engine.Unknown] + p.Tally[engine.Errored]; n > 0 {
-			where := places[p.Policy.ID]
-			list = append(list, annotation{"warning", p.Policy.ID + " " + p.Policy.Title, &where, engine.Plural(n, "result") + " could not be judged"})
+		if n := undecided(p.Tally); n > 0 {
+			list = append(list, annotation{"warning", p.Policy.ID + " " + p.Policy.Title, new(places[p.Policy.ID]), engine.Plural(n, "result") + " could not be judged"})
 		}
 	}
 	for _, w := range r.Workspaces {
@@ -94,28 +93,19 @@ func annotations(r engine.Report, groups []*group) []annotation {
 			list = append(list, annotation{"warning", "not read whole", nil, gapText(w.Snapshot.Workspace.Name, gap)})
 		}
 	}
-	return list
-}
-
-// failedAnnotation is an error where the failure fails the run, and otherwise
-// as grave as the policy.
-func failedAnnotation(r engine.Report, g *group, where place) annotation {
-	a := annotation{level: "notice", title: g.policy + " " + g.title, place: &where}
-	switch {
-	case r.FailOn.Fails(g.severity):
-		a.level = "error"
-	case g.severity.AtLeast(engine.Medium):
-		a.level = "warning"
+	out := bufio.NewWriter(w)
+	shown, left := map[string]int{}, 0
+	for _, a := range list {
+		if shown[a.level] == limit {
+			left++
+			continue
+		}
+		shown[a.level]++
+		fmt.Fprintln(out, line(a))
 	}
-	told := []string{fmt.Sprintf("%s: %s", g.severity, g.extent())}
-	for _, f := range g.examples {
-		told = append(told, cutText(resultText(f), 300))
-	}
-	if more := g.counts[engine.Fail] - len(g.examples); more > 0 {
-		told = append(told, "… and "+engine.Comma(more)+" more")
-	}
-	a.text = strings.Join(told, "\n")
-	return a
+	fmt.Fprintf(out, "patrol: %s, %s, %s; %s not shown here, see the other reports.\n",
+		engine.Plural(shown["error"], "error"), engine.Plural(shown["warning"], "warning"), engine.Plural(shown["notice"], "notice"), engine.Comma(left))
+	return out.Flush()
 }
 
 // githubLine is a workflow command. What stands in it is data, once its line

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -101,9 +102,9 @@ func changeText(r engine.ChangeRow) string {
 	subject := r.Object
 	switch {
 	case r.Object == "token":
-		subject += " " + shortID(r.ID) + " of " + orWord(r.Owner, "unknown owner")
+		subject += " " + shortID(r.ID) + " of " + cmp.Or(r.Owner, "unknown owner")
 	case r.ID != "":
-		subject += " " + orWord(r.Label, r.ID)
+		subject += " " + cmp.Or(r.Label, r.ID)
 	}
 	switch {
 	case r.Cause != "":
@@ -114,13 +115,6 @@ func changeText(r engine.ChangeRow) string {
 		return subject + ": " + r.Label
 	}
 	return subject
-}
-
-func orWord(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
 
 // sum counts what changed in the workspace that ends.

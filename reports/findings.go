@@ -20,7 +20,7 @@ func Findings(ctx context.Context, w io.Writer, format string, findings []engine
 		if o.Limit > 0 {
 			findings = findings[:min(o.Limit, len(findings))]
 		}
-		return table.Array(ctx, w, table.Known(findings), findingJSON)
+		return table.WriteJSON(w, table.Elements(ctx, table.Known(findings), findingJSON))
 	}
 	return table.Write(ctx, w, format, findingColumns(asOf), table.Known(findings), o)
 }

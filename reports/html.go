@@ -32,17 +32,54 @@ func (catalogue) HTML() Format {
 	}
 }
 
+//go:embed html
+var htmlFiles embed.FS
+
 // writeHTML writes the frame with all that is small, then findings and tokens as
-// blocks of JSON for its script.
+// blocks of JSON. The script comes before them, so that a reader sees the summary while
+// they arrive. Style and script are written as they are, beside the template, since
+// their digests stand in the page's content security policy.
 func writeHTML(ctx context.Context, w io.Writer, r engine.Report) error {
 	r = r.Redacted() // whoever calls may have done so; a page is passed around too easily to rely on it
-	parts, err := newAssets()
+	frame, err := template.New("page").Funcs(pageFunctions()).ParseFS(htmlFiles, "html/*.tmpl")
+	if err != nil {
+		return fmt.Errorf("parse page template: %w", err)
+	}
+	style, err := joinFiles("html/*.css")
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriterSize(w, 64<<10)
-	if err := parts.writeFrame(out, newPage(r)); err != nil {
+	script, err := joinFiles("html/*.js")
+	if err != nil {
 		return err
+	}
+	script = "'use strict';\n(() => {\n" + script + "})();\n"
+	page := newPage(r)
+	// It allows exactly our style and script, and nothing else: no request, no form, no
+	// base, no string turned into markup. The empty icon keeps browsers from asking a
+	// server for one.
+	page.ContentPolicy = strings.Join([]string{
+		"default-src 'none'",
+		"style-src '" + digest(style) + "'",
+		"script-src '" + digest(script) + "'",
+		"img-src data:",
+		"base-uri 'none'",
+		"form-action 'none'",
+		"require-trusted-types-for 'script'",
+		"trusted-types 'none'",
+	}, "; ")
+	out := bufio.NewWriterSize(w, 64<<10)
+	for _, part := range []struct{ template, after string }{
+		{"head", "<style>" + style + "</style>\n"},
+		{"body", "<script>" + script + "</script>\n"},
+	} {
+		var text strings.Builder
+		if err := frame.ExecuteTemplate(&text, part.template, page); err != nil {
+			return err
+		}
+		if _, err := out.WriteString(foreignLines(text.String()) + part.after); err != nil {
+			return err
+		}
 	}
 	if err := writeBlocks(ctx, out, "findings", inertColumns(r.AsOf), r.Findings); err != nil {
 		return err
@@ -50,41 +87,10 @@ func writeHTML(ctx context.Context, w io.Writer, r engine.Report) error {
 	if err := writeBlocks(ctx, out, "tokens", tokenColumns(), r.Tokens); err != nil {
 		return err
 	}
-	if _, err := out.WriteString(tail); err != nil {
+	if _, err := out.WriteString("</body>\n</html>\n"); err != nil {
 		return err
 	}
 	return out.Flush()
-}
-
-//go:embed html
-var htmlFiles embed.FS
-
-// tail ends the page.
-const tail = "</body>\n</html>\n"
-
-// assets are the parts of the page that are ours: the frame, the style and the
-// script. Style and script are written as they are, beside the template, since
-// their digests stand in the page's content security policy.
-type assets struct {
-	frame  *template.Template
-	style  string
-	script string
-}
-
-func newAssets() (assets, error) {
-	frame, err := template.New("page").Funcs(pageFunctions()).ParseFS(htmlFiles, "html/*.tmpl")
-	if err != nil {
-		return assets{}, fmt.Errorf("parse page template: %w", err)
-	}
-	style, err := joinFiles("html/*.css")
-	if err != nil {
-		return assets{}, err
-	}
-	script, err := joinFiles("html/*.js")
-	if err != nil {
-		return assets{}, err
-	}
-	return assets{frame, style, "'use strict';\n(() => {\n" + script + "})();\n"}, nil
 }
 
 // joinFiles concatenates files in the order of their names.
@@ -104,44 +110,9 @@ func joinFiles(pattern string) (string, error) {
 	return b.String(), nil
 }
 
-// contentPolicy allows exactly our style and script, and nothing else: no
-// request, no form, no base, no string turned into markup. The empty icon keeps
-// browsers from asking a server for one.
-func (a assets) contentPolicy() string {
-	return strings.Join([]string{
-		"default-src 'none'",
-		"style-src '" + digest(a.style) + "'",
-		"script-src '" + digest(a.script) + "'",
-		"img-src data:",
-		"base-uri 'none'",
-		"form-action 'none'",
-		"require-trusted-types-for 'script'",
-		"trusted-types 'none'",
-	}, "; ")
-}
-
 func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
-}
-
-// writeFrame writes everything but the data: the script comes before them, so that
-// a reader sees the summary while they arrive.
-func (a assets) writeFrame(w io.Writer, p htmlPage) error {
-	p.ContentPolicy = a.contentPolicy()
-	for _, part := range []struct{ template, after string }{
-		{"head", "<style>" + a.style + "</style>\n"},
-		{"body", "<script>" + a.script + "</script>\n"},
-	} {
-		var text strings.Builder
-		if err := a.frame.ExecuteTemplate(&text, part.template, p); err != nil {
-			return err
-		}
-		if _, err := io.WriteString(w, foreignLines(text.String())+part.after); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // foreignLines makes visible what would act in lines that hold text of anybody.
@@ -195,86 +166,64 @@ func inertValue(value any) any {
 // few enough to be held in memory.
 const blockRows = 4096
 
-// writeBlocks writes rows as blocks of JSON that the page's script reads, column
-// by column. No browser runs a script element of this type, and what it holds
-// cannot end it, since every < is escaped.
+// writeBlocks writes the names of the columns and how to show them, then rows as blocks
+// of JSON that the page's script reads, column by column. No browser runs a script
+// element of this type, and what it holds cannot end it, since every < is escaped.
 func writeBlocks[T any](ctx context.Context, w io.Writer, name string, columns []table.Column[T], rows iter.Seq2[T, error]) error {
-	b := &block[T]{out: w, name: name, columns: columns, packed: make([]packed, len(columns))}
-	if err := b.describe(); err != nil {
+	element := func(role string, text []byte) error {
+		_, err := fmt.Fprintf(w, "<script type=\"application/json\" data-%s=\"%s\">%s</script>\n", role, name, text)
 		return err
 	}
-	if err := table.Each(ctx, rows, b.add); err != nil {
-		return err
-	}
-	return b.flush()
-}
-
-type block[T any] struct {
-	out     io.Writer
-	name    string
-	columns []table.Column[T]
-	packed  []packed
-	rows    int
-}
-
-// describe writes the names of the columns and how to show them.
-func (b *block[T]) describe() error {
-	kinds := make([][2]string, len(b.columns))
-	for i, c := range b.columns {
-		kinds[i] = [2]string{c.Name, scriptKind(c.Kind)}
+	kinds := make([][2]string, len(columns))
+	for i, c := range columns {
+		kinds[i] = [2]string{c.Name, "text"}
+		switch c.Kind {
+		case table.KindDate:
+			kinds[i][1] = "date"
+		case table.KindNumber:
+			kinds[i][1] = "number"
+		}
 	}
 	text, err := json.Marshal(kinds)
 	if err != nil {
 		return fmt.Errorf("encode columns: %w", err)
 	}
-	return b.element("columns", text)
-}
-
-// scriptKind is the kind as the page's script knows it.
-func scriptKind(k table.Kind) string {
-	switch k {
-	case table.KindDate:
-		return "date"
-	case table.KindNumber:
-		return "number"
+	if err := element("columns", text); err != nil {
+		return err
 	}
-	return "text"
-}
-
-func (b *block[T]) add(row T) error {
-	for i, c := range b.columns {
-		value, err := scriptValue(c.Value(row))
-		if err != nil {
-			return fmt.Errorf("encode %s: %w", c.Name, err)
+	block := make([]packed, len(columns))
+	flush := func() error {
+		count := len(block[0].rows)
+		if count == 0 {
+			return nil
 		}
-		b.packed[i].add(value)
+		var text bytes.Buffer
+		fmt.Fprintf(&text, "{\n\"rows\":%d", count)
+		for i, c := range columns {
+			fmt.Fprintf(&text, ",\n%q:", c.Name)
+			block[i].write(&text)
+			block[i] = packed{}
+		}
+		text.WriteString("\n}")
+		return element("rows", text.Bytes())
 	}
-	b.rows++
-	if b.rows < blockRows {
-		return nil
+	err = table.Each(ctx, rows, func(row T) error {
+		for i, c := range columns {
+			value, err := scriptValue(c.Value(row))
+			if err != nil {
+				return fmt.Errorf("encode %s: %w", c.Name, err)
+			}
+			block[i].add(value)
+		}
+		if len(block[0].rows) < blockRows {
+			return nil
+		}
+		return flush()
+	})
+	if err != nil {
+		return err
 	}
-	return b.flush()
-}
-
-func (b *block[T]) flush() error {
-	if b.rows == 0 {
-		return nil
-	}
-	var text bytes.Buffer
-	fmt.Fprintf(&text, "{\n\"rows\":%d", b.rows)
-	for i, c := range b.columns {
-		fmt.Fprintf(&text, ",\n%q:", c.Name)
-		b.packed[i].write(&text)
-		b.packed[i] = packed{}
-	}
-	text.WriteString("\n}")
-	b.rows = 0
-	return b.element("rows", text.Bytes())
-}
-
-func (b *block[T]) element(role string, text []byte) error {
-	_, err := fmt.Fprintf(b.out, "<script type=\"application/json\" data-%s=\"%s\">%s</script>\n", role, b.name, text)
-	return err
+	return flush()
 }
 
 // packed is one column of a block: its distinct values, and which of them each
@@ -305,26 +254,12 @@ func (p *packed) write(b *bytes.Buffer) {
 	case len(p.values) == 1:
 		b.WriteString(`{"all":` + p.values[0] + "}")
 	case len(p.values)*2 < len(p.rows):
-		b.WriteString(`{"of":`)
-		writeList(b, p.values, func(value string) string { return value })
-		b.WriteString(`,"at":`)
-		writeList(b, p.rows, strconv.Itoa)
-		b.WriteByte('}')
+		places := table.Map(p.rows, strconv.Itoa)
+		b.WriteString(`{"of":[` + strings.Join(p.values, ",") + `],"at":[` + strings.Join(places, ",") + `]}`)
 	default:
-		writeList(b, p.rows, func(place int) string { return p.values[place] })
+		values := table.Map(p.rows, func(place int) string { return p.values[place] })
+		b.WriteString("[" + strings.Join(values, ",") + "]")
 	}
-}
-
-func writeList[T any](b *bytes.Buffer, items []T, text func(T) string) {
-	for i, item := range items {
-		if i == 0 {
-			b.WriteByte('[')
-		} else {
-			b.WriteByte(',')
-		}
-		b.WriteString(text(item))
-	}
-	b.WriteByte(']')
 }
 
 // scriptValue encodes the value of a cell: null where nothing applies, an object

@@ -26,9 +26,11 @@ func (catalogue) JSON() Format {
 const auditSchema = 1
 
 func writeJSON(ctx context.Context, w io.Writer, r engine.Report) error {
-	out := table.NewJSONWriter(w)
-	out.Open("{")
-	err := out.Members("  ", table.Object{
+	if r.Exceptions.Waivers == nil {
+		r.Exceptions.Waivers = []engine.WaiverUse{} // a list even where there are none
+	}
+	reach := r.Reach()
+	return table.WriteJSON(w, table.Tall{
 		"schema", auditSchema,
 		"version", r.Version,
 		"what_if", table.NotEmpty(r.WhatIf),
@@ -42,27 +44,21 @@ func writeJSON(ctx context.Context, w io.Writer, r engine.Report) error {
 			"severities", severitiesJSON(r.Summary.Failed), // results that failed
 		},
 		"policies_digest", engine.InForceDigest(r.Policies),
-		"exceptions", exceptionsJSON(r.Exceptions),
-		"account", reachJSON(r),
+		"exceptions", r.Exceptions,
+		"account", table.Object{ // how many of the workspaces that should have been read were
+			"account_ids", append([]string{}, reach.Accounts...),
+			"expected", reach.Expected,
+			"read", reach.Read,
+			"percent", reach.Percent(),
+			"min_coverage", 100 - r.MayMiss,
+			"missing", append([]engine.Unread{}, reach.Missing...),
+		},
 		"trend", trendJSON(r.Trend),
+		"workspaces", table.Elements(ctx, table.Known(r.Workspaces), workspaceJSON),
+		"policies", table.Elements(ctx, table.Known(r.Policies), policyJSON),
+		"frameworks", table.Elements(ctx, table.Known(r.Frameworks()), frameworkJSON),
+		"results", table.Elements(ctx, r.Findings, findingJSON),
 	})
-	if err != nil {
-		return err
-	}
-	if err := table.List(ctx, out, "  ", "workspaces", table.Known(r.Workspaces), workspaceJSON); err != nil {
-		return err
-	}
-	if err := table.List(ctx, out, "  ", "policies", table.Known(r.Policies), policyJSON); err != nil {
-		return err
-	}
-	if err := table.List(ctx, out, "  ", "frameworks", table.Known(r.Frameworks()), frameworkJSON); err != nil {
-		return err
-	}
-	if err := table.List(ctx, out, "  ", "results", r.Findings, findingJSON); err != nil {
-		return err
-	}
-	out.Close("", "}")
-	return out.End()
 }
 
 func severitiesJSON(count func(engine.Severity) int) (counts table.Object) {
@@ -80,20 +76,18 @@ func tallyJSON(t engine.Tally) (counts table.Object) {
 	return counts
 }
 
-// jsonFinding is a finding and since when it stands.
-type jsonFinding struct {
-	engine.Finding
-	Since string `json:"since,omitempty"` // absent where that is not known
-}
-
 func findingJSON(f engine.Finding) any {
+	type finding struct {
+		engine.Finding
+		Since string `json:"since,omitempty"` // since when it stands; absent where that is not known
+	}
 	if f.Evidence == nil {
 		f.Evidence = map[string]any{}
 	}
 	if f.Since.IsZero() {
-		return jsonFinding{Finding: f}
+		return finding{Finding: f}
 	}
-	return jsonFinding{f, table.TimeText(f.Since)}
+	return finding{f, table.TimeText(f.Since)}
 }
 
 func workspaceJSON(w engine.WorkspaceReport) any {
@@ -195,24 +189,3 @@ func trendJSON(t *engine.Trend) any {
 
 // days is a mean in days, to a tenth.
 func days(f engine.Fix) float64 { return math.Round(f.Mean.Hours()/24*10) / 10 }
-
-// exceptionsJSON has a list of waivers even where there are none.
-func exceptionsJSON(x engine.Exceptions) engine.Exceptions {
-	if x.Waivers == nil {
-		x.Waivers = []engine.WaiverUse{}
-	}
-	return x
-}
-
-// reachJSON tells how many of the workspaces that should have been read were.
-func reachJSON(r engine.Report) table.Object {
-	reach := r.Reach()
-	return table.Object{
-		"account_ids", append([]string{}, reach.Accounts...),
-		"expected", reach.Expected,
-		"read", reach.Read,
-		"percent", reach.Percent(),
-		"min_coverage", 100 - r.MayMiss,
-		"missing", append([]engine.Unread{}, reach.Missing...),
-	}
-}

@@ -1,10 +1,10 @@
 package reports
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"patrol/engine"
@@ -33,28 +33,11 @@ func writeMarkdown(ctx context.Context, w io.Writer, r engine.Report) error {
 }
 
 func writeMarkdownWithin(ctx context.Context, w io.Writer, r engine.Report, limit int) error {
-	groups, _, _, err := collect(ctx, r, mdExamples)
+	all, err := collect(ctx, r, mdExamples)
 	if err != nil {
 		return err
 	}
 	m := &mdWriter{limit: limit}
-	m.verdict(r)
-	m.counts(r)
-	m.trend(r.Trend)
-	m.failures(groups, r.Policies)
-	m.policies(r, "Not judged", func(p engine.PolicyReport) int { return p.Tally[engine.Unknown] + p.Tally[engine.Errored] })
-	m.unread(r)
-	m.configured(r.Policies)
-	m.exceptions(r.Exceptions)
-	m.frameworks(r.Frameworks())
-	if m.left > 0 {
-		m.text.WriteString("\n> **Cut:** " + engine.Plural(m.left, "line") + " did not fit here. The other reports have everything.\n")
-	}
-	_, err = io.WriteString(w, m.text.String())
-	return err
-}
-
-func (m *mdWriter) verdict(r engine.Report) {
 	mark := map[engine.Verdict]string{engine.Clean: "✅", engine.Violations: "❌", engine.Incomplete: "⚠️"}[r.Verdict()]
 	m.line("## %s Databricks tokens: %s\n", mark, r.Verdict())
 	if text := WhatIf(r); text != "" {
@@ -64,189 +47,94 @@ func (m *mdWriter) verdict(r engine.Report) {
 	if off := offText(r); off != "" {
 		m.line("%s\n", mdText(off))
 	}
-}
-
-func (m *mdWriter) counts(r engine.Report) {
 	head := []string{"Results", "#All"}
 	for _, level := range engine.Severities() {
 		head = append(head, "#"+string(level))
 	}
-	m.table(head...)
+	var counts [][]string
 	for _, status := range findingsFirst() {
-		cells := []string{table.Heading(string(status)), engine.Comma(r.Summary.Statuses[status])}
+		row := []string{table.Heading(string(status)), engine.Comma(r.Summary.Statuses[status])}
 		for _, level := range engine.Severities() {
-			cells = append(cells, engine.Comma(r.Summary.Severities[level][status]))
+			row = append(row, engine.Comma(r.Summary.Severities[level][status]))
 		}
-		m.row(cells...)
+		counts = append(counts, row)
 	}
-	m.line("")
-}
-
-func (m *mdWriter) trend(t *engine.Trend) {
-	if t == nil {
-		return
-	}
-	m.line("### What changed\n")
-	m.line("%s %s\n", trendText(t), timesToFix(t))
-	m.findings(t.New)
-	if more := t.Count(engine.ChangeNew) + t.Count(engine.ChangeWorse) - len(t.New); more > 0 {
-		m.line("… and %s more.\n", engine.Comma(more))
-	}
-}
-
-func (m *mdWriter) findings(list []engine.Finding) {
-	if len(list) == 0 {
-		return
-	}
-	m.table("Severity", "Policy", "Workspace", "Token", "Owner", "Message")
-	for _, f := range list {
-		m.row(string(f.Severity), mdCode(f.Policy), mdCode(f.Workspace), mdCode(shortID(f.ResourceID)), mdCode(cutText(f.Owner, 80)), mdCode(cutText(f.Message, 200)))
-	}
-	m.line("")
-}
-
-func (m *mdWriter) failures(groups []*group, policies []engine.PolicyReport) {
-	var failed []*group
-	for _, g := range groups {
-		if g.counts[engine.Fail] > 0 {
-			failed = append(failed, g)
+	m.table("", head, counts)
+	if t := r.Trend; t != nil {
+		m.line("### What changed\n")
+		m.line("%s %s\n", trendText(t), timesToFix(t))
+		m.table("", mdFindings, table.Map(t.New, mdFinding))
+		if more := t.Count(engine.ChangeNew) + t.Count(engine.ChangeWorse) - len(t.New); more > 0 {
+			m.line("… and %s more.\n", engine.Comma(more))
 		}
 	}
-	if len(failed) == 0 {
-		return
-	}
-	m.line("### What failed\n")
-	m.table("Severity", "Policy", "#Failed", "#Workspaces", "#Waived", "#Baselined")
-	var examples []engine.Finding
-	for _, g := range failed[:min(len(failed), mdRows)] {
-		m.row(string(g.severity), mdCode(g.policy)+" "+mdText(g.title), engine.Comma(g.counts[engine.Fail]), engine.Comma(len(g.workspaces)),
-			engine.Comma(g.counts[engine.Waived]), engine.Comma(g.counts[engine.Baselined]))
-		examples = append(examples, g.examples...)
-	}
-	m.more(len(failed))
-	m.line("<details><summary>The first of each policy</summary>\n")
-	m.findings(examples)
-	m.line("</details>\n")
-	m.todo(failed, policies)
-}
-
-// todo says what to do about each policy that failed.
-func (m *mdWriter) todo(failed []*group, policies []engine.PolicyReport) {
-	var rows [][]string
-	for _, p := range policies {
-		todo := prose(p.Policy.Remediation)
-		if todo != "" && slices.ContainsFunc(failed, func(g *group) bool { return g.policy == p.Policy.ID }) {
-			rows = append(rows, []string{mdCode(p.Policy.ID), mdText(todo)})
-		}
-	}
-	if len(rows) == 0 {
-		return
-	}
-	m.line("<details><summary>What to do</summary>\n")
-	m.table("Policy", "What to do")
-	for _, row := range rows[:min(len(rows), mdRows)] {
-		m.row(row...)
-	}
-	m.more(len(rows))
-	m.line("</details>\n")
-}
-
-// more ends a table and says how many rows it leaves out.
-func (m *mdWriter) more(rows int) {
-	m.line("")
-	if rows > mdRows {
-		m.line("… and %s more.\n", engine.Comma(rows-mdRows))
-	}
-}
-
-func (m *mdWriter) policies(r engine.Report, title string, count func(engine.PolicyReport) int) {
-	rows := 0
-	for _, p := range r.Policies {
-		n := count(p)
-		if n == 0 {
+	var failed, examples, todo, unjudged [][]string
+	broken := map[string]bool{} // policies that failed
+	for _, g := range all.groups {
+		if g.counts[engine.Fail] == 0 {
 			continue
 		}
-		if rows == 0 {
-			m.line("### %s\n", title)
-			m.table("Policy", "#Results")
+		broken[g.policy] = true
+		failed = append(failed, []string{string(g.severity), mdCode(g.policy) + " " + mdText(g.title), engine.Comma(g.counts[engine.Fail]), engine.Comma(len(g.workspaces)),
+			engine.Comma(g.counts[engine.Waived]), engine.Comma(g.counts[engine.Baselined])})
+		examples = append(examples, table.Map(g.examples, mdFinding)...)
+	}
+	for _, p := range r.Policies {
+		if remediation := prose(p.Policy.Remediation); remediation != "" && broken[p.Policy.ID] {
+			todo = append(todo, []string{mdCode(p.Policy.ID), mdText(remediation)})
 		}
-		if rows++; rows <= mdRows {
-			m.row(mdCode(p.Policy.ID)+" "+mdText(p.Policy.Title), engine.Comma(n))
+		if n := undecided(p.Tally); n > 0 {
+			unjudged = append(unjudged, []string{mdCode(p.Policy.ID) + " " + mdText(p.Policy.Title), engine.Comma(n)})
 		}
 	}
-	if rows > 0 {
-		m.more(rows)
-	}
-}
-
-func (m *mdWriter) unread(r engine.Report) {
-	rows := 0
+	m.table("### What failed", []string{"Severity", "Policy", "#Failed", "#Workspaces", "#Waived", "#Baselined"}, failed)
+	m.details("The first of each policy", mdFindings, examples)
+	m.details("What to do", []string{"Policy", "What to do"}, todo)
+	m.table("### Not judged", []string{"Policy", "#Results"}, unjudged)
+	var gaps [][]string
 	for _, w := range r.Workspaces {
 		for _, gap := range w.Snapshot.Gaps() {
-			if rows == 0 {
-				m.line("### Not read\n")
-				m.table("Workspace", "Sections", "Status", "Why", "What to do")
-			}
-			if rows++; rows <= mdRows {
-				c := gap.Coverage
-				m.row(mdCode(w.Snapshot.Workspace.Name), gap.Names(), string(c.Status), mdText(cutText(orText(c.Detail, c.Reason), 300)), mdText(c.Hint))
-			}
+			c := gap.Coverage
+			gaps = append(gaps, []string{mdCode(w.Snapshot.Workspace.Name), gap.Names(), string(c.Status), mdText(cutText(cmp.Or(c.Detail, c.Reason), 300)), mdText(c.Hint)})
 		}
 	}
-	if rows > 0 {
-		m.more(rows)
-	}
-}
-
-// configured tells what the configuration changes of policies.
-func (m *mdWriter) configured(policies []engine.PolicyReport) {
-	rows := 0
-	for _, p := range policies {
+	m.table("### Not read", []string{"Workspace", "Sections", "Status", "Why", "What to do"}, gaps)
+	var changes, waivers [][]string
+	for _, p := range r.Policies {
 		for _, change := range configured(p.Policy) {
-			if rows++; rows == 1 {
-				m.line("### Set by the configuration\n")
-				m.table("Policy", "In force")
-			}
-			if rows <= mdRows {
-				m.row(mdCode(p.Policy.ID), mdCode(change))
-			}
+			changes = append(changes, []string{mdCode(p.Policy.ID), mdCode(change)})
 		}
 	}
-	if rows > 0 {
-		m.more(rows)
-	}
-}
-
-// exceptions tells who excused what, and which waivers need a hand.
-func (m *mdWriter) exceptions(x engine.Exceptions) {
-	if len(x.Waivers) == 0 {
-		return
-	}
-	m.line("### Waivers\n")
-	m.table("Waiver", "State", "#Waived", "Until", "Approved by", "Reason")
-	for _, w := range x.Waivers[:min(len(x.Waivers), mdRows)] {
+	m.table("### Set by the configuration", []string{"Policy", "In force"}, changes)
+	for _, w := range r.Exceptions.Waivers {
 		state := strings.ReplaceAll(string(w.State), "_", " ")
 		if w.ExpiresSoon {
 			state += ", ends soon"
 		}
-		m.row(mdCode(w.ID), state, engine.Comma(w.Waived), w.Expires.String(), mdCode(w.Approver), mdText(cutText(w.Reason, 200)))
+		waivers = append(waivers, []string{mdCode(w.ID), state, engine.Comma(w.Waived), w.Expires.String(), mdCode(w.Approver), mdText(cutText(w.Reason, 200))})
 	}
-	m.more(len(x.Waivers))
-}
-
-func (m *mdWriter) frameworks(frameworks []engine.Framework) {
-	if len(frameworks) == 0 {
-		return
-	}
-	m.line("### Controls\n")
-	m.line("<details><summary>Where the audit stands on each control</summary>\n")
-	m.table("Framework", "Control", "Result", "Counts", "Policies")
-	for _, f := range frameworks {
+	m.table("### Waivers", []string{"Waiver", "State", "#Waived", "Until", "Approved by", "Reason"}, waivers)
+	var controls [][]string
+	for _, f := range r.Frameworks() {
 		for _, c := range f.Controls {
-			m.row(mdText(engine.FrameworkTitle(f.Name)), mdText(c.ID), "**"+controlWord(c.Status)+"**", mdText(controlCounts(c)), mdText(strings.Join(c.Policies, ", ")))
+			controls = append(controls, []string{mdText(engine.FrameworkTitle(f.Name)), mdText(c.ID), "**" + controlWord(c.Status) + "**", mdText(controlCounts(c)), mdText(strings.Join(c.Policies, ", "))})
 		}
 	}
-	m.line("\n</details>")
+	if controls != nil {
+		m.line("### Controls\n")
+	}
+	m.details("Where the audit stands on each control", []string{"Framework", "Control", "Result", "Counts", "Policies"}, controls)
+	if m.left > 0 {
+		m.text.WriteString("\n> **Cut:** " + engine.Plural(m.left, "line") + " did not fit here. The other reports have everything.\n")
+	}
+	_, err = io.WriteString(w, m.text.String())
+	return err
+}
+
+var mdFindings = []string{"Severity", "Policy", "Workspace", "Token", "Owner", "Message"}
+
+func mdFinding(f engine.Finding) []string {
+	return []string{string(f.Severity), mdCode(f.Policy), mdCode(f.Workspace), mdCode(shortID(f.ResourceID)), mdCode(cutText(f.Owner, 80)), mdCode(cutText(f.Message, 200))}
 }
 
 // mdWriter writes Markdown and stops before a limit. What stands in it is ours
@@ -267,20 +155,40 @@ func (m *mdWriter) line(format string, args ...any) {
 	m.text.WriteString(line)
 }
 
-// row writes a row of a table.
-func (m *mdWriter) row(cells ...string) { m.line("| %s |", strings.Join(cells, " | ")) }
-
-// table writes a header; columns whose name starts with # hold numbers.
-func (m *mdWriter) table(names ...string) {
-	rules := make([]string, len(names))
-	for i, name := range names {
+// table writes the first rows below a title, and how many more there are; nothing where
+// there are none. Columns whose name starts with # hold numbers.
+func (m *mdWriter) table(title string, head []string, rows [][]string) {
+	if len(rows) == 0 {
+		return
+	}
+	if title != "" {
+		m.line("%s\n", title)
+	}
+	rules := make([]string, len(head))
+	for i, name := range head {
 		rules[i] = "---"
 		if strings.HasPrefix(name, "#") {
-			names[i], rules[i] = name[1:], "--:"
+			rules[i] = "--:"
 		}
 	}
-	m.row(names...)
-	m.row(rules...)
+	m.line("| %s |", strings.ReplaceAll(strings.Join(head, " | "), "#", ""))
+	m.line("| %s |", strings.Join(rules, " | "))
+	for _, row := range rows[:min(len(rows), mdRows)] {
+		m.line("| %s |", strings.Join(row, " | "))
+	}
+	m.line("")
+	if len(rows) > mdRows {
+		m.line("… and %s more.\n", engine.Comma(len(rows)-mdRows))
+	}
+}
+
+// details is a table that a reader opens.
+func (m *mdWriter) details(summary string, head []string, rows [][]string) {
+	if len(rows) > 0 {
+		m.line("<details><summary>%s</summary>\n", summary)
+		m.table("", head, rows)
+		m.line("</details>\n")
+	}
 }
 
 // mdSpecial are the characters that may mean something in one of the dialects:

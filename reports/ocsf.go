@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"strings"
@@ -32,23 +33,29 @@ func writeOCSF(ctx context.Context, w io.Writer, r engine.Report) error {
 	for _, w := range r.Workspaces {
 		snapshots[w.Snapshot.Workspace.ID] = w.Snapshot
 	}
-	out := table.NewJSONWriter(w)
-	out.Open("[")
-	err := table.Each(ctx, r.Findings, func(f engine.Finding) error {
-		out.Next("")
-		return out.Value(eventOCSF(r, f, policies[f.Policy], snapshots[f.WorkspaceID]))
-	})
-	if err != nil {
-		return err
-	}
-	out.Close("", "]")
-	return out.End()
+	return table.WriteJSON(w, table.Elements(ctx, r.Findings, func(f engine.Finding) any {
+		return eventOCSF(r, f, policies[f.Policy], snapshots[f.WorkspaceID])
+	}))
 }
 
 func eventOCSF(r engine.Report, f engine.Finding, policy engine.Policy, snapshot engine.Snapshot) table.Object {
 	workspace := snapshot.Workspace
 	severityID, severity := severityOCSF(f.Severity)
-	statusID, status, detail := statusOCSF(f)
+	statusID, status := 1, "New" // of the finding itself: what was excused is suppressed
+	excuse := excuse(f)
+	if excuse != "" {
+		statusID, status = 3, "Suppressed"
+	}
+	complianceID, compliance := 3, "Fail" // of the policy: excused is failed all the same, and what could not be judged is never passed
+	if !f.Status.Judged() {
+		complianceID, compliance = 0, "Unknown"
+	}
+	standards, requirements := append([]string{}, engine.SortedKeys(policy.Controls)...), []string{}
+	for _, framework := range standards {
+		for _, control := range policy.Controls[framework] {
+			requirements = append(requirements, framework+" "+control)
+		}
+	}
 	var first, owner any = table.Absent{}, table.Absent{} // first: not known
 	if !f.Since.IsZero() {
 		first = f.Since.UnixMilli()
@@ -56,6 +63,7 @@ func eventOCSF(r engine.Report, f engine.Finding, policy engine.Policy, snapshot
 	if f.Owner != "" {
 		owner = table.Object{"name", f.Owner}
 	}
+	cloud := map[string]string{"aws": "AWS", "azure": "Azure", "gcp": "GCP"}[strings.ToLower(workspace.Cloud)]
 	return table.Object{
 		"activity_id", 1, "activity_name", "Create",
 		"category_uid", 2, "category_name", "Findings",
@@ -63,23 +71,25 @@ func eventOCSF(r engine.Report, f engine.Finding, policy engine.Policy, snapshot
 		"type_uid", 200301, "type_name", "Compliance Finding: Create",
 		"time", r.AsOf.UnixMilli(),
 		"severity_id", severityID, "severity", severity,
-		"status_id", statusID, "status", status, "status_detail", table.NotEmpty(detail),
+		"status_id", statusID, "status", status, "status_detail", table.NotEmpty(excuse),
 		"message", strings.TrimSpace(WhatIf(r) + " " + resultText(f)),
 		"metadata", table.Object{
 			"version", ocsfVersion, "uid", f.Fingerprint, "profiles", []string{"cloud"},
 			"product", table.Object{"name", "patrol", "vendor_name", "patrol", "version", table.NotEmpty(r.Version)},
 		},
-		"cloud", table.Object{"provider", cloudName(workspace.Cloud)},
+		"cloud", table.Object{"provider", cmp.Or(cloud, "Unknown")},
 		"finding_info", table.Object{
 			"uid", f.Fingerprint, "title", f.Title, "desc", table.NotEmpty(prose(policy.Description)),
 			"first_seen_time", first, "types", []string{f.Policy},
 		},
-		"compliance", complianceOCSF(f, policy),
+		"compliance", table.Object{
+			"control", f.Policy, "standards", standards, "requirements", requirements, "status_id", complianceID, "status", compliance,
+		},
 		"resource", table.Object{
-			"uid", f.ResourceID, "name", orText(f.ResourceID, f.Workspace), "type", "Databricks " + string(f.Resource),
+			"uid", f.ResourceID, "name", cmp.Or(f.ResourceID, f.Workspace), "type", "Databricks " + string(f.Resource),
 			"namespace", f.Workspace, "labels", table.NotEmpty(labelTexts(workspace.Labels)), "owner", owner,
 		},
-		"remediation", table.Object{"desc", orText(prose(policy.Remediation), f.Remedy)},
+		"remediation", table.Object{"desc", cmp.Or(prose(policy.Remediation), f.Remedy)},
 		"unmapped", table.Object{
 			"status", f.Status,
 			"what_if", table.NotEmpty(r.WhatIf),
@@ -93,56 +103,8 @@ func eventOCSF(r engine.Report, f engine.Finding, policy engine.Policy, snapshot
 	}
 }
 
-func severityOCSF(s engine.Severity) (int, string) {
-	switch s {
-	case engine.Critical:
-		return 5, "Critical"
-	case engine.High:
-		return 4, "High"
-	case engine.Medium:
-		return 3, "Medium"
-	case engine.Low:
-		return 2, "Low"
-	}
-	return 1, "Informational"
-}
-
-// statusOCSF is the state of the finding itself: what was excused is
-// suppressed.
-func statusOCSF(f engine.Finding) (id int, name, detail string) {
-	switch f.Status {
-	case engine.Waived:
-		return 3, "Suppressed", waiverText(f.Waiver)
-	case engine.Baselined:
-		return 3, "Suppressed", "known to the baseline"
-	}
-	return 1, "New", ""
-}
-
-// complianceOCSF is what the policy came to: excused is failed all the same,
-// and what could not be judged is unknown, never passed.
-func complianceOCSF(f engine.Finding, p engine.Policy) table.Object {
-	standards, requirements := append([]string{}, engine.SortedKeys(p.Controls)...), []string{}
-	for _, framework := range standards {
-		for _, control := range p.Controls[framework] {
-			requirements = append(requirements, framework+" "+control)
-		}
-	}
-	id, status := 3, "Fail"
-	if !f.Status.Judged() {
-		id, status = 0, "Unknown"
-	}
-	return table.Object{"control", f.Policy, "standards", standards, "requirements", requirements, "status_id", id, "status", status}
-}
-
-func cloudName(cloud string) string {
-	switch strings.ToLower(cloud) {
-	case "aws":
-		return "AWS"
-	case "azure":
-		return "Azure"
-	case "gcp":
-		return "GCP"
-	}
-	return "Unknown"
+func severityOCSF(s engine.Severity) (id int, name string) {
+	names := []string{"Critical", "High", "Medium", "Low", "Informational"}
+	rank := min(s.Rank(), len(names)-1)
+	return len(names) - rank, names[rank]
 }

@@ -1,12 +1,15 @@
 package reports
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"patrol/engine"
 	"patrol/reports/table"
@@ -26,47 +29,41 @@ func (catalogue) OSCAL() Format {
 
 const oscalVersion = "1.1.3"
 
-// oscal writes assessment results.
+// oscal is the document in the making.
 type oscal struct {
-	*table.JSONWriter
 	report     engine.Report
 	frameworks []engine.Framework
-	titles     map[string]string   // of policies
-	observed   map[string][]string // ids of observations, by policy
+	titles     map[string]string // of policies
+	findings   *table.Cursor[engine.Finding]
+	observed   map[string][]string // ids of the observations written so far, by policy
 }
 
 // writeOSCAL writes one result: what was looked at, an observation for each
 // policy in each workspace with all that it found, and a finding for each
 // control that rests on these observations.
 func writeOSCAL(ctx context.Context, w io.Writer, r engine.Report) error {
-	o := &oscal{JSONWriter: table.NewJSONWriter(w), report: r, frameworks: r.Frameworks(), titles: map[string]string{}, observed: map[string][]string{}}
+	findings, err := table.Pull(ctx, r.Findings)
+	defer findings.Stop()
+	if err != nil {
+		return err
+	}
+	o := &oscal{report: r, frameworks: r.Frameworks(), titles: map[string]string{}, findings: findings, observed: map[string][]string{}}
 	for _, p := range r.Policies {
 		o.titles[p.Policy.ID] = p.Policy.Title
 	}
-	o.Open("{")
-	o.Key("    ", "assessment-results")
-	o.Open("{")
-	head := table.Object{
+	return table.WriteJSON(w, table.Tall{"assessment-results", table.Tall{
 		"uuid", o.id("assessment-results"),
 		"metadata", table.Object{
 			"title", strings.TrimSpace(WhatIf(r) + " Audit of Databricks personal access tokens"), "last-modified", table.TimeText(r.AsOf),
-			"version", orText(r.Version, "unknown"), "oscal-version", oscalVersion,
+			"version", cmp.Or(r.Version, "unknown"), "oscal-version", oscalVersion,
 		},
 		"import-ap", table.Object{"href", "#" + o.id("plan")},
 		"back-matter", table.Object{"resources", []table.Object{{
 			"uuid", o.id("plan"), "title", "Policies of patrol",
 			"description", "The policies that were run, in place of an assessment plan: " + strings.Join(engine.SortedKeys(o.titles), ", "),
 		}}},
-	}
-	if err := o.Members("      ", head); err != nil {
-		return err
-	}
-	if err := o.results(ctx); err != nil {
-		return err
-	}
-	o.Close("    ", "}")
-	o.Close("", "}")
-	return o.End()
+		"results", table.List(func(result func(any) error) error { return result(o.result()) }),
+	}})
 }
 
 // id is the same for the same thing in the same audit: RFC 9562, version 5.
@@ -81,59 +78,62 @@ func (o *oscal) id(parts ...string) string {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("patrol\x00"+strings.Join(append(name, parts...), "\x00"))).String()
 }
 
-func (o *oscal) results(ctx context.Context) error {
-	o.Key("      ", "results")
-	o.Open("[")
-	o.Next("        ")
-	o.Open("{")
-	start := o.report.AsOf
-	for _, w := range o.report.Workspaces {
-		if w.Snapshot.CollectedAt.Before(start) {
-			start = w.Snapshot.CollectedAt
-		}
-	}
-	var definitions any = table.Absent{}
-	if components := o.components(); len(components) > 0 {
-		definitions = table.Object{"components", components}
-	}
-	err := o.Members("          ", table.Object{
-		"uuid", o.id("result"),
-		"title", strings.TrimSpace(WhatIf(o.report) + " Verdict: " + string(o.report.Verdict())),
-		"description", explain(o.report),
-		"start", table.TimeText(start),
-		"end", table.TimeText(o.report.AsOf),
-		"local-definitions", definitions,
-		"reviewed-controls", table.Object{"control-selections", o.reviewed()},
-	})
-	if err != nil {
-		return err
-	}
-	if err := o.observations(ctx); err != nil {
-		return err
-	}
-	if err := o.Members("          ", table.Object{"findings", table.NotEmpty(o.findings())}); err != nil {
-		return err
-	}
-	o.Close("        ", "}")
-	o.Close("      ", "]")
-	return nil
-}
-
-// components are the workspaces.
-func (o *oscal) components() []table.Object {
-	return table.Map(o.report.Workspaces, func(w engine.WorkspaceReport) table.Object {
+// result leaves lists out that would be empty: OSCAL knows none.
+func (o *oscal) result() table.Tall {
+	r := o.report
+	start := r.AsOf
+	components := []table.Object{} // the workspaces
+	observed := o.findings.More
+	for _, w := range r.Workspaces {
 		s := w.Snapshot
+		if s.CollectedAt.Before(start) {
+			start = s.CollectedAt
+		}
 		var missing []string
 		for _, gap := range s.Gaps() {
 			missing = append(missing, gap.Names())
 		}
-		return table.Object{
+		components = append(components, table.Object{
 			"uuid", o.id("workspace", s.Workspace.ID), "type", "service", "title", "Databricks workspace " + workspaceLabel(s.Workspace),
-			"description", fmt.Sprintf("%s, collected at %s, snapshot digest %s", engine.Plural(s.Tokens, "token"), table.TimeText(s.CollectedAt), orText(s.Digest, "none")),
+			"description", fmt.Sprintf("%s, collected at %s, snapshot digest %s", engine.Plural(s.Tokens, "token"), table.TimeText(s.CollectedAt), cmp.Or(s.Digest, "none")),
 			"props", props("workspace-id", s.Workspace.ID, "host", s.Workspace.Host, "incomplete-sections", strings.Join(missing, ", ")),
 			"status", table.Object{"state", "operational"},
+		})
+		for _, p := range r.Policies {
+			observed = observed || w.Policies[p.Policy.ID].Evaluated() > 0
 		}
-	})
+	}
+	selections := []table.Object{}
+	for _, f := range o.frameworks {
+		ids := slices.Compact(table.Map(f.Controls, func(c engine.Control) string { return controlID(f.Name, c.ID) })) // several may be statements of one
+		controls := table.Map(ids, func(id string) table.Object { return table.Object{"control-id", id} })
+		selections = append(selections, table.Object{"description", engine.FrameworkTitle(f.Name), "include-controls", table.NotEmpty(controls)})
+	}
+	if len(selections) == 0 {
+		selections = []table.Object{{"description", "The policies serve no control of a framework.", "include-all", table.Object{}}}
+	}
+	var definitions, observations, findings any = table.Absent{}, table.Absent{}, table.Absent{}
+	if len(components) > 0 {
+		definitions = table.Object{"components", components}
+	}
+	if observed {
+		observations = table.List(o.observations)
+	}
+	judged := func(c engine.Control) bool { return c.Status != engine.ControlNotAssessed }
+	if slices.ContainsFunc(o.frameworks, func(f engine.Framework) bool { return slices.ContainsFunc(f.Controls, judged) }) {
+		findings = table.List(o.controls)
+	}
+	return table.Tall{
+		"uuid", o.id("result"),
+		"title", strings.TrimSpace(WhatIf(r) + " Verdict: " + string(r.Verdict())),
+		"description", explain(r),
+		"start", table.TimeText(start),
+		"end", table.TimeText(r.AsOf),
+		"local-definitions", definitions,
+		"reviewed-controls", table.Object{"control-selections", selections},
+		"observations", observations,
+		"findings", findings,
+	}
 }
 
 // props leaves out what is empty: OSCAL has no empty value.
@@ -147,149 +147,103 @@ func props(pairs ...string) any {
 	return table.NotEmpty(list)
 }
 
-// reviewed lists the controls of each framework.
-func (o *oscal) reviewed() []table.Object {
-	var selections []table.Object
-	for _, f := range o.frameworks {
-		ids := slices.Compact(table.Map(f.Controls, func(c engine.Control) string { return controlID(f.Name, c.ID) })) // several may be statements of one
-		controls := table.Map(ids, func(id string) table.Object { return table.Object{"control-id", id} })
-		selections = append(selections, table.Object{"description", engine.FrameworkTitle(f.Name), "include-controls", table.NotEmpty(controls)})
-	}
-	if len(selections) == 0 {
-		return []table.Object{{"description", "The policies serve no control of a framework.", "include-all", table.Object{}}}
-	}
-	return selections
-}
-
 // controlID is the id of a control in its catalogue, as far as one is
 // published: NIST writes AC-2(3)(d) as ac-2.3. Ids of other frameworks start
 // with the framework's name, because an id may not start with a digit.
 func controlID(framework, control string) string {
+	id := framework + "_" + control
 	if strings.HasPrefix(framework, "nist-800-53") {
-		id := enhancement.ReplaceAllString(strings.ToLower(control), ".$1")
-		if i := strings.IndexByte(id, '('); i >= 0 {
-			id = id[:i] // the letter of a statement
-		}
-		return token(id)
+		id = enhancement.ReplaceAllString(strings.ToLower(control), ".$1")
+		id, _, _ = strings.Cut(id, "(") // the letter of a statement
 	}
-	return token(framework + "_" + control)
+	id = noToken.ReplaceAllString(id, "_")
+	if first, _ := utf8.DecodeRuneInString(id); !unicode.IsLetter(first) && first != '_' {
+		return "_" + id
+	}
+	return id
 }
 
-var enhancement = regexp.MustCompile(`\((\d+)\)`)
+var (
+	enhancement = regexp.MustCompile(`\((\d+)\)`)
+	noToken     = regexp.MustCompile(`[^\p{L}\p{N}.\-_]+`)
+)
 
-var noToken = regexp.MustCompile(`[^\p{L}\p{N}.\-_]+`)
-
-// token makes a word that starts with a letter.
-func token(text string) string {
-	text = noToken.ReplaceAllString(text, "_")
-	if !regexp.MustCompile(`^[\p{L}_]`).MatchString(text) {
-		return "_" + text
-	}
-	return text
-}
-
-// observations writes one for each policy in each workspace: those with
-// findings first, as they stream in, then those without.
-func (o *oscal) observations(ctx context.Context) error {
+// observations are one for each policy in each workspace: those with findings first, as
+// these come in, then those without.
+func (o *oscal) observations(observation func(any) error) error {
 	written := map[caseKey]bool{}
-	var current caseKey
-	err := table.Each(ctx, o.report.Findings, func(f engine.Finding) error {
-		key := caseKey{f.Policy, f.WorkspaceID}
-		if key == current {
-			return o.evidence(f)
+	for o.findings.More {
+		key := caseKey{o.findings.Row.Policy, o.findings.Row.WorkspaceID}
+		written[key] = true
+		evidence := func(item func(any) error) error {
+			for f := &o.findings.Row; o.findings.More && key == (caseKey{f.Policy, f.WorkspaceID}); {
+				var remarks any = table.Absent{}
+				if why := excuse(*f); why != "" {
+					remarks = why
+				}
+				err := item(table.Object{
+					"description", resultText(*f),
+					"props", props("resource", string(f.Resource), "resource-id", f.ResourceID, "status", string(f.Status), "severity", string(f.Severity),
+						"owner", f.Owner, "fingerprint", f.Fingerprint, "remedy", f.Remedy),
+					"remarks", remarks,
+				})
+				if err != nil {
+					return err
+				}
+				if err := o.findings.Next(); err != nil {
+					return err
+				}
+			}
+			return nil
 		}
-		if current != (caseKey{}) {
-			o.endObservation()
-		}
-		current, written[key] = key, true
-		if err := o.beginObservation(key, f.Workspace); err != nil {
+		if err := observation(append(o.observation(key, o.findings.Row.Workspace), "relevant-evidence", table.List(evidence))); err != nil {
 			return err
 		}
-		o.Key("              ", "relevant-evidence")
-		o.Open("[")
-		return o.evidence(f)
-	})
-	if err != nil {
-		return err
 	}
-	if current != (caseKey{}) {
-		o.endObservation()
-	}
-	return o.silent(written)
-}
-
-func (o *oscal) endObservation() {
-	o.Close("              ", "]")
-	o.Close("            ", "}")
-}
-
-// silent writes the observations that found nothing, and ends the list.
-func (o *oscal) silent(written map[caseKey]bool) error {
 	for _, p := range o.report.Policies {
 		for _, w := range o.report.Workspaces {
 			key := caseKey{p.Policy.ID, w.Snapshot.Workspace.ID}
 			if written[key] || w.Policies[p.Policy.ID].Evaluated() == 0 {
 				continue
 			}
-			if err := o.beginObservation(key, w.Snapshot.Workspace.Name); err != nil {
+			if err := observation(o.observation(key, w.Snapshot.Workspace.Name)); err != nil {
 				return err
 			}
-			o.Close("            ", "}")
 		}
-	}
-	if len(o.observed) > 0 {
-		o.Close("          ", "]")
 	}
 	return nil
 }
 
-// beginObservation writes what is known of an observation before its findings.
-// The first one begins the list: OSCAL knows no empty one.
-func (o *oscal) beginObservation(key caseKey, workspace string) error {
-	if len(o.observed) == 0 {
-		o.Key("          ", "observations")
-		o.Open("[")
-	}
+// observation is what is known of one before its findings.
+func (o *oscal) observation(key caseKey, workspace string) table.Tall {
 	id := o.id("observation", key.policy, key.workspace)
 	o.observed[key.policy] = append(o.observed[key.policy], id)
-	o.Next("            ")
-	o.Open("{")
 	var counts engine.Tally
 	for _, w := range o.report.Workspaces {
 		if w.Snapshot.Workspace.ID == key.workspace {
 			counts = w.Policies[key.policy]
 		}
 	}
-	return o.Members("              ", table.Object{
+	return table.Tall{
 		"uuid", id,
 		"title", engine.SafeText(key.policy + " in " + workspace),
-		"description", engine.SafeText(prose(orText(o.titles[key.policy], key.policy)) + ": " + controlCounts(engine.Control{Tally: counts, Complete: true})),
+		"description", engine.SafeText(prose(cmp.Or(o.titles[key.policy], key.policy)) + ": " + controlCounts(engine.Control{Tally: counts, Complete: true})),
 		"props", props("policy", key.policy, "workspace-id", key.workspace),
 		"methods", []string{"TEST"},
 		"types", []string{"finding"},
 		"subjects", []table.Object{{"subject-uuid", o.id("workspace", key.workspace), "type", "component"}},
 		"collected", table.TimeText(o.report.AsOf),
-	})
-}
-
-// evidence writes one finding of an observation.
-func (o *oscal) evidence(f engine.Finding) error {
-	o.Next("                ")
-	var remarks any = table.Absent{}
-	if f.Status == engine.Waived {
-		remarks = waiverText(f.Waiver)
 	}
-	return o.Value(table.Object{
-		"description", resultText(f),
-		"props", props("resource", string(f.Resource), "resource-id", f.ResourceID, "status", string(f.Status), "severity", string(f.Severity),
-			"owner", f.Owner, "fingerprint", f.Fingerprint, "remedy", f.Remedy),
-		"remarks", remarks,
-	})
 }
 
-// findings tells, control by control, whether it is satisfied. A control with
-// nothing to judge has none.
-func (o *oscal) findings() (list []table.Object) {
+// controls tell, one by one, whether they are satisfied. Those with nothing to judge are
+// left out.
+func (o *oscal) controls(finding func(any) error) error {
+	states := map[engine.ControlStatus]table.Object{
+		engine.ControlMet:        {"state", "satisfied", "reason", "pass"},
+		engine.ControlNotMet:     {"state", "not-satisfied", "reason", "fail"},
+		engine.ControlIncomplete: {"state", "not-satisfied", "reason", "other", "remarks", "Not everything could be judged."},
+	}
 	for _, f := range o.frameworks {
 		for _, c := range f.Controls {
 			if c.Status == engine.ControlNotAssessed {
@@ -301,23 +255,16 @@ func (o *oscal) findings() (list []table.Object) {
 					related = append(related, table.Object{"observation-uuid", id})
 				}
 			}
-			list = append(list, table.Object{
+			err := finding(table.Object{
 				"uuid", o.id("finding", f.Name, c.ID), "title", engine.SafeText(engine.FrameworkTitle(f.Name) + " " + c.ID + ": " + controlWord(c.Status)),
-				"description", engine.SafeText(orText(c.Requirement, c.ID) + " " + controlCounts(c) + "."),
-				"target", table.Object{"type", "objective-id", "target-id", controlID(f.Name, c.ID), "status", controlState(c.Status)},
+				"description", engine.SafeText(cmp.Or(c.Requirement, c.ID) + " " + controlCounts(c) + "."),
+				"target", table.Object{"type", "objective-id", "target-id", controlID(f.Name, c.ID), "status", states[c.Status]},
 				"related-observations", table.NotEmpty(related),
 			})
+			if err != nil {
+				return err
+			}
 		}
 	}
-	return list
-}
-
-func controlState(s engine.ControlStatus) table.Object {
-	switch s {
-	case engine.ControlMet:
-		return table.Object{"state", "satisfied", "reason", "pass"}
-	case engine.ControlNotMet:
-		return table.Object{"state", "not-satisfied", "reason", "fail"}
-	}
-	return table.Object{"state", "not-satisfied", "reason", "other", "remarks", "Not everything could be judged."}
+	return nil
 }

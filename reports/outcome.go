@@ -24,23 +24,6 @@ type OutcomeView struct {
 // steps that were not carried out, then what others did meanwhile.
 func OutcomeTable(w io.Writer, v OutcomeView, o table.Options) error {
 	s := newScreen(w, o)
-	s.outcomeHead(v)
-	s.outcomeCounts(v)
-	for _, outcome := range v.Report.Outcomes {
-		if noteworthy(outcome, v.Rehearsed) {
-			s.outcomeStep(outcome)
-		}
-	}
-	for _, workspace := range v.Report.Workspaces {
-		s.outcomeWorkspace(workspace)
-	}
-	for _, file := range v.Files {
-		s.Line("  " + file)
-	}
-	return s.Flush()
-}
-
-func (s *screen) outcomeHead(v OutcomeView) {
 	r := v.Report
 	switch {
 	case v.Rehearsed:
@@ -55,51 +38,43 @@ func (s *screen) outcomeHead(v OutcomeView) {
 	if r.Stopped != "" {
 		s.Wrap("  ", "stopped: "+r.Stopped)
 	}
-}
-
-func (s *screen) outcomeCounts(v OutcomeView) {
-	var parts []string
-	for _, state := range engine.SortedKeys(v.Report.Counts) {
-		name := string(state)
+	var counts []string
+	for _, state := range engine.SortedKeys(r.Counts) {
+		name := strings.ReplaceAll(string(state), "_", " ")
 		if v.Rehearsed && state == engine.StatePending {
 			name = "would be done"
 		}
-		parts = append(parts, fmt.Sprintf("%s %s", engine.Comma(v.Report.Counts[state]), strings.ReplaceAll(name, "_", " ")))
+		counts = append(counts, engine.Comma(r.Counts[state])+" "+name)
 	}
-	s.Wrap("  ", strings.Join(parts, ", "))
-}
-
-// noteworthy holds for approved steps that did not come to their purpose.
-func noteworthy(o engine.Outcome, rehearsed bool) bool {
-	if o.State == engine.StateSkippedApproval && o.Reason == "not_approved" {
-		return false
+	s.Wrap("  ", strings.Join(counts, ", "))
+	for _, outcome := range r.Outcomes {
+		unwanted := outcome.State == engine.StateSkippedApproval && outcome.Reason == "not_approved"
+		if unwanted || outcome.State.CarriedOut() || v.Rehearsed && outcome.Reason == "would_be_done" {
+			continue
+		}
+		step := outcome.Step
+		s.Line(fmt.Sprintf("  %s  %s  %s  %s", step.ID, step.Action, step.Workspace, targetText(step, remedy.OnToken(step))))
+		text := strings.ReplaceAll(string(outcome.State), "_", " ")
+		if outcome.Reason != "" {
+			text += " (" + outcome.Reason + ")"
+		}
+		if outcome.Detail != "" {
+			text += ": " + outcome.Detail
+		}
+		s.Wrap("    ", text)
 	}
-	return !o.State.CarriedOut() && (!rehearsed || o.Reason != "would_be_done")
-}
-
-func (s *screen) outcomeStep(o engine.Outcome) {
-	target := o.Step.Target
-	if remedy.OnToken(o.Step) {
-		target = "token " + shortID(target)
+	for _, w := range r.Workspaces {
+		for _, id := range w.StillListed {
+			s.Styled(table.Yellow, fmt.Sprintf("  %s: token %s was revoked and is still listed", w.Name, shortID(id)))
+		}
+		if n := len(w.ThirdParty); n > 0 {
+			s.Wrap("  ", fmt.Sprintf("%s: %s vanished during the run, by somebody else; the outcome file lists them", w.Name, engine.Plural(n, "token")))
+		}
 	}
-	s.Line(fmt.Sprintf("  %s  %s  %s  %s", o.Step.ID, o.Step.Action, o.Step.Workspace, target))
-	text := strings.ReplaceAll(string(o.State), "_", " ")
-	if o.Reason != "" {
-		text += " (" + o.Reason + ")"
+	for _, file := range v.Files {
+		s.Line("  " + file)
 	}
-	if o.Detail != "" {
-		text += ": " + o.Detail
-	}
-	s.Wrap("    ", text)
-}
-
-func (s *screen) outcomeWorkspace(w engine.OutcomeWorkspace) {
-	for _, id := range w.StillListed {
-		s.Styled(table.Yellow, fmt.Sprintf("  %s: token %s was revoked and is still listed", w.Name, shortID(id)))
-	}
-	if n := len(w.ThirdParty); n > 0 {
-		s.Wrap("  ", fmt.Sprintf("%s: %s vanished during the run, by somebody else; the outcome file lists them", w.Name, engine.Plural(n, "token")))
-	}
+	return s.Flush()
 }
 
 // OutcomeCSV writes what became of each step of a plan, one row a step.
@@ -108,26 +83,36 @@ func OutcomeCSV(w io.Writer, r engine.OutcomeReport) error {
 	return table.CSV(context.Background(), w, columns, table.Known(r.Outcomes))
 }
 
-// OutcomeXLSX writes what became of each step of a plan as a workbook.
+// OutcomeXLSX writes what became of each step of a plan as a workbook. It is dated by
+// what it tells, so that the same outcome gives the same bytes.
 func OutcomeXLSX(ctx context.Context, w io.Writer, r engine.OutcomeReport) error {
-	return workbook.Write(ctx, w, "Outcome of plan "+r.PlanID, lastOutcome(r), []string{"Outcome", "Vanished"}, func(b *workbook.Book) error {
-		if err := addTable(ctx, b, "Outcome", outcomeColumns(), r.Outcomes); err != nil {
-			return err
-		}
-		return addTable(ctx, b, "Vanished", vanishedColumns(), vanishedTokens(r))
-	})
-}
-
-// lastOutcome dates the workbook by what it tells, so that the same outcome
-// gives the same bytes.
-func lastOutcome(r engine.OutcomeReport) time.Time {
 	var last time.Time
 	for _, outcome := range r.Outcomes {
 		if at, err := time.Parse(time.RFC3339, outcome.At); err == nil && at.After(last) {
 			last = at
 		}
 	}
-	return last
+	type token struct{ workspace, workspaceID, id, what string } // which the list showed otherwise than the journal
+	var vanished []token
+	for _, w := range r.Workspaces {
+		for _, id := range w.ThirdParty {
+			vanished = append(vanished, token{w.Name, w.ID, id, "vanished during a run, by somebody else"})
+		}
+		for _, id := range w.StillListed {
+			vanished = append(vanished, token{w.Name, w.ID, id, "revoked, and still listed at the end"})
+		}
+	}
+	return workbook.Write(ctx, w, "Outcome of plan "+r.PlanID, last, []string{"Outcome", "Vanished"}, func(b *workbook.Book) error {
+		if err := addTable(ctx, b, "Outcome", outcomeColumns(), r.Outcomes); err != nil {
+			return err
+		}
+		return addTable(ctx, b, "Vanished", []table.Column[token]{
+			table.Plain("workspace", 22, func(t token) any { return t.workspace }),
+			table.ID("workspace_id", 20, func(t token) any { return t.workspaceID }),
+			table.ID("token_id", 40, func(t token) any { return t.id }),
+			table.Wrapped("what", 50, func(t token) any { return t.what }),
+		}, vanished)
+	})
 }
 
 // outcomeColumns are those of the CSV and of the workbook.
@@ -147,30 +132,5 @@ func outcomeColumns() []table.Column[engine.Outcome] {
 		table.Plain("http", 7, func(o engine.Outcome) any { return o.HTTP }),
 		table.ID("request_id", 36, func(o engine.Outcome) any { return o.Request }),
 		table.Plain("at", 21, func(o engine.Outcome) any { return o.At }),
-	}
-}
-
-// vanishedToken is a token that the list showed otherwise than the journal.
-type vanishedToken struct{ workspace, workspaceID, token, what string }
-
-func vanishedTokens(r engine.OutcomeReport) []vanishedToken {
-	var rows []vanishedToken
-	for _, w := range r.Workspaces {
-		for _, id := range w.ThirdParty {
-			rows = append(rows, vanishedToken{w.Name, w.ID, id, "vanished during a run, by somebody else"})
-		}
-		for _, id := range w.StillListed {
-			rows = append(rows, vanishedToken{w.Name, w.ID, id, "revoked, and still listed at the end"})
-		}
-	}
-	return rows
-}
-
-func vanishedColumns() []table.Column[vanishedToken] {
-	return []table.Column[vanishedToken]{
-		table.Plain("workspace", 22, func(v vanishedToken) any { return v.workspace }),
-		table.ID("workspace_id", 20, func(v vanishedToken) any { return v.workspaceID }),
-		table.ID("token_id", 40, func(v vanishedToken) any { return v.token }),
-		table.Wrapped("what", 50, func(v vanishedToken) any { return v.what }),
 	}
 }

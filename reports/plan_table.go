@@ -28,14 +28,40 @@ type PlanView struct {
 	Steps []engine.Step // and of them those to show one by one
 }
 
+// What a reviewer sees one by one; how many more there are is said.
+const (
+	mostWorkspaces = 10
+	mostExcesses   = 10 // limits gone beyond: each owner has one
+	mostOmitted    = 20 // findings without a step: whoever reviews more needs the workbook
+	mostOwners     = 5
+)
+
 // PlanTable writes a plan for a reviewer at a terminal: counts by workspace,
 // action, owner and risk, the limits, then the steps by workspace and owner with
 // what could break in plain sight.
 func PlanTable(w io.Writer, v PlanView, o table.Options) error {
 	s := newScreen(w, o)
 	s.planHead(v)
-	s.planCounts(v.Plan)
-	s.planLimits(v)
+	actions, risks, owners := countSteps(v.Plan)
+	words := table.Map(remedy.Names(), func(action engine.Action) string { return string(action) })
+	s.count("by action", words, actions, len(words))
+	s.count("by risk", riskLevels, risks, len(risks))
+	names := engine.SortedKeys(owners)
+	slices.SortStableFunc(names, func(a, b string) int { return owners[b] - owners[a] })
+	s.count("by owner", names, owners, mostOwners)
+	l := v.Plan.Limits
+	s.Wrap("  ", fmt.Sprintf("limits: %d steps, %g%% of a workspace's tokens, %d per owner, %d used within %d days, %d endangered",
+		l.MaxSteps, l.MaxPercent, l.MaxPerOwner, l.MaxRecentlyUsed, l.RecentlyUsedDays, l.MaxEndangered))
+	for i, excess := range v.Over {
+		if i == mostExcesses {
+			s.WrapStyled(table.Yellow, "  ", fmt.Sprintf("OVER: … and %s more", engine.Comma(len(v.Over)-i)))
+			break
+		}
+		s.WrapStyled(table.Yellow, "  ", "OVER: "+excess.String())
+	}
+	if len(v.Over) > 0 {
+		s.Wrap("  ", "Apply refuses all of these steps together: approve fewer, or raise the limits and plan anew.")
+	}
 	s.planOmitted(v)
 	if v.Of > 0 {
 		s.planSteps(v)
@@ -49,31 +75,42 @@ func PlanTable(w io.Writer, v PlanView, o table.Options) error {
 	return s.Flush()
 }
 
-// PlanWhatIf warns that a plan is of what would be.
-func PlanWhatIf(p engine.Plan) string {
-	return WhatIf(engine.Report{WhatIf: p.WhatIf, AsOf: asOfPlan(p)})
+// planWarnings are what whoever reads a plan has to know first: that it is of what would
+// be, and what it endangers.
+func planWarnings(p engine.Plan) []string {
+	var lines []string
+	if text := PlanWhatIf(p); text != "" {
+		lines = append(lines, text)
+	}
+	for _, line := range remedy.Dangers(p, remedy.Every) {
+		lines = append(lines, strings.ToUpper(line[:1])+line[1:])
+	}
+	return lines
 }
 
-func asOfPlan(p engine.Plan) time.Time {
-	t, _ := time.Parse(time.RFC3339, p.AsOf) // Read has seen it
-	return t
+// PlanWhatIf warns that a plan is of what would be.
+func PlanWhatIf(p engine.Plan) string {
+	asOf, _ := time.Parse(time.RFC3339, p.AsOf) // Read has seen it
+	return WhatIf(engine.Report{WhatIf: p.WhatIf, AsOf: asOf})
 }
 
 func (s *screen) planHead(v PlanView) {
 	p := v.Plan
-	if text := PlanWhatIf(p); text != "" {
-		s.Wrap("", text)
+	for _, line := range planWarnings(p) {
+		s.WrapStyled(table.Red, "", line)
 	}
-	for _, line := range remedy.Dangers(p, remedy.Every) {
-		s.WrapStyled(table.Red, "", strings.ToUpper(line[:1])+line[1:])
-	}
-	title := "Plan " + p.ID + ": " + engine.Plural(len(p.Steps), "step")
+	steps, high := map[string]int{}, map[string]int{} // by workspace
 	changing := 0
 	for _, step := range p.Steps {
+		steps[step.WorkspaceID]++
 		if remedy.Changes(step) {
 			changing++
+			if step.Risk.Level == "high" {
+				high[step.WorkspaceID]++
+			}
 		}
 	}
+	title := "Plan " + p.ID + ": " + engine.Plural(len(p.Steps), "step")
 	if people := len(p.Steps) - changing; people > 0 {
 		title += fmt.Sprintf(", %s of them for people", engine.Comma(people))
 	}
@@ -88,29 +125,7 @@ func (s *screen) planHead(v PlanView) {
 	if p.Contact != "" {
 		s.Wrap("", "questions: "+p.Contact)
 	}
-	s.planWorkspaces(p)
-	unread := func(w engine.PlanWorkspace) bool {
-		c := w.Coverage[engine.SectionAuditLog]
-		return c == "" || c == engine.NotCollected
-	}
-	if slices.ContainsFunc(p.Steps, func(s engine.Step) bool { return remedy.Of(s.Action).Changes() }) && !slices.ContainsFunc(p.Workspaces, func(w engine.PlanWorkspace) bool { return !unread(w) }) {
-		s.Line("Who uses the tokens is not known: the audit log was not read (--usage).")
-	}
-	s.Blank()
-}
-
-// mostWorkspaces bounds the workspaces shown; how many more there are is told.
-const mostWorkspaces = 10
-
-// planWorkspaces lists the workspaces with most at risk.
-func (s *screen) planWorkspaces(p engine.Plan) {
-	steps, high := map[string]int{}, map[string]int{}
-	for _, step := range p.Steps {
-		steps[step.WorkspaceID]++
-		if remedy.Changes(step) && step.Risk.Level == "high" {
-			high[step.WorkspaceID]++
-		}
-	}
+	// The workspaces with most at risk come first.
 	sorted := slices.DeleteFunc(slices.Clone(p.Workspaces), func(w engine.PlanWorkspace) bool { return steps[w.ID] == 0 })
 	slices.SortStableFunc(sorted, func(a, b engine.PlanWorkspace) int {
 		return cmp.Or(cmp.Compare(high[b.ID], high[a.ID]), cmp.Compare(steps[b.ID], steps[a.ID]))
@@ -132,6 +147,14 @@ func (s *screen) planWorkspaces(p engine.Plan) {
 	if none := len(p.Workspaces) - len(sorted); none > 0 && len(p.Steps) > 0 {
 		s.Line("  " + engine.Plural(none, "workspace") + " without a step")
 	}
+	logRead := slices.ContainsFunc(p.Workspaces, func(w engine.PlanWorkspace) bool {
+		c := w.Coverage[engine.SectionAuditLog]
+		return c != "" && c != engine.NotCollected
+	})
+	if !logRead && slices.ContainsFunc(p.Steps, func(s engine.Step) bool { return remedy.Of(s.Action).Changes() }) {
+		s.Line("Who uses the tokens is not known: the audit log was not read (--usage).")
+	}
+	s.Blank()
 }
 
 // countSteps counts steps by action, and those that change something by risk and,
@@ -152,66 +175,33 @@ func countSteps(p engine.Plan) (actions, risks, owners map[string]int) {
 
 var riskLevels = []string{"high", "medium", "low"}
 
-// mostExcesses bounds the limits shown as gone beyond: each owner has one.
-const mostExcesses = 10
-
-// mostOmitted bounds what is shown one by one: who reviews more needs the workbook.
-const mostOmitted = 20
-
-// mostOwners bounds the owners shown; how many more there are is told.
-const mostOwners = 5
-
-func (s *screen) planCounts(p engine.Plan) {
-	actions, risks, owners := countSteps(p)
-	var words []string
-	for _, action := range remedy.Names() {
-		words = append(words, string(action))
-	}
-	s.count("by action", words, actions, len(words))
-	s.count("by risk", riskLevels, risks, len(risks))
-	names := engine.SortedKeys(owners)
-	slices.SortStableFunc(names, func(a, b string) int { return owners[b] - owners[a] })
-	s.count("by owner", names, owners, mostOwners)
-}
-
+// count writes a line of names and their counts, as far as there are any.
 func (s *screen) count(what string, names []string, counts map[string]int, most int) {
 	var parts []string
 	for _, name := range names {
 		if counts[name] > 0 {
-			parts = append(parts, fmt.Sprintf("%s %s", name, engine.Comma(counts[name])))
+			parts = append(parts, name+" "+engine.Comma(counts[name]))
 		}
-	}
-	if len(parts) == 0 {
-		return
 	}
 	if more := len(parts) - most; more > 0 {
-		parts = append(parts[:most], fmt.Sprintf("%s more", engine.Comma(more)))
+		parts = append(parts[:most], engine.Comma(more)+" more")
 	}
-	s.Wrap("  ", what+": "+strings.Join(parts, ", "))
-}
-
-func (s *screen) planLimits(v PlanView) {
-	l := v.Plan.Limits
-	s.Wrap("  ", fmt.Sprintf("limits: %d steps, %g%% of a workspace's tokens, %d per owner, %d used within %d days, %d endangered",
-		l.MaxSteps, l.MaxPercent, l.MaxPerOwner, l.MaxRecentlyUsed, l.RecentlyUsedDays, l.MaxEndangered))
-	for i, excess := range v.Over {
-		if i == mostExcesses {
-			s.WrapStyled(table.Yellow, "  ", fmt.Sprintf("OVER: … and %s more", engine.Comma(len(v.Over)-i)))
-			break
-		}
-		s.WrapStyled(table.Yellow, "  ", "OVER: "+excess.String())
-	}
-	if len(v.Over) > 0 {
-		s.Wrap("  ", "Apply refuses all of these steps together: approve fewer, or raise the limits and plan anew.")
+	if len(parts) > 0 {
+		s.Wrap("  ", what+": "+strings.Join(parts, ", "))
 	}
 }
 
+// planOmitted says which findings have no step.
 func (s *screen) planOmitted(v PlanView) {
 	counts, left := map[string]int{}, map[string]int{}
+	var shown []string
 	for _, finding := range v.Plan.NotPlanned {
 		counts[finding.Reason]++
 		if by, is := strings.CutPrefix(finding.Detail, "left for the next plan by "); is && finding.Reason == "left" {
 			left[by]++
+		}
+		if finding.Reason != "superseded" && finding.Reason != "left" {
+			shown = append(shown, fmt.Sprintf("%s %s %s: %s", finding.Policy, shortID(finding.ResourceID), finding.Reason, finding.Detail))
 		}
 	}
 	s.count("findings without a step", engine.SortedKeys(counts), counts, len(counts))
@@ -220,26 +210,14 @@ func (s *screen) planOmitted(v PlanView) {
 		s.Wrap("  ", "Apply this plan, audit, and plan again for what is left.")
 	}
 	if v.Of > 0 {
-		told := 0
-		for _, finding := range v.Plan.NotPlanned {
-			if finding.Reason != "superseded" && finding.Reason != "left" {
-				if told++; told > mostOmitted {
-					s.Wrap("    ", "… and more: the workbook lists them all")
-					break
-				}
-				s.Wrap("    ", fmt.Sprintf("%s %s %s: %s", finding.Policy, shortID(finding.ResourceID), finding.Reason, finding.Detail))
-			}
+		for _, line := range shown[:min(len(shown), mostOmitted)] {
+			s.Wrap("    ", line)
+		}
+		if len(shown) > mostOmitted {
+			s.Wrap("    ", "… and more: the workbook lists them all")
 		}
 	}
 	s.Blank()
-}
-
-// forReview puts what changes a workspace first, in the order in which apply
-// would do it; then what is for people.
-func forReview(steps []engine.Step) []engine.Step {
-	sorted := slices.Clone(steps)
-	slices.SortStableFunc(sorted, func(a, b engine.Step) int { return min(1, remedy.Danger(b)) - min(1, remedy.Danger(a)) })
-	return sorted
 }
 
 // planSteps shows steps by workspace and owner, in each the riskiest first.
@@ -262,7 +240,10 @@ func (s *screen) planSteps(v PlanView) {
 			owner = name
 			s.Line("  " + name)
 		}
-		s.planStep(step, v)
+		s.planStep(step)
+		if verdict, told := v.Verdicts[step.ID]; told {
+			s.Line("      " + verdict)
+		}
 		if _, ofToken := step.Card(); ofToken && (remedy.Of(step.Action).Safe == "" || !remedy.Changes(step)) {
 			kinds[step.OwnerKind] = true
 		}
@@ -270,10 +251,11 @@ func (s *screen) planSteps(v PlanView) {
 	if more := v.All - len(steps); more > 0 {
 		s.Wrap("", fmt.Sprintf("… %s, less risky: --limit 0 shows all, `patrol plan --format xlsx` writes a workbook", engine.Plural(more, "more step")))
 	}
-	for _, kind := range engine.SortedKeys(kinds) {
-		if kind == engine.User || kind == engine.ServicePrincipal {
-			s.Wrap("", "instead of tokens of "+map[engine.Kind]string{engine.User: "people", engine.ServicePrincipal: "service principals"}[kind]+": "+kind.Instead())
-		}
+	if kinds[engine.ServicePrincipal] {
+		s.Wrap("", "instead of tokens of service principals: "+engine.ServicePrincipal.Instead())
+	}
+	if kinds[engine.User] {
+		s.Wrap("", "instead of tokens of people: "+engine.User.Instead())
 	}
 	if len(steps) > 0 {
 		s.Blank()
@@ -288,63 +270,40 @@ func ownerOf(step engine.Step) string {
 	return cmp.Or(step.Owner, "(workspace)")
 }
 
-func (s *screen) planStep(step engine.Step, v PlanView) {
-	target := step.Target
+func (s *screen) planStep(step engine.Step) {
 	card, ofToken := step.Card()
-	if ofToken {
-		target = "token " + shortID(target)
-	}
-	head := fmt.Sprintf("    %s  %s  %s", step.ID, step.Action, target)
+	head := fmt.Sprintf("    %s  %s  %s", step.ID, step.Action, targetText(step, ofToken))
 	if remedy.Changes(step) {
-		s.Styled(riskStyle(step.Risk), head+"  "+strings.ToUpper(step.Risk.Level)+" RISK")
+		styles := map[string]table.Style{"high": table.Red, "medium": table.Yellow}
+		s.Styled(styles[step.Risk.Level], head+"  "+strings.ToUpper(step.Risk.Level)+" RISK")
 		s.Wrap("      ", stepRisk(step))
 	} else {
 		s.Line(head + "  for people")
 	}
+	if ofToken { // as its owner knows it
+		comment := "no comment"
+		if card.Comment != "" {
+			comment = strconv.Quote(card.Comment)
+		}
+		s.Wrap("      ", fmt.Sprintf("%s, created %s, expires %s, last used %s, scopes %s", comment, card.Created, card.Expires, card.LastUsed, card.Scopes))
+	}
+	s.Wrap("      ", remedy.Effect(step))
+	for _, user := range step.Risk.Users { // by the audit log
+		s.Wrap("      ", "used by "+user.String())
+	}
+	for _, line := range grounds(step) {
+		s.Wrap("      ", line)
+	}
+}
+
+func targetText(step engine.Step, ofToken bool) string {
 	if ofToken {
-		s.Wrap("      ", cardLine(card))
+		return "token " + shortID(step.Target)
 	}
-	if effect := remedy.Effect(step); effect != "" {
-		s.Wrap("      ", effect)
-	}
-	for _, line := range usersOf(step) {
-		s.Wrap("      ", "used by "+line)
-	}
-	for i, policy := range step.Policies {
-		s.Wrap("      ", policy+" "+step.Reasons[i])
-	}
-	if verdict, told := v.Verdicts[step.ID]; told {
-		s.Line("      " + verdict)
-	}
+	return step.Target
 }
 
-// cardLine names a token as its owner knows it.
-func cardLine(c engine.TokenCard) string {
-	comment := "no comment"
-	if c.Comment != "" {
-		comment = strconv.Quote(c.Comment)
-	}
-	return fmt.Sprintf("%s, created %s, expires %s, last used %s, scopes %s", comment, c.Created, c.Expires, c.LastUsed, c.Scopes)
-}
-
-func riskStyle(r engine.Risk) table.Style {
-	switch r.Level {
-	case "high":
-		return table.Red
-	case "medium":
-		return table.Yellow
-	}
-	return ""
-}
-
-// usersOf are who uses what a step takes away, by the audit log.
-func usersOf(step engine.Step) (lines []string) {
-	for _, user := range step.Risk.Users {
-		lines = append(lines, user.String())
-	}
-	return lines
-}
-
+// stepRisk says what a step could break.
 func stepRisk(step engine.Step) string {
 	text := step.Risk.Why
 	if step.Risk.UsersUnknown != "" {

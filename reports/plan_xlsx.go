@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,22 +38,25 @@ func decisionForm(steps []engine.Step, digest string) workbook.Form {
 // PlanXLSX writes the workbook in which reviewers decide about a plan. digest
 // is the SHA-256 of the plan file's bytes: the decisions count for it only.
 func PlanXLSX(ctx context.Context, w io.Writer, p engine.Plan, digest string) error {
-	form := decisionForm(nil, digest)
-	return writePlanBook(ctx, w, p, form, stepColumns(), forReview(p.Steps), func(b *workbook.Book) ([][][]any, error) {
-		return [][][]any{planHeadline(p, digest), planCountRows(p), planLimitRows(p), {
-			{workbook.Label("How to decide")},
-			{"1. On the worksheet Steps choose approve, reject or defer for each step. An empty cell decides nothing."},
-			{"2. Say why in Comment: what is rejected stays on record with its reason."},
-			{"3. Save as .xlsx and hand it back: patrol approve plan.json --from this file."},
-			{"Only Step, Decision, Comment and the plan's sha256 are read back. Sorting and filtering do no harm."},
-		}}, addTable(ctx, b, "Not planned", notPlannedColumns(), p.NotPlanned)
+	// What changes a workspace comes first, in the order in which apply would do it; then
+	// what is for people.
+	steps := slices.Clone(p.Steps)
+	slices.SortStableFunc(steps, func(a, b engine.Step) int { return min(1, remedy.Danger(b)) - min(1, remedy.Danger(a)) })
+	return writePlanBook(ctx, w, p, decisionForm(nil, digest), stepColumns(), steps, planBlocks(p, digest), func(b *workbook.Book) error {
+		return addTable(ctx, b, "Not planned", []table.Column[engine.NotPlanned]{
+			table.Plain("policy", 12, func(n engine.NotPlanned) any { return n.Policy }),
+			table.Plain("reason", 18, func(n engine.NotPlanned) any { return n.Reason }),
+			table.Wrapped("detail", 70, func(n engine.NotPlanned) any { return n.Detail }),
+			table.ID("workspace_id", 20, func(n engine.NotPlanned) any { return n.WorkspaceID }),
+			table.ID("resource_id", 40, func(n engine.NotPlanned) any { return n.ResourceID }),
+		}, p.NotPlanned)
 	})
 }
 
 // writePlanBook writes a workbook about a plan, dated by what the plan judged: a
-// form, what more adds, and the summary of the blocks that it returns.
+// summary, a form, and what more adds.
 func writePlanBook(ctx context.Context, w io.Writer, p engine.Plan, f workbook.Form, columns []table.Column[engine.Step], steps []engine.Step,
-	more func(*workbook.Book) ([][][]any, error),
+	summary [][][]any, more func(*workbook.Book) error,
 ) error {
 	asOf, err := time.Parse(time.RFC3339, p.AsOf)
 	if err != nil {
@@ -63,11 +67,10 @@ func writePlanBook(ctx context.Context, w io.Writer, p engine.Plan, f workbook.F
 		if err != nil {
 			return err
 		}
-		blocks, err := more(b)
-		if err != nil {
+		if err := more(b); err != nil {
 			return err
 		}
-		return b.AddBlocks(summarySheet, []float64{36, 70, 30}, blocks...)
+		return b.AddBlocks(summarySheet, []float64{36, 70, 30}, summary...)
 	})
 }
 
@@ -92,7 +95,9 @@ func stepColumns() []table.Column[engine.Step] {
 		table.Plain("last_used", 12, cardOf(func(c engine.TokenCard) string { return c.LastUsed })),
 		table.Wrapped("scopes", 24, cardOf(func(c engine.TokenCard) string { return c.Scopes })),
 		table.Wrapped("effect", 26, func(s engine.Step) any { return remedy.Effect(s) }),
-		table.Wrapped("used_by", 40, func(s engine.Step) any { return strings.Join(usersOf(s), "; ") }),
+		table.Wrapped("used_by", 40, func(s engine.Step) any {
+			return strings.Join(table.Map(s.Risk.Users, func(user engine.TokenUser) string { return user.String() }), "; ")
+		}),
 		table.Plain("severity", 10, func(s engine.Step) any { return s.Severity }),
 		table.Plain("not_before", 21, func(s engine.Step) any { return s.NotBefore }),
 		table.ID("workspace_id", 20, func(s engine.Step) any { return s.WorkspaceID }),
@@ -118,25 +123,13 @@ func grounds(s engine.Step) table.Lines {
 	return list
 }
 
-func notPlannedColumns() []table.Column[engine.NotPlanned] {
-	return []table.Column[engine.NotPlanned]{
-		table.Plain("policy", 12, func(n engine.NotPlanned) any { return n.Policy }),
-		table.Plain("reason", 18, func(n engine.NotPlanned) any { return n.Reason }),
-		table.Wrapped("detail", 70, func(n engine.NotPlanned) any { return n.Detail }),
-		table.ID("workspace_id", 20, func(n engine.NotPlanned) any { return n.WorkspaceID }),
-		table.ID("resource_id", 40, func(n engine.NotPlanned) any { return n.ResourceID }),
+// planBlocks are the summary of a plan for its reviewers.
+func planBlocks(p engine.Plan, digest string) [][][]any {
+	head := [][]any{{workbook.Title("Plan of changes to Databricks personal access tokens")}}
+	for _, line := range planWarnings(p) {
+		head = append(head, []any{line})
 	}
-}
-
-func planHeadline(p engine.Plan, digest string) [][]any {
-	rows := [][]any{{workbook.Title("Plan of changes to Databricks personal access tokens")}}
-	if text := PlanWhatIf(p); text != "" {
-		rows = append(rows, []any{text})
-	}
-	for _, line := range remedy.Dangers(p, remedy.Every) {
-		rows = append(rows, []any{strings.ToUpper(line[:1]) + line[1:]})
-	}
-	rows = append(rows,
+	head = append(head,
 		pair("Plan", p.ID),
 		pair(digestLabel, workbook.ID(digest)),
 		pair("Judged as of", p.AsOf),
@@ -150,30 +143,22 @@ func planHeadline(p engine.Plan, digest string) [][]any {
 		pair("Findings without a step", len(p.NotPlanned)),
 	)
 	for _, w := range p.Workspaces {
-		rows = append(rows, pair("Workspace", fmt.Sprintf("%s (%s), %s", w.Name, w.ID, engine.Plural(w.Tokens, "token"))))
+		head = append(head, pair("Workspace", fmt.Sprintf("%s (%s), %s", w.Name, w.ID, engine.Plural(w.Tokens, "token"))))
 	}
-	return rows
-}
-
-func planCountRows(p engine.Plan) [][]any {
 	actions, risks, _ := countSteps(p)
-	rows := [][]any{{workbook.Label("Steps by action and risk")}}
+	counts := [][]any{{workbook.Label("Steps by action and risk")}}
 	for _, action := range remedy.Names() {
 		if actions[string(action)] > 0 {
-			rows = append(rows, pair(string(action), actions[string(action)]))
+			counts = append(counts, pair(string(action), actions[string(action)]))
 		}
 	}
 	for _, level := range riskLevels {
 		if risks[level] > 0 {
-			rows = append(rows, pair(level+" risk", risks[level]))
+			counts = append(counts, pair(level+" risk", risks[level]))
 		}
 	}
-	return rows
-}
-
-func planLimitRows(p engine.Plan) [][]any {
 	l := p.Limits
-	rows := [][]any{
+	limits := [][]any{
 		{workbook.Label("Limits of what may be applied together")},
 		pair("Steps", l.MaxSteps),
 		pair("Percent of a workspace's tokens", fmt.Sprintf("%g", l.MaxPercent)),
@@ -183,12 +168,18 @@ func planLimitRows(p engine.Plan) [][]any {
 	}
 	for i, excess := range remedy.Exceeds(p, remedy.Every) {
 		if i == mostExcesses {
-			rows = append(rows, pair("Beyond a limit", "and more: see patrol show"))
+			limits = append(limits, pair("Beyond a limit", "and more: see patrol show"))
 			break
 		}
-		rows = append(rows, pair("Beyond a limit", excess.String()))
+		limits = append(limits, pair("Beyond a limit", excess.String()))
 	}
-	return rows
+	return [][][]any{head, counts, limits, {
+		{workbook.Label("How to decide")},
+		{"1. On the worksheet Steps choose approve, reject or defer for each step. An empty cell decides nothing."},
+		{"2. Say why in Comment: what is rejected stays on record with its reason."},
+		{"3. Save as .xlsx and hand it back: patrol approve plan.json --from this file."},
+		{"Only Step, Decision, Comment and the plan's sha256 are read back. Sorting and filtering do no harm."},
+	}}
 }
 
 // StepDecision is a reviewer's decision as a workbook holds it.
@@ -234,27 +225,27 @@ type TokenReply struct {
 // ReplyXLSX writes the workbook in which the owner of the tokens of these steps
 // answers. digest is the SHA-256 of the plan file's bytes.
 func ReplyXLSX(ctx context.Context, w io.Writer, p engine.Plan, digest string, steps []engine.Step) error {
-	return writePlanBook(ctx, w, p, replyForm(nil, digest), replyColumns(), steps, func(*workbook.Book) ([][][]any, error) {
-		head := [][]any{
-			{workbook.Title("Your Databricks personal access tokens")},
-			pair("Plan", p.ID),
-			pair(digestLabel, workbook.ID(digest)),
-			pair("Judged as of", p.AsOf),
-		}
-		if len(steps) > 0 {
-			head = append(head, pair("Owner", ownerOf(steps[0])))
-		}
-		if p.Contact != "" {
-			head = append(head, pair("Questions to", p.Contact))
-		}
-		return [][][]any{head, {
-			{workbook.Label("How to answer")},
-			{"1. On the worksheet " + replySheet + " choose for each token: " + strings.Join(engine.ReplyWords(), ", ") + "."},
-			{"2. keep: you need the token and will set it right. revoke: it can go. justify: it must stay as it is."},
-			{"3. To justify, say in " + commentHeader + " what the token is for, and in " + untilHeader + " the last day, such as 2027-01-31."},
-			{"4. Save as .xlsx and send it back. Nothing happens by your answer alone: somebody decides about it."},
-		}}, nil
-	})
+	head := [][]any{
+		{workbook.Title("Your Databricks personal access tokens")},
+		pair("Plan", p.ID),
+		pair(digestLabel, workbook.ID(digest)),
+		pair("Judged as of", p.AsOf),
+	}
+	if len(steps) > 0 {
+		head = append(head, pair("Owner", ownerOf(steps[0])))
+	}
+	if p.Contact != "" {
+		head = append(head, pair("Questions to", p.Contact))
+	}
+	how := [][]any{
+		{workbook.Label("How to answer")},
+		{"1. On the worksheet " + replySheet + " choose for each token: " + strings.Join(engine.ReplyWords(), ", ") + "."},
+		{"2. keep: you need the token and will set it right. revoke: it can go. justify: it must stay as it is."},
+		{"3. To justify, say in " + commentHeader + " what the token is for, and in " + untilHeader + " the last day, such as 2027-01-31."},
+		{"4. Save as .xlsx and send it back. Nothing happens by your answer alone: somebody decides about it."},
+	}
+	nothing := func(*workbook.Book) error { return nil }
+	return writePlanBook(ctx, w, p, replyForm(nil, digest), replyColumns(), steps, [][][]any{head, how}, nothing)
 }
 
 func replyColumns() []table.Column[engine.Step] {

@@ -1,9 +1,9 @@
 package reports
 
 import (
+	"cmp"
 	"compress/flate"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -41,15 +41,15 @@ type sarifLimits struct {
 // gzip; ours are counted with the fastest and so largest compression.
 func codeScanning() sarifLimits { return sarifLimits{results: 5_000, runs: 20, packed: 9_500_000} }
 
-// writeSARIFWithin writes the first part and tells in it how many results are
-// left out.
+// writeSARIFWithin writes the first file, which tells how many results are left out.
 func writeSARIFWithin(ctx context.Context, w io.Writer, r engine.Report, limits sarifLimits) error {
 	s, err := newSARIF(ctx, r, limits)
 	if err != nil {
 		return err
 	}
-	defer s.stop()
-	return s.file(w, s.leaveOut)
+	defer s.findings.Stop()
+	s.alone = true
+	return s.file(w)
 }
 
 // sarifParts writes all results, in as many files as they need.
@@ -60,153 +60,191 @@ func sarifParts(ctx context.Context, r engine.Report, limits sarifLimits) iter.S
 			yield(func(io.Writer) error { return err })
 			return
 		}
-		defer s.stop()
-		for more := true; more; more = s.pending != nil {
-			if !yield(func(w io.Writer) error { return s.file(w, s.continueElsewhere) }) {
+		defer s.findings.Stop()
+		for more := true; more; more = s.findings.More {
+			if !yield(s.file) {
 				return
 			}
 		}
 	}
 }
 
-// sarifLog is a log in the making, over all its files.
+// sarifLog is a log over all its files.
 type sarifLog struct {
-	sarifLimits
-	report engine.Report
-	tool   table.Object
-	rules  map[string]int // index by policy
-	places []place        // of each rule
+	limits   sarifLimits
+	alone    bool // there is one file only
+	report   engine.Report
+	rules    map[string]int // index by policy
+	places   []place        // of each rule
+	findings *table.Cursor[engine.Finding]
 
-	next    func() (engine.Finding, error, bool)
-	stop    func()
-	pending *engine.Finding // read, not yet written
-
-	runs    int // written, over all files
+	runs    int // written so far, over all files
 	results int
 	files   int
 }
 
+// newSARIF begins to read the findings that are results. What could not be judged is
+// none, but a notification of the first run: an alert would be closed as fixed by
+// whoever restores the access.
 func newSARIF(ctx context.Context, r engine.Report, limits sarifLimits) (*sarifLog, error) {
-	s := &sarifLog{sarifLimits: limits, report: r, rules: map[string]int{}}
-	rules := []table.Object{}
+	s := &sarifLog{limits: limits, report: r, rules: map[string]int{}}
 	for i, p := range r.Policies {
 		s.rules[p.Policy.ID] = i
 		s.places = append(s.places, placeOf(p.Policy))
-		rules = append(rules, ruleSARIF(p.Policy))
 	}
-	s.tool = table.Object{"driver", table.Object{"name", "patrol", "version", table.NotEmpty(r.Version), "language", sarifLanguage, "rules", rules}}
-	next, stop := iter.Pull2(r.Findings)
-	s.stop = stop
-	s.next = func() (engine.Finding, error, bool) {
-		f, err, ok := next()
-		return f, errors.Join(ctx.Err(), err), ok
+	var err error
+	s.findings, err = table.Pull(ctx, func(yield func(engine.Finding, error) bool) {
+		for f, err := range r.Findings {
+			if err == nil && !f.Status.Judged() {
+				continue
+			}
+			if _, known := s.rules[f.Policy]; !known && err == nil {
+				err = fmt.Errorf("finding of policy %q, which is no part of the report", f.Policy)
+			}
+			if !yield(f, err) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		s.findings.Stop()
 	}
-	if err := s.advance(); err != nil {
-		s.stop()
-		return nil, err
-	}
-	return s, nil
+	return s, err
 }
 
-// advance reads the next finding that is a result. What could not be judged is
-// none: it is a notification of the first run.
-func (s *sarifLog) advance() error {
-	s.pending = nil
-	for {
-		f, err, ok := s.next()
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return nil
-		}
-		if !f.Status.Judged() {
-			continue
-		}
-		if _, known := s.rules[f.Policy]; !known {
-			return fmt.Errorf("finding of policy %q, which is no part of the report", f.Policy)
-		}
-		s.pending = &f
-		return nil
-	}
-}
-
-// file writes one log, and what the last run says of the results that do not
-// fit.
-func (s *sarifLog) file(w io.Writer, rest func() (table.Object, error)) error {
+// file writes one log.
+func (s *sarifLog) file(w io.Writer) error {
 	s.files++
 	var packed byteCounter // what the file takes once compressed
 	pack, err := flate.NewWriter(&packed, flate.BestSpeed)
 	if err != nil {
 		return err
 	}
-	out := table.NewJSONWriter(io.MultiWriter(w, pack))
-	out.Open("{")
-	if err := out.Member("  ", "$schema", "https://json.schemastore.org/sarif-2.1.0.json"); err != nil {
-		return err
-	}
-	if err := out.Member("  ", "version", "2.1.0"); err != nil {
-		return err
-	}
-	out.Key("  ", "runs")
-	out.Open("[")
-	full := func() bool { return int64(packed) >= s.packed }
-	for run := 0; run == 0 || s.pending != nil && run < s.sarifLimits.runs && !full(); run++ {
-		if err := s.run(out, run == s.sarifLimits.runs-1, full, rest); err != nil {
-			return err
+	full := func() bool { return int64(packed) >= s.limits.packed }
+	runs := table.List(func(run func(any) error) error {
+		for n := 1; n == 1 || s.findings.More && n <= s.limits.runs && !full(); n++ {
+			if err := run(s.run(n == s.limits.runs, full)); err != nil {
+				return err
+			}
 		}
-	}
-	out.Close("  ", "]")
-	out.Close("", "}")
-	return out.End()
+		return nil
+	})
+	return table.WriteJSON(io.MultiWriter(w, pack), table.Tall{
+		"$schema", "https://json.schemastore.org/sarif-2.1.0.json",
+		"version", "2.1.0",
+		"runs", runs,
+	})
 }
 
-// run writes one run.
-func (s *sarifLog) run(out *table.JSONWriter, last bool, full func() bool, rest func() (table.Object, error)) error {
+// run is one run, whose results are read as it is written. The first one of all
+// says what is to be said of the audit itself, the last one of a file (which it is where
+// the file is full, too) what became of the results that do not fit.
+func (s *sarifLog) run(last bool, full func() bool) table.Tall {
 	s.runs++
-	out.Next("    ")
-	out.Open("{")
-	if err := errors.Join(out.Member("      ", "tool", s.tool), out.Member("      ", "automationDetails", automation(s.report, s.runs)), out.Member("      ", "language", sarifLanguage)); err != nil {
-		return err
+	first := s.runs == 1
+	// Code scanning takes what stands before the last slash of the id for the category,
+	// and one run of each category. What would be has categories of its own, so that it
+	// closes no alert of what is.
+	id, about := "patrol", any(table.Absent{})
+	if text := WhatIf(s.report); text != "" {
+		id, about = "patrol-what-if", sarifText(plainSARIF(text))
 	}
-	if s.runs == 1 {
-		snapshots := table.Map(s.report.Workspaces, func(w engine.WorkspaceReport) table.Object {
+	if !first {
+		id += fmt.Sprintf("-%d", s.runs)
+	}
+	var properties any = table.Absent{}
+	if first {
+		properties = table.Object{"snapshots", table.Map(s.report.Workspaces, func(w engine.WorkspaceReport) table.Object {
 			return table.Object{"workspace_id", w.Snapshot.Workspace.ID, "snapshot_digest", w.Snapshot.Digest}
-		})
-		if err := out.Member("      ", "properties", table.Object{"snapshots", snapshots}); err != nil {
-			return err
+		})}
+	}
+	results := table.List(func(result func(any) error) error {
+		for n := 0; s.findings.More && n < s.limits.results && !full(); n++ {
+			if err := result(s.result(s.findings.Row)); err != nil {
+				return err
+			}
+			s.results++
+			if err := s.findings.Next(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	invocations := table.List(func(invocation func(any) error) error {
+		notifications := []table.Object{}
+		if first {
+			notifications = s.notifications()
+		}
+		switch {
+		case !s.findings.More || !last && !full():
+		case s.alone:
+			left := 0
+			for s.findings.More {
+				left++
+				if err := s.findings.Next(); err != nil {
+					return err
+				}
+			}
+			notifications = append(notifications, notification("warning", "limit", fmt.Sprintf(
+				"%s results are left out: one upload takes no more than the %s worst that are here. With --output-dir the others are written to audit-2.sarif and so on.",
+				engine.Comma(left), engine.Comma(s.results))))
+		default:
+			notifications = append(notifications, notification("note", "limit",
+				fmt.Sprintf("The results after the first %s are in %s: one upload takes no more.", engine.Comma(s.results), partFile("audit.sarif", s.files+1))))
+		}
+		return invocation(table.Object{"executionSuccessful", s.report.Verdict() != engine.Incomplete, "toolExecutionNotifications", notifications})
+	})
+	rules := table.Map(s.report.Policies, func(p engine.PolicyReport) table.Object { return ruleSARIF(p.Policy) })
+	return table.Tall{
+		"tool", table.Object{"driver", table.Object{"name", "patrol", "version", table.NotEmpty(s.report.Version), "language", sarifLanguage, "rules", rules}},
+		"automationDetails", table.Object{"id", id + "/", "description", about},
+		"language", sarifLanguage,
+		"properties", properties,
+		"results", results,
+		"invocations", invocations,
+	}
+}
+
+// notifications tell of policies that came to no verdict and of sections that were not
+// read whole.
+func (s *sarifLog) notifications() []table.Object {
+	list := []table.Object{}
+	for i, p := range s.report.Policies {
+		for _, status := range []engine.Status{engine.Errored, engine.Unknown} {
+			n := p.Tally[status]
+			if n == 0 {
+				continue
+			}
+			level := "warning"
+			if status == engine.Errored {
+				level = "error"
+			}
+			text := fmt.Sprintf("%s (%s): %s could not be judged (%s)", p.Policy.ID, p.Policy.Title, engine.Plural(n, string(p.Policy.Resource)), status)
+			list = append(list, append(notification(level, string(status), text), "associatedRule", table.Object{"id", p.Policy.ID, "index", i}))
 		}
 	}
-	out.Key("      ", "results")
-	out.Open("[")
-	for n := 0; s.pending != nil && n < s.sarifLimits.results && !full(); n++ {
-		out.Next("        ")
-		if err := out.Value(s.result(*s.pending)); err != nil {
-			return err
-		}
-		s.results++
-		if err := s.advance(); err != nil {
-			return err
+	for _, w := range s.report.Workspaces {
+		for _, gap := range w.Snapshot.Gaps() {
+			list = append(list, notification("warning", "coverage", gapText(w.Snapshot.Workspace.Name, gap)))
 		}
 	}
-	out.Close("      ", "]")
-	notifications := []table.Object{} // what the run says of the audit itself
-	if s.runs == 1 {
-		notifications = append(s.unjudged(), s.unread()...)
-	}
-	if s.pending != nil && (last || full()) {
-		more, err := rest()
-		if err != nil {
-			return err
+	return list
+}
+
+func notification(level, id, text string) table.Object {
+	return table.Object{"level", level, "message", sarifText(plainSARIF(engine.SafeText(text))), "descriptor", table.Object{"id", id}}
+}
+
+// gapText says what of a workspace was not read, and why.
+func gapText(workspace string, g engine.Gap) string {
+	parts := slices.DeleteFunc([]string{string(g.Coverage.Status), g.Coverage.Reason}, func(s string) bool { return s == "" })
+	text := fmt.Sprintf("workspace %s: %s not read whole: %s", workspace, g.Names(), strings.Join(slices.Compact(parts), ", "))
+	for _, more := range []string{g.Coverage.Detail, g.Coverage.Hint} {
+		if more != "" {
+			text += "; " + more
 		}
-		notifications = append(notifications, more)
 	}
-	invocation := table.Object{"executionSuccessful", s.report.Verdict() != engine.Incomplete, "toolExecutionNotifications", notifications}
-	if err := out.Member("      ", "invocations", []table.Object{invocation}); err != nil {
-		return err
-	}
-	out.Close("    ", "}")
-	return nil
+	return text
 }
 
 // sarifLanguage is that of all texts that are ours.
@@ -221,54 +259,9 @@ const (
 	sarifTags    = 10
 )
 
-// ruleSARIF describes a policy. No text may be empty.
-func ruleSARIF(p engine.Policy) table.Object {
-	title := orText(prose(p.Title), p.ID)
-	about := orText(prose(p.Description), title)
-	help := about
-	if p.Remediation != "" {
-		help += "\n\nWhat to do: " + prose(p.Remediation)
-	}
-	var enabled any = table.Absent{} // it is
-	if p.Off != "" {
-		enabled = false
-	}
-	return table.Object{
-		"id", p.ID,
-		"name", cutText(title, sarifName),
-		"shortDescription", sarifText(cutText(title, sarifSummary)),
-		"fullDescription", sarifText(cutText(about, sarifSummary)),
-		"help", sarifText(engine.SafeLines(help)),
-		"defaultConfiguration", table.Object{"level", sarifLevel(p.Severity), "enabled", enabled},
-		"properties", table.Object{"tags", controlTags(p.Controls), "security-severity", table.NotEmpty(securitySeverity(p.Severity))},
-	}
-}
-
-func orText(text, other string) string {
-	if text == "" {
-		return other
-	}
-	return text
-}
-
-// cutText makes text harmless and cuts it to a number of characters.
-func cutText(text string, limit int) string {
-	runes := []rune(engine.SafeText(text))
-	if len(runes) <= limit {
-		return string(runes)
-	}
-	return string(runes[:limit-1]) + "…"
-}
-
-func controlTags(controls map[string][]string) []string {
-	tags := []string{"security"}
-	for _, framework := range engine.SortedKeys(controls) {
-		for _, control := range controls[framework] {
-			tags = append(tags, framework+"/"+control)
-		}
-	}
-	return tags[:min(len(tags), sarifTags)]
-}
+// securitySeverity is the score that code scanning grades alerts by: above 9.0
+// critical, from 7.0 high, from 4.0 medium, from 0.1 low.
+var securitySeverity = map[engine.Severity]string{engine.Critical: "9.5", engine.High: "8.0", engine.Medium: "5.5", engine.Low: "2.0"}
 
 func sarifLevel(s engine.Severity) string {
 	switch s {
@@ -280,28 +273,53 @@ func sarifLevel(s engine.Severity) string {
 	return "note"
 }
 
-// securitySeverity is the score that code scanning grades alerts by: above 9.0
-// critical, from 7.0 high, from 4.0 medium, from 0.1 low.
-func securitySeverity(s engine.Severity) string {
-	switch s {
-	case engine.Critical:
-		return "9.5"
-	case engine.High:
-		return "8.0"
-	case engine.Medium:
-		return "5.5"
-	case engine.Low:
-		return "2.0"
+// ruleSARIF describes a policy. No text may be empty.
+func ruleSARIF(p engine.Policy) table.Object {
+	title := cmp.Or(prose(p.Title), p.ID)
+	about := cmp.Or(prose(p.Description), title)
+	help := about
+	if p.Remediation != "" {
+		help += "\n\nWhat to do: " + prose(p.Remediation)
 	}
-	return ""
+	var enabled any = table.Absent{} // it is
+	if p.Off != "" {
+		enabled = false
+	}
+	tags := []string{"security"}
+	for _, framework := range engine.SortedKeys(p.Controls) {
+		for _, control := range p.Controls[framework] {
+			tags = append(tags, framework+"/"+control)
+		}
+	}
+	return table.Object{
+		"id", p.ID,
+		"name", cutText(title, sarifName),
+		"shortDescription", sarifText(cutText(title, sarifSummary)),
+		"fullDescription", sarifText(cutText(about, sarifSummary)),
+		"help", sarifText(engine.SafeLines(help)),
+		"defaultConfiguration", table.Object{"level", sarifLevel(p.Severity), "enabled", enabled},
+		"properties", table.Object{"tags", tags[:min(len(tags), sarifTags)], "security-severity", table.NotEmpty(securitySeverity[p.Severity])},
+	}
+}
+
+// cutText makes text harmless and cuts it to a number of characters.
+func cutText(text string, limit int) string {
+	runes := []rune(engine.SafeText(text))
+	if len(runes) <= limit {
+		return string(runes)
+	}
+	return string(runes[:limit-1]) + "…"
 }
 
 func (s *sarifLog) result(f engine.Finding) table.Object {
 	index := s.rules[f.Policy]
 	where := s.places[index]
-	var provenance any = table.Absent{}
+	var provenance, suppressions any = table.Absent{}, table.Absent{}
 	if !f.Since.IsZero() {
 		provenance = table.Object{"firstDetectionTimeUtc", table.TimeText(f.Since)}
+	}
+	if why := excuse(f); why != "" {
+		suppressions = []table.Object{{"kind", "external", "status", "accepted", "justification", why}}
 	}
 	return table.Object{
 		"ruleId", f.Policy,
@@ -317,7 +335,7 @@ func (s *sarifLog) result(f engine.Finding) table.Object {
 			}},
 		}},
 		"partialFingerprints", table.Object{"primaryLocationLineHash", f.Fingerprint},
-		"suppressions", suppressions(f),
+		"suppressions", suppressions,
 		"provenance", provenance,
 		"properties", table.Object{
 			"severity", f.Severity,
@@ -346,112 +364,24 @@ func resultText(f engine.Finding) string {
 
 // plainSARIF keeps foreign text from making links: [text](target) is one in a
 // message.
-func plainSARIF(text string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(text, `[`, `\[`), `]`, `\]`)
-}
+func plainSARIF(text string) string { return strings.NewReplacer(`[`, `\[`, `]`, `\]`).Replace(text) }
 
-func suppressions(f engine.Finding) any {
-	why := ""
-	switch f.Status {
-	case engine.Waived:
-		why = waiverText(f.Waiver)
-	case engine.Baselined:
-		why = "known to the baseline"
-	default:
-		return table.Absent{}
-	}
-	return []table.Object{{"kind", "external", "status", "accepted", "justification", why}}
-}
-
-// waiverText says who excused what, why and until when.
-func waiverText(w *engine.Waiver) string {
-	if w == nil {
+// excuse says who excused a finding, why and until when; "" where nobody did.
+func excuse(f engine.Finding) string {
+	switch {
+	case f.Status == engine.Baselined:
+		return "known to the baseline"
+	case f.Status != engine.Waived:
+		return ""
+	case f.Waiver == nil:
 		return "waived"
 	}
+	w := f.Waiver
 	text := fmt.Sprintf("waiver %s: %s; approved by %s", w.ID, w.Reason, w.Approver)
 	if w.Ticket != "" {
 		text += ", " + w.Ticket
 	}
 	return engine.SafeText(text + ", until " + w.Expires)
-}
-
-// unjudged reports policies that came to no verdict. These are no results:
-// an alert would be closed as fixed by whoever restores the access.
-func (s *sarifLog) unjudged() []table.Object {
-	told := []table.Object{}
-	for i, p := range s.report.Policies {
-		for _, status := range []engine.Status{engine.Errored, engine.Unknown} {
-			if n := p.Tally[status]; n > 0 {
-				text := fmt.Sprintf("%s (%s): %s could not be judged (%s)", p.Policy.ID, p.Policy.Title, engine.Plural(n, string(p.Policy.Resource)), status)
-				level := "warning"
-				if status == engine.Errored {
-					level = "error"
-				}
-				told = append(told, append(notification(level, text, string(status)), "associatedRule", table.Object{"id", p.Policy.ID, "index", i}))
-			}
-		}
-	}
-	return told
-}
-
-func notification(level, text, id string) table.Object {
-	return table.Object{"level", level, "message", sarifText(plainSARIF(engine.SafeText(text))), "descriptor", table.Object{"id", id}}
-}
-
-// unread reports sections that were not read whole.
-func (s *sarifLog) unread() (told []table.Object) {
-	for _, w := range s.report.Workspaces {
-		for _, gap := range w.Snapshot.Gaps() {
-			told = append(told, notification("warning", gapText(w.Snapshot.Workspace.Name, gap), "coverage"))
-		}
-	}
-	return told
-}
-
-// gapText says what of a workspace was not read, and why.
-func gapText(workspace string, g engine.Gap) string {
-	parts := slices.DeleteFunc([]string{string(g.Coverage.Status), g.Coverage.Reason}, func(s string) bool { return s == "" })
-	text := fmt.Sprintf("workspace %s: %s not read whole: %s", workspace, g.Names(), strings.Join(slices.Compact(parts), ", "))
-	for _, more := range []string{g.Coverage.Detail, g.Coverage.Hint} {
-		if more != "" {
-			text += "; " + more
-		}
-	}
-	return text
-}
-
-// leaveOut reads the results that do not fit and says how many they are.
-func (s *sarifLog) leaveOut() (table.Object, error) {
-	left := 0
-	for s.pending != nil {
-		left++
-		if err := s.advance(); err != nil {
-			return nil, err
-		}
-	}
-	text := fmt.Sprintf("%s results are left out: one upload takes no more than the %s worst that are here. With --output-dir the others are written to audit-2.sarif and so on.",
-		engine.Comma(left), engine.Comma(s.results))
-	return notification("warning", text, "limit"), nil
-}
-
-// continueElsewhere names the next file.
-func (s *sarifLog) continueElsewhere() (table.Object, error) {
-	text := fmt.Sprintf("The results after the first %s are in %s: one upload takes no more.", engine.Comma(s.results), partFile("audit.sarif", s.files+1))
-	return notification("note", text, "limit"), nil
-}
-
-// automation names a run. Code scanning takes what stands before the last
-// slash for the category, and one run of each category. What would be has
-// categories of its own, so that it closes no alert of what is.
-func automation(r engine.Report, run int) table.Object {
-	id, about := "patrol", any(table.Absent{})
-	if text := WhatIf(r); text != "" {
-		id, about = "patrol-what-if", sarifText(plainSARIF(text))
-	}
-	if run > 1 {
-		id += fmt.Sprintf("-%d", run)
-	}
-	return table.Object{"id", id + "/", "description", about}
 }
 
 // byteCounter counts what is written to it.
@@ -468,45 +398,22 @@ type place struct {
 	line int    // from 1
 }
 
-// placeOf finds the rule in a policy's file. A finding is about a token, which
-// has no file: code scanning asks for one all the same, and the policy is what
-// a reader wants to see.
+// placeOf finds the first rule that denies in a policy's file. A finding is about a
+// token, which has no file: code scanning asks for one all the same, and the policy is
+// what a reader wants to see.
 func placeOf(p engine.Policy) place {
-	file := p.File
-	if file == "" {
-		file = strings.ToLower(p.ID) + ".rego"
-	}
-	return place{escapePath(path.Join(packDir(p.Pack), file)), ruleLine(p.Source)}
-}
-
-// packDir is where a pack lies. An absolute path tells more of the machine than
-// of the policy: its last part stays.
-func packDir(pack string) string {
+	dir := path.Clean(p.Pack)
 	switch {
-	case pack == "" || pack == "built-in":
-		return "policies"
-	case path.IsAbs(pack) || strings.HasPrefix(path.Clean(pack), ".."):
-		return path.Base(pack)
+	case p.Pack == "" || p.Pack == "built-in":
+		dir = "policies"
+	case path.IsAbs(dir) || strings.HasPrefix(dir, ".."): // it tells more of the machine than of the policy
+		dir = path.Base(dir)
 	}
-	return path.Clean(pack)
-}
-
-func escapePath(file string) string {
-	parts := strings.Split(file, "/")
+	parts := strings.Split(path.Join(dir, cmp.Or(p.File, strings.ToLower(p.ID)+".rego")), "/")
 	for i, part := range parts {
 		parts[i] = url.PathEscape(part)
 	}
-	return strings.Join(parts, "/")
-}
-
-// ruleLine is the line of the first rule that denies.
-func ruleLine(source string) int {
-	line := 1
-	for text := range strings.SplitSeq(source, "\n") {
-		if strings.HasPrefix(text, "deny ") {
-			return line
-		}
-		line++
-	}
-	return 1
+	lines := strings.Split(p.Source, "\n")
+	denies := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "deny ") })
+	return place{strings.Join(parts, "/"), max(denies, 0) + 1}
 }

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"patrol/engine"
@@ -27,34 +27,10 @@ type TableOptions struct {
 
 const defaultFindings = 5
 
-func (o TableOptions) findings() int {
-	if o.Findings == 0 {
-		return defaultFindings
-	}
-	return max(o.Findings, 0)
-}
-
-func (o TableOptions) exceptions() int {
-	if o.All {
-		return math.MaxInt
-	}
-	return o.findings()
-}
-
 // screen writes what is said of an audit.
 type screen struct{ *table.Screen }
 
 func newScreen(w io.Writer, o table.Options) *screen { return &screen{table.NewScreen(w, o)} }
-
-func severityStyle(level engine.Severity) table.Style {
-	switch level {
-	case engine.Critical, engine.High:
-		return table.Red
-	case engine.Medium:
-		return table.Yellow
-	}
-	return table.Cyan
-}
 
 // shortID shows the beginning of a long id, which tells tokens apart.
 func shortID(id string) string {
@@ -69,79 +45,55 @@ func shortID(id string) string {
 // failed, worst first, with a few examples; what could not be judged or read;
 // the verdict; what to do next. It needs no colour and no box to be read.
 func Table(ctx context.Context, w io.Writer, r engine.Report, o TableOptions) error {
-	groups, causes, counted, err := collect(ctx, r, o.findings())
+	limit := max(cmp.Or(o.Findings, defaultFindings), 0)
+	all, err := collect(ctx, r, limit)
 	if err != nil {
 		return err
+	}
+	exceptions := limit
+	if o.All {
+		exceptions = math.MaxInt
 	}
 	s := newScreen(w, o.Options)
 	if text := WhatIf(r); text != "" {
 		s.Wrap("", text)
 		s.Blank()
 	}
-	s.failures(groups, o.All)
-	s.unjudged(r, causes, o.exceptions())
-	s.unread(r, o.exceptions())
-	s.exceptions(r, o.exceptions())
-	s.trend(r.Trend, o.findings())
-	s.framework(r, o.Framework)
-	riskiest, err := counted.riskiest(ctx, r)
+	s.failures(all.groups, o.All)
+	s.unjudged(all.causes, r.Workspaces, exceptions)
+	s.unread(r.Workspaces, exceptions)
+	s.exceptions(r.Exceptions, exceptions)
+	s.trend(r.Trend, limit)
+	if o.Framework != "" {
+		s.framework(r.Frameworks(), o.Framework)
+	}
+	riskiest, err := all.riskiest(ctx, r)
 	if err != nil {
 		return err
 	}
-	s.riskiest(riskiest, len(counted.tokens))
-	s.worst(counted.workspaces)
+	s.worst(riskiest, len(all.tokens), all.workspaces)
 	s.verdict(r)
-	s.next(r, o.Files)
+	if len(o.Files) > 0 {
+		s.Blank()
+		s.Line("Written:")
+	}
+	for _, file := range o.Files {
+		s.Raw("  " + file)
+	}
+	steps := nextSteps(r)
+	if len(steps) > 0 {
+		s.Blank()
+		s.Line("Next:")
+	}
+	for _, step := range steps {
+		s.Wrap("  ", step)
+	}
 	return s.Flush()
-}
-
-// group is what is shown of the findings of one policy that have one severity:
-// a configuration may grade it differently from workspace to workspace.
-type group struct {
-	policy     string
-	title      string
-	severity   engine.Severity
-	counts     engine.Tally
-	workspaces map[string]bool // ids of those with failures
-	examples   []engine.Finding
-}
-
-// collect counts findings, keeps the first few of each policy, and gathers why
-// others could not be judged. Findings come sorted, so that the groups are, too.
-func collect(ctx context.Context, r engine.Report, limit int) ([]*group, causes, *counted, error) {
-	var groups []*group
-	var unjudged causes
-	all := &counted{tokens: map[uint64]failures{}, workspaces: map[string]*workspaceFailures{}, seed: maphash.MakeSeed()}
-	err := table.Each(ctx, r.Findings, func(f engine.Finding) error {
-		if len(groups) == 0 || !groups[len(groups)-1].holds(f) {
-			groups = append(groups, &group{
-				policy: f.Policy, title: f.Title, severity: f.Severity,
-				counts: engine.Tally{}, workspaces: map[string]bool{},
-			})
-		}
-		groups[len(groups)-1].add(f, limit)
-		unjudged.add(f)
-		all.add(f)
-		return nil
-	})
-	return groups, unjudged, all, err
-}
-
-func (g *group) holds(f engine.Finding) bool { return g.policy == f.Policy && g.severity == f.Severity }
-
-func (g *group) add(f engine.Finding, limit int) {
-	g.counts[f.Status]++
-	if f.Status != engine.Fail {
-		return
-	}
-	g.workspaces[f.WorkspaceID] = true
-	if len(g.examples) < limit {
-		g.examples = append(g.examples, f)
-	}
 }
 
 // failures writes a line for each policy; at length, with the first findings of each.
 func (s *screen) failures(groups []*group, atLength bool) {
+	styles := map[engine.Severity]table.Style{engine.Critical: table.Red, engine.High: table.Red, engine.Medium: table.Yellow}
 	for _, level := range engine.Severities() {
 		failed := slices.DeleteFunc(slices.Clone(groups), func(g *group) bool {
 			return g.severity != level || g.counts[engine.Fail] == 0
@@ -149,89 +101,284 @@ func (s *screen) failures(groups []*group, atLength bool) {
 		if len(failed) == 0 {
 			continue
 		}
-		s.Styled(severityStyle(level), strings.ToUpper(string(level)))
-		if atLength {
-			for _, g := range failed {
-				s.group(g)
-			}
-		} else {
+		s.Styled(cmp.Or(styles[level], table.Cyan), strings.ToUpper(string(level)))
+		if !atLength {
 			rows := table.Map(failed, func(g *group) []string { return []string{g.policy, g.title, g.extent()} })
 			s.Rows("  ", []table.Fit{{Rank: 1}, {Rank: 2, Least: 20}, {Rank: 3, Least: 12}}, rows, nil)
+			s.Blank()
+			continue
+		}
+		for _, g := range failed {
+			s.Styled(table.Bold, "  "+g.policy+"  "+g.title)
+			s.Line("    " + g.extent())
+			s.Rows("      ", exampleFits, table.Map(g.examples, exampleRow), nil)
+			if len(g.examples) > 0 {
+				s.More("      ", g.counts[engine.Fail]-len(g.examples), "")
+			}
 		}
 		s.Blank()
-	}
-}
-
-func (s *screen) group(g *group) {
-	s.Styled(table.Bold, "  "+g.policy+"  "+g.title)
-	s.Line("    " + g.extent())
-	var rows [][]string
-	for _, f := range g.examples {
-		rows = append(rows, exampleRow(f))
-	}
-	s.Rows("      ", exampleFits, rows, nil)
-	if more := g.counts[engine.Fail] - len(g.examples); more > 0 && len(g.examples) > 0 {
-		s.Line("      … and " + engine.Comma(more) + " more")
 	}
 }
 
 // exampleFits: what is wrong is worth more room than where and whose.
 var exampleFits = []table.Fit{{Rank: 2, Least: 12}, {Rank: 1}, {Rank: 4, Least: 14}, {Rank: 3, Least: 24}}
 
-// exampleRow leaves out the id of a workspace: its name stands there already.
 func exampleRow(f engine.Finding) []string {
-	id := shortID(f.ResourceID)
-	if f.Resource == engine.ResourceWorkspace {
-		id = ""
-	}
-	return []string{f.Workspace, id, f.Owner, f.Message}
+	return []string{f.Workspace, tokenText(f), f.Owner, f.Message}
 }
 
-// extent says how many failed, where, and how many were excused.
-func (g *group) extent() string {
-	text := engine.Comma(g.counts[engine.Fail]) + " failed in " + engine.Plural(len(g.workspaces), "workspace")
-	for _, status := range []engine.Status{engine.Waived, engine.Baselined} {
-		if n := g.counts[status]; n > 0 {
-			text += fmt.Sprintf("; %s %s", engine.Comma(n), status)
+// unjudged tells each cause once, with the workspaces that have it and the
+// policies that could not judge.
+func (s *screen) unjudged(causes []*cause, workspaces []engine.WorkspaceReport, limit int) {
+	if len(causes) == 0 {
+		return
+	}
+	s.Styled(table.Yellow, "NOT JUDGED")
+	for _, c := range sharedCauses(causes, workspaces) {
+		where := c.names[0]
+		if len(c.names) > 1 {
+			where = engine.Plural(len(c.names), "workspace")
+		}
+		s.Wrap("  ", where+": "+c.message)
+		if len(c.names) > 1 {
+			s.Wrap("    ", "in "+engine.FewWords(c.names, limit))
+		}
+		list := make([]string, len(c.policies))
+		for i, policy := range c.policies {
+			list[i] = policy
+			if n := c.counts[policy]; n > 1 {
+				list[i] += fmt.Sprintf(" (%s)", engine.Comma(n))
+			}
+		}
+		s.Wrap("    ", string(c.status)+": "+strings.Join(list, ", "))
+	}
+	s.Blank()
+}
+
+// unread tells why sections that were asked for were not read whole.
+func (s *screen) unread(workspaces []engine.WorkspaceReport, limit int) {
+	gaps := engine.SharedGaps(table.Map(workspaces, func(w engine.WorkspaceReport) engine.Snapshot { return w.Snapshot }))
+	if len(gaps) == 0 {
+		return
+	}
+	s.Styled(table.Yellow, "NOT READ")
+	for _, gap := range gaps {
+		state := string(gap.Coverage.Status)
+		if reason := gap.Coverage.Reason; reason != "" && reason != state {
+			state += " (" + reason + ")"
+		}
+		where := gap.Workspaces[0]
+		if len(gap.Workspaces) > 1 {
+			where = engine.Plural(len(gap.Workspaces), "workspace")
+		}
+		s.Wrap("  ", where+"  "+gap.Names()+": "+state)
+		if len(gap.Workspaces) > 1 {
+			s.Wrap("    ", "in "+engine.FewWords(gap.Workspaces, limit))
+		}
+		s.Wrap("    ", gap.Coverage.Detail)
+		if gap.Coverage.Hint != "" {
+			s.Wrap("    ", "hint: "+gap.Coverage.Hint)
 		}
 	}
-	return text
+	s.Blank()
+}
+
+// exceptions tells what was excused, by whom and until when, and which
+// exceptions do no longer what they were made for.
+func (s *screen) exceptions(x engine.Exceptions, limit int) {
+	if x.None() {
+		return
+	}
+	s.Styled(table.Bold, "EXCEPTIONS")
+	waivers := func(heading string, uses []engine.WaiverUse, lines func(engine.WaiverUse) []string) { // the first few of a kind
+		if len(uses) == 0 {
+			return
+		}
+		s.Line("  " + heading + ": " + engine.Plural(len(uses), "waiver"))
+		for _, use := range uses[:min(limit, len(uses))] {
+			for _, line := range lines(use) {
+				s.Wrap("    ", line)
+			}
+		}
+		if limit > 0 {
+			s.More("    ", len(uses)-limit, "")
+		}
+	}
+	approver := func(w engine.WaiverUse) string {
+		if w.Ticket == "" {
+			return "approved by " + w.Approver
+		}
+		return "approved by " + w.Approver + " (" + w.Ticket + ")"
+	}
+	scope := func(w engine.WaiverUse) []string {
+		return []string{w.ID + "  " + strings.Join(w.Policies, ", ") + " on " + w.Scope()}
+	}
+	waiving := slices.DeleteFunc(slices.Clone(x.Waivers), func(w engine.WaiverUse) bool { return w.Waived == 0 })
+	waived := 0
+	for _, use := range waiving {
+		waived += use.Waived
+	}
+	waivers(engine.Plural(waived, "finding")+" waived", waiving, func(w engine.WaiverUse) []string {
+		return []string{fmt.Sprintf("%s  %s, until %s, %s: %s", w.ID, engine.Plural(w.Waived, "finding"), w.Expires, approver(w), w.Reason)}
+	})
+	waivers("Expired, counting no more", x.In(engine.WaiverExpired), func(w engine.WaiverUse) []string {
+		text := fmt.Sprintf("%s  on %s, %s ago", w.ID, w.Expires, engine.Plural(-w.DaysLeft, "day"))
+		if w.Lapsed > 0 {
+			text += "; failing again: " + engine.Plural(w.Lapsed, "finding")
+		}
+		return []string{text}
+	})
+	waivers(fmt.Sprintf("Expiring within %d days", engine.WaiverNotice), x.Expiring(), func(w engine.WaiverUse) []string {
+		return []string{fmt.Sprintf("%s  on %s, %s left; %s", w.ID, w.Expires, engine.Plural(w.DaysLeft, "day"), approver(w))}
+	})
+	waivers("Refused by policy", x.Refused(), func(w engine.WaiverUse) []string {
+		return table.Map(w.Refusals, func(why engine.WaiverRefusal) string { return w.ID + "  " + refusalText(why) })
+	})
+	waivers("Matching nothing, free to go", x.In(engine.WaiverUnmatched), scope)
+	waivers("Not yet in force", x.In(engine.WaiverPending), func(w engine.WaiverUse) []string { return []string{fmt.Sprintf("%s  from %s on", w.ID, w.Created)} })
+	waivers("About what was not judged", x.In(engine.WaiverNotJudged), scope)
+	if b := x.Baseline; b != nil {
+		text := fmt.Sprintf("Baseline of %s: %s, of which %s still failing, %s gone", b.AsOf, engine.Plural(b.Entries, "finding"), engine.Comma(b.Baselined), engine.Comma(len(b.Gone)))
+		if b.NotJudged > 0 {
+			text += ", " + engine.Comma(b.NotJudged) + " not judged"
+		}
+		s.Wrap("  ", text)
+		for _, e := range b.Gone[:min(limit, len(b.Gone))] {
+			s.Line(fmt.Sprintf("    gone: %s  %s  %s", e.Policy, e.Workspace, shortID(e.ResourceID)))
+		}
+		if limit > 0 {
+			s.More("    ", len(b.Gone)-limit, " (-v lists them)")
+		}
+	}
+	s.Blank()
+}
+
+func refusalText(why engine.WaiverRefusal) string {
+	return fmt.Sprintf("%s: %s (%s)", why.Policy, why.Message, engine.Plural(why.Findings, "finding"))
+}
+
+// trend says what changed since the snapshots before, and names what is new.
+func (s *screen) trend(t *engine.Trend, limit int) {
+	if t == nil {
+		return
+	}
+	s.Styled(table.Bold, "CHANGES")
+	s.Wrap("  ", trendText(t))
+	s.Wrap("  ", timesToFix(t))
+	var rows [][]string
+	for _, f := range t.New[:min(limit, len(t.New))] {
+		rows = append(rows, append([]string{string(f.Severity), f.Policy}, exampleRow(f)...))
+	}
+	s.Rows("    ", append([]table.Fit{{Rank: 1}, {Rank: 1}}, exampleFits...), rows, nil)
+	s.More("    ", t.Count(engine.ChangeNew)+t.Count(engine.ChangeWorse)-len(rows), "")
+	s.Blank()
+}
+
+// framework says where the audit stands on a framework, or on one control of it.
+func (s *screen) framework(frameworks []engine.Framework, wanted string) {
+	name, control, _ := strings.Cut(wanted, ":")
+	i := slices.IndexFunc(frameworks, func(f engine.Framework) bool { return f.Name == name })
+	if i < 0 {
+		s.Wrap("", "No policy of this audit serves "+wanted+".")
+		s.Blank()
+		return
+	}
+	s.Styled(table.Bold, strings.ToUpper(engine.FrameworkTitle(name)))
+	var rows [][]string
+	var styles []table.Style
+	marks := map[engine.ControlStatus]table.Style{engine.ControlMet: table.Green, engine.ControlNotMet: table.Red, engine.ControlIncomplete: table.Yellow}
+	for _, c := range frameworks[i].Controls {
+		if control == "" || control == c.ID {
+			rows = append(rows, []string{c.ID, controlWord(c.Status), controlCounts(c), strings.Join(c.Policies, ", ")})
+			styles = append(styles, marks[c.Status])
+		}
+	}
+	s.Rows("  ", []table.Fit{{Rank: 1}, {Rank: 1}, {Rank: 2, Least: 20}, {Rank: 3, Least: 10}}, rows, func(row int) table.Style { return styles[row] })
+	if len(rows) == 0 {
+		s.Line("  No policy of this audit serves " + control + ".")
+	}
+	s.Blank()
+}
+
+func controlWord(s engine.ControlStatus) string { return strings.ReplaceAll(string(s), "_", " ") }
+
+// controlCounts says what a control's policies came to.
+func controlCounts(c engine.Control) string {
+	var parts []string
+	if text := countsText(c.Tally); text != "" {
+		parts = append(parts, text)
+	}
+	if passed := c.Tally[engine.Pass]; passed > 0 {
+		parts = append(parts, engine.Comma(passed)+" passed")
+	}
+	parts = append(parts, c.Off...)
+	if !c.Complete && c.Off == nil && undecided(c.Tally) == 0 {
+		parts = append(parts, "not all of its policies ran")
+	}
+	return cmp.Or(strings.Join(parts, ", "), "nothing to judge")
+}
+
+// worst names the tokens and workspaces on which most and the gravest failed. all is how
+// many tokens there are on which something did.
+func (s *screen) worst(tokens []*riskyToken, all int, workspaces map[string]*workspaceFailures) {
+	if len(tokens) > 0 {
+		s.Styled(table.Bold, "RISKIEST TOKENS")
+		rows := table.Map(tokens, func(t *riskyToken) []string {
+			counts := engine.SeverityCounts(func(level engine.Severity) int { return int(t.failed[level.Rank()]) })
+			return []string{t.finding.Workspace, shortID(t.finding.ResourceID), t.finding.Owner, strings.Join(counts[:min(2, len(counts))], ", "), t.remedy, strings.Join(t.policies, ", ")}
+		})
+		s.Rows("  ", []table.Fit{{Rank: 3, Least: 12}, {Rank: 1}, {Rank: 4, Least: 10}, {Rank: 2}, {Rank: 5}, {Rank: 6, Least: 14}}, rows, nil)
+		s.More("  ", all-len(tokens), ": patrol findings --group token")
+		s.Blank()
+	}
+	if len(workspaces) < 2 {
+		return
+	}
+	var list []*workspaceFailures
+	for _, id := range engine.SortedKeys(workspaces) {
+		list = append(list, workspaces[id])
+	}
+	slices.SortStableFunc(list, func(a, b *workspaceFailures) int {
+		return cmp.Or(slices.Compare(b.failed[:], a.failed[:]), cmp.Compare(a.name, b.name))
+	})
+	rows := [][]string{{"WORKSPACES"}}
+	for _, level := range engine.Severities() {
+		rows[0] = append(rows[0], strings.ToUpper(string(level)))
+	}
+	rows[0] = append(rows[0], "UNKNOWN")
+	for _, w := range list[:min(len(list), mostWorst)] {
+		row := []string{"  " + w.name}
+		for _, n := range append(w.failed[:], w.unknown) {
+			row = append(row, strconv.Itoa(n))
+		}
+		rows = append(rows, row)
+	}
+	fits := []table.Fit{{Rank: 1, Least: 14}, {Rank: 2}, {Rank: 3}, {Rank: 4}, {Rank: 5}, {Rank: 7}, {Rank: 6}}
+	s.Rows("", fits, rows, func(row int) table.Style {
+		if row == 0 {
+			return table.Bold
+		}
+		return ""
+	})
+	s.More("  ", len(list)-mostWorst, ": patrol findings --group workspace")
+	s.Blank()
 }
 
 // verdict writes the numbers and what they come to.
 func (s *screen) verdict(r engine.Report) {
 	s.Wrap("", WhatIf(r))
 	s.Wrap("", engine.Plural(r.Summary.Tokens, "token")+" in "+engine.Plural(r.Summary.Workspaces, "workspace")+", judged as of "+table.TimeText(r.AsOf)+".")
-	s.reach(r)
-	s.Wrap("", offText(r))
-	s.configured(r.Policies)
-	s.Wrap("", "Findings: "+failedText(r.Summary)+othersText(r.Summary)+".")
-	s.Styled(verdictStyle(r.Verdict()), "Verdict: "+string(r.Verdict()))
-	s.Wrap("  ", explain(r)+".")
-}
-
-// reach says how many workspaces were read, where that is not plain from the
-// rest, and names some of those that no snapshot has.
-func (s *screen) reach(r engine.Report) {
-	reach := r.Reach()
-	if len(reach.Accounts) == 0 && reach.Read == reach.Expected {
-		return
-	}
-	s.Wrap("", fmt.Sprintf("Workspaces: expected %d, read %d (%d %%, wanted %d %%).", reach.Expected, reach.Read, reach.Percent(), 100-r.MayMiss))
-	unseen := slices.DeleteFunc(reach.Missing, func(u engine.Unread) bool { return u.Status != string(engine.NotCollected) })
-	for i, u := range unseen {
-		if i == defaultFindings {
-			s.Line(fmt.Sprintf("  and %d more", len(unseen)-i))
-			return
+	if reach := r.Reach(); len(reach.Accounts) > 0 || reach.Read != reach.Expected {
+		s.Wrap("", fmt.Sprintf("Workspaces: expected %d, read %d (%d %%, wanted %d %%).", reach.Expected, reach.Read, reach.Percent(), 100-r.MayMiss))
+		unseen := slices.DeleteFunc(reach.Missing, func(u engine.Unread) bool { return u.Status != string(engine.NotCollected) })
+		for _, u := range unseen[:min(len(unseen), defaultFindings)] {
+			s.Wrap("  ", u.Name+" ("+u.WorkspaceID+"): "+u.Detail)
 		}
-		s.Wrap("  ", u.Name+" ("+u.WorkspaceID+"): "+u.Detail)
+		s.More("  ", len(unseen)-defaultFindings, "")
 	}
-}
-
-// configured says which policies the configuration switches off and changes.
-func (s *screen) configured(policies []engine.PolicyReport) {
+	s.Wrap("", offText(r))
 	var off, changed []string
-	for _, p := range policies {
+	for _, p := range r.Policies {
 		switch {
 		case p.Policy.Off != "":
 			off = append(off, p.Policy.ID+" ("+p.Policy.Off+")")
@@ -245,52 +392,19 @@ func (s *screen) configured(policies []engine.PolicyReport) {
 	if changed != nil {
 		s.Wrap("", "Changed by the configuration: "+strings.Join(changed, ", ")+" (patrol policies show ID).")
 	}
-}
-
-func verdictStyle(v engine.Verdict) table.Style {
-	switch v {
-	case engine.Clean:
-		return table.Green
-	case engine.Violations:
-		return table.Red
-	}
-	return table.Yellow
-}
-
-func failedText(sum engine.Summary) string {
-	return cmp.Or(strings.Join(engine.SeverityCounts(sum.Failed), ", "), "none failed")
-}
-
-func othersText(sum engine.Summary) string {
-	text := ""
+	text := "Findings: " + cmp.Or(strings.Join(engine.SeverityCounts(r.Summary.Failed), ", "), "none failed")
 	for _, status := range []engine.Status{engine.Waived, engine.Baselined, engine.Unknown, engine.Errored} {
-		if n := sum.Statuses[status]; n > 0 {
+		if n := r.Summary.Statuses[status]; n > 0 {
 			text += "; " + engine.Comma(n) + " " + string(status)
 		}
 	}
-	return text
+	s.Wrap("", text+".")
+	style := map[engine.Verdict]table.Style{engine.Clean: table.Green, engine.Violations: table.Red, engine.Incomplete: table.Yellow}[r.Verdict()]
+	s.Styled(style, "Verdict: "+string(r.Verdict()))
+	s.Wrap("  ", explain(r)+".")
 }
 
-// next names what was written and what can be done now.
-func (s *screen) next(r engine.Report, files []string) {
-	if len(files) > 0 {
-		s.Blank()
-		s.Line("Written:")
-	}
-	for _, file := range files {
-		s.Raw("  " + file)
-	}
-	steps := nextSteps(r)
-	if len(steps) == 0 {
-		return
-	}
-	s.Blank()
-	s.Line("Next:")
-	for _, step := range steps {
-		s.Wrap("  ", step)
-	}
-}
-
+// nextSteps are what can be done now.
 func nextSteps(r engine.Report) []string {
 	var steps []string
 	if r.Summary.Statuses[engine.Fail] > 0 && r.WhatIf == "" { // a plan is made of what is
@@ -312,89 +426,4 @@ func nextSteps(r engine.Report) []string {
 		steps = append(steps, "patrol doctor tells what to do about what could not be read; then audit again.")
 	}
 	return steps
-}
-
-// trend says what changed since the snapshots before, and names what is new.
-func (s *screen) trend(t *engine.Trend, limit int) {
-	if t == nil {
-		return
-	}
-	s.Styled(table.Bold, "CHANGES")
-	s.Wrap("  ", trendText(t))
-	if text := timesToFix(t); text != "" {
-		s.Wrap("  ", text)
-	}
-	var rows [][]string
-	for _, f := range t.New[:min(limit, len(t.New))] {
-		rows = append(rows, append([]string{string(f.Severity), f.Policy}, exampleRow(f)...))
-	}
-	s.Rows("    ", append([]table.Fit{{Rank: 1}, {Rank: 1}}, exampleFits...), rows, nil)
-	if more := t.Count(engine.ChangeNew) + t.Count(engine.ChangeWorse) - len(rows); more > 0 {
-		s.Line("    … and " + engine.Comma(more) + " more")
-	}
-	s.Blank()
-}
-
-// framework says where the audit stands on a framework, or one control of it.
-func (s *screen) framework(r engine.Report, wanted string) {
-	if wanted == "" {
-		return
-	}
-	name, control, _ := strings.Cut(wanted, ":")
-	for _, f := range r.Frameworks() {
-		if f.Name == name {
-			s.controls(f, control)
-			return
-		}
-	}
-	s.Wrap("", "No policy of this audit serves "+wanted+".")
-	s.Blank()
-}
-
-func (s *screen) controls(f engine.Framework, only string) {
-	shown := slices.DeleteFunc(slices.Clone(f.Controls), func(c engine.Control) bool { return only != "" && c.ID != only })
-	s.Styled(table.Bold, strings.ToUpper(engine.FrameworkTitle(f.Name)))
-	var rows [][]string
-	for _, c := range shown {
-		rows = append(rows, []string{c.ID, controlWord(c.Status), controlCounts(c), strings.Join(c.Policies, ", ")})
-	}
-	s.Rows("  ", []table.Fit{{Rank: 1}, {Rank: 1}, {Rank: 2, Least: 20}, {Rank: 3, Least: 10}}, rows,
-		func(row int) table.Style { return controlStyle(shown[row].Status) })
-	if len(rows) == 0 {
-		s.Line("  No policy of this audit serves " + only + ".")
-	}
-	s.Blank()
-}
-
-func controlWord(s engine.ControlStatus) string { return strings.ReplaceAll(string(s), "_", " ") }
-
-// controlCounts says what a control's policies came to.
-func controlCounts(c engine.Control) string {
-	var parts []string
-	if passed := c.Tally[engine.Pass]; passed > 0 {
-		parts = append(parts, engine.Comma(passed)+" passed")
-	}
-	if text := countsText(c.Tally); text != "" {
-		parts = append([]string{text}, parts...)
-	}
-	parts = append(parts, c.Off...)
-	if !c.Complete && c.Off == nil && c.Tally[engine.Unknown]+c.Tally[engine.Errored] == 0 {
-		parts = append(parts, "not all of its policies ran")
-	}
-	if len(parts) == 0 {
-		return "nothing to judge"
-	}
-	return strings.Join(parts, ", ")
-}
-
-func controlStyle(s engine.ControlStatus) table.Style {
-	switch s {
-	case engine.ControlMet:
-		return table.Green
-	case engine.ControlNotMet:
-		return table.Red
-	case engine.ControlIncomplete:
-		return table.Yellow
-	}
-	return ""
 }

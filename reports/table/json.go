@@ -15,126 +15,104 @@ import (
 	"patrol/engine"
 )
 
-// JSONWriter writes a JSON document whose lists have one element a line: a
-// difference between two reports is then a difference between lines.
-type JSONWriter struct {
-	out   io.Writer
-	text  bytes.Buffer // not yet written
-	empty bool         // nothing yet at this level
-}
-
-func NewJSONWriter(w io.Writer) *JSONWriter { return &JSONWriter{out: w, empty: true} }
-
-// Open starts an object or list.
-func (j *JSONWriter) Open(bracket string) {
-	j.text.WriteString(bracket)
-	j.empty = true
-}
-
-// Next starts a line for another member or element.
-func (j *JSONWriter) Next(indent string) {
-	if !j.empty {
-		j.text.WriteByte(',')
-	}
-	j.text.WriteString("\n" + indent)
-	j.empty = false
-}
-
-// Close ends an object or list; an empty one stays on its line.
-func (j *JSONWriter) Close(indent, bracket string) {
-	if !j.empty {
-		j.text.WriteString("\n" + indent)
-	}
-	j.text.WriteString(bracket)
-	j.empty = false
-}
-
-// Value writes a value on the line that was started.
-func (j *JSONWriter) Value(value any) error {
-	text, err := JSONText(value)
-	if err != nil {
+// WriteJSON writes a document: a Tall object or a List has each member and element on a
+// line of its own, and everything in it on that line. A difference between two reports is
+// then a difference between lines.
+func WriteJSON(w io.Writer, value any) error {
+	out := &jsonWriter{out: w}
+	if err := out.value("", value); err != nil {
 		return err
 	}
-	j.text.Write(text)
+	out.text.WriteByte('\n')
+	return out.flush()
+}
+
+// Tall is an Object whose members stand on lines of their own.
+type Tall Object
+
+// List makes the elements of a list, each on a line of its own: it calls element with one
+// after the other, so that they need not be in memory together.
+type List func(element func(any) error) error
+
+// Elements is the list of what shape makes of rows.
+func Elements[T any](ctx context.Context, rows iter.Seq2[T, error], shape func(T) any) List {
+	return func(element func(any) error) error {
+		return Each(ctx, rows, func(row T) error { return element(shape(row)) })
+	}
+}
+
+type jsonWriter struct {
+	out  io.Writer
+	text bytes.Buffer // not yet written
+}
+
+func (j *jsonWriter) value(indent string, value any) error {
+	empty := true
+	begin := func() { // the line of a member or element
+		if !empty {
+			j.text.WriteByte(',')
+		}
+		empty = false
+		j.text.WriteString("\n" + indent + "  ")
+	}
+	end := func(bracket byte) {
+		if !empty {
+			j.text.WriteString("\n" + indent)
+		}
+		j.text.WriteByte(bracket)
+	}
+	switch v := value.(type) {
+	case Tall:
+		j.text.WriteByte('{')
+		for i := 0; i+1 < len(v); i += 2 {
+			if v[i+1] == (Absent{}) {
+				continue
+			}
+			begin()
+			j.text.WriteString(`"` + v[i].(string) + `": `)
+			if err := j.value(indent+"  ", v[i+1]); err != nil {
+				return err
+			}
+		}
+		end('}')
+	case List:
+		j.text.WriteByte('[')
+		err := v(func(element any) error {
+			begin()
+			return j.value(indent+"  ", element)
+		})
+		if err != nil {
+			return err
+		}
+		end(']')
+	default:
+		text, err := JSONText(value)
+		if err != nil {
+			return err
+		}
+		j.text.Write(text)
+	}
 	if j.text.Len() < 64<<10 {
 		return nil
 	}
 	return j.flush()
 }
 
-func (j *JSONWriter) flush() error {
+func (j *jsonWriter) flush() error {
 	_, err := j.text.WriteTo(j.out)
 	return err
-}
-
-// End writes the final newline and what is buffered.
-func (j *JSONWriter) End() error {
-	j.text.WriteByte('\n')
-	return j.flush()
-}
-
-// Member starts a line with a member of an object and writes its value.
-func (j *JSONWriter) Member(indent, key string, value any) error {
-	j.Key(indent, key)
-	return j.Value(value)
-}
-
-// Members writes the members of an object that was opened, one a line.
-func (j *JSONWriter) Members(indent string, members Object) error {
-	for i := 0; i+1 < len(members); i += 2 {
-		if members[i+1] == (Absent{}) {
-			continue
-		}
-		if err := j.Member(indent, members[i].(string), members[i+1]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Key starts a line with the key of a member. All keys are ours.
-func (j *JSONWriter) Key(indent, key string) {
-	j.Next(indent)
-	j.text.WriteString(`"` + key + `": `)
-}
-
-// List writes a member that is a list, one element a line.
-func List[T any](ctx context.Context, j *JSONWriter, indent, key string, rows iter.Seq2[T, error], shape func(T) any) error {
-	j.Key(indent, key)
-	j.Open("[")
-	err := Each(ctx, rows, func(row T) error {
-		j.Next(indent + "  ")
-		return j.Value(shape(row))
-	})
-	j.Close(indent, "]")
-	return err
-}
-
-// Array writes a document that is a list, one element a line.
-func Array[T any](ctx context.Context, w io.Writer, rows iter.Seq2[T, error], shape func(T) any) error {
-	j := NewJSONWriter(w)
-	j.Open("[")
-	err := Each(ctx, rows, func(row T) error {
-		j.Next("  ")
-		return j.Value(shape(row))
-	})
-	if err != nil {
-		return err
-	}
-	j.Close("", "]")
-	return j.End()
 }
 
 // JSON writes rows as a list of objects, one a line, with the names of the
 // columns as keys. What does not apply or is not known is null.
 func JSON[T any](ctx context.Context, w io.Writer, columns []Column[T], rows iter.Seq2[T, error]) error {
-	return Array(ctx, w, rows, func(row T) any {
+	return WriteJSON(w, Elements(ctx, rows, func(row T) any {
 		members := make(Object, 0, 2*len(columns))
 		for _, c := range columns {
 			members = append(members, c.Name, jsonCell(c.Value(row)))
 		}
 		return members
-	})
+	}))
 }
 
 // Object is a JSON object whose members keep their order: keys and values by
@@ -264,7 +242,7 @@ func jsonCell(value any) any {
 func JSONText(value any) ([]byte, error) {
 	text, err := appendJSON(nil, value)
 	if err == nil && bytes.Contains(text, []byte(`\ufffd`)) { // the encoder met bytes that are no UTF-8
-		text, err = appendJSON(nil, legible(value))
+		text, err = appendJSON(nil, legible(reflect.ValueOf(value)).Interface())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("encode JSON: %w", err)
@@ -280,16 +258,9 @@ func encode(value any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// legible copies a value of any shape with bytes that are no UTF-8 made
-// visible, in every string that it holds.
-func legible(value any) any {
-	if value == nil {
-		return nil
-	}
-	return legibleValue(reflect.ValueOf(value)).Interface()
-}
-
-func legibleValue(v reflect.Value) reflect.Value {
+// legible copies a value of any shape with bytes that are no UTF-8 made visible, in
+// every string that it holds.
+func legible(v reflect.Value) reflect.Value {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Slice:
 		if v.IsNil() {
@@ -304,13 +275,13 @@ func legibleValue(v reflect.Value) reflect.Value {
 		out.Set(v)
 		for i := range v.NumField() {
 			if v.Type().Field(i).IsExported() {
-				out.Field(i).Set(legibleValue(v.Field(i)))
+				out.Field(i).Set(legible(v.Field(i)))
 			}
 		}
 	case reflect.Map:
 		out.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
 		for key, value := range v.Seq2() {
-			out.SetMapIndex(legibleValue(key), legibleValue(value))
+			out.SetMapIndex(legible(key), legible(value))
 		}
 	case reflect.Slice:
 		if v.Type().Elem().Kind() == reflect.Uint8 {
@@ -318,13 +289,13 @@ func legibleValue(v reflect.Value) reflect.Value {
 		}
 		out.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
 		for i := range v.Len() {
-			out.Index(i).Set(legibleValue(v.Index(i)))
+			out.Index(i).Set(legible(v.Index(i)))
 		}
 	case reflect.Pointer:
 		out.Set(reflect.New(v.Type().Elem()))
-		out.Elem().Set(legibleValue(v.Elem()))
+		out.Elem().Set(legible(v.Elem()))
 	case reflect.Interface:
-		out.Set(legibleValue(v.Elem()))
+		out.Set(legible(v.Elem()))
 	default:
 		return v
 	}

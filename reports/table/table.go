@@ -7,10 +7,10 @@ package table
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"slices"
 	"strings"
 	"time"
 )
@@ -171,10 +171,36 @@ func Each[T any](ctx context.Context, rows iter.Seq2[T, error], do func(T) error
 	return nil
 }
 
+// Cursor reads rows one at a time, for whoever has to look at the next one before writing
+// what is around it.
+type Cursor[T any] struct {
+	Row  T      // the next one, where there is one
+	More bool   // whether there is
+	Stop func() // ends the reading
+
+	next func() (T, error, bool)
+}
+
+// Pull begins to read rows. Its caller calls Stop at the end.
+func Pull[T any](ctx context.Context, rows iter.Seq2[T, error]) (*Cursor[T], error) {
+	next, stop := iter.Pull2(rows)
+	c := &Cursor[T]{Stop: stop, next: func() (T, error, bool) {
+		row, err, more := next()
+		return row, errors.Join(ctx.Err(), err), more
+	}}
+	return c, c.Next()
+}
+
+// Next goes on to the next row.
+func (c *Cursor[T]) Next() (err error) {
+	c.Row, err, c.More = c.next()
+	return err
+}
+
 // Known makes a stream of rows that are in memory already.
 func Known[T any](rows []T) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		for row := range slices.Values(rows) {
+		for _, row := range rows {
 			if !yield(row, nil) {
 				return
 			}

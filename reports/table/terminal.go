@@ -70,8 +70,8 @@ func Terminal[T any](ctx context.Context, w io.Writer, columns []Column[T], rows
 		return err
 	}
 	begin()
-	if o.Limit > 0 && count > o.Limit {
-		s.Line("… and " + engine.Comma(count-o.Limit) + " more")
+	if o.Limit > 0 {
+		s.More("", count-o.Limit, "")
 	}
 	if o.Noun != "" {
 		s.Line(engine.Plural(count, o.Noun) + ".")
@@ -330,6 +330,13 @@ func (s *Screen) fold(style Style, head, indent, text string, width int) {
 	}
 	if line != "" || head != indent {
 		s.Styled(style, head+line)
+	}
+}
+
+// More says how many more there are than the lines above show, if any.
+func (s *Screen) More(indent string, more int, hint string) {
+	if more > 0 {
+		s.Line(indent + "… and " + engine.Comma(more) + " more" + hint)
 	}
 }
 
