@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	hintAuditLogFile    = "Export the log with the query of docs/usage.md and name the file with --audit-log."
-	hintAuditLog        = "Ask for it with --usage warehouse:ID, or export the log with the query of docs/usage.md and name the file with --audit-log."
+	hintAuditLogFile    = "Export the log with the first query of `patrol help usage-queries` and name the file with --audit-log."
+	hintAuditLog        = "Ask for it with --usage warehouse:ID, or export the log with the first query of `patrol help usage-queries` and name the file with --audit-log."
 	reasonNoRows        = "no_rows"
 	reasonNoWorkspaceID = "no_workspace_id"
 	reasonFutureEvents  = "events_to_come"
@@ -296,9 +296,9 @@ func readLogRow(r record) (row logRow, err error) {
 	return row, c.err
 }
 
-const hintAuditChangesFile = "Export the log with the second query of docs/usage.md and name the file with --audit-changes."
+const hintAuditChangesFile = "Export the log with the second query of `patrol help usage-queries` and name the file with --audit-changes."
 
-const hintAuditChanges = "Ask for it with --usage warehouse:ID, or export the log with the second query of docs/usage.md and name the file with --audit-changes."
+const hintAuditChanges = "Ask for it with --usage warehouse:ID, or export the log with the second query of `patrol help usage-queries` and name the file with --audit-changes."
 
 // AuditChanges is who changed the workspace, as AuditLog reads it.
 func (set) AuditChanges() Collector {

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -78,80 +77,93 @@ func (c commands) Apply() *cobra.Command {
 	return cmd
 }
 
-func (a *app) apply(ctx context.Context, path string, o *applyOptions) error {
+func (a *app) apply(ctx context.Context, path string, o *applyOptions) (err error) {
 	if o.rate <= 0 {
 		return engine.UsageError("read flag", "--rate", "Give a number of steps per second, such as 5.", errors.New("is not above zero"))
 	}
 	defer a.BoundForPlan(path)()
-	job, err := a.applyJob(ctx, path, o)
-	if err != nil {
-		return err
-	}
-	if !o.dryRun {
-		if err := outfile.Check(outcomePath(path, ".json")); err != nil {
-			return err
-		}
-	}
-	journal, noted, err := a.openApplyJournal(ctx, job, o)
-	if err != nil {
-		return err
-	}
-	if journal == nil {
-		return a.runApply(ctx, path, job, o)
-	}
-	job.Journal = journal
-	if !noted {
-		job.Journal = notingJournal{journal, func(ctx context.Context) error {
-			db, err := a.OpenStore(ctx, store.ReadWrite)
-			if err != nil {
-				return err
-			}
-			return errors.Join(db.BeginApply(ctx, job.SHA, journal.Path()), db.Close())
-		}}
-	}
-	if !o.dryRun {
-		err = job.Judge.(*pipeline.FreshJudge).SettleIn(journal.Path())
-	}
-	if err == nil {
-		a.warnOfRegress(ctx, path, job.Plan, journal)
-		err = a.runApply(ctx, path, job, o)
-	}
-	return errors.Join(err, journal.Close())
-}
-
-// applyJob is the job without what the network and the journal bring.
-func (a *app) applyJob(ctx context.Context, path string, o *applyOptions) (apply.Job, error) {
 	p, content, err := readPlan(path)
 	if err != nil {
-		return apply.Job{}, err
+		return err
 	}
 	approval, err := a.applyApproval(path, p, content, o.resume)
 	if err != nil {
-		return apply.Job{}, err
+		return err
 	}
-	if err := a.resolveSource(ctx, &o.source); err != nil {
-		return apply.Job{}, err
+	if err := a.ResolveSource(ctx, &o.source); err != nil {
+		return err
 	}
 	set, err := a.loadPolicies(ctx, &o.judge)
 	if err != nil {
-		return apply.Job{}, err
+		return err
+	}
+	if !o.dryRun {
+		if err := outfile.Check(beside(path, ".outcome.json")); err != nil {
+			return err
+		}
 	}
 	parsers := remedy.Parsers{
 		Token:  func(row []byte) (engine.Token, error) { return collectors.ParseToken(row, a.env.now()) },
 		Grants: collectors.ParseGrants, Principal: collectors.ParsePrincipal,
 	}
-	grounds := plan.Grounds(p.Steps, set.Policy)
-	return apply.Job{
+	job := apply.Job{
 		Plan: p, SHA: plan.Digest(content), Bytes: content, Approval: approval,
-		Judge:  a.JudgeAfresh(set, p, parsers),
 		Clock:  apply.Clock{Now: a.env.now, Sleep: sleep},
-		Engine: policy.EngineVersion(), Policies: engine.PolicyDigest(grounds),
+		Engine: policy.EngineVersion(), Policies: engine.PolicyDigest(plan.Grounds(p.Steps, set.Policy)),
 		Protected: a.Config.Remediation.Protected,
 		Options:   apply.Options{DryRun: o.dryRun, Resume: o.resume, IncludeSelf: o.includeSelf, Rate: o.rate},
 		Remedies:  remedy.All(parsers),
 		Confirm:   func(ctx context.Context, q apply.Question) error { return a.confirm(ctx, q, o.yes) },
 		Tell:      a.tellApply,
-	}, nil
+	}
+	journal, noted, err := a.openApplyJournal(ctx, job, o)
+	if err != nil {
+		return err
+	}
+	if journal != nil {
+		defer func() { err = errors.Join(err, journal.Close()) }()
+		job.Journal = journal
+	}
+	if journal != nil && !noted {
+		job.Journal = notingJournal{journal, func(ctx context.Context) error {
+			return a.WithStore(ctx, store.ReadWrite, func(db *store.DB) error { return db.BeginApply(ctx, job.SHA, journal.Path()) })
+		}}
+	}
+	judge := a.JudgeAfresh(set, p, parsers)
+	defer judge.Close() // before the journal, whose lock makes the directory of the judge ours
+	job.Judge = judge
+	if journal != nil && !o.dryRun {
+		if err := judge.SettleIn(journal.Path()); err != nil {
+			return err
+		}
+	}
+	if journal != nil {
+		a.warnOfRegress(ctx, path, p, journal)
+	}
+	if job.Check(ctx) == nil { // Run tells what is wrong otherwise, and shows what a finished plan came to
+		if err := a.signInto(ctx, &job, judge, o); err != nil {
+			return err
+		}
+	}
+	report, err := job.Run(ctx)
+	known, isKnown := engine.AsError(err)
+	refused := isKnown && known.Class == engine.ClassRefused
+	applied := refused && known.Reason == "already_applied"
+	if !refused || applied {
+		err = errors.Join(err, a.deliverOutcome(context.WithoutCancel(ctx), path, report, o.dryRun))
+	}
+	if !refused && !o.dryRun {
+		if err := a.refresh(context.WithoutCancel(ctx), judge, &o.source); err != nil { // changes nothing about what was applied
+			a.say("warning: the snapshots were not refreshed: %s", err)
+		}
+	}
+	if ctx.Err() != nil {
+		a.say("Stopped. What was in hand is in the journal; go on with: patrol apply %s --resume", path)
+	}
+	if applied && o.idempotent {
+		return nil
+	}
+	return err
 }
 
 // applyApproval verifies the approval. When a run is to be gone on with whose
@@ -163,36 +175,41 @@ func (a *app) applyApproval(path string, p engine.Plan, content []byte, resume b
 		return apply.Approval{}, err
 	}
 	approved, err := a.verifyPlan(p, content, file)
-	known, ok := engine.AsError(err)
-	switch {
-	case err == nil:
-	case resume && ok && (known.Reason == "expired" || known.Reason == "unapproved"):
+	if known, ok := engine.AsError(err); resume && ok && (known.Reason == "expired" || known.Reason == "unapproved") {
 		a.say("%s: what an earlier run had in hand will be settled, nothing new is begun", err)
 		return apply.Approval{Bytes: file, Steps: map[string]bool{}}, nil
-	default:
+	}
+	if err != nil {
 		return apply.Approval{}, on(path, err)
 	}
 	if approved.OnlyPlanner() {
 		a.say("%s", onlyPlanner(p.Planner))
 	}
-	var by []string
+	approval := apply.Approval{Bytes: file, Steps: approved.Steps, Until: approved.ExpiresAt}
 	for _, approver := range approved.By {
-		by = append(by, approver.Name)
+		approval.By = append(approval.By, approver.Name)
 	}
-	return apply.Approval{Bytes: file, By: by, Steps: approved.Steps, Until: approved.ExpiresAt}, nil
+	return approval, nil
 }
 
-// openApplyJournal opens the journal. A dry run only reads one that is there.
-// One that does not know a plan which the database has noted as begun is refused,
+// openApplyJournal opens the journal; nil: a dry run has none to read. A journal
+// that does not know a plan which the database has noted as begun is refused,
 // unless a new one is asked for; noted tells that nothing needs to be noted.
 func (a *app) openApplyJournal(ctx context.Context, job apply.Job, o *applyOptions) (j *journal.Journal, noted bool, err error) {
 	path, mode := a.JournalPath(o.journal), store.ReadWrite
 	if o.dryRun {
 		mode = store.ReadOnly
 	}
-	before, err := a.appliedWith(ctx, job.SHA, mode)
-	if err != nil {
-		return nil, false, err
+	before := "" // the journal with which the plan was begun
+	if _, err := os.Stat(a.DBPath); !errors.Is(err, os.ErrNotExist) {
+		db, err := a.OpenStore(ctx, mode)
+		if err != nil {
+			return nil, false, err
+		}
+		before, err = db.AppliedWith(ctx, job.SHA)
+		if err := errors.Join(err, db.Close()); err != nil {
+			return nil, false, err
+		}
 	}
 	noted = before != "" && !o.newJournal
 	lost := &engine.Error{
@@ -223,19 +240,6 @@ func (a *app) openApplyJournal(ctx context.Context, job apply.Job, o *applyOptio
 	return j, noted, nil
 }
 
-// appliedWith is the journal with which a plan was begun, as the database has it noted.
-func (a *app) appliedWith(ctx context.Context, plan string, mode store.Mode) (string, error) {
-	if _, err := os.Stat(a.DBPath); errors.Is(err, os.ErrNotExist) {
-		return "", nil
-	}
-	db, err := a.OpenStore(ctx, mode)
-	if err != nil {
-		return "", err
-	}
-	with, err := db.AppliedWith(ctx, plan)
-	return with, errors.Join(err, db.Close())
-}
-
 // notingJournal has the database note a plan as soon as the journal knows it:
 // the other way round, a crash between the two would leave a plan that can never
 // be begun; and after the first request, one whose journal nobody would miss.
@@ -251,38 +255,73 @@ func (n notingJournal) Begin(ctx context.Context, r engine.Registration) error {
 	return n.note(ctx)
 }
 
-// runApply signs in, carries the job out, and tells what became of it.
-func (a *app) runApply(ctx context.Context, path string, job apply.Job, o *applyOptions) error {
-	judge := job.Judge.(*pipeline.FreshJudge)
-	defer judge.Close()
-	if job.Check(ctx) == nil { // Run tells what is wrong otherwise, and shows what a finished plan came to
-		if err := a.signInto(ctx, &job, judge, o); err != nil {
-			return err
+// signInto signs in to the workspaces of the plan in which something is to be
+// done. Which target leads to which workspace only signing in tells; those of
+// the same name are tried first, and no more than it takes.
+func (a *app) signInto(ctx context.Context, job *apply.Job, judge *pipeline.FreshJudge, o *applyOptions) error {
+	job.Workspaces = map[string]apply.Workspace{}
+	wanted, err := job.Needed(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.Discover(ctx, &o.source); err != nil {
+		return err
+	}
+	var first, others []collectors.Target
+	for _, target := range a.Targets(&o.source) {
+		if slices.ContainsFunc(job.Plan.Workspaces, func(w engine.PlanWorkspace) bool { return w.Name == target.Label() }) {
+			first = append(first, target)
+		} else {
+			others = append(others, target)
 		}
 	}
-	report, err := job.Run(ctx)
-	known, isKnown := engine.AsError(err)
-	refused := isKnown && known.Class == engine.ClassRefused
-	applied := refused && known.Reason == "already_applied"
-	if !refused || applied {
-		err = errors.Join(err, a.deliverOutcome(context.WithoutCancel(ctx), path, report, o.dryRun))
+	var failed error
+	for _, target := range append(first, others...) {
+		if len(job.Workspaces) == len(wanted) {
+			return nil
+		}
+		session, err := collectors.SignIn(ctx, target, a.CollectOptions(&o.source))
+		if err != nil {
+			a.say("%s: %s", target.Label(), err)
+			failed = err
+			continue
+		}
+		id, caller := session.Workspace().ID, session.Caller()
+		if _, served := job.Workspaces[id]; served || !slices.Contains(wanted, id) {
+			a.detail("%s: leads to workspace %s, in which nothing is to be done", target.Label(), id)
+			if err := session.Close(); err != nil {
+				return err
+			}
+			continue
+		}
+		judge.Sessions[id] = session
+		job.Workspaces[id] = apply.Workspace{
+			Workspace: session.Workspace(), Client: session, Skew: session.Skew(), Now: session.Now,
+			Caller: apply.Caller{ID: caller.ID, Name: caller.Name, Admin: caller.Admin, PAT: caller.AuthType == "pat", TokenID: caller.TokenID},
+			Tokens: func(ctx context.Context) (iter.Seq2[engine.Token, error], error) {
+				section, err := session.Tokens(ctx)
+				return section.Tokens, err
+			},
+		}
 	}
-	if !refused && !o.dryRun {
-		a.refresh(context.WithoutCancel(ctx), judge, &o.source)
-	}
-	if ctx.Err() != nil {
-		a.say("Stopped. What was in hand is in the journal; go on with: patrol apply %s --resume", path)
-	}
-	if applied && o.idempotent {
+	if len(job.Workspaces) == len(wanted) {
 		return nil
 	}
-	return err
+	// Without a failure the gates tell which workspace nobody leads to. Nothing was
+	// sent, so that a failure counts as a refusal; a wrong configuration stays one.
+	known, ok := engine.AsError(failed)
+	if !ok || known.Class == engine.ClassUsage {
+		return failed
+	}
+	refusal := *known
+	refusal.Class, refusal.Op = engine.ClassRefused, "sign in to"
+	return &refusal
 }
 
 // refresh snapshots the workspaces again, so that the next audit starts from
-// what apply left. That it fails changes nothing about what was applied.
-func (a *app) refresh(ctx context.Context, judge *pipeline.FreshJudge, o *pipeline.Source) {
-	err := a.WithStore(ctx, store.ReadWrite, func(db *store.DB) error {
+// what apply left.
+func (a *app) refresh(ctx context.Context, judge *pipeline.FreshJudge, o *pipeline.Source) error {
+	return a.WithStore(ctx, store.ReadWrite, func(db *store.DB) error {
 		before, err := pipeline.CountsBefore(ctx, db)
 		if err != nil {
 			return err
@@ -298,14 +337,6 @@ func (a *app) refresh(ctx context.Context, judge *pipeline.FreshJudge, o *pipeli
 		}
 		return nil
 	})
-	if err != nil {
-		a.say("warning: the snapshots were not refreshed: %s", err)
-	}
-}
-
-// outcomePath names a file beside the plan: plan.outcome.json for plan.json.
-func outcomePath(plan, ending string) string {
-	return strings.TrimSuffix(plan, filepath.Ext(plan)) + ".outcome" + ending
 }
 
 // interactive reports whether somebody can answer questions.
@@ -314,92 +345,21 @@ func (e *env) interactive() bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// signInto signs in to the workspaces of the plan in which something is to be
-// done. Which target leads to which workspace only signing in tells; those of
-// the same name are tried first, and no more than it takes.
-func (a *app) signInto(ctx context.Context, job *apply.Job, judge *pipeline.FreshJudge, o *applyOptions) error {
-	job.Workspaces = map[string]apply.Workspace{}
-	wanted, err := job.Needed(ctx)
-	if err != nil {
-		return err
-	}
-	if err := a.Discover(ctx, &o.source); err != nil {
-		return err
-	}
-	var failed error
-	for _, target := range byName(a.Targets(&o.source), job.Plan.Workspaces) {
-		if len(job.Workspaces) == len(wanted) {
-			return nil
-		}
-		session, err := collectors.SignIn(ctx, target, a.CollectOptions(&o.source))
-		if err != nil {
-			a.say("%s: %s", target.Label(), err)
-			failed = err
-			continue
-		}
-		id := session.Workspace().ID
-		if _, served := job.Workspaces[id]; served || !slices.Contains(wanted, id) {
-			a.detail("%s: leads to workspace %s, in which nothing is to be done", target.Label(), id)
-			if err := session.Close(); err != nil {
-				return err
-			}
-			continue
-		}
-		judge.Sessions[id] = session
-		job.Workspaces[id] = applyWorkspace(session)
-	}
-	if len(job.Workspaces) == len(wanted) {
-		return nil
-	}
-	return refusedSignIn(failed)
-}
-
-// refusedSignIn is why a workspace could not be signed in to. Nothing was sent,
-// so that it counts as a refusal; a wrong configuration stays one. Without any
-// failure the gates tell which workspace nobody leads to.
-func refusedSignIn(failed error) error {
-	known, ok := engine.AsError(failed)
-	if !ok || known.Class == engine.ClassUsage {
-		return failed
-	}
-	told := *known
-	told.Class, told.Op = engine.ClassRefused, "sign in to"
-	return &told
-}
-
-func byName(targets []collectors.Target, workspaces []engine.PlanWorkspace) []collectors.Target {
-	named := func(t collectors.Target) int {
-		for _, w := range workspaces {
-			if t.Label() == w.Name {
-				return 0
-			}
-		}
-		return 1
-	}
-	sorted := slices.Clone(targets)
-	slices.SortStableFunc(sorted, func(x, y collectors.Target) int { return named(x) - named(y) })
-	return sorted
-}
-
-func applyWorkspace(s *collectors.Session) apply.Workspace {
-	caller := s.Caller()
-	return apply.Workspace{
-		Workspace: s.Workspace(), Client: s, Skew: s.Skew(), Now: s.Now,
-		Caller: apply.Caller{ID: caller.ID, Name: caller.Name, Admin: caller.Admin, PAT: caller.AuthType == "pat", TokenID: caller.TokenID},
-		Tokens: func(ctx context.Context) (iter.Seq2[engine.Token, error], error) {
-			section, err := s.Tokens(ctx)
-			return section.Tokens, err
-		},
-	}
-}
-
 // confirm asks before anything is sent, and once more after the first steps.
 // Where nobody can answer, nothing is sent.
 func (a *app) confirm(ctx context.Context, q apply.Question, yes bool) error {
+	name := engine.SafeText(q.Workspace.Name)
 	if q.Canary {
-		return a.confirmCanary(ctx, q, yes)
+		if yes || !a.env.interactive() {
+			return nil
+		}
+		answer, err := a.ask(ctx, fmt.Sprintf("%s done, %d left in %s. Does everything still work? Type yes to go on: ", plural(q.Done, "step"), q.Steps, name))
+		if err == nil && !strings.EqualFold(answer, "yes") {
+			err = errors.New("declined")
+		}
+		return err
 	}
-	line := fmt.Sprintf("%s (%s): %s, of %s", engine.SafeText(q.Workspace.Name), q.Workspace.ID, plural(q.Steps, "step"), plural(q.Owners, "owner"))
+	line := fmt.Sprintf("%s (%s): %s, of %s", name, q.Workspace.ID, plural(q.Steps, "step"), plural(q.Owners, "owner"))
 	if q.Recent > 0 {
 		line += fmt.Sprintf(", %d on tokens USED within %d days of the plan", q.Recent, q.Recently)
 	}
@@ -422,35 +382,22 @@ func (a *app) confirm(ctx context.Context, q apply.Question, yes bool) error {
 	return err
 }
 
-func (a *app) confirmCanary(ctx context.Context, q apply.Question, yes bool) error {
-	if yes || !a.env.interactive() {
-		return nil
-	}
-	answer, err := a.ask(ctx, fmt.Sprintf("%s done, %d left in %s. Does everything still work? Type yes to go on: ", plural(q.Done, "step"), q.Steps, engine.SafeText(q.Workspace.Name)))
-	if err == nil && !strings.EqualFold(answer, "yes") {
-		err = errors.New("declined")
-	}
-	return err
-}
-
 // ask reads a line from the terminal, or gives up when ctx ends.
 func (a *app) ask(ctx context.Context, question string) (string, error) {
 	fmt.Fprint(a.env.stderr, question)
-	type line struct {
-		text string
-		err  error
-	}
-	lines := make(chan line, 1)
+	read := make(chan error, 1)
+	text := ""
 	go func() {
-		text, err := bufio.NewReader(a.env.stdin).ReadString('\n')
-		lines <- line{strings.TrimSpace(text), err}
+		var err error
+		text, err = bufio.NewReader(a.env.stdin).ReadString('\n')
+		read <- err
 	}()
 	select {
-	case got := <-lines:
-		if errors.Is(got.err, io.EOF) {
-			got.err = nil // the end of input is an answer: not yes
+	case err := <-read:
+		if errors.Is(err, io.EOF) {
+			err = nil // the end of input is an answer: not yes
 		}
-		return got.text, got.err
+		return strings.TrimSpace(text), err
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
@@ -465,7 +412,7 @@ func (a *app) tellApply(e apply.Event) {
 		if !remedy.Changes(e.Step) {
 			return // the outcome counts them
 		}
-		text := fmt.Sprintf("[%d/%d] %s %s %s", e.N, e.Of, e.Workspace, e.Step.Action, targetOf(e.Step))
+		text := fmt.Sprintf("[%d/%d] %s %s %s", e.N, e.Of, e.Workspace, e.Step.Action, targetOf(e.Step.Target))
 		if e.Step.Owner != "" {
 			text += " of " + e.Step.Owner
 		}
@@ -478,24 +425,25 @@ func (a *app) tellApply(e apply.Event) {
 			a.detail("  %s", e.Detail)
 		}
 	case apply.EventWaiting:
-		a.detail("%s: waiting %s for %s", e.Workspace, e.Detail, targetOf(e.Step))
+		a.detail("%s: waiting %s for %s", e.Workspace, e.Detail, targetOf(e.Step.Target))
 	case apply.EventWarning:
 		a.say("warning: %s: %s", e.Workspace, e.Detail)
 	}
 }
 
-func targetOf(s engine.Step) string {
-	if len(s.Target) == 64 { // of a token: enough to tell it apart
-		return s.Target[:12] + "…"
+// targetOf is the target of a step; of a token enough to tell it apart.
+func targetOf(target string) string {
+	if len(target) == 64 {
+		return target[:12] + "…"
 	}
-	return engine.SafeText(s.Target)
+	return engine.SafeText(target)
 }
 
 // deliverOutcome writes what became of the plan beside it, and shows it.
 func (a *app) deliverOutcome(ctx context.Context, path string, report engine.OutcomeReport, rehearsed bool) error {
 	var files []string
 	if !rehearsed {
-		files = []string{outcomePath(path, ".json"), outcomePath(path, ".csv"), outcomePath(path, ".xlsx")}
+		files = []string{beside(path, ".outcome.json"), beside(path, ".outcome.csv"), beside(path, ".outcome.xlsx")}
 		err := outfile.Write(files[0], func(w io.Writer) error {
 			encoder := json.NewEncoder(w)
 			encoder.SetEscapeHTML(false)
@@ -515,11 +463,16 @@ func (a *app) deliverOutcome(ctx context.Context, path string, report engine.Out
 	return reports.OutcomeTable(a.env.stdout, view, a.tableOptions())
 }
 
+// beside names a file beside the plan: plan.outcome.json for plan.json.
+func beside(plan, ending string) string {
+	return strings.TrimSuffix(plan, filepath.Ext(plan)) + ending
+}
+
 // warnOfRegress tells when the journal is older than the outcome beside the
 // plan says: it was restored from a copy, or is another one. Every step is
 // looked at again before anything is sent, so that it may go on.
 func (a *app) warnOfRegress(ctx context.Context, path string, p engine.Plan, journal *journal.Journal) {
-	content, err := os.ReadFile(outcomePath(path, ".json"))
+	content, err := os.ReadFile(beside(path, ".outcome.json"))
 	var before engine.OutcomeReport
 	if err != nil || json.Unmarshal(content, &before) != nil || before.PlanID != p.ID {
 		return
@@ -527,8 +480,8 @@ func (a *app) warnOfRegress(ctx context.Context, path string, p engine.Plan, jou
 	for _, w := range before.Workspaces {
 		epoch, err := journal.LastEpoch(ctx, w.ID)
 		if err == nil && epoch < w.Epoch {
-			a.say("warning: journal_regressed: %s knows %s of %s, the outcome beside the plan knows %s: it is another journal, or an old copy",
-				journal.Path(), plural(int(epoch), "run"), w.Name, strconv.FormatInt(w.Epoch, 10))
+			a.say("warning: journal_regressed: %s knows %s of %s, the outcome beside the plan knows %d: it is another journal, or an old copy",
+				journal.Path(), plural(int(epoch), "run"), w.Name, w.Epoch)
 		}
 	}
 }

@@ -38,9 +38,7 @@ func (c commands) Audit() *cobra.Command {
 			"  patrol audit --format json -o - | jq .summary\n" +
 			"  patrol audit -q --exclusive --keep 90 --output-dir 'reports/{date}'",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.app.audit(cmd.Context(), &o)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.app.audit(cmd.Context(), &o) },
 	}
 	addSourceFlags(cmd.Flags(), &o.source)
 	addJudgeFlags(cmd.Flags(), &o.judge)
@@ -72,7 +70,7 @@ func (a *app) audit(ctx context.Context, o *auditOptions) (err error) {
 	if err := a.CheckDatabase(); err != nil {
 		return err
 	}
-	if err := a.checkSource(ctx, &o.source); err != nil {
+	if err := a.CheckSource(ctx, &o.source); err != nil {
 		return err
 	}
 	if o.exclusive {
@@ -118,7 +116,7 @@ func (c commands) Collect() *cobra.Command {
 			if err := c.app.CheckDatabase(); err != nil {
 				return err
 			}
-			if err := c.app.checkSource(cmd.Context(), &o); err != nil {
+			if err := c.app.CheckSource(cmd.Context(), &o); err != nil {
 				return err
 			}
 			return c.app.WithStore(cmd.Context(), store.ReadWrite, func(db *store.DB) error {
@@ -138,14 +136,6 @@ func (c commands) Collect() *cobra.Command {
 	addSourceFlags(cmd.Flags(), &o)
 	cmd.Flags().Var(shardFlag(&o.Shard), "shard", "read only this part of the workspaces: `i/n`, from 0/n to n-1/n; merge the databases by patrol snapshots merge")
 	return cmd
-}
-
-// checkSource finds what is wrongly asked for before anything is done.
-func (a *app) checkSource(ctx context.Context, s *pipeline.Source) error {
-	if err := a.settleSource(s); err != nil {
-		return err
-	}
-	return a.CheckSource(ctx, s)
 }
 
 // collect snapshots the workspaces or files of this run, and says how far it came.

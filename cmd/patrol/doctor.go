@@ -73,7 +73,7 @@ type sectionHealth struct {
 
 func (a *app) doctor(cmd *cobra.Command, o *pipeline.Source, format string) error {
 	ctx := cmd.Context()
-	if err := a.resolveSource(ctx, o); err != nil {
+	if err := a.ResolveSource(ctx, o); err != nil {
 		return err
 	}
 	if err := a.Discover(ctx, o); err != nil {
@@ -130,8 +130,7 @@ func (a *app) doctor(cmd *cobra.Command, o *pipeline.Source, format string) erro
 			found.Problems++
 		}
 	}
-	for i := range found.Workspaces {
-		w := &found.Workspaces[i]
+	for _, w := range found.Workspaces {
 		a.Learn(w.Caller)
 		if w.OK {
 			found.Healthy++
@@ -141,16 +140,12 @@ func (a *app) doctor(cmd *cobra.Command, o *pipeline.Source, format string) erro
 	}
 	found = engine.Pseudonymised(a.Names, found)
 	if format == jsonFormat {
-		if err := a.writeJSON(found); err != nil {
-			return err
-		}
+		err = a.writeJSON(found)
 	} else {
-		if err := a.printDiagnosis(found); err != nil {
-			return err
-		}
+		err = a.printDiagnosis(found)
 	}
-	if found.Problems == 0 {
-		return nil
+	if err != nil || found.Problems == 0 {
+		return err
 	}
 	return &engine.Error{Class: engine.ClassIncomplete, Reason: string(engine.Incomplete), Hint: "Each problem comes with its own hint, above.",
 		Err: errors.New(plural(found.Problems, "problem") + " found")}
@@ -164,7 +159,10 @@ func checked(what, detail string, err error) checkup {
 	return checkup{Check: what, Reason: d.Reason, Detail: d.Message, Hint: d.Hint}
 }
 
-const sectionAdmin = "admin rights"
+// alike reports whether two problems are one but for their sections.
+func (s sectionHealth) alike(other sectionHealth) bool {
+	return s.Status == other.Status && s.Reason == other.Reason && s.Hint == other.Hint
+}
 
 func healthOf(r collectors.ProbeReport) workspaceHealth {
 	w := workspaceHealth{Name: r.Target.Label(), Host: r.Workspace.Host, WorkspaceID: r.Workspace.ID, Caller: r.Caller, AuthType: r.AuthType,
@@ -174,7 +172,7 @@ func healthOf(r collectors.ProbeReport) workspaceHealth {
 		return w
 	}
 	if r.SignedIn && !r.Admin {
-		w.Problems = append(w.Problems, sectionHealth{sectionAdmin, engine.Coverage{Status: engine.Denied, Reason: "not_admin",
+		w.Problems = append(w.Problems, sectionHealth{"admin rights", engine.Coverage{Status: engine.Denied, Reason: "not_admin",
 			Detail: "the caller is no workspace admin", Hint: "Let an admin add this principal to the group admins; only admins see other people's tokens."}})
 	}
 	for _, s := range r.Sections {
@@ -183,13 +181,10 @@ func healthOf(r collectors.ProbeReport) workspaceHealth {
 		if s.Coverage.Complete() || s.Coverage.Status == engine.Off || !s.Coverage.Requested() {
 			continue
 		}
-		alike := slices.IndexFunc(w.Problems, func(p sectionHealth) bool {
-			return p.Status == section.Status && p.Reason == section.Reason && p.Hint == section.Hint
-		})
-		if alike < 0 {
+		if i := slices.IndexFunc(w.Problems, section.alike); i < 0 {
 			w.Problems = append(w.Problems, section)
 		} else {
-			w.Problems[alike].Section += ", " + section.Section
+			w.Problems[i].Section += ", " + section.Section
 		}
 	}
 	w.OK = r.SignedIn && len(w.Problems) == 0
@@ -222,9 +217,7 @@ func (a *app) printDiagnosis(d diagnosis) error {
 	var problems []shared
 	for _, w := range d.Workspaces {
 		for _, p := range w.Problems {
-			i := slices.IndexFunc(problems, func(s shared) bool {
-				return s.problem.Section == p.Section && s.problem.Status == p.Status && s.problem.Reason == p.Reason && s.problem.Hint == p.Hint
-			})
+			i := slices.IndexFunc(problems, func(s shared) bool { return s.problem.Section == p.Section && s.problem.alike(p) })
 			if i < 0 {
 				i = len(problems)
 				problems = append(problems, shared{problem: p})

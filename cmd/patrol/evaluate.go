@@ -12,7 +12,6 @@ import (
 
 	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
-	"patrol/engine/outfile"
 	"patrol/engine/store"
 	"patrol/reports"
 	"patrol/reports/table"
@@ -21,16 +20,11 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// evaluateOptions choose the snapshots and the policies.
-type evaluateOptions struct {
-	snapshots []string
-	judge     pipeline.Judging
-	report    reportOptions
-}
-
 // Evaluate judges stored snapshots, offline.
 func (c commands) Evaluate() *cobra.Command {
-	var o evaluateOptions
+	var refs []string
+	var judge pipeline.Judging
+	var report reportOptions
 	cmd := &cobra.Command{
 		Use:   "evaluate",
 		Short: "Judge snapshots by policy, offline, as of any moment",
@@ -39,59 +33,60 @@ func (c commands) Evaluate() *cobra.Command {
 			"Nothing is sent anywhere. The same snapshot, policies and --as-of give the same results.\n\n" + exitHelp(exitViolations, exitIncomplete),
 		Example: "  patrol evaluate --as-of 2027-01-01\n  patrol evaluate --snapshot 2026-11-01 --fail-on none",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return c.app.evaluateStored(cmd.Context(), &o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, ctx := c.app, cmd.Context()
+			if err := report.checkDelivery(); err != nil {
+				return err
+			}
+			if err := a.checkRunDigest(ctx, &report); err != nil {
+				return err
+			}
+			receivers, err := a.receivers(&report)
+			if err != nil {
+				return err
+			}
+			set, err := a.loadPolicies(ctx, &judge)
+			if err != nil {
+				return err
+			}
+			return a.WithExisting(ctx, func(db *store.DB) error {
+				snapshots, err := a.StoredSnapshots(ctx, db, refs)
+				if err != nil {
+					return err
+				}
+				if (report.metrics != "" || report.tickets != "") && a.WhatIf(snapshots, &judge) != "" {
+					return pipeline.RefuseWhatIf()
+				}
+				evaluation, err := a.Evaluate(ctx, db, set, snapshots, &judge)
+				if err != nil {
+					return err
+				}
+				return ended(a.Deliver(ctx, db, evaluation, a.judgedOutput(&report), receivers))
+			})
+		},
 	}
-	cmd.Flags().StringSliceVar(&o.snapshots, "snapshot", nil, "snapshots to judge: `ids`, days, or latest~1 (default: the newest)")
-	addJudgeFlags(cmd.Flags(), &o.judge)
-	o.report.addDigestFlags(cmd.Flags())
-	o.report.addDeliveryFlags(cmd.Flags())
-	o.report.addNotifyFlag(cmd.Flags())
+	cmd.Flags().StringSliceVar(&refs, "snapshot", nil, "snapshots to judge: `ids`, days, or latest~1 (default: the newest)")
+	addJudgeFlags(cmd.Flags(), &judge)
+	report.addDigestFlags(cmd.Flags())
+	report.addDeliveryFlags(cmd.Flags())
+	report.addNotifyFlag(cmd.Flags())
 	return cmd
 }
 
-func (a *app) evaluateStored(ctx context.Context, o *evaluateOptions) error {
-	if err := o.report.checkDelivery(); err != nil {
-		return err
+// parseEvaluation reads the id of an evaluation; 0 is the latest of what is.
+func parseEvaluation(text string) (int64, error) {
+	if text == "latest" {
+		return 0, nil
 	}
-	if err := a.checkRunDigest(ctx, &o.report); err != nil {
-		return err
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || id <= 0 {
+		return 0, fmt.Errorf("%q is not the id of an evaluation, nor latest", text)
 	}
-	receivers, err := a.receivers(&o.report)
-	if err != nil {
-		return err
-	}
-	set, err := a.loadPolicies(ctx, &o.judge)
-	if err != nil {
-		return err
-	}
-	return a.WithExisting(ctx, func(db *store.DB) error {
-		snapshots, err := a.StoredSnapshots(ctx, db, o.snapshots)
-		if err != nil {
-			return err
-		}
-		if (o.report.metrics != "" || o.report.tickets != "") && a.WhatIf(snapshots, &o.judge) != "" {
-			return pipeline.RefuseWhatIf()
-		}
-		evaluation, err := a.Evaluate(ctx, db, set, snapshots, &o.judge)
-		if err != nil {
-			return err
-		}
-		return ended(a.Deliver(ctx, db, evaluation, a.judgedOutput(&o.report), receivers))
-	})
+	return id, nil
 }
 
-// addEvaluationFlag adds the flag that names an evaluation; 0 is the latest of what is.
 func addEvaluationFlag(flags *pflag.FlagSet, id *int64) {
-	flags.Var(parsedFlag[int64]{id, "id", func(text string) (int64, error) {
-		if text == "latest" {
-			return 0, nil
-		}
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || n <= 0 {
-			return 0, fmt.Errorf("%q is not the id of an evaluation, nor latest", text)
-		}
-		return n, nil
-	}, func(id int64) string {
+	flags.Var(parsedFlag[int64]{id, "id", parseEvaluation, func(id int64) string {
 		if id == 0 {
 			return ""
 		}
@@ -106,40 +101,49 @@ func (c commands) Evaluations() *cobra.Command {
 
 func (a *app) evaluationsList() *cobra.Command {
 	var o listOptions
+	columns := []table.Column[store.EvaluationSummary]{
+		table.Number("id", 8, func(e store.EvaluationSummary) any { return e.ID }).Rank(1, 0),
+		table.Date("as_of", 22, func(e store.EvaluationSummary) any { return table.InstantOf(e.AsOf) }).Rank(2, 0),
+		table.Number("workspaces", 10, func(e store.EvaluationSummary) any { return e.Workspaces }).Rank(5, 0),
+		table.Number("failed", 8, func(e store.EvaluationSummary) any { return e.Findings[engine.Fail] }).Rank(3, 0),
+		table.Number("unknown", 8, func(e store.EvaluationSummary) any {
+			return e.Findings[engine.Unknown] + e.Findings[engine.Errored]
+		}).Rank(6, 0),
+		table.Plain("kind", 20, func(e store.EvaluationSummary) any {
+			switch {
+			case e.WhatIf != "":
+				return "WHAT IF: " + e.WhatIf
+			case e.Narrowed:
+				return "part of the policies"
+			}
+			return "whole"
+		}).Rank(4, 12),
+		table.ID("digest", 64, func(e store.EvaluationSummary) any { return e.Digest }).Rank(7, 12).As(func(e store.EvaluationSummary) string { return fmt.Sprintf("%.12s", e.Digest) }),
+	}
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List all evaluations, newest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-				list, err := db.Evaluations(cmd.Context())
+				all, err := db.Evaluations(cmd.Context())
 				if err != nil {
 					return err
 				}
-				if len(o.workspaces) > 0 {
-					if list, err = evaluationsOf(cmd.Context(), db, list, &o); err != nil {
-						return err
-					}
-				}
-				return writeList(cmd.Context(), a, o.format, []table.Column[store.EvaluationSummary]{
-					table.Number("id", 8, func(e store.EvaluationSummary) any { return e.ID }).Rank(1, 0),
-					table.Date("as_of", 22, func(e store.EvaluationSummary) any { return table.InstantOf(e.AsOf) }).Rank(2, 0),
-					table.Number("workspaces", 10, func(e store.EvaluationSummary) any { return e.Workspaces }).Rank(5, 0),
-					table.Number("failed", 8, func(e store.EvaluationSummary) any { return e.Findings[engine.Fail] }).Rank(3, 0),
-					table.Number("unknown", 8, func(e store.EvaluationSummary) any {
-						return e.Findings[engine.Unknown] + e.Findings[engine.Errored]
-					}).Rank(6, 0),
-					table.Plain("kind", 20, func(e store.EvaluationSummary) any {
-						switch {
-						case e.WhatIf != "":
-							return "WHAT IF: " + e.WhatIf
-						case e.Narrowed:
-							return "part of the policies"
+				var list []store.EvaluationSummary // that judged a workspace which is listed
+				for _, e := range all {
+					if len(o.workspaces) > 0 {
+						report, err := db.Report(cmd.Context(), e.ID)
+						if err != nil {
+							return err
 						}
-						return "whole"
-					}).Rank(4, 12),
-					table.ID("digest", 64, func(e store.EvaluationSummary) any { return e.Digest }).Rank(7, 12).As(func(e store.EvaluationSummary) string { return fmt.Sprintf("%.12s", e.Digest) }),
-				}, list)
+						if !slices.ContainsFunc(judged(report), func(s engine.Snapshot) bool { return anyGlob(o.workspaces, s.Workspace.Name, s.Workspace.ID) }) {
+							continue
+						}
+					}
+					list = append(list, e)
+				}
+				return writeRows(cmd.Context(), a, o.format.word, columns, list)
 			})
 		},
 	}
@@ -148,35 +152,32 @@ func (a *app) evaluationsList() *cobra.Command {
 	return cmd
 }
 
-// evaluationsOf are those that judged a workspace which is listed.
-func evaluationsOf(ctx context.Context, db *store.DB, list []store.EvaluationSummary, o *listOptions) ([]store.EvaluationSummary, error) {
-	var kept []store.EvaluationSummary
-	for _, e := range list {
-		report, err := db.Report(ctx, e.ID)
-		if err != nil {
-			return nil, err
-		}
-		if slices.ContainsFunc(judged(report), func(s engine.Snapshot) bool { return anyGlob(o.workspaces, s.Workspace.Name, s.Workspace.ID) }) {
-			kept = append(kept, e)
-		}
-	}
-	return kept, nil
-}
-
 func (a *app) evaluationsShow() *cobra.Command {
 	var list listOptions
+	count := func(name string, rank int, of ...engine.Status) table.Column[engine.PolicyReport] {
+		return table.Number(name, 10, func(p engine.PolicyReport) any {
+			n := 0
+			for _, status := range of {
+				n += p.Tally[status]
+			}
+			return n
+		}).Rank(rank, 0)
+	}
+	columns := []table.Column[engine.PolicyReport]{
+		table.Plain("policy", 12, func(p engine.PolicyReport) any { return p.Policy.ID }).Rank(1, 0),
+		table.Plain("severity", 10, func(p engine.PolicyReport) any { return string(p.Policy.Severity) }).Rank(2, 0),
+		count("failed", 3, engine.Fail), count("waived", 6, engine.Waived), count("baselined", 7, engine.Baselined),
+		count("unknown", 4, engine.Unknown, engine.Errored), count("passed", 5, engine.Pass),
+	}
 	cmd := &cobra.Command{
 		Use:     "show ID|latest",
 		Short:   "Show an evaluation: what it judged, by what, and what it came to",
 		Example: "  patrol evaluations show 3\n  patrol report --evaluation 3",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := strconv.ParseInt(args[0], 10, 64)
-			if args[0] == "latest" {
-				id, err = 0, nil
-			}
+			id, err := parseEvaluation(args[0])
 			if err != nil {
-				return engine.UsageError("read argument", args[0], "See `patrol evaluations list` for the ids, or say latest.", fmt.Errorf("not the id of an evaluation"))
+				return engine.UsageError("read argument", args[0], "See `patrol evaluations list` for the ids, or say latest.", err)
 			}
 			return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
 				report, err := a.Evaluation(cmd.Context(), db, id)
@@ -186,34 +187,20 @@ func (a *app) evaluationsShow() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if list.format.word == "table" {
+				if out := a.env.stdout; list.format.word == "table" {
 					if id != 0 {
-						fmt.Fprintf(a.env.stdout, "evaluation  %d\n", id)
+						fmt.Fprintf(out, "evaluation  %d\n", id)
 					}
 					if report.WhatIf != "" {
-						fmt.Fprintf(a.env.stdout, "what if     %s\n", engine.SafeText(report.WhatIf))
+						fmt.Fprintf(out, "what if     %s\n", engine.SafeText(report.WhatIf))
 					}
-					fmt.Fprintf(a.env.stdout, "as of       %s\nfail on     %s\npatrol      %s\n", report.AsOf.Format(time.RFC3339), report.FailOn, report.Version)
+					fmt.Fprintf(out, "as of       %s\nfail on     %s\npatrol      %s\n", report.AsOf.Format(time.RFC3339), report.FailOn, report.Version)
 					for _, s := range judged(report) {
-						fmt.Fprintf(a.env.stdout, "snapshot    %d of %s, digest %s\n", s.ID, engine.SafeText(s.Workspace.Name), s.Digest)
+						fmt.Fprintf(out, "snapshot    %d of %s, digest %s\n", s.ID, engine.SafeText(s.Workspace.Name), s.Digest)
 					}
-					fmt.Fprintln(a.env.stdout)
+					fmt.Fprintln(out)
 				}
-				count := func(name string, rank int, of ...engine.Status) table.Column[engine.PolicyReport] {
-					return table.Number(name, 10, func(p engine.PolicyReport) any {
-						n := 0
-						for _, status := range of {
-							n += p.Tally[status]
-						}
-						return n
-					}).Rank(rank, 0)
-				}
-				return writeList(cmd.Context(), a, list.format, []table.Column[engine.PolicyReport]{
-					table.Plain("policy", 12, func(p engine.PolicyReport) any { return p.Policy.ID }).Rank(1, 0),
-					table.Plain("severity", 10, func(p engine.PolicyReport) any { return string(p.Policy.Severity) }).Rank(2, 0),
-					count("failed", 3, engine.Fail), count("waived", 6, engine.Waived), count("baselined", 7, engine.Baselined),
-					count("unknown", 4, engine.Unknown, engine.Errored), count("passed", 5, engine.Pass),
-				}, report.Policies)
+				return writeRows(cmd.Context(), a, list.format.word, columns, report.Policies)
 			})
 		},
 	}
@@ -221,16 +208,12 @@ func (a *app) evaluationsShow() *cobra.Command {
 	return cmd
 }
 
-type forecastOptions struct {
-	span      pipeline.Forecasting
-	snapshots []string
-	judge     pipeline.Judging
-	product   productOptions
-}
-
 // Forecast tells what comes if nobody does anything.
 func (c commands) Forecast() *cobra.Command {
-	o := forecastOptions{}
+	var span pipeline.Forecasting
+	var snapshots []string
+	var judge pipeline.Judging
+	var product productOptions
 	cmd := &cobra.Command{
 		Use:   "forecast",
 		Short: "Show which tokens will end, be revoked for inactivity, or begin to break policy",
@@ -239,51 +222,50 @@ func (c commands) Forecast() *cobra.Command {
 			"now are presumed to stay in use. Nothing is sent anywhere.\n\n" + exitHelp(exitIncomplete),
 		Example: "  patrol forecast --days 30\n  patrol forecast --format ics -o tokens.ics\n  patrol forecast --only PAT-004 --format csv -o idle.csv",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return c.app.forecast(cmd.Context(), &o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.app.forecast(cmd.Context(), span, snapshots, &judge, &product)
+		},
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&o.span.Days, "days", 90, "look so many `days` ahead, at most 730")
-	flags.IntVar(&o.span.InUse, "in-use", 30, "tokens used within so many `days` stay in use (0: none)")
-	flags.IntVar(&o.span.Cliff, "cliff", 0, "name days on which at least so many `tokens` end (default: 5 % of all, and 10)")
-	flags.StringSliceVar(&o.snapshots, "snapshot", nil, "start from these snapshots: `ids`, days, or latest~1 (default: the newest)")
-	flags.Var(instantFlag(&o.judge.AsOf), "as-of", "start from this moment (default: of the newest snapshot)")
-	addPackFlags(flags, &o.judge)
-	flags.StringSliceVar(&o.judge.Only, "only", nil, "judge by these policies only: `ids` or aliases")
-	flags.StringSliceVar(&o.judge.Exclude, "exclude", nil, "leave these policies out: `ids` or aliases")
-	o.product.addFlags(flags, "table", "csv", "json", "ics")
+	flags.IntVar(&span.Days, "days", 90, "look so many `days` ahead, at most 730")
+	flags.IntVar(&span.InUse, "in-use", 30, "tokens used within so many `days` stay in use (0: none)")
+	flags.IntVar(&span.Cliff, "cliff", 0, "name days on which at least so many `tokens` end (default: 5 % of all, and 10)")
+	flags.StringSliceVar(&snapshots, "snapshot", nil, "start from these snapshots: `ids`, days, or latest~1 (default: the newest)")
+	flags.Var(instantFlag(&judge.AsOf), "as-of", "start from this moment (default: of the newest snapshot)")
+	addPackFlags(flags, &judge)
+	flags.StringSliceVar(&judge.Only, "only", nil, "judge by these policies only: `ids` or aliases")
+	flags.StringSliceVar(&judge.Exclude, "exclude", nil, "leave these policies out: `ids` or aliases")
+	product.addFlags(flags, "table", "csv", "json", "ics")
 	return cmd
 }
 
 const mostDays = 730 // the platform's longest lifetime
 
-func (a *app) forecast(ctx context.Context, o *forecastOptions) error {
-	if o.span.Days < 1 || o.span.Days > mostDays || o.span.Cliff < 0 || o.span.InUse < 0 {
-		return engine.UsageError("read flags", "--days, --cliff, --in-use", "Give 1 to 730 days, and no negative numbers.", errors.New("out of range"))
+func (a *app) forecast(ctx context.Context, span pipeline.Forecasting, refs []string, judge *pipeline.Judging, product *productOptions) error {
+	if span.Days < 1 || span.Days > mostDays {
+		return engine.UsageError("read flag", "--days", fmt.Sprintf("Give 1 to %d days.", mostDays), errors.New("out of range"))
 	}
-	set, err := a.loadPolicies(ctx, &o.judge)
+	set, err := a.loadPolicies(ctx, judge)
 	if err != nil {
 		return err
 	}
-	return a.withProduct(ctx, &o.product, func(db *store.DB) error {
-		snapshots, err := a.StoredSnapshots(ctx, db, o.snapshots)
+	return a.withProduct(ctx, product, func(db *store.DB) error {
+		snapshots, err := a.StoredSnapshots(ctx, db, refs)
 		if err != nil {
 			return err
 		}
-		o.span.From = pipeline.AsOf(snapshots, o.judge.AsOf)
-		f, err := set.Forecast(ctx, db, snapshots, o.span)
+		span.From = pipeline.AsOf(snapshots, judge.AsOf)
+		f, err := set.Forecast(ctx, db, snapshots, span)
 		if err != nil {
-			return err
-		}
-		if err := db.Intact(ctx, snapshots...); err != nil {
 			return err
 		}
 		database, err := filepath.Abs(a.DBPath)
 		if err != nil {
 			return fmt.Errorf("find the database: %w", err)
 		}
-		span := reports.ForecastSpan{AsOf: o.span.From, Days: o.span.Days, Tokens: f.Tokens, Database: database}
-		if err := a.writeProduct(outfile.Files{}, o.product.output, func(w io.Writer) error {
-			return reports.Forecast(ctx, w, o.product.format.word, engine.Pseudonymised(a.Names, f.List), span, a.listOptions(o.product.output))
+		about := reports.ForecastSpan{AsOf: span.From, Days: span.Days, Tokens: f.Tokens, Database: database}
+		if err := a.writeProduct(ctx, db, product, snapshots, func(w io.Writer, options table.Options) error {
+			return reports.Forecast(ctx, w, product.format.word, engine.Pseudonymised(a.Names, f.List), about, options)
 		}); err != nil {
 			return err
 		}

@@ -5,16 +5,15 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"iter"
 	"slices"
 	"strings"
 
 	"patrol/cmd/internal/config"
 	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
-	"patrol/engine/outfile"
 	"patrol/engine/store"
 	"patrol/reports"
+	"patrol/reports/table"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -113,20 +112,9 @@ func orderBy[T any](column string, orders map[string]func(a, b T) int) (func(a, 
 	column, reverse := strings.CutPrefix(column, "-")
 	order := orders[column]
 	if reverse {
-		return func(a, b T) int { return order(b, a) }, checkWord("--sort", column, engine.SortedKeys(orders)...)
+		order = func(a, b T) int { return orders[column](b, a) }
 	}
 	return order, checkWord("--sort", column, engine.SortedKeys(orders)...)
-}
-
-// collected are all rows, or the error that ended them.
-func collected[T any](rows iter.Seq2[T, error]) (all []T, err error) {
-	for row, err := range rows {
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, row)
-	}
-	return all, nil
 }
 
 func findingStatuses() []string {
@@ -159,32 +147,27 @@ func (a *app) findings(ctx context.Context, o *findingsOptions) error {
 		if err != nil {
 			return err
 		}
-		found, err := collected(pipeline.Pseudonymised(&a.Run, func(yield func(engine.Finding, error) bool) {
-			for f, err := range report.Findings {
-				if (err != nil || keeps(f)) && !yield(f.Redacted(), err) {
-					return
-				}
+		var found []engine.Finding
+		for f, err := range report.Findings {
+			if err != nil {
+				return err
 			}
-		}))
-		if err != nil {
-			return err
+			if keeps(f) {
+				found = append(found, engine.Pseudonymised(a.Names, f.Redacted()))
+			}
 		}
 		slices.SortStableFunc(found, order)
-		if err := a.writeProduct(outfile.Files{}.OnlyIf(func() error { return db.Intact(ctx, judged(report)...) }), o.product.output,
-			func(w io.Writer) error {
-				options := a.listOptions(o.product.output)
-				options.Limit = o.limit
-				if o.group != "" {
-					return reports.FindingGroups(ctx, w, o.product.format.word, reports.GroupFindings(found, findingGroups[o.group]), o.group, options)
-				}
-				return reports.Findings(ctx, w, o.product.format.word, found, report.AsOf, options)
-			}); err != nil {
-			return err
-		}
-		if report.Narrowed {
+		err = a.writeProduct(ctx, db, &o.product, judged(report), func(w io.Writer, options table.Options) error {
+			options.Limit = o.limit
+			if o.group != "" {
+				return reports.FindingGroups(ctx, w, o.product.format.word, reports.GroupFindings(found, findingGroups[o.group]), o.group, options)
+			}
+			return reports.Findings(ctx, w, o.product.format.word, found, report.AsOf, options)
+		})
+		if err == nil && report.Narrowed {
 			a.say("the evaluation ran some policies only: %s", plural(len(report.Policies), "policy"))
 		}
-		return nil
+		return err
 	})
 }
 
@@ -196,21 +179,16 @@ func (o *findingsOptions) filter(report engine.Report) (func(engine.Finding) boo
 	}
 	if o.control != "" {
 		framework, control, _ := strings.Cut(o.control, ":")
-		serves, some := map[string]bool{}, false
+		serving := map[string]bool{}
 		for _, p := range report.Policies {
-			serves[p.Policy.ID] = pipeline.Serves(p.Policy, framework, control)
-			some = some || serves[p.Policy.ID]
-		}
-		if !some {
-			return nil, engine.UsageError("read flag", "--control", "`patrol policies list --framework NAME` shows what serves a framework.", fmt.Errorf("no policy of the evaluation serves %q", o.control))
-		}
-		if ofPolicies == nil {
-			ofPolicies = serves
-		} else {
-			for id := range ofPolicies {
-				ofPolicies[id] = ofPolicies[id] && serves[id]
+			if pipeline.Serves(p.Policy, framework, control) {
+				serving[p.Policy.ID] = ofPolicies == nil || ofPolicies[p.Policy.ID]
 			}
 		}
+		if len(serving) == 0 {
+			return nil, engine.UsageError("read flag", "--control", "`patrol policies list --framework NAME` shows what serves a framework.", fmt.Errorf("no policy of the evaluation serves %q", o.control))
+		}
+		ofPolicies = serving
 	}
 	there := map[string]bool{} // workspaces that are chosen, by id
 	for _, w := range report.Workspaces {
@@ -250,10 +228,7 @@ func policiesNamed(report engine.Report, names []string) (map[string]bool, error
 		known = append(known, p.Policy.ID)
 	}
 	for _, name := range names {
-		name = strings.TrimSpace(name)
-		i := slices.IndexFunc(report.Policies, func(p engine.PolicyReport) bool {
-			return strings.EqualFold(p.Policy.ID, name) || slices.Contains(p.Policy.Aliases, name)
-		})
+		i := slices.IndexFunc(report.Policies, func(p engine.PolicyReport) bool { return pipeline.Named(p.Policy, name) })
 		if i < 0 {
 			return nil, engine.UsageError("read flag", "--policy", "Name policies that the evaluation ran.", fmt.Errorf("the evaluation ran no policy %q: %s", name, engine.DidYouMean(name, known)))
 		}

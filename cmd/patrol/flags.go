@@ -134,9 +134,9 @@ func addSourceFlags(all *pflag.FlagSet, s *pipeline.Source) {
 		flags.StringSliceVar(&s.AcceptShrink, "accept-shrink", nil, "believe these `lists` although they lost a fifth or more: "+strings.Join(pipeline.Shrinkable(), ", "))
 		ofWords(flags, "accept-shrink", pipeline.Shrinkable()...)
 		addConnectionFlags(flags, s)
-		flags.IntVar(&s.Parallel, "parallel", pipeline.DefaultParallel, "workspaces read at once (16 by default where an account lists them)")
+		flags.IntVar(&s.Parallel, "parallel", 0, "workspaces read at once (default 4, and 16 where an account lists them)")
 		addRequestFlags(flags, s)
-		flags.StringVar(&s.AuditChanges, "audit-changes", "", "exported audit log that says who changed settings and grants: a `file` made by the second query in docs/usage-queries.md")
+		flags.StringVar(&s.AuditChanges, "audit-changes", "", "exported audit log that says who changed settings and grants: a `file` with the rows of the second query of patrol help usage-queries")
 		flags.StringVar(&s.TokenReport, "token-report", "", "compare with this token report of the account console, a CSV `file`")
 		flags.DurationVar(&s.RetryBudget, "retry-budget", pipeline.DefaultRetryBudget, "longest waiting of a section, and of a workspace, when it is busy or fails (0s: never try again)")
 	})
@@ -153,19 +153,7 @@ func addRequestFlags(flags *pflag.FlagSet, s *pipeline.Source) {
 	flags.StringSliceVar(&s.With, "with", nil, "read these `sections` too: "+strings.Join(pipeline.SectionsOnRequest(), ", "))
 	ofWords(flags, "with", pipeline.SectionsOnRequest()...)
 	flags.StringVar(&s.Usage, "usage", "", "read from the audit log how tokens are used, by read-only queries on this SQL warehouse: `warehouse:ID`")
-	flags.StringVar(&s.AuditLog, "audit-log", "", "exported audit log that says how tokens are used: a `file` made by the first query in docs/usage-queries.md")
-}
-
-// settleSource completes a source by what flags alone do not say.
-func (a *app) settleSource(s *pipeline.Source) error {
-	switch origin := a.origins["parallel"]; {
-	case origin == "" || origin == "default":
-		s.Parallel = 0 // the pipeline knows better
-	case s.Parallel < 1:
-		return engine.UsageError("read flag", "--parallel", "Use 1 to read one workspace after the other.", fmt.Errorf("%d is less than 1", s.Parallel))
-	}
-	s.ConfigFile, _ = a.env.lookup("DATABRICKS_CONFIG_FILE")
-	return nil
+	flags.StringVar(&s.AuditLog, "audit-log", "", "exported audit log that says how tokens are used: a `file` with the rows of the first query of patrol help usage-queries")
 }
 
 // addJudgeFlags adds the flags that say which policies judge, and as of when.
@@ -215,22 +203,11 @@ func (a *app) loadPolicies(ctx context.Context, o *pipeline.Judging) (*pipeline.
 	return a.LoadPolicies(ctx, o)
 }
 
-// resolveSource checks what is asked for beside an ordinary audit.
-func (a *app) resolveSource(ctx context.Context, s *pipeline.Source) error {
-	if err := a.settleSource(s); err != nil {
-		return err
-	}
-	return a.ResolveSource(ctx, s)
-}
-
 // choice is a flag that holds one of a few words.
 type choice struct {
 	word string
 	of   []string
 }
-
-// oneOf is a choice of words, the first of which is the default.
-func oneOf(words ...string) choice { return choice{word: words[0], of: words} }
 
 func (c *choice) String() string { return c.word }
 
@@ -259,7 +236,7 @@ func (c *choice) Leaves(text string) bool {
 // addFormatFlag adds a flag that chooses how a command writes; the first of the
 // forms is the default.
 func addFormatFlag(flags *pflag.FlagSet, format *choice, forms ...string) {
-	*format = oneOf(forms...)
+	*format = choice{word: forms[0], of: forms}
 	flags.Var(format, "format", "how to write it: "+strings.Join(forms, ", "))
 	ofWords(flags, "format", forms...)
 }
@@ -353,9 +330,9 @@ func (o *listOptions) addFlags(all *pflag.FlagSet) {
 	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) { addFormatFlag(flags, &o.format, "table", "csv", "json") })
 }
 
-// writeList writes rows to standard output.
-func writeList[T any](ctx context.Context, a *app, format choice, columns []table.Column[T], rows []T) error {
-	return table.Write(ctx, a.env.stdout, format.word, columns, table.Known(engine.Pseudonymised(a.Names, rows)), a.listOptions("-"))
+// writeRows writes rows to standard output.
+func writeRows[T any](ctx context.Context, a *app, format string, columns []table.Column[T], rows []T) error {
+	return table.Write(ctx, a.env.stdout, format, columns, table.Known(engine.Pseudonymised(a.Names, rows)), a.listOptions("-"))
 }
 
 // writeJSON writes a value to standard output.
@@ -406,12 +383,15 @@ func checkOutput(path string) error {
 	return outfile.Check(path)
 }
 
-// writeProduct writes to standard output or to a file that appears whole.
-func (a *app) writeProduct(files outfile.Files, output string, fill func(io.Writer) error) error {
-	if output == "-" {
-		return files.Fill(a.env.stdout, fill)
+// writeProduct writes a list to standard output, or into a file that appears
+// whole: only if the snapshots that it was made from are what was sealed.
+func (a *app) writeProduct(ctx context.Context, db *store.DB, o *productOptions, from []engine.Snapshot, fill func(io.Writer, table.Options) error) error {
+	files := outfile.Files{}.OnlyIf(func() error { return db.Intact(ctx, from...) })
+	write := func(w io.Writer) error { return fill(w, a.listOptions(o.output)) }
+	if o.output == "-" {
+		return files.Fill(a.env.stdout, write)
 	}
-	return files.Write(output, fill)
+	return files.Write(o.output, write)
 }
 
 // listOptions are those of a list that is written to a path, or to standard

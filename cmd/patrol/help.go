@@ -8,11 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"patrol/cmd/internal/pipeline"
+	"patrol/collectors"
 	"patrol/engine"
 	"patrol/engine/store"
 
@@ -68,6 +68,19 @@ func (commands) ExitCodes() *cobra.Command {
 		fmt.Fprintf(&b, "  %3d  %s\n", row.code, row.meaning)
 	}
 	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean (patrol help exit-codes)", Long: b.String()}
+}
+
+// UsageQueries is the help topic with the queries of the audit log, to be run in
+// a SQL editor where --usage may not run them.
+func (c commands) UsageQueries() *cobra.Command {
+	cmd := &cobra.Command{Use: "usage-queries", Short: "The SQL that --usage runs, for --audit-log and --audit-changes (patrol help usage-queries)"}
+	cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		fmt.Fprintln(cmd.OutOrStdout(), "Run a query in a SQL editor and export the rows as CSV or JSON: the first for --audit-log, the second for --audit-changes.")
+		for _, query := range collectors.Queries() {
+			fmt.Fprintf(cmd.OutOrStdout(), "\n-- %s\n%s", query.Name, query.SQL)
+		}
+	})
+	return cmd
 }
 
 // exitHelp names the exit codes that a command has beside those of all: 0, 3, 7
@@ -219,11 +232,9 @@ type onOff struct{ pflag.Value }
 
 func (onOff) Type() string { return "boolfunc" }
 
-// flagColumn is how far a label may reach into a line of a help text.
-const flagColumn = 30
-
 // wrapText fits text to a width: lines that are not indented run on until an
-// empty one, as paragraphs; others stay and hang under their text.
+// empty one, as paragraphs; others stay and hang under their text, which follows
+// a label such as an exit code.
 func wrapText(text string, width int) string {
 	var out []string
 	paragraph := ""
@@ -240,24 +251,17 @@ func wrapText(text string, width int) string {
 			out = append(out, "")
 		case strings.HasPrefix(line, " "):
 			end()
-			label, rest := splitLabel(line)
-			out = append(out, hang(label, rest, width))
+			rest := strings.TrimLeft(line, " ")
+			if label, after, found := strings.Cut(rest, "  "); found && len(label) < 30 {
+				rest = after
+			}
+			out = append(out, hang(strings.TrimSuffix(line, rest), rest, width))
 		default:
 			paragraph = strings.TrimSpace(paragraph + " " + line)
 		}
 	}
 	end()
 	return strings.Join(out, "\n")
-}
-
-// splitLabel takes the indent and the label, such as an exit code, from a line.
-func splitLabel(line string) (label, rest string) {
-	text := strings.TrimLeft(line, " ")
-	indent := len(line) - len(text)
-	if i := strings.Index(text, "  "); i >= 0 && i < flagColumn {
-		indent += i + 2
-	}
-	return line[:indent], line[indent:]
 }
 
 // hang writes text after a label and goes on below its beginning.
@@ -441,7 +445,7 @@ func (a *app) workspaceNames(cmd *cobra.Command, _ []string) []string {
 
 func (a *app) evaluationIDs(cmd *cobra.Command, _ []string) []string {
 	return stored(a, cmd, func(db *store.DB) ([]store.EvaluationSummary, error) { return db.Evaluations(cmd.Context()) }, func(e store.EvaluationSummary) string {
-		return strconv.FormatInt(e.ID, 10) + "\tas of " + e.AsOf.Format(time.RFC3339)
+		return fmt.Sprintf("%d\tas of %s", e.ID, e.AsOf.Format(time.RFC3339))
 	})
 }
 
@@ -454,7 +458,7 @@ func (a *app) stepIDs(_ *cobra.Command, args []string) (ids []string) {
 		return nil
 	}
 	for _, s := range p.Steps {
-		ids = append(ids, fmt.Sprintf("%s\t%s %s of %s", s.ID, s.Action, shortTarget(s.Target), s.Owner))
+		ids = append(ids, fmt.Sprintf("%s\t%s %s of %s", s.ID, s.Action, targetOf(s.Target), s.Owner))
 	}
 	return ids
 }

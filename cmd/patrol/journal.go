@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,21 +25,15 @@ func addJournalFlag(flags *pflag.FlagSet, path *string) {
 
 // Journal shows and checks the record of what apply did.
 func (c commands) Journal() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "journal",
-		Short: "Show and check the record of what apply did",
-		Long:  "The journal is the durable record of every step that apply began, in a file of its own, chained by hashes.",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(c.app.journalShow(), c.app.journalVerify())
+	cmd := commandGroup("journal", "Show and check the record of what apply did", c.app.journalShow(), c.app.journalVerify())
+	cmd.Long = "The journal is the durable record of every step that apply began, in a file of its own, chained by hashes."
 	return cmd
 }
 
 func (a *app) journalShow() *cobra.Command {
 	var path, only string
 	var events bool
-	list := listOptions{format: oneOf("text", "json")}
+	var list listOptions
 	cmd := &cobra.Command{
 		Use:     "show",
 		Short:   "List plans, where their steps stand, and the events that led there",
@@ -54,8 +49,7 @@ func (a *app) journalShow() *cobra.Command {
 	cmd.Flags().StringVar(&only, "plan", "", "only the plan whose id or digest begins with this `text`")
 	cmd.Flags().BoolVar(&events, "events", false, "every event, oldest first")
 	addWorkspaceFlag(cmd.Flags(), &list.workspaces)
-	cmd.Flags().Var(&list.format, "format", "how to write it: text, json")
-	ofWords(cmd.Flags(), "format", list.format.of...)
+	addFormatFlag(cmd.Flags(), &list.format, "text", "json")
 	return cmd
 }
 
@@ -66,9 +60,7 @@ func (a *app) journalVerify() *cobra.Command {
 		Short: "Check the chain of events, and that every step is as its last event says",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withJournal(cmd.Context(), path, func(j *journal.Journal) error {
-				return a.verifyJournal(cmd.Context(), j)
-			})
+			return a.withJournal(cmd.Context(), path, func(j *journal.Journal) error { return a.verifyJournal(cmd.Context(), j) })
 		},
 	}
 	addJournalFlag(cmd.Flags(), &path)
@@ -125,10 +117,19 @@ func (a *app) showJournal(ctx context.Context, j *journal.Journal, only string, 
 			continue
 		}
 		fmt.Fprintf(a.env.stdout, "plan %s, sha256 %s, first applied %s\n", p.ID, record.SHA, at(record.At))
-		if !events {
-			a.showEntries(entries)
-		} else if err := a.showEvents(ctx, j, record.SHA); err != nil {
-			return err
+		if events {
+			for e, err := range j.Events(ctx, record.SHA) {
+				if err != nil {
+					return err
+				}
+				what := cmp.Or(e.Step, "run in "+e.Workspace)
+				fmt.Fprintf(a.env.stdout, "  %6d  %s  %s  %s → %s  epoch %d  %s\n", e.Seq, at(e.At), what, e.From, e.To, e.Epoch, e.Hash[:12])
+			}
+			continue
+		}
+		for _, e := range entries {
+			fmt.Fprintf(a.env.stdout, "  %s  %-18s %-13s %s  %s  %s\n", e.Step, e.State, e.Action, targetOf(e.Target), at(e.At),
+				strings.TrimSpace(e.Reason+" "+engine.SafeText(e.Detail)))
 		}
 	}
 	if list.format.word == jsonFormat {
@@ -137,40 +138,11 @@ func (a *app) showJournal(ctx context.Context, j *journal.Journal, only string, 
 	return nil
 }
 
-func (a *app) showEntries(entries []engine.Entry) {
-	for _, e := range entries {
-		fmt.Fprintf(a.env.stdout, "  %s  %-18s %-13s %s  %s  %s\n", e.Step, e.State, e.Action, targetOf(engine.Step{Action: e.Action, Target: engine.SafeText(e.Target)}), at(e.At),
-			strings.TrimSpace(e.Reason+" "+engine.SafeText(e.Detail)))
-	}
-}
-
-func (a *app) showEvents(ctx context.Context, j *journal.Journal, sha string) error {
-	for e, err := range j.Events(ctx, sha) {
-		if err != nil {
-			return err
-		}
-		what := e.Step
-		if what == "" {
-			what = "run in " + e.Workspace
-		}
-		fmt.Fprintf(a.env.stdout, "  %6d  %s  %s  %s → %s  epoch %d  %s\n", e.Seq, at(e.At), what, e.From, e.To, e.Epoch, e.Hash[:12])
-	}
-	return nil
-}
-
 func at(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }
-
-// undoOptions say what to undo, and where to write the plan.
-type undoOptions struct {
-	journal string
-	plan    string
-	output  string
-	planner string
-}
 
 // Undo makes a plan that restores settings and grants.
 func (c commands) Undo() *cobra.Command {
-	var o undoOptions
+	var journalPath, applied, output, planner string
 	cmd := &cobra.Command{
 		Use:   "undo",
 		Short: "Make a plan that restores the settings and grants that apply changed",
@@ -180,28 +152,31 @@ func (c commands) Undo() *cobra.Command {
 		Example: "  patrol undo -o undo.json\n  patrol approve undo.json --all && patrol apply undo.json --profile prod",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.app.withJournal(cmd.Context(), o.journal, func(j *journal.Journal) error { return c.app.undo(cmd.Context(), j, &o) })
+			return c.app.withJournal(cmd.Context(), journalPath, func(j *journal.Journal) error {
+				return c.app.undo(cmd.Context(), j, applied, output, planner)
+			})
 		},
 	}
 	flags := cmd.Flags()
-	addJournalFlag(flags, &o.journal)
-	flags.StringVar(&o.plan, "plan", "", "undo the plan whose id or digest begins with this `text` (default: the one applied last)")
-	flags.StringVarP(&o.output, "output", "o", "undo.json", "write the plan to this `file`")
+	addJournalFlag(flags, &journalPath)
+	flags.StringVar(&applied, "plan", "", "undo the plan whose id or digest begins with this `text` (default: the one applied last)")
+	flags.StringVarP(&output, "output", "o", "undo.json", "write the plan to this `file`")
 	config.OwnPlace(flags, "output")
-	flags.StringVar(&o.planner, "by", "", "`name` of who plans (default: the user of this machine)")
+	flags.StringVar(&planner, "by", "", "`name` of who plans (default: the user of this machine)")
 	return cmd
 }
 
-func (a *app) undo(ctx context.Context, j *journal.Journal, o *undoOptions) error {
+// undo writes a plan that undoes an applied one, by the beginning of its id or digest.
+func (a *app) undo(ctx context.Context, j *journal.Journal, id, path, planner string) error {
 	if _, err := j.Verify(ctx); err != nil {
 		return err
 	}
-	record, err := j.LastPlan(ctx, o.plan)
-	if err == nil && record == nil {
-		err = engine.UsageError("undo", o.plan, "`patrol journal show` lists the plans.", errors.New("the journal knows no such plan"))
-	}
+	record, err := j.LastPlan(ctx, id)
 	if err != nil {
 		return err
+	}
+	if record == nil {
+		return engine.UsageError("undo", id, "`patrol journal show` lists the plans.", errors.New("the journal knows no such plan"))
 	}
 	applied, err := plan.Read(record.Bytes)
 	if err != nil {
@@ -212,28 +187,21 @@ func (a *app) undo(ctx context.Context, j *journal.Journal, o *undoOptions) erro
 		return err
 	}
 	made, err := plan.Undo(plan.UndoInput{
-		Applied: applied, Entries: entries, Now: a.env.now(), Version: a.env.version, Planner: a.person(o.planner), Limits: a.Config.Remediation.Limits,
+		Applied: applied, Entries: entries, Now: a.env.now(), Version: a.env.version, Planner: a.person(planner), Limits: a.Config.Remediation.Limits,
 	})
 	if err != nil {
 		return err
 	}
-	if len(made.Steps) > 0 {
-		if _, err := plan.Save(o.output, made); err != nil {
+	if len(made.Steps) == 0 {
+		a.say("Nothing to undo of plan %s: no file is written.", made.Undoes)
+	} else {
+		if _, err := plan.Save(path, made); err != nil {
 			return err
 		}
-	}
-	a.tellUndo(made, o.output)
-	return nil
-}
-
-func (a *app) tellUndo(p engine.Plan, path string) {
-	if len(p.Steps) == 0 {
-		a.say("Nothing to undo of plan %s: no file is written.", p.Undoes)
-	} else {
-		a.say("%s: %s that undo plan %s", path, plural(len(p.Steps), "step"), p.Undoes)
+		a.say("%s: %s that undo plan %s", path, plural(len(made.Steps), "step"), made.Undoes)
 	}
 	revoked := 0
-	for _, left := range p.NotPlanned {
+	for _, left := range made.NotPlanned {
 		if strings.HasPrefix(left.Detail, "a revoked token") {
 			revoked++
 			continue
@@ -243,7 +211,8 @@ func (a *app) tellUndo(p engine.Plan, path string) {
 	if revoked > 0 {
 		a.say("%s cannot be restored: who still needs one has to make a new token.", plural(revoked, "revoked token"))
 	}
-	if len(p.Steps) > 0 {
+	if len(made.Steps) > 0 {
 		a.say("Next: patrol approve %s --all && patrol apply %s", path, path)
 	}
+	return nil
 }

@@ -11,9 +11,9 @@ import (
 
 	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
-	"patrol/engine/outfile"
 	"patrol/engine/plan"
 	"patrol/engine/store"
+	"patrol/reports/table"
 
 	"github.com/spf13/cobra"
 )
@@ -97,7 +97,7 @@ func (a *app) migrate(ctx context.Context, id string, o *migrateOptions) error {
 		if len(recipes) == 0 {
 			return engine.UsageError("find token", cmp.Or(id, strings.Join(o.owners, ",")), "See `patrol tokens` for ids and owners.", errors.New("the newest snapshots hold none that is so called and live"))
 		}
-		if err := a.writeProduct(outfile.Files{}, o.product.output, func(w io.Writer) error {
+		if err := a.writeProduct(ctx, db, &o.product, snapshots, func(w io.Writer, _ table.Options) error {
 			if o.product.format.word == "json" {
 				return encodeJSON(w, map[string]any{"schema": 1, "migrations": recipes})
 			}

@@ -23,15 +23,9 @@ import (
 
 // Notices sends what `plan --notices` wrote, and reads what owners answer.
 func (c commands) Notices() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "notices",
-		Short: "Send notices to the owners of tokens, and read what they answer",
-		Long: "`patrol plan --notices DIR` writes a message for each owner with a workbook to answer in. Send them as you like, or by\n" +
-			"`notices send` through the mail server of the configuration. `notices read` reads the answers.",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(c.app.noticesSend(), c.app.noticesRead())
+	cmd := commandGroup("notices", "Send notices to the owners of tokens, and read what they answer", c.app.noticesSend(), c.app.noticesRead())
+	cmd.Long = "`patrol plan --notices DIR` writes a message for each owner with a workbook to answer in. Send them as you like, or by\n" +
+		"`notices send` through the mail server of the configuration. `notices read` reads the answers."
 	return cmd
 }
 
@@ -68,7 +62,8 @@ func (a *app) sendNotices(ctx context.Context, dir string, o *sendOptions) error
 	if err != nil {
 		return err
 	}
-	files, err := filepath.Glob(filepath.Join(escapeGlob(dir), "*.eml"))
+	literal := strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
+	files, err := filepath.Glob(filepath.Join(literal, "*.eml"))
 	if err != nil || len(files) == 0 {
 		return engine.UsageError("send notices of", dir, "Write them with `patrol plan --notices "+dir+"`.", errors.Join(err, errors.New("it holds no .eml file")))
 	}
@@ -89,7 +84,8 @@ func (a *app) sendNotices(ctx context.Context, dir string, o *sendOptions) error
 			fail(file, err)
 			continue
 		}
-		record, err := readSending(file)
+		path := file + ".sent"
+		record, err := readSending(path)
 		if err != nil {
 			return err
 		}
@@ -111,12 +107,17 @@ func (a *app) sendNotices(ctx context.Context, dir string, o *sendOptions) error
 			return err
 		}
 		record = sending{To: draft.To, MessageID: draft.ID, Begun: a.env.now().UTC().Format(time.RFC3339)}
-		err = server.Send(ctx, draft.To, draft.Content, func() error { return writeSending(file, record) })
+		note := func() error { return plan.Write(path, append(engine.CompactJSON(record), '\n')) }
+		err = server.Send(ctx, draft.To, draft.Content, note)
 		var rejected *notice.RejectedError
 		switch {
 		case errors.As(err, &rejected):
 			fail(file, err)
-			err = dropSending(file)
+			if err = os.Remove(path); errors.Is(err, os.ErrNotExist) {
+				err = nil
+			} else if err != nil {
+				err = &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "remove", Target: path, Hint: "Remove it: the notice was not sent.", Err: err}
+			}
 		case err != nil:
 			fail(file, fmt.Errorf("it may have been sent: %w", err))
 			err = ctx.Err()
@@ -124,7 +125,7 @@ func (a *app) sendNotices(ctx context.Context, dir string, o *sendOptions) error
 			record.Sent = a.env.now().UTC().Format(time.RFC3339)
 			sent++
 			a.say("%s: sent to %s", file, draft.To)
-			err = writeSending(file, record)
+			err = note()
 		}
 		if err != nil {
 			return err
@@ -138,10 +139,6 @@ func (a *app) sendNotices(ctx context.Context, dir string, o *sendOptions) error
 	return nil
 }
 
-func escapeGlob(path string) string {
-	return strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
-}
-
 // sending is the record of a message, beside it. A message without an end was
 // handed over, or not: nobody knows.
 type sending struct {
@@ -151,10 +148,8 @@ type sending struct {
 	Sent      string `json:"sent,omitempty"`
 }
 
-func sendingPath(file string) string { return file + ".sent" }
-
-func readSending(file string) (record sending, err error) {
-	content, err := os.ReadFile(sendingPath(file))
+func readSending(path string) (record sending, err error) {
+	content, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return record, nil
 	}
@@ -165,26 +160,13 @@ func readSending(file string) (record sending, err error) {
 		err = errors.New("it does not say when")
 	}
 	if err != nil {
-		return record, engine.UsageError("read record", sendingPath(file), "It tells whether the notice was sent: restore it, or delete it if you are sure that it was not.", err)
+		return record, engine.UsageError("read record", path, "It tells whether the notice was sent: restore it, or delete it if you are sure that it was not.", err)
 	}
 	return record, nil
 }
 
-func writeSending(file string, record sending) error {
-	return plan.Write(sendingPath(file), append(engine.CompactJSON(record), '\n'))
-}
-
-func dropSending(file string) error {
-	if err := os.Remove(sendingPath(file)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "remove", Target: sendingPath(file), Hint: "Remove it: the notice was not sent.", Err: err}
-	}
-	return nil
-}
-
-type readOptions struct{ output, waivers string }
-
 func (a *app) noticesRead() *cobra.Command {
-	var o readOptions
+	var output, waivers string
 	cmd := &cobra.Command{
 		Use:   "read PLAN WORKBOOK...",
 		Short: "Read the workbooks in which owners answered",
@@ -193,18 +175,18 @@ func (a *app) noticesRead() *cobra.Command {
 			"justification a waiver is proposed that lacks its approver, so that it does not count before somebody has decided.\n\n" + exitHelp(),
 		Example: "  patrol notices read plan.json answers/*.xlsx\n  patrol plan --replies replies.json",
 		Args:    cobra.MinimumNArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.readReplies(args[0], args[1:], &o)
-		},
+		RunE:    func(_ *cobra.Command, args []string) error { return a.readReplies(args[0], args[1:], output, waivers) },
 	}
-	cmd.Flags().StringVarP(&o.output, "output", "o", "replies.json", "write what was answered to this `file`")
+	cmd.Flags().StringVarP(&output, "output", "o", "replies.json", "write what was answered to this `file`")
 	config.OwnPlace(cmd.Flags(), "output")
-	cmd.Flags().StringVar(&o.waivers, "proposed-waivers", "proposed-waivers.yaml", "write the proposed waivers to this `file`, where there are any")
+	cmd.Flags().StringVar(&waivers, "proposed-waivers", "proposed-waivers.yaml", "write the proposed waivers to this `file`, where there are any")
 	return cmd
 }
 
-func (a *app) readReplies(path string, books []string, o *readOptions) error {
-	p, content, err := readPlan(path)
+// readReplies writes what owners answered in workbooks to replyPath, and the
+// waivers that follow from it, where there are any, to waiverPath.
+func (a *app) readReplies(planPath string, books []string, replyPath, waiverPath string) error {
+	p, content, err := readPlan(planPath)
 	if err != nil {
 		return err
 	}
@@ -238,40 +220,24 @@ func (a *app) readReplies(path string, books []string, o *readOptions) error {
 	if err != nil {
 		return engine.UsageError("propose waivers", "", "Write that waiver by hand.", err)
 	}
-	if err := plan.Write(o.output, replies.Encode()); err != nil {
+	if err := plan.Write(replyPath, replies.Encode()); err != nil {
 		return err
 	}
 	if waivers != "" {
-		if err := plan.Write(o.waivers, []byte(waivers)); err != nil {
+		if err := plan.Write(waiverPath, []byte(waivers)); err != nil {
 			return err
 		}
 	}
-	a.say("%s: %d of %s answered: %d keep, %d revoke, %d justify", o.output, len(replies.Replies), plural(len(asked), "step"),
+	a.say("%s: %d of %s answered: %d keep, %d revoke, %d justify", replyPath, len(replies.Replies), plural(len(asked), "step"),
 		count[engine.ReplyKeep], count[engine.ReplyRevoke], count[engine.ReplyJustify])
 	for _, token := range replies.Contradicted() {
 		a.say("  token %s: its owner gave it up and also did not; it is not taken for given up", engine.SafeText(token))
 	}
 	if count[engine.ReplyRevoke] > 0 {
-		a.say("Next: patrol plan --replies %s -o plan2.json, then show, approve and apply as ever.", o.output)
+		a.say("Next: patrol plan --replies %s -o plan2.json, then show, approve and apply as ever.", replyPath)
 	}
 	if waivers != "" {
-		a.say("Next: decide about each entry of %s, fill in approver, and move it into waivers.yaml.", o.waivers)
+		a.say("Next: decide about each entry of %s, fill in approver, and move it into waivers.yaml.", waiverPath)
 	}
 	return nil
-}
-
-// repliesFor reads the file of --replies.
-func repliesFor(path string) (plan.Replies, error) {
-	if path == "" {
-		return plan.Replies{}, nil
-	}
-	content, err := readInput("read replies", path)
-	if err != nil {
-		return plan.Replies{}, err
-	}
-	replies, err := plan.ReadReplies(content)
-	if err == nil && len(replies.Replies) == 0 {
-		err = engine.UsageError("read replies", "", "Leave --replies out.", errors.New("nobody answered"))
-	}
-	return replies, on(path, err)
 }

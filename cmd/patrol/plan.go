@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -53,9 +54,7 @@ func (c commands) Plan() *cobra.Command {
 			"docs/remediation.md is the guide, docs/plan-format.md defines the file.\n\n" + exitHelp(exitRefused),
 		Example: "  patrol plan -o plan.json\n  patrol plan --only PAT-010,PAT-011 --format xlsx\n  patrol plan --workspace 'prod-*' --severity critical,high --within-limits",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.app.makePlan(cmd.Context(), &o)
-		},
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.app.makePlan(cmd.Context(), &o) },
 	}
 	flags := cmd.Flags()
 	addEvaluationFlag(flags, &o.evaluation)
@@ -76,28 +75,51 @@ func (c commands) Plan() *cobra.Command {
 }
 
 func (a *app) makePlan(ctx context.Context, o *planOptions) error {
-	formats, err := a.formatsToWrite(o)
-	if err == nil {
-		err = o.selection.check()
-	}
-	if err == nil {
-		o.judge.Packs, o.selection.policies = splitPolicies(o.judge.Packs)
-	}
-	if err == nil {
-		err = o.checkTargets()
-	}
-	if err != nil {
+	if err := o.selection.check(); err != nil {
 		return err
 	}
-	template, err := a.noticeSource(o)
-	if err != nil {
+	var forms []string // of --format, the environment or the configuration: what is no form of a plan is meant for reports there
+	for _, name := range o.formats {
+		name = strings.TrimSpace(name)
+		switch {
+		case slices.Contains(planFormats(), name):
+			forms = append(forms, name)
+		case a.origins["format"] == "flag --format":
+			return engine.UsageError("read flag", "--format", "Use "+strings.Join(planFormats(), ", ")+".", fmt.Errorf("a plan has no form %q", name))
+		}
+	}
+	var packs []string // --policy names directories and bundles, or ids and patterns
+	for _, value := range o.judge.Packs {
+		if _, err := os.Stat(value); err == nil || strings.ContainsAny(value, `/\.`) {
+			packs = append(packs, value)
+		} else {
+			o.selection.policies = append(o.selection.policies, strings.Split(value, ",")...)
+		}
+	}
+	o.judge.Packs = packs
+	if err := outfile.Check(o.output); err != nil {
 		return err
+	}
+	if o.notices != "" {
+		if err := outfile.CheckDir(o.notices); err != nil {
+			return err
+		}
+	}
+	template := "" // the standard one
+	if o.noticeTemplate != "" {
+		if o.notices == "" {
+			return engine.UsageError("read flag", "--notice-template", "Say with --notices where to write the notices.", errors.New("there are none to write"))
+		}
+		content, err := readInput("read template of notices", o.noticeTemplate)
+		if err != nil {
+			return err
+		}
+		template = string(content)
 	}
 	replies, err := repliesFor(o.replies)
 	if err != nil {
 		return err
 	}
-	o.formats = formats
 	set, err := a.loadPolicies(ctx, &o.judge)
 	if err != nil {
 		return err
@@ -107,73 +129,64 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 		return err
 	}
 	return a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
-		in, err := a.planInput(ctx, db, set, settings, o)
+		report, err := a.Evaluation(ctx, db, o.evaluation)
 		if err != nil {
 			return err
 		}
-		in.Replies = replies
-		defer a.BoundPlanning(in.Report.Summary.Statuses[engine.Fail])()
-		made, err := plan.Build(ctx, in)
+		if err := report.Intact(); err != nil {
+			return err
+		}
+		if err := knownPolicies(report, o.selection.policies); err != nil {
+			return err
+		}
+		defer a.BoundPlanning(report.Summary.Statuses[engine.Fail])()
+		made, err := plan.Build(ctx, plan.Input{
+			Report: report.Pseudonymised(a.Names), Tuning: set.Retuning(report), Config: settings, Replies: replies,
+			Choice: plan.Choice{
+				Workspace: o.selection.workspace, Most: o.selection.limit, WithinLimits: o.within,
+				Step: func(s engine.Step) bool { return o.selection.step(s, engine.Workspace{}, true) },
+				Policy: func(p engine.Policy) bool {
+					return pipeline.Selects(o.judge.Only, o.judge.Exclude, p) &&
+						anyGlob(o.selection.policies, append(slices.Clone(p.Aliases), p.ID)...)
+				},
+			},
+			Version: a.env.version, Engine: policy.EngineVersion(), Planner: a.person(o.planner),
+		})
 		if err != nil {
 			return err
 		}
-		if err := a.checkNamed(made); err != nil {
-			return err
+		for _, step := range made.Steps { // a plan must not look for a pseudonym in a workspace
+			if a.Names != nil && step.Action == engine.ChangeGrant && strings.HasPrefix(step.Target, engine.PseudonymPrefix) {
+				return engine.UsageError("plan for", "workspace "+step.Workspace, "Leave the policies on grants out with --exclude "+strings.Join(step.Policies, ",")+", or plan without --pseudonymise.",
+					errors.New("a grant can be changed under the real name only"))
+			}
 		}
 		a.tellUnused(replies, made)
 		messages, err := notice.Messages(made, template)
 		if err != nil {
 			return err
 		}
-		digest, err := a.deliverPlan(ctx, made, o)
-		if err != nil {
+		digest, err := a.deliverPlan(ctx, made, o.output, forms)
+		if err != nil || o.notices == "" {
 			return err
 		}
 		return a.writeNotices(ctx, made, digest, messages, o.notices)
 	})
 }
 
-// checkNamed refuses a plan that would look for a pseudonym in a workspace.
-func (a *app) checkNamed(p engine.Plan) error {
-	for _, step := range p.Steps {
-		if a.Names != nil && step.Action == engine.ChangeGrant && strings.HasPrefix(step.Target, engine.PseudonymPrefix) {
-			return engine.UsageError("plan for", "workspace "+step.Workspace, "Leave the policies on grants out with --exclude "+strings.Join(step.Policies, ",")+", or plan without --pseudonymise.",
-				errors.New("a grant can be changed under the real name only"))
+// knownPolicies refuses ids and patterns that no policy of an evaluation matches.
+func knownPolicies(report engine.Report, patterns []string) error {
+	var known []string
+	for _, p := range report.Policies {
+		known = append(append(known, p.Policy.ID), p.Policy.Aliases...)
+	}
+	for _, pattern := range patterns {
+		if !anyGlob([]string{pattern}, known...) {
+			return engine.UsageError("read flag", "--policy", "Name a directory, a bundle, or policies that the evaluation ran.",
+				fmt.Errorf("%q is neither a directory nor a policy of the evaluation: %s", pattern, engine.DidYouMean(pattern, known)))
 		}
 	}
 	return nil
-}
-
-// checkTargets finds what would keep the plan from being written.
-func (o *planOptions) checkTargets() error {
-	if err := outfile.Check(o.output); err != nil || o.notices == "" {
-		return err
-	}
-	return outfile.CheckDir(o.notices)
-}
-
-func (a *app) planInput(ctx context.Context, db *store.DB, set *pipeline.Policies, settings plan.Config, o *planOptions) (plan.Input, error) {
-	report, err := a.Evaluation(ctx, db, o.evaluation)
-	if err != nil {
-		return plan.Input{}, err
-	}
-	if err := report.Intact(); err != nil {
-		return plan.Input{}, err
-	}
-	if err := knownPolicies(report, o.selection.policies); err != nil {
-		return plan.Input{}, err
-	}
-	choice := plan.Choice{Workspace: o.selection.workspace, Most: o.selection.limit, WithinLimits: o.within}
-	choice.Step = func(s engine.Step) bool { return o.selection.step(s, engine.Workspace{}, true) }
-	choice.Policy = func(p engine.Policy) bool {
-		return pipeline.Selects(o.judge.Only, o.judge.Exclude, p) &&
-			anyGlob(o.selection.policies, append(slices.Clone(p.Aliases), p.ID)...)
-	}
-	return plan.Input{
-		Report: report.Pseudonymised(a.Names), Tuning: set.Retuning(report), Config: settings, Choice: choice,
-		Version: a.env.version, Engine: policy.EngineVersion(),
-		Planner: a.person(o.planner),
-	}, nil
 }
 
 // person is who acts: as told, else the user of this machine.
@@ -194,23 +207,41 @@ func (a *app) person(told string) string {
 
 // deliverPlan writes the plan and its other forms, shows it, and returns the
 // digest of its file.
-func (a *app) deliverPlan(ctx context.Context, p engine.Plan, o *planOptions) (digest string, err error) {
-	digest, err = plan.Save(o.output, p)
-	if err != nil {
+func (a *app) deliverPlan(ctx context.Context, p engine.Plan, path string, forms []string) (digest string, err error) {
+	if digest, err = plan.Save(path, p); err != nil {
 		return "", err
 	}
-	a.WarnExposed(filepath.Dir(o.output))
-	a.say("%s: %s", o.output, countOfSteps(p))
-	files, err := a.writePlanFiles(ctx, p, digest, o.output, o.formats)
-	for _, file := range files {
+	a.WarnExposed(filepath.Dir(path))
+	steps := "nothing to do"
+	if len(p.Steps) > 0 {
+		steps = plural(len(p.Steps), "step")
+	}
+	a.say("%s: %s", path, steps)
+	if slices.Contains(forms, bookFormat) {
+		file := beside(path, "."+bookFormat)
+		if err := outfile.Write(file, func(w io.Writer) error { return reports.PlanXLSX(ctx, w, p, digest) }); err != nil {
+			return digest, err
+		}
 		a.say("%s: written", file)
 	}
-	if err != nil || a.quiet {
-		return digest, err
+	for _, export := range plan.Exports() {
+		if !slices.Contains(forms, export.Name) {
+			continue
+		}
+		file := beside(path, export.Ending)
+		if err := plan.Write(file, []byte(export.Render(p, digest))); err != nil {
+			return digest, err
+		}
+		a.say("%s: written", file)
 	}
-	v := reports.PlanView{Next: nextAfterPlan(p, o.output)}
+	if a.quiet {
+		return digest, nil
+	}
+	var v reports.PlanView
 	if untimely := a.untimely(p); untimely != "" {
 		v.Next = []string{untimely, "Audit again and make the plan anew for one that can be applied now."}
+	} else if len(p.Steps) > 0 {
+		v.Next = []string{"Next:", "  patrol show " + path, "  " + approveCommand(p, path)}
 	}
 	return digest, a.showPlan(p, digest, v)
 }
@@ -231,20 +262,6 @@ func (a *app) untimely(p engine.Plan) string {
 		return "This plan says what would be, not what is: approve and apply refuse it."
 	}
 	return ""
-}
-
-func countOfSteps(p engine.Plan) string {
-	if len(p.Steps) == 0 {
-		return "nothing to do"
-	}
-	return plural(len(p.Steps), "step")
-}
-
-func nextAfterPlan(p engine.Plan, path string) []string {
-	if len(p.Steps) == 0 {
-		return nil
-	}
-	return []string{"Next:", "  patrol show " + path, "  " + approveCommand(p, path)}
 }
 
 // approveCommand is the command that approves a plan: all of it, unless apply
@@ -278,85 +295,9 @@ func planFormats() []string {
 	return names
 }
 
-// formatsToWrite are those asked for. The formats of reports share the flag's
-// name in the environment and the configuration: there, what is no form of a
-// plan is meant for them.
-func (a *app) formatsToWrite(o *planOptions) ([]string, error) {
-	var chosen []string
-	for _, name := range o.formats {
-		name = strings.TrimSpace(name)
-		switch {
-		case slices.Contains(planFormats(), name):
-			chosen = append(chosen, name)
-		case a.origins["format"] == "flag --format":
-			return nil, engine.UsageError("read flag", "--format", "Use "+strings.Join(planFormats(), ", ")+".", fmt.Errorf("a plan has no form %q", name))
-		}
-	}
-	return chosen, nil
-}
-
-// beside names a file beside the plan.
-func beside(path, ending string) string {
-	return strings.TrimSuffix(path, filepath.Ext(path)) + ending
-}
-
-// writePlanFiles writes the other forms of a plan beside it.
-func (a *app) writePlanFiles(ctx context.Context, p engine.Plan, digest, path string, formats []string) ([]string, error) {
-	var files []string
-	if slices.Contains(formats, bookFormat) {
-		file := beside(path, "."+bookFormat)
-		err := outfile.Write(file, func(w io.Writer) error { return reports.PlanXLSX(ctx, w, p, digest) })
-		if err != nil {
-			return files, err
-		}
-		files = append(files, file)
-	}
-	for _, export := range plan.Exports() {
-		if !slices.Contains(formats, export.Name) {
-			continue
-		}
-		file := beside(path, export.Ending)
-		if err := plan.Write(file, []byte(export.Render(p, digest))); err != nil {
-			return files, err
-		}
-		files = append(files, file)
-	}
-	return files, nil
-}
-
-// fromWorkbook takes the decisions of a reviewers' workbook into a statement.
-func fromWorkbook(s *plan.Statement, p engine.Plan, path string) error {
-	decisions, err := reports.ReadPlanXLSX(path, p, s.PlanSHA)
-	if err != nil {
-		return err
-	}
-	if len(decisions) == 0 {
-		return engine.UsageError("read decisions from", path, "Choose approve, reject or defer in the column Decision.", fmt.Errorf("no step is decided"))
-	}
-	for _, d := range decisions {
-		s.Decisions = append(s.Decisions, plan.Decision{Step: d.Step, Verdict: plan.Verdict(d.Decision), Reason: d.Comment})
-	}
-	return nil
-}
-
-// noticeSource is the template of --notice-template; "" for the standard one.
-func (a *app) noticeSource(o *planOptions) (string, error) {
-	if o.noticeTemplate == "" {
-		return "", nil
-	}
-	if o.notices == "" {
-		return "", engine.UsageError("read flag", "--notice-template", "Say with --notices where to write the notices.", errors.New("there are none to write"))
-	}
-	content, err := readInput("read template of notices", o.noticeTemplate)
-	return string(content), err
-}
-
 // writeNotices writes a file and a workbook for each owner, and a mail where
 // there is an address. Nothing is sent.
 func (a *app) writeNotices(ctx context.Context, p engine.Plan, digest string, messages []notice.Message, dir string) error {
-	if dir == "" {
-		return nil
-	}
 	if err := outfile.MakeDir(dir); err != nil {
 		return err
 	}
@@ -396,4 +337,20 @@ func (a *app) tellUnused(replies plan.Replies, p engine.Plan) {
 			a.say("token %s of %s was given up, and has no step that revokes it: see not_planned, or it breaks no policy any more", engine.SafeText(reply.Token), engine.SafeText(reply.Workspace))
 		}
 	}
+}
+
+// repliesFor reads the file of --replies.
+func repliesFor(path string) (plan.Replies, error) {
+	if path == "" {
+		return plan.Replies{}, nil
+	}
+	content, err := readInput("read replies", path)
+	if err != nil {
+		return plan.Replies{}, err
+	}
+	replies, err := plan.ReadReplies(content)
+	if err == nil && len(replies.Replies) == 0 {
+		err = engine.UsageError("read replies", "", "Leave --replies out.", errors.New("nobody answered"))
+	}
+	return replies, on(path, err)
 }

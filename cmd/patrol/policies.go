@@ -42,7 +42,7 @@ func (a *app) policiesList() *cobra.Command {
 			if o.Narrowed() {
 				listed = set.Chosen.Policies()
 			}
-			return writeList(cmd.Context(), a, list.format, []table.Column[engine.Policy]{
+			return writeRows(cmd.Context(), a, list.format.word, []table.Column[engine.Policy]{
 				table.Plain("id", 10, func(p engine.Policy) any { return p.ID }).Rank(1, 0),
 				table.Plain("severity", 10, func(p engine.Policy) any { return string(p.Severity) }).Rank(2, 0),
 				table.Plain("resource", 10, func(p engine.Policy) any { return string(p.Resource) }).Rank(5, 0),

@@ -132,25 +132,18 @@ func (a *app) watchPacks(ctx context.Context, packs []string, run func() error) 
 		if err := run(); err != nil {
 			printError(a.env.stderr, err, a.logFormat == jsonFormat)
 		}
-		if err := awaitChange(ctx, watcher); err != nil {
-			return err
-		}
-	}
-}
-
-// awaitChange returns when something changed and then nothing did for a while.
-func awaitChange(ctx context.Context, watcher *fsnotify.Watcher) error {
-	var quiet <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-watcher.Events:
-			quiet = time.After(settle)
-		case err := <-watcher.Errors:
-			return engine.UsageError("watch", "", "Run without --watch.", err)
-		case <-quiet:
-			return nil
+		for quiet := (<-chan time.Time)(nil); ; { // until something changed, and then nothing did for a while
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-watcher.Events:
+				quiet = time.After(settle)
+				continue
+			case err := <-watcher.Errors:
+				return engine.UsageError("watch", "", "Run without --watch.", err)
+			case <-quiet:
+			}
+			break
 		}
 	}
 }
@@ -240,16 +233,10 @@ func (a *app) policiesFmt() *cobra.Command {
 	return cmd
 }
 
-// newOptions describe a policy to scaffold.
-type newOptions struct {
-	id       string
-	severity engine.Severity
-	dir      string
-}
-
 // policiesNew scaffolds a policy and its tests.
 func (a *app) policiesNew() *cobra.Command {
-	o := newOptions{severity: engine.Medium}
+	var id, dir string
+	severity := engine.Medium
 	cmd := &cobra.Command{
 		Use:   "new RESOURCE/NAME",
 		Short: "Scaffold a policy with its two tests",
@@ -257,11 +244,11 @@ func (a *app) policiesNew() *cobra.Command {
 			"that exist are never overwritten.",
 		Example: "  patrol policies new token/too_old --id ACME-001 --policy my-policies",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(_ *cobra.Command, args []string) error { return a.newPolicy(args[0], &o) },
+		RunE:    func(_ *cobra.Command, args []string) error { return a.newPolicy(args[0], id, severity, dir) },
 	}
-	cmd.Flags().StringVar(&o.id, "id", "", "stable `id` of the policy (required)")
-	cmd.Flags().Var(severityFlag(&o.severity), "severity", "how bad a violation is")
-	cmd.Flags().StringVarP(&o.dir, "policy", "p", "policies", "`directory` of the pack")
+	cmd.Flags().StringVar(&id, "id", "", "stable `id` of the policy (required)")
+	cmd.Flags().Var(severityFlag(&severity), "severity", "how bad a violation is")
+	cmd.Flags().StringVarP(&dir, "policy", "p", "policies", "`directory` of the pack")
 	config.OwnPlace(cmd.Flags(), "policy") // the configuration lists the packs to judge by, and the severity to select
 	config.OwnPlace(cmd.Flags(), "severity")
 	return cmd
@@ -272,40 +259,35 @@ var (
 	policyID   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)+$`)
 )
 
-func (a *app) newPolicy(name string, o *newOptions) error {
+// exampleFields are numbers of each resource that a scaffold compares with a limit.
+var exampleFields = map[string]string{"token": "age_days", "workspace": "max_lifetime_days", "secret": "age_days"}
+
+func (a *app) newPolicy(name, id string, severity engine.Severity, dir string) error {
 	parts := policyPath.FindStringSubmatch(name)
 	if parts == nil {
 		return engine.UsageError("read argument", name, "Use token/NAME, workspace/NAME or secret/NAME in lower case, such as token/too_old.", errors.New("not the path of a policy"))
 	}
-	if !policyID.MatchString(o.id) {
-		return engine.UsageError("read flag", "--id", "Use a prefix and a number, such as ACME-001.", fmt.Errorf("%q is no id", o.id))
+	if !policyID.MatchString(id) {
+		return engine.UsageError("read flag", "--id", "Use a prefix and a number, such as ACME-001.", fmt.Errorf("%q is no id", id))
 	}
-	resource, base := parts[1], filepath.Join(o.dir, parts[1], parts[2])
-	example := map[string]string{
-		"token":     "input.token.age_days > input.params.limit",
-		"workspace": "input.workspace.max_lifetime_days > input.params.limit",
-		"secret":    "input.secret.age_days > input.params.limit",
-	}[resource]
-	field := strings.Fields(example)[0]
-	path := strings.Split(strings.TrimPrefix(field, "input."), ".")
-	fill := strings.NewReplacer("RESOURCE", resource, "NAME", parts[2], "ID", o.id, "SEVERITY", string(o.severity),
-		"CONDITION", example, "FIELD", field, "OBJECT", path[0], "KEY", path[1])
-	files := map[string]string{base + ".rego": fill.Replace(scaffoldPolicy), base + "_test.rego": fill.Replace(scaffoldTest)}
-	for _, path := range engine.SortedKeys(files) {
-		if _, err := os.Lstat(path); err == nil {
-			return engine.UsageError("scaffold policy", path, "Choose another name, or remove the file.", errors.New("exists already"))
+	resource, base := parts[1], filepath.Join(dir, parts[1], parts[2])
+	fill := strings.NewReplacer("RESOURCE", resource, "NAME", parts[2], "ID", id, "SEVERITY", string(severity), "KEY", exampleFields[resource])
+	files := [][2]string{{base + ".rego", fill.Replace(scaffoldPolicy)}, {base + "_test.rego", fill.Replace(scaffoldTest)}}
+	for _, file := range files {
+		if _, err := os.Lstat(file[0]); err == nil {
+			return engine.UsageError("scaffold policy", file[0], "Choose another name, or remove the file.", errors.New("exists already"))
 		}
 	}
 	if err := os.MkdirAll(filepath.Dir(base), 0o755); err != nil {
-		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "create", Target: o.dir, Hint: "Name another directory with --policy.", Err: err}
+		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "create", Target: dir, Hint: "Name another directory with --policy.", Err: err}
 	}
-	for _, path := range engine.SortedKeys(files) {
-		if err := writeText(path, files[path]); err != nil {
+	for _, file := range files {
+		if err := writeText(file[0], file[1]); err != nil {
 			return err
 		}
-		fmt.Fprintln(a.env.stdout, path)
+		fmt.Fprintln(a.env.stdout, file[0])
 	}
-	a.say("Next: edit the policy, then `patrol policies test --policy %s` and `patrol policies lint --policy %s`.", o.dir, o.dir)
+	a.say("Next: edit the policy, then `patrol policies test --policy %s` and `patrol policies lint --policy %s`.", dir, dir)
 	return nil
 }
 
@@ -328,8 +310,8 @@ const scaffoldPolicy = `# METADATA
 package patrol.RESOURCE.NAME
 
 deny contains message if {
-	CONDITION
-	message := sprintf("is %v, limit %v", [FIELD, input.params.limit])
+	input.RESOURCE.KEY > input.params.limit
+	message := sprintf("is %v, limit %v", [input.RESOURCE.KEY, input.params.limit])
 }
 `
 
@@ -337,7 +319,7 @@ const scaffoldTest = `package patrol.RESOURCE.NAME_test
 
 import data.patrol.RESOURCE.NAME
 
-given(value) := {"OBJECT": {"KEY": value}, "params": {"limit": 90}}
+given(value) := {"RESOURCE": {"KEY": value}, "params": {"limit": 90}}
 
 test_fires_above_the_limit if NAME.deny == {"is 91, limit 90"} with input as given(91)
 

@@ -235,15 +235,11 @@ func (a *app) receivers(o *reportOptions) ([]deliver.Receiver, error) {
 	return a.Config.Receivers(a.env.lookup)
 }
 
-type exportOptions struct {
-	format       choice
-	dir, journal string
-	evaluation   int64
-}
-
 // Export writes tables for other systems.
 func (c commands) Export() *cobra.Command {
-	var o exportOptions
+	var format choice
+	var dir, journal string
+	var evaluation int64
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Write tokens, results and changes as tables for a lakehouse",
@@ -252,75 +248,71 @@ func (c commands) Export() *cobra.Command {
 			"the same evaluation and journal write the same files. docs/parquet.md lists the columns.",
 		Example: "  patrol export --output-dir /data/patrol",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return c.app.export(cmd.Context(), &o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := outfile.CheckDir(dir); err != nil {
+				return err
+			}
+			return c.app.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
+				return c.app.export(cmd.Context(), db, evaluation, dir, journal)
+			})
+		},
 	}
-	o.format = oneOf("parquet")
-	cmd.Flags().Var(&o.format, "format", "how to write the tables: parquet")
-	cmd.Flags().StringVar(&o.dir, "output-dir", "patrol-tables", "write the tables below this `directory`")
+	addFormatFlag(cmd.Flags(), &format, "parquet")
+	cmd.Flags().StringVar(&dir, "output-dir", "patrol-tables", "write the tables below this `directory`")
 	config.OwnPlace(cmd.Flags(), "output-dir")
-	addEvaluationFlag(cmd.Flags(), &o.evaluation)
-	addJournalFlag(cmd.Flags(), &o.journal)
+	addEvaluationFlag(cmd.Flags(), &evaluation)
+	addJournalFlag(cmd.Flags(), &journal)
 	return cmd
 }
 
-func (a *app) export(ctx context.Context, o *exportOptions) error {
-	if err := outfile.CheckDir(o.dir); err != nil {
+func (a *app) export(ctx context.Context, db *store.DB, evaluation int64, dir, journal string) error {
+	report, err := a.Evaluation(ctx, db, evaluation)
+	if err != nil {
 		return err
 	}
-	return a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
-		report, err := a.Evaluation(ctx, db, o.evaluation)
-		if err != nil {
-			return err
-		}
-		all, err := db.Snapshots(ctx)
-		if err != nil {
-			return err
-		}
-		removals, err := a.Removals(ctx, db, o.journal)
-		if err != nil {
-			return err
-		}
-		read := judged(report)
-		for _, s := range read {
-			if before := snapshotBefore(all, s); before.ID != 0 {
-				read = append(read, before)
+	all, err := db.Snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	removals, err := a.Removals(ctx, db, journal)
+	if err != nil {
+		return err
+	}
+	// A snapshot is chained to the one before by its digest.
+	before, read := map[int64]engine.Snapshot{}, judged(report)
+	for _, s := range judged(report) {
+		for _, candidate := range all {
+			if s.Previous != "" && candidate.Digest == s.Previous && candidate.Workspace.ID == s.Workspace.ID {
+				before[s.ID] = candidate
 			}
 		}
-		// What changed since the snapshot before, and why tokens vanished.
-		changes := func(s engine.Snapshot) (engine.Snapshot, iter.Seq2[engine.TokenChange, error], error) {
-			before := snapshotBefore(all, s)
-			if !before.Coverage[engine.SectionTokens].Usable() || !s.Coverage[engine.SectionTokens].Usable() {
-				return before, nil, nil
-			}
-			return before, func(yield func(engine.TokenChange, error) bool) {
-				for change, err := range db.TokenChanges(ctx, before, s) {
-					if err == nil {
-						removals.Explain(&change, s)
-					}
-					if !yield(engine.Pseudonymised(a.Names, change), err) || err != nil {
-						return
-					}
+		if before[s.ID].ID != 0 {
+			read = append(read, before[s.ID])
+		}
+	}
+	// What changed since the snapshot before, and why tokens vanished.
+	changes := func(s engine.Snapshot) (engine.Snapshot, iter.Seq2[engine.TokenChange, error], error) {
+		before := before[s.ID]
+		if !before.Coverage[engine.SectionTokens].Usable() || !s.Coverage[engine.SectionTokens].Usable() {
+			return before, nil, nil
+		}
+		return before, func(yield func(engine.TokenChange, error) bool) {
+			for change, err := range db.TokenChanges(ctx, before, s) {
+				if err == nil {
+					removals.Explain(&change, s)
 				}
-			}, nil
-		}
-		paths, err := parquet.Write(ctx, o.dir, parquet.Source{
-			Report: report.Redacted().Pseudonymised(a.Names), Changes: changes,
-			Files: outfile.Files{}.OnlyIf(func() error { return cmp.Or(report.Intact(), db.Intact(ctx, read...)) }),
-		})
-		if err == nil && !a.quiet {
-			fmt.Fprintf(a.env.stdout, "%s below %s\n", plural(len(paths), "file"), engine.SafeText(o.dir))
-		}
-		return err
-	})
-}
-
-// snapshotBefore finds the snapshot before by the digest that a snapshot is
-// chained to; its zero value where there is none.
-func snapshotBefore(all []engine.Snapshot, s engine.Snapshot) (before engine.Snapshot) {
-	for _, candidate := range all {
-		if s.Previous != "" && candidate.Digest == s.Previous && candidate.Workspace.ID == s.Workspace.ID {
-			before = candidate
-		}
+				if !yield(engine.Pseudonymised(a.Names, change), err) || err != nil {
+					return
+				}
+			}
+		}, nil
 	}
-	return before
+	paths, err := parquet.Write(ctx, dir, parquet.Source{
+		Report: report.Redacted().Pseudonymised(a.Names), Changes: changes,
+		Files: outfile.Files{}.OnlyIf(func() error { return cmp.Or(report.Intact(), db.Intact(ctx, read...)) }),
+	})
+	if err == nil && !a.quiet {
+		fmt.Fprintf(a.env.stdout, "%s below %s\n", plural(len(paths), "file"), engine.SafeText(dir))
+	}
+	return err
 }

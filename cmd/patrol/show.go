@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -49,37 +50,29 @@ func (a *app) show(path string, o *selection) error {
 		return err
 	}
 	v := reports.PlanView{Of: len(p.Steps)}
-	a.standing(&v, p, content, path)
 	v.Steps, v.All = o.of(p)
+	// That a plan is not approved yet is no error for who only looks.
+	file, err := readApprovals(path)
+	var approved plan.Approved
+	if err == nil && file != nil {
+		approved, err = a.verifyPlan(p, content, file)
+	}
+	switch {
+	case err != nil:
+		v.Standing = []string{"Not approved: " + describe(err).Reason + ": " + err.Error()}
+	case file == nil:
+		v.Standing = []string{"Not approved yet: " + approveCommand(p, path)}
+	default:
+		v.Standing, v.Verdicts = tellApproved(approved), map[string]string{}
+		maps.Copy(v.Verdicts, approved.Others)
+		for id := range approved.Steps {
+			v.Verdicts[id] = "approved"
+		}
+	}
 	return a.showPlan(p, plan.Digest(content), v)
 }
 
-// standing tells where the approval of a plan stands. That it is not approved
-// yet is no error for who only looks.
-func (a *app) standing(v *reports.PlanView, p engine.Plan, content []byte, path string) {
-	file, err := readApprovals(path)
-	if err == nil && file == nil {
-		v.Standing = []string{"Not approved yet: " + approveCommand(p, path)}
-		return
-	}
-	var approved plan.Approved
-	if err == nil {
-		approved, err = a.verifyPlan(p, content, file)
-	}
-	if err != nil {
-		v.Standing = []string{"Not approved: " + describe(err).Reason + ": " + err.Error()}
-		return
-	}
-	v.Verdicts = map[string]string{}
-	for id := range approved.Steps {
-		v.Verdicts[id] = "approved"
-	}
-	for id, why := range approved.Others {
-		v.Verdicts[id] = why
-	}
-	v.Standing = tellApproved(approved)
-}
-
+// tellApproved says who approved what, and what keeps steps from being approved.
 func tellApproved(approved plan.Approved) []string {
 	lines := []string{fmt.Sprintf("Approved: %d of %s, until %s.", len(approved.Steps), plural(len(approved.Plan.Steps), "step"), approved.ExpiresAt.UTC().Format("2006-01-02T15:04:05Z"))}
 	for _, by := range approved.By {
@@ -103,7 +96,7 @@ func tellApproved(approved plan.Approved) []string {
 				lines = append(lines, "  … and more, each as `patrol show` lists it")
 				break
 			}
-			lines = append(lines, fmt.Sprintf("  not %s %s of %s: %s", step.Action, targetOf(step), engine.SafeText(step.Workspace), why))
+			lines = append(lines, fmt.Sprintf("  not %s %s of %s: %s", step.Action, targetOf(step.Target), engine.SafeText(step.Workspace), why))
 		}
 	}
 	if approved.OnlyPlanner() {
@@ -177,16 +170,14 @@ type selection struct {
 func (s *selection) addFlags(all *pflag.FlagSet) {
 	s.filter.addFlags(all, "the riskiest `number` of the steps that are chosen (0: all)")
 	inGroup(all, flagsSelection, func(flags *pflag.FlagSet) {
-		flags.StringSliceVar(&s.risks, "risk", nil, "steps of these `risks`: "+strings.Join(remedy.Levels(), ", "))
-		flags.StringSliceVar(&s.severities, "severity", nil, "steps whose worst finding has one of these `severities`: "+strings.Join(severityWords(), ", "))
-		flags.StringSliceVar(&s.actions, "action", nil, "steps of these `actions`: "+strings.Join(actionWords(), ", "))
+		for _, list := range s.words() {
+			flags.StringSliceVar(list.words, list.name, nil, list.usage+strings.Join(list.known, ", "))
+			ofWords(flags, list.name, list.known...)
+		}
 	})
 	for _, name := range []string{"workspace", "label", "owner", "risk", "severity", "action", "limit"} {
 		config.CommandLineOnly(all, name)
 	}
-	ofWords(all, "risk", remedy.Levels()...)
-	ofWords(all, "severity", severityWords()...)
-	ofWords(all, "action", actionWords()...)
 }
 
 func (s *selection) addPolicies(all *pflag.FlagSet) {
@@ -196,12 +187,23 @@ func (s *selection) addPolicies(all *pflag.FlagSet) {
 	config.CommandLineOnly(all, "policy")
 }
 
-func actionWords() []string {
-	var words []string
+// stepWords is a flag that takes some of a closed set of words.
+type stepWords struct {
+	name, usage string
+	words       *[]string
+	known       []string
+}
+
+func (s *selection) words() []stepWords {
+	var actions []string
 	for _, action := range remedy.Names() {
-		words = append(words, string(action))
+		actions = append(actions, string(action))
 	}
-	return words
+	return []stepWords{
+		{"risk", "steps of these `risks`: ", &s.risks, remedy.Levels()},
+		{"severity", "steps whose worst finding has one of these `severities`: ", &s.severities, severityWords()},
+		{"action", "steps of these `actions`: ", &s.actions, actions},
+	}
 }
 
 // given reports whether anything but a number is asked for.
@@ -211,20 +213,13 @@ func (s *selection) given() bool {
 
 // check refuses words that name nothing.
 func (s *selection) check() error {
-	for _, list := range []struct {
-		flag  string
-		words []string
-		known []string
-	}{
-		{"--risk", s.risks, remedy.Levels()},
-		{"--severity", s.severities, severityWords()},
-		{"--action", s.actions, actionWords()},
-	} {
-		for i, word := range list.words {
-			list.words[i] = strings.ToLower(strings.TrimSpace(word))
-			if err := checkWord(list.flag, cmp.Or(list.words[i], "nothing"), list.known...); err != nil {
+	for _, list := range s.words() {
+		for i, word := range *list.words {
+			word = strings.ToLower(strings.TrimSpace(word))
+			if err := checkWord("--"+list.name, cmp.Or(word, "nothing"), list.known...); err != nil {
 				return err
 			}
+			(*list.words)[i] = word
 		}
 	}
 	return s.filter.check()
@@ -257,32 +252,4 @@ func (s *selection) of(p engine.Plan) (chosen []engine.Step, all int) {
 		chosen = chosen[:s.limit]
 	}
 	return chosen, all
-}
-
-// splitPolicies tells directories and bundles from ids and patterns of policies.
-func splitPolicies(values []string) (packs, policies []string) {
-	for _, value := range values {
-		_, err := os.Stat(value)
-		if err == nil || strings.ContainsAny(value, `/\.`) {
-			packs = append(packs, value)
-		} else {
-			policies = append(policies, strings.Split(value, ",")...)
-		}
-	}
-	return packs, policies
-}
-
-// knownPolicies refuses ids and patterns that no policy of an evaluation matches.
-func knownPolicies(report engine.Report, patterns []string) error {
-	var known []string
-	for _, p := range report.Policies {
-		known = append(append(known, p.Policy.ID), p.Policy.Aliases...)
-	}
-	for _, pattern := range patterns {
-		if !anyGlob([]string{pattern}, known...) {
-			return engine.UsageError("read flag", "--policy", "Name a directory, a bundle, or policies that the evaluation ran.",
-				fmt.Errorf("%q is neither a directory nor a policy of the evaluation: %s", pattern, engine.DidYouMean(pattern, known)))
-		}
-	}
-	return nil
 }

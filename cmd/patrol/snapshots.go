@@ -13,7 +13,6 @@ import (
 
 	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
-	"patrol/engine/outfile"
 	"patrol/engine/store"
 	"patrol/reports"
 	"patrol/reports/table"
@@ -28,6 +27,20 @@ func (c commands) Snapshots() *cobra.Command {
 
 func (a *app) snapshotsList() *cobra.Command {
 	var o listOptions
+	columns := []table.Column[engine.Snapshot]{
+		table.Number("id", 8, func(s engine.Snapshot) any { return s.ID }).Rank(1, 0),
+		table.Plain("workspace", 20, func(s engine.Snapshot) any { return s.Workspace.Name }).Rank(2, 12),
+		table.ID("workspace_id", 20, func(s engine.Snapshot) any { return s.Workspace.ID }),
+		table.Date("collected_at", 22, func(s engine.Snapshot) any { return table.InstantOf(s.CollectedAt) }).Rank(3, 0),
+		table.Number("tokens", 8, func(s engine.Snapshot) any {
+			if !s.Coverage[engine.SectionTokens].Usable() {
+				return table.Unknown{}
+			}
+			return s.Tokens
+		}).Rank(4, 0),
+		table.Number("incomplete", 8, func(s engine.Snapshot) any { return len(s.Incomplete()) }).Rank(5, 0),
+		table.ID("digest", 64, func(s engine.Snapshot) any { return s.Digest }).Rank(6, 12).As(func(s engine.Snapshot) string { return fmt.Sprintf("%.12s", s.Digest) }),
+	}
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List all snapshots, newest first",
@@ -39,20 +52,7 @@ func (a *app) snapshotsList() *cobra.Command {
 					return err
 				}
 				snapshots = slices.DeleteFunc(snapshots, func(s engine.Snapshot) bool { return !anyGlob(o.workspaces, s.Workspace.Name, s.Workspace.ID) })
-				return writeList(cmd.Context(), a, o.format, []table.Column[engine.Snapshot]{
-					table.Number("id", 8, func(s engine.Snapshot) any { return s.ID }).Rank(1, 0),
-					table.Plain("workspace", 20, func(s engine.Snapshot) any { return s.Workspace.Name }).Rank(2, 12),
-					table.ID("workspace_id", 20, func(s engine.Snapshot) any { return s.Workspace.ID }),
-					table.Date("collected_at", 22, func(s engine.Snapshot) any { return table.InstantOf(s.CollectedAt) }).Rank(3, 0),
-					table.Number("tokens", 8, func(s engine.Snapshot) any {
-						if !s.Coverage[engine.SectionTokens].Usable() {
-							return table.Unknown{}
-						}
-						return s.Tokens
-					}).Rank(4, 0),
-					table.Number("incomplete", 8, func(s engine.Snapshot) any { return len(s.Incomplete()) }).Rank(5, 0),
-					table.ID("digest", 64, func(s engine.Snapshot) any { return s.Digest }).Rank(6, 12).As(func(s engine.Snapshot) string { return fmt.Sprintf("%.12s", s.Digest) }),
-				}, snapshots)
+				return writeRows(cmd.Context(), a, o.format.word, columns, snapshots)
 			})
 		},
 	}
@@ -70,9 +70,6 @@ func (a *app) snapshotsShow() *cobra.Command {
 		Example: "  patrol snapshots show 3\n  patrol snapshots show latest",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := pipeline.CheckSnapshotRef(args[0]); err != nil {
-				return err
-			}
 			return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
 				found, err := pipeline.SnapshotsOf(cmd.Context(), db, args[0])
 				if err != nil {
@@ -113,25 +110,27 @@ func (a *app) snapshotsVerify() *cobra.Command {
 			"the newest digest elsewhere.\n\n" + exitHelp(),
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
-				return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-					found, err := pipeline.SnapshotsOf(cmd.Context(), db, args[0])
-					for _, s := range found {
-						if err == nil {
-							err = db.VerifySnapshot(cmd.Context(), s.ID)
-						}
-						if err == nil {
-							a.printVerified(s, nil)
-						}
-					}
+			ctx := cmd.Context()
+			if len(args) == 0 {
+				db, err := a.OpenStore(ctx, store.ReadOnly)
+				if err != nil {
 					return err
-				})
+				}
+				return errors.Join(a.verifyStored(ctx, db), db.Close())
 			}
-			db, err := a.OpenStore(cmd.Context(), store.ReadOnly)
-			if err != nil {
-				return err
-			}
-			return errors.Join(a.verifyStored(cmd.Context(), db), db.Close())
+			return a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
+				found, err := pipeline.SnapshotsOf(ctx, db, args[0])
+				if err != nil {
+					return err
+				}
+				for _, s := range found {
+					if err := db.VerifySnapshot(ctx, s.ID); err != nil {
+						return err
+					}
+					a.printVerified(s, nil)
+				}
+				return nil
+			})
 		},
 	}
 }
@@ -163,7 +162,7 @@ func (a *app) printSnapshot(ctx context.Context, s engine.Snapshot) error {
 		fmt.Fprintf(a.env.stdout, "%-13s  %s\n", row[0], engine.SafeText(row[1]))
 	}
 	fmt.Fprintln(a.env.stdout)
-	return writeList(ctx, a, oneOf("table"), []table.Column[engine.SectionName]{
+	return writeRows(ctx, a, "table", []table.Column[engine.SectionName]{
 		table.Plain("section", 20, func(n engine.SectionName) any { return string(n) }).Rank(1, 0),
 		table.Plain("status", 12, func(n engine.SectionName) any { return string(s.Coverage[n].Status) }).Rank(2, 0),
 		table.Number("rows", 8, func(n engine.SectionName) any { return s.Coverage[n].Count }).Rank(3, 0),
@@ -309,28 +308,26 @@ func (a *app) snapshotsMerge() *cobra.Command {
 			"and journals are not merged: run `patrol evaluate` afterwards. Merge in the order of collection; docs/scale-out.md shows how.",
 		Example: "  patrol snapshots merge shard-0.db shard-1.db --db account.db",
 		Args:    cobra.MinimumNArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.merge(cmd.Context(), args) },
-	}
-}
-
-func (a *app) merge(ctx context.Context, paths []string) error {
-	for _, path := range paths { // what cannot be merged is refused before anything is
-		info, err := os.Stat(path)
-		if err != nil {
-			return engine.UsageError("merge", path, "Name databases that `patrol collect` wrote.", err)
-		}
-		if own, err := os.Stat(a.DBPath); err == nil && os.SameFile(info, own) {
-			return engine.UsageError("merge", path, "Name another database with --db.", errors.New("is the database to merge into"))
-		}
-	}
-	return a.WithStore(ctx, store.ReadWrite, func(db *store.DB) error {
-		for _, path := range paths {
-			if err := a.mergeFile(ctx, db, path); err != nil {
-				return err
+		RunE: func(cmd *cobra.Command, paths []string) error {
+			for _, path := range paths { // what cannot be merged is refused before anything is
+				info, err := os.Stat(path)
+				if err != nil {
+					return engine.UsageError("merge", path, "Name databases that `patrol collect` wrote.", err)
+				}
+				if own, err := os.Stat(a.DBPath); err == nil && os.SameFile(info, own) {
+					return engine.UsageError("merge", path, "Name another database with --db.", errors.New("is the database to merge into"))
+				}
 			}
-		}
-		return nil
-	})
+			return a.WithStore(cmd.Context(), store.ReadWrite, func(db *store.DB) error {
+				for _, path := range paths {
+					if err := a.mergeFile(cmd.Context(), db, path); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
 }
 
 func (a *app) mergeFile(ctx context.Context, db *store.DB, path string) (err error) {
@@ -341,16 +338,17 @@ func (a *app) mergeFile(ctx context.Context, db *store.DB, path string) (err err
 	defer func() { err = errors.Join(err, other.Close()) }()
 	var merged, known, resealed int
 	for m, err := range db.MergeSnapshots(ctx, other) {
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case m.Known:
+		}
+		if m.Known {
 			known++
 			continue
-		case m.Resealed:
-			resealed++
 		}
 		merged++
+		if m.Resealed {
+			resealed++
+		}
 		a.detail("snapshot %d of %s is snapshot %d here", m.From.ID, m.From.Workspace.Name, m.Into.ID)
 	}
 	text := fmt.Sprintf("%s: %s merged, %d known", path, plural(merged, "snapshot"), known)
@@ -361,13 +359,9 @@ func (a *app) mergeFile(ctx context.Context, db *store.DB, path string) (err err
 	return nil
 }
 
-type diffOptions struct {
-	journal string
-	product productOptions
-}
-
 func (a *app) snapshotsDiff() *cobra.Command {
-	var o diffOptions
+	var journal string
+	var product productOptions
 	cmd := &cobra.Command{
 		Use:   "diff [FROM [TO]]",
 		Short: "Show what changed between two snapshots: tokens, principals, settings, grants",
@@ -377,50 +371,51 @@ func (a *app) snapshotsDiff() *cobra.Command {
 			pipeline.SnapshotRefHelp + " Without TO it is latest, without FROM the one before it.\n\n" + exitHelp(exitIncomplete),
 		Example: "  patrol snapshots diff\n  patrol snapshots diff 2026-11-01 2026-11-24 --format csv -o changes.csv\n  patrol snapshots diff 12 15",
 		Args:    cobra.MaximumNArgs(2),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.diff(cmd.Context(), args, &o) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			refs := []string{"latest~1", "latest"}
+			copy(refs, args)
+			return a.withProduct(cmd.Context(), &product, func(db *store.DB) error {
+				return a.diff(cmd.Context(), db, refs[0], refs[1], journal, &product)
+			})
+		},
 	}
 	flags := cmd.Flags()
-	o.product.addFlags(flags, "table", "csv", "json")
-	addJournalFlag(flags, &o.journal)
+	product.addFlags(flags, "table", "csv", "json")
+	addJournalFlag(flags, &journal)
 	return cmd
 }
 
-func (a *app) diff(ctx context.Context, args []string, o *diffOptions) error {
-	refs := []string{"latest~1", "latest"}
-	copy(refs, args)
-	return a.withProduct(ctx, &o.product, func(db *store.DB) error {
-		pairs, err := a.Pairs(ctx, db, refs[0], refs[1])
-		if err != nil {
-			return err
-		}
-		removals, err := a.Removals(ctx, db, o.journal)
-		if err != nil {
-			return err
-		}
-		var snapshots []engine.Snapshot
-		for _, p := range pairs {
-			snapshots = append(snapshots, p.From, p.To)
-		}
-		incomplete, changes := false, 0
-		rows := func(yield func(engine.ChangeRow, error) bool) {
-			for row, err := range a.Changes(ctx, db, pairs, removals, &incomplete) {
-				changes++
-				if !yield(engine.Pseudonymised(a.Names, row), err) {
-					return
-				}
+func (a *app) diff(ctx context.Context, db *store.DB, from, to, journal string, o *productOptions) error {
+	pairs, err := a.Pairs(ctx, db, from, to)
+	if err != nil {
+		return err
+	}
+	removals, err := a.Removals(ctx, db, journal)
+	if err != nil {
+		return err
+	}
+	var snapshots []engine.Snapshot
+	for _, p := range pairs {
+		snapshots = append(snapshots, p.From, p.To)
+	}
+	incomplete, changes := false, 0
+	rows := func(yield func(engine.ChangeRow, error) bool) {
+		for row, err := range a.Changes(ctx, db, pairs, removals, &incomplete) {
+			changes++
+			if !yield(engine.Pseudonymised(a.Names, row), err) {
+				return
 			}
 		}
-		intact := func() error { return db.Intact(ctx, snapshots...) }
-		err = a.writeProduct(outfile.Files{}.OnlyIf(intact), o.product.output, func(w io.Writer) error {
-			err := reports.Changes(ctx, w, o.product.format.word, rows, a.listOptions(o.product.output))
-			if err == nil && changes == 0 && !incomplete && o.product.format.word == "table" {
-				_, err = fmt.Fprintln(w, "Nothing changed.")
-			}
-			return err
-		})
-		if err == nil && incomplete {
-			err = verdict(engine.Incomplete)
+	}
+	err = a.writeProduct(ctx, db, o, snapshots, func(w io.Writer, options table.Options) error {
+		err := reports.Changes(ctx, w, o.format.word, rows, options)
+		if err == nil && changes == 0 && !incomplete && o.format.word == "table" {
+			_, err = fmt.Fprintln(w, "Nothing changed.")
 		}
 		return err
 	})
+	if err == nil && incomplete {
+		err = verdict(engine.Incomplete)
+	}
+	return err
 }

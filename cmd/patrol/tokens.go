@@ -15,7 +15,6 @@ import (
 	"patrol/cmd/internal/config"
 	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
-	"patrol/engine/outfile"
 	"patrol/engine/store"
 	"patrol/reports"
 	"patrol/reports/table"
@@ -103,67 +102,60 @@ func compareKnown(a, b *int64) int {
 	return cmp.Compare(*a, *b)
 }
 
-// check refuses unknown words.
-func (o *tokensOptions) check() (order func(a, b engine.TokenRow) int, err error) {
-	if err := o.listFilter.check(); err != nil || o.sort == "" {
-		return nil, err
-	}
-	return orderBy(o.sort, tokenOrders)
-}
-
 func (a *app) tokens(ctx context.Context, o *tokensOptions) error {
-	order, err := o.check()
-	if err != nil {
+	if err := o.check(); err != nil {
 		return err
 	}
-	options := a.listOptions(o.product.output)
-	options.Limit = o.limit
+	var order func(x, y engine.TokenRow) int // nil: as they are stored
+	if o.sort != "" {
+		var err error
+		if order, err = orderBy(o.sort, tokenOrders); err != nil {
+			return err
+		}
+	}
 	return a.withProduct(ctx, &o.product, func(db *store.DB) error {
 		snapshots, err := a.StoredSnapshots(ctx, db, o.snapshots)
 		if err != nil {
 			return err
 		}
-		breaks, err := a.breaking(ctx, db, o.policies)
-		if err != nil {
-			return err
+		breaks := func(workspace, token string) bool { return true }
+		if len(o.policies) > 0 {
+			report, err := a.Evaluation(ctx, db, 0)
+			if err != nil {
+				return err
+			}
+			named, err := policiesNamed(report, o.policies)
+			if err != nil {
+				return err
+			}
+			broken, err := brokenPolicies(report)
+			if err != nil {
+				return err
+			}
+			breaks = func(workspace, token string) bool {
+				return slices.ContainsFunc(broken[[2]string{workspace, token}], func(policy string) bool { return named[policy] })
+			}
 		}
 		rows := pipeline.Pseudonymised(&a.Run, o.rows(ctx, db, snapshots, pipeline.AsOf(snapshots, o.asOf), breaks))
 		if order != nil {
-			all, err := collected(rows)
-			if err != nil {
-				return err
+			var all []engine.TokenRow
+			for row, err := range rows {
+				if err != nil {
+					return err
+				}
+				all = append(all, row)
 			}
 			slices.SortStableFunc(all, order)
 			rows = table.Known(all)
 		}
-		intact := func() error { return db.Intact(ctx, snapshots...) }
-		if err := a.writeProduct(outfile.Files{}.OnlyIf(intact), o.product.output, func(w io.Writer) error {
+		if err := a.writeProduct(ctx, db, &o.product, snapshots, func(w io.Writer, options table.Options) error {
+			options.Limit = o.limit
 			return reports.Tokens(ctx, w, o.product.format.word, rows, options)
 		}); err != nil {
 			return err
 		}
 		return a.tokensCovered(snapshots)
 	})
-}
-
-// breaking reports whether a token breaks one of some policies by the latest
-// evaluation.
-func (a *app) breaking(ctx context.Context, db *store.DB, policies []string) (func(workspace, token string) bool, error) {
-	if len(policies) == 0 {
-		return func(string, string) bool { return true }, nil
-	}
-	report, err := a.Evaluation(ctx, db, 0)
-	if err != nil {
-		return nil, err
-	}
-	named, err := policiesNamed(report, policies)
-	if err != nil {
-		return nil, err
-	}
-	broken, err := brokenPolicies(report)
-	return func(workspace, token string) bool {
-		return slices.ContainsFunc(broken[[2]string{workspace, token}], func(policy string) bool { return named[policy] })
-	}, err
 }
 
 // brokenPolicies are the policies that each token breaks, by workspace and token.
@@ -184,24 +176,21 @@ func brokenPolicies(report engine.Report) (map[[2]string][]string, error) {
 // tokensCovered fails when a list cannot be complete: an empty list must not
 // look like a workspace without tokens.
 func (a *app) tokensCovered(snapshots []engine.Snapshot) error {
-	var incomplete bool
+	var err error
 	for _, s := range snapshots {
 		if c := s.Coverage[engine.SectionTokens]; !c.Complete() {
-			incomplete = true
 			a.say("%s: tokens %s (%s) %s", s.Workspace.Name, c.Status, c.Reason, c.Detail)
+			err = verdict(engine.Incomplete)
 		}
 	}
-	if incomplete {
-		return verdict(engine.Incomplete)
-	}
-	return nil
+	return err
 }
 
 // rows are the tokens that pass every filter.
 func (o *tokensOptions) rows(ctx context.Context, db *store.DB, snapshots []engine.Snapshot, when time.Time, breaks func(workspace, token string) bool) iter.Seq2[engine.TokenRow, error] {
 	return func(yield func(engine.TokenRow, error) bool) {
 		for _, snapshot := range snapshots {
-			if !o.listed(snapshot) {
+			if !o.workspace(snapshot.Workspace) || !snapshot.Coverage[engine.SectionTokens].Usable() {
 				continue
 			}
 			for subject, err := range db.Subjects(ctx, snapshot.ID, when, false) {
@@ -215,10 +204,6 @@ func (o *tokensOptions) rows(ctx context.Context, db *store.DB, snapshots []engi
 			}
 		}
 	}
-}
-
-func (o *tokensOptions) listed(s engine.Snapshot) bool {
-	return o.workspace(s.Workspace) && s.Coverage[engine.SectionTokens].Usable()
 }
 
 func (o *tokensOptions) keeps(s engine.Subject, when time.Time) bool {
@@ -303,13 +288,9 @@ func (m *moment) at(when time.Time) int64 {
 	return m.absolute.UnixMilli()
 }
 
-type historyOptions struct {
-	format  choice
-	journal string
-}
-
 func (a *app) tokensHistory() *cobra.Command {
-	var o historyOptions
+	var format choice
+	var journal string
 	cmd := &cobra.Command{
 		Use:   "history ID",
 		Short: "Show all that the database remembers of a token",
@@ -317,40 +298,43 @@ func (a *app) tokensHistory() *cobra.Command {
 			"policies found and for how long, and when and why it vanished. Ids are unique in a workspace; of several that fit all are told.\n\n" + exitHelp(),
 		Example: "  patrol tokens history 3922b2f6",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.tokenHistory(cmd.Context(), args[0], &o) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[0] == "" {
+				return engine.UsageError("read argument", "ID", "See `patrol tokens` for the ids.", errors.New("is empty"))
+			}
+			return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
+				return a.tokenHistory(cmd.Context(), db, args[0], journal, format.word)
+			})
+		},
 	}
-	addFormatFlag(cmd.Flags(), &o.format, "table", "json")
-	addJournalFlag(cmd.Flags(), &o.journal)
+	addFormatFlag(cmd.Flags(), &format, "table", "json")
+	addJournalFlag(cmd.Flags(), &journal)
 	return cmd
 }
 
-func (a *app) tokenHistory(ctx context.Context, id string, o *historyOptions) error {
-	if id == "" {
-		return engine.UsageError("read argument", "ID", "See `patrol tokens` for the ids.", errors.New("is empty"))
+func (a *app) tokenHistory(ctx context.Context, db *store.DB, id, journal, format string) error {
+	found, err := db.TokenHistory(ctx, id)
+	if err != nil {
+		return err
 	}
-	return a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
-		found, err := db.TokenHistory(ctx, id)
-		if err != nil {
-			return err
-		}
-		if len(found) == 0 {
-			return engine.UsageError("find token", id, "See `patrol tokens` for the ids; expired and revoked ones are known as long as their snapshots are kept.", errors.New("no snapshot holds one whose id begins so"))
-		}
-		removals, err := a.Removals(ctx, db, o.journal)
-		if err != nil {
-			return err
-		}
-		told := make([]reports.History, len(found))
-		for i, h := range found {
-			h = engine.Pseudonymised(a.Names, h)
-			events := h.Events(func(t engine.Token, at int64) (engine.Cause, string) {
-				return removals.Why(h.Workspace.ID, &t, time.UnixMilli(at))
-			})
-			told[i] = reports.History{Workspace: h.Workspace.Name, WorkspaceID: h.Workspace.ID, TokenID: h.Versions[0].Token.ID, Events: events}
-		}
-		if o.format.word == "table" {
-			return reports.HistoryTable(a.env.stdout, told, a.listOptions("-"))
-		}
-		return a.writeJSON(told)
-	})
+	if len(found) == 0 {
+		return engine.UsageError("find token", id, "See `patrol tokens` for the ids; expired and revoked ones are known as long as their snapshots are kept.",
+			errors.New("no snapshot holds one whose id begins so"))
+	}
+	removals, err := a.Removals(ctx, db, journal)
+	if err != nil {
+		return err
+	}
+	var histories []reports.History
+	for _, h := range found {
+		h = engine.Pseudonymised(a.Names, h)
+		events := h.Events(func(t engine.Token, at int64) (engine.Cause, string) {
+			return removals.Why(h.Workspace.ID, &t, time.UnixMilli(at))
+		})
+		histories = append(histories, reports.History{Workspace: h.Workspace.Name, WorkspaceID: h.Workspace.ID, TokenID: h.Versions[0].Token.ID, Events: events})
+	}
+	if format == "table" {
+		return reports.HistoryTable(a.env.stdout, histories, a.listOptions("-"))
+	}
+	return a.writeJSON(histories)
 }

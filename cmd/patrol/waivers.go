@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"patrol/engine"
 	"patrol/engine/eval"
 	"patrol/engine/exceptions"
-	"patrol/engine/outfile"
 	"patrol/engine/store"
 	"patrol/reports/table"
 
@@ -48,7 +46,7 @@ func (a *app) waiversList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return writeList(cmd.Context(), a, list.format, []table.Column[engine.WaiverUse]{
+			return writeRows(cmd.Context(), a, list.format.word, []table.Column[engine.WaiverUse]{
 				table.Plain("id", 12, func(u engine.WaiverUse) any { return u.ID }).Rank(1, 0),
 				table.Plain("policy", 12, func(u engine.WaiverUse) any { return strings.Join(u.Policies, ",") }).Rank(2, 0),
 				table.Plain("scope", 30, func(u engine.WaiverUse) any { return u.Scope() }).Rank(4, 16),
@@ -88,7 +86,7 @@ func (a *app) waiversCheck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := writeList(cmd.Context(), a, oneOf("table"), []table.Column[engine.WaiverUse]{
+			if err := writeRows(cmd.Context(), a, "table", []table.Column[engine.WaiverUse]{
 				table.Plain("id", 12, func(u engine.WaiverUse) any { return u.ID }).Rank(1, 0),
 				table.Plain("state", 12, func(u engine.WaiverUse) any { return string(u.State) }).Rank(2, 0),
 				table.Number("findings", 10, func(u engine.WaiverUse) any { return u.Waived }).Rank(4, 0),
@@ -119,7 +117,7 @@ func (a *app) waiverUses(ctx context.Context, o *pipeline.Judging) (uses []engin
 		return nil, "", err
 	}
 	if set.Exceptions.Waivers == nil {
-		return nil, "", pipeline.Unreadable("read waivers", o.Exceptions.Waivers, "Name a file with --waivers; docs/waivers.md says what it holds.", errors.New("there is no such file"))
+		return nil, "", pipeline.Unreadable("read waivers", o.Exceptions.Waivers, "Name a file with --waivers; `patrol schema waivers` tells what it holds.", errors.New("there is no such file"))
 	}
 	return a.WaiverUses(ctx, set, a.today(o.AsOf))
 }
@@ -139,14 +137,15 @@ func waiverNote(use engine.WaiverUse) any {
 	return strings.Join(parts, "; ")
 }
 
-type waiverAddOptions struct {
-	judge                             pipeline.Judging
+// waiverAdd is a waiver to add for one finding.
+type waiverAdd struct {
 	finding, reason, approver, ticket string
 	expires                           moment
 }
 
 func (a *app) waiversAdd() *cobra.Command {
-	var o waiverAddOptions
+	var judge pipeline.Judging
+	var o waiverAdd
 	cmd := &cobra.Command{
 		Use:   "add",
 		Short: "Add a waiver for one finding of the latest evaluation",
@@ -154,7 +153,7 @@ func (a *app) waiversAdd() *cobra.Command {
 			"it). Nothing is written where a policy over waivers would refuse it.",
 		Example: "  patrol waivers add --finding 4fd6b0c1e2a39587aa12cd34ef567890 --approver lead@example.com \\\n    --reason 'Partner connector cannot use OAuth before Q2' --expires 90d",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.addWaiver(cmd.Context(), &o) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.addWaiver(cmd.Context(), &judge, &o) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.finding, "finding", "", "the `fingerprint` of the finding, or how it begins (8 characters or more)")
@@ -166,19 +165,19 @@ func (a *app) waiversAdd() *cobra.Command {
 	for _, name := range []string{"finding", "reason", "approver", "ticket", "expires"} {
 		config.OwnPlace(flags, name)
 	}
-	addWaiverFlags(flags, &o.judge)
+	addWaiverFlags(flags, &judge)
 	return cmd
 }
 
-func (a *app) addWaiver(ctx context.Context, o *waiverAddOptions) error {
+func (a *app) addWaiver(ctx context.Context, judge *pipeline.Judging, o *waiverAdd) error {
 	for _, wanted := range [][2]string{{"--finding", o.finding}, {"--reason", o.reason}, {"--approver", o.approver}} {
 		if strings.TrimSpace(wanted[1]) == "" {
 			return engine.UsageError("add waiver", "", "Give --finding, --reason and --approver.", fmt.Errorf("%s is missing", wanted[0]))
 		}
 	}
-	path := cmp.Or(o.judge.Exceptions.Waivers, "waivers.yaml")
-	o.judge.Exceptions.Waivers = "" // the file may not be there yet
-	set, err := a.loadPolicies(ctx, &o.judge)
+	path := cmp.Or(judge.Exceptions.Waivers, "waivers.yaml")
+	judge.Exceptions.Waivers = "" // the file may not be there yet
+	set, err := a.loadPolicies(ctx, judge)
 	if err != nil {
 		return err
 	}
@@ -192,9 +191,11 @@ func (a *app) addWaiver(ctx context.Context, o *waiverAddOptions) error {
 	}); err != nil {
 		return err
 	}
-	today := a.today(o.judge.AsOf)
-	rule := engine.WaiverRule{ID: "W-" + f.Fingerprint[:8], Policies: []string{f.Policy}, Workspace: f.WorkspaceID, Objects: f.Objects(), Reason: o.reason, Ticket: o.ticket, Approver: o.approver,
-		Created: engine.DateOf(today), Expires: engine.DateOf(time.UnixMilli(o.expires.at(today)))}
+	today := a.today(judge.AsOf)
+	rule := engine.WaiverRule{
+		ID: "W-" + f.Fingerprint[:8], Policies: []string{f.Policy}, Workspace: f.WorkspaceID, Objects: f.Objects(), Reason: o.reason, Ticket: o.ticket,
+		Approver: o.approver, Created: engine.DateOf(today), Expires: engine.DateOf(time.UnixMilli(o.expires.at(today))),
+	}
 	switch f.Resource {
 	case engine.ResourceToken:
 		rule.Token = f.ResourceID
@@ -211,18 +212,18 @@ func (a *app) addWaiver(ctx context.Context, o *waiverAddOptions) error {
 		read, err = exceptions.ParseWaivers(path, []byte(text), set.All.Policies())
 	}
 	if err != nil {
-		return engine.UsageError("add waiver to", path, "Correct what is named, or write the waiver by hand; docs/waivers.md says what it holds.", err)
+		return engine.UsageError("add waiver to", path, "Correct what is named, or write the waiver by hand; `patrol schema waivers` tells what it holds.", err)
 	}
 	added := read.Rules[len(read.Rules)-1]
-	judge, err := set.All.WaiverJudge(ctx, today, set.Effective(engine.Workspace{ID: f.WorkspaceID, Name: f.Workspace}))
+	judges, err := set.All.WaiverJudge(ctx, today, set.Effective(engine.Workspace{ID: f.WorkspaceID, Name: f.Workspace}))
 	if err != nil {
 		return err
 	}
-	defer judge.Close()
-	for _, why := range judge.Judge(ctx, eval.WaiverCase{Waiver: added, Policy: f.Policy, Severity: f.Severity, Finding: &f}) {
+	defer judges.Close()
+	for _, why := range judges.Judge(ctx, eval.WaiverCase{Waiver: added, Policy: f.Policy, Severity: f.Severity, Finding: &f}) {
 		return engine.UsageError("add waiver to", path, "Nothing was written. `patrol policies show "+why.Policy+"` tells what it asks for.", fmt.Errorf("%s refuses it: %s", why.Policy, why.Message))
 	}
-	if err := outfile.Write(path, func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
+	if err := writeText(path, text); err != nil {
 		return err
 	}
 	a.say("%s: waiver %s for %s on %s until %s. The next evaluation counts it.", path, added.ID, f.Policy, cmp.Or(rule.Token, rule.Secret, f.Workspace), added.Expires)

@@ -252,7 +252,7 @@ func ParseWaivers(path string, text []byte, known []engine.Policy) (*Waivers, er
 	}
 	if err := file.Err(); err != nil {
 		return nil, &engine.Error{Class: engine.ClassUsage, Reason: "waivers", Op: "read waivers",
-			Hint: "Correct the places named; docs/waivers.md says what a waiver holds.", Err: err}
+			Hint: "Correct the places named; `patrol schema waivers` tells what a waiver holds.", Err: err}
 	}
 	return read, nil
 }

@@ -168,7 +168,7 @@ func (in MigrationInput) observe(m *Migration) *pipeline {
 		if in.LogRead {
 			m.Observed = append(m.Observed, "the audit log that was read has no event of it")
 		} else {
-			m.Unknown = append(m.Unknown, "who uses it, from where and for what: no audit log was read (docs/usage.md tells how)")
+			m.Unknown = append(m.Unknown, "who uses it, from where and for what: no audit log was read (by --usage or --audit-log)")
 		}
 		return nil
 	}

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,29 +49,27 @@ func (r *Run) Pairs(ctx context.Context, db *store.DB, from, to string) ([]Snaps
 // Changes are the rows of what changed in pairs of snapshots. incomplete becomes
 // true where something could not be compared, which the log says.
 func (r *Run) Changes(ctx context.Context, db *store.DB, pairs []SnapshotPair, removals Removals, incomplete *bool) iter.Seq2[engine.ChangeRow, error] {
-	ended := errors.New("the reader wants no more")
 	return func(yield func(engine.ChangeRow, error) bool) {
 		for _, p := range pairs {
-			err := r.compare(ctx, db, p, removals, incomplete, func(row engine.ChangeRow) error {
+			more := true
+			err := r.compare(ctx, db, p, removals, incomplete, func(row engine.ChangeRow) bool {
 				row.Workspace, row.From, row.To = p.To.Workspace, p.From.ID, p.To.ID
-				if !yield(row, nil) {
-					return ended
-				}
-				return nil
+				more = yield(row, nil)
+				return more
 			})
-			if err != nil {
-				if !errors.Is(err, ended) {
-					yield(engine.ChangeRow{}, err)
-				}
+			if err != nil && more {
+				more = yield(engine.ChangeRow{}, err)
+			}
+			if err != nil || !more {
 				return
 			}
 		}
 	}
 }
 
-// compare emits what changed in a pair of snapshots: settings and grants,
-// principals, tokens.
-func (r *Run) compare(ctx context.Context, db *store.DB, p SnapshotPair, removals Removals, incomplete *bool, emit func(engine.ChangeRow) error) error {
+// compare emits what changed in a pair of snapshots, as long as emit wants more:
+// settings and grants, principals, tokens.
+func (r *Run) compare(ctx context.Context, db *store.DB, p SnapshotPair, removals Removals, incomplete *bool, emit func(engine.ChangeRow) bool) error {
 	changes, unread, err := engine.StateChanges(p.From, p.To)
 	log, damaged := p.To.ChangeLog()
 	if err := errors.Join(err, damaged); err != nil {
@@ -83,8 +82,8 @@ func (r *Run) compare(ctx context.Context, db *store.DB, p SnapshotPair, removal
 	for _, change := range changes {
 		row := change.Row()
 		row.ChangedBy = log.Of(change, p.From, p.To)
-		if err := emit(row); err != nil {
-			return err
+		if !emit(row) {
+			return nil
 		}
 	}
 	readWhole := func(name engine.SectionName) bool {
@@ -103,8 +102,8 @@ func (r *Run) compare(ctx context.Context, db *store.DB, p SnapshotPair, removal
 			return err
 		}
 		for _, change := range changes {
-			if err := emit(change.Row()); err != nil {
-				return err
+			if !emit(change.Row()) {
+				return nil
 			}
 		}
 	}
@@ -129,18 +128,14 @@ func (r *Run) compare(ctx context.Context, db *store.DB, p SnapshotPair, removal
 		}
 		removals.Explain(&change, p.To)
 		row := change.Row()
-		row.Owner = names[row.OwnerID]
-		if row.Owner == "" {
-			row.Owner = row.OwnerID
-		}
-		if err := emit(row); err != nil {
-			return err
+		row.Owner = cmp.Or(names[row.OwnerID], row.OwnerID)
+		if !emit(row) {
+			return nil
 		}
 	}
 	used, err := db.UsedBetween(ctx, p.From, p.To)
-	if err != nil {
-		return err
+	if err == nil {
+		r.Log.Say("%s: %s seen in use between snapshots %d and %d", p.To.Workspace.Name, engine.Plural(used, "token"), p.From.ID, p.To.ID)
 	}
-	r.Log.Say("%s: %s seen in use between snapshots %d and %d", p.To.Workspace.Name, engine.Plural(used, "token"), p.From.ID, p.To.ID)
-	return nil
+	return err
 }

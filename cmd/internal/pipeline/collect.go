@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 
@@ -35,54 +34,43 @@ func (r *Run) Collect(ctx context.Context, db *store.DB, s *Source) ([]engine.Sn
 		return nil, err
 	}
 	var snapshots []engine.Snapshot
-	for outcome, err := range r.outcomes(ctx, s, options) {
-		if err != nil {
-			return snapshots, err
-		}
+	save := func(outcome collectors.Outcome) error {
 		w := outcome.Capture.Workspace
 		for _, read := range snapshots { // its findings would count twice
 			if read.Workspace.ID == w.ID {
 				err := engine.UsageError("read", w.Name, "Name each workspace once; give imported files different names.",
 					fmt.Errorf("is the workspace %s that was read as %s", w.ID, read.Workspace.Name))
-				return snapshots, errors.Join(err, outcome.Close())
+				return errors.Join(err, outcome.Close())
 			}
 		}
 		snapshot, err := r.Save(ctx, db, s, outcome, before[w.ID], shrunk)
+		if err == nil {
+			snapshots = append(snapshots, snapshot)
+		}
+		return err
+	}
+	for _, path := range s.From {
+		imported, err := collectors.Import(ctx, path, collectors.ImportOptions{Options: options, Stdin: r.Stdin, AcceptEmpty: s.AcceptEmpty})
 		if err != nil {
 			return snapshots, err
 		}
-		snapshots = append(snapshots, snapshot)
+		for _, outcome := range imported {
+			if err := save(outcome); err != nil {
+				return snapshots, err
+			}
+		}
+	}
+	if len(s.From) == 0 {
+		for outcome := range collectors.Collect(ctx, r.Targets(s), options) {
+			if err := save(outcome); err != nil {
+				return snapshots, err
+			}
+		}
 	}
 	if err := r.learnNames(ctx, db); err != nil {
 		return snapshots, err
 	}
 	return snapshots, ctx.Err()
-}
-
-// outcomes brings the captures of a source, one after the other.
-func (r *Run) outcomes(ctx context.Context, s *Source, options collectors.Options) iter.Seq2[collectors.Outcome, error] {
-	return func(yield func(collectors.Outcome, error) bool) {
-		for _, path := range s.From {
-			imported, err := collectors.Import(ctx, path, collectors.ImportOptions{Options: options, Stdin: r.Stdin, AcceptEmpty: s.AcceptEmpty})
-			if err != nil {
-				yield(collectors.Outcome{}, err)
-				return
-			}
-			for _, outcome := range imported {
-				if !yield(outcome, nil) {
-					return
-				}
-			}
-		}
-		if len(s.From) > 0 {
-			return
-		}
-		for outcome := range collectors.Collect(ctx, r.Targets(s), options) {
-			if !yield(outcome, nil) {
-				return
-			}
-		}
-	}
 }
 
 // CountsBefore are the lengths of the lists of each workspace, as they were when

@@ -133,9 +133,6 @@ const mostKept = 1 << 30
 
 // readKept reads a file that patrol wrote once and somebody kept.
 func readKept(path string) ([]byte, error) {
-	bad := func(err error) error {
-		return engine.UsageError("read report", path, "Name a report or a digest file that patrol wrote.", err)
-	}
 	info, err := os.Stat(path) // opening a pipe would wait for somebody to write
 	if err == nil && !info.Mode().IsRegular() {
 		err = errors.New("is not a regular file")
@@ -143,16 +140,12 @@ func readKept(path string) ([]byte, error) {
 	if err == nil && info.Size() > mostKept {
 		err = fmt.Errorf("has more than %d MiB", mostKept>>20)
 	}
-	if err != nil {
-		return nil, bad(err)
+	var content []byte
+	if err == nil {
+		content, err = os.ReadFile(path)
 	}
-	file, err := os.Open(path)
 	if err != nil {
-		return nil, bad(err)
-	}
-	content, err := io.ReadAll(io.LimitReader(file, mostKept))
-	if err = errors.Join(err, file.Close()); err != nil {
-		return nil, bad(err)
+		return nil, engine.UsageError("read report", path, "Name a report or a digest file that patrol wrote.", err)
 	}
 	return content, nil
 }

@@ -111,8 +111,20 @@ func (j *FreshJudge) StillFires(ctx context.Context, s engine.Step, t engine.Tok
 		section := j.section(ctx, w, s.WorkspaceID, name, &ruling.At)
 		snapshot.Coverage[name], snapshot.Documents[name] = section.Coverage, section.Document
 	}
-	verdicts, err := j.verdicts(ctx, w, snapshot, s, subject, now)
-	if err != nil {
+	job := eval.Job{Snapshot: snapshot, AsOf: now, Tuning: w.tuning, Tokens: func(bool) iter.Seq2[engine.Subject, error] {
+		return func(yield func(engine.Subject, error) bool) { yield(subject, nil) }
+	}}
+	active := Exceptions{Waivers: j.set.Exceptions.Waivers}.Start(now) // a baseline says nothing about what may be revoked
+	defer active.Close()
+	if job.Except, err = active.Exempt(ctx, j.set, now, w.tuning); err != nil {
+		return ruling, err
+	}
+	verdicts := map[string]engine.Finding{} // by policy
+	chosen := j.policies.Select(func(p engine.Policy) bool { return slices.Contains(s.Policies, p.ID) })
+	if _, err = chosen.Evaluate(ctx, job, func(f engine.Finding) error {
+		verdicts[f.Policy] = f.Redacted() // what it says goes into the journal
+		return nil
+	}); err != nil {
 		return ruling, err
 	}
 	for _, id := range s.Policies {
@@ -159,7 +171,14 @@ func (j *FreshJudge) askFor(ctx context.Context, w *judgedWorkspace, s engine.St
 		}
 		*party = fresh
 	}
-	if !looksAtGroups(s) {
+	looksAtGroups := false // a policy of the step
+	for _, evidence := range s.Evidence {
+		fields, _ := evidence.(map[string]any)
+		for field := range fields {
+			looksAtGroups = looksAtGroups || strings.HasSuffix(field, ".admin") || strings.HasSuffix(field, ".groups")
+		}
+	}
+	if !looksAtGroups {
 		return nil
 	}
 	section := j.section(ctx, w, s.WorkspaceID, engine.SectionPrincipals, oldest)
@@ -171,19 +190,6 @@ func (j *FreshJudge) askFor(ctx context.Context, w *judgedWorkspace, s engine.St
 		}
 	}
 	return nil
-}
-
-// looksAtGroups reports whether a policy of a step read which groups somebody is in.
-func looksAtGroups(s engine.Step) bool {
-	for _, evidence := range s.Evidence {
-		fields, _ := evidence.(map[string]any)
-		for field := range fields {
-			if strings.HasSuffix(field, ".admin") || strings.HasSuffix(field, ".groups") {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // section is a section as it is now; oldest is brought back to when it was read.
@@ -198,25 +204,6 @@ func (j *FreshJudge) section(ctx context.Context, w *judgedWorkspace, workspace 
 		*oldest = read.at
 	}
 	return read.Section
-}
-
-// verdicts are the findings of the step's policies on the token.
-func (j *FreshJudge) verdicts(ctx context.Context, w *judgedWorkspace, snapshot engine.Snapshot, s engine.Step, subject engine.Subject, now time.Time) (map[string]engine.Finding, error) {
-	chosen := j.policies.Select(func(p engine.Policy) bool { return slices.Contains(s.Policies, p.ID) })
-	one := func(yield func(engine.Subject, error) bool) { yield(subject, nil) }
-	job := eval.Job{Snapshot: snapshot, AsOf: now, Tokens: func(bool) iter.Seq2[engine.Subject, error] { return one }, Tuning: w.tuning}
-	active := Exceptions{Waivers: j.set.Exceptions.Waivers}.Start(now) // a baseline says nothing about what may be revoked
-	defer active.Close()
-	var err error
-	if job.Except, err = active.Exempt(ctx, j.set, now, w.tuning); err != nil {
-		return nil, err
-	}
-	found := map[string]engine.Finding{}
-	_, err = chosen.Evaluate(ctx, job, func(f engine.Finding) error {
-		found[f.Policy] = f.Redacted() // what it says goes into the journal
-		return nil
-	})
-	return found, err
 }
 
 // Stake implements apply.Judge. It reads the whole workspace anew.
@@ -247,16 +234,28 @@ func (j *FreshJudge) Stake(ctx context.Context, s engine.Step, now time.Time) (s
 	return stake, nil
 }
 
-// capture reads a workspace into the database of this run.
+// capture reads a workspace into the database of this run. A rehearsal, which
+// holds no lock, has a directory of its own for it.
 func (j *FreshJudge) capture(ctx context.Context, id string) (engine.Snapshot, error) {
-	db, err := j.database(ctx)
-	if err != nil {
-		return engine.Snapshot{}, err
+	if j.db == nil {
+		var err error
+		if j.beside == "" {
+			j.dir, j.release, err = outfile.Scratch("", "patrol-rehearsal-")
+		} else {
+			j.dir, j.release = j.beside, func() error { return os.RemoveAll(j.beside) }
+			err = os.Mkdir(j.dir, 0o700)
+		}
+		if err == nil {
+			j.db, err = store.Open(ctx, filepath.Join(j.dir, "fresh.db"), store.Options{Mode: store.ReadWrite, Now: j.run.Now})
+		}
+		if err != nil {
+			return engine.Snapshot{}, err
+		}
 	}
 	outcome := j.Sessions[id].Capture(ctx)
 	i := slices.IndexFunc(j.plan.Workspaces, func(w engine.PlanWorkspace) bool { return w.ID == id })
 	outcome.Capture.Workspace.Labels = j.plan.Workspaces[i].Labels
-	snapshot, err := db.SaveSnapshot(ctx, outcome.Capture)
+	snapshot, err := j.db.SaveSnapshot(ctx, outcome.Capture)
 	return snapshot, errors.Join(err, outcome.Close())
 }
 
@@ -269,7 +268,15 @@ func (j *FreshJudge) workspace(ctx context.Context, id string, now time.Time) (*
 	if err != nil {
 		return nil, err
 	}
-	w := &judgedWorkspace{snapshot: snapshot, subjects: map[string]engine.Subject{}, tuning: j.tuning(id, snapshot.Workspace), read: map[engine.SectionName]reading{}}
+	w := &judgedWorkspace{snapshot: snapshot, subjects: map[string]engine.Subject{}, tuning: map[string]policy.Tuning{}, read: map[engine.SectionName]reading{}}
+	for policyID, t := range j.plan.Reevaluates[id] { // what the plan was made with
+		w.tuning[policyID] = policy.Tuning{Severity: t.Severity, Params: t.Params}
+	}
+	for policyID, t := range j.set.Effective(snapshot.Workspace) {
+		if t.Disabled { // since then: it finds no fault any more
+			w.tuning[policyID] = policy.Tuning{Disabled: true}
+		}
+	}
 	wanted := map[string]bool{} // tokens that steps are about
 	for _, step := range j.plan.Steps {
 		if step.WorkspaceID == id && remedy.OnToken(step) {
@@ -288,25 +295,6 @@ func (j *FreshJudge) workspace(ctx context.Context, id string, now time.Time) (*
 	return w, nil
 }
 
-// database is that of this run. A rehearsal, which holds no lock, has a directory
-// of its own.
-func (j *FreshJudge) database(ctx context.Context) (*store.DB, error) {
-	if j.db != nil {
-		return j.db, nil
-	}
-	var err error
-	if j.beside == "" {
-		j.dir, j.release, err = outfile.Scratch("", "patrol-rehearsal-")
-	} else {
-		j.dir, j.release = j.beside, func() error { return os.RemoveAll(j.beside) }
-		err = os.Mkdir(j.dir, 0o700)
-	}
-	if err == nil {
-		j.db, err = store.Open(ctx, filepath.Join(j.dir, "fresh.db"), store.Options{Mode: store.ReadWrite, Now: j.run.Now})
-	}
-	return j.db, err
-}
-
 // SettleIn gives the database a place beside the journal, whose lock makes it
 // ours, and wipes what a run that was killed has left there.
 func (j *FreshJudge) SettleIn(journal string) error {
@@ -315,21 +303,6 @@ func (j *FreshJudge) SettleIn(journal string) error {
 		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "wipe", Target: j.beside, Hint: "Remove it by hand: an earlier run has left it.", Err: err}
 	}
 	return nil
-}
-
-// tuning is what the plan was made with; a policy that was switched off since
-// finds no fault any more.
-func (j *FreshJudge) tuning(id string, w engine.Workspace) map[string]policy.Tuning {
-	tunings := map[string]policy.Tuning{}
-	for id, t := range j.plan.Reevaluates[id] {
-		tunings[id] = policy.Tuning{Severity: t.Severity, Params: t.Params}
-	}
-	for id, t := range j.set.Effective(w) {
-		if t.Disabled {
-			tunings[id] = policy.Tuning{Disabled: true}
-		}
-	}
-	return tunings
 }
 
 // Close removes what was read.

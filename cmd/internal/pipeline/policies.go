@@ -137,19 +137,19 @@ func (r *Run) LoadPolicies(ctx context.Context, o *Judging) (*Policies, error) {
 
 // openPack opens a directory, or a bundle by the ending of its name.
 func openPack(path, keyFile string) (policy.Pack, error) {
-	isBundle := strings.HasSuffix(path, ".tar.gz")
-	switch {
-	case !isBundle && keyFile != "":
+	if !strings.HasSuffix(path, ".tar.gz") {
+		if keyFile == "" {
+			return policy.OpenDirectory(path)
+		}
 		return policy.Pack{}, engine.UsageError("load policies from", path, "Build a bundle of it by `opa build` and sign it by `opa sign`, or leave --policy-key out.",
 			errors.New("a directory has no signature, and --policy-key asks for one"))
-	case !isBundle:
-		return policy.OpenDirectory(path)
-	case keyFile == "":
-		return policy.OpenBundle(path, nil)
 	}
-	key, err := os.ReadFile(keyFile)
-	if err != nil {
-		return policy.Pack{}, engine.UsageError("read policy key", keyFile, "Name a public key in PEM with --policy-key.", err)
+	var key []byte
+	if keyFile != "" {
+		var err error
+		if key, err = os.ReadFile(keyFile); err != nil {
+			return policy.Pack{}, engine.UsageError("read policy key", keyFile, "Name a public key in PEM with --policy-key.", err)
+		}
 	}
 	return policy.OpenBundle(path, key)
 }
@@ -198,30 +198,38 @@ func (p *Policies) selection(o *Judging) (func(engine.Policy) bool, error) {
 		}
 	}
 	framework, control, _ := strings.Cut(o.Framework, ":")
-	if err := knownFramework(all, framework, control); err != nil {
-		return nil, err
+	serves := func(p engine.Policy) bool { return o.Framework == "" || Serves(p, framework, control) }
+	if !slices.ContainsFunc(all, serves) {
+		names, ofFramework := map[string]bool{}, map[string]bool{} // frameworks; controls of the one that was named
+		for _, p := range all {
+			for name := range p.Controls {
+				names[name] = true
+			}
+			for _, c := range p.Controls[framework] {
+				ofFramework[framework+":"+c] = true
+			}
+		}
+		known := engine.SortedKeys(names)
+		if len(ofFramework) > 0 {
+			known = engine.SortedKeys(ofFramework)
+		}
+		return nil, engine.UsageError("read flag", "--framework", "Use one of "+strings.Join(known, ", ")+".",
+			fmt.Errorf("no policy serves %q", strings.TrimSuffix(framework+":"+control, ":")))
 	}
 	keep := func(policy engine.Policy) bool {
-		return Selects(o.Only, o.Exclude, policy) &&
-			slices.ContainsFunc(p.severitiesOf(policy), p.severity.Wants) &&
-			(o.Framework == "" || Serves(policy, framework, control))
+		// Its severities: its own, or the configuration's, and those of overrides.
+		everywhere, _ := tuningOf(policy, p.config.Policies)
+		severities := []engine.Severity{cmp.Or(everywhere.Severity, policy.Severity)}
+		for _, override := range p.config.Overrides {
+			there, _ := tuningOf(policy, override.Policies)
+			severities = append(severities, cmp.Or(there.Severity, severities[0]))
+		}
+		return Selects(o.Only, o.Exclude, policy) && slices.ContainsFunc(severities, p.severity.Wants) && serves(policy)
 	}
 	if !slices.ContainsFunc(all, keep) {
-		return nil, engine.UsageError("select policies", "", "Widen --only, --exclude, --severity, --min-severity or --framework.", fmt.Errorf("no policy is left"))
+		return nil, engine.UsageError("select policies", "", "Widen --only, --exclude, --severity, --min-severity or --framework.", errors.New("no policy is left"))
 	}
 	return keep, nil
-}
-
-// severitiesOf are the severities that a policy has in some workspace: its own, or
-// the configuration's, and those of overrides.
-func (p *Policies) severitiesOf(policy engine.Policy) []engine.Severity {
-	everywhere, _ := tuningOf(policy, p.config.Policies)
-	all := []engine.Severity{cmp.Or(everywhere.Severity, policy.Severity)}
-	for _, override := range p.config.Overrides {
-		there, _ := tuningOf(policy, override.Policies)
-		all = append(all, cmp.Or(there.Severity, all[0]))
-	}
-	return all
 }
 
 // tuningOf is what tunings change of a policy, and the id or alias under which
@@ -308,53 +316,39 @@ func (p *Policies) Policy(id string) (engine.Policy, bool) {
 // the file. A policy whose severity there is below what was asked for does not
 // judge it.
 func (p *Policies) Effective(w engine.Workspace) map[string]policy.Tuning {
-	tunings := map[string]policy.Tuning{}
-	p.apply(tunings, p.config.Policies)
+	sources := []map[string]config.Tuning{p.config.Policies}
 	for _, override := range p.config.Overrides {
 		if override.Match.Matches(w) {
-			p.apply(tunings, override.Policies)
+			sources = append(sources, override.Policies)
 		}
 	}
-	for _, policy := range p.All.Policies() {
-		t := tunings[policy.ID]
-		i := slices.IndexFunc(policy.Params, func(param engine.Param) bool { return param.Name == "label" })
+	tunings := map[string]policy.Tuning{}
+	for _, one := range p.Every() {
+		t, changed := policy.Tuning{Params: map[string]any{}}, false
+		for _, source := range sources {
+			change, as := tuningOf(one, source)
+			if change.Enabled != nil {
+				t.Disabled = !*change.Enabled
+			}
+			t.Severity = cmp.Or(change.Severity, t.Severity)
+			maps.Copy(t.Params, change.Params)
+			changed = changed || as != ""
+		}
+		i := slices.IndexFunc(one.Params, func(param engine.Param) bool { return param.Name == "label" })
 		if w.Cloud == "azure" && i >= 0 { // the name of an Azure tag is one name in any letter case
-			named, isText := cmp.Or(t.Params["label"], policy.Params[i].Value).(string)
+			named, isText := cmp.Or(t.Params["label"], one.Params[i].Value).(string)
 			if as, set := config.LabelIn(w.Labels, named); isText && set && as != named {
-				t.Params = maps.Clone(t.Params)
-				if t.Params == nil {
-					t.Params = map[string]any{}
-				}
-				t.Params["label"] = as
-				tunings[policy.ID] = t
+				t.Params["label"], changed = as, true
 			}
 		}
-		if !p.severity.Wants(cmp.Or(t.Severity, policy.Severity)) {
-			t.Disabled = true
-			tunings[policy.ID] = t
+		if one.Resource != engine.ResourceWaiver && !p.severity.Wants(cmp.Or(t.Severity, one.Severity)) {
+			t.Disabled, changed = true, true
+		}
+		if changed {
+			tunings[one.ID] = t
 		}
 	}
 	return tunings
-}
-
-// apply changes tunings as the configuration says.
-func (p *Policies) apply(tunings map[string]policy.Tuning, from map[string]config.Tuning) {
-	for _, policy := range p.Every() {
-		change, as := tuningOf(policy, from)
-		if as == "" {
-			continue
-		}
-		t := tunings[policy.ID]
-		if change.Enabled != nil {
-			t.Disabled = !*change.Enabled
-		}
-		t.Severity = cmp.Or(change.Severity, t.Severity)
-		params := map[string]any{}
-		maps.Copy(params, t.Params)
-		maps.Copy(params, change.Params)
-		t.Params = params
-		tunings[policy.ID] = t
-	}
 }
 
 // Retuning is what the configuration changes about policies in each workspace of

@@ -79,19 +79,29 @@ func (r *Run) Deliver(ctx context.Context, db *store.DB, evaluation int64, o *Ou
 func (r *Run) WriteReport(ctx context.Context, db *store.DB, report engine.Report, o *Output, intact func() error) (engine.Verdict, error) {
 	guarded := outfile.Files{}.OnlyIf(intact)
 	report = report.Redacted().Pseudonymised(r.Names)
+	verdict := report.Verdict()
+	write := func(w io.Writer) error { return o.Formats[0].Write(ctx, w, report) }
+	var files []string
+	var err error
 	if o.Path == "-" {
-		err := guarded.Fill(o.Stdout, func(w io.Writer) error { return o.Formats[0].Write(ctx, w, report) })
-		if err == nil {
-			err = r.writeMetricsAndTickets(ctx, db, report, o)
+		err = guarded.Fill(o.Stdout, write)
+	} else if len(o.Formats) > 0 {
+		shown := report
+		step, end := r.Log.Stage("writing reports", "row", 0)
+		report.Findings, report.Tokens = counted(report.Findings, step), counted(report.Tokens, step)
+		folder := o.Dir
+		if o.Path == "" {
+			files, err = reports.WriteAll(ctx, o.Dir, o.Formats, report, guarded)
+		} else {
+			folder, files = filepath.Dir(o.Path), []string{o.Path}
+			err = guarded.Write(o.Path, write)
 		}
-		if err == nil {
-			err = o.Written(ctx, report, nil)
-		}
-		return report.Verdict(), err
+		end()
+		r.WarnExposed(folder)
+		report = shown
 	}
-	files, err := r.writeFiles(ctx, report, o, guarded)
-	if err == nil {
-		err = guarded.Ask() // nothing may have been written
+	if err == nil && len(files) == 0 && o.Path != "-" {
+		err = guarded.Ask() // nothing was written
 	}
 	if err == nil {
 		err = r.writeMetricsAndTickets(ctx, db, report, o)
@@ -99,28 +109,10 @@ func (r *Run) WriteReport(ctx context.Context, db *store.DB, report engine.Repor
 	if err == nil {
 		err = o.Written(ctx, report, files)
 	}
-	if err == nil {
+	if err == nil && o.Path != "-" {
 		err = o.Show(ctx, report, files)
 	}
-	return report.Verdict(), err
-}
-
-func (r *Run) writeFiles(ctx context.Context, report engine.Report, o *Output, files outfile.Files) ([]string, error) {
-	if len(o.Formats) == 0 {
-		return nil, nil
-	}
-	folder := o.Dir
-	if o.Path != "" {
-		folder = filepath.Dir(o.Path)
-	}
-	defer r.WarnExposed(folder)
-	step, end := r.Log.Stage("writing reports", "row", 0)
-	defer end()
-	report.Findings, report.Tokens = counted(report.Findings, step), counted(report.Tokens, step)
-	if o.Path == "" {
-		return reports.WriteAll(ctx, o.Dir, o.Formats, report, files)
-	}
-	return []string{o.Path}, files.Write(o.Path, func(w io.Writer) error { return o.Formats[0].Write(ctx, w, report) })
+	return verdict, err
 }
 
 // writeMetricsAndTickets writes metrics and tickets of a report that is intact.
@@ -132,12 +124,27 @@ func (r *Run) writeMetricsAndTickets(ctx context.Context, db *store.DB, report e
 		return RefuseWhatIf()
 	}
 	if o.Metrics != "" {
-		last, err := lastComplete(ctx, db, report)
-		if err != nil {
-			return err
+		last := report.AsOf // of the last evaluation that could read and judge everything; zero where none did
+		if report.Verdict() == engine.Incomplete {
+			last = time.Time{}
+			list, err := db.Evaluations(ctx) // newest first
+			if err != nil {
+				return err
+			}
+			for _, e := range list {
+				if !last.IsZero() || e.WhatIf != "" || e.AsOf.After(report.AsOf) {
+					continue
+				}
+				before, err := db.Report(ctx, e.ID)
+				if err != nil {
+					return err
+				}
+				if before.Verdict() != engine.Incomplete {
+					last = before.AsOf
+				}
+			}
 		}
-		err = outfile.Files{}.Write(o.Metrics, func(w io.Writer) error { return deliver.Metrics(ctx, w, report, last) })
-		if err != nil {
+		if err := outfile.Write(o.Metrics, func(w io.Writer) error { return deliver.Metrics(ctx, w, report, last) }); err != nil {
 			return err
 		}
 	}
@@ -158,31 +165,6 @@ func (r *Run) writeMetricsAndTickets(ctx context.Context, db *store.DB, report e
 // RefuseWhatIf is the refusal of metrics and tickets of what would be.
 func RefuseWhatIf() error {
 	return engine.UsageError("write", "--metrics, --tickets", "Leave them out: this says what would be.", errors.New("metrics and tickets are of what is"))
-}
-
-// lastComplete is as of when the last evaluation judged, this one included, that
-// could read and judge everything; zero where none did.
-func lastComplete(ctx context.Context, db *store.DB, report engine.Report) (time.Time, error) {
-	if report.Verdict() != engine.Incomplete {
-		return report.AsOf, nil
-	}
-	list, err := db.Evaluations(ctx)
-	if err != nil {
-		return time.Time{}, err
-	}
-	for _, e := range list {
-		if e.WhatIf != "" || e.AsOf.After(report.AsOf) {
-			continue
-		}
-		before, err := db.Report(ctx, e.ID)
-		if err != nil {
-			return time.Time{}, err
-		}
-		if before.Verdict() != engine.Incomplete {
-			return before.AsOf, nil
-		}
-	}
-	return time.Time{}, nil
 }
 
 // message is for one receiver of the configuration.

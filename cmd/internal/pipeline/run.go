@@ -59,33 +59,35 @@ func (r *Run) CheckDatabase() error {
 	return outfile.Check(r.DBPath)
 }
 
-// WithExisting is WithStore for what needs a database that was filled before:
-// a misspelt path makes no empty one.
-func (r *Run) WithExisting(ctx context.Context, work func(*store.DB) error) error {
-	db, err := store.Open(ctx, r.DBPath, store.Options{Mode: store.ReadWrite, MustExist: true, Now: r.Now})
-	if err != nil {
-		return err
-	}
-	return errors.Join(work(db), db.Close())
-}
-
 // WithStore opens the database for the length of work and reports the error of
 // closing it. Work that only reads sees the database as it was at one moment.
 func (r *Run) WithStore(ctx context.Context, mode store.Mode, work func(*store.DB) error) error {
-	db, err := r.OpenStore(ctx, mode)
+	return r.withStore(ctx, store.Options{Mode: mode, Now: r.Now}, work)
+}
+
+// WithExisting is WithStore for what writes into a database that was filled
+// before: a misspelt path makes no empty one.
+func (r *Run) WithExisting(ctx context.Context, work func(*store.DB) error) error {
+	return r.withStore(ctx, store.Options{Mode: store.ReadWrite, MustExist: true, Now: r.Now}, work)
+}
+
+func (r *Run) withStore(ctx context.Context, o store.Options, work func(*store.DB) error) error {
+	db, err := store.Open(ctx, r.DBPath, o)
 	if err != nil {
 		return err
 	}
-	if mode == store.ReadWrite {
+	if o.Mode == store.ReadWrite {
 		r.WarnExposed(filepath.Dir(r.DBPath))
 	}
-	if err := r.learnNames(ctx, db); err != nil {
-		return errors.Join(err, db.Close())
+	err = r.learnNames(ctx, db)
+	switch {
+	case err != nil:
+	case o.Mode == store.ReadOnly:
+		err = db.Read(ctx, work)
+	default:
+		err = work(db)
 	}
-	if mode == store.ReadOnly {
-		return errors.Join(db.Read(ctx, work), db.Close())
-	}
-	return errors.Join(work(db), db.Close())
+	return errors.Join(err, db.Close())
 }
 
 // WarnExposed warns of a folder in which others could put something in place of

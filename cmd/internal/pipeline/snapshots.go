@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,57 +18,51 @@ import (
 // SnapshotRefHelp says what a reference of a snapshot may be.
 const SnapshotRefHelp = "A snapshot is an id; a day or a time (RFC 3339), which means the newest of each workspace then; or latest, and latest~1 for the one before."
 
-// CheckSnapshotRef refuses a reference that can name no snapshot.
-func CheckSnapshotRef(ref string) error {
-	_, err := lookUp(ref)
-	return err
-}
-
-// lookUp says how to find the snapshots that a reference names: one by its id,
-// else one of each workspace.
-func lookUp(ref string) (func(context.Context, *store.DB) ([]engine.Snapshot, error), error) {
-	if id, err := strconv.ParseInt(ref, 10, 64); err == nil {
-		return func(ctx context.Context, db *store.DB) ([]engine.Snapshot, error) {
-			s, err := db.Snapshot(ctx, id)
-			return []engine.Snapshot{s}, err
-		}, nil
+// SnapshotsOf finds the snapshots that a reference names, at least one: one by
+// its id, else one of each workspace.
+func SnapshotsOf(ctx context.Context, db *store.DB, ref string) (found []engine.Snapshot, err error) {
+	if id, notID := strconv.ParseInt(ref, 10, 64); notID == nil {
+		one, err := db.Snapshot(ctx, id)
+		return []engine.Snapshot{one}, err
 	}
-	if back, ok := strings.CutPrefix(ref, "latest~"); ok {
-		if n, err := strconv.ParseUint(back, 10, 31); err == nil {
-			return func(ctx context.Context, db *store.DB) ([]engine.Snapshot, error) { return db.Back(ctx, int(n)) }, nil
-		}
+	back, notBack := strconv.ParseUint(strings.TrimPrefix(ref, "latest~"), 10, 31)
+	at, notTime := time.Parse(time.RFC3339, ref)
+	if day, err := time.Parse(time.DateOnly, ref); err == nil {
+		at, notTime = day.Add(24*time.Hour-time.Millisecond), nil // the whole day counts
 	}
-	if ref == "latest" {
-		return func(ctx context.Context, db *store.DB) ([]engine.Snapshot, error) { return db.Latest(ctx) }, nil
+	switch {
+	case ref == "latest":
+		found, err = db.Latest(ctx)
+	case notBack == nil:
+		found, err = db.Back(ctx, int(back))
+	case notTime == nil:
+		found, err = db.AsOf(ctx, at)
+	default:
+		return nil, engine.UsageError("read reference", ref, SnapshotRefHelp, errors.New("names no snapshot"))
 	}
-	at, err := time.Parse(time.RFC3339, ref)
-	if day, notDay := time.Parse(time.DateOnly, ref); notDay == nil {
-		at, err = day.Add(24*time.Hour-time.Millisecond), nil // the whole day counts
-	}
-	if err != nil {
-		return nil, engine.UsageError("read reference", ref, SnapshotRefHelp, fmt.Errorf("names no snapshot"))
-	}
-	return func(ctx context.Context, db *store.DB) ([]engine.Snapshot, error) { return db.AsOf(ctx, at) }, nil
-}
-
-// SnapshotsOf finds the snapshots that a reference names, at least one.
-func SnapshotsOf(ctx context.Context, db *store.DB, ref string) ([]engine.Snapshot, error) {
-	find, err := lookUp(ref)
-	if err != nil {
-		return nil, err
-	}
-	found, err := find(ctx, db)
 	if err == nil && len(found) == 0 {
-		err = &engine.Error{Class: engine.ClassUsage, Reason: "no_snapshot", Op: "find snapshot", Target: ref,
-			Hint: "`patrol snapshots list` shows which there are.", Err: fmt.Errorf("no workspace has one")}
+		err = noSnapshot("find snapshot", ref, "`patrol snapshots list` shows which there are.", "no workspace has one")
 	}
 	return found, err
+}
+
+func noSnapshot(op, target, hint, message string) error {
+	return &engine.Error{Class: engine.ClassUsage, Reason: "no_snapshot", Op: op, Target: target, Hint: hint, Err: errors.New(message)}
 }
 
 // StoredSnapshots are those that references name, else the newest of each
 // workspace, with the labels that the configuration has for them now.
 func (r *Run) StoredSnapshots(ctx context.Context, db *store.DB, refs []string) ([]engine.Snapshot, error) {
 	var snapshots []engine.Snapshot
+	if len(refs) == 0 {
+		var err error
+		if snapshots, err = db.Latest(ctx); err != nil {
+			return nil, err
+		}
+		if len(snapshots) == 0 {
+			return nil, noSnapshot("read snapshots of", r.DBPath, "Run `patrol collect` or `patrol audit` first, or name another database with --db.", "there are none")
+		}
+	}
 	for _, ref := range refs {
 		found, err := SnapshotsOf(ctx, db, ref)
 		if err != nil {
@@ -80,17 +73,6 @@ func (r *Run) StoredSnapshots(ctx context.Context, db *store.DB, refs []string) 
 				snapshots = append(snapshots, snapshot)
 			}
 		}
-	}
-	if len(refs) == 0 {
-		latest, err := db.Latest(ctx)
-		if err != nil {
-			return nil, err
-		}
-		snapshots = latest
-	}
-	if len(snapshots) == 0 {
-		return nil, &engine.Error{Class: engine.ClassUsage, Reason: "no_snapshot", Op: "read snapshots of", Target: r.DBPath,
-			Hint: "Run `patrol collect` or `patrol audit` first, or name another database with --db.", Err: fmt.Errorf("there are none")}
 	}
 	for i := range snapshots {
 		r.Relabel(&snapshots[i].Workspace)

@@ -35,7 +35,6 @@ type Source struct {
 
 	CAFile      string
 	NoProxy     bool
-	ConfigFile  string        // another .databrickscfg than the environment's
 	Parallel    int           // 0: DefaultParallel, or AccountParallel where an account lists the workspaces
 	RetryBudget time.Duration // 0: nothing is tried again
 
@@ -45,6 +44,7 @@ type Source struct {
 	AuditChanges string   // path of an exported log of changes
 	TokenReport  string   // path of a token report of the account console
 
+	config   string          // DATABRICKS_CONFIG_FILE: another .databrickscfg
 	account  *accountListing // nil before it was asked, and without one
 	sections []engine.SectionName
 	usage    *collectors.Usage // nil: not asked for
@@ -153,7 +153,7 @@ func (r *Run) CheckSource(ctx context.Context, s *Source) error {
 // ResolveSource checks what is asked for beside an ordinary audit, files row by
 // row, before anything is read.
 func (r *Run) ResolveSource(ctx context.Context, s *Source) (err error) {
-	s.sections = nil
+	s.config, _ = r.Lookup("DATABRICKS_CONFIG_FILE")
 	for _, name := range s.With {
 		name = strings.TrimSpace(name)
 		if !slices.Contains(SectionsOnRequest(), name) {
@@ -168,19 +168,16 @@ func (r *Run) ResolveSource(ctx context.Context, s *Source) (err error) {
 		s.sections = append(s.sections, engine.SectionName(name))
 	}
 	if s.AuditLog != "" {
-		if s.log, err = collectors.OpenAuditLog(ctx, s.AuditLog); err != nil {
-			return err
-		}
+		s.log, err = collectors.OpenAuditLog(ctx, s.AuditLog)
 	}
-	if s.AuditChanges != "" {
-		if s.changes, err = collectors.OpenAuditChanges(ctx, s.AuditChanges); err != nil {
-			return err
-		}
+	if err == nil && s.AuditChanges != "" {
+		s.changes, err = collectors.OpenAuditChanges(ctx, s.AuditChanges)
 	}
-	if s.TokenReport != "" {
-		if s.report, err = collectors.OpenTokenReport(ctx, s.TokenReport); err != nil {
-			return err
-		}
+	if err == nil && s.TokenReport != "" {
+		s.report, err = collectors.OpenTokenReport(ctx, s.TokenReport)
+	}
+	if err != nil {
+		return err
 	}
 	s.usage = r.Config.Usage.Reader(nil)
 	if s.Usage != "" {
@@ -193,12 +190,12 @@ func (r *Run) ResolveSource(ctx context.Context, s *Source) (err error) {
 	if s.usage == nil {
 		return nil
 	}
-	s.usage.ConfigFile = s.ConfigFile
+	s.usage.ConfigFile = s.config
 	if s.AuditLog != "" || s.AuditChanges != "" {
 		return engine.UsageError("read flags", "--usage and --audit-log or --audit-changes", "Use one of them: the table or a file.", errors.New("cannot be combined"))
 	}
 	if s.Usage != "" && len(s.From) > 0 {
-		return engine.UsageError("read flags", "--from and --usage", "A file has no warehouse that could be asked: export the log by the query in docs/usage.md and give it as --audit-log.", errors.New("cannot be combined"))
+		return engine.UsageError("read flags", "--from and --usage", "A file has no warehouse that could be asked: export the log by the query of `patrol help usage-queries` and give it as --audit-log.", errors.New("cannot be combined"))
 	}
 	return nil
 }
@@ -233,9 +230,10 @@ func (r *Run) CollectOptions(s *Source) collectors.Options {
 // the one that the Databricks environment variables and the default profile
 // describe.
 func (r *Run) Targets(s *Source) []collectors.Target {
-	var chosen []config.Workspace
+	chosen := []config.Workspace{{}}
 	switch {
 	case len(s.Profiles) > 0:
+		chosen = nil
 		for _, profile := range s.Profiles {
 			w := config.Workspace{Profile: profile}
 			if i := slices.IndexFunc(r.Config.Workspaces, func(w config.Workspace) bool { return w.Profile == profile }); i >= 0 {
@@ -247,15 +245,13 @@ func (r *Run) Targets(s *Source) []collectors.Target {
 		return s.Shard.of(s.account.targets)
 	case len(r.Config.Workspaces) > 0:
 		chosen = r.Config.Workspaces
-	default:
-		chosen = []config.Workspace{{}}
 	}
 	var targets []collectors.Target
 	for _, w := range chosen {
-		t := collectors.Target{Name: w.Name, Profile: w.Profile, Host: w.Host, Labels: w.Labels, ConfigFile: s.ConfigFile}
+		t := collectors.Target{Name: w.Name, Profile: w.Profile, Host: w.Host, Labels: w.Labels, ConfigFile: s.config}
 		if s.Usage == "" && s.AuditLog == "" && s.AuditChanges == "" {
 			if t.Usage = w.Usage.Reader(nil); t.Usage != nil {
-				t.Usage.ConfigFile = s.ConfigFile
+				t.Usage.ConfigFile = s.config
 			}
 		}
 		targets = append(targets, t)
@@ -277,7 +273,7 @@ func (r *Run) Discover(ctx context.Context, s *Source) error {
 	if s.Account == "" && len(r.Config.Workspaces) > 0 {
 		return r.Config.Errorf("account", "workspaces and account: use one of them, or choose with --profile or --account")
 	}
-	target := collectors.AccountTarget{Profile: account.Profile, Host: account.Console(), AccountID: account.AccountID, ConfigFile: s.ConfigFile}
+	target := collectors.AccountTarget{Profile: account.Profile, Host: account.Console(), AccountID: account.AccountID, ConfigFile: s.config}
 	if account.Azure != nil {
 		target.Azure = &collectors.AzureAccount{
 			Subscriptions: account.Azure.Subscriptions, Tenant: account.Azure.Tenant, Environment: account.Azure.Environment, Endpoint: account.Azure.Endpoint,
@@ -287,16 +283,25 @@ func (r *Run) Discover(ctx context.Context, s *Source) error {
 	if err != nil {
 		return err
 	}
-	chosen, err := chooseWorkspaces(account, target, listed)
-	if err != nil {
-		return err
+	for _, id := range slices.Concat(account.Include.IDs, account.Exclude.IDs) { // a misspelt one would never be missed
+		if !slices.ContainsFunc(listed.Workspaces, func(w collectors.AccountWorkspace) bool { return w.ID == id }) {
+			return engine.UsageError("choose workspaces of", target.Label(), "Correct `ids` under `account:`.", fmt.Errorf("it lists no workspace %s", id))
+		}
+	}
+	var chosen []collectors.AccountWorkspace
+	uses := map[string]int{} // of a name
+	for _, w := range listed.Workspaces {
+		if account.Chooses(w) {
+			chosen = append(chosen, w)
+			uses[w.Name]++
+		}
+	}
+	if len(chosen) == 0 {
+		return engine.UsageError("choose workspaces of", target.Label(), "Widen `include`, or narrow `exclude`, under `account:`.",
+			fmt.Errorf("none of %d is left", len(listed.Workspaces)))
 	}
 	r.Log.Say("account %s lists %s; %d expected", listed.ID, engine.Plural(len(listed.Workspaces), "workspace"), len(chosen))
 	found := &accountListing{Account: listed, listing: engine.AccountListing{AccountID: listed.ID}}
-	uses := map[string]int{}
-	for _, w := range chosen {
-		uses[w.Name]++
-	}
 	for _, w := range chosen {
 		t := w.Target(target)
 		if uses[w.Name] > 1 { // each has a name of its own
@@ -312,27 +317,6 @@ func (r *Run) Discover(ctx context.Context, s *Source) error {
 	}
 	s.account = found
 	return nil
-}
-
-// chooseWorkspaces narrows what an account lists. An id that it does not list is an
-// error: a misspelt one would never be missed.
-func chooseWorkspaces(a *config.Account, t collectors.AccountTarget, listed collectors.Account) ([]collectors.AccountWorkspace, error) {
-	for _, id := range slices.Concat(a.Include.IDs, a.Exclude.IDs) {
-		if !slices.ContainsFunc(listed.Workspaces, func(w collectors.AccountWorkspace) bool { return w.ID == id }) {
-			return nil, engine.UsageError("choose workspaces of", t.Label(), "Correct `ids` under `account:`.", fmt.Errorf("it lists no workspace %s", id))
-		}
-	}
-	var chosen []collectors.AccountWorkspace
-	for _, w := range listed.Workspaces {
-		if a.Chooses(w) {
-			chosen = append(chosen, w)
-		}
-	}
-	if len(chosen) == 0 {
-		return nil, engine.UsageError("choose workspaces of", t.Label(), "Widen `include`, or narrow `exclude`, under `account:`.",
-			fmt.Errorf("none of %d is left", len(listed.Workspaces)))
-	}
-	return chosen, nil
 }
 
 // Discovered reports whether an account listed the workspaces.
