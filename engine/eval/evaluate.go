@@ -41,12 +41,14 @@ const batchSize = 128
 
 // evaluation is a job under way.
 type evaluation struct {
-	job     Job
-	set     *Set
-	view    *workspaceView
-	options Options
-	emit    func(engine.Finding) error
-	tallies map[string]engine.Tally
+	job             Job
+	set             *Set
+	view            *workspaceView
+	options         Options
+	emit            func(engine.Finding) error
+	tallies         map[string]engine.Tally
+	own, thirdParty []*assignment // policies as tuned: those judged in this process, and those in a sandbox
+	judges          []*judge      // of own
 }
 
 // Evaluate gives every resource of a snapshot one result per policy and emits
@@ -54,16 +56,13 @@ type evaluation struct {
 // The tallies count all results by policy id; policies that the tuning
 // disables have none.
 func (s *Set) Evaluate(ctx context.Context, job Job, emit func(engine.Finding) error) (map[string]engine.Tally, error) {
-	e, err := s.prepare(job, emit)
+	e, err := s.start(ctx, job, emit)
 	if err != nil {
 		return nil, err
 	}
-	own, thirdParty, judges, err := e.begin(ctx)
+	err = e.judgeOwn(ctx)
 	if err == nil {
-		err = e.judgeOwn(ctx, judges, own)
-	}
-	if err == nil {
-		err = e.judgeThirdParty(ctx, thirdParty)
+		err = e.judgeThirdParty(ctx, e.thirdParty)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("evaluate workspace %s: %w", job.Snapshot.Workspace.Name, err)
@@ -71,7 +70,10 @@ func (s *Set) Evaluate(ctx context.Context, job Job, emit func(engine.Finding) e
 	return e.tallies, nil
 }
 
-func (s *Set) prepare(job Job, emit func(engine.Finding) error) (*evaluation, error) {
+// start tunes the policies. One whose needs are not covered here is unknown,
+// once, and goes no further; one whose needs nobody asked for, or that is about
+// tokens where they are off, does not apply.
+func (s *Set) start(ctx context.Context, job Job, emit func(engine.Finding) error) (*evaluation, error) {
 	if err := s.CheckTuning(job.Tuning); err != nil {
 		return nil, err
 	}
@@ -82,71 +84,50 @@ func (s *Set) prepare(job Job, emit func(engine.Finding) error) (*evaluation, er
 			Hint: "Run patrol snapshots verify, and collect the workspace again.", Err: err,
 		}
 	}
-	options := s.options
-	options.Deadline = s.deadline()
-	options.Workers = min(cmp.Or(options.Workers, runtime.GOMAXPROCS(0)), 1+job.Snapshot.Tokens/batchSize)
-	return &evaluation{job: job, set: s, view: view, options: options, emit: emit, tallies: map[string]engine.Tally{}}, nil
-}
-
-// begin tunes the policies and parts those judged in this process from third-party
-// ones, which are judged in a sandbox.
-func (e *evaluation) begin(ctx context.Context) (own, thirdParty []*assignment, judges []*judge, err error) {
-	assignments, err := e.assign()
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	for _, a := range assignments {
-		if e.options.Sandbox != nil && !a.Trusted {
-			thirdParty = append(thirdParty, a)
-		} else {
-			own = append(own, a)
-		}
-	}
-	for range e.options.Workers {
-		j, err := newJudge(ctx, e.options, e.view, e.job.AsOf, own)
-		if err != nil {
-			return nil, nil, nil, err
-		}
-		judges = append(judges, j)
-	}
-	return own, thirdParty, judges, nil
-}
-
-// assign tunes the policies. One whose needs are not covered here is unknown,
-// once, and goes no further; one whose needs nobody asked for, or that is about
-// tokens where they are off, does not apply.
-func (e *evaluation) assign() ([]*assignment, error) {
-	var assignments []*assignment
-	for _, p := range e.set.Resources {
-		if e.job.Tuning[p.ID].Disabled {
+	e := &evaluation{job: job, set: s, view: view, options: s.options, emit: emit, tallies: map[string]engine.Tally{}}
+	e.options.Deadline = s.deadline()
+	e.options.Workers = min(cmp.Or(s.options.Workers, runtime.GOMAXPROCS(0)), 1+job.Snapshot.Tokens/batchSize)
+	for _, p := range s.Resources {
+		if job.Tuning[p.ID].Disabled {
 			continue
 		}
-		a, err := newAssignment(p, e.job.Tuning[p.ID])
+		a, err := newAssignment(p, job.Tuning[p.ID])
 		if err != nil {
 			return nil, err
 		}
 		e.tallies[p.ID] = engine.Tally{}
-		if e.view.notApplicable(p) {
+		gaps := view.gaps(p)
+		switch {
+		case view.notApplicable(p):
 			e.tallies[p.ID][engine.NotApplicable]++
-			continue
-		}
-		gaps := e.view.gaps(p)
-		if len(gaps) == 0 {
-			assignments = append(assignments, a)
-			continue
-		}
-		o := outcome{status: engine.Unknown, message: "not judged: " + strings.Join(gaps, "; ")}
-		if err := e.report(e.view.finding(a, e.view.itself(), o)); err != nil {
-			return nil, err
+		case len(gaps) > 0:
+			o := outcome{status: engine.Unknown, message: "not judged: " + strings.Join(gaps, "; ")}
+			if err := e.report(view.finding(a, view.itself(), o)); err != nil {
+				return nil, err
+			}
+		case s.options.Sandbox != nil && !p.Trusted:
+			e.thirdParty = append(e.thirdParty, a)
+		default:
+			e.own = append(e.own, a)
 		}
 	}
-	return assignments, nil
+	for range e.options.Workers {
+		j, err := newJudge(ctx, e.options, view, job.AsOf, e.own)
+		if err != nil {
+			return nil, err
+		}
+		e.judges = append(e.judges, j)
+	}
+	return e, nil
 }
 
-// judgeOwn judges the workspace and its secrets, then its tokens.
-func (e *evaluation) judgeOwn(ctx context.Context, judges []*judge, assignments []*assignment) error {
+var errNoRows = errors.New("the snapshot has tokens, the job has none")
+
+// judgeOwn judges the workspace and its secrets, then its tokens on all judges.
+func (e *evaluation) judgeOwn(ctx context.Context) error {
+	first := e.judges[0]
 	var forTokens []*assignment
-	for _, a := range assignments {
+	for _, a := range e.own {
 		count := func(on target, o outcome) error {
 			switch {
 			case ctx.Err() != nil:
@@ -160,14 +141,17 @@ func (e *evaluation) judgeOwn(ctx context.Context, judges []*judge, assignments 
 		switch a.Resource {
 		case engine.ResourceToken:
 			forTokens = append(forTokens, a)
+			if !e.options.NoPrefilter {
+				a.filter, _ = e.set.filters.prefilter(ctx, a, first.input(a)) // without one it is run on every token
+			}
 		case engine.ResourceSecret:
 			for _, secret := range e.view.secrets {
-				if err := count(ofSecret(secret), judges[0].secret(ctx, a, secret)); err != nil {
+				if err := count(ofSecret(secret), first.secret(ctx, a, secret)); err != nil {
 					return err
 				}
 			}
 		default:
-			if err := count(e.view.itself(), judges[0].workspace(ctx, a)); err != nil {
+			if err := count(e.view.itself(), first.workspace(ctx, a)); err != nil {
 				return err
 			}
 		}
@@ -178,28 +162,16 @@ func (e *evaluation) judgeOwn(ctx context.Context, judges []*judge, assignments 
 	if e.job.Tokens == nil {
 		return errNoRows
 	}
-	if !e.options.NoPrefilter {
-		for _, a := range forTokens {
-			a.filter, _ = e.set.filters.prefilter(ctx, a, judges[0].input(a)) // without one it is run on every token
-		}
-	}
-	return e.judgeTokens(ctx, judges, forTokens)
-}
-
-var errNoRows = errors.New("the snapshot has tokens, the job has none")
-
-// judgeTokens judges tokens by policies on all judges.
-func (e *evaluation) judgeTokens(ctx context.Context, judges []*judge, assignments []*assignment) error {
 	type results struct {
 		findings            []engine.Finding
 		pass, notApplicable []int // by assignment
 	}
-	read := fieldsRead(assignments)
+	read := fieldsRead(forTokens)
 	judge := func(ctx context.Context, j *judge, tokens []engine.Subject) results {
-		r := results{pass: make([]int, len(assignments)), notApplicable: make([]int, len(assignments))}
+		r := results{pass: make([]int, len(forTokens)), notApplicable: make([]int, len(forTokens))}
 		for _, t := range tokens {
 			s := j.view.newSubject(t, read)
-			for i, a := range assignments {
+			for i, a := range forTokens {
 				switch o := j.token(ctx, a, s); o.status {
 				case engine.Pass:
 					r.pass[i]++
@@ -215,8 +187,8 @@ func (e *evaluation) judgeTokens(ctx context.Context, judges []*judge, assignmen
 		}
 		return r
 	}
-	return sideBySide(ctx, judges, e.job.Tokens(read&peerFields() != 0), judge, func(r results) error {
-		for i, a := range assignments {
+	return sideBySide(ctx, e.judges, e.job.Tokens(read&peerFields() != 0), judge, func(r results) error {
+		for i, a := range forTokens {
 			add(e.tallies[a.ID], engine.Pass, r.pass[i])
 			add(e.tallies[a.ID], engine.NotApplicable, r.notApplicable[i])
 		}
@@ -245,13 +217,12 @@ func sideBySide[T, R any](
 			if err != nil {
 				return fmt.Errorf("read tokens: %w", err)
 			}
-			if next = append(next, t); len(next) < batchSize {
-				continue
+			if next = append(next, t); len(next) == batchSize {
+				if err := send(ctx, batches, next); err != nil {
+					return err
+				}
+				next = make([]T, 0, batchSize)
 			}
-			if err := send(ctx, batches, next); err != nil {
-				return err
-			}
-			next = make([]T, 0, batchSize)
 		}
 		return send(ctx, batches, next)
 	})

@@ -50,27 +50,18 @@ func (s *Set) Explain(ctx context.Context, job Job, id string, on Explained) (Ex
 	if s.options.Sandbox != nil && slices.ContainsFunc(s.Resources, func(p *policy.Compiled) bool { return p.ID == id && !p.Trusted }) {
 		return s.explainInSandbox(ctx, job, id, on)
 	}
-	chosen := s.Select(func(p engine.Policy) bool { return p.ID == id })
-	e, err := chosen.prepare(job, func(engine.Finding) error { return nil })
-	if err != nil {
+	options := s.options
+	options.Plain = true // an index would pass over rules without trying their lines
+	e, err := s.Select(func(p engine.Policy) bool { return p.ID == id }).With(options).start(ctx, job, func(engine.Finding) error { return nil })
+	switch {
+	case err != nil:
 		return Explanation{}, err
-	}
-	e.options.Plain = true // an index would pass over rules without trying their lines
-	assignments, err := e.assign()
-	if err != nil {
-		return Explanation{}, err
-	}
-	if e.tallies[id][engine.NotApplicable] > 0 {
+	case e.tallies[id][engine.NotApplicable] > 0:
 		return Explanation{Status: engine.NotApplicable, Message: "tokens are off here, or nobody asked for the data that the policy needs; see --with and --audit-log of `patrol collect`"}, nil
-	}
-	if len(assignments) == 0 {
+	case len(e.own) == 0:
 		return Explanation{Status: engine.Unknown, Message: "data that the policy needs was not read; see `patrol snapshots show`"}, nil
 	}
-	a := assignments[0]
-	j, err := newJudge(ctx, e.options, e.view, job.AsOf, assignments)
-	if err != nil {
-		return Explanation{}, err
-	}
+	a, j := e.own[0], e.judges[0]
 	trace := &lineTrace{policy: a.Compiled, held: map[int]bool{}, rows: map[int]int{}}
 	j.queries[a.Compiled].WithQueryTracer(trace)
 	known, input := &subject{}, j.input(a)

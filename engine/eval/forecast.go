@@ -31,16 +31,12 @@ type ForecastJob struct {
 // error. It does so from the calling goroutine, in no particular order. A token is
 // held in memory once, whatever the number of instants.
 func (s *Set) Forecast(ctx context.Context, j ForecastJob, emit func(n int, found engine.Finding) error) error {
-	e, err := s.prepare(Job{Snapshot: j.Snapshot, AsOf: j.At[0], Tuning: j.Tuning}, func(found engine.Finding) error { return emit(0, found) })
-	if err != nil {
-		return err
+	e, err := s.start(ctx, Job{Snapshot: j.Snapshot, AsOf: j.At[0], Tuning: j.Tuning}, func(found engine.Finding) error { return emit(0, found) })
+	if err == nil && len(e.own) > 0 {
+		err = e.forecastOwn(ctx, j, emit)
 	}
-	own, thirdParty, judges, err := e.begin(ctx)
-	if err == nil && len(own) > 0 {
-		err = e.forecastOwn(ctx, j, judges, own, emit)
-	}
-	if err == nil && len(thirdParty) > 0 {
-		err = e.forecastThirdParty(ctx, j, thirdParty, emit)
+	if err == nil && len(e.thirdParty) > 0 {
+		err = e.forecastThirdParty(ctx, j, emit)
 	}
 	if err != nil {
 		return fmt.Errorf("forecast workspace %s: %w", j.Snapshot.Workspace.Name, err)
@@ -64,44 +60,81 @@ var steadyFields = sync.OnceValue(func() engine.FieldSet {
 	})
 })
 
-// day is what judges need of an instant.
-type day struct {
-	view        *workspaceView
-	asOf        *ast.Term
-	assignments []*assignment // with the filters of that instant
-}
-
-// dayFinding is a finding at an instant.
-type dayFinding struct {
-	n     int
-	found engine.Finding
-}
-
-// forecastOwn judges by the policies judged in this process.
-func (e *evaluation) forecastOwn(ctx context.Context, of ForecastJob, judges []*judge, own []*assignment, emit func(int, engine.Finding) error) error {
+// forecastOwn judges by the policies judged in this process: a token on one day after
+// the other. By a policy that the token fails it is not judged again, nor by one that
+// sees what it saw when it was run last.
+func (e *evaluation) forecastOwn(ctx context.Context, of ForecastJob, emit func(int, engine.Finding) error) error {
+	type day struct { // what judges need of an instant
+		view        *workspaceView
+		asOf        *ast.Term
+		assignments []*assignment // with the filters of that instant
+	}
+	type input struct {
+		fields  [][2]*ast.Term // nil: nothing yet
+		unknown engine.FieldSet
+	}
+	type dayFinding struct {
+		n     int
+		found engine.Finding
+	}
 	days := make([]day, len(of.At))
 	for n, at := range of.At {
 		d := day{view: e.view.at(at), asOf: ast.StringTerm(rfc3339(at))}
-		judges[0].view, judges[0].asOf = d.view, d.asOf
-		for _, a := range own {
+		first := e.judges[0]
+		first.view, first.asOf = d.view, d.asOf
+		for _, a := range e.own {
 			dated := *a
 			dated.timed = slices.ContainsFunc(a.Reads.Refs, func(ref ast.Ref) bool { return len(ref) == 1 || policy.Word(ref, 1) == "as_of" })
 			dated.steady = !dated.timed && a.Judges != engine.JudgesExpired && a.Reads.Fields&^steadyFields() == 0
 			if !e.options.NoPrefilter {
-				dated.filter, _ = e.set.filters.prefilter(ctx, a, judges[0].input(a))
+				dated.filter, _ = e.set.filters.prefilter(ctx, a, first.input(a))
 			}
 			d.assignments = append(d.assignments, &dated)
 		}
 		days[n] = d
 	}
-	read := fieldsRead(own)
-	judge := func(ctx context.Context, j *judge, tokens []engine.FutureToken) (found []dayFinding) {
-		for _, token := range tokens {
-			found = j.forecast(ctx, token, days, read, found)
+	read := fieldsRead(e.own)
+	forecast := func(ctx context.Context, j *judge, token engine.FutureToken) (found []dayFinding) {
+		failed, before := make([]bool, len(e.own)), make([]input, len(e.own))
+		s := &subject{}
+		read := read
+		for n, d := range days {
+			t, there := token(n)
+			if !there || ctx.Err() != nil {
+				return found
+			}
+			j.view, j.asOf, s.Subject = d.view, d.asOf, t
+			d.view.findUnknown(s, read)
+			read &^= steadyFields() // from the second day on
+			for i, a := range d.assignments {
+				if failed[i] || n > 0 && a.steady {
+					continue
+				}
+				if _, settled := j.settle(a, s); settled {
+					continue
+				}
+				now := input{a.seen.pairs(j.view, s), s.unknown & a.Reads.Fields}
+				same := func(a, b [2]*ast.Term) bool { return a[0].Equal(b[0]) && a[1].Equal(b[1]) }
+				if last := before[i]; !a.timed && last.fields != nil && last.unknown == now.unknown && slices.EqualFunc(last.fields, now.fields, same) {
+					continue
+				}
+				before[i] = now
+				o := j.decide(ctx, a, j.input(a, now.fields...), s)
+				failed[i] = o.status == engine.Fail
+				if reported(n, o.status) {
+					found = append(found, dayFinding{n, d.view.finding(a, ofToken(t), o)})
+				}
+			}
 		}
 		return found
 	}
-	return sideBySide(ctx, judges, of.Tokens(read&peerFields() != 0), judge, func(found []dayFinding) error {
+	judge := func(ctx context.Context, j *judge, tokens []engine.FutureToken) (found []dayFinding) {
+		for _, token := range tokens {
+			found = append(found, forecast(ctx, j, token)...)
+		}
+		return found
+	}
+	return sideBySide(ctx, e.judges, of.Tokens(read&peerFields() != 0), judge, func(found []dayFinding) error {
 		for _, f := range found {
 			if err := emit(f.n, f.found.AsAccountKnows()); err != nil {
 				return err
@@ -109,49 +142,6 @@ func (e *evaluation) forecastOwn(ctx context.Context, of ForecastJob, judges []*
 		}
 		return nil
 	})
-}
-
-// forecast judges a token on one day after the other and adds what it finds. By a
-// policy that the token fails it is not judged again, nor by one that sees what it
-// saw when it was run last.
-func (j *judge) forecast(ctx context.Context, token engine.FutureToken, days []day, read engine.FieldSet, found []dayFinding) []dayFinding {
-	type input struct {
-		fields  [][2]*ast.Term // nil: nothing yet
-		unknown engine.FieldSet
-	}
-	failed := make([]bool, len(days[0].assignments))
-	before := make([]input, len(failed))
-	s := &subject{}
-	for n, d := range days {
-		t, there := token(n)
-		if !there || ctx.Err() != nil {
-			return found
-		}
-		j.view, j.asOf = d.view, d.asOf
-		s.Subject = t
-		d.view.findUnknown(s, read)
-		read &^= steadyFields() // from the second day on
-		for i, a := range d.assignments {
-			if failed[i] || n > 0 && a.steady {
-				continue
-			}
-			if _, settled := j.settle(a, s); settled {
-				continue
-			}
-			now := input{a.seen.pairs(j.view, s), s.unknown & a.Reads.Fields}
-			same := func(a, b [2]*ast.Term) bool { return a[0].Equal(b[0]) && a[1].Equal(b[1]) }
-			if last := before[i]; !a.timed && last.fields != nil && last.unknown == now.unknown && slices.EqualFunc(last.fields, now.fields, same) {
-				continue
-			}
-			before[i] = now
-			o := j.decide(ctx, a, j.input(a, now.fields...), s)
-			failed[i] = o.status == engine.Fail
-			if reported(n, o.status) {
-				found = append(found, dayFinding{n, d.view.finding(a, ofToken(t), o)})
-			}
-		}
-	}
-	return found
 }
 
 // reported: of the first instant what cannot be judged, of the others what fails.
@@ -163,7 +153,7 @@ func reported(n int, status engine.Status) bool {
 }
 
 // forecastThirdParty judges one instant after the other: a sandbox is told of one.
-func (e *evaluation) forecastThirdParty(ctx context.Context, of ForecastJob, thirdParty []*assignment, emit func(int, engine.Finding) error) error {
+func (e *evaluation) forecastThirdParty(ctx context.Context, of ForecastJob, emit func(int, engine.Finding) error) error {
 	failed := map[[2]string]bool{} // policy and token, by the instant before
 	for n, at := range of.At {
 		dated := *e
@@ -190,7 +180,7 @@ func (e *evaluation) forecastThirdParty(ctx context.Context, of ForecastJob, thi
 			}
 			return emit(n, found)
 		}
-		if err := dated.judgeThirdParty(ctx, thirdParty); err != nil {
+		if err := dated.judgeThirdParty(ctx, e.thirdParty); err != nil {
 			return err
 		}
 	}

@@ -97,7 +97,7 @@ func TestPrefilterReach(t *testing.T) {
 	set := oddSet(t)
 	every := 0
 	for _, p := range set.Resources {
-		e, err := set.prepare(Job{Snapshot: covered(nil), AsOf: asOf()}, nil)
+		view, err := newWorkspaceView(covered(nil), nil, asOf())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func TestPrefilterReach(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		j, err := newJudge(t.Context(), e.options, e.view, asOf(), nil)
+		j, err := newJudge(t.Context(), Options{}, view, asOf(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,13 +18,13 @@ import (
 func ServeSandbox(ctx context.Context, in io.Reader, out io.Writer) error {
 	var set *Set
 	var job *sandboxedJob
-	waivers := map[string]*WaiverJudge{} // each of one policy: it counts how often that ran out of time
+	waivers := map[string]*WaiverJudge{} // a judge counts how often each policy ran out of time
 	return sandbox.Serve(ctx, in, out, func(ctx context.Context, text json.RawMessage, answer *sandbox.Answer) (err error) {
 		var r request
 		if err := sandbox.Decode(text, &r); err != nil {
 			return fmt.Errorf("read request: %w", err)
 		}
-		if len(r.Packs) > 0 {
+		if r.Packs != nil {
 			var packs []policy.Pack
 			for _, text := range r.Packs {
 				packs = append(packs, text.Pack())
@@ -37,110 +37,89 @@ func ServeSandbox(ctx context.Context, in io.Reader, out io.Writer) error {
 		if set == nil {
 			return errors.New("the first request had no packs")
 		}
-		if r.Judge != nil && r.Job != nil {
-			if job, err = set.newSandboxedJob(ctx, *r.Job, r.Policies, answer); err != nil {
-				return err
-			}
-		}
 		switch {
-		case r.Judge != nil && job != nil:
-			return job.judgeAll(ctx, r.Judge, answer)
+		case r.Policy != "":
+			if r.Job != nil {
+				e, err := set.start(ctx, *r.Job, func(engine.Finding) error { return nil })
+				if err != nil {
+					return err
+				}
+				job = &sandboxedJob{evaluation: e}
+				job.judges[0].begin = answer.Doing
+			}
+			if job == nil {
+				return errors.New("the first request about tokens or a workspace had no job")
+			}
+			return job.answer(ctx, r, answer)
 		case r.Waiver != nil:
-			answer.Doing(r.Waiver.Policy)
-			key := fmt.Sprint(r.Waiver.Policy, r.Waiver.AsOf, r.Waiver.Tuning)
+			w := r.Waiver
+			answer.Doing(w.Policy)
+			key := fmt.Sprint(w.Policy, w.AsOf, w.Tuning)
 			if waivers[key] == nil {
-				if waivers[key], err = set.oneWaiverPolicy(ctx, r.Waiver); err != nil {
+				if waivers[key], err = set.WaiverJudge(ctx, w.AsOf, map[string]policy.Tuning{w.Policy: w.Tuning}); err != nil {
 					return err
 				}
 			}
-			return waivers[key].answer(ctx, r.Waiver, answer)
-		case r.Tests != nil:
-			return set.answerTests(ctx, r.Tests, answer)
-		case r.Lint != "":
-			return set.answerLint(ctx, r.Lint, answer)
-		case r.Explain != nil && r.Job != nil && len(r.Policies) == 1:
-			id := r.Policies[0]
-			answer.Doing(id)
-			e, err := set.Explain(ctx, *r.Job, id, *r.Explain)
+			return waivers[key].answer(ctx, w, answer)
+		case r.Explain != nil && r.Job != nil:
+			answer.Doing(r.Explain.Policy)
+			e, err := set.Explain(ctx, *r.Job, r.Explain.Policy, r.Explain.On)
 			if err != nil {
 				return err
 			}
 			return answer.Give(e)
+		case r.Tests != nil:
+			return set.answerTests(ctx, *r.Tests, answer)
 		}
 		return nil // to load was all
 	})
 }
 
-// sandboxedJob is the workspace that a sandbox judges: one judge.
+// sandboxedJob is the workspace that a sandbox judges.
 type sandboxedJob struct {
-	*judge
-	assignments map[string]*assignment
+	*evaluation
+	tokens []*subject
 }
 
-func (s *Set) newSandboxedJob(ctx context.Context, job Job, policies []string, answer *sandbox.Answer) (*sandboxedJob, error) {
-	chosen := s.Select(func(p engine.Policy) bool { return slices.Contains(policies, p.ID) })
-	e, err := chosen.prepare(job, nil)
-	if err != nil {
-		return nil, err
+// answer judges by the policy of a request.
+func (j *sandboxedJob) answer(ctx context.Context, r request, answer *sandbox.Answer) error {
+	i := slices.IndexFunc(j.own, func(a *assignment) bool { return a.ID == r.Policy })
+	if i < 0 {
+		return fmt.Errorf("no policy %s in the job", r.Policy)
 	}
-	j := &sandboxedJob{assignments: map[string]*assignment{}}
-	var list []*assignment
-	for _, p := range chosen.Resources {
-		a, err := newAssignment(p, job.Tuning[p.ID])
-		if err != nil {
-			return nil, err
+	a, judge := j.own[i], j.judges[0]
+	if r.Tokens != nil {
+		j.tokens = nil
+		for _, t := range r.Tokens {
+			j.tokens = append(j.tokens, j.view.newSubject(t, allFields))
 		}
-		j.assignments[p.ID] = a
-		list = append(list, a)
 	}
-	if j.judge, err = newJudge(ctx, e.options, e.view, job.AsOf, list); err != nil {
-		return nil, err
-	}
-	j.begin = answer.Doing
-	return j, nil
-}
-
-// judgeAll judges by each policy, and answers after each.
-func (j *sandboxedJob) judgeAll(ctx context.Context, w *wireJudge, answer *sandbox.Answer) error {
-	subjects := make([]*subject, len(w.Tokens))
-	for i, t := range w.Tokens {
-		subjects[i] = j.view.newSubject(t, allFields)
-	}
-	for _, id := range w.Policies {
-		a := j.assignments[id]
-		if a == nil {
-			return fmt.Errorf("no policy %s in the job", id)
+	answer.Doing(a.ID)
+	var outcomes []outcome
+	switch a.Resource {
+	case engine.ResourceToken:
+		for _, s := range j.tokens {
+			outcomes = append(outcomes, a.bounded(judge.token(ctx, a, s)))
 		}
-		answer.Doing(id)
-		var outcomes []outcome
-		switch a.Resource {
-		case engine.ResourceToken:
-			for _, s := range subjects {
-				outcomes = append(outcomes, a.bounded(j.token(ctx, a, s)))
-			}
-		case engine.ResourceSecret:
-			for _, s := range j.view.secrets {
-				outcomes = append(outcomes, a.bounded(j.secret(ctx, a, s)))
-			}
+	case engine.ResourceSecret:
+		for _, s := range j.view.secrets {
+			outcomes = append(outcomes, a.bounded(judge.secret(ctx, a, s)))
+		}
+	default:
+		outcomes = append(outcomes, a.bounded(judge.workspace(ctx, a)))
+	}
+	judged := result{Policy: a.ID}
+	for i, o := range outcomes {
+		switch o.status {
+		case engine.Pass:
+			judged.Pass++
+		case engine.NotApplicable:
+			judged.NotApplicable++
 		default:
-			outcomes = append(outcomes, a.bounded(j.workspace(ctx, a)))
-		}
-		result := wireResult{Policy: id}
-		for i, o := range outcomes {
-			switch o.status {
-			case engine.Pass:
-				result.Pass++
-			case engine.NotApplicable:
-				result.NotApplicable++
-			default:
-				result.Findings = append(result.Findings, wireOutcome{i, o.status, o.message, o.evidence})
-			}
-		}
-		if err := answer.Give(result); err != nil {
-			return err
+			judged.Findings = append(judged.Findings, foundAt{i, o.status, o.message, o.evidence})
 		}
 	}
-	return nil
+	return answer.Give(judged)
 }
 
 // bounded keeps results small enough to be handed on and to be kept: one that is not is
@@ -181,24 +160,17 @@ func depth(value any) int {
 	return deepest + 1
 }
 
-// oneWaiverPolicy judges by the policy that a request is about.
-func (s *Set) oneWaiverPolicy(ctx context.Context, w *wireWaiver) (*WaiverJudge, error) {
-	one, policies := *s, *s.Set
-	policies.Waivers = slices.DeleteFunc(slices.Clone(s.Waivers), func(p *policy.Compiled) bool { return p.ID != w.Policy })
-	if len(policies.Waivers) != 1 {
-		return nil, fmt.Errorf("no policy %s over waivers", w.Policy)
+// answer judges a waiver by the policy of a request.
+func (j *WaiverJudge) answer(ctx context.Context, w *waiverRequest, answer *sandbox.Answer) error {
+	i := slices.IndexFunc(j.policies, func(p *waiverPolicy) bool { return p.ID == w.Policy })
+	if i < 0 {
+		return fmt.Errorf("no policy %s over waivers", w.Policy)
 	}
-	one.Set = &policies
-	return one.WaiverJudge(ctx, w.AsOf, map[string]policy.Tuning{w.Policy: w.Tuning})
-}
-
-// answer judges a waiver by the one policy.
-func (j *WaiverJudge) answer(ctx context.Context, w *wireWaiver, answer *sandbox.Answer) error {
 	if w.Case.Finding != nil {
 		w.Case.Finding.OwnerID = w.OwnerID
 	}
 	var verdict waiverVerdict
-	messages, err := j.run(ctx, j.policies[0].assignment, &w.Case)
+	messages, err := j.run(ctx, j.policies[i].assignment, &w.Case)
 	switch {
 	case err != nil:
 		verdict.Failed = err.Error()
@@ -210,34 +182,21 @@ func (j *WaiverJudge) answer(ctx context.Context, w *wireWaiver, answer *sandbox
 	return answer.Give(verdict)
 }
 
-// answerTests runs the tests of packs that are not trusted. A test that does not
-// even parse is the author's to know, with its place.
-func (s *Set) answerTests(ctx context.Context, w *wireTests, answer *sandbox.Answer) error {
-	results, coverage, err := s.Set.RunTests(ctx, policy.TestRun{
-		Filter: w.Filter, Parallel: 1, Deadline: s.deadline(), ThirdParty: true, Skip: w.Skip, Begin: beginTest(answer),
-	})
-	return giveAuthored(answer, authored{Tests: results, Coverage: coverage}, err)
-}
-
-func (s *Set) answerLint(ctx context.Context, pack string, answer *sandbox.Answer) error {
-	found, err := s.Set.Lint(ctx, pack, policy.TestRun{Deadline: s.deadline(), ThirdParty: true, Begin: beginTest(answer)})
-	return giveAuthored(answer, authored{Problems: found}, err)
-}
-
-func giveAuthored(answer *sandbox.Answer, a authored, err error) error {
-	if errors.As(err, &a.Broken) {
-		err = nil
+// answerTests runs the tests of packs that are not trusted, or lints one. A test that
+// does not even parse is the author's to know, with its place.
+func (s *Set) answerTests(ctx context.Context, r testsRequest, answer *sandbox.Answer) (err error) {
+	run := policy.TestRun{Filter: r.Filter, Skip: r.Skip, Parallel: 1, Deadline: s.deadline(), ThirdParty: true, Begin: func(test policy.TestResult) {
+		_ = answer.Give(authored{Begun: &test})
+		answer.Doing(test.Name)
+	}}
+	var a authored
+	if r.Lint != "" {
+		a.Problems, err = s.Set.Lint(ctx, r.Lint, run)
+	} else {
+		a.Tests, a.Coverage, err = s.Set.RunTests(ctx, run)
 	}
-	if err != nil {
+	if err != nil && !errors.As(err, &a.Broken) {
 		return err
 	}
 	return answer.Give(a)
-}
-
-// beginTest says which test is in hand.
-func beginTest(answer *sandbox.Answer) func(policy.TestResult) {
-	return func(test policy.TestResult) {
-		_ = answer.Give(authored{Begun: &test})
-		answer.Doing(test.Name)
-	}
 }

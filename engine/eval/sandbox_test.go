@@ -40,9 +40,9 @@ func TestMain(m *testing.M) {
 }
 
 // lie is a sandbox that answers without judging.
-func lie(result string) {
-	var done wireResult
-	if err := json.Unmarshal([]byte(result), &done); err != nil {
+func lie(said string) {
+	var done result
+	if err := json.Unmarshal([]byte(said), &done); err != nil {
 		os.Exit(1)
 	}
 	for _, value := range []any{map[string]any{"Doing": done.Policy}, map[string]any{"Value": done}, map[string]any{"Done": true}} {

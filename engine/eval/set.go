@@ -79,7 +79,8 @@ func (s *Set) RunTests(ctx context.Context, filter string) ([]policy.TestResult,
 // Lint is policy.Set.Lint; where packs did not come with patrol, in a process of its own.
 func (s *Set) Lint(ctx context.Context, pack string) (policy.Problems, error) {
 	if s.options.Sandbox != nil && s.HasThirdParty() {
-		return s.lintInSandbox(ctx, pack)
+		found, _, err := s.askTests(ctx, "lint policies", testsRequest{Lint: pack})
+		return found.Problems, err
 	}
 	return s.Set.Lint(ctx, pack, policy.TestRun{Deadline: s.deadline()})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -20,39 +19,104 @@ const (
 	maxDepth = 16
 )
 
-// request is what a sandbox is asked. One of the last five fields counts.
+// request is what a sandbox is asked. It keeps packs, job and tokens until it is given
+// others. Of the last five fields one counts; a request without any is to load the packs.
 type request struct {
-	Packs    []policy.PackText `json:",omitempty"` // with the first request of a process
+	Packs    []policy.PackText `json:",omitempty"`
 	Deadline time.Duration
-	Job      *Job     `json:",omitempty"` // with the first Judge of a workspace, and with Explain
-	Policies []string `json:",omitempty"` // with Job: ids of those that will judge
+	Job      *Job             `json:",omitempty"`
+	Tokens   []engine.Subject `json:",omitempty"`
 
-	Judge   *wireJudge  `json:",omitempty"`
-	Waiver  *wireWaiver `json:",omitempty"`
-	Tests   *wireTests  `json:",omitempty"`
-	Lint    string      `json:",omitempty"` // pack
-	Explain *Explained  `json:",omitempty"`
+	Policy  string          `json:",omitempty"` // to judge by: the tokens, or the workspace or its secrets
+	Waiver  *waiverRequest  `json:",omitempty"`
+	Explain *explainRequest `json:",omitempty"`
+	Tests   *testsRequest   `json:",omitempty"`
 }
 
-// wireJudge is what to judge by which policies: tokens, or the workspace with its secrets.
-type wireJudge struct {
-	Policies []string
-	Tokens   []engine.Subject // by policies over tokens
-}
-
-// wireResult is what a policy made of what it was given to judge.
-type wireResult struct {
+// result is what a policy made of what it was given to judge.
+type result struct {
 	Policy              string
 	Pass, NotApplicable int
-	Findings            []wireOutcome
+	Findings            []foundAt
 }
 
-// wireOutcome is an outcome of the resource at Index.
-type wireOutcome struct {
+// foundAt is the outcome on the resource at Index.
+type foundAt struct {
 	Index    int
 	Status   engine.Status
 	Message  string
 	Evidence map[string]any
+}
+
+// waiverRequest is a waiver to be judged by one policy.
+type waiverRequest struct {
+	Policy  string
+	AsOf    time.Time
+	Tuning  policy.Tuning // of the policy
+	Case    WaiverCase
+	OwnerID string // of the finding, which JSON leaves out
+}
+
+// waiverVerdict is what a policy has against a waiver, or why it could not be judged.
+type waiverVerdict struct {
+	Messages []string
+	Failed   string
+}
+
+// explainRequest is a resource of the job to be explained by one policy.
+type explainRequest struct {
+	Policy string
+	On     Explained
+}
+
+// testsRequest is which tests to run: those of packs that are not trusted whose full
+// name matches Filter, without those of the names in Skip. With Lint, the name of a
+// pack, that is linted instead.
+type testsRequest struct {
+	Filter string
+	Skip   []string
+	Lint   string
+}
+
+// authored is what came of tests or of linting.
+type authored struct {
+	Begun    *policy.TestResult    `json:",omitempty"` // alone: this test runs now
+	Tests    []policy.TestResult   `json:",omitempty"`
+	Coverage []policy.TestCoverage `json:",omitempty"`
+	Problems policy.Problems       `json:",omitempty"` // that linting found
+	Broken   policy.Problems       `json:",omitempty"` // these kept tests from being read
+}
+
+// ask asks a sandbox, which is started where there is none. After an error there is
+// none: the next request has to say again which job and which tokens it is about.
+func (s *Set) ask(ctx context.Context, process **sandbox.Process, r request, take func(json.RawMessage) error) (err error) {
+	r.Deadline = s.deadline()
+	if *process == nil {
+		if r.Packs == nil {
+			r.Packs = s.Texts(r.Tests != nil)
+		}
+		if *process, err = sandbox.Start(s.options.Sandbox); err != nil {
+			return err
+		}
+	}
+	if err = (*process).Ask(ctx, r.Deadline, r, take); err != nil {
+		drop(process)
+	}
+	return err
+}
+
+// askOnce asks a sandbox for this request alone.
+func (s *Set) askOnce(ctx context.Context, r request, take func(json.RawMessage) error) error {
+	var process *sandbox.Process
+	defer drop(&process)
+	return s.ask(ctx, &process, r, take)
+}
+
+func drop(process **sandbox.Process) {
+	if *process != nil {
+		(*process).Stop()
+		*process = nil
+	}
 }
 
 // judgeThirdParty judges by policies in a sandbox. One that ends the sandbox, or
@@ -61,88 +125,51 @@ type wireOutcome struct {
 func (e *evaluation) judgeThirdParty(ctx context.Context, all []*assignment) error {
 	killed := map[string]error{} // policy id → how it ended a sandbox
 	var process *sandbox.Process // nil: to be started
-	defer func() {
-		if process != nil {
-			process.Stop()
-		}
-	}()
-	remaining := func(of []*assignment, done map[string]bool) []*assignment {
-		return slices.DeleteFunc(slices.Clone(of), func(a *assignment) bool { return killed[a.ID] != nil || done[a.ID] })
-	}
+	defer drop(&process)
+	hasTokens := false // the sandbox has been given the tokens in hand
 
-	// ask has targets judged by as many of the pending policies as a sandbox
-	// survives, and notes those that are done.
-	ask := func(pending []*assignment, on []target, tokens []engine.Subject, done map[string]bool) error {
-		r := request{Judge: &wireJudge{Policies: idsOf(pending), Tokens: tokens}, Deadline: e.options.Deadline}
-		waited := false
-		if process == nil {
-			r.Job, r.Policies = &e.job, idsOf(remaining(all, nil))
-			process = e.set.waiting.Take()
-			waited = process != nil
-		}
-		if process == nil {
-			r.Packs = e.set.Texts(false)
-			var err error
-			if process, err = sandbox.Start(e.options.Sandbox); err != nil {
+	// judge gives every target one result by a policy.
+	judge := func(a *assignment, on []target, tokens []engine.Subject) error {
+		var judged *result
+		for judged == nil && killed[a.ID] == nil {
+			r, waited := request{Policy: a.ID}, false
+			if process == nil {
+				process = e.set.waiting.Take()
+				r.Job, waited, hasTokens = &e.job, process != nil, false
+			}
+			if !hasTokens {
+				r.Tokens, hasTokens = tokens, true
+			}
+			err := e.set.ask(ctx, &process, r, func(text json.RawMessage) error {
+				judged = &result{}
+				if err := sandbox.Decode(text, judged); err != nil || judged.Policy != a.ID || !judged.addsUp(len(on)) {
+					return notAddingUp(a.ID)
+				}
+				return nil
+			})
+			if err == nil && judged == nil {
+				drop(&process)
+				err = notAddingUp(a.ID)
+			}
+			var end *sandbox.End
+			switch {
+			case err == nil:
+				continue
+			case !errors.As(err, &end):
 				return err
 			}
-		}
-		err := process.Ask(ctx, e.options.Deadline, r, func(text json.RawMessage) error {
-			var result wireResult
-			if err := sandbox.Decode(text, &result); err != nil {
-				return notAddingUp("")
-			}
-			i := slices.IndexFunc(pending, func(a *assignment) bool { return a.ID == result.Policy && !done[a.ID] })
-			if i < 0 || !result.addsUp(len(on)) {
-				return notAddingUp(result.Policy)
-			}
-			add(e.tallies[result.Policy], engine.Pass, result.Pass)
-			add(e.tallies[result.Policy], engine.NotApplicable, result.NotApplicable)
-			for _, f := range result.Findings {
-				if err := e.report(e.view.finding(pending[i], on[f.Index], f.outcome())); err != nil {
-					return err
+			judged = nil
+			switch {
+			case waited && end.Doing == "" && !end.Said: // it ended while it waited: a new one tries again
+			case end.Doing == a.ID:
+				killed[a.ID] = end
+			default: // nothing tells them apart, and a sandbox must not be started for ever
+				for _, each := range all {
+					killed[each.ID] = end
 				}
 			}
-			done[result.Policy] = true
-			return nil
-		})
-		var end *sandbox.End
-		switch {
-		case err == nil && len(remaining(pending, done)) == 0:
-			return nil
-		case err == nil:
-			end = notAddingUp("")
-		case !errors.As(err, &end):
-			return err
 		}
-		process.Stop()
-		process = nil
-		if waited && end.Doing == "" && !end.Said {
-			return nil // it ended while it waited: the next one tries again
-		}
-		if i := slices.IndexFunc(pending, func(a *assignment) bool { return a.ID == end.Doing && !done[a.ID] }); i >= 0 {
-			killed[end.Doing] = end
-			return nil
-		}
-		for _, a := range remaining(pending, done) { // nothing tells them apart, and a sandbox must not be started for ever
-			killed[a.ID] = end
-		}
-		return nil
-	}
-
-	// judge gives every target one result by each policy.
-	judge := func(by []*assignment, on []target, tokens []engine.Subject) error {
-		done := map[string]bool{}
-		for pending := remaining(by, done); len(pending) > 0; pending = remaining(by, done) {
-			if err := ask(pending, on, tokens, done); err != nil {
-				return err
-			}
-		}
-		for _, a := range by {
-			why := killed[a.ID]
-			if why == nil || done[a.ID] {
-				continue
-			}
+		if why := killed[a.ID]; why != nil {
 			for i, target := range on {
 				if tokens != nil && !judges(a.Judges, tokens[i].Facts.Expired) {
 					add(e.tallies[a.ID], engine.NotApplicable, 1)
@@ -151,6 +178,14 @@ func (e *evaluation) judgeThirdParty(ctx context.Context, all []*assignment) err
 				if err := e.report(e.view.finding(a, target, failure(why))); err != nil {
 					return err
 				}
+			}
+			return nil
+		}
+		add(e.tallies[a.ID], engine.Pass, judged.Pass)
+		add(e.tallies[a.ID], engine.NotApplicable, judged.NotApplicable)
+		for _, f := range judged.Findings {
+			if err := e.report(e.view.finding(a, on[f.Index], f.outcome())); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -169,7 +204,7 @@ func (e *evaluation) judgeThirdParty(ctx context.Context, all []*assignment) err
 				on = append(on, ofSecret(secret))
 			}
 		}
-		if err := judge([]*assignment{a}, on, nil); err != nil {
+		if err := judge(a, on, nil); err != nil {
 			return err
 		}
 	}
@@ -179,22 +214,30 @@ func (e *evaluation) judgeThirdParty(ctx context.Context, all []*assignment) err
 		}
 		var tokens []engine.Subject
 		var on []target
+		judgeBatch := func() error {
+			hasTokens = false
+			for _, a := range forTokens {
+				if err := judge(a, on, tokens); err != nil {
+					return err
+				}
+			}
+			tokens, on = tokens[:0], on[:0]
+			return nil
+		}
 		for token, err := range e.job.Tokens(fieldsRead(forTokens)&peerFields() != 0) {
 			if err != nil {
 				return err
 			}
 			token.Token.Raw = nil // no policy sees it
 			tokens, on = append(tokens, token), append(on, ofToken(token))
-			if len(tokens) < batchSize {
-				continue
+			if len(tokens) == batchSize {
+				if err := judgeBatch(); err != nil {
+					return err
+				}
 			}
-			if err := judge(forTokens, on, tokens); err != nil {
-				return err
-			}
-			tokens, on = tokens[:0], on[:0]
 		}
 		if len(tokens) > 0 {
-			if err := judge(forTokens, on, tokens); err != nil {
+			if err := judgeBatch(); err != nil {
 				return err
 			}
 		}
@@ -211,7 +254,7 @@ func notAddingUp(policy string) *sandbox.End {
 }
 
 // addsUp reports whether a result has one outcome for each of n targets.
-func (r *wireResult) addsUp(n int) bool {
+func (r *result) addsUp(n int) bool {
 	if r.Pass < 0 || r.NotApplicable < 0 || r.Pass+r.NotApplicable+len(r.Findings) != n {
 		return false
 	}
@@ -225,18 +268,10 @@ func (r *wireResult) addsUp(n int) bool {
 	return true
 }
 
-func idsOf(assignments []*assignment) []string {
-	ids := make([]string, len(assignments))
-	for i, a := range assignments {
-		ids[i] = a.ID
-	}
-	return ids
-}
-
 // outcome gives numbers the types that an evaluation in process gives.
-func (w wireOutcome) outcome() outcome {
-	evidence, _ := exactNumbers(w.Evidence).(map[string]any)
-	return outcome{status: w.Status, message: w.Message, evidence: evidence}
+func (f foundAt) outcome() outcome {
+	evidence, _ := exactNumbers(f.Evidence).(map[string]any)
+	return outcome{status: f.Status, message: f.Message, evidence: evidence}
 }
 
 func exactNumbers(value any) any {
@@ -264,57 +299,31 @@ func (s *Set) Keep() (kept *Set, stop func()) {
 	return &changed, changed.waiting.Close
 }
 
-// wireWaiver is a waiver to be judged by one policy.
-type wireWaiver struct {
-	Policy  string
-	AsOf    time.Time
-	Tuning  policy.Tuning // of the policy
-	Case    WaiverCase
-	OwnerID string // of the finding, which JSON leaves out
-}
-
-// waiverVerdict is what a policy has against a waiver, or why it could not be judged.
-type waiverVerdict struct {
-	Messages []string
-	Failed   string
-}
-
 // askSandbox has a third-party policy judge a waiver. One that ends the sandbox
 // is asked no more.
-func (j *WaiverJudge) askSandbox(ctx context.Context, id string, c *WaiverCase) (_ []string, err error) {
+func (j *WaiverJudge) askSandbox(ctx context.Context, id string, c *WaiverCase) ([]string, error) {
 	if why := j.killed[id]; why != nil {
 		return nil, why
 	}
-	w := wireWaiver{Policy: id, AsOf: j.asOf, Tuning: j.tuning[id], Case: *c}
+	w := waiverRequest{Policy: id, AsOf: j.asOf, Tuning: j.tuning[id], Case: *c}
 	if c.Finding != nil {
 		finding := *c.Finding
 		finding.Evidence, finding.Message = nil, "" // no policy sees these
 		w.Case.Finding, w.OwnerID = &finding, finding.OwnerID
 	}
-	r := request{Waiver: &w, Deadline: j.set.deadline()}
-	if j.process == nil {
-		r.Packs = j.set.Texts(false)
-		if j.process, err = sandbox.Start(j.set.options.Sandbox); err != nil {
-			return nil, err
-		}
-	}
 	verdict := waiverVerdict{Failed: "the sandbox gave no answer"}
-	err = j.process.Ask(ctx, r.Deadline, r, func(text json.RawMessage) error {
+	err := j.set.ask(ctx, &j.process, request{Waiver: &w}, func(text json.RawMessage) error {
 		verdict = waiverVerdict{}
 		return sandbox.Decode(text, &verdict)
 	})
 	var end *sandbox.End
-	if errors.As(err, &end) {
+	switch {
+	case errors.As(err, &end):
 		j.killed[id] = end
+	case err == nil && verdict.Failed != "":
+		err = errors.New(verdict.Failed)
 	}
-	if err != nil {
-		j.Close()
-		return nil, err
-	}
-	if verdict.Failed != "" {
-		return nil, errors.New(verdict.Failed)
-	}
-	return verdict.Messages, nil
+	return verdict.Messages, err
 }
 
 // TryLoad loads packs in a sandbox first, where one of them is not trusted: a
@@ -334,15 +343,14 @@ func TryLoad(ctx context.Context, command sandbox.Command, packs ...policy.Pack)
 	if err != nil {
 		return nil // Load reports it, with what else is wrong
 	}
-	process, err := sandbox.Start(command)
-	if err != nil {
-		return err
-	}
-	defer process.Stop()
-	err = process.Ask(ctx, defaultDeadline, request{Packs: texts}, func(json.RawMessage) error { return nil })
+	set := &Set{options: Options{Sandbox: command}}
+	err = set.askOnce(ctx, request{Packs: texts}, func(json.RawMessage) error { return nil })
 	var end *sandbox.End
-	if !errors.As(err, &end) || end.Said {
+	switch {
+	case errors.As(err, &end) && end.Said:
 		return ctx.Err()
+	case !errors.As(err, &end):
+		return err
 	}
 	return &engine.Error{
 		Class: engine.ClassUsage, Reason: "policy", Op: "load policies of", Target: engine.FewWords(names, len(names)),
@@ -351,93 +359,58 @@ func TryLoad(ctx context.Context, command sandbox.Command, packs ...policy.Pack)
 	}
 }
 
-// askTask asks a sandbox of its own for what authors do with policies: tests can take
-// all time and memory as policies can.
-func (s *Set) askTask(ctx context.Context, r request, take func(json.RawMessage) error) error {
-	process, err := sandbox.Start(s.options.Sandbox)
-	if err != nil {
-		return err
-	}
-	defer process.Stop()
-	r.Packs, r.Deadline = s.Texts(true), s.deadline()
-	return process.Ask(ctx, s.deadline(), r, take)
-}
-
-// wireTests is which tests to run: those of packs that are not trusted whose full
-// name matches Filter, without those of the names in Skip.
-type wireTests struct {
-	Filter string
-	Skip   []string
-}
-
-// authored is what came of tests and of linting.
-type authored struct {
-	Begun    *policy.TestResult    `json:",omitempty"` // alone: this test runs now
-	Tests    []policy.TestResult   `json:",omitempty"`
-	Coverage []policy.TestCoverage `json:",omitempty"`
-	Problems policy.Problems       `json:",omitempty"` // that linting found
-	Broken   policy.Problems       `json:",omitempty"` // these kept tests from being read
-}
-
-// taskError is the end of a sandbox as an error for whoever gave the packs.
-func taskError(op string, err error) error {
+// askTests has tests run, or a pack linted, in a sandbox of its own: tests can take all
+// time and memory as policies can. An end of the sandbox is an *engine.Error for whoever
+// gave the packs, and begun the test that was running.
+func (s *Set) askTests(ctx context.Context, op string, r testsRequest) (all authored, begun policy.TestResult, err error) {
+	err = s.askOnce(ctx, request{Tests: &r}, func(text json.RawMessage) error {
+		var part authored
+		if err := sandbox.Decode(text, &part); err != nil {
+			return &sandbox.End{Why: "the sandbox gave an answer that cannot be read"}
+		}
+		if part.Begun != nil {
+			begun = *part.Begun
+			return nil
+		}
+		all = part
+		return part.Broken.Err()
+	})
 	var end *sandbox.End
-	if !errors.As(err, &end) {
-		return err
+	if errors.As(err, &end) {
+		if end.Doing != begun.Name {
+			begun = policy.TestResult{}
+		}
+		begun.Outcome, begun.Message = policy.TestErrored, end.Why
+		err = &engine.Error{Class: engine.ClassUsage, Reason: "policy", Op: op, Target: end.Doing, Err: end,
+			Hint: "Policies of --policy and their tests run in a process of its own, with 5 s for each and 1 GiB of memory in all."}
 	}
-	return &engine.Error{Class: engine.ClassUsage, Reason: "policy", Op: op, Target: end.Doing, Err: errors.New(end.Why),
-		Hint: "Policies of --policy and their tests run in a process of its own, with 5 s for each and 1 GiB of memory in all."}
+	return all, begun, err
 }
 
 // testsInSandbox runs tests in a sandbox. One that ends it is an error of that
 // test; the others run anew without it.
 func (s *Set) testsInSandbox(ctx context.Context, filter string) ([]policy.TestResult, []policy.TestCoverage, error) {
 	var killers []policy.TestResult
-	tests := &wireTests{Filter: filter}
+	r := testsRequest{Filter: filter}
 	for {
-		var begun policy.TestResult
-		results, coverage := slices.Clone(killers), []policy.TestCoverage(nil)
-		err := s.askTask(ctx, request{Tests: tests}, func(text json.RawMessage) error {
-			var part authored
-			if err := sandbox.Decode(text, &part); err != nil {
-				return fmt.Errorf("read answer of sandbox: %w", err)
-			}
-			if part.Begun != nil {
-				begun = *part.Begun
-			}
-			results, coverage = append(results, part.Tests...), append(coverage, part.Coverage...)
-			return part.Broken.Err()
-		})
+		done, begun, err := s.askTests(ctx, "run policy tests", r)
 		var end *sandbox.End
 		switch {
 		case err == nil:
+			results := append(killers, done.Tests...)
 			policy.SortTests(results)
-			return results, coverage, nil
-		case !errors.As(err, &end) || end.Doing == "" || end.Doing != begun.Name || slices.Contains(tests.Skip, begun.Name):
-			return nil, nil, taskError("run policy tests", err)
+			return results, done.Coverage, nil
+		case !errors.As(err, &end) || begun.Name == "" || slices.Contains(r.Skip, begun.Name):
+			return nil, nil, err
 		}
-		tests.Skip = append(tests.Skip, begun.Name)
-		begun.Outcome, begun.Message = policy.TestErrored, end.Why
-		killers = append(killers, begun)
+		r.Skip, killers = append(r.Skip, begun.Name), append(killers, begun)
 	}
-}
-
-func (s *Set) lintInSandbox(ctx context.Context, pack string) (policy.Problems, error) {
-	var problems policy.Problems
-	err := s.askTask(ctx, request{Lint: pack}, func(text json.RawMessage) error {
-		var part authored
-		if err := sandbox.Decode(text, &part); err != nil {
-			return fmt.Errorf("read answer of sandbox: %w", err)
-		}
-		problems = append(problems, part.Problems...)
-		return part.Broken.Err()
-	})
-	return problems, taskError("lint policies", err)
 }
 
 // explainInSandbox explains in a sandbox; one that the policy ends explains itself.
 func (s *Set) explainInSandbox(ctx context.Context, job Job, id string, on Explained) (e Explanation, err error) {
-	err = s.askTask(ctx, request{Job: &job, Policies: []string{id}, Explain: &on}, func(text json.RawMessage) error { return sandbox.Decode(text, &e) })
+	r := request{Job: &job, Explain: &explainRequest{Policy: id, On: on}}
+	err = s.askOnce(ctx, r, func(text json.RawMessage) error { return sandbox.Decode(text, &e) })
 	var end *sandbox.End
 	switch {
 	case errors.As(err, &end):

@@ -207,11 +207,11 @@ func TestAnswersKeepNumbers(t *testing.T) {
 		"id": int64(9007199254740993), "days": int64(90), "share": 0.5, "large": 1e21,
 		"list": []any{int64(-9007199254740993), map[string]any{"of": int64(9223372036854775807)}},
 	}
-	text, err := json.Marshal(wireResult{Findings: []wireOutcome{{Status: "fail", Evidence: want}}})
+	text, err := json.Marshal(result{Findings: []foundAt{{Status: "fail", Evidence: want}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var r wireResult
+	var r result
 	if err := sandbox.Decode(text, &r); err != nil {
 		t.Fatal(err)
 	}

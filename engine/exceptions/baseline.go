@@ -3,14 +3,18 @@ package exceptions
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"patrol/engine"
 )
@@ -122,183 +126,122 @@ type Baseline struct {
 
 var fingerprintPattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// ParseBaseline reads a baseline strictly: an entry that nobody understands would
-// excuse nothing, or something else than was meant.
-func ParseBaseline(path string, text []byte) (*Baseline, error) {
-	r := baselineReader{text: text, json: json.NewDecoder(bytes.NewReader(text)), seen: map[string]bool{}, words: map[string]string{}}
-	r.json.DisallowUnknownFields()
-	r.file.index = map[string]int{}
-	if err := r.read(); err != nil {
-		return nil, r.explain(path, err)
-	}
-	return &r.file, nil
-}
-
-// baselineReader decodes one value after the other, so that an error has its line.
-type baselineReader struct {
-	text  []byte
-	json  *json.Decoder
-	at    int64 // where the value being read begins
-	seen  map[string]bool
-	words map[string]string // the few names that all entries share
-	file  Baseline
+// baselineFile is a baseline as its file has it. A pointer is nil where the key is missing.
+type baselineFile struct {
+	Schema   *schemaNumber `json:"schema"`
+	Version  *string       `json:"version"`
+	AsOf     *instant      `json:"as_of"`
+	Findings *[]entry      `json:"findings"`
 }
 
 // errNewer is a file of a later version of patrol.
 var errNewer = errors.New("is newer than this patrol")
 
-func (r *baselineReader) read() error {
-	if err := r.delimiter('{', "an object with schema, version, as_of and findings"); err != nil {
+type schemaNumber int
+
+// UnmarshalJSONFrom reads a schema that this patrol knows. It stands first, so that a
+// newer file is told as such before any of its keys is unknown.
+func (s *schemaNumber) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if err := json.UnmarshalDecode(d, (*int)(s)); err != nil {
 		return err
 	}
-	for r.more() {
-		if err := r.member(); err != nil {
-			return err
-		}
-	}
-	if err := r.delimiter('}', "a member or }"); err != nil {
-		return err
-	}
-	r.more()
-	if _, err := r.json.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the baseline")
-	}
-	for _, key := range []string{"schema", "version", "as_of", "findings"} {
-		if !r.seen[key] {
-			return fmt.Errorf("%s is missing", key)
-		}
+	switch {
+	case *s > schema:
+		return fmt.Errorf("schema %d %w", *s, errNewer)
+	case *s < schema:
+		return fmt.Errorf("schema %d: want %d", *s, schema)
 	}
 	return nil
 }
 
-// more reports whether the list or object goes on, and notes where.
-func (r *baselineReader) more() bool {
-	more := r.json.More()
-	r.at = r.json.InputOffset()
-	for r.at < int64(len(r.text)) && bytes.IndexByte([]byte(" \t\r\n,"), r.text[r.at]) >= 0 {
-		r.at++
-	}
-	return more
-}
+type instant string
 
-func (r *baselineReader) delimiter(want json.Delim, meaning string) error {
-	got, err := r.json.Token()
-	if err == nil && got != want {
-		err = errors.New("want " + meaning)
+// UnmarshalJSONFrom reads a time of RFC 3339.
+func (i *instant) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if err := json.UnmarshalDecode(d, (*string)(i)); err != nil {
+		return err
 	}
+	_, err := time.Parse(time.RFC3339, string(*i))
 	return err
 }
 
-func (r *baselineReader) member() error {
-	token, err := r.json.Token()
-	if err != nil {
-		return err
-	}
-	key, _ := token.(string)
-	if r.seen[key] {
-		return fmt.Errorf("%s is there twice", key)
-	}
-	r.seen[key] = true
-	switch key {
-	case "schema":
-		return r.schema()
-	case "version":
-		return r.json.Decode(&r.file.Version)
-	case "as_of":
-		if err := r.json.Decode(&r.file.AsOf); err != nil {
-			return err
-		}
-		_, err := time.Parse(time.RFC3339, r.file.AsOf)
-		return err
-	case "findings":
-		return r.findings()
-	}
-	return fmt.Errorf("unknown key %q: want schema, version, as_of, findings", key)
-}
+type entry struct{ engine.BaselineEntry }
 
-func (r *baselineReader) schema() error {
-	var n int
-	if err := r.json.Decode(&n); err != nil {
+// UnmarshalJSONFrom reads a finding of which nothing is missing.
+func (e *entry) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if err := json.UnmarshalDecode(d, &e.BaselineEntry); err != nil {
 		return err
 	}
-	if n > schema {
-		return fmt.Errorf("schema %d %w", n, errNewer)
-	}
-	if n < schema {
-		return fmt.Errorf("schema %d: want %d", n, schema)
-	}
-	return nil
-}
-
-func (r *baselineReader) findings() error {
-	if err := r.delimiter('[', "a list of findings"); err != nil {
-		return err
-	}
-	for r.more() {
-		var e engine.BaselineEntry
-		if err := r.json.Decode(&e); err != nil {
-			return err
-		}
-		if err := r.add(e); err != nil {
-			return err
-		}
-	}
-	return r.delimiter(']', "a finding or ]")
-}
-
-func (r *baselineReader) add(e engine.BaselineEntry) error {
 	if !fingerprintPattern.MatchString(e.Fingerprint) {
 		return fmt.Errorf("fingerprint %q: want 32 hexadecimal digits", e.Fingerprint)
-	}
-	if _, err := engine.ParseSeverity(string(e.Severity)); err != nil {
-		return err
 	}
 	if e.Policy == "" || e.WorkspaceID == "" || e.Resource == "" || e.ResourceID == "" {
 		return errors.New("want policy, workspace_id, resource and resource_id in each finding")
 	}
-	if _, taken := r.file.index[e.Fingerprint]; taken {
-		return fmt.Errorf("fingerprint %s is there twice", e.Fingerprint)
-	}
-	e.Policy, e.Workspace, e.WorkspaceID = r.word(e.Policy), r.word(e.Workspace), r.word(e.WorkspaceID)
-	e.Severity, e.Resource = engine.Severity(r.word(string(e.Severity))), engine.Resource(r.word(string(e.Resource)))
-	r.file.index[e.Fingerprint] = len(r.file.Entries)
-	r.file.Entries = append(r.file.Entries, e)
-	return nil
+	_, err := engine.ParseSeverity(string(e.Severity))
+	return err
 }
 
-// word keeps one copy of a text.
-func (r *baselineReader) word(text string) string {
-	if kept, known := r.words[text]; known {
-		return kept
+// ParseBaseline reads a baseline strictly: an entry that nobody understands would
+// excuse nothing, or something else than was meant.
+func ParseBaseline(path string, text []byte) (*Baseline, error) {
+	wrong := func(at int64, err error) error {
+		e := &engine.Error{
+			Class: engine.ClassUsage, Reason: "baseline", Op: "read baseline", Target: fmt.Sprintf("%s:%d", path, 1+bytes.Count(text[:at], []byte("\n"))),
+			Hint: "Make it again with --create-baseline, or restore it from version control.", Err: err,
+		}
+		if errors.Is(err, errNewer) {
+			e.Reason, e.Hint = "newer_schema", "Use the version of patrol that wrote it, or a newer one."
+		}
+		return e
 	}
-	r.words[text] = text
-	return text
+	var file baselineFile
+	if err := json.Unmarshal(text, &file, json.RejectUnknownMembers(true)); err != nil {
+		var syntax *jsontext.SyntacticError
+		var semantic *json.SemanticError
+		switch {
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, wrong(int64(len(text)), errors.New("the file ends too early"))
+		case errors.As(err, &semantic) && errors.Is(semantic.Err, json.ErrUnknownName):
+			return nil, wrong(semantic.ByteOffset, fmt.Errorf("unknown key %q", semantic.JSONPointer.LastToken()))
+		case errors.As(err, &semantic) && semantic.Err != nil:
+			return nil, wrong(semantic.ByteOffset, semantic.Err)
+		case errors.As(err, &semantic):
+			kind := strings.NewReplacer("{", "object", "[", "list").Replace(semantic.JSONKind.String())
+			return nil, wrong(semantic.ByteOffset, fmt.Errorf("%s: does not want a value of kind %s", cmp.Or(semantic.JSONPointer.LastToken(), "baseline"), kind))
+		case errors.As(err, &syntax) && errors.Is(err, jsontext.ErrDuplicateName):
+			return nil, wrong(syntax.ByteOffset, fmt.Errorf("%s is there twice", syntax.JSONPointer.LastToken()))
+		case errors.As(err, &syntax):
+			return nil, wrong(syntax.ByteOffset, syntax.Err)
+		}
+		return nil, wrong(0, err)
+	}
+	missing := ""
+	switch {
+	case file.Schema == nil:
+		missing = "schema"
+	case file.Version == nil:
+		missing = "version"
+	case file.AsOf == nil:
+		missing = "as_of"
+	case file.Findings == nil:
+		missing = "findings"
+	}
+	if missing != "" {
+		return nil, wrong(0, errors.New(missing+" is missing"))
+	}
+	b := &Baseline{AsOf: string(*file.AsOf), Version: *file.Version, index: make(map[string]int, len(*file.Findings))}
+	for i, e := range *file.Findings {
+		if _, taken := b.index[e.Fingerprint]; taken {
+			return nil, wrong(int64(bytes.LastIndex(text, []byte(e.Fingerprint))), fmt.Errorf("fingerprint %s is there twice", e.Fingerprint))
+		}
+		b.index[e.Fingerprint] = i
+		b.Entries = append(b.Entries, e.BaselineEntry)
+	}
+	return b, nil
 }
 
-func (r *baselineReader) explain(path string, err error) error {
-	at := r.at
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		at = syntax.Offset
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		at, err = int64(len(r.text)), errors.New("the file ends too early")
-	}
-	e := &engine.Error{
-		Class: engine.ClassUsage, Reason: "baseline", Op: "read baseline", Target: fmt.Sprintf("%s:%d", path, r.line(at)),
-		Hint: "Make it again with --create-baseline, or restore it from version control.", Err: err,
-	}
-	if errors.Is(err, errNewer) {
-		e.Reason, e.Hint = "newer_schema", "Use the version of patrol that wrote it, or a newer one."
-	}
-	return e
-}
-
-func (r *baselineReader) line(offset int64) int {
-	return 1 + bytes.Count(r.text[:min(max(offset, 0), int64(len(r.text)))], []byte("\n"))
-}
-
-// schema grows when a baselineReader of the file would have to change.
+// schema grows when a file would have to be read in another way.
 const schema = 1
 
 // timeLayout shows milliseconds only where there are any, as reports do.
@@ -306,40 +249,30 @@ const timeLayout = "2006-01-02T15:04:05.999Z07:00"
 
 // WriteBaseline writes the findings that fail now, those that a baseline excuses
 // already included, and returns how many they are. Waived ones are left out:
-// they fail again when their waiver ends. Same findings, same bytes.
+// they fail again when their waiver ends. Same findings, same bytes; each is one
+// line, so that a change of the file shows what changed.
 func WriteBaseline(w io.Writer, version string, asOf time.Time, findings iter.Seq2[engine.Finding, error], critical []string) (written, left int, err error) {
-	out := bufio.NewWriter(w)
-	head, err := json.Marshal(header{schema, version, asOf.UTC().Format(timeLayout)})
-	if err != nil {
-		return 0, 0, err
-	}
-	// Errors of a bufio.Writer stick: Flush reports the first.
-	_, _ = out.Write(head[:len(head)-1])
-	_, _ = out.WriteString(",\"findings\":[")
+	out := bufio.NewWriter(w) // its errors stick: Flush reports the first
+	fmt.Fprintf(out, `{"schema":%d,"version":%s,"as_of":%q,"findings":[`, schema, engine.CompactJSON(version), asOf.UTC().Format(timeLayout))
 	for f, err := range findings {
-		if err != nil {
+		switch {
+		case err != nil:
 			return written, left, err
-		}
-		if f.Status != engine.Fail && f.Status != engine.Baselined {
+		case f.Status != engine.Fail && f.Status != engine.Baselined:
 			continue
-		}
-		if !MayBaseline(f, critical) {
+		case !MayBaseline(f, critical):
 			left++
 			continue
 		}
-		if err := writeEntry(out, entryOf(f), written == 0); err != nil {
-			return written, left, err
+		mark := ",\n"
+		if written == 0 {
+			mark = "\n"
 		}
+		fmt.Fprintf(out, "%s%s", mark, engine.EscapeJSON(engine.CompactJSON(entryOf(f))))
 		written++
 	}
-	_, _ = out.WriteString("\n]}\n")
+	fmt.Fprint(out, "\n]}\n")
 	return written, left, out.Flush()
-}
-
-type header struct {
-	Schema  int    `json:"schema"`
-	Version string `json:"version"` // of patrol
-	AsOf    string `json:"as_of"`
 }
 
 func entryOf(f engine.Finding) engine.BaselineEntry {
@@ -347,18 +280,4 @@ func entryOf(f engine.Finding) engine.BaselineEntry {
 		Fingerprint: f.Fingerprint, Policy: f.Policy, Severity: f.Severity, Workspace: f.Workspace, WorkspaceID: f.WorkspaceID,
 		Resource: f.Resource, ResourceID: f.ResourceID,
 	}
-}
-
-// writeEntry writes one entry a line, so that a change of the file shows what changed.
-func writeEntry(out *bufio.Writer, e engine.BaselineEntry, first bool) error {
-	line, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	if !first {
-		_ = out.WriteByte(',')
-	}
-	_ = out.WriteByte('\n')
-	_, err = out.Write(engine.EscapeJSON(line))
-	return err
 }

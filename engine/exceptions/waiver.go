@@ -20,7 +20,6 @@ type WaiverMatcher struct {
 	day      engine.Date
 	rules    []*rule // in the order of the file
 	byPolicy map[string]*index
-	scratch  []*rule
 }
 
 // rule is a waiver with its patterns compiled.
@@ -31,85 +30,49 @@ type rule struct {
 
 	judged, undecided bool // some policy of it was run where it applies; some of that is unknown
 	waived, lapsed    int
-	refusals          map[refusal]int
+	refusals          map[engine.WaiverRefusal]int // how many findings, by policy and message
 }
 
-// refusal is why, whatever the finding.
-type refusal struct{ policy, message string }
-
-// index holds the waivers of one policy. Those for one id or one owner are
-// found by name, patterns for ids by their first character; the rest are tried
-// one by one: those with a pattern for owners once for each owner, because an
-// owner has many tokens.
+// index holds the waivers of one policy: those for one id and those for one owner by
+// its name or id in small letters, and those that are tried one by one.
 type index struct {
-	ids, owners   map[string][]*rule
-	idPatterns    map[byte][]*rule
-	ownerPatterns []*rule
-	rest          []*rule
-	ofOwner       map[[2]string][]*rule // name and id → those of ownerPatterns that match
-}
-
-func newIndex() *index {
-	return &index{ids: map[string][]*rule{}, owners: map[string][]*rule{}, idPatterns: map[byte][]*rule{}, ofOwner: map[[2]string][]*rule{}}
-}
-
-// patternsFor lists the waivers whose pattern matches the owner.
-func (ix *index) patternsFor(s *subject) []*rule {
-	if len(ix.ownerPatterns) == 0 {
-		return nil
-	}
-	key := [2]string{s.owner, s.ownerID}
-	found, known := ix.ofOwner[key]
-	if !known {
-		for _, r := range ix.ownerPatterns {
-			if named(r.owner, s.owner, s.ownerID) {
-				found = append(found, r)
-			}
-		}
-		ix.ofOwner[key] = found
-	}
-	return found
+	ids, owners map[string][]*rule
+	rest        []*rule
 }
 
 // NewWaiverMatcher prepares waivers to be matched on the day of an evaluation.
 func NewWaiverMatcher(rules []engine.WaiverRule, day engine.Date) *WaiverMatcher {
 	m := &WaiverMatcher{day: day, byPolicy: map[string]*index{}}
+	compiled := func(pattern string) *engine.Glob {
+		if pattern == "" {
+			return nil
+		}
+		g := engine.NewGlob(pattern)
+		return &g
+	}
 	for i, w := range rules {
-		r := &rule{WaiverRule: w, place: i, workspace: compiled(w.Workspace), id: compiled(cmp.Or(w.Token, w.Secret)), owner: compiled(w.Owner), refusals: map[refusal]int{}}
+		r := &rule{
+			WaiverRule: w, place: i, workspace: compiled(w.Workspace), id: compiled(cmp.Or(w.Token, w.Secret)), owner: compiled(w.Owner),
+			refusals: map[engine.WaiverRefusal]int{},
+		}
 		m.rules = append(m.rules, r)
-		for _, id := range w.Policies {
-			m.add(id, r)
+		for _, policy := range w.Policies {
+			ix := m.byPolicy[policy]
+			if ix == nil {
+				ix = &index{ids: map[string][]*rule{}, owners: map[string][]*rule{}}
+				m.byPolicy[policy] = ix
+			}
+			switch {
+			case r.id != nil && r.id.Literal():
+				ix.ids[r.id.Pattern] = append(ix.ids[r.id.Pattern], r)
+			case r.owner != nil && r.owner.Literal():
+				ix.owners[r.owner.Pattern] = append(ix.owners[r.owner.Pattern], r)
+			default:
+				ix.rest = append(ix.rest, r)
+			}
 		}
 	}
 	return m
-}
-
-func compiled(pattern string) *engine.Glob {
-	if pattern == "" {
-		return nil
-	}
-	g := engine.NewGlob(pattern)
-	return &g
-}
-
-func (m *WaiverMatcher) add(policy string, r *rule) {
-	ix := m.byPolicy[policy]
-	if ix == nil {
-		ix = newIndex()
-		m.byPolicy[policy] = ix
-	}
-	switch {
-	case r.id != nil && r.id.Literal():
-		ix.ids[r.id.Pattern] = append(ix.ids[r.id.Pattern], r)
-	case r.owner != nil && r.owner.Literal():
-		ix.owners[r.owner.Pattern] = append(ix.owners[r.owner.Pattern], r)
-	case r.id != nil && r.id.Prefix != "":
-		ix.idPatterns[r.id.Prefix[0]] = append(ix.idPatterns[r.id.Prefix[0]], r)
-	case r.owner != nil:
-		ix.ownerPatterns = append(ix.ownerPatterns, r)
-	default:
-		ix.rest = append(ix.rest, r)
-	}
 }
 
 // Except turns a failed finding into a waived one where a waiver is in force
@@ -121,7 +84,14 @@ func (m *WaiverMatcher) Except(f engine.Finding, judge Judge) engine.Finding {
 	}
 	matching := m.matching(f)
 	for _, r := range matching {
-		if r.InForce(m.day) && !r.refused(f, judge) {
+		if !r.InForce(m.day) {
+			continue
+		}
+		refusals := judge(r.WaiverRule, f)
+		for _, why := range refusals {
+			r.refusals[engine.WaiverRefusal{Policy: why.Policy, Message: why.Message}]++
+		}
+		if len(refusals) == 0 {
 			r.waived++
 			f.Status, f.Waiver = engine.Waived, r.Waiver()
 			return f
@@ -135,66 +105,35 @@ func (m *WaiverMatcher) Except(f engine.Finding, judge Judge) engine.Finding {
 	return f
 }
 
-func (r *rule) refused(f engine.Finding, judge Judge) bool {
-	refusals := judge(r.WaiverRule, f)
-	for _, why := range refusals {
-		r.refusals[refusal{why.Policy, why.Message}]++
-	}
-	return len(refusals) > 0
-}
-
 // matching lists the waivers that are about a finding, in the order of the file.
-func (m *WaiverMatcher) matching(f engine.Finding) []*rule {
+func (m *WaiverMatcher) matching(f engine.Finding) (found []*rule) {
 	ix := m.byPolicy[f.Policy]
 	if ix == nil {
 		return nil
 	}
-	s := subjectOf(f)
-	candidates := [6][]*rule{ix.ids[s.id], ix.owners[s.owner], ix.patternsFor(&s), ix.rest}
-	if s.ownerID != s.owner {
-		candidates[4] = ix.owners[s.ownerID]
+	workspace, workspaceID := strings.ToLower(f.Workspace), strings.ToLower(f.WorkspaceID)
+	owner, ownerID, id := strings.ToLower(f.Owner), strings.ToLower(f.OwnerID), ""
+	if f.Resource != engine.ResourceWorkspace {
+		id = strings.ToLower(f.ResourceID)
 	}
-	if s.id != "" {
-		candidates[5] = ix.idPatterns[s.id[0]]
+	objects := f.Objects()
+	candidates := [][]*rule{ix.ids[id], ix.owners[owner], nil, ix.rest}
+	if ownerID != owner {
+		candidates[2] = ix.owners[ownerID]
 	}
-	found := m.scratch[:0]
 	for _, some := range candidates {
 		for _, r := range some {
-			if r.about(&s) {
+			if (r.id == nil || id != "" && r.id.Matches(id)) && (r.owner == nil || named(r.owner, owner, ownerID)) && r.in(workspace, workspaceID) &&
+				!slices.ContainsFunc(objects, func(object string) bool { return !slices.Contains(r.Objects, object) }) {
 				found = append(found, r)
 			}
 		}
 	}
 	slices.SortFunc(found, func(a, b *rule) int { return cmp.Compare(a.place, b.place) })
-	m.scratch = found
 	return found
 }
 
-// subject is what waivers look at of a finding, in lower case.
-// id is that of a token or a secret; objects are spelt as they are.
-type subject struct {
-	workspace, workspaceID, id, owner, ownerID string
-	objects                                    []string
-}
-
-func subjectOf(f engine.Finding) subject {
-	s := subject{
-		workspace: strings.ToLower(f.Workspace), workspaceID: strings.ToLower(f.WorkspaceID),
-		owner: strings.ToLower(f.Owner), ownerID: strings.ToLower(f.OwnerID), objects: f.Objects(),
-	}
-	if f.Resource != engine.ResourceWorkspace {
-		s.id = strings.ToLower(f.ResourceID)
-	}
-	return s
-}
-
-func (r *rule) about(s *subject) bool {
-	return (r.id == nil || (s.id != "" && r.id.Matches(s.id))) &&
-		(r.owner == nil || named(r.owner, s.owner, s.ownerID)) &&
-		r.in(s.workspace, s.workspaceID) &&
-		!slices.ContainsFunc(s.objects, func(object string) bool { return !slices.Contains(r.Objects, object) })
-}
-
+// in reports whether the waiver is for a workspace; names are in small letters.
 func (r *rule) in(workspace, id string) bool {
 	return r.workspace == nil || named(r.workspace, workspace, id)
 }
@@ -377,41 +316,32 @@ func (m *WaiverMatcher) Judged(s engine.Snapshot, tallies map[string]engine.Tall
 func (m *WaiverMatcher) Uses() []engine.WaiverUse {
 	uses := make([]engine.WaiverUse, len(m.rules))
 	for i, r := range m.rules {
-		uses[i] = engine.WaiverUse{
-			WaiverRule: r.WaiverRule, State: r.state(m.day), DaysLeft: m.day.Until(r.Expires),
-			Waived: r.waived, Lapsed: r.lapsed, Refusals: r.allRefusals(),
+		use := engine.WaiverUse{WaiverRule: r.WaiverRule, DaysLeft: m.day.Until(r.Expires), Waived: r.waived, Lapsed: r.lapsed}
+		for refusal, findings := range r.refusals {
+			refusal.Findings = findings
+			use.Refusals = append(use.Refusals, refusal)
 		}
-		soon := r.InForce(m.day) && uses[i].DaysLeft <= engine.WaiverNotice
-		uses[i].ExpiresSoon = soon && uses[i].State != engine.WaiverRefused
+		slices.SortFunc(use.Refusals, func(a, b engine.WaiverRefusal) int {
+			return cmp.Or(cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Message, b.Message))
+		})
+		switch {
+		case m.day > r.Expires:
+			use.State = engine.WaiverExpired
+		case m.day < r.Created:
+			use.State = engine.WaiverPending
+		case r.waived > 0:
+			use.State = engine.WaiverInForce
+		case len(r.refusals) > 0:
+			use.State = engine.WaiverRefused
+		case !r.judged || r.undecided:
+			use.State = engine.WaiverNotJudged
+		default:
+			use.State = engine.WaiverUnmatched
+		}
+		use.ExpiresSoon = r.InForce(m.day) && use.DaysLeft <= engine.WaiverNotice && use.State != engine.WaiverRefused
+		uses[i] = use
 	}
 	return uses
-}
-
-func (r *rule) state(day engine.Date) engine.WaiverState {
-	switch {
-	case day > r.Expires:
-		return engine.WaiverExpired
-	case day < r.Created:
-		return engine.WaiverPending
-	case r.waived > 0:
-		return engine.WaiverInForce
-	case len(r.refusals) > 0:
-		return engine.WaiverRefused
-	case !r.judged || r.undecided:
-		return engine.WaiverNotJudged
-	}
-	return engine.WaiverUnmatched
-}
-
-func (r *rule) allRefusals() []engine.WaiverRefusal {
-	var list []engine.WaiverRefusal
-	for why, findings := range r.refusals {
-		list = append(list, engine.WaiverRefusal{Policy: why.policy, Message: why.message, Findings: findings})
-	}
-	slices.SortFunc(list, func(a, b engine.WaiverRefusal) int {
-		return cmp.Or(cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Message, b.Message))
-	})
-	return list
 }
 
 var firstItem = regexp.MustCompile(`(?m)^( *)- `)

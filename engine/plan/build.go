@@ -11,7 +11,6 @@
 package plan
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -95,62 +94,11 @@ func (c Config) check(policies map[string]engine.Policy) error {
 	return &engine.Error{Class: engine.ClassUsage, Reason: "config", Op: "plan", Hint: "Correct `remediation` in the configuration.", Err: errors.Join(wrong...)}
 }
 
-// Build makes the plan of an evaluation. The same input gives the same plan.
-// Each failed finding of the chosen policies is the ground of one step, or
-// stands in NotPlanned with the reason. The error is of ClassRefused with the
-// reason clock_skew when this
-// machine's clock was more than an hour off: a plan's own dates would be, too.
-func Build(ctx context.Context, in Input) (engine.Plan, error) {
-	b := &builder{
-		in: in, asOf: in.Report.AsOf.UTC(), policies: map[string]engine.Policy{}, workspaces: map[string]*workspace{}, tokens: map[target][]engine.Finding{},
-		given: in.Replies.revoked(),
-	}
-	for _, p := range in.Report.Policies {
-		b.policies[p.Policy.ID] = p.Policy
-	}
-	if err := in.Config.check(b.policies); err != nil {
-		return engine.Plan{}, err
-	}
-	for _, report := range in.Report.Workspaces {
-		w := &workspace{WorkspaceReport: report}
-		var read struct {
-			Caller struct {
-				ID string `json:"id"`
-			} `json:"caller"`
-		}
-		if json.Unmarshal(report.Snapshot.Documents[engine.SectionWorkspace], &read) == nil {
-			w.caller = read.Caller.ID
-		}
-		var span engine.LogSpan
-		if json.Unmarshal(report.Snapshot.Documents[engine.SectionAuditLog], &span) == nil {
-			w.log = engine.Known{LogRead: true, LogFirst: span.First, LogLast: span.Last}
-		}
-		b.workspaces[report.Snapshot.Workspace.ID] = w
-		b.order = append(b.order, w)
-	}
-	if err := b.refuseSkewed(); err != nil {
-		return engine.Plan{}, err
-	}
-	if err := b.gather(ctx); err != nil {
-		return engine.Plan{}, err
-	}
-	b.propose()
-	if err := b.readTokens(ctx); err != nil {
-		return engine.Plan{}, err
-	}
-	b.planWorkspaces()
-	for _, findings := range b.tokens {
-		b.skip("no_token", "the snapshot does not hold the token", findings...)
-	}
-	return b.finish()
-}
-
 // target is a token of a workspace.
 type target struct{ workspace, token string }
 
 type builder struct {
 	in         Input
-	asOf       time.Time
 	policies   map[string]engine.Policy
 	workspaces map[string]*workspace       // by id
 	order      []*workspace                // as in the report
@@ -169,48 +117,113 @@ type workspace struct {
 	log      engine.Known // the span of the audit log
 }
 
-// gather puts each failed finding where it is planned, by its target, or says why
-// it is not.
-func (b *builder) gather(ctx context.Context) error {
-	choice := b.in.Choice
-	for finding, err := range b.in.Report.Findings {
+// Build makes the plan of an evaluation. The same input gives the same plan.
+// Each failed finding of the chosen policies is the ground of one step, or
+// stands in NotPlanned with the reason. The error is of ClassRefused with the
+// reason clock_skew when this machine's clock was more than an hour off as a
+// workspace was read: when a plan ends and how old its snapshot is would be
+// counted by a clock that is wrong.
+func Build(ctx context.Context, in Input) (engine.Plan, error) {
+	b := &builder{
+		in: in, policies: map[string]engine.Policy{}, workspaces: map[string]*workspace{}, tokens: map[target][]engine.Finding{}, given: in.Replies.revoked(),
+	}
+	for _, p := range in.Report.Policies {
+		b.policies[p.Policy.ID] = p.Policy
+	}
+	if err := in.Config.check(b.policies); err != nil {
+		return engine.Plan{}, err
+	}
+	var skewed []error
+	for _, report := range in.Report.Workspaces {
+		w := &workspace{WorkspaceReport: report}
+		var read struct {
+			Caller struct {
+				ID string `json:"id"`
+			} `json:"caller"`
+		}
+		if json.Unmarshal(report.Snapshot.Documents[engine.SectionWorkspace], &read) == nil {
+			w.caller = read.Caller.ID
+		}
+		var span engine.LogSpan
+		if json.Unmarshal(report.Snapshot.Documents[engine.SectionAuditLog], &span) == nil {
+			w.log = engine.Known{LogRead: true, LogFirst: span.First, LogLast: span.Last}
+		}
+		b.workspaces[report.Snapshot.Workspace.ID] = w
+		b.order = append(b.order, w)
+		hours, way := w.Snapshot.HoursOff(), "ahead"
+		if hours < 0 {
+			hours, way = -hours, "behind"
+		}
+		if hours != 0 {
+			skewed = append(skewed, fmt.Errorf("when workspace %s was read, this machine's clock was %d hours %s", w.Snapshot.Workspace.Name, hours, way))
+		}
+	}
+	if len(skewed) > 0 {
+		return engine.Plan{}, refused("clock_skew", "plan", "Correct this machine's clock, and audit again.", errors.Join(skewed...))
+	}
+	for finding, err := range in.Report.Findings {
 		if err := cmp.Or(err, ctx.Err()); err != nil {
-			return fmt.Errorf("read findings: %w", err)
+			return engine.Plan{}, fmt.Errorf("read findings: %w", err)
 		}
-		w, p := b.workspaces[finding.WorkspaceID], b.policies[finding.Policy]
-		switch {
-		case finding.Status != engine.Fail, choice.Policy != nil && (p.ID == "" || !choice.Policy(p)):
-			continue
-		case w == nil:
-			return fmt.Errorf("plan: finding of policy %s is in workspace %s, which was not judged", finding.Policy, finding.WorkspaceID)
-		case choice.Workspace != nil && !choice.Workspace(w.Snapshot.Workspace):
-			continue
+		if err := b.gather(finding); err != nil {
+			return engine.Plan{}, err
 		}
-		// All that a plan says of a finding comes from here: nothing after this
-		// sees the secrets that a policy quotes.
-		finding = finding.Redacted()
-		if configured, set := b.in.Config.Remedies[finding.Policy]; set {
-			finding.Remedy = string(configured)
+	}
+	b.propose()
+	if len(b.tokens) > 0 || slices.ContainsFunc(b.order, func(w *workspace) bool { return len(w.proposed) > 0 }) {
+		for row, err := range in.Report.Tokens {
+			if err := cmp.Or(err, ctx.Err()); err != nil {
+				return engine.Plan{}, fmt.Errorf("read tokens: %w", err)
+			}
+			if w := b.workspaces[row.Workspace.ID]; w != nil {
+				b.token(w, row.Subject)
+			}
 		}
-		key, action := target{finding.WorkspaceID, finding.ResourceID}, engine.Action(finding.Remedy)
-		if action != remedy.None && finding.Resource == engine.ResourceToken && b.given[key] { // its owner gave it up
-			action = engine.Revoke
-			finding.Remedy = string(action)
-		}
-		switch tokens := w.Snapshot.Coverage[engine.SectionTokens]; {
-		case action == remedy.None:
-			b.skip("disabled_remedy", "the configuration gives this policy no remedy", finding)
-		case !slices.Contains(remedy.For(finding.Resource), action):
-			b.skip("no_remedy", fmt.Sprintf("remedy %q does not suit a %s", action, finding.Resource), finding)
-		case finding.Resource == engine.ResourceSecret:
-			b.skip("no_remedy", "patrol changes tokens and workspaces; an OAuth secret is for people to replace", finding)
-		case finding.Resource == engine.ResourceWorkspace:
-			w.failed = append(w.failed, finding)
-		case !tokens.Whole():
-			b.skip("coverage", "the workspace's tokens were not read whole: "+string(tokens.Status), finding)
-		default:
-			b.tokens[key] = append(b.tokens[key], finding)
-		}
+	}
+	b.planWorkspaces()
+	for _, findings := range b.tokens {
+		b.skip("no_token", "the snapshot does not hold the token", findings...)
+	}
+	b.narrow()
+	return b.finish()
+}
+
+// gather puts a failed finding where it is planned, by its target, or says why
+// it is not.
+func (b *builder) gather(finding engine.Finding) error {
+	choice, w, p := b.in.Choice, b.workspaces[finding.WorkspaceID], b.policies[finding.Policy]
+	switch {
+	case finding.Status != engine.Fail, choice.Policy != nil && (p.ID == "" || !choice.Policy(p)):
+		return nil
+	case w == nil:
+		return fmt.Errorf("plan: finding of policy %s is in workspace %s, which was not judged", finding.Policy, finding.WorkspaceID)
+	case choice.Workspace != nil && !choice.Workspace(w.Snapshot.Workspace):
+		return nil
+	}
+	// All that a plan says of a finding comes from here: nothing after this
+	// sees the secrets that a policy quotes.
+	finding = finding.Redacted()
+	key, action := target{finding.WorkspaceID, finding.ResourceID}, engine.Action(finding.Remedy)
+	if configured, set := b.in.Config.Remedies[finding.Policy]; set {
+		action = configured
+	}
+	if action != remedy.None && finding.Resource == engine.ResourceToken && b.given[key] { // its owner gave it up
+		action = engine.Revoke
+	}
+	finding.Remedy = string(action)
+	switch tokens := w.Snapshot.Coverage[engine.SectionTokens]; {
+	case action == remedy.None:
+		b.skip("disabled_remedy", "the configuration gives this policy no remedy", finding)
+	case !slices.Contains(remedy.For(finding.Resource), action):
+		b.skip("no_remedy", fmt.Sprintf("remedy %q does not suit a %s", action, finding.Resource), finding)
+	case finding.Resource == engine.ResourceSecret:
+		b.skip("no_remedy", "patrol changes tokens and workspaces; an OAuth secret is for people to replace", finding)
+	case finding.Resource == engine.ResourceWorkspace:
+		w.failed = append(w.failed, finding)
+	case !tokens.Whole():
+		b.skip("coverage", "the workspace's tokens were not read whole: "+string(tokens.Status), finding)
+	default:
+		b.tokens[key] = append(b.tokens[key], finding)
 	}
 	return nil
 }
@@ -221,88 +234,59 @@ func (b *builder) skip(reason, detail string, findings ...engine.Finding) {
 	}
 }
 
-// readTokens passes once over the population. It makes the steps on tokens and
-// counts those that a change to the whole workspace would disable.
-func (b *builder) readTokens(ctx context.Context) error {
-	counts := slices.ContainsFunc(b.order, func(w *workspace) bool { return len(w.proposed) > 0 })
-	if len(b.tokens) == 0 && !counts {
-		return nil
-	}
-	for row, err := range b.in.Report.Tokens {
-		if err := cmp.Or(err, ctx.Err()); err != nil {
-			return fmt.Errorf("read tokens: %w", err)
-		}
-		w := b.workspaces[row.Workspace.ID]
-		if w == nil {
-			continue
-		}
-		b.count(w, row.Subject)
-		key := target{row.Workspace.ID, row.Token.ID}
-		if findings := b.tokens[key]; findings != nil {
-			delete(b.tokens, key)
-			if field := row.Token.Odd(); field != "" {
-				b.skip("odd_row", "the token's row could not be read whole ("+field+"): look at it by hand", findings...)
-				continue
-			}
-			b.planToken(w, row.Subject, findings)
-		}
-	}
-	return nil
-}
-
-// protection tells why no step may change a token; "" when one may.
-func (b *builder) protection(w *workspace, s engine.Subject) string {
-	if why := b.in.Config.Protected.Protects(s); why != "" {
-		return why
-	}
-	if w.caller != "" && (s.Token.OwnerID == w.caller || s.Token.CreatorID == w.caller) {
-		return "owner or creator is the principal that patrol signed in as"
-	}
-	return ""
-}
-
-// refuseSkewed stops a plan by a machine that told another time than the
-// workspace when it read that: when a plan ends and how old its snapshot is
-// would be counted by a clock that is wrong.
-func (b *builder) refuseSkewed() error {
-	var skewed []error
-	for _, w := range b.order {
-		hours, way := w.Snapshot.HoursOff(), "ahead"
-		if hours < 0 {
-			hours, way = -hours, "behind"
-		}
-		if hours != 0 {
-			skewed = append(skewed, fmt.Errorf("when workspace %s was read, this machine's clock was %d hours %s", w.Snapshot.Workspace.Name, hours, way))
-		}
-	}
-	if len(skewed) == 0 {
-		return nil
-	}
-	return refused("clock_skew", "plan", "Correct this machine's clock, and audit again.", errors.Join(skewed...))
-}
-
 // finish puts the plan together, in an order that depends on its content only.
 func (b *builder) finish() (engine.Plan, error) {
-	b.narrow()
 	slices.SortFunc(b.steps, compareSteps)
 	slices.SortFunc(b.notPlanned, func(a, b engine.NotPlanned) int {
 		return cmp.Or(cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.WorkspaceID, b.WorkspaceID), cmp.Compare(a.ResourceID, b.ResourceID), cmp.Compare(a.Reason, b.Reason))
 	})
+	config := b.in.Config
 	sorted := func(list []string) []string {
 		return append([]string{}, slices.Compact(slices.Sorted(slices.Values(list)))...)
 	}
 	grounds := Grounds(b.steps, func(id string) (engine.Policy, bool) { p, ok := b.policies[id]; return p, ok })
 	p := engine.Plan{
 		Schema: engine.PlanSchema, Version: b.in.Version, Engine: b.in.Engine, Policies: engine.PolicyDigest(grounds),
-		AsOf: b.time(0), NotBefore: b.time(b.in.Config.Grace), ExpiresAt: b.time(b.in.Config.Grace + cmp.Or(b.in.Config.Validity, DefaultValidity)), Planner: b.in.Planner, Contact: b.in.Config.Contact, WhatIf: b.in.Report.WhatIf,
-		Workspaces: b.planned(), Limits: b.in.Config.Limits, Protected: engine.Protected{Tokens: sorted(b.in.Config.Protected.Tokens), Principals: sorted(b.in.Config.Protected.Principals)},
-		Steps: b.steps, NotPlanned: b.notPlanned, OnUse: cmp.Or(b.in.Config.OnUse, OnUseSkip), Reevaluates: b.retuning(),
+		AsOf: b.time(0), NotBefore: b.time(config.Grace), ExpiresAt: b.time(config.Grace + cmp.Or(config.Validity, DefaultValidity)),
+		Planner: b.in.Planner, Contact: config.Contact, WhatIf: b.in.Report.WhatIf, Workspaces: []engine.PlanWorkspace{}, Limits: config.Limits,
+		Protected: engine.Protected{Tokens: sorted(config.Protected.Tokens), Principals: sorted(config.Protected.Principals)},
+		Steps:     append([]engine.Step{}, b.steps...), NotPlanned: append([]engine.NotPlanned{}, b.notPlanned...),
+		OnUse: cmp.Or(config.OnUse, OnUseSkip), Reevaluates: engine.Retuning{},
 	}
-	if p.Steps == nil {
-		p.Steps = []engine.Step{}
+	involved := map[string]bool{}
+	for _, n := range p.NotPlanned {
+		involved[n.WorkspaceID] = true
 	}
-	if p.NotPlanned == nil {
-		p.NotPlanned = []engine.NotPlanned{}
+	for _, s := range p.Steps {
+		involved[s.WorkspaceID] = true
+		for _, id := range s.Policies { // what the configuration changes about the steps' policies
+			tuning := b.in.Tuning[s.WorkspaceID][id]
+			if tuning.Severity == "" && len(tuning.Params) == 0 {
+				continue
+			}
+			if p.Reevaluates[s.WorkspaceID] == nil {
+				p.Reevaluates[s.WorkspaceID] = map[string]engine.PolicyTuning{}
+			}
+			p.Reevaluates[s.WorkspaceID][id] = tuning
+		}
+	}
+	for _, w := range b.order {
+		s := w.Snapshot
+		if !involved[s.Workspace.ID] {
+			continue
+		}
+		one := engine.PlanWorkspace{
+			ID: s.Workspace.ID, Name: s.Workspace.Name, Host: s.Workspace.Host, Cloud: s.Workspace.Cloud, Labels: s.Workspace.Labels,
+			Snapshot: fmt.Sprint(s.ID), Digest: s.Digest, CollectedAt: s.CollectedAt.UTC().Format(time.RFC3339),
+			Tokens: s.Tokens, Coverage: map[engine.SectionName]engine.CoverageStatus{},
+		}
+		if one.Labels == nil {
+			one.Labels = map[string]string{}
+		}
+		for name, coverage := range s.Coverage {
+			one.Coverage[name] = coverage.ForPlan()
+		}
+		p.Workspaces = append(p.Workspaces, one)
 	}
 	return Complete(p)
 }
@@ -333,12 +317,14 @@ func Complete(p engine.Plan) (engine.Plan, error) {
 
 // asRead is a value as it comes back from its file.
 func asRead[T any](value T) (same T, err error) {
-	decoder := json.NewDecoder(bytes.NewReader(engine.CompactJSON(value)))
-	decoder.UseNumber()
-	return same, decoder.Decode(&same)
+	err = decodeStrict(engine.CompactJSON(value), &same)
+	return same, err
 }
 
-func (b *builder) time(after time.Duration) string { return b.asOf.Add(after).Format(time.RFC3339) }
+// time is so long after the judgement.
+func (b *builder) time(after time.Duration) string {
+	return b.in.Report.AsOf.UTC().Add(after).Format(time.RFC3339)
+}
 
 // planID is derived from all else in the plan.
 func planID(p engine.Plan) string {
@@ -364,53 +350,6 @@ func Grounds(steps []engine.Step, find func(id string) (engine.Policy, bool)) []
 		}
 	}
 	return policies
-}
-
-func (b *builder) planned() []engine.PlanWorkspace {
-	list, involved := []engine.PlanWorkspace{}, map[string]bool{}
-	for _, s := range b.steps {
-		involved[s.WorkspaceID] = true
-	}
-	for _, n := range b.notPlanned {
-		involved[n.WorkspaceID] = true
-	}
-	for _, w := range b.order {
-		if !involved[w.Snapshot.Workspace.ID] {
-			continue
-		}
-		s := w.Snapshot
-		one := engine.PlanWorkspace{
-			ID: s.Workspace.ID, Name: s.Workspace.Name, Host: s.Workspace.Host, Cloud: s.Workspace.Cloud, Labels: s.Workspace.Labels,
-			Snapshot: fmt.Sprint(s.ID), Digest: s.Digest, CollectedAt: s.CollectedAt.UTC().Format(time.RFC3339),
-			Tokens: s.Tokens, Coverage: map[engine.SectionName]engine.CoverageStatus{},
-		}
-		if one.Labels == nil {
-			one.Labels = map[string]string{}
-		}
-		for name, coverage := range s.Coverage {
-			one.Coverage[name] = coverage.ForPlan()
-		}
-		list = append(list, one)
-	}
-	return list
-}
-
-// retuning keeps what bears on the steps' policies.
-func (b *builder) retuning() engine.Retuning {
-	kept := engine.Retuning{}
-	for _, step := range b.steps {
-		for _, id := range step.Policies {
-			tuning, set := b.in.Tuning[step.WorkspaceID][id]
-			if !set || tuning.Severity == "" && len(tuning.Params) == 0 {
-				continue
-			}
-			if kept[step.WorkspaceID] == nil {
-				kept[step.WorkspaceID] = map[string]engine.PolicyTuning{}
-			}
-			kept[step.WorkspaceID][id] = tuning
-		}
-	}
-	return kept
 }
 
 // compareSteps orders by what could break: steps for people first, then by

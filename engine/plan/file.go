@@ -3,7 +3,6 @@ package plan
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -17,6 +16,7 @@ import (
 	"patrol/engine/remedy"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // pieces hands out a plan as its file has it, or compact, as its id is derived
@@ -111,8 +111,8 @@ func Read(content []byte) (engine.Plan, error) {
 		return engine.Plan{}, err
 	}
 	const hint = "A plan is never edited: make it anew with `patrol plan`."
-	p, err := decodePlan(content)
-	if err != nil {
+	var p engine.Plan
+	if err := decodeStrict(content, &p); err != nil {
 		return p, refused("strict_json", "read plan", hint, err)
 	}
 	// What is written again in the same bytes has one meaning only: no key stands
@@ -153,28 +153,17 @@ func checkSchema(content []byte, known int) error {
 	return nil
 }
 
-// schemaOf is the version that a file states; nil when it states none. It stands
-// first in every file that patrol writes, and no more is read of those: a plan
-// may be very large.
+// schemaOf is the version that a file states; nil when it does not begin with one,
+// as every file that patrol writes. No more is read: a plan may be very large.
 func schemaOf(content []byte) *int {
-	var head struct {
-		Schema *int `json:"schema"`
-	}
 	decoder := json.NewDecoder(bytes.NewReader(content))
-	opening, err := decoder.Token()
-	if err != nil || opening != json.Delim('{') {
+	opening, _ := decoder.Token()
+	key, _ := decoder.Token()
+	var schema int
+	if opening != json.Delim('{') || key != "schema" || decoder.Decode(&schema) != nil {
 		return nil
 	}
-	if key, err := decoder.Token(); err == nil && key == "schema" {
-		if decoder.Decode(&head.Schema) != nil {
-			return nil
-		}
-		return head.Schema
-	}
-	if json.Unmarshal(content, &head) != nil {
-		return nil
-	}
-	return head.Schema
+	return &schema
 }
 
 func refused(reason, op, hint string, err error) error {
@@ -189,46 +178,21 @@ func checkPlan(p engine.Plan) error {
 	if planID(p) != p.ID {
 		return errors.New("plan_id does not belong to the content")
 	}
-	if err := checkTimes(p); err != nil {
-		return err
-	}
-	if p.OnUse != OnUseSkip && p.OnUse != OnUseProceed {
-		return fmt.Errorf("on_use is %q", p.OnUse)
-	}
-	if p.Limits.MaxSteps < 0 || p.Limits.MaxPercent < 0 || p.Limits.MaxPerOwner < 0 || p.Limits.MaxRecentlyUsed < 0 || p.Limits.MaxEndangered < 0 || p.Limits.RecentlyUsedDays < 0 {
-		return errors.New("a limit is negative")
-	}
-	return checkSteps(p)
-}
-
-func checkTimes(p engine.Plan) error {
-	asOf, err := parseTime("as_of", p.AsOf)
-	if err != nil {
-		return err
-	}
-	notBefore, err := parseTime("not_before", p.NotBefore)
-	if err != nil {
-		return err
-	}
-	expires, err := parseTime("expires_at", p.ExpiresAt)
-	if err != nil {
+	asOf, err1 := parseTime("as_of", p.AsOf)
+	notBefore, err2 := parseTime("not_before", p.NotBefore)
+	expires, err3 := parseTime("expires_at", p.ExpiresAt)
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
 	if notBefore.Before(asOf) || expires.Before(notBefore) || expires.Sub(notBefore) > MaxValidity {
 		return fmt.Errorf("as_of %s, not_before %s and expires_at %s do not follow each other within %s", p.AsOf, p.NotBefore, p.ExpiresAt, MaxValidity)
 	}
-	return nil
-}
-
-func parseTime(field, text string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return t, fmt.Errorf("%s is no time: %q", field, text)
+	if p.OnUse != OnUseSkip && p.OnUse != OnUseProceed {
+		return fmt.Errorf("on_use is %q", p.OnUse)
 	}
-	return t, nil
-}
-
-func checkSteps(p engine.Plan) error {
+	if l := p.Limits; l.MaxSteps < 0 || l.MaxPercent < 0 || l.MaxPerOwner < 0 || l.MaxRecentlyUsed < 0 || l.MaxEndangered < 0 || l.RecentlyUsedDays < 0 {
+		return errors.New("a limit is negative")
+	}
 	workspaces, ids := map[string]engine.PlanWorkspace{}, map[string]bool{}
 	for _, w := range p.Workspaces {
 		if _, twice := workspaces[w.ID]; twice || w.ID == "" {
@@ -260,64 +224,25 @@ func checkSteps(p engine.Plan) error {
 	return nil
 }
 
-// decodePlan reads the lists of a plan item by item: a decoder keeps the text of
-// what it is reading, which would be that of the whole file. Numbers of any size
-// stay as they are written.
-func decodePlan(content []byte) (p engine.Plan, err error) {
-	decoder := json.NewDecoder(bytes.NewReader(content))
-	decoder.DisallowUnknownFields()
-	decoder.UseNumber()
-	if opening, err := decoder.Token(); err != nil || opening != json.Delim('{') {
-		return p, cmp.Or(err, errors.New("is no object of keys and values"))
+func parseTime(field, text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, fmt.Errorf("%s is no time: %q", field, text)
 	}
-	head := map[string]json.RawMessage{}
-	for decoder.More() {
-		key, err := decoder.Token()
-		if err != nil {
-			return p, err
-		}
-		switch key {
-		case "steps":
-			err = decodeList(decoder, &p.Steps)
-		case "not_planned":
-			err = decodeList(decoder, &p.NotPlanned)
-		default:
-			var value json.RawMessage
-			err = decoder.Decode(&value)
-			head[key.(string)] = value
-		}
-		if err != nil {
-			return p, fmt.Errorf("%s: %w", key, err)
-		}
-	}
-	rest := json.NewDecoder(bytes.NewReader(engine.CompactJSON(head)))
-	rest.DisallowUnknownFields()
-	rest.UseNumber()
-	return p, rest.Decode(&p)
-}
-
-func decodeList[T any](decoder *json.Decoder, list *[]T) error {
-	opening, err := decoder.Token()
-	if err != nil || opening == nil { // null
-		return err
-	}
-	if opening != json.Delim('[') {
-		return errors.New("is no list")
-	}
-	*list = []T{}
-	for decoder.More() {
-		var item T
-		if err := decoder.Decode(&item); err != nil {
-			return fmt.Errorf("item %d: %w", len(*list)+1, err)
-		}
-		*list = append(*list, item)
-	}
-	_, err = decoder.Token()
-	return err
+	return t, nil
 }
 
 // decodeStrict decodes JSON that has one meaning only: no key twice, in another
-// letter case or unknown, nothing but UTF-8, and nothing after the end.
+// letter case or unknown, nothing but UTF-8, and nothing after the end. Numbers of
+// values that may be anything stay as they are written.
 func decodeStrict(content []byte, into any) error {
-	return jsonv2.Unmarshal(content, into, jsonv2.RejectUnknownMembers(true))
+	return jsonv2.Unmarshal(content, into, jsonv2.RejectUnknownMembers(true), jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(
+		func(decoder *jsontext.Decoder, value *any) error {
+			if decoder.PeekKind() != '0' {
+				return errors.ErrUnsupported
+			}
+			text, err := decoder.ReadValue()
+			*value = json.Number(text)
+			return err
+		})))
 }

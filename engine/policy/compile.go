@@ -63,7 +63,8 @@ func (s sources) shareCompilers(files []*source, read []engine.Policy) map[*sour
 
 // compile checks and prepares a policy together with the library it uses, by a
 // compiler that others share or, where there is none, by one of its own: each
-// policy has its own type of input.params.
+// policy has its own type of input.params. It finds what the policy reads, and what
+// it needs; nil when it does not compile.
 func (s sources) compile(file *source, p engine.Policy, compiler *ast.Compiler, problems *Problems) *Compiled {
 	known, ok := s.schemas[p.Resource]
 	if !ok {
@@ -71,7 +72,13 @@ func (s sources) compile(file *source, p engine.Policy, compiler *ast.Compiler, 
 		return nil
 	}
 	modules := s.withLibrary(file)
-	p.Basis = s.basis(file, modules, p.Resource)
+	var parts []string // what decides about a policy besides its own text
+	for _, library := range s.of(librarySource) {
+		if library != file && modules[library.place()] != nil {
+			parts = append(parts, library.path, library.text)
+		}
+	}
+	p.Basis = engine.TextDigest("[" + string(engine.CompactJSON(parts)) + "," + s.schemaTexts[p.Resource] + "," + string(engine.CompactJSON(sandboxDigestInput())) + "]")
 	if compiler == nil {
 		var wrong Problems
 		compiler, wrong = compiled(modules, known, p.Params, file.place())
@@ -80,7 +87,82 @@ func (s sources) compile(file *source, p engine.Policy, compiler *ast.Compiler, 
 		}
 	}
 	c := &Compiled{Policy: p, Trusted: file.trusted, Compiler: compiler}
-	c.link(file, known, problems)
+	root := file.module.Package.Path
+	deny, applicable := root.Append(ast.StringTerm("deny")), root.Append(ast.StringTerm("applicable"))
+	rules := compiler.GetRulesExact(deny)
+	if len(rules) == 0 {
+		problems.add(file.place(), file.line(), reasonDeny, "no rule named deny: the policy would never fire")
+		return c
+	}
+	// A set built of rules always has a value. Anything else may be undefined, and is
+	// wrapped in a list so that this is not taken for a policy that does not apply.
+	denied := ast.NewTerm(deny)
+	if slices.ContainsFunc(rules, func(rule *ast.Rule) bool { return rule.Head.RuleKind() != ast.MultiValue }) {
+		x := ast.VarTerm("x")
+		denied = ast.ArrayComprehensionTerm(x, ast.NewBody(ast.Equality.Expr(x, denied)))
+	}
+	bind := ast.Equality.Expr(ast.NewTerm(DenyVar), denied)
+	names := sections(known)
+	reads := func(rule ast.Ref) Reads {
+		report := func(ref ast.Ref, what string) {
+			place, line, reason := file.place(), file.line(), reasonType
+			if at := ref[0].Location; at != nil && at.File != "" {
+				place, line = at.File, at.Row
+			}
+			if !ref[0].Equal(ast.InputRootDocument) {
+				reason = reasonSandbox
+			}
+			problems.add(place, line, reason, "%s %s", ref, what)
+		}
+		found, err := findReads(compiler, rule, p.Resource, names, report)
+		if err != nil {
+			report(rule, err.Error())
+		}
+		return found
+	}
+	c.Query, c.Reads = ast.NewBody(bind), reads(deny)
+	if len(compiler.GetRulesExact(applicable)) > 0 {
+		c.Query = ast.NewBody(ast.Equality.Expr(ast.NewTerm(applicable), ast.InternedTerm(true)), bind)
+		c.Applicable = reads(applicable)
+		c.Reads.add(c.Applicable)
+	}
+	if file.metadata() == nil {
+		return c // which is a problem already
+	}
+
+	// The needs declared and found, without those that the policy tolerates the lack of: it looks itself at what is missing.
+	isKnown := func(need string) bool {
+		key, setting := strings.CutPrefix(need, settingNeed(""))
+		return setting && key != "" || slices.Contains(names, need)
+	}
+	needs := c.Reads.Needs
+	switch p.Resource {
+	case engine.ResourceToken:
+		needs[string(engine.SectionTokens)] = true
+	case engine.ResourceSecret:
+		needs[string(engine.SectionSecrets)] = true
+	}
+	if len(file.tolerates) > 0 && p.Resource != engine.ResourceWorkspace {
+		file.wrong(problems, "tolerates", "tolerates is for policies on workspaces: of a token, what is unknown stays unknown")
+	}
+	for _, section := range file.tolerates {
+		if !isKnown(section) {
+			file.wrong(problems, "tolerates", "tolerates: no section is called %s", section)
+		}
+		maps.DeleteFunc(needs, func(need string, _ bool) bool { return need == section || strings.HasPrefix(need, section+".") })
+	}
+	for _, need := range p.Needs {
+		switch {
+		case p.Resource == engine.ResourceWaiver:
+			file.wrong(problems, "needs", "needs: a policy over waivers reads no section")
+			continue
+		case !isKnown(need):
+			file.wrong(problems, "needs", "needs: no section is called %s; known are %s and single settings such as %s", need,
+				strings.Join(names, ", "), settingNeed(SettingMaxLifetime))
+		}
+		needs[need] = true
+	}
+	c.Needs = engine.SortedKeys(needs)
 	return c
 }
 
@@ -99,17 +181,6 @@ func compiled(modules map[string]*ast.Module, known schema, params []engine.Para
 	prefilter.Comparisons(compiler, report)
 	impossible(compiler, known, report)
 	return compiler, wrong
-}
-
-// basis is the digest of what decides about a policy besides its own text.
-func (s sources) basis(file *source, modules map[string]*ast.Module, resource engine.Resource) string {
-	var parts []string
-	for _, library := range s.of(librarySource) {
-		if library != file && modules[library.place()] != nil {
-			parts = append(parts, library.path, library.text)
-		}
-	}
-	return engine.TextDigest("[" + string(engine.CompactJSON(parts)) + "," + s.schemaTexts[resource] + "," + string(engine.CompactJSON(sandboxDigestInput())) + "]")
 }
 
 // withLibrary are modules with those of the library that they use, directly or
@@ -140,99 +211,6 @@ func dataRefs(module *ast.Module) []string {
 		return false
 	})
 	return refs
-}
-
-// link finds what the policy reads and prepares its query.
-func (p *Compiled) link(file *source, known schema, problems *Problems) {
-	root := file.module.Package.Path
-	deny, applicable := root.Append(ast.StringTerm("deny")), root.Append(ast.StringTerm("applicable"))
-	if len(p.Compiler.GetRulesExact(deny)) == 0 {
-		problems.add(file.place(), file.line(), reasonDeny, "no rule named deny: the policy would never fire")
-		return
-	}
-	bind := ast.Equality.Expr(ast.NewTerm(DenyVar), p.denyTerm(deny))
-	p.Query = ast.NewBody(bind)
-	report := func(ref ast.Ref, what string) {
-		place, line, reason := file.place(), file.line(), reasonType
-		if at := ref[0].Location; at != nil && at.File != "" {
-			place, line = at.File, at.Row
-		}
-		if !ref[0].Equal(ast.InputRootDocument) {
-			reason = reasonSandbox
-		}
-		problems.add(place, line, reason, "%s %s", ref, what)
-	}
-	p.Reads = p.analyse(deny, known, report)
-	if len(p.Compiler.GetRulesExact(applicable)) > 0 {
-		p.Applicable = p.analyse(applicable, known, report)
-		p.Query = ast.NewBody(ast.Equality.Expr(ast.NewTerm(applicable), ast.InternedTerm(true)), bind)
-		p.Reads.add(p.Applicable)
-	}
-	p.addNeeds(file, known, problems)
-}
-
-// denyTerm is deny itself when it is a set built of rules, which always has a
-// value. Anything else may be undefined, and is wrapped in a list so that this
-// is not taken for a policy that does not apply.
-func (p *Compiled) denyTerm(deny ast.Ref) *ast.Term {
-	for _, rule := range p.Compiler.GetRulesExact(deny) {
-		if rule.Head.RuleKind() != ast.MultiValue {
-			x := ast.VarTerm("x")
-			return ast.ArrayComprehensionTerm(x, ast.NewBody(ast.Equality.Expr(x, ast.NewTerm(deny))))
-		}
-	}
-	return ast.NewTerm(deny)
-}
-
-func (p *Compiled) analyse(rule ast.Ref, known schema, report func(ast.Ref, string)) Reads {
-	found, err := findReads(p.Compiler, rule, p.Resource, sections(known), report)
-	if err != nil {
-		report(rule, err.Error())
-	}
-	return found
-}
-
-// addNeeds joins the needs declared and found, without those that the policy tolerates
-// the lack of: it looks itself at what is missing.
-func (p *Compiled) addNeeds(file *source, known schema, problems *Problems) {
-	note := packageAnnotations(file.module)
-	if note == nil {
-		return // which is a problem already
-	}
-	isKnown := func(need string) bool {
-		key, setting := strings.CutPrefix(need, settingNeed(""))
-		return setting && key != "" || slices.Contains(sections(known), need)
-	}
-	r := metadataReader{file: file, from: note.Location.Row, problems: problems}
-	tolerated := r.texts("tolerates", note.Custom["tolerates"])
-	if len(tolerated) > 0 && p.Resource != engine.ResourceWorkspace {
-		r.wrong("tolerates", "tolerates is for policies on workspaces: of a token, what is unknown stays unknown")
-	}
-	all := p.Reads.Needs
-	switch p.Resource {
-	case engine.ResourceToken:
-		all[string(engine.SectionTokens)] = true
-	case engine.ResourceSecret:
-		all[string(engine.SectionSecrets)] = true
-	}
-	for _, section := range tolerated {
-		if !isKnown(section) {
-			r.wrong("tolerates", "tolerates: no section is called %s", section)
-		}
-		maps.DeleteFunc(all, func(need string, _ bool) bool { return need == section || strings.HasPrefix(need, section+".") })
-	}
-	for _, need := range p.Needs {
-		switch {
-		case p.Resource == engine.ResourceWaiver:
-			r.wrong("needs", "needs: a policy over waivers reads no section")
-			continue
-		case !isKnown(need):
-			r.wrong("needs", "needs: no section is called %s; known are %s and single settings such as %s", need,
-				strings.Join(sections(known), ", "), settingNeed(SettingMaxLifetime))
-		}
-		all[need] = true
-	}
-	p.Needs = engine.SortedKeys(all)
 }
 
 // sections lists the sections that a policy may need: those of the engine and

@@ -7,7 +7,6 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/format"
-	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"patrol/engine"
 )
@@ -26,25 +25,63 @@ const (
 // comment, which is anybody's to write.
 func (s *Set) Lint(ctx context.Context, pack string, run TestRun) (Problems, error) {
 	run.Parallel = 1
+	trace := &testTrace{begin: run.Begin, seen: map[string]observation{}}
+	if _, _, err := s.runTests(ctx, run, trace); err != nil {
+		return nil, err
+	}
 	var problems Problems
 	accepted := map[string]map[string]any{} // by file: the reasons that its author answered
 	for _, file := range s.sources.files {
-		if file.pack == pack {
-			lintFormat(file, &problems)
-			if file.module != nil { // tests are not parsed yet
-				if note := packageAnnotations(file.module); note != nil {
-					accepted[file.place()], _ = note.Custom["accepts"].(map[string]any)
-				}
+		if file.pack != pack {
+			continue
+		}
+		formatted, err := format.SourceWithOpts(file.place(), []byte(file.text), format.Opts{RegoVersion: ast.RegoV1})
+		switch {
+		case err != nil:
+			problems.add(file.place(), 0, reasonParse, "%v", err)
+		case string(formatted) != file.text:
+			old, fresh, line := strings.Split(file.text, "\n"), strings.Split(string(formatted), "\n"), 1
+			for line < min(len(old), len(fresh)) && old[line-1] == fresh[line-1] {
+				line++
 			}
+			problems.add(file.place(), line, reasonFormat, "differs from what `opa fmt` writes")
+		}
+		if file.module != nil && file.metadata() != nil { // tests are not parsed yet
+			accepted[file.place()], _ = file.metadata().Custom["accepts"].(map[string]any)
 		}
 	}
-	fired, err := s.observeTests(ctx, run)
-	if err != nil {
-		return nil, err
-	}
 	for _, p := range slices.Concat(s.Resources, s.Waivers) {
-		if p.Pack == pack {
-			p.lint(fired, &problems)
+		if p.Pack != pack {
+			continue
+		}
+		place := (&source{pack: p.Pack, path: p.File}).place()
+		add := func(reason, format string, args ...any) { problems.add(place, 0, reason, format, args...) }
+		if p.Remediation == "" {
+			add(reasonWords, "custom.remediation is missing: say what an admin should do")
+		}
+		if len(p.Controls) == 0 {
+			add(reasonWords, "custom.controls is missing: say which controls it serves")
+		}
+		said := []string{p.Title, p.Description, p.Remediation}
+		for _, param := range p.Params {
+			said = append(said, param.Description)
+		}
+		for _, text := range said {
+			if strings.HasPrefix(text, "TODO") {
+				add(reasonWords, "still says %q", text)
+			}
+		}
+		if !trace.seen[p.Package].fires {
+			add(reasonTests, "no test in which it fires: an undefined field would silence it unseen")
+		}
+		if !trace.seen[p.Package].silent {
+			add(reasonTests, "no test in which it stays silent")
+		}
+		// Whether a policy applies must not depend on a comment, and a policy that weighs a comment against
+		// other facts lets its writer tip the scales. One that is about the comment alone may read it.
+		comment := engine.FieldsWhere(func(f engine.Field) bool { return f.Name == "comment" || f.Name == "comment_secrets" })
+		if p.Applicable.Fields&comment != 0 || p.Reads.Fields&comment != 0 && p.Reads.Fields&^comment != 0 {
+			add(reasonComment, "a token's comment, which is anybody's to write, can keep it from firing: except by ids, with a waiver; or, where the policy demands something of the comment, say so")
 		}
 	}
 	problems = slices.DeleteFunc(problems, func(p Problem) bool {
@@ -55,59 +92,6 @@ func (s *Set) Lint(ctx context.Context, pack string, run TestRun) (Problems, err
 	return problems, nil
 }
 
-func lintFormat(file *source, problems *Problems) {
-	formatted, err := format.SourceWithOpts(file.place(), []byte(file.text), format.Opts{RegoVersion: ast.RegoV1})
-	switch {
-	case err != nil:
-		problems.add(file.place(), 0, reasonParse, "%v", err)
-	case string(formatted) != file.text:
-		problems.add(file.place(), firstDifference(file.text, string(formatted)), reasonFormat, "differs from what `opa fmt` writes")
-	}
-}
-
-// firstDifference is the first line (from 1) in which two texts differ.
-func firstDifference(a, b string) int {
-	left, right := strings.Split(a, "\n"), strings.Split(b, "\n")
-	for i := range left {
-		if i >= len(right) || left[i] != right[i] {
-			return i + 1
-		}
-	}
-	return len(left)
-}
-
-func (p *Compiled) lint(fired observations, problems *Problems) {
-	place := (&source{pack: p.Pack, path: p.File}).place()
-	if p.Remediation == "" {
-		problems.add(place, 0, reasonWords, "custom.remediation is missing: say what an admin should do")
-	}
-	if len(p.Controls) == 0 {
-		problems.add(place, 0, reasonWords, "custom.controls is missing: say which controls it serves")
-	}
-	for _, text := range append([]string{p.Title, p.Description, p.Remediation}, paramTexts(p.Params)...) {
-		if strings.HasPrefix(text, "TODO") {
-			problems.add(place, 0, reasonWords, "still says %q", text)
-		}
-	}
-	seen := fired[p.Package]
-	if !seen.fires {
-		problems.add(place, 0, reasonTests, "no test in which it fires: an undefined field would silence it unseen")
-	}
-	if !seen.silent {
-		problems.add(place, 0, reasonTests, "no test in which it stays silent")
-	}
-	if p.exemptsByComment() {
-		problems.add(place, 0, reasonComment, "a token's comment, which is anybody's to write, can keep it from firing: except by ids, with a waiver; or, where the policy demands something of the comment, say so")
-	}
-}
-
-func paramTexts(params []engine.Param) (texts []string) {
-	for _, p := range params {
-		texts = append(texts, p.Description)
-	}
-	return texts
-}
-
 // Format is a file of Rego as `opa fmt` writes it.
 func Format(path string, text []byte) ([]byte, error) {
 	formatted, err := format.SourceWithOpts(path, text, format.Opts{RegoVersion: ast.RegoV1})
@@ -115,77 +99,4 @@ func Format(path string, text []byte) ([]byte, error) {
 		return nil, engine.UsageError("format", path, "Correct the Rego first.", err)
 	}
 	return formatted, nil
-}
-
-// exemptsByComment: whether a policy applies must not depend on a comment, and
-// a policy that weighs a comment against other facts lets its writer tip the
-// scales. One that is about the comment alone may read it.
-func (p *Compiled) exemptsByComment() bool {
-	comment := engine.FieldsWhere(func(f engine.Field) bool { return f.Name == "comment" || f.Name == "comment_secrets" })
-	if p.Reads.Fields&comment == 0 {
-		return false
-	}
-	return p.Applicable.Fields&comment != 0 || p.Reads.Fields&^comment != 0
-}
-
-// observation is what the tests of one policy were seen to do.
-type observation struct{ fires, silent bool }
-
-// observations are by package of the policy.
-type observations map[string]observation
-
-// observeTests runs all tests one after the other and watches deny.
-func (s *Set) observeTests(ctx context.Context, run TestRun) (observations, error) {
-	modules, err := s.testModules(run)
-	if err != nil {
-		return nil, err
-	}
-	watch := &denyWatch{seen: observations{}}
-	_, err = s.runModules(ctx, modules, run, watch)
-	watch.end()
-	return watch.seen, err
-}
-
-// denyWatch is a tracer that notes for each test whether the policy that it is
-// about denied anything.
-type denyWatch struct {
-	seen  observations
-	test  *ast.Rule
-	fired bool
-}
-
-func (*denyWatch) Enabled() bool               { return true }
-func (*denyWatch) Config() topdown.TraceConfig { return topdown.TraceConfig{} }
-
-func (w *denyWatch) TraceEvent(event topdown.Event) {
-	rule, ok := event.Node.(*ast.Rule)
-	if !ok || rule.Module == nil {
-		return
-	}
-	name := rule.Head.Name.String()
-	switch {
-	case event.Op == topdown.EnterOp && strings.HasPrefix(name, "test_"):
-		w.end()
-		w.test, w.fired = rule, false
-	case event.Op == topdown.ExitOp && w.test != nil && name == "deny" && w.subject() == packageOf(rule):
-		w.fired = true
-	}
-}
-
-// end books what the test just run has shown.
-func (w *denyWatch) end() {
-	if w.test == nil {
-		return
-	}
-	seen := w.seen[w.subject()]
-	seen.fires, seen.silent = seen.fires || w.fired, seen.silent || !w.fired
-	w.seen[w.subject()] = seen
-	w.test = nil
-}
-
-// subject is the package that the test is about: a test package is named after it.
-func (w *denyWatch) subject() string { return strings.TrimSuffix(packageOf(w.test), "_test") }
-
-func packageOf(rule *ast.Rule) string {
-	return strings.TrimPrefix(rule.Module.Package.Path.String(), "data.")
 }

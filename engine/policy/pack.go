@@ -48,6 +48,8 @@ type source struct {
 	kind    sourceKind
 	module  *ast.Module
 	uses    []string // documents that the module imports or refers to in full
+
+	tolerates []string // sections, by METADATA
 }
 
 // place is how errors name the file.

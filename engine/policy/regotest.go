@@ -75,150 +75,13 @@ func (s *Set) RunTests(ctx context.Context, run TestRun) ([]TestResult, []TestCo
 	if err := run.Check(); err != nil {
 		return nil, nil, err
 	}
-	modules, err := s.testModules(run)
-	if err != nil {
-		return nil, nil, err
-	}
 	coverage := cover.New()
-	results, err := s.runModules(ctx, modules, run, coverage)
+	results, modules, err := s.runTests(ctx, run, &testTrace{begin: run.Begin, also: coverage})
 	if err != nil {
 		return nil, nil, err
 	}
-	return results, coverageOf(coverage.Report(modules)), nil
-}
-
-// testModules parses the tests, which Load leaves alone: a broken test must not
-// stop an audit.
-func (s *Set) testModules(run TestRun) (map[string]*ast.Module, error) {
-	var problems Problems
-	tests := sources{}
-	for _, file := range s.sources.of(testSource) {
-		fresh := *file
-		tests.files = append(tests.files, &fresh)
-	}
-	tests.parse(testSource, &problems)
-	if err := problems.Err(); err != nil {
-		return nil, err
-	}
-	for _, file := range tests.files {
-		for _, rule := range file.module.Rules {
-			if isTest(rule) && (run.ThirdParty && file.trusted || slices.Contains(run.Skip, testName(rule))) {
-				// Without it, strict mode would find its imports unused: it becomes a rule as any other.
-				rule.Head.Name = "dropped_" + rule.Head.Name
-				rule.Head.Reference[0] = ast.VarTerm(string(rule.Head.Name))
-			}
-		}
-	}
-	modules := map[string]*ast.Module{}
-	for _, file := range slices.Concat(s.sources.files, tests.files) {
-		if file.module != nil {
-			modules[file.place()] = file.module
-		}
-	}
-	return modules, nil
-}
-
-func (s *Set) runModules(ctx context.Context, modules map[string]*ast.Module, run TestRun, tracer topdown.QueryTracer) ([]TestResult, error) {
-	if run.Begin != nil {
-		tracer = watched{tracer, run.Begin}
-	}
-	store := inmem.New()
-	txn, err := store.NewTransaction(ctx, storage.TransactionParams{})
-	if err != nil {
-		return nil, fmt.Errorf("run policy tests: %w", err)
-	}
-	defer store.Abort(ctx, txn)
-	runner := tester.NewRunner().
-		SetCompiler(newCompiler().WithEnablePrintStatements(true)).
-		SetStore(store).SetModules(modules).Filter(run.Filter).
-		RaiseBuiltinErrors(true).CapturePrintOutput(true).
-		SetTimeout(cmp.Or(run.Deadline, 5*time.Second)).
-		SetCoverageRuns(nil).SetCoverageQueryTracer(tracer).SetParallel(run.Parallel)
-	found, err := runner.RunTests(ctx, txn)
-	if err != nil {
-		var problems Problems
-		problems.addOPA("", err)
-		return nil, problems.Err()
-	}
-	var results []TestResult
-	for result := range found {
-		if result != nil { // a rule that is no test, or that the filter leaves out
-			results = append(results, testResult(result))
-		}
-	}
-	for i, result := range results {
-		if result.Outcome != TestFailed {
-			continue
-		}
-		denied := &deniedTrace{of: strings.TrimSuffix(result.Name[:strings.LastIndexByte(result.Name, '.')], "_test")}
-		again, err := runner.Filter(regexp.QuoteMeta(result.Name)+"$").SetParallel(1).SetCoverageQueryTracer(denied).RunTests(ctx, txn)
-		if err != nil {
-			continue // the failure stands without it
-		}
-		for range again {
-		}
-		slices.Sort(denied.messages)
-		results[i].Message += fmt.Sprintf("; deny was {%s}", strings.Join(slices.Compact(denied.messages), ", "))
-	}
-	SortTests(results)
-	return results, ctx.Err()
-}
-
-// deniedTrace is a tracer that notes what the deny of a package held.
-type deniedTrace struct {
-	of       string
-	messages []string
-}
-
-func (*deniedTrace) Enabled() bool               { return true }
-func (*deniedTrace) Config() topdown.TraceConfig { return topdown.TraceConfig{PlugLocalVars: true} }
-
-func (t *deniedTrace) TraceEvent(event topdown.Event) {
-	rule, ok := event.Node.(*ast.Rule)
-	if !ok || event.Op != topdown.ExitOp || rule.Module == nil || rule.Head.Name != DenyVar || rule.Head.Key == nil || packageOf(rule) != t.of {
-		return
-	}
-	value := rule.Head.Key.Value
-	if event.Locals != nil {
-		if bound := event.Locals.Get(value); bound != nil {
-			value = bound
-		}
-	}
-	t.messages = append(t.messages, value.String())
-}
-
-// SortTests sorts by file, line and name.
-func SortTests(results []TestResult) {
-	slices.SortFunc(results, func(a, b TestResult) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Name, b.Name))
-	})
-}
-
-func testResult(r *tester.Result) TestResult {
-	t := TestResult{
-		Name: strings.TrimPrefix(r.Package, "data.") + "." + r.Name, File: r.Location.File, Line: r.Location.Row,
-		Outcome: TestPassed, Output: string(r.Output), Duration: r.Duration,
-	}
-	switch {
-	case r.Skip:
-		t.Outcome = TestSkipped
-	case r.Error != nil:
-		t.Outcome, t.Message = TestErrored, r.Error.Error()
-	case r.Fail:
-		t.Outcome, t.Message = TestFailed, failedAt(r)
-	}
-	return t
-}
-
-func failedAt(r *tester.Result) string {
-	if r.FailedAt == nil {
-		return "the test is not true"
-	}
-	return fmt.Sprintf("line %d: %s", r.FailedAt.Location.Row, r.FailedAt)
-}
-
-func coverageOf(report cover.Report) []TestCoverage {
-	var list []TestCoverage
+	report := coverage.Report(modules)
+	var covered []TestCoverage
 	for _, name := range slices.Sorted(maps.Keys(report.Files)) {
 		if strings.HasSuffix(name, "_test.rego") {
 			continue
@@ -231,25 +94,168 @@ func coverageOf(report cover.Report) []TestCoverage {
 			}
 		}
 		c.Missed = slices.Compact(c.Missed)
-		list = append(list, c)
+		covered = append(covered, c)
 	}
-	return list
+	return results, covered, nil
+}
+
+// runTests parses the tests, which Load leaves alone (a broken test must not stop an
+// audit), and runs them with all modules.
+func (s *Set) runTests(ctx context.Context, run TestRun, trace *testTrace) ([]TestResult, map[string]*ast.Module, error) {
+	var problems Problems
+	tests := sources{}
+	for _, file := range s.sources.of(testSource) {
+		fresh := *file
+		tests.files = append(tests.files, &fresh)
+	}
+	tests.parse(testSource, &problems)
+	if err := problems.Err(); err != nil {
+		return nil, nil, err
+	}
+	modules := map[string]*ast.Module{}
+	for _, file := range slices.Concat(s.sources.files, tests.files) {
+		if file.module != nil {
+			modules[file.place()] = file.module
+		}
+	}
+	for _, file := range tests.files {
+		for _, rule := range file.module.Rules {
+			if isTest(rule) && (run.ThirdParty && file.trusted || slices.Contains(run.Skip, testName(rule))) {
+				// Without it, strict mode would find its imports unused: it becomes a rule as any other.
+				rule.Head.Name = "dropped_" + rule.Head.Name
+				rule.Head.Reference[0] = ast.VarTerm(string(rule.Head.Name))
+			}
+		}
+	}
+	store := inmem.New()
+	txn, err := store.NewTransaction(ctx, storage.TransactionParams{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("run policy tests: %w", err)
+	}
+	defer store.Abort(ctx, txn)
+	runner := tester.NewRunner().
+		SetCompiler(newCompiler().WithEnablePrintStatements(true)).
+		SetStore(store).SetModules(modules).Filter(run.Filter).
+		RaiseBuiltinErrors(true).CapturePrintOutput(true).
+		SetTimeout(cmp.Or(run.Deadline, 5*time.Second)).
+		SetCoverageRuns(nil).SetCoverageQueryTracer(trace).SetParallel(run.Parallel)
+	found, err := runner.RunTests(ctx, txn)
+	if err != nil {
+		problems.addOPA("", err)
+		return nil, nil, problems.Err()
+	}
+	var results []TestResult
+	for r := range found {
+		if r == nil { // a rule that is no test, or that the filter leaves out
+			continue
+		}
+		t := TestResult{
+			Name: strings.TrimPrefix(r.Package, "data.") + "." + r.Name, File: r.Location.File, Line: r.Location.Row,
+			Outcome: TestPassed, Output: string(r.Output), Duration: r.Duration,
+		}
+		switch {
+		case r.Skip:
+			t.Outcome = TestSkipped
+		case r.Error != nil:
+			t.Outcome, t.Message = TestErrored, r.Error.Error()
+		case r.Fail && r.FailedAt == nil:
+			t.Outcome, t.Message = TestFailed, "the test is not true"
+		case r.Fail:
+			t.Outcome, t.Message = TestFailed, fmt.Sprintf("line %d: %s", r.FailedAt.Location.Row, r.FailedAt)
+		}
+		results = append(results, t)
+	}
+	trace.end()
+	for i, result := range results {
+		if result.Outcome != TestFailed {
+			continue
+		}
+		denied := &testTrace{messages: true}
+		again, err := runner.Filter(regexp.QuoteMeta(result.Name)+"$").SetParallel(1).SetCoverageQueryTracer(denied).RunTests(ctx, txn)
+		if err != nil {
+			continue // the failure stands without it
+		}
+		for range again {
+		}
+		slices.Sort(denied.denied)
+		results[i].Message += fmt.Sprintf("; deny was {%s}", strings.Join(slices.Compact(denied.denied), ", "))
+	}
+	SortTests(results)
+	return results, modules, ctx.Err()
+}
+
+// testTrace is a tracer that notes what tests do, and hands events on. Where it is to
+// know which test runs, they must run one after the other.
+type testTrace struct {
+	begin    func(TestResult)       // is told of each test as it begins; nil: nobody wants to know
+	also     topdown.QueryTracer    // nil: none
+	seen     map[string]observation // by the package that tests are about; nil: nobody wants to know
+	messages bool                   // note what deny held
+	test     *ast.Rule              // that runs now
+	denied   []string               // what deny held of the policy that it is about
+}
+
+// observation is what the tests of one policy were seen to do.
+type observation struct{ fires, silent bool }
+
+func (*testTrace) Enabled() bool { return true }
+func (t *testTrace) Config() topdown.TraceConfig {
+	return topdown.TraceConfig{PlugLocalVars: t.messages}
+}
+
+func (t *testTrace) TraceEvent(event topdown.Event) {
+	if t.also != nil {
+		defer t.also.TraceEvent(event)
+	}
+	rule, ok := event.Node.(*ast.Rule)
+	if !ok || rule.Module == nil || t.begin == nil && t.seen == nil && !t.messages {
+		return
+	}
+	switch {
+	case event.Op == topdown.EnterOp && isTest(rule):
+		t.end()
+		t.test, t.denied = rule, nil
+		if t.begin != nil {
+			t.begin(TestResult{Name: testName(rule), File: rule.Location.File, Line: rule.Location.Row})
+		}
+	case event.Op == topdown.ExitOp && t.test != nil && rule.Head.Name == DenyVar && t.subject() == packageOf(rule):
+		denied := ast.Value(ast.Null{})
+		if rule.Head.Key != nil {
+			denied = rule.Head.Key.Value
+		}
+		if event.Locals != nil {
+			if bound := event.Locals.Get(denied); bound != nil {
+				denied = bound
+			}
+		}
+		t.denied = append(t.denied, denied.String())
+	}
+}
+
+// end books what the test just run has shown.
+func (t *testTrace) end() {
+	if t.test != nil && t.seen != nil {
+		seen := t.seen[t.subject()]
+		seen.fires, seen.silent = seen.fires || len(t.denied) > 0, seen.silent || len(t.denied) == 0
+		t.seen[t.subject()] = seen
+	}
+	t.test = nil
+}
+
+// subject is the package that the test is about: a test package is named after it.
+func (t *testTrace) subject() string { return strings.TrimSuffix(packageOf(t.test), "_test") }
+
+func packageOf(rule *ast.Rule) string {
+	return strings.TrimPrefix(rule.Module.Package.Path.String(), "data.")
 }
 
 func testName(rule *ast.Rule) string { return packageOf(rule) + "." + rule.Head.Ref().String() }
 
 func isTest(rule *ast.Rule) bool { return strings.HasPrefix(rule.Head.Name.String(), "test_") }
 
-// watched is a tracer that reports each test as it begins.
-type watched struct {
-	topdown.QueryTracer
-
-	begin func(TestResult)
-}
-
-func (w watched) TraceEvent(event topdown.Event) {
-	if rule, ok := event.Node.(*ast.Rule); ok && event.Op == topdown.EnterOp && rule.Module != nil && isTest(rule) {
-		w.begin(TestResult{Name: testName(rule), File: rule.Location.File, Line: rule.Location.Row})
-	}
-	w.QueryTracer.TraceEvent(event)
+// SortTests sorts by file, line and name.
+func SortTests(results []TestResult) {
+	slices.SortFunc(results, func(a, b TestResult) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Name, b.Name))
+	})
 }
