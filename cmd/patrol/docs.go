@@ -84,10 +84,10 @@ func commandsPage(root *cobra.Command) string {
 		})
 	})
 	var b strings.Builder
-	b.WriteString(generatedNotice + "# Commands\n\n`patrol COMMAND --help` says more of each. Every flag is also an environment variable, `PATROL_<FLAG>`, and most are a key of\n[patrol.yaml](configuration.md).\n\n## Flags of every command\n\n```")
-	b.WriteString(flagUsages(root.PersistentFlags()) + "```\n\n## Flags of several commands\n\n```" + flagUsages(shared) + "```\n")
+	b.WriteString(generatedNotice + "# Commands\n\n`patrol COMMAND --help` says more of each flag. Every flag is also an environment variable, `PATROL_<FLAG>`, and most are a key of\n[patrol.yaml](configuration.md).\n\n## Flags of every command\n\n```")
+	b.WriteString(flagUsages(inBrief(root.PersistentFlags())) + "```\n\n## Flags of several commands\n\n```" + flagUsages(inBrief(shared)) + "```\n")
 	for _, cmd := range root.Commands() {
-		commandSection(&b, cmd, shared)
+		commandSections(&b, cmd, shared)
 	}
 	return b.String()
 }
@@ -97,18 +97,25 @@ func flagWords(flag *pflag.Flag) string {
 	return strings.Join([]string{flag.Name, flag.Shorthand, flag.Usage, flag.DefValue}, "\n")
 }
 
-// commandSection is the part of one command, and those of the commands below
-// it. A command that only gathers others has no part of its own.
-func commandSection(b *strings.Builder, cmd *cobra.Command, shared *pflag.FlagSet) {
+// commandSections are the parts of a command and of those below it. A command
+// that only gathers others has no example and no part of its own.
+func commandSections(b *strings.Builder, cmd *cobra.Command, shared *pflag.FlagSet) {
 	if !cmd.IsAvailableCommand() {
 		return
 	}
-	if cmd.HasAvailableSubCommands() && cmd.Name() != "completion" {
-		for _, child := range cmd.Commands() {
-			commandSection(b, child, shared)
-		}
+	completion := cmd.Name() == "completion"
+	if completion || !cmd.HasAvailableSubCommands() || cmd.HasExample() {
+		commandSection(b, cmd, shared)
+	}
+	if completion {
 		return
 	}
+	for _, child := range cmd.Commands() {
+		commandSections(b, child, shared)
+	}
+}
+
+func commandSection(b *strings.Builder, cmd *cobra.Command, shared *pflag.FlagSet) {
 	use := strings.TrimSuffix(cmd.UseLine(), " [flags]")
 	if cmd.Name() == "completion" {
 		use += " bash|zsh|fish|powershell"
@@ -125,7 +132,7 @@ func commandSection(b *strings.Builder, cmd *cobra.Command, shared *pflag.FlagSe
 		}
 	})
 	parts := []string{}
-	for _, part := range []string{strings.TrimSpace(flagUsages(own)), alsoFlags(also, shared), firstExample(cmd)} {
+	for _, part := range []string{strings.TrimSpace(flagUsages(inBrief(own))), alsoFlags(also, shared), firstExample(cmd)} {
 		if part != "" {
 			parts = append(parts, part)
 		}
@@ -134,6 +141,36 @@ func commandSection(b *strings.Builder, cmd *cobra.Command, shared *pflag.FlagSe
 		fmt.Fprintf(b, "```\n%s\n```\n", strings.Join(parts, "\n\n"))
 	}
 }
+
+// inBrief are flags without the values and conditions that follow their meaning
+// after a colon or in parentheses: `--help` has them.
+func inBrief(flags *pflag.FlagSet) *pflag.FlagSet {
+	brief := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.VisitAll(func(flag *pflag.Flag) {
+		shown := *flag
+		name, usage := pflag.UnquoteUsage(flag)
+		if end := strings.IndexAny(usage, ":("); end > 0 {
+			usage = strings.TrimSpace(usage[:end])
+		}
+		shown.Usage = strings.ReplaceAll(usage, "`", "")
+		if name != "" { // not of a switch
+			shown.Value = namedValue{flag.Value, name}
+		}
+		if slices.Contains([]string{"[]", "0s"}, flag.DefValue) {
+			shown.DefValue = ""
+		}
+		brief.AddFlag(&shown)
+	})
+	return brief
+}
+
+// namedValue is the value of a flag, named apart from the flag's text.
+type namedValue struct {
+	pflag.Value
+	name string
+}
+
+func (v namedValue) Type() string { return v.name }
 
 // alsoFlags names the shared flags that a command takes: a group of which it
 // takes all by its title, the others one by one.

@@ -308,7 +308,7 @@ type listFilter struct {
 func (f *listFilter) addFlags(all *pflag.FlagSet, column string, columns []string) {
 	f.filter.addFlags(all, "list the first so many (0: all)")
 	inGroup(all, flagsSelection, func(flags *pflag.FlagSet) {
-		flags.StringVar(&f.kind, "kind", "", "owner is a `kind`: user, service_principal, missing")
+		flags.StringVar(&f.kind, "kind", "", "owner is of this `kind`: user, service_principal, missing")
 	})
 	all.StringVar(&f.sort, "sort", column, "order by this `column`: "+strings.Join(columns, ", ")+"; -column for the other way round")
 	ofWords(all, "kind", ownerKinds()...)

@@ -319,7 +319,6 @@ var pageRuns = map[string]page{
 	"README.md": {
 		before:  "exits 1 patrol audit -q --profile prod --db first.db\nexits 0 patrol tokens --db first.db --format json -o tokens.json\n",
 		instead: map[string]string{"warehouse:ID": "warehouse:00c0ffee00c0ffee", "patrol apply plan.json": "patrol apply plan.json --yes"},
-		exits:   map[string]int{"patrol evaluate": 0},
 		skip:    map[string]string{"make": "builds patrol first; the story demo runs it", "docker": "needs docker"},
 		after:   "exists patrol.yaml patrol-report/audit.html auditors.xlsx plan.json plan.approval.json plan.outcome.json\n",
 	},
@@ -327,9 +326,9 @@ var pageRuns = map[string]page{
 	"docs/account.md": {
 		before:  "exits 1 patrol audit -q --account account\nexits 0 patrol tokens --format csv -o tokens.csv\n",
 		instead: map[string]string{"prod-account": "account"},
+		first:   map[string]string{"patrol snapshots merge": "exec sh -c 'for i in 1 2 3 4 5 6 7; do patrol collect --account account --shard $i/8 --db shard-1.db; done'"},
 	},
-	"docs/backup.md": {before: audited, after: "exits 0 patrol verify --db patrol-2026-11-24.db\n"},
-	"docs/ci.md":     {before: "env PATROL_PROFILE=prod\n", skip: map[string]string{"docker": "needs docker"}},
+	"docs/ci.md": {before: "env PATROL_PROFILE=prod\n", skip: map[string]string{"docker": "needs docker"}},
 	"docs/commands.md": { // each is an example of its own: what it needs is made before
 		before: "exits 1 patrol audit -q\nexec patrol policies new token/too_old --id ACME-001 --policy my-policies\n" +
 			"exec patrol plan -q --workspace prod-analytics --only WS-001 -o first.json\nexec patrol approve -q first.json --all\nexits 0 patrol apply -q first.json --yes\n" +
@@ -351,6 +350,7 @@ var pageRuns = map[string]page{
 		before: "[!exec:ssh-keygen] skip\n" + audited + "mkdir kept .ssh\nexec ssh-keygen -q -t ed25519 -N '' -C test -f .ssh/audit_key\n" +
 			"exec sh -c '(printf \"ana@example.com \"; cat .ssh/audit_key.pub) >allowed_signers'\n",
 		instead: map[string]string{"/kept/": "kept/"},
+		after:   "exits 0 patrol verify --db patrol-2026-11-24.db\n",
 	},
 	"docs/imports.md": {
 		before:  "exits 1 patrol audit -q --profile prod\nexits 0 patrol tokens --format csv -o tokens.csv\nsim GET /api/2.0/token-management/tokens\ncp stdout list.json\n",
@@ -370,10 +370,6 @@ var pageRuns = map[string]page{
 		},
 	},
 	"docs/reports.md": {},
-	"docs/scale-out.md": {
-		instead: map[string]string{"prod-account": "account"},
-		first:   map[string]string{"patrol snapshots merge": "exec sh -c 'for i in 1 2 3 4 5 6 7; do patrol collect --account account --shard $i/8 --db shard-1.db; done'"},
-	},
 	"docs/simulator.md": {
 		instead: map[string]string{"127.0.0.1:8080": "127.0.0.1:0", "sim.cfg": "other.cfg"},
 		exits:   map[string]int{"DATABRICKS_CONFIG_FILE": 1},

@@ -106,7 +106,7 @@ func (o *reportOptions) checkDelivery() error {
 // addNotifyFlag is for commands that judge.
 func (o *reportOptions) addNotifyFlag(all *pflag.FlagSet) {
 	inGroup(all, flagsOutput, func(flags *pflag.FlagSet) {
-		flags.BoolVar(&o.noNotify, "no-notify", false, "send nothing, whatever notify: in patrol.yaml says")
+		flags.BoolVar(&o.noNotify, "no-notify", false, "send nothing, whatever patrol.yaml says under notify")
 	})
 }
 

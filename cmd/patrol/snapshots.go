@@ -305,7 +305,7 @@ func (a *app) snapshotsMerge() *cobra.Command {
 		Long: "Copies the snapshots of other databases into the one of --db, which is made when it is missing. The rows of each snapshot\n" +
 			"must have the digest that it was sealed with; a snapshot that is here already is passed over, so that merging again changes\n" +
 			"nothing. A snapshot that follows others here is sealed anew behind them, so that each workspace keeps one chain. Evaluations\n" +
-			"and journals are not merged: run `patrol evaluate` afterwards. Merge in the order of collection; docs/scale-out.md shows how.",
+			"and journals are not merged: run `patrol evaluate` afterwards. Merge in the order of collection; docs/account.md shows how.",
 		Example: "  patrol snapshots merge shard-0.db shard-1.db --db account.db",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, paths []string) error {
