@@ -180,6 +180,10 @@ func (f *ioFaults) strike(b blow) {
 	if elsewhere || len(failed) == 0 {
 		return // threads took turns in another way
 	}
+	if strings.Contains(output, "strace: ptrace(") {
+		f.Logf("%v on %q is not counted: the tracer failed: %s", b, failed, output)
+		return
+	}
 	f.runs++
 	for _, call := range failed {
 		f.seen[call] = true
