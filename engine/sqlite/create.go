@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"patrol/engine/outfile"
@@ -38,12 +39,12 @@ func inspect(path string, s Schema) error {
 	case info.Size() == 0:
 		return Refusal(opOpen, path, "empty_file", "Remove the file, or name another: patrol adopts no empty file.", errors.New("is empty"))
 	}
-	return inspectHeader(path, s)
-}
-
-func inspectHeader(path string, s Schema) error {
-	header, err := readHeader(path)
+	f, err := os.Open(path)
 	if err != nil {
+		return err
+	}
+	header, err := io.ReadAll(io.LimitReader(f, headerSize))
+	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	if len(header) < headerSize || string(header[:len(headerMagic)]) != headerMagic {
@@ -53,15 +54,6 @@ func inspectHeader(path string, s Schema) error {
 		return foreign(path)
 	}
 	return s.admits(path, int(int32(binary.BigEndian.Uint32(header[atUserVersion:])))) //nolint:gosec // SQLite's own type
-}
-
-func readHeader(path string) (header []byte, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return io.ReadAll(io.LimitReader(f, headerSize))
 }
 
 func foreign(path string) error {
@@ -83,23 +75,15 @@ func create(ctx context.Context, path string, o Options) error {
 	if err := errors.Join(file.Close(), build(ctx, file.Name(), o)); err != nil {
 		return err
 	}
-	if err := giveName(file.Name(), path); err != nil {
+	if err := giveName(file.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	return outfile.SyncDir(filepath.Dir(path))
 }
 
-// giveName gives a file its name, unless the name is taken.
-func giveName(from, to string) error {
-	if err := giveNewName(from, to); !errors.Is(err, os.ErrExist) {
-		return err
-	}
-	return nil
-}
-
-// giveNewName gives a file a name that nothing has. Where the file system knows
+// giveName gives a file a name that nothing has. Where the file system knows
 // no hard links it is renamed, and the check can be outrun.
-func giveNewName(from, to string) error {
+func giveName(from, to string) error {
 	err := os.Link(from, to)
 	if err == nil || errors.Is(err, os.ErrExist) {
 		return err
@@ -111,7 +95,7 @@ func giveNewName(from, to string) error {
 }
 
 func build(ctx context.Context, path string, o Options) error {
-	connector, err := newConnector(path, way{mode: "rw"}, o.Tuning)
+	connector, err := newConnector(path, access{mode: "rw"}, o.Tuning)
 	if err != nil {
 		return err
 	}
@@ -156,32 +140,19 @@ type Schema struct {
 	Sound func(context.Context, *DB) error
 }
 
-// LoadSchema reads the steps in a directory of files.
-func LoadSchema(files fs.FS, dir string, application uint32) (Schema, error) {
+// MustLoad reads the steps in a directory of files, which are part of the program.
+func MustLoad(files fs.FS, dir string, application uint32) Schema {
 	names, err := fs.Glob(files, path.Join(dir, "*.sql")) // sorted
 	if err != nil {
-		return Schema{}, err
+		panic(err)
 	}
 	s := Schema{Application: application}
 	for i, name := range names {
-		var number int
-		if _, err := fmt.Sscanf(path.Base(name), "%d_", &number); err != nil || number != i+1 {
-			return Schema{}, fmt.Errorf("migration %s: want number %04d", name, i+1)
-		}
 		text, err := fs.ReadFile(files, name)
-		if err != nil {
-			return Schema{}, err
+		if err != nil || !strings.HasPrefix(path.Base(name), fmt.Sprintf("%04d_", i+1)) {
+			panic(fmt.Sprintf("migration %s: want number %04d (%v)", name, i+1, err))
 		}
 		s.Steps = append(s.Steps, string(text))
-	}
-	return s, nil
-}
-
-// MustLoad is LoadSchema for files that are part of the program.
-func MustLoad(files fs.FS, dir string, application uint32) Schema {
-	s, err := LoadSchema(files, dir, application)
-	if err != nil {
-		panic(err)
 	}
 	return s
 }
@@ -284,4 +255,68 @@ func leftover(path string) bool {
 		}
 	}
 	return true
+}
+
+// Backup copies the database as it is at one moment into a new file, mode 0600,
+// while others may go on writing. The copy holds no free space.
+func (db *DB) Backup(ctx context.Context, path string) error {
+	return Failure("back up database into", path, db.copyInto(ctx, path))
+}
+
+// copyInto makes the copy beside path and then gives it its name, which nothing
+// may have: a copy that a crash left half-made is not taken for one.
+func (db *DB) copyInto(ctx context.Context, path string) error {
+	if _, err := os.Lstat(path); err == nil {
+		return &os.PathError{Op: "open", Path: path, Err: os.ErrExist}
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), copyFiles) // 0600 from birth
+	if err != nil {
+		return err
+	}
+	defer discard(file.Name())
+	err = db.vacuumInto(ctx, file.Name())
+	if err == nil {
+		err = db.logged(ctx, file.Name())
+	}
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	if err := giveName(file.Name(), path); err != nil {
+		return err
+	}
+	return outfile.SyncDir(filepath.Dir(path))
+}
+
+// vacuumInto lifts query_only for this one statement, which SQLite takes for a
+// change of the database that it copies.
+func (db *DB) vacuumInto(ctx context.Context, path string) (err error) {
+	conn, err := db.SQL.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if db.Mode != ReadOnly {
+		_, err = conn.ExecContext(ctx, "VACUUM INTO ?", path)
+		return err
+	}
+	if _, err := conn.ExecContext(ctx, "PRAGMA query_only = OFF"); err != nil {
+		return err
+	}
+	_, err = conn.ExecContext(ctx, "VACUUM INTO ?", path)
+	_, restored := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA query_only = ON")
+	return errors.Join(err, restored)
+}
+
+// logged gives a copy the write-ahead log that VACUUM INTO does not take over,
+// without which readers would refuse it.
+func (db *DB) logged(ctx context.Context, path string) error {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	copied, err := connect(ctx, absolute, Options{Mode: ReadWrite, Now: db.now})
+	if err != nil {
+		return err
+	}
+	return errors.Join(emptyLog(ctx, copied.SQL), copied.SQL.Close())
 }

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/windows"
@@ -19,3 +20,6 @@ func unsafeFS(dir string) string {
 	}
 	return ""
 }
+
+// ours leaves it to the system who may remove what.
+func ours(os.FileInfo) bool { return true }

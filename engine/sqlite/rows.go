@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -21,7 +22,8 @@ type Execer interface {
 }
 
 // Scan streams the rows of a query. The row is reused from step to step; the
-// values in it are not. Breaking off closes the query.
+// values in it are not. A column that is not of the type that it was read as is an
+// error after the row. Breaking off closes the query.
 func Scan(ctx context.Context, q Querier, query string, args ...any) iter.Seq2[*Row, error] {
 	return func(yield func(*Row, error) bool) {
 		rows, err := q.QueryContext(ctx, query, args...)
@@ -31,38 +33,72 @@ func Scan(ctx context.Context, q Querier, query string, args ...any) iter.Seq2[*
 		}
 		defer rows.Close()
 		names, err := rows.Columns()
-		if err != nil {
-			yield(nil, err)
-			return
-		}
 		row := &Row{values: make([]any, len(names))}
 		targets := make([]any, len(names))
 		for i := range targets {
 			targets[i] = &row.values[i]
 		}
-		for rows.Next() {
-			if err := rows.Scan(targets...); err != nil {
-				yield(nil, err)
-				return
-			}
+		for err == nil && rows.Next() {
 			row.at = 0
+			if err = rows.Scan(targets...); err != nil {
+				break
+			}
 			if !yield(row, nil) {
 				return
 			}
+			err = row.Err
 		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		if err = cmp.Or(err, rows.Err(), rows.Close()); err != nil {
 			yield(nil, err)
 		}
 	}
 }
 
+// Rows streams what read makes of the rows of a query.
+func Rows[T any](ctx context.Context, q Querier, read func(*Row) T, query string, args ...any) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for c, err := range Scan(ctx, q, query, args...) {
+			var row T
+			if err == nil {
+				row, err = read(c), c.Err
+			}
+			if !yield(row, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// List is all that Rows streams.
+func List[T any](ctx context.Context, q Querier, read func(*Row) T, query string, args ...any) (list []T, err error) {
+	for row, err := range Rows(ctx, q, read, query, args...) {
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, row)
+	}
+	return list, nil
+}
+
+// First reads the first row of a query; there is false where it has none.
+func First(ctx context.Context, q Querier, query string, args []any, into ...any) (there bool, err error) {
+	err = q.QueryRowContext(ctx, query, args...).Scan(into...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Row reads the columns of a row from left to right, as the types that STRICT
 // tables guarantee; a column of another type is an error that sticks.
 type Row struct {
-	Err    error
+	Err    error // the first
 	values []any
 	at     int
 }
+
+// Fail notes what is wrong with a row, if anything is.
+func (r *Row) Fail(err error) { r.Err = cmp.Or(r.Err, err) }
 
 // Value reads a column as it is.
 func (r *Row) Value() any {
@@ -127,6 +163,16 @@ func (r *Row) BoolOrNull() *bool {
 	return &b
 }
 
+// Bytes reads a BLOB.
+func (r *Row) Bytes() []byte {
+	v := r.Value()
+	b, ok := v.([]byte)
+	if !ok {
+		r.damaged(v, "bytes")
+	}
+	return b
+}
+
 // Int reads an integer.
 func (r *Row) Int() int64 {
 	v := r.Value()
@@ -148,9 +194,7 @@ func (r *Row) IntOrNull() *int64 {
 }
 
 func (r *Row) damaged(v any, want string) {
-	if r.Err == nil {
-		r.Err = fmt.Errorf("stored row is damaged: column %d is %#v, want %s", r.at, v, want)
-	}
+	r.Fail(fmt.Errorf("stored row is damaged: column %d is %#v, want %s", r.at, v, want))
 }
 
 // OrNull makes a nil pointer NULL.

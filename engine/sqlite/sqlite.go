@@ -1,3 +1,14 @@
+// Package sqlite opens database files and is the only package that knows
+// SQLite: how a file is opened, created whole, upgraded and copied, which
+// settings each connection must have, what an error means, and how rows are
+// read and written. Snapshots and evaluations (engine/store) and the journal of
+// apply (engine/journal) build on it.
+//
+// Everything is created with mode 0600: a database appears whole under its
+// name, and SQLite gives -wal and -shm the mode of the database. Sorting that
+// does not fit into the page cache spills into files that SQLite creates with
+// mode 0600 in the directory for temporary files and unlinks at once; memory
+// stays constant, which is why temp_store is left at FILE.
 package sqlite
 
 import (
@@ -71,7 +82,10 @@ func Open(ctx context.Context, path string, o Options) (*DB, error) {
 	}
 	db, err := connect(ctx, absolute, o)
 	if err != nil {
-		return nil, Failure(opOpen, path, explainReadOnly(absolute, err))
+		if explain(err).reason == "cannot_open" && !writable(filepath.Dir(absolute)) { // -wal and -shm cannot be created
+			err = Refusal(opOpen, absolute, unwritable.reason, unwritable.hint, err)
+		}
+		return nil, Failure(opOpen, path, err)
 	}
 	if err := db.settle(ctx, o.Schema); err != nil {
 		return nil, Failure(opOpen, path, errors.Join(err, db.SQL.Close()))
@@ -103,7 +117,7 @@ func admit(ctx context.Context, path string, o Options) error {
 }
 
 func connect(ctx context.Context, path string, o Options) (*DB, error) {
-	connector, err := newConnector(path, access(path, o.Mode), o.Tuning)
+	connector, err := newConnector(path, accessFor(path, o.Mode), o.Tuning)
 	if err != nil {
 		return nil, err
 	}
@@ -184,6 +198,19 @@ func (db *DB) Begin(ctx context.Context) (*Tx, error) {
 	return &Tx{Tx: tx, pen: db.pen}, nil
 }
 
+// Write runs work in one writing transaction: on any error nothing of it is stored.
+func (db *DB) Write(ctx context.Context, op string, work func(*Tx) error) error {
+	tx, err := db.Begin(ctx)
+	if err != nil {
+		return Failure(op, db.Path, err)
+	}
+	defer func() { _ = tx.Rollback() }() // nothing is left of it once it is committed
+	if err = work(tx); err == nil {
+		err = tx.Commit()
+	}
+	return Failure(op, db.Path, Cause(ctx, err))
+}
+
 // Tx is a writing transaction. It is for one goroutine, and its end, which lets
 // the next writer in, must come: Rollback after Commit does nothing.
 type Tx struct {
@@ -205,15 +232,6 @@ func (tx *Tx) end(how func() error) error {
 	tx.ended = true
 	defer func() { <-tx.pen }()
 	return how()
-}
-
-// explainReadOnly turns SQLite's bare "cannot open" into what is behind it: a
-// directory in which -wal and -shm cannot be created.
-func explainReadOnly(path string, err error) error {
-	if explain(err).reason != "cannot_open" || writable(filepath.Dir(path)) {
-		return err
-	}
-	return Refusal(opOpen, path, unwritable.reason, unwritable.hint, err)
 }
 
 // writable reports whether files can be created in a directory.

@@ -36,12 +36,11 @@ var (
 // their last use, and that vanished (without a cause). Tokens come without their
 // raw row. Both snapshots must have read their tokens.
 func (db *DB) TokenChanges(ctx context.Context, from, to engine.Snapshot) iter.Seq2[engine.TokenChange, error] {
-	reader := tokenReader{shapes: &shapes{}}
-	read := func(c *sqlite.Row) (t engine.Token, err error) {
-		if t, _, err = reader.read(c); err == nil {
-			t.LastUsed, err = c.IntOrNull(), c.Err
-		}
-		return t, err
+	var columns tokenReader
+	read := func(c *sqlite.Row) engine.Token {
+		t, _ := columns.read(c)
+		t.LastUsed = c.IntOrNull()
+		return t
 	}
 	return func(yield func(engine.TokenChange, error) bool) {
 		for pair, err := range pairs(ctx, db, changedTokens, from, to, read, func(t *engine.Token) string { return t.ID }) {
@@ -62,7 +61,7 @@ func (db *DB) TokenChanges(ctx context.Context, from, to engine.Snapshot) iter.S
 // one workspace, ascending by id. Both must have read their directory.
 func (db *DB) PrincipalChanges(ctx context.Context, from, to engine.Snapshot) (list []engine.PrincipalChange, err error) {
 	known := &lists{}
-	read := func(c *sqlite.Row) (engine.Principal, error) { return readPrincipal(c, known) }
+	read := func(c *sqlite.Row) engine.Principal { return readPrincipal(c, known) }
 	for pair, err := range pairs(ctx, db, changedPrincipals, from, to, read, func(p *engine.Principal) string { return p.ID }) {
 		if err != nil {
 			return nil, err
@@ -86,39 +85,38 @@ type change[T any] struct {
 }
 
 // pairs streams the pairs of a query of changed versions, ascending by id.
-func pairs[T any](ctx context.Context, db *DB, query string, from, to engine.Snapshot, read func(*sqlite.Row) (T, error), id func(*T) string) iter.Seq2[change[T], error] {
+func pairs[T any](ctx context.Context, db *DB, query string, from, to engine.Snapshot, read func(*sqlite.Row) T, id func(*T) string) iter.Seq2[change[T], error] {
+	type version struct {
+		begun bool
+		row   *T
+	}
 	return func(yield func(change[T], error) bool) {
 		if err := mayCompare(from, to); err != nil {
 			yield(change[T]{}, sqlite.Failure(opDiff, db.Path, err))
 			return
 		}
 		var was *T // not yet yielded
-		for c, err := range sqlite.Scan(ctx, db.q, query, from.ID, to.ID) {
-			var row T
-			var hasBegun bool
-			if err == nil {
-				hasBegun = c.Bool()
-				row, err = read(c)
-			}
+		versions := sqlite.Rows(ctx, db.q, func(c *sqlite.Row) version { return version{c.Bool(), new(read(c))} }, query, from.ID, to.ID)
+		for v, err := range versions {
 			if err != nil {
 				yield(change[T]{}, sqlite.Failure(opDiff, db.Path, err))
 				return
 			}
-			if was != nil && id(was) != id(&row) {
+			if was != nil && id(was) != id(v.row) {
 				if !yield(change[T]{engine.Vanished, was, nil}, nil) {
 					return
 				}
 				was = nil
 			}
-			if !hasBegun {
-				was = &row
+			if !v.begun {
+				was = v.row
 				continue
 			}
 			kind := engine.Changed
 			if was == nil {
 				kind = engine.Appeared
 			}
-			if !yield(change[T]{kind, was, &row}, nil) {
+			if !yield(change[T]{kind, was, v.row}, nil) {
 				return
 			}
 			was = nil
@@ -152,17 +150,18 @@ const usedQuery = `SELECT count(DISTINCT u.token_key) FROM token_version v %s CR
 // between two snapshots of it. A last use before the day of the first does not
 // count, though it be seen only now, of a token that appeared or came back.
 func (db *DB) UsedBetween(ctx context.Context, from, to engine.Snapshot) (n int, err error) {
+	defer db.explain(opDiff, &err)
 	if err := mayCompare(from, to); err != nil {
-		return 0, sqlite.Failure(opDiff, db.Path, err)
+		return 0, err
 	}
 	var workspaces int
 	if err := db.q.QueryRowContext(ctx, `SELECT count(*) FROM workspace`).Scan(&workspaces); err != nil {
-		return 0, sqlite.Failure(opDiff, db.Path, err)
+		return 0, err
 	}
 	index := "NOT INDEXED"
 	if workspaces > 8 {
 		index = ""
 	}
 	err = db.q.QueryRowContext(ctx, fmt.Sprintf(usedQuery, index), from.ID, to.ID, from.CollectedAt.UnixMilli()/engine.Day).Scan(&n)
-	return n, sqlite.Failure(opDiff, db.Path, err)
+	return n, err
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"hash"
-	"slices"
 	"strconv"
 
 	"patrol/engine"
@@ -37,15 +36,6 @@ func newDigesterOf(what string) *digester {
 	d.buf = append(d.buf, 's')
 	d.bytes(what)
 	return d
-}
-
-// clone is a digest to which as much was added.
-func (d *digester) clone() (*digester, error) {
-	sum, err := d.sum.(hash.Cloner).Clone()
-	if err != nil {
-		return nil, err
-	}
-	return &digester{version: d.version, sum: sum, buf: slices.Clone(d.buf), tokens: d.tokens}, nil
 }
 
 func (d *digester) bytes(s string) {

@@ -52,63 +52,64 @@ type Evaluation struct {
 }
 
 // BeginEvaluation starts to write an evaluation.
-func (db *DB) BeginEvaluation(ctx context.Context, h EvaluationHeader) (*Evaluation, error) {
+func (db *DB) BeginEvaluation(ctx context.Context, h EvaluationHeader) (_ *Evaluation, err error) {
 	workspaces, err := db.snapshotsOf(ctx, h.Snapshots)
 	if err != nil {
 		return nil, err
 	}
 	slices.SortFunc(workspaces, byWorkspace)
+	policies := slices.Clone(h.Policies)
+	slices.SortFunc(policies, func(a, b engine.Policy) int { return strings.Compare(a.ID, b.ID) })
 	tx, err := db.Begin(ctx)
 	if err != nil {
 		return nil, sqlite.Failure(opEvaluation, db.Path, err)
 	}
-	e := &Evaluation{ctx: ctx, db: db, tx: tx, policies: slices.Clone(h.Policies), workspaces: workspaces, asOf: h.AsOf.UnixMilli()}
-	if err := e.begin(h); err != nil {
-		e.Rollback()
-		return nil, e.failed(err)
+	e := &Evaluation{
+		ctx: ctx, db: db, tx: tx, policies: policies, workspaces: workspaces, asOf: h.AsOf.UnixMilli(),
+		findings: sqlite.NewBatch(tx, "INSERT INTO finding ("+findingColumns+")", 17), verdicts: map[pair]*verdict{}, earlier: map[int64]*earlier{},
+	}
+	defer func() {
+		if err != nil {
+			e.Rollback()
+		}
+	}()
+	defer e.explain(&err)
+	result, err := tx.ExecContext(ctx, `INSERT INTO evaluation (created_ms, as_of_ms, fail_on, version, narrowed, framework, min_coverage, what_if) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		db.Now().UnixMilli(), e.asOf, h.FailOn.String(), h.Version, bit(h.Narrowed), h.Framework, 100-h.MayMiss, h.WhatIf)
+	if err != nil {
+		return nil, err
+	}
+	if e.id, err = result.LastInsertId(); err != nil {
+		return nil, err
+	}
+	for i, w := range workspaces {
+		if i > 0 && w.ID == workspaces[i-1].ID {
+			return nil, fmt.Errorf("snapshot %d is judged twice", w.ID)
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO evaluation_workspace (evaluation_id, place, snapshot_id) VALUES (?, ?, ?)`, e.id, i, w.ID)
+		if err != nil {
+			return nil, err
+		}
+	}
+	for i, p := range policies {
+		if i > 0 && p.ID == policies[i-1].ID {
+			return nil, fmt.Errorf("policy %s is there twice", p.ID)
+		}
+		document, err := saveJSON(ctx, tx, p)
+		if err != nil {
+			return nil, fmt.Errorf("policy %s: %w", p.ID, err)
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO evaluation_policy (evaluation_id, place, policy_id, document) VALUES (?, ?, ?, ?)`, e.id, i, p.ID, document)
+		if err != nil {
+			return nil, err
+		}
 	}
 	return e, nil
 }
 
-func (e *Evaluation) failed(err error) error {
-	return sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, err))
-}
-
-func (e *Evaluation) begin(h EvaluationHeader) error {
-	slices.SortFunc(e.policies, func(a, b engine.Policy) int { return strings.Compare(a.ID, b.ID) })
-	result, err := e.tx.ExecContext(e.ctx, `INSERT INTO evaluation (created_ms, as_of_ms, fail_on, version, narrowed, framework, min_coverage, what_if) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-		e.db.Now().UnixMilli(), h.AsOf.UnixMilli(), h.FailOn.String(), h.Version, bit(h.Narrowed), h.Framework, 100-h.MayMiss, h.WhatIf)
-	if err != nil {
-		return err
-	}
-	if e.id, err = result.LastInsertId(); err != nil {
-		return err
-	}
-	for i, w := range e.workspaces {
-		if i > 0 && w.ID == e.workspaces[i-1].ID {
-			return fmt.Errorf("snapshot %d is judged twice", w.ID)
-		}
-		_, err := e.tx.ExecContext(e.ctx, `INSERT INTO evaluation_workspace (evaluation_id, place, snapshot_id) VALUES (?, ?, ?)`, e.id, i, w.ID)
-		if err != nil {
-			return err
-		}
-	}
-	for i, p := range e.policies {
-		if i > 0 && p.ID == e.policies[i-1].ID {
-			return fmt.Errorf("policy %s is there twice", p.ID)
-		}
-		document, err := saveJSON(e.ctx, e.tx, p)
-		if err != nil {
-			return fmt.Errorf("policy %s: %w", p.ID, err)
-		}
-		_, err = e.tx.ExecContext(e.ctx, `INSERT INTO evaluation_policy (evaluation_id, place, policy_id, document) VALUES (?, ?, ?, ?)`, e.id, i, p.ID, document)
-		if err != nil {
-			return err
-		}
-	}
-	e.findings = sqlite.NewBatch(e.tx, "INSERT INTO finding ("+findingColumns+")", 17)
-	e.verdicts, e.earlier = map[pair]*verdict{}, map[int64]*earlier{}
-	return nil
+// explain says at the end of a method what failed in it.
+func (e *Evaluation) explain(err *error) {
+	*err = sqlite.Failure(opEvaluation, e.db.Path, sqlite.Cause(e.ctx, *err))
 }
 
 func saveJSON(ctx context.Context, tx *sqlite.Tx, value any) (digest any, err error) {
@@ -123,11 +124,8 @@ const findingColumns = `evaluation_id, rank, policy, workspace, resource, token_
 	status, title, severity, remedy, owner, message, evidence, fingerprint, waiver, since_ms`
 
 // Add stores a finding on a snapshot's resource.
-func (e *Evaluation) Add(f engine.Finding, snapshotID int64) error {
-	return e.failed(e.add(f, snapshotID))
-}
-
-func (e *Evaluation) add(f engine.Finding, snapshotID int64) error {
+func (e *Evaluation) Add(f engine.Finding, snapshotID int64) (err error) {
+	defer e.explain(&err)
 	if err := e.ctx.Err(); err != nil {
 		return err
 	}
@@ -135,23 +133,40 @@ func (e *Evaluation) add(f engine.Finding, snapshotID int64) error {
 	if err != nil {
 		return err
 	}
-	if w := e.workspaces[workspace].Workspace; f.WorkspaceID != w.ID || f.Workspace != w.Name {
+	s, p := e.workspaces[workspace], e.policies[policy]
+	if w := s.Workspace; f.WorkspaceID != w.ID || f.Workspace != w.Name {
 		return fmt.Errorf("finding of %s names workspace %q (%s), snapshot %d is of %q (%s)", f.Policy, f.Workspace, f.WorkspaceID, snapshotID, w.Name, w.ID)
 	}
-	version, resourceID, err := e.resource(f, workspace)
-	if err != nil {
-		return err
+	// A token is referred to by its version, which is short, anything else by its id.
+	version, resourceID := f.Row, f.ResourceID
+	if f.Resource != engine.ResourceToken || !usable(s, engine.SectionTokens) {
+		version = 0
+	} else if version == 0 {
+		query := `SELECT v.version FROM token_version v WHERE ` + holds + ` AND v.token_id = ?2`
+		if _, err := sqlite.First(context.Background(), e.tx, query, []any{s.ID, f.ResourceID}, &version); err != nil {
+			return err
+		}
 	}
-	evidence, waiver, err := encodeDetails(f)
+	if version != 0 {
+		resourceID = ""
+	}
+	var evidence, waiver any
+	if f.Evidence != nil {
+		evidence, err = encodeJSON(f.Evidence)
+	}
+	if f.Waiver != nil && err == nil {
+		waiver, err = encodeJSON(f.Waiver)
+	}
 	if err != nil {
 		return fmt.Errorf("finding of %s on %s: %w", f.Policy, f.ResourceID, err)
 	}
-	p := e.policies[policy]
-	key := findingKey{int64(f.Severity.Rank()), int64(policy), int64(workspace), string(f.Resource), version, resourceID}
-	e.pending = append(e.pending, pendingFinding{key, f.Fingerprint, f.Status, [...]any{
-		string(f.Status), unless(f.Title, p.Title), unless(string(f.Severity), string(p.Severity)), unless(f.Remedy, p.Remedy),
-		f.Owner, f.Message, evidence, encodeFingerprint(f.Fingerprint), waiver,
-	}})
+	e.pending = append(e.pending, pendingFinding{
+		int64(f.Severity.Rank()), int64(policy), int64(workspace), string(f.Resource), version, resourceID, f.Fingerprint, f.Status,
+		[...]any{
+			string(f.Status), unless(f.Title, p.Title), unless(string(f.Severity), string(p.Severity)), unless(f.Remedy, p.Remedy),
+			f.Owner, f.Message, evidence, encodeFingerprint(f.Fingerprint), waiver,
+		},
+	})
 	if len(e.pending) < pendingFindings {
 		return nil
 	}
@@ -163,36 +178,29 @@ func (e *Evaluation) add(f engine.Finding, snapshotID int64) error {
 // changes, so that each one alone would touch a page of its own.
 const pendingFindings = 8192
 
-// findingKey is the key of a finding within its evaluation.
-type findingKey struct {
+// pendingFinding begins with its key within the evaluation.
+type pendingFinding struct {
 	rank, policy, workspace int64
 	resource                string
 	version                 int64
 	resourceID              string
-}
-
-func (a findingKey) compare(b findingKey) int {
-	return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.policy, b.policy), cmp.Compare(a.workspace, b.workspace),
-		cmp.Compare(a.resource, b.resource), cmp.Compare(a.version, b.version), cmp.Compare(a.resourceID, b.resourceID))
-}
-
-type pendingFinding struct {
-	findingKey
-	fingerprint string
-	status      engine.Status
-	values      [9]any // the columns beyond the key, but for the last
+	fingerprint             string
+	status                  engine.Status
+	values                  [9]any // the columns beyond the key, but for the last
 }
 
 // insert stores the findings that are pending.
 func (e *Evaluation) insert() error {
-	slices.SortFunc(e.pending, func(a, b pendingFinding) int { return a.compare(b.findingKey) })
+	slices.SortFunc(e.pending, func(a, b pendingFinding) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.policy, b.policy), cmp.Compare(a.workspace, b.workspace),
+			cmp.Compare(a.resource, b.resource), cmp.Compare(a.version, b.version), cmp.Compare(a.resourceID, b.resourceID))
+	})
 	for _, f := range e.pending {
-		k := f.findingKey
-		since, err := e.since(pair{k.policy, k.workspace}, f.fingerprint, f.status)
+		since, err := e.since(pair{f.policy, f.workspace}, f.fingerprint, f.status)
 		if err != nil {
 			return err
 		}
-		args := append([]any{e.id, k.rank, k.policy, k.workspace, k.resource, k.version, k.resourceID}, f.values[:]...)
+		args := append([]any{e.id, f.rank, f.policy, f.workspace, f.resource, f.version, f.resourceID}, f.values[:]...)
 		if err := e.findings.Add(append(args, since)...); err != nil {
 			return err
 		}
@@ -211,29 +219,9 @@ func (e *Evaluation) locate(snapshotID int64, policyID string) (workspace, polic
 	return workspace, policy, nil
 }
 
-// resource refers to a token by its version, which is short, and to anything
-// else by its id.
-func (e *Evaluation) resource(f engine.Finding, workspace int) (version int64, id string, err error) {
-	s := e.workspaces[workspace]
-	if f.Resource != engine.ResourceToken || !usable(s, engine.SectionTokens) {
-		return 0, f.ResourceID, nil
-	}
-	if f.Row != 0 {
-		return f.Row, "", nil
-	}
-	err = e.tx.QueryRowContext(context.Background(), `SELECT v.version FROM token_version v WHERE `+holds+` AND v.token_id = ?2`, s.ID, f.ResourceID).Scan(&version)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, f.ResourceID, nil
-	}
-	return version, "", err
-}
-
 // Tally stores how often a policy came to which result on a snapshot.
-func (e *Evaluation) Tally(snapshotID int64, policyID string, tally engine.Tally) error {
-	return e.failed(e.tally(snapshotID, policyID, tally))
-}
-
-func (e *Evaluation) tally(snapshotID int64, policyID string, tally engine.Tally) error {
+func (e *Evaluation) Tally(snapshotID int64, policyID string, tally engine.Tally) (err error) {
+	defer e.explain(&err)
 	workspace, policy, err := e.locate(snapshotID, policyID)
 	if err != nil {
 		return err
@@ -248,20 +236,31 @@ func (e *Evaluation) tally(snapshotID int64, policyID string, tally engine.Tally
 	return nil
 }
 
+// Exceptions stores what waivers and the baseline came to.
+func (e *Evaluation) Exceptions(x engine.Exceptions) (err error) {
+	defer e.explain(&err)
+	if x.None() {
+		return nil
+	}
+	document, err := saveJSON(e.ctx, e.tx, x)
+	if err != nil {
+		return fmt.Errorf("exceptions: %w", err)
+	}
+	_, err = e.tx.ExecContext(e.ctx, `UPDATE evaluation SET exceptions = ? WHERE id = ?`, document, e.id)
+	return err
+}
+
 // Commit makes the evaluation visible and returns its id.
 func (e *Evaluation) Commit() (id int64, err error) {
 	defer e.Rollback() // no-op once committed
-	err = errors.Join(e.ctx.Err(), e.insert(), e.findings.Flush())
-	if err == nil {
-		err = seal(e.ctx, e.tx, e.id)
+	defer e.explain(&err)
+	if err := errors.Join(e.ctx.Err(), e.insert(), e.findings.Flush()); err != nil {
+		return 0, err
 	}
-	if err == nil {
-		err = e.tx.Commit()
+	if err := seal(e.ctx, e.tx.Tx, e.id); err != nil {
+		return 0, err
 	}
-	if err != nil {
-		return 0, e.failed(err)
-	}
-	return e.id, nil
+	return e.id, e.tx.Commit()
 }
 
 // Rollback drops the evaluation, unless it was committed.
@@ -279,10 +278,9 @@ func unless(value, usual string) any {
 
 // LatestEvaluation returns the id of the newest evaluation of what is; the reason of the
 // error is no_evaluation when there is none.
-func (db *DB) LatestEvaluation(ctx context.Context) (int64, error) {
-	var id int64
-	err := db.q.QueryRowContext(ctx, `SELECT id FROM evaluation WHERE what_if = '' ORDER BY id DESC LIMIT 1`).Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) {
+func (db *DB) LatestEvaluation(ctx context.Context) (id int64, err error) {
+	there, err := sqlite.First(ctx, db.q, `SELECT id FROM evaluation WHERE what_if = '' ORDER BY id DESC LIMIT 1`, nil, &id)
+	if err == nil && !there {
 		return 0, sqlite.Missing("read evaluation", db.Path, "no_evaluation", "Run `patrol evaluate` first.", errors.New("holds no evaluation"))
 	}
 	return id, sqlite.Failure("read evaluation", db.Path, err)
@@ -291,52 +289,43 @@ func (db *DB) LatestEvaluation(ctx context.Context) (int64, error) {
 // Evaluation returns what an evaluation judged; the reason of the error is
 // not_found when there is none of this id. Policies come by id, snapshots by
 // the name and id of their workspace.
-func (db *DB) Evaluation(ctx context.Context, id int64) (EvaluationHeader, error) {
-	var h EvaluationHeader
+func (db *DB) Evaluation(ctx context.Context, id int64) (h EvaluationHeader, err error) {
+	defer db.explain("read evaluation", &err)
 	var asOf, narrowed int64
 	var failOn string
-	err := db.q.QueryRowContext(ctx, `SELECT as_of_ms, fail_on, version, narrowed, framework, 100 - min_coverage, what_if FROM evaluation WHERE id = ?`, id).
-		Scan(&asOf, &failOn, &h.Version, &narrowed, &h.Framework, &h.MayMiss, &h.WhatIf)
-	if errors.Is(err, sql.ErrNoRows) {
+	there, err := sqlite.First(ctx, db.q, `SELECT as_of_ms, fail_on, version, narrowed, framework, 100 - min_coverage, what_if FROM evaluation WHERE id = ?`, []any{id},
+		&asOf, &failOn, &h.Version, &narrowed, &h.Framework, &h.MayMiss, &h.WhatIf)
+	if err != nil {
+		return h, err
+	}
+	if !there {
 		return h, sqlite.Missing("read evaluation", strconv.FormatInt(id, 10), "not_found", "`patrol evaluations list` shows which there are.", errors.New("does not exist"))
 	}
-	if err == nil {
-		h.AsOf, h.Narrowed = time.UnixMilli(asOf).UTC(), narrowed != 0
-		h.FailOn, err = engine.ParseThreshold(failOn)
+	h.AsOf, h.Narrowed = time.UnixMilli(asOf).UTC(), narrowed != 0
+	if h.FailOn, err = engine.ParseThreshold(failOn); err != nil {
+		return h, err
 	}
-	if err == nil {
-		h.Snapshots, err = db.judged(ctx, id)
+	if h.Snapshots, err = sqlite.List(ctx, db.q, (*sqlite.Row).Int, `SELECT snapshot_id FROM evaluation_workspace WHERE evaluation_id = ? ORDER BY place`, id); err != nil {
+		return h, err
 	}
-	if err == nil {
-		h.Policies, err = db.policies(ctx, id)
-	}
-	return h, sqlite.Failure("read evaluation", db.Path, err)
+	h.Policies, err = db.policies(ctx, id)
+	return h, err
 }
 
-func (db *DB) judged(ctx context.Context, evaluation int64) (ids []int64, err error) {
-	query := `SELECT snapshot_id FROM evaluation_workspace WHERE evaluation_id = ? ORDER BY place`
-	for c, err := range sqlite.Scan(ctx, db.q, query, evaluation) {
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, c.Int())
-	}
-	return ids, nil
-}
-
-func (db *DB) policies(ctx context.Context, evaluation int64) (policies []engine.Policy, err error) {
+func (db *DB) policies(ctx context.Context, evaluation int64) ([]engine.Policy, error) {
 	query := `SELECT d.body FROM evaluation_policy p JOIN document d ON d.digest = p.document WHERE p.evaluation_id = ? ORDER BY p.place`
-	for c, err := range sqlite.Scan(ctx, db.q, query, evaluation) {
-		if err != nil {
-			return nil, err
+	return sqlite.List(ctx, db.q, func(c *sqlite.Row) (p engine.Policy) {
+		if err := decodeExact(c.Text(), &p); err != nil {
+			c.Fail(fmt.Errorf("stored policy is damaged: %w", err))
 		}
-		p, err := decodePolicy(c.Text())
-		if err != nil {
-			return nil, err
+		for i := range p.Params {
+			p.Params[i].Default, p.Params[i].Value = exact(p.Params[i].Default), exact(p.Params[i].Value)
 		}
-		policies = append(policies, p)
-	}
-	return policies, nil
+		for i := range p.Overrides {
+			p.Overrides[i].Value = exact(p.Overrides[i].Value)
+		}
+		return p
+	}, query, evaluation)
 }
 
 // What an evaluation is, besides its findings: each query is a kind of row of
@@ -407,18 +396,22 @@ func wholeDigest(ctx context.Context, q sqlite.Querier, id int64) (string, error
 	return d.hex(), nil
 }
 
-type querierAndExecer interface {
-	sqlite.Querier
-	sqlite.Execer
-}
-
 // seal stores the digest of an evaluation.
-func seal(ctx context.Context, tx querierAndExecer, id int64) error {
+func seal(ctx context.Context, tx *sql.Tx, id int64) error {
 	digest, err := wholeDigest(ctx, tx, id)
 	if err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `UPDATE evaluation SET digest = ? WHERE id = ?`, digest, id)
+	return err
+}
+
+// sealOld seals the evaluations of a database whose program sealed none.
+func sealOld(ctx context.Context, tx *sql.Tx) error {
+	ids, err := sqlite.List(ctx, tx, (*sqlite.Row).Int, `SELECT id FROM evaluation ORDER BY id`)
+	for _, id := range ids {
+		err = cmp.Or(err, seal(ctx, tx, id))
+	}
 	return err
 }
 
@@ -446,32 +439,16 @@ func (db *DB) evaluationSeal(ctx context.Context, id int64) (digest string, err 
 // IntactEvaluation says whether an evaluation is what was sealed: what it
 // judged and by what, its tallies, exceptions and findings. One that a complete
 // reading of this view found intact is not read again.
-func (db *DB) IntactEvaluation(ctx context.Context, id int64) error {
+func (db *DB) IntactEvaluation(ctx context.Context, id int64) (err error) {
+	defer db.explain(opReport, &err)
 	if db.view.isIntact(intactEvaluation(id)) {
 		return nil
 	}
 	digest, err := wholeDigest(ctx, db.q, id)
-	if err == nil {
-		err = db.sealed(ctx, id, digest)
+	if err != nil {
+		return err
 	}
-	return sqlite.Failure(opReport, db.Path, err)
-}
-
-// sealOld seals the evaluations of a database whose program sealed none.
-func sealOld(ctx context.Context, tx querierAndExecer) error {
-	var ids []int64
-	for c, err := range sqlite.Scan(ctx, tx, `SELECT id FROM evaluation ORDER BY id`) {
-		if err != nil {
-			return err
-		}
-		ids = append(ids, c.Int())
-	}
-	for _, id := range ids {
-		if err := seal(ctx, tx, id); err != nil {
-			return err
-		}
-	}
-	return nil
+	return db.sealed(ctx, id, digest)
 }
 
 // decodeExact reads JSON without losing digits.
@@ -501,34 +478,6 @@ func exact(value any) any {
 	return value
 }
 
-func decodePolicy(text string) (engine.Policy, error) {
-	var p engine.Policy
-	if err := decodeExact(text, &p); err != nil {
-		return p, fmt.Errorf("stored policy is damaged: %w", err)
-	}
-	for i := range p.Params {
-		p.Params[i].Default = exact(p.Params[i].Default)
-		p.Params[i].Value = exact(p.Params[i].Value)
-	}
-	for i := range p.Overrides {
-		p.Overrides[i].Value = exact(p.Overrides[i].Value)
-	}
-	return p, nil
-}
-
-// encodeDetails makes the JSON of what a finding rests on.
-func encodeDetails(f engine.Finding) (evidence, waiver any, err error) {
-	if f.Evidence != nil {
-		if evidence, err = encodeJSON(f.Evidence); err != nil {
-			return nil, nil, err
-		}
-	}
-	if f.Waiver != nil {
-		waiver, err = encodeJSON(f.Waiver)
-	}
-	return evidence, waiver, err
-}
-
 func encodeJSON(value any) (string, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
@@ -537,21 +486,6 @@ func encodeJSON(value any) (string, error) {
 		return "", err
 	}
 	return strings.TrimSuffix(b.String(), "\n"), nil
-}
-
-func decodeDetails(f *engine.Finding, evidence, waiver string) error {
-	if evidence != "" {
-		if err := decodeExact(evidence, &f.Evidence); err != nil {
-			return fmt.Errorf("stored evidence is damaged: %w", err)
-		}
-		exact(f.Evidence)
-	}
-	if waiver != "" {
-		if err := decodeExact(waiver, &f.Waiver); err != nil {
-			return fmt.Errorf("stored waiver is damaged: %w", err)
-		}
-	}
-	return nil
 }
 
 // encodeFingerprint halves the usual fingerprint: hexadecimal digits become bytes.
@@ -563,13 +497,13 @@ func encodeFingerprint(text string) any {
 	return sum
 }
 
-func decodeFingerprint(c *sqlite.Row) string {
+func readFingerprint(c *sqlite.Row) string {
 	switch v := c.Value().(type) {
 	case []byte:
 		return hex.EncodeToString(v)
 	case string:
 		return v
 	}
-	c.Err = errors.New("stored fingerprint is damaged")
+	c.Fail(errors.New("stored fingerprint is damaged"))
 	return ""
 }

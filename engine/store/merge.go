@@ -29,7 +29,7 @@ type Merged struct {
 // the chain is refused (reason out_of_order), because the chain is sealed.
 func (db *DB) MergeSnapshots(ctx context.Context, other *DB) iter.Seq2[Merged, error] {
 	return func(yield func(Merged, error) bool) {
-		found, err := other.snapshots(ctx, snapshotQuery+` ORDER BY s.id`)
+		found, err := other.snapshots(ctx, ` ORDER BY s.id`)
 		if err != nil {
 			yield(Merged{}, err)
 			return
@@ -45,7 +45,7 @@ func (db *DB) MergeSnapshots(ctx context.Context, other *DB) iter.Seq2[Merged, e
 
 func (db *DB) mergeSnapshot(ctx context.Context, other *DB, s engine.Snapshot) (Merged, error) {
 	merged := Merged{From: s, Known: true}
-	held, err := db.snapshots(ctx, snapshotQuery+` WHERE w.workspace_id = ? ORDER BY s.id`, s.Workspace.ID)
+	held, err := db.snapshots(ctx, ` WHERE w.workspace_id = ? ORDER BY s.id`, s.Workspace.ID)
 	if err != nil {
 		return merged, err
 	}
@@ -60,18 +60,33 @@ func (db *DB) mergeSnapshot(ctx context.Context, other *DB, s engine.Snapshot) (
 		}
 	}
 	if n := len(held); n > 0 && held[n-1].CollectedAt.After(s.CollectedAt) {
-		return merged, outOfOrder(other, s, held[n-1])
+		return merged, sqlite.Refusal(opMerge, s.Workspace.Name+" of "+other.Path, "out_of_order",
+			"Merge databases in the order in which they were collected, into a new database if need be.",
+			fmt.Errorf("was collected %s, before the last one here, %s", s.CollectedAt, held[n-1].CollectedAt))
 	}
 	merged.Known = false
-	merged.Into, err = db.takeOver(ctx, other, s)
+	from, err := other.reader(ctx, s.ID)
+	if err != nil {
+		return merged, err
+	}
+	capture, err := from.capture(ctx)
+	if err != nil {
+		return merged, damagedRow(s.ID, sqlite.Failure(opMerge, other.Path, err))
+	}
+	err = db.Write(ctx, opMerge, func(tx *sqlite.Tx) (err error) {
+		if merged.Into, err = db.save(ctx, tx, capture, newDigester(s.DigestVersion)); err != nil {
+			return err
+		}
+		for _, digest := range from.digests {
+			if err := difference(s, digest); err != nil {
+				return sqlite.Refusal(opMerge, strconv.FormatInt(s.ID, 10)+" of "+other.Path, "digest_mismatch",
+					"Something other than patrol changed that database: collect its workspaces again. Nothing of this snapshot was stored.", err)
+			}
+		}
+		return nil
+	})
 	merged.Resealed = merged.Into.Digest != s.Digest
 	return merged, err
-}
-
-func outOfOrder(other *DB, s, last engine.Snapshot) error {
-	return sqlite.Refusal(opMerge, s.Workspace.Name+" of "+other.Path, "out_of_order",
-		"Merge databases in the order in which they were collected, into a new database if need be.",
-		fmt.Errorf("was collected %s, before the last one here, %s", s.CollectedAt, last.CollectedAt))
 }
 
 // sameSnapshot reports whether h, which is held here, is s of another
@@ -84,52 +99,17 @@ func (db *DB) sameSnapshot(ctx context.Context, h, s engine.Snapshot) (bool, err
 		return false, nil
 	}
 	h.Previous, h.DigestVersion = s.Previous, s.DigestVersion
-	sums, err := db.digests(ctx, []engine.Snapshot{h})
-	return err == nil && sums[0].hex() == s.Digest, err
-}
-
-// takeOver stores a snapshot of another database, unless its rows are not
-// those that it was sealed with.
-func (db *DB) takeOver(ctx context.Context, other *DB, s engine.Snapshot) (engine.Snapshot, error) {
-	from, err := other.reader(ctx, s.ID)
-	if err != nil {
-		return engine.Snapshot{}, err
-	}
-	capture, err := from.capture(ctx)
-	if err != nil {
-		return engine.Snapshot{}, damagedRow(s.ID, sqlite.Failure(opMerge, other.Path, err))
-	}
-	tx, err := db.Begin(ctx)
-	if err != nil {
-		return engine.Snapshot{}, sqlite.Failure(opMerge, db.Path, err)
-	}
-	defer tx.Rollback()
-	into, err := db.save(ctx, tx, capture, newDigester(s.DigestVersion))
-	if err != nil {
-		return engine.Snapshot{}, sqlite.Failure(opMerge, db.Path, sqlite.Cause(ctx, err))
-	}
-	if from.digest != nil {
-		if err := difference(s, from.digest); err != nil {
-			return engine.Snapshot{}, mismatchIn(other, s, err)
-		}
-	}
-	if err := tx.Commit(); err != nil {
-		return engine.Snapshot{}, sqlite.Failure(opMerge, db.Path, sqlite.Cause(ctx, err))
-	}
-	return into, nil
-}
-
-func mismatchIn(other *DB, s engine.Snapshot, err error) error {
-	return sqlite.Refusal(opMerge, strconv.FormatInt(s.ID, 10)+" of "+other.Path, "digest_mismatch",
-		"Something other than patrol changed that database: collect its workspaces again. Nothing of this snapshot was stored.",
-		err)
+	r := db.digesting(h)
+	err := r.readAll(ctx)
+	return err == nil && r.digests[0].hex() == s.Digest, err
 }
 
 // capture is the snapshot as it was collected; its rows go by the digest.
 func (r *reader) capture(ctx context.Context) (engine.Capture, error) {
-	c := engine.Capture{Workspace: r.snapshot.Workspace, CollectedAt: r.snapshot.CollectedAt, Sections: map[engine.SectionName]engine.Section{}}
-	for name, coverage := range r.snapshot.Coverage {
-		section := engine.Section{Coverage: coverage, Document: r.snapshot.Documents[name]}
+	s := r.snapshots[0]
+	c := engine.Capture{Workspace: s.Workspace, CollectedAt: s.CollectedAt, Sections: map[engine.SectionName]engine.Section{}}
+	for name, coverage := range s.Coverage {
+		section := engine.Section{Coverage: coverage, Document: s.Documents[name]}
 		if coverage.Usable() {
 			switch name {
 			case engine.SectionPrincipals:

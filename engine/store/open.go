@@ -48,8 +48,6 @@ type (
 	intactEvaluation int64
 )
 
-func newView() *view { return &view{intact: map[any]bool{}} }
-
 func (v *view) isIntact(what any) bool {
 	if v == nil {
 		return false
@@ -76,7 +74,7 @@ const application = 0x5054524c // "PTRL"
 // snapshots intact.
 func schema() sqlite.Schema {
 	s := sqlite.MustLoad(migrations, "migrations", application)
-	s.After = map[int]func(context.Context, *sql.Tx) error{7: func(ctx context.Context, tx *sql.Tx) error { return sealOld(ctx, tx) }}
+	s.After = map[int]func(context.Context, *sql.Tx) error{7: sealOld}
 	s.Sound = func(ctx context.Context, db *sqlite.DB) error { return wrap(db).verifyLatest(ctx) }
 	return s
 }
@@ -93,6 +91,9 @@ func open(ctx context.Context, path string, o Options, s sqlite.Schema, t sqlite
 	}
 	return wrap(db), nil
 }
+
+// explain says at the end of a function what failed in it.
+func (db *DB) explain(op string, err *error) { *err = sqlite.Failure(op, db.Path, *err) }
 
 func wrap(db *sqlite.DB) *DB { return &DB{DB: db, q: db.SQL} }
 
@@ -111,7 +112,7 @@ func (db *DB) Read(ctx context.Context, work func(view *DB) error) error {
 }
 
 func viewOf(db *DB, tx sqlite.Querier) *DB {
-	return &DB{DB: db.DB, q: tx, view: newView()}
+	return &DB{DB: db.DB, q: tx, view: &view{intact: map[any]bool{}}}
 }
 
 func (db *DB) verifyLatest(ctx context.Context) error {

@@ -298,8 +298,7 @@ func twoSteps(t *testing.T, second string) sqlite.Schema {
 	for i, step := range append(schema().Steps, second) {
 		files[fmt.Sprintf("migrations/%04d_a.sql", i+1)] = &fstest.MapFile{Data: []byte(step)}
 	}
-	s, err := sqlite.LoadSchema(files, "migrations", application)
-	must(t, err)
+	s := sqlite.MustLoad(files, "migrations", application)
 	s.Sound = schema().Sound
 	return s
 }

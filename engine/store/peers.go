@@ -60,13 +60,21 @@ var errUnequal = errors.New("the tokens of the snapshot were not read twice alik
 
 // compare compares the tokens of a snapshot at an instant and at later ones.
 func (db *DB) compare(ctx context.Context, s engine.Snapshot, asOf int64, later ...int64) (*comparison, error) {
-	c := &comparison{shifts: map[int32][]shift{}, successors: map[int32]engine.Successor{}, stop: func() {}}
-	var err error
-	if c.previous, err = db.previousWhole(ctx, s.ID); err != nil {
+	c := &comparison{seen: map[int64]int64{}, shifts: map[int32][]shift{}, successors: map[int32]engine.Successor{}, stop: func() {}}
+	err := db.q.QueryRowContext(ctx, `SELECT coalesce(max(s.id), 0) FROM snapshot s
+		JOIN section c ON c.snapshot_id = s.id AND c.name = 'tokens'
+			AND (c.status = 'complete' OR c.status = 'partial' AND c.reason IN ('`+strings.Join(engine.OddRowReasons(), "', '")+`'))
+		WHERE s.workspace_key = (SELECT workspace_key FROM snapshot WHERE id = ?1) AND s.id < ?1`, s.ID).Scan(&c.previous)
+	if err != nil {
 		return nil, err
 	}
-	if c.seen, err = db.collectionTimes(ctx, s.ID); err != nil {
-		return nil, err
+	for row, err := range sqlite.Scan(ctx, db.q, `WITH w AS (SELECT workspace_key FROM snapshot WHERE id = ?1)
+		SELECT id, collected_ms FROM snapshot WHERE workspace_key = (SELECT workspace_key FROM w)
+		UNION ALL SELECT id, collected_ms FROM pruned_snapshot WHERE workspace_key = (SELECT workspace_key FROM w)`, s.ID) {
+		if err != nil {
+			return nil, err
+		}
+		c.seen[row.Int()] = row.Int()
 	}
 	all, err := db.dates(ctx, s, c.previous, asOf)
 	if err != nil {
@@ -172,32 +180,6 @@ func countOf(n int32) *int64 {
 	return new(int64(n))
 }
 
-// previousWhole is the last snapshot of a workspace before this one that read
-// its tokens whole; 0 when there is none.
-func (db *DB) previousWhole(ctx context.Context, snapshot int64) (id int64, err error) {
-	err = db.q.QueryRowContext(ctx, `SELECT coalesce(max(s.id), 0) FROM snapshot s
-		JOIN section c ON c.snapshot_id = s.id AND c.name = 'tokens'
-			AND (c.status = 'complete' OR c.status = 'partial' AND c.reason IN ('`+strings.Join(engine.OddRowReasons(), "', '")+`'))
-		WHERE s.workspace_key = (SELECT workspace_key FROM snapshot WHERE id = ?1) AND s.id < ?1`, snapshot).Scan(&id)
-	return id, err
-}
-
-func (db *DB) collectionTimes(ctx context.Context, snapshot int64) (map[int64]int64, error) {
-	times := map[int64]int64{}
-	for c, err := range sqlite.Scan(ctx, db.q, `WITH w AS (SELECT workspace_key FROM snapshot WHERE id = ?1)
-		SELECT id, collected_ms FROM snapshot WHERE workspace_key = (SELECT workspace_key FROM w)
-		UNION ALL SELECT id, collected_ms FROM pruned_snapshot WHERE workspace_key = (SELECT workspace_key FROM w)`, snapshot) {
-		if err != nil {
-			return nil, err
-		}
-		times[c.Int()] = c.Int()
-		if c.Err != nil {
-			return nil, c.Err
-		}
-	}
-	return times, nil
-}
-
 // datesQuery reads what comparing takes. ?1 is the snapshot, ?2 the complete snapshot
 // before, or 0.
 var datesQuery = `SELECT v.version, v.owner_id, v.comment, v.created_ms, v.expires_ms, ` + useIn(1) + `,
@@ -219,9 +201,6 @@ func (db *DB) dates(ctx context.Context, s engine.Snapshot, previous, asOf int64
 		created, expires, used := c.IntOrNull(), c.IntOrNull(), c.IntOrNull()
 		useUnknown := c.Bool()
 		d.before, d.first = c.Bool(), c.Int()
-		if c.Err != nil {
-			return nil, c.Err
-		}
 		if _, known := owners[owner]; !known {
 			owners[owner] = int32(len(owners)) //nolint:gosec // there are not so many
 		}

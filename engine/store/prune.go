@@ -22,91 +22,62 @@ const opPrune = "prune snapshots"
 // The database is then written anew, for which the disk needs room for a second
 // one. An error in that has no effect on what was pruned: it says so.
 func (db *DB) Prune(ctx context.Context, snapshots []engine.Snapshot) (evaluations int, err error) {
-	tx, err := db.Begin(ctx)
+	err = db.Write(ctx, opPrune, func(tx *sqlite.Tx) error {
+		last := map[int64]int64{} // workspace → newest snapshot to remove
+		for _, s := range snapshots {
+			var workspace int64
+			if err := tx.QueryRowContext(ctx, `SELECT workspace_key FROM snapshot WHERE id = ?`, s.ID).Scan(&workspace); err != nil {
+				return fmt.Errorf("snapshot %d: %w", s.ID, err)
+			}
+			last[workspace] = max(last[workspace], s.ID)
+		}
+		var removed int64
+		for _, workspace := range engine.SortedKeys(last) {
+			var kept sql.NullInt64
+			if err := tx.QueryRowContext(ctx, `SELECT min(id) FROM snapshot WHERE workspace_key = ? AND id > ?`, workspace, last[workspace]).Scan(&kept); err != nil {
+				return err
+			}
+			if !kept.Valid {
+				return errors.New("a workspace would lose its last snapshot")
+			}
+			judged, err := pruneEvaluations(ctx, tx, workspace, kept.Int64)
+			if err != nil {
+				return err
+			}
+			evaluations += judged
+			var n int64 // of the last statement, which removes the snapshots
+			for _, statement := range pruneStatements() {
+				result, err := tx.ExecContext(ctx, statement, workspace, kept.Int64, db.Now().UnixMilli())
+				if err != nil {
+					return err
+				}
+				if n, err = result.RowsAffected(); err != nil {
+					return err
+				}
+			}
+			removed += n
+		}
+		if removed != int64(len(snapshots)) {
+			return errors.New("the snapshots to prune are not the oldest of their workspaces")
+		}
+		for _, statement := range sweepStatements() {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
-		return 0, sqlite.Failure(opPrune, db.Path, err)
+		return 0, err
 	}
-	defer tx.Rollback()
-	p := pruner{ctx: ctx, tx: tx, at: db.Now().UnixMilli()}
-	if err := p.run(snapshots); err != nil {
-		return 0, sqlite.Failure(opPrune, db.Path, sqlite.Cause(ctx, err))
-	}
-	if err := tx.Commit(); err != nil {
-		return 0, sqlite.Failure(opPrune, db.Path, sqlite.Cause(ctx, err))
-	}
-	if err := db.compact(ctx); err != nil {
-		return p.evaluations, sqlite.Failure("write the pruned database anew", db.Path, err)
-	}
-	return p.evaluations, nil
-}
-
-// compact gives back the pages that are free, and empties the log, which may
-// still hold what was on them.
-func (db *DB) compact(ctx context.Context) error {
+	// Gives back the pages that are free, and empties the log, which may still hold
+	// what was on them.
 	for _, statement := range []string{"VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"} {
 		if _, err := db.SQL.ExecContext(ctx, statement); err != nil {
-			return err
+			return evaluations, sqlite.Failure("write the pruned database anew", db.Path, err)
 		}
 	}
-	return nil
-}
-
-// pruner is one Prune at work.
-type pruner struct {
-	ctx         context.Context
-	tx          *sqlite.Tx
-	at          int64
-	evaluations int
-}
-
-func (p *pruner) run(snapshots []engine.Snapshot) error {
-	last := map[int64]int64{} // workspace → newest snapshot to remove
-	for _, s := range snapshots {
-		var workspace int64
-		if err := p.tx.QueryRowContext(p.ctx, `SELECT workspace_key FROM snapshot WHERE id = ?`, s.ID).Scan(&workspace); err != nil {
-			return fmt.Errorf("snapshot %d: %w", s.ID, err)
-		}
-		last[workspace] = max(last[workspace], s.ID)
-	}
-	removed := 0
-	for _, workspace := range engine.SortedKeys(last) {
-		n, err := p.workspace(workspace, last[workspace])
-		if err != nil {
-			return err
-		}
-		removed += n
-	}
-	if removed != len(snapshots) {
-		return errors.New("the snapshots to prune are not the oldest of their workspaces")
-	}
-	return p.sweep()
-}
-
-// workspace removes its snapshots up to one.
-func (p *pruner) workspace(workspace, last int64) (removed int, err error) {
-	var kept sql.NullInt64
-	err = p.tx.QueryRowContext(p.ctx, `SELECT min(id) FROM snapshot WHERE workspace_key = ? AND id > ?`, workspace, last).Scan(&kept)
-	if err != nil {
-		return 0, err
-	}
-	if !kept.Valid {
-		return 0, errors.New("a workspace would lose its last snapshot")
-	}
-	if err := p.evaluationsOf(workspace, kept.Int64); err != nil {
-		return 0, err
-	}
-	for _, statement := range pruneStatements() {
-		result, err := p.tx.ExecContext(p.ctx, statement, workspace, kept.Int64, p.at)
-		if err != nil {
-			return 0, err
-		}
-		n, err := result.RowsAffected()
-		if err != nil {
-			return 0, err
-		}
-		removed = int(n) // of the last, which removes the snapshots
-	}
-	return removed, nil
+	return evaluations, nil
 }
 
 // pruneStatements remove what only the snapshots of workspace ?1 before ?2 held.
@@ -145,43 +116,36 @@ func nothingHeld() string {
 	return strings.Join(empty, ", ")
 }
 
-// evaluationsOf removes the evaluations that judged a snapshot which goes.
-func (p *pruner) evaluationsOf(workspace, kept int64) error {
-	var ids []int64
-	query := `SELECT DISTINCT w.evaluation_id FROM evaluation_workspace w JOIN snapshot s ON s.id = w.snapshot_id
-		WHERE s.workspace_key = ? AND s.id < ? ORDER BY 1`
-	for c, err := range sqlite.Scan(p.ctx, p.tx, query, workspace, kept) {
-		if err != nil {
-			return err
-		}
-		ids = append(ids, c.Int())
+// pruneEvaluations removes those that judged a snapshot of a workspace before one that is kept.
+func pruneEvaluations(ctx context.Context, tx *sqlite.Tx, workspace, kept int64) (removed int, err error) {
+	ids, err := sqlite.List(ctx, tx, (*sqlite.Row).Int, `SELECT DISTINCT w.evaluation_id FROM evaluation_workspace w JOIN snapshot s ON s.id = w.snapshot_id
+		WHERE s.workspace_key = ? AND s.id < ? ORDER BY 1`, workspace, kept)
+	if err != nil {
+		return 0, err
 	}
-	p.evaluations += len(ids)
 	for _, id := range ids {
-		for _, table := range []string{"finding", "tally", "evaluation_policy", "evaluation_workspace"} {
-			if _, err := p.tx.ExecContext(p.ctx, "DELETE FROM "+table+" WHERE evaluation_id = ?", id); err != nil {
-				return err
+		for _, statement := range []string{
+			`DELETE FROM finding WHERE evaluation_id = ?`,
+			`DELETE FROM tally WHERE evaluation_id = ?`,
+			`DELETE FROM evaluation_policy WHERE evaluation_id = ?`,
+			`DELETE FROM evaluation_workspace WHERE evaluation_id = ?`,
+			`DELETE FROM evaluation WHERE id = ?`,
+		} {
+			if _, err := tx.ExecContext(ctx, statement, id); err != nil {
+				return 0, err
 			}
 		}
-		if _, err := p.tx.ExecContext(p.ctx, "DELETE FROM evaluation WHERE id = ?", id); err != nil {
-			return err
-		}
 	}
-	return nil
+	return len(ids), nil
 }
 
-// sweep removes what nothing refers to any more.
-func (p *pruner) sweep() error {
-	for _, statement := range []string{
+// sweepStatements remove what nothing refers to any more.
+func sweepStatements() []string {
+	return []string{
 		`DELETE FROM token_use WHERE token_key NOT IN (SELECT token_key FROM token_version)`,
 		`DELETE FROM raw_shape WHERE key NOT IN (SELECT raw_shape FROM token_version WHERE raw_shape IS NOT NULL)`,
 		`DELETE FROM document WHERE digest NOT IN (
 			SELECT document FROM section WHERE document IS NOT NULL UNION SELECT document FROM evaluation_policy
 			UNION SELECT exceptions FROM evaluation WHERE exceptions IS NOT NULL)`,
-	} {
-		if _, err := p.tx.ExecContext(p.ctx, statement); err != nil {
-			return err
-		}
 	}
-	return nil
 }

@@ -148,23 +148,19 @@ func readShapes(ctx context.Context, q sqlite.Querier) (*shapes, error) {
 			return nil, err
 		}
 		key, text := c.Int(), c.Text()
-		if c.Err != nil {
-			return nil, c.Err
-		}
 		s.texts[key], s.keys[text] = text, key
 	}
 	return s, nil
 }
 
 // readShapes reads the shapes of a view when they are needed first.
-func (db *DB) readShapes(ctx context.Context) (*shapes, error) {
+func (db *DB) readShapes(ctx context.Context) (_ *shapes, err error) {
 	v := db.view
 	if v == nil {
 		return readShapes(ctx, db.q)
 	}
 	v.lock.Lock()
 	defer v.lock.Unlock()
-	var err error
 	if v.shapes == nil {
 		v.shapes, err = readShapes(ctx, db.q)
 	}

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"runtime"
@@ -20,39 +19,98 @@ import (
 
 const opVerify = "verify snapshot"
 
-// reader hands out the rows of one snapshot in the order of its digest:
-// principals, tokens, audit log. At the end, err says whether they are what was
-// sealed.
+// reader hands out the rows of snapshots of one workspace in the order of their
+// digests: principals, tokens, audit log. At the end, err says whether they are what
+// was sealed.
 type reader struct {
-	db       *DB
-	snapshot engine.Snapshot // as stored
-	digest   *digester       // nil: this view was found intact before
+	db        *DB
+	snapshots []engine.Snapshot // as stored, ascending by id
+	digests   []*digester       // of each; nil: this view found the one snapshot intact before
+	ahead     bool              // one goroutine reads tokens, another digests them
 }
 
+// reader reads one snapshot.
 func (db *DB) reader(ctx context.Context, id int64) (*reader, error) {
 	s, err := db.Snapshot(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{db: db, snapshot: s}
-	if !db.view.isIntact(intactSnapshot(id)) {
-		r.digest = newDigester(s.DigestVersion)
-		r.digest.header(s)
+	if db.view.isIntact(intactSnapshot(id)) {
+		return &reader{db: db, snapshots: []engine.Snapshot{s}}, nil
 	}
-	return r, nil
+	return db.digesting(s), nil
+}
+
+// digesting reads snapshots of one workspace, ascending by id, in one pass.
+func (db *DB) digesting(snapshots ...engine.Snapshot) *reader {
+	r := &reader{db: db, snapshots: snapshots, digests: make([]*digester, len(snapshots))}
+	for i, s := range snapshots {
+		r.digests[i] = newDigester(s.DigestVersion)
+		r.digests[i].header(s)
+	}
+	return r
+}
+
+// having are the ids of the snapshots that have rows of a section, and their digests.
+func (r *reader) having(name engine.SectionName) (ids []int64, args []any, digests []*digester) {
+	for i, s := range r.snapshots {
+		if !usable(s, name) {
+			continue
+		}
+		ids, args = append(ids, s.ID), append(args, s.ID)
+		if r.digests != nil {
+			digests = append(digests, r.digests[i])
+		}
+	}
+	return ids, args, digests
+}
+
+// heldIn selects the versions v that hold in some of so many snapshots of one workspace,
+// or between two of them: ?1, ?2, … are their ids, ascending.
+func heldIn(snapshots int) string {
+	return fmt.Sprintf(`v.workspace_key = (SELECT workspace_key FROM snapshot WHERE id = ?1) AND v.since <= ?%d AND (v.until IS NULL OR v.until > ?1)`, snapshots)
+}
+
+// holds is heldIn of one snapshot.
+var holds = heldIn(1)
+
+// holding reads since and until of a version: in which snapshots it holds.
+func holding(c *sqlite.Row, ids []int64) []bool {
+	since, until := c.Int(), c.IntOrNull()
+	holds := make([]bool, len(ids))
+	for i, id := range ids {
+		holds[i] = since <= id && (until == nil || *until > id)
+	}
+	return holds
+}
+
+// useIn is the last use of the token version v as snapshot ?n has it.
+func useIn(n int) string {
+	return fmt.Sprintf(`(SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
+	WHERE u.token_key = v.token_key AND u.since <= ?%d ORDER BY u.since DESC LIMIT 1)`, n)
 }
 
 // principals streams the principals, ascending by id; nothing where they were not read.
 func (r *reader) principals(ctx context.Context) iter.Seq2[engine.Principal, error] {
 	return func(yield func(engine.Principal, error) bool) {
-		if !usable(r.snapshot, engine.SectionPrincipals) {
+		ids, args, digests := r.having(engine.SectionPrincipals)
+		if len(ids) == 0 {
 			return
 		}
-		for p, err := range r.db.principalVersions(ctx, r.snapshot.ID) {
-			if err == nil && r.digest != nil {
-				r.digest.principal(p.Principal)
+		var known lists
+		query := `SELECT v.since, v.until, ` + principalColumns + ` FROM principal_version v WHERE ` + heldIn(len(ids)) + ` ORDER BY v.principal_id`
+		for c, err := range sqlite.Scan(ctx, r.db.q, query, args...) {
+			var p engine.Principal
+			if err == nil {
+				holds := holding(c, ids)
+				p, err = readPrincipal(c, &known), c.Err
+				for i, digest := range digests {
+					if holds[i] && err == nil {
+						digest.principal(p)
+					}
+				}
 			}
-			if !yield(p.Principal, err) || err != nil {
+			if !yield(p, err) || err != nil {
 				return
 			}
 		}
@@ -69,24 +127,53 @@ type storedToken struct {
 // Their raw rows are handed out where they are asked for.
 func (r *reader) tokens(ctx context.Context, raw bool) iter.Seq2[storedToken, error] {
 	return func(yield func(storedToken, error) bool) {
-		if !usable(r.snapshot, engine.SectionTokens) {
+		ids, args, digests := r.having(engine.SectionTokens)
+		if len(ids) == 0 {
 			return
 		}
-		var filled []byte
-		for v, err := range r.db.tokenVersions(ctx, r.snapshot.ID) {
-			if err == nil && (raw || r.digest != nil) {
-				filled, err = v.fill(filled, 0)
+		known, err := r.db.readShapes(ctx)
+		if err != nil {
+			yield(storedToken{}, err)
+			return
+		}
+		uses := make([]string, len(ids))
+		for i := range uses {
+			uses[i] = useIn(i + 1)
+		}
+		query := `SELECT v.version, v.since, v.until, ` + tokenColumns + `, ` + strings.Join(uses, ", ") +
+			` FROM token_version v WHERE ` + heldIn(len(ids)) + ` ORDER BY v.token_id`
+		columns := tokenReader{shapes: known}
+		versions := sqlite.Rows(ctx, r.db.q, func(c *sqlite.Row) tokenVersion {
+			v := tokenVersion{row: c.Int(), holds: holding(c, ids), lastUsed: make([]*int64, len(ids))}
+			v.Token, v.shape = columns.read(c)
+			for i := range ids {
+				v.lastUsed[i] = c.IntOrNull()
+			}
+			return v
+		}, query, args...)
+		if r.ahead {
+			versions = ahead(versions)
+		}
+		var memory []byte // of the raw row in hand
+		for v, err := range versions {
+			err = cmp.Or(err, ctx.Err())
+			for i, digest := range digests {
+				if err == nil && v.holds[i] {
+					if memory, err = v.fill(memory, i); err == nil {
+						digest.token(&v.Token)
+					}
+				}
+			}
+			if err == nil && raw && digests == nil {
+				memory, err = v.fill(memory, 0)
 			}
 			if err != nil {
 				yield(storedToken{}, err)
 				return
 			}
-			if r.digest != nil {
-				r.digest.token(&v.Token)
-			}
-			v.LastUsed = v.in[0].lastUsed
+			v.LastUsed = v.lastUsed[0]
 			if v.Raw = nil; raw && v.shape != "" {
-				v.Raw = slices.Clone(filled)
+				v.Raw = slices.Clone(memory)
 			}
 			if !yield(storedToken{v.Token, v.row}, nil) {
 				return
@@ -95,35 +182,79 @@ func (r *reader) tokens(ctx context.Context, raw bool) iter.Seq2[storedToken, er
 	}
 }
 
-// activity streams what an imported audit log tells, ascending by token.
+// tokenVersion is a row of a token, with what each of the snapshots that are read has
+// of it.
+type tokenVersion struct {
+	engine.Token // without last use and raw row
+	row          int64
+	shape        string // of the raw row
+	holds        []bool
+	lastUsed     []*int64
+}
+
+// fill gives the token the last use that the n-th snapshot has and its raw row, which is
+// made in memory used before.
+func (v *tokenVersion) fill(memory []byte, n int) (_ []byte, err error) {
+	v.LastUsed, v.Raw = v.lastUsed[n], nil
+	if v.shape == "" {
+		return memory, nil
+	}
+	if memory, err = appendFilled(memory[:0], v.shape, &v.Token); err != nil {
+		return memory, fmt.Errorf("token %s: %w", v.ID, err)
+	}
+	v.Raw = memory
+	return memory, nil
+}
+
+// activity streams what imported audit logs tell, ascending by token.
 func (r *reader) activity(ctx context.Context) iter.Seq2[engine.Activity, error] {
 	return func(yield func(engine.Activity, error) bool) {
-		if !usable(r.snapshot, engine.SectionAuditLog) {
-			return
-		}
-		for a, err := range activities(ctx, r.db.q, r.snapshot.ID) {
-			if err == nil && r.digest != nil {
-				r.digest.activity(a)
-			}
-			if !yield(a, err) || err != nil {
-				return
+		ids, _, digests := r.having(engine.SectionAuditLog)
+		for i, id := range ids {
+			for a, err := range activities(ctx, r.db.q, id) {
+				if err == nil && digests != nil {
+					digests[i].activity(a)
+				}
+				if !yield(a, err) || err != nil {
+					return
+				}
 			}
 		}
 	}
 }
 
+// readAll reads all rows for their digests alone.
+func (r *reader) readAll(ctx context.Context) error {
+	r.ahead = true
+	for _, err := range r.principals(ctx) {
+		if err != nil {
+			return err
+		}
+	}
+	for _, err := range r.tokens(ctx, false) {
+		if err != nil {
+			return err
+		}
+	}
+	for _, err := range r.activity(ctx) {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // err says, once all rows were handed out, whether they are what was sealed; the
-// reason of the error is digest_mismatch if not.
+// reason of the error, which is that of the first snapshot, is digest_mismatch if not.
 func (r *reader) err() error {
-	if r.digest == nil {
-		return nil
+	digests := r.digests
+	r.digests = nil
+	for i, digest := range digests {
+		if err := difference(r.snapshots[i], digest); err != nil {
+			return mismatch(r.snapshots[i].ID, err)
+		}
+		r.db.view.addIntact(intactSnapshot(r.snapshots[i].ID))
 	}
-	sum := r.digest
-	r.digest = nil
-	if err := difference(r.snapshot, sum); err != nil {
-		return mismatch(r.snapshot.ID, err)
-	}
-	r.db.view.addIntact(intactSnapshot(r.snapshot.ID))
 	return nil
 }
 
@@ -147,121 +278,6 @@ func damagedRow(id int64, err error) error {
 	return err
 }
 
-// heldIn selects the versions v that hold in some of so many snapshots of one workspace,
-// or between two of them: ?1, ?2, … are their ids, ascending.
-func heldIn(snapshots int) string {
-	return fmt.Sprintf(`v.workspace_key = (SELECT workspace_key FROM snapshot WHERE id = ?1) AND v.since <= ?%d AND (v.until IS NULL OR v.until > ?1)`, snapshots)
-}
-
-// holds is heldIn of one snapshot.
-var holds = heldIn(1)
-
-// useIn is the last use of the token version v as snapshot ?n has it.
-func useIn(n int) string {
-	return fmt.Sprintf(`(SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
-	WHERE u.token_key = v.token_key AND u.since <= ?%d ORDER BY u.since DESC LIMIT 1)`, n)
-}
-
-// principalVersion is a row of a principal, with whether it holds in each of the
-// snapshots that are read.
-type principalVersion struct {
-	engine.Principal
-	holds []bool
-}
-
-// principalVersions streams the principals of some snapshots of a workspace, whose ids
-// ascend, ascending by id.
-func (db *DB) principalVersions(ctx context.Context, snapshots ...int64) iter.Seq2[principalVersion, error] {
-	query := `SELECT v.since, v.until, ` + principalColumns + ` FROM principal_version v WHERE ` + heldIn(len(snapshots)) + ` ORDER BY v.principal_id`
-	return func(yield func(principalVersion, error) bool) {
-		var known lists
-		for c, err := range sqlite.Scan(ctx, db.q, query, anys(snapshots)...) {
-			v := principalVersion{holds: make([]bool, len(snapshots))}
-			if err == nil {
-				since, until := c.Int(), c.IntOrNull()
-				for i, id := range snapshots {
-					v.holds[i] = since <= id && (until == nil || *until > id)
-				}
-				v.Principal, err = readPrincipal(c, &known)
-			}
-			if !yield(v, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-// tokenVersion is a row of a token, with what each of the snapshots that are read has
-// of it.
-type tokenVersion struct {
-	engine.Token // without last use and raw row
-	row          int64
-	shape        string // of the raw row
-	in           []tokenIn
-}
-
-type tokenIn struct {
-	holds    bool
-	lastUsed *int64
-}
-
-// fill gives the token the last use that the n-th snapshot has and its raw row, which is
-// made in memory used before.
-func (v *tokenVersion) fill(memory []byte, n int) (_ []byte, err error) {
-	v.LastUsed, v.Raw = v.in[n].lastUsed, nil
-	if v.shape == "" {
-		return memory, nil
-	}
-	if memory, err = appendFilled(memory[:0], v.shape, &v.Token); err != nil {
-		return memory, fmt.Errorf("token %s: %w", v.ID, err)
-	}
-	v.Raw = memory
-	return memory, nil
-}
-
-// tokenVersions streams the tokens of some snapshots of a workspace, whose ids ascend,
-// ascending by id.
-func (db *DB) tokenVersions(ctx context.Context, snapshots ...int64) iter.Seq2[tokenVersion, error] {
-	return func(yield func(tokenVersion, error) bool) {
-		known, err := db.readShapes(ctx)
-		if err != nil {
-			yield(tokenVersion{}, err)
-			return
-		}
-		uses := make([]string, len(snapshots))
-		for i := range uses {
-			uses[i] = useIn(i + 1)
-		}
-		query := `SELECT v.version, v.since, v.until, ` + tokenColumns + `, ` + strings.Join(uses, ", ") +
-			` FROM token_version v WHERE ` + heldIn(len(snapshots)) + ` ORDER BY v.token_id`
-		columns := tokenReader{shapes: known}
-		for c, err := range sqlite.Scan(ctx, db.q, query, anys(snapshots)...) {
-			var v tokenVersion
-			if err == nil {
-				v.row = c.Int()
-				since, until := c.Int(), c.IntOrNull()
-				v.Token, v.shape, err = columns.read(c)
-				v.in = make([]tokenIn, len(snapshots))
-				for i, id := range snapshots {
-					v.in[i] = tokenIn{since <= id && (until == nil || *until > id), c.IntOrNull()}
-				}
-				err = cmp.Or(err, c.Err)
-			}
-			if !yield(v, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-func anys[T any](list []T) []any {
-	values := make([]any, len(list))
-	for i, v := range list {
-		values[i] = v
-	}
-	return values
-}
-
 // VerifySnapshot computes the digest of a snapshot from the stored rows. The
 // reason of the error is digest_mismatch when it is not the digest that the
 // snapshot was sealed with: something changed it since.
@@ -273,17 +289,10 @@ func (db *DB) VerifySnapshot(ctx context.Context, id int64) error {
 // reading of this view found intact are not read again. Whoever publishes what
 // it read, a file or a verdict, asks this first. The error is that of the first.
 func (db *DB) Intact(ctx context.Context, snapshots ...engine.Snapshot) error {
-	left := slices.Clone(snapshots)
+	left := slices.DeleteFunc(slices.Clone(snapshots), func(s engine.Snapshot) bool { return db.view.isIntact(intactSnapshot(s.ID)) })
 	slices.SortFunc(left, func(a, b engine.Snapshot) int { return cmp.Compare(a.ID, b.ID) })
 	left = slices.CompactFunc(left, func(a, b engine.Snapshot) bool { return a.ID == b.ID })
-	left = slices.DeleteFunc(left, func(s engine.Snapshot) bool { return db.view.isIntact(intactSnapshot(s.ID)) })
-	for i, err := range db.VerifySnapshots(ctx, left...) {
-		if err != nil {
-			return err
-		}
-		db.view.addIntact(intactSnapshot(left[i].ID))
-	}
-	return ctx.Err()
+	return cmp.Or(append(db.VerifySnapshots(ctx, left...), ctx.Err())...)
 }
 
 // mostTogether is how many snapshots are verified in one pass at most.
@@ -294,7 +303,7 @@ const mostTogether = 8
 // verified side by side.
 func (db *DB) VerifySnapshots(ctx context.Context, snapshots ...engine.Snapshot) []error {
 	if db.view == nil { // snapshots that are there have their shapes
-		db = &DB{DB: db.DB, q: db.q, view: newView()}
+		db = viewOf(db, db.q)
 	}
 	all, errs := slices.Clone(snapshots), make([]error, len(snapshots))
 	ids := make([]int64, len(all))
@@ -309,7 +318,6 @@ func (db *DB) VerifySnapshots(ctx context.Context, snapshots ...engine.Snapshot)
 	for i, asked := range all {
 		s, there := stored[asked.ID]
 		if !there {
-			var err error
 			if s, err = db.Snapshot(ctx, asked.ID); err != nil {
 				errs[i] = damagedRow(asked.ID, err)
 				continue
@@ -350,73 +358,13 @@ func (db *DB) VerifySnapshots(ctx context.Context, snapshots ...engine.Snapshot)
 }
 
 // verify holds snapshots of one workspace, ascending by id, against their digests, in one
-// pass over the rows of their principals and tokens. The error is that of the first.
+// pass over their rows. The error is that of the first.
 func (db *DB) verify(ctx context.Context, list ...engine.Snapshot) error {
-	sums, err := db.digests(ctx, list)
-	if err != nil {
+	r := db.digesting(list...)
+	if err := r.readAll(ctx); err != nil {
 		return damagedRow(list[0].ID, sqlite.Failure(opVerify, db.Path, err))
 	}
-	for i, s := range list {
-		if err := difference(s, sums[i]); err != nil {
-			return mismatch(s.ID, err)
-		}
-	}
-	return nil
-}
-
-// digests computes the digests of snapshots of one workspace, ascending by id, each as if
-// it were the only one.
-func (db *DB) digests(ctx context.Context, list []engine.Snapshot) ([]*digester, error) {
-	sums := make([]*digester, len(list))
-	for i, s := range list {
-		sums[i] = newDigester(s.DigestVersion)
-		sums[i].header(s)
-	}
-	// having are those that have rows of a section.
-	having := func(name engine.SectionName) (ids []int64, into []*digester) {
-		for i, s := range list {
-			if usable(s, name) {
-				ids, into = append(ids, s.ID), append(into, sums[i])
-			}
-		}
-		return ids, into
-	}
-	if ids, into := having(engine.SectionPrincipals); len(ids) > 0 {
-		for p, err := range db.principalVersions(ctx, ids...) {
-			if err != nil {
-				return nil, err
-			}
-			for i, holds := range p.holds {
-				if holds {
-					into[i].principal(p.Principal)
-				}
-			}
-		}
-	}
-	if ids, into := having(engine.SectionTokens); len(ids) > 0 {
-		var raw []byte
-		for v, err := range ahead(db.tokenVersions(ctx, ids...)) { // one goroutine reads, another digests
-			if err := errors.Join(ctx.Err(), err); err != nil {
-				return nil, err
-			}
-			for i, in := range v.in {
-				if !in.holds {
-					continue
-				}
-				if raw, err = v.fill(raw, i); err != nil {
-					return nil, err
-				}
-				into[i].token(&v.Token)
-			}
-		}
-	}
-	ids, into := having(engine.SectionAuditLog)
-	for i, id := range ids {
-		if err := digestActivity(into[i], activities(ctx, db.q, id)); err != nil {
-			return nil, err
-		}
-	}
-	return sums, nil
+	return r.err()
 }
 
 // VerifyChain checks that each snapshot of each workspace names the digest of
@@ -467,22 +415,22 @@ func ahead[T any](rows iter.Seq2[T, error]) iter.Seq2[T, error] {
 		defer close(stop)
 		puller.Go(func() {
 			defer close(chunks)
-			chunk := make([]pulled, 0, aheadRows)
-			for row, err := range rows {
-				if chunk = append(chunk, pulled{row, err}); len(chunk) < aheadRows {
-					continue
-				}
+			var chunk []pulled
+			send := func() bool {
 				select {
 				case chunks <- chunk:
 					chunk = make([]pulled, 0, aheadRows)
+					return true
 				case <-stop:
+					return false
+				}
+			}
+			for row, err := range rows {
+				if chunk = append(chunk, pulled{row, err}); len(chunk) == aheadRows && !send() {
 					return
 				}
 			}
-			select {
-			case chunks <- chunk:
-			case <-stop:
-			}
+			send()
 		})
 		for chunk := range chunks {
 			for _, p := range chunk {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -18,160 +17,117 @@ const opReport = "read evaluation"
 
 // Report reads an evaluation. Findings and Tokens ask the database anew
 // whenever they are ranged over, until ctx ends or db is closed.
-func (db *DB) Report(ctx context.Context, evaluationID int64) (engine.Report, error) {
+func (db *DB) Report(ctx context.Context, evaluationID int64) (_ engine.Report, err error) {
 	h, err := db.Evaluation(ctx, evaluationID)
 	if err != nil {
 		return engine.Report{}, err
 	}
-	r := engine.Report{Version: h.Version, WhatIf: h.WhatIf, AsOf: h.AsOf, FailOn: h.FailOn, Narrowed: h.Narrowed, Framework: h.Framework, MayMiss: h.MayMiss}
-	if r.Workspaces, err = db.workspaceReports(ctx, h.Snapshots); err != nil {
+	defer db.explain(opReport, &err)
+	snapshots, err := db.snapshotsOf(ctx, h.Snapshots)
+	if err != nil {
 		return engine.Report{}, err
 	}
-	policies := make([]engine.PolicyReport, len(h.Policies))
+	r := engine.Report{
+		Version: h.Version, WhatIf: h.WhatIf, AsOf: h.AsOf, FailOn: h.FailOn, Narrowed: h.Narrowed, Framework: h.Framework, MayMiss: h.MayMiss,
+		Workspaces: make([]engine.WorkspaceReport, len(snapshots)), Policies: make([]engine.PolicyReport, len(h.Policies)),
+	}
+	for i, s := range snapshots {
+		w := engine.WorkspaceReport{Snapshot: s, Counts: engine.Tally{}, Policies: map[string]engine.Tally{}}
+		for name, into := range map[engine.SectionName]any{engine.SectionSettings: &w.Settings, engine.SectionGrants: &w.Grants} {
+			if document := s.Documents[name]; document != nil && usable(s, name) {
+				if err := json.Unmarshal(document, into); err != nil {
+					return engine.Report{}, fmt.Errorf("section %s of snapshot %d: %w", name, s.ID, err)
+				}
+			}
+		}
+		r.Workspaces[i] = w
+	}
 	for i, p := range h.Policies {
-		policies[i] = engine.PolicyReport{Policy: p, Tally: engine.Tally{}}
+		r.Policies[i] = engine.PolicyReport{Policy: p, Tally: engine.Tally{}}
 	}
-	if err := db.readTallies(ctx, evaluationID, r.Workspaces, policies); err != nil {
-		return engine.Report{}, sqlite.Failure(opReport, db.Path, err)
+	if err := db.count(ctx, evaluationID, &r); err != nil {
+		return engine.Report{}, err
 	}
-	r.Summary = summarise(r.Workspaces, policies)
-	if r.Summary.Severities, err = db.resultsBySeverity(ctx, evaluationID, r.Workspaces, h.Policies); err != nil {
-		return engine.Report{}, sqlite.Failure(opReport, db.Path, err)
+	query := `SELECT d.body FROM evaluation e JOIN document d ON d.digest = e.exceptions WHERE e.id = ?`
+	for c, err := range sqlite.Scan(ctx, db.q, query, evaluationID) {
+		if err != nil {
+			return engine.Report{}, err
+		}
+		if err := json.Unmarshal([]byte(c.Text()), &r.Exceptions); err != nil {
+			return engine.Report{}, fmt.Errorf("stored exceptions: %w", err)
+		}
 	}
-	if r.Exceptions, err = db.exceptions(ctx, evaluationID); err != nil {
-		return engine.Report{}, sqlite.Failure(opReport, db.Path, err)
-	}
-	r.Findings = db.findings(ctx, evaluationID, r.Workspaces, h.Policies)
-	r.Tokens = db.tokenRows(ctx, r.Workspaces, h.AsOf)
-	r.Policies = bySeverity(policies)
 	if r.Digest, err = db.evaluationSeal(ctx, evaluationID); err != nil {
-		return engine.Report{}, sqlite.Failure(opReport, db.Path, err)
+		return engine.Report{}, err
 	}
 	r.Intact = func() error {
-		if err := db.IntactEvaluation(ctx, evaluationID); err != nil {
-			return err
+		return cmp.Or(db.IntactEvaluation(ctx, evaluationID), db.Intact(ctx, snapshots...))
+	}
+	r.Findings = db.findings(ctx, evaluationID, r.Workspaces, h.Policies)
+	r.Tokens = func(yield func(engine.TokenRow, error) bool) {
+		for _, s := range snapshots { // they stand in order already
+			for subject, err := range db.Subjects(ctx, s.ID, h.AsOf, usable(s, engine.SectionAuditLog)) {
+				if !yield(engine.TokenRow{Workspace: s.Workspace, Subject: subject}, err) || err != nil {
+					return
+				}
+			}
 		}
-		snapshots := make([]engine.Snapshot, len(r.Workspaces))
-		for i, w := range r.Workspaces {
-			snapshots[i] = w.Snapshot
-		}
-		return db.Intact(ctx, snapshots...)
 	}
 	if r.Trend, err = db.trend(ctx, evaluationID, r, h.Policies); err != nil {
-		return engine.Report{}, sqlite.Failure(opReport, db.Path, sqlite.Cause(ctx, err))
+		return engine.Report{}, sqlite.Cause(ctx, err)
 	}
+	slices.SortStableFunc(r.Policies, func(a, b engine.PolicyReport) int { // they come by id
+		return cmp.Compare(a.Policy.Severity.Rank(), b.Policy.Severity.Rank())
+	})
 	return r, nil
 }
 
-func (db *DB) workspaceReports(ctx context.Context, snapshots []int64) ([]engine.WorkspaceReport, error) {
-	stored, err := db.snapshotsOf(ctx, snapshots)
-	if err != nil {
-		return nil, err
+// count fills in the tallies and the summary of a report, whose policies come by id.
+// Results are counted by the severity in force where they were judged: findings by
+// their own, the others by that of the policy there.
+func (db *DB) count(ctx context.Context, evaluation int64, r *engine.Report) error {
+	r.Summary = engine.Summary{Workspaces: len(r.Workspaces), Statuses: engine.Tally{}, Severities: map[engine.Severity]engine.Tally{}}
+	for _, w := range r.Workspaces {
+		r.Summary.Tokens += w.Snapshot.Tokens
 	}
-	reports := make([]engine.WorkspaceReport, 0, len(snapshots))
-	for _, s := range stored {
-		w := engine.WorkspaceReport{Snapshot: s, Counts: engine.Tally{}, Policies: map[string]engine.Tally{}}
-		if err := decodeDocument(s, engine.SectionSettings, &w.Settings); err != nil {
-			return nil, sqlite.Failure(opReport, db.Path, err)
-		}
-		if err := decodeDocument(s, engine.SectionGrants, &w.Grants); err != nil {
-			return nil, sqlite.Failure(opReport, db.Path, err)
-		}
-		reports = append(reports, w)
+	for _, level := range engine.Severities() {
+		r.Summary.Severities[level] = engine.Tally{}
 	}
-	return reports, nil
-}
-
-// decodeDocument leaves target nil when the section was not covered.
-func decodeDocument[T any](s engine.Snapshot, name engine.SectionName, target *T) error {
-	document := s.Documents[name]
-	if document == nil || !usable(s, name) {
-		return nil
-	}
-	if err := json.Unmarshal(document, target); err != nil {
-		return fmt.Errorf("section %s of snapshot %d: %w", name, s.ID, err)
-	}
-	return nil
-}
-
-func (db *DB) readTallies(ctx context.Context, evaluation int64, workspaces []engine.WorkspaceReport, policies []engine.PolicyReport) error {
 	for c, err := range sqlite.Scan(ctx, db.q, `SELECT workspace, policy, status, count FROM tally WHERE evaluation_id = ?`, evaluation) {
 		if err != nil {
 			return err
 		}
 		workspace, policy, status, count := c.Int(), c.Int(), engine.Status(c.Text()), int(c.Int())
-		if c.Err != nil {
-			return c.Err
-		}
-		if !within(workspace, workspaces) || !within(policy, policies) {
+		if !within(workspace, r.Workspaces) || !within(policy, r.Policies) {
 			return fmt.Errorf("stored tally refers to workspace %d and policy %d, which are not there", workspace, policy)
 		}
-		w, p := workspaces[workspace], policies[policy].Policy.ID
+		w, p := r.Workspaces[workspace], r.Policies[policy]
 		w.Counts[status] += count
-		if w.Policies[p] == nil {
-			w.Policies[p] = engine.Tally{}
+		if w.Policies[p.Policy.ID] == nil {
+			w.Policies[p.Policy.ID] = engine.Tally{}
 		}
-		w.Policies[p][status] += count
-		policies[policy].Tally[status] += count
-	}
-	return nil
-}
-
-func within[T any](i int64, list []T) bool { return i >= 0 && i < int64(len(list)) }
-
-func summarise(workspaces []engine.WorkspaceReport, policies []engine.PolicyReport) engine.Summary {
-	s := engine.Summary{Workspaces: len(workspaces), Statuses: engine.Tally{}}
-	for _, w := range workspaces {
-		s.Tokens += w.Snapshot.Tokens
-	}
-	for _, p := range policies {
-		for status, count := range p.Tally {
-			s.Statuses[status] += count
-		}
-	}
-	return s
-}
-
-// resultsBySeverity counts results by the severity in force where they were
-// judged: findings by their own, the others by that of the policy there.
-func (db *DB) resultsBySeverity(ctx context.Context, evaluation int64, workspaces []engine.WorkspaceReport, policies []engine.Policy) (map[engine.Severity]engine.Tally, error) {
-	counts := map[engine.Severity]engine.Tally{}
-	for _, level := range engine.Severities() {
-		counts[level] = engine.Tally{}
-	}
-	for _, w := range workspaces {
-		for _, p := range policies {
-			for status, count := range w.Policies[p.ID] {
-				if level := p.SeverityIn(w.Snapshot.Workspace.ID); !status.Finding() && counts[level] != nil {
-					counts[level][status] += count
-				}
-			}
+		w.Policies[p.Policy.ID][status] += count
+		p.Tally[status] += count
+		r.Summary.Statuses[status] += count
+		if level := r.Summary.Severities[p.Policy.SeverityIn(w.Snapshot.Workspace.ID)]; !status.Finding() && level != nil {
+			level[status] += count
 		}
 	}
 	query := `SELECT rank, status, count(*) FROM finding WHERE evaluation_id = ? GROUP BY rank, status`
 	for c, err := range sqlite.Scan(ctx, db.q, query, evaluation) {
 		if err != nil {
-			return nil, err
+			return err
 		}
-		rank, status, count := c.Int(), engine.Status(c.Text()), int(c.Int())
-		if c.Err != nil {
-			return nil, c.Err
-		}
+		rank := c.Int()
 		if !within(rank, engine.Severities()) {
-			return nil, fmt.Errorf("stored finding has severity rank %d, which is none", rank)
+			return fmt.Errorf("stored finding has severity rank %d, which is none", rank)
 		}
-		counts[engine.Severities()[rank]][status] += count
+		r.Summary.Severities[engine.Severities()[rank]][engine.Status(c.Text())] += int(c.Int())
 	}
-	return counts, nil
+	return nil
 }
 
-// bySeverity orders policies for reports; they come by id.
-func bySeverity(policies []engine.PolicyReport) []engine.PolicyReport {
-	slices.SortStableFunc(policies, func(a, b engine.PolicyReport) int {
-		return cmp.Compare(a.Policy.Severity.Rank(), b.Policy.Severity.Rank())
-	})
-	return policies
-}
+func within[T any](i int64, list []T) bool { return i >= 0 && i < int64(len(list)) }
 
 // The primary key gives the order up to the resource, so that SQLite sorts
 // only the findings of one policy in one workspace at a time.
@@ -190,7 +146,7 @@ const findingFrom = `
 // reportedQuery is findingQuery with what is shown of the tokens behind its
 // columns. That is a part of the snapshots, and verified with them.
 const reportedQuery = findingSelect + `,
-	v.version, v.comment, coalesce(v.defects, ''), (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
+	v.version, v.comment, v.defects, (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
 		WHERE u.token_key = v.token_key AND u.since <= w.snapshot_id ORDER BY u.since DESC LIMIT 1)` + findingFrom +
 	`LEFT JOIN evaluation_workspace w ON w.evaluation_id = f.evaluation_id AND w.place = f.workspace
 	` + findingOrder
@@ -207,14 +163,19 @@ func (db *DB) findings(ctx context.Context, evaluation int64, workspaces []engin
 			yield(engine.Finding{}, sqlite.Failure("read findings", db.Path, err))
 			return
 		}
-		for c, err := range sqlite.Scan(ctx, db.q, reportedQuery, evaluation) {
-			var f engine.Finding
-			if err == nil {
-				digest.values('F', c.Values()[:sealedColumns])
-				if f, err = readFinding(c, workspaces, policies); err == nil {
-					f.Token, err = readFindingToken(c)
+		findings := sqlite.Rows(ctx, db.q, func(c *sqlite.Row) engine.Finding {
+			digest.values('F', c.Values()[:sealedColumns])
+			f := readFinding(c, workspaces, policies)
+			if version := c.IntOrNull(); version != nil {
+				f.Token = &engine.FindingToken{Comment: c.Text()}
+				for _, d := range readDefects(c) {
+					f.Token.Defects = append(f.Token.Defects, d.Field)
 				}
+				f.Token.LastUsed = c.IntOrNull()
 			}
+			return f
+		}, reportedQuery, evaluation)
+		for f, err := range findings {
 			if !yield(f, sqlite.Failure("read findings", db.Path, err)) || err != nil {
 				return
 			}
@@ -225,13 +186,12 @@ func (db *DB) findings(ctx context.Context, evaluation int64, workspaces []engin
 	}
 }
 
-func readFinding(c *sqlite.Row, workspaces []engine.WorkspaceReport, policies []engine.Policy) (engine.Finding, error) {
+// readFinding reads the columns of findingSelect.
+func readFinding(c *sqlite.Row, workspaces []engine.WorkspaceReport, policies []engine.Policy) engine.Finding {
 	policy, workspace := c.Int(), c.Int()
-	if c.Err != nil {
-		return engine.Finding{}, c.Err
-	}
 	if !within(workspace, workspaces) || !within(policy, policies) {
-		return engine.Finding{}, fmt.Errorf("stored finding refers to workspace %d and policy %d, which are not there", workspace, policy)
+		c.Fail(fmt.Errorf("stored finding refers to workspace %d and policy %d, which are not there", workspace, policy))
+		return engine.Finding{}
 	}
 	p, w := policies[policy], workspaces[workspace].Snapshot.Workspace
 	f := engine.Finding{
@@ -240,48 +200,23 @@ func readFinding(c *sqlite.Row, workspaces []engine.WorkspaceReport, policies []
 		Title: c.TextOr(p.Title), Severity: engine.Severity(c.TextOr(string(p.Severity))), Remedy: c.TextOr(p.Remedy),
 		Owner: c.Text(), Message: c.Text(),
 	}
-	evidence := c.TextOrNull()
-	f.Fingerprint = decodeFingerprint(c)
-	waiver := c.TextOrNull()
+	if evidence := c.TextOrNull(); evidence != "" {
+		if err := decodeExact(evidence, &f.Evidence); err != nil {
+			c.Fail(fmt.Errorf("stored evidence is damaged: %w", err))
+		}
+		exact(f.Evidence)
+	}
+	f.Fingerprint = readFingerprint(c)
+	if waiver := c.TextOrNull(); waiver != "" {
+		if err := decodeExact(waiver, &f.Waiver); err != nil {
+			c.Fail(fmt.Errorf("stored waiver is damaged: %w", err))
+		}
+	}
 	f.OwnerID = c.Text()
 	if since := c.IntOrNull(); since != nil && f.Status.Judged() {
 		f.Since = time.UnixMilli(*since).UTC()
 	}
-	if c.Err != nil {
-		return f, c.Err
-	}
-	return f, decodeDetails(&f, evidence, waiver)
-}
-
-// readFindingToken reads what reportedQuery adds; nil where there is no token.
-func readFindingToken(c *sqlite.Row) (*engine.FindingToken, error) {
-	if version := c.IntOrNull(); version == nil {
-		return nil, nil
-	}
-	token := engine.FindingToken{Comment: c.Text()}
-	defects := c.Text()
-	token.LastUsed = c.IntOrNull()
-	if c.Err != nil {
-		return nil, c.Err
-	}
-	list, err := decodeDefects(defects)
-	for _, d := range list {
-		token.Defects = append(token.Defects, d.Field)
-	}
-	return &token, err
-}
-
-// tokenRows streams the population: the workspaces stand in order already.
-func (db *DB) tokenRows(ctx context.Context, workspaces []engine.WorkspaceReport, asOf time.Time) iter.Seq2[engine.TokenRow, error] {
-	return func(yield func(engine.TokenRow, error) bool) {
-		for _, w := range workspaces {
-			for subject, err := range db.Subjects(ctx, w.Snapshot.ID, asOf, usable(w.Snapshot, engine.SectionAuditLog)) {
-				if !yield(engine.TokenRow{Workspace: w.Snapshot.Workspace, Subject: subject}, err) || err != nil {
-					return
-				}
-			}
-		}
-	}
+	return f
 }
 
 // EvaluationSummary is a line of the list of evaluations.
@@ -298,110 +233,31 @@ type EvaluationSummary struct {
 
 // Evaluations lists all evaluations, newest first.
 func (db *DB) Evaluations(ctx context.Context) (list []EvaluationSummary, err error) {
-	query := `SELECT id, created_ms, as_of_ms, what_if, narrowed, (SELECT count(*) FROM evaluation_workspace w WHERE w.evaluation_id = e.id), coalesce(digest, '')
-		FROM evaluation e ORDER BY id DESC`
-	for c, err := range sqlite.Scan(ctx, db.q, query) {
-		if err != nil {
-			return nil, sqlite.Failure(opReport, db.Path, err)
-		}
-		e := EvaluationSummary{ID: c.Int(), Created: time.UnixMilli(c.Int()).UTC(), AsOf: time.UnixMilli(c.Int()).UTC(), WhatIf: c.Text(), Narrowed: c.Bool(), Findings: engine.Tally{}}
-		e.Workspaces, e.Digest = int(c.Int()), c.Text()
-		if c.Err != nil {
-			return nil, sqlite.Failure(opReport, db.Path, c.Err)
-		}
-		list = append(list, e)
-	}
+	defer db.explain(opReport, &err)
 	counts := map[int64]engine.Tally{}
 	for c, err := range sqlite.Scan(ctx, db.q, `SELECT evaluation_id, status, sum(count) FROM tally GROUP BY 1, 2`) {
 		if err != nil {
-			return nil, sqlite.Failure(opReport, db.Path, err)
+			return nil, err
 		}
-		id, status, count := c.Int(), engine.Status(c.Text()), int(c.Int())
-		if c.Err != nil {
-			return nil, sqlite.Failure(opReport, db.Path, c.Err)
-		}
+		id := c.Int()
 		if counts[id] == nil {
 			counts[id] = engine.Tally{}
 		}
-		counts[id][status] = count
+		counts[id][engine.Status(c.Text())] = int(c.Int())
 	}
-	for i := range list {
-		list[i].Findings = counts[list[i].ID]
-	}
-	return list, nil
+	query := `SELECT id, created_ms, as_of_ms, what_if, narrowed, (SELECT count(*) FROM evaluation_workspace w WHERE w.evaluation_id = e.id), coalesce(digest, '')
+		FROM evaluation e ORDER BY id DESC`
+	return sqlite.List(ctx, db.q, func(c *sqlite.Row) EvaluationSummary {
+		e := EvaluationSummary{ID: c.Int(), Created: time.UnixMilli(c.Int()).UTC(), AsOf: time.UnixMilli(c.Int()).UTC(), WhatIf: c.Text(), Narrowed: c.Bool()}
+		e.Workspaces, e.Digest, e.Findings = int(c.Int()), c.Text(), counts[e.ID]
+		return e
+	}, query)
 }
 
 // DigestHolder says which snapshot or evaluation has a digest; "" when none has.
 func (db *DB) DigestHolder(ctx context.Context, digest string) (holder string, err error) {
 	query := `SELECT 'snapshot ' || id FROM snapshot WHERE digest = ?1 UNION ALL SELECT 'pruned snapshot ' || id FROM pruned_snapshot WHERE digest = ?1
 		UNION ALL SELECT 'evaluation ' || id FROM evaluation WHERE digest = ?1 LIMIT 1`
-	for c, err := range sqlite.Scan(ctx, db.q, query, digest) {
-		if err != nil {
-			return "", sqlite.Failure(opVerify, db.Path, err)
-		}
-		holder = c.Text()
-	}
-	return holder, nil
-}
-
-// BeginApply notes with which journal apply began a plan. It is told when the
-// journal knows the plan and before anything is sent: what is noted here is in
-// the journal, unless somebody took it away.
-func (db *DB) BeginApply(ctx context.Context, plan, journal string) error {
-	tx, err := db.Begin(ctx)
-	if err != nil {
-		return sqlite.Failure("note plan", db.Path, err)
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO applied_plan (plan_sha, journal, begun_ms) VALUES (?, ?, ?)
-		ON CONFLICT (plan_sha) DO UPDATE SET journal = excluded.journal, begun_ms = excluded.begun_ms`, plan, journal, db.Now().UnixMilli())
-	if err != nil {
-		return sqlite.Failure("note plan", db.Path, errors.Join(err, tx.Rollback()))
-	}
-	return sqlite.Failure("note plan", db.Path, tx.Commit())
-}
-
-// AppliedWith is the journal with which apply began a plan, "" when it never did.
-func (db *DB) AppliedWith(ctx context.Context, plan string) (journal string, err error) {
-	for c, err := range sqlite.Scan(ctx, db.q, `SELECT journal FROM applied_plan WHERE plan_sha = ?`, plan) {
-		if err != nil {
-			return "", sqlite.Failure("read plans", db.Path, err)
-		}
-		journal = c.Text()
-	}
-	return journal, nil
-}
-
-// Exceptions stores what waivers and the baseline came to.
-func (e *Evaluation) Exceptions(x engine.Exceptions) error {
-	return e.failed(e.exceptions(x))
-}
-
-func (e *Evaluation) exceptions(x engine.Exceptions) error {
-	if x.None() {
-		return nil
-	}
-	document, err := saveJSON(e.ctx, e.tx, x)
-	if err != nil {
-		return fmt.Errorf("exceptions: %w", err)
-	}
-	_, err = e.tx.ExecContext(e.ctx, `UPDATE evaluation SET exceptions = ? WHERE id = ?`, document, e.id)
-	return err
-}
-
-// exceptions are empty when there were neither waivers nor a baseline.
-func (db *DB) exceptions(ctx context.Context, evaluation int64) (x engine.Exceptions, err error) {
-	query := `SELECT d.body FROM evaluation e JOIN document d ON d.digest = e.exceptions WHERE e.id = ?`
-	for c, err := range sqlite.Scan(ctx, db.q, query, evaluation) {
-		if err != nil {
-			return x, err
-		}
-		text := c.Text()
-		if c.Err != nil {
-			return x, c.Err
-		}
-		if err := json.Unmarshal([]byte(text), &x); err != nil {
-			return x, fmt.Errorf("stored exceptions: %w", err)
-		}
-	}
-	return x, nil
+	_, err = sqlite.First(ctx, db.q, query, []any{digest}, &holder)
+	return holder, sqlite.Failure(opVerify, db.Path, err)
 }

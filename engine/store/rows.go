@@ -1,11 +1,11 @@
 package store
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -55,30 +55,27 @@ func encodeDefects(defects []engine.Defect) any {
 	return encodeList(flat)
 }
 
-func decodeDefects(text string) ([]engine.Defect, error) {
-	if text == "" {
-		return nil, nil
-	}
-	flat, err := decodeList(text)
+func readDefects(c *sqlite.Row) (defects []engine.Defect) {
+	flat, err := decodeList(c.TextOrNull())
 	if err != nil || len(flat)%3 != 0 {
-		return nil, errors.Join(err, errList)
+		c.Fail(errList)
+		return nil
 	}
-	var defects []engine.Defect
 	for ; len(flat) > 0; flat = flat[3:] {
 		defects = append(defects, engine.Defect{Field: flat[0], Reason: flat[1], Value: flat[2]})
 	}
-	return defects, nil
+	return defects
 }
 
 // tokenReader reads tokenColumns.
 type tokenReader struct {
 	lists  lists
-	shapes *shapes
+	shapes *shapes      // nil: the raw row is left out
 	token  engine.Token // the one in hand
 }
 
 // read reads a token without last use, and the shape of the raw row, which has it, too.
-func (r *tokenReader) read(c *sqlite.Row) (_ engine.Token, shape string, err error) {
+func (r *tokenReader) read(c *sqlite.Row) (_ engine.Token, shape string) {
 	t := &r.token
 	*t = engine.Token{}
 	for _, f := range storedColumns {
@@ -88,21 +85,20 @@ func (r *tokenReader) read(c *sqlite.Row) (_ engine.Token, shape string, err err
 		case f.Time != nil:
 			*f.Time(t) = c.IntOrNull()
 		default:
-			list, wrong := r.lists.decode(c.TextOrNull())
-			*f.Texts(t), err = list, cmp.Or(err, wrong)
+			*f.Texts(t) = r.lists.read(c)
 		}
 	}
-	defects, key, own := c.TextOrNull(), c.IntOrNull(), c.TextOrNull()
+	t.Defects = readDefects(c)
+	key, own := c.IntOrNull(), c.TextOrNull()
+	if r.shapes != nil {
+		var err error
+		shape, err = r.shapes.resolve(key, own)
+		c.Fail(err)
+	}
 	if c.Err != nil {
-		return *t, "", c.Err
+		c.Err = fmt.Errorf("token %s: %w", t.ID, c.Err)
 	}
-	var errs [2]error
-	t.Defects, errs[0] = decodeDefects(defects)
-	shape, errs[1] = r.shapes.resolve(key, own)
-	if err = cmp.Or(err, errs[0], errs[1]); err != nil {
-		return *t, "", fmt.Errorf("token %s: %w", t.ID, err)
-	}
-	return *t, shape, nil
+	return *t, shape
 }
 
 // lastUse is how token_use keeps a time: as a day, and what is beyond it.
@@ -135,38 +131,28 @@ func encodePrincipal(p engine.Principal) []any {
 	}
 }
 
-func readPrincipal(c *sqlite.Row, known *lists) (engine.Principal, error) {
-	p := engine.Principal{ID: c.Text(), Kind: engine.Kind(c.Text()), Name: c.Text(), DisplayName: c.Text()}
-	p.Active, p.Admin = c.BoolOrNull(), readAdmin(c)
-	groups, raw := c.TextOrNull(), c.TextOrNull()
-	if c.Err != nil {
-		return p, c.Err
+func readPrincipal(c *sqlite.Row, known *lists) engine.Principal {
+	p := engine.Principal{ID: c.Text(), Kind: engine.Kind(c.Text()), Name: c.Text(), DisplayName: c.Text(), Active: c.BoolOrNull()}
+	switch admin := c.Int(); admin {
+	case adminUnknown:
+	case 0, 1:
+		p.Admin = new(admin == 1)
+	default:
+		c.Fail(fmt.Errorf("stored row is damaged: admin is %d", admin))
 	}
-	if raw != "" {
+	p.Groups = known.read(c)
+	if raw := c.TextOrNull(); raw != "" {
 		p.Raw = json.RawMessage(raw)
 	}
-	var err error
-	if p.Groups, err = known.decode(groups); err != nil {
-		return p, fmt.Errorf("principal %s: %w", p.ID, err)
+	if c.Err != nil {
+		c.Err = fmt.Errorf("principal %s: %w", p.ID, c.Err)
 	}
-	return p, nil
+	return p
 }
 
 // adminUnknown is what the column has, which is never NULL, where it is not
 // known whether a principal is an admin.
 const adminUnknown int64 = -1
-
-func readAdmin(c *sqlite.Row) *bool {
-	switch n := c.Int(); n {
-	case adminUnknown:
-		return nil
-	case 0, 1:
-		return new(n == 1)
-	default:
-		c.Err = cmp.Or(c.Err, fmt.Errorf("stored row is damaged: admin is %d", n))
-		return nil
-	}
-}
 
 func bit(b bool) int64 {
 	if b {
@@ -216,89 +202,69 @@ func appendQuoted(b []byte, s string) []byte {
 
 var errList = errors.New("stored list is damaged")
 
-func decodeList(text string) ([]string, error) {
+// decodeList reads what appendList wrote.
+func decodeList(text string) (list []string, err error) {
 	if text == "" {
 		return nil, nil
 	}
-	if len(text) < 2 || text[0] != '[' || text[len(text)-1] != ']' {
-		return nil, errList
-	}
-	var list []string
-	for rest := text[1:]; ; {
-		item, tail, err := unquote(rest)
+	rest, opened := strings.CutPrefix(text, "[")
+	for opened {
+		item, after, err := unquote(rest)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, item)
-		if tail == "]" {
+		if after == "]" {
 			return list, nil
 		}
-		if tail == "" || tail[0] != ',' {
-			return nil, errList
-		}
-		rest = tail[1:]
+		rest, opened = strings.CutPrefix(after, ",")
 	}
+	return nil, errList
 }
 
 // unquote reads one string and returns what follows it.
-func unquote(text string) (item, tail string, err error) {
-	if text == "" || text[0] != '"' {
-		return "", "", errList
+func unquote(text string) (item, after string, err error) {
+	rest, opened := strings.CutPrefix(text, `"`)
+	if end := strings.IndexAny(rest, `"\`); opened && end >= 0 && rest[end] == '"' {
+		return rest[:end], rest[end+1:], nil
 	}
-	text = text[1:]
-	end := strings.IndexAny(text, `"\`)
-	if end >= 0 && text[end] == '"' {
-		return text[:end], text[end+1:], nil
-	}
-	return unescape(text)
-}
-
-func unescape(text string) (item, tail string, err error) {
-	var b strings.Builder
-	for i := 0; i < len(text); i++ {
-		switch {
-		case text[i] == '"':
-			return b.String(), text[i+1:], nil
-		case text[i] != '\\':
-			b.WriteByte(text[i])
-		case strings.HasPrefix(text[i:], `\"`), strings.HasPrefix(text[i:], `\\`):
-			b.WriteByte(text[i+1])
-			i++
-		case strings.HasPrefix(text[i:], `\u00`) && len(text) >= i+6:
-			c := strings.IndexByte(hexDigits, text[i+4])<<4 | strings.IndexByte(hexDigits, text[i+5])
-			if c < 0 || c >= utf8.RuneSelf {
+	var b []byte
+	for opened && rest != "" {
+		switch rest[0] {
+		case '"':
+			return string(b), rest[1:], nil
+		case '\\':
+			char, _, tail, err := strconv.UnquoteChar(rest, '"')
+			if err != nil || char >= utf8.RuneSelf {
 				return "", "", errList
 			}
-			b.WriteByte(byte(c))
-			i += 5
+			b, rest = append(b, byte(char)), tail
 		default:
-			return "", "", errList
+			b, rest = append(b, rest[0]), rest[1:]
 		}
 	}
 	return "", "", errList
 }
 
-// lists decodes stored lists and remembers them: few different ones occur.
+// lists reads stored lists and remembers them: few different ones occur.
 // The slices are shared; who gets one must not change it.
 type lists struct{ known map[string][]string }
 
 const maxKnownLists = 4096
 
-func (l *lists) decode(text string) ([]string, error) {
+func (l *lists) read(c *sqlite.Row) []string {
+	text := c.TextOrNull()
 	if text == "" {
-		return nil, nil
+		return nil
 	}
 	if list, ok := l.known[text]; ok {
-		return list, nil
+		return list
 	}
 	list, err := decodeList(text)
-	if err != nil {
-		return nil, err
-	}
+	c.Fail(err)
 	if l.known == nil || len(l.known) >= maxKnownLists {
 		l.known = map[string][]string{}
 	}
-	list = list[:len(list):len(list)]
-	l.known[text] = list
-	return list, nil
+	l.known[text] = slices.Clip(list)
+	return l.known[text]
 }

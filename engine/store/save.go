@@ -2,9 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
-	"database/sql"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,34 +18,45 @@ const opSave = "save snapshot"
 // SaveSnapshot stores a capture as one immutable snapshot, in one transaction:
 // on any error nothing of it is stored. Principals and tokens must ascend
 // strictly by id. Memory does not grow with the number of tokens.
-func (db *DB) SaveSnapshot(ctx context.Context, c engine.Capture) (engine.Snapshot, error) {
-	tx, err := db.Begin(ctx)
-	if err != nil {
-		return engine.Snapshot{}, sqlite.Failure(opSave, db.Path, err)
-	}
-	defer tx.Rollback()
-	s, err := db.save(ctx, tx, c, newDigester(digestVersion))
-	if err != nil {
-		return engine.Snapshot{}, sqlite.Failure(opSave, db.Path, sqlite.Cause(ctx, err))
-	}
-	if err := tx.Commit(); err != nil {
-		return engine.Snapshot{}, sqlite.Failure(opSave, db.Path, sqlite.Cause(ctx, err))
-	}
-	return s, nil
+func (db *DB) SaveSnapshot(ctx context.Context, c engine.Capture) (s engine.Snapshot, err error) {
+	err = db.Write(ctx, opSave, func(tx *sqlite.Tx) error {
+		s, err = db.save(ctx, tx, c, newDigester(digestVersion))
+		return err
+	})
+	return s, err
 }
 
 // save stores a capture within a transaction, and seals it with a digest that has
 // nothing in it yet.
 func (db *DB) save(ctx context.Context, tx *sqlite.Tx, c engine.Capture, digest *digester) (engine.Snapshot, error) {
-	s, err := described(c)
-	if err != nil {
-		return s, err
+	s := engine.Snapshot{
+		Workspace:     c.Workspace,
+		CollectedAt:   time.UnixMilli(c.CollectedAt.UnixMilli()).UTC(),
+		Coverage:      map[engine.SectionName]engine.Coverage{},
+		Documents:     map[engine.SectionName]json.RawMessage{},
+		DigestVersion: digest.version,
 	}
-	s.DigestVersion = digest.version
+	for _, name := range engine.SortedKeys(c.Sections) {
+		section := c.Sections[name]
+		s.Coverage[name] = section.Coverage
+		if section.Document == nil || !section.Coverage.Usable() {
+			continue
+		}
+		text, err := canonical(section.Document)
+		if err != nil {
+			return s, badCapture("section "+string(name), err)
+		}
+		s.Documents[name] = json.RawMessage(text)
+	}
 	w := &s.Workspace
-	if w.ID == "" {
-		if w.ID, err = knownID(ctx, tx, w.Name, w.Host); err != nil {
+	if w.ID == "" { // it could not tell it: that of earlier snapshots with the same name and host
+		known, err := sqlite.First(ctx, tx, `SELECT w.workspace_id FROM snapshot s JOIN workspace w ON w.key = s.workspace_key
+			WHERE s.name = ? AND s.host = ? AND w.workspace_id NOT LIKE 'unidentified:%' ORDER BY s.id DESC LIMIT 1`, []any{w.Name, w.Host}, &w.ID)
+		if err != nil {
 			return s, err
+		}
+		if !known {
+			w.ID = "unidentified:" + w.Name
 		}
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO workspace (workspace_id) VALUES (?) ON CONFLICT DO NOTHING`, w.ID); err != nil {
@@ -58,13 +66,13 @@ func (db *DB) save(ctx context.Context, tx *sqlite.Tx, c engine.Capture, digest 
 	if err := tx.QueryRowContext(ctx, `SELECT key FROM workspace WHERE workspace_id = ?`, w.ID).Scan(&workspace); err != nil {
 		return s, err
 	}
-	err = tx.QueryRowContext(ctx, `SELECT digest FROM snapshot WHERE workspace_key = ? ORDER BY id DESC LIMIT 1`, workspace).Scan(&s.Previous)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return s, err
-	}
-	labels, err := encodeLabels(w.Labels)
+	_, err := sqlite.First(ctx, tx, `SELECT digest FROM snapshot WHERE workspace_key = ? ORDER BY id DESC LIMIT 1`, []any{workspace}, &s.Previous)
 	if err != nil {
 		return s, err
+	}
+	var labels any
+	if len(w.Labels) > 0 {
+		labels = string(engine.CompactJSON(w.Labels))
 	}
 	result, err := tx.ExecContext(ctx, `INSERT INTO snapshot (workspace_key, name, host, cloud, labels, collected_ms, tokens, previous, digest, digest_version)
 		VALUES (?, ?, ?, ?, ?, ?, 0, ?, '', ?)`,
@@ -109,71 +117,14 @@ func (db *DB) save(ctx context.Context, tx *sqlite.Tx, c engine.Capture, digest 
 	return s, err
 }
 
-// described is a capture as the snapshot that will be read back.
-func described(c engine.Capture) (engine.Snapshot, error) {
-	s := engine.Snapshot{
-		Workspace:   c.Workspace,
-		CollectedAt: time.UnixMilli(c.CollectedAt.UnixMilli()).UTC(),
-		Coverage:    map[engine.SectionName]engine.Coverage{},
-		Documents:   map[engine.SectionName]json.RawMessage{},
-	}
-	for _, name := range engine.SortedKeys(c.Sections) {
-		section := c.Sections[name]
-		s.Coverage[name] = section.Coverage
-		if section.Document == nil || !section.Coverage.Usable() {
-			continue
-		}
-		text, err := canonical(section.Document)
-		if err != nil {
-			return s, badCapture("section "+string(name), err)
-		}
-		s.Documents[name] = json.RawMessage(text)
-	}
-	return s, nil
-}
-
-// knownID finds the id of a workspace that could not tell it, from earlier
-// snapshots with the same name and host.
-func knownID(ctx context.Context, tx *sqlite.Tx, name, host string) (id string, err error) {
-	err = tx.QueryRowContext(ctx, `SELECT w.workspace_id FROM snapshot s JOIN workspace w ON w.key = s.workspace_key
-		WHERE s.name = ? AND s.host = ? AND w.workspace_id NOT LIKE 'unidentified:%' ORDER BY s.id DESC LIMIT 1`, name, host).Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "unidentified:" + name, nil
-	}
-	return id, err
-}
-
 // saveDocument stores a text under its digest, once, and returns the digest.
 func saveDocument(ctx context.Context, tx *sqlite.Tx, body json.RawMessage) (digest any, err error) {
 	if body == nil {
 		return nil, nil
 	}
-	key := documentDigest(body)
+	key := engine.TextDigest(string(body))
 	_, err = tx.ExecContext(ctx, `INSERT INTO document (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING`, key, string(body))
 	return key, err
-}
-
-func documentDigest(body json.RawMessage) string {
-	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:])
-}
-
-func encodeLabels(labels map[string]string) (any, error) {
-	if len(labels) == 0 {
-		return nil, nil
-	}
-	text, err := json.Marshal(labels)
-	return string(text), err
-}
-
-func decodeLabels(text string) (labels map[string]string, err error) {
-	if text == "" {
-		return nil, nil
-	}
-	if err := json.Unmarshal([]byte(text), &labels); err != nil {
-		return nil, fmt.Errorf("stored labels are damaged: %w", err)
-	}
-	return labels, nil
 }
 
 // versions is where the rows of a snapshot go: each is stored once, as a version that
@@ -196,19 +147,11 @@ type heldRow struct {
 // held streams the rows of a query: version, key, last use, and the row. It reads beside the
 // transaction, so that rows written by it do not come back.
 func (v versions) held(ctx context.Context, query string, width int) iter.Seq2[heldRow, error] {
-	return func(yield func(heldRow, error) bool) {
-		for c, err := range sqlite.Scan(ctx, v.db.q, query, v.snapshot, v.workspace) {
-			var h heldRow
-			if err == nil {
-				h = heldRow{version: c.Int(), key: c.Int(), lastUsed: c.IntOrNull(), row: make([]any, width)}
-				c.Rest(h.row)
-				err = c.Err
-			}
-			if !yield(h, err) {
-				return
-			}
-		}
-	}
+	return sqlite.Rows(ctx, v.db.q, func(c *sqlite.Row) heldRow {
+		h := heldRow{version: c.Int(), key: c.Int(), lastUsed: c.IntOrNull(), row: make([]any, width)}
+		c.Rest(h.row)
+		return h
+	}, query, v.snapshot, v.workspace)
 }
 
 // mergeRows walks over the rows that came and those that hold, both ascending by id: put gets
@@ -242,7 +185,7 @@ func mergeRows[T any](what string, came iter.Seq2[T, error], id func(T) string, 
 		}
 		var found *heldRow
 		if more && at.row[0] == this {
-			found = &heldRow{at.version, at.key, at.lastUsed, at.row}
+			found = new(at)
 			if at, err, more = next(); err != nil {
 				return err
 			}
@@ -391,12 +334,9 @@ func (v versions) recalled(id string, version int64, known bool) (*heldRow, erro
 	if !known {
 		return held, nil
 	}
-	err := v.tx.QueryRowContext(context.Background(), `SELECT v.token_key, (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
+	_, err := sqlite.First(context.Background(), v.tx, `SELECT v.token_key, (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
 	WHERE u.token_key = v.token_key ORDER BY u.since DESC LIMIT 1)
-	FROM token_version v WHERE v.workspace_key = ? AND v.token_id = ? ORDER BY v.since DESC LIMIT 1`, v.workspace, id).Scan(&held.key, &held.lastUsed)
-	if errors.Is(err, sql.ErrNoRows) {
-		return held, nil
-	}
+	FROM token_version v WHERE v.workspace_key = ? AND v.token_id = ? ORDER BY v.since DESC LIMIT 1`, []any{v.workspace, id}, &held.key, &held.lastUsed)
 	return held, err
 }
 

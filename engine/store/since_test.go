@@ -139,7 +139,7 @@ func TestSinceOfOlderDatabases(t *testing.T) {
 	first, _ := h.audit(failing("A1", "B1")...)
 	_, err := h.db.SQL.ExecContext(t.Context(), `UPDATE finding SET since_ms = NULL`)
 	must(t, err)
-	must(t, seal(t.Context(), h.db.SQL, first)) // as the upgrade does
+	must(t, h.db.Write(t.Context(), "seal", func(tx *sqlite.Tx) error { return sealOld(t.Context(), tx.Tx) })) // as the upgrade does
 	h.wantSince(first, "A1 -, B1 -")
 	second, _ := h.audit(failing("A1")...)
 	h.wantSince(second, "A1 1")

@@ -22,13 +22,13 @@ const snapshotQuery = `SELECT s.id, w.workspace_id, s.name, s.host, s.cloud, s.l
 
 // Snapshots lists all snapshots, newest first.
 func (db *DB) Snapshots(ctx context.Context) ([]engine.Snapshot, error) {
-	return db.snapshots(ctx, snapshotQuery+` ORDER BY s.id DESC`)
+	return db.snapshots(ctx, ` ORDER BY s.id DESC`)
 }
 
 // Snapshot returns one snapshot; the reason of the error is not_found when
 // there is none of this id.
 func (db *DB) Snapshot(ctx context.Context, id int64) (engine.Snapshot, error) {
-	found, err := db.snapshots(ctx, snapshotQuery+` WHERE s.id = ?`, id)
+	found, err := db.snapshots(ctx, ` WHERE s.id = ?`, id)
 	if err != nil {
 		return engine.Snapshot{}, err
 	}
@@ -43,11 +43,29 @@ func (db *DB) Snapshot(ctx context.Context, id int64) (engine.Snapshot, error) {
 // workspace that never told its id is left out once a later snapshot of the
 // same name did: they are the same.
 func (db *DB) Latest(ctx context.Context) ([]engine.Snapshot, error) {
-	found, err := db.snapshots(ctx, snapshotQuery+`
+	return db.snapshotsByName(ctx, `
 		WHERE s.id = (SELECT max(x.id) FROM snapshot x WHERE x.workspace_key = s.workspace_key)
 		AND NOT (w.workspace_id LIKE 'unidentified:%' AND EXISTS (
 			SELECT 1 FROM snapshot y JOIN workspace z ON z.key = y.workspace_key
 			WHERE y.name = s.name AND y.id > s.id AND z.workspace_id NOT LIKE 'unidentified:%'))`)
+}
+
+// AsOf returns of each workspace the newest snapshot that was taken at a moment
+// or before, by name, then id.
+func (db *DB) AsOf(ctx context.Context, at time.Time) ([]engine.Snapshot, error) {
+	return db.snapshotsByName(ctx, `
+		WHERE s.id = (SELECT max(x.id) FROM snapshot x WHERE x.workspace_key = s.workspace_key AND x.collected_ms <= ?)`, at.UnixMilli())
+}
+
+// Back returns of each workspace the snapshot that is so many before the newest,
+// by name, then id; workspaces that have fewer are left out.
+func (db *DB) Back(ctx context.Context, n int) ([]engine.Snapshot, error) {
+	return db.snapshotsByName(ctx, `
+		WHERE s.id = (SELECT x.id FROM snapshot x WHERE x.workspace_key = s.workspace_key ORDER BY x.id DESC LIMIT 1 OFFSET ?)`, n)
+}
+
+func (db *DB) snapshotsByName(ctx context.Context, which string, args ...any) ([]engine.Snapshot, error) {
+	found, err := db.snapshots(ctx, which, args...)
 	slices.SortFunc(found, byWorkspace)
 	return found, err
 }
@@ -58,7 +76,7 @@ func byWorkspace(a, b engine.Snapshot) int {
 
 // snapshotsByID reads those of some snapshots that are there.
 func (db *DB) snapshotsByID(ctx context.Context, ids []int64) (map[int64]engine.Snapshot, error) {
-	list, err := db.snapshots(ctx, snapshotQuery+` WHERE s.id IN (SELECT value FROM json_each(?))`, string(engine.CompactJSON(ids)))
+	list, err := db.snapshots(ctx, ` WHERE s.id IN (SELECT value FROM json_each(?))`, string(engine.CompactJSON(ids)))
 	found := make(map[int64]engine.Snapshot, len(list))
 	for _, s := range list {
 		found[s.ID] = s
@@ -85,102 +103,67 @@ func (db *DB) snapshotsOf(ctx context.Context, ids []int64) ([]engine.Snapshot, 
 	return list, nil
 }
 
-func (db *DB) snapshots(ctx context.Context, query string, args ...any) ([]engine.Snapshot, error) {
-	var found []engine.Snapshot
-	for c, err := range sqlite.Scan(ctx, db.q, query, args...) {
-		if err != nil {
-			return nil, sqlite.Failure(opSnapshots, db.Path, err)
-		}
-		s, err := readSnapshot(c)
-		if err != nil {
-			return nil, sqlite.Failure(opSnapshots, db.Path, err)
-		}
-		found = append(found, s)
+// snapshots reads snapshots with their sections. Documents that several have are read once.
+func (db *DB) snapshots(ctx context.Context, which string, args ...any) (found []engine.Snapshot, err error) {
+	defer db.explain(opSnapshots, &err)
+	if found, err = sqlite.List(ctx, db.q, readSnapshot, snapshotQuery+which, args...); err != nil {
+		return nil, err
 	}
-	return found, sqlite.Failure(opSnapshots, db.Path, db.readSections(ctx, found))
-}
-
-func readSnapshot(c *sqlite.Row) (engine.Snapshot, error) {
-	s := engine.Snapshot{ID: c.Int(), Coverage: map[engine.SectionName]engine.Coverage{}, Documents: map[engine.SectionName]json.RawMessage{}}
-	s.Workspace = engine.Workspace{ID: c.Text(), Name: c.Text(), Host: c.Text(), Cloud: c.Text()}
-	labels := c.TextOrNull()
-	s.CollectedAt = time.UnixMilli(c.Int()).UTC()
-	s.Tokens = int(c.Int())
-	s.Previous, s.Digest, s.DigestVersion = c.Text(), c.Text(), int(c.Int())
-	if c.Err != nil {
-		return s, c.Err
-	}
-	var err error
-	s.Workspace.Labels, err = decodeLabels(labels)
-	return s, err
-}
-
-// readSections reads the sections of snapshots. Documents that several have are read once.
-func (db *DB) readSections(ctx context.Context, snapshots []engine.Snapshot) error {
 	const sections = ` FROM json_each(?) j JOIN section s ON s.snapshot_id = j.value`
-	list, places := make([]int64, len(snapshots)), map[int64]int{}
-	for i, s := range snapshots {
+	list, places := make([]int64, len(found)), map[int64]int{}
+	for i, s := range found {
 		list[i], places[s.ID] = s.ID, i
 	}
 	ids := string(engine.CompactJSON(list))
 	documents := map[string]json.RawMessage{} // by digest
 	for c, err := range sqlite.Scan(ctx, db.q, `SELECT digest, body FROM document WHERE digest IN (SELECT s.document`+sections+`)`, ids) {
 		if err != nil {
-			return err
+			return nil, err
 		}
-		digest, body := c.Text(), c.Text()
-		if c.Err != nil {
-			return c.Err
-		}
-		documents[digest] = json.RawMessage(body)
+		digest := c.Text()
+		documents[digest] = json.RawMessage(c.Text())
 	}
 	for c, err := range sqlite.Scan(ctx, db.q, `SELECT s.snapshot_id, s.name, s.status, s.reason, s.detail, s.hint, s.count, s.document`+sections, ids) {
 		if err != nil {
-			return err
+			return nil, err
 		}
-		s, name := &snapshots[places[c.Int()]], engine.SectionName(c.Text())
+		s, name := &found[places[c.Int()]], engine.SectionName(c.Text())
 		s.Coverage[name] = engine.Coverage{
 			Status: engine.CoverageStatus(c.Text()), Reason: c.Text(), Detail: c.Text(), Hint: c.Text(), Count: int(c.Int()),
 		}
 		digest := c.TextOrNull()
-		if c.Err != nil {
-			return c.Err
-		}
 		if digest == "" {
 			continue
 		}
 		if s.Documents[name] = documents[digest]; len(documents[digest]) == 0 {
-			return fmt.Errorf("document of section %s of snapshot %d is gone", name, s.ID)
+			return nil, fmt.Errorf("document of section %s of snapshot %d is gone", name, s.ID)
 		}
 	}
-	return nil
+	return found, nil
+}
+
+func readSnapshot(c *sqlite.Row) engine.Snapshot {
+	s := engine.Snapshot{ID: c.Int(), Coverage: map[engine.SectionName]engine.Coverage{}, Documents: map[engine.SectionName]json.RawMessage{}}
+	s.Workspace = engine.Workspace{ID: c.Text(), Name: c.Text(), Host: c.Text(), Cloud: c.Text()}
+	if labels := c.TextOrNull(); labels != "" {
+		if err := json.Unmarshal([]byte(labels), &s.Workspace.Labels); err != nil {
+			c.Fail(fmt.Errorf("stored labels are damaged: %w", err))
+		}
+	}
+	s.CollectedAt = time.UnixMilli(c.Int()).UTC()
+	s.Tokens = int(c.Int())
+	s.Previous, s.Digest, s.DigestVersion = c.Text(), c.Text(), int(c.Int())
+	return s
 }
 
 // usable reports whether a section of a snapshot has rows. Nothing else may
 // decide that: versions hold on through snapshots that did not read them.
 func usable(s engine.Snapshot, name engine.SectionName) bool { return s.Coverage[name].Usable() }
 
-// AsOf returns of each workspace the newest snapshot that was taken at a moment
-// or before, by name, then id.
-func (db *DB) AsOf(ctx context.Context, at time.Time) ([]engine.Snapshot, error) {
-	found, err := db.snapshots(ctx, snapshotQuery+`
-		WHERE s.id = (SELECT max(x.id) FROM snapshot x WHERE x.workspace_key = s.workspace_key AND x.collected_ms <= ?)`, at.UnixMilli())
-	slices.SortFunc(found, byWorkspace)
-	return found, err
-}
-
-// Back returns of each workspace the snapshot that is so many before the newest,
-// by name, then id; workspaces that have fewer are left out.
-func (db *DB) Back(ctx context.Context, n int) ([]engine.Snapshot, error) {
-	found, err := db.snapshots(ctx, snapshotQuery+`
-		WHERE s.id = (SELECT x.id FROM snapshot x WHERE x.workspace_key = s.workspace_key ORDER BY x.id DESC LIMIT 1 OFFSET ?)`, n)
-	slices.SortFunc(found, byWorkspace)
-	return found, err
-}
-
 // PreviousState returns settings and grants as the last snapshots of the same
 // workspace before s had them that read them whole; nil when there are none.
-func (db *DB) PreviousState(ctx context.Context, s engine.Snapshot) (*engine.State, error) {
+func (db *DB) PreviousState(ctx context.Context, s engine.Snapshot) (_ *engine.State, err error) {
+	defer db.explain(opSnapshots, &err)
 	state := &engine.State{}
 	query := `SELECT x.collected_ms, d.body, d.digest, x.id FROM section c JOIN document d ON d.digest = c.document JOIN snapshot x ON x.id = c.snapshot_id
 		WHERE c.name = ?2 AND c.snapshot_id = (SELECT max(p.snapshot_id) FROM snapshot z JOIN snapshot q ON q.workspace_key = z.workspace_key AND q.id < z.id
@@ -188,14 +171,11 @@ func (db *DB) PreviousState(ctx context.Context, s engine.Snapshot) (*engine.Sta
 	for name, into := range map[engine.SectionName]*engine.Dated{engine.SectionSettings: &state.Settings, engine.SectionGrants: &state.Grants} {
 		for c, err := range sqlite.Scan(ctx, db.q, query, s.ID, string(name)) {
 			if err != nil {
-				return nil, sqlite.Failure(opSnapshots, db.Path, err)
+				return nil, err
 			}
 			into.At, into.Document = time.UnixMilli(c.Int()).UTC(), json.RawMessage(c.Text())
 			digest, from := c.Text(), c.Int()
-			if c.Err != nil {
-				return nil, sqlite.Failure(opSnapshots, db.Path, c.Err)
-			}
-			if documentDigest(into.Document) != digest {
+			if c.Err == nil && engine.TextDigest(string(into.Document)) != digest {
 				return nil, mismatch(from, fmt.Errorf("section %s is not what was stored", name))
 			}
 		}

@@ -56,8 +56,12 @@ var endsQuery = `SELECT v.owner_id, v.expires_ms FROM token_version v WHERE ` + 
 // futureTokens is Forecast until take has enough.
 func (db *DB) futureTokens(ctx context.Context, id int64, at []time.Time, peers bool, take func(engine.FutureToken) bool) error {
 	r, err := db.reader(ctx, id)
-	if err != nil || !usable(r.snapshot, engine.SectionTokens) {
+	if err != nil {
 		return err
+	}
+	snapshot := r.snapshots[0]
+	if !usable(snapshot, engine.SectionTokens) {
+		return nil
 	}
 	moments := make([]int64, len(at))
 	for i, t := range at {
@@ -73,11 +77,8 @@ func (db *DB) futureTokens(ctx context.Context, id int64, at []time.Time, peers 
 			if err != nil {
 				return err
 			}
-			owner, end := c.Text(), c.Int()
-			if c.Err != nil {
-				return c.Err
-			}
-			ends[owner] = append(ends[owner], end)
+			owner := c.Text()
+			ends[owner] = append(ends[owner], c.Int())
 		}
 	}
 	party := func(p engine.Party, n int) engine.Party { // once some of its tokens have ended
@@ -87,10 +88,10 @@ func (db *DB) futureTokens(ctx context.Context, id int64, at []time.Time, peers 
 		}
 		return p
 	}
-	peers = peers || usable(r.snapshot, engine.SectionAuditLog) // a token's last use rests on it
+	peers = peers || usable(snapshot, engine.SectionAuditLog) // a token's last use rests on it
 	var all *comparison
 	if peers {
-		if all, err = db.compare(ctx, r.snapshot, moments[0], moments[1:]...); err != nil {
+		if all, err = db.compare(ctx, snapshot, moments[0], moments[1:]...); err != nil {
 			return err
 		}
 		defer all.stop()
@@ -140,7 +141,7 @@ func (db *DB) Principals(ctx context.Context, snapshotID int64) iter.Seq2[engine
 			yield(engine.Principal{}, err)
 			return
 		}
-		for p, err := range (&reader{db: db, snapshot: s}).principals(ctx) {
+		for p, err := range (&reader{db: db, snapshots: []engine.Snapshot{s}}).principals(ctx) {
 			if !yield(p, sqlite.Failure("read principals", db.Path, err)) || err != nil {
 				return
 			}
@@ -159,9 +160,8 @@ type parties struct {
 	texts   strings.Builder
 	others  map[string]int32 // live tokens of owners whom the directory does not hold
 	truths  [2]*bool         // false and true
-	groups  [][]string       // lists of groups that occur
+	groups  [][]string       // lists of groups that occur: few different ones do
 	account engine.AccountDirectory
-	byText  map[string]int32
 }
 
 // partyEntry is a principal; its id and names are in texts from start on.
@@ -175,14 +175,17 @@ type partyEntry struct {
 }
 
 // kinds are what a directory tells apart.
-func kinds() [3]engine.Kind { return [3]engine.Kind{engine.User, engine.ServicePrincipal, ""} }
+func kinds() []engine.Kind { return []engine.Kind{"", engine.User, engine.ServicePrincipal} }
 
+var liveQuery = `SELECT v.owner_id, count(*) FROM token_version v WHERE ` + holds + ` AND v.owner_id <> ''
+	AND (v.expires_ms IS NULL OR v.expires_ms = -1 OR v.expires_ms > ?2) GROUP BY v.owner_id`
+
+// parties reads the principals, and counts by owner the tokens that have not expired at
+// an instant. A token whose expiry is unknown counts: nothing says that it ended.
 func (r *reader) parties(ctx context.Context, asOf int64) (*parties, error) {
-	s := r.snapshot
-	p := &parties{
-		read: usable(s, engine.SectionPrincipals), whole: s.Coverage[engine.SectionPrincipals].Whole(),
-		others: map[string]int32{}, byText: map[string]int32{}, truths: [2]*bool{new(false), new(true)},
-	}
+	s := r.snapshots[0]
+	coverage := s.Coverage[engine.SectionPrincipals]
+	p := &parties{read: coverage.Usable(), whole: coverage.Whole(), others: map[string]int32{}, truths: [2]*bool{new(false), new(true)}}
 	if !p.read {
 		return p, nil
 	}
@@ -190,36 +193,42 @@ func (r *reader) parties(ctx context.Context, asOf int64) (*parties, error) {
 	if p.account, err = s.AccountDirectory(); err != nil {
 		return nil, fmt.Errorf("section %s of snapshot %d: %w", engine.SectionAccountPrincipals, s.ID, err)
 	}
-	p.entries = make([]partyEntry, 0, max(0, s.Coverage[engine.SectionPrincipals].Count)) // growing would hold two of them
-	for principal, err := range r.principals(ctx) {
+	truth := func(b *bool) int8 {
+		if b == nil {
+			return -1
+		}
+		return int8(bit(*b))
+	}
+	groups := map[string]int32{}                              // place of a list, by its text
+	p.entries = make([]partyEntry, 0, max(0, coverage.Count)) // growing would hold two of them
+	for of, err := range r.principals(ctx) {
 		if err != nil {
 			return nil, err
 		}
-		p.add(principal)
+		text := strings.Join(of.Groups, "\x00")
+		if _, known := groups[text]; !known {
+			groups[text], p.groups = int32(len(p.groups)), append(p.groups, of.Groups) //nolint:gosec // there are not so many
+		}
+		p.entries = append(p.entries, partyEntry{
+			start: uint64(p.texts.Len()), id: uint32(len(of.ID)), name: uint32(len(of.Name)), display: uint32(len(of.DisplayName)), //nolint:gosec // lengths of texts
+			groups: groups[text], kind: uint8(max(0, slices.Index(kinds(), of.Kind))), active: truth(of.Active), admin: truth(of.Admin), //nolint:gosec // one of three
+		})
+		for _, text := range []string{of.ID, of.Name, of.DisplayName} {
+			p.texts.WriteString(text)
+		}
 	}
-	return p, r.addLive(ctx, asOf, p)
-}
-
-// add takes in a principal.
-func (p *parties) add(of engine.Principal) {
-	e := partyEntry{
-		start: uint64(p.texts.Len()), id: uint32(len(of.ID)), name: uint32(len(of.Name)), display: uint32(len(of.DisplayName)), //nolint:gosec // lengths of texts
-		groups: p.groupList(of.Groups), active: truthAt(of.Active), admin: truthAt(of.Admin),
+	for c, err := range sqlite.Scan(ctx, r.db.q, liveQuery, s.ID, asOf) {
+		if err != nil {
+			return nil, err
+		}
+		owner, live := c.Text(), int32(c.Int()) //nolint:gosec // there are not so many
+		if place, known := p.find(owner); known {
+			p.entries[place].live = live
+		} else {
+			p.others[owner] = live
+		}
 	}
-	for e.kind = 0; e.kind < 2 && kinds()[e.kind] != of.Kind; e.kind++ {
-	}
-	for _, text := range []string{of.ID, of.Name, of.DisplayName} {
-		p.texts.WriteString(text)
-	}
-	p.entries = append(p.entries, e)
-}
-
-// truthAt is the place of a truth in truths; -1 when it is not known.
-func truthAt(b *bool) int8 {
-	if b == nil {
-		return -1
-	}
-	return int8(bit(*b))
+	return p, nil
 }
 
 // find is the place of a principal that the directory holds.
@@ -230,40 +239,6 @@ func (p *parties) find(id string) (place int, known bool) {
 	})
 }
 
-// groupList keeps each list of groups once: few different ones occur.
-func (p *parties) groupList(list []string) int32 {
-	text := strings.Join(list, "\x00")
-	place, known := p.byText[text]
-	if !known {
-		place = int32(len(p.groups)) //nolint:gosec // there are not so many
-		p.byText[text], p.groups = place, append(p.groups, list)
-	}
-	return place
-}
-
-var liveQuery = `SELECT v.owner_id, count(*) FROM token_version v WHERE ` + holds + ` AND v.owner_id <> ''
-	AND (v.expires_ms IS NULL OR v.expires_ms = -1 OR v.expires_ms > ?2) GROUP BY v.owner_id`
-
-// addLive counts by owner the tokens of a snapshot that have not expired at an
-// instant. A token whose expiry is unknown counts: nothing says that it ended.
-func (r *reader) addLive(ctx context.Context, asOf int64, p *parties) error {
-	for c, err := range sqlite.Scan(ctx, r.db.q, liveQuery, r.snapshot.ID, asOf) {
-		if err != nil {
-			return err
-		}
-		owner, live := c.Text(), int32(c.Int()) //nolint:gosec // there are not so many
-		if c.Err != nil {
-			return c.Err
-		}
-		if place, known := p.find(owner); known {
-			p.entries[place].live = live
-		} else {
-			p.others[owner] = live
-		}
-	}
-	return nil
-}
-
 // of returns what is known of a principal. One that a directory read whole does
 // not hold is missing: neither active nor admin. One that a directory read in
 // part does not hold may be among what could not be read: it is unknown.
@@ -272,29 +247,26 @@ func (p *parties) of(id string) engine.Party {
 	if id == "" || !p.read {
 		return party
 	}
-	if place, known := p.find(id); known {
-		p.fill(&party, p.entries[place])
+	place, known := p.find(id)
+	switch {
+	case !known && p.whole:
+		party.Kind, party.Active, party.Admin, party.Account = engine.Missing, p.truths[0], p.truths[0], p.account.Of(id)
+		fallthrough
+	case !known:
+		party.LiveTokens = int(p.others[id])
 		return party
 	}
-	party.LiveTokens = int(p.others[id])
-	if p.whole {
-		party.Kind, party.Active, party.Admin, party.Account = engine.Missing, p.truths[0], p.truths[0], p.account.Of(id)
-	}
-	return party
-}
-
-func (p *parties) fill(party *engine.Party, e partyEntry) {
-	text := p.texts.String()
-	name := e.start + uint64(e.id)
-	display := name + uint64(e.name)
-	party.Kind, party.Groups = kinds()[e.kind], p.groups[e.groups]
-	party.Name, party.DisplayName, party.LiveTokens = text[name:display], text[display:display+uint64(e.display)], int(e.live)
+	e, text := p.entries[place], p.texts.String()
+	text = text[e.start+uint64(e.id):]
+	party.Name, party.DisplayName = text[:e.name], text[e.name:e.name+e.display]
+	party.Kind, party.Groups, party.LiveTokens = kinds()[e.kind], p.groups[e.groups], int(e.live)
 	if e.active >= 0 {
 		party.Active = p.truths[e.active]
 	}
 	if e.admin >= 0 {
 		party.Admin = p.truths[e.admin]
 	}
+	return party
 }
 
 // Where a database names people. The owner of an imported token is named by its
@@ -305,40 +277,25 @@ const peopleQuery = `SELECT name FROM principal_version WHERE kind <> 'service_p
 	UNION SELECT owner_id FROM token_version
 	UNION SELECT creator_id FROM token_version`
 
-const peopleDocuments = `SELECT DISTINCT s.name, d.body FROM section s JOIN document d ON d.digest = s.document WHERE s.name IN (?, ?, ?)`
+const peopleDocuments = `SELECT DISTINCT d.body, s.name FROM section s JOIN document d ON d.digest = s.document WHERE s.name IN (?, ?, ?)`
 
 // People lists all names of people that the database holds, and ids among them.
 func (db *DB) People(ctx context.Context) (names []string, err error) {
-	for c, err := range sqlite.Scan(ctx, db.q, peopleQuery) {
-		if err != nil {
-			return nil, sqlite.Failure("read names", db.Path, err)
-		}
-		names = append(names, c.Text())
-		if c.Err != nil {
-			return nil, sqlite.Failure("read names", db.Path, c.Err)
-		}
+	defer db.explain("read names", &err)
+	if names, err = sqlite.List(ctx, db.q, (*sqlite.Row).Text, peopleQuery); err != nil {
+		return nil, err
 	}
-	for c, err := range sqlite.Scan(ctx, db.q, peopleDocuments, string(engine.SectionGrants), string(engine.SectionAccountPrincipals), string(engine.SectionAuditChanges)) {
+	sections := []any{string(engine.SectionGrants), string(engine.SectionAccountPrincipals), string(engine.SectionAuditChanges)}
+	for c, err := range sqlite.Scan(ctx, db.q, peopleDocuments, sections...) {
 		if err != nil {
-			return nil, sqlite.Failure("read names", db.Path, err)
-		}
-		section, body := engine.SectionName(c.Text()), []byte(c.Text())
-		if c.Err != nil {
-			return nil, sqlite.Failure("read names", db.Path, c.Err)
+			return nil, err
 		}
 		var grants engine.Grants
 		var account engine.AccountPrincipals
 		var changes engine.ChangeLog
-		switch section {
-		case engine.SectionGrants:
-			err = json.Unmarshal(body, &grants)
-		case engine.SectionAccountPrincipals:
-			err = json.Unmarshal(body, &account)
-		default:
-			err = json.Unmarshal(body, &changes)
-		}
-		if err != nil {
-			return nil, sqlite.Failure("read names", db.Path, err)
+		into := map[engine.SectionName]any{engine.SectionGrants: &grants, engine.SectionAccountPrincipals: &account, engine.SectionAuditChanges: &changes}
+		if err := json.Unmarshal([]byte(c.Text()), into[engine.SectionName(c.Text())]); err != nil {
+			return nil, err
 		}
 		for _, g := range grants {
 			if g.Kind == string(engine.User) {

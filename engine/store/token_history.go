@@ -13,13 +13,16 @@ const opHistory = "read history of token"
 // begins with a text, by workspace and token: versions, moves of the last use,
 // and findings, each oldest first. Nothing found is an empty list. It is made only
 // of what is intact: the reason of the error is digest_mismatch else.
-func (db *DB) TokenHistory(ctx context.Context, prefix string) ([]engine.TokenHistory, error) {
+func (db *DB) TokenHistory(ctx context.Context, prefix string) (_ []engine.TokenHistory, err error) {
+	query := `SELECT DISTINCT v.workspace_key, v.token_key, v.token_id FROM workspace w JOIN token_version v ON v.workspace_key = w.key
+		WHERE v.token_id >= ?1 AND v.token_id < ?2 ORDER BY v.token_id, v.workspace_key LIMIT 100`
+	keys, err := sqlite.List(ctx, db.q, func(c *sqlite.Row) [2]int64 { return [2]int64{c.Int(), c.Int()} }, query, prefix, prefix+"\U0010ffff")
+	if err != nil {
+		return nil, sqlite.Failure(opHistory, prefix, err)
+	}
 	var all []engine.TokenHistory
-	for key, err := range db.tokenKeys(ctx, prefix) {
-		if err != nil {
-			return nil, sqlite.Failure(opHistory, prefix, err)
-		}
-		h, err := db.history(ctx, key)
+	for _, key := range keys {
+		h, err := db.history(ctx, key[0], key[1])
 		if err != nil {
 			return nil, sqlite.Failure(opHistory, prefix, err)
 		}
@@ -91,41 +94,46 @@ func (db *DB) intactHistory(ctx context.Context, histories []engine.TokenHistory
 	return nil
 }
 
-// tokenKey is a token of a workspace, in the database.
-type tokenKey struct{ workspace, token int64 }
-
-func (db *DB) tokenKeys(ctx context.Context, prefix string) func(func(tokenKey, error) bool) {
-	query := `SELECT DISTINCT v.workspace_key, v.token_key, v.token_id FROM workspace w JOIN token_version v ON v.workspace_key = w.key
-		WHERE v.token_id >= ?1 AND v.token_id < ?2 ORDER BY v.token_id, v.workspace_key LIMIT 100`
-	return func(yield func(tokenKey, error) bool) {
-		for c, err := range sqlite.Scan(ctx, db.q, query, prefix, prefix+"\U0010ffff") {
-			var key tokenKey
-			if err == nil {
-				key = tokenKey{c.Int(), c.Int()}
-				err = c.Err
-			}
-			if !yield(key, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-func (db *DB) history(ctx context.Context, key tokenKey) (h engine.TokenHistory, err error) {
-	for _, read := range []func(context.Context, tokenKey, *engine.TokenHistory) error{db.historyVersions, db.historyUses, db.historyResults, db.historyRuns} {
-		if err := read(ctx, key, &h); err != nil {
-			return h, err
-		}
-	}
-	if err := db.q.QueryRowContext(ctx, firstSeenQuery, key.token).Scan(&h.FirstSeen); err != nil {
+// history reads what is remembered of a token of a workspace, by their keys.
+func (db *DB) history(ctx context.Context, workspace, token int64) (h engine.TokenHistory, err error) {
+	var columns tokenReader
+	h.Versions, err = sqlite.List(ctx, db.q, func(c *sqlite.Row) engine.TokenVersion {
+		v := engine.TokenVersion{Since: c.Int(), SinceAt: c.Int(), Until: c.IntOrNull(), UntilAt: c.IntOrNull()}
+		v.Token, _ = columns.read(c)
+		return v
+	}, historyVersionsQuery, workspace, token)
+	if err != nil {
 		return h, err
 	}
-	var newest int64
-	if err := db.q.QueryRowContext(ctx, `SELECT max(id) FROM snapshot WHERE workspace_key = ?`, key.workspace).Scan(&newest); err != nil {
+	h.Uses, err = sqlite.List(ctx, db.q, func(c *sqlite.Row) engine.TokenUse {
+		return engine.TokenUse{Snapshot: c.Int(), At: c.Int(), LastUsed: c.IntOrNull()}
+	}, historyUsesQuery, token)
+	if err != nil {
 		return h, err
 	}
-	s, err := db.Snapshot(ctx, newest)
-	h.Workspace = s.Workspace
+	h.Results, err = sqlite.List(ctx, db.q, func(c *sqlite.Row) engine.TokenResult {
+		return engine.TokenResult{Evaluation: c.Int(), AsOf: c.Int(), Policy: c.Text(), Status: engine.Status(c.Text()), Message: c.Text()}
+	}, historyResultsQuery, workspace, token)
+	if err != nil {
+		return h, err
+	}
+	named := map[string]bool{}
+	for _, r := range h.Results {
+		named[r.Policy] = true
+	}
+	h.Runs, err = sqlite.List(ctx, db.q, func(c *sqlite.Row) engine.PolicyRun {
+		return engine.PolicyRun{Evaluation: c.Int(), AsOf: c.Int(), Policy: c.Text()}
+	}, historyRunsQuery, workspace, string(engine.CompactJSON(engine.SortedKeys(named))))
+	if err != nil {
+		return h, err
+	}
+	if err := db.q.QueryRowContext(ctx, firstSeenQuery, token).Scan(&h.FirstSeen); err != nil {
+		return h, err
+	}
+	newest, err := db.snapshots(ctx, ` WHERE s.workspace_key = ? ORDER BY s.id DESC LIMIT 1`, workspace)
+	if err == nil && len(newest) > 0 {
+		h.Workspace = newest[0].Workspace
+	}
 	return h, err
 }
 
@@ -140,59 +148,17 @@ var historyVersionsQuery = `SELECT v.since, coalesce(a.collected_ms, (SELECT p.c
 	WHERE v.workspace_key = ? AND v.token_key = ? AND (v.until IS NULL OR EXISTS (SELECT 1 FROM snapshot k WHERE k.workspace_key = v.workspace_key AND k.id < v.until))
 	ORDER BY v.since`
 
-func (db *DB) historyVersions(ctx context.Context, key tokenKey, h *engine.TokenHistory) error {
-	reader := tokenReader{shapes: &shapes{}}
-	for c, err := range sqlite.Scan(ctx, db.q, historyVersionsQuery, key.workspace, key.token) {
-		if err != nil {
-			return err
-		}
-		v := engine.TokenVersion{Since: c.Int(), SinceAt: c.Int(), Until: c.IntOrNull(), UntilAt: c.IntOrNull()}
-		if v.Token, _, err = reader.read(c); err != nil {
-			return err
-		}
-		h.Versions = append(h.Versions, v)
-	}
-	return nil
-}
-
 // A last use that still holds may have been seen first by a snapshot that was
 // pruned since.
 const historyUsesQuery = `SELECT u.since, coalesce(s.collected_ms, p.collected_ms), u.day * 86400000 + coalesce(u.ms, 0)
 	FROM token_use u LEFT JOIN snapshot s ON s.id = u.since LEFT JOIN pruned_snapshot p ON p.id = u.since
 	WHERE u.token_key = ? ORDER BY u.since`
 
-func (db *DB) historyUses(ctx context.Context, key tokenKey, h *engine.TokenHistory) error {
-	for c, err := range sqlite.Scan(ctx, db.q, historyUsesQuery, key.token) {
-		if err != nil {
-			return err
-		}
-		h.Uses = append(h.Uses, engine.TokenUse{Snapshot: c.Int(), At: c.Int(), LastUsed: c.IntOrNull()})
-		if c.Err != nil {
-			return c.Err
-		}
-	}
-	return nil
-}
-
-func (db *DB) historyResults(ctx context.Context, key tokenKey, h *engine.TokenHistory) error {
-	query := `SELECT f.evaluation_id, e.as_of_ms, p.policy_id, f.status, f.message
-		FROM evaluation e JOIN evaluation_policy p ON p.evaluation_id = e.id
-		JOIN finding f ON f.evaluation_id = e.id AND f.policy = p.place
-		JOIN token_version v ON v.version = f.token_version
-		WHERE v.workspace_key = ? AND v.token_key = ? AND f.resource = 'token' AND e.what_if = '' ORDER BY e.id, f.rank, p.policy_id`
-	for c, err := range sqlite.Scan(ctx, db.q, query, key.workspace, key.token) {
-		if err != nil {
-			return err
-		}
-		h.Results = append(h.Results, engine.TokenResult{
-			Evaluation: c.Int(), AsOf: c.Int(), Policy: c.Text(), Status: engine.Status(c.Text()), Message: c.Text(),
-		})
-		if c.Err != nil {
-			return c.Err
-		}
-	}
-	return nil
-}
+const historyResultsQuery = `SELECT f.evaluation_id, e.as_of_ms, p.policy_id, f.status, f.message
+	FROM evaluation e JOIN evaluation_policy p ON p.evaluation_id = e.id
+	JOIN finding f ON f.evaluation_id = e.id AND f.policy = p.place
+	JOIN token_version v ON v.version = f.token_version
+	WHERE v.workspace_key = ? AND v.token_key = ? AND f.resource = 'token' AND e.what_if = '' ORDER BY e.id, f.rank, p.policy_id`
 
 // A policy that came to no verdict on the workspace said nothing of the token.
 const historyRunsQuery = `SELECT e.id, e.as_of_ms, p.policy_id
@@ -201,24 +167,3 @@ const historyRunsQuery = `SELECT e.id, e.as_of_ms, p.policy_id
 	WHERE s.workspace_key = ?1 AND e.what_if = '' AND EXISTS (SELECT 1 FROM tally t WHERE t.evaluation_id = e.id AND t.workspace = w.place AND t.policy = p.place
 		AND t.status NOT IN ('unknown', 'error') AND t.count > 0)
 	ORDER BY e.id, p.policy_id`
-
-func (db *DB) historyRuns(ctx context.Context, key tokenKey, h *engine.TokenHistory) error {
-	named := map[string]bool{}
-	for _, r := range h.Results {
-		named[r.Policy] = true
-	}
-	policies, err := encodeJSON(engine.SortedKeys(named))
-	if err != nil {
-		return err
-	}
-	for c, err := range sqlite.Scan(ctx, db.q, historyRunsQuery, key.workspace, policies) {
-		if err != nil {
-			return err
-		}
-		h.Runs = append(h.Runs, engine.PolicyRun{Evaluation: c.Int(), AsOf: c.Int(), Policy: c.Text()})
-		if c.Err != nil {
-			return c.Err
-		}
-	}
-	return nil
-}

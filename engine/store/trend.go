@@ -5,9 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"database/sql"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,13 +52,10 @@ func (db *DB) trend(ctx context.Context, evaluation int64, r engine.Report, poli
 			return nil, err
 		}
 		at := pair{c.Int(), c.Int()}
-		rank, fingerprint := c.Int(), decodeFingerprint(c)
+		rank, fingerprint := c.Int(), readFingerprint(c)
 		now := &engine.Seen{Status: engine.Status(c.Text()), Severity: severityAt(rank)}
 		if engine.Resource(c.Text()) == engine.ResourceWorkspace && (now.Status == engine.Unknown || now.Status == engine.Errored) {
 			unjudged[at] = true
-		}
-		if c.Err != nil {
-			return nil, c.Err
 		}
 		last, takesPart := verdicts[at]
 		switch {
@@ -122,11 +116,13 @@ func (db *DB) trend(ctx context.Context, evaluation int64, r engine.Report, poli
 		t.Fixes[severity] = fix
 	}
 	for _, n := range worst {
-		f, err := db.findingOf(ctx, evaluation, n, r.Workspaces, policies)
+		found, err := sqlite.List(ctx, db.q, func(c *sqlite.Row) engine.Finding { return readFinding(c, r.Workspaces, policies) },
+			findingSelect+findingFrom+`WHERE f.evaluation_id = ? AND f.rank = ? AND f.policy = ? AND f.workspace = ? AND f.fingerprint = ? LIMIT 1`,
+			evaluation, n.rank, n.at.policy, n.at.workspace, encodeFingerprint(n.fingerprint))
 		if err != nil {
 			return nil, err
 		}
-		t.New = append(t.New, f)
+		t.New = append(t.New, found...)
 	}
 	return t, nil
 }
@@ -142,12 +138,12 @@ func (db *DB) verdictsBefore(ctx context.Context, evaluation int64, r engine.Rep
 	verdicts := map[pair]*verdict{}
 	for place, w := range r.Workspaces {
 		var newest, asOf int64 // the newest snapshot before that was judged, and as of when
-		err := db.q.QueryRowContext(ctx, newestQuery, w.Snapshot.ID, evaluation, r.AsOf.UnixMilli()).Scan(&newest, &asOf)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
+		judged, err := sqlite.First(ctx, db.q, newestQuery, []any{w.Snapshot.ID, evaluation, r.AsOf.UnixMilli()}, &newest, &asOf)
 		if err != nil {
 			return nil, err
+		}
+		if !judged {
+			continue
 		}
 		t.Workspaces++
 		if at := time.UnixMilli(asOf).UTC(); at.After(t.Since) {
@@ -202,17 +198,6 @@ func (n newFinding) compare(o newFinding) int {
 	return cmp.Or(cmp.Compare(n.rank, o.rank), cmp.Compare(n.at.policy, o.at.policy), cmp.Compare(n.at.workspace, o.at.workspace), cmp.Compare(n.fingerprint, o.fingerprint))
 }
 
-func (db *DB) findingOf(ctx context.Context, evaluation int64, n newFinding, workspaces []engine.WorkspaceReport, policies []engine.Policy) (engine.Finding, error) {
-	const query = findingSelect + findingFrom + `WHERE f.evaluation_id = ? AND f.rank = ? AND f.policy = ? AND f.workspace = ? AND f.fingerprint = ?`
-	for c, err := range sqlite.Scan(ctx, db.q, query, evaluation, n.rank, n.at.policy, n.at.workspace, encodeFingerprint(n.fingerprint)) {
-		if err != nil {
-			return engine.Finding{}, err
-		}
-		return readFinding(c, workspaces, policies)
-	}
-	return engine.Finding{}, fmt.Errorf("the finding %s, just read, is gone", n.fingerprint)
-}
-
 // verdict is the last verdict of a policy on a workspace before an evaluation: what
 // the results of that evaluation are compared with. Workspace and policy are places
 // in the evaluation that came to it.
@@ -244,17 +229,13 @@ const verdictQuery = `SELECT e.id, w.place, p.place, s.id, e.as_of_ms
 // verdictBefore finds the last verdict of a policy on the workspace of a snapshot
 // before an evaluation as of a moment in ms; nil where it never came to one.
 func verdictBefore(ctx context.Context, q sqlite.Querier, evaluation, snapshot, asOf int64, policy engine.Policy) (*verdict, error) {
-	needs, err := json.Marshal(neededSections(policy))
-	if err != nil {
+	args := []any{snapshot, evaluation, asOf, string(engine.CompactJSON(neededSections(policy))), policy.ID}
+	var v verdict
+	there, err := sqlite.First(ctx, q, verdictQuery, args, &v.evaluation, &v.workspace, &v.policy, &v.snapshot, &v.asOf)
+	if err != nil || !there {
 		return nil, err
 	}
-	var v verdict
-	err = q.QueryRowContext(ctx, verdictQuery, snapshot, evaluation, asOf, string(needs), policy.ID).
-		Scan(&v.evaluation, &v.workspace, &v.policy, &v.snapshot, &v.asOf)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	return &v, err
+	return &v, nil
 }
 
 // neededSections are the sections that hold what a policy needs.
@@ -320,7 +301,7 @@ func (db *DB) earlier(ctx context.Context, evaluation int64) (*earlier, error) {
 		c.Skip(1)
 		severity := engine.Severity(c.TextOr(string(policies[at.policy].Severity)))
 		c.Skip(4)
-		f := earlierFinding{key: keyOf(decodeFingerprint(c)), rank: uint8(severity.Rank())} //nolint:gosec // there are five
+		f := earlierFinding{key: keyOf(readFingerprint(c)), rank: uint8(severity.Rank())} //nolint:gosec // there are five
 		c.Skip(2)
 		if since := c.IntOrNull(); since != nil {
 			place, known := moments[*since]
@@ -330,9 +311,6 @@ func (db *DB) earlier(ctx context.Context, evaluation int64) (*earlier, error) {
 				moments[*since] = place
 			}
 			f.moment = place
-		}
-		if c.Err != nil {
-			return nil, c.Err
 		}
 		place := slices.Index(e.statuses, status)
 		if place < 0 {
