@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -20,27 +19,29 @@ import (
 // fifth larger.
 const compression = 4
 
-// archive collects the parts of a workbook, compressed, in a spill file and writes
-// the ZIP file from there, sorted by name. It stands in for the ZIP writer of
+// archive collects the parts of a workbook, compressed, in a ZIP file of its own and
+// copies them from there, sorted by name. It stands in for the ZIP writer of
 // excelize, which adds worksheets in random order and keeps the file in memory.
 type archive struct {
 	spill *os.File
-	size  int64 // of the spill file
+	zip   *zip.Writer
 	ended func() error
-	parts []*part
-	open  *part
-	flate *flate.Writer // one for all parts: it holds more than half a megabyte
+	ours  map[string]bool // worksheets that are ours; true: excelize lists it among the workbook's parts
+	types *bytes.Buffer   // the part contentTypes, which has to be put in order first
 }
 
-// part is a file of the archive. One that is ours is not replaced by what excelize
-// has for the same name.
-type part struct {
-	*archive
-	header zip.FileHeader
-	start  int64 // in the spill file
-	ours   bool
-	wanted bool          // excelize lists it among the workbook's parts
-	sorted *bytes.Buffer // collects what has to be put in order first
+func newArchive(spill *os.File, ended func() error) archive {
+	a := archive{spill: spill, zip: zip.NewWriter(spill), ended: ended, ours: map[string]bool{}, types: &bytes.Buffer{}}
+	var one *flate.Writer // for all parts, which follow one another: it holds more than half a megabyte
+	a.zip.RegisterCompressor(zip.Deflate, func(w io.Writer) (_ io.WriteCloser, err error) {
+		if one == nil {
+			one, err = flate.NewWriter(w, compression)
+		} else {
+			one.Reset(w)
+		}
+		return one, err
+	})
+	return a
 }
 
 // contentTypes is the part that lists what kinds of parts there are. Excelize
@@ -64,100 +65,72 @@ func inOrder(list []byte) []byte {
 // Create starts a part for excelize and ends the one before. A worksheet that was
 // written already stays, and the empty one in its place is dropped.
 func (a *archive) Create(name string) (io.Writer, error) {
-	if i := slices.IndexFunc(a.parts, func(p *part) bool { return p.header.Name == name }); i >= 0 {
-		a.parts[i].wanted = true
-		return io.Discard, a.finish()
-	}
-	p, err := a.begin(name)
-	if err != nil {
-		return nil, err
+	if _, ours := a.ours[name]; ours {
+		a.ours[name] = true
+		return io.Discard, nil
 	}
 	if name == contentTypes {
-		p.sorted = &bytes.Buffer{}
+		return a.types, nil
 	}
-	return p, nil
+	return a.begin(name)
 }
 
-func (a *archive) begin(name string) (*part, error) {
-	if err := a.finish(); err != nil {
-		return nil, err
-	}
-	if a.flate == nil {
-		var err error
-		if a.flate, err = flate.NewWriter(nil, compression); err != nil {
-			return nil, err
-		}
-	}
-	a.flate.Reset((*spillWriter)(a))
-	a.open = &part{archive: a, start: a.size, header: zip.FileHeader{Name: name, Method: zip.Deflate}}
-	a.parts = append(a.parts, a.open)
-	return a.open, nil
+// worksheet starts a worksheet of ours.
+func (a *archive) worksheet(name string) (io.Writer, error) {
+	a.ours[name] = false
+	return a.begin(name)
 }
 
-// Write adds to the part and stops when the context has ended.
-func (p *part) Write(b []byte) (int, error) {
+func (a *archive) begin(name string) (io.Writer, error) {
+	w, err := a.zip.Create(name)
+	return part{w, a.ended}, err
+}
+
+// part stops when the context has ended.
+type part struct {
+	io.Writer
+	ended func() error
+}
+
+func (p part) Write(b []byte) (int, error) {
 	if err := p.ended(); err != nil {
 		return 0, err
 	}
-	if p.sorted != nil {
-		return p.sorted.Write(b)
-	}
-	p.header.CRC32 = crc32.Update(p.header.CRC32, crc32.IEEETable, b)
-	p.header.UncompressedSize64 += uint64(len(b))
-	return p.flate.Write(b)
+	return p.Writer.Write(b)
 }
 
 // AddFS is part of the interface and not used by excelize.
 func (a *archive) AddFS(fs.FS) error { return errors.ErrUnsupported }
 
-// Close ends the last part. It writes no archive: excelize closes after
-// errors, too.
-func (a *archive) Close() error { return a.finish() }
+// Close does nothing: excelize closes after errors, too.
+func (a *archive) Close() error { return nil }
 
-func (a *archive) finish() error {
-	done := a.open
-	if done == nil {
-		return nil
-	}
-	a.open = nil
-	if list := done.sorted; list != nil {
-		done.sorted = nil
-		if _, err := done.Write(inOrder(list.Bytes())); err != nil {
-			return err
+// writeTo ends the last part and writes the archive.
+func (a *archive) writeTo(w io.Writer) error {
+	for name, wanted := range a.ours {
+		if !wanted {
+			return fmt.Errorf("workbook: %s is no part that excelize knows", name)
 		}
 	}
-	if err := a.flate.Close(); err != nil {
+	types, err := a.begin(contentTypes)
+	if err == nil {
+		_, err = types.Write(inOrder(a.types.Bytes()))
+	}
+	if err = errors.Join(err, a.zip.Close()); err != nil {
 		return err
 	}
-	done.header.CompressedSize64 = uint64(a.size - done.start)
-	return nil
-}
-
-// spillWriter appends to the spill file.
-type spillWriter archive
-
-func (s *spillWriter) Write(b []byte) (int, error) {
-	n, err := s.spill.Write(b)
-	s.size += int64(n)
-	return n, err
-}
-
-// writeTo writes the archive.
-func (a *archive) writeTo(w io.Writer) error {
-	slices.SortFunc(a.parts, func(x, y *part) int { return strings.Compare(x.header.Name, y.header.Name) })
+	size, err := a.spill.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	written, err := zip.NewReader(a.spill, size)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(written.File, func(x, y *zip.File) int { return strings.Compare(x.Name, y.Name) })
 	out := zip.NewWriter(w)
-	for _, part := range a.parts {
-		if part.ours && !part.wanted {
-			return fmt.Errorf("workbook: %s is no part that excelize knows", part.header.Name)
-		}
-		to, err := out.CreateRaw(&part.header)
-		if err != nil {
-			return err
-		}
-		if _, err := io.Copy(to, io.NewSectionReader(a.spill, part.start, int64(part.header.CompressedSize64))); err != nil {
-			return err
-		}
-		if err := a.ended(); err != nil {
+	for _, file := range written.File {
+		if err := errors.Join(a.ended(), out.Copy(file)); err != nil {
 			return err
 		}
 	}

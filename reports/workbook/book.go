@@ -8,13 +8,13 @@ package workbook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
-	"unicode/utf16"
 
 	"patrol/engine"
 	"patrol/engine/outfile"
@@ -66,10 +66,12 @@ func Write(ctx context.Context, w io.Writer, title string, asOf time.Time, tabs 
 	}
 	defer func() { _ = release() }() // what stays is removed by the next run
 	b, err := newBook(ctx, dir, title, asOf, tabs)
+	if b != nil {
+		defer func() { _ = b.close() }() // its files go with the directory
+	}
 	if err != nil {
 		return err
 	}
-	defer func() { _ = b.close() }() // its files go with the directory
 	if err := fill(b); err != nil {
 		return err
 	}
@@ -102,32 +104,22 @@ func newBook(ctx context.Context, dir, title string, asOf time.Time, tabs []stri
 	if err != nil {
 		return nil, err
 	}
-	b := &Book{Rows: MaxRows, file: excelize.NewFile(excelize.Options{TmpDir: dir}), links: maxLinks}
-	b.spill, b.ended = spill, ctx.Err
-	if err := b.file.SetSheetName("Sheet1", tabs[0]); err != nil {
-		return nil, err
-	}
+	b := &Book{Rows: MaxRows, file: excelize.NewFile(excelize.Options{TmpDir: dir}), archive: newArchive(spill, ctx.Err), links: maxLinks}
+	err = b.file.SetSheetName("Sheet1", tabs[0])
 	for _, tab := range tabs[1:] {
-		if _, err := b.file.NewSheet(tab); err != nil {
-			return nil, err
-		}
+		_, failure := b.file.NewSheet(tab)
+		err = errors.Join(err, failure)
 	}
 	at := asOf.UTC().Format("2006-01-02T15:04:05Z")
-	err = b.file.SetDocProps(&excelize.DocProperties{Title: title, Creator: "patrol", LastModifiedBy: "patrol", Created: at, Modified: at})
-	if err != nil {
-		return nil, err
-	}
-	if err := b.file.SetAppProps(&excelize.AppProperties{Application: "patrol"}); err != nil {
-		return nil, err
-	}
-	b.styles, err = newStyles(b.file)
+	styles, failure := newStyles(b.file)
+	b.styles = styles
+	err = errors.Join(err, failure,
+		b.file.SetDocProps(&excelize.DocProperties{Title: title, Creator: "patrol", LastModifiedBy: "patrol", Created: at, Modified: at}),
+		b.file.SetAppProps(&excelize.AppProperties{Application: "patrol"}))
 	return b, err
 }
 
-func (b *Book) close() error {
-	_ = b.spill.Close()
-	return b.file.Close()
-}
+func (b *Book) close() error { return errors.Join(b.spill.Close(), b.file.Close()) }
 
 // Tabs are the names of the worksheets, in order.
 func (b *Book) Tabs() []string { return b.file.GetSheetList() }
@@ -138,7 +130,12 @@ const tabUnits = 31
 // FreeTab makes a name for a worksheet of a name that others may have made up: no
 // character that Excel refuses, no name that is taken or reserved.
 func (b *Book) FreeTab(name string) string {
-	clean := strings.Trim(strings.Map(tabRune, engine.SafeText(name)), "' ")
+	clean := strings.Trim(strings.Map(func(r rune) rune {
+		if strings.ContainsRune(`:\/?*[]`, r) {
+			return '_'
+		}
+		return r
+	}, engine.SafeText(name)), "' ")
 	if clean == "" || strings.EqualFold(clean, "history") {
 		clean = strings.TrimSpace("Framework " + clean)
 	}
@@ -147,27 +144,11 @@ func (b *Book) FreeTab(name string) string {
 		if n > 1 {
 			number = fmt.Sprintf(" (%d)", n)
 		}
-		tab := cutUnits(clean, tabUnits-len(number)) + number
+		tab := clean[:prefixThatFits(clean, tabUnits-len(number))] + number
 		if index, err := b.file.GetSheetIndex(tab); err == nil && index < 0 {
 			return tab
 		}
 	}
-}
-
-func tabRune(r rune) rune {
-	if strings.ContainsRune(`:\/?*[]`, r) {
-		return '_'
-	}
-	return r
-}
-
-func cutUnits(text string, units int) string {
-	for i, r := range text {
-		if units -= utf16.RuneLen(r); units < 0 {
-			return text[:i]
-		}
-	}
-	return text
 }
 
 // Chart is a small table and its picture.
@@ -188,29 +169,20 @@ type Bar struct {
 // pictures beside them.
 func (b *Book) AddCharts(tab string, charts []Chart) error {
 	row := 1
+	set := func(cell string, value any, style int) error {
+		return errors.Join(b.file.SetCellValue(tab, cell, value), b.file.SetCellStyle(tab, cell, cell, style))
+	}
 	for i, c := range charts {
-		rows := [][]any{{c.Title, c.Axis}}
-		for _, bar := range c.Bars {
-			rows = append(rows, []any{bar.Label, bar.Count})
+		err := errors.Join(set(fmt.Sprintf("A%d", row), c.Title, b.styles.header), set(fmt.Sprintf("B%d", row), c.Axis, b.styles.header))
+		for n, bar := range c.Bars {
+			err = errors.Join(err, set(fmt.Sprintf("A%d", row+1+n), bar.Label, b.styles.kinds[table.KindPlain]),
+				set(fmt.Sprintf("B%d", row+1+n), bar.Count, b.styles.kinds[table.KindNumber]))
 		}
-		for n, cells := range rows {
-			first, last := fmt.Sprintf("A%d", row+n), fmt.Sprintf("B%d", row+n)
-			labels, counts := b.styles.kinds[table.KindPlain], b.styles.kinds[table.KindNumber]
-			if n == 0 {
-				labels, counts = b.styles.header, b.styles.header
-			}
-			if err := b.file.SetSheetRow(tab, first, &cells); err != nil {
-				return err
-			}
-			if err := b.file.SetCellStyle(tab, first, first, labels); err != nil {
-				return err
-			}
-			if err := b.file.SetCellStyle(tab, last, last, counts); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
 		last := row + len(c.Bars)
-		err := b.file.AddChart(tab, fmt.Sprintf("D%d", 1+i*18), &excelize.Chart{
+		err = b.file.AddChart(tab, fmt.Sprintf("D%d", 1+i*18), &excelize.Chart{
 			Type: excelize.Col,
 			Series: []excelize.ChartSeries{{
 				Name:       fmt.Sprintf("%s!$A$%d", tab, row),
@@ -232,11 +204,7 @@ func (b *Book) AddCharts(tab string, charts []Chart) error {
 		}
 		row = last + 2
 	}
-	if err := b.file.SetColWidth(tab, "A", "B", 24); err != nil {
-		return err
-	}
-	if err := b.file.SetSheetProps(tab, &excelize.SheetPropsOptions{FitToPage: new(true)}); err != nil {
-		return err
-	}
-	return b.file.SetPageLayout(tab, &excelize.PageLayoutOptions{Orientation: new("portrait"), FitToWidth: new(1), FitToHeight: new(1)})
+	return errors.Join(b.file.SetColWidth(tab, "A", "B", 24),
+		b.file.SetSheetProps(tab, &excelize.SheetPropsOptions{FitToPage: new(true)}),
+		b.file.SetPageLayout(tab, &excelize.PageLayoutOptions{Orientation: new("portrait"), FitToWidth: new(1), FitToHeight: new(1)}))
 }

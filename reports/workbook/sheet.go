@@ -3,8 +3,9 @@ package workbook
 import (
 	"context"
 	"fmt"
+	"io"
 	"iter"
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -63,9 +64,9 @@ func Add[T any](ctx context.Context, b *Book, t Sheet[T]) error {
 			if err := s.start(); err != nil {
 				return err
 			}
-			b.Split = append(b.Split, s.tab())
+			b.Split = append(b.Split, s.tab)
 		}
-		b.here = Location(s.tab(), s.row+1)
+		b.here = Location(s.tab, s.row+1)
 		lines := 1
 		for i, c := range t.Columns {
 			text := s.cell(i, c.Kind, c.Value(row))
@@ -125,41 +126,38 @@ type sheet struct {
 	choices  []string
 
 	number int // of the worksheet, from 1
+	tab    string
 	row    int // last row written on it
-	out    *part
+	out    io.Writer
 	cells  []byte   // of the next row
 	text   []byte   // not yet written
 	refs   []string // names of the columns
 	links  []string // of this worksheet, as XML
 }
 
-func (s *sheet) tab() string {
-	if s.number == 1 {
-		return s.name
-	}
-	return fmt.Sprintf("%s (%d)", s.name, s.number)
-}
-
 // start begins the next worksheet, with its header where it is a table.
 func (s *sheet) start() error {
 	s.number++
-	s.row, s.links = 0, nil
-	file, tab := s.book.file, s.tab()
-	index, err := file.NewSheet(tab)
+	s.row, s.links, s.refs, s.tab = 0, nil, nil, s.name
+	if s.number > 1 {
+		s.tab = fmt.Sprintf("%s (%d)", s.name, s.number)
+	}
+	file := s.book.file
+	index, err := file.NewSheet(s.tab)
 	if err != nil {
 		return err
 	}
-	if err := file.SetDefinedName(&excelize.DefinedName{Name: "_xlnm.Print_Titles", RefersTo: fmt.Sprintf("'%s'!$1:$1", tab), Scope: tab}); err != nil {
+	err = file.SetDefinedName(&excelize.DefinedName{Name: "_xlnm.Print_Titles", RefersTo: fmt.Sprintf("'%s'!$1:$1", s.tab), Scope: s.tab})
+	if err != nil {
 		return err
 	}
 	for id, name := range file.GetSheetMap() {
-		if name != tab {
+		if name != s.tab {
 			continue
 		}
-		if s.out, err = s.book.begin(fmt.Sprintf("xl/worksheets/sheet%d.xml", id)); err != nil {
+		if s.out, err = s.book.worksheet(fmt.Sprintf("xl/worksheets/sheet%d.xml", id)); err != nil {
 			return err
 		}
-		s.out.ours = true
 	}
 	s.write(`<?xml version="1.0" encoding="UTF-8" standalone="yes"?>`, "\n",
 		`<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetPr><pageSetUpPr fitToPage="1"/></sheetPr><sheetViews><sheetView workbookViewId="0"`)
@@ -171,7 +169,6 @@ func (s *sheet) start() error {
 		s.write(`<pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/><selection pane="bottomLeft" activeCell="A2" sqref="A2"/>`)
 	}
 	s.write(`</sheetView></sheetViews><cols>`)
-	s.refs = nil
 	for i, width := range s.widths {
 		ref, err := excelize.ColumnNumberToName(i + 1)
 		if err != nil {
@@ -181,13 +178,13 @@ func (s *sheet) start() error {
 		s.write(fmt.Sprintf(`<col min="%d" max="%d" width="%g" customWidth="1"/>`, i+1, i+1, width))
 	}
 	s.write(`</cols><sheetData>`)
+	if s.headings == nil {
+		return nil
+	}
 	lines := 1
 	for i, heading := range s.headings {
 		s.cell(i, table.KindPlain, Header(heading))
 		lines = max(lines, linesIn(heading, s.widths[i]-3)) // the filter's button takes room
-	}
-	if s.headings == nil {
-		return nil
 	}
 	return s.endRow(lines)
 }
@@ -262,7 +259,7 @@ func (s *sheet) end() error {
 	}
 	if s.headings != nil {
 		all := fmt.Sprintf("A1:%s%d", s.refs[len(s.refs)-1], s.row)
-		if err := s.book.file.AutoFilter(s.tab(), all, nil); err != nil { // for the hidden name that goes with it
+		if err := s.book.file.AutoFilter(s.tab, all, nil); err != nil { // for the hidden name that goes with it
 			return err
 		}
 		s.write(`<autoFilter ref="`, all, `"/>`)
@@ -366,14 +363,8 @@ func (b *Book) text(value any) string {
 	switch v := value.(type) {
 	case string:
 		text = engine.Defuse(v)
-	case bool:
+	case bool, table.Unknown, table.Never:
 		return table.Print(v)
-	case table.Unknown, table.Never:
-		return table.Print(v)
-	case engine.Severity:
-		text = engine.Defuse(string(v))
-	case engine.Status:
-		text = engine.Defuse(string(v))
 	case engine.ControlStatus:
 		text = strings.ReplaceAll(string(v), "_", " ")
 	case []string:
@@ -426,6 +417,9 @@ func prefixThatFits(text string, units int) int {
 	return len(text)
 }
 
+// codedCharacter is what a spreadsheet takes for the character of this number.
+var codedCharacter = regexp.MustCompile(`_x[0-9A-Fa-f]{4}_`)
+
 // appendEscaped appends text as XML. Harmless text has no character that XML does
 // not know. A spreadsheet takes _x0041_ for A: such an underscore is written so
 // itself.
@@ -443,7 +437,7 @@ func appendEscaped(b []byte, text string) []byte {
 		case '"':
 			code = "&quot;"
 		case '_':
-			if rest := text[i:]; len(rest) >= 7 && rest[1] == 'x' && rest[6] == '_' && !slices.ContainsFunc([]byte(rest[2:6]), notHex) {
+			if len(text) >= i+7 && text[i+1] == 'x' && codedCharacter.MatchString(text[i:i+7]) {
 				code = "_x005F_"
 			}
 		}
@@ -454,5 +448,3 @@ func appendEscaped(b []byte, text string) []byte {
 	}
 	return append(b, text[from:]...)
 }
-
-func notHex(c byte) bool { return !strings.ContainsRune("0123456789abcdefABCDEF", rune(c)) }
