@@ -32,8 +32,21 @@ func changeColumns() []table.Column[engine.ChangeRow] {
 		table.Plain("cause", 18, func(r row) any { return string(r.Cause) }),
 		table.Plain("detail", 40, func(r row) any { return r.Detail }),
 		table.Plain("changed_by", 40, func(r row) any { return r.ChangedBy }),
-		table.Date("created_at", 20, ofToken(func(t *engine.Token) any { return moment(t.Created) })),
-		table.Date("expires_at", 20, ofToken(func(t *engine.Token) any { return expiry(t.Expires) })),
+		table.Date("created_at", 20, ofToken(func(t *engine.Token) any {
+			if t.Created == nil {
+				return table.Unknown{}
+			}
+			return table.Instant(*t.Created)
+		})),
+		table.Date("expires_at", 20, ofToken(func(t *engine.Token) any {
+			switch {
+			case t.Expires == nil:
+				return table.Unknown{}
+			case *t.Expires == engine.NeverExpires:
+				return table.Never{}
+			}
+			return table.Instant(*t.Expires)
+		})),
 		table.Date("last_used_at", 20, ofToken(func(t *engine.Token) any { return lastUse(t.LastUsed) })),
 	}
 }
@@ -45,16 +58,6 @@ func ofToken(value func(*engine.Token) any) func(engine.ChangeRow) any {
 		}
 		return value(r.Token)
 	}
-}
-
-func expiry(ms *int64) any {
-	switch {
-	case ms == nil:
-		return table.Unknown{}
-	case *ms == engine.NeverExpires:
-		return table.Never{}
-	}
-	return table.Instant(*ms)
 }
 
 func lastUse(ms *int64) any {
@@ -70,32 +73,37 @@ func Changes(ctx context.Context, w io.Writer, format string, rows iter.Seq2[eng
 	if format != "table" {
 		return table.Write(ctx, w, format, changeColumns(), rows, o)
 	}
-	t := &changesTable{screen: newScreen(w, o), counts: map[string]int{}}
-	if err := table.Each(ctx, rows, t.add); err != nil {
+	s := newScreen(w, o)
+	at, counts := "", map[string]int{} // of the workspace
+	sum := func() {
+		var texts []string
+		for _, key := range engine.SortedKeys(counts) {
+			kind, object, _ := strings.Cut(key, " ")
+			texts = append(texts, engine.Plural(counts[key], strings.TrimSuffix(object, "s"))+" "+kind)
+		}
+		if len(texts) > 0 {
+			s.Line("  " + strings.Join(texts, ", ") + ".")
+		}
+		counts = map[string]int{}
+	}
+	err := table.Each(ctx, rows, func(r engine.ChangeRow) error {
+		if r.Workspace.Name != at {
+			sum()
+			at = r.Workspace.Name
+			s.Styled(table.Bold, at)
+		}
+		counts[string(r.Kind)+" "+r.Object]++
+		s.Line(fmt.Sprintf("  %-8s  %s", r.Kind, changeText(r)))
+		if r.ChangedBy != "" {
+			s.Wrap("            ", r.ChangedBy)
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	t.sum()
-	return t.Flush()
-}
-
-type changesTable struct {
-	*screen
-	at     string // workspace
-	counts map[string]int
-}
-
-func (t *changesTable) add(r engine.ChangeRow) error {
-	if r.Workspace.Name != t.at {
-		t.sum()
-		t.at = r.Workspace.Name
-		t.Styled(table.Bold, r.Workspace.Name)
-	}
-	t.counts[string(r.Kind)+" "+r.Object]++
-	t.Line(fmt.Sprintf("  %-8s  %s", r.Kind, changeText(r)))
-	if r.ChangedBy != "" {
-		t.Wrap("            ", r.ChangedBy)
-	}
-	return nil
+	sum()
+	return s.Flush()
 }
 
 func changeText(r engine.ChangeRow) string {
@@ -115,18 +123,4 @@ func changeText(r engine.ChangeRow) string {
 		return subject + ": " + r.Label
 	}
 	return subject
-}
-
-// sum counts what changed in the workspace that ends.
-func (t *changesTable) sum() {
-	if t.at == "" {
-		return
-	}
-	var texts []string
-	for _, key := range engine.SortedKeys(t.counts) {
-		kind, object, _ := strings.Cut(key, " ")
-		texts = append(texts, fmt.Sprintf("%s %s", engine.Plural(t.counts[key], strings.TrimSuffix(object, "s")), kind))
-	}
-	t.Line("  " + strings.Join(texts, ", ") + ".")
-	t.at, t.counts = "", map[string]int{}
 }

@@ -16,7 +16,7 @@ func workspaceColumns() []table.Column[engine.WorkspaceReport] {
 	columns := []table.Column[row]{
 		table.Plain("workspace", 20, func(w row) any { return w.Snapshot.Workspace.Name }),
 		table.ID("workspace_id", 20, func(w row) any { return w.Snapshot.Workspace.ID }),
-		table.Plain("cloud", 9, func(w row) any { return wordOrUnknown(w.Snapshot.Workspace.Cloud) }),
+		table.Plain("cloud", 9, func(w row) any { return orUnknown(w.Snapshot.Workspace.Cloud) }),
 		table.Plain("host", 36, func(w row) any { return w.Snapshot.Workspace.Host }),
 		table.Plain("labels", 24, func(w row) any { return labelTexts(w.Snapshot.Workspace.Labels) }),
 		table.ID("snapshot", 10, func(w row) any { return strconv.FormatInt(w.Snapshot.ID, 10) }),
@@ -25,28 +25,34 @@ func workspaceColumns() []table.Column[engine.WorkspaceReport] {
 		table.Number("tokens", 10, func(w row) any { return w.Snapshot.Tokens }),
 		table.Plain("PATs_enabled", 12, patsEnabled),
 		table.Wrapped("max_lifetime_of_new_tokens", 30, maxLifetime),
-		table.ID("max_lifetime_as_set", 14, rawLifetime),
-		table.Wrapped("who_may_create_tokens", 40, mayCreate),
+		table.ID("max_lifetime_as_set", 14, func(w row) any {
+			if s, ok := readable(w.Settings, keyMaxLifetime); ok {
+				return settingText(s)
+			}
+			return table.Unknown{}
+		}),
+		table.Wrapped("who_may_create_tokens", 40, func(w row) any {
+			switch {
+			case w.Grants == nil:
+				return table.Unknown{}
+			case len(w.Grants) == 0:
+				return "admins only"
+			}
+			return table.Lines(table.Map(w.Grants, func(g engine.Grant) string { return fmt.Sprintf("%s %s: %s", g.Kind, g.Principal, g.Level) }))
+		}),
 	}
 	return append(columns, countColumns(func(w row) engine.Tally { return w.Counts })...)
 }
 
 // countColumns are one column per outcome.
 func countColumns[T any](tally func(T) engine.Tally) []table.Column[T] {
-	var columns []table.Column[T]
-	for _, status := range engine.Statuses() {
-		count := func(row T) any { return tally(row)[status] }
-		columns = append(columns, table.Number(string(status), 12, count))
-	}
-	return columns
+	return table.Map(engine.Statuses(), func(status engine.Status) table.Column[T] {
+		return table.Number(string(status), 12, func(row T) any { return tally(row)[status] })
+	})
 }
 
 func labelTexts(labels map[string]string) []string {
-	var texts []string
-	for _, key := range engine.SortedKeys(labels) {
-		texts = append(texts, key+"="+labels[key])
-	}
-	return texts
+	return table.Map(engine.SortedKeys(labels), func(key string) string { return key + "=" + labels[key] })
 }
 
 // The keys of workspace configuration that say who may have tokens, and how long.
@@ -62,38 +68,24 @@ func readable(settings engine.Settings, key string) (s engine.Setting, ok bool) 
 }
 
 func patsEnabled(w engine.WorkspaceReport) any {
-	s, ok := readable(w.Settings, keyEnabled)
-	if !ok {
-		return table.Unknown{}
+	if s, ok := readable(w.Settings, keyEnabled); ok {
+		if on, ok := engine.ParseSwitch(s.Value, true); ok {
+			return on
+		}
 	}
-	on, ok := engine.ParseSwitch(s.Value, true)
-	if !ok {
-		return table.Unknown{}
-	}
-	return on
+	return table.Unknown{}
 }
 
 func maxLifetime(w engine.WorkspaceReport) any {
 	s, ok := readable(w.Settings, keyMaxLifetime)
-	if !ok {
-		return table.Unknown{}
-	}
-	limit, ok := engine.ParseLifetimeLimit(s.Value)
+	limit, valid := engine.ParseLifetimeLimit(s.Value)
 	switch {
-	case !ok:
+	case !ok || !valid:
 		return table.Unknown{}
 	case !limit.Limited:
 		return fmt.Sprintf("%d days (no own limit: the platform's)", limit.Days)
 	}
 	return fmt.Sprintf("%d days", limit.Days)
-}
-
-func rawLifetime(w engine.WorkspaceReport) any {
-	s, ok := readable(w.Settings, keyMaxLifetime)
-	if !ok {
-		return table.Unknown{}
-	}
-	return settingText(s)
 }
 
 func settingText(s engine.Setting) any {
@@ -110,29 +102,14 @@ func settingText(s engine.Setting) any {
 	return *s.Value
 }
 
-func mayCreate(w engine.WorkspaceReport) any {
-	if w.Grants == nil {
-		return table.Unknown{}
-	}
-	if len(w.Grants) == 0 {
-		return "admins only"
-	}
-	var who table.Lines
-	for _, g := range w.Grants {
-		who = append(who, fmt.Sprintf("%s %s: %s", g.Kind, g.Principal, g.Level))
-	}
-	return who
-}
-
 // settingRow is one configuration key of one workspace.
 type settingRow struct {
-	workspace engine.Workspace
-	key       string
-	setting   engine.Setting
+	engine.Workspace
+	key string
+	engine.Setting
 }
 
-func settingRows(workspaces []engine.WorkspaceReport) []settingRow {
-	var rows []settingRow
+func settingRows(workspaces []engine.WorkspaceReport) (rows []settingRow) {
 	for _, w := range workspaces {
 		for _, key := range engine.SortedKeys(w.Settings) {
 			rows = append(rows, settingRow{w.Snapshot.Workspace, key, w.Settings[key]})
@@ -143,23 +120,22 @@ func settingRows(workspaces []engine.WorkspaceReport) []settingRow {
 
 func settingColumns() []table.Column[settingRow] {
 	return []table.Column[settingRow]{
-		table.Plain("workspace", 20, func(s settingRow) any { return s.workspace.Name }),
-		table.ID("workspace_id", 20, func(s settingRow) any { return s.workspace.ID }),
+		table.Plain("workspace", 20, func(s settingRow) any { return s.Name }),
+		table.ID("workspace_id", 20, func(s settingRow) any { return s.ID }),
 		table.Plain("setting", 44, func(s settingRow) any { return s.key }),
-		table.ID("value", 24, func(s settingRow) any { return settingText(s.setting) }),
-		table.Plain("problem", 16, func(s settingRow) any { return string(s.setting.Problem) }),
-		table.Wrapped("detail", 60, func(s settingRow) any { return s.setting.Detail }),
+		table.ID("value", 24, func(s settingRow) any { return settingText(s.Setting) }),
+		table.Plain("problem", 16, func(s settingRow) any { return string(s.Problem) }),
+		table.Wrapped("detail", 60, func(s settingRow) any { return s.Detail }),
 	}
 }
 
 // grantRow is one entry of one workspace's access control list on tokens.
 type grantRow struct {
-	workspace engine.Workspace
-	grant     engine.Grant
+	engine.Workspace
+	engine.Grant
 }
 
-func grantRows(workspaces []engine.WorkspaceReport) []grantRow {
-	var rows []grantRow
+func grantRows(workspaces []engine.WorkspaceReport) (rows []grantRow) {
 	for _, w := range workspaces {
 		for _, grant := range w.Grants {
 			rows = append(rows, grantRow{w.Snapshot.Workspace, grant})
@@ -170,13 +146,13 @@ func grantRows(workspaces []engine.WorkspaceReport) []grantRow {
 
 func grantColumns() []table.Column[grantRow] {
 	return []table.Column[grantRow]{
-		table.Plain("workspace", 20, func(g grantRow) any { return g.workspace.Name }),
-		table.ID("workspace_id", 20, func(g grantRow) any { return g.workspace.ID }),
-		table.Plain("principal", 36, func(g grantRow) any { return g.grant.Principal }),
-		table.Plain("kind", 18, func(g grantRow) any { return g.grant.Kind }),
-		table.Plain("level", 14, func(g grantRow) any { return g.grant.Level }),
-		table.Plain("inherited", 11, func(g grantRow) any { return g.grant.Inherited }),
-		table.Plain("inherited_from", 36, func(g grantRow) any { return g.grant.InheritedFrom }),
+		table.Plain("workspace", 20, func(g grantRow) any { return g.Name }),
+		table.ID("workspace_id", 20, func(g grantRow) any { return g.ID }),
+		table.Plain("principal", 36, func(g grantRow) any { return g.Principal }),
+		table.Plain("kind", 18, func(g grantRow) any { return g.Kind }),
+		table.Plain("level", 14, func(g grantRow) any { return g.Level }),
+		table.Plain("inherited", 11, func(g grantRow) any { return g.Inherited }),
+		table.Plain("inherited_from", 36, func(g grantRow) any { return g.InheritedFrom }),
 	}
 }
 
@@ -192,7 +168,9 @@ func policyColumns() []table.Column[engine.PolicyReport] {
 		table.Wrapped("remediation", 50, func(p row) any { return prose(p.Policy.Remediation) }),
 		table.Plain("remedy", 14, func(p row) any { return p.Policy.Remedy }),
 		table.Wrapped("controls", 34, func(p row) any { return controlLines(p.Policy.Controls) }),
-		table.Wrapped("params", 34, func(p row) any { return paramLines(p.Policy.Params) }),
+		table.Wrapped("params", 34, func(p row) any {
+			return table.Lines(table.Map(p.Policy.Params, func(p engine.Param) string { return p.Name + " = " + valueText(p.Value) }))
+		}),
 		table.Wrapped("set_by_configuration", 44, func(p row) any { return configured(p.Policy) }),
 		table.Number("evaluated", 12, func(p row) any { return p.Tally.Evaluated() }),
 	}
@@ -208,11 +186,9 @@ func policyColumns() []table.Column[engine.PolicyReport] {
 func prose(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 func controlLines(controls map[string][]string) table.Lines {
-	var texts table.Lines
-	for _, framework := range engine.SortedKeys(controls) {
-		texts = append(texts, framework+": "+strings.Join(controls[framework], ", "))
-	}
-	return texts
+	return table.Map(engine.SortedKeys(controls), func(framework string) string {
+		return framework + ": " + strings.Join(controls[framework], ", ")
+	})
 }
 
 // configured is what the configuration changes of a policy, and where.
@@ -240,14 +216,6 @@ func valueText(value any) string {
 		return "cannot be shown: " + err.Error()
 	}
 	return string(text)
-}
-
-func paramLines(params []engine.Param) table.Lines {
-	var texts table.Lines
-	for _, p := range params {
-		texts = append(texts, p.Name+" = "+valueText(p.Value))
-	}
-	return texts
 }
 
 // controlColumns are the workbook's columns of a framework's controls.
@@ -320,7 +288,7 @@ func exceptionColumns() []table.Column[exceptionRow] {
 		table.Plain("expires_soon", 12, ofRule(func(x row) any { return x.ExpiresSoon })),
 		table.Number("waived", 10, ofRule(func(x row) any { return x.Waived })),
 		table.Number("lapsed", 10, ofRule(func(x row) any { return x.Lapsed })),
-		table.Wrapped("refusals", 50, func(x row) any { return refusalLines(x.Refusals) }),
+		table.Wrapped("refusals", 50, func(x row) any { return table.Lines(table.Map(x.Refusals, refusalText)) }),
 	}
 }
 
@@ -332,15 +300,4 @@ func ofRule(value func(exceptionRow) any) func(exceptionRow) any {
 		}
 		return value(x)
 	}
-}
-
-func refusalLines(refusals []engine.WaiverRefusal) any {
-	if len(refusals) == 0 {
-		return nil
-	}
-	var texts table.Lines
-	for _, why := range refusals {
-		texts = append(texts, fmt.Sprintf("%s: %s (%s)", why.Policy, why.Message, engine.Plural(why.Findings, "finding")))
-	}
-	return texts
 }

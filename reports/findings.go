@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"slices"
@@ -68,15 +69,13 @@ func GroupFindings(findings []engine.Finding, name func(engine.Finding) string) 
 				return n
 			}
 		}
-		if n := b.Findings - a.Findings; n != 0 {
-			return n
-		}
-		return strings.Compare(a.Name, b.Name)
+		return cmp.Or(b.Findings-a.Findings, strings.Compare(a.Name, b.Name))
 	})
 	return groups
 }
 
-func groupColumns(by string) []table.Column[FindingGroup] {
+// FindingGroups writes a row for each group.
+func FindingGroups(ctx context.Context, w io.Writer, format string, groups []FindingGroup, by string, o table.Options) error {
 	columns := []table.Column[FindingGroup]{
 		table.Plain(by, 28, func(g FindingGroup) any { return g.Name }).Rank(1, 20),
 		table.Number("findings", 10, func(g FindingGroup) any { return g.Findings }).Rank(2, 0),
@@ -84,13 +83,9 @@ func groupColumns(by string) []table.Column[FindingGroup] {
 	for _, severity := range engine.Severities() {
 		columns = append(columns, table.Number(string(severity), 10, func(g FindingGroup) any { return g.Failed[severity] }).Rank(3+severity.Rank(), 0))
 	}
-	return append(columns, table.Number("unknown", 10, func(g FindingGroup) any { return g.Unknown }).Rank(4, 0))
-}
-
-// FindingGroups writes a row for each group.
-func FindingGroups(ctx context.Context, w io.Writer, format string, groups []FindingGroup, by string, o table.Options) error {
+	columns = append(columns, table.Number("unknown", 10, func(g FindingGroup) any { return g.Unknown }).Rank(4, 0))
 	o.Noun = "group"
-	return table.Write(ctx, w, format, groupColumns(by), table.Known(groups), o)
+	return table.Write(ctx, w, format, columns, table.Known(groups), o)
 }
 
 // findingColumns are the columns of findings, in CSV and workbooks alike.
@@ -107,7 +102,7 @@ func findingColumns(asOf time.Time) []table.Column[engine.Finding] {
 		table.ID("resource_id", 24, func(f engine.Finding) any { return f.ResourceID }).Rank(3, 0).As(tokenText),
 		table.Plain("owner", 28, func(f engine.Finding) any { return f.Owner }).Rank(6, 14),
 		table.Wrapped("message", 50, func(f engine.Finding) any { return f.Message }).Rank(5, 24),
-		table.Date("since", 20, since),
+		table.Date("since", 20, func(f engine.Finding) any { return table.InstantOf(f.Since) }),
 		table.Plain("remedy", 14, func(f engine.Finding) any { return f.Remedy }),
 		table.Plain("evidence", 40, func(f engine.Finding) any { return evidenceText(f.Evidence) }),
 		table.Plain("waiver_id", 14, ofWaiver(func(w engine.Waiver) string { return w.ID })),
@@ -118,14 +113,6 @@ func findingColumns(asOf time.Time) []table.Column[engine.Finding] {
 		table.ID("fingerprint", 24, func(f engine.Finding) any { return f.Fingerprint }),
 		table.Date("as_of", 20, func(engine.Finding) any { return judgedAt }),
 	}
-}
-
-// since is when a finding was first seen; nothing where that is not known.
-func since(f engine.Finding) any {
-	if f.Since.IsZero() {
-		return nil
-	}
-	return table.Instant(f.Since.UnixMilli())
 }
 
 func ofWaiver(field func(engine.Waiver) string) func(engine.Finding) any {

@@ -191,11 +191,3 @@ func trendShares(t *engine.Trend) (shares []trendShare) {
 	}
 	return shares
 }
-
-// meanText is a mean time to fix.
-func meanText(fix engine.Fix) string {
-	if fix.AtLeast {
-		return "at least " + span(fix)
-	}
-	return span(fix)
-}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"sync"
-	"sync/atomic"
 
 	"patrol/engine"
 	"patrol/engine/outfile"
@@ -15,30 +13,47 @@ import (
 // findings and one of the tokens: reading a report costs about as much as writing
 // it in a plain format. A format that fails stops the others. It returns the paths
 // written, in the order of the formats.
+//
+// A reading begins when each format waits for one or has ended, so that all who want the
+// same rows get the same reading. A format may ask for findings and then tokens, or the
+// other way round, but not for tokens while it reads findings.
 func writeTogether(ctx context.Context, dir string, formats []Format, r engine.Report, files outfile.Files) ([]string, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	var (
-		all      sync.WaitGroup
-		shared   = &readers{left: len(formats)}
-		findings = &reading[engine.Finding]{readers: shared, rows: r.Findings}
-		tokens   = &reading[engine.TokenRow]{readers: shared, rows: r.Tokens}
-		paths    = make([][]string, len(formats))
-		errs     = make([]error, len(formats))
-	)
-	shared.kinds = []waited{findings, tokens}
+	paths, errs := make([][]string, len(formats)), make([]error, len(formats))
+	wantFindings, wantTokens := make(chan *listener[engine.Finding]), make(chan *listener[engine.TokenRow])
+	ended := make(chan struct{})
 	for i, format := range formats {
-		all.Go(func() {
-			r, within := r, new(atomic.Bool)
-			r.Findings, r.Tokens = oneAtATime(within, findings.listen), oneAtATime(within, tokens.listen)
-			defer shared.leave()
+		go func() {
+			r, reading := r, false
+			r.Findings, r.Tokens = listen(&reading, wantFindings), listen(&reading, wantTokens)
 			if paths[i], errs[i] = writeFiles(ctx, dir, format, r, files); errs[i] != nil {
 				stop()
 			}
-		})
+			ended <- struct{}{}
+		}()
 	}
-	all.Wait()
-	shared.passes.Wait()
+	var forFindings []*listener[engine.Finding]
+	var forTokens []*listener[engine.TokenRow]
+	for left := len(formats); left > 0; {
+		select {
+		case l := <-wantFindings:
+			forFindings = append(forFindings, l)
+		case l := <-wantTokens:
+			forTokens = append(forTokens, l)
+		case <-ended:
+			left--
+		}
+		switch {
+		case len(forFindings)+len(forTokens) < left:
+		case len(forFindings) > 0:
+			pass(r.Findings, forFindings)
+			forFindings = nil
+		case len(forTokens) > 0:
+			pass(r.Tokens, forTokens)
+			forTokens = nil
+		}
+	}
 	var written []string
 	var failure error
 	for i, err := range errs {
@@ -50,66 +65,7 @@ func writeTogether(ctx context.Context, dir string, formats []Format, r engine.R
 	return written, failure
 }
 
-var errWithin = errors.New("the format reads rows while it reads others: it has to end one reading before it begins the next")
-
-// oneAtATime reads rows, and yields an error where a reading of the same format is
-// under way: the two would wait for each other.
-func oneAtATime[T any](within *atomic.Bool, rows iter.Seq2[T, error]) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		if !within.CompareAndSwap(false, true) {
-			var none T
-			yield(none, errWithin)
-			return
-		}
-		defer within.Store(false)
-		rows(yield)
-	}
-}
-
-// readers are formats that are being written. A reading begins when each of them
-// waits for one or has left, so that all who want the same rows get the same
-// reading. A format may ask for findings and then tokens, or the other way round,
-// but not for tokens while it reads findings; see oneAtATime.
-type readers struct {
-	lock    sync.Mutex
-	left    int // formats that have not left
-	waiting int // those of them that wait for a reading
-	kinds   []waited
-
-	passes  sync.WaitGroup
-	reading sync.Mutex // held by the pass that reads: one may still end when the next begins
-}
-
-// waited is a reading that formats may wait for.
-type waited interface {
-	start() (listeners int) // none: nobody waits
-}
-
-// leave says that a format reads no more.
-func (r *readers) leave() {
-	r.lock.Lock()
-	defer r.lock.Unlock()
-	r.left--
-	r.next()
-}
-
-// next starts a reading where everybody waits. The caller has the lock.
-func (r *readers) next() {
-	for _, kind := range r.kinds {
-		if r.waiting == 0 || r.waiting < r.left {
-			return
-		}
-		r.waiting -= kind.start()
-	}
-}
-
-// reading is one pass over rows for all who listen.
-type reading[T any] struct {
-	readers *readers
-	rows    iter.Seq2[T, error]
-	waiting []*listener[T]
-}
-
+// listener is a format that reads rows.
 type listener[T any] struct {
 	batches chan []read[T]
 	gone    chan struct{} // closed when it wants no more
@@ -120,60 +76,64 @@ type read[T any] struct {
 	err error
 }
 
-// listen is what a format ranges over.
-func (r *reading[T]) listen(yield func(T, error) bool) {
-	l := &listener[T]{make(chan []read[T], 4), make(chan struct{})}
-	defer close(l.gone)
-	r.readers.lock.Lock()
-	r.waiting = append(r.waiting, l)
-	r.readers.waiting++
-	r.readers.next()
-	r.readers.lock.Unlock()
-	for batch := range l.batches {
-		for _, next := range batch {
-			if !yield(next.row, next.err) {
-				return
+var errWithin = errors.New("the format reads rows while it reads others: it has to end one reading before it begins the next")
+
+// listen is what a format ranges over. A reading within another of the same format is an
+// error: the two would wait for each other.
+func listen[T any](reading *bool, wanted chan<- *listener[T]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		if *reading {
+			var none T
+			yield(none, errWithin)
+			return
+		}
+		*reading = true
+		defer func() { *reading = false }()
+		l := &listener[T]{make(chan []read[T], 4), make(chan struct{})}
+		defer close(l.gone)
+		wanted <- l
+		for batch := range l.batches {
+			for _, next := range batch {
+				if !yield(next.row, next.err) {
+					return
+				}
 			}
 		}
 	}
-}
-
-func (r *reading[T]) start() int {
-	listeners := r.waiting
-	r.waiting = nil
-	if len(listeners) > 0 {
-		r.readers.passes.Go(func() { r.pass(listeners) })
-	}
-	return len(listeners)
 }
 
 // pass reads once, until the rows end or nobody listens any more. A batch is
 // shared: nobody changes what is in it.
-func (r *reading[T]) pass(listeners []*listener[T]) {
-	r.readers.reading.Lock()
-	defer r.readers.reading.Unlock()
+func pass[T any](rows iter.Seq2[T, error], listeners []*listener[T]) {
 	const batchRows = 256
-	all := listeners
 	defer func() {
-		for _, l := range all {
+		for _, l := range listeners {
 			close(l.batches)
 		}
 	}()
-	batch := make([]read[T], 0, batchRows)
-	send := func() bool {
-		var staying []*listener[T]
-		for _, l := range listeners {
+	listening := len(listeners)
+	gone := make([]bool, len(listeners))
+	var batch []read[T]
+	send := func() {
+		for i, l := range listeners {
+			if gone[i] {
+				continue
+			}
 			select {
 			case l.batches <- batch:
-				staying = append(staying, l)
 			case <-l.gone:
+				gone[i] = true
+				listening--
 			}
 		}
-		listeners, batch = staying, make([]read[T], 0, batchRows)
-		return len(listeners) > 0
+		batch = make([]read[T], 0, batchRows)
 	}
-	for row, err := range r.rows {
-		if batch = append(batch, read[T]{row, err}); len(batch) == batchRows && !send() {
+	for row, err := range rows {
+		batch = append(batch, read[T]{row, err})
+		if len(batch) == batchRows {
+			send()
+		}
+		if listening == 0 {
 			return
 		}
 	}

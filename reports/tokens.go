@@ -16,126 +16,113 @@ import (
 // Rego.
 func tokenColumns() []table.Column[engine.TokenRow] {
 	type row = engine.TokenRow
+	unlessDefective := func(answer string, value func(row) any) func(row) any {
+		return func(t row) any {
+			if slices.ContainsFunc(t.Token.Defects, func(d engine.Defect) bool { return d.Field == answer }) {
+				return table.Unknown{}
+			}
+			return value(t)
+		}
+	}
+	day := func(name string, rank int) table.Column[row] {
+		c := fieldColumn(name, 20)
+		return c.Rank(rank, 0).As(func(t row) string { return dayText(c.Value(t)) })
+	}
 	return []table.Column[row]{
 		table.Plain("workspace", 18, func(t row) any { return t.Workspace.Name }).Rank(4, 12),
 		table.ID("workspace_id", 20, func(t row) any { return t.Workspace.ID }),
 		table.ID("token_id", 24, func(t row) any { return t.Token.ID }).Rank(1, 0).As(func(t row) string { return shortID(t.Token.ID) }),
-		table.Plain("comment", 34, field("comment", func(t row) any { return t.Token.Comment })).Rank(7, 16).AtEnd(),
-		table.Plain("owner", 28, func(t row) any { return wordOrUnknown(t.Owner.Label()) }).Rank(2, 18).As(func(t row) string { return ownerText(t.Owner) }),
-		table.ID("owner_id", 20, func(t row) any { return wordOrUnknown(t.Owner.ID) }),
-		table.Plain("owner_kind", 17, func(t row) any { return wordOrUnknown(string(t.Owner.Kind)) }),
-		table.Plain("owner_active", 13, func(t row) any { return orUnknown(t.Owner.Active) }),
-		table.Plain("owner_account_status", 20, ownerAccountStatus),
-		table.Plain("owner_admin", 13, func(t row) any { return orUnknown(t.Owner.Admin) }),
-		table.Number("owner_live_tokens", 18, ownerLiveTokens),
-		table.Plain("creator", 28, func(t row) any { return wordOrUnknown(t.Creator.Label()) }),
-		table.ID("creator_id", 20, func(t row) any { return wordOrUnknown(t.Creator.ID) }),
-		table.Plain("on_behalf", 11, fact("on_behalf", func(t row) any { return optional(t.Facts.OnBehalf) })),
-		table.Date("created_at", 20, fact("created_at", func(t row) any { return moment(t.Token.Created) })).Rank(6, 0).As(func(t row) string { return dayText(moment(t.Token.Created)) }),
-		table.Date("expires_at", 20, fact("expires_at", expiresAt)).Rank(3, 0).As(func(t row) string { return dayText(fact("expires_at", expiresAt)(t)) }),
-		table.Date("last_used_at", 20, fact("last_used_at", lastUsedAt)).Rank(5, 0).As(func(t row) string { return dayText(fact("last_used_at", lastUsedAt)(t)) }),
-		table.Number("age_days", 10, fact("age_days", func(t row) any { return optional(t.Facts.AgeDays) })),
-		table.Number("lifetime_days", 14, fact("lifetime_days", func(t row) any { return optional(t.Facts.LifetimeDays) })),
-		table.Number("idle_days", 10, fact("idle_days", func(t row) any { return optional(t.Facts.IdleDays) })),
-		table.Number("expires_in_days", 16, fact("expires_in_days", func(t row) any { return optional(t.Facts.ExpiresInDays) })),
-		table.Plain("used", 8, fact("used", func(t row) any { return optional(t.Facts.Used) })),
-		table.Plain("never_expires", 14, fact("never_expires", func(t row) any { return optional(t.Facts.NeverExpires) })),
-		table.Plain("expired", 10, fact("expired", func(t row) any { return optional(t.Facts.Expired) })),
-		table.Plain("scopes", 24, field("scopes", func(t row) any { return t.Token.Scopes })),
-		table.Plain("autoscope_state", 16, field("autoscope_state", autoscopeState)),
-		table.Plain("inferred_scopes", 24, field("inferred_scopes", func(t row) any { return t.Token.InferredScopes })),
-		table.Plain("backfill_scopes", 24, field("backfill_scopes", func(t row) any { return t.Token.BackfillScopes })),
-		table.Plain("defects", 30, func(t row) any { return defectTexts(t.Token.Defects) }),
+		table.Plain("comment", 34, unlessDefective("comment", func(t row) any { return t.Token.Comment })).Rank(7, 16).AtEnd(),
+		table.Plain("owner", 28, func(t row) any { return orUnknown(t.Owner.Label()) }).Rank(2, 18).As(func(t row) string { return ownerText(t.Owner) }),
+		table.ID("owner_id", 20, func(t row) any { return orUnknown(t.Owner.ID) }),
+		table.Plain("owner_kind", 17, func(t row) any { return orUnknown(string(t.Owner.Kind)) }),
+		table.Plain("owner_active", 13, func(t row) any { return knownTruth(t.Owner.Active) }),
+		table.Plain("owner_account_status", 20, func(t row) any {
+			if t.Owner.Account == nil { // the workspace knows the owner, or no account could tell
+				return nil
+			}
+			return string(t.Owner.Account.Status)
+		}),
+		table.Plain("owner_admin", 13, func(t row) any { return knownTruth(t.Owner.Admin) }),
+		table.Number("owner_live_tokens", 18, func(t row) any {
+			if t.Owner.ID == "" {
+				return table.Unknown{}
+			}
+			return t.Owner.LiveTokens
+		}),
+		table.Plain("creator", 28, func(t row) any { return orUnknown(t.Creator.Label()) }),
+		table.ID("creator_id", 20, func(t row) any { return orUnknown(t.Creator.ID) }),
+		fieldColumn("on_behalf", 11),
+		day("created_at", 6),
+		day("expires_at", 3),
+		day("last_used_at", 5),
+		fieldColumn("age_days", 10),
+		fieldColumn("lifetime_days", 14),
+		fieldColumn("idle_days", 10),
+		fieldColumn("expires_in_days", 16),
+		fieldColumn("used", 8),
+		fieldColumn("never_expires", 14),
+		fieldColumn("expired", 10),
+		fieldColumn("scopes", 24),
+		table.Plain("autoscope_state", 16, unlessDefective("autoscope_state", func(t row) any {
+			if state := engine.AutoscopeState(t.Token.AutoscopeState); state != nil {
+				return *state
+			}
+			return t.Token.AutoscopeState
+		})),
+		fieldColumn("inferred_scopes", 24),
+		fieldColumn("backfill_scopes", 24),
+		table.Plain("defects", 30, func(t row) any {
+			return table.Map(t.Token.Defects, func(d engine.Defect) string {
+				if d.Value == "" {
+					return d.Field + ": " + d.Reason
+				}
+				return d.Field + ": " + d.Reason + " (" + d.Value + ")"
+			})
+		}),
 		table.Plain("unknown_facts", 24, func(t row) any { return t.Facts.Unknown }),
 	}
 }
 
-// fact guards a derived fact: unknown where it could not be derived.
-func fact(name string, value func(engine.TokenRow) any) func(engine.TokenRow) any {
-	return func(t engine.TokenRow) any {
-		if slices.Contains(t.Facts.Unknown, name) {
+// fieldColumn is a column of a field of tokens, read as policies read it. A time that is
+// known and not there never comes, or never came.
+func fieldColumn(name string, width float64) table.Column[engine.TokenRow] {
+	fields := engine.Fields()
+	f := fields[slices.IndexFunc(fields, func(f engine.Field) bool { return f.Name == name })]
+	c := table.Plain(name, width, func(t engine.TokenRow) any {
+		switch s := &t.Subject; {
+		case f.Unknown(s, engine.Known{}):
 			return table.Unknown{}
+		case f.Texts != nil:
+			return f.Texts(s)
+		case f.Truth != nil:
+			return optional(f.Truth(s))
+		case f.Number != nil:
+			return optional(f.Number(s))
+		case f.Time(s) == nil:
+			return table.Never{}
+		default:
+			return table.Instant(*f.Time(s))
 		}
-		return value(t)
+	})
+	switch {
+	case f.Number != nil:
+		c.Kind = table.KindNumber
+	case f.Time != nil:
+		c.Kind = table.KindDate
 	}
+	return c
 }
 
-// field guards a field as the platform gives it: unknown where it was defective.
-func field(name string, value func(engine.TokenRow) any) func(engine.TokenRow) any {
-	return func(t engine.TokenRow) any {
-		for _, defect := range t.Token.Defects {
-			if defect.Field == name {
-				return table.Unknown{}
-			}
-		}
-		return value(t)
-	}
-}
-
-func wordOrUnknown(word string) any {
+func orUnknown(word string) any {
 	if word == "" {
 		return table.Unknown{}
 	}
 	return word
 }
 
-// ownerAccountStatus is how the account stands to an owner whom the workspace
-// does not know; nothing where it does, and where no account could tell.
-func ownerAccountStatus(t engine.TokenRow) any {
-	if t.Owner.Account == nil {
-		return nil
-	}
-	return string(t.Owner.Account.Status)
-}
-
-func ownerLiveTokens(t engine.TokenRow) any {
-	if t.Owner.ID == "" {
-		return table.Unknown{}
-	}
-	return t.Owner.LiveTokens
-}
-
-func moment(ms *int64) any {
-	if ms == nil {
-		return table.Unknown{}
-	}
-	return table.Instant(*ms)
-}
-
-func expiresAt(t engine.TokenRow) any {
-	if t.Token.Expires != nil && *t.Token.Expires == engine.NeverExpires {
-		return table.Never{}
-	}
-	return moment(t.Token.Expires)
-}
-
-func lastUsedAt(t engine.TokenRow) any {
-	if t.Token.LastUsed == nil {
-		return table.Never{}
-	}
-	return moment(t.Token.LastUsed)
-}
-
-func autoscopeState(t engine.TokenRow) any {
-	if state := engine.AutoscopeState(t.Token.AutoscopeState); state != nil {
-		return *state
-	}
-	return t.Token.AutoscopeState
-}
-
-func defectTexts(defects []engine.Defect) []string {
-	texts := make([]string, len(defects))
-	for i, d := range defects {
-		texts[i] = d.Field + ": " + d.Reason
-		if d.Value != "" {
-			texts[i] += " (" + d.Value + ")"
-		}
-	}
-	return texts
-}
-
-// orUnknown tells a value that could not be read from one that was.
-func orUnknown[T any](value *T) any {
+// knownTruth tells a value that could not be read from one that was.
+func knownTruth(value *bool) any {
 	if value == nil {
 		return table.Unknown{}
 	}

@@ -85,15 +85,9 @@ func changeWord(c engine.Change) string {
 func timesToFix(t *engine.Trend) string {
 	var parts []string
 	for _, level := range engine.Severities() {
-		fix, ok := t.Fixes[level]
-		if !ok {
-			continue
+		if fix, ok := t.Fixes[level]; ok {
+			parts = append(parts, fmt.Sprintf("%s %s (%s fixed)", level, meanText(fix), engine.Comma(fix.Count)))
 		}
-		least := ""
-		if fix.AtLeast {
-			least = "at least "
-		}
-		parts = append(parts, fmt.Sprintf("%s %s%s (%s fixed)", level, least, span(fix), engine.Comma(fix.Count)))
 	}
 	if len(parts) == 0 {
 		return ""
@@ -101,13 +95,14 @@ func timesToFix(t *engine.Trend) string {
 	return "Mean time to fix: " + strings.Join(parts, "; ") + "."
 }
 
-// span is a mean for readers: in hours below a day.
-func span(f engine.Fix) string {
-	if hours := int(f.Mean.Hours()); hours < 24 {
-		return engine.Plural(hours, "hour")
+// meanText is a mean time to fix: in hours below a day.
+func meanText(fix engine.Fix) string {
+	text := strings.TrimSuffix(fmt.Sprintf("%.1f", days(fix)), ".0") + " days"
+	if hours := int(fix.Mean.Hours()); hours < 24 {
+		text = engine.Plural(hours, "hour")
 	}
-	return dayCount(f) + " days"
+	if fix.AtLeast {
+		return "at least " + text
+	}
+	return text
 }
-
-// dayCount is a mean in days, without its unit.
-func dayCount(f engine.Fix) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", days(f)), ".0") }
