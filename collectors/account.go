@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/databricks/databricks-sdk-go/common/environment"
 	"github.com/databricks/databricks-sdk-go/config"
@@ -35,7 +34,7 @@ func (t AccountTarget) Label() string {
 	if t.Azure != nil {
 		return "account " + t.Azure.id()
 	}
-	return "account " + firstOf(t.Profile, t.AccountID, t.Host, "of the environment")
+	return "account " + cmp.Or(t.Profile, t.AccountID, t.Host, "of the environment")
 }
 
 // Account is what an account says of its workspaces.
@@ -45,7 +44,7 @@ type Account struct {
 	Workspaces []AccountWorkspace // by id
 
 	client *accountClient // signed in; nil where Azure was asked
-	lists  *accountLists
+	lists  map[engine.SectionName]*accountList
 }
 
 // AccountWorkspace is a workspace as its account lists it.
@@ -86,7 +85,7 @@ func (w AccountWorkspace) Running() bool {
 // Target is the workspace as one to read with the account's own credential.
 func (w AccountWorkspace) Target(account AccountTarget) Target {
 	t := Target{
-		Name: firstOf(w.Name, w.ID), Profile: account.Profile, ConfigFile: account.ConfigFile,
+		Name: cmp.Or(w.Name, w.ID), Profile: account.Profile, ConfigFile: account.ConfigFile,
 		Host: w.Host, WorkspaceID: w.ID, Cloud: w.Cloud, Discovered: true, Routed: w.Routed, azure: w.azure,
 	}
 	switch {
@@ -96,7 +95,7 @@ func (w AccountWorkspace) Target(account AccountTarget) Target {
 		t.Unreadable = "Azure does not tell a usable address"
 	case w.azure != nil:
 	case !w.Running():
-		t.Unreadable = "the account lists it as " + firstOf(w.Status, "without a status")
+		t.Unreadable = "the account lists it as " + cmp.Or(w.Status, "without a status")
 		if w.Detail != "" {
 			t.Unreadable += ": " + w.Detail
 		}
@@ -104,12 +103,6 @@ func (w AccountWorkspace) Target(account AccountTarget) Target {
 		t.Unreadable = "the account does not tell a usable deployment name"
 	}
 	return t
-}
-
-// unreadable is the problem of a workspace that cannot be asked.
-func (t Target) unreadable() *Problem {
-	return problem(engine.Failed, reasonNotRunning,
-		"Leave it out by `account.exclude` if that is as it should be; docs/account.md tells how.", "%s", engine.SafeText(t.Unreadable))
 }
 
 // knownHost is the host before any configuration is read: an account's
@@ -130,7 +123,7 @@ func (d discovered) Configure(cfg *config.Config) error {
 	cfg.Host, cfg.WorkspaceID = d.target.Host, ""
 	if d.target.azure != nil {
 		how := d.target.azure
-		cfg.AuthType, cfg.AzureTenantID, cfg.Cloud = how.authType, firstOf(how.tenant, cfg.AzureTenantID), environment.CloudAzure
+		cfg.AuthType, cfg.AzureTenantID, cfg.Cloud = how.authType, cmp.Or(how.tenant, cfg.AzureTenantID), environment.CloudAzure
 		cfg.AzureUseMSI = how.authType == azureMSI
 		// The header of this name has Azure make an admin of whoever has rights on
 		// the resource. Reading makes nobody an admin.
@@ -150,38 +143,21 @@ func (d discovered) Configure(cfg *config.Config) error {
 }
 
 // Discover asks an account for its workspaces. Its error is an *engine.Error as in Outcome.
-func Discover(ctx context.Context, t AccountTarget, o Options) (Account, error) {
+func Discover(ctx context.Context, t AccountTarget, o Options) (account Account, err error) {
 	o = o.withDefaults()
 	transport, problem := newTransport(o)
-	if problem != nil {
-		return Account{}, t.failure(problem)
-	}
-	defer transport.CloseIdleConnections()
-	if t.Azure != nil {
-		account, problem := t.discoverAzure(ctx, o, transport)
-		if problem != nil {
-			return account, t.failure(problem)
+	if problem == nil {
+		defer transport.CloseIdleConnections()
+		if t.Azure != nil {
+			account, problem = t.discoverAzure(ctx, o, transport)
+		} else {
+			account, problem = t.discover(ctx, o, transport)
 		}
-		return account, nil
 	}
-	client, problem := t.signIn(ctx, o, transport)
 	if problem != nil {
-		return Account{}, t.failure(problem)
+		return account, problem.error("list the workspaces of", t.Label())
 	}
-	account, problem := client.listWorkspaces(ctx)
-	if problem != nil {
-		return account, t.failure(problem)
-	}
-	account.client = client
 	return account, nil
-}
-
-func (t AccountTarget) failure(p *Problem) error {
-	err := p.error(t.Label())
-	if known, ok := engine.AsError(err); ok {
-		known.Op = "list the workspaces of"
-	}
-	return err
 }
 
 // accountClient reads from an account.
@@ -190,46 +166,45 @@ type accountClient struct {
 	id string
 }
 
-// signIn resolves the account's credential; the list of workspaces proves it.
-func (t AccountTarget) signIn(ctx context.Context, o Options, transport http.RoundTripper) (*accountClient, *Problem) {
+// path is a path of the account: of one with {account} in it.
+func (c *accountClient) path(of string) string { return strings.Replace(of, "{account}", c.id, 1) }
+
+// discover resolves the account's credential and reads the whole list of its
+// workspaces, which has no pages and proves the credential. A list that is half
+// understood would hide a workspace.
+func (t AccountTarget) discover(ctx context.Context, o Options, transport http.RoundTripper) (account Account, problem *Problem) {
 	s := newSigner(Target{Name: t.Label(), Profile: t.Profile, Host: t.Host, ConfigFile: t.ConfigFile}, o, transport)
 	s.cfg.Host, s.cfg.AccountID = t.Host, t.AccountID
 	if problem := s.resolve(ctx, true); problem != nil {
-		return nil, problem
+		return account, problem
 	}
 	switch cfg := s.cfg; {
 	case cfg.AuthType == "pat" || cfg.AuthType == "basic":
-		return nil, configProblem("Sign in by OAuth: client_id and client_secret of an account admin's service principal, or `databricks auth login`.",
+		return account, configProblem("Sign in by OAuth: client_id and client_secret of an account admin's service principal, or `databricks auth login`.",
 			"the account API takes no personal access token")
 	case !accountID.MatchString(cfg.AccountID):
-		return nil, configProblem("Set account_id in the profile or under `account:`; the account console shows it.",
+		return account, configProblem("Set account_id in the profile or under `account:`; the account console shows it.",
 			"the account id %q is none", engine.SafeText(cfg.AccountID))
 	}
 	if _, problem := s.authenticate(ctx); problem != nil {
-		return nil, problem
-	}
-	s.client.routeID = ""
-	return &accountClient{s.client, s.cfg.AccountID}, nil
-}
-
-// accountID is the shape of an account's id, which becomes part of a path.
-var accountID = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
-
-// listWorkspaces reads the whole list: it has no pages. A list that is half
-// understood would hide a workspace.
-func (c *accountClient) listWorkspaces(ctx context.Context) (Account, *Problem) {
-	account := Account{lists: &accountLists{}, ID: c.id, Host: c.base.String()}
-	path := "/api/2.0/accounts/" + c.id + "/workspaces"
-	var rows []json.RawMessage
-	if _, problem := c.getJSON(ctx, path, nil, &rows); problem != nil {
 		return account, problem
 	}
-	if rows == nil {
-		return account, badBody("GET %s: null is no list of workspaces", path)
+	s.client.routeID = ""
+	c := &accountClient{s.client, s.cfg.AccountID}
+	account = Account{ID: c.id, Host: c.base.String(), client: c,
+		lists: map[engine.SectionName]*accountList{engine.SectionFederation: {}, engine.SectionOAuthApps: {}}}
+	path := c.path("/api/2.0/accounts/{account}/workspaces")
+	body, _, problem := c.getBody(ctx, path, nil)
+	if problem != nil {
+		return account, problem
+	}
+	rows, isList := elements(body)
+	if !isList {
+		return account, badBody("GET %s: the answer is no list of workspaces", path)
 	}
 	seen := map[string]bool{}
 	for i, raw := range rows {
-		w, problem := c.accountWorkspace(raw)
+		w, problem := c.workspace(raw)
 		switch {
 		case problem != "":
 			return account, badBody("GET %s: row %d: %s", path, i+1, problem)
@@ -243,8 +218,11 @@ func (c *accountClient) listWorkspaces(ctx context.Context) (Account, *Problem) 
 	return account, nil
 }
 
-// accountWorkspace reads a row; problem says why it cannot be.
-func (c *accountClient) accountWorkspace(raw json.RawMessage) (w AccountWorkspace, problem string) {
+// accountID is the shape of an account's id, which becomes part of a path.
+var accountID = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
+
+// workspace reads a row; problem says why it cannot be.
+func (c *accountClient) workspace(raw json.RawMessage) (w AccountWorkspace, problem string) {
 	o, ok := parseObject(raw)
 	if !ok {
 		return w, "is no object"
@@ -252,13 +230,13 @@ func (c *accountClient) accountWorkspace(raw json.RawMessage) (w AccountWorkspac
 	if w.ID, ok = asID(o.members["workspace_id"]); !ok || w.ID == "" {
 		return w, "has no workspace_id"
 	}
-	row := fields{o, func(key, _ string) { problem = firstOf(problem, key+" is no text") }}
+	row := fields{o, func(key, _ string) { problem = cmp.Or(problem, key+" is no text") }}
 	w.Name, w.Status, w.Detail = row.text("workspace_name"), row.text("workspace_status"), row.text("workspace_status_message")
 	if w.Cloud = strings.ToLower(row.text("cloud")); !slices.Contains(clouds, w.Cloud) {
 		w.Cloud = cloudOf(c.base)
 	}
 	if w.Tags, ok = asTags(o.members["custom_tags"]); !ok {
-		return w, firstOf(problem, "custom_tags are no texts")
+		return w, cmp.Or(problem, "custom_tags are no texts")
 	}
 	deployment, _ := asText(o.members["deployment_name"]) // one that is no text is no usable name
 	w.Host, w.Routed = workspaceHost(c.base, deployment)
@@ -319,7 +297,24 @@ func (a Account) ReadDirectory(ctx context.Context) *AccountDirectory {
 	d := &AccountDirectory{id: a.ID, read: make(chan struct{})}
 	go func() {
 		defer close(d.read)
-		d.fill(ctx, a.client)
+		c := a.client.accountDirectory()
+		defer c.http.CloseIdleConnections()
+		ctx, cancel := context.WithTimeoutCause(ctx, c.o.SectionTimeout, errSectionTimeout)
+		defer cancel()
+		people, problem := readPeople(ctx, c, ",active")
+		if problem != nil { // nothing else depends on it
+			if problem.Reason == reasonPermission {
+				problem.Hint = "Sign in as an account admin, who may list the account's users and service principals."
+			}
+			d.coverage = problem.Coverage()
+			return
+		}
+		for _, p := range people.rows {
+			d.principals = append(d.principals, engine.AccountPrincipal{
+				ID: strings.Clone(p.ID), Kind: p.Kind, Active: p.Active, Name: strings.Clone(p.Name), DisplayName: strings.Clone(p.DisplayName),
+			})
+		}
+		d.coverage = people.coverage(len(d.principals))
 	}()
 	return d
 }
@@ -341,27 +336,6 @@ func (c *accountClient) accountDirectory() *Client {
 	return asking
 }
 
-func (d *AccountDirectory) fill(ctx context.Context, account *accountClient) {
-	c := account.accountDirectory()
-	defer c.http.CloseIdleConnections()
-	ctx, cancel := context.WithTimeoutCause(ctx, c.o.SectionTimeout, errSectionTimeout)
-	defer cancel()
-	people, problem := readPeople(ctx, c, ",active")
-	if problem != nil { // nothing else depends on it
-		d.coverage = problem.Coverage()
-		if problem.Reason == reasonPermission {
-			d.coverage.Hint = "Sign in as an account admin, who may list the account's users and service principals."
-		}
-		return
-	}
-	for _, p := range people.rows {
-		d.principals = append(d.principals, engine.AccountPrincipal{
-			ID: strings.Clone(p.ID), Kind: p.Kind, Active: p.Active, Name: strings.Clone(p.Name), DisplayName: strings.Clone(p.DisplayName),
-		})
-	}
-	d.coverage = people.coverage(len(d.principals))
-}
-
 // Section is what the account knows of the owners and creators of a capture's
 // tokens whom the workspace's own directory, read whole, does not hold. It
 // waits for the reading.
@@ -370,85 +344,30 @@ func (d *AccountDirectory) Section(c engine.Capture) (engine.Section, error) {
 	if !coverage.Usable() {
 		return engine.Section{Coverage: coverage}, nil
 	}
-	missing, err := missingFrom(c)
-	if err != nil {
-		return engine.Section{}, err
-	}
 	known := engine.AccountPrincipals{AccountID: d.id, Principals: []engine.AccountPrincipal{}, Total: len(d.principals)}
-	for _, id := range missing {
-		if place, ok := slices.BinarySearchFunc(d.principals, id, func(p engine.AccountPrincipal, id string) int { return cmp.Compare(p.ID, id) }); ok {
-			known.Principals = append(known.Principals, d.principals[place])
+	tokens, directory := c.Sections[engine.SectionTokens], c.Sections[engine.SectionPrincipals]
+	if tokens.Coverage.Usable() && directory.Coverage.Whole() && tokens.Tokens != nil {
+		held := map[string]bool{"": true}
+		for _, p := range directory.Principals {
+			held[p.ID] = true
 		}
+		for t, err := range tokens.Tokens {
+			if err != nil {
+				return engine.Section{}, fmt.Errorf("look for owners in the account: %w", err)
+			}
+			for _, id := range []string{t.OwnerID, t.CreatorID} {
+				if held[id] {
+					continue
+				}
+				held[id] = true
+				place, found := slices.BinarySearchFunc(d.principals, id, func(p engine.AccountPrincipal, id string) int { return cmp.Compare(p.ID, id) })
+				if found {
+					known.Principals = append(known.Principals, d.principals[place])
+				}
+			}
+		}
+		slices.SortFunc(known.Principals, func(a, b engine.AccountPrincipal) int { return cmp.Compare(a.ID, b.ID) })
 	}
 	coverage.Count = len(known.Principals)
 	return engine.Section{Coverage: coverage, Document: document(known)}, nil
-}
-
-// missingFrom lists whom tokens name and the workspace's directory does not
-// hold, sorted; nobody where either was not read.
-func missingFrom(c engine.Capture) ([]string, error) {
-	tokens, directory := c.Sections[engine.SectionTokens], c.Sections[engine.SectionPrincipals]
-	if !tokens.Coverage.Usable() || !directory.Coverage.Whole() || tokens.Tokens == nil {
-		return nil, nil
-	}
-	held := map[string]bool{"": true}
-	for _, p := range directory.Principals {
-		held[p.ID] = true
-	}
-	var missing []string
-	for t, err := range tokens.Tokens {
-		if err != nil {
-			return nil, fmt.Errorf("look for owners in the account: %w", err)
-		}
-		for _, id := range []string{t.OwnerID, t.CreatorID} {
-			if !held[id] {
-				held[id] = true
-				missing = append(missing, id)
-			}
-		}
-	}
-	slices.Sort(missing)
-	return missing, nil
-}
-
-// accountLists are what an account has beyond its workspaces.
-type accountLists struct {
-	federation accountList[engine.FederationPolicy]
-	apps       accountList[engine.OAuthApp]
-}
-
-// accountList is read once for all workspaces, when the first one asks.
-type accountList[T any] struct {
-	once    sync.Once
-	rows    []T
-	tally   tally
-	problem *Problem
-}
-
-// readOfAccount is the section that a list of the account makes of a workspace.
-// Rows with an owner, a service principal, stay out where the workspace does not
-// have it; owner is nil for rows that have none.
-func readOfAccount[T any](
-	ctx context.Context, c *Client, of func(*accountLists) *accountList[T],
-	read func(context.Context, *accountClient, *tally) ([]T, *Problem), owner func(T) string,
-) engine.Section {
-	account := c.o.Account
-	if account == nil || account.client == nil {
-		return failed(problem(engine.Failed, reasonNoAccount, hintNoAccount, "the account was not asked"))
-	}
-	list := of(account.lists)
-	list.once.Do(func() { list.rows, list.problem = read(ctx, account.client, &list.tally) })
-	if list.problem != nil {
-		return failed(list.problem)
-	}
-	owned := func(row T) bool { return owner != nil && owner(row) != "" }
-	here := map[string]bool{}
-	if slices.ContainsFunc(list.rows, owned) {
-		var t tally
-		if problem := scimRows(ctx, c, "ServicePrincipals", "id", &t, func(row scimRow) { here[row.id] = true }); problem != nil {
-			return failed(problem)
-		}
-	}
-	rows := slices.DeleteFunc(append([]T{}, list.rows...), func(row T) bool { return owned(row) && !here[owner(row)] })
-	return engine.Section{Coverage: list.tally.coverage(len(rows)), Document: document(rows)}
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,7 +92,7 @@ func OpenAuditLog(ctx context.Context, path string) (*AuditLog, error) {
 
 // each reads the file from its beginning.
 func (l *AuditLog) each(ctx context.Context, take func(logRow) error) error {
-	line, err := eachRecord(ctx, l.path, usageTokens().Columns, func(r record) error {
+	line, err := eachRecord(ctx, l.path, usageTokens.Columns, func(r record) error {
 		row, err := readLogRow(r)
 		if err != nil {
 			return err
@@ -131,29 +130,13 @@ func (l *AuditLog) count(row logRow) {
 func (l *AuditLog) section(workspace string, now time.Time) engine.Section {
 	stats := l.workspaces[workspace]
 	if stats == nil {
-		return engine.Section{Coverage: notInExport("the audit log", workspace, hintAuditLogFile)}
+		return failed(notInExport("the audit log", workspace, hintAuditLogFile))
 	}
 	if latest := max(stats.latest, stats.Last); latest > windowAt(now).now {
 		return failed(implausible(reasonFutureEvents, "the audit log has events of %s, which is still to come", time.UnixMilli(latest).UTC().Format(time.RFC3339)))
 	}
-	return engine.Section{
-		Coverage: engine.Coverage{Status: engine.Complete, Count: stats.Rows},
-		Document: document(stats.LogSpan), Activity: l.of(workspace),
-	}
-}
-
-// notInExport is the coverage where an export has no row of a workspace.
-func notInExport(export, workspace, hint string) engine.Coverage {
-	if workspace == "" {
-		return engine.Coverage{Status: engine.Failed, Reason: reasonNoWorkspaceID,
-			Detail: "the workspace's id is not known, so that its rows cannot be told", Hint: "Run it again when the workspace can be reached."}
-	}
-	return engine.Coverage{Status: engine.Failed, Reason: reasonNoRows, Detail: export + " has no row of workspace " + engine.SafeText(workspace), Hint: hint}
-}
-
-func (l *AuditLog) of(workspace string) iter.Seq2[engine.Activity, error] {
-	return func(yield func(engine.Activity, error) bool) {
-		enough := errors.New("enough")
+	enough := errors.New("enough")
+	rows := func(yield func(engine.Activity, error) bool) {
 		err := l.each(context.Background(), func(row logRow) error {
 			if row.workspace == workspace && row.TokenID != wholeLog && !yield(row.Activity, nil) {
 				return enough
@@ -164,6 +147,15 @@ func (l *AuditLog) of(workspace string) iter.Seq2[engine.Activity, error] {
 			yield(engine.Activity{}, err)
 		}
 	}
+	return engine.Section{Coverage: engine.Coverage{Status: engine.Complete, Count: stats.Rows}, Document: document(stats.LogSpan), Activity: rows}
+}
+
+// notInExport is the problem where an export has no row of a workspace.
+func notInExport(export, workspace, hint string) *Problem {
+	if workspace == "" {
+		return problemOf(reasonNoWorkspaceID, "Run it again when the workspace can be reached.", "the workspace's id is not known, so that its rows cannot be told")
+	}
+	return problemOf(reasonNoRows, hint, "%s has no row of workspace %s", export, engine.SafeText(workspace))
 }
 
 // logColumns are the columns that the file must have, detailColumns those that
@@ -215,25 +207,7 @@ func (c *logCells) list(column string, into any, example string) {
 	}
 }
 
-// impossible tells numbers of a row that cannot be true together.
-func impossible(a engine.Activity) error {
-	d, called := a.Detail, int64(0)
-	for _, call := range d.Calls {
-		called += call.Events
-	}
-	switch days := a.Last/engine.Day - a.First/engine.Day + 1; {
-	case d.Refused > a.Events || d.Succeeded > a.Events-d.Refused:
-		return fmt.Errorf("succeeded %d and refused %d are more than the events, %d", d.Succeeded, d.Refused, a.Events)
-	case called > a.Events:
-		return fmt.Errorf("calls has %d events, more than the token, %d", called, a.Events)
-	case d.Days < 1 || d.Days > a.Events || d.Days > days:
-		return fmt.Errorf("days_used is %d, with %d events on %d days", d.Days, a.Events, days)
-	case a.MaxIPsPerDay > d.Addresses:
-		return fmt.Errorf("max_ips_per_day is %d, of %d addresses", a.MaxIPsPerDay, d.Addresses)
-	}
-	return nil
-}
-
+// readLogRow reads a row, and refuses one whose numbers cannot be true together.
 func readLogRow(r record) (row logRow, err error) {
 	for _, column := range logColumns {
 		if _, given := r.fields[column.field]; !given || r.text(column.field) == "" && column.field != "user_agents" {
@@ -259,13 +233,12 @@ func readLogRow(r record) (row logRow, err error) {
 		slices.Sort(row.UserAgents)
 		row.UserAgents = slices.Compact(row.UserAgents)
 	}
-	if c.err == nil {
-		switch {
-		case row.Last < row.First:
-			c.err = errors.New("last_event is before first_event")
-		case row.Events == 0:
-			c.err = errors.New("events: there are none between first_event and last_event")
-		}
+	switch {
+	case c.err != nil:
+	case row.Last < row.First:
+		c.err = errors.New("last_event is before first_event")
+	case row.Events == 0:
+		c.err = errors.New("events: there are none between first_event and last_event")
 	}
 	if given == 0 || c.err != nil {
 		return row, c.err
@@ -274,11 +247,14 @@ func readLogRow(r record) (row logRow, err error) {
 		TopAddress: bounded(r.text("top_address")), Days: c.count("days_used"),
 		Succeeded: c.count("succeeded"), Refused: c.count("refused"), Addresses: c.count("addresses"),
 	}
-	distinct := c.count("distinct_calls")
+	row.Detail = d
+	distinct, called := c.count("distinct_calls"), int64(0)
 	c.list("calls", &d.Calls, `[{"service": "jobs", "action": "runNow", "events": 3}]`)
 	for i := range d.Calls {
 		call := &d.Calls[i]
-		if call.Service, call.Action = bounded(call.Service), bounded(call.Action); call.Service == "" || call.Action == "" || call.Events < 1 || call.Refused < 0 || call.Refused > call.Events {
+		call.Service, call.Action = bounded(call.Service), bounded(call.Action)
+		called += call.Events
+		if call.Service == "" || call.Action == "" || call.Events < 1 || call.Refused < 0 || call.Refused > call.Events {
 			c.err = errors.Join(c.err, fmt.Errorf("calls: %q makes no sense", cut([]byte(r.text("calls")))))
 			break
 		}
@@ -286,12 +262,20 @@ func readLogRow(r record) (row logRow, err error) {
 	slices.SortFunc(d.Calls, func(a, b engine.Call) int {
 		return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(a.Action, b.Action))
 	})
-	if d.MoreCalls = distinct - int64(len(d.Calls)); d.MoreCalls < 0 && c.err == nil {
+	d.MoreCalls = distinct - int64(len(d.Calls))
+	switch days := row.Last/engine.Day - row.First/engine.Day + 1; {
+	case c.err != nil:
+	case d.MoreCalls < 0:
 		c.err = errors.New("distinct_calls: there are fewer than calls has")
-	}
-	row.Detail = d
-	if c.err == nil && row.TokenID != wholeLog {
-		c.err = impossible(row.Activity)
+	case row.TokenID == wholeLog:
+	case d.Refused > row.Events || d.Succeeded > row.Events-d.Refused:
+		c.err = fmt.Errorf("succeeded %d and refused %d are more than the events, %d", d.Succeeded, d.Refused, row.Events)
+	case called > row.Events:
+		c.err = fmt.Errorf("calls has %d events, more than the token, %d", called, row.Events)
+	case d.Days < 1 || d.Days > row.Events || d.Days > days:
+		c.err = fmt.Errorf("days_used is %d, with %d events on %d days", d.Days, row.Events, days)
+	case row.MaxIPsPerDay > d.Addresses:
+		c.err = fmt.Errorf("max_ips_per_day is %d, of %d addresses", row.MaxIPsPerDay, d.Addresses)
 	}
 	return row, c.err
 }
@@ -312,36 +296,24 @@ func (set) AuditChanges() Collector {
 		Flag:      "--audit-changes",
 		Order:     92,
 		Read: func(ctx context.Context, c *Client) engine.Section {
-			if c.o.AuditChanges == nil {
-				return c.readUsageChanges(ctx)
+			if c.o.AuditChanges != nil {
+				return c.o.AuditChanges.section(c.identity().ID)
 			}
-			return c.o.AuditChanges.section(c.identity().ID)
+			reader, parameters, problem := c.usageReader(ctx)
+			if problem != nil {
+				return failed(problem)
+			}
+			changes := &AuditChanges{workspaces: map[string]*changesPart{}}
+			if problem := reader.query(ctx, usageChanges, parameters, changes.add); problem != nil {
+				return failed(problem)
+			}
+			return c.orNoEvents(changes.section(c.identity().ID))
 		},
 	}
 }
 
 // mostChanges bounds the changes that are kept of one workspace, and the events of its tokens: the newest.
 const mostChanges = 10_000
-
-// readUsageChanges reads the changes from the platform's table.
-func (c *Client) readUsageChanges(ctx context.Context) engine.Section {
-	reader, parameters, problem := c.usageReader(ctx)
-	if problem != nil {
-		return failed(problem)
-	}
-	changes := &AuditChanges{workspaces: map[string]*changesPart{}}
-	if _, problem := reader.query(ctx, usageChanges(), parameters, changes.add); problem != nil {
-		return failed(problem)
-	}
-	for _, part := range changes.workspaces {
-		part.finish()
-	}
-	section := changes.section(c.identity().ID)
-	if section.Coverage.Reason == reasonNoRows {
-		section.Coverage = c.noEvents()
-	}
-	return section
-}
 
 // AuditChanges is an export with one row per event: what the second query of
 // docs/usage.md makes of the platform's table.
@@ -351,11 +323,9 @@ type AuditChanges struct {
 
 // changesPart is what an export has of a workspace.
 type changesPart struct {
-	engine.ChangeLog
-
-	oldest  int64
-	dropped int
-	lines   map[string]int // of the events kept, by id
+	first, last int64 // ms: of all rows
+	events      []engine.ChangeEvent
+	lines       map[string]int // of the events, by id
 }
 
 // OpenAuditChanges reads a file. The error is of ClassUsage and names the line.
@@ -363,9 +333,6 @@ func OpenAuditChanges(ctx context.Context, path string) (*AuditChanges, error) {
 	c := &AuditChanges{workspaces: map[string]*changesPart{}}
 	if line, err := eachRecord(ctx, path, changeColumns, c.add); err != nil {
 		return nil, fileError("read audit log", "audit_log", path, line, hintAuditChangesFile, err)
-	}
-	for _, part := range c.workspaces {
-		part.finish()
 	}
 	return c, nil
 }
@@ -390,10 +357,10 @@ func (c *AuditChanges) add(record record) error {
 	}
 	p := c.workspaces[workspace]
 	if p == nil {
-		p = &changesPart{lines: map[string]int{}, oldest: at, ChangeLog: engine.ChangeLog{First: at, Last: at, Events: []engine.ChangeEvent{}}}
+		p = &changesPart{lines: map[string]int{}, first: at, last: at}
 		c.workspaces[workspace] = p
 	}
-	p.oldest, p.Last = min(p.oldest, at), max(p.Last, at)
+	p.first, p.last = min(p.first, at), max(p.last, at)
 	if _, changes := engine.ChangedSection(action); !changes && engine.TokenAction(action) == "" {
 		return nil
 	}
@@ -418,7 +385,7 @@ func (c *AuditChanges) add(record record) error {
 	}
 	e := engine.ChangeEvent{
 		At: at, Action: action, ID: record.text("event_id"), Actor: bounded(record.text("actor")),
-		Target: bounded(firstOf(params["targetUserName"], params["targetUserId"])), Permission: bounded(params["aclPermissionSet"]),
+		Target: bounded(cmp.Or(params["targetUserName"], params["targetUserId"])), Permission: bounded(params["aclPermissionSet"]),
 		Token: bounded(params["tokenId"]), Keys: logList(params["workspaceConfKeys"]),
 	}
 	if e.ID == "" {
@@ -437,54 +404,43 @@ func (c *AuditChanges) add(record record) error {
 	case len(e.Keys) == 1 && strings.TrimSpace(values) != "":
 		e.Values = []string{bounded(strings.TrimSpace(values))}
 	}
-	p.Events = append(p.Events, e)
+	p.events = append(p.events, e)
 	return nil
 }
 
-// finish brings the events into their order and bounds them. The span of changes
-// then begins with the oldest that is left.
-func (p *changesPart) finish() {
-	p.lines = nil
-	slices.SortFunc(p.Events, func(a, b engine.ChangeEvent) int {
-		return cmp.Or(cmp.Compare(a.At, b.At), strings.Compare(a.ID, b.ID))
-	})
-	kept, tokens, changes := []engine.ChangeEvent{}, 0, 0
-	for _, e := range slices.Backward(p.Events) {
-		switch {
-		case engine.TokenAction(e.Action) != "":
-			if tokens++; tokens > mostChanges {
-				continue
-			}
-		default:
-			if changes++; changes > mostChanges {
-				p.dropped++
-				continue
-			}
-			if changes == mostChanges {
-				p.First = e.At
-			}
-		}
-		kept = append(kept, e)
-	}
-	if p.dropped == 0 {
-		p.First = p.oldest
-	}
-	slices.Reverse(kept)
-	p.Events = kept
-}
-
-// section is what the log says of a workspace. That it has no row may mean that
-// the export left the workspace out.
+// section is what the log says of a workspace: its events in their order, the newest
+// where there are too many. The span of changes then begins with the oldest that is
+// left. That there is no row may mean that the export left the workspace out.
 func (c *AuditChanges) section(workspace string) engine.Section {
 	part := c.workspaces[workspace]
 	if part == nil {
-		return engine.Section{Coverage: notInExport("the export", workspace, hintAuditChangesFile)}
+		return failed(notInExport("the export", workspace, hintAuditChangesFile))
 	}
-	coverage := engine.Coverage{Status: engine.Complete, Count: len(part.Events)}
-	if part.dropped > 0 {
-		coverage.Detail = "older changes that the export has and that are not kept: " + strconv.Itoa(part.dropped)
+	log := engine.ChangeLog{First: part.first, Last: part.last, Events: []engine.ChangeEvent{}}
+	slices.SortFunc(part.events, func(a, b engine.ChangeEvent) int {
+		return cmp.Or(cmp.Compare(b.At, a.At), strings.Compare(b.ID, a.ID))
+	})
+	tokens, changes, oldest := 0, 0, int64(0)
+	for _, e := range part.events {
+		if engine.TokenAction(e.Action) != "" {
+			if tokens++; tokens <= mostChanges {
+				log.Events = append(log.Events, e)
+			}
+			continue
+		}
+		if changes++; changes > mostChanges {
+			log.First = oldest
+			continue
+		}
+		oldest = e.At
+		log.Events = append(log.Events, e)
 	}
-	return engine.Section{Coverage: coverage, Document: document(part.ChangeLog)}
+	slices.Reverse(log.Events)
+	coverage := engine.Coverage{Status: engine.Complete, Count: len(log.Events)}
+	if changes > mostChanges {
+		coverage.Detail = "older changes that the export has and that are not kept: " + strconv.Itoa(changes-mostChanges)
+	}
+	return engine.Section{Coverage: coverage, Document: document(log)}
 }
 
 // logList reads a list: as JSON, in brackets, or with commas alone.

@@ -1,6 +1,7 @@
 package collectors
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,7 +64,7 @@ func (a AzureAccount) id() string {
 
 // cloud is where the services of the cloud are, as the SDK knows them.
 func (a AzureAccount) cloud(configured string) (environment.DatabricksEnvironment, *Problem) {
-	name := firstOf(a.Environment, configured, "public")
+	name := cmp.Or(a.Environment, configured, "public")
 	for _, env := range environment.AllEnvironments() {
 		rehearsal := strings.HasPrefix(env.DnsZone, ".dev.") || strings.HasPrefix(env.DnsZone, ".staging.")
 		if env.AzureEnvironment == nil || rehearsal || !strings.EqualFold(env.AzureEnvironment.Name, name) {
@@ -113,9 +114,9 @@ func (t AccountTarget) discoverAzure(ctx context.Context, o Options, transport h
 		account.Workspaces = append(account.Workspaces, listed...)
 	}
 	slices.SortFunc(account.Workspaces, func(a, b AccountWorkspace) int { return strings.Compare(a.ID, b.ID) })
-	for i, w := range account.Workspaces[min(1, len(account.Workspaces)):] {
-		if w.ID == account.Workspaces[i].ID {
-			return account, badBody("Azure lists workspace %s twice", engine.SafeText(w.ID))
+	for i := 1; i < len(account.Workspaces); i++ {
+		if id := account.Workspaces[i].ID; id == account.Workspaces[i-1].ID {
+			return account, badBody("Azure lists workspace %s twice", engine.SafeText(id))
 		}
 	}
 	return account, nil
@@ -203,7 +204,7 @@ func (c *azureClient) workspace(raw json.RawMessage) (w AccountWorkspace, wrong 
 	if !ok {
 		return w, "has no properties"
 	}
-	noText := func(key, _ string) { wrong = firstOf(wrong, key+" is no text") }
+	noText := func(key, _ string) { wrong = cmp.Or(wrong, key+" is no text") }
 	row, properties := fields{o, noText}, fields{inner, noText}
 	id, number, address := row.text("id"), properties.text("workspaceId"), properties.text("workspaceUrl")
 	w = AccountWorkspace{Name: row.text("name"), Status: properties.text("provisioningState"), Cloud: "azure", azure: c.how}
@@ -256,19 +257,20 @@ const (
 // a token of it for Resource Manager.
 func (t AccountTarget) signInAzure(ctx context.Context, o Options, transport http.RoundTripper) (*azureClient, *Problem) {
 	s := newSigner(Target{Name: t.Label(), Profile: t.Profile, ConfigFile: t.ConfigFile}, o, transport)
-	for _, loader := range s.cfg.Loaders {
-		if err := loader.Configure(s.cfg); err != nil {
-			return nil, configProblem("Check the profile and the DATABRICKS_ and ARM_ variables.", "%s", scrubber{secrets(s.cfg)}.excerpt(err.Error()))
+	cfg := s.cfg
+	for _, loader := range cfg.Loaders {
+		if err := loader.Configure(cfg); err != nil {
+			return nil, configProblem("Check the profile and the DATABRICKS_ and ARM_ variables.", "%s", scrubber{secrets(cfg)}.excerpt(err.Error()))
 		}
 	}
-	env, problem := t.Azure.cloud(s.cfg.AzureEnvironment)
+	env, problem := t.Azure.cloud(cfg.AzureEnvironment)
 	if problem != nil {
 		return nil, problem
 	}
-	s.cfg.AzureTenantID = firstOf(t.Azure.Tenant, s.cfg.AzureTenantID)
+	cfg.AzureTenantID = cmp.Or(t.Azure.Tenant, cfg.AzureTenantID)
 	// The way that is asked for, else the one that the configuration is complete for, in
 	// the order of the SDK.
-	switch cfg := s.cfg; {
+	switch {
 	case cfg.AuthType == azureCLI, cfg.AuthType == azureMSI, cfg.AuthType == azureSecret:
 	case cfg.AuthType != "":
 		return nil, configProblem("Use azure-cli, azure-msi or azure-client-secret, or leave auth_type out.",
@@ -280,67 +282,63 @@ func (t AccountTarget) signInAzure(ctx context.Context, o Options, transport htt
 	default:
 		cfg.AuthType = azureCLI
 	}
-	switch cfg := s.cfg; {
+	switch {
 	case cfg.AzureTenantID != "" && !AzureTenant(cfg.AzureTenantID):
 		return nil, configProblem("Give the tenant's id or domain.", "the tenant %q is none", engine.SafeText(cfg.AzureTenantID))
 	case cfg.AuthType == azureSecret && (cfg.AzureClientID == "" || cfg.AzureClientSecret == "" || cfg.AzureTenantID == ""):
 		return nil, configProblem("Set ARM_CLIENT_ID, ARM_CLIENT_SECRET and ARM_TENANT_ID, or azure_client_id, azure_client_secret and azure_tenant_id in the profile.",
 			"the sign-in by %s takes client id, client secret and tenant", azureSecret)
 	}
-	if problem := s.connect(env.AzureResourceManagerEndpoint()); problem != nil {
+	resource := env.AzureResourceManagerEndpoint()
+	if problem := s.connect(resource); problem != nil {
 		return nil, problem
 	}
-	s.client.routeID, s.client.scrub.secrets = "", secrets(s.cfg)
-	s.session.authType = s.cfg.AuthType
-	source := oauth2.ReuseTokenSource(nil, s.azureTokens(ctx, env))
-	s.client.sign = func(ctx context.Context, r *http.Request) *Problem { return s.bear(ctx, source, r) }
-	how := &azureSignIn{authType: s.cfg.AuthType, tenant: s.cfg.AzureTenantID}
+	s.client.routeID, s.client.scrub.secrets = "", secrets(cfg)
+	s.session.authType = cfg.AuthType
+	// The SDK's own sources of tokens; that of client secrets is not to be had from it.
+	carrier := signInTransport{transport, o.UserAgentVersion}
+	var source oauth2.TokenSource
+	switch cfg.AuthType {
+	case azureMSI:
+		const wait = 20 * time.Second
+		client := httpclient.NewApiClient(httpclient.ClientConfig{Transport: carrier, RetryTimeout: wait, HTTPTimeout: wait})
+		source = config.NewAzureMsiTokenSource(client, resource, cfg.AzureClientID)
+	case azureSecret:
+		grant := clientcredentials.Config{
+			ClientID: cfg.AzureClientID, ClientSecret: cfg.AzureClientSecret, AuthStyle: oauth2.AuthStyleInParams,
+			TokenURL:       env.AzureActiveDirectoryEndpoint() + url.PathEscape(cfg.AzureTenantID) + "/oauth2/token",
+			EndpointParams: url.Values{"resource": {resource}},
+		}
+		source = grant.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: carrier, CheckRedirect: neverRedirect}))
+	default:
+		source = config.NewAzureCliTokenSource(ctx, resource, cfg.AzureTenantID)
+	}
+	source = oauth2.ReuseTokenSource(nil, source)
+	s.client.sign = func(ctx context.Context, r *http.Request) *Problem {
+		tokens := make(chan *oauth2.Token, 1)
+		err := s.within(ctx, func() error {
+			token, err := source.Token()
+			tokens <- token
+			return err
+		})
+		if err == nil {
+			r.Header.Set("Authorization", "Bearer "+(<-tokens).AccessToken)
+			return nil
+		}
+		p := s.signInProblem(ctx, err)
+		switch {
+		case p.Reason != reasonSignIn:
+		case errors.Is(err, exec.ErrNotFound):
+			return problemOf(reasonNoCredentials, "Set ARM_CLIENT_ID, ARM_CLIENT_SECRET and ARM_TENANT_ID, or install the Azure CLI and run `az login`.",
+				"sign in: neither a credential for Azure nor the Azure CLI is there")
+		case cfg.AuthType == azureCLI && strings.HasPrefix(err.Error(), "cannot get"):
+			p.Hint = "Run `az login` first; `az account show` tells who is signed in."
+		}
+		return p
+	}
+	how := &azureSignIn{authType: cfg.AuthType, tenant: cfg.AzureTenantID}
 	if t.Azure.Endpoint != "" {
 		how.cloud = &env
 	}
 	return &azureClient{Client: s.client, target: *t.Azure, zone: env.DnsZone, how: how}, nil
-}
-
-// azureTokens are the SDK's own sources of tokens; that of client secrets is
-// not to be had from it.
-func (s *signer) azureTokens(ctx context.Context, env environment.DatabricksEnvironment) oauth2.TokenSource {
-	carrier, resource := signInTransport{s.transport, userAgent(s.o)}, env.AzureResourceManagerEndpoint()
-	switch s.cfg.AuthType {
-	case azureMSI:
-		wait := 20 * time.Second
-		client := httpclient.NewApiClient(httpclient.ClientConfig{Transport: carrier, RetryTimeout: wait, HTTPTimeout: wait})
-		return config.NewAzureMsiTokenSource(client, resource, s.cfg.AzureClientID)
-	case azureSecret:
-		grant := clientcredentials.Config{
-			ClientID: s.cfg.AzureClientID, ClientSecret: s.cfg.AzureClientSecret, AuthStyle: oauth2.AuthStyleInParams,
-			TokenURL:       env.AzureActiveDirectoryEndpoint() + url.PathEscape(s.cfg.AzureTenantID) + "/oauth2/token",
-			EndpointParams: url.Values{"resource": {resource}},
-		}
-		return grant.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: carrier, CheckRedirect: neverRedirect}))
-	}
-	return config.NewAzureCliTokenSource(ctx, resource, s.cfg.AzureTenantID)
-}
-
-// bear puts a token on a request.
-func (s *signer) bear(ctx context.Context, source oauth2.TokenSource, r *http.Request) *Problem {
-	tokens := make(chan *oauth2.Token, 1)
-	err := s.within(ctx, func() error {
-		token, err := source.Token()
-		tokens <- token
-		return err
-	})
-	if err == nil {
-		r.Header.Set("Authorization", "Bearer "+(<-tokens).AccessToken)
-		return nil
-	}
-	p := s.signInProblem(ctx, err)
-	switch {
-	case p.Reason != reasonSignIn:
-	case errors.Is(err, exec.ErrNotFound):
-		return problem(engine.Failed, reasonNoCredentials, "Set ARM_CLIENT_ID, ARM_CLIENT_SECRET and ARM_TENANT_ID, or install the Azure CLI and run `az login`.",
-			"sign in: neither a credential for Azure nor the Azure CLI is there")
-	case s.cfg.AuthType == azureCLI && strings.HasPrefix(err.Error(), "cannot get"):
-		p.Hint = "Run `az login` first; `az account show` tells who is signed in."
-	}
-	return p
 }

@@ -48,41 +48,49 @@ type Client struct {
 	trouble *trouble
 }
 
-// trouble is why nothing more can be read, as one section met it.
+// trouble is why nothing more can be read, as one section met it first.
 type trouble struct {
 	mu    sync.Mutex
-	fatal *Problem // the first
-}
-
-// note remembers a problem that makes further calls pointless.
-func (t *trouble) note(p *Problem) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if p.Fatal() && t.fatal == nil {
-		t.fatal = p
-	}
+	fatal *Problem
 }
 
 // session is what all sections of a workspace share.
 type session struct {
-	spools
-
-	mu       sync.Mutex // guards date and reached
-	date     time.Time  // by the workspace's clock; zero until it told
 	cloud    string
 	metaID   string // workspace id that the host's metadata tells
 	authType string
 	scopes   []string // of the credential; nil: not known
 	me       caller
 	meFault  *Problem
-	reached  bool          // some answer came
-	skew     time.Duration // how far our clock is ahead of the first answer's
 	// Of stages that are over, for the sections that come after them:
 	fatal  *Problem       // why nothing more can be read
 	tokens engine.Section // zero until it was read
 
-	evidence           // of the reading that is under way
-	elsewhere *Problem // another workspace answered: nothing more is asked; guarded by mu
+	evidence // of the reading that is under way
+
+	mu        sync.Mutex    // guards what follows
+	date      time.Time     // by the workspace's clock; zero until it told
+	skew      time.Duration // how far our clock is ahead of the first answer's
+	reached   bool          // some answer came
+	elsewhere *Problem      // another workspace answered: nothing more is asked
+	kept      []*spool      // answers that outlive the call that brought them
+}
+
+func (s *session) keep(one *spool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = append(s.kept, one)
+}
+
+func (s *session) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, one := range s.kept {
+		errs = append(errs, one.Close())
+	}
+	s.kept = nil
+	return errors.Join(errs...)
 }
 
 // sameWorkspace finds out that another workspace answers than the one that was
@@ -92,7 +100,7 @@ func (s *session) sameWorkspace(h http.Header) *Problem {
 	defer s.mu.Unlock()
 	got := workspaceIDOf(h)
 	if s.elsewhere == nil && got != "" && s.me.workspaceID != "" && got != s.me.workspaceID {
-		s.elsewhere = problem(engine.Failed, reasonWrongWorkspace, "Find out what stands before the workspace's host and sends calls elsewhere; nothing more was sent.",
+		s.elsewhere = problemOf(reasonWrongWorkspace, "Find out what stands before the workspace's host and sends calls elsewhere; nothing more was sent.",
 			"signed in to workspace %s, then workspace %s answered", engine.SafeText(s.me.workspaceID), engine.SafeText(got))
 	}
 	return s.elsewhere
@@ -123,59 +131,58 @@ func (c *Client) forSection(name engine.SectionName) *Client {
 	return &copied
 }
 
-// Answer is a body that arrived whole.
+// Answer is a body that arrived whole. Close frees it.
 type Answer struct {
-	Header http.Header
-	body   *spool
+	*spool
+
+	header http.Header
 }
-
-// Reader reads the body from its beginning.
-func (a *Answer) Reader() io.Reader { return a.body.Reader() }
-
-// Close frees the body.
-func (a *Answer) Close() error { return a.body.Close() }
 
 // Get asks for a path until an answer arrives whole, the call turns out to be
 // hopeless, or the section's budget is spent. limit bounds the body.
-func (c *Client) Get(ctx context.Context, path string, query url.Values, limit int64) (*Answer, *Problem) {
+func (c *Client) Get(ctx context.Context, path string, query url.Values, limit int64) (Answer, *Problem) {
 	return c.ask(ctx, path, query, nil, limit)
 }
 
 // ask is Get; with a body, it is posted.
-func (c *Client) ask(ctx context.Context, path string, query url.Values, body []byte, limit int64) (*Answer, *Problem) {
+func (c *Client) ask(ctx context.Context, path string, query url.Values, body []byte, limit int64) (Answer, *Problem) {
 	for n := 0; ; n++ {
-		answer, failure := c.once(ctx, path, query, body, limit)
-		if failure == nil {
+		answer, problem := c.once(ctx, path, query, body, limit)
+		if problem == nil {
 			return answer, nil
 		}
-		if problem := c.wait(ctx, failure, n); problem != nil {
-			c.trouble.note(problem)
-			return nil, problem
+		if problem = c.wait(ctx, problem, n); problem != nil {
+			c.trouble.mu.Lock()
+			defer c.trouble.mu.Unlock()
+			if c.trouble.fatal == nil && problem.Fatal() {
+				c.trouble.fatal = problem
+			}
+			return Answer{}, problem
 		}
 	}
 }
 
 // wait pauses before another attempt, or returns why there is none.
-func (c *Client) wait(ctx context.Context, f *failure, n int) *Problem {
-	d := pause(f, n, c.o.Jitter)
+func (c *Client) wait(ctx context.Context, p *Problem, n int) *Problem {
+	d := pause(p, n, c.o.Jitter)
 	why := ""
 	switch {
-	case n >= f.retries:
+	case n >= p.retries:
 	case !c.budget.take(d):
 		why = ", with no time left to wait " + d.Round(time.Second).String()
 	case !c.o.waiting.take(d):
 		why = ", with no time left in this run to wait " + d.Round(time.Second).String()
 	default:
-		c.event(Event{Kind: EventRetry, Reason: f.Reason, Detail: "again in " + d.Round(time.Millisecond).String() + ": " + f.Detail})
+		c.event(Event{Kind: EventRetry, Reason: p.Reason, Detail: "again in " + d.Round(time.Millisecond).String() + ": " + p.Detail})
 		if err := c.o.Sleep(ctx, d); err != nil {
 			return interrupted(ctx)
 		}
 		return nil
 	}
 	if n > 0 || why != "" {
-		f.Detail += fmt.Sprintf(" (attempt %d%s)", n+1, why)
+		p.Detail += fmt.Sprintf(" (attempt %d%s)", n+1, why)
 	}
-	return f.Problem
+	return p
 }
 
 var errIdle = errors.New("no byte arrived in time")
@@ -183,14 +190,14 @@ var errIdle = errors.New("no byte arrived in time")
 // once makes one attempt, with a limit on silence, not on length: a long list may
 // take its time while bytes arrive. A body is read to its end before anybody decodes
 // it: a decoder would not notice that the transfer broke off behind a complete value.
-func (c *Client) once(ctx context.Context, path string, query url.Values, body []byte, limit int64) (*Answer, *failure) {
+func (c *Client) once(ctx context.Context, path string, query url.Values, body []byte, limit int64) (Answer, *Problem) {
 	done, err := c.pace.enter(ctx, path)
 	if err != nil {
-		return nil, final(endedBy(err))
+		return Answer{}, endedBy(err)
 	}
 	defer done()
 	if problem := c.session.sameWorkspace(nil); problem != nil {
-		return nil, final(problem)
+		return Answer{}, problem
 	}
 	attempt, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -206,21 +213,21 @@ func (c *Client) once(ctx context.Context, path string, query url.Values, body [
 	}
 	request, problem := c.request(traced, method, to, content)
 	if problem != nil {
-		return nil, final(problem)
+		return Answer{}, problem
 	}
 	response, err := c.http.Do(request)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, final(interrupted(ctx))
+		return Answer{}, interrupted(ctx)
 	case err != nil && connected.Load() && errors.Is(context.Cause(attempt), errIdle):
-		return nil, c.timeout(path)
+		return Answer{}, c.timeout(path)
 	case err != nil:
-		return nil, c.lost(path, connected.Load(), err)
+		return Answer{}, c.lost(path, connected.Load(), err)
 	}
 	defer response.Body.Close()
 	c.noteAnswer(response.Header)
 	if problem := c.session.sameWorkspace(response.Header); problem != nil {
-		return nil, final(problem)
+		return Answer{}, problem
 	}
 	text := response.Body
 	arriving := readerFunc(func(p []byte) (int, error) {
@@ -231,29 +238,33 @@ func (c *Client) once(ctx context.Context, path string, query url.Values, body [
 		return n, err
 	})
 	if response.StatusCode != http.StatusOK {
-		return nil, c.refusal(path, response, arriving)
+		return Answer{}, c.refusal(path, response, arriving)
 	}
 	if problem := jsonContent(path, response.Header); problem != nil {
-		return nil, final(problem)
+		return Answer{}, problem
 	}
 	s := newSpool(c.o.SpoolDir, limit)
 	_, err = io.CopyBuffer(struct{ io.Writer }{s}, arriving, make([]byte, copyBufBytes))
 	if err == nil {
-		return &Answer{Header: response.Header, body: s}, nil
+		return Answer{s, response.Header}, nil
 	}
 	err = errors.Join(err, s.Close())
 	switch {
 	case errors.Is(err, errTooLarge):
-		return nil, final(badBody("GET %s: the answer is larger than %d MiB", path, limit>>20))
+		return Answer{}, badBody("GET %s: the answer is larger than %d MiB", path, limit>>20)
 	case ctx.Err() != nil:
-		return nil, final(interrupted(ctx))
+		return Answer{}, interrupted(ctx)
 	case errors.Is(context.Cause(attempt), errIdle):
-		return nil, c.timeout(path)
+		return Answer{}, c.timeout(path)
 	case s.broken != nil:
-		return nil, final(problemOf(reasonSpool, "Make room for temporary files, or name another directory for them.", "GET %s: keep the answer: %s", path, c.cause(err)))
+		return Answer{}, problemOf(reasonSpool, hintSpool, "GET %s: keep the answer: %s", path, c.cause(err))
 	}
-	return nil, &failure{Problem: truncatedBody("GET %s: the answer broke off after %d bytes", path, s.size), retries: retriesOfBody}
+	problem = truncatedBody("GET %s: the answer broke off after %d bytes", path, s.size)
+	problem.retries = retriesOfBody
+	return Answer{}, problem
 }
+
+const hintSpool = "Make room for temporary files, or name another directory for them."
 
 // request is one with the credential. content is nil for a request without a body.
 func (c *Client) request(ctx context.Context, method string, to *url.URL, content io.Reader) (*http.Request, *Problem) {
@@ -273,11 +284,9 @@ func (c *Client) request(ctx context.Context, method string, to *url.URL, conten
 		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("Accept", "application/json")
-	request.Header.Set("User-Agent", userAgent(c.o))
+	request.Header.Set("User-Agent", "patrol/"+c.o.UserAgentVersion)
 	return request, nil
 }
-
-func userAgent(o Options) string { return "patrol/" + o.UserAgentVersion }
 
 const clockTolerance = 5 * time.Minute
 
@@ -295,14 +304,6 @@ func (c *Client) noteAnswer(h http.Header) {
 		c.event(Event{Kind: EventWarning, Reason: "clock_skew",
 			Detail: "the local clock differs from the workspace's by " + skew.String() + "; the workspace's counts"})
 	}
-}
-
-// hoursOff is by how many whole hours our clock was ahead of the workspace's, or
-// behind it.
-func (c *Client) hoursOff() int {
-	c.session.mu.Lock()
-	defer c.session.mu.Unlock()
-	return int(c.session.skew / time.Hour)
 }
 
 // now is the workspace's clock where it told, else ours.
@@ -339,16 +340,6 @@ const (
 	retriesOfContact = 1 // a host that never answered: fail while people watch
 )
 
-// failure is a problem of one attempt and what may be tried about it.
-type failure struct {
-	*Problem
-	retries int           // attempts that are worth it
-	quick   bool          // a short pause instead of backing off
-	least   time.Duration // what the server asks to wait
-}
-
-func final(p *Problem) *failure { return &failure{Problem: p} }
-
 // budget is the waiting that a section, or a run, may still cost in sum.
 type budget struct {
 	mu   sync.Mutex
@@ -375,12 +366,12 @@ func (b *budget) take(d time.Duration) bool {
 
 // pause is how long to wait before attempt n+1: exponential with full jitter,
 // so that many callers do not come back together, and never less than asked.
-func pause(f *failure, n int, jitter func() float64) time.Duration {
-	if f.quick {
+func pause(p *Problem, n int, jitter func() float64) time.Duration {
+	if p.quick {
 		return quickPause
 	}
 	ceiling := min(backoffMost, backoffBase<<min(n, 10))
-	return max(f.least, time.Duration(jitter()*float64(ceiling)))
+	return max(p.least, time.Duration(jitter()*float64(ceiling)))
 }
 
 // retryAfter reads the header of that name: seconds or a date.
@@ -417,22 +408,18 @@ type bucket struct {
 
 // newPace makes the buckets; perSecond, unless 0, is the rate of each. They let
 // through half of what is documented, since others call, too: Token Management 40,
-// permissions 100, the directory of a workspace 255.
+// permissions 100, the directory of a workspace 255. At once go half a second's
+// calls, so that no second has more than three quarters of what is documented.
 func newPace(perSecond float64) *pace {
-	p := &pace{others: limiter(unlisted, perSecond), calls: make(chan struct{}, callsAtOnce)}
-	p.buckets = []bucket{
-		{"/api/2.0/token-management/", limiter(20, perSecond)},
-		{"/api/2.0/permissions/", limiter(50, perSecond)},
-		{scimPath, limiter(127, perSecond)},
+	limiter := func(usual float64) *rate.Limiter {
+		each := cmp.Or(perSecond, usual)
+		return rate.NewLimiter(rate.Limit(each), max(1, int(each/2)))
 	}
-	return p
-}
-
-// limiter lets through half a second's calls at once, so that no second has
-// more than three quarters of what is documented.
-func limiter(usual, instead float64) *rate.Limiter {
-	orDefault(&instead, usual)
-	return rate.NewLimiter(rate.Limit(instead), max(1, int(instead/2)))
+	return &pace{
+		buckets: []bucket{{"/api/2.0/token-management/", limiter(20)}, {"/api/2.0/permissions/", limiter(50)}, {scimPath, limiter(127)}},
+		others:  limiter(unlisted),
+		calls:   make(chan struct{}, callsAtOnce),
+	}
 }
 
 // enter waits until a path may be asked. The caller calls done when the answer
@@ -461,9 +448,19 @@ func (p *pace) bucket(path string) *rate.Limiter {
 
 // newTransport connects to workspaces and to whoever signs us in.
 func newTransport(o Options) (*http.Transport, *Problem) {
-	authorities, problem := authorities(o.CAFile)
-	if problem != nil {
-		return nil, problem
+	var authorities *x509.CertPool // nil: the system's only
+	if o.CAFile != "" {
+		const hint = "Give a PEM file with one or more certificates of authorities."
+		text, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, configProblem(hint, "read certificate authorities: %v", err)
+		}
+		if authorities, err = x509.SystemCertPool(); err != nil {
+			authorities = x509.NewCertPool()
+		}
+		if !authorities.AppendCertsFromPEM(text) {
+			return nil, configProblem(hint, "read certificate authorities: %s holds no certificate", o.CAFile)
+		}
 	}
 	dialer := &net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second}
 	return &http.Transport{
@@ -487,37 +484,6 @@ func proxy(o Options, to *url.URL) (*url.URL, error) {
 	return httpproxy.FromEnvironment().ProxyFunc()(to)
 }
 
-// noteProxy names the proxy to a host, without its credential: whoever owns it
-// learns which workspaces are read.
-func (c *Client) noteProxy() {
-	through, err := proxy(c.o, c.base)
-	if err != nil || through == nil || !c.o.reported.first("proxy "+through.Host) {
-		return // an error shows when it is used
-	}
-	c.event(Event{Kind: EventNote, Reason: "proxy",
-		Detail: "connects through the proxy " + through.Scheme + "://" + through.Host + ", which the environment names; --no-proxy goes without"})
-}
-
-// authorities are the system's and those of a file; nil means the system's only.
-func authorities(file string) (*x509.CertPool, *Problem) {
-	if file == "" {
-		return nil, nil
-	}
-	hint := "Give a PEM file with one or more certificates of authorities."
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, configProblem(hint, "read certificate authorities: %v", err)
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, configProblem(hint, "read certificate authorities: %s holds no certificate", file)
-	}
-	return pool, nil
-}
-
 // neverRedirect hands redirects to the caller, who refuses them: following one
 // would carry the credential elsewhere.
 func neverRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -539,16 +505,17 @@ func loopback(host string) bool {
 // signInTransport carries the requests that the SDK sends to obtain a
 // credential. Clouds serve their own on a link-local address by plain http.
 type signInTransport struct {
-	next      http.RoundTripper
-	userAgent string
+	next    http.RoundTripper
+	version string // of patrol
 }
 
 func (t signInTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !secureURL(r.URL) && !linkLocal(r.URL.Hostname()) {
+	addr, err := netip.ParseAddr(r.URL.Hostname())
+	if !secureURL(r.URL) && (err != nil || !addr.IsLinkLocalUnicast()) {
 		return nil, fmt.Errorf("sign in through %s: plain http is accepted for loopback hosts only", r.URL.Host)
 	}
 	r = r.Clone(r.Context())
-	r.Header.Set("User-Agent", t.userAgent)
+	r.Header.Set("User-Agent", "patrol/"+t.version)
 	answer, err := t.next.RoundTrip(r)
 	if err != nil {
 		return nil, err
@@ -558,9 +525,4 @@ func (t signInTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("sign in through %s: redirect refused", r.URL.Host)
 	}
 	return answer, nil
-}
-
-func linkLocal(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLinkLocalUnicast()
 }

@@ -1,8 +1,8 @@
 package collectors
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"net/http"
@@ -43,6 +43,15 @@ func Collect(ctx context.Context, targets []Target, o Options) iter.Seq[Outcome]
 		o := o.withDefaults()
 		o.waiting = newBudget(o.RetryBudget, len(targets)+1)
 		transport, problem := newTransport(o)
+		if problem != nil {
+			cancel()
+			for _, t := range targets {
+				if !yield(outcomeOf(t, nil, o, problem)) {
+					return
+				}
+			}
+			return
+		}
 		outcomes := make([]chan Outcome, len(targets))
 		for i := range outcomes {
 			outcomes[i] = make(chan Outcome, 1)
@@ -50,41 +59,34 @@ func Collect(ctx context.Context, targets []Target, o Options) iter.Seq[Outcome]
 		// A slot is free when a target is done. Reading is not far ahead of the one who
 		// takes outcomes: those that wait hold memory and disk.
 		slots, ahead := make(chan struct{}, o.Parallel), make(chan struct{}, 2*o.Parallel)
-		var workers sync.WaitGroup
-		workers.Go(func() {
-			var readers sync.WaitGroup
+		go func() {
 			for i, target := range targets {
 				ahead <- struct{}{}
 				slots <- struct{}{}
-				readers.Go(func() {
+				go func() {
 					defer func() { <-slots }()
-					if problem != nil {
-						outcomes[i] <- outcomeOf(target, nil, o, problem)
-						return
-					}
-					outcomes[i] <- collectOne(ctx, target, o, transport)
-				})
+					o.report(Event{Kind: EventStarted, Workspace: target.Label()})
+					outcome, _, _ := collectOne(ctx, target, o, transport)
+					o.report(Event{Kind: EventDone, Workspace: outcome.Capture.Workspace.Name})
+					outcomes[i] <- outcome
+				}()
 			}
-			readers.Wait()
-			if transport != nil {
-				transport.CloseIdleConnections()
-			}
-		})
-		next := 0
+		}()
+		taken := 0
 		take := func() Outcome {
-			outcome := <-outcomes[next]
-			next++
+			outcome := <-outcomes[taken]
+			taken++
 			<-ahead
 			return outcome
 		}
 		defer func() {
 			cancel()
-			for next < len(targets) {
+			for taken < len(targets) {
 				_ = take().Close() // nobody wants it, nor why it failed
 			}
-			workers.Wait()
+			transport.CloseIdleConnections()
 		}()
-		for next < len(targets) {
+		for taken < len(targets) {
 			if !yield(take()) {
 				return
 			}
@@ -92,44 +94,38 @@ func Collect(ctx context.Context, targets []Target, o Options) iter.Seq[Outcome]
 	}
 }
 
-// collectOne signs in to a workspace and reads its sections one by one.
-func collectOne(ctx context.Context, t Target, o Options, transport http.RoundTripper) Outcome {
-	if t.Usage != nil {
-		o.Usage = t.Usage
-	}
-	o.report(Event{Kind: EventStarted, Workspace: t.Label()})
+// collectOne signs in to a workspace and reads its sections. The client is nil where
+// not even a host is known; problem says why nothing could be asked.
+func collectOne(ctx context.Context, t Target, o Options, transport http.RoundTripper) (outcome Outcome, client *Client, problem *Problem) {
+	o.Usage = cmp.Or(t.Usage, o.Usage)
 	if t.Unreadable != "" {
-		o.report(Event{Kind: EventDone, Workspace: t.Label()})
-		return outcomeOf(t, nil, o, t.unreadable())
+		problem = problemOf(reasonNotRunning, "Leave it out by `account.exclude` if that is as it should be; docs/account.md tells how.",
+			"%s", engine.SafeText(t.Unreadable))
+	} else {
+		client, problem = signIn(ctx, t, o, transport)
 	}
-	client, problem := signIn(ctx, t, o, transport)
-	outcome := outcomeOf(t, client, o, problem)
+	outcome = outcomeOf(t, client, o, problem)
 	if problem == nil {
 		outcome.Err = client.read(ctx, outcome.Capture.Sections)
 	}
 	if client != nil {
 		outcome.Capture.CollectedAt = client.now()
-		outcome.Capture.Workspace.Name = client.name
 	}
-	o.report(Event{Kind: EventDone, Workspace: outcome.Capture.Workspace.Name})
-	return outcome
+	return outcome, client, problem
 }
 
 // outcomeOf is the outcome before any section is read: all sections carry the
 // problem, if there is one.
 func outcomeOf(t Target, c *Client, o Options, p *Problem) Outcome {
-	outcome := Outcome{Target: t, Capture: engine.Capture{
-		Workspace:   engine.Workspace{ID: t.WorkspaceID, Name: t.Label(), Host: t.Host, Cloud: t.Cloud},
-		CollectedAt: o.Now().UTC(),
-		Sections:    map[engine.SectionName]engine.Section{},
-	}}
+	w := engine.Workspace{ID: t.WorkspaceID, Name: t.Label(), Host: t.Host, Cloud: t.Cloud}
+	outcome := Outcome{Target: t}
 	if c != nil {
-		w := c.identity() // and what only the account told
-		w.ID, w.Cloud = firstOf(w.ID, t.WorkspaceID), firstOf(w.Cloud, t.Cloud)
-		outcome.Capture.Workspace = w
+		w = c.identity() // and what only the account told
+		w.ID, w.Cloud = cmp.Or(w.ID, t.WorkspaceID), cmp.Or(w.Cloud, t.Cloud)
 		outcome.close = c.session.Close
 	}
-	outcome.Capture.Workspace.Labels = t.Labels
+	w.Labels = t.Labels
+	outcome.Capture = engine.Capture{Workspace: w, CollectedAt: o.Now().UTC(), Sections: map[engine.SectionName]engine.Section{}}
 	if p == nil {
 		return outcome
 	}
@@ -140,31 +136,21 @@ func outcomeOf(t Target, c *Client, o Options, p *Problem) Outcome {
 		}
 		outcome.Capture.Sections[collector.Section] = section
 	}
-	outcome.Err = p.error(outcome.Capture.Workspace.Name)
+	outcome.Err = p.error("collect", w.Name)
 	return outcome
-}
-
-// error is the problem in the words of commands.
-func (p *Problem) error(target string) error {
-	class := engine.ClassIncomplete
-	switch p.Reason {
-	case reasonConfig, reasonInsecure, reasonNoCredentials:
-		class = engine.ClassUsage
-	}
-	return &engine.Error{Class: class, Reason: p.Reason, Op: "collect", Target: target, Hint: p.Hint, Err: errors.New(p.Detail)}
 }
 
 // read fills in all sections: several at once where nothing follows from their
 // order. One that fails hides no other, unless nothing more can be read at all.
 func (c *Client) read(ctx context.Context, sections map[engine.SectionName]engine.Section) error {
 	c.session.evidence = evidence{}
-	for rest := All(); len(rest) > 0; {
-		together := 1 + slices.IndexFunc(rest, func(collector Collector) bool { return collector.First })
-		if together == 0 {
-			together = len(rest)
+	all := All()
+	for i, begin := 0, 0; i < len(all); i++ {
+		if !all[i].First && i+1 < len(all) {
+			continue
 		}
-		stage := rest[:together]
-		rest = rest[together:]
+		stage := all[begin : i+1]
+		begin = i + 1
 		read, clients := make([]engine.Section, len(stage)), make([]*Client, len(stage))
 		var readers sync.WaitGroup
 		for i, collector := range stage {
@@ -174,9 +160,7 @@ func (c *Client) read(ctx context.Context, sections map[engine.SectionName]engin
 		readers.Wait()
 		for i, client := range clients {
 			// What stops them all is reported by the first of them, whichever met it first.
-			if c.session.fatal == nil {
-				c.session.fatal = client.trouble.fatal
-			}
+			c.session.fatal = cmp.Or(c.session.fatal, client.trouble.fatal)
 			if stage[i].Section == engine.SectionTokens {
 				c.session.tokens = read[i]
 			}
@@ -187,7 +171,7 @@ func (c *Client) read(ctx context.Context, sections map[engine.SectionName]engin
 	}
 	c.session.judge(sections)
 	if stopped := c.session.fatal; stopped != nil {
-		return stopped.error(c.name)
+		return stopped.error("collect", c.name)
 	}
 	return nil
 }
@@ -204,26 +188,19 @@ func (c *Client) readSection(ctx context.Context, collector Collector) engine.Se
 	defer cancel()
 	c.event(Event{Kind: EventStarted})
 	section := collector.Read(ctx, c)
-	explainScopes(c.session.scopes, collector, &section.Coverage)
+	// Where the refusal speaks of scopes, or the credential's own are known, those that
+	// are missing are named: more rights would not help.
+	refused, granted := &section.Coverage, c.session.scopes
+	if refused.Reason != reasonMissingScope && (refused.Reason != reasonPermission || granted == nil) {
+		return section
+	}
+	missing := slices.DeleteFunc(slices.Clone(collector.Scopes), func(scope string) bool { return granted != nil && engine.ScopesCover(granted, scope) })
+	if len(missing) > 0 {
+		refused.Reason = reasonMissingScope
+		refused.Hint = fmt.Sprintf("Give the credential the scope %s: in `scopes` of the profile, and of its secret or token. Rights that it takes besides: %s.",
+			strings.Join(missing, " and "), collector.Rights)
+	}
 	return section
-}
-
-// explainScopes names the scopes that are missing for a section, where
-// the refusal speaks of scopes or the credential's own are known: more rights
-// would not help.
-func explainScopes(granted []string, collector Collector, c *engine.Coverage) {
-	if c.Reason != reasonPermission && c.Reason != reasonMissingScope {
-		return
-	}
-	missing := slices.Clone(collector.Scopes)
-	if granted != nil {
-		missing = slices.DeleteFunc(missing, func(scope string) bool { return engine.ScopesCover(granted, scope) })
-	}
-	if len(missing) == 0 || granted == nil && c.Reason == reasonPermission {
-		return
-	}
-	c.Reason = reasonMissingScope
-	c.Hint = fmt.Sprintf("Give the credential the scope %s: in `scopes` of the profile, and of its secret or token. Rights that it takes besides: %s.", strings.Join(missing, " and "), collector.Rights)
 }
 
 // ProbeReport tells what can be read of a workspace, and what to do about the rest.
@@ -252,48 +229,35 @@ type SectionProbe struct {
 func Probe(ctx context.Context, t Target, o Options) (ProbeReport, error) {
 	o = o.withDefaults()
 	report := ProbeReport{Target: t, Premium: "unknown"}
-	if t.Unreadable != "" {
-		problem := t.unreadable()
-		report.Problem = problem.Coverage()
-		report.fill(nil, outcomeOf(t, nil, o, problem))
-		return report, nil
-	}
 	transport, problem := newTransport(o)
 	if problem != nil {
-		return report, problem.error(t.Label())
+		return report, problem.error("collect", t.Label())
 	}
 	defer transport.CloseIdleConnections()
-	client, problem := signIn(ctx, t, o, transport)
-	outcome := outcomeOf(t, client, o, problem)
-	if problem == nil {
-		outcome.Err = client.read(ctx, outcome.Capture.Sections)
-	} else {
+	outcome, client, problem := collectOne(ctx, t, o, transport)
+	report.Workspace = outcome.Capture.Workspace
+	if problem != nil {
 		report.Problem = problem.Coverage()
 	}
-	report.fill(client, outcome)
-	return report, outcome.Close()
-}
-
-func (r *ProbeReport) fill(c *Client, o Outcome) {
-	r.Workspace = o.Capture.Workspace
-	if c != nil {
-		me := c.session.me
-		r.Reachable, r.AuthType = c.session.wasReached(), c.session.authType
-		r.SignedIn = me.ID != "" || me.Name != ""
-		r.Caller, r.Admin = me.Name, me.Admin
+	if client != nil {
+		me := client.session.me
+		report.Reachable, report.AuthType = client.session.wasReached(), client.session.authType
+		report.SignedIn = me.ID != "" || me.Name != ""
+		report.Caller, report.Admin = me.Name, me.Admin
 	}
 	for _, collector := range All() {
-		coverage := o.Capture.Sections[collector.Section].Coverage
-		r.Sections = append(r.Sections, SectionProbe{collector.Section, collector.Doc, collector.Rights, coverage})
+		coverage := outcome.Capture.Sections[collector.Section].Coverage
+		report.Sections = append(report.Sections, SectionProbe{collector.Section, collector.Doc, collector.Rights, coverage})
 	}
 	// Listing everybody's tokens and their permissions belong to Premium.
 	for _, name := range []engine.SectionName{engine.SectionTokens, engine.SectionGrants} {
-		switch coverage := o.Capture.Sections[name].Coverage; {
-		case r.Premium != "unknown":
+		switch coverage := outcome.Capture.Sections[name].Coverage; {
+		case report.Premium != "unknown":
 		case coverage.Usable():
-			r.Premium = "yes"
+			report.Premium = "yes"
 		case coverage.Status == engine.Disabled:
-			r.Premium = "no or disabled"
+			report.Premium = "no or disabled"
 		}
 	}
+	return report, outcome.Close()
 }

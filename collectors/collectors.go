@@ -16,7 +16,6 @@ package collectors
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -58,15 +57,20 @@ func All() []Collector {
 // unasked is the coverage of a section that is read on request only and that
 // nobody asked for.
 func (o Options) unasked(c Collector) (coverage engine.Coverage, unasked bool) {
-	byQuery := o.Usage != nil && (c.Section == engine.SectionAuditLog || c.Section == engine.SectionAuditChanges)
-	if c.OnRequest == "" || byQuery || slices.Contains(o.Sections, c.Section) {
+	asked := c.OnRequest == "" || slices.Contains(o.Sections, c.Section)
+	switch c.Section {
+	case engine.SectionAuditLog:
+		asked = o.Usage != nil || o.AuditLog != nil
+	case engine.SectionAuditChanges:
+		asked = o.Usage != nil || o.AuditChanges != nil
+	case engine.SectionTokenReport:
+		asked = o.TokenReport != nil
+	}
+	if asked {
 		return engine.Coverage{}, false
 	}
 	return engine.NotRequested(c.OnRequest), true
 }
-
-// failed is the section that a problem leaves.
-func failed(p *Problem) engine.Section { return engine.Section{Coverage: p.Coverage()} }
 
 // Target is a workspace to read. Without Profile and Host, the environment
 // and the default profile decide, as in every Databricks tool.
@@ -90,12 +94,7 @@ type Target struct {
 
 // Label names the target before anything is known about it.
 func (t Target) Label() string {
-	for _, name := range []string{t.Name, t.Profile, t.Host} {
-		if name != "" {
-			return name
-		}
-	}
-	return "default workspace"
+	return cmp.Or(t.Name, t.Profile, t.Host, "default workspace")
 }
 
 // Options tune collection. The zero value is ready to use.
@@ -127,27 +126,13 @@ type Options struct {
 	Jitter func() float64 // in [0,1)
 
 	waiting  *budget   // of the run, shared by all its sections
-	reported *reported // likewise
+	reported *sync.Map // what the run has reported once already; likewise
 }
 
-// reported is what a run has reported once already.
-type reported struct {
-	mu   sync.Mutex
-	what map[string]bool
-}
-
-// first tells that it was not reported yet.
-func (r *reported) first(what string) bool {
-	if r == nil { // no run
-		return true
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.what[what] {
-		return false
-	}
-	r.what[what] = true
-	return true
+// first tells that the run has not reported something yet.
+func (o Options) first(what string) bool {
+	_, before := o.reported.LoadOrStore(what, true)
+	return !before
 }
 
 // reporting lets Progress be called by one goroutine at a time: an account that
@@ -161,55 +146,36 @@ func (o Options) report(e Event) {
 }
 
 func (o Options) withDefaults() Options {
-	orDefault(&o.Parallel, 4)
-	orDefault(&o.RetryBudget, 5*time.Minute)
-	orDefault(&o.ConnectTimeout, 4*time.Second)
-	orDefault(&o.IdleTimeout, time.Minute)
-	orDefault(&o.SectionTimeout, 30*time.Minute)
-	orDefault(&o.SignInTimeout, 45*time.Second)
-	orDefault(&o.UserAgentVersion, "dev")
-	o.waiting = newBudget(o.RetryBudget, 2)
-	o.reported = &reported{what: map[string]bool{}}
-	if o.AuditLog != nil {
-		o.Sections = append(slices.Clone(o.Sections), engine.SectionAuditLog)
-	}
-	if o.AuditChanges != nil {
-		o.Sections = append(slices.Clone(o.Sections), engine.SectionAuditChanges)
-	}
-	if o.TokenReport != nil {
-		o.Sections = append(slices.Clone(o.Sections), engine.SectionTokenReport)
-	}
+	o.Parallel = cmp.Or(o.Parallel, 4)
+	o.RetryBudget = cmp.Or(o.RetryBudget, 5*time.Minute)
+	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 4*time.Second)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Minute)
+	o.SectionTimeout = cmp.Or(o.SectionTimeout, 30*time.Minute)
+	o.SignInTimeout = cmp.Or(o.SignInTimeout, 45*time.Second)
+	o.UserAgentVersion = cmp.Or(o.UserAgentVersion, "dev")
+	o.waiting, o.reported = newBudget(o.RetryBudget, 2), &sync.Map{}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Progress == nil {
 		o.Progress = func(Event) {}
 	}
-	if o.Sleep == nil {
-		o.Sleep = sleep
-	}
 	if o.Jitter == nil {
 		o.Jitter = rand.Float64
 	}
+	if o.Sleep == nil {
+		o.Sleep = func(ctx context.Context, d time.Duration) error {
+			timer := time.NewTimer(d)
+			defer timer.Stop()
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-timer.C:
+				return nil
+			}
+		}
+	}
 	return o
-}
-
-func orDefault[T comparable](value *T, otherwise T) {
-	var zero T
-	if *value == zero {
-		*value = otherwise
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }
 
 // EventKind says what an Event is about.
@@ -232,11 +198,4 @@ type Event struct {
 	Reason    string             // stable word of a retry or warning
 	Detail    string
 	Coverage  *engine.Coverage // of a section that is done
-}
-
-func (e Event) String() string {
-	if e.Section == "" {
-		return fmt.Sprintf("%s: %s %s", e.Workspace, e.Kind, e.Detail)
-	}
-	return fmt.Sprintf("%s %s: %s %s", e.Workspace, e.Section, e.Kind, e.Detail)
 }

@@ -252,7 +252,7 @@ func (m *membership) groupsOf(principal string) []string {
 	names := map[string]bool{}
 	for _, group := range direct {
 		for _, above := range m.above(group) {
-			names[firstOf(m.names[above], m.hints[above], above)] = true
+			names[cmp.Or(m.names[above], m.hints[above], above)] = true
 		}
 	}
 	list := slices.Clip(slices.Sorted(maps.Keys(names)))

@@ -44,7 +44,7 @@ type aclPermission struct {
 }
 
 func readGrants(ctx context.Context, c *Client) engine.Section {
-	rows, _, problem := c.getList(ctx, grantsPath, nil, "access_control_list")
+	rows, _, problem := c.getList(ctx, grantsPath, nil, "access_control_list", false)
 	if problem != nil && problem.Status == engine.NotInitialised {
 		return engine.Section{
 			Coverage: engine.Coverage{Status: engine.Complete, Detail: "permissions on tokens were never set: nobody but admins may use tokens, as is the platform's default"},
@@ -66,17 +66,18 @@ func readGrants(ctx context.Context, c *Client) engine.Section {
 // ParseGrants reads the answer that lists who may use tokens, as the collector
 // of that section does.
 func ParseGrants(body []byte) (engine.Grants, error) {
-	var rows []json.RawMessage
+	if !json.Valid(body) {
+		return nil, errors.New("the answer is no JSON")
+	}
 	key, err := repeatedKey(body, 0)
 	o, _ := parseObject(body)
+	rows, listed := elements(o.members["access_control_list"])
 	switch {
-	case !json.Valid(body):
-		return nil, errors.New("the answer is no JSON")
 	case err != nil:
 		return nil, err
 	case key != "":
 		return nil, fmt.Errorf("the key %q stands twice", key)
-	case json.Unmarshal(o.members["access_control_list"], &rows) != nil || rows == nil:
+	case !listed:
 		return nil, errors.New("the answer has no access_control_list")
 	}
 	var t tally
@@ -103,12 +104,12 @@ func grantsOf(rows []json.RawMessage, t *tally) engine.Grants {
 		case e.SP != "":
 			kind = "service_principal"
 		}
-		principal, permissions := firstOf(e.Group, e.SP, e.User), e.All
+		principal, permissions := cmp.Or(e.Group, e.SP, e.User), e.All
 		if len(permissions) == 0 && e.Direct != "" {
 			permissions = []aclPermission{{Level: e.Direct}}
 		}
 		if principal == "" || len(permissions) == 0 {
-			reason, permissions = firstOf(reason, reasonMissing), nil
+			reason, permissions = cmp.Or(reason, reasonMissing), nil
 		}
 		for _, p := range permissions {
 			if p.Level != "CAN_USE" && p.Level != "CAN_MANAGE" {

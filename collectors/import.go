@@ -12,7 +12,6 @@ import (
 	"math"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,67 +53,95 @@ func Import(ctx context.Context, path string, o ImportOptions) ([]Outcome, error
 		return nil, importError(path, 0, reason, err)
 	}
 	defer discard(file)
-	list := newTokenList(newSpool(o.SpoolDir, tokensLimit), windowAt(o.Now()), true)
-	if err := fillImport(path, file, list); err != nil {
-		discard(list.body)
+	r := newRowReader(newSpool(o.SpoolDir, tokensLimit), windowAt(o.Now()))
+	if err := r.fill(path, file); err != nil {
+		discard(r.body)
 		return nil, err
 	}
-	return list.outcomes(o), nil
+	return r.outcomes(o), nil
 }
 
-// fillImport reads the rows of a file as the API would answer them.
-func fillImport(path string, file *table, list *tokenList) error {
-	r := rowReader{list: list, ids: map[string]bool{}}
+func importError(path string, line int, reason string, err error) error {
+	const hint = "Give the output of `databricks token-management list -o json`, or a CSV with columns for token id, owner, created and expires."
+	return fileError("import", reason, path, line, hint, err)
+}
+
+// rowReader turns rows of files into rows as the API answers them, so that one
+// decoder judges both, and lists those of each workspace by themselves.
+type rowReader struct {
+	body   *spool // of all lists
+	window window
+	lists  map[string]*tokenList // by the workspace's id; without one, by "name " and its name; "" where rows name none
+	names  map[string]string     // of workspaces, by the same
+	lost   tally                 // rows that cannot be told from others, of whichever workspace
+
+	line    int             // of CSV that is read; 0 in JSON
+	ids     map[string]bool // different ids above 2^53, and whether they end in 0; bounded
+	rounded bool            // an id was written as a number with an exponent
+}
+
+func newRowReader(body *spool, w window) *rowReader {
+	return &rowReader{body: body, window: w, lists: map[string]*tokenList{}, names: map[string]string{}, ids: map[string]bool{}}
+}
+
+// fill reads the rows of a file.
+func (r *rowReader) fill(path string, file *table) error {
 	if file.isCSV {
-		if line, err := file.each(importColumns, r.fromCSV); err != nil {
+		if line, err := file.eachRow(importColumns, r.fromCSV); err != nil {
 			return importError(path, line, reasonBadBody, err)
 		}
-	} else {
-		list.take = func(raw json.RawMessage, _ int64) error { return r.fromJSON(raw) }
-		if problem := list.read("token list", file.from); problem != nil {
-			return importError(path, 0, problem.Reason, errors.New(problem.Detail))
+	} else if _, problem := readRows("token list", file.from, []string{"token_infos", "rows"}, r.fromJSON); problem != nil {
+		return importError(path, 0, problem.Reason, errors.New(problem.Detail))
+	}
+	// A tool that takes all numbers for floating-point ones rounds ids: most, or a few
+	// of them to hundreds, end in zeros then.
+	zeros, hundreds := 0, 0
+	for id, zero := range r.ids {
+		if zero {
+			zeros++
+		}
+		if strings.HasSuffix(id, "00") {
+			hundreds++
 		}
 	}
-	if n := r.rounded(); n > 0 {
-		return importError(path, 0, "rounded_ids", fmt.Errorf("%d different ids end in zeros: whatever wrote the file has rounded them, and they name other people now", n))
+	if n := len(r.ids); r.rounded || zeros >= 3 && zeros*10 >= n*8 || hundreds >= 2 && hundreds == n {
+		return importError(path, 0, "rounded_ids",
+			fmt.Errorf("%d different ids end in zeros: whatever wrote the file has rounded them, and they name other people now", max(zeros, 1)))
 	}
-	if problem := list.finish("token list"); problem != nil {
-		return importError(path, 0, problem.Reason, errors.New(problem.Detail))
+	for _, list := range r.lists {
+		if problem := list.finish("token list"); problem != nil {
+			return importError(path, 0, problem.Reason, errors.New(problem.Detail))
+		}
 	}
 	return nil
 }
 
-const hintImport = "Give the output of `databricks token-management list -o json`, or a CSV with columns for token id, owner, created and expires."
-
-func importError(path string, line int, reason string, err error) error {
-	return fileError("import", reason, path, line, hintImport, err)
-}
-
-// hintNoRows: a list that lost its rows on the way looks like a workspace without tokens.
-const hintNoRows = "Export the list again; if the workspace has no tokens, say so with --accept-empty."
-
-// outcomes makes a capture of each part that holds rows, or one without rows. All
+// outcomes makes a capture of each list that holds rows, or one without rows. All
 // other sections are not collected, unless they are files too.
-func (l *tokenList) outcomes(o ImportOptions) []Outcome {
-	parts := slices.DeleteFunc(slices.Clone(l.parts), func(p part) bool { return len(p.rows) == 0 })
-	if len(parts) == 0 {
-		parts = l.parts[:1]
+func (r *rowReader) outcomes(o ImportOptions) []Outcome {
+	maps.DeleteFunc(r.lists, func(_ string, list *tokenList) bool { return len(list.rows) == 0 })
+	if len(r.lists) == 0 {
+		r.lists[""] = newTokenList(r.body, r.window)
 	}
-	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(a.workspace.key(), b.workspace.key()) })
 	var users atomic.Int32
-	users.Store(int32(len(parts)))
+	users.Store(int32(len(r.lists)))
 	now := o.Now().UTC()
 	var outcomes []Outcome
-	for _, p := range parts {
-		tokens := l.section(p)
-		if tokens.Coverage.Complete() && len(p.rows) == 0 && !o.AcceptEmpty {
-			tokens = engine.Section{Coverage: engine.Coverage{Status: engine.Failed, Reason: reasonNoRows, Detail: "the file holds no tokens", Hint: hintNoRows}}
+	for _, key := range engine.SortedKeys(r.lists) {
+		list := r.lists[key]
+		list.tally = list.tally.join(r.lost)
+		tokens := list.section()
+		if tokens.Coverage.Complete() && len(list.rows) == 0 && !o.AcceptEmpty {
+			// A list that lost its rows on the way looks like a workspace without tokens.
+			tokens = failed(problemOf(reasonNoRows, "Export the list again; if the workspace has no tokens, say so with --accept-empty.", "the file holds no tokens"))
 		}
-		name := firstOf(p.workspace.name, o.Name)
-		if len(parts) > 1 && p.workspace.name == "" && p.workspace.id != "" {
-			name += "-" + p.workspace.id
+		id, name := key, cmp.Or(r.names[key], o.Name)
+		if !isID(key) {
+			id = "import:" + name
+		} else if len(r.lists) > 1 && r.names[key] == "" {
+			name += "-" + key
 		}
-		workspace := engine.Workspace{ID: firstOf(p.workspace.id, "import:"+name), Name: name, Labels: o.Labels}
+		workspace := engine.Workspace{ID: id, Name: name, Labels: o.Labels}
 		sections := map[engine.SectionName]engine.Section{}
 		for _, collector := range All() {
 			coverage, unasked := o.unasked(collector)
@@ -140,7 +167,7 @@ func (l *tokenList) outcomes(o ImportOptions) []Outcome {
 				if users.Add(-1) > 0 {
 					return nil
 				}
-				return l.body.Close()
+				return r.body.Close()
 			}),
 		})
 	}
@@ -174,16 +201,8 @@ var importColumns = []columnOf{
 	{"unknown_facts", []string{"unknownfacts"}, ""},
 }
 
-// rowReader turns rows of files into rows as the API answers them, so that one
-// decoder judges both.
-type rowReader struct {
-	list *tokenList
-	ids  map[string]bool // different ids above 2^53, and whether they end in 0; bounded
-	lost bool            // an id was written as a number with an exponent
-}
-
 func (r *rowReader) fromCSV(row record) error {
-	r.list.line = row.line
+	r.line = row.line
 	original := make([]string, len(row.cells))
 	for i, cell := range row.cells {
 		original[i] = quote(cell)
@@ -198,9 +217,8 @@ func (r *rowReader) fromCSV(row record) error {
 
 // fromJSON takes a row as it is if it is one of the API's. Otherwise it may be
 // one that another tool wrote.
-func (r *rowReader) fromJSON(raw json.RawMessage) error {
-	o, _ := parseObject(raw)
-	token, ok := decodeRow(raw, o, r.list.window)
+func (r *rowReader) fromJSON(raw json.RawMessage, at int64) error {
+	token, o, ok := decodeToken(raw, r.window)
 	if _, ours := o.members["unknown_facts"]; ok && len(token.Defects) == 0 && !ours {
 		return r.keep(raw)
 	}
@@ -211,15 +229,17 @@ func (r *rowReader) fromJSON(raw json.RawMessage) error {
 	maps.DeleteFunc(texts, func(_ string, text *string) bool { return text == nil }) // null tells nothing
 	row, err := recordOf(texts, importColumns)
 	if err != nil {
-		return fmt.Errorf("row %d: %w", len(r.list.rows)+1, err)
+		return fmt.Errorf("row at byte %d: %w", at, err)
 	}
 	converted := r.wire(row, string(raw))
-	if better, also := decodeToken(converted, r.list.window); !row.own() && ok && (!also || len(better.Defects) >= len(token.Defects)) {
+	better, _, also := decodeToken(converted, r.window)
+	if !row.own() && ok && (!also || len(better.Defects) >= len(token.Defects)) {
 		return r.keep(raw)
 	}
 	return r.keep(converted)
 }
 
+// keep adds a row to the list of its workspace.
 func (r *rowReader) keep(row []byte) error {
 	o, _ := parseObject(row)
 	for _, field := range []string{"owner_id", "created_by_id", workspaceIDKey} {
@@ -228,26 +248,28 @@ func (r *rowReader) keep(row []byte) error {
 			r.ids[id] = strings.HasSuffix(id, "0")
 		}
 	}
-	return r.list.keep(row)
-}
-
-// rounded is how many ids a tool has rounded that takes all numbers for
-// floating-point ones; 0 when none.
-func (r *rowReader) rounded() (n int) {
-	for _, zero := range r.ids {
-		if zero {
-			n++
+	key, _ := asID(o.members[workspaceIDKey])
+	name, _ := asText(o.members[workspaceNameKey])
+	if key == "" && name != "" {
+		key = "name " + name
+	}
+	list := r.lists[key]
+	if list == nil {
+		list = newTokenList(r.body, r.window)
+		r.lists[key], r.names[key] = list, name
+	}
+	at := r.body.size
+	if _, err := r.body.Write(row); err != nil {
+		return err
+	}
+	if !list.add(row, at, r.line) {
+		place := fmt.Sprintf("row at byte %d", at)
+		if r.line > 0 {
+			place = fmt.Sprintf("line %d", r.line)
 		}
+		r.lost.add(reasonMissingID, "%s has no usable token_id", place)
 	}
-	switch {
-	case r.lost:
-		return max(n, 1)
-	case n >= 3 && n*10 >= len(r.ids)*8:
-		return n
-	case n >= 2 && n == len(r.ids) && !slices.ContainsFunc(engine.SortedKeys(r.ids), func(id string) bool { return !strings.HasSuffix(id, "00") }):
-		return n
-	}
-	return 0
+	return nil
 }
 
 // own reports whether `patrol tokens` wrote the row: it tells what is unknown in
@@ -260,10 +282,10 @@ func (row record) own() bool {
 
 // wire is a row as the API answers it, with what it came from.
 func (r *rowReader) wire(row record, original string) []byte {
-	var members []string
+	var members, defects []string
 	add := func(field, value string) { members = append(members, quote(field)+":"+value) }
-	var defects []string
-	if row.own() {
+	own := row.own()
+	if own {
 		for _, found := range ownDefect.FindAllStringSubmatch(row.fields["defects"], -1) {
 			defects = append(defects, "["+quote(found[1])+","+quote(found[2])+"]")
 		}
@@ -275,59 +297,55 @@ func (r *rowReader) wire(row record, original string) []byte {
 		}
 	}
 	for _, column := range importColumns {
-		text, known := row.fields[column.field]
+		field := column.field
+		text, known := row.fields[field]
 		if !known {
 			continue
 		}
 		trimmed := strings.TrimSpace(text)
-		switch column.field {
-		case workspaceIDKey, workspaceNameKey, "never_expires", "used", "defects", "unknown_facts":
-			continue
+		nothing := trimmed == "" || nullWord(trimmed)
+		switch field {
 		case "comment":
-			if row.own() || !nullWord(trimmed) {
-				add(column.field, quote(text))
+			if own || !nullWord(trimmed) {
+				add(field, quote(text))
 			}
-			continue
-		case "scopes", "inferred_scopes", "backfill_scopes", "autoscope_state":
-			if row.own() && trimmed == "" { // nothing is left out: it is empty
-				empty := "[]"
-				if column.field == "autoscope_state" {
-					empty = `""`
-				}
-				add(column.field, empty)
-				continue
-			}
-		}
-		if trimmed == "" || nullWord(trimmed) {
-			continue
-		}
-		switch column.field {
 		case "creation_time", "expiry_time", "last_used_day":
 			ms, ok := importTime(trimmed)
-			never := ok && (ms == engine.NeverExpires || column.field == "expiry_time" && -1000 <= ms && ms < 0) // a date of -1 ms, to the second
+			never := ok && (ms == engine.NeverExpires || field == "expiry_time" && -1000 <= ms && ms < 0) // a date of -1 ms, to the second
 			switch {
-			case never && column.field == "last_used_day":
+			case nothing:
+			case never && field == "last_used_day":
 				add(neverUsedKey, "true")
 			case never:
-				add(column.field, "-1")
+				add(field, "-1")
 			case ok:
-				add(column.field, strconv.FormatInt(ms, 10))
+				add(field, strconv.FormatInt(ms, 10))
 			default:
-				add(column.field, quote(text))
+				add(field, quote(text))
 			}
 		case "scopes", "inferred_scopes", "backfill_scopes":
-			add(column.field, scopesJSON(trimmed))
+			if own && trimmed == "" { // nothing is left out: it is empty
+				add(field, "[]")
+			} else if !nothing {
+				add(field, scopesJSON(trimmed))
+			}
+		case "autoscope_state":
+			if own && trimmed == "" || !nothing {
+				add(field, quote(trimmed))
+			}
 		case "owner_id", "created_by_id":
-			id, numbered := r.importID(trimmed)
 			_, named := row.fields[ownerNameKey]
-			switch {
-			case numbered || column.field == "created_by_id" || named || !signInName(id):
-				add(column.field, quote(id))
+			switch id, numbered := r.importID(trimmed); {
+			case nothing:
+			case numbered || field == "created_by_id" || named || !signInName(id):
+				add(field, quote(id))
 			default:
 				row.fields[ownerNameKey] = trimmed // the column of ids holds names
 			}
-		default:
-			add(column.field, quote(trimmed))
+		case "token_id", "created_by_username", ownerNameKey:
+			if !nothing {
+				add(field, quote(trimmed))
+			}
 		}
 	}
 	id, name := row.workspace()
@@ -351,7 +369,7 @@ func (row record) workspace() (id, name string) {
 	case id == "" && isID(name):
 		return name, ""
 	case !isID(id):
-		return "", firstOf(name, id)
+		return "", cmp.Or(name, id)
 	}
 	return id, name
 }
@@ -371,12 +389,12 @@ func (r *rowReader) importID(text string) (id string, ok bool) {
 	exact := strconv.FormatFloat(f, 'f', -1, 64)
 	switch {
 	case err == nil && strings.ContainsAny(text, "eE") && strings.HasSuffix(exact, "000"): // the digits that it shows
-		r.lost = true
+		r.rounded = true
 		return text, false
 	case err != nil || f != math.Trunc(f) || f < 0:
 		return text, false
 	case f > 1<<53:
-		r.lost = true
+		r.rounded = true
 		return text, false
 	}
 	return exact, true
@@ -439,7 +457,7 @@ var timeLayouts = []string{
 // scopesJSON is a list of scopes, as JSON, Python, Spark or a person writes it.
 // What is none stays text, and becomes a defect of its row.
 func scopesJSON(text string) string {
-	if _, ok := asTexts(json.RawMessage(text)); ok && text[0] == '[' {
+	if _, ok := asTexts(json.RawMessage(text)); ok && json.Valid([]byte(text)) && text[0] == '[' {
 		return text
 	}
 	inner := text
@@ -458,21 +476,3 @@ func scopesJSON(text string) string {
 }
 
 var scopeWord = regexp.MustCompile(`^[A-Za-z0-9_.:*-]+$`)
-
-// quote writes a JSON string and keeps bytes that are not UTF-8, as unquote does.
-func quote(text string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for rest := []byte(text); len(rest) > 0; {
-		bad := invalidAt(rest)
-		chunk, _ := json.Marshal(string(rest[:bad])) // text always encodes
-		b.Write(chunk[1 : len(chunk)-1])
-		rest = rest[bad:]
-		if len(rest) > 0 {
-			b.WriteByte(rest[0])
-			rest = rest[1:]
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
-}

@@ -2,6 +2,7 @@ package collectors
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -190,15 +191,15 @@ func FuzzImport(f *testing.F) {
 		if err != nil {
 			return
 		}
-		list := newTokenList(body, windowAt(testNow), true)
-		if err := fillImport("fuzz", file, list); err != nil {
+		rows := newRowReader(body, windowAt(testNow))
+		if err := rows.fill("fuzz", file); err != nil {
 			if _, ok := engine.AsError(err); !ok {
 				t.Fatalf("%T", err)
 			}
 			return
 		}
-		for _, p := range list.parts {
-			for token, err := range list.tokens(p.rows) {
+		for _, list := range rows.lists {
+			for token, err := range list.section().Tokens {
 				if err != nil || token.ID == "" {
 					t.Fatalf("%+v, %v", token, err)
 				}
@@ -329,7 +330,7 @@ func TestFieldsThatNoRowTells(t *testing.T) {
 			}
 		}
 		const rest = `"creation_time":1761000000000,"expiry_time":-1,"owner_id":1`
-		return "[" + row("a", rest+","+strings.Join(members, ",")) + "," + row("b", rest) + "," + row("c", rest+`,"`+firstOf(without, "x")+`":null`) + "]"
+		return "[" + row("a", rest+","+strings.Join(members, ",")) + "," + row("b", rest) + "," + row("c", rest+`,"`+cmp.Or(without, "x")+`":null`) + "]"
 	}
 	for _, field := range append(engine.SortedKeys(full), "") {
 		for name, section := range map[string]engine.Section{"live": sectionOf(t, list(field)), "file": func() engine.Section {

@@ -21,17 +21,18 @@ import (
 // twice and which does not say that there is more. The marks of pages that the
 // caller follows are named.
 func (c *Client) getBody(ctx context.Context, path string, query url.Values, followed ...string) (json.RawMessage, http.Header, *Problem) {
-	answer, p := c.Get(ctx, path, query, answerLimit)
-	if p != nil {
-		return nil, nil, p
+	answer, problem := c.Get(ctx, path, query, answerLimit)
+	if problem != nil {
+		return nil, nil, problem
 	}
 	defer discard(answer)
 	var body json.RawMessage
 	decoder := json.NewDecoder(answer.Reader())
-	if err := decoder.Decode(&body); err != nil {
-		return nil, nil, badJSON("GET "+path, err)
+	err := decoder.Decode(&body)
+	if err == nil {
+		err = atEnd(decoder)
 	}
-	if err := atEnd(decoder); err != nil {
+	if err != nil {
 		return nil, nil, badJSON("GET "+path, err)
 	}
 	if key, nested := repeatedKey(body, 0); nested != nil {
@@ -45,7 +46,7 @@ func (c *Client) getBody(ctx context.Context, path string, query url.Values, fol
 			return nil, nil, implausible(reasonPaged, "GET %s: %s says that there is more than the answer holds", path, key)
 		}
 	}
-	return body, answer.Header, nil
+	return body, answer.header, nil
 }
 
 // getJSON asks for a small answer and decodes it.
@@ -60,30 +61,33 @@ func (c *Client) getJSON(ctx context.Context, path string, query url.Values, int
 	return header, nil
 }
 
+// nextPage is where a list of the platform names its next page.
+const nextPage = "next_page_token"
+
 // getList asks for a list: an object with a list under a key. Whatever else
 // comes with status 200, as {}, null or the object of an error, is not believed:
-// it would look like a list without rows.
-func (c *Client) getList(ctx context.Context, path string, query url.Values, key string, followed ...string) ([]json.RawMessage, object, *Problem) {
+// it would look like a list without rows. sparse says that the platform leaves an
+// empty list out, as of none {}.
+func (c *Client) getList(ctx context.Context, path string, query url.Values, key string, sparse bool, followed ...string) (rows []json.RawMessage, o object, problem *Problem) {
 	body, _, problem := c.getBody(ctx, path, query, followed...)
 	if problem != nil {
-		return nil, object{}, problem
+		return nil, o, problem
 	}
-	return listUnder(path, body, key)
-}
-
-// listUnder is the list under a key of an answer.
-func listUnder(path string, body json.RawMessage, key string) ([]json.RawMessage, object, *Problem) {
-	var rows []json.RawMessage
 	o, isObject := parseObject(body)
 	list, listed := o.members[key]
+	_, named := o.members[nextPage]
 	switch {
 	case !isObject:
 		return nil, o, implausible(reasonNotAList, "GET %s: the answer is no object with %s", path, key)
+	case sparse && (len(o.members) == 0 || named && len(o.members) == 1):
+		return nil, o, nil
 	case !absent(o.members["error_code"]), !absent(o.members["detail"]):
 		return nil, o, implausible(reasonNotAList, "GET %s: the answer is an error with status 200", path)
 	case !listed && key == "Resources" && !absent(o.members["totalResults"]): // an empty page; totals tell whether it may be
 		return nil, o, nil
-	case !listed, json.Unmarshal(list, &rows) != nil, rows == nil:
+	}
+	rows, isList := elements(list)
+	if !isList {
 		return nil, o, implausible(reasonNotAList, "GET %s: the answer has no list %s", path, key)
 	}
 	return rows, o, nil
@@ -100,16 +104,6 @@ func marksMore(key string, value json.RawMessage) bool {
 	return false
 }
 
-// totalOf is what an answer says of how many rows there are; false where it does not.
-func totalOf(o object) (int64, bool) {
-	for _, key := range []string{"totalResults", "total_count", "totalCount", "total"} {
-		if n, ok := asInt(o.members[key]); ok {
-			return n, true
-		}
-	}
-	return 0, false
-}
-
 // Bounds of what an answer may hold; no workspace comes near them.
 const (
 	mostNested = 64
@@ -119,14 +113,14 @@ const (
 var errNested = fmt.Errorf("values are nested deeper than %d", mostNested)
 
 // repeatedKey finds a key that stands twice in one object, in whatever letter
-// case, anywhere in valid JSON. Names of tags are free: those may differ in case alone.
+// case, anywhere in valid JSON.
 func repeatedKey(raw []byte, depth int) (string, error) {
 	raw = bytes.TrimLeft(raw, jsonSpace)
 	if depth > mostNested {
 		return "", errNested
 	}
-	switch {
-	case len(raw) > 0 && raw[0] == '{':
+	within, _ := elements(raw)
+	if len(raw) > 0 && raw[0] == '{' {
 		o, small := parseObject(raw)
 		if !small {
 			return "", fmt.Errorf("an object has more than %d keys", mostKeys)
@@ -134,21 +128,14 @@ func repeatedKey(raw []byte, depth int) (string, error) {
 		if len(o.twice) > 0 {
 			return o.twice[0], nil
 		}
+		delete(o.members, "custom_tags") // names of tags are free: those may differ in case alone
 		for _, key := range engine.SortedKeys(o.members) {
-			if key == "custom_tags" {
-				continue
-			}
-			if found, err := repeatedKey(o.members[key], depth+1); found != "" || err != nil {
-				return found, err
-			}
+			within = append(within, o.members[key])
 		}
-	case len(raw) > 0 && raw[0] == '[':
-		for rest := bytes.TrimLeft(raw[1:], jsonSpace); len(rest) > 0 && rest[0] != ']'; rest = bytes.TrimLeft(rest, jsonSpace+",") {
-			var value []byte
-			value, rest = cutValue(rest)
-			if found, err := repeatedKey(value, depth+1); found != "" || err != nil {
-				return found, err
-			}
+	}
+	for _, value := range within {
+		if found, err := repeatedKey(value, depth+1); found != "" || err != nil {
+			return found, err
 		}
 	}
 	return "", nil
@@ -186,36 +173,25 @@ func badJSON(what string, err error) *Problem {
 
 const (
 	mostListPages = 1000
-	mostRefusals  = 3 // without a single answer: whoever may read none is not to ask for all
 )
 
 // pagedRows reads all pages of a list that names the next one by a page token.
-// sparse says that the platform leaves an empty list out, as of none {}.
 func pagedRows(ctx context.Context, c *Client, path, key string, query url.Values, sparse bool) ([]json.RawMessage, *Problem) {
-	const next = "next_page_token"
 	var rows []json.RawMessage
 	seen := map[string]bool{}
 	if query = maps.Clone(query); query == nil {
 		query = url.Values{}
 	}
 	for {
-		body, _, problem := c.getBody(ctx, path, query, next)
-		if problem != nil {
-			return nil, problem
-		}
-		page, answer, problem := listUnder(path, body, key)
-		_, names := answer.members[next]
-		if alone := answer.members != nil && (len(answer.members) == 0 || names && len(answer.members) == 1); sparse && alone {
-			page, problem = nil, nil
-		}
+		page, answer, problem := c.getList(ctx, path, query, key, sparse, nextPage)
 		if problem != nil {
 			return nil, problem
 		}
 		rows = append(rows, page...)
-		token, ok := asText(answer.members[next])
+		token, ok := asText(answer.members[nextPage])
 		switch {
 		case !ok:
-			return nil, implausible(reasonNotAList, "GET %s: %s is no text", path, next)
+			return nil, implausible(reasonNotAList, "GET %s: %s is no text", path, nextPage)
 		case token == "":
 			return rows, nil
 		case seen[token]:
@@ -226,42 +202,6 @@ func pagedRows(ctx context.Context, c *Client, path, key string, query url.Value
 		seen[token] = true
 		query.Set("page_token", token)
 	}
-}
-
-// servicePrincipals are those of the client's directory.
-func servicePrincipals(ctx context.Context, c *Client, t *tally) (principals []scimRow, problem *Problem) {
-	problem = scimRows(ctx, c, "ServicePrincipals", "id,applicationId,displayName", t, func(row scimRow) { principals = append(principals, row) })
-	return principals, problem
-}
-
-// eachOfPrincipals hands over the rows of a list that each service principal has, one
-// principal after the other: the client's rate is the limit. One that may not be
-// read leaves the section partial, unless all are refused.
-func eachOfPrincipals(
-	ctx context.Context, c *Client, t *tally, principals []scimRow,
-	path func(id string) string, key string, sparse bool, each func(scimRow, json.RawMessage),
-) *Problem {
-	answered, refused := 0, 0
-	for _, principal := range principals {
-		rows, problem := pagedRows(ctx, c, path(url.PathEscape(principal.id)), key, nil, sparse)
-		switch {
-		case problem == nil:
-			answered++
-			for _, raw := range rows {
-				each(principal, raw)
-			}
-		case problem.Code == "RESOURCE_DOES_NOT_EXIST", problem.Code == "NOT_FOUND":
-			t.note("service principal %s went away meanwhile", engine.SafeText(principal.id))
-		case problem.Reason == reasonPermission:
-			if refused++; answered == 0 && refused >= mostRefusals {
-				return problem
-			}
-			t.add(reasonPermission, "the %s of service principal %s may not be read", key, engine.SafeText(principal.id))
-		default:
-			return problem
-		}
-	}
-	return nil
 }
 
 const (
@@ -293,7 +233,10 @@ func newSCIMRow(raw json.RawMessage, t *tally) scimRow {
 	r.wrong = func(key, reason string) {
 		t.add(reason, "%s: %s is of another type: %s", engine.SafeText(r.id), key, engine.SafeText(cut(r.members[key])))
 	}
-	r.id = scimID(r.members["id"])
+	var isText bool
+	if r.id, isText = asText(r.members["id"]); !isText {
+		r.id, _ = asID(r.members["id"])
+	}
 	return r
 }
 
@@ -330,7 +273,7 @@ func scimPages(ctx context.Context, c *Client, kind, attributes string) ([]json.
 	path, pageOf, total, size := c.scim+kind, map[string]int{}, int64(-1), 0
 	for page := 1; ; page++ {
 		query := url.Values{"startIndex": {strconv.Itoa(len(rows) + 1)}, "count": {strconv.Itoa(scimPageSize)}, "attributes": {attributes}}
-		list, answer, problem := c.getList(ctx, path, query, "Resources")
+		list, answer, problem := c.getList(ctx, path, query, "Resources", false)
 		if problem != nil {
 			return nil, problem
 		}
@@ -343,8 +286,7 @@ func scimPages(ctx context.Context, c *Client, kind, attributes string) ([]json.
 			return nil, implausible(reasonBadType, "GET %s: totalResults is no whole number", path)
 		}
 		for _, raw := range list {
-			o, _ := parseObject(raw)
-			id := scimID(o.members["id"])
+			id := newSCIMRow(raw, nil).id
 			if before, seen := pageOf[id]; seen && before != page && id != "" {
 				return nil, implausible(reasonTotals, "GET %s: %s stands on pages %d and %d", path, engine.SafeText(id), before, page)
 			}
@@ -363,19 +305,16 @@ func scimPages(ctx context.Context, c *Client, kind, attributes string) ([]json.
 	}
 }
 
-func scimID(raw json.RawMessage) string {
-	if text, ok := asText(raw); ok {
-		return text
-	}
-	id, _ := asID(raw)
-	return id
-}
-
 // reference is an entry of a list of members or groups.
 type reference struct {
 	Value   string `json:"value"`
 	Display string `json:"display"`
 	Ref     string `json:"$ref"` // Users/…, ServicePrincipals/…, Groups/…
+}
+
+// of reports whether the entry is of a list of the directory: Users, Groups.
+func (r reference) of(list string) bool {
+	return strings.HasPrefix(r.Ref, list+"/") || strings.Contains(r.Ref, "/"+list+"/")
 }
 
 func (r scimRow) references(key string) []reference {

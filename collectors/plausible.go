@@ -1,6 +1,7 @@
 package collectors
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -23,15 +24,6 @@ const (
 	reasonShrunk         = "shrunk"
 )
 
-// plausibility is a question to an answer that is whole by itself: can it be
-// true, after all else that is known of the workspace?
-type plausibility struct {
-	section engine.SectionName   // what is not believed where it cannot be
-	reason  string               // stable word
-	needs   []engine.SectionName // asked only where these were read, too
-	ask     func(*session, map[engine.SectionName]engine.Section) string
-}
-
 // evidence is what sections tell beyond their rows, each written by one of them.
 type evidence struct {
 	own        []string // ids of the caller's live tokens, by its own list
@@ -43,109 +35,106 @@ type evidence struct {
 	groups     []group
 }
 
-// plausibilities are all questions, in the order in which they are asked. What
-// is not believed is no evidence against anything that is asked later.
-func plausibilities() []plausibility {
-	return []plausibility{
-		{engine.SectionTokens, reasonOwnMissing, nil, func(s *session, sections map[engine.SectionName]engine.Section) string {
-			if s.me.AuthType == "pat" && sections[engine.SectionTokens].Coverage.Count == 0 {
-				return "own token missing: the list is empty, though patrol signed in with a token of this workspace"
-			}
-			if len(s.ownMissing) == 0 {
-				return ""
-			}
-			text := fmt.Sprintf("own token missing: the list lacks %d of the %d tokens that the caller has by its own list", len(s.ownMissing), len(s.own))
-			if slices.Contains(s.ownMissing, s.tokenInUse) {
-				text += ", among them the one that patrol signed in with"
-			}
-			return text
-		}},
-		{engine.SectionPrincipals, reasonCallerMissing, nil, func(s *session, sections map[engine.SectionName]engine.Section) string {
-			if s.me.ID == "" || slices.ContainsFunc(s.people.rows, func(p person) bool { return p.ID == s.me.ID }) {
-				return ""
-			}
-			return fmt.Sprintf("caller missing: %s (%s), as whom patrol signed in, is neither among the %d users nor among the %d service principals",
-				engine.SafeText(s.me.Name), engine.SafeText(s.me.ID), s.people.counts[engine.User], s.people.counts[engine.ServicePrincipal])
-		}},
-		{engine.SectionPrincipals, reasonCallerInactive, nil, func(s *session, sections map[engine.SectionName]engine.Section) string {
-			for _, p := range s.people.rows {
-				if s.me.ID != "" && p.ID == s.me.ID && p.Active != nil && !*p.Active {
-					return fmt.Sprintf("%s (%s) is said to be inactive, but patrol signed in as it", engine.SafeText(s.me.Name), engine.SafeText(s.me.ID))
-				}
-			}
-			return ""
-		}},
-		{engine.SectionPrincipals, reasonOwnersMissing, []engine.SectionName{engine.SectionTokens}, func(s *session, sections map[engine.SectionName]engine.Section) string {
-			known, recent, missing := map[string]bool{}, 0, 0
-			for _, p := range s.people.rows {
-				known[p.ID] = true
-			}
-			for owner, used := range s.seen.owners {
-				if used {
-					recent++
-					if !known[owner] {
-						missing++
-					}
-				}
-			}
-			if fewLeft := missing < 2 || 5*missing < recent && (missing < 3 || 8*missing < recent); fewLeft {
-				return ""
-			}
-			return fmt.Sprintf("%d of the %d owners whose tokens were used yesterday or today are not in the directory: who does not exist cannot use a token", missing, recent)
-		}},
-		{engine.SectionPrincipals, reasonMembersMissing, []engine.SectionName{engine.SectionGroups}, func(s *session, sections map[engine.SectionName]engine.Section) string {
-			for _, list := range []string{"Users", "ServicePrincipals"} {
-				if members, listed := s.membersOf(list + "/"); members > 0 && listed == 0 {
-					return fmt.Sprintf("groups have %d members from %s, and the list %s has none of them", members, list, list)
-				}
-			}
-			return ""
-		}},
-		{engine.SectionGroups, reasonCallerNoAdmin, nil, func(s *session, sections map[engine.SectionName]engine.Section) string {
-			for _, g := range s.groups {
-				if strings.EqualFold(g.name, adminsGroup) && len(g.members) == 0 {
-					return fmt.Sprintf("group %s (%s) has no members: every workspace has an admin", engine.SafeText(g.name), engine.SafeText(g.id))
-				}
-			}
-			if !s.me.Admin || s.inAdmins(s.me.ID) {
-				return ""
-			}
-			return fmt.Sprintf("%s is an admin, but is in no group admins that the %d groups tell of", engine.SafeText(s.me.Name), len(s.groups))
-		}},
-		{engine.SectionGroups, reasonUnlistedGroup, nil, func(s *session, sections map[engine.SectionName]engine.Section) string {
-			for _, name := range s.unlisted() {
-				return fmt.Sprintf("a member of group %s is a group that no list has: who is in it is not known", engine.SafeText(name))
-			}
-			return ""
-		}},
-		{engine.SectionGrants, reasonTokensOfOthers, nil, func(s *session, sections map[engine.SectionName]engine.Section) string {
-			s.join(sections)
-			return s.usedWithoutRight(sections)
-		}},
-		listedTwice(engine.SectionSecrets, func(row engine.Secret) string { return "secret " + row.ID + " of service principal " + row.OwnerID }),
-		listedTwice(engine.SectionFederation, func(row engine.FederationPolicy) string { return "federation policy " + row.ID }),
-		listedTwice(engine.SectionOAuthApps, func(row engine.OAuthApp) string { return "OAuth app " + row.ID }),
-		listedTwice(engine.SectionRecipients, func(row engine.Recipient) string { return "recipient " + row.Name }),
+// judge asks of each section that is whole by itself whether it can be true, after
+// all else that is known of the workspace, and joins what several sections tell
+// together. What is not believed is no evidence against anything that is asked later.
+func (s *session) judge(sections map[engine.SectionName]engine.Section) {
+	switchedOff(sections)
+	usable := func(name engine.SectionName) bool { return sections[name].Coverage.Usable() }
+	doubt := func(name engine.SectionName, reason, format string, args ...any) {
+		section := failed(implausible(reason, format, args...))
+		section.Coverage.Count = sections[name].Coverage.Count
+		sections[name] = section
 	}
-}
-
-// listedTwice asks whether two rows of a section are about one thing, named by
-// name: which of them holds is not known.
-func listedTwice[T any](section engine.SectionName, name func(T) string) plausibility {
-	return plausibility{section, reasonDuplicateID, nil, func(_ *session, sections map[engine.SectionName]engine.Section) string {
-		var rows []T
-		if err := json.Unmarshal(sections[section].Document, &rows); err != nil {
-			return err.Error()
+	caller := engine.SafeText(s.me.Name) + " (" + engine.SafeText(s.me.ID) + ")"
+	if usable(engine.SectionTokens) {
+		if s.me.AuthType == "pat" && sections[engine.SectionTokens].Coverage.Count == 0 {
+			doubt(engine.SectionTokens, reasonOwnMissing, "own token missing: the list is empty, though patrol signed in with a token of this workspace")
+		} else if len(s.ownMissing) > 0 {
+			inUse := ""
+			if slices.Contains(s.ownMissing, s.tokenInUse) {
+				inUse = ", among them the one that patrol signed in with"
+			}
+			doubt(engine.SectionTokens, reasonOwnMissing, "own token missing: the list lacks %d of the %d tokens that the caller has by its own list%s", len(s.ownMissing), len(s.own), inUse)
+		}
+	}
+	if usable(engine.SectionPrincipals) {
+		known := map[string]*person{}
+		for i, p := range s.people.rows {
+			known[p.ID] = &s.people.rows[i]
+		}
+		me := known[s.me.ID]
+		recent, missing := 0, 0 // owners whose tokens were used a moment ago
+		for owner, used := range s.seen.owners {
+			if used {
+				recent++
+				if known[owner] == nil {
+					missing++
+				}
+			}
+		}
+		fewMissing := missing < 2 || 5*missing < recent && (missing < 3 || 8*missing < recent)
+		switch {
+		case s.me.ID != "" && me == nil:
+			doubt(engine.SectionPrincipals, reasonCallerMissing, "caller missing: %s, as whom patrol signed in, is neither among the %d users nor among the %d service principals",
+				caller, s.people.counts[engine.User], s.people.counts[engine.ServicePrincipal])
+		case s.me.ID != "" && me.Active != nil && !*me.Active:
+			doubt(engine.SectionPrincipals, reasonCallerInactive, "%s is said to be inactive, but patrol signed in as it", caller)
+		case usable(engine.SectionTokens) && !fewMissing:
+			doubt(engine.SectionPrincipals, reasonOwnersMissing,
+				"%d of the %d owners whose tokens were used yesterday or today are not in the directory: who does not exist cannot use a token", missing, recent)
+		case usable(engine.SectionGroups):
+			for _, list := range []string{"Users", "ServicePrincipals"} {
+				if members, listed := s.membersOf(list); members > 0 && listed == 0 && usable(engine.SectionPrincipals) {
+					doubt(engine.SectionPrincipals, reasonMembersMissing, "groups have %d members from %s, and the list %s has none of them", members, list, list)
+				}
+			}
+		}
+	}
+	if usable(engine.SectionGroups) {
+		empty := slices.IndexFunc(s.groups, func(g group) bool { return strings.EqualFold(g.name, adminsGroup) && len(g.members) == 0 })
+		switch {
+		case empty >= 0:
+			doubt(engine.SectionGroups, reasonCallerNoAdmin, "group %s (%s) has no members: every workspace has an admin", engine.SafeText(s.groups[empty].name), engine.SafeText(s.groups[empty].id))
+		case s.me.Admin && !s.inAdmins(s.me.ID):
+			doubt(engine.SectionGroups, reasonCallerNoAdmin, "%s is an admin, but is in no group admins that the %d groups tell of", engine.SafeText(s.me.Name), len(s.groups))
+		case s.unlisted() != "":
+			doubt(engine.SectionGroups, reasonUnlistedGroup, "a member of group %s is a group that no list has: who is in it is not known", engine.SafeText(s.unlisted()))
+		}
+	}
+	if usable(engine.SectionGrants) {
+		s.join(sections)
+		if contradiction := s.usedWithoutRight(sections); contradiction != "" {
+			doubt(engine.SectionGrants, reasonTokensOfOthers, "%s", contradiction)
+		}
+	}
+	for _, list := range []struct {
+		section engine.SectionName
+		what    string
+	}{{engine.SectionSecrets, "secret "}, {engine.SectionFederation, "federation policy "}, {engine.SectionOAuthApps, "OAuth app "}, {engine.SectionRecipients, "recipient "}} {
+		var rows []struct {
+			ID    string `json:"id"`
+			Name  string `json:"name"` // of a recipient, which has no id
+			Owner string `json:"service_principal_id"`
+		}
+		if !usable(list.section) || json.Unmarshal(sections[list.section].Document, &rows) != nil {
+			continue
 		}
 		seen := map[string]bool{}
 		for _, row := range rows {
-			if seen[name(row)] {
-				return engine.SafeText(name(row)) + " is listed twice"
+			what := list.what + cmp.Or(row.ID, row.Name)
+			if list.section == engine.SectionSecrets {
+				what += " of service principal " + row.Owner
 			}
-			seen[name(row)] = true
+			if seen[what] { // which of the two holds is not known
+				doubt(list.section, reasonDuplicateID, "%s is listed twice", engine.SafeText(what))
+				break
+			}
+			seen[what] = true
 		}
-		return ""
-	}}
+	}
+	s.addMembers(sections)
+	s.join(sections)
 }
 
 // onlyAdmins reports whether by the grants nobody but admins may use tokens.
@@ -192,30 +181,12 @@ func (s *session) usedWithoutRight(sections map[engine.SectionName]engine.Sectio
 	case n+unsure > 1 && n < 2:
 		return fmt.Sprintf("by its permissions on tokens only admins may use tokens; whether %d people who use some are admins is not known", unsure)
 	case len(grants) == 0 && n > 0:
-		return fmt.Sprintf("by its permissions on tokens only admins could use tokens, but %s, who is none, has %d that are live", engine.SafeText(firstOf(using[0].Name, using[0].ID)), s.seen.live[using[0].ID])
+		return fmt.Sprintf("by its permissions on tokens only admins could use tokens, but %s, who is none, has %d that are live", engine.SafeText(cmp.Or(using[0].Name, using[0].ID)), s.seen.live[using[0].ID])
 	case n > 1: // of one, the right may have been taken this morning
 		return fmt.Sprintf("by its permissions on tokens only admins may use tokens, but those of %d others were used yesterday or today, as by %s: if the right was taken from them since, read again in two days",
-			n, engine.SafeText(firstOf(using[0].Name, using[0].ID)))
+			n, engine.SafeText(cmp.Or(using[0].Name, using[0].ID)))
 	}
 	return ""
-}
-
-// judge asks all questions and joins what several sections tell together.
-func (s *session) judge(sections map[engine.SectionName]engine.Section) {
-	switchedOff(sections)
-	usable := func(name engine.SectionName) bool { return sections[name].Coverage.Usable() }
-	for _, p := range plausibilities() {
-		if !usable(p.section) || slices.ContainsFunc(p.needs, func(name engine.SectionName) bool { return !usable(name) }) {
-			continue
-		}
-		if contradiction := p.ask(s, sections); contradiction != "" {
-			section := failed(implausible(p.reason, "%s", contradiction))
-			section.Coverage.Count = sections[p.section].Coverage.Count
-			sections[p.section] = section
-		}
-	}
-	s.addMembers(sections)
-	s.join(sections)
 }
 
 // join tells everybody's groups, nested ones included, and who is an admin. That
@@ -257,10 +228,9 @@ func (s *session) addMembers(sections map[engine.SectionName]engine.Section) {
 	for _, g := range s.groups {
 		for _, ref := range g.members {
 			kind := engine.Kind("")
-			switch {
-			case strings.HasPrefix(ref.Ref, "Users/"), strings.Contains(ref.Ref, "/Users/"):
+			if ref.of("Users") {
 				kind = engine.User
-			case strings.HasPrefix(ref.Ref, "ServicePrincipals/"), strings.Contains(ref.Ref, "/ServicePrincipals/"):
+			} else if ref.of("ServicePrincipals") {
 				kind = engine.ServicePrincipal
 			}
 			_, matters := s.seen.owners[ref.Value]
@@ -268,7 +238,7 @@ func (s *session) addMembers(sections map[engine.SectionName]engine.Section) {
 				continue
 			}
 			known[ref.Value] = true
-			s.people.add(reasonMissing, "%s, a member of group %s, is in no list", engine.SafeText(ref.Value), engine.SafeText(firstOf(g.name, g.id)))
+			s.people.add(reasonMissing, "%s, a member of group %s, is in no list", engine.SafeText(ref.Value), engine.SafeText(cmp.Or(g.name, g.id)))
 			s.people.rows = append(s.people.rows, person{Principal: engine.Principal{ID: ref.Value, Kind: kind, Raw: document(ref)}})
 		}
 	}
@@ -285,23 +255,18 @@ func (s *session) addMembers(sections map[engine.SectionName]engine.Section) {
 // directly or through groups.
 func (e *evidence) inAdmins(id string) bool {
 	m := newMembership(nil, e.groups)
-	for _, group := range m.parents[id] {
-		for _, above := range m.above(group) {
-			if m.names[above] == adminsGroup {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(m.parents[id], func(group string) bool {
+		return slices.ContainsFunc(m.above(group), func(above string) bool { return m.names[above] == adminsGroup })
+	})
 }
 
-// membersOf counts the principals whose references in groups begin so, and how
-// many of them the directory has.
-func (e *evidence) membersOf(path string) (members, listed int) {
+// membersOf counts the principals that groups have from a list, and how many of them
+// the directory has.
+func (e *evidence) membersOf(list string) (members, listed int) {
 	ids := map[string]bool{}
 	for _, g := range e.groups {
 		for _, m := range g.members {
-			if strings.HasPrefix(m.Ref, path) || strings.Contains(m.Ref, "/"+path) {
+			if m.of(list) {
 				ids[m.Value] = true
 			}
 		}
@@ -314,8 +279,8 @@ func (e *evidence) membersOf(path string) (members, listed int) {
 	return len(ids), listed
 }
 
-// unlisted names the groups that have a group as member that no list has.
-func (e *evidence) unlisted() []string {
+// unlisted is a group that has a group as member that no list has; "" for none.
+func (e *evidence) unlisted() string {
 	listed := map[string]bool{}
 	for _, g := range e.groups {
 		listed[g.id] = true
@@ -325,15 +290,12 @@ func (e *evidence) unlisted() []string {
 			listed[p.ID] = true
 		}
 	}
-	var names []string
 	for _, g := range e.groups {
-		if slices.ContainsFunc(g.members, func(m reference) bool {
-			return !listed[m.Value] && (strings.HasPrefix(m.Ref, "Groups/") || strings.Contains(m.Ref, "/Groups/") || m.Ref == "" && e.people != nil)
-		}) {
-			names = append(names, firstOf(g.name, g.id))
+		if slices.ContainsFunc(g.members, func(m reference) bool { return !listed[m.Value] && (m.of("Groups") || m.Ref == "" && e.people != nil) }) {
+			return cmp.Or(g.name, g.id)
 		}
 	}
-	return names
+	return ""
 }
 
 // switchedOff knows tokens to be off where the workspace's settings say so and
@@ -362,12 +324,17 @@ type tokensSeen struct {
 	ids            map[string]bool // of tokens that must be there: whether they are
 	owners         map[string]bool // and creators: whether a token that they own was used yesterday or today
 	live           map[string]int  // tokens that have not expired, by owner
+	// What rows hold that this patrol does not know: the platform has learned something,
+	// or the answer comes from somewhere else. The rows keep it as it came.
+	unknown map[string]bool
 }
+
+const mostUnknown = 50 // are gathered: a row may have any number of fields
 
 func newTokensSeen(now time.Time, ids []string) tokensSeen {
 	s := tokensSeen{
 		now: now.UnixMilli(), yesterday: now.UTC().Truncate(24*time.Hour).UnixMilli() - engine.Day,
-		ids: map[string]bool{}, owners: map[string]bool{}, live: map[string]int{},
+		ids: map[string]bool{}, owners: map[string]bool{}, live: map[string]int{}, unknown: map[string]bool{},
 	}
 	for _, id := range ids {
 		s.ids[id] = false
@@ -375,7 +342,23 @@ func newTokensSeen(now time.Time, ids []string) tokensSeen {
 	return s
 }
 
-func (s *tokensSeen) note(t engine.Token) {
+func (s *tokensSeen) note(o object, t engine.Token) {
+	add := func(what string) {
+		if len(s.unknown) < mostUnknown {
+			s.unknown[engine.SafeText(cut([]byte(what)))] = true
+		}
+	}
+	for key := range o.members {
+		switch key {
+		case "token_id", "comment", "creation_time", "expiry_time", "last_used_day", "owner_id", "created_by_id", "created_by_username",
+			"scopes", "autoscope_state", "inferred_scopes", "backfill_scopes", workspaceIDKey, workspaceNameKey, ownerNameKey, neverUsedKey, ownDefectsKey:
+		default:
+			add("field " + key)
+		}
+	}
+	if engine.AutoscopeState(t.AutoscopeState) == nil {
+		add("autoscope_state " + t.AutoscopeState)
+	}
 	if _, wanted := s.ids[t.ID]; wanted {
 		s.ids[t.ID] = true
 	}
@@ -404,14 +387,6 @@ const (
 // Shrinkable are the lists that are held against the snapshot before.
 func Shrinkable() []engine.SectionName {
 	return []engine.SectionName{engine.SectionTokens, ListUsers, ListServicePrincipals, engine.SectionGroups, engine.SectionAccountPrincipals}
-}
-
-// partOf is the section that a list is part of.
-func partOf(list engine.SectionName) engine.SectionName {
-	if list == ListUsers || list == ListServicePrincipals {
-		return engine.SectionPrincipals
-	}
-	return list
 }
 
 // CountsOf reads the counts of what was read whole.
@@ -452,9 +427,13 @@ func HoldAgainst(capture engine.Capture, before Counts, accepted []engine.Sectio
 		}
 		problem := implausible(reasonShrunk, "%s: %d rows, where the snapshot before had %d: whether some are missing from the answer is not known", list, now, was)
 		problem.Hint = fmt.Sprintf("Look at the list in the workspace. If it is as it should be, read again with --accept-shrink %s.", list)
+		section := list
+		if list == ListUsers || list == ListServicePrincipals {
+			section = engine.SectionPrincipals
+		}
 		c := problem.Coverage()
-		c.Count = coverage[partOf(list)].Count
-		capture.Sections[partOf(list)] = engine.Section{Coverage: c}
+		c.Count = coverage[section].Count
+		capture.Sections[section] = engine.Section{Coverage: c}
 	}
 	if reason := unconfirmed(capture.Sections); reason != "" {
 		capture.Sections[engine.SectionGrants] = failed(implausible(reasonTokensOfOthers, "%s", reason))

@@ -1,6 +1,7 @@
 package collectors
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"patrol/engine"
 )
@@ -69,7 +71,10 @@ type Problem struct {
 	Code    string // error code of the answer, if any
 	Message string // message of the answer, scrubbed
 
-	fatal bool // every further call would meet it too, whatever the reason's word
+	fatal   bool          // every further call would meet it too, whatever the reason's word
+	retries int           // further attempts that are worth it
+	quick   bool          // a short pause before the next one instead of backing off
+	least   time.Duration // what the server asks to wait
 }
 
 func (p *Problem) Error() string { return p.Reason + ": " + p.Detail }
@@ -78,6 +83,9 @@ func (p *Problem) Error() string { return p.Reason + ": " + p.Detail }
 func (p *Problem) Coverage() engine.Coverage {
 	return engine.Coverage{Status: p.Status, Reason: p.Reason, Detail: p.Detail, Hint: p.Hint}
 }
+
+// failed is the section that a problem leaves.
+func failed(p *Problem) engine.Section { return engine.Section{Coverage: p.Coverage()} }
 
 // Fatal reports whether every further call to the workspace would meet the
 // same problem.
@@ -90,6 +98,19 @@ func (p *Problem) Fatal() bool {
 	return p.fatal
 }
 
+func (p *Problem) class() engine.Class {
+	switch p.Reason {
+	case reasonConfig, reasonInsecure, reasonNoCredentials:
+		return engine.ClassUsage
+	}
+	return engine.ClassIncomplete
+}
+
+// error is the problem in the words of commands.
+func (p *Problem) error(op, target string) error {
+	return &engine.Error{Class: p.class(), Reason: p.Reason, Op: op, Target: target, Hint: p.Hint, Err: errors.New(p.Detail)}
+}
+
 func problem(status engine.CoverageStatus, reason, hint, format string, args ...any) *Problem {
 	return &Problem{Status: status, Reason: reason, Hint: hint, Detail: fmt.Sprintf(format, args...)}
 }
@@ -99,28 +120,13 @@ func problemOf(reason, hint, format string, args ...any) *Problem {
 	return problem(engine.Failed, reason, hint, format, args...)
 }
 
+func configProblem(hint, format string, args ...any) *Problem {
+	return problemOf(reasonConfig, hint, format, args...)
+}
+
 func badBody(format string, args ...any) *Problem {
-	return problem(engine.Failed, reasonBadBody,
+	return problemOf(reasonBadBody,
 		"Check that the host is a Databricks workspace and that no proxy or login page answers in its place.", format, args...)
-}
-
-// hinted says what to do where the caller may not make the call, and where there is
-// no such call: then the feature is off.
-func (p *Problem) hinted(denied, absent string) *Problem {
-	switch p.Reason {
-	case reasonPermission:
-		p.Hint = firstOf(denied, p.Hint)
-	case reasonNotFound, reasonFeatureDisabled:
-		p.Status, p.Reason, p.Hint = engine.Disabled, reasonFeatureDisabled, absent
-	}
-	return p
-}
-
-const hintImplausible = "Nothing of this is believed. Run it again; if it persists, find out who answers: the workspace, or a proxy or cache in its place."
-
-// implausible is the problem of an answer that cannot be true.
-func implausible(reason, format string, args ...any) *Problem {
-	return problem(engine.Implausible, reason, hintImplausible, format, args...)
 }
 
 func truncatedBody(format string, args ...any) *Problem {
@@ -128,8 +134,22 @@ func truncatedBody(format string, args ...any) *Problem {
 		"Run it again; if it persists, look for a proxy that cuts long answers off.", format, args...)
 }
 
-func configProblem(hint, format string, args ...any) *Problem {
-	return problem(engine.Failed, reasonConfig, hint, format, args...)
+// implausible is the problem of an answer that cannot be true.
+func implausible(reason, format string, args ...any) *Problem {
+	return problem(engine.Implausible, reason,
+		"Nothing of this is believed. Run it again; if it persists, find out who answers: the workspace, or a proxy or cache in its place.", format, args...)
+}
+
+// hinted says what to do where the caller may not make the call, and where there is
+// no such call: then the feature is off.
+func (p *Problem) hinted(denied, absent string) *Problem {
+	switch p.Reason {
+	case reasonPermission:
+		p.Hint = cmp.Or(denied, p.Hint)
+	case reasonNotFound, reasonFeatureDisabled:
+		p.Status, p.Reason, p.Hint = engine.Disabled, reasonFeatureDisabled, absent
+	}
+	return p
 }
 
 var errSectionTimeout = errors.New("section takes too long")
@@ -139,48 +159,51 @@ func interrupted(ctx context.Context) *Problem { return endedBy(context.Cause(ct
 
 func endedBy(cause error) *Problem {
 	if errors.Is(cause, errSectionTimeout) || errors.Is(cause, context.DeadlineExceeded) {
-		return problem(engine.Failed, reasonTimeout, "Run it again when the workspace is less busy.", "the section was not read in time")
+		return problemOf(reasonTimeout, "Run it again when the workspace is less busy.", "the section was not read in time")
 	}
-	return problem(engine.Failed, reasonInterrupted, "Run it again.", "collection was interrupted")
+	return problemOf(reasonInterrupted, "Run it again.", "collection was interrupted")
 }
 
-func (c *Client) timeout(path string) *failure {
+func (c *Client) timeout(path string) *Problem {
 	p := problemOf(reasonTimeout, "Run it again when the workspace is less busy.", "GET %s: no answer within %s", path, c.o.IdleTimeout)
-	return &failure{Problem: p, retries: retriesOfTimeout}
+	p.retries = retriesOfTimeout
+	return p
 }
 
 // lost classifies an attempt that brought no answer. A host to which no connection
 // could be made is not tried for long: a wrong name or a stopped network will not
 // mend itself.
-func (c *Client) lost(path string, connected bool, err error) *failure {
+func (c *Client) lost(path string, connected bool, err error) *Problem {
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var dns *net.DNSError
 	var network net.Error
 	late := errors.As(err, &network) && network.Timeout()
-	hint, retries := "Check the host of the workspace, the network, VPN and proxy.", retriesOfContact
-	switch {
-	case connected && late:
+	if connected && late {
 		return c.timeout(path)
-	case connected:
-		p := problemOf(reasonUnreachable, "Run it again; if it persists, look for a proxy or firewall that closes connections.", "GET %s: the connection broke off: %s", path, c.cause(err))
-		return &failure{Problem: p, retries: retriesOfServer}
+	}
+	if connected {
+		p := problemOf(reasonUnreachable, "Run it again; if it persists, look for a proxy or firewall that closes connections.",
+			"GET %s: the connection broke off: %s", path, c.cause(err))
+		p.retries = retriesOfServer
+		return p
+	}
+	p := problemOf(reasonUnreachable, "Check the host of the workspace, the network, VPN and proxy.", "connect to %s: %s", c.base.Host, c.cause(err))
+	p.fatal, p.retries = true, retriesOfContact
+	switch {
 	case errors.As(err, &certificate):
-		hint, retries = "Give the authority that signed the certificate with --ca-file.", 0
+		p.Hint, p.retries = "Give the authority that signed the certificate with --ca-file.", 0
 	case errors.As(err, &record):
-		hint, retries = "The host does not speak TLS: check host and port.", 0
+		p.Hint, p.retries = "The host does not speak TLS: check host and port.", 0
 	case errors.As(err, &dns):
-		hint = "Check the spelling of the host, and DNS."
+		p.Hint = "Check the spelling of the host, and DNS."
 	case late:
-		retries = 0
+		p.retries = 0
 	}
-	reached := c.session.wasReached()
-	if reached { // it was there a moment ago: perhaps it restarts
-		retries = retriesOfServer
+	if p.quick = !c.session.wasReached(); !p.quick { // it was there a moment ago: perhaps it restarts
+		p.retries = retriesOfServer
 	}
-	p := problemOf(reasonUnreachable, hint, "connect to %s: %s", c.base.Host, c.cause(err))
-	p.fatal = true
-	return &failure{Problem: p, retries: retries, quick: !reached}
+	return p
 }
 
 // cause is the innermost text of a network error, without the URL.
@@ -195,88 +218,64 @@ func (c *Client) cause(err error) string {
 // jsonContent refuses what cannot be JSON, such as a login page with status 200.
 func jsonContent(path string, h http.Header) *Problem {
 	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
-	switch {
-	case kind == "", kind == "text/plain", strings.HasSuffix(kind, "json"):
+	if kind == "" || kind == "text/plain" || strings.HasSuffix(kind, "json") {
 		return nil
 	}
 	return badBody("GET %s: the answer is %s, not JSON", path, engine.SafeText(kind))
 }
 
-// apiError is an error's body in any of the platform's shapes.
-type apiError struct {
-	Code    string
-	Message string
-}
-
 // textCode is an error of the shape "CODE: message".
 var textCode = regexp.MustCompile(`^\s*([A-Z][A-Z_]+):\s*(.*)`)
 
-func parseAPIError(body []byte) apiError {
-	var wire struct {
-		Code    any          `json:"error_code"` // a word, or a number
-		Message string       `json:"message"`
-		Error   apiErrorText `json:"error"`
-		Detail  string       `json:"detail"`
-		Scim    string       `json:"scimType"`
+// parseAPIError reads an error's body in any of the platform's shapes.
+func parseAPIError(body []byte) (code, message string) {
+	var answer struct {
+		Code    any             `json:"error_code"` // a word, or a number
+		Message string          `json:"message"`
+		Error   json.RawMessage `json:"error"` // a text, or what Azure has there, an object
+		Detail  string          `json:"detail"`
+		SCIM    string          `json:"scimType"`
 	}
-	if json.Unmarshal(body, &wire) != nil {
+	if json.Unmarshal(body, &answer) != nil {
 		if m := textCode.FindSubmatch(body); m != nil {
-			return apiError{string(m[1]), string(m[2])}
+			return string(m[1]), string(m[2])
 		}
-		return apiError{Message: string(body)}
+		return "", string(body)
 	}
-	e := apiError{Message: firstOf(wire.Message, wire.Detail, wire.Error.Message)}
-	e.Code, _ = wire.Code.(string)
-	e.Code = firstOf(e.Code, wire.Scim, wire.Error.Code)
-	return e
-}
-
-// apiErrorText is an error's member of that name: a text, or what Azure has
-// there, an object.
-type apiErrorText struct{ apiError }
-
-func (e *apiErrorText) UnmarshalJSON(text []byte) error {
-	if len(text) > 0 && text[0] == '{' {
-		return json.Unmarshal(text, &e.apiError)
+	var inner struct{ Code, Message string }
+	if json.Unmarshal(answer.Error, &inner) != nil {
+		inner.Message, _ = asText(answer.Error)
 	}
-	return json.Unmarshal(text, &e.Message)
-}
-
-func firstOf(texts ...string) string {
-	for _, text := range texts {
-		if text != "" {
-			return text
-		}
-	}
-	return ""
+	word, _ := answer.Code.(string)
+	return cmp.Or(word, answer.SCIM, inner.Code), cmp.Or(answer.Message, answer.Detail, inner.Message)
 }
 
 // refusal classifies an answer with a status other than 200.
-func (c *Client) refusal(path string, response *http.Response, body io.Reader) *failure {
+func (c *Client) refusal(path string, response *http.Response, body io.Reader) *Problem {
 	text, _ := io.ReadAll(io.LimitReader(body, errorsLimit)) // what arrived is enough to tell
-	e := parseAPIError(text)
-	status, message := response.StatusCode, strings.ToLower(e.Message)
+	code, message := parseAPIError(text)
+	status, lower := response.StatusCode, strings.ToLower(message)
 	says := func(parts ...string) bool {
-		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(message, part) })
+		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(lower, part) })
 	}
-	var f *failure
-	is := func(coverage engine.CoverageStatus, reason, hint string) {
-		f = final(problem(coverage, reason, hint, "GET %s: status %d", path, status))
+	p := &Problem{Code: code, Message: c.scrub.text(message), Detail: fmt.Sprintf("GET %s: status %d", path, status)}
+	is := func(status engine.CoverageStatus, reason, hint string) {
+		p.Status, p.Reason, p.Hint = status, reason, hint
 	}
 	again := func() { // the clock that a date in Retry-After counts by is the server's
 		now, err := http.ParseTime(response.Header.Get("Date"))
 		if err != nil {
 			now = c.o.Now()
 		}
-		f.retries, f.least = retriesOfServer, retryAfter(response.Header, now)
+		p.retries, p.least = retriesOfServer, retryAfter(response.Header, now)
 	}
 	switch {
 	case status >= 300 && status < 400:
 		is(engine.Failed, reasonRedirect, "Give the workspace's own host; redirects are never followed.")
 		if to, err := response.Location(); err == nil {
-			f.Detail += " to " + engine.SafeText(to.Host)
+			p.Detail += " to " + engine.SafeText(to.Host)
 			if strings.Contains(to.RawQuery, "private-link-validation-error") {
-				f.Hint = "The workspace is reached through Private Link only: run from within its network."
+				p.Hint = "The workspace is reached through Private Link only: run from within its network."
 			}
 		}
 	case status == http.StatusUnauthorized:
@@ -289,13 +288,13 @@ func (c *Client) refusal(path string, response *http.Response, body io.Reader) *
 		is(engine.Denied, reasonMissingScope, "Give the credential the API scope that this call needs; docs/sections.md lists them.")
 	case status == http.StatusForbidden:
 		is(engine.Denied, reasonPermission, "Sign in as a workspace admin.")
-	case status == http.StatusNotFound && (e.Code == "FEATURE_DISABLED" || says("feature is not available")):
+	case status == http.StatusNotFound && (code == "FEATURE_DISABLED" || says("feature is not available")):
 		is(engine.Disabled, reasonFeatureDisabled, "Personal access tokens or their permissions are off in this workspace, or its plan is below Premium.")
-	case status == http.StatusNotFound && path == grantsPath && (e.Code == "RESOURCE_DOES_NOT_EXIST" || e.Code == "NOT_FOUND") && noPermissions.MatchString(e.Message):
+	case status == http.StatusNotFound && path == grantsPath && p.absent() && noPermissions.MatchString(message):
 		is(engine.NotInitialised, reasonNotInitialised, "The workspace has had no token yet: its permissions appear with the first one.")
 	case status == http.StatusNotFound:
 		is(engine.Failed, reasonNotFound, "Check that the host is that of a workspace, not of an account.")
-	case status == http.StatusTooManyRequests, strings.Contains(e.Code+e.Message, "REQUEST_LIMIT_EXCEEDED"):
+	case status == http.StatusTooManyRequests, strings.Contains(code+message, "REQUEST_LIMIT_EXCEEDED"):
 		is(engine.Failed, reasonRateLimited, "Run it again later, or read fewer workspaces at once.")
 		again()
 	case status == 500, status == 502, status == 503, status == 504:
@@ -304,12 +303,14 @@ func (c *Client) refusal(path string, response *http.Response, body io.Reader) *
 	default:
 		is(engine.Failed, reasonUnexpected, "Look at the message; if it does not help, ask Databricks support.")
 	}
-	f.Code, f.Message = e.Code, c.scrub.text(e.Message)
-	if said := strings.TrimSpace(e.Code + " " + e.Message); said != "" && !strings.HasPrefix(strings.TrimSpace(e.Message), "<") {
-		f.Detail += ": " + c.scrub.excerpt(said)
+	if said := strings.TrimSpace(code + " " + message); said != "" && !strings.HasPrefix(strings.TrimSpace(message), "<") {
+		p.Detail += ": " + c.scrub.excerpt(said)
 	}
-	return f
+	return p
 }
+
+// absent reports whether the answer says that what was asked for does not exist.
+func (p *Problem) absent() bool { return p.Code == "RESOURCE_DOES_NOT_EXIST" || p.Code == "NOT_FOUND" }
 
 // noPermissions is the answer of a workspace whose permissions on tokens were never
 // set: "tokens tokens does not exist".
@@ -371,14 +372,8 @@ func (t *tally) note(format string, args ...any) {
 
 // join is both tallies together.
 func (t tally) join(other tally) tally {
-	joined := tally{
-		counts:   maps.Clone(t.counts),
-		examples: slices.Concat(t.examples, other.examples),
-		notes:    slices.Concat(t.notes, other.notes),
-	}
-	if joined.counts == nil {
-		joined.counts = map[string]int{}
-	}
+	joined := tally{map[string]int{}, slices.Concat(t.examples, other.examples), slices.Concat(t.notes, other.notes)}
+	maps.Copy(joined.counts, t.counts)
 	for reason, n := range other.counts {
 		joined.counts[reason] += n
 	}
@@ -397,7 +392,7 @@ func (t *tally) coverage(rows int) engine.Coverage {
 	var counted []string
 	for _, reason := range gravest {
 		if n := t.counts[reason]; n > 0 {
-			c.Reason = firstOf(c.Reason, reason)
+			c.Reason = cmp.Or(c.Reason, reason)
 			counted = append(counted, fmt.Sprintf("%s %d", reason, n))
 		}
 	}

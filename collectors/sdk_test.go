@@ -88,7 +88,7 @@ func TestTheSDKSaysNothing(t *testing.T) {
 				problem = client.sign(t.Context(), &http.Request{Header: http.Header{}})
 			}
 			if problem != nil {
-				return problem.error("azure")
+				return problem.error("sign in to", "azure")
 			}
 			return nil
 		},
@@ -250,7 +250,7 @@ func TestStatementsAreAsTheSDKSendsThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	ours := newClient(Options{Usage: &Usage{Warehouse: "w"}}.withDefaults(), "test", base, http.DefaultTransport, &session{})
-	if _, problem := ours.query(t.Context(), usageChanges(), []parameter{{"days", "30", "INT"}, {"workspace_id", "7", "STRING"}}, func(record) error { return nil }); problem == nil || problem.Reason != reasonQueryFailed {
+	if problem := ours.query(t.Context(), usageChanges, []parameter{{"days", "30", "INT"}, {"workspace_id", "7", "STRING"}}, func(record) error { return nil }); problem == nil || problem.Reason != reasonQueryFailed {
 		t.Fatal(problem)
 	}
 	api, err := client.New(&config.Config{Host: server.URL, Token: "none", AuthType: "pat"})

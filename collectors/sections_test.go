@@ -354,7 +354,7 @@ func TestRetryAfter(t *testing.T) {
 func TestPause(t *testing.T) {
 	t.Parallel()
 	most := func() float64 { return 1 }
-	f := &failure{Problem: &Problem{}}
+	f := &Problem{}
 	var got []time.Duration
 	for n := range 8 {
 		got = append(got, pause(f, n, most).Round(time.Second)/time.Second)

@@ -47,7 +47,7 @@ func SignIn(ctx context.Context, t Target, o Options) (*Session, error) {
 	o = o.withDefaults()
 	transport, problem := newTransport(o)
 	if problem != nil {
-		return nil, problem.error(t.Label())
+		return nil, problem.error("collect", t.Label())
 	}
 	client, problem := signIn(ctx, t, o, transport)
 	if problem == nil && client.session.meFault != nil {
@@ -55,7 +55,7 @@ func SignIn(ctx context.Context, t Target, o Options) (*Session, error) {
 	}
 	if problem != nil {
 		transport.CloseIdleConnections()
-		return nil, problem.error(t.Label())
+		return nil, problem.error("collect", t.Label())
 	}
 	s := &Session{client: client, transport: transport, http: &http.Client{Transport: transport, CheckRedirect: neverRedirect}, local: o.Now()}
 	s.remote = client.now()
@@ -118,36 +118,9 @@ func (s *Session) Close() error {
 func (s *Session) Send(ctx context.Context, method, target string, body []byte) (engine.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	request, err := s.request(ctx, method, target, body)
-	if err != nil {
-		return engine.Response{}, err
-	}
-	if problem := s.client.session.sameWorkspace(nil); problem != nil {
-		return engine.Response{}, &engine.Fault{Kind: engine.FaultWorkspace, Detail: fmt.Sprintf("%s %s: not sent: %s", method, request.URL.Path, problem.Detail)}
-	}
-	answer, err := s.http.Do(request)
-	if err != nil {
-		return engine.Response{}, fmt.Errorf("%s %s: %s", method, request.URL.Path, s.client.cause(err))
-	}
-	defer answer.Body.Close()
-	if problem := s.client.session.sameWorkspace(answer.Header); problem != nil {
-		return engine.Response{}, &engine.Fault{Kind: engine.FaultWorkspace, Detail: fmt.Sprintf("%s %s: %s", method, request.URL.Path, problem.Detail),
-			HTTP: answer.StatusCode, Request: answer.Header.Get("X-Request-Id")}
-	}
-	whole, err := io.ReadAll(io.LimitReader(answer.Body, sendLimit+1))
-	switch {
-	case err != nil:
-		return engine.Response{}, fmt.Errorf("%s %s: the answer broke off: %s", method, request.URL.Path, s.client.cause(err))
-	case len(whole) > sendLimit:
-		return engine.Response{}, fmt.Errorf("%s %s: %w", method, request.URL.Path, errTooLarge)
-	}
-	return engine.Response{Status: answer.StatusCode, Header: answer.Header, Body: whole}, nil
-}
-
-func (s *Session) request(ctx context.Context, method, target string, body []byte) (*http.Request, error) {
 	relative, err := url.Parse(target)
 	if err != nil || relative.Host != "" || relative.Scheme != "" {
-		return nil, fmt.Errorf("%s: %q is no path", method, target)
+		return engine.Response{}, fmt.Errorf("%s: %q is no path", method, target)
 	}
 	to := s.client.base.JoinPath(relative.EscapedPath())
 	to.RawQuery = relative.RawQuery
@@ -157,24 +130,44 @@ func (s *Session) request(ctx context.Context, method, target string, body []byt
 	}
 	request, problem := s.client.request(ctx, method, to, content)
 	if problem != nil {
-		return nil, errors.New(problem.Detail)
+		return engine.Response{}, errors.New(problem.Detail)
 	}
 	if body != nil {
 		request.ContentLength = int64(len(body))
 	}
-	return request, nil
+	what := method + " " + request.URL.Path
+	if problem := s.client.session.sameWorkspace(nil); problem != nil {
+		return engine.Response{}, &engine.Fault{Kind: engine.FaultWorkspace, Detail: what + ": not sent: " + problem.Detail}
+	}
+	answer, err := s.http.Do(request)
+	if err != nil {
+		return engine.Response{}, fmt.Errorf("%s: %s", what, s.client.cause(err))
+	}
+	defer answer.Body.Close()
+	if problem := s.client.session.sameWorkspace(answer.Header); problem != nil {
+		return engine.Response{}, &engine.Fault{
+			Kind: engine.FaultWorkspace, Detail: what + ": " + problem.Detail, HTTP: answer.StatusCode, Request: answer.Header.Get("X-Request-Id"),
+		}
+	}
+	whole, err := io.ReadAll(io.LimitReader(answer.Body, sendLimit+1))
+	switch {
+	case err != nil:
+		return engine.Response{}, fmt.Errorf("%s: the answer broke off: %s", what, s.client.cause(err))
+	case len(whole) > sendLimit:
+		return engine.Response{}, fmt.Errorf("%s: %w", what, errTooLarge)
+	}
+	return engine.Response{Status: answer.StatusCode, Header: answer.Header, Body: whole}, nil
 }
-
-var errNoRow = errors.New("the row is no token")
 
 // ParseToken reads one row of the token API as a list would, with the same
 // window of times and the same notes of what is defective.
 func ParseToken(raw []byte, now time.Time) (engine.Token, error) {
-	t, ok := decodeToken(raw, windowAt(now))
-	if !ok {
-		return t, errNoRow
+	if json.Valid(raw) {
+		if t, _, ok := decodeToken(raw, windowAt(now)); ok {
+			return t, nil
+		}
 	}
-	return t, nil
+	return engine.Token{}, errors.New("the row is no token")
 }
 
 // Scrub takes the session's secrets and anything that looks like one out of a text.
@@ -198,7 +191,7 @@ func ParsePrincipal(raw []byte, kind engine.Kind) (engine.Principal, error) {
 		return engine.Principal{}, errors.New("the answer is no JSON object, or has a key twice")
 	}
 	p := engine.Principal{ID: row.id, Kind: kind, Name: row.text(name), DisplayName: row.text("displayName"), Active: row.truth("active")}
-	if t.counts != nil {
+	if len(t.examples) > 0 {
 		return p, errors.New("a field is of another type than it should be")
 	}
 	return p, nil

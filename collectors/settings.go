@@ -193,20 +193,23 @@ type ipAccessList struct {
 }
 
 func readIPAccessLists(ctx context.Context, c *Client) engine.Section {
-	rows, _, problem := c.getList(ctx, ipAccessPath, nil, "ip_access_lists")
+	rows, _, problem := c.getList(ctx, ipAccessPath, nil, "ip_access_lists", false)
 	if problem != nil {
 		return failed(problem.hinted("", hintIPAccessAbsent))
 	}
 	lists, t := []ipAccessList{}, tally{}
 	for i, raw := range rows {
 		r := newListRow(raw)
-		enabled := r.truth("enabled")
 		list := ipAccessList{
-			Addresses: append([]string{}, r.texts("ip_addresses")...), Enabled: enabled != nil && *enabled,
+			Addresses: append([]string{}, r.texts("ip_addresses")...), Enabled: r.isTrue("enabled"),
 			ID: r.text("list_id"), Label: r.text("label"), Type: r.text("list_type"),
 		}
-		r.must(!slices.ContainsFunc(list.Addresses, notAnAddress), reasonBadType)
-		r.must(list.Type != "" && enabled != nil, reasonMissing)
+		for _, text := range list.Addresses {
+			_, notAnAddress := netip.ParseAddr(text)
+			_, notARange := netip.ParsePrefix(text)
+			r.must(notAnAddress == nil || notARange == nil, reasonBadType)
+		}
+		r.must(list.Type != "" && !absent(r.member("enabled")), reasonMissing)
 		if r.reason != "" {
 			t.add(r.reason, "list %d has no type, state or addresses that can be read", i+1)
 			list.Enabled = false
@@ -215,16 +218,6 @@ func readIPAccessLists(ctx context.Context, c *Client) engine.Section {
 	}
 	slices.SortFunc(lists, func(a, b ipAccessList) int { return cmp.Or(cmp.Compare(a.Label, b.Label), cmp.Compare(a.ID, b.ID)) })
 	return engine.Section{Coverage: t.coverage(len(lists)), Document: document(lists)}
-}
-
-// notAnAddress holds for what is neither an address nor a range of them.
-func notAnAddress(text string) bool {
-	if strings.Contains(text, "/") {
-		_, err := netip.ParsePrefix(text)
-		return err != nil
-	}
-	_, err := netip.ParseAddr(text)
-	return err != nil
 }
 
 const (

@@ -1,6 +1,7 @@
 package collectors
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -47,10 +48,8 @@ func Check(ctx context.Context, targets []Target, o Options) error {
 		}
 		s := newSigner(t, o.withDefaults(), nil)
 		s.cfg.Host = t.knownHost()
-		if problem := s.resolve(ctx, false); problem != nil {
-			if known, ok := engine.AsError(problem.error(t.Label())); ok && known.Class == engine.ClassUsage {
-				return known
-			}
+		if problem := s.resolve(ctx, false); problem != nil && problem.class() == engine.ClassUsage {
+			return problem.error("collect", t.Label())
 		}
 	}
 	return nil
@@ -82,7 +81,7 @@ type signer struct {
 func newSigner(t Target, o Options, transport http.RoundTripper) *signer {
 	silenceSDK()
 	return &signer{target: t, o: o, transport: transport, session: &session{}, cfg: &config.Config{
-		Profile: t.Profile, ConfigFile: t.ConfigFile, Loaders: loaders(t), HTTPTransport: signInTransport{transport, userAgent(o)},
+		Profile: t.Profile, ConfigFile: t.ConfigFile, Loaders: loaders(t), HTTPTransport: signInTransport{transport, o.UserAgentVersion},
 	}}
 }
 
@@ -98,13 +97,12 @@ func (s *signer) resolve(ctx context.Context, ask bool) *Problem {
 			return nil, nil
 		}
 		meta, problem := s.client.hostMetadata(ctx)
-		if problem != nil {
-			if problem.Fatal() {
-				found = problem
-			}
-			return nil, nil // other hosts do not tell, and need not
+		switch {
+		case problem == nil:
+			s.noteMetadata(meta)
+		case problem.Fatal(): // other hosts do not tell, and need not
+			found = problem
 		}
-		s.noteMetadata(meta)
 		return meta, nil
 	}
 	if err := s.cfg.EnsureResolved(); err != nil {
@@ -152,9 +150,9 @@ func (s *signer) authenticate(ctx context.Context) (header http.Header, problem 
 // prove signs in, asks who we are, and refuses an answer from another workspace than
 // was asked for.
 func (s *signer) prove(ctx context.Context) *Problem {
-	header, fault := s.authenticate(ctx)
-	if fault != nil {
-		return fault
+	header, problem := s.authenticate(ctx)
+	if problem != nil {
+		return problem
 	}
 	s.session.authType, s.session.scopes = s.cfg.AuthType, scopesOf(s.cfg.AuthType, header.Get("Authorization"))
 	s.session.me, s.session.meFault = s.client.forSection(engine.SectionWorkspace).whoAmI(ctx)
@@ -170,11 +168,11 @@ func (s *signer) prove(ctx context.Context) *Problem {
 			s.noteMetadata(meta)
 		}
 	}
-	asked, got := firstOf(s.client.routeID, s.target.WorkspaceID), s.session.me.workspaceID
+	asked, got := cmp.Or(s.client.routeID, s.target.WorkspaceID), s.session.me.workspaceID
 	if asked == "" || got == "" || asked == got || strings.Trim(asked, "0123456789") != "" {
 		return nil
 	}
-	return problem(engine.Failed, reasonWrongWorkspace, "Correct workspace_id or the host in the profile or environment.",
+	return problemOf(reasonWrongWorkspace, "Correct workspace_id or the host in the profile or environment.",
 		"asked for workspace %s, workspace %s answered", engine.SafeText(asked), engine.SafeText(got))
 }
 
@@ -246,22 +244,26 @@ func (s *signer) connect(host string) *Problem {
 	if err != nil || base.Host == "" {
 		return configProblem("Give the host as https://name.", "the host %q is no address", engine.SafeText(host))
 	}
-	name := firstOf(s.target.Name, s.cfg.Profile, base.Host)
+	name := cmp.Or(s.target.Name, s.cfg.Profile, base.Host)
 	s.client = newClient(s.o, name, &url.URL{Scheme: base.Scheme, Host: base.Host}, s.transport, s.session)
 	s.client.routeID = s.cfg.WorkspaceID
 	if !secureURL(base) {
-		return problem(engine.Failed, reasonInsecure, "Use https; plain http is accepted for loopback hosts only.",
-			"the host %s is not addressed by https", engine.SafeText(host))
+		return problemOf(reasonInsecure, "Use https; plain http is accepted for loopback hosts only.", "the host %s is not addressed by https", engine.SafeText(host))
 	}
-	s.client.noteProxy()
+	// The proxy is named, without its credential: whoever owns it learns which
+	// workspaces are read. An error shows when it is used.
+	if through, err := proxy(s.o, base); err == nil && through != nil && s.o.first("proxy "+through.Host) {
+		s.client.event(Event{Kind: EventNote, Reason: "proxy",
+			Detail: "connects through the proxy " + through.Scheme + "://" + through.Host + ", which the environment names; --no-proxy goes without"})
+	}
 	return nil
 }
 
 // hostMetadata makes one attempt, and a second if the host does not answer.
 func (c *Client) hostMetadata(ctx context.Context) (*config.HostMetadata, *Problem) {
 	for n := 0; ; n++ {
-		answer, failure := c.once(ctx, metadataPath, nil, nil, errorsLimit)
-		if failure == nil {
+		answer, problem := c.once(ctx, metadataPath, nil, nil, errorsLimit)
+		if problem == nil {
 			defer discard(answer)
 			meta := &config.HostMetadata{}
 			if err := json.NewDecoder(answer.Reader()).Decode(meta); err != nil {
@@ -269,10 +271,10 @@ func (c *Client) hostMetadata(ctx context.Context) (*config.HostMetadata, *Probl
 			}
 			return meta, nil
 		}
-		if !failure.quick {
-			return nil, failure.Problem
+		if !problem.quick {
+			return nil, problem
 		}
-		if problem := c.wait(ctx, failure, n); problem != nil {
+		if problem := c.wait(ctx, problem, n); problem != nil {
 			return nil, problem
 		}
 	}
@@ -282,7 +284,7 @@ func (c *Client) hostMetadata(ctx context.Context) (*config.HostMetadata, *Probl
 func (s *signer) signInProblem(ctx context.Context, err error) *Problem {
 	switch {
 	case errors.Is(err, errSignInTimeout), errors.Is(context.Cause(ctx), errSignInTimeout):
-		p := problem(engine.Failed, reasonTimeout, "Sign in by hand first, or pin DATABRICKS_AUTH_TYPE.", "sign in: no credential within %s", s.o.SignInTimeout)
+		p := problemOf(reasonTimeout, "Sign in by hand first, or pin DATABRICKS_AUTH_TYPE.", "sign in: no credential within %s", s.o.SignInTimeout)
 		p.fatal = true
 		return p
 	case ctx.Err() != nil:
@@ -295,13 +297,13 @@ func (s *signer) signInProblem(ctx context.Context, err error) *Problem {
 	text := scrubber{secrets(s.cfg)}.excerpt(err.Error())
 	switch {
 	case errors.Is(err, config.ErrCannotConfigureDefault):
-		return problem(engine.Failed, reasonNoCredentials, "Name a profile, or set a credential that the Databricks tools know.", "sign in: no way to authenticate is configured")
+		return problemOf(reasonNoCredentials, "Name a profile, or set a credential that the Databricks tools know.", "sign in: no way to authenticate is configured")
 	case refused:
 		return problem(engine.Denied, reasonUnauthenticated, "Check client id and secret, or sign in again.", "sign in: %s", text)
 	case s.client == nil || strings.HasPrefix(err.Error(), "resolve: ") || strings.HasPrefix(err.Error(), "validate: "):
 		return configProblem("Check the profile and the DATABRICKS_ and ARM_ variables.", "%s", text)
 	}
-	return problem(engine.Failed, reasonSignIn, "Check the credential; `databricks auth describe` tells what is used.", "sign in: %s", text)
+	return problemOf(reasonSignIn, "Check the credential; `databricks auth describe` tells what is used.", "sign in: %s", text)
 }
 
 // secrets are the values of a configuration that must not be shown.
@@ -378,7 +380,7 @@ type namedProfile struct{ target Target }
 func (namedProfile) Name() string { return "named profile" }
 
 func (p namedProfile) Configure(cfg *config.Config) error {
-	cfg.ConfigFile = firstOf(cfg.ConfigFile, os.Getenv("DATABRICKS_CONFIG_FILE"))
+	cfg.ConfigFile = cmp.Or(cfg.ConfigFile, os.Getenv("DATABRICKS_CONFIG_FILE"))
 	cfg.Host = ""
 	if err := config.ConfigFile.Configure(cfg); err != nil {
 		return fmt.Errorf("profile %s: %w", p.target.Profile, err)
@@ -393,7 +395,7 @@ func (p namedProfile) Configure(cfg *config.Config) error {
 	if given != "" && cfg.Host != "" && (&config.Config{Host: given}).CanonicalHostName() != (&config.Config{Host: cfg.Host}).CanonicalHostName() {
 		return fmt.Errorf("profile %s is for %s, not for %s", p.target.Profile, cfg.Host, given)
 	}
-	cfg.Host = firstOf(cfg.Host, given)
+	cfg.Host = cmp.Or(cfg.Host, given)
 	ownHost := cfg.Host != ""
 	// The environment fills in what the profile leaves open and what goes with it: a
 	// secret for the profile's client id, but no second way to sign in.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 )
 
 // Limits of answers, in bytes.
@@ -35,42 +34,26 @@ type spool struct {
 
 func newSpool(dir string, limit int64) *spool { return &spool{dir: dir, limit: limit} }
 
-func (s *spool) Write(p []byte) (int, error) {
-	n, err := s.write(p)
-	if err != nil {
-		s.broken = err
-	}
-	return n, err
-}
-
-func (s *spool) write(p []byte) (int, error) {
+func (s *spool) Write(p []byte) (n int, err error) {
+	defer func() { s.broken = errors.Join(s.broken, err) }()
 	if s.size+int64(len(p)) > s.limit {
 		return 0, errTooLarge
 	}
 	if s.file == nil && s.size+int64(len(p)) > spoolMemory {
-		if err := s.moveToFile(); err != nil {
-			return 0, err
+		if s.file, err = os.CreateTemp(s.dir, "patrol-spool-*"); err != nil { // mode 0600
+			return 0, fmt.Errorf("create spool: %w", err)
 		}
+		s.gone = os.Remove(s.file.Name()) == nil // where an open file can go on without a name, a kill leaves none
+		if _, err := s.file.Write(s.memory.Bytes()); err != nil {
+			return 0, fmt.Errorf("write spool: %w", err)
+		}
+		s.memory = bytes.Buffer{}
 	}
 	s.size += int64(len(p))
 	if s.file != nil {
 		return s.file.Write(p)
 	}
 	return s.memory.Write(p)
-}
-
-func (s *spool) moveToFile() error {
-	file, err := os.CreateTemp(s.dir, "patrol-spool-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("create spool: %w", err)
-	}
-	s.file = file
-	s.gone = os.Remove(file.Name()) == nil // where an open file can go on without a name, a kill leaves none
-	if _, err := file.Write(s.memory.Bytes()); err != nil {
-		return fmt.Errorf("write spool: %w", err)
-	}
-	s.memory = bytes.Buffer{}
-	return nil
 }
 
 // ReadAt reads what was written. It must not run beside Write.
@@ -96,27 +79,4 @@ func (s *spool) Close() error {
 		return file.Close()
 	}
 	return errors.Join(file.Close(), os.Remove(file.Name()))
-}
-
-// spools are those that outlive the call that filled them.
-type spools struct {
-	mu   sync.Mutex
-	kept []*spool
-}
-
-func (s *spools) keep(one *spool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.kept = append(s.kept, one)
-}
-
-func (s *spools) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var errs []error
-	for _, one := range s.kept {
-		errs = append(errs, one.Close())
-	}
-	s.kept = nil
-	return errors.Join(errs...)
 }

@@ -35,10 +35,9 @@ func find(columns []columnOf, headings []string) (at map[string]int, err error) 
 	at = map[string]int{}
 	for _, column := range columns {
 		var found []int
-		for tier := range slices.Values(column.headings) {
-			words := strings.Fields(tier)
+		for _, equals := range column.headings {
 			for i, heading := range headings {
-				if slices.Contains(words, letters(heading)) {
+				if slices.Contains(strings.Fields(equals), letters(heading)) {
 					found = append(found, i)
 				}
 			}
@@ -46,38 +45,21 @@ func find(columns []columnOf, headings []string) (at map[string]int, err error) 
 				break
 			}
 		}
-		switch {
-		case len(found) > 1 && strings.TrimSpace(headings[found[0]]) == strings.TrimSpace(headings[found[1]]):
-			return nil, fmt.Errorf("column %q stands in the header twice", engine.SafeText(headings[found[0]]))
-		case len(found) > 1:
-			return nil, fmt.Errorf("the columns %q and %q may both be %s: rename or remove one of them",
-				engine.SafeText(headings[found[0]]), engine.SafeText(headings[found[1]]), column.field)
-		case len(found) == 1:
+		if len(found) > 1 {
+			a, b := engine.SafeText(headings[found[0]]), engine.SafeText(headings[found[1]])
+			if strings.TrimSpace(headings[found[0]]) == strings.TrimSpace(headings[found[1]]) {
+				return nil, fmt.Errorf("column %q stands in the header twice", a)
+			}
+			return nil, fmt.Errorf("the columns %q and %q may both be %s: rename or remove one of them", a, b, column.field)
+		}
+		if len(found) == 1 {
 			at[column.field] = found[0]
 		}
 	}
 	return at, nil
 }
 
-// allNeeded says which columns a file lacks that it must have.
-func allNeeded(columns []columnOf, headings []string, at map[string]int) error {
-	var missing []string
-	for _, column := range columns {
-		there := slices.ContainsFunc(columns, func(other columnOf) bool {
-			_, there := at[other.field]
-			return there && other.needed == column.needed
-		})
-		if column.needed != "" && !there && !slices.Contains(missing, column.needed) {
-			missing = append(missing, column.needed)
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	return fmt.Errorf("no column for %s; the columns are: %s", strings.Join(missing, ", "), engine.SafeText(strings.Join(headings, ", ")))
-}
-
-// letters is what headings are compared by: "Token ID" is token_id.
+// letters is what headings are compared by: "Token ID" is tokenid.
 func letters(heading string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
@@ -94,6 +76,8 @@ type table struct {
 	from  *bufio.Reader // text in UTF-8, without a mark
 	isCSV bool
 }
+
+const stdinPath = "-"
 
 // openTable opens a file; - is standard input.
 func openTable(ctx context.Context, path string, stdin io.Reader) (*table, error) {
@@ -113,27 +97,6 @@ func openTable(ctx context.Context, path string, stdin io.Reader) (*table, error
 	}
 	return t, nil
 }
-
-// eachRecord hands over the rows of a file. line is where an error belongs; 0: to
-// the file as a whole.
-func eachRecord(ctx context.Context, path string, columns []columnOf, take func(record) error) (line int, err error) {
-	file, err := openTable(ctx, path, nil)
-	if err != nil {
-		return 0, err
-	}
-	defer discard(file)
-	return file.each(columns, take)
-}
-
-// fileError is the error about a line of a file; 0: about the file.
-func fileError(op, reason, path string, line int, hint string, err error) error {
-	if line > 0 {
-		path += ":" + strconv.Itoa(line)
-	}
-	return &engine.Error{Class: engine.ClassUsage, Reason: reason, Op: op, Target: path, Hint: hint, Err: err}
-}
-
-const stdinPath = "-"
 
 // newTable tells CSV from JSON by the first character.
 func newTable(ctx context.Context, file io.ReadCloser) (*table, error) {
@@ -185,6 +148,14 @@ type readerFunc func(p []byte) (int, error)
 
 func (read readerFunc) Read(p []byte) (int, error) { return read(p) }
 
+// fileError is the error about a line of a file; 0: about the file.
+func fileError(op, reason, path string, line int, hint string, err error) error {
+	if line > 0 {
+		path += ":" + strconv.Itoa(line)
+	}
+	return &engine.Error{Class: engine.ClassUsage, Reason: reason, Op: op, Target: path, Hint: hint, Err: err}
+}
+
 // record is a row of a file: the texts of the fields that it has. Null is empty.
 type record struct {
 	line   int
@@ -194,38 +165,68 @@ type record struct {
 
 func (r record) text(field string) string { return strings.TrimSpace(r.fields[field]) }
 
-// longestLine bounds a line of JSON.
-const longestLine = 1 << 20
+// eachRecord hands over the rows of a file: of CSV, or of JSON with one object a
+// line; empty lines do not count. line is where an error belongs; 0: to the file.
+func eachRecord(ctx context.Context, path string, columns []columnOf, take func(record) error) (line int, err error) {
+	t, err := openTable(ctx, path, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer discard(t)
+	if t.isCSV {
+		return t.eachRow(columns, take)
+	}
+	const longestLine = 1 << 20
+	lines := bufio.NewScanner(t.from)
+	lines.Buffer(nil, longestLine)
+	for line = 1; lines.Scan(); line++ {
+		text := bytes.TrimSpace(lines.Bytes())
+		if len(text) == 0 {
+			continue
+		}
+		texts, err := jsonTexts(text)
+		if err != nil {
+			return line, err
+		}
+		row, err := recordOf(texts, columns)
+		if err != nil {
+			return line, err
+		}
+		row.line = line
+		if err := take(row); err != nil {
+			return line, err
+		}
+	}
+	return line, lines.Err()
+}
 
-// each reads the rows of CSV, or of JSON with one object a line; empty lines do not
-// count. line is where an error belongs.
-func (t *table) each(columns []columnOf, take func(record) error) (line int, err error) {
-	if !t.isCSV {
-		lines := bufio.NewScanner(t.from)
-		lines.Buffer(nil, longestLine)
-		for line = 1; lines.Scan(); line++ {
-			text := bytes.TrimSpace(lines.Bytes())
-			if len(text) == 0 {
-				continue
-			}
-			texts, err := jsonTexts(text)
-			if err != nil {
-				return line, err
-			}
-			row, err := recordOf(texts, columns)
-			if err != nil {
-				return line, err
-			}
-			row.line = line
-			if err := take(row); err != nil {
-				return line, err
+// eachRow hands over the rows of CSV. line is where an error belongs.
+func (t *table) eachRow(columns []columnOf, take func(record) error) (line int, err error) {
+	head, err := t.from.Peek(4096)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 1, err
+	}
+	// What separates columns: Excel says it in a line of its own, which is skipped;
+	// else it is what stands in the header most often, outside of quotes.
+	r, skipped := csv.NewReader(t.from), 0
+	first, _, _ := bytes.Cut(head, []byte("\n"))
+	if sep, said := bytes.CutPrefix(bytes.ToLower(bytes.Trim(first, "\r\"")), []byte("sep=")); said && len(sep) == 1 {
+		_, _ = t.from.Discard(min(len(first)+1, len(head))) // it was peeked at
+		r.Comma, skipped = rune(sep[0]), 1
+	} else {
+		counts, quoted := map[rune]int{}, false
+		for _, c := range string(first) {
+			if c == '"' {
+				quoted = !quoted
+			} else if !quoted {
+				counts[c]++
 			}
 		}
-		return line, lines.Err()
-	}
-	r, skipped, err := newCSV(t.from)
-	if err != nil {
-		return 1, err
+		for _, candidate := range ";\t|" {
+			if counts[candidate] > counts[r.Comma] {
+				r.Comma = candidate
+			}
+		}
 	}
 	lineOf := func(err error) int { // which the reader's text names as well
 		var parse *csv.ParseError
@@ -239,11 +240,22 @@ func (t *table) each(columns []columnOf, take func(record) error) (line int, err
 		return lineOf(err), err
 	}
 	at, err := find(columns, header)
-	if err == nil {
-		err = allNeeded(columns, header, at)
-	}
 	if err != nil {
 		return 1 + skipped, err
+	}
+	has := map[string]bool{"": true}
+	for _, column := range columns {
+		_, there := at[column.field]
+		has[column.needed] = has[column.needed] || there
+	}
+	var missing []string
+	for _, column := range columns {
+		if !has[column.needed] && !slices.Contains(missing, column.needed) {
+			missing = append(missing, column.needed)
+		}
+	}
+	if len(missing) > 0 {
+		return 1 + skipped, fmt.Errorf("no column for %s; the columns are: %s", strings.Join(missing, ", "), engine.SafeText(strings.Join(header, ", ")))
 	}
 	r.ReuseRecord = true // the header is done with
 	for {
@@ -265,38 +277,7 @@ func (t *table) each(columns []columnOf, take func(record) error) (line int, err
 	}
 }
 
-// newCSV finds out what separates columns. Excel says it in a line of its own,
-// which is skipped.
-func newCSV(from *bufio.Reader) (r *csv.Reader, skipped int, err error) {
-	head, err := from.Peek(4096)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, 0, err
-	}
-	line, _, _ := bytes.Cut(head, []byte("\n"))
-	if sep, said := bytes.CutPrefix(bytes.ToLower(bytes.Trim(line, "\r\"")), []byte("sep=")); said && len(sep) == 1 {
-		_, _ = from.Discard(min(len(line)+1, len(head))) // it was peeked at
-		r = csv.NewReader(from)
-		r.Comma = rune(sep[0])
-		return r, 1, nil
-	}
-	r = csv.NewReader(from)
-	counts, quoted := map[rune]int{}, false
-	for _, c := range string(line) {
-		if c == '"' {
-			quoted = !quoted
-		} else if !quoted {
-			counts[c]++
-		}
-	}
-	most := 0
-	for _, candidate := range ",;\t|" {
-		if counts[candidate] > most {
-			r.Comma, most = candidate, counts[candidate]
-		}
-	}
-	return r, 0, nil
-}
-
+// recordOf finds the columns among the keys of an object. A null is empty.
 func recordOf(texts map[string]*string, columns []columnOf) (row record, err error) {
 	names := engine.SortedKeys(texts)
 	at, err := find(columns, names)

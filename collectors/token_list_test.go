@@ -42,7 +42,7 @@ func sectionOf(t *testing.T, body string) engine.Section {
 	if problem != nil {
 		return failed(problem)
 	}
-	return list.section(list.parts[0])
+	return list.section()
 }
 
 // tokensOf reads all rows. What no row tells is TestFieldsThatNoRowTells' subject.
@@ -243,7 +243,7 @@ func TestTokenListMemory(t *testing.T) {
 	}
 	indexed := time.Since(start)
 	n, last := 0, ""
-	for token, err := range list.section(list.parts[0]).Tokens {
+	for token, err := range list.section().Tokens {
 		if err != nil || token.ID <= last {
 			t.Fatalf("after %s: %s, %v", last, token.ID, err)
 		}
@@ -314,7 +314,7 @@ func FuzzTokens(f *testing.F) {
 			return
 		}
 		last, n := "", 0
-		for token, err := range list.tokens(list.parts[0].rows) {
+		for token, err := range list.section().Tokens {
 			if err != nil || n > 0 && token.ID <= last {
 				t.Fatalf("%q after %q, %v", token.ID, last, err)
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -49,24 +50,6 @@ type reportPart struct {
 // OpenTokenReport reads a file. The error is of ClassUsage and names the line.
 func OpenTokenReport(ctx context.Context, path string) (*TokenReport, error) {
 	r := &TokenReport{workspaces: map[string]*reportPart{}}
-	if line, err := r.read(ctx, path); err != nil {
-		return nil, fileError("read token report", "token_report", path, line, hintTokenReport, err)
-	}
-	for _, part := range r.workspaces {
-		slices.SortFunc(part.tokens, func(a, b engine.Token) int { return strings.Compare(a.ID, b.ID) })
-	}
-	return r, nil
-}
-
-func (r *TokenReport) read(ctx context.Context, path string) (line int, err error) {
-	file, err := openTable(ctx, path, nil)
-	if err != nil {
-		return 0, err
-	}
-	defer discard(file)
-	if !file.isCSV {
-		return 0, errors.New("it is no CSV")
-	}
 	columns := slices.Clone(importColumns) // those of an import: a report must name workspaces, too
 	for i, column := range columns {
 		if column.field == workspaceIDKey || column.field == workspaceNameKey {
@@ -75,43 +58,56 @@ func (r *TokenReport) read(ctx context.Context, path string) (line int, err erro
 	}
 	type key struct{ workspace, token string }
 	lines := map[key]int{}
-	return file.each(columns, func(row record) error {
-		workspace, token := firstOf(row.workspace()), row.text("token_id")
-		before, twice := lines[key{workspace, token}]
-		switch {
-		case token == "":
-			return errors.New("the row has no token id")
-		case workspace == "":
-			return errors.New("the row has no workspace")
-		case twice:
-			return fmt.Errorf("the token stands in line %d, too", before)
+	line := 0
+	file, err := openTable(ctx, path, nil)
+	if err == nil {
+		defer discard(file)
+		if !file.isCSV {
+			err = errors.New("it is no CSV")
 		}
-		lines[key{workspace, token}] = row.line
-		if row.text("never_expires") == "true" { // as patrol writes it
-			row.fields["expiry_time"] = "never"
-		}
-		part := r.workspaces[workspace]
-		if part == nil {
-			part = &reportPart{}
-			r.workspaces[workspace] = part
-		}
-		t := engine.Token{ID: token, Created: row.time("creation_time"), Expires: row.time("expiry_time")}
-		part.tokens = append(part.tokens, t)
-		if t.Created == nil || t.Expires == nil {
-			part.undated++
-		}
-		return nil
-	})
-}
-
-// time reads a field as ms; nil when it cannot be read.
-func (row record) time(field string) *int64 {
-	ms, ok := importTime(row.text(field))
-	endless := ms == engine.NeverExpires && field == "expiry_time"
-	if !ok || ms <= 0 && !endless {
-		return nil
 	}
-	return &ms
+	if err == nil {
+		line, err = file.eachRow(columns, func(row record) error {
+			workspace, token := cmp.Or(row.workspace()), row.text("token_id")
+			before, twice := lines[key{workspace, token}]
+			switch {
+			case token == "":
+				return errors.New("the row has no token id")
+			case workspace == "":
+				return errors.New("the row has no workspace")
+			case twice:
+				return fmt.Errorf("the token stands in line %d, too", before)
+			}
+			lines[key{workspace, token}] = row.line
+			if row.text("never_expires") == "true" { // as patrol writes it
+				row.fields["expiry_time"] = "never"
+			}
+			part := r.workspaces[workspace]
+			if part == nil {
+				part = &reportPart{}
+				r.workspaces[workspace] = part
+			}
+			t := engine.Token{ID: token}
+			if ms, ok := importTime(row.text("creation_time")); ok && ms > 0 {
+				t.Created = &ms
+			}
+			if ms, ok := importTime(row.text("expiry_time")); ok && (ms > 0 || ms == engine.NeverExpires) {
+				t.Expires = &ms
+			}
+			if t.Created == nil || t.Expires == nil {
+				part.undated++
+			}
+			part.tokens = append(part.tokens, t)
+			return nil
+		})
+	}
+	if err != nil {
+		return nil, fileError("read token report", "token_report", path, line, hintTokenReport, err)
+	}
+	for _, part := range r.workspaces {
+		slices.SortFunc(part.tokens, func(a, b engine.Token) int { return strings.Compare(a.ID, b.ID) })
+	}
+	return r, nil
 }
 
 // of is what the report says of a workspace, by its id, else by its name.
@@ -142,21 +138,42 @@ func (r *TokenReport) Beyond(read []engine.Workspace) (tokens int, workspaces []
 // names no token of the workspace may mean that the export left it out.
 func (r *TokenReport) section(w engine.Workspace, read engine.Section, at time.Time) engine.Section {
 	part := r.of(w)
-	fail := func(reason, detail, hint string) engine.Section {
-		return engine.Section{Coverage: engine.Coverage{Status: engine.Failed, Reason: reason, Detail: detail, Hint: hint}}
-	}
 	switch {
 	case !read.Coverage.Usable():
-		return fail(reasonTokensUnread, "the list of tokens was not read: there is nothing to compare the report with", "Correct what keeps the section tokens from being read.")
+		return failed(problemOf(reasonTokensUnread, "Correct what keeps the section tokens from being read.",
+			"the list of tokens was not read: there is nothing to compare the report with"))
 	case part == nil && read.Coverage.Count > 0:
-		return fail(reasonNoRows, "the token report has no row of workspace "+engine.SafeText(firstOf(w.ID, w.Name)), hintTokenReport)
+		return failed(problemOf(reasonNoRows, hintTokenReport, "the token report has no row of workspace %s", engine.SafeText(cmp.Or(w.ID, w.Name))))
 	case part == nil:
 		part = &reportPart{}
 	}
-	differences, err := reconcile(part.tokens, read, at.UnixMilli())
-	if err != nil {
-		return fail(reasonSpool, "compare the token report: "+err.Error(), "Run it again.")
+	d := engine.ReportComparison{MissingHere: []engine.UnmatchedToken{}, MissingThere: []engine.UnmatchedToken{}}
+	alone := func(t engine.Token) engine.UnmatchedToken {
+		facts := engine.Derive(t, at.UnixMilli())
+		return engine.UnmatchedToken{ID: t.ID, AgeDays: facts.AgeDays, Expired: facts.Expired}
 	}
+	rest := part.tokens // both lists are ascending by id
+	for token, err := range read.Tokens {
+		if err != nil {
+			return failed(problemOf(reasonSpool, "Run it again.", "compare the token report: %v", err))
+		}
+		d.Counts.Read++
+		for len(rest) > 0 && rest[0].ID < token.ID {
+			d.MissingHere = append(d.MissingHere, alone(rest[0]))
+			rest = rest[1:]
+		}
+		if len(rest) > 0 && rest[0].ID == token.ID {
+			rest = rest[1:]
+			continue
+		}
+		d.MissingThere = append(d.MissingThere, alone(token))
+	}
+	for _, token := range rest {
+		d.MissingHere = append(d.MissingHere, alone(token))
+	}
+	d.Counts.Report, d.Counts.Both = len(part.tokens), d.Counts.Read-len(d.MissingThere)
+	d.Counts.MissingHere, d.Counts.MissingThere = len(d.MissingHere), len(d.MissingThere)
+	d.MissingHere, d.MissingThere = oldest(d.MissingHere), oldest(d.MissingThere)
 	coverage := engine.Coverage{Status: engine.Complete, Count: len(part.tokens)}
 	if part.undated > 0 {
 		coverage.Detail = fmt.Sprintf("%d rows of the report have dates that cannot be read", part.undated)
@@ -165,40 +182,7 @@ func (r *TokenReport) section(w engine.Workspace, read engine.Section, at time.T
 		coverage.Status, coverage.Reason = engine.Partial, reasonTokensPartial
 		coverage.Detail = "the list of tokens is not whole: " + read.Coverage.Detail
 	}
-	return engine.Section{Coverage: coverage, Document: document(differences)}
-}
-
-// reconcile walks both lists, ascending by id, side by side.
-func reconcile(report []engine.Token, read engine.Section, at int64) (engine.ReportComparison, error) {
-	d := engine.ReportComparison{MissingHere: []engine.UnmatchedToken{}, MissingThere: []engine.UnmatchedToken{}}
-	d.Counts.Report = len(report)
-	for token, err := range read.Tokens {
-		if err != nil {
-			return d, err
-		}
-		d.Counts.Read++
-		for len(report) > 0 && report[0].ID < token.ID {
-			d.MissingHere = append(d.MissingHere, reconciled(report[0], at))
-			report = report[1:]
-		}
-		if len(report) > 0 && report[0].ID == token.ID {
-			d.Counts.Both++
-			report = report[1:]
-			continue
-		}
-		d.MissingThere = append(d.MissingThere, reconciled(token, at))
-	}
-	for _, token := range report {
-		d.MissingHere = append(d.MissingHere, reconciled(token, at))
-	}
-	d.Counts.MissingHere, d.Counts.MissingThere = len(d.MissingHere), len(d.MissingThere)
-	d.MissingHere, d.MissingThere = oldest(d.MissingHere), oldest(d.MissingThere)
-	return d, nil
-}
-
-func reconciled(t engine.Token, at int64) engine.UnmatchedToken {
-	facts := engine.Derive(t, at)
-	return engine.UnmatchedToken{ID: t.ID, AgeDays: facts.AgeDays, Expired: facts.Expired}
+	return engine.Section{Coverage: coverage, Document: document(d)}
 }
 
 // oldest sorts those that nothing excuses to the front, and bounds the list.
@@ -211,7 +195,7 @@ func oldest(tokens []engine.UnmatchedToken) []engine.UnmatchedToken {
 	}
 	age := func(t engine.UnmatchedToken) int64 {
 		if t.AgeDays == nil {
-			return 1 << 62
+			return math.MaxInt64
 		}
 		return *t.AgeDays
 	}

@@ -5,10 +5,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"iter"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"patrol/engine"
 )
@@ -43,9 +43,9 @@ func readTokens(ctx context.Context, c *Client) engine.Section {
 	if problem != nil {
 		return failed(problem)
 	}
-	c.session.keep(answer.body) // rows are read from it until the outcome is closed
+	c.session.keep(answer.spool) // rows are read from it until the outcome is closed
 	seen := newTokensSeen(c.now(), own)
-	list, problem := readTokenList(ctx, "GET "+tokensPath, answer.body, windowAt(c.now()), &seen)
+	list, problem := readTokenList(ctx, "GET "+tokensPath, answer.spool, windowAt(c.now()), &seen)
 	switch {
 	case ctx.Err() != nil:
 		return failed(interrupted(ctx))
@@ -54,17 +54,32 @@ func readTokens(ctx context.Context, c *Client) engine.Section {
 	case list.bare:
 		return failed(implausible(reasonNotAList, "GET %s: the answer is a bare list, which no workspace gives", tokensPath))
 	}
-	c.warnOfUnknown(list.unknown)
+	c.warnOfUnknown(seen.unknown)
 	missing := slices.DeleteFunc(slices.Clone(own), func(id string) bool { return seen.ids[id] })
 	if len(missing) > 0 { // some may have been revoked between the two lists
 		still, _ := c.ownTokens(ctx)
 		missing = slices.DeleteFunc(missing, func(id string) bool { return !slices.Contains(still, id) })
 	}
+	list.inUse, list.today = c.tokenInUse(ctx), seen.now-seen.now%engine.Day
 	e := &c.session.evidence
-	e.own, e.ownMissing, e.seen, e.rows, e.tokenInUse = own, missing, seen, list.rows, c.tokenInUse(ctx)
-	section := list.section(list.parts[0])
-	section.Tokens = usedToday(section.Tokens, e.tokenInUse, seen.now)
-	return section
+	e.own, e.ownMissing, e.seen, e.rows, e.tokenInUse = own, missing, seen, list.rows, list.inUse
+	return list.section()
+}
+
+// warnOfUnknown reports what rows hold that this patrol does not know, unless the run
+// has reported it already.
+func (c *Client) warnOfUnknown(unknown map[string]bool) {
+	fresh := slices.DeleteFunc(engine.SortedKeys(unknown), func(what string) bool { return !c.o.first("unknown " + what) })
+	if len(fresh) == 0 {
+		return
+	}
+	const most = 5
+	shown := strings.Join(fresh[:min(len(fresh), most)], ", ")
+	if len(fresh) > most {
+		shown += ", …"
+	}
+	c.event(Event{Kind: EventWarning, Reason: "unknown_field",
+		Detail: "tokens have what this patrol does not know, and no policy sees: " + shown + "; it is kept as it came. A newer patrol may know it"})
 }
 
 // ownTokens are the ids of the caller's own tokens that have not expired, as its
@@ -73,7 +88,7 @@ func readTokens(ctx context.Context, c *Client) engine.Section {
 func (c *Client) ownTokens(ctx context.Context) ([]string, *Problem) {
 	once := *c
 	once.budget = newBudget(0, 1)
-	rows, _, problem := once.getList(ctx, ownTokensPath, nil, "token_infos")
+	rows, _, problem := once.getList(ctx, ownTokensPath, nil, "token_infos", false)
 	if problem != nil {
 		return nil, problem
 	}
@@ -102,22 +117,4 @@ func (c *Client) tokenInUse(ctx context.Context) string {
 	}
 	sum := sha256.Sum256(token)
 	return hex.EncodeToString(sum[:])
-}
-
-// usedToday adds what is known at first hand: the token that signs in has been
-// used, whatever its row does not tell yet.
-func usedToday(tokens iter.Seq2[engine.Token, error], id string, now int64) iter.Seq2[engine.Token, error] {
-	return func(yield func(engine.Token, error) bool) {
-		for t, err := range tokens {
-			if t.ID == id && t.LastUsed == nil {
-				t.Defects = slices.DeleteFunc(slices.Clone(t.Defects), func(d engine.Defect) bool { return d.Field == "last_used_day" && d.Reason == reasonNotListed })
-				if !slices.ContainsFunc(t.Defects, func(d engine.Defect) bool { return d.Field == "last_used_day" }) {
-					t.LastUsed = new(now - now%engine.Day)
-				}
-			}
-			if !yield(t, err) {
-				return
-			}
-		}
-	}
 }

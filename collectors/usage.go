@@ -12,6 +12,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,8 +32,7 @@ const (
 func (c *Client) usageReader(ctx context.Context) (*Client, []parameter, *Problem) {
 	id := c.identity().ID
 	if id == "" {
-		c := notInExport("", "", "")
-		return nil, nil, problemOf(c.Reason, c.Hint, "%s", c.Detail)
+		return nil, nil, notInExport("", "", "")
 	}
 	c.event(Event{Kind: EventNote, Reason: "usage", Detail: "reads the audit log by a query of SQL warehouse " + c.o.Usage.Warehouse})
 	parameters := []parameter{{"days", strconv.Itoa(c.o.Usage.Days), "INT"}, {"workspace_id", id, "STRING"}}
@@ -49,9 +49,13 @@ func (c *Client) usageReader(ctx context.Context) (*Client, []parameter, *Proble
 	return reader, parameters, nil
 }
 
-func (c *Client) noEvents() engine.Coverage {
-	return engine.Coverage{Status: engine.Failed, Reason: reasonNoRows, Hint: hintNoRow,
-		Detail: fmt.Sprintf("system.access.audit has no event of workspace %s in the last %d days", engine.SafeText(c.identity().ID), c.o.Usage.Days)}
+// orNoEvents says of a section without rows what there was to find them in.
+func (c *Client) orNoEvents(s engine.Section) engine.Section {
+	if s.Coverage.Reason == reasonNoRows {
+		return failed(problemOf(reasonNoRows, hintNoRow, "system.access.audit has no event of workspace %s in the last %d days",
+			engine.SafeText(c.identity().ID), c.o.Usage.Days))
+	}
+	return s
 }
 
 // readUsage reads how tokens are used, page by page: a result is bounded in
@@ -61,27 +65,30 @@ func (c *Client) readUsage(ctx context.Context) engine.Section {
 	if problem != nil {
 		return failed(problem)
 	}
+	workspace := c.identity().ID
 	kept := newSpool(c.o.SpoolDir, tokensLimit)
+	c.session.keep(kept)
 	out := bufio.NewWriter(kept)
 	encoder := gob.NewEncoder(out)
 	log := AuditLog{workspaces: map[string]*logStats{}}
 	for after, page := "", mostPage; ; {
 		last, tokens := after, 0
 		began := kept.size + int64(out.Buffered())
-		_, problem := reader.query(ctx, usageTokens(), append(parameters, parameter{"after", after, "STRING"}, parameter{"page", strconv.Itoa(page), "INT"}), func(r record) error {
+		ofPage := append(parameters, parameter{"after", after, "STRING"}, parameter{"page", strconv.Itoa(page), "INT"})
+		problem := reader.query(ctx, usageTokens, ofPage, func(r record) error {
 			row, err := readLogRow(r)
 			switch {
 			case err != nil:
 				return err
-			case row.workspace != c.identity().ID:
+			case row.workspace != workspace:
 				return fmt.Errorf("row %d is of workspace %s, which was not asked for", r.line, engine.SafeText(row.workspace))
-			case row.TokenID == wholeLog:
-				log.count(row)
-				return nil
-			case row.TokenID <= last:
+			case row.TokenID != wholeLog && row.TokenID <= last:
 				return fmt.Errorf("row %d: token %s is out of order", r.line, engine.SafeText(row.TokenID))
 			}
 			log.count(row)
+			if row.TokenID == wholeLog {
+				return nil
+			}
 			last = row.TokenID
 			tokens++
 			return encoder.Encode(row.Activity)
@@ -91,7 +98,6 @@ func (c *Client) readUsage(ctx context.Context) engine.Section {
 			continue
 		}
 		if problem != nil {
-			discard(kept)
 			return failed(problem)
 		}
 		if after = last; tokens < page {
@@ -99,23 +105,16 @@ func (c *Client) readUsage(ctx context.Context) engine.Section {
 		}
 	}
 	if err := out.Flush(); err != nil {
-		discard(kept)
-		return failed(problemOf(reasonSpool, "Make room for temporary files, or name another directory for them.", "keep the audit log: %s", err))
+		return failed(problemOf(reasonSpool, hintSpool, "keep the audit log: %s", err))
 	}
-	c.session.keep(kept)
-	section := log.section(c.identity().ID, c.now())
-	if section.Coverage.Reason == reasonNoRows {
-		section.Coverage = c.noEvents()
-	}
-	if section.Coverage.Reason == reasonFutureEvents {
+	section := c.orNoEvents(log.section(workspace, c.now()))
+	if !section.Coverage.Usable() {
 		return section
 	}
-	if stats := log.workspaces[c.identity().ID]; stats != nil {
-		if text := contradiction(stats.LogSpan, c.session.rows, keptActivity(kept)); text != "" {
-			return failed(implausible(reasonContradicts, "%s", text))
-		}
-	}
 	section.Activity = keptActivity(kept)
+	if text := contradiction(log.workspaces[workspace].LogSpan, c.session.rows, section.Activity); text != "" {
+		return failed(implausible(reasonContradicts, "%s", text))
+	}
 	return section
 }
 
@@ -201,14 +200,13 @@ var usageTokensSQL string
 //go:embed usage_changes.sql
 var usageChangesSQL string
 
+var (
+	usageTokens  = Query{"usage_tokens", usageTokensSQL, slices.Concat(logColumns, detailColumns)}
+	usageChanges = Query{"usage_changes", usageChangesSQL, changeColumns}
+)
+
 // Queries are all that patrol ever sends to a warehouse.
-func Queries() []Query { return []Query{usageTokens(), usageChanges()} }
-
-func usageTokens() Query {
-	return Query{"usage_tokens", usageTokensSQL, append(logColumns, detailColumns...)}
-}
-
-func usageChanges() Query { return Query{"usage_changes", usageChangesSQL, changeColumns} }
+func Queries() []Query { return []Query{usageTokens, usageChanges} }
 
 type parameter struct {
 	Name  string `json:"name"`
@@ -318,27 +316,41 @@ type envelope struct {
 
 // query has the warehouse run a query and hands out the rows of its result. They
 // count only if there is no problem at the end.
-func (c *Client) query(ctx context.Context, q Query, parameters []parameter, row func(record) error) (rows int, problem *Problem) {
+func (c *Client) query(ctx context.Context, q Query, parameters []parameter, row func(record) error) *Problem {
 	body, err := json.Marshal(statement{
 		Disposition: "INLINE", Format: "JSON_ARRAY", OnWaitTimeout: "CONTINUE", Parameters: parameters,
 		Statement: q.SQL, WaitTimeout: "30s", WarehouseID: c.o.Usage.Warehouse,
 	})
 	if err != nil {
-		return 0, badBody("write query %s: %v", q.Name, err)
+		return badBody("write query %s: %v", q.Name, err)
 	}
-	fields := make(map[string]string, len(q.Columns)) // of the row that is read
-	take := func(a *Answer) (e envelope, problem *Problem) {
+	rows := 0
+	current := record{fields: make(map[string]string, len(q.Columns))} // the row that is read
+	take := func(a Answer) (e envelope, problem *Problem) {
 		defer discard(a)
-		err := readResult(a.Reader(), &e, func(cells []string) error {
-			if len(cells) != len(q.Columns) {
+		decoder := json.NewDecoder(a.Reader())
+		members, _, err := streamRows(decoder, []string{"result.data_array"}, func(raw json.RawMessage, _ int64) error {
+			cells, isList := elements(raw)
+			if !isList || len(cells) != len(q.Columns) {
 				return fmt.Errorf("row %d has %d columns, want %d", rows+1, len(cells), len(q.Columns))
 			}
 			rows++
 			for i, cell := range cells {
-				fields[q.Columns[i].field] = cell
+				text, ok := asText(cell)
+				if !ok {
+					return fmt.Errorf("row %d: %s is no text", rows, q.Columns[i].field)
+				}
+				current.fields[q.Columns[i].field] = text
 			}
-			return row(record{line: rows, fields: fields})
+			current.line = rows
+			return row(current)
 		})
+		if err == nil {
+			err = atEnd(decoder)
+		}
+		if err == nil {
+			err = json.Unmarshal(document(members), &e)
+		}
 		if err != nil {
 			return e, badBody("result of query %s: %s", q.Name, c.scrub.excerpt(err.Error()))
 		}
@@ -346,7 +358,7 @@ func (c *Client) query(ctx context.Context, q Query, parameters []parameter, row
 	}
 	answer, problem := c.ask(ctx, statementsPath, nil, body, answerLimit)
 	if problem != nil {
-		return 0, warehouseProblem(problem)
+		return warehouseProblem(problem)
 	}
 	e, problem := take(answer)
 	id, waited := url.PathEscape(e.ID), time.Duration(0)
@@ -358,17 +370,17 @@ func (c *Client) query(ctx context.Context, q Query, parameters []parameter, row
 	}()
 	for poll := time.Second; problem == nil && running(); poll = min(2*poll, 10*time.Second) {
 		if id == "" {
-			return 0, badBody("POST %s: the answer has no statement_id", statementsPath)
+			return badBody("POST %s: the answer has no statement_id", statementsPath)
 		}
 		if waited += poll; waited > c.o.Usage.Wait {
 			if e.Status.State == "PENDING" {
-				return 0, problemOf(reasonStarting, hintStarting, "the warehouse %s has not started within %s", engine.SafeText(c.o.Usage.Warehouse), c.o.Usage.Wait)
+				return problemOf(reasonStarting, hintStarting, "the warehouse %s has not started within %s", engine.SafeText(c.o.Usage.Warehouse), c.o.Usage.Wait)
 			}
-			return 0, problemOf(reasonQueryTimeout, "Ask for fewer days, use a larger warehouse, or wait longer: usage: {wait: 20m} in patrol.yaml.",
+			return problemOf(reasonQueryTimeout, "Ask for fewer days, use a larger warehouse, or wait longer: usage: {wait: 20m} in patrol.yaml.",
 				"query %s has not ended within %s", q.Name, c.o.Usage.Wait)
 		}
 		if c.o.Sleep(ctx, poll) != nil {
-			return 0, interrupted(ctx)
+			return interrupted(ctx)
 		}
 		if answer, problem = c.Get(ctx, statementsPath+"/"+id, nil, answerLimit); problem == nil {
 			e, problem = take(answer)
@@ -378,7 +390,7 @@ func (c *Client) query(ctx context.Context, q Query, parameters []parameter, row
 		problem = c.ended(q, e)
 	}
 	type chunk struct {
-		answer  *Answer
+		answer  Answer
 		problem *Problem
 	}
 	coming := make(chan chunk, 1) // while the chunk before it is read
@@ -399,16 +411,15 @@ func (c *Client) query(ctx context.Context, q Query, parameters []parameter, row
 			_, problem = take(got.answer)
 		}
 		if problem != nil && more {
-			if unread := <-coming; unread.answer != nil {
+			if unread := <-coming; unread.problem == nil {
 				discard(unread.answer)
 			}
 		}
 	}
 	if problem == nil && rows != e.Manifest.Rows {
-		problem = &Problem{Status: engine.Truncated, Reason: reasonTruncated, Hint: hintTruncated,
-			Detail: fmt.Sprintf("query %s: %d rows arrived of %d", q.Name, rows, e.Manifest.Rows)}
+		return &Problem{Status: engine.Truncated, Reason: reasonTruncated, Hint: hintTruncated, Detail: fmt.Sprintf("query %s: %d rows arrived of %d", q.Name, rows, e.Manifest.Rows)}
 	}
-	return rows, problem
+	return problem
 }
 
 // cancelWait bounds the wish that a query ends: patrol itself is about to.
@@ -444,109 +455,38 @@ func warehouseProblem(p *Problem) *Problem {
 
 // ended is why a query that has ended brought no result.
 func (c *Client) ended(q Query, e envelope) *Problem {
-	text := strings.TrimSpace(e.Status.Error.Code + " " + e.Status.Error.Message)
-	said := ""
-	if text != "" {
-		said = ": " + c.scrub.excerpt(text)
-	}
-	lower := strings.ToLower(text)
-	has := func(words ...string) bool {
-		for _, word := range words {
-			if strings.Contains(lower, word) {
-				return true
-			}
+	state, columns := e.Status.State, e.Manifest.Schema.Columns
+	if state == "SUCCEEDED" {
+		if e.Manifest.Truncated {
+			return problem(engine.Truncated, reasonTruncated, hintTruncated, "query %s: the platform cut the result off", q.Name)
 		}
-		return false
-	}
-	switch state := e.Status.State; {
-	case state == "SUCCEEDED" && e.Manifest.Truncated:
-		return &Problem{Status: engine.Truncated, Reason: reasonTruncated, Hint: hintTruncated, Detail: "query " + q.Name + ": the platform cut the result off"}
-	case state == "SUCCEEDED":
-		if len(e.Manifest.Schema.Columns) != len(q.Columns) {
-			return problemOf(reasonColumns, hintQuery, "query %s: the result has %d columns, want %d", q.Name, len(e.Manifest.Schema.Columns), len(q.Columns))
+		if len(columns) != len(q.Columns) {
+			return problemOf(reasonColumns, hintQuery, "query %s: the result has %d columns, want %d", q.Name, len(columns), len(q.Columns))
 		}
-		for i, column := range e.Manifest.Schema.Columns {
-			if !strings.EqualFold(column.Name, q.Columns[i].field) {
-				return problemOf(reasonColumns, hintQuery, "query %s: column %d is %s, want %s", q.Name, i+1, engine.SafeText(column.Name), q.Columns[i].field)
+		for i, column := range columns {
+			if want := q.Columns[i].field; !strings.EqualFold(column.Name, want) {
+				return problemOf(reasonColumns, hintQuery, "query %s: column %d is %s, want %s", q.Name, i+1, engine.SafeText(column.Name), want)
 			}
 		}
 		return nil
+	}
+	text := strings.TrimSpace(e.Status.Error.Code + " " + e.Status.Error.Message)
+	said := engine.SafeText(state)
+	if text != "" {
+		said += ": " + c.scrub.excerpt(text)
+	}
+	has := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(strings.ToLower(text), word) })
+	}
+	switch {
 	case has("external_links", "inline disposition", "inline result", "byte limit"):
-		return &Problem{Status: engine.Truncated, Reason: reasonTooLarge, Hint: hintTruncated, Detail: "query " + q.Name + ": the result is too large to be answered" + said}
+		return problem(engine.Truncated, reasonTooLarge, hintTruncated, "query %s: the result is too large to be answered: %s", q.Name, said)
 	case has("insufficient_permissions", "insufficient privileges", "permission_denied", "does not have select", "does not have use"):
-		return problem(engine.Denied, reasonNoGrant, hintGrant, "query %s: %s%s", q.Name, state, said)
+		return problem(engine.Denied, reasonNoGrant, hintGrant, "query %s: %s", q.Name, said)
 	case has("table_or_view_not_found", "schema_not_found", "no_such_catalog", "catalog_not_found", "does not exist"):
-		return problem(engine.Disabled, reasonNoSchema, hintSchema, "query %s: %s%s", q.Name, state, said)
+		return problem(engine.Disabled, reasonNoSchema, hintSchema, "query %s: %s", q.Name, said)
 	case state == "CANCELED", state == "CLOSED":
-		return problemOf(reasonCanceled, "Find out in the warehouse's query history who ended it, and run it again.", "query %s: %s%s", q.Name, strings.ToLower(state), said)
-	default:
-		return problemOf(reasonQueryFailed, hintQuery, "query %s: %s%s", q.Name, engine.SafeText(state), said)
+		return problemOf(reasonCanceled, "Find out in the warehouse's query history who ended it, and run it again.", "query %s: %s", q.Name, said)
 	}
-}
-
-// readResult reads an answer of the statement API: rows are handed out as they
-// come, however many there are, and everything else goes into the envelope.
-func readResult(from io.Reader, e *envelope, row func(cells []string) error) error {
-	decoder := json.NewDecoder(from)
-	rest := map[string]json.RawMessage{}
-	var raw json.RawMessage
-	var cells []string
-	rows := func() error {
-		if token, err := decoder.Token(); err != nil || token == nil {
-			return err
-		} else if token != json.Delim('[') {
-			return errors.New("data_array is no list")
-		}
-		for decoder.More() {
-			if err := decoder.Decode(&raw); err != nil {
-				return err
-			}
-			var ok bool
-			if cells, ok = appendTexts(cells[:0], raw); !ok {
-				return errors.New("a row is no list of texts")
-			}
-			if err := row(cells); err != nil {
-				return err
-			}
-		}
-		_, err := decoder.Token()
-		return err
-	}
-	var members func(top bool) error
-	members = func(top bool) error {
-		token, err := decoder.Token()
-		if err != nil || token == nil {
-			return err
-		}
-		if token != json.Delim('{') {
-			return errors.New("want an object")
-		}
-		for decoder.More() {
-			key, err := decoder.Token()
-			if err != nil {
-				return err
-			}
-			name, _ := key.(string)
-			switch {
-			case name == "data_array":
-				err = rows()
-			case name == "result" && top:
-				err = members(false)
-			default:
-				var raw json.RawMessage
-				if err = decoder.Decode(&raw); err == nil && top {
-					rest[name] = raw
-				}
-			}
-			if err != nil {
-				return err
-			}
-		}
-		_, err = decoder.Token()
-		return err
-	}
-	if err := errors.Join(members(true), atEnd(decoder)); err != nil {
-		return err
-	}
-	return json.Unmarshal(document(rest), e)
+	return problemOf(reasonQueryFailed, hintQuery, "query %s: %s", q.Name, said)
 }

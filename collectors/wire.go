@@ -2,6 +2,7 @@ package collectors
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -29,40 +29,39 @@ func parseObject(raw []byte) (o object, ok bool) {
 		return o, false
 	}
 	o.members = make(map[string]json.RawMessage, 16)
+	addTwice := func(key string) {
+		if !slices.Contains(o.twice, key) {
+			o.twice = append(o.twice, key)
+		}
+	}
+	capitals := false
 	rest := bytes.TrimLeft(raw[1:], jsonSpace)
-	folded := map[string]string(nil) // key in small letters → as it stands; made when a key has capitals
 	for n := 0; len(rest) > 0 && rest[0] == '"'; n++ {
 		if n == mostKeys {
 			return object{}, false
 		}
 		var key, value []byte
 		key, rest = cutString(rest)
-		rest = bytes.TrimLeft(rest, jsonSpace+":")
-		value, rest = cutValue(rest)
+		value, rest = cutValue(bytes.TrimLeft(rest, jsonSpace+":"))
 		name := unquote(key)
-		small := strings.ToLower(name)
-		if small != name && folded == nil {
-			folded = make(map[string]string, len(o.members))
-			for known := range o.members {
-				folded[known] = known // none has capitals so far
-			}
+		if _, seen := o.members[name]; seen {
+			addTwice(name)
 		}
-		other, seen := folded[small]
-		if folded == nil {
-			_, seen = o.members[name]
-			other = name
-		} else {
-			folded[small] = name
-		}
-		if seen {
-			for _, key := range []string{other, name} {
-				if !slices.Contains(o.twice, key) {
-					o.twice = append(o.twice, key)
-				}
-			}
-		}
+		capitals = capitals || strings.ToLower(name) != name
 		o.members[name] = value
 		rest = bytes.TrimLeft(rest, jsonSpace+",")
+	}
+	if capitals {
+		names := make(map[string]string, len(o.members)) // by their small letters
+		for name := range o.members {
+			small := strings.ToLower(name)
+			if other, seen := names[small]; seen {
+				addTwice(other)
+				addTwice(name)
+			}
+			names[small] = name
+		}
+		slices.Sort(o.twice)
 	}
 	return o, true
 }
@@ -114,22 +113,19 @@ func cutValue(text []byte) (value, rest []byte) {
 	return text[:end], text[end:]
 }
 
-// appendTexts appends the texts of a list, which is valid JSON; null is "". ok is
-// false if it is no list, or holds anything else.
-func appendTexts(texts []string, raw []byte) (list []string, ok bool) {
+// elements splits a list; ok is false if it is none.
+func elements(raw []byte) (list []json.RawMessage, ok bool) {
 	if len(raw) == 0 || raw[0] != '[' {
-		return texts, false
+		return nil, false
 	}
 	for rest := bytes.TrimLeft(raw[1:], jsonSpace); len(rest) > 0 && rest[0] != ']'; rest = bytes.TrimLeft(rest, jsonSpace+",") {
 		var value []byte
-		value, rest = cutValue(rest)
-		text, ok := asText(value)
-		if !ok {
-			return texts, false
+		if value, rest = cutValue(rest); len(value) == 0 {
+			return nil, false // no JSON
 		}
-		texts = append(texts, text)
+		list = append(list, value)
 	}
-	return texts, true
+	return list, true
 }
 
 // unquote decodes a JSON string. Bytes that are not UTF-8 stay as they are:
@@ -142,45 +138,33 @@ func unquote(quoted []byte) string {
 	if bytes.IndexByte(inner, '\\') < 0 {
 		return string(inner)
 	}
-	text := make([]byte, 0, len(inner))
-	for at := bytes.IndexByte(inner, '\\'); at >= 0 && at+1 < len(inner); at = bytes.IndexByte(inner, '\\') {
-		text = append(text, inner[:at]...)
-		escaped := inner[at+1]
-		inner = inner[at+2:]
-		if at := strings.IndexByte("bfnrt", escaped); at >= 0 {
-			escaped = "\b\f\n\r\t"[at]
+	var text []byte
+	for {
+		bad := invalidAt(inner)
+		var sound string
+		_ = json.Unmarshal(slices.Concat([]byte{'"'}, inner[:bad], []byte{'"'}), &sound) // the string was valid, and so is a part between its letters
+		text = append(text, sound...)
+		if bad == len(inner) {
+			return string(text)
 		}
-		if escaped != 'u' {
-			text = append(text, escaped)
-			continue
-		}
-		r := hexRune(inner)
-		inner = inner[min(4, len(inner)):]
-		if utf16.IsSurrogate(r) { // half of a pair, whose other half follows
-			if r = utf16.DecodeRune(r, secondHalf(inner)); r != utf8.RuneError {
-				inner = inner[6:]
-			}
-		}
-		text = utf8.AppendRune(text, r)
+		text = append(text, inner[bad])
+		inner = inner[bad+1:]
 	}
-	return string(append(text, inner...))
 }
 
-// hexRune reads the four digits of an escape; -1 where there are none.
-func hexRune(digits []byte) rune {
-	n, err := strconv.ParseUint(string(digits[:min(4, len(digits))]), 16, 32)
-	if err != nil {
-		return -1
+// quote writes a JSON string and keeps bytes that are not UTF-8, as unquote does.
+func quote(text string) string {
+	quoted := []byte{'"'}
+	for rest := []byte(text); len(rest) > 0; {
+		bad := invalidAt(rest)
+		sound, _ := json.Marshal(string(rest[:bad])) // text always encodes
+		quoted = append(quoted, sound[1:len(sound)-1]...)
+		if rest = rest[bad:]; len(rest) > 0 {
+			quoted = append(quoted, rest[0])
+			rest = rest[1:]
+		}
 	}
-	return rune(n)
-}
-
-func secondHalf(text []byte) rune {
-	digits, escaped := bytes.CutPrefix(text, []byte(`\u`))
-	if !escaped {
-		return -1
-	}
-	return hexRune(digits)
+	return string(append(quoted, '"'))
 }
 
 // invalidAt is where the first byte that is not UTF-8 stands, or the length.
@@ -234,57 +218,27 @@ func asID(raw json.RawMessage) (string, bool) {
 	return strconv.FormatInt(n, 10), true
 }
 
-// asTexts reads a list of strings; absent and null are empty.
+// asTexts reads a list of strings; absent and null are nil.
 func asTexts(raw json.RawMessage) ([]string, bool) {
 	if absent(raw) {
 		return nil, true
 	}
-	var parts []json.RawMessage
-	if json.Unmarshal(raw, &parts) != nil {
+	parts, ok := elements(raw)
+	if !ok {
 		return nil, false
 	}
 	texts := make([]string, 0, len(parts))
 	for _, part := range parts {
-		text, ok := asText(part)
-		if !ok || absent(part) {
+		if part[0] != '"' {
 			return nil, false
 		}
-		texts = append(texts, text)
+		texts = append(texts, unquote(part))
 	}
 	return texts, true
 }
 
-// asBool reads a boolean; absent and null are nil.
-func asBool(raw json.RawMessage) (*bool, bool) {
-	switch {
-	case absent(raw):
-		return nil, true
-	case string(raw) == "true":
-		return new(true), true
-	case string(raw) == "false":
-		return new(false), true
-	}
-	return nil, false
-}
-
-// asNumber reads a whole number; absent and null are nil.
-func asNumber(raw json.RawMessage) (*int64, bool) {
-	if absent(raw) {
-		return nil, true
-	}
-	n, ok := asInt(raw)
-	return &n, ok
-}
-
-// asInstant reads a time of RFC 3339 as ms.
-func asInstant(raw json.RawMessage) (int64, bool) {
-	text, ok := asText(raw)
-	at, err := time.Parse(time.RFC3339Nano, text)
-	return at.UnixMilli(), ok && err == nil
-}
-
 // fields reads the members of an object by their types. wrong hears of each that is of
-// another type.
+// another type. What is absent or null is the zero value.
 type fields struct {
 	object
 	wrong func(key, reason string)
@@ -309,8 +263,30 @@ func readAs[T any](r fields, key string, as func(json.RawMessage) (T, bool)) T {
 func (r fields) text(key string) string    { return readAs(r, key, asText) }
 func (r fields) texts(key string) []string { return readAs(r, key, asTexts) }
 func (r fields) id(key string) string      { return readAs(r, key, asID) }
-func (r fields) truth(key string) *bool    { return readAs(r, key, asBool) }
-func (r fields) number(key string) *int64  { return readAs(r, key, asNumber) }
+
+func (r fields) truth(key string) *bool {
+	raw := r.member(key)
+	is := string(raw) == "true"
+	if !is && string(raw) != "false" {
+		if !absent(raw) {
+			r.wrong(key, reasonBadType)
+		}
+		return nil
+	}
+	return &is
+}
+
+func (r fields) isTrue(key string) bool {
+	value := r.truth(key)
+	return value != nil && *value
+}
+
+func (r fields) number(key string) *int64 {
+	if absent(r.member(key)) {
+		return nil
+	}
+	return new(readAs(r, key, asInt))
+}
 
 // within is the object that a member holds; without members where there is none.
 func (r fields) within(key string) fields {
@@ -341,15 +317,16 @@ func newListRow(raw json.RawMessage) *listRow {
 // must notes a reason unless something holds. The first one counts.
 func (r *listRow) must(holds bool, reason string) {
 	if !holds {
-		r.reason = firstOf(r.reason, reason)
+		r.reason = cmp.Or(r.reason, reason)
 	}
 }
 
 // instant reads a time of RFC 3339 as ms.
 func (r *listRow) instant(key string) int64 {
-	ms, ok := asInstant(r.member(key))
-	r.must(ok, reasonBadTimestamp)
-	return ms
+	text, ok := asText(r.member(key))
+	at, err := time.Parse(time.RFC3339Nano, text)
+	r.must(ok && err == nil, reasonBadTimestamp)
+	return at.UnixMilli()
 }
 
 // document encodes a section's document: keys sorted, no HTML escapes.

@@ -1,11 +1,13 @@
 package collectors
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"patrol/engine"
 )
@@ -63,7 +65,7 @@ func (c *Client) whoAmI(ctx context.Context) (caller, *Problem) {
 		return caller{}, problem
 	}
 	me := caller{
-		AuthType: c.session.authType, Scopes: c.session.scopes, ID: answer.ID, Name: firstOf(answer.Application, answer.UserName),
+		AuthType: c.session.authType, Scopes: c.session.scopes, ID: answer.ID, Name: cmp.Or(answer.Application, answer.UserName),
 		DisplayName: answer.DisplayName, Kind: engine.User, workspaceID: workspaceIDOf(header),
 	}
 	if uuid.MatchString(me.Name) {
@@ -79,7 +81,7 @@ func (c *Client) whoAmI(ctx context.Context) (caller, *Problem) {
 // workspaceIDOf reads the header that names the workspace that answered; it
 // is being renamed.
 func workspaceIDOf(h http.Header) string {
-	return strings.TrimSpace(firstOf(h.Get("X-Databricks-Org-Id"), h.Get("X-Databricks-Workspace-Id")))
+	return strings.TrimSpace(cmp.Or(h.Get("X-Databricks-Org-Id"), h.Get("X-Databricks-Workspace-Id")))
 }
 
 func readWorkspace(_ context.Context, c *Client) engine.Section {
@@ -88,7 +90,10 @@ func readWorkspace(_ context.Context, c *Client) engine.Section {
 	}
 	workspace := c.identity()
 	told := map[string]any{"caller": c.session.me, "cloud": workspace.Cloud, "host": workspace.Host, "workspace_id": workspace.ID}
-	if hours := c.hoursOff(); hours != 0 {
+	c.session.mu.Lock()
+	hours := int(c.session.skew / time.Hour) // by how many whole ones our clock is ahead, or behind
+	c.session.mu.Unlock()
+	if hours != 0 {
 		told[engine.ClockHoursOff] = hours
 	}
 	return engine.Section{Coverage: engine.Coverage{Status: engine.Complete, Count: 1}, Document: document(told)}
@@ -97,10 +102,10 @@ func readWorkspace(_ context.Context, c *Client) engine.Section {
 // identity is what is known of the workspace so far.
 func (c *Client) identity() engine.Workspace {
 	return engine.Workspace{
-		ID:    firstOf(c.session.me.workspaceID, c.session.metaID),
+		ID:    cmp.Or(c.session.me.workspaceID, c.session.metaID),
 		Name:  c.name,
 		Host:  c.base.String(),
-		Cloud: firstOf(c.session.cloud, cloudOf(c.base)),
+		Cloud: cmp.Or(c.session.cloud, cloudOf(c.base)),
 	}
 }
 
