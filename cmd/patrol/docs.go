@@ -58,8 +58,8 @@ func (a *app) pages(cmd *cobra.Command) (map[string]string, error) {
 func writePages(dir string, pages map[string]string) error {
 	for _, name := range engine.SortedKeys(pages) {
 		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "create", Target: filepath.Dir(path), Hint: "Name another directory.", Err: err}
+		if err := makeFolder(filepath.Dir(path)); err != nil {
+			return err
 		}
 		if err := writeText(path, pages[name]); err != nil {
 			return err
@@ -68,17 +68,27 @@ func writePages(dir string, pages map[string]string) error {
 	return nil
 }
 
+func makeFolder(path string) error {
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "create", Target: path, Hint: "Name another directory.", Err: err}
+	}
+	return nil
+}
+
 // commandsPage says of each command what it is for and which flags it takes,
 // with one example; its help says the rest. A flag that several commands have
 // in the same words is explained once.
 func commandsPage(root *cobra.Command) string {
+	words := func(flag *pflag.Flag) string {
+		return strings.Join([]string{flag.Name, flag.Shorthand, flag.Usage, flag.DefValue}, "\n")
+	}
 	shared, count := pflag.NewFlagSet("", pflag.ContinueOnError), map[string]int{}
 	everyCommand(root, func(cmd *cobra.Command) {
 		if cmd.Parent() != nil && cmd.Parent().Name() == "completion" {
 			return
 		}
 		cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
-			if count[flagWords(flag)]++; count[flagWords(flag)] == 2 && flag.Name != "help" && shared.Lookup(flag.Name) == nil {
+			if count[words(flag)]++; count[words(flag)] == 2 && flag.Name != "help" && shared.Lookup(flag.Name) == nil {
 				shared.AddFlag(flag)
 			}
 		})
@@ -86,60 +96,38 @@ func commandsPage(root *cobra.Command) string {
 	var b strings.Builder
 	b.WriteString(generatedNotice + "# Commands\n\n`patrol COMMAND --help` says more of each flag. Every flag is also an environment variable, `PATROL_<FLAG>`, and most are a key of\n[patrol.yaml](configuration.md).\n\n## Flags of every command\n\n```")
 	b.WriteString(flagUsages(inBrief(root.PersistentFlags())) + "```\n\n## Flags of several commands\n\n```" + flagUsages(inBrief(shared)) + "```\n")
-	for _, cmd := range root.Commands() {
-		commandSections(&b, cmd, shared)
-	}
-	return b.String()
-}
-
-// flagWords are what a flag is explained by.
-func flagWords(flag *pflag.Flag) string {
-	return strings.Join([]string{flag.Name, flag.Shorthand, flag.Usage, flag.DefValue}, "\n")
-}
-
-// commandSections are the parts of a command and of those below it. A command
-// that only gathers others has no example and no part of its own.
-func commandSections(b *strings.Builder, cmd *cobra.Command, shared *pflag.FlagSet) {
-	if !cmd.IsAvailableCommand() {
-		return
-	}
-	completion := cmd.Name() == "completion"
-	if completion || !cmd.HasAvailableSubCommands() || cmd.HasExample() {
-		commandSection(b, cmd, shared)
-	}
-	if completion {
-		return
-	}
-	for _, child := range cmd.Commands() {
-		commandSections(b, child, shared)
-	}
-}
-
-func commandSection(b *strings.Builder, cmd *cobra.Command, shared *pflag.FlagSet) {
-	use := strings.TrimSuffix(cmd.UseLine(), " [flags]")
-	if cmd.Name() == "completion" {
-		use += " bash|zsh|fish|powershell"
-	}
-	fmt.Fprintf(b, "\n## %s\n\n%s.\n\n", use, cmd.Short)
-	own, also := pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
-	cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
-		switch known := shared.Lookup(flag.Name); {
-		case flag.Name == "help" || flag.Hidden:
-		case known != nil && flagWords(known) == flagWords(flag):
-			also.AddFlag(flag)
-		default:
-			own.AddFlag(flag)
+	everyCommand(root, func(cmd *cobra.Command) {
+		completes := cmd.Name() == "completion"
+		if !cmd.IsAvailableCommand() || cmd == root || cmd.HasAvailableSubCommands() && !completes && !cmd.HasExample() || cmd.Parent().Name() == "completion" {
+			return // a command that only gathers others has no example and no part of its own
+		}
+		use := strings.TrimSuffix(cmd.UseLine(), " [flags]")
+		if completes {
+			use += " bash|zsh|fish|powershell"
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n", use, cmd.Short)
+		own, also := pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
+		cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
+			switch known := shared.Lookup(flag.Name); {
+			case flag.Name == "help" || flag.Hidden:
+			case known != nil && words(known) == words(flag):
+				also.AddFlag(flag)
+			default:
+				own.AddFlag(flag)
+			}
+		})
+		example := ""
+		if cmd.Example != "" { // the first, with the lines on which it goes on
+			lines := strings.Split(cmd.Example, "\n")
+			end := slices.IndexFunc(lines, func(line string) bool { return !strings.HasSuffix(line, "\\") })
+			example = "$ " + strings.ReplaceAll(strings.TrimPrefix(strings.Join(lines[:end+1], "\n"), "  "), "\n  ", "\n")
+		}
+		parts := slices.DeleteFunc([]string{strings.TrimSpace(flagUsages(inBrief(own))), alsoFlags(also, shared), example}, func(part string) bool { return part == "" })
+		if len(parts) > 0 {
+			fmt.Fprintf(&b, "```\n%s\n```\n", strings.Join(parts, "\n\n"))
 		}
 	})
-	parts := []string{}
-	for _, part := range []string{strings.TrimSpace(flagUsages(inBrief(own))), alsoFlags(also, shared), firstExample(cmd)} {
-		if part != "" {
-			parts = append(parts, part)
-		}
-	}
-	if len(parts) > 0 {
-		fmt.Fprintf(b, "```\n%s\n```\n", strings.Join(parts, "\n\n"))
-	}
+	return b.String()
 }
 
 // inBrief are flags without the values and conditions that follow their meaning
@@ -180,35 +168,20 @@ func alsoFlags(taken, shared *pflag.FlagSet) string {
 		sizes[groupOf(flag)]++
 		lacking[groupOf(flag)] = lacking[groupOf(flag)] || taken.Lookup(flag.Name) == nil
 	})
-	var names []string
+	text := ""
 	taken.VisitAll(func(flag *pflag.Flag) {
-		name := "--" + flag.Name
+		name := " --" + flag.Name
 		if group := groupOf(flag); sizes[group] > 2 && !lacking[group] {
-			name = strconv.Quote(group)
+			name = " " + strconv.Quote(group)
 		}
-		if !slices.Contains(names, name) {
-			names = append(names, name)
+		if !strings.Contains(text+" ", name+" ") {
+			text += name
 		}
 	})
-	if len(names) == 0 {
+	if text == "" {
 		return ""
 	}
-	return "also: " + strings.Join(names, " ")
-}
-
-// firstExample is the first of a command's examples, with the lines on which it goes on.
-func firstExample(cmd *cobra.Command) string {
-	if cmd.Example == "" {
-		return ""
-	}
-	var lines []string
-	for line := range strings.SplitSeq(cmd.Example, "\n") {
-		lines = append(lines, strings.TrimPrefix(line, "  "))
-		if !strings.HasSuffix(line, "\\") {
-			break
-		}
-	}
-	return "$ " + strings.Join(lines, "\n")
+	return "also:" + text
 }
 
 // queriesPage tells what patrol has a SQL warehouse run, and what it makes of calls.
@@ -256,17 +229,15 @@ func (c commands) ReleaseFiles() *cobra.Command {
 		Short:  "Generate man pages and shell completions",
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return releaseFiles(cmd.Root(), args[0])
-		},
+		RunE:   func(cmd *cobra.Command, args []string) error { return releaseFiles(cmd.Root(), args[0]) },
 	}
 }
 
 func releaseFiles(root *cobra.Command, dir string) error {
 	man, completions := filepath.Join(dir, "man"), filepath.Join(dir, "completions")
 	for _, part := range []string{man, completions} {
-		if err := os.MkdirAll(part, 0o755); err != nil {
-			return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "create", Target: part, Hint: "Name another directory.", Err: err}
+		if err := makeFolder(part); err != nil {
+			return err
 		}
 	}
 	root.DisableAutoGenTag = true

@@ -124,28 +124,26 @@ func (a *app) evaluationsList() *cobra.Command {
 		Use:   "list",
 		Short: "List all evaluations, newest first",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-				all, err := db.Evaluations(cmd.Context())
-				if err != nil {
-					return err
-				}
-				var list []store.EvaluationSummary // that judged a workspace which is listed
-				for _, e := range all {
-					if len(o.workspaces) > 0 {
-						report, err := db.Report(cmd.Context(), e.ID)
-						if err != nil {
-							return err
-						}
-						if !slices.ContainsFunc(judged(report), func(s engine.Snapshot) bool { return anyGlob(o.workspaces, s.Workspace.Name, s.Workspace.ID) }) {
-							continue
-						}
+		RunE: a.reading(func(ctx context.Context, db *store.DB, _ []string) error {
+			all, err := db.Evaluations(ctx)
+			if err != nil {
+				return err
+			}
+			var list []store.EvaluationSummary // that judged a workspace which is listed
+			for _, e := range all {
+				if len(o.workspaces) > 0 {
+					report, err := db.Report(ctx, e.ID)
+					if err != nil {
+						return err
 					}
-					list = append(list, e)
+					if !slices.ContainsFunc(judged(report), func(s engine.Snapshot) bool { return anyGlob(o.workspaces, s.Workspace.Name, s.Workspace.ID) }) {
+						continue
+					}
 				}
-				return writeRows(cmd.Context(), a, o.format.word, columns, list)
-			})
-		},
+				list = append(list, e)
+			}
+			return writeRows(ctx, a, o.format.word, columns, list)
+		}),
 	}
 	o.addFlags(cmd.Flags())
 	addWorkspaceFlag(cmd.Flags(), &o.workspaces)
@@ -174,35 +172,33 @@ func (a *app) evaluationsShow() *cobra.Command {
 		Short:   "Show an evaluation: what it judged, by what, and what it came to",
 		Example: "  patrol evaluations show 3\n  patrol report --evaluation 3",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: a.reading(func(ctx context.Context, db *store.DB, args []string) error {
 			id, err := parseEvaluation(args[0])
 			if err != nil {
 				return engine.UsageError("read argument", args[0], "See `patrol evaluations list` for the ids, or say latest.", err)
 			}
-			return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-				report, err := a.Evaluation(cmd.Context(), db, id)
-				if err == nil {
-					err = report.Intact()
+			report, err := a.Evaluation(ctx, db, id)
+			if err == nil {
+				err = report.Intact()
+			}
+			if err != nil {
+				return err
+			}
+			if out := a.env.stdout; list.format.word == "table" {
+				if id != 0 {
+					fmt.Fprintf(out, "evaluation  %d\n", id)
 				}
-				if err != nil {
-					return err
+				if report.WhatIf != "" {
+					fmt.Fprintf(out, "what if     %s\n", engine.SafeText(report.WhatIf))
 				}
-				if out := a.env.stdout; list.format.word == "table" {
-					if id != 0 {
-						fmt.Fprintf(out, "evaluation  %d\n", id)
-					}
-					if report.WhatIf != "" {
-						fmt.Fprintf(out, "what if     %s\n", engine.SafeText(report.WhatIf))
-					}
-					fmt.Fprintf(out, "as of       %s\nfail on     %s\npatrol      %s\n", report.AsOf.Format(time.RFC3339), report.FailOn, report.Version)
-					for _, s := range judged(report) {
-						fmt.Fprintf(out, "snapshot    %d of %s, digest %s\n", s.ID, engine.SafeText(s.Workspace.Name), s.Digest)
-					}
-					fmt.Fprintln(out)
+				fmt.Fprintf(out, "as of       %s\nfail on     %s\npatrol      %s\n", report.AsOf.Format(time.RFC3339), report.FailOn, report.Version)
+				for _, s := range judged(report) {
+					fmt.Fprintf(out, "snapshot    %d of %s, digest %s\n", s.ID, engine.SafeText(s.Workspace.Name), s.Digest)
 				}
-				return writeRows(cmd.Context(), a, list.format.word, columns, report.Policies)
-			})
-		},
+				fmt.Fprintln(out)
+			}
+			return writeRows(ctx, a, list.format.word, columns, report.Policies)
+		}),
 	}
 	list.addFlags(cmd.Flags())
 	return cmd

@@ -170,20 +170,15 @@ type verdictError struct{ verdict engine.Verdict }
 func (v verdictError) Error() string { return "verdict: " + string(v.verdict) }
 
 // verdict turns a report's verdict into what a command returns.
-func verdict(v engine.Verdict) error {
-	if v == engine.Clean {
-		return nil
-	}
-	return verdictError{v}
-}
+func verdict(v engine.Verdict) error { return ended(v, nil) }
 
 // ended is what a command returns that came to a verdict: an error of its own
 // outranks it.
 func ended(v engine.Verdict, err error) error {
-	if err != nil {
-		return err
+	if err == nil && v != engine.Clean {
+		return verdictError{v}
 	}
-	return verdict(v)
+	return err
 }
 
 // plural renders a count with its noun.
@@ -193,31 +188,24 @@ func plural(n int, noun string) string { return engine.Plural(n, noun) }
 func exitCode(err error) int {
 	var signal interrupted
 	var reached verdictError
+	known, _ := engine.AsError(err)
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &signal) && signal.signal == syscall.SIGTERM:
+		return exitTerminated
 	case errors.As(err, &signal):
-		if signal.signal == syscall.SIGTERM {
-			return exitTerminated
-		}
 		return exitInterrupt
-	case errors.As(err, &reached):
-		if reached.verdict == engine.Incomplete {
-			return exitIncomplete
-		}
+	case errors.As(err, &reached) && reached.verdict != engine.Incomplete:
 		return exitViolations
-	}
-	if known, ok := engine.AsError(err); ok {
-		switch known.Class {
-		case engine.ClassIncomplete:
-			return exitIncomplete
-		case engine.ClassRefused:
-			return exitRefused
-		case engine.ClassPartial:
-			return exitPartial
-		case engine.ClassStorage:
-			return exitStorage
-		}
+	case errors.As(err, &reached), known != nil && known.Class == engine.ClassIncomplete:
+		return exitIncomplete
+	case known != nil && known.Class == engine.ClassRefused:
+		return exitRefused
+	case known != nil && known.Class == engine.ClassPartial:
+		return exitPartial
+	case known != nil && known.Class == engine.ClassStorage:
+		return exitStorage
 	}
 	return exitUsage // of a class of its own, or of the command line parser
 }

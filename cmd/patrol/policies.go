@@ -33,16 +33,12 @@ func (a *app) policiesList() *cobra.Command {
 		Short:   "List the policies, worst first",
 		Example: "  patrol policies list --severity high\n  patrol policies list --framework cis-azure-foundations-6.0",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			set, err := a.loadPolicies(cmd.Context(), &o)
-			if err != nil {
-				return err
-			}
+		RunE: a.withPolicies(&o, func(ctx context.Context, set *pipeline.Policies, _ []string) error {
 			listed := set.Every() // those over waivers, too, which no flag selects
 			if o.Narrowed() {
 				listed = set.Chosen.Policies()
 			}
-			return writeRows(cmd.Context(), a, list.format.word, []table.Column[engine.Policy]{
+			return writeRows(ctx, a, list.format.word, []table.Column[engine.Policy]{
 				table.Plain("id", 10, func(p engine.Policy) any { return p.ID }).Rank(1, 0),
 				table.Plain("severity", 10, func(p engine.Policy) any { return string(p.Severity) }).Rank(2, 0),
 				table.Plain("resource", 10, func(p engine.Policy) any { return string(p.Resource) }).Rank(5, 0),
@@ -55,7 +51,7 @@ func (a *app) policiesList() *cobra.Command {
 				table.Plain("remedy", 14, func(p engine.Policy) any { return string(p.Remedy) }).Rank(4, 0),
 				table.Plain("disabled", 20, func(p engine.Policy) any { return p.Off }),
 			}, set.InForce(listed))
-		},
+		}),
 	}
 	addSelectionFlags(cmd.Flags(), &o)
 	list.addFlags(cmd.Flags())
@@ -71,11 +67,7 @@ func (a *app) policiesShow() *cobra.Command {
 		Short:   "Show a policy: meaning, parameters in force and where they come from, controls",
 		Example: "  patrol policies show PAT-002\n  patrol policies show sat:IA-4 --source\n  patrol policies show PAT-004 --explain 3922b2f6",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			set, err := a.loadPolicies(cmd.Context(), &o)
-			if err != nil {
-				return err
-			}
+		RunE: a.withPolicies(&o, func(ctx context.Context, set *pipeline.Policies, args []string) error {
 			policy, ok := set.Policy(args[0])
 			if !ok {
 				return engine.UsageError("show policy", args[0], "See `patrol policies list` for the ids.", fmt.Errorf("no policy has this id or alias"))
@@ -84,14 +76,14 @@ func (a *app) policiesShow() *cobra.Command {
 				return engine.UsageError("explain", args[0], "Run `patrol waivers check`: it tells which waivers are refused and why.", fmt.Errorf("it judges waivers"))
 			}
 			if explain != "" {
-				return a.explain(cmd.Context(), set, policy, explain)
+				return a.explain(ctx, set, policy, explain)
 			}
 			showPolicy(a.env.stdout, set, policy)
 			if source {
 				fmt.Fprintf(a.env.stdout, "\n%s", safeSource(policy.Source))
 			}
 			return nil
-		},
+		}),
 	}
 	addPackFlags(cmd.Flags(), &o)
 	cmd.Flags().StringVar(&explain, "explain", "", "tell why this `token` (its id or the beginning of it) or workspace (name or id) passes or fails")
@@ -215,11 +207,7 @@ func (a *app) policiesInput() *cobra.Command {
 			"JSON, without secrets. A test of Rego can read it: with input as {…}. The parameters are missing: each policy has its own.",
 		Example: "  patrol policies input 3922b2f6 > token.json\n  patrol policies input prod-analytics | jq .workspace",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			set, err := a.loadPolicies(cmd.Context(), &o)
-			if err != nil {
-				return err
-			}
+		RunE: a.withPolicies(&o, func(ctx context.Context, set *pipeline.Policies, args []string) error {
 			print := func(_ string, _ time.Time, e eval.Explanation) error {
 				if e.Input == "" {
 					return engine.UsageError("print input of", args[0], "See `patrol snapshots show latest`.", errors.New(e.Message))
@@ -239,13 +227,13 @@ func (a *app) policiesInput() *cobra.Command {
 				if i < 0 {
 					continue
 				}
-				err = a.Explain(cmd.Context(), set, set.All.Policies()[i], args[0], print)
+				err := a.Explain(ctx, set, set.All.Policies()[i], args[0], print)
 				if known, is := engine.AsError(err); !is || known.Op != "explain" {
 					return err
 				}
 			}
 			return engine.UsageError("print input of", args[0], "See `patrol tokens` for the ids, and `patrol snapshots list` for workspaces.", errors.New("no token or workspace of the newest snapshots is called so"))
-		},
+		}),
 	}
 	addPackFlags(cmd.Flags(), &o)
 	return cmd

@@ -159,14 +159,10 @@ func (a *app) policiesLint() *cobra.Command {
 			"controls, a test that fires and one that stays silent, and no exemption that reads a token's comment.",
 		Example: "  patrol policies lint --policy my-policies",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			set, err := a.loadPolicies(cmd.Context(), &o)
-			if err != nil {
-				return err
-			}
+		RunE: a.withPolicies(&o, func(ctx context.Context, set *pipeline.Policies, _ []string) error {
 			found := 0
 			for _, pack := range packNames(&o) {
-				problems, err := set.All.Lint(cmd.Context(), pack)
+				problems, err := set.All.Lint(ctx, pack)
 				if err != nil {
 					return err
 				}
@@ -180,7 +176,7 @@ func (a *app) policiesLint() *cobra.Command {
 			}
 			fmt.Fprintln(a.env.stdout, "no problems")
 			return nil
-		},
+		}),
 	}
 	addPackFlags(cmd.Flags(), &o)
 	return cmd
@@ -335,13 +331,9 @@ func (a *app) policiesDocs() *cobra.Command {
 		Long:    "Writes what each policy finds, why it matters, what to do, its parameters and controls, and its Rego: a page per policy and\nan index, README.md.",
 		Example: "  patrol policies docs docs/policies\n  patrol policies docs site/policies --policy my-policies",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			set, err := a.loadPolicies(cmd.Context(), &o)
-			if err != nil {
-				return err
-			}
+		RunE: a.withPolicies(&o, func(_ context.Context, set *pipeline.Policies, args []string) error {
 			return writePages(args[0], policyPages(set.Every()))
-		},
+		}),
 	}
 	addPackFlags(cmd.Flags(), &o)
 	return cmd

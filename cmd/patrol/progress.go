@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -132,29 +131,27 @@ type bars struct {
 	all   *mpb.Progress
 	whole *mpb.Bar
 	lines []*barLine
-	shown map[string]*barLine // by workspace
 }
 
-// barLine is one line: whose it is now, and how far that one is.
+// barLine is one line.
 type barLine struct {
-	bar  *mpb.Bar
-	name atomic.Value // string; the bars are drawn by another goroutine
-	busy bool
+	bar       *mpb.Bar
+	workspace string       // whose it is now; "" is free
+	name      atomic.Value // string, of the last one; the bars are drawn by another goroutine
 }
 
 func newBars(w io.Writer, width, lines, workspaces int, refresh ...mpb.ContainerOption) *bars {
-	all := mpb.New(append(refresh, mpb.WithOutput(w), mpb.WithWidth(min(width, 100)))...)
-	b := &bars{all: all, shown: map[string]*barLine{}}
+	b := &bars{all: mpb.New(append(refresh, mpb.WithOutput(w), mpb.WithWidth(min(width, 100)))...)}
 	for range lines {
 		line := &barLine{}
 		line.name.Store("")
-		line.bar = all.AddBar(0, // without a total of its own, so that it never ends by itself
+		line.bar = b.all.AddBar(0, // without a total of its own, so that it never ends by itself
 			mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return line.name.Load().(string) })),
 			mpb.AppendDecorators(decor.CountersNoUnit("%d/%d sections")))
 		line.bar.SetTotal(int64(len(collectors.All())), false)
 		b.lines = append(b.lines, line)
 	}
-	b.whole = all.AddBar(int64(workspaces), // counts the workspaces that are done, and estimates the time left
+	b.whole = b.all.AddBar(int64(workspaces), // counts the workspaces that are done, and estimates the time left
 		mpb.BarPriority(math.MaxInt), // below the others
 		mpb.PrependDecorators(decor.Name(nameColumn("workspaces"))),
 		mpb.AppendDecorators(decor.CountersNoUnit("%d/%d read "), decor.AverageETA(decor.ET_STYLE_GO)))
@@ -168,34 +165,28 @@ func nameColumn(name string) string {
 }
 
 func (b *bars) see(e collectors.Event) {
-	line := b.shown[e.Workspace]
+	var line, free *barLine
+	for _, l := range b.lines {
+		if l.workspace == e.Workspace {
+			line = l
+		} else if l.workspace == "" && free == nil {
+			free = l
+		}
+	}
 	switch {
-	case e.Kind == collectors.EventStarted && line == nil:
-		b.show(e.Workspace)
-	case e.Kind != collectors.EventDone:
-	case e.Section == "":
+	case e.Kind == collectors.EventStarted && line == nil && free != nil:
+		free.workspace = e.Workspace
+		free.name.Store(nameColumn(e.Workspace))
+		free.bar.SetCurrent(0)
+	case e.Kind == collectors.EventDone && e.Section == "":
 		b.whole.Increment()
 		if line != nil {
 			line.bar.SetCurrent(int64(len(collectors.All())))
-			line.busy = false
-			delete(b.shown, e.Workspace)
+			line.workspace = ""
 		}
-	case line != nil:
+	case e.Kind == collectors.EventDone && line != nil:
 		line.bar.Increment()
 	}
-}
-
-// show gives a workspace a line that is free, if there is one.
-func (b *bars) show(workspace string) {
-	i := slices.IndexFunc(b.lines, func(line *barLine) bool { return !line.busy })
-	if i < 0 {
-		return
-	}
-	line := b.lines[i]
-	line.busy = true
-	line.name.Store(nameColumn(workspace))
-	line.bar.SetCurrent(0)
-	b.shown[workspace] = line
 }
 
 func (b *bars) end() {

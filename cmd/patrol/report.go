@@ -193,12 +193,10 @@ func (a *app) judgedOutput(o *reportOptions) *pipeline.Output {
 }
 
 // choose resolves the formats. With --output there must be one: the one asked
-// for, else the one whose file ends alike.
-// Several formats of the environment or the configuration are those of a whole
-// report, of which an output file asks for one.
-func (o *reportOptions) choose(origin string) ([]reports.Format, error) {
+// for, else the one whose file ends alike. Several formats of the environment or
+// the configuration are those of a whole report, of which an output file asks for one.
+func (o *reportOptions) choose(origin string) (formats []reports.Format, err error) {
 	if o.output == "" || origin != "default" && len(o.formats) == 1 {
-		var formats []reports.Format
 		for _, name := range o.formats {
 			format, err := reports.Lookup(strings.TrimSpace(name))
 			if err != nil {
@@ -212,19 +210,17 @@ func (o *reportOptions) choose(origin string) ([]reports.Format, error) {
 		return nil, engine.UsageError("read flag", "--output", "Name one format with --format, or use --output-dir for several.",
 			fmt.Errorf("one file cannot hold %d formats", len(o.formats)))
 	}
-	var format []reports.Format // the one with the longest ending: out.ocsf.json is OCSF, any other .json is the audit itself
-	longest := 0
+	longest := 0 // ending: out.ocsf.json is OCSF, any other .json is the audit itself
 	for _, f := range reports.Formats() {
 		_, ending, _ := strings.Cut(f.File, ".")
 		if len(ending) > longest && strings.HasSuffix(strings.ToLower(o.output), "."+ending) {
-			format, longest = []reports.Format{f}, len(ending)
+			formats, longest = []reports.Format{f}, len(ending)
 		}
 	}
-	if format != nil {
-		return format, nil
+	if formats == nil {
+		err = engine.UsageError("read flag", "--output", "Name the format with --format.", fmt.Errorf("no format is known by the ending of %q", o.output))
 	}
-	return nil, engine.UsageError("read flag", "--output", "Name the format with --format.",
-		fmt.Errorf("no format is known by the ending of %q", o.output))
+	return formats, err
 }
 
 // receivers get a message about a run.
@@ -248,14 +244,9 @@ func (c commands) Export() *cobra.Command {
 			"the same evaluation and journal write the same files. docs/parquet.md lists the columns.",
 		Example: "  patrol export --output-dir /data/patrol",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := outfile.CheckDir(dir); err != nil {
-				return err
-			}
-			return c.app.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-				return c.app.export(cmd.Context(), db, evaluation, dir, journal)
-			})
-		},
+		RunE: c.app.reading(func(ctx context.Context, db *store.DB, _ []string) error {
+			return c.app.export(ctx, db, evaluation, dir, journal)
+		}),
 	}
 	addFormatFlag(cmd.Flags(), &format, "parquet")
 	cmd.Flags().StringVar(&dir, "output-dir", "patrol-tables", "write the tables below this `directory`")
@@ -266,6 +257,9 @@ func (c commands) Export() *cobra.Command {
 }
 
 func (a *app) export(ctx context.Context, db *store.DB, evaluation int64, dir, journal string) error {
+	if err := outfile.CheckDir(dir); err != nil {
+		return err
+	}
 	report, err := a.Evaluation(ctx, db, evaluation)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"patrol/cmd/internal/pipeline"
 	"patrol/engine"
 	"patrol/engine/eval"
+	"patrol/engine/store"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -228,6 +229,24 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 	}
 	return engine.UsageError("read flags of", cmd.CommandPath(), hint, err)
+}
+
+// reading is what a command does with the database as it was at one moment.
+func (a *app) reading(work func(ctx context.Context, db *store.DB, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error { return work(cmd.Context(), db, args) })
+	}
+}
+
+// withPolicies is what a command does with the policies that its flags choose.
+func (a *app) withPolicies(o *pipeline.Judging, work func(ctx context.Context, set *pipeline.Policies, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		set, err := a.loadPolicies(cmd.Context(), o)
+		if err != nil {
+			return err
+		}
+		return work(cmd.Context(), set, args)
+	}
 }
 
 // say writes a message on stderr, unless --quiet is given.

@@ -45,16 +45,14 @@ func (a *app) snapshotsList() *cobra.Command {
 		Use:   "list",
 		Short: "List all snapshots, newest first",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-				snapshots, err := db.Snapshots(cmd.Context())
-				if err != nil {
-					return err
-				}
-				snapshots = slices.DeleteFunc(snapshots, func(s engine.Snapshot) bool { return !anyGlob(o.workspaces, s.Workspace.Name, s.Workspace.ID) })
-				return writeRows(cmd.Context(), a, o.format.word, columns, snapshots)
-			})
-		},
+		RunE: a.reading(func(ctx context.Context, db *store.DB, _ []string) error {
+			snapshots, err := db.Snapshots(ctx)
+			if err != nil {
+				return err
+			}
+			snapshots = slices.DeleteFunc(snapshots, func(s engine.Snapshot) bool { return !anyGlob(o.workspaces, s.Workspace.Name, s.Workspace.ID) })
+			return writeRows(ctx, a, o.format.word, columns, snapshots)
+		}),
 	}
 	addWorkspaceFlag(cmd.Flags(), &o.workspaces)
 	o.addFlags(cmd.Flags())
@@ -69,33 +67,32 @@ func (a *app) snapshotsShow() *cobra.Command {
 		Long:    "Shows what a snapshot is of, and how much of it was read. " + pipeline.SnapshotRefHelp,
 		Example: "  patrol snapshots show 3\n  patrol snapshots show latest",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-				found, err := pipeline.SnapshotsOf(cmd.Context(), db, args[0])
-				if err != nil {
+		RunE: a.reading(func(ctx context.Context, db *store.DB, args []string) error {
+			found, err := pipeline.SnapshotsOf(ctx, db, args[0])
+			if err != nil {
+				return err
+			}
+			found = engine.Pseudonymised(a.Names, found)
+			shown := []map[string]any{}
+			for i, s := range found {
+				shown = append(shown, map[string]any{"id": s.ID, "workspace": s.Workspace.Name, "workspace_id": s.Workspace.ID, "host": s.Workspace.Host,
+					"cloud": s.Workspace.Cloud, "collected_at": s.CollectedAt.UTC().Format(time.RFC3339), "tokens": s.Tokens, "digest": s.Digest,
+					"digest_before": s.Previous, "coverage": s.Coverage})
+				if format.word == jsonFormat {
+					continue
+				}
+				if i > 0 {
+					fmt.Fprintln(a.env.stdout)
+				}
+				if err := a.printSnapshot(ctx, s); err != nil {
 					return err
 				}
-				found = engine.Pseudonymised(a.Names, found)
-				if format.word == jsonFormat {
-					shown := []map[string]any{}
-					for _, s := range found {
-						shown = append(shown, map[string]any{"id": s.ID, "workspace": s.Workspace.Name, "workspace_id": s.Workspace.ID, "host": s.Workspace.Host,
-							"cloud": s.Workspace.Cloud, "collected_at": s.CollectedAt.UTC().Format(time.RFC3339), "tokens": s.Tokens, "digest": s.Digest,
-							"digest_before": s.Previous, "coverage": s.Coverage})
-					}
-					return a.writeJSON(shown)
-				}
-				for i, s := range found {
-					if i > 0 {
-						fmt.Fprintln(a.env.stdout)
-					}
-					if err := a.printSnapshot(cmd.Context(), s); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		},
+			}
+			if format.word == jsonFormat {
+				return a.writeJSON(shown)
+			}
+			return nil
+		}),
 	}
 	addFormatFlag(cmd.Flags(), &format, "text", "json")
 	return cmd

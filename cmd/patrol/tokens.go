@@ -298,14 +298,9 @@ func (a *app) tokensHistory() *cobra.Command {
 			"policies found and for how long, and when and why it vanished. Ids are unique in a workspace; of several that fit all are told.\n\n" + exitHelp(),
 		Example: "  patrol tokens history 3922b2f6",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if args[0] == "" {
-				return engine.UsageError("read argument", "ID", "See `patrol tokens` for the ids.", errors.New("is empty"))
-			}
-			return a.WithStore(cmd.Context(), store.ReadOnly, func(db *store.DB) error {
-				return a.tokenHistory(cmd.Context(), db, args[0], journal, format.word)
-			})
-		},
+		RunE: a.reading(func(ctx context.Context, db *store.DB, args []string) error {
+			return a.tokenHistory(ctx, db, args[0], journal, format.word)
+		}),
 	}
 	addFormatFlag(cmd.Flags(), &format, "table", "json")
 	addJournalFlag(cmd.Flags(), &journal)
@@ -313,6 +308,9 @@ func (a *app) tokensHistory() *cobra.Command {
 }
 
 func (a *app) tokenHistory(ctx context.Context, db *store.DB, id, journal, format string) error {
+	if id == "" {
+		return engine.UsageError("read argument", "ID", "See `patrol tokens` for the ids.", errors.New("is empty"))
+	}
 	found, err := db.TokenHistory(ctx, id)
 	if err != nil {
 		return err

@@ -67,7 +67,7 @@ func (c commands) Verify() *cobra.Command {
 	return cmd
 }
 
-func (a *app) verify(ctx context.Context, kept []string, o *verifyOptions) error {
+func (a *app) verify(ctx context.Context, kept []string, o *verifyOptions) (err error) {
 	var signers *plan.Signers
 	if o.signers != "" {
 		content, err := readInput("read signers", o.signers)
@@ -82,23 +82,17 @@ func (a *app) verify(ctx context.Context, kept []string, o *verifyOptions) error
 	if err != nil {
 		return err
 	}
+	digests := must.Digests
 	for _, digest := range o.digests {
 		if !slices.Contains(kept, digest) {
-			must.Digests = append(must.Digests, strings.ToLower(digest))
+			digests = append(digests, strings.ToLower(digest))
 		}
 	}
 	db, err := a.OpenStore(ctx, store.ReadOnly)
 	if err != nil {
 		return err
 	}
-	err = a.verifyAll(ctx, db, o.journal, must.Digests)
-	if err == nil {
-		err = must.Changed
-	}
-	return errors.Join(err, db.Close())
-}
-
-func (a *app) verifyAll(ctx context.Context, db *store.DB, journalPath string, digests []string) error {
+	defer func() { err = errors.Join(err, db.Close()) }()
 	damaged := a.verifyStored(ctx, db)
 	if damaged != nil && !damage(damaged) {
 		return damaged
@@ -120,8 +114,8 @@ func (a *app) verifyAll(ctx context.Context, db *store.DB, journalPath string, d
 		fmt.Fprintf(a.env.stdout, "evaluation %d: %s\n", e.ID, state)
 	}
 	holders := map[string]string{}
-	if _, err := os.Stat(a.JournalPath(journalPath)); err == nil || journalPath != "" {
-		err := a.withJournal(ctx, journalPath, func(j *journal.Journal) error {
+	if _, err := os.Stat(a.JournalPath(o.journal)); err == nil || o.journal != "" {
+		err := a.withJournal(ctx, o.journal, func(j *journal.Journal) error {
 			if err := a.verifyJournal(ctx, j); err != nil {
 				return err
 			}
@@ -152,7 +146,7 @@ func (a *app) verifyAll(ctx context.Context, db *store.DB, journalPath string, d
 		}
 		fmt.Fprintf(a.env.stdout, "digest %.12s: %s\n", digest, holder)
 	}
-	return damaged
+	return cmp.Or(damaged, must.Changed)
 }
 
 // verifyStored verifies the chain and all snapshots. One that is damaged does not
@@ -246,11 +240,12 @@ func (a *app) writeRunDigest(ctx context.Context, report engine.Report, files []
 		return nil
 	}
 	signature, err := a.sign(ctx, o.signKey, plan.RunNamespace, text)
-	if err == nil {
-		err = plan.Write(beside, []byte(signature))
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		a.say("%s: written, and signed in %s", o.digestFile, beside)
+	if err := plan.Write(beside, []byte(signature)); err != nil {
+		return err
 	}
-	return err
+	a.say("%s: written, and signed in %s", o.digestFile, beside)
+	return nil
 }
