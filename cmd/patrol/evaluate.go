@@ -204,10 +204,12 @@ func (a *app) evaluationsShow() *cobra.Command {
 	return cmd
 }
 
+const mostDays = 730 // the platform's longest lifetime
+
 // Forecast tells what comes if nobody does anything.
 func (c commands) Forecast() *cobra.Command {
 	var span pipeline.Forecasting
-	var snapshots []string
+	var refs []string
 	var judge pipeline.Judging
 	var product productOptions
 	cmd := &cobra.Command{
@@ -219,56 +221,51 @@ func (c commands) Forecast() *cobra.Command {
 		Example: "  patrol forecast --days 30\n  patrol forecast --format ics -o tokens.ics\n  patrol forecast --only PAT-004 --format csv -o idle.csv",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.app.forecast(cmd.Context(), span, snapshots, &judge, &product)
+			a, ctx := c.app, cmd.Context()
+			if span.Days < 1 || span.Days > mostDays {
+				return engine.UsageError("read flag", "--days", fmt.Sprintf("Give 1 to %d days.", mostDays), errors.New("out of range"))
+			}
+			set, err := a.loadPolicies(ctx, &judge)
+			if err != nil {
+				return err
+			}
+			return a.withProduct(ctx, &product, func(db *store.DB) error {
+				snapshots, err := a.StoredSnapshots(ctx, db, refs)
+				if err != nil {
+					return err
+				}
+				span.From = pipeline.AsOf(snapshots, judge.AsOf)
+				f, err := set.Forecast(ctx, db, snapshots, span)
+				if err != nil {
+					return err
+				}
+				database, err := filepath.Abs(a.DBPath)
+				if err != nil {
+					return fmt.Errorf("find the database: %w", err)
+				}
+				about := reports.ForecastSpan{AsOf: span.From, Days: span.Days, Tokens: f.Tokens, Database: database}
+				if err := a.writeProduct(ctx, db, &product, snapshots, func(w io.Writer, options table.Options) error {
+					return reports.Forecast(ctx, w, product.format.word, engine.Pseudonymised(a.Names, f.List), about, options)
+				}); err != nil {
+					return err
+				}
+				if f.Unjudged > 0 {
+					a.say("%s could not be judged (unknown or error), which this leaves out: see `patrol evaluate`", plural(f.Unjudged, "result"))
+					return verdict(engine.Incomplete)
+				}
+				return a.tokensCovered(snapshots)
+			})
 		},
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&span.Days, "days", 90, "look so many `days` ahead, at most 730")
 	flags.IntVar(&span.InUse, "in-use", 30, "tokens used within so many `days` stay in use (0: none)")
 	flags.IntVar(&span.Cliff, "cliff", 0, "name days on which at least so many `tokens` end (default: 5 % of all, and 10)")
-	flags.StringSliceVar(&snapshots, "snapshot", nil, "start from these snapshots: `ids`, days, or latest~1 (default: the newest)")
+	flags.StringSliceVar(&refs, "snapshot", nil, "start from these snapshots: `ids`, days, or latest~1 (default: the newest)")
 	flags.Var(instantFlag(&judge.AsOf), "as-of", "start from this moment (default: of the newest snapshot)")
 	addPackFlags(flags, &judge)
 	flags.StringSliceVar(&judge.Only, "only", nil, "judge by these policies only: `ids` or aliases")
 	flags.StringSliceVar(&judge.Exclude, "exclude", nil, "leave these policies out: `ids` or aliases")
 	product.addFlags(flags, "table", "csv", "json", "ics")
 	return cmd
-}
-
-const mostDays = 730 // the platform's longest lifetime
-
-func (a *app) forecast(ctx context.Context, span pipeline.Forecasting, refs []string, judge *pipeline.Judging, product *productOptions) error {
-	if span.Days < 1 || span.Days > mostDays {
-		return engine.UsageError("read flag", "--days", fmt.Sprintf("Give 1 to %d days.", mostDays), errors.New("out of range"))
-	}
-	set, err := a.loadPolicies(ctx, judge)
-	if err != nil {
-		return err
-	}
-	return a.withProduct(ctx, product, func(db *store.DB) error {
-		snapshots, err := a.StoredSnapshots(ctx, db, refs)
-		if err != nil {
-			return err
-		}
-		span.From = pipeline.AsOf(snapshots, judge.AsOf)
-		f, err := set.Forecast(ctx, db, snapshots, span)
-		if err != nil {
-			return err
-		}
-		database, err := filepath.Abs(a.DBPath)
-		if err != nil {
-			return fmt.Errorf("find the database: %w", err)
-		}
-		about := reports.ForecastSpan{AsOf: span.From, Days: span.Days, Tokens: f.Tokens, Database: database}
-		if err := a.writeProduct(ctx, db, product, snapshots, func(w io.Writer, options table.Options) error {
-			return reports.Forecast(ctx, w, product.format.word, engine.Pseudonymised(a.Names, f.List), about, options)
-		}); err != nil {
-			return err
-		}
-		if f.Unjudged > 0 {
-			a.say("%s could not be judged (unknown or error), which this leaves out: see `patrol evaluate`", plural(f.Unjudged, "result"))
-			return verdict(engine.Incomplete)
-		}
-		return a.tokensCovered(snapshots)
-	})
 }

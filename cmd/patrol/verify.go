@@ -32,16 +32,10 @@ func judged(r engine.Report) []engine.Snapshot {
 	return list
 }
 
-// verifyOptions say what must still be there.
-type verifyOptions struct {
-	journal string
-	digests []string
-	signers string
-}
-
 // Verify holds everything stored against what it was sealed with.
 func (c commands) Verify() *cobra.Command {
-	var o verifyOptions
+	var journalPath, signersPath string
+	var noted []string
 	cmd := &cobra.Command{
 		Use:   "verify [REPORT…]",
 		Short: "Check that snapshots, evaluations and journal are what was sealed",
@@ -53,29 +47,31 @@ func (c commands) Verify() *cobra.Command {
 			"or is signed by a key that they do not have (--signers).\n\n" + exitHelp(exitRefused),
 		Example: "  patrol verify\n  patrol verify audit-of-last-month/audit.json\n  patrol verify kept/digest.json reports/findings.csv --signers allowed_signers",
 		RunE: func(cmd *cobra.Command, kept []string) error {
-			for _, text := range o.digests { // a digest, or a file of them
+			for _, text := range noted { // a digest, or a file of them
 				if !regexp.MustCompile(`^[0-9a-fA-F]{64}$`).MatchString(text) {
 					kept = append(kept, text)
 				}
 			}
-			return c.app.verify(cmd.Context(), kept, &o)
+			return c.app.verify(cmd.Context(), kept, noted, journalPath, signersPath)
 		},
 	}
-	addJournalFlag(cmd.Flags(), &o.journal)
-	cmd.Flags().StringSliceVar(&o.digests, "digest", nil, "`digests` noted earlier, of snapshots, evaluations, plans or events of the journal, or digest files: all must still be there")
-	cmd.Flags().StringVar(&o.signers, "signers", "", "digest files must be signed by a key of this allowed_signers `file`")
+	addJournalFlag(cmd.Flags(), &journalPath)
+	cmd.Flags().StringSliceVar(&noted, "digest", nil, "`digests` noted earlier, of snapshots, evaluations, plans or events of the journal, or digest files: all must still be there")
+	cmd.Flags().StringVar(&signersPath, "signers", "", "digest files must be signed by a key of this allowed_signers `file`")
 	return cmd
 }
 
-func (a *app) verify(ctx context.Context, kept []string, o *verifyOptions) (err error) {
+// verify holds everything against what it was sealed with, and against files that
+// were kept and digests that were noted.
+func (a *app) verify(ctx context.Context, kept, noted []string, journalPath, signersPath string) (err error) {
 	var signers *plan.Signers
-	if o.signers != "" {
-		content, err := readInput("read signers", o.signers)
+	if signersPath != "" {
+		content, err := readInput("read signers", signersPath)
 		if err == nil {
 			signers, err = plan.ParseSigners(content)
 		}
 		if err != nil {
-			return engine.UsageError("read signers", o.signers, "Name a file as ssh-keygen(1) describes it under ALLOWED SIGNERS.", err)
+			return engine.UsageError("read signers", signersPath, "Name a file as ssh-keygen(1) describes it under ALLOWED SIGNERS.", err)
 		}
 	}
 	must, err := a.ReadEvidence(a.env.stdout, kept, signers)
@@ -83,7 +79,7 @@ func (a *app) verify(ctx context.Context, kept []string, o *verifyOptions) (err 
 		return err
 	}
 	digests := must.Digests
-	for _, digest := range o.digests {
+	for _, digest := range noted {
 		if !slices.Contains(kept, digest) {
 			digests = append(digests, strings.ToLower(digest))
 		}
@@ -114,8 +110,8 @@ func (a *app) verify(ctx context.Context, kept []string, o *verifyOptions) (err 
 		fmt.Fprintf(a.env.stdout, "evaluation %d: %s\n", e.ID, state)
 	}
 	holders := map[string]string{}
-	if _, err := os.Stat(a.JournalPath(o.journal)); err == nil || o.journal != "" {
-		err := a.withJournal(ctx, o.journal, func(j *journal.Journal) error {
+	if _, err := os.Stat(a.JournalPath(journalPath)); err == nil || journalPath != "" {
+		err := a.withJournal(ctx, journalPath, func(j *journal.Journal) error {
 			if err := a.verifyJournal(ctx, j); err != nil {
 				return err
 			}

@@ -137,15 +137,10 @@ func waiverNote(use engine.WaiverUse) any {
 	return strings.Join(parts, "; ")
 }
 
-// waiverAdd is a waiver to add for one finding.
-type waiverAdd struct {
-	finding, reason, approver, ticket string
-	expires                           moment
-}
-
 func (a *app) waiversAdd() *cobra.Command {
 	var judge pipeline.Judging
-	var o waiverAdd
+	var finding, reason, approver, ticket string
+	var expires moment
 	cmd := &cobra.Command{
 		Use:   "add",
 		Short: "Add a waiver for one finding of the latest evaluation",
@@ -153,81 +148,80 @@ func (a *app) waiversAdd() *cobra.Command {
 			"it). Nothing is written where a policy over waivers would refuse it.",
 		Example: "  patrol waivers add --finding 4fd6b0c1e2a39587aa12cd34ef567890 --approver lead@example.com \\\n    --reason 'Partner connector cannot use OAuth before Q2' --expires 90d",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.addWaiver(cmd.Context(), &judge, &o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			for _, wanted := range [][2]string{{"--finding", finding}, {"--reason", reason}, {"--approver", approver}} {
+				if strings.TrimSpace(wanted[1]) == "" {
+					return engine.UsageError("add waiver", "", "Give --finding, --reason and --approver.", fmt.Errorf("%s is missing", wanted[0]))
+				}
+			}
+			path := cmp.Or(judge.Exceptions.Waivers, "waivers.yaml")
+			judge.Exceptions.Waivers = "" // the file may not be there yet
+			set, err := a.loadPolicies(ctx, &judge)
+			if err != nil {
+				return err
+			}
+			var f engine.Finding
+			if err := a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
+				report, err := a.Evaluation(ctx, db, 0)
+				if err == nil {
+					f, err = findingOf(report, strings.ToLower(finding))
+				}
+				return err
+			}); err != nil {
+				return err
+			}
+			today := a.today(judge.AsOf)
+			rule := engine.WaiverRule{
+				ID: "W-" + f.Fingerprint[:8], Policies: []string{f.Policy}, Workspace: f.WorkspaceID, Objects: f.Objects(), Reason: reason, Ticket: ticket,
+				Approver: approver, Created: engine.DateOf(today), Expires: engine.DateOf(time.UnixMilli(expires.at(today))),
+			}
+			switch f.Resource {
+			case engine.ResourceToken:
+				rule.Token = f.ResourceID
+			case engine.ResourceSecret:
+				rule.Secret = f.ResourceID
+			}
+			before, err := os.ReadFile(path)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return pipeline.Unreadable("read waivers", path, "Name a file with --waivers.", err)
+			}
+			text, err := exceptions.Append(string(before), rule)
+			var read *exceptions.Waivers
+			if err == nil {
+				read, err = exceptions.ParseWaivers(path, []byte(text), set.All.Policies())
+			}
+			if err != nil {
+				return engine.UsageError("add waiver to", path, "Correct what is named, or write the waiver by hand; `patrol schema waivers` tells what it holds.", err)
+			}
+			added := read.Rules[len(read.Rules)-1]
+			judges, err := set.All.WaiverJudge(ctx, today, set.Effective(engine.Workspace{ID: f.WorkspaceID, Name: f.Workspace}))
+			if err != nil {
+				return err
+			}
+			defer judges.Close()
+			for _, why := range judges.Judge(ctx, eval.WaiverCase{Waiver: added, Policy: f.Policy, Severity: f.Severity, Finding: &f}) {
+				return engine.UsageError("add waiver to", path, "Nothing was written. `patrol policies show "+why.Policy+"` tells what it asks for.", fmt.Errorf("%s refuses it: %s", why.Policy, why.Message))
+			}
+			if err := writeText(path, text); err != nil {
+				return err
+			}
+			a.say("%s: waiver %s for %s on %s until %s. The next evaluation counts it.", path, added.ID, f.Policy, cmp.Or(rule.Token, rule.Secret, f.Workspace), added.Expires)
+			return nil
+		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.finding, "finding", "", "the `fingerprint` of the finding, or how it begins (8 characters or more)")
-	flags.StringVar(&o.reason, "reason", "", "why it is excused: `text`")
-	flags.StringVar(&o.approver, "approver", "", "who decided: an `address`, or the id of a principal")
-	flags.StringVar(&o.ticket, "ticket", "", "where it was discussed: `text`")
-	_ = o.expires.Set("90d")
-	flags.Var(&o.expires, "expires", "its last day: a day, or so many days from today (90d)")
+	flags.StringVar(&finding, "finding", "", "the `fingerprint` of the finding, or how it begins (8 characters or more)")
+	flags.StringVar(&reason, "reason", "", "why it is excused: `text`")
+	flags.StringVar(&approver, "approver", "", "who decided: an `address`, or the id of a principal")
+	flags.StringVar(&ticket, "ticket", "", "where it was discussed: `text`")
+	_ = expires.Set("90d")
+	flags.Var(&expires, "expires", "its last day: a day, or so many days from today (90d)")
 	for _, name := range []string{"finding", "reason", "approver", "ticket", "expires"} {
 		config.OwnPlace(flags, name)
 	}
 	addWaiverFlags(flags, &judge)
 	return cmd
-}
-
-func (a *app) addWaiver(ctx context.Context, judge *pipeline.Judging, o *waiverAdd) error {
-	for _, wanted := range [][2]string{{"--finding", o.finding}, {"--reason", o.reason}, {"--approver", o.approver}} {
-		if strings.TrimSpace(wanted[1]) == "" {
-			return engine.UsageError("add waiver", "", "Give --finding, --reason and --approver.", fmt.Errorf("%s is missing", wanted[0]))
-		}
-	}
-	path := cmp.Or(judge.Exceptions.Waivers, "waivers.yaml")
-	judge.Exceptions.Waivers = "" // the file may not be there yet
-	set, err := a.loadPolicies(ctx, judge)
-	if err != nil {
-		return err
-	}
-	var f engine.Finding
-	if err := a.WithStore(ctx, store.ReadOnly, func(db *store.DB) error {
-		report, err := a.Evaluation(ctx, db, 0)
-		if err == nil {
-			f, err = findingOf(report, strings.ToLower(o.finding))
-		}
-		return err
-	}); err != nil {
-		return err
-	}
-	today := a.today(judge.AsOf)
-	rule := engine.WaiverRule{
-		ID: "W-" + f.Fingerprint[:8], Policies: []string{f.Policy}, Workspace: f.WorkspaceID, Objects: f.Objects(), Reason: o.reason, Ticket: o.ticket,
-		Approver: o.approver, Created: engine.DateOf(today), Expires: engine.DateOf(time.UnixMilli(o.expires.at(today))),
-	}
-	switch f.Resource {
-	case engine.ResourceToken:
-		rule.Token = f.ResourceID
-	case engine.ResourceSecret:
-		rule.Secret = f.ResourceID
-	}
-	before, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return pipeline.Unreadable("read waivers", path, "Name a file with --waivers.", err)
-	}
-	text, err := exceptions.Append(string(before), rule)
-	var read *exceptions.Waivers
-	if err == nil {
-		read, err = exceptions.ParseWaivers(path, []byte(text), set.All.Policies())
-	}
-	if err != nil {
-		return engine.UsageError("add waiver to", path, "Correct what is named, or write the waiver by hand; `patrol schema waivers` tells what it holds.", err)
-	}
-	added := read.Rules[len(read.Rules)-1]
-	judges, err := set.All.WaiverJudge(ctx, today, set.Effective(engine.Workspace{ID: f.WorkspaceID, Name: f.Workspace}))
-	if err != nil {
-		return err
-	}
-	defer judges.Close()
-	for _, why := range judges.Judge(ctx, eval.WaiverCase{Waiver: added, Policy: f.Policy, Severity: f.Severity, Finding: &f}) {
-		return engine.UsageError("add waiver to", path, "Nothing was written. `patrol policies show "+why.Policy+"` tells what it asks for.", fmt.Errorf("%s refuses it: %s", why.Policy, why.Message))
-	}
-	if err := writeText(path, text); err != nil {
-		return err
-	}
-	a.say("%s: waiver %s for %s on %s until %s. The next evaluation counts it.", path, added.ID, f.Policy, cmp.Or(rule.Token, rule.Secret, f.Workspace), added.Expires)
-	return nil
 }
 
 // findingOf is the finding of a report that fails and whose fingerprint begins so.
