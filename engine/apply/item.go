@@ -254,33 +254,12 @@ func (it *item) effect(seen engine.Observation) sight {
 // rests where it is, with the reason written down.
 func (it *item) look(ctx context.Context) (*look, error) {
 	for n := 1; ; n++ {
-		stake, err := it.atStake(ctx)
-		fault, err := faultOf(err)
+		l, fault, err := it.lookOnce(context.WithoutCancel(ctx), n)
 		if err != nil {
 			return nil, err
 		}
-		l := &look{at: it.job.Clock.Now(), stake: stake}
-		var seen engine.Observation
 		if fault == nil {
-			seen, err = it.remedy.Read(context.WithoutCancel(ctx), it.live.Client, it.step)
-			if fault, err = faultOf(err); err != nil {
-				return nil, err
-			}
-		}
-		if fault == nil && seen.Absent && it.remedy.OnToken() && it.entry.State == engine.StatePending {
-			fault, err = it.listedStill(ctx, n)
-			if err != nil {
-				return nil, err
-			}
-		}
-		if fault == nil {
-			l.seen = seen
-			if fault, err = faultOf(it.judge(ctx, l)); err != nil {
-				return nil, err
-			}
-			if fault == nil {
-				return l, nil
-			}
+			return l, nil
 		}
 		if done, err := it.unread(ctx, fault, n); done {
 			return nil, err
@@ -291,13 +270,30 @@ func (it *item) look(ctx context.Context) (*look, error) {
 	}
 }
 
-// atStake counts anew what a step on a workspace would break. It comes before
-// the look: to list many tokens takes longer than a look may be old.
-func (it *item) atStake(ctx context.Context) (Stake, error) {
-	if remedy.Endangered(it.step) == nil {
-		return Stake{}, nil
+// lookOnce looks at the target for the n-th time (from 1), and says what that means for
+// the step. What a step on a workspace would break is counted anew before that: to list
+// many tokens takes longer than a look may be old.
+func (it *item) lookOnce(ctx context.Context, n int) (*look, *engine.Fault, error) {
+	l := &look{}
+	if remedy.Endangered(it.step) != nil {
+		var err error
+		l.stake, err = it.job.Judge.Stake(ctx, it.step, it.live.Now())
+		if fault, err := faultOf(err); fault != nil || err != nil {
+			return nil, fault, err
+		}
 	}
-	return it.job.Judge.Stake(context.WithoutCancel(ctx), it.step, it.live.Now())
+	l.at = it.job.Clock.Now()
+	seen, err := it.remedy.Read(ctx, it.live.Client, it.step)
+	fault, err := faultOf(err)
+	if fault == nil && err == nil && seen.Absent && it.remedy.OnToken() && it.entry.Attempt == 0 {
+		fault, err = it.listedStill(ctx, n)
+	}
+	if fault != nil || err != nil {
+		return nil, fault, err
+	}
+	l.seen = seen
+	fault, err = faultOf(it.judge(ctx, l))
+	return l, fault, err
 }
 
 // listedStill is the fault of a single look that does not find a token which
@@ -311,7 +307,7 @@ func (it *item) listedStill(ctx context.Context, n int) (*engine.Fault, error) {
 	if n == 1 {
 		return disagree, nil
 	}
-	listed, err := it.list(context.WithoutCancel(ctx), it.step.WorkspaceID)
+	listed, err := it.list(ctx, it.step.WorkspaceID)
 	switch {
 	case err != nil:
 		return &engine.Fault{Kind: engine.FaultUnclear, Detail: "list tokens: " + err.Error()}, nil //nolint:nilerr // looked at again

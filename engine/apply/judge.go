@@ -59,7 +59,7 @@ func (it *item) judge(ctx context.Context, l *look) error {
 		say(sightDrifted, reasonUsedSince, "was used since the plan was made")
 		return nil
 	}
-	ruling, err := it.job.Judge.StillFires(context.WithoutCancel(ctx), it.step, *token, it.live.Now())
+	ruling, err := it.job.Judge.StillFires(ctx, it.step, *token, it.live.Now())
 	if err != nil {
 		return err
 	}
@@ -146,14 +146,10 @@ func (it *item) withdrawn() (reason, detail string) {
 func (it *item) usedSince(t engine.Token) bool {
 	planned, known := it.step.Precondition.Volatile["last_used_day"].(string)
 	if !known {
-		return t.LastUsed != nil || defective(t, "last_used_day")
+		return t.LastUsed != nil || slices.ContainsFunc(t.Defects, func(d engine.Defect) bool { return d.Field == "last_used_day" })
 	}
 	before, err := strconv.ParseInt(planned, 10, 64)
 	return err != nil || t.LastUsed == nil || *t.LastUsed > before
-}
-
-func defective(t engine.Token, field string) bool {
-	return slices.ContainsFunc(t.Defects, func(d engine.Defect) bool { return d.Field == field })
 }
 
 // restsOnUse reports whether any policy of the step looked at when the token

@@ -62,32 +62,12 @@ func (r *run) rehearseStep(ctx context.Context, s engine.Step) (engine.Outcome, 
 		return outcome, nil
 	}
 	it := &item{run: r, step: s, live: r.job.Workspaces[s.WorkspaceID], remedy: r.remedies[s.Action], entry: r.entries[s.ID]}
-	l := &look{at: r.job.Clock.Now()}
-	var fault *engine.Fault
-	for n, again := 1, true; again; n++ {
-		again = false
-		stake, err := it.atStake(ctx)
-		if fault, err = faultOf(err); err != nil {
-			return outcome, err
-		}
-		var seen engine.Observation
-		if fault == nil {
-			seen, err = it.remedy.Read(ctx, it.live.Client, s)
-			if fault, err = faultOf(err); err != nil {
-				return outcome, err
-			}
-		}
-		l.seen, l.stake = seen, stake
-		if fault == nil && seen.Absent && it.remedy.OnToken() && it.entry.Attempt == 0 {
-			fault, err = it.listedStill(ctx, n)
-			again = fault != nil && n == 1 // a token that is not found is looked at twice
-		}
-		if fault == nil && err == nil {
-			fault, err = faultOf(it.judge(ctx, l))
-		}
-		if err != nil {
-			return outcome, err
-		}
+	l, fault, err := it.lookOnce(ctx, 1)
+	if fault != nil && fault.Kind == faultListed { // a token that is not found is looked at twice
+		l, fault, err = it.lookOnce(ctx, 2)
+	}
+	if err != nil {
+		return outcome, err
 	}
 	switch {
 	case fault != nil && stops(fault.Kind):

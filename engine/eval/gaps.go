@@ -12,67 +12,64 @@ import (
 )
 
 // gaps says, for each need of a policy that this workspace does not cover, what
-// is missing and why. Tokens and principals are judged row by row, so that a
-// partial section will do; everything else must be whole.
-func (v *workspaceView) gaps(p *policy.Compiled) []string {
-	var gaps []string
-	for _, need := range p.Needs {
-		if gap := v.gap(need); gap != "" {
+// is missing and why, and which fields of input.workspace that it reads were covered
+// but make no sense, or nobody knows. Tokens and principals are judged row by row, so
+// that a partial section will do; everything else must be whole.
+func (v *workspaceView) gaps(p *policy.Compiled) (gaps []string) {
+	add := func(format string, args ...any) { // several keys of a section that was not read are one gap
+		if gap := fmt.Sprintf(format, args...); !slices.Contains(gaps, gap) {
 			gaps = append(gaps, gap)
 		}
 	}
-	var distinct []string // several keys of a section that was not read are one gap
-	for _, gap := range append(gaps, v.unreadable(p)...) {
-		if !slices.Contains(distinct, gap) {
-			distinct = append(distinct, gap)
+	for _, need := range p.Needs {
+		section, key, single := strings.Cut(need, ".")
+		coverage := v.coverage(engine.SectionName(section))
+		setting, read := v.settings[key]
+		byRow := section == string(engine.SectionTokens) || section == string(engine.SectionPrincipals)
+		switch {
+		case !coverage.Usable(), !byRow && !single && !coverage.Complete():
+			add("%s is %s", section, coverageText(coverage))
+		case !single:
+		case !read:
+			add("setting %s was not collected", key)
+		case setting.Problem == engine.Unsupported:
+			add("setting %s is unsupported: this workspace does not know it", key)
+		case setting.Problem != "":
+			add("setting %s is %s", key, coverageText(engine.Coverage{Status: setting.Problem, Detail: setting.Detail}))
 		}
 	}
-	return distinct
-}
-
-// notApplicable: the policy needs a section that is read on request only, and
-// nobody asked for it; or it is about tokens, and they are off.
-func (v *workspaceView) notApplicable(p *policy.Compiled) bool {
-	return slices.ContainsFunc(p.Needs, func(need string) bool {
-		c := v.coverage(engine.SectionName(need))
-		return !c.Requested() || c.Status == engine.Off
-	})
-}
-
-// coverage is the state of a section. A snapshot from before a section was
-// known does not list it.
-func (v *workspaceView) coverage(section engine.SectionName) engine.Coverage {
-	coverage, listed := v.snapshot.Coverage[section]
-	switch {
-	case section == policy.Previous && v.previous == nil:
-		return engine.NotRequested("no snapshot before read settings or grants whole")
-	case section == policy.Previous:
-		return engine.Coverage{Status: engine.Complete}
-	case listed:
-		return coverage
-	case slices.Contains(onRequest(), section):
-		return engine.NotRequested("")
+	// lacks: the policy reads this very field, or all of the workspace, and it is absent.
+	lacks := func(name string) bool {
+		return p.Reads.Touches("workspace", name) && v.term.Get(ast.StringTerm(name)) == nil
 	}
-	return engine.Coverage{Status: engine.NotCollected}
-}
-
-// onRequest are the sections that are read on request only.
-func onRequest() []engine.SectionName {
-	return []engine.SectionName{engine.SectionAuditLog, engine.SectionAuditChanges, engine.SectionSecrets, engine.SectionTokenReport,
-		engine.SectionFederation, engine.SectionOAuthApps, engine.SectionRecipients}
-}
-
-func (v *workspaceView) gap(need string) string {
-	section, key, single := strings.Cut(need, ".")
-	coverage := v.coverage(engine.SectionName(section))
-	byRow := section == string(engine.SectionTokens) || section == string(engine.SectionPrincipals)
-	switch {
-	case !coverage.Usable(), !byRow && !single && !coverage.Complete():
-		return section + " is " + coverageText(coverage)
-	case single:
-		return v.settingGap(key)
+	before := v.previous != nil && v.previous.Get(ast.StringTerm("settings_at")) != nil
+	fields := [][3]string{
+		{"pats_enabled", policy.SettingTokensEnabled, "true or false"},
+		{"max_lifetime_days", policy.SettingMaxLifetime, "a number of days"},
+		{"lifetime_limited", policy.SettingMaxLifetime, "a number of days"},
 	}
-	return ""
+	for _, field := range fields {
+		if setting, read := v.settings[field[1]]; read && setting.Problem == "" && lacks(field[0]) {
+			add("setting %s is %q, which is not %s", field[1], valueOf(setting), field[2])
+		}
+	}
+	for _, field := range fields {
+		if before && p.Reads.Touches("workspace", policy.Previous, field[0]) && v.previous.Get(ast.StringTerm(field[0])) == nil {
+			add("what %s was in the snapshot before is not known", field[0])
+		}
+	}
+	// An OAuth token may not tell its scopes. A personal access token is judged without them.
+	if caller := v.term.Get(ast.StringTerm("caller")); caller != nil && caller.Get(ast.StringTerm("scopes")) == nil && p.Reads.Touches("workspace", "caller", "scopes") {
+		if authType := caller.Get(ast.StringTerm("auth_type")); authType != nil && !authType.Equal(ast.StringTerm("pat")) {
+			add("the scopes of the credential that patrol signs in with are not known")
+		}
+	}
+	for _, name := range []string{"cloud", "host"} {
+		if lacks(name) {
+			add("the workspace's %s is not known", name)
+		}
+	}
+	return gaps
 }
 
 func coverageText(c engine.Coverage) string {
@@ -86,59 +83,31 @@ func coverageText(c engine.Coverage) string {
 	return text
 }
 
-func (v *workspaceView) settingGap(key string) string {
-	setting, read := v.settings[key]
+// notApplicable: the policy needs a section that is read on request only, and
+// nobody asked for it; or it is about tokens, and they are off.
+func (v *workspaceView) notApplicable(p *policy.Compiled) bool {
+	return slices.ContainsFunc(p.Needs, func(need string) bool {
+		c := v.coverage(engine.SectionName(need))
+		return !c.Requested() || c.Status == engine.Off
+	})
+}
+
+// coverage is the state of a section. A snapshot from before a section was
+// known does not list it: nobody asked for one that is read on request only.
+func (v *workspaceView) coverage(section engine.SectionName) engine.Coverage {
+	coverage, listed := v.snapshot.Coverage[section]
 	switch {
-	case !read:
-		return "setting " + key + " was not collected"
-	case setting.Problem == engine.Unsupported:
-		return "setting " + key + " is unsupported: this workspace does not know it"
-	case setting.Problem != "":
-		return "setting " + key + " is " + coverageText(engine.Coverage{Status: setting.Problem, Detail: setting.Detail})
+	case section == policy.Previous && v.previous == nil:
+		return engine.NotRequested("no snapshot before read settings or grants whole")
+	case section == policy.Previous:
+		return engine.Coverage{Status: engine.Complete}
+	case listed:
+		return coverage
 	}
-	return ""
-}
-
-// unreadable reports fields of input.workspace that were covered but make no
-// sense, or that nobody knows.
-func (v *workspaceView) unreadable(p *policy.Compiled) []string {
-	var gaps, before []string
-	for _, field := range []struct{ name, key, want string }{
-		{"pats_enabled", policy.SettingTokensEnabled, "true or false"},
-		{"max_lifetime_days", policy.SettingMaxLifetime, "a number of days"},
-		{"lifetime_limited", policy.SettingMaxLifetime, "a number of days"},
-	} {
-		if setting, read := v.settings[field.key]; read && setting.Problem == "" && v.lacks(p, field.name) {
-			gaps = append(gaps, fmt.Sprintf("setting %s is %q, which is not %s", field.key, valueOf(setting), field.want))
-		}
-		if v.previous != nil && v.previous.Get(ast.StringTerm("settings_at")) != nil && p.Reads.Touches("workspace", policy.Previous, field.name) && v.previous.Get(ast.StringTerm(field.name)) == nil {
-			before = append(before, "what "+field.name+" was in the snapshot before is not known")
-		}
+	switch section {
+	case engine.SectionAuditLog, engine.SectionAuditChanges, engine.SectionSecrets, engine.SectionTokenReport,
+		engine.SectionFederation, engine.SectionOAuthApps, engine.SectionRecipients:
+		return engine.NotRequested("")
 	}
-	gaps = append(gaps, before...)
-	if p.Reads.Touches("workspace", "caller", "scopes") && v.scopesUnknown() {
-		gaps = append(gaps, "the scopes of the credential that patrol signs in with are not known")
-	}
-	for _, name := range []string{"cloud", "host"} {
-		if v.lacks(p, name) {
-			gaps = append(gaps, "the workspace's "+name+" is not known")
-		}
-	}
-	return gaps
-}
-
-// scopesUnknown: the credential is an OAuth token that does not tell its scopes. A
-// personal access token is judged without them.
-func (v *workspaceView) scopesUnknown() bool {
-	caller := v.term.Get(ast.StringTerm("caller"))
-	if caller == nil || caller.Get(ast.StringTerm("scopes")) != nil {
-		return false
-	}
-	authType := caller.Get(ast.StringTerm("auth_type"))
-	return authType != nil && !authType.Equal(ast.StringTerm("pat"))
-}
-
-// lacks: the policy reads this very field, or all of the workspace, and it is absent.
-func (v *workspaceView) lacks(p *policy.Compiled, name string) bool {
-	return p.Reads.Touches("workspace", name) && v.term.Get(ast.StringTerm(name)) == nil
+	return engine.Coverage{Status: engine.NotCollected}
 }

@@ -1,10 +1,10 @@
 package eval
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -30,13 +30,15 @@ func (o *object) known(name, value string) {
 	}
 }
 
-func (o *object) number(name string, value *int64) { o.some(name, numberTerm(value)) }
-
-func (o *object) truth(name string, value *bool) { o.some(name, truthTerm(value)) }
-
-func (o *object) some(name string, value *ast.Term) {
+func (o *object) number(name string, value *int64) {
 	if value != nil {
-		o.put(name, value)
+		o.put(name, numberTerm(value))
+	}
+}
+
+func (o *object) truth(name string, value *bool) {
+	if value != nil {
+		o.put(name, truthTerm(value))
 	}
 }
 
@@ -82,97 +84,77 @@ func newWorkspaceView(s engine.Snapshot, previous *engine.State, asOf time.Time)
 		return nil, err
 	}
 	v.known.LogFirst, v.known.LogLast = span.First, span.Last
-	o := object{}
+	if s.Coverage[engine.SectionSecrets].Complete() { // so that every field of them is known
+		if err := v.document(engine.SectionSecrets, &v.secrets); err != nil {
+			return nil, err
+		}
+	}
+	o, labels, coverage := object{}, object{}, object{}
 	o.text("id", s.Workspace.ID)
 	o.text("name", s.Workspace.Name)
 	o.known("host", s.Workspace.Host)
 	o.known("cloud", s.Workspace.Cloud)
-	o.put("labels", labelsTerm(s.Workspace.Labels))
-	o.put("coverage", coverageTerm(s.Coverage))
+	for _, key := range engine.SortedKeys(s.Workspace.Labels) {
+		labels.text(key, s.Workspace.Labels[key])
+	}
+	o.put("labels", labels.term())
+	for _, section := range engine.SortedKeys(s.Coverage) { // without what nobody asked for, and what is of the account
+		if s.Coverage[section].Requested() && section != engine.SectionAccountPrincipals {
+			coverage.text(string(section), string(s.Coverage[section].Status))
+		}
+	}
+	o.put("coverage", coverage.term())
 	if s.Coverage[engine.SectionTokens].Usable() {
 		o.put("tokens", ast.IntNumberTerm(s.Tokens))
 	}
-	if err := v.addSettings(&o); err != nil {
-		return nil, err
+	if s.Coverage[engine.SectionSettings].Usable() {
+		v.settings = engine.Settings{}
+		if err := v.document(engine.SectionSettings, &v.settings); err != nil {
+			return nil, err
+		}
+		o.settings(v.settings)
 	}
-	if err := v.addCaller(&o); err != nil {
-		return nil, err
+	if s.Coverage[engine.SectionWorkspace].Usable() {
+		var document struct {
+			Caller struct { // as whom the workspace was read
+				ID       string   `json:"id"`
+				Name     string   `json:"name"`
+				Kind     string   `json:"kind"`
+				AuthType string   `json:"auth_type"`
+				Admin    bool     `json:"admin"`
+				Scopes   []string `json:"scopes"`
+			} `json:"caller"`
+		}
+		if err := v.document(engine.SectionWorkspace, &document); err != nil {
+			return nil, err
+		}
+		caller := object{}
+		caller.known("id", document.Caller.ID)
+		caller.known("name", document.Caller.Name)
+		caller.known("kind", document.Caller.Kind)
+		caller.known("auth_type", document.Caller.AuthType)
+		caller.truth("admin", &document.Caller.Admin)
+		if document.Caller.Scopes != nil {
+			caller.put("scopes", textsTerm(document.Caller.Scopes))
+		}
+		o.put("caller", caller.term())
 	}
-	if err := v.readSecrets(); err != nil {
-		return nil, err
-	}
-	if err := v.addDocuments(&o); err != nil {
-		return nil, err
+	// Grants, and the sections that the engine has no words for.
+	for _, section := range engine.SortedKeys(s.Documents) {
+		if policy.Reserved(section) || !s.Coverage[section].Usable() {
+			continue
+		}
+		if err := o.document(section, s.Documents[section]); err != nil {
+			return nil, fmt.Errorf("read %s of workspace %s: %w", section, s.Workspace.Name, err)
+		}
 	}
 	if previous != nil {
 		if err := v.addPrevious(&o, *previous); err != nil {
 			return nil, err
 		}
-		if err := v.addAuthors(&o, *previous); err != nil {
-			return nil, err
-		}
 	}
 	v.term = o.term()
 	return v, nil
-}
-
-// addPrevious adds settings and grants as they were before.
-func (v *workspaceView) addPrevious(o *object, state engine.State) error {
-	before := &workspaceView{snapshot: engine.Snapshot{
-		Workspace: v.snapshot.Workspace, Coverage: map[engine.SectionName]engine.Coverage{}, Documents: map[engine.SectionName]json.RawMessage{},
-	}}
-	fields := object{}
-	for _, part := range []struct {
-		section engine.SectionName
-		at      string
-		dated   engine.Dated
-	}{{engine.SectionSettings, "settings_at", state.Settings}, {engine.SectionGrants, "grants_at", state.Grants}} {
-		if part.dated.Document != nil {
-			before.snapshot.Coverage[part.section] = engine.Coverage{Status: engine.Complete}
-			before.snapshot.Documents[part.section] = part.dated.Document
-			fields.text(part.at, rfc3339(part.dated.At))
-		}
-	}
-	if err := before.addSettings(&fields); err != nil {
-		return err
-	}
-	if err := before.addDocuments(&fields); err != nil {
-		return err
-	}
-	v.previous = fields.term()
-	o.put(policy.Previous, v.previous)
-	return nil
-}
-
-// addCaller tells as whom the workspace was read.
-func (v *workspaceView) addCaller(o *object) error {
-	if !v.snapshot.Coverage[engine.SectionWorkspace].Usable() {
-		return nil
-	}
-	var document struct {
-		Caller struct {
-			ID       string   `json:"id"`
-			Name     string   `json:"name"`
-			Kind     string   `json:"kind"`
-			AuthType string   `json:"auth_type"`
-			Admin    bool     `json:"admin"`
-			Scopes   []string `json:"scopes"`
-		} `json:"caller"`
-	}
-	if err := v.document(engine.SectionWorkspace, &document); err != nil {
-		return err
-	}
-	caller := object{}
-	caller.known("id", document.Caller.ID)
-	caller.known("name", document.Caller.Name)
-	caller.known("kind", document.Caller.Kind)
-	caller.known("auth_type", document.Caller.AuthType)
-	caller.truth("admin", &document.Caller.Admin)
-	if document.Caller.Scopes != nil {
-		caller.put("scopes", textsTerm(document.Caller.Scopes))
-	}
-	o.put("caller", caller.term())
-	return nil
 }
 
 // document decodes the document of a section, where there is one.
@@ -187,49 +169,37 @@ func (v *workspaceView) document(section engine.SectionName, into any) error {
 	return nil
 }
 
-func labelsTerm(labels map[string]string) *ast.Term {
-	o := object{}
-	for _, key := range engine.SortedKeys(labels) {
-		o.text(key, labels[key])
+// document adds a document under the name of its section.
+func (o *object) document(section engine.SectionName, text json.RawMessage) error {
+	value, err := ast.ValueFromReader(bytes.NewReader(text))
+	if err == nil {
+		o.put(string(section), ast.NewTerm(value))
 	}
-	return o.term()
+	return err
 }
 
-// coverageTerm leaves out what nobody asked for, and what is of the account.
-func coverageTerm(coverage map[engine.SectionName]engine.Coverage) *ast.Term {
-	o := object{}
-	for _, section := range engine.SortedKeys(coverage) {
-		if !coverage[section].Requested() || section == engine.SectionAccountPrincipals {
+// settings adds settings as they are, and what patrol understands of them.
+func (o *object) settings(settings engine.Settings) {
+	values := object{}
+	for _, key := range engine.SortedKeys(settings) {
+		setting := settings[key]
+		if setting.Problem != "" {
 			continue
 		}
-		o.text(string(section), string(coverage[section].Status))
-	}
-	return o.term()
-}
-
-func (v *workspaceView) addSettings(o *object) error {
-	if !v.snapshot.Coverage[engine.SectionSettings].Usable() {
-		return nil
-	}
-	v.settings = engine.Settings{}
-	if err := v.document(engine.SectionSettings, &v.settings); err != nil {
-		return err
-	}
-	values := object{}
-	for _, key := range engine.SortedKeys(v.settings) {
-		if setting := v.settings[key]; setting.Problem == "" {
-			values.text(key, valueOf(setting))
+		values.text(key, valueOf(setting))
+		switch key {
+		case policy.SettingTokensEnabled:
+			if on, known := engine.ParseSwitch(setting.Value, true); known {
+				o.truth("pats_enabled", &on)
+			}
+		case policy.SettingMaxLifetime:
+			if limit, known := engine.ParseLifetimeLimit(setting.Value); known {
+				o.number("max_lifetime_days", &limit.Days)
+				o.truth("lifetime_limited", &limit.Limited)
+			}
 		}
 	}
 	o.put("settings", values.term())
-	if on, known := v.tokensEnabled(); known {
-		o.truth("pats_enabled", &on)
-	}
-	if limit, known := v.lifetimeLimit(); known {
-		o.number("max_lifetime_days", &limit.Days)
-		o.truth("lifetime_limited", &limit.Limited)
-	}
-	return nil
 }
 
 func valueOf(s engine.Setting) string {
@@ -239,56 +209,43 @@ func valueOf(s engine.Setting) string {
 	return *s.Value
 }
 
-func (v *workspaceView) tokensEnabled() (on, known bool) {
-	setting, read := v.settings[policy.SettingTokensEnabled]
-	if !read || setting.Problem != "" {
-		return false, false
-	}
-	return engine.ParseSwitch(setting.Value, true)
-}
-
-func (v *workspaceView) lifetimeLimit() (engine.LifetimeLimit, bool) {
-	setting, read := v.settings[policy.SettingMaxLifetime]
-	if !read || setting.Problem != "" {
-		return engine.LifetimeLimit{}, false
-	}
-	return engine.ParseLifetimeLimit(setting.Value)
-}
-
-// addDocuments adds grants and the sections that the engine has no words for.
-func (v *workspaceView) addDocuments(o *object) error {
-	for _, section := range engine.SortedKeys(v.snapshot.Documents) {
-		if policy.Reserved(section) || !v.snapshot.Coverage[section].Usable() {
-			continue
-		}
-		value, err := ast.ValueFromReader(strings.NewReader(string(v.snapshot.Documents[section])))
-		if err != nil {
-			return fmt.Errorf("read %s of workspace %s: %w", section, v.snapshot.Workspace.Name, err)
-		}
-		o.put(string(section), ast.NewTerm(value))
-	}
-	return nil
-}
-
-// addAuthors adds who changed settings and grants since the snapshot before, by
-// the audit log: not the log, which is long, but what it has of that time.
-func (v *workspaceView) addAuthors(o *object, state engine.State) error {
+// addPrevious adds settings and grants as they were before, and who changed them since,
+// by the audit log: not the log, which is long, but what it has of that time.
+func (v *workspaceView) addPrevious(o *object, before engine.State) error {
+	fields, authors, name := object{}, object{}, v.snapshot.Workspace.Name
 	log, err := v.snapshot.ChangeLog()
-	if err != nil || log == nil {
+	if err != nil {
 		return err
 	}
-	fields, until := object{}, v.snapshot.CollectedAt
-	if state.Settings.Document != nil {
-		settings := object{}
-		for _, key := range engine.SortedKeys(v.settings) {
-			settings.put(key, authorsTerm(log.Authors(engine.SectionSettings, key, state.Settings.At, until)))
+	if before.Settings.Document != nil {
+		settings := engine.Settings{}
+		if err := json.Unmarshal(before.Settings.Document, &settings); err != nil {
+			return fmt.Errorf("read settings of workspace %s: %w", name, err)
 		}
-		fields.put("settings", settings.term())
+		fields.text("settings_at", rfc3339(before.Settings.At))
+		fields.settings(settings)
+		if log != nil {
+			changes := object{}
+			for _, key := range engine.SortedKeys(v.settings) {
+				changes.put(key, authorsTerm(log.Authors(engine.SectionSettings, key, before.Settings.At, v.snapshot.CollectedAt)))
+			}
+			authors.put("settings", changes.term())
+		}
 	}
-	if state.Grants.Document != nil {
-		fields.put("grants", authorsTerm(log.Authors(engine.SectionGrants, "", state.Grants.At, until)))
+	if before.Grants.Document != nil {
+		fields.text("grants_at", rfc3339(before.Grants.At))
+		if err := fields.document(engine.SectionGrants, before.Grants.Document); err != nil {
+			return fmt.Errorf("read grants of workspace %s: %w", name, err)
+		}
+		if log != nil {
+			authors.put("grants", authorsTerm(log.Authors(engine.SectionGrants, "", before.Grants.At, v.snapshot.CollectedAt)))
+		}
 	}
-	o.put(string(engine.SectionAuditChanges), fields.term())
+	v.previous = fields.term()
+	o.put(policy.Previous, v.previous)
+	if log != nil {
+		o.put(string(engine.SectionAuditChanges), authors.term())
+	}
 	return nil
 }
 
@@ -298,32 +255,22 @@ func authorsTerm(a engine.Authors) *ast.Term {
 	if a.Unread != "" {
 		return o.term()
 	}
-	events := make([]*ast.Term, len(a.Events))
-	for i, e := range a.Events {
+	o.put("count", ast.IntNumberTerm(a.Count))
+	o.instantOf("log_from", a.First)
+	o.instantOf("log_until", a.Last)
+	var events []*ast.Term
+	for _, e := range a.Events {
 		event := object{}
 		event.instantOf("at", e.At)
 		event.text("by", e.Actor)
 		event.text("action", e.Action)
 		event.known("detail", e.Detail(a.Key))
-		events[i] = event.term()
+		events = append(events, event.term())
 	}
-	o.put("count", ast.IntNumberTerm(a.Count))
-	o.instantOf("log_from", a.First)
-	o.instantOf("log_until", a.Last)
 	if len(events) > 0 {
 		o.put("events", ast.ArrayTerm(events...))
 	}
 	return o.term()
-}
-
-// Secrets are judged where their section was read whole, so that every field
-// of them is known.
-
-func (v *workspaceView) readSecrets() error {
-	if !v.snapshot.Coverage[engine.SectionSecrets].Complete() {
-		return nil
-	}
-	return v.document(engine.SectionSecrets, &v.secrets)
 }
 
 func (j *judge) secret(ctx context.Context, a *assignment, s engine.Secret) outcome {

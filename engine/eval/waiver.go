@@ -48,22 +48,17 @@ func (j *WaiverJudge) Close() {
 // waiverPolicy is a policy over waivers and the verdicts that it gave.
 type waiverPolicy struct {
 	*assignment
-	asksFinding bool
-	asks        [8]bool                // which of waiverPaths it reads
-	verdicts    map[waiverKey][]string // key → messages
+	asksFinding, asksResource bool                   // it reads the finding; it reads which resource that is about
+	verdicts                  map[waiverKey][]string // key → messages
 }
 
-// waiverPaths lists what a verdict may depend on beside the waiver.
-func waiverPaths() [8][2]string {
-	return [8][2]string{
-		{"policy", "id"}, {"policy", "severity"}, {"finding", "workspace"}, {"finding", "workspace_id"},
-		{"finding", "owner"}, {"finding", "owner_id"}, {"finding", "resource"}, {"finding", "resource_id"},
-	}
+// waiverKey is what a verdict may depend on, the resource excepted: by resource there
+// would be as many verdicts as findings.
+type waiverKey struct {
+	waiver, policy string
+	severity       engine.Severity
+	finding        [5]string // workspace, its id, owner, its id, resource; empty where the policy reads no finding
 }
-
-// waiverKey is what a verdict depends on: the id of the waiver, then the values of
-// waiverPaths; what the policy does not read is empty.
-type waiverKey [9]string
 
 // WaiverJudge prepares the policies over waivers. Tuning is per policy id,
 // already resolved for a workspace. The judge must be closed.
@@ -82,7 +77,9 @@ func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string
 			return nil, err
 		}
 		own = append(own, a)
-		j.policies = append(j.policies, newWaiverPolicy(a))
+		j.policies = append(j.policies, &waiverPolicy{
+			assignment: a, asksFinding: p.Reads.Touches("finding"), asksResource: p.Reads.Touches("finding", "resource_id"), verdicts: map[waiverKey][]string{},
+		})
 	}
 	options := s.options
 	options.Deadline = s.deadline()
@@ -96,10 +93,29 @@ func (s *Set) WaiverJudge(ctx context.Context, asOf time.Time, tuning map[string
 func (j *WaiverJudge) Judge(ctx context.Context, c WaiverCase) []engine.WaiverRefusal {
 	var refusals []engine.WaiverRefusal
 	for _, p := range j.policies {
-		if c.Finding == nil && p.asksFinding {
+		key := waiverKey{waiver: c.Waiver.ID, policy: c.Policy, severity: c.Severity}
+		switch f := c.Finding; {
+		case f == nil && p.asksFinding:
 			continue
+		case f != nil && p.asksFinding:
+			key.finding = [5]string{f.Workspace, f.WorkspaceID, f.Owner, f.OwnerID, string(f.Resource)}
 		}
-		for _, message := range j.messages(ctx, p, &c) {
+		messages, known := p.verdicts[key]
+		if !known || p.asksResource {
+			var err error
+			if j.set.options.Sandbox != nil && !p.Trusted {
+				messages, err = j.askSandbox(ctx, p.ID, &c)
+			} else {
+				messages, err = j.run(ctx, p.assignment, &c)
+			}
+			if err != nil {
+				messages = []string{"could not be judged: " + err.Error()}
+			}
+			if !p.asksResource && ctx.Err() == nil {
+				p.verdicts[key] = messages
+			}
+		}
+		for _, message := range messages {
 			refusals = append(refusals, engine.WaiverRefusal{Policy: p.ID, Message: message})
 		}
 	}
@@ -109,101 +125,44 @@ func (j *WaiverJudge) Judge(ctx context.Context, c WaiverCase) []engine.WaiverRe
 	return refusals
 }
 
-func (j *WaiverJudge) messages(ctx context.Context, p *waiverPolicy, c *WaiverCase) []string {
-	key := p.key(c)
-	if messages, known := p.verdicts[key]; known {
-		return messages
-	}
-	messages, err := j.ask(ctx, p, c)
-	if err != nil {
-		messages = []string{"could not be judged: " + err.Error()}
-	}
-	if key[8] == "" && ctx.Err() == nil {
-		p.verdicts[key] = messages // by resource there would be as many as findings
-	}
-	return messages
-}
-
-func (j *WaiverJudge) ask(ctx context.Context, p *waiverPolicy, c *WaiverCase) ([]string, error) {
-	if j.set.options.Sandbox != nil && !p.Trusted {
-		return j.askSandbox(ctx, p.ID, c)
-	}
-	return j.run(ctx, p.assignment, c)
-}
-
-func newWaiverPolicy(a *assignment) *waiverPolicy {
-	p := &waiverPolicy{assignment: a, asksFinding: a.Reads.Touches("finding"), verdicts: map[waiverKey][]string{}}
-	for i, path := range waiverPaths() {
-		p.asks[i] = a.Reads.Touches(path[0], path[1])
-	}
-	return p
-}
-
-// key is built for each finding that a waiver is about, so that it must cost nothing.
-func (p *waiverPolicy) key(c *WaiverCase) waiverKey {
-	values := [8]string{c.Policy, string(c.Severity)}
-	if f := c.Finding; f != nil {
-		values = [8]string{c.Policy, string(c.Severity), f.Workspace, f.WorkspaceID, f.Owner, f.OwnerID, string(f.Resource), f.ResourceID}
-	}
-	key := waiverKey{c.Waiver.ID}
-	for i, value := range values {
-		if p.asks[i] {
-			key[i+1] = value
-		}
-	}
-	return key
-}
-
-func waiverInput(a *assignment, c WaiverCase, asOf time.Time) *ast.Term {
-	input := object{}
-	input.text("as_of", rfc3339(asOf))
-	input.put("params", a.term)
-	input.put("waiver", waiverTerm(c.Waiver, engine.DateOf(asOf)))
+// run evaluates a policy over a waiver; no message: it has nothing against it.
+func (j *WaiverJudge) run(ctx context.Context, a *assignment, c *WaiverCase) ([]string, error) {
+	w := c.Waiver
+	waiver := object{}
+	waiver.text("id", w.ID)
+	waiver.put("policies", textsTerm(w.Policies))
+	waiver.text("workspace", w.Workspace)
+	waiver.text("token", w.Token)
+	waiver.text("secret", w.Secret)
+	waiver.text("owner", w.Owner)
+	waiver.text("reason", w.Reason)
+	waiver.text("ticket", w.Ticket)
+	waiver.text("approver", w.Approver)
+	waiver.text("created", w.Created.String())
+	waiver.text("expires", w.Expires.String())
+	waiver.put("term_days", ast.IntNumberTerm(w.TermDays()))
+	waiver.put("days_left", ast.IntNumberTerm(engine.DateOf(j.asOf).Until(w.Expires)))
 	policy := object{}
 	policy.text("id", c.Policy)
 	policy.known("severity", string(c.Severity))
+	input := object{}
+	input.text("as_of", rfc3339(j.asOf))
+	input.put("params", a.term)
+	input.put("waiver", waiver.term())
 	input.put("policy", policy.term())
-	if c.Finding != nil {
-		input.put("finding", findingTerm(*c.Finding))
+	if f := c.Finding; f != nil {
+		finding := object{}
+		finding.text("workspace", f.Workspace)
+		finding.text("workspace_id", f.WorkspaceID)
+		finding.text("resource", string(f.Resource))
+		finding.text("resource_id", f.ResourceID)
+		if f.Owner != f.OwnerID { // the name of an owner that is known by id only is left out
+			finding.known("owner", f.Owner)
+		}
+		finding.known("owner_id", f.OwnerID)
+		input.put("finding", finding.term())
 	}
-	return input.term()
-}
-
-func waiverTerm(w engine.WaiverRule, today engine.Date) *ast.Term {
-	o := object{}
-	o.text("id", w.ID)
-	o.put("policies", textsTerm(w.Policies))
-	o.text("workspace", w.Workspace)
-	o.text("token", w.Token)
-	o.text("secret", w.Secret)
-	o.text("owner", w.Owner)
-	o.text("reason", w.Reason)
-	o.text("ticket", w.Ticket)
-	o.text("approver", w.Approver)
-	o.text("created", w.Created.String())
-	o.text("expires", w.Expires.String())
-	o.put("term_days", ast.IntNumberTerm(w.TermDays()))
-	o.put("days_left", ast.IntNumberTerm(today.Until(w.Expires)))
-	return o.term()
-}
-
-// findingTerm leaves out the name of an owner that is known by id only.
-func findingTerm(f engine.Finding) *ast.Term {
-	o := object{}
-	o.text("workspace", f.Workspace)
-	o.text("workspace_id", f.WorkspaceID)
-	o.text("resource", string(f.Resource))
-	o.text("resource_id", f.ResourceID)
-	if f.Owner != f.OwnerID {
-		o.known("owner", f.Owner)
-	}
-	o.known("owner_id", f.OwnerID)
-	return o.term()
-}
-
-// run evaluates a policy over a waiver; no message: it has nothing against it.
-func (j *WaiverJudge) run(ctx context.Context, a *assignment, c *WaiverCase) ([]string, error) {
-	deny, applies, err := j.judge.run(ctx, a, waiverInput(a, *c, j.asOf))
+	deny, applies, err := j.judge.run(ctx, a, input.term())
 	switch {
 	case err != nil:
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -133,78 +134,128 @@ func Migrate(in MigrationInput) Migration {
 		Token: t.ID, Owner: owner.Label(), OwnerID: owner.ID, OwnerKind: string(owner.Kind),
 		Scopes: []string{}, CLI: []string{}, Env: map[string]string{}, Job: []string{},
 	}
-	seen := in.observe(&m)
-	in.scopes(&m)
-	account := cmp.Or(in.AccountID, "ACCOUNT_ID")
-	if in.AccountID == "" {
-		m.Unknown = append(m.Unknown, "the account's id: ACCOUNT_ID stands for it")
+	var activity *engine.Activity
+	if in.Row.Peers != nil {
+		activity = in.Row.Peers.Activity
 	}
-	automated := seen != nil || owner.Kind == engine.ServicePrincipal || in.manyAddresses()
-	if !automated {
-		in.person(&m)
+	switch {
+	case t.LastUsed != nil:
+		m.observed("last used on %s, by the list of tokens", time.UnixMilli(*t.LastUsed).UTC().Format(time.DateOnly))
+	case in.Row.Facts.Used != nil && !*in.Row.Facts.Used:
+		m.observed("never used, by the list of tokens: perhaps nothing needs it")
+	default:
+		m.unknown("when it was last used")
+	}
+	if t.Comment != "" {
+		m.observed("comment: %s", engine.RedactSecrets(t.Comment))
+	}
+	var seen *pipeline
+	switch {
+	case activity != nil:
+		seen = m.observe(activity)
+	case in.LogRead:
+		m.observed("the audit log that was read has no event of it")
+	default:
+		m.unknown("who uses it, from where and for what: no audit log was read (docs/usage.md tells how)")
+	}
+
+	// The scopes are those that the token has, where they are few, else what its use needs by the platform and the audit log.
+	need := engine.NeedOf(&t, activity)
+	state := engine.AutoscopeState(t.AutoscopeState)
+	few := len(t.Scopes) > 0 && !slices.Contains(t.Scopes, engine.AllAPIs)
+	if few {
+		m.observed("scopes of the token: %s", strings.Join(t.Scopes, ", "))
+	} else if len(need.Scopes) > 0 {
+		m.observed("its use needs the scopes %s", strings.Join(need.Scopes, ", "))
+	}
+	switch {
+	case few:
+		m.Scopes = t.Scopes
+	case state != nil && (*state == "running" || *state == "api_not_covered"):
+		m.unknown("which scopes it needs in all: the platform still observes it, or cannot")
+	case len(need.Unknown) > 0:
+		m.unknown("which scopes these calls need: %s", strings.Join(need.Unknown, ", "))
+	case len(need.Scopes) == 0:
+		m.unknown("which scopes it needs: the token opens every API, and nobody tells what it uses")
+	default:
+		m.Scopes = need.Scopes
+	}
+	if in.AccountID == "" {
+		m.unknown("the account's id: ACCOUNT_ID stands for it")
+	}
+
+	manyAddresses := activity != nil && activity.MaxIPsPerDay > 3 // what PAT-017 takes for a sign of automation
+	if seen != nil || owner.Kind == engine.ServicePrincipal || manyAddresses {
+		in.workload(&m, seen, cmp.Or(in.AccountID, "ACCOUNT_ID"))
 	} else {
-		in.workload(&m, seen, account)
+		m.Identity = m.Owner + " signs in as a person, by OAuth in the browser"
+		if !in.LogRead {
+			m.unknown("whether a pipeline uses it; if one does, it needs a service principal of its own")
+		}
+		m.CLI = []string{"databricks auth login --host " + remedy.ShellQuote(m.Host)}
+		if len(m.Scopes) > 0 {
+			m.CLI[0] += " --scopes " + remedy.ShellQuote(strings.Join(m.Scopes, ","))
+		}
+		m.Env["DATABRICKS_AUTH_TYPE"] = "databricks-cli"
+		m.Check = []string{"databricks current-user me"}
 	}
 	m.Env["DATABRICKS_HOST"] = m.Host
-	in.revoke(&m)
+
+	// The last step is a plan that revokes the token and nothing else.
+	token, workspace, replies, file := remedy.ShellQuote(t.ID), remedy.ShellQuote(m.WorkspaceID), remedy.ShellQuote(in.Replies), remedy.ShellQuote("revoke-"+t.ID[:min(8, len(t.ID))]+".json")
+	if len(in.Policies) == 0 {
+		m.unknown("whether a plan can hold the token: the latest evaluation has no finding about it")
+		m.Revoke = []string{"databricks token-management delete -- " + token + "   # cannot be undone"}
+		return m
+	}
+	m.Revoke = []string{
+		"patrol migrate " + token + " --workspace " + workspace + " --replies " + replies,
+		"patrol plan --replies " + replies + " --workspace " + workspace + " --owner " + remedy.ShellQuote(m.OwnerID) + " --action revoke -o " + file,
+		"patrol show " + file,
+		"patrol approve " + file + " --step ID   # that of this token, as show tells it",
+		"patrol apply " + file,
+	}
 	return m
 }
 
-// observe says what is known of the token's use, and names the pipeline that was seen.
-func (in MigrationInput) observe(m *Migration) *pipeline {
-	t := in.Row.Token
-	switch {
-	case t.LastUsed != nil:
-		m.Observed = append(m.Observed, "last used on "+time.UnixMilli(*t.LastUsed).UTC().Format(time.DateOnly)+", by the list of tokens")
-	case in.Row.Facts.Used != nil && !*in.Row.Facts.Used:
-		m.Observed = append(m.Observed, "never used, by the list of tokens: perhaps nothing needs it")
-	default:
-		m.Unknown = append(m.Unknown, "when it was last used")
-	}
-	if t.Comment != "" {
-		m.Observed = append(m.Observed, "comment: "+engine.RedactSecrets(t.Comment))
-	}
-	if in.Row.Peers == nil || in.Row.Peers.Activity == nil {
-		if in.LogRead {
-			m.Observed = append(m.Observed, "the audit log that was read has no event of it")
-		} else {
-			m.Unknown = append(m.Unknown, "who uses it, from where and for what: no audit log was read (by --usage or --audit-log)")
-		}
-		return nil
-	}
-	a := in.Row.Peers.Activity
-	m.Observed = append(m.Observed, fmt.Sprintf("%d events in the audit log, the last at %s", a.Events, time.UnixMilli(a.Last).UTC().Format(time.RFC3339)))
+func (m *Migration) observed(format string, args ...any) {
+	m.Observed = append(m.Observed, fmt.Sprintf(format, args...))
+}
+
+func (m *Migration) unknown(format string, args ...any) {
+	m.Unknown = append(m.Unknown, fmt.Sprintf(format, args...))
+}
+
+// observe says what the audit log knows of the token's use, and names the pipeline
+// that was seen.
+func (m *Migration) observe(a *engine.Activity) (seen *pipeline) {
+	m.observed("%d events in the audit log, the last at %s", a.Events, time.UnixMilli(a.Last).UTC().Format(time.RFC3339))
 	if d := a.Detail; d != nil {
-		m.Observed = append(m.Observed, fmt.Sprintf("used on %s from %s, most often %s; %d calls refused",
-			engine.Plural(int(d.Days), "day"), engine.Comma(int(d.Addresses))+" addresses", cmp.Or(d.TopAddress, "unknown"), d.Refused))
+		m.observed("used on %s from %s addresses, most often %s; %d calls refused",
+			engine.Plural(int(d.Days), "day"), engine.Comma(int(d.Addresses)), cmp.Or(d.TopAddress, "unknown"), d.Refused)
 		var calls []string
-		for _, call := range d.Calls {
+		for _, call := range d.Calls[:min(len(d.Calls), mostCalls)] {
 			calls = append(calls, fmt.Sprintf("%s %d", call, call.Events))
 		}
-		if len(calls) > mostCalls {
-			calls = append(calls[:mostCalls], "…")
+		if len(d.Calls) > mostCalls {
+			calls = append(calls, "…")
 		}
 		if len(calls) > 0 {
-			m.Observed = append(m.Observed, "calls: "+strings.Join(calls, ", "))
+			m.observed("calls: %s", strings.Join(calls, ", "))
 		}
 	}
 	if len(a.UserAgents) > 0 {
-		m.Observed = append(m.Observed, "user agents: "+strings.Join(a.UserAgents, ", "))
+		m.observed("user agents: %s", strings.Join(a.UserAgents, ", "))
 	}
-	var seen *pipeline
 	var names []string
+	agents := strings.ToLower(strings.Join(a.UserAgents, "\n"))
 	for i, p := range pipelines {
-		if slices.ContainsFunc(a.UserAgents, func(agent string) bool {
-			return slices.ContainsFunc(p.agents, func(part string) bool { return strings.Contains(strings.ToLower(agent), part) })
-		}) {
-			if seen == nil {
-				seen = &pipelines[i]
-			}
-			names = append(names, p.name)
+		if slices.ContainsFunc(p.agents, func(part string) bool { return strings.Contains(agents, part) }) {
+			seen, names = cmp.Or(seen, &pipelines[i]), append(names, p.name)
 		}
 	}
 	if len(names) > 1 {
-		m.Unknown = append(m.Unknown, "which of several pipelines is the main one ("+strings.Join(names, ", ")+"): each needs a policy of its own")
+		m.unknown("which of several pipelines is the main one (%s): each needs a policy of its own", strings.Join(names, ", "))
 	}
 	if seen != nil {
 		m.Pipeline = seen.name
@@ -212,97 +263,63 @@ func (in MigrationInput) observe(m *Migration) *pipeline {
 	return seen
 }
 
-// manyAddresses is what PAT-017 takes for a sign of automation.
-func (in MigrationInput) manyAddresses() bool {
-	return in.Row.Peers != nil && in.Row.Peers.Activity != nil && in.Row.Peers.Activity.MaxIPsPerDay > 3
-}
-
-// scopes are those that the token has, where they are few, else what its use needs
-// by the platform and the audit log.
-func (in MigrationInput) scopes(m *Migration) {
-	t := in.Row.Token
-	if len(t.Scopes) > 0 && !slices.Contains(t.Scopes, engine.AllAPIs) {
-		m.Scopes = t.Scopes
-		m.Observed = append(m.Observed, "scopes of the token: "+strings.Join(t.Scopes, ", "))
-		return
-	}
-	var activity *engine.Activity
-	if in.Row.Peers != nil {
-		activity = in.Row.Peers.Activity
-	}
-	need := engine.NeedOf(&t, activity)
-	if len(need.Scopes) > 0 {
-		m.Observed = append(m.Observed, "its use needs the scopes "+strings.Join(need.Scopes, ", "))
-	}
-	switch state := engine.AutoscopeState(t.AutoscopeState); {
-	case state != nil && (*state == "running" || *state == "api_not_covered"):
-		m.Unknown = append(m.Unknown, "which scopes it needs in all: the platform still observes it, or cannot")
-	case len(need.Unknown) > 0:
-		m.Unknown = append(m.Unknown, "which scopes these calls need: "+strings.Join(need.Unknown, ", "))
-	case len(need.Scopes) == 0:
-		m.Unknown = append(m.Unknown, "which scopes it needs: the token opens every API, and nobody tells what it uses")
-	default:
-		m.Scopes = need.Scopes
-	}
-}
-
-// person is the recipe of a token with which no automation was seen.
-func (in MigrationInput) person(m *Migration) {
-	m.Identity = m.Owner + " signs in as a person, by OAuth in the browser"
-	if !in.LogRead {
-		m.Unknown = append(m.Unknown, "whether a pipeline uses it; if one does, it needs a service principal of its own")
-	}
-	m.CLI = []string{"databricks auth login --host " + remedy.ShellQuote(m.Host)}
-	if len(m.Scopes) > 0 {
-		m.CLI[0] += " --scopes " + remedy.ShellQuote(strings.Join(m.Scopes, ","))
-	}
-	m.Env["DATABRICKS_AUTH_TYPE"] = "databricks-cli"
-	m.Check = []string{"databricks current-user me"}
-}
-
 // workload is the recipe of a service principal's token, and of a person's that
 // drives automation.
 func (in MigrationInput) workload(m *Migration, seen *pipeline, account string) {
+	principal := in.Row.Owner.Kind == engine.ServicePrincipal
 	id, app, hclID := m.OwnerID, in.Row.Owner.Name, remedy.HCLQuote(m.OwnerID)
-	var tf strings.Builder
-	tf.WriteString("# The provider of the account: host is its console, account_id its id.\n")
-	if in.Row.Owner.Kind != engine.ServicePrincipal {
+	m.Identity = "the service principal " + m.Owner + " itself"
+	tf := "# The provider of the account: host is its console, account_id its id.\n"
+	if !principal {
 		name := "for-token-" + m.Token[:min(8, len(m.Token))]
 		m.Identity = "a service principal of its own, in place of " + m.Owner
-		m.Unknown = append(m.Unknown, "what "+m.Owner+" may do that the workload needs: grant the service principal these rights, and no others")
+		m.unknown("what %s may do that the workload needs: grant the service principal these rights, and no others", m.Owner)
 		id, app, hclID = idOfNewOne, idOfNewApp, "databricks_service_principal.workload.id"
 		m.CLI = append(m.CLI, "databricks service-principals create --display-name "+remedy.ShellQuote(name)+"   # shows id and applicationId")
-		fmt.Fprintf(&tf, "resource \"databricks_service_principal\" \"workload\" {\n  display_name = %s\n}\n\n", remedy.HCLQuote(name))
-	} else {
-		m.Identity = "the service principal " + m.Owner + " itself"
+		tf += fmt.Sprintf("resource \"databricks_service_principal\" \"workload\" {\n  display_name = %s\n}\n\n", remedy.HCLQuote(name))
 	}
 	m.Env["DATABRICKS_CLIENT_ID"] = app
-	if policy := in.policyFor(seen); policy != nil {
+
+	// A federation policy by which the owner can sign in from where it was seen: none with a wildcard, which is to be replaced.
+	has := slices.IndexFunc(in.Federation, func(p engine.FederationPolicy) bool {
+		return p.OwnerID == in.Row.Owner.ID && p.OwnerID != "" && !strings.ContainsAny(p.Subject, "*?") && (seen == nil || pipelineOf(p.Issuer) == seen)
+	})
+	switch {
+	case has >= 0:
+		policy := in.Federation[has]
 		m.Identity += ", by the federation policy that it has"
-		m.Observed = append(m.Observed, fmt.Sprintf("federation policy %s: issuer %s, subject %s", policy.ID, policy.Issuer, policy.Subject))
-		m.Terraform = ""
-		if seen == nil {
-			seen = pipelineOf(policy.Issuer)
-		}
-		m.pipelineEnv(seen, account)
-	} else if seen != nil {
+		m.observed("federation policy %s: issuer %s, subject %s", policy.ID, policy.Issuer, policy.Subject)
+		m.pipelineEnv(cmp.Or(seen, pipelineOf(policy.Issuer)), account)
+	case seen != nil:
+		audience := cmp.Or(seen.audience, account)
 		m.Identity += ", by workload identity federation with " + seen.name
-		in.federate(m, seen, &tf, id, hclID, account)
-	} else {
+		m.unknown("which job of %s it is: replace what stands in capitals", seen.name)
+		body := map[string]any{"oidc_policy": map[string]any{"issuer": seen.issuer, "audiences": []string{audience}, "subject": seen.subject}}
+		m.CLI = append(m.CLI, "databricks account service-principal-federation-policy create "+remedy.ShellQuote(id)+" --json "+remedy.ShellQuote(remedy.ASCII(body)))
+		m.Terraform = tf + fmt.Sprintf("resource \"databricks_service_principal_federation_policy\" \"workload\" {\n  service_principal_id = %s\n"+
+			"  oidc_policy = {\n    issuer    = %s\n    audiences = [%s]\n    subject   = %s\n  }\n}\n",
+			hclID, remedy.HCLQuote(seen.issuer), remedy.HCLQuote(audience), remedy.HCLQuote(seen.subject))
+		m.pipelineEnv(seen, account)
+	default:
 		m.Identity += ", by an OAuth secret that lives 90 days"
-		m.Unknown = append(m.Unknown, "where it runs: if its platform issues OpenID Connect tokens, a federation policy is better than a secret")
-		if owned := in.secretsOf(m.OwnerID); owned > 0 {
-			m.Observed = append(m.Observed, fmt.Sprintf("its owner has %d OAuth secrets already; whoever uses the token may not have one", owned))
-		} else if !in.SecretsRead && in.Row.Owner.Kind == engine.ServicePrincipal {
-			m.Unknown = append(m.Unknown, "whether it has an OAuth secret (--with service_principal_secrets)")
+		m.unknown("where it runs: if its platform issues OpenID Connect tokens, a federation policy is better than a secret")
+		owned := 0
+		for _, secret := range in.Secrets {
+			if secret.OwnerID == m.OwnerID && secret.Status == "ACTIVE" {
+				owned++
+			}
+		}
+		if owned > 0 {
+			m.observed("its owner has %d OAuth secrets already; whoever uses the token may not have one", owned)
+		} else if !in.SecretsRead && principal {
+			m.unknown("whether it has an OAuth secret (--with service_principal_secrets)")
 		}
 		m.CLI = append(m.CLI, "databricks service-principal-secrets-proxy create "+remedy.ShellQuote(id)+" --lifetime "+secretLifetime+"   # shows the secret once: keep it where the token was")
-		fmt.Fprintf(&tf, "resource \"databricks_service_principal_secret\" \"workload\" {\n  service_principal_id = %s\n  lifetime             = %s\n}\n", hclID, remedy.HCLQuote(secretLifetime))
-		m.Terraform = tf.String()
+		m.Terraform = tf + fmt.Sprintf("resource \"databricks_service_principal_secret\" \"workload\" {\n  service_principal_id = %s\n  lifetime             = %s\n}\n", hclID, remedy.HCLQuote(secretLifetime))
 		m.Env["DATABRICKS_AUTH_TYPE"], m.Env["DATABRICKS_CLIENT_SECRET"] = "oauth-m2m", "(the secret)"
 	}
 	if !in.FederationRead {
-		m.Unknown = append(m.Unknown, "whether it has a federation policy (--account with --with federation_policies)")
+		m.unknown("whether it has a federation policy (--account with --with federation_policies)")
 	}
 	if len(m.Scopes) > 0 {
 		m.Job = append(m.Job, "scopes = "+strings.Join(m.Scopes, ",")+" in the profile that it signs in by")
@@ -310,18 +327,7 @@ func (in MigrationInput) workload(m *Migration, seen *pipeline, account string) 
 	m.Check = []string{"databricks auth describe", "databricks current-user me   # names " + engine.SafeText(cmp.Or(app, "the service principal"))}
 }
 
-// policyFor is the federation policy by which the owner can sign in from where
-// it was seen: none with a wildcard, which is to be replaced.
-func (in MigrationInput) policyFor(seen *pipeline) *engine.FederationPolicy {
-	for i, policy := range in.Federation {
-		if policy.OwnerID == in.Row.Owner.ID && policy.OwnerID != "" && !strings.ContainsAny(policy.Subject, "*?") &&
-			(seen == nil || pipelineOf(policy.Issuer) == seen) {
-			return &in.Federation[i]
-		}
-	}
-	return nil
-}
-
+// pipelineOf is the platform of an issuer; nil: none that patrol knows.
 func pipelineOf(issuer string) *pipeline {
 	for i, p := range pipelines {
 		fixed, _, _ := strings.Cut(p.issuer, "ORGANISATION")
@@ -333,54 +339,16 @@ func pipelineOf(issuer string) *pipeline {
 	return nil
 }
 
-func (in MigrationInput) secretsOf(owner string) (n int) {
-	for _, secret := range in.Secrets {
-		if secret.OwnerID == owner && secret.Status == "ACTIVE" {
-			n++
-		}
-	}
-	return n
-}
-
-func (in MigrationInput) federate(m *Migration, p *pipeline, tf *strings.Builder, id, hclID, account string) {
-	audience := cmp.Or(p.audience, account)
-	m.Unknown = append(m.Unknown, "which job of "+p.name+" it is: replace what stands in capitals")
-	body := map[string]any{"oidc_policy": map[string]any{"issuer": p.issuer, "audiences": []string{audience}, "subject": p.subject}}
-	m.CLI = append(m.CLI, "databricks account service-principal-federation-policy create "+remedy.ShellQuote(id)+" --json "+remedy.ShellQuote(remedy.ASCII(body)))
-	fmt.Fprintf(tf, "resource \"databricks_service_principal_federation_policy\" \"workload\" {\n  service_principal_id = %s\n  oidc_policy = {\n    issuer    = %s\n    audiences = [%s]\n    subject   = %s\n  }\n}\n",
-		hclID, remedy.HCLQuote(p.issuer), remedy.HCLQuote(audience), remedy.HCLQuote(p.subject))
-	m.Terraform = tf.String()
-	m.pipelineEnv(p, account)
-}
-
+// pipelineEnv is what a job of a platform, nil for another one, sets to sign in.
 func (m *Migration) pipelineEnv(p *pipeline, account string) {
 	if p == nil {
 		m.Env["DATABRICKS_AUTH_TYPE"] = "env-oidc"
 		m.Job = append(m.Job, "The job's token of the policy's issuer goes into DATABRICKS_OIDC_TOKEN.")
 		return
 	}
-	for name, value := range p.env {
-		m.Env[name] = value
-	}
+	maps.Copy(m.Env, p.env)
 	for _, line := range p.job {
 		m.Job = append(m.Job, strings.ReplaceAll(line, "ACCOUNT_ID", account))
-	}
-}
-
-// revoke is the last step: a plan that revokes the token and nothing else.
-func (in MigrationInput) revoke(m *Migration) {
-	if len(in.Policies) == 0 {
-		m.Unknown = append(m.Unknown, "whether a plan can hold the token: the latest evaluation has no finding about it")
-		m.Revoke = []string{"databricks token-management delete -- " + remedy.ShellQuote(m.Token) + "   # cannot be undone"}
-		return
-	}
-	file := "revoke-" + m.Token[:min(8, len(m.Token))] + ".json"
-	m.Revoke = []string{
-		"patrol migrate " + remedy.ShellQuote(m.Token) + " --workspace " + remedy.ShellQuote(m.WorkspaceID) + " --replies " + remedy.ShellQuote(in.Replies),
-		"patrol plan --replies " + remedy.ShellQuote(in.Replies) + " --workspace " + remedy.ShellQuote(m.WorkspaceID) + " --owner " + remedy.ShellQuote(m.OwnerID) + " --action revoke -o " + remedy.ShellQuote(file),
-		"patrol show " + remedy.ShellQuote(file),
-		"patrol approve " + remedy.ShellQuote(file) + " --step ID   # that of this token, as show tells it",
-		"patrol apply " + remedy.ShellQuote(file),
 	}
 }
 

@@ -39,35 +39,39 @@ func Load(ctx context.Context, packs ...Pack) (*Set, error) {
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
-	policies, err := all.compileAll(ctx, &problems)
-	if err != nil {
-		return nil, err
-	}
-	if err := problems.Err(); err != nil {
-		return nil, err
-	}
-	return newSet(all, policies), nil
-}
-
-func (s sources) compileAll(ctx context.Context, problems *Problems) ([]*Compiled, error) {
-	files := s.of(policySource)
+	files := all.of(policySource)
 	read := make([]engine.Policy, len(files))
 	for i, file := range files {
-		read[i] = readMetadata(file, problems)
+		read[i] = readMetadata(file, &problems)
 	}
-	compilers := s.shareCompilers(files, read)
+	compilers := all.shareCompilers(files, read)
 	var policies []*Compiled
 	for i, file := range files {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("load policies: %w", err)
 		}
-		if p := s.compile(file, read[i], compilers[file], problems); p != nil {
+		if p := all.compile(file, read[i], compilers[file], &problems); p != nil {
 			policies = append(policies, p)
 		}
 	}
-	checkIDs(policies, problems)
-	s.checkUnusedLibrary(problems)
-	return policies, nil
+	checkIDs(policies, &problems)
+	all.checkUnusedLibrary(&problems)
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(policies, func(a, b *Compiled) int {
+		return cmp.Or(cmp.Compare(a.Severity.Rank(), b.Severity.Rank()), cmp.Compare(a.ID, b.ID))
+	})
+	set := &Set{ids: make(map[string]bool, len(policies)), sources: all, digest: digestOf(all)}
+	for _, p := range policies {
+		set.ids[p.ID] = true
+		if p.Resource == engine.ResourceWaiver {
+			set.Waivers = append(set.Waivers, p)
+		} else {
+			set.Resources = append(set.Resources, p)
+		}
+	}
+	return set, nil
 }
 
 // checkIDs refuses two policies of one id, and an id or alias of another pack's
@@ -116,22 +120,6 @@ func (s sources) checkUnusedLibrary(problems *Problems) {
 			*problems = append(*problems, wrong...)
 		}
 	}
-}
-
-func newSet(all sources, policies []*Compiled) *Set {
-	slices.SortFunc(policies, func(a, b *Compiled) int {
-		return cmp.Or(cmp.Compare(a.Severity.Rank(), b.Severity.Rank()), cmp.Compare(a.ID, b.ID))
-	})
-	set := &Set{ids: make(map[string]bool, len(policies)), sources: all, digest: digestOf(all)}
-	for _, p := range policies {
-		set.ids[p.ID] = true
-		if p.Resource == engine.ResourceWaiver {
-			set.Waivers = append(set.Waivers, p)
-		} else {
-			set.Resources = append(set.Resources, p)
-		}
-	}
-	return set
 }
 
 // digestOf covers everything that decides results: Rego text, schemas, the

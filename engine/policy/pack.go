@@ -91,7 +91,16 @@ func readPacks(packs []Pack, problems *Problems) sources {
 			case len(text) > maxFile:
 				return &fs.PathError{Op: "read", Path: name, Err: errTooLarge}
 			case path.Ext(name) == ".json":
-				all.readSchema(pack, name, text, problems)
+				resource := engine.Resource(strings.TrimSuffix(path.Base(name), ".json"))
+				if all.schemas[resource] != nil { // what input looks like is for the first pack to say, which is patrol's
+					return nil
+				}
+				parsed, err := parseSchema(text)
+				if err != nil {
+					problems.add(path.Join(pack.Name, name), 0, reasonSchema, "%v", err)
+					return nil
+				}
+				all.schemas[resource] = parsed
 				return nil
 			}
 			kind := policySource
@@ -142,21 +151,6 @@ func eachFile(fsys fs.FS, visit func(name string) error) error {
 func hidden(name string) bool {
 	base := path.Base(name)
 	return base != "." && strings.HasPrefix(base, ".")
-}
-
-// readSchema takes the schema of the first pack that has one for the resource:
-// what input looks like is patrol's to say, not a pack's.
-func (s *sources) readSchema(pack Pack, name string, text []byte, problems *Problems) {
-	resource := engine.Resource(strings.TrimSuffix(path.Base(name), ".json"))
-	if _, taken := s.schemas[resource]; taken {
-		return
-	}
-	parsed, err := parseSchema(text)
-	if err != nil {
-		problems.add(path.Join(pack.Name, name), 0, reasonSchema, "%v", err)
-		return
-	}
-	s.schemas[resource] = parsed
 }
 
 // parse parses the files of a kind; those that cannot be parsed are problems.
@@ -219,7 +213,7 @@ func wrongPackage(file *source) string {
 	}
 	parts := strings.Split(name, ".")
 	if len(parts) != 3 || parts[0] != "patrol" || !knownResource(parts[1]) {
-		return "package " + name + ": want " + resourceWords()
+		return "package " + name + ": want patrol.token.<name>, patrol.workspace.<name>, patrol.secret.<name> or patrol.waiver.<name>"
 	}
 	folder, _, inFolder := strings.Cut(file.path, "/")
 	if inFolder && knownResource(folder) && folder != parts[1] {
@@ -229,22 +223,11 @@ func wrongPackage(file *source) string {
 }
 
 func knownResource(name string) bool {
-	return slices.Contains(resources(), engine.Resource(name))
+	return slices.Contains(resources, engine.Resource(name))
 }
 
 // resources are what policies judge.
-func resources() []engine.Resource {
-	return []engine.Resource{engine.ResourceToken, engine.ResourceWorkspace, engine.ResourceSecret, engine.ResourceWaiver}
-}
-
-// resourceWords lists the resources for errors.
-func resourceWords() string {
-	words := make([]string, len(resources()))
-	for i, of := range resources() {
-		words[i] = "patrol." + string(of) + ".<name>"
-	}
-	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
-}
+var resources = []engine.Resource{engine.ResourceToken, engine.ResourceWorkspace, engine.ResourceSecret, engine.ResourceWaiver}
 
 // PackText is a pack as text: what a sandbox is handed.
 type PackText struct {

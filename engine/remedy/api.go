@@ -22,12 +22,24 @@ import (
 // word counts as absence, in either of its two spellings: a 404 of a proxy, of
 // another service or of a feature that is off says nothing about a token.
 func Sort(what string, r engine.Response) (absent bool, fault *engine.Fault) {
-	e := readError(r)
+	var e struct {
+		Code    any    `json:"error_code"` // a word, or a number
+		Message string `json:"message"`
+	}
+	if r.Status >= 400 && json.Unmarshal(r.Body, &e) != nil {
+		e.Code, e.Message = nil, ""
+	}
+	code, _ := e.Code.(string)
+	message := strings.ToLower(e.Message)
 	fail := func(kind engine.FaultKind) (bool, *engine.Fault) {
-		return false, &engine.Fault{Kind: kind, Detail: describe(what, r, e), HTTP: r.Status, Request: r.RequestID(), Wait: wait(r.Header)}
+		detail := fmt.Sprintf("%s: status %d", what, r.Status)
+		if said := strings.TrimSpace(code + " " + e.Message); said != "" { // of foreign text the API's own message only
+			detail += ": " + clip(said)
+		}
+		return false, &engine.Fault{Kind: kind, Detail: detail, HTTP: r.Status, Request: r.RequestID(), Wait: wait(r.Header)}
 	}
 	switch {
-	case r.Status == http.StatusTooManyRequests, e.code == "REQUEST_LIMIT_EXCEEDED":
+	case r.Status == http.StatusTooManyRequests, code == "REQUEST_LIMIT_EXCEEDED":
 		return fail(engine.FaultBusy)
 	case r.Status >= 500, r.Status == http.StatusRequestTimeout:
 		return fail(engine.FaultUnclear)
@@ -35,11 +47,11 @@ func Sort(what string, r engine.Response) (absent bool, fault *engine.Fault) {
 		return fail(engine.FaultEndpoint)
 	case r.Status == http.StatusOK, r.Status == http.StatusNoContent:
 		return false, nil
-	case r.Status == http.StatusUnauthorized, r.Status == http.StatusForbidden && e.deadCredential():
+	case r.Status == http.StatusUnauthorized, r.Status == http.StatusForbidden && (strings.Contains(message, "invalid access token") || strings.Contains(message, "invalid token")):
 		return fail(engine.FaultUnauthenticated)
 	case r.Status == http.StatusForbidden:
 		return fail(engine.FaultForbidden)
-	case r.Status == http.StatusNotFound && (e.code == "RESOURCE_DOES_NOT_EXIST" || e.code == "NOT_FOUND"):
+	case r.Status == http.StatusNotFound && (code == "RESOURCE_DOES_NOT_EXIST" || code == "NOT_FOUND"):
 		return true, nil
 	case r.Status == http.StatusNotFound:
 		return fail(engine.FaultEndpoint)
@@ -57,35 +69,6 @@ func isJSON(r engine.Response) bool {
 		return kind != "text/html"
 	}
 	return strings.HasSuffix(kind, "json") || kind == "" && json.Valid(r.Body)
-}
-
-type apiError struct{ code, message string }
-
-func (e apiError) deadCredential() bool {
-	text := strings.ToLower(e.message)
-	return strings.Contains(text, "invalid access token") || strings.Contains(text, "invalid token")
-}
-
-func readError(r engine.Response) apiError {
-	var wire struct {
-		Code    any    `json:"error_code"` // a word, or a number
-		Message string `json:"message"`
-	}
-	if r.Status < 400 || json.Unmarshal(r.Body, &wire) != nil {
-		return apiError{}
-	}
-	code, _ := wire.Code.(string)
-	return apiError{code, wire.Message}
-}
-
-// describe is a sentence about an answer. Of foreign text it takes the API's
-// own message only, cut and made harmless.
-func describe(what string, r engine.Response, e apiError) string {
-	text := fmt.Sprintf("%s: status %d", what, r.Status)
-	if said := strings.TrimSpace(e.code + " " + e.message); said != "" {
-		text += ": " + clip(said)
-	}
-	return text
 }
 
 // clip makes foreign text, which may repeat a token's comment, fit to be kept.
@@ -110,73 +93,50 @@ func wait(h http.Header) time.Duration {
 	return min(max(0, at.Sub(now)), maxWait)
 }
 
-// lost is the fault of a request without a whole answer, or with that of
-// another workspace.
-func lost(err error) *engine.Fault {
-	var fault *engine.Fault
-	if errors.As(err, &fault) {
-		return fault
+// send sends a request to the workspace of a step, and sorts the answer. A request
+// without a whole answer, or with that of another workspace, is a fault.
+func send(ctx context.Context, c engine.Client, s engine.Step, method, target string, body []byte) (r engine.Response, absent bool, err error) {
+	what := method + " " + path(target)
+	r, err = c.Send(ctx, method, target, body)
+	if err != nil {
+		var fault *engine.Fault
+		if errors.As(err, &fault) {
+			return r, false, fault
+		}
+		return r, false, &engine.Fault{Kind: engine.FaultUnclear, Detail: clip(err.Error())}
 	}
-	return &engine.Fault{Kind: engine.FaultUnclear, Detail: clip(err.Error())}
-}
-
-// elsewhere is the fault of an answer that says to come from another workspace
-// than that of the step.
-func elsewhere(what string, s engine.Step, r engine.Response) *engine.Fault {
-	id := r.WorkspaceID()
-	if id == "" || id == s.WorkspaceID {
-		return nil
+	if id := r.WorkspaceID(); id != "" && id != s.WorkspaceID {
+		return r, false, &engine.Fault{Kind: engine.FaultWorkspace, HTTP: r.Status, Request: r.RequestID(),
+			Detail: clip(fmt.Sprintf("%s: workspace %s answers, the step is for %s", what, id, s.WorkspaceID))}
 	}
-	return &engine.Fault{Kind: engine.FaultWorkspace, HTTP: r.Status, Request: r.RequestID(),
-		Detail: clip(fmt.Sprintf("%s: workspace %s answers, the step is for %s", what, id, s.WorkspaceID))}
+	absent, fault := Sort(what, r)
+	if fault != nil {
+		return r, false, fault
+	}
+	return r, absent, nil
 }
 
 // get looks at a path in the workspace of a step.
 func get(ctx context.Context, c engine.Client, s engine.Step, target string) (r engine.Response, absent bool, err error) {
-	what := "GET " + path(target)
-	r, err = c.Send(ctx, http.MethodGet, target, nil)
-	if err != nil {
-		return r, false, lost(err)
+	r, absent, err = send(ctx, c, s, http.MethodGet, target, nil)
+	if err == nil && !absent && r.Status != http.StatusOK {
+		err = &engine.Fault{Kind: engine.FaultEndpoint, Detail: fmt.Sprintf("GET %s: status %d", path(target), r.Status), HTTP: r.Status}
 	}
-	if fault := elsewhere(what, s, r); fault != nil {
-		return r, false, fault
-	}
-	absent, fault := Sort(what, r)
-	switch {
-	case fault != nil:
-		return r, false, fault
-	case !absent && r.Status != http.StatusOK:
-		return r, false, &engine.Fault{Kind: engine.FaultEndpoint, Detail: fmt.Sprintf("%s: status %d", what, r.Status), HTTP: r.Status}
-	}
-	return r, absent, nil
+	return r, absent, err
 }
 
 // act sends the one request of a step. done tells a success from an answer
 // that merely looks like one.
 func act(ctx context.Context, c engine.Client, s engine.Step, method, target string, body []byte, done func(engine.Response) bool) (engine.Receipt, error) {
-	what := method + " " + path(target)
-	r, err := c.Send(ctx, method, target, body)
-	if err != nil {
-		return engine.Receipt{}, lost(err)
-	}
-	receipt := engine.Receipt{HTTP: r.Status, Request: r.RequestID()}
-	if fault := elsewhere(what, s, r); fault != nil {
-		return receipt, fault
-	}
-	absent, fault := Sort(what, r)
-	switch {
-	case fault != nil:
-		return receipt, fault
-	case absent:
-		receipt.Gone = true
-		return receipt, nil
-	case !done(r):
-		return receipt, &engine.Fault{
+	r, absent, err := send(ctx, c, s, method, target, body)
+	receipt := engine.Receipt{HTTP: r.Status, Request: r.RequestID(), Gone: absent}
+	if err == nil && !absent && !done(r) {
+		err = &engine.Fault{
 			Kind: engine.FaultUnclear, HTTP: r.Status, Request: receipt.Request,
-			Detail: fmt.Sprintf("%s: status %d with an answer that is not the API's", what, r.Status),
+			Detail: fmt.Sprintf("%s %s: status %d with an answer that is not the API's", method, path(target), r.Status),
 		}
 	}
-	return receipt, nil
+	return receipt, err
 }
 
 func path(target string) string {
@@ -222,26 +182,29 @@ func (set set) readToken(ctx context.Context, c engine.Client, s engine.Step) (e
 	return engine.Observation{Token: &token, State: engine.TokenIdentity(s.WorkspaceID, token), HTTP: r.Status}, nil
 }
 
-// patchToken changes one field of the token of a step.
-func patchToken(ctx context.Context, c engine.Client, s engine.Step, field string) (engine.Receipt, error) {
-	value, known := s.Expected[field]
-	if !known {
-		return engine.Receipt{}, &engine.Fault{Kind: engine.FaultRejected, Detail: "the step does not say which " + field + " it wants"}
+// patching completes a remedy that changes one field of a token. The journal does not
+// keep what was there before.
+func (set set) patching(field string, r Remedy) Remedy {
+	body := func(s engine.Step) map[string]any {
+		return map[string]any{"token": map[string]any{field: s.Expected[field]}, "update_mask": field}
 	}
-	body := engine.CompactJSON(map[string]any{"token": map[string]any{field: value}, "update_mask": field})
-	return act(ctx, c, s, http.MethodPatch, tokenPath(s), body, object)
+	r.For, r.Section, r.Sent, r.Read = []engine.Resource{engine.ResourceToken}, engine.SectionTokens, "PATCH "+tokensPath+"{token_id}", set.readToken
+	r.CLI = func(s engine.Step, profile string) string {
+		return "databricks api patch" + profile + " --json " + ShellQuote(ASCII(body(s))) + " -- " + ShellQuote(tokensPath+s.Target)
+	}
+	r.Do = func(ctx context.Context, c engine.Client, s engine.Step, _ engine.Observation) (engine.Receipt, error) {
+		if _, known := s.Expected[field]; !known {
+			return engine.Receipt{}, &engine.Fault{Kind: engine.FaultRejected, Detail: "the step does not say which " + field + " it wants"}
+		}
+		return act(ctx, c, s, http.MethodPatch, tokenPath(s), engine.CompactJSON(body(s)), object)
+	}
+	r.Undo = func(engine.Step, map[string]any) (identity, expected map[string]any, why string) {
+		return nil, nil, notKept
+	}
+	return r
 }
 
-// patchCLI is patchToken for the Databricks command line.
-func patchCLI(s engine.Step, profile, field string) string {
-	body := map[string]any{"token": map[string]any{field: s.Expected[field]}, "update_mask": field}
-	return "databricks api patch" + profile + " --json " + ShellQuote(ASCII(body)) + " -- " + ShellQuote(tokensPath+s.Target)
-}
-
-// notKept is the undo of what the journal keeps nothing of.
-func notKept(engine.Step, map[string]any) (identity, expected map[string]any, why string) {
-	return nil, nil, "the journal does not keep what was there before"
-}
+const notKept = "the journal does not keep what was there before"
 
 const directoryPath = "/api/2.0/preview/scim/v2/"
 

@@ -100,29 +100,29 @@ func endangeredByGrant(s engine.Step) func(engine.Subject) bool {
 		return nil
 	}
 	return func(subject engine.Subject) bool {
-		return err != nil || !slices.ContainsFunc(kept, func(g engine.Grant) bool { return covers(g, subject.Owner) })
+		owner := subject.Owner
+		return err != nil || !slices.ContainsFunc(kept, func(g engine.Grant) bool {
+			switch {
+			case g.Level != levelUse && g.Level != levelManage:
+				return false
+			case g.Kind == "group":
+				admin := owner.Admin != nil && *owner.Admin && strings.EqualFold(g.Principal, "admins")
+				return admin || hasFold(owner.Groups, g.Principal)
+			}
+			kind := engine.User
+			if g.Kind == "service_principal" {
+				kind = engine.ServicePrincipal
+			}
+			return owner.Kind == kind && owner.Name != "" && strings.EqualFold(g.Principal, owner.Name)
+		})
 	}
-}
-
-func covers(g engine.Grant, owner engine.Party) bool {
-	if g.Level != levelUse && g.Level != levelManage {
-		return false
-	}
-	switch g.Kind {
-	case "group":
-		admin := owner.Admin != nil && *owner.Admin && strings.EqualFold(g.Principal, "admins")
-		return admin || hasFold(owner.Groups, g.Principal)
-	case "service_principal":
-		return owner.Kind == engine.ServicePrincipal && owner.Name != "" && strings.EqualFold(g.Principal, owner.Name)
-	}
-	return owner.Kind == engine.User && owner.Name != "" && strings.EqualFold(g.Principal, owner.Name)
 }
 
 // granted is the whole list of who may use tokens: what a change leaves out of
 // it loses its right.
 func granted(state map[string]any) string {
 	list, err := grantsOf(state)
-	texts := []string{}
+	var texts []string
 	for _, g := range list {
 		texts = append(texts, g.Principal+" "+g.Level)
 	}

@@ -1,7 +1,6 @@
 package remedy
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,25 +10,18 @@ import (
 
 // NarrowScopes restricts a token to the scopes that it needs.
 func (set set) NarrowScopes() Remedy {
-	return Remedy{
-		Name: engine.NarrowScopes, Rank: 4, For: []engine.Resource{engine.ResourceToken}, Section: engine.SectionTokens, Partial: true,
+	return set.patching("scopes", Remedy{
+		Name: engine.NarrowScopes, Rank: 4, Partial: true,
 		Doc:   "Restricts a token to the scopes that the step names. Calls outside of them are refused from then on.",
 		Owner: "Its scopes will be narrowed: calls outside of those that are left will be refused.",
-		Sent:  "PATCH " + tokensPath + "{token_id}",
 		Token: narrowing,
 		Effect: func(s engine.Step) string {
 			return fmt.Sprintf("scopes %s → %s", textOf(s.Precondition.Volatile["scopes"], "all"), textOf(s.Expected["scopes"], "all"))
 		},
-		CLI:  func(s engine.Step, profile string) string { return patchCLI(s, profile, "scopes") },
-		Read: set.readToken,
-		Do: func(ctx context.Context, c engine.Client, s engine.Step, _ engine.Observation) (engine.Receipt, error) {
-			return patchToken(ctx, c, s, "scopes")
-		},
 		Reached: func(s engine.Step, seen engine.Observation) bool {
 			return seen.Token != nil && slices.Equal(slices.Sorted(slices.Values(seen.Token.Scopes)), slices.Sorted(slices.Values(engine.TextsOf(s.Expected["scopes"]))))
 		},
-		Undo: notKept,
-	}
+	})
 }
 
 // narrowing proposes scopes where it is known which, and says what is known of

@@ -235,7 +235,7 @@ func Undo(s engine.Step, kept json.RawMessage) (identity, expected map[string]an
 	}
 	undo := Of(s.Action).Undo
 	if undo == nil {
-		return nil, nil, "the journal does not keep what was there before"
+		return nil, nil, notKept
 	}
 	return undo(s, prior)
 }
@@ -251,20 +251,20 @@ func textOf(value any, missing string) string {
 	return missing
 }
 
+// forPeople completes a remedy that a person carries out.
+func forPeople(r Remedy) Remedy {
+	r.For, r.Safe = []engine.Resource{engine.ResourceToken, engine.ResourceWorkspace, engine.ResourceSecret}, "changes nothing"
+	r.Owner = "Please look at it."
+	r.Token = func(Case) (Proposal, string) { return Proposal{Expected: map[string]any{}}, "" }
+	return r
+}
+
 // Notify tells the owner of a token, or who runs a workspace, what is to be done.
 func (set) Notify() Remedy {
-	return Remedy{
-		Name: engine.Notify, Rank: 0, For: []engine.Resource{engine.ResourceToken, engine.ResourceWorkspace, engine.ResourceSecret}, Safe: "changes nothing",
-		Doc: "Tells the owner what is wrong. Nothing is changed.", Owner: "Please look at it.", Token: forPeople,
-	}
+	return forPeople(Remedy{Name: engine.Notify, Rank: 0, Doc: "Tells the owner what is wrong. Nothing is changed."})
 }
 
 // Manual is for a person to do.
 func (set) Manual() Remedy {
-	return Remedy{
-		Name: engine.Manual, Rank: 1, For: []engine.Resource{engine.ResourceToken, engine.ResourceWorkspace, engine.ResourceSecret}, Safe: "changes nothing",
-		Doc: "Is for a person to do. Nothing is changed.", Owner: "Please look at it.", Token: forPeople,
-	}
+	return forPeople(Remedy{Name: engine.Manual, Rank: 1, Doc: "Is for a person to do. Nothing is changed."})
 }
-
-func forPeople(Case) (Proposal, string) { return Proposal{Expected: map[string]any{}}, "" }

@@ -64,30 +64,53 @@ func DisablesTokens(s engine.Step) bool {
 	return s.Action == engine.SetSetting && s.Target == keyEnabled && strings.EqualFold(value, "false")
 }
 
-// settings proposes to set the keys that policies declare to need.
+// settings proposes to set the keys that policies declare to need: each to what the
+// strictest of them asks for.
 func settings(site Site, findings []engine.Finding) (changes []Change, refusals []Refusal) {
 	byKey := map[string][]engine.Finding{}
 	for _, f := range findings {
-		key, why := settableKey(site.Policy(f.Policy))
-		if why != "" {
-			refusals = append(refusals, Refusal{f, "no_remedy", why})
-			continue
+		var keys []string
+		for _, need := range site.Policy(f.Policy).Needs {
+			if key, isKey := strings.CutPrefix(need, string(engine.SectionSettings)+"."); isKey && (key == keyLifetime || key == keyEnabled) {
+				keys = append(keys, key)
+			}
 		}
-		byKey[key] = append(byKey[key], f)
+		switch len(keys) {
+		case 0:
+			refusals = append(refusals, Refusal{f, "no_remedy", "the policy needs no setting that patrol can set (" + keyLifetime + ", " + keyEnabled + ")"})
+		case 1:
+			byKey[keys[0]] = append(byKey[keys[0]], f)
+		default:
+			refusals = append(refusals, Refusal{f, "no_remedy", "the policy needs several settings: which to set is not clear"})
+		}
 	}
 	for _, key := range engine.SortedKeys(byKey) {
+		cannot := func(reason, detail string) { refusals = append(refusals, refuse(byKey[key], reason, detail)...) }
 		setting, read := site.Settings[key]
 		if !read || setting.Problem != "" {
-			refusals = append(refusals, refuse(byKey[key], "coverage", "setting "+key+" was not read")...)
+			cannot("coverage", "setting "+key+" was not read")
 			continue
 		}
 		if v := setting.Value; v != nil && engine.RedactSecrets(*v) != *v {
-			refusals = append(refusals, refuse(byKey[key], "no_remedy", "the value of "+key+" looks like a secret, which a plan must not tell: set it by hand")...)
+			cannot("no_remedy", "the value of "+key+" looks like a secret, which a plan must not tell: set it by hand")
 			continue
 		}
-		value, why := settingFor(site, key, byKey[key])
-		if why != "" {
-			refusals = append(refusals, refuse(byKey[key], "no_remedy", why)...)
+		value, wrong := "false", ""
+		if key == keyLifetime {
+			days := engine.PlatformMaxLifetimeDays
+			for _, f := range byKey[key] {
+				text := fmt.Sprint(site.Param(f.Policy, "max_lifetime_days"))
+				limit, err := strconv.ParseInt(text, 10, 64)
+				if err != nil || limit < 1 || limit > engine.PlatformMaxLifetimeDays {
+					wrong = fmt.Sprintf("parameter max_lifetime_days of %s is %s: want a number of days from 1 to %d", f.Policy, text, engine.PlatformMaxLifetimeDays)
+					break
+				}
+				days = min(days, limit)
+			}
+			value = strconv.FormatInt(days, 10)
+		}
+		if wrong != "" {
+			cannot("no_remedy", wrong)
 			continue
 		}
 		changes = append(changes, Change{
@@ -96,41 +119,6 @@ func settings(site Site, findings []engine.Finding) (changes []Change, refusals 
 		})
 	}
 	return changes, refusals
-}
-
-// settableKey is the one key among the policy's needs that patrol can set.
-func settableKey(p engine.Policy) (key, why string) {
-	for _, need := range p.Needs {
-		name, isKey := strings.CutPrefix(need, string(engine.SectionSettings)+".")
-		if !isKey || name != keyLifetime && name != keyEnabled {
-			continue
-		}
-		if key != "" {
-			return "", "the policy needs several settings: which to set is not clear"
-		}
-		key = name
-	}
-	if key == "" {
-		return "", "the policy needs no setting that patrol can set (" + keyLifetime + ", " + keyEnabled + ")"
-	}
-	return key, ""
-}
-
-// settingFor is the value to set; of several policies the strictest.
-func settingFor(site Site, key string, findings []engine.Finding) (value, why string) {
-	if key == keyEnabled {
-		return "false", ""
-	}
-	days := engine.PlatformMaxLifetimeDays + 1
-	for _, f := range findings {
-		text := fmt.Sprint(site.Param(f.Policy, "max_lifetime_days"))
-		limit, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || limit < 1 || limit > engine.PlatformMaxLifetimeDays {
-			return "", fmt.Sprintf("parameter max_lifetime_days of %s is %s: want a number of days from 1 to %d", f.Policy, text, engine.PlatformMaxLifetimeDays)
-		}
-		days = min(days, limit)
-	}
-	return strconv.FormatInt(days, 10), ""
 }
 
 // undoSetting restores a value. No call unsets a key; where the platform has a
