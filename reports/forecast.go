@@ -52,21 +52,29 @@ func Forecast(ctx context.Context, w io.Writer, format string, list []engine.For
 		return table.Write(ctx, w, format, forecastColumns(), table.Known(list), o)
 	}
 	s := newScreen(w, o)
-	for _, week := range weeks(list, span.AsOf) {
-		s.Styled(table.Bold, week.title)
+	begin := span.AsOf.UTC().Truncate(24 * time.Hour)
+	weeks := map[int][]engine.Forecast{} // by number from the beginning
+	for _, f := range list {
+		on, err := time.Parse(time.DateOnly, f.Day)
+		if err != nil {
+			return fmt.Errorf("forecast of day %q: %w", f.Day, err)
+		}
+		n := int(on.Sub(begin) / (7 * 24 * time.Hour))
+		weeks[n] = append(weeks[n], f)
+	}
+	for _, n := range engine.SortedKeys(weeks) {
+		first := begin.AddDate(0, 0, 7*n)
+		s.Styled(table.Bold, first.Format(time.DateOnly)+" to "+first.AddDate(0, 0, 6).Format(time.DateOnly))
 		for _, kind := range []engine.ForecastKind{engine.Cliff, engine.WillViolate, engine.WillExpire, engine.WillIdleOut} {
-			of := ofKind(week.list, kind)
-			for i, f := range of {
-				if i == perKind {
-					s.Line(fmt.Sprintf("  … and %s more", engine.Comma(len(of)-i)))
-					break
-				}
+			of := ofKind(weeks[n], kind)
+			for _, f := range of[:min(len(of), perKind)] {
 				s.Line("  " + f.Day + "  " + forecastText(f))
 			}
+			s.More("  ", len(of)-perKind, "")
 		}
 	}
 	if len(list) > 0 {
-		s.Line("")
+		s.Blank()
 	}
 	s.Hang("", "", fmt.Sprintf("In the %s after %s, of %s: %s end, %s revoked for inactivity, %s begin to break policy.", engine.Plural(span.Days, "day"),
 		span.AsOf.UTC().Format(time.DateOnly), engine.Plural(span.Tokens, "token"),
@@ -97,30 +105,6 @@ func forecastText(f engine.Forecast) string {
 	return fmt.Sprintf("%s  %s %s  %s, %s", f.Kind, f.Workspace.Name, shortID(f.TokenID), f.Owner, f.Message)
 }
 
-type week struct {
-	title string
-	list  []engine.Forecast
-}
-
-// weeks cuts a sorted list into weeks from the beginning of the forecast.
-func weeks(list []engine.Forecast, from time.Time) (all []week) {
-	begin := from.UTC().Truncate(24 * time.Hour)
-	for _, f := range list {
-		on, err := time.Parse(time.DateOnly, f.Day)
-		if err != nil {
-			continue // made by time.Format
-		}
-		n := int(on.Sub(begin) / (7 * 24 * time.Hour))
-		first := begin.AddDate(0, 0, 7*n)
-		title := first.Format(time.DateOnly) + " to " + first.AddDate(0, 0, 6).Format(time.DateOnly)
-		if len(all) == 0 || all[len(all)-1].title != title {
-			all = append(all, week{title: title})
-		}
-		all[len(all)-1].list = append(all[len(all)-1].list, f)
-	}
-	return all
-}
-
 // namedInEvent is how many tokens an event names; the rest is counted.
 const namedInEvent = 20
 
@@ -129,69 +113,55 @@ const namedInEvent = 20
 // event keeps its UID from one forecast of a database to the next, so that
 // importing again updates it, and shares it with no other workspace or database.
 func ForecastICS(w io.Writer, list []engine.Forecast, span ForecastSpan) error {
-	c := &calendar{out: bufio.NewWriter(w), stamp: span.AsOf.UTC().Format("20060102T150405Z"), database: span.Database}
-	c.lines("BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//patrol//forecast//EN", "CALSCALE:GREGORIAN")
+	out := bufio.NewWriter(w)
+	icsLines(out, "BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//patrol//forecast//EN", "CALSCALE:GREGORIAN")
 	if len(list) == 0 {
-		c.nothing()
+		// A calendar must hold one component at least (section 3.6): the definition of
+		// UTC is one that no reader shows.
+		icsLines(out, "BEGIN:VTIMEZONE", "TZID:UTC", "BEGIN:STANDARD", "DTSTART:19700101T000000", "TZOFFSETFROM:+0000", "TZOFFSETTO:+0000",
+			"END:STANDARD", "END:VTIMEZONE")
 	}
-	type event struct {
-		day       string
-		kind      engine.ForecastKind
-		workspace string
-	}
-	var events []event
-	of := map[event][]engine.Forecast{}
+	var uids []string
+	events := map[string][]engine.Forecast{}
 	for _, f := range list {
-		e := event{f.Day, f.Kind, f.Workspace.ID}
-		if of[e] == nil {
-			events = append(events, e)
+		uid := icsUID(span.Database, f)
+		if events[uid] == nil {
+			uids = append(uids, uid)
 		}
-		of[e] = append(of[e], f)
+		events[uid] = append(events[uid], f)
 	}
-	for _, e := range events {
-		if err := c.event(of[e]); err != nil {
-			return err
+	for _, uid := range uids {
+		event := events[uid]
+		on, err := time.Parse(time.DateOnly, event[0].Day)
+		if err != nil {
+			return fmt.Errorf("forecast of day %q: %w", event[0].Day, err)
 		}
+		var texts []string
+		for _, f := range event[:min(len(event), namedInEvent)] {
+			texts = append(texts, engine.SafeText(forecastText(f)))
+		}
+		if more := len(event) - namedInEvent; more > 0 {
+			texts = append(texts, fmt.Sprintf("and %s more", engine.Comma(more)))
+		}
+		icsLines(out, "BEGIN:VEVENT",
+			"UID:"+uid,
+			"DTSTAMP:"+span.AsOf.UTC().Format("20060102T150405Z"),
+			"DTSTART;VALUE=DATE:"+on.Format("20060102"),
+			"DTEND;VALUE=DATE:"+on.AddDate(0, 0, 1).Format("20060102"),
+			"SUMMARY:"+icsText(eventTitle(event)),
+			"DESCRIPTION:"+icsText(strings.Join(texts, "\n")),
+			"TRANSP:TRANSPARENT",
+			"END:VEVENT")
 	}
-	c.lines("END:VCALENDAR")
-	return c.out.Flush()
+	icsLines(out, "END:VCALENDAR")
+	return out.Flush()
 }
 
-// nothing writes what a calendar without events must hold instead (section 3.6:
-// one component at least), and what no reader shows: the definition of UTC.
-func (c *calendar) nothing() {
-	c.lines("BEGIN:VTIMEZONE", "TZID:UTC", "BEGIN:STANDARD", "DTSTART:19700101T000000", "TZOFFSETFROM:+0000", "TZOFFSETTO:+0000",
-		"END:STANDARD", "END:VTIMEZONE")
-}
-
-type calendar struct {
-	out      *bufio.Writer
-	stamp    string
-	database string
-}
-
-// uid names an event by its day, kind and workspace. A cliff is of all workspaces
+// icsUID names an event by its day, kind and workspace. A cliff is of all workspaces
 // of its database.
-func (c *calendar) uid(f engine.Forecast) string {
-	sum := sha256.Sum256([]byte(c.database + "\x00" + f.Workspace.ID))
+func icsUID(database string, f engine.Forecast) string {
+	sum := sha256.Sum256([]byte(database + "\x00" + f.Workspace.ID))
 	return fmt.Sprintf("%s-%s-%x@patrol", f.Day, f.Kind, sum[:8])
-}
-
-func (c *calendar) event(list []engine.Forecast) error {
-	on, err := time.Parse(time.DateOnly, list[0].Day)
-	if err != nil {
-		return fmt.Errorf("forecast of day %q: %w", list[0].Day, err)
-	}
-	c.lines("BEGIN:VEVENT",
-		"UID:"+c.uid(list[0]),
-		"DTSTAMP:"+c.stamp,
-		"DTSTART;VALUE=DATE:"+on.Format("20060102"),
-		"DTEND;VALUE=DATE:"+on.AddDate(0, 0, 1).Format("20060102"),
-		"SUMMARY:"+icsText(eventTitle(list)),
-		"DESCRIPTION:"+icsText(eventText(list)),
-		"TRANSP:TRANSPARENT",
-		"END:VEVENT")
-	return nil
 }
 
 func eventTitle(list []engine.Forecast) string {
@@ -207,18 +177,6 @@ func eventTitle(list []engine.Forecast) string {
 	return where + engine.Plural(tokensOf(list), "token") + " will begin to break policy"
 }
 
-func eventText(list []engine.Forecast) string {
-	var b strings.Builder
-	for i, f := range list {
-		if i == namedInEvent {
-			fmt.Fprintf(&b, "and %s more", engine.Comma(len(list)-i))
-			break
-		}
-		b.WriteString(engine.SafeText(forecastText(f)) + "\n")
-	}
-	return strings.TrimSuffix(b.String(), "\n")
-}
-
 // icsText escapes a text as section 3.3.11 wants it.
 func icsText(text string) string {
 	return strings.NewReplacer(`\`, `\\`, ";", `\;`, ",", `\,`, "\n", `\n`).Replace(text)
@@ -226,8 +184,8 @@ func icsText(text string) string {
 
 const icsLine = 75 // octets, without the line break
 
-// lines writes content lines, folded between characters.
-func (c *calendar) lines(lines ...string) {
+// icsLines writes content lines, folded between characters.
+func icsLines(out *bufio.Writer, lines ...string) {
 	for _, line := range lines {
 		room := icsLine
 		for len(line) > room {
@@ -235,9 +193,9 @@ func (c *calendar) lines(lines ...string) {
 			for !utf8.RuneStart(line[cut]) {
 				cut--
 			}
-			_, _ = c.out.WriteString(line[:cut] + "\r\n ")
+			_, _ = out.WriteString(line[:cut] + "\r\n ")
 			line, room = line[cut:], icsLine-1
 		}
-		_, _ = c.out.WriteString(line + "\r\n") // Flush tells
+		_, _ = out.WriteString(line + "\r\n") // Flush tells
 	}
 }

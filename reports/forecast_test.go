@@ -251,7 +251,7 @@ func TestForecastICS(t *testing.T) {
 func checkEvents(t *rapid.T, list []engine.Forecast, events []icsEvent) {
 	want := map[string][]string{}
 	for _, f := range list {
-		key := (&calendar{database: "/a.db"}).uid(f)
+		key := icsUID("/a.db", f)
 		want[key] = append(want[key], engine.SafeText(forecastText(f)))
 	}
 	if len(events) != len(want) {

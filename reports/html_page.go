@@ -85,14 +85,11 @@ func pageFunctions() template.FuncMap {
 		"whatIf":     WhatIf,
 		"meaning":    explain,
 		"complete":   completenessText,
-		"choice":     choiceText,
 		"lookedPast": lookedPast,
 		"mean":       meanText,
 		"shares":     trendShares,
 		"plural":     engine.Plural,
-		"gaps": func(workspaces []engine.WorkspaceReport) []engine.WorkspaceReport {
-			return slices.DeleteFunc(slices.Clone(workspaces), func(w engine.WorkspaceReport) bool { return len(w.Snapshot.Gaps()) == 0 })
-		},
+		"gaps":       withGaps,
 		"paragraphs": paragraphs,
 		"source":     sourceLines,
 		"controlMark": func(s engine.ControlStatus) string {
@@ -110,26 +107,15 @@ func pageFunctions() template.FuncMap {
 	}
 }
 
-// choiceText says that not all policies ran; "" where they did.
-func choiceText(r engine.Report) string {
-	switch {
-	case r.Framework != "":
-		return "Only the policies of " + r.Framework + " were run: the audit says nothing about the others."
-	case r.Narrowed:
-		return "Only some policies were chosen: the audit says nothing about the others."
-	}
-	return ""
+// withGaps are the workspaces of which something was not read.
+func withGaps(workspaces []engine.WorkspaceReport) []engine.WorkspaceReport {
+	return slices.DeleteFunc(slices.Clone(workspaces), func(w engine.WorkspaceReport) bool { return len(w.Snapshot.Gaps()) == 0 })
 }
 
 // completenessText says what the audit did not see, so that silence about it is not
 // taken for a pass.
 func completenessText(r engine.Report) string {
-	missing := 0
-	for _, w := range r.Workspaces {
-		if len(w.Snapshot.Gaps()) > 0 {
-			missing++
-		}
-	}
+	missing := len(withGaps(r.Workspaces))
 	parts := []string{fmt.Sprintf("%s audited, %s read whole.", engine.Plural(len(r.Workspaces), "workspace"), engine.Comma(len(r.Workspaces)-missing))}
 	if missing > 0 {
 		parts = append(parts, fmt.Sprintf("Of %s something could not be read; the reasons stand below.", engine.Plural(missing, "workspace")))
@@ -139,7 +125,14 @@ func completenessText(r engine.Report) string {
 	} else {
 		parts = append(parts, "Every policy reached a verdict on everything that it applies to.")
 	}
-	return strings.TrimSpace(strings.Join(append(parts, offText(r)), " "))
+	parts = append(parts, offText(r))
+	switch {
+	case r.Framework != "":
+		parts = append(parts, "Only the policies of "+r.Framework+" were run: the audit says nothing about the others.")
+	case r.Narrowed:
+		parts = append(parts, "Only some policies were chosen: the audit says nothing about the others.")
+	}
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), " ")
 }
 
 // paragraphs splits at empty lines; single line feeds are only how a metadata

@@ -214,3 +214,21 @@ func TestHistoryGoesOnBelow(t *testing.T) {
 		t.Errorf("got\n%s", got)
 	}
 }
+
+// TestLastUseIsThatOfTheLog: the last use of a token agrees with its idle days, which rest
+// on the audit log where that saw a later one than the list.
+func TestLastUseIsThatOfTheLog(t *testing.T) {
+	t.Parallel()
+	row := tokenRow(prod, engine.Token{ID: tokenID(1), Created: ms(-100 * 24), Expires: new(int64(engine.NeverExpires)), OwnerID: "7", CreatorID: "7"})
+	row.Peers = &engine.Peers{Activity: &engine.Activity{Events: 1, First: *ms(-48), Last: *ms(-48)}}
+	row.Derive(asOf.UnixMilli())
+	var b bytes.Buffer
+	if err := Tokens(t.Context(), &b, "json", table.Known([]engine.TokenRow{row}), table.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"last_used_at":"2026-06-29T12:00:00Z"`, `"used":true`, `"idle_days":2`} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %s in %s", want, b.String())
+		}
+	}
+}

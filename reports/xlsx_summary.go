@@ -76,15 +76,21 @@ func severityHeaders(first string) []any {
 	return head
 }
 
+// severityCounts is a row of counts, all and by severity.
+func severityCounts(name string, all int, count func(engine.Severity) int) []any {
+	row := []any{workbook.Label(table.Heading(name)), all}
+	for _, level := range engine.Severities() {
+		row = append(row, count(level))
+	}
+	return row
+}
+
 // resultCounts is a table of results by outcome and severity.
 func resultCounts(r engine.Report) [][]any {
 	rows := [][]any{severityHeaders("Results")}
 	for _, status := range findingsFirst() {
-		row := []any{workbook.Label(table.Heading(string(status))), r.Summary.Statuses[status]}
-		for _, level := range engine.Severities() {
-			row = append(row, r.Summary.Severities[level][status])
-		}
-		rows = append(rows, row)
+		count := func(level engine.Severity) int { return r.Summary.Severities[level][status] }
+		rows = append(rows, severityCounts(string(status), r.Summary.Statuses[status], count))
 	}
 	return rows
 }
@@ -112,11 +118,7 @@ func trendCounts(t *engine.Trend) [][]any {
 		rows = append(rows, pair("Oldest verdict compared", table.Instant(t.Earliest.UnixMilli())))
 	}
 	for _, change := range engine.Changes() {
-		row := []any{workbook.Label(table.Heading(changeWord(change))), t.Count(change)}
-		for _, level := range engine.Severities() {
-			row = append(row, t.Counts[change][level])
-		}
-		rows = append(rows, row)
+		rows = append(rows, severityCounts(changeWord(change), t.Count(change), func(level engine.Severity) int { return t.Counts[change][level] }))
 	}
 	if text := timesToFix(t); text != "" {
 		rows = append(rows, []any{text})
@@ -268,11 +270,11 @@ func coverBlocks(r engine.Report, contents []string) ([][][]any, error) {
 		{"Each policy (sheet Policies) judges each token or workspace on facts of the snapshot alone, as of the moment above."},
 		{"A fact that could not be read makes a result unknown. A waived or baselined finding stays listed, with who, why and until when."},
 		{"Ages and idle days are whole days rounded down, lifetimes rounded up; the platform records last use by the day. All times are UTC."},
-	}, scope, {
+	}, {
 		headers("Digests (SHA-256)", ""),
 		pair("Policies and parameters", workbook.ID(engine.InForceDigest(r.Policies))),
 		pair("Waivers and baseline", workbook.ID(waivers)),
-	}, sheets}, nil
+	}, sheets, scope}, nil // scope comes last: there may be hundreds of workspaces
 }
 
 func waiverDigest(x engine.Exceptions) (string, error) {

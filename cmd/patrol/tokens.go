@@ -85,7 +85,7 @@ var tokenOrders = map[string]func(a, b engine.TokenRow) int{
 	},
 	"created":   func(a, b engine.TokenRow) int { return compareKnown(a.Token.Created, b.Token.Created) },
 	"expires":   func(a, b engine.TokenRow) int { return compareKnown(dated(a.Token.Expires), dated(b.Token.Expires)) },
-	"last-used": func(a, b engine.TokenRow) int { return compareKnown(a.Token.LastUsed, b.Token.LastUsed) },
+	"last-used": func(a, b engine.TokenRow) int { return compareKnown(a.Facts.LastUsed, b.Facts.LastUsed) },
 	"idle":      func(a, b engine.TokenRow) int { return compareKnown(a.Facts.IdleDays, b.Facts.IdleDays) },
 	"comment":   func(a, b engine.TokenRow) int { return cmp.Compare(a.Token.Comment, b.Token.Comment) },
 }
@@ -217,7 +217,7 @@ func (o *tokensOptions) keeps(s engine.Subject, when time.Time) bool {
 		engine.MatchGlob(o.comment, s.Token.Comment) &&
 		o.created.contains(s.Token.Created, when) &&
 		o.expires.contains(dated(s.Token.Expires), when) &&
-		o.lastUsed.contains(s.Token.LastUsed, when)
+		o.lastUsed.contains(s.Facts.LastUsed, when)
 }
 
 func holds(fact *bool) bool { return fact != nil && *fact }

@@ -15,6 +15,7 @@ import (
 	"net/mail"
 	"net/smtp"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,35 +49,24 @@ func (m Message) Mail(asOf time.Time, workbook []byte) []byte {
 	}
 	b.WriteString("\r\n")
 	// A buffer takes every write.
-	m.writeText(parts)
-	m.writeBook(parts, workbook)
-	_ = parts.Close()
-	return b.Bytes()
-}
-
-func (m Message) writeText(parts *multipart.Writer) {
-	w, _ := parts.CreatePart(textproto.MIMEHeader{
+	text, _ := parts.CreatePart(textproto.MIMEHeader{
 		"Content-Type":              {"text/plain; charset=utf-8"},
 		"Content-Transfer-Encoding": {"quoted-printable"},
 	})
-	body := quotedprintable.NewWriter(w)
+	body := quotedprintable.NewWriter(text)
 	_, _ = body.Write([]byte(strings.ReplaceAll(m.Body, "\n", "\r\n")))
 	_ = body.Close()
-}
-
-const base64Line = 76 // RFC 2045
-
-func (m Message) writeBook(parts *multipart.Writer, workbook []byte) {
-	w, _ := parts.CreatePart(textproto.MIMEHeader{
+	book, _ := parts.CreatePart(textproto.MIMEHeader{
 		"Content-Type":              {bookType},
 		"Content-Transfer-Encoding": {"base64"},
 		"Content-Disposition":       {mime.FormatMediaType("attachment", map[string]string{"filename": "reply.xlsx"})},
 	})
-	text := base64.StdEncoding.EncodeToString(workbook)
-	for ; len(text) > base64Line; text = text[base64Line:] {
-		fmt.Fprintf(w, "%s\r\n", text[:base64Line])
+	const lineLength = 76 // RFC 2045
+	for line := range slices.Chunk([]byte(base64.StdEncoding.EncodeToString(workbook)), lineLength) {
+		fmt.Fprintf(book, "%s\r\n", line)
 	}
-	fmt.Fprintf(w, "%s\r\n", text)
+	_ = parts.Close()
+	return b.Bytes()
 }
 
 // How a mail server is spoken to.
@@ -127,14 +117,20 @@ func (e *RejectedError) Unwrap() error { return e.Err }
 func (s Server) Send(ctx context.Context, to string, content []byte, begun func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, sendDeadline)
 	defer cancel()
-	conn, err := s.dial(ctx)
+	host, _, _ := net.SplitHostPort(s.Address) // Check has seen it
+	config := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, RootCAs: s.Roots}
+	dial := (&net.Dialer{}).DialContext
+	if s.Security == TLS {
+		dial = (&tls.Dialer{Config: config}).DialContext
+	}
+	conn, err := dial(ctx, "tcp", s.Address)
 	if err != nil {
 		return &RejectedError{err}
 	}
 	defer func() { _ = conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	client, err := s.greet(conn)
+	client, err := s.greet(conn, host, config)
 	if err != nil {
 		return &RejectedError{err}
 	}
@@ -152,36 +148,17 @@ func (s Server) Send(ctx context.Context, to string, content []byte, begun func(
 		return err
 	}
 	if err := w.Close(); err != nil {
-		return rejected(err)
+		// An answer of the server is told from a line that broke.
+		if broken := net.Error(nil); errors.As(err, &broken) || errors.Is(err, net.ErrClosed) || strings.Contains(err.Error(), "EOF") {
+			return err
+		}
+		return &RejectedError{err}
 	}
 	_ = client.Quit() // it was taken in, whatever the server says now
 	return nil
 }
 
-// rejected tells an answer of the server from a line that broke.
-func rejected(err error) error {
-	var broken net.Error
-	if errors.As(err, &broken) || errors.Is(err, net.ErrClosed) || strings.Contains(err.Error(), "EOF") {
-		return err
-	}
-	return &RejectedError{err}
-}
-
-func (s Server) dial(ctx context.Context) (net.Conn, error) {
-	dialer := &net.Dialer{}
-	if s.Security == TLS {
-		return (&tls.Dialer{NetDialer: dialer, Config: s.tls()}).DialContext(ctx, "tcp", s.Address)
-	}
-	return dialer.DialContext(ctx, "tcp", s.Address)
-}
-
-func (s Server) tls() *tls.Config {
-	host, _, _ := net.SplitHostPort(s.Address) // Check has seen it
-	return &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, RootCAs: s.Roots}
-}
-
-func (s Server) greet(conn net.Conn) (*smtp.Client, error) {
-	host, _, _ := net.SplitHostPort(s.Address)
+func (s Server) greet(conn net.Conn, host string, config *tls.Config) (*smtp.Client, error) {
 	client, err := smtp.NewClient(conn, host)
 	if err != nil {
 		return nil, err
@@ -190,7 +167,7 @@ func (s Server) greet(conn net.Conn) (*smtp.Client, error) {
 		if offered, _ := client.Extension("STARTTLS"); !offered {
 			return nil, errors.New("it does not offer STARTTLS")
 		}
-		if err := client.StartTLS(s.tls()); err != nil {
+		if err := client.StartTLS(config); err != nil {
 			return nil, err
 		}
 	}
@@ -223,41 +200,24 @@ func FromFile(content []byte, from string, now time.Time) (Draft, error) {
 			return Draft{}, fmt.Errorf("has %s, which patrol does not send", other)
 		}
 	}
-	d := Draft{To: to[0].Address, ID: messageID(content, from)}
-	header, body, _ := bytes.Cut(normalLines(content), []byte("\r\n\r\n"))
+	_, domain, _ := strings.Cut(from, "@")
+	d := Draft{To: to[0].Address, ID: "<" + engine.TextDigest(string(content))[:32] + "@" + domain + ">"}
+	// Lines end as mail wants it, whatever an editor made of them.
+	lines := strings.NewReplacer("\r\n", "\r\n", "\n", "\r\n").Replace(string(content))
+	header, body, _ := strings.Cut(lines, "\r\n\r\n")
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "From: <%s>\r\nDate: %s\r\nMessage-ID: %s\r\n", from, now.UTC().Format(time.RFC1123Z), d.ID)
-	b.Write(without(header, "Date", "X-Unsent", "Message-ID"))
-	b.WriteString("\r\n")
-	b.Write(body)
-	d.Content = b.Bytes()
-	return d, nil
-}
-
-func messageID(content []byte, from string) string {
-	_, domain, _ := strings.Cut(from, "@")
-	return "<" + engine.TextDigest(string(content))[:32] + "@" + domain + ">"
-}
-
-// normalLines ends lines as mail wants it, whatever an editor made of them.
-func normalLines(content []byte) []byte {
-	return bytes.ReplaceAll(bytes.ReplaceAll(content, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
-}
-
-// without drops headers, with the lines that continue them.
-func without(header []byte, names ...string) []byte {
-	var kept []byte
-	drop := false
-	for line := range bytes.Lines(append(header, "\r\n"...)) {
+	drop := false // a header, with the lines that continue it
+	for line := range strings.Lines(header + "\r\n") {
 		if line[0] != ' ' && line[0] != '\t' {
-			drop = false
-			for _, name := range names {
-				drop = drop || len(line) > len(name) && line[len(name)] == ':' && strings.EqualFold(string(line[:len(name)]), name)
-			}
+			name, _, _ := strings.Cut(line, ":")
+			drop = slices.ContainsFunc([]string{"Date", "X-Unsent", "Message-ID"}, func(own string) bool { return strings.EqualFold(own, name) })
 		}
 		if !drop {
-			kept = append(kept, line...)
+			b.WriteString(line)
 		}
 	}
-	return kept
+	b.WriteString("\r\n" + body)
+	d.Content = b.Bytes()
+	return d, nil
 }

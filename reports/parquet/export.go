@@ -222,7 +222,7 @@ type tokenRow struct {
 
 func tokenRowOf(s engine.Snapshot, t engine.TokenRow) tokenRow {
 	row := tokenRow{
-		Place: placeOf(s), TokenID: t.Token.ID, Comment: t.Token.Comment, CreatedAt: t.Token.Created, LastUsedAt: t.Token.LastUsed,
+		Place: placeOf(s), TokenID: t.Token.ID, Comment: t.Token.Comment, CreatedAt: t.Token.Created, LastUsedAt: t.Facts.LastUsed,
 		NeverExpires: t.Facts.NeverExpires, Used: t.Facts.Used, AgeDays: t.Facts.AgeDays, LifetimeDays: t.Facts.LifetimeDays,
 		IdleDays: t.Facts.IdleDays, ExpiresInDays: t.Facts.ExpiresInDays, Expired: t.Facts.Expired, OnBehalf: t.Facts.OnBehalf,
 		OwnerID: t.Token.OwnerID, OwnerName: t.Owner.Name, OwnerKind: string(t.Owner.Kind), OwnerActive: t.Owner.Active, OwnerAdmin: t.Owner.Admin,

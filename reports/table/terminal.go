@@ -53,9 +53,9 @@ func Terminal[T any](ctx context.Context, w io.Writer, columns []Column[T], rows
 		for i, c := range columns {
 			if c.text != nil {
 				cells[i] = c.text(row)
-			} else {
-				cells[i] = Print(c.Value(row))
+				continue
 			}
+			cells[i] = Print(c.Value(row))
 		}
 		if lay != nil {
 			s.Line(lay.row(cells))
@@ -159,63 +159,45 @@ func (s *Screen) layout(indent string, fits []Fit, rows [][]string) *layout {
 			l.widths[i] = max(l.widths[i], Cells(fit(cell, s.Width)))
 		}
 	}
-	room := s.Width - Cells(indent)
-	for i := range l.widths {
-		if l.widths[i] == 0 {
+	var shown []int // columns
+	for i, width := range l.widths {
+		if width > 0 {
+			shown = append(shown, i)
+		} else {
 			l.widths[i] = -1
 		}
 	}
+	room := s.Width - Cells(indent)
 	for {
-		needed, last := -gap, -1
-		for i, width := range l.widths {
-			if width < 0 {
-				continue
-			}
-			needed += gap + width
-			if fits[i].Least > 0 {
-				needed -= width - min(width, fits[i].Least)
-			}
+		total, least, last := -gap, -gap, -1 // widths of the row as it is, and as short as it can be
+		longest := -1                        // beyond its least width
+		for _, i := range shown {
+			width := l.widths[i]
+			total += gap + width
+			least += gap + width
 			if last < 0 || fits[i].Rank >= fits[last].Rank {
 				last = i
 			}
-		}
-		if needed <= room || last < 0 || l.shown() == 1 {
-			break
-		}
-		l.widths[last] = -1
-	}
-	for l.total() > room {
-		longest := -1
-		for i, width := range l.widths {
-			if fits[i].Least > 0 && width > fits[i].Least && (longest < 0 || width*fits[longest].Least > l.widths[longest]*fits[i].Least) {
+			if fits[i].Least == 0 || width <= fits[i].Least {
+				continue
+			}
+			least -= width - fits[i].Least
+			if longest < 0 || width*fits[longest].Least > l.widths[longest]*fits[i].Least {
 				longest = i
 			}
 		}
-		if longest < 0 {
-			break
-		}
-		l.widths[longest]--
-	}
-	return l
-}
-
-func (l *layout) shown() (n int) {
-	for _, width := range l.widths {
-		if width >= 0 {
-			n++
+		switch {
+		case total <= room:
+			return l
+		case least > room && len(shown) > 1:
+			l.widths[last] = -1
+			shown = slices.DeleteFunc(shown, func(i int) bool { return i == last })
+		case longest >= 0:
+			l.widths[longest]--
+		default:
+			return l
 		}
 	}
-	return n
-}
-
-func (l *layout) total() int {
-	total := -gap
-	for _, width := range l.widths {
-		if width >= 0 {
-			total += width + gap
-		}
-	}
-	return total
 }
 
 // row is one line of cells, not yet cut to the screen: the last cell gets what
@@ -291,16 +273,14 @@ func (s *Screen) Blank() { fmt.Fprintln(s.out) }
 
 // Styled writes a line in a style, when there are colours.
 func (s *Screen) Styled(style Style, text string) {
-	fmt.Fprintln(s.out, s.paint(style, strings.TrimRight(fit(notCommand(text), s.Width), " ")))
-}
-
-// notCommand breaks the beginning of what GitHub's runner takes for a command.
-func notCommand(text string) string {
-	start := strings.TrimLeft(text, " ")
-	if !strings.HasPrefix(start, "::") {
-		return text
+	if start := strings.TrimLeft(text, " "); strings.HasPrefix(start, "::") { // GitHub's runner would take it for a command
+		text = text[:len(text)-len(start)] + `\u{3a}` + start[1:]
 	}
-	return text[:len(text)-len(start)] + `\u{3a}` + start[1:]
+	text = strings.TrimRight(fit(text, s.Width), " ")
+	if s.color && style != "" {
+		text = "\x1b[" + string(style) + "m" + text + "\x1b[0m"
+	}
+	fmt.Fprintln(s.out, text)
 }
 
 // Wrap writes foreign text on as many lines as it needs, each after indent.
@@ -357,13 +337,6 @@ const (
 	Cyan   Style = "36"
 )
 
-func (s *Screen) paint(style Style, text string) string {
-	if !s.color || style == "" {
-		return text
-	}
-	return "\x1b[" + string(style) + "m" + text + "\x1b[0m"
-}
-
 // metric measures text without asking the environment, so that the same report
 // looks the same everywhere.
 func metric() *runewidth.Condition { return &runewidth.Condition{StrictEmojiNeutral: true} }
@@ -371,22 +344,17 @@ func metric() *runewidth.Condition { return &runewidth.Condition{StrictEmojiNeut
 // Cells is the width of text on a terminal.
 func Cells(text string) int { return metric().StringWidth(text) }
 
-// fit makes foreign text harmless and cuts it to a width.
+// fit makes foreign text harmless and cuts it to a width. What cannot be seen anyway is
+// dropped before work is spent on it: marks have no width, so that text of any length may
+// fit.
 func fit(text string, width int) string {
-	return metric().Truncate(engine.SafeText(shorten(text, width)), width, "…")
-}
-
-// shorten drops what cannot be seen anyway, before work is spent on it: marks
-// have no width, so that text of any length may fit.
-func shorten(text string, width int) string {
-	limit := width * 8
-	if len(text) <= limit {
-		return text
+	if limit := width * 8; len(text) > limit {
+		for limit > 0 && !utf8.RuneStart(text[limit]) {
+			limit--
+		}
+		text = text[:limit] + "…"
 	}
-	for limit > 0 && !utf8.RuneStart(text[limit]) {
-		limit--
-	}
-	return text[:limit] + "…"
+	return metric().Truncate(engine.SafeText(text), width, "…")
 }
 
 // pad fits text and fills it up to a width.
