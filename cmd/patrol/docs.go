@@ -184,16 +184,17 @@ func alsoFlags(taken, shared *pflag.FlagSet) string {
 	return "also:" + text
 }
 
-// queriesPage tells what patrol has a SQL warehouse run, and what it makes of calls.
+// queriesPage names the queries that patrol has a SQL warehouse run, and tells which
+// scopes it takes calls to need.
 func queriesPage() string {
 	var b strings.Builder
-	b.WriteString(generatedNotice + "# Queries of the audit log\n\nWhat `--usage` has a SQL warehouse run: these texts and no others. [usage.md](usage.md) says what for.\n")
+	b.WriteString(generatedNotice + "# Queries of the audit log\n\n[`--usage`](usage.md) has a SQL warehouse run these texts and no others; `patrol help usage-queries` prints them:\n\n")
 	for _, query := range collectors.Queries() {
-		fmt.Fprintf(&b, "\n## %s\n\n```sql\n%s```\n", query.Name, query.SQL)
+		fmt.Fprintf(&b, "- [%s.sql](../collectors/%[1]s.sql)\n", query.Name)
 	}
-	fmt.Fprintf(&b, "\n## Calls and scopes\n\nWhich scope a call takes that the audit log has. Services, actions and modifiers are those of the pages `api/workspace/scopes`, `dev-tools/auth/scope-modifiers` and\n"+
-		"`admin/account-settings/audit-logs` of docs.databricks.com as of %s. The log names actions, not API paths: which scope an action takes is patrol's reading of these pages,\n"+
-		"and was not tried on a workspace. Scopes of other calls are not known.\n\n| service | scope | actions |\n|---|---|---|\n", engine.CallsAsOf)
+	fmt.Fprintf(&b, "\n## Calls and scopes\n\nWhich scope a call of the audit log takes, by the pages `api/workspace/scopes`, `dev-tools/auth/scope-modifiers` and\n"+
+		"`admin/account-settings/audit-logs` of docs.databricks.com as of %s. The log names actions, not API paths: the scope of an action is patrol's reading of\n"+
+		"these pages, and was not tried on a workspace. Scopes of other calls are not known.\n\n| service | scope | actions |\n|---|---|---|\n", engine.CallsAsOf)
 	row := ""
 	engine.CallScopes(func(call engine.Call, scope string) {
 		head := fmt.Sprintf("| %s | %s | ", call.Service, cmp.Or(scope, "none"))
