@@ -2,7 +2,9 @@ package engine
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -42,93 +44,72 @@ const (
 // one framework speaks of that one only; any other choice of policies leaves
 // controls incomplete, because policies of theirs may be missing.
 func (r Report) Frameworks() []Framework {
-	partial := r.Narrowed && r.Framework == ""
-	byName := map[string]map[string][]PolicyReport{}
+	only, onlyControl, _ := strings.Cut(r.Framework, ":")
+	byName := map[string]map[string]*Control{}
 	for _, p := range r.Policies {
 		for name, controls := range p.Policy.Controls {
-			for _, control := range controls {
-				if !r.covers(name, control) {
+			for _, id := range controls {
+				if only != "" && (name != only || onlyControl != "" && id != onlyControl) {
 					continue
 				}
 				if byName[name] == nil {
-					byName[name] = map[string][]PolicyReport{}
+					byName[name] = map[string]*Control{}
 				}
-				byName[name][control] = append(byName[name][control], p)
+				c := byName[name][id]
+				if c == nil {
+					c = &Control{ID: id, Requirement: Requirement(name, id), Tally: Tally{}}
+					byName[name][id] = c
+				}
+				c.Policies = append(c.Policies, p.Policy.ID)
+				if p.Policy.Off != "" && p.Tally.Evaluated() == 0 {
+					c.Off = append(c.Off, p.Policy.ID+" "+p.Policy.OffWhere())
+				}
+				for status, count := range p.Tally {
+					c.Tally[status] += count
+				}
 			}
 		}
 	}
 	var list []Framework
 	for _, name := range SortedKeys(byName) {
-		list = append(list, newFramework(name, byName[name], partial))
+		f := Framework{Name: name}
+		for _, c := range byName[name] {
+			c.Complete = (!r.Narrowed || r.Framework != "") && c.Tally[Unknown]+c.Tally[Errored] == 0 && len(c.Off) == 0
+			switch {
+			case c.Tally[Fail]+c.Tally[Baselined] > 0:
+				c.Status = ControlNotMet
+			case len(c.Off) == len(c.Policies):
+				c.Status = ControlNotAssessed
+			case !c.Complete:
+				c.Status = ControlIncomplete
+			case c.Tally.Evaluated() == c.Tally[NotApplicable]:
+				c.Status = ControlNotAssessed
+			default:
+				c.Status = ControlMet
+			}
+			f.Controls = append(f.Controls, *c)
+		}
+		slices.SortFunc(f.Controls, func(a, b Control) int { return compareControls(a.ID, b.ID) })
+		list = append(list, f)
 	}
 	return list
 }
 
-// covers tells whether the audit was about a control.
-func (r Report) covers(framework, control string) bool {
-	name, only, _ := strings.Cut(r.Framework, ":")
-	return name == "" || name == framework && (only == "" || only == control)
-}
-
-func newFramework(name string, controls map[string][]PolicyReport, partial bool) Framework {
-	f := Framework{Name: name}
-	for id, policies := range controls {
-		c := Control{ID: id, Requirement: Requirement(name, id), Tally: Tally{}}
-		for _, p := range policies {
-			c.Policies = append(c.Policies, p.Policy.ID)
-			if p.Policy.Off != "" && p.Tally.Evaluated() == 0 {
-				c.Off = append(c.Off, p.Policy.ID+" "+p.Policy.OffWhere())
-			}
-			for status, count := range p.Tally {
-				c.Tally[status] += count
-			}
-		}
-		c.Complete = !partial && c.Tally[Unknown]+c.Tally[Errored] == 0 && len(c.Off) == 0
-		switch {
-		case c.Tally[Fail]+c.Tally[Baselined] > 0:
-			c.Status = ControlNotMet
-		case len(c.Off) == len(c.Policies):
-			c.Status = ControlNotAssessed
-		case !c.Complete:
-			c.Status = ControlIncomplete
-		case c.Tally.Evaluated() == c.Tally[NotApplicable]:
-			c.Status = ControlNotAssessed
-		default:
-			c.Status = ControlMet
-		}
-		f.Controls = append(f.Controls, c)
-	}
-	slices.SortFunc(f.Controls, func(a, b Control) int { return compareControls(a.ID, b.ID) })
-	return f
-}
+// idPart is a number in the id of a control, or what stands between numbers.
+var idPart = regexp.MustCompile(`[0-9]+|[^0-9]+`)
 
 // compareControls orders ids as their frameworks do, numbers by their value: A.5.9 before
 // A.5.16.
 func compareControls(a, b string) int {
-	return cmp.Or(slices.CompareFunc(splitID(a), splitID(b), func(x, y string) int {
-		if digit(x[0]) && digit(y[0]) {
-			x, y = strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
-			return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y))
+	return cmp.Or(slices.CompareFunc(idPart.FindAllString(a, -1), idPart.FindAllString(b, -1), func(x, y string) int {
+		if m, err := strconv.Atoi(x); err == nil {
+			if n, err := strconv.Atoi(y); err == nil {
+				return cmp.Compare(m, n)
+			}
 		}
 		return cmp.Compare(x, y)
 	}), cmp.Compare(a, b))
 }
-
-// splitID parts an id into numbers and what stands between them.
-func splitID(id string) []string {
-	var parts []string
-	for i := 0; i < len(id); {
-		j := i + 1
-		for j < len(id) && digit(id[j]) == digit(id[i]) {
-			j++
-		}
-		parts = append(parts, id[i:j])
-		i = j
-	}
-	return parts
-}
-
-func digit(b byte) bool { return b >= '0' && b <= '9' }
 
 // Requirement says in our words what a control asks for; "" when it is not one
 // of those that the built-in policies speak to. The frameworks' own texts are

@@ -117,26 +117,17 @@ func WhyVanished(t *Token, at time.Time, removal *Removal, journal bool, logged 
 	case t.Expires != nil && *t.Expires != NeverExpires && *t.Expires <= at.UnixMilli():
 		return CauseExpired, "on " + day(*t.Expires)
 	}
-	f := Derive(*t, at.UnixMilli())
-	switch {
+	switch f := Derive(*t, at.UnixMilli()); {
 	case f.IdleDays != nil && *f.IdleDays >= InactivityDays:
 		return CauseInactivity, "last seen in use " + lastUse(t)
-	case f.IdleDays == nil || t.Expires == nil || !journal:
-		return CauseUnknown, whyUnknown(f, t, journal)
+	case f.IdleDays == nil:
+		return CauseUnknown, "its dates of creation and use are not known"
+	case t.Expires == nil:
+		return CauseUnknown, "its expiry is not known"
+	case !journal:
+		return CauseUnknown, "neither expired nor idle; no journal tells whether patrol did it"
 	}
 	return CauseSomebody, "neither expired nor idle, and patrol did not"
-}
-
-func whyUnknown(f Facts, t *Token, journal bool) string {
-	switch {
-	case f.IdleDays == nil:
-		return "its dates of creation and use are not known"
-	case t.Expires == nil:
-		return "its expiry is not known"
-	case !journal:
-		return "neither expired nor idle; no journal tells whether patrol did it"
-	}
-	return ""
 }
 
 func lastUse(t *Token) string {
@@ -309,8 +300,12 @@ type StateChange struct {
 // nobody knows what changed there.
 func StateChanges(before, after Snapshot) (changes []StateChange, unread []SectionName, err error) {
 	for _, name := range SortedKeys(before.Documents) {
+		switch name { // no state of the workspace: who read it, exports, what the account knows of others; principals are compared row by row
+		case SectionWorkspace, SectionAuditLog, SectionAuditChanges, SectionTokenReport, SectionAccountPrincipals, SectionPrincipals:
+			continue
+		}
 		old, now := before.Documents[name], after.Documents[name]
-		if noState(name) || now == nil {
+		if now == nil {
 			continue
 		}
 		if !before.Coverage[name].Complete() || !after.Coverage[name].Complete() {
@@ -320,11 +315,40 @@ func StateChanges(before, after Snapshot) (changes []StateChange, unread []Secti
 		if bytes.Equal(old, now) {
 			continue
 		}
-		more, err := sectionChanges(name, old, now)
-		if err != nil {
-			return nil, nil, fmt.Errorf("compare section %s: %w", name, err)
+		if name != SectionSettings && name != SectionGrants {
+			changes = append(changes, StateChange{Kind: Changed, Section: name})
+			continue
 		}
-		changes = append(changes, more...)
+		was, err := stateTexts(name, old)
+		if err != nil {
+			return nil, nil, err
+		}
+		is, err := stateTexts(name, now)
+		if err != nil {
+			return nil, nil, err
+		}
+		keys := slices.Concat(SortedKeys(was), SortedKeys(is))
+		slices.Sort(keys)
+		for _, key := range slices.Compact(keys) {
+			a, held := was[key]
+			b, holds := is[key]
+			switch {
+			case name == SectionSettings:
+				if !held {
+					a = settingText(Setting{})
+				}
+				if !holds {
+					b = settingText(Setting{})
+				}
+				if a != b {
+					changes = append(changes, StateChange{Changed, name, key, a, b})
+				}
+			case !holds:
+				changes = append(changes, StateChange{Kind: Vanished, Section: name, Key: key})
+			case !held:
+				changes = append(changes, StateChange{Kind: Appeared, Section: name, Key: key})
+			}
+		}
 	}
 	for _, name := range []SectionName{SectionSettings, SectionGrants} {
 		if !slices.Contains(unread, name) && (before.Documents[name] == nil || after.Documents[name] == nil) {
@@ -334,50 +358,29 @@ func StateChanges(before, after Snapshot) (changes []StateChange, unread []Secti
 	return changes, unread, nil
 }
 
-// noState is for documents that are no state of the workspace: who read it,
-// what somebody exported for the audit, and what the account knows of others.
-func noState(name SectionName) bool {
-	switch name {
-	case SectionWorkspace, SectionAuditLog, SectionAuditChanges, SectionTokenReport, SectionAccountPrincipals, SectionPrincipals: // principals are compared row by row
-		return true
+// stateTexts are the values of settings by their keys, and grants as keys alone.
+func stateTexts(name SectionName, document json.RawMessage) (map[string]string, error) {
+	var settings Settings
+	var grants Grants
+	into := any(&settings)
+	if name == SectionGrants {
+		into = &grants
 	}
-	return false
-}
-
-func sectionChanges(name SectionName, old, now json.RawMessage) (changes []StateChange, err error) {
-	switch name {
-	case SectionSettings:
-		var a, b Settings
-		if err := decodeBoth(old, now, &a, &b); err != nil {
-			return nil, err
-		}
-		keys := slices.Concat(SortedKeys(a), SortedKeys(b))
-		slices.Sort(keys)
-		for _, key := range slices.Compact(keys) {
-			if before, after := settingText(a[key]), settingText(b[key]); before != after {
-				changes = append(changes, StateChange{Changed, SectionSettings, key, before, after})
-			}
-		}
-		return changes, nil
-	case SectionGrants:
-		var a, b Grants
-		if err := decodeBoth(old, now, &a, &b); err != nil {
-			return nil, err
-		}
-		was, is := grantKeys(a), grantKeys(b)
-		keys := slices.Concat(was, is)
-		slices.Sort(keys)
-		for _, key := range slices.Compact(keys) {
-			switch held, holds := slices.Contains(was, key), slices.Contains(is, key); {
-			case !holds:
-				changes = append(changes, StateChange{Kind: Vanished, Section: SectionGrants, Key: key})
-			case !held:
-				changes = append(changes, StateChange{Kind: Appeared, Section: SectionGrants, Key: key})
-			}
-		}
-		return changes, nil
+	if err := json.Unmarshal(document, into); err != nil {
+		return nil, fmt.Errorf("compare section %s: %w", name, err)
 	}
-	return []StateChange{{Kind: Changed, Section: name}}, nil
+	texts := map[string]string{}
+	for key, setting := range settings {
+		texts[key] = settingText(setting)
+	}
+	for _, g := range grants {
+		key := g.Level + " " + g.Kind + " " + g.Principal
+		if g.Inherited {
+			key += " (inherited)"
+		}
+		texts[key] = ""
+	}
+	return texts, nil
 }
 
 // settingText tells a value apart from none, and from one that was not read.
@@ -389,22 +392,4 @@ func settingText(s Setting) string {
 		return "(not set)"
 	}
 	return *s.Value
-}
-
-func grantKeys(list Grants) []string {
-	keys := make([]string, len(list))
-	for i, g := range list {
-		keys[i] = g.Level + " " + g.Kind + " " + g.Principal
-		if g.Inherited {
-			keys[i] += " (inherited)"
-		}
-	}
-	return keys
-}
-
-func decodeBoth[T any](old, now json.RawMessage, a, b *T) error {
-	if err := json.Unmarshal(old, a); err != nil {
-		return err
-	}
-	return json.Unmarshal(now, b)
 }

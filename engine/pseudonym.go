@@ -53,7 +53,7 @@ func (p *Pseudonyms) Learn(names ...string) {
 			continue
 		}
 		p.known[lower] = true
-		if utf8.RuneCountInString(name) > 2 || !latin(name) { // initials would be found inside of words
+		if utf8.RuneCountInString(name) > 2 || strings.ContainsFunc(name, unspaced) { // initials would be found inside of words
 			index(p.begin, name)
 		}
 		local, _, _ := strings.Cut(name, "@")
@@ -138,9 +138,7 @@ func (p *Pseudonyms) replace(text string, names map[string][]string) string {
 
 func wordRune(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) }
 
-// latin reports whether a text is of a script that puts blanks between words.
-func latin(text string) bool { return !strings.ContainsFunc(text, unspaced) }
-
+// unspaced holds for letters of a script that puts no blanks between words.
 func unspaced(r rune) bool {
 	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul, unicode.Thai)
 }
@@ -210,7 +208,14 @@ func (p *Pseudonyms) value(v reflect.Value, tag string) reflect.Value {
 	switch v.Kind() {
 	case reflect.String:
 		if v.Type() == reflect.TypeFor[string]() { // other types are words of our own: a status, a severity
-			changed.SetString(p.text(v.String(), tag))
+			text := p.Text
+			switch tag {
+			case "person":
+				text = p.Name
+			case "written":
+				text = p.Written
+			}
+			changed.SetString(text(v.String()))
 		}
 	case reflect.Pointer:
 		if !v.IsNil() {
@@ -247,31 +252,27 @@ func (p *Pseudonyms) value(v reflect.Value, tag string) reflect.Value {
 	return changed
 }
 
-func (p *Pseudonyms) text(text, tag string) string {
-	switch tag {
-	case "person":
-		return p.Name(text)
-	case "written":
-		return p.Written(text)
-	}
-	return p.Text(text)
-}
-
 // fields changes the fields of a struct in place. Whether some names are those
 // of people depends on what they are the names of.
 func (p *Pseudonyms) fields(v reflect.Value) {
-	person := map[string]bool{}
+	var person []string
 	switch of := v.Interface().(type) {
 	case Party:
-		person["Name"] = of.Kind != ServicePrincipal
-		person["DisplayName"] = person["Name"]
+		if of.Kind != ServicePrincipal {
+			person = []string{"Name", "DisplayName"}
+		}
 	case AccountParty:
-		person["Name"] = of.Kind != ServicePrincipal
+		if of.Kind != ServicePrincipal {
+			person = []string{"Name"}
+		}
 	case Principal:
-		person["Name"] = of.Kind != ServicePrincipal
-		person["DisplayName"] = person["Name"]
+		if of.Kind != ServicePrincipal {
+			person = []string{"Name", "DisplayName"}
+		}
 	case Grant:
-		person["Principal"] = of.Kind == string(User)
+		if of.Kind == string(User) {
+			person = []string{"Principal"}
+		}
 	case Policy: // text of its author; parameters may list whom it approves of
 		v.FieldByName("Params").Set(p.value(v.FieldByName("Params"), ""))
 		return
@@ -283,7 +284,7 @@ func (p *Pseudonyms) fields(v reflect.Value) {
 		case !field.IsExported():
 		case tag == "drop":
 			v.Field(i).SetZero()
-		case person[field.Name]:
+		case slices.Contains(person, field.Name):
 			v.Field(i).Set(p.value(v.Field(i), "person"))
 		default:
 			v.Field(i).Set(p.value(v.Field(i), tag))
@@ -297,7 +298,7 @@ func (p *Pseudonyms) document(raw json.RawMessage) json.RawMessage {
 	if len(raw) == 0 || json.Unmarshal(raw, &value) != nil {
 		return nil
 	}
-	return CompactJSON(mapTexts(value, p.Text))
+	return CompactJSON(mapTexts(value, p.Text, func(key string) string { return key }))
 }
 
 // Pseudonymised is the report with pseudonyms, its findings and tokens
@@ -337,7 +338,12 @@ func (r Report) Redacted() Report {
 	}
 	r.Tokens = mapEach(r.Tokens, TokenRow.Redacted)
 	if r.Trend != nil {
-		r.Trend = r.Trend.redacted()
+		t := *r.Trend
+		t.New = slices.Clone(t.New)
+		for i, f := range t.New {
+			t.New[i] = f.Redacted()
+		}
+		r.Trend = &t
 	}
 	return r
 }
@@ -345,50 +351,13 @@ func (r Report) Redacted() Report {
 // Redacted is the finding without secrets: a policy may quote a comment.
 func (f Finding) Redacted() Finding {
 	f.Message = RedactSecrets(f.Message)
-	f.Evidence, _ = redactedKeys(mapTexts(f.Evidence, RedactSecrets)).(map[string]any)
+	f.Evidence, _ = mapTexts(f.Evidence, RedactSecrets, RedactSecrets).(map[string]any)
 	if f.Token != nil {
 		token := *f.Token
 		token.Comment = RedactSecrets(token.Comment)
 		f.Token = &token
 	}
 	return f
-}
-
-// redactedKeys takes secrets out of the keys of a JSON value: a policy may build
-// an object whose keys come from a comment. Keys that become alike are numbered,
-// so that nothing goes missing.
-func redactedKeys(value any) any {
-	switch v := value.(type) {
-	case []any:
-		for i, element := range v {
-			v[i] = redactedKeys(element)
-		}
-	case map[string]any:
-		for _, key := range SortedKeys(v) {
-			element := redactedKeys(v[key])
-			delete(v, key)
-			v[freeKey(v, RedactSecrets(key))] = element
-		}
-	}
-	return value
-}
-
-func freeKey(taken map[string]any, key string) string {
-	free := key
-	for n := 2; ; n++ {
-		if _, is := taken[free]; !is {
-			return free
-		}
-		free = fmt.Sprintf("%s (%d)", key, n)
-	}
-}
-
-func (t Trend) redacted() *Trend {
-	t.New = slices.Clone(t.New)
-	for i, f := range t.New {
-		t.New[i] = f.Redacted()
-	}
-	return &t
 }
 
 // Redacted is the row without secrets.
@@ -431,23 +400,35 @@ func mapEach[T any](rows iter.Seq2[T, error], change func(T) T) iter.Seq2[T, err
 	}
 }
 
-// mapTexts changes the texts of a JSON value, and leaves the original as it is.
-func mapTexts(value any, change func(string) string) any {
+// mapTexts changes the texts of a JSON value, and the keys of its objects: a policy may
+// build an object whose keys come from a comment. Keys that become alike are numbered,
+// so that nothing goes missing. The original stays as it is.
+func mapTexts(value any, text, key func(string) string) any {
 	switch v := value.(type) {
 	case string:
-		return change(v)
+		return text(v)
 	case []any:
 		list := make([]any, len(v))
 		for i, element := range v {
-			list[i] = mapTexts(element, change)
+			list[i] = mapTexts(element, text, key)
 		}
 		return list
 	case map[string]any:
 		object := make(map[string]any, len(v))
-		for key, element := range v {
-			object[key] = mapTexts(element, change)
+		for _, name := range SortedKeys(v) {
+			changed := key(name)
+			free := changed
+			for n := 2; has(object, free); n++ {
+				free = fmt.Sprintf("%s (%d)", changed, n)
+			}
+			object[free] = mapTexts(v[name], text, key)
 		}
 		return object
 	}
 	return value
+}
+
+func has(object map[string]any, key string) bool {
+	_, there := object[key]
+	return there
 }

@@ -277,12 +277,29 @@ type SharedGap struct {
 }
 
 // SharedGaps gathers the gaps of many snapshots, each kind once, in the order
-// in which they were met.
+// in which they were met. Gaps in one snapshot whose details alone differ are one: a
+// host breaks each connection off. The detail is that of the tokens, where they are
+// among them.
 func SharedGaps(snapshots []Snapshot) []SharedGap {
 	var shared []SharedGap
 	known := map[string]int{}
 	for _, s := range snapshots {
-		for _, gap := range s.kindsOfGap() {
+		var gaps []Gap
+		for _, name := range s.Incomplete() {
+			c := s.Coverage[name]
+			i := slices.IndexFunc(gaps, func(g Gap) bool {
+				return g.Coverage.Status == c.Status && g.Coverage.Reason == c.Reason && g.Coverage.Hint == c.Hint
+			})
+			if i < 0 {
+				gaps = append(gaps, Gap{[]SectionName{name}, c})
+				continue
+			}
+			gaps[i].Sections = append(gaps[i].Sections, name)
+			if name == SectionTokens {
+				gaps[i].Coverage = c
+			}
+		}
+		for _, gap := range gaps {
 			c := gap.Coverage
 			key := strings.Join([]string{gap.Names(), string(c.Status), c.Reason, c.Hint}, "\x00")
 			i, met := known[key]
@@ -295,28 +312,6 @@ func SharedGaps(snapshots []Snapshot) []SharedGap {
 		}
 	}
 	return shared
-}
-
-// kindsOfGap are the gaps with those in one whose details alone differ: a host
-// that breaks each connection off is one gap. The detail is that of the tokens,
-// where they are among them.
-func (s Snapshot) kindsOfGap() []Gap {
-	var kinds []Gap
-	for _, gap := range s.Gaps() {
-		c := gap.Coverage
-		i := slices.IndexFunc(kinds, func(k Gap) bool {
-			return k.Coverage.Status == c.Status && k.Coverage.Reason == c.Reason && k.Coverage.Hint == c.Hint
-		})
-		if i < 0 {
-			kinds = append(kinds, gap)
-			continue
-		}
-		kinds[i].Sections = slices.Sorted(slices.Values(slices.Concat(kinds[i].Sections, gap.Sections)))
-		if slices.Contains(gap.Sections, SectionTokens) {
-			kinds[i].Coverage = c
-		}
-	}
-	return kinds
 }
 
 // FewWords lists the first few words, and says how many more there are.

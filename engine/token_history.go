@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // TokenHistory is what the database remembers of a token.
@@ -57,56 +56,45 @@ type TokenEvent struct {
 // Events tells a history in the order of time: when the token was first seen,
 // changed, went and came back; how its last use moved; and what policies found.
 // why explains that it went, from the last that was seen of it.
-func (h TokenHistory) Events(why func(Token, int64) (Cause, string)) []TokenEvent {
-	events := h.versionEvents(why)
-	for i, use := range h.Uses {
-		if i > 0 || use.LastUsed != nil {
-			events = append(events, tokenEvent(use.At, "last used", lastUse(&Token{LastUsed: use.LastUsed})))
-		}
+func (h TokenHistory) Events(why func(Token, int64) (Cause, string)) (events []TokenEvent) {
+	add := func(at int64, what, detail string) {
+		events = append(events, TokenEvent{At: at, What: what, Detail: detail})
 	}
-	events = append(events, h.spans()...)
-	sortEvents(events)
-	return events
-}
-
-func tokenEvent(at int64, what, detail string) TokenEvent {
-	return TokenEvent{At: at, What: what, Detail: detail}
-}
-
-func (h TokenHistory) versionEvents(why func(Token, int64) (Cause, string)) (events []TokenEvent) {
 	for i, v := range h.Versions {
 		switch {
 		case i == 0 && h.FirstSeen < v.SinceAt:
-			events = append(events, tokenEvent(h.FirstSeen, "first seen", "by a snapshot that was pruned"), tokenEvent(v.SinceAt, "known as", firstSeen(v.Token)))
+			add(h.FirstSeen, "first seen", "by a snapshot that was pruned")
+			add(v.SinceAt, "known as", firstSeen(v.Token))
 		case i == 0:
-			events = append(events, tokenEvent(v.SinceAt, "first seen", firstSeen(v.Token)))
+			add(v.SinceAt, "first seen", firstSeen(v.Token))
 		case *h.Versions[i-1].Until == v.Since:
-			change := TokenChange{Kind: Changed, Before: &h.Versions[i-1].Token, After: &h.Versions[i].Token, Fields: TokenFields(&h.Versions[i-1].Token, &v.Token)}
-			if row := change.Row(); len(row.Fields) > 0 {
-				events = append(events, tokenEvent(v.SinceAt, "changed", row.Before+" → "+row.After))
+			before := &h.Versions[i-1].Token
+			if fields := TokenFields(before, &v.Token); len(fields) > 0 {
+				row := TokenChange{Kind: Changed, Before: before, After: &v.Token, Fields: fields}.Row()
+				add(v.SinceAt, "changed", row.Before+" → "+row.After)
 			}
 		default:
-			events = append(events, tokenEvent(v.SinceAt, "came back", firstSeen(v.Token)))
+			add(v.SinceAt, "came back", firstSeen(v.Token))
 		}
-		last := i == len(h.Versions)-1
-		if v.Until != nil && (last || h.Versions[i+1].Since != *v.Until) {
+		if v.Until != nil && (i == len(h.Versions)-1 || h.Versions[i+1].Since != *v.Until) {
 			t := v.Token
-			t.LastUsed = h.usedAt(*v.Until)
+			for _, use := range h.Uses {
+				if use.Snapshot < *v.Until {
+					t.LastUsed = use.LastUsed
+				}
+			}
 			cause, detail := why(t, *v.UntilAt)
-			events = append(events, tokenEvent(*v.UntilAt, "vanished", string(cause)+", "+detail))
+			add(*v.UntilAt, "vanished", string(cause)+", "+detail)
 		}
 	}
+	for i, use := range h.Uses {
+		if i > 0 || use.LastUsed != nil {
+			add(use.At, "last used", lastUse(&Token{LastUsed: use.LastUsed}))
+		}
+	}
+	events = append(events, h.spans()...)
+	slices.SortStableFunc(events, func(a, b TokenEvent) int { return cmp.Compare(a.At, b.At) }) // within one moment as they are
 	return events
-}
-
-// usedAt is the last use as known before a snapshot.
-func (h TokenHistory) usedAt(snapshot int64) (used *int64) {
-	for _, use := range h.Uses {
-		if use.Snapshot < snapshot {
-			used = use.LastUsed
-		}
-	}
-	return used
 }
 
 func firstSeen(t Token) string {
@@ -119,11 +107,6 @@ func firstSeen(t Token) string {
 
 func dayOf(ms *int64) string { return strings.Split(moment(ms), "T")[0] }
 
-// sortEvents keeps the order within one moment.
-func sortEvents(events []TokenEvent) {
-	slices.SortStableFunc(events, func(a, b TokenEvent) int { return cmp.Compare(a.At, b.At) })
-}
-
 // PolicyRun is an evaluation in which a policy came to a verdict on the
 // workspace of a token, whether it listed the token or not.
 type PolicyRun struct {
@@ -132,30 +115,10 @@ type PolicyRun struct {
 	Policy     string
 }
 
-// span is a run of evaluations in which a policy said the same of a token.
-type span struct {
-	first, last TokenResult
-	count       int
-	open        bool // nothing else was said since
-}
-
-// event tells a span: the message is that of its last evaluation, since days
-// and counts in it move on.
-func (s span) event() TokenEvent {
-	e := TokenEvent{At: s.first.AsOf, What: string(s.first.Status), Detail: s.last.Policy + " " + RedactSecrets(s.last.Message), Until: s.last.AsOf, Evaluations: s.count}
-	if s.count > 1 {
-		word := "until"
-		if s.open {
-			word = "still at"
-		}
-		e.Detail += fmt.Sprintf(" (%s %s, %d evaluations)", word, time.UnixMilli(s.last.AsOf).UTC().Format(time.RFC3339), s.count)
-	}
-	return e
-}
-
 // spans folds the findings on a token: those of a policy with the same status,
 // as long as no evaluation came to another verdict in between. One that could
-// not judge the workspace ends nothing.
+// not judge the workspace ends nothing. The message of a span is that of its last
+// evaluation, since days and counts in it move on.
 func (h TokenHistory) spans() (events []TokenEvent) {
 	listed := map[PolicyRun]TokenResult{}
 	runs := slices.Clone(h.Runs)
@@ -167,29 +130,31 @@ func (h TokenHistory) spans() (events []TokenEvent) {
 	slices.SortFunc(runs, func(a, b PolicyRun) int {
 		return cmp.Or(cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.AsOf, b.AsOf), cmp.Compare(a.Evaluation, b.Evaluation))
 	})
-	var now span
-	end := func() {
-		if now.count > 0 {
-			events = append(events, now.event())
+	var span []TokenResult // of one policy with one status
+	end := func(word string) {
+		if len(span) == 0 {
+			return
 		}
-		now = span{}
+		first, last := span[0], span[len(span)-1]
+		e := TokenEvent{At: first.AsOf, What: string(first.Status), Detail: last.Policy + " " + RedactSecrets(last.Message), Until: last.AsOf, Evaluations: len(span)}
+		if len(span) > 1 {
+			e.Detail += fmt.Sprintf(" (%s %s, %d evaluations)", word, moment(&last.AsOf), len(span))
+		}
+		events, span = append(events, e), nil
 	}
-	for i, run := range slices.Compact(runs) {
+	for _, run := range slices.Compact(runs) {
 		r, found := listed[run]
-		if i == 0 || r.Policy != now.first.Policy || r.Status != now.first.Status {
-			now.open = now.count > 0 && run.Policy != now.first.Policy
-			end()
+		switch {
+		case len(span) == 0:
+		case run.Policy != span[0].Policy: // nothing else was said since
+			end("still at")
+		case r.Status != span[0].Status:
+			end("until")
 		}
-		if !found {
-			continue
+		if found {
+			span = append(span, r)
 		}
-		if now.count == 0 {
-			now.first = r
-		}
-		now.last = r
-		now.count++
 	}
-	now.open = true
-	end()
+	end("still at")
 	return events
 }

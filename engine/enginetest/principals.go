@@ -49,67 +49,52 @@ func (r source) principal() string {
 // Subjects joins tokens with the directory as a store does. Without the whole
 // directory nobody is known to be missing; without any of it nothing is known.
 func Subjects(tokens []engine.Token, principals []engine.Principal, whole bool, asOf int64) []engine.Subject {
-	d := directory{known: map[string]engine.Party{}, live: live(tokens, asOf), read: principals != nil, whole: whole}
-	for _, p := range principals {
-		d.known[p.ID] = engine.Party{
-			ID: p.ID, Kind: p.Kind, Name: p.Name, DisplayName: p.DisplayName, Active: p.Active, Admin: p.Admin, Groups: p.Groups, LiveTokens: d.live[p.ID],
+	live := map[string]int{}
+	for _, t := range tokens {
+		if t.Expires == nil || *t.Expires == engine.NeverExpires || *t.Expires > asOf {
+			live[t.OwnerID]++
 		}
+	}
+	known := map[string]engine.Party{}
+	for _, p := range principals {
+		known[p.ID] = engine.Party{
+			ID: p.ID, Kind: p.Kind, Name: p.Name, DisplayName: p.DisplayName, Active: p.Active, Admin: p.Admin, Groups: p.Groups, LiveTokens: live[p.ID],
+		}
+	}
+	of := func(id string) engine.Party {
+		party, listed := known[id]
+		switch {
+		case id == "" || principals == nil:
+			return engine.Party{ID: id}
+		case listed:
+			return party
+		case !whole:
+			return engine.Party{ID: id, LiveTokens: live[id]}
+		}
+		return engine.Party{ID: id, Kind: engine.Missing, Active: new(false), Admin: new(false), LiveTokens: live[id]}
 	}
 	subjects := make([]engine.Subject, len(tokens))
 	for i, t := range tokens {
-		subjects[i] = engine.Subject{Token: t, Facts: engine.Derive(t, asOf), Owner: d.of(t.OwnerID), Creator: d.of(t.CreatorID)}.Named()
+		subjects[i] = engine.Subject{Token: t, Facts: engine.Derive(t, asOf), Owner: of(t.OwnerID), Creator: of(t.CreatorID)}.Named()
 	}
 	return subjects
-}
-
-func live(tokens []engine.Token, asOf int64) map[string]int {
-	counts := map[string]int{}
-	for _, t := range tokens {
-		if t.Expires == nil || *t.Expires == engine.NeverExpires || *t.Expires > asOf {
-			counts[t.OwnerID]++
-		}
-	}
-	return counts
-}
-
-type directory struct {
-	known       map[string]engine.Party
-	live        map[string]int
-	read, whole bool
-}
-
-func (d directory) of(id string) engine.Party {
-	party, known := d.known[id]
-	switch {
-	case id == "" || !d.read:
-		return engine.Party{ID: id}
-	case known:
-		return party
-	case !d.whole:
-		return engine.Party{ID: id, LiveTokens: d.live[id]}
-	}
-	return engine.Party{ID: id, Kind: engine.Missing, Active: new(false), Admin: new(false), LiveTokens: d.live[id]}
 }
 
 // Stand lets subjects stand among each other, at random.
 func Stand(seed uint64, subjects []engine.Subject, asOf int64) {
 	r := source{rand.New(rand.NewPCG(seed, 2)), asOf} //nolint:gosec // chance, not secrecy
 	for i := range subjects {
-		subjects[i].Peers = r.among()
+		p := &engine.Peers{InPrevious: pick(r, nil, new(true), new(false)), FirstSeen: pick(r, nil, new(r.asOf-r.around()))}
+		p.OwnerExpiringNear, p.WorkspaceExpiringNear = pick(r, nil, new(r.Int64N(6))), pick(r, nil, new(r.Int64N(60)))
+		switch r.IntN(6) {
+		case 0:
+			p.SuccessorUnknown = true
+		case 1, 2:
+			p.Successor = &engine.Successor{ID: "successor", Created: r.asOf - r.around(), LastUsed: r.asOf - r.around()}
+		}
+		if r.IntN(3) == 0 {
+			p.Activity = &engine.Activity{Events: r.Int64N(9), First: r.asOf - r.around(), Last: r.asOf, MaxIPsPerDay: r.Int64N(9), UserAgents: r.scopes()}
+		}
+		subjects[i].Peers = p
 	}
-}
-
-func (r source) among() *engine.Peers {
-	a := &engine.Peers{InPrevious: pick(r, nil, new(true), new(false)), FirstSeen: pick(r, nil, new(r.asOf-r.around()))}
-	a.OwnerExpiringNear, a.WorkspaceExpiringNear = pick(r, nil, new(r.Int64N(6))), pick(r, nil, new(r.Int64N(60)))
-	switch r.IntN(6) {
-	case 0:
-		a.SuccessorUnknown = true
-	case 1, 2:
-		a.Successor = &engine.Successor{ID: "successor", Created: r.asOf - r.around(), LastUsed: r.asOf - r.around()}
-	}
-	if r.IntN(3) == 0 {
-		a.Activity = &engine.Activity{Events: r.Int64N(9), First: r.asOf - r.around(), Last: r.asOf, MaxIPsPerDay: r.Int64N(9), UserAgents: r.scopes()}
-	}
-	return a
 }

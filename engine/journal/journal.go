@@ -5,7 +5,6 @@ package journal
 
 import (
 	"context"
-	"database/sql"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -129,18 +128,6 @@ func (j *Journal) Close() error { return errors.Join(j.db.Close(), j.unlock()) }
 // Path is where the journal lies.
 func (j *Journal) Path() string { return j.db.Path }
 
-// write runs work in one transaction that holds the write lock from its beginning.
-func (j *Journal) write(ctx context.Context, op string, work func(*sqlite.Tx) error) error {
-	tx, err := j.db.Begin(ctx)
-	if err != nil {
-		return sqlite.Failure(op, j.db.Path, err)
-	}
-	if err := work(tx); err != nil {
-		return sqlite.Failure(op, j.db.Path, errors.Join(err, tx.Rollback()))
-	}
-	return sqlite.Failure(op, j.db.Path, tx.Commit())
-}
-
 // fenced refuses what a run that was overtaken wants to write.
 func (j *Journal) fenced(what string) error {
 	return sqlite.Refusal("write journal", j.db.Path, "fenced", "Another run has taken over, or the step has ended; run `patrol apply --resume` when that one is done.",
@@ -156,7 +143,7 @@ const begun = "begun"
 // it can.
 func (j *Journal) Begin(ctx context.Context, r engine.Registration) error {
 	epochs, at := map[string]int64{}, j.db.Now().UnixMilli()
-	err := j.write(ctx, "begin run in journal", func(tx *sqlite.Tx) error {
+	err := j.db.Write(ctx, "begin run in journal", func(tx *sqlite.Tx) error {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO plan (sha, body, registered_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, r.SHA, r.Bytes, at); err != nil {
 			return err
 		}
@@ -218,10 +205,7 @@ func (j *Journal) Epoch(workspace string) int64 { return j.epochs[workspace] }
 
 // LastEpoch is the latest epoch of a workspace, whoever holds it; 0 without any.
 func (j *Journal) LastEpoch(ctx context.Context, workspace string) (epoch int64, err error) {
-	err = j.db.SQL.QueryRowContext(ctx, `SELECT epoch FROM lease WHERE workspace_id = ?`, workspace).Scan(&epoch)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
-	}
+	_, err = sqlite.First(ctx, j.db.SQL, `SELECT epoch FROM lease WHERE workspace_id = ?`, []any{workspace}, &epoch)
 	return epoch, sqlite.Failure("read journal", j.db.Path, err)
 }
 
@@ -231,7 +215,7 @@ func (j *Journal) LastEpoch(ctx context.Context, workspace string) (epoch int64,
 // reason is "fenced". It returns when the line is on disk.
 func (j *Journal) Move(ctx context.Context, from engine.StepState, to engine.Entry) error {
 	to.Epoch = j.epochs[to.Workspace]
-	return j.write(ctx, "write journal", func(tx *sqlite.Tx) error {
+	return j.db.Write(ctx, "write journal", func(tx *sqlite.Tx) error {
 		result, err := tx.ExecContext(ctx, `UPDATE item SET state = ?, reason = ?, detail = ?, attempt = ?, epoch = ?, http = ?, request_id = ?, observed = ?, after = ?, prior = ?, at_ms = ?
 			WHERE plan_sha = ? AND item_id = ? AND state = ? AND (SELECT epoch FROM lease WHERE lease.workspace_id = item.workspace_id) = ?`,
 			string(to.State), to.Reason, to.Detail, to.Attempt, to.Epoch, to.HTTP, to.Request, to.Before, to.After, sqlite.TextOrNil(string(to.Prior)), to.At,
@@ -249,7 +233,7 @@ func (j *Journal) Move(ctx context.Context, from engine.StepState, to engine.Ent
 // Note writes an event of the run.
 func (j *Journal) Note(ctx context.Context, n engine.Note) error {
 	mine := j.epochs[n.Workspace]
-	return j.write(ctx, "write journal", func(tx *sqlite.Tx) error {
+	return j.db.Write(ctx, "write journal", func(tx *sqlite.Tx) error {
 		var epoch int64
 		if err := tx.QueryRowContext(ctx, `SELECT epoch FROM lease WHERE workspace_id = ?`, n.Workspace).Scan(&epoch); err != nil {
 			return err
@@ -279,13 +263,12 @@ func chainHash(e engine.JournalEvent) string {
 
 // appendEvent writes the next event of the chain.
 func appendEvent(ctx context.Context, tx *sqlite.Tx, e engine.JournalEvent) error {
-	err := tx.QueryRowContext(ctx, `SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1`).Scan(&e.Seq, &e.Previous)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	if _, err := sqlite.First(ctx, tx, `SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1`, nil, &e.Seq, &e.Previous); err != nil {
 		return err
 	}
 	e.Seq++
 	e.Hash = chainHash(e)
-	_, err = tx.ExecContext(ctx, `INSERT INTO event (seq, plan_sha, item_id, workspace_id, from_state, to_state, epoch, at_ms, detail, prev_hash, hash)
+	_, err := tx.ExecContext(ctx, `INSERT INTO event (seq, plan_sha, item_id, workspace_id, from_state, to_state, epoch, at_ms, detail, prev_hash, hash)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		e.Seq, e.Plan, e.Step, e.Workspace, e.From, e.To, e.Epoch, e.At, string(e.Detail), e.Previous, e.Hash)
 	return err
@@ -293,21 +276,23 @@ func appendEvent(ctx context.Context, tx *sqlite.Tx, e engine.JournalEvent) erro
 
 const eventColumns = `seq, plan_sha, item_id, workspace_id, from_state, to_state, epoch, at_ms, detail, prev_hash, hash`
 
-func readEvent(rows *sql.Rows) (e engine.JournalEvent, err error) {
-	var detail string
-	err = rows.Scan(&e.Seq, &e.Plan, &e.Step, &e.Workspace, &e.From, &e.To, &e.Epoch, &e.At, &detail, &e.Previous, &e.Hash)
-	e.Detail = json.RawMessage(detail)
-	return e, err
+func readEvent(c *sqlite.Row) engine.JournalEvent {
+	return engine.JournalEvent{
+		Seq: c.Int(), Plan: c.Text(), Step: c.Text(), Workspace: c.Text(), From: c.Text(), To: c.Text(), Epoch: c.Int(), At: c.Int(),
+		Detail: json.RawMessage(c.Text()), Previous: c.Text(), Hash: c.Text(),
+	}
 }
 
-const entryColumns = `plan_sha, item_id, workspace_id, action, target, state, reason, detail, attempt, epoch, http, request_id, observed, after, coalesce(prior, ''), at_ms`
+const entryColumns = `plan_sha, item_id, workspace_id, action, target, state, reason, detail, attempt, epoch, http, request_id, observed, after, prior, at_ms`
 
-func readEntry(rows *sql.Rows) (e engine.Entry, err error) {
-	var action, state, prior string
-	err = rows.Scan(&e.Plan, &e.Step, &e.Workspace, &action, &e.Target, &state, &e.Reason, &e.Detail, &e.Attempt, &e.Epoch, &e.HTTP, &e.Request, &e.Before, &e.After, &prior, &e.At)
-	e.Action, e.State = engine.Action(action), engine.StepState(state)
-	if prior != "" {
+func readEntry(c *sqlite.Row) engine.Entry {
+	e := engine.Entry{
+		Plan: c.Text(), Step: c.Text(), Workspace: c.Text(), Action: engine.Action(c.Text()), Target: c.Text(), State: engine.StepState(c.Text()),
+		Reason: c.Text(), Detail: c.Text(), Attempt: int(c.Int()), Epoch: c.Int(), HTTP: int(c.Int()), Request: c.Text(), Before: c.Text(), After: c.Text(),
+	}
+	if prior := c.TextOr(""); prior != "" {
 		e.Prior = json.RawMessage(prior)
 	}
-	return e, err
+	e.At = c.Int()
+	return e
 }

@@ -3,9 +3,7 @@ package journal
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
-
 	"errors"
 	"fmt"
 	"iter"
@@ -25,14 +23,9 @@ type PlanRecord struct {
 
 // PlansOf lists the plans whose digest or id begins with a text, in the order in
 // which they were first applied; the bytes of others are not handed out.
-func (j *Journal) PlansOf(ctx context.Context, beginning string) (plans []PlanRecord, err error) {
-	for plan, err := range rowsOf(ctx, j.db, readPlan, `SELECT sha, body, registered_ms FROM plan WHERE ?1 = '' OR `+planBegins+` ORDER BY registered_ms, sha`, beginning) {
-		if err != nil {
-			return nil, err
-		}
-		plans = append(plans, plan)
-	}
-	return plans, nil
+func (j *Journal) PlansOf(ctx context.Context, beginning string) ([]PlanRecord, error) {
+	plans, err := sqlite.List(ctx, j.db.SQL, readPlan, `SELECT sha, body, registered_ms FROM plan WHERE ?1 = '' OR `+planBegins+` ORDER BY registered_ms, sha`, beginning)
+	return plans, sqlite.Failure(opReadJournal, j.db.Path, err)
 }
 
 // planBegins selects plans whose digest or id begins with ?1.
@@ -45,27 +38,19 @@ func (j *Journal) LastPlan(ctx context.Context, beginning string) (*PlanRecord, 
 	const chosen = `SELECT sha, body, registered_ms FROM plan WHERE sha = (
 		SELECT sha FROM plan WHERE ` + planBegins + `
 		ORDER BY registered_ms DESC, sha DESC LIMIT 1)`
-	for plan, err := range rowsOf(ctx, j.db, readPlan, chosen, beginning) {
-		return &plan, err
+	plans, err := sqlite.List(ctx, j.db.SQL, readPlan, chosen, beginning)
+	if err != nil || len(plans) == 0 {
+		return nil, sqlite.Failure(opReadJournal, j.db.Path, err)
 	}
-	return nil, nil
+	return &plans[0], nil
 }
 
-func readPlan(rows *sql.Rows) (p PlanRecord, err error) {
-	err = rows.Scan(&p.SHA, &p.Bytes, &p.At)
-	return p, err
-}
+func readPlan(c *sqlite.Row) PlanRecord { return PlanRecord{c.Text(), c.Bytes(), c.Int()} }
 
 // Entries lists where the steps of a plan stand, by step id.
 func (j *Journal) Entries(ctx context.Context, plan string) ([]engine.Entry, error) {
-	var entries []engine.Entry
-	for entry, err := range rowsOf(ctx, j.db, readEntry, `SELECT `+entryColumns+` FROM item WHERE plan_sha = ? ORDER BY item_id`, plan) {
-		if err != nil {
-			return nil, err
-		}
-		entries = append(entries, entry)
-	}
-	return entries, nil
+	entries, err := sqlite.List(ctx, j.db.SQL, readEntry, `SELECT `+entryColumns+` FROM item WHERE plan_sha = ? ORDER BY item_id`, plan)
+	return entries, sqlite.Failure(opReadJournal, j.db.Path, err)
 }
 
 // Events streams the history of a plan, or of all plans for "", oldest first.
@@ -74,23 +59,12 @@ func (j *Journal) Events(ctx context.Context, plan string) iter.Seq2[engine.Jour
 }
 
 // rowsOf streams the rows of a query.
-func rowsOf[T any](ctx context.Context, db *sqlite.DB, read func(*sql.Rows) (T, error), query string, args ...any) iter.Seq2[T, error] {
+func rowsOf[T any](ctx context.Context, db *sqlite.DB, read func(*sqlite.Row) T, query string, args ...any) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		var zero T
-		rows, err := db.SQL.QueryContext(ctx, query, args...)
-		if err != nil {
-			yield(zero, sqlite.Failure(opReadJournal, db.Path, err))
-			return
-		}
-		defer func() { _ = rows.Close() }() // Err tells
-		for rows.Next() {
-			row, err := read(rows)
-			if !yield(row, sqlite.Failure(opReadJournal, db.Path, err)) || err != nil {
+		for row, err := range sqlite.Rows(ctx, db.SQL, read, query, args...) {
+			if !yield(row, sqlite.Failure(opReadJournal, db.Path, err)) {
 				return
 			}
-		}
-		if err := rows.Err(); err != nil {
-			yield(zero, sqlite.Failure(opReadJournal, db.Path, err))
 		}
 	}
 }
@@ -106,29 +80,25 @@ type Check struct {
 // Verify computes the chain of events again, and compares each step with what
 // its last event says, each plan with its digest, and approvals and leases with
 // what the beginnings of runs say.
-func (j *Journal) Verify(ctx context.Context) (Check, error) {
-	var check Check
-	err := j.verify(ctx, &check)
-	if _, explained := engine.AsError(err); explained || err == nil {
-		return check, err
-	}
-	return check, sqlite.Refusal("verify journal", j.db.Path, "journal_damaged", "Somebody or something changed it: keep it as evidence, and restore a copy.", err)
-}
-
-func (j *Journal) verify(ctx context.Context, check *Check) error {
+func (j *Journal) Verify(ctx context.Context) (check Check, err error) {
+	defer func() {
+		if _, explained := engine.AsError(err); err != nil && !explained {
+			err = sqlite.Refusal("verify journal", j.db.Path, "journal_damaged", "Somebody or something changed it: keep it as evidence, and restore a copy.", err)
+		}
+	}()
 	last := map[[2]string]engine.JournalEvent{}              // of each plan and step
 	approved, unseen := map[string]bool{}, map[string]bool{} // approvals that runs began with, and those of them that are not found yet
 	leases := map[string]string{}                            // by workspace: the last run holds it
 	for e, err := range j.Events(ctx, "") {
 		switch {
 		case err != nil:
-			return err
+			return check, err
 		case e.Seq != int64(check.Events)+1:
-			return fmt.Errorf("event %d follows event %d", e.Seq, check.Events)
+			return check, fmt.Errorf("event %d follows event %d", e.Seq, check.Events)
 		case e.Previous != check.Head:
-			return fmt.Errorf("event %d does not continue event %d", e.Seq, check.Events)
+			return check, fmt.Errorf("event %d does not continue event %d", e.Seq, check.Events)
 		case e.Hash != chainHash(e):
-			return fmt.Errorf("event %d is not what it was", e.Seq)
+			return check, fmt.Errorf("event %d is not what it was", e.Seq)
 		}
 		check.Events++
 		check.Head = e.Hash
@@ -145,7 +115,7 @@ func (j *Journal) verify(ctx context.Context, check *Check) error {
 			Approval  string          `json:"approval_sha256"`
 		}
 		if err := json.Unmarshal(e.Detail, &run); err != nil {
-			return fmt.Errorf("event %d: %w", e.Seq, err)
+			return check, fmt.Errorf("event %d: %w", e.Seq, err)
 		}
 		if run.Approval != engine.TextDigest("") {
 			approved[e.Plan+run.Approval+string(run.Approvers)], unseen[e.Plan+run.Approval] = true, true
@@ -154,76 +124,67 @@ func (j *Journal) verify(ctx context.Context, check *Check) error {
 	}
 	for entry, err := range rowsOf(ctx, j.db, readEntry, `SELECT `+entryColumns+` FROM item ORDER BY plan_sha, item_id`) {
 		if err != nil {
-			return err
+			return check, err
 		}
 		event, known := last[[2]string{entry.Plan, entry.Step}]
 		if !known || !bytes.Equal(event.Detail, engine.CompactJSON(entry)) {
-			return fmt.Errorf("step %s is not as its last event says", entry.Step)
+			return check, fmt.Errorf("step %s is not as its last event says", entry.Step)
 		}
 		check.Steps++
 	}
 	if check.Steps != len(last) {
-		return errors.New("a step that has events is missing")
+		return check, errors.New("a step that has events is missing")
 	}
 	for plan, err := range rowsOf(ctx, j.db, readPlan, `SELECT sha, body, registered_ms FROM plan`) {
 		if err != nil {
-			return err
+			return check, err
 		}
 		if engine.TextDigest(string(plan.Bytes)) != plan.SHA {
-			return fmt.Errorf("plan %s is not what was approved", plan.SHA)
+			return check, fmt.Errorf("plan %s is not what was approved", plan.SHA)
 		}
 		check.Plans++
 	}
 	for row, err := range rowsOf(ctx, j.db, readTexts, `SELECT plan_sha, sha, CAST(body AS TEXT), coalesce(approvers, 'null') FROM approval`) {
 		switch {
 		case err != nil:
-			return err
+			return check, err
 		case engine.TextDigest(row[2]) != row[1], !approved[row[0]+row[1]+row[3]]:
-			return fmt.Errorf("an approval of plan %s is not what its run began with", row[0])
+			return check, fmt.Errorf("an approval of plan %s is not what its run began with", row[0])
 		}
 		delete(unseen, row[0]+row[1])
 	}
 	if len(unseen) > 0 {
-		return errors.New("an approval that a run began with is missing")
+		return check, errors.New("an approval that a run began with is missing")
 	}
 	for row, err := range rowsOf(ctx, j.db, readTexts, `SELECT workspace_id, epoch || ' ' || pid || ' ' || since_ms || ' ' || host FROM lease`) {
 		switch {
 		case err != nil:
-			return err
+			return check, err
 		case leases[row[0]] != row[1]:
-			return fmt.Errorf("the lease of workspace %s is not what its last run began with", row[0])
+			return check, fmt.Errorf("the lease of workspace %s is not what its last run began with", row[0])
 		}
 		delete(leases, row[0])
 	}
 	if len(leases) > 0 {
-		return errors.New("the lease of a workspace is missing")
+		return check, errors.New("the lease of a workspace is missing")
 	}
-	return nil
+	return check, nil
 }
 
 // readTexts reads a row of texts.
-func readTexts(rows *sql.Rows) ([]string, error) {
-	columns, err := rows.Columns()
-	if err != nil {
-		return nil, err
-	}
-	texts, places := make([]string, len(columns)), make([]any, len(columns))
+func readTexts(c *sqlite.Row) []string {
+	texts := make([]string, len(c.Values()))
 	for i := range texts {
-		places[i] = &texts[i]
+		texts[i] = c.Text()
 	}
-	return texts, rows.Scan(places...)
+	return texts
 }
 
 // Holder says what in the journal has a digest: a plan or an event; "" for nothing.
 func (j *Journal) Holder(ctx context.Context, digest string) (holder string, err error) {
 	query := `SELECT 'plan ' || sha FROM plan WHERE sha = ?1 UNION ALL SELECT 'event ' || seq FROM event WHERE hash = ?1 LIMIT 1`
-	for row, err := range rowsOf(ctx, j.db, readTexts, query, digest) {
-		if err != nil {
-			return "", err
-		}
-		holder = row[0]
-	}
-	return holder, nil
+	_, err = sqlite.First(ctx, j.db.SQL, query, []any{digest}, &holder)
+	return holder, sqlite.Failure(opReadJournal, j.db.Path, err)
 }
 
 // Removals are the tokens that a journal holds as revoked, by workspace id and
