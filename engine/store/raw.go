@@ -167,9 +167,8 @@ func (db *DB) readShapes(ctx context.Context) (_ *shapes, err error) {
 	return v.shapes, err
 }
 
-// refer gives what the columns raw_shape and raw hold of a shape. add stores a
-// new shape.
-func (s *shapes) refer(shape string, add func(text string) (key int64, err error)) (key, own any, err error) {
+// refer gives what the columns raw_shape and raw hold of a shape, and stores a new one.
+func (s *shapes) refer(ctx context.Context, tx *sqlite.Tx, shape string) (key, own any, err error) {
 	if shape == "" {
 		return nil, nil, nil
 	}
@@ -179,7 +178,11 @@ func (s *shapes) refer(shape string, add func(text string) (key int64, err error
 	if len(s.keys) >= maxShapes {
 		return nil, shape, nil
 	}
-	added, err := add(shape)
+	result, err := tx.ExecContext(ctx, `INSERT INTO raw_shape (text) VALUES (?)`, shape)
+	if err != nil {
+		return nil, nil, err
+	}
+	added, err := result.LastInsertId()
 	s.keys[shape], s.texts[added] = added, shape
 	return added, nil, err
 }

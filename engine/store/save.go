@@ -1,9 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -96,14 +96,13 @@ func (db *DB) save(ctx context.Context, tx *sqlite.Tx, c engine.Capture, digest 
 			return s, err
 		}
 	}
-	into := versions{db, tx, workspace, s.ID, digest}
 	if section := c.Sections[engine.SectionPrincipals]; section.Coverage.Usable() {
-		if err := into.principals(ctx, section.Principals); err != nil {
+		if err := db.savePrincipals(ctx, tx, workspace, s.ID, section.Principals, digest); err != nil {
 			return s, err
 		}
 	}
 	if section := c.Sections[engine.SectionTokens]; section.Coverage.Usable() && section.Tokens != nil {
-		if s.Tokens, err = into.tokens(ctx, section.Tokens); err != nil {
+		if s.Tokens, err = db.saveTokens(ctx, tx, workspace, s.ID, section.Tokens, digest); err != nil {
 			return s, err
 		}
 	}
@@ -127,13 +126,22 @@ func saveDocument(ctx context.Context, tx *sqlite.Tx, body json.RawMessage) (dig
 	return key, err
 }
 
-// versions is where the rows of a snapshot go: each is stored once, as a version that
-// holds from the snapshot that first had it until one that has another or none.
+// versions are the rows of a table that hold before a snapshot of a workspace,
+// ascending by id, and where new ones go: each is stored once, as a version that holds
+// from the snapshot that first had it until one that has another or none.
 type versions struct {
-	db                  *DB
 	tx                  *sqlite.Tx
+	table               string
 	workspace, snapshot int64
-	digest              *digester
+	insert              *sqlite.Batch
+	free                int64 // the first version number that nothing has
+
+	next func() (heldRow, error, bool)
+	stop func()
+	at   heldRow // the next of those that hold
+	more bool    // there is one
+	last string  // id of the row that came last
+	some bool    // one came
 }
 
 // heldRow is the row of a version that holds before this snapshot.
@@ -144,138 +152,123 @@ type heldRow struct {
 	row      []any  // the id first
 }
 
-// held streams the rows of a query: version, key, last use, and the row. It reads beside the
-// transaction, so that rows written by it do not come back.
-func (v versions) held(ctx context.Context, query string, width int) iter.Seq2[heldRow, error] {
-	return sqlite.Rows(ctx, v.db.q, func(c *sqlite.Row) heldRow {
+// versions reads what holds by a query of version, key, last use, and the row of so many
+// columns; more columns stand before them in the table. It reads beside the transaction,
+// so that rows written by it do not come back. stop must be called.
+func (db *DB) versions(ctx context.Context, tx *sqlite.Tx, workspace, snapshot int64, table, columns, query string, width, more int) (*versions, error) {
+	v := &versions{tx: tx, table: table, workspace: workspace, snapshot: snapshot}
+	v.insert = sqlite.NewBatch(tx, "INSERT INTO "+table+" ("+columns+")", width+more)
+	if err := tx.QueryRowContext(ctx, "SELECT coalesce(max(version), 0) + 1 FROM "+table).Scan(&v.free); err != nil {
+		return nil, err
+	}
+	v.next, v.stop = iter.Pull2(sqlite.Rows(ctx, db.q, func(c *sqlite.Row) heldRow {
 		h := heldRow{version: c.Int(), key: c.Int(), lastUsed: c.IntOrNull(), row: make([]any, width)}
 		c.Rest(h.row)
 		return h
-	}, query, v.snapshot, v.workspace)
+	}, query, snapshot, workspace))
+	var err error
+	if v.at, err, v.more = v.next(); err != nil {
+		v.stop()
+	}
+	return v, err
 }
 
-// mergeRows walks over the rows that came and those that hold, both ascending by id: put gets
-// each that came, with the one that holds if there is one; gone the versions whose row did
-// not come. Ids that do not ascend strictly are refused.
-func mergeRows[T any](what string, came iter.Seq2[T, error], id func(T) string, held iter.Seq2[heldRow, error], put func(T, *heldRow) error, gone func(version int64) error) error {
-	next, stop := iter.Pull2(held)
-	defer stop()
-	at, err, more := next()
-	pass := func() error { // the version in hand has gone
-		if err := gone(at.version); err != nil {
-			return err
+// end makes a version hold no more.
+func (v *versions) end(version int64) error {
+	_, err := v.tx.ExecContext(context.Background(), "UPDATE "+v.table+" SET until = ? WHERE version = ?", v.snapshot, version)
+	return err
+}
+
+// pass ends the versions of rows that did not come before one with an id, or of all.
+func (v *versions) pass(id string, all bool) (err error) {
+	for v.more && (all || v.at.row[0].(string) < id) && err == nil {
+		if err = v.end(v.at.version); err == nil {
+			v.at, err, v.more = v.next()
 		}
-		at, err, more = next()
-		return err
-	}
-	last, begun := "", false
-	for row, wrong := range came {
-		if err = errors.Join(err, wrong); err != nil {
-			return err
-		}
-		this := id(row)
-		if begun && this <= last {
-			return badCapture(fmt.Sprintf("%s %q", what, this), fmt.Errorf("does not come after %q", last))
-		}
-		last, begun = this, true
-		for more && at.row[0].(string) < this {
-			if err := pass(); err != nil {
-				return err
-			}
-		}
-		var found *heldRow
-		if more && at.row[0] == this {
-			found = new(at)
-			if at, err, more = next(); err != nil {
-				return err
-			}
-		}
-		if err := put(row, found); err != nil {
-			return err
-		}
-	}
-	for err == nil && more {
-		err = pass()
 	}
 	return err
 }
 
-// prepare finds the first free version number of a table, and makes what ends a version
-// and a batch for new ones.
-func (v versions) prepare(ctx context.Context, table, columns string, width int) (next int64, end func(version int64) error, insert *sqlite.Batch, err error) {
-	if err = v.tx.QueryRowContext(ctx, "SELECT coalesce(max(version), 0) + 1 FROM "+table).Scan(&next); err != nil {
-		return 0, nil, nil, err
+// take gives what holds of the row that came; nil: nothing. Ids that do not ascend
+// strictly are refused.
+func (v *versions) take(what, id string) (held *heldRow, err error) {
+	if v.some && id <= v.last {
+		return nil, badCapture(fmt.Sprintf("%s %q", what, id), fmt.Errorf("does not come after %q", v.last))
 	}
-	end = func(version int64) error {
-		_, err := v.tx.ExecContext(context.Background(), "UPDATE "+table+" SET until = ? WHERE version = ?", v.snapshot, version)
-		return err
+	v.last, v.some = id, true
+	if err := v.pass(id, false); err != nil {
+		return nil, err
 	}
-	return next, end, sqlite.NewBatch(v.tx, "INSERT INTO "+table+" ("+columns+")", width), nil
+	if v.more && v.at.row[0] == id {
+		held = new(v.at)
+		v.at, err, v.more = v.next()
+	}
+	return held, err
 }
 
-// principals stores the rows of the principals section.
-func (v versions) principals(ctx context.Context, list []engine.Principal) error {
-	next, end, insert, err := v.prepare(ctx, "principal_version", "version, workspace_key, since, "+principalColumns, principalWidth+3)
+// finish ends what did not come and stores what is left.
+func (v *versions) finish() error {
+	if err := v.pass("", true); err != nil {
+		return err
+	}
+	return v.insert.Flush()
+}
+
+// savePrincipals stores the rows of the principals section.
+func (db *DB) savePrincipals(ctx context.Context, tx *sqlite.Tx, workspace, snapshot int64, list []engine.Principal, digest *digester) error {
+	v, err := db.versions(ctx, tx, workspace, snapshot, "principal_version", "version, workspace_key, since, "+principalColumns,
+		`SELECT version, 0, NULL, `+principalColumns+` FROM principal_version WHERE workspace_key = ?2 AND until IS NULL ORDER BY principal_id`, principalWidth, 3)
 	if err != nil {
 		return err
 	}
-	came := func(yield func(engine.Principal, error) bool) {
-		for _, p := range list {
-			raw, err := canonicalRaw(p.Raw, "principal "+p.ID)
-			p.Raw = raw
-			if !yield(p, errors.Join(ctx.Err(), err)) {
-				return
-			}
+	defer v.stop()
+	for _, p := range list {
+		if p.Raw, err = canonicalRaw(p.Raw, "principal "+p.ID); err != nil {
+			return err
 		}
-	}
-	held := v.held(ctx, `SELECT version, 0, NULL, `+principalColumns+` FROM principal_version WHERE workspace_key = ?2 AND until IS NULL ORDER BY principal_id`, principalWidth)
-	err = mergeRows("principal", came, func(p engine.Principal) string { return p.ID }, held, func(p engine.Principal, held *heldRow) error {
-		v.digest.principal(p)
+		held, err := v.take("principal", p.ID)
+		if err := cmp.Or(ctx.Err(), err); err != nil {
+			return err
+		}
+		digest.principal(p)
 		row := encodePrincipal(p)
 		if held != nil {
 			if slices.Equal(held.row, row) {
-				return nil
+				continue
 			}
-			if err := end(held.version); err != nil {
+			if err := v.end(held.version); err != nil {
 				return err
 			}
 		}
-		next++
-		return insert.Add(append([]any{next - 1, v.workspace, v.snapshot}, row...)...)
-	}, end)
-	if err != nil {
-		return err
-	}
-	return insert.Flush()
-}
-
-// shapedToken is a token with its raw row in canonical form, and that row's shape.
-type shapedToken struct {
-	engine.Token
-	shape string
-}
-
-// tokens stores the rows of the tokens section, and says how many there were.
-func (v versions) tokens(ctx context.Context, list iter.Seq2[engine.Token, error]) (stored int, err error) {
-	next, end, insert, err := v.prepare(ctx, "token_version", "version, token_key, workspace_key, since, "+tokenColumns, tokenWidth+4)
-	if err != nil {
-		return 0, err
-	}
-	uses := sqlite.NewBatch(v.tx, "INSERT INTO token_use (token_key, since, day, ms)", 4)
-	shapes, err := readShapes(ctx, v.tx)
-	if err != nil {
-		return 0, err
-	}
-	addShape := func(text string) (int64, error) {
-		result, err := v.tx.ExecContext(ctx, `INSERT INTO raw_shape (text) VALUES (?)`, text)
-		if err != nil {
-			return 0, err
+		if err := v.insert.Add(append([]any{v.free, workspace, snapshot}, row...)...); err != nil {
+			return err
 		}
-		return result.LastInsertId()
+		v.free++
+	}
+	return v.finish()
+}
+
+// saveTokens stores the rows of the tokens section, and says how many there were.
+func (db *DB) saveTokens(ctx context.Context, tx *sqlite.Tx, workspace, snapshot int64, list iter.Seq2[engine.Token, error], digest *digester) (stored int, err error) {
+	v, err := db.versions(ctx, tx, workspace, snapshot, "token_version", "version, token_key, workspace_key, since, "+tokenColumns,
+		`SELECT v.version, v.token_key, `+useIn(1)+`, `+tokenColumns+`
+		FROM token_version v WHERE v.workspace_key = ?2 AND v.until IS NULL ORDER BY v.token_id`, tokenWidth, 4)
+	if err != nil {
+		return 0, err
+	}
+	defer v.stop()
+	uses := sqlite.NewBatch(tx, "INSERT INTO token_use (token_key, since, day, ms)", 4)
+	shapes, err := readShapes(ctx, tx)
+	if err != nil {
+		return 0, err
 	}
 	var known bool // the workspace had tokens before
-	if err := v.tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM token_version WHERE workspace_key = ?)", v.workspace).Scan(&known); err != nil {
+	if err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM token_version WHERE workspace_key = ?)", workspace).Scan(&known); err != nil {
 		return 0, err
+	}
+	type shapedToken struct { // with its raw row in canonical form, and that row's shape
+		engine.Token
+		shape string
 	}
 	shaped := func(yield func(shapedToken, error) bool) {
 		for t, err := range list {
@@ -285,59 +278,51 @@ func (v versions) tokens(ctx context.Context, list iter.Seq2[engine.Token, error
 			} else if row.Raw, err = canonicalRaw(t.Raw, "token "+t.ID); err == nil {
 				row.shape = shapeOf(&row.Token)
 			}
-			if !yield(row, errors.Join(ctx.Err(), err)) {
+			if !yield(row, cmp.Or(ctx.Err(), err)) {
 				return
 			}
 		}
 	}
-	held := v.held(ctx, `SELECT v.version, v.token_key, `+useIn(1)+`, `+tokenColumns+`
-		FROM token_version v WHERE v.workspace_key = ?2 AND v.until IS NULL ORDER BY v.token_id`, tokenWidth)
-	err = mergeRows("token", ahead(shaped), func(t shapedToken) string { return t.ID }, held, func(t shapedToken, held *heldRow) error {
-		v.digest.token(&t.Token)
-		stored++
-		shape, own, err := shapes.refer(t.shape, addShape)
+	for t, err := range ahead(shaped) {
 		if err != nil {
-			return err
+			return 0, err
+		}
+		held, err := v.take("token", t.ID)
+		if err != nil {
+			return 0, err
+		}
+		digest.token(&t.Token)
+		stored++
+		shape, own, err := shapes.refer(ctx, tx, t.shape)
+		if err != nil {
+			return 0, err
 		}
 		row := encodeToken(&t.Token, shape, own)
 		if held == nil || !slices.Equal(held.row, row) {
-			version := next
-			next++
 			if held != nil {
-				err = end(held.version)
-			} else {
-				held, err = v.recalled(t.ID, version, known)
+				err = v.end(held.version)
+			} else if held = (&heldRow{key: v.free}); known { // it may have been gone, and come back
+				_, err = sqlite.First(context.Background(), tx, `SELECT v.token_key, (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
+					WHERE u.token_key = v.token_key ORDER BY u.since DESC LIMIT 1)
+					FROM token_version v WHERE v.workspace_key = ? AND v.token_id = ? ORDER BY v.since DESC LIMIT 1`, []any{workspace, t.ID}, &held.key, &held.lastUsed)
 			}
 			if err != nil {
-				return err
+				return 0, err
 			}
-			if err := insert.Add(append([]any{version, held.key, v.workspace, v.snapshot}, row...)...); err != nil {
-				return err
+			if err := v.insert.Add(append([]any{v.free, held.key, workspace, snapshot}, row...)...); err != nil {
+				return 0, err
 			}
+			v.free++
 		}
 		if equal(held.lastUsed, t.LastUsed) {
-			return nil
+			continue
 		}
 		day, ms := lastUse(t.LastUsed)
-		return uses.Add(held.key, v.snapshot, day, ms)
-	}, end)
-	if err != nil {
-		return 0, err
+		if err := uses.Add(held.key, snapshot, day, ms); err != nil {
+			return 0, err
+		}
 	}
-	return stored, errors.Join(insert.Flush(), uses.Flush())
-}
-
-// recalled finds the key and the last use of a token that was gone and came back; a new one
-// has the number of its first version as its key.
-func (v versions) recalled(id string, version int64, known bool) (*heldRow, error) {
-	held := &heldRow{key: version}
-	if !known {
-		return held, nil
-	}
-	_, err := sqlite.First(context.Background(), v.tx, `SELECT v.token_key, (SELECT u.day * 86400000 + coalesce(u.ms, 0) FROM token_use u
-	WHERE u.token_key = v.token_key ORDER BY u.since DESC LIMIT 1)
-	FROM token_version v WHERE v.workspace_key = ? AND v.token_id = ? ORDER BY v.since DESC LIMIT 1`, []any{v.workspace, id}, &held.key, &held.lastUsed)
-	return held, err
+	return stored, cmp.Or(v.finish(), uses.Flush())
 }
 
 func canonicalRaw(raw []byte, target string) ([]byte, error) {
