@@ -416,9 +416,13 @@ func (a *app) tellApply(e apply.Event) {
 		if e.Step.Owner != "" {
 			text += " of " + e.Step.Owner
 		}
-		text += ": " + strings.ReplaceAll(string(e.State), "_", " ")
-		if e.Reason != "" {
-			text += " (" + e.Reason + ")"
+		switch state := strings.ReplaceAll(string(e.State), "_", " "); e.Reason {
+		case "":
+			text += ": " + state
+		case "would_be_done":
+			text += ": would be done"
+		default:
+			text += ": " + state + " (" + e.Reason + ")"
 		}
 		a.say("%s", text)
 		if e.Detail != "" {

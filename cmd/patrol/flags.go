@@ -221,9 +221,9 @@ func (c *choice) Set(text string) error {
 
 func (c *choice) Type() string { return "format" }
 
-// Leaves reports whether a value of the environment or the configuration
-// is meant for the reports, whose flag has the same name: formats of reports,
-// of which this command has none. It then keeps its default.
+// Leaves reports whether a value of the environment is meant for the reports,
+// whose flag has the same name: formats of reports, of which this command has
+// none. It then keeps its default.
 func (c *choice) Leaves(text string) bool {
 	for name := range strings.SplitSeq(text, ",") {
 		if !slices.Contains(formatNames(), strings.TrimSpace(name)) {
@@ -238,6 +238,7 @@ func (c *choice) Leaves(text string) bool {
 func addFormatFlag(flags *pflag.FlagSet, format *choice, forms ...string) {
 	*format = choice{word: forms[0], of: forms}
 	flags.Var(format, "format", "how to write it: "+strings.Join(forms, ", "))
+	config.OwnPlace(flags, "format") // the file's is that of reports
 	ofWords(flags, "format", forms...)
 }
 

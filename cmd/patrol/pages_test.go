@@ -413,7 +413,7 @@ func TestPagesRun(t *testing.T) {
 			t.Errorf("%s has no commands: take it out of pageRuns", name)
 		}
 	}
-	runStories(t, stories, simulator.NotFoundResource)
+	runStories(t, stories)
 }
 
 // pageCommands are the lines of a page's blocks of shell, and those after a

@@ -67,6 +67,7 @@ func (c commands) Plan() *cobra.Command {
 	flags.StringSliceVar(&o.judge.Only, "only", nil, "plan for findings of these policies only: `ids` or aliases")
 	flags.StringSliceVar(&o.judge.Exclude, "exclude", nil, "plan for findings of all policies but these: `ids` or aliases")
 	flags.StringSliceVar(&o.formats, "format", nil, "write these `forms` beside it too: "+strings.Join(planFormats(), ", ")+" (the workbook is for reviewers)")
+	config.OwnPlace(flags, "format") // the file's is that of reports
 	flags.StringVar(&o.notices, "notices", "", "write a message to each owner into this `directory`")
 	flags.StringVar(&o.noticeTemplate, "notice-template", "", "write notices by this template `file` instead of the standard one")
 	flags.StringVar(&o.replies, "replies", "", "revoke what owners gave up, by the `file` that notices read wrote")
@@ -78,7 +79,7 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 	if err := o.selection.check(); err != nil {
 		return err
 	}
-	var forms []string // of --format, the environment or the configuration: what is no form of a plan is meant for reports there
+	var forms []string // of --format or the environment, where what is no form of a plan is meant for reports
 	for _, name := range o.formats {
 		name = strings.TrimSpace(name)
 		switch {

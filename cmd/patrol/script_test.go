@@ -64,32 +64,9 @@ func runHere(at time.Time, args ...string) said {
 
 // TestScripts runs the stories in testdata/script through the real binary. Each
 // reads like a session of a user; the commands beside patrol are below.
-func TestScripts(t *testing.T) { runStories(t, storyFiles(t, ""), simulator.NotFoundResource) }
+func TestScripts(t *testing.T) { runStories(t, storyFiles(t)) }
 
-// TestApplyStoriesNotFound runs once more, on an account that has the other word
-// for a token that does not exist, those stories that are marked because an answer
-// in them has that word.
-func TestApplyStoriesNotFound(t *testing.T) {
-	runStories(t, storyFiles(t, bothWordsMark), simulator.NotFoundPlain)
-}
-
-const bothWordsMark = "\n# both words\n"
-
-// holdToMark wants the mark in a story that applies and meets an answer with the word.
-func holdToMark(t *testing.T, ts *testscript.TestScript, account *simulator.Account) {
-	story, err := os.ReadFile(filepath.Join("..", "..", "testdata", "script", ts.Name()+".txtar"))
-	if err != nil || strings.Contains(string(story), bothWordsMark) || !strings.Contains(string(story), "patrol apply ") && !strings.Contains(string(story), "patrol undo ") {
-		return
-	}
-	for _, request := range account.Requests() {
-		if request.Status == http.StatusNotFound && strings.HasPrefix(request.Path, "/api/2.0/token-management/tokens/") {
-			t.Errorf("%s: %s %s is answered 404: mark the story with %q", ts.Name(), request.Method, request.Path, strings.TrimSpace(bothWordsMark))
-			return
-		}
-	}
-}
-
-func runStories(t *testing.T, files []string, notFound string) {
+func runStories(t *testing.T, files []string) {
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +111,6 @@ func runStories(t *testing.T, files []string, notFound string) {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("EVIL", "\x1b[31m\u202e=HYPERLINK(\"x\")\a")
 			e.Setenv("REPO", root)
-			e.Setenv("NOT_FOUND", notFound)
 			e.Values[simKey{}] = &sim{t: t}
 			return nil
 		},
@@ -156,9 +132,10 @@ func simOf(ts *testscript.TestScript) *sim { return ts.Value(simKey{}).(*sim) }
 // account [KEY=VALUE…] serves a simulated account for the rest of the script
 // and points DATABRICKS_CONFIG_FILE at its profiles. Keys: seed, workspaces,
 // tokens, clock (default 2026-11-24T12:00:00Z; now), int64strings, maxpage,
-// notfound (the code of a token that does not exist; $NOT_FOUND is the default), tls.
+// notfound (the code of a token that does not exist; half of the stories that apply
+// have NOT_FOUND, the others RESOURCE_DOES_NOT_EXIST), tls.
 func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
-	o := simulateOptions{seed: 1, workspaces: 2, tokens: 60, notFound: ts.Getenv("NOT_FOUND")}
+	o := simulateOptions{seed: 1, workspaces: 2, tokens: 60}
 	tls := false
 	o.clock = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	for _, arg := range args {
@@ -201,7 +178,6 @@ func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 		server.Start()
 	}
 	t := simOf(ts).t
-	ts.Defer(func() { holdToMark(t, ts, account) })
 	clock := o.clock
 	if clock.IsZero() {
 		clock = time.Now().UTC().Truncate(time.Second)
@@ -426,9 +402,9 @@ func concurrent(file *ast.File) (found bool) {
 // concurrentMark is the line of a story that `make race` runs, and why.
 const concurrentMark = "\n# concurrent: "
 
-// storyFiles are the stories of this run that hold a text: all, or with -short
-// those that are marked.
-func storyFiles(t *testing.T, holding string) []string {
+// storyFiles are the stories of this run: all, or with -short those that are
+// marked.
+func storyFiles(t *testing.T) []string {
 	t.Helper()
 	all, err := filepath.Glob(filepath.Join("..", "..", "testdata", "script", "*.txtar"))
 	if err != nil || len(all) == 0 {
@@ -437,7 +413,7 @@ func storyFiles(t *testing.T, holding string) []string {
 	if testing.Short() {
 		all = storiesWith(t, all, concurrentMark)
 	}
-	return storiesWith(t, all, holding)
+	return all
 }
 
 // storiesWith are those that hold what a pattern matches.

@@ -132,7 +132,7 @@ func (r Removals) Why(workspace string, t *engine.Token, at time.Time) (engine.C
 	}
 	var logged *engine.ChangeEvent
 	for _, log := range r.logs[workspace] {
-		if logged = log.Removal(t.ID, at.UnixMilli()); logged != nil {
+		if logged = log.Removal(t.ID, at.UnixMilli()+999); logged != nil { // the time of a snapshot may be that of an answer's Date: whole seconds
 			break
 		}
 	}
