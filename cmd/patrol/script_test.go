@@ -111,7 +111,7 @@ func runStories(t *testing.T, files []string) {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("EVIL", "\x1b[31m\u202e=HYPERLINK(\"x\")\a")
 			e.Setenv("REPO", root)
-			e.Values[simKey{}] = &sim{t: t}
+			e.Values[simKey{}] = &sim{}
 			return nil
 		},
 	})
@@ -119,7 +119,6 @@ func runStories(t *testing.T, files []string) {
 
 // sim is the simulated account of a script.
 type sim struct {
-	t       *testing.T
 	account *simulator.Account
 	clock   time.Time
 	put     int // tokens made by put
@@ -177,12 +176,11 @@ func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 	} else {
 		server.Start()
 	}
-	t := simOf(ts).t
 	clock := o.clock
 	if clock.IsZero() {
 		clock = time.Now().UTC().Truncate(time.Second)
 	}
-	*simOf(ts) = sim{t: t, account: account, clock: clock}
+	*simOf(ts) = sim{account: account, clock: clock}
 	serveSim(ts, account, server.URL)
 }
 
