@@ -114,15 +114,10 @@ func (t Target) knownHost() string {
 	return t.Host
 }
 
-// discovered takes the account's credential to a workspace that it listed.
-type discovered struct{ target Target }
-
-func (discovered) Name() string { return "discovered workspace" }
-
-func (d discovered) Configure(cfg *config.Config) error {
-	cfg.Host, cfg.WorkspaceID = d.target.Host, ""
-	if d.target.azure != nil {
-		how := d.target.azure
+// configureDiscovered takes the account's credential to a workspace that it listed.
+func (t Target) configureDiscovered(cfg *config.Config) error {
+	cfg.Host, cfg.WorkspaceID = t.Host, ""
+	if how := t.azure; how != nil {
 		cfg.AuthType, cfg.AzureTenantID, cfg.Cloud = how.authType, cmp.Or(how.tenant, cfg.AzureTenantID), environment.CloudAzure
 		cfg.AzureUseMSI = how.authType == azureMSI
 		// The header of this name has Azure make an admin of whoever has rights on
@@ -132,9 +127,9 @@ func (d discovered) Configure(cfg *config.Config) error {
 			cfg.DatabricksEnvironment = how.cloud
 		}
 	}
-	if d.target.Routed {
-		cfg.WorkspaceID = d.target.WorkspaceID
-		if d.target.azure == nil {
+	if t.Routed {
+		cfg.WorkspaceID = t.WorkspaceID
+		if t.azure == nil {
 			return nil
 		}
 	}
@@ -306,7 +301,7 @@ func (a Account) ReadDirectory(ctx context.Context) *AccountDirectory {
 			if problem.Reason == reasonPermission {
 				problem.Hint = "Sign in as an account admin, who may list the account's users and service principals."
 			}
-			d.coverage = problem.Coverage()
+			d.coverage = problem.Coverage
 			return
 		}
 		for _, p := range people.rows {

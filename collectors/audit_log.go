@@ -17,7 +17,6 @@ import (
 
 const (
 	hintAuditLogFile    = "Export the log with the first query of `patrol help usage-queries` and name the file with --audit-log."
-	hintAuditLog        = "Ask for it with --usage warehouse:ID, or export the log with the first query of `patrol help usage-queries` and name the file with --audit-log."
 	reasonNoRows        = "no_rows"
 	reasonNoWorkspaceID = "no_workspace_id"
 	reasonFutureEvents  = "events_to_come"
@@ -34,15 +33,10 @@ func (set) AuditLog() Collector {
 		Calls:     []string{"POST " + statementsPath, "GET " + statementsPath},
 		Rights:    rightsOfUsage,
 		Scopes:    []string{"sql:restricted-query"},
-		OnRequest: hintAuditLog,
+		OnRequest: "Ask for it with --usage warehouse:ID, or export the log with the first query of `patrol help usage-queries` and name the file with --audit-log.",
 		Flag:      "--audit-log",
 		Order:     90,
-		Read: func(ctx context.Context, c *Client) engine.Section {
-			if c.o.AuditLog == nil {
-				return c.readUsage(ctx)
-			}
-			return c.o.AuditLog.section(c.identity().ID, c.now())
-		},
+		Read:      readUsage,
 	}
 }
 
@@ -127,7 +121,8 @@ func (l *AuditLog) count(row logRow) {
 
 // section is what the log says of a workspace. That it tells nothing may mean
 // that the export left the workspace out, so that nothing is known.
-func (l *AuditLog) section(workspace string, now time.Time) engine.Section {
+func (l *AuditLog) section(w engine.Workspace, _ engine.Section, now time.Time) engine.Section {
+	workspace := w.ID
 	stats := l.workspaces[workspace]
 	if stats == nil {
 		return failed(notInExport("the audit log", workspace, hintAuditLogFile))
@@ -282,8 +277,6 @@ func readLogRow(r record) (row logRow, err error) {
 
 const hintAuditChangesFile = "Export the log with the second query of `patrol help usage-queries` and name the file with --audit-changes."
 
-const hintAuditChanges = "Ask for it with --usage warehouse:ID, or export the log with the second query of `patrol help usage-queries` and name the file with --audit-changes."
-
 // AuditChanges is who changed the workspace, as AuditLog reads it.
 func (set) AuditChanges() Collector {
 	return Collector{
@@ -292,13 +285,10 @@ func (set) AuditChanges() Collector {
 		Calls:     []string{"POST " + statementsPath, "GET " + statementsPath},
 		Rights:    rightsOfUsage,
 		Scopes:    []string{"sql:restricted-query"},
-		OnRequest: hintAuditChanges,
+		OnRequest: "Ask for it with --usage warehouse:ID, or export the log with the second query of `patrol help usage-queries` and name the file with --audit-changes.",
 		Flag:      "--audit-changes",
 		Order:     92,
 		Read: func(ctx context.Context, c *Client) engine.Section {
-			if c.o.AuditChanges != nil {
-				return c.o.AuditChanges.section(c.identity().ID)
-			}
 			reader, parameters, problem := c.usageReader(ctx)
 			if problem != nil {
 				return failed(problem)
@@ -307,7 +297,7 @@ func (set) AuditChanges() Collector {
 			if problem := reader.query(ctx, usageChanges, parameters, changes.add); problem != nil {
 				return failed(problem)
 			}
-			return c.orNoEvents(changes.section(c.identity().ID))
+			return c.orNoEvents(changes.section(c.identity(), engine.Section{}, c.now()))
 		},
 	}
 }
@@ -411,10 +401,10 @@ func (c *AuditChanges) add(record record) error {
 // section is what the log says of a workspace: its events in their order, the newest
 // where there are too many. The span of changes then begins with the oldest that is
 // left. That there is no row may mean that the export left the workspace out.
-func (c *AuditChanges) section(workspace string) engine.Section {
-	part := c.workspaces[workspace]
+func (c *AuditChanges) section(w engine.Workspace, _ engine.Section, _ time.Time) engine.Section {
+	part := c.workspaces[w.ID]
 	if part == nil {
-		return failed(notInExport("the export", workspace, hintAuditChangesFile))
+		return failed(notInExport("the export", w.ID, hintAuditChangesFile))
 	}
 	log := engine.ChangeLog{First: part.first, Last: part.last, Events: []engine.ChangeEvent{}}
 	slices.SortFunc(part.events, func(a, b engine.ChangeEvent) int {

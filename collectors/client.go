@@ -60,7 +60,7 @@ type session struct {
 	metaID   string // workspace id that the host's metadata tells
 	authType string
 	scopes   []string // of the credential; nil: not known
-	me       caller
+	me       Caller
 	meFault  *Problem
 	// Of stages that are over, for the sections that come after them:
 	fatal  *Problem       // why nothing more can be read
@@ -98,7 +98,7 @@ func (s *session) Close() error {
 func (s *session) sameWorkspace(h http.Header) *Problem {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	got := workspaceIDOf(h)
+	got := engine.Response{Header: h}.WorkspaceID()
 	if s.elsewhere == nil && got != "" && s.me.workspaceID != "" && got != s.me.workspaceID {
 		s.elsewhere = problemOf(reasonWrongWorkspace, "Find out what stands before the workspace's host and sends calls elsewhere; nothing more was sent.",
 			"signed in to workspace %s, then workspace %s answered", engine.SafeText(s.me.workspaceID), engine.SafeText(got))

@@ -187,6 +187,9 @@ func (c *Client) readSection(ctx context.Context, collector Collector) engine.Se
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.SectionTimeout, errSectionTimeout)
 	defer cancel()
 	c.event(Event{Kind: EventStarted})
+	if export := c.o.Exports[collector.Section]; export != nil {
+		return export.section(c.identity(), c.session.tokens, c.now())
+	}
 	section := collector.Read(ctx, c)
 	// Where the refusal speaks of scopes, or the credential's own are known, those that
 	// are missing are named: more rights would not help.
@@ -207,7 +210,6 @@ func (c *Client) readSection(ctx context.Context, collector Collector) engine.Se
 type ProbeReport struct {
 	Target    Target
 	Workspace engine.Workspace
-	Reachable bool // the host answered
 	SignedIn  bool
 	AuthType  string // as the Databricks tools name it
 	Caller    string // name of user or service principal
@@ -219,9 +221,7 @@ type ProbeReport struct {
 
 // SectionProbe is what became of one section.
 type SectionProbe struct {
-	Section  engine.SectionName
-	Doc      string
-	Rights   string
+	Collector
 	Coverage engine.Coverage
 }
 
@@ -237,17 +237,16 @@ func Probe(ctx context.Context, t Target, o Options) (ProbeReport, error) {
 	outcome, client, problem := collectOne(ctx, t, o, transport)
 	report.Workspace = outcome.Capture.Workspace
 	if problem != nil {
-		report.Problem = problem.Coverage()
+		report.Problem = problem.Coverage
 	}
 	if client != nil {
 		me := client.session.me
-		report.Reachable, report.AuthType = client.session.wasReached(), client.session.authType
+		report.AuthType = client.session.authType
 		report.SignedIn = me.ID != "" || me.Name != ""
 		report.Caller, report.Admin = me.Name, me.Admin
 	}
 	for _, collector := range All() {
-		coverage := outcome.Capture.Sections[collector.Section].Coverage
-		report.Sections = append(report.Sections, SectionProbe{collector.Section, collector.Doc, collector.Rights, coverage})
+		report.Sections = append(report.Sections, SectionProbe{collector, outcome.Capture.Sections[collector.Section].Coverage})
 	}
 	// Listing everybody's tokens and their permissions belong to Premium.
 	for _, name := range []engine.SectionName{engine.SectionTokens, engine.SectionGrants} {

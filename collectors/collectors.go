@@ -40,8 +40,8 @@ type Collector struct {
 	// OnRequest says how to ask for a section that is read on request only; ""
 	// for one that is always read.
 	OnRequest string
-	Flag      string // the flag that names its file; "" where calls read it
-	Read      func(ctx context.Context, c *Client) engine.Section
+	Flag      string                                              // the flag that names its file; "" where calls read it
+	Read      func(ctx context.Context, c *Client) engine.Section // nil where there is only the file
 }
 
 // set is what collectors register with: one method each, in their own file.
@@ -57,19 +57,18 @@ func All() []Collector {
 // unasked is the coverage of a section that is read on request only and that
 // nobody asked for.
 func (o Options) unasked(c Collector) (coverage engine.Coverage, unasked bool) {
-	asked := c.OnRequest == "" || slices.Contains(o.Sections, c.Section)
-	switch c.Section {
-	case engine.SectionAuditLog:
-		asked = o.Usage != nil || o.AuditLog != nil
-	case engine.SectionAuditChanges:
-		asked = o.Usage != nil || o.AuditChanges != nil
-	case engine.SectionTokenReport:
-		asked = o.TokenReport != nil
-	}
-	if asked {
+	byQuery := o.Usage != nil && (c.Section == engine.SectionAuditLog || c.Section == engine.SectionAuditChanges)
+	if c.OnRequest == "" || byQuery || o.Exports[c.Section] != nil || slices.Contains(o.Sections, c.Section) {
 		return engine.Coverage{}, false
 	}
 	return engine.NotRequested(c.OnRequest), true
+}
+
+// Export is a file that somebody exported, in place of the calls of a section:
+// *AuditLog, *AuditChanges or *TokenReport.
+type Export interface {
+	// section is what the file says of a workspace, whose tokens were read at an instant.
+	section(w engine.Workspace, tokens engine.Section, now time.Time) engine.Section
 }
 
 // Target is a workspace to read. Without Profile and Host, the environment
@@ -114,12 +113,10 @@ type Options struct {
 	CAFile           string // PEM file of further authorities
 	NoProxy          bool   // connect directly, whatever proxy the environment names
 	Progress         func(Event)
-	Sections         []engine.SectionName // of those that are read on request only
-	Account          *Account             // for the sections that only an account tells; nil: there is none
-	Usage            *Usage               // how to read the audit log; nil: it is not asked for
-	AuditLog         *AuditLog            // in place of a query, a file; nil: there is none
-	AuditChanges     *AuditChanges        // likewise
-	TokenReport      *TokenReport         // likewise
+	Sections         []engine.SectionName          // of those that are read on request only
+	Account          *Account                      // for the sections that only an account tells; nil: there is none
+	Usage            *Usage                        // how to read the audit log; nil: it is not asked for
+	Exports          map[engine.SectionName]Export // files in place of calls
 
 	// Sleep and Jitter stand in for time and chance in tests.
 	Sleep  func(ctx context.Context, d time.Duration) error

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unique"
 
 	"patrol/engine"
 )
@@ -60,58 +61,54 @@ type person struct {
 	unsure bool // its rows name different groups
 }
 
-// readPeople reads both lists at once. Of problems, that of the first is told.
+// readPeople reads both lists at once. Of problems, that of the first is told. Rows
+// that share an id become one: what they tell differently is unknown, whichever
+// comes first.
 func readPeople(ctx context.Context, c *Client, attributes string) (*people, *Problem) {
-	all := &people{counts: map[engine.Kind]int{}}
-	lists := []struct {
-		name, key string
-		kind      engine.Kind
-	}{{"Users", "userName", engine.User}, {"ServicePrincipals", "applicationId", engine.ServicePrincipal}}
-	problems, tallies, rows := make([]*Problem, len(lists)), make([]tally, len(lists)), make([][]person, len(lists))
+	type list struct {
+		path, name string // of its rows: the key of their names
+		kind       engine.Kind
+		rows       []person
+		tally      tally
+		problem    *Problem
+	}
+	lists := []*list{{path: "Users", name: "userName", kind: engine.User}, {path: "ServicePrincipals", name: "applicationId", kind: engine.ServicePrincipal}}
 	var readers sync.WaitGroup
-	for i, list := range lists {
+	for _, l := range lists {
 		readers.Go(func() {
-			t := &tallies[i]
-			problems[i] = scimRows(ctx, c, list.name, "id,"+list.key+",displayName"+attributes, t, func(row scimRow) {
-				rows[i] = append(rows[i], person{engine.Principal{
-					ID: row.id, Kind: list.kind, Active: row.truth("active"), Raw: row.raw,
-					Name: row.text(list.key), DisplayName: row.text("displayName"),
+			l.problem = scimRows(ctx, c, l.path, "id,"+l.name+",displayName"+attributes, &l.tally, func(row scimRow) {
+				l.rows = append(l.rows, person{engine.Principal{
+					ID: row.id, Kind: l.kind, Active: row.truth("active"), Raw: row.raw,
+					Name: row.text(l.name), DisplayName: row.text("displayName"),
 				}, row.references("groups"), false})
 			})
 		})
 	}
 	readers.Wait()
-	for i, list := range lists {
-		if problems[i] != nil {
-			return nil, problems[i]
+	all := &people{counts: map[engine.Kind]int{}}
+	for _, l := range lists {
+		if l.problem != nil {
+			return nil, l.problem
 		}
-		all.counts[list.kind] = len(rows[i])
-		all.rows = append(all.rows, rows[i]...)
-		all.tally = all.join(tallies[i])
+		all.counts[l.kind] = len(l.rows)
+		all.rows = append(all.rows, l.rows...)
+		all.tally = all.join(l.tally)
 	}
-	all.mergeTwins()
-	all.examples, all.notes = all.examples[:min(len(all.examples), mostExamples)], all.notes[:min(len(all.notes), mostExamples)]
-	return all, nil
-}
-
-// mergeTwins sorts by id and makes one row of those that share an id. What they
-// tell differently is unknown, whichever comes first.
-func (p *people) mergeTwins() {
-	slices.SortStableFunc(p.rows, func(a, b person) int {
+	slices.SortStableFunc(all.rows, func(a, b person) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(string(a.Raw), string(b.Raw)))
 	})
-	kept := p.rows[:0]
-	for _, row := range p.rows {
+	kept := all.rows[:0]
+	for _, row := range all.rows {
 		if len(kept) == 0 || kept[len(kept)-1].ID != row.ID {
 			kept = append(kept, row)
 			continue
 		}
 		twin := &kept[len(kept)-1]
 		if twin.Kind == row.Kind && sameJSON(twin.Raw, row.Raw) {
-			p.note("%s stands twice, alike", engine.SafeText(row.ID))
+			all.note("%s stands twice, alike", engine.SafeText(row.ID))
 			continue
 		}
-		p.add(reasonDuplicateID, "%s stands twice, with differences", engine.SafeText(row.ID))
+		all.add(reasonDuplicateID, "%s stands twice, with differences", engine.SafeText(row.ID))
 		if twin.Kind != row.Kind {
 			twin.Kind = "" // nothing else of it counts then
 		}
@@ -128,7 +125,9 @@ func (p *people) mergeTwins() {
 			twin.groups, twin.unsure = nil, true
 		}
 	}
-	p.rows = kept
+	all.rows = kept
+	all.examples, all.notes = all.examples[:min(len(all.examples), mostExamples)], all.notes[:min(len(all.notes), mostExamples)]
+	return all, nil
 }
 
 // adminsGroup is the platform's own group of workspace admins.
@@ -195,7 +194,6 @@ func readGroups(ctx context.Context, c *Client) engine.Section {
 // principals share one space.
 type membership struct {
 	parents map[string][]string // member → groups; few each
-	ids     map[string]string   // of groups: one text for all that name it
 	names   map[string]string   // group → display name, as the group tells it
 	hints   map[string]string   // group → display name, as members tell it
 	closure map[string][]string // memo of all groups above a group
@@ -205,7 +203,7 @@ type membership struct {
 // newMembership joins what people and groups say of each other.
 func newMembership(people []person, groups []group) *membership {
 	m := &membership{
-		parents: map[string][]string{}, ids: map[string]string{}, names: map[string]string{}, hints: map[string]string{},
+		parents: map[string][]string{}, names: map[string]string{}, hints: map[string]string{},
 		closure: map[string][]string{}, lists: map[string][]string{},
 	}
 	within := func(id string, groups []reference) {
@@ -235,10 +233,7 @@ func (m *membership) add(member, group string) {
 	if member == "" || group == "" || slices.Contains(m.parents[member], group) {
 		return
 	}
-	if _, known := m.ids[group]; !known {
-		m.ids[group] = group
-	}
-	m.parents[member] = append(m.parents[member], m.ids[group])
+	m.parents[member] = append(m.parents[member], unique.Make(group).Value()) // one text for all that name it
 }
 
 // groupsOf names all groups of a principal, nested ones included, sorted.

@@ -151,14 +151,8 @@ func (r *rowReader) outcomes(o ImportOptions) []Outcome {
 			sections[collector.Section] = engine.Section{Coverage: coverage}
 		}
 		sections[engine.SectionTokens] = tokens
-		if o.AuditLog != nil {
-			sections[engine.SectionAuditLog] = o.AuditLog.section(workspace.ID, now)
-		}
-		if o.AuditChanges != nil {
-			sections[engine.SectionAuditChanges] = o.AuditChanges.section(workspace.ID)
-		}
-		if o.TokenReport != nil {
-			sections[engine.SectionTokenReport] = o.TokenReport.section(workspace, tokens, now)
+		for section, export := range o.Exports {
+			sections[section] = export.section(workspace, tokens, now)
 		}
 		outcomes = append(outcomes, Outcome{
 			Target:  Target{Name: name, Labels: o.Labels},

@@ -13,10 +13,8 @@ import (
 )
 
 const (
-	secretsPath        = "/api/2.0/accounts/servicePrincipals/{id}/credentials/secrets"
-	hintSecretsDenied  = "Sign in as an account admin or a manager of the service principals, or leave service_principal_secrets out of --with."
-	hintSecretsAbsent  = "This workspace does not answer for OAuth secrets: leave service_principal_secrets out of --with."
-	hintSecretsRequest = "Ask for it with --with service_principal_secrets; it takes the rights of an account admin."
+	secretsPath       = "/api/2.0/accounts/servicePrincipals/{id}/credentials/secrets"
+	hintSecretsDenied = "Sign in as an account admin or a manager of the service principals, or leave service_principal_secrets out of --with."
 )
 
 // ServicePrincipalSecrets reads the OAuth secrets of every service principal,
@@ -29,7 +27,7 @@ func (set) ServicePrincipalSecrets() Collector {
 		Calls:     []string{"GET " + scimPath + "ServicePrincipals", "GET " + secretsPath},
 		Rights:    "account admin, or manager of each service principal",
 		Scopes:    []string{"authentication:read", "scim:read"},
-		OnRequest: hintSecretsRequest,
+		OnRequest: "Ask for it with --with service_principal_secrets; it takes the rights of an account admin.",
 		Order:     80,
 		Read:      readSecrets,
 	}
@@ -43,7 +41,8 @@ func readSecrets(ctx context.Context, c *Client) engine.Section {
 	}
 	rows, problem := rowsOfPrincipals(ctx, c, &t, principals, secretsPath, "secrets", false)
 	if problem != nil {
-		return failed(problem.hinted(hintSecretsDenied, hintSecretsAbsent))
+		return failed(problem.hinted(hintSecretsDenied,
+			"This workspace does not answer for OAuth secrets: leave service_principal_secrets out of --with."))
 	}
 	secrets, w := engine.Secrets{}, windowAt(c.now())
 	for _, r := range rows {
@@ -137,7 +136,7 @@ type accountRow struct {
 func readOfAccount(ctx context.Context, c *Client, read func(context.Context, *accountClient, *tally) ([]accountRow, *Problem)) engine.Section {
 	account := c.o.Account
 	if account == nil || account.client == nil {
-		return failed(problemOf(reasonNoAccount, hintNoAccount, "the account was not asked"))
+		return failed(problemOf(reasonNoAccount, "Only an account tells this: read its workspaces with --account, or `account:` in patrol.yaml.", "the account was not asked"))
 	}
 	list := account.lists[c.section]
 	list.once.Do(func() {
@@ -170,8 +169,6 @@ const (
 	federationPath       = "/api/2.0/accounts/{account}/federationPolicies"
 	federationOfPath     = "/api/2.0/accounts/{account}/servicePrincipals/{id}/federationPolicies"
 	reasonNoAccount      = "no_account"
-	hintFederation       = "Ask for it with --with federation_policies and --account; it takes the rights of an account admin."
-	hintNoAccount        = "Only an account tells this: read its workspaces with --account, or `account:` in patrol.yaml."
 	hintFederationDenied = "Sign in to the account as an account admin, or leave federation_policies out of --with."
 	hintFederationAbsent = "This account does not answer for federation policies: leave federation_policies out of --with."
 )
@@ -184,7 +181,7 @@ func (set) FederationPolicies() Collector {
 		Calls:     []string{"GET " + federationPath, "GET /api/2.0/accounts/{account}/scim/v2/ServicePrincipals", "GET " + federationOfPath},
 		Rights:    "account admin",
 		Scopes:    []string{"authentication:read", "scim:read"},
-		OnRequest: hintFederation,
+		OnRequest: "Ask for it with --with federation_policies and --account; it takes the rights of an account admin.",
 		Order:     82,
 		Read:      func(ctx context.Context, c *Client) engine.Section { return readOfAccount(ctx, c, readFederation) },
 	}
@@ -235,9 +232,6 @@ func readFederation(ctx context.Context, a *accountClient, t *tally) ([]accountR
 const (
 	customAppsPath    = "/api/2.0/accounts/{account}/oauth2/custom-app-integrations"
 	publishedAppsPath = "/api/2.0/accounts/{account}/oauth2/published-app-integrations"
-	hintApps          = "Ask for it with --with oauth_apps and --account; it takes the rights of an account admin."
-	hintAppsDenied    = "Sign in to the account as an account admin, or leave oauth_apps out of --with."
-	hintAppsAbsent    = "This account does not answer for OAuth apps: leave oauth_apps out of --with."
 )
 
 // OAuthApps reads which applications sign people in, and for how long.
@@ -248,7 +242,7 @@ func (set) OAuthApps() Collector {
 		Calls:     []string{"GET " + customAppsPath, "GET " + publishedAppsPath},
 		Rights:    "account admin",
 		Scopes:    []string{"authentication:read"},
-		OnRequest: hintApps,
+		OnRequest: "Ask for it with --with oauth_apps and --account; it takes the rights of an account admin.",
 		Order:     84,
 		Read:      func(ctx context.Context, c *Client) engine.Section { return readOfAccount(ctx, c, readApps) },
 	}
@@ -261,7 +255,8 @@ func readApps(ctx context.Context, a *accountClient, t *tally) ([]accountRow, *P
 	for _, path := range []string{customAppsPath, publishedAppsPath} {
 		rows, problem := pagedRows(ctx, c, a.path(path), "apps", nil, true)
 		if problem != nil {
-			return nil, problem.hinted(hintAppsDenied, hintAppsAbsent)
+			return nil, problem.hinted("Sign in to the account as an account admin, or leave oauth_apps out of --with.",
+				"This account does not answer for OAuth apps: leave oauth_apps out of --with.")
 		}
 		for _, raw := range rows {
 			r := newListRow(raw)
@@ -296,9 +291,7 @@ const (
 	recipientsPath       = "/api/2.1/unity-catalog/recipients"
 	metastorePath        = "/api/2.1/unity-catalog/metastore_summary"
 	reasonOwnRecipients  = "only_own_recipients"
-	hintRecipients       = "Ask for it with --with recipients; it takes the rights of a metastore admin."
 	hintRecipientsDenied = "Sign in as a metastore admin, or leave recipients out of --with."
-	hintRecipientsAbsent = "This workspace has no metastore, or does not share data: leave recipients out of --with."
 )
 
 // Recipients reads who gets shared data by a token that the platform issued.
@@ -309,7 +302,7 @@ func (set) Recipients() Collector {
 		Calls:     []string{"GET " + metastorePath, "GET " + recipientsPath},
 		Rights:    "metastore admin: others are shown their own recipients only",
 		Scopes:    []string{"sharing:read", "unity-catalog:read"},
-		OnRequest: hintRecipients,
+		OnRequest: "Ask for it with --with recipients; it takes the rights of a metastore admin.",
 		Order:     86,
 		Read:      readRecipients,
 	}
@@ -327,7 +320,8 @@ func readRecipients(ctx context.Context, c *Client) engine.Section {
 		rows, problem = pagedRows(ctx, c, recipientsPath, "recipients", url.Values{"max_results": {"0"}}, true)
 	}
 	if problem != nil {
-		return failed(problem.hinted(hintRecipientsDenied, hintRecipientsAbsent))
+		return failed(problem.hinted(hintRecipientsDenied,
+			"This workspace has no metastore, or does not share data: leave recipients out of --with."))
 	}
 	recipients, w := []engine.Recipient{}, windowAt(c.now())
 	var t tally

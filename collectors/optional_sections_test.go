@@ -144,7 +144,7 @@ func TestAuditLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(name, err)
 		}
-		w.options.AuditLog = log
+		w.options.Exports = map[engine.SectionName]collectors.Export{engine.SectionAuditLog: log}
 		section := w.collect(w.admin()).Capture.Sections[engine.SectionAuditLog]
 		if section.Coverage != (engine.Coverage{Status: engine.Complete, Count: 2}) || string(section.Document) != `{"rows":2,"first_ms":1793491200000,"last_ms":1793577600500}` {
 			t.Errorf("%s: %+v %s", name, section.Coverage, section.Document)
@@ -172,7 +172,7 @@ func TestAuditLogOfOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.options.AuditLog = log
+	w.options.Exports = map[engine.SectionName]collectors.Export{engine.SectionAuditLog: log}
 	c := w.coverage(w.collect(w.admin()), engine.SectionAuditLog)
 	if c.Status != engine.Failed || c.Reason != "no_rows" || !c.Requested() {
 		t.Errorf("%+v", c)
@@ -235,7 +235,7 @@ func changesOf(t *testing.T, w *world, name, text string) (engine.Coverage, engi
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.options.AuditChanges = changes
+	w.options.Exports = map[engine.SectionName]collectors.Export{engine.SectionAuditChanges: changes}
 	section := w.collect(w.admin()).Capture.Sections[engine.SectionAuditChanges]
 	var log engine.ChangeLog
 	if section.Document != nil {

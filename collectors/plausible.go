@@ -26,9 +26,7 @@ const (
 
 // evidence is what sections tell beyond their rows, each written by one of them.
 type evidence struct {
-	own        []string // ids of the caller's live tokens, by its own list
-	ownMissing []string // those that the list of all tokens lacks
-	tokenInUse string   // id of the token that signs in, if ids are derived as they seem to be; "" without one
+	tokenInUse string // id of the token that signs in, if ids are derived as they seem to be; "" without one
 	seen       tokensSeen
 	rows       []rowRef // of the list of all tokens, by id
 	people     *people
@@ -48,14 +46,16 @@ func (s *session) judge(sections map[engine.SectionName]engine.Section) {
 	}
 	caller := engine.SafeText(s.me.Name) + " (" + engine.SafeText(s.me.ID) + ")"
 	if usable(engine.SectionTokens) {
+		missing := s.seen.missing()
 		if s.me.AuthType == "pat" && sections[engine.SectionTokens].Coverage.Count == 0 {
 			doubt(engine.SectionTokens, reasonOwnMissing, "own token missing: the list is empty, though patrol signed in with a token of this workspace")
-		} else if len(s.ownMissing) > 0 {
+		} else if len(missing) > 0 {
 			inUse := ""
-			if slices.Contains(s.ownMissing, s.tokenInUse) {
+			if slices.Contains(missing, s.tokenInUse) {
 				inUse = ", among them the one that patrol signed in with"
 			}
-			doubt(engine.SectionTokens, reasonOwnMissing, "own token missing: the list lacks %d of the %d tokens that the caller has by its own list%s", len(s.ownMissing), len(s.own), inUse)
+			doubt(engine.SectionTokens, reasonOwnMissing, "own token missing: the list lacks %d of the %d tokens that the caller has by its own list%s",
+				len(missing), len(s.seen.own), inUse)
 		}
 	}
 	if usable(engine.SectionPrincipals) {
@@ -76,7 +76,8 @@ func (s *session) judge(sections map[engine.SectionName]engine.Section) {
 		fewMissing := missing < 2 || 5*missing < recent && (missing < 3 || 8*missing < recent)
 		switch {
 		case s.me.ID != "" && me == nil:
-			doubt(engine.SectionPrincipals, reasonCallerMissing, "caller missing: %s, as whom patrol signed in, is neither among the %d users nor among the %d service principals",
+			doubt(engine.SectionPrincipals, reasonCallerMissing,
+				"caller missing: %s, as whom patrol signed in, is neither among the %d users nor among the %d service principals",
 				caller, s.people.counts[engine.User], s.people.counts[engine.ServicePrincipal])
 		case s.me.ID != "" && me.Active != nil && !*me.Active:
 			doubt(engine.SectionPrincipals, reasonCallerInactive, "%s is said to be inactive, but patrol signed in as it", caller)
@@ -86,7 +87,8 @@ func (s *session) judge(sections map[engine.SectionName]engine.Section) {
 		case usable(engine.SectionGroups):
 			for _, list := range []string{"Users", "ServicePrincipals"} {
 				if members, listed := s.membersOf(list); members > 0 && listed == 0 && usable(engine.SectionPrincipals) {
-					doubt(engine.SectionPrincipals, reasonMembersMissing, "groups have %d members from %s, and the list %s has none of them", members, list, list)
+					doubt(engine.SectionPrincipals, reasonMembersMissing,
+						"groups have %d members from %s, and the list %s has none of them", members, list, list)
 				}
 			}
 		}
@@ -95,11 +97,14 @@ func (s *session) judge(sections map[engine.SectionName]engine.Section) {
 		empty := slices.IndexFunc(s.groups, func(g group) bool { return strings.EqualFold(g.name, adminsGroup) && len(g.members) == 0 })
 		switch {
 		case empty >= 0:
-			doubt(engine.SectionGroups, reasonCallerNoAdmin, "group %s (%s) has no members: every workspace has an admin", engine.SafeText(s.groups[empty].name), engine.SafeText(s.groups[empty].id))
+			doubt(engine.SectionGroups, reasonCallerNoAdmin, "group %s (%s) has no members: every workspace has an admin",
+				engine.SafeText(s.groups[empty].name), engine.SafeText(s.groups[empty].id))
 		case s.me.Admin && !s.inAdmins(s.me.ID):
-			doubt(engine.SectionGroups, reasonCallerNoAdmin, "%s is an admin, but is in no group admins that the %d groups tell of", engine.SafeText(s.me.Name), len(s.groups))
+			doubt(engine.SectionGroups, reasonCallerNoAdmin,
+				"%s is an admin, but is in no group admins that the %d groups tell of", engine.SafeText(s.me.Name), len(s.groups))
 		case s.unlisted() != "":
-			doubt(engine.SectionGroups, reasonUnlistedGroup, "a member of group %s is a group that no list has: who is in it is not known", engine.SafeText(s.unlisted()))
+			doubt(engine.SectionGroups, reasonUnlistedGroup,
+				"a member of group %s is a group that no list has: who is in it is not known", engine.SafeText(s.unlisted()))
 		}
 	}
 	if usable(engine.SectionGrants) {
@@ -108,26 +113,25 @@ func (s *session) judge(sections map[engine.SectionName]engine.Section) {
 			doubt(engine.SectionGrants, reasonTokensOfOthers, "%s", contradiction)
 		}
 	}
-	for _, list := range []struct {
-		section engine.SectionName
-		what    string
-	}{{engine.SectionSecrets, "secret "}, {engine.SectionFederation, "federation policy "}, {engine.SectionOAuthApps, "OAuth app "}, {engine.SectionRecipients, "recipient "}} {
+	for section, kind := range map[engine.SectionName]string{
+		engine.SectionSecrets: "secret ", engine.SectionFederation: "federation policy ", engine.SectionOAuthApps: "OAuth app ", engine.SectionRecipients: "recipient ",
+	} {
 		var rows []struct {
 			ID    string `json:"id"`
 			Name  string `json:"name"` // of a recipient, which has no id
 			Owner string `json:"service_principal_id"`
 		}
-		if !usable(list.section) || json.Unmarshal(sections[list.section].Document, &rows) != nil {
+		if !usable(section) || json.Unmarshal(sections[section].Document, &rows) != nil {
 			continue
 		}
 		seen := map[string]bool{}
 		for _, row := range rows {
-			what := list.what + cmp.Or(row.ID, row.Name)
-			if list.section == engine.SectionSecrets {
+			what := kind + cmp.Or(row.ID, row.Name)
+			if section == engine.SectionSecrets {
 				what += " of service principal " + row.Owner
 			}
 			if seen[what] { // which of the two holds is not known
-				doubt(list.section, reasonDuplicateID, "%s is listed twice", engine.SafeText(what))
+				doubt(section, reasonDuplicateID, "%s is listed twice", engine.SafeText(what))
 				break
 			}
 			seen[what] = true
@@ -321,7 +325,7 @@ func switchedOff(sections map[engine.SectionName]engine.Section) {
 // tokensSeen is what is noted of tokens while their list is read.
 type tokensSeen struct {
 	yesterday, now int64
-	ids            map[string]bool // of tokens that must be there: whether they are
+	own            map[string]bool // ids of the caller's live tokens, by its own list: whether they are there
 	owners         map[string]bool // and creators: whether a token that they own was used yesterday or today
 	live           map[string]int  // tokens that have not expired, by owner
 	// What rows hold that this patrol does not know: the platform has learned something,
@@ -331,15 +335,25 @@ type tokensSeen struct {
 
 const mostUnknown = 50 // are gathered: a row may have any number of fields
 
-func newTokensSeen(now time.Time, ids []string) tokensSeen {
+func newTokensSeen(now time.Time, own []string) tokensSeen {
 	s := tokensSeen{
 		now: now.UnixMilli(), yesterday: now.UTC().Truncate(24*time.Hour).UnixMilli() - engine.Day,
-		ids: map[string]bool{}, owners: map[string]bool{}, live: map[string]int{}, unknown: map[string]bool{},
+		own: map[string]bool{}, owners: map[string]bool{}, live: map[string]int{}, unknown: map[string]bool{},
 	}
-	for _, id := range ids {
-		s.ids[id] = false
+	for _, id := range own {
+		s.own[id] = false
 	}
 	return s
+}
+
+// missing are the caller's own tokens that the list of all tokens lacks.
+func (s *tokensSeen) missing() (ids []string) {
+	for id, listed := range s.own {
+		if !listed {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 func (s *tokensSeen) note(o object, t engine.Token) {
@@ -359,8 +373,8 @@ func (s *tokensSeen) note(o object, t engine.Token) {
 	if engine.AutoscopeState(t.AutoscopeState) == nil {
 		add("autoscope_state " + t.AutoscopeState)
 	}
-	if _, wanted := s.ids[t.ID]; wanted {
-		s.ids[t.ID] = true
+	if _, own := s.own[t.ID]; own {
+		s.own[t.ID] = true
 	}
 	if _, known := s.owners[t.CreatorID]; !known && t.CreatorID != "" {
 		s.owners[t.CreatorID] = false
@@ -431,7 +445,7 @@ func HoldAgainst(capture engine.Capture, before Counts, accepted []engine.Sectio
 		if list == ListUsers || list == ListServicePrincipals {
 			section = engine.SectionPrincipals
 		}
-		c := problem.Coverage()
+		c := problem.Coverage
 		c.Count = coverage[section].Count
 		capture.Sections[section] = engine.Section{Coverage: c}
 	}

@@ -61,12 +61,10 @@ const (
 	reasonWrongWorkspace  = "wrong_workspace"
 )
 
-// Problem is why a call brought nothing usable, in the words of coverage.
+// Problem is why a call brought nothing usable, and what that makes of a section. Its
+// detail holds no credential.
 type Problem struct {
-	Status engine.CoverageStatus
-	Reason string
-	Detail string // a sentence without any credential
-	Hint   string
+	engine.Coverage
 
 	Code    string // error code of the answer, if any
 	Message string // message of the answer, scrubbed
@@ -79,13 +77,8 @@ type Problem struct {
 
 func (p *Problem) Error() string { return p.Reason + ": " + p.Detail }
 
-// Coverage is what the problem makes of a section.
-func (p *Problem) Coverage() engine.Coverage {
-	return engine.Coverage{Status: p.Status, Reason: p.Reason, Detail: p.Detail, Hint: p.Hint}
-}
-
 // failed is the section that a problem leaves.
-func failed(p *Problem) engine.Section { return engine.Section{Coverage: p.Coverage()} }
+func failed(p *Problem) engine.Section { return engine.Section{Coverage: p.Coverage} }
 
 // Fatal reports whether every further call to the workspace would meet the
 // same problem.
@@ -112,7 +105,7 @@ func (p *Problem) error(op, target string) error {
 }
 
 func problem(status engine.CoverageStatus, reason, hint, format string, args ...any) *Problem {
-	return &Problem{Status: status, Reason: reason, Hint: hint, Detail: fmt.Sprintf(format, args...)}
+	return &Problem{Coverage: engine.Coverage{Status: status, Reason: reason, Hint: hint, Detail: fmt.Sprintf(format, args...)}}
 }
 
 // problemOf is the problem of a section that failed.
@@ -258,7 +251,8 @@ func (c *Client) refusal(path string, response *http.Response, body io.Reader) *
 	says := func(parts ...string) bool {
 		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(lower, part) })
 	}
-	p := &Problem{Code: code, Message: c.scrub.text(message), Detail: fmt.Sprintf("GET %s: status %d", path, status)}
+	p := problemOf("", "", "GET %s: status %d", path, status)
+	p.Code, p.Message = code, c.scrub.text(message)
 	is := func(status engine.CoverageStatus, reason, hint string) {
 		p.Status, p.Reason, p.Hint = status, reason, hint
 	}

@@ -20,20 +20,7 @@ type Session struct {
 	client    *Client
 	transport *http.Transport
 	http      *http.Client // unlike the client's own, it may change things
-	local     time.Time    // by our clock, when
-	remote    time.Time    // the workspace told this time
-}
-
-// Caller is whom the credential of a session belongs to.
-type Caller struct {
-	ID       string
-	Name     string
-	Kind     engine.Kind
-	Admin    bool
-	AuthType string // as the Databricks tools name it
-	// TokenID is what the id of the token would be that this session signs in
-	// with, if the platform derives ids as it seems to; "" without a token.
-	TokenID string
+	skew      time.Duration
 }
 
 const (
@@ -57,8 +44,8 @@ func SignIn(ctx context.Context, t Target, o Options) (*Session, error) {
 		transport.CloseIdleConnections()
 		return nil, problem.error("collect", t.Label())
 	}
-	s := &Session{client: client, transport: transport, http: &http.Client{Transport: transport, CheckRedirect: neverRedirect}, local: o.Now()}
-	s.remote = client.now()
+	s := &Session{client: client, transport: transport, http: &http.Client{Transport: transport, CheckRedirect: neverRedirect}}
+	s.skew = o.Now().Sub(client.now())
 	return s, nil
 }
 
@@ -68,17 +55,15 @@ func (s *Session) Workspace() engine.Workspace { return s.client.identity() }
 // Caller tells whom the credential belongs to.
 func (s *Session) Caller() Caller {
 	me := s.client.session.me
-	return Caller{
-		ID: me.ID, Name: me.Name, Kind: me.Kind, Admin: me.Admin, AuthType: me.AuthType,
-		TokenID: s.client.tokenInUse(context.Background()),
-	}
+	me.TokenID = s.client.tokenInUse(context.Background())
+	return me
 }
 
 // Skew is how far our clock is ahead of the workspace's.
-func (s *Session) Skew() time.Duration { return s.local.Sub(s.remote) }
+func (s *Session) Skew() time.Duration { return s.skew }
 
 // Now is the time by the workspace's clock.
-func (s *Session) Now() time.Time { return s.client.o.Now().Add(-s.Skew()).UTC() }
+func (s *Session) Now() time.Time { return s.client.o.Now().Add(-s.skew).UTC() }
 
 // Capture reads all sections afresh, as Collect does. The receiver closes the
 // outcome when it has taken what it needs.

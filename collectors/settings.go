@@ -71,32 +71,24 @@ var settingKeys = []string{
 func readSettings(ctx context.Context, c *Client) engine.Section {
 	settings := engine.Settings{}
 	problem := readKeys(ctx, c, settingKeys, settings)
-	if problem != nil && slices.Contains([]string{reasonPermission, reasonUnexpected, reasonServerError, reasonNotFound, reasonBadBody}, problem.Reason) {
-		var first *Problem
-		read := 0
+	if problem != nil {
+		if !slices.Contains([]string{reasonPermission, reasonUnexpected, reasonServerError, reasonNotFound, reasonBadBody}, problem.Reason) {
+			return failed(problem)
+		}
+		problem = nil
 		for _, key := range settingKeys {
 			if settings[key].Problem == engine.Unsupported {
 				continue
 			}
-			problem := readKeys(ctx, c, []string{key}, settings)
-			switch {
-			case problem == nil:
-				read++
-			case problem.Fatal(), problem.Reason == reasonRateLimited, problem.Reason == reasonTimeout:
-				return failed(problem)
-			default:
-				settings[key] = engine.Setting{Problem: problem.Status, Detail: problem.Detail}
-				if first == nil {
-					first = problem
-				}
+			one := readKeys(ctx, c, []string{key}, settings)
+			if one != nil && (one.Fatal() || one.Reason == reasonRateLimited || one.Reason == reasonTimeout) {
+				return failed(one)
+			}
+			if one != nil {
+				settings[key] = engine.Setting{Problem: one.Status, Detail: one.Detail}
+				problem = cmp.Or(problem, one)
 			}
 		}
-		if problem = nil; read == 0 { // all keys fail alike
-			problem = first
-		}
-	}
-	if problem != nil {
-		return failed(problem)
 	}
 	var unreadable []string
 	read := 0
@@ -108,6 +100,9 @@ func readSettings(ctx context.Context, c *Client) engine.Section {
 		default:
 			unreadable = append(unreadable, key)
 		}
+	}
+	if problem != nil && read == 0 { // all keys fail alike
+		return failed(problem)
 	}
 	coverage := engine.Coverage{Status: engine.Complete, Count: read}
 	if len(unreadable) > 0 {
@@ -166,8 +161,7 @@ func readKeys(ctx context.Context, c *Client, keys []string, into engine.Setting
 }
 
 const (
-	ipAccessPath       = "/api/2.0/ip-access-lists"
-	hintIPAccessAbsent = "IP access lists are not available in this workspace: they take the Premium plan or above."
+	ipAccessPath = "/api/2.0/ip-access-lists"
 )
 
 // IPAccessLists reads from which addresses the workspace can be reached.
@@ -195,7 +189,7 @@ type ipAccessList struct {
 func readIPAccessLists(ctx context.Context, c *Client) engine.Section {
 	rows, _, problem := c.getList(ctx, ipAccessPath, nil, "ip_access_lists", false)
 	if problem != nil {
-		return failed(problem.hinted("", hintIPAccessAbsent))
+		return failed(problem.hinted("", "IP access lists are not available in this workspace: they take the Premium plan or above."))
 	}
 	lists, t := []ipAccessList{}, tally{}
 	for i, raw := range rows {
@@ -221,9 +215,8 @@ func readIPAccessLists(ctx context.Context, c *Client) engine.Section {
 }
 
 const (
-	restrictPath                          = "/api/2.0/settings/types/restrict_workspace_admins/names/default"
-	sectionRestrict    engine.SectionName = "restrict_workspace_admins"
-	hintRestrictAbsent                    = "This workspace does not have the setting restrict_workspace_admins: whether admins may make tokens for any service principal is not known."
+	restrictPath                       = "/api/2.0/settings/types/restrict_workspace_admins/names/default"
+	sectionRestrict engine.SectionName = "restrict_workspace_admins"
 )
 
 // RestrictWorkspaceAdmins reads whether workspace admins may make tokens in
@@ -248,7 +241,8 @@ func readRestrictWorkspaceAdmins(ctx context.Context, c *Client) engine.Section 
 		} `json:"restrict_workspace_admins"`
 	}
 	if _, problem := c.getJSON(ctx, restrictPath, nil, &answer); problem != nil {
-		return failed(problem.hinted("", hintRestrictAbsent))
+		return failed(problem.hinted("",
+			"This workspace does not have the setting restrict_workspace_admins: whether admins may make tokens for any service principal is not known."))
 	}
 	if answer.Setting == nil || answer.Setting.Status != "ALLOW_ALL" && answer.Setting.Status != "RESTRICT_TOKENS_AND_JOB_RUN_AS" {
 		return failed(badBody("GET %s: the answer tells no status that patrol knows", restrictPath))

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -14,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 	"unicode"
 
 	"github.com/databricks/databricks-sdk-go/apierr"
@@ -25,17 +25,41 @@ import (
 	"patrol/engine"
 )
 
-// signIn resolves a target by the SDK's unified authentication and proves the
-// credential. The client is nil if not even a host is known; otherwise it can
+// signIn resolves a target by the SDK's unified authentication, proves the credential
+// by asking who we are, and refuses an answer from another workspace than was asked
+// for. The client is nil if not even a host is known; otherwise it can
 // tell what is known of the workspace in spite of a problem.
 func signIn(ctx context.Context, t Target, o Options, transport http.RoundTripper) (*Client, *Problem) {
 	s := newSigner(t, o, transport)
 	s.cfg.Host = t.knownHost()
-	problem := s.resolve(ctx, true)
-	if problem == nil {
-		problem = s.prove(ctx)
+	if problem := s.resolve(ctx, true); problem != nil {
+		return s.client, problem
 	}
-	return s.client, problem
+	header, problem := s.authenticate(ctx)
+	if problem != nil {
+		return s.client, problem
+	}
+	c := s.client
+	s.session.authType, s.session.scopes = s.cfg.AuthType, scopesOf(s.cfg.AuthType, header.Get("Authorization"))
+	s.session.me, s.session.meFault = c.forSection(engine.SectionWorkspace).whoAmI(ctx)
+	if fault := s.session.meFault; fault != nil && fault.Fatal() {
+		return c, fault
+	}
+	// A host that serves several workspaces is asked once more, now that it is known
+	// which one is meant.
+	if who := c.identity(); who.Cloud == "" && who.ID != "" {
+		asking := *c
+		asking.routeID = who.ID
+		if meta, problem := asking.hostMetadata(ctx); problem == nil {
+			s.noteMetadata(meta)
+		}
+	}
+	asked, got := cmp.Or(c.routeID, t.WorkspaceID), s.session.me.workspaceID
+	if asked == "" || got == "" || asked == got || strings.Trim(asked, "0123456789") != "" {
+		return c, nil
+	}
+	return c, problemOf(reasonWrongWorkspace, "Correct workspace_id or the host in the profile or environment.",
+		"asked for workspace %s, workspace %s answered", engine.SafeText(asked), engine.SafeText(got))
 }
 
 // Check finds what is wrong with the configuration of targets, without sending
@@ -57,16 +81,7 @@ func Check(ctx context.Context, targets []Target, o Options) error {
 
 // silenceSDK takes the SDK's logger away: at debug level, which others may
 // switch on, it prints credentials. The SDK has no other place to say so.
-var silenceSDK = sync.OnceFunc(func() { logger.DefaultLogger = silent{} })
-
-type silent struct{}
-
-func (silent) Enabled(context.Context, logger.Level) bool { return false }
-func (silent) Tracef(context.Context, string, ...any)     {}
-func (silent) Debugf(context.Context, string, ...any)     {}
-func (silent) Infof(context.Context, string, ...any)      {}
-func (silent) Warnf(context.Context, string, ...any)      {}
-func (silent) Errorf(context.Context, string, ...any)     {}
+var silenceSDK = sync.OnceFunc(func() { logger.DefaultLogger = &logger.SimpleLogger{Level: math.MaxInt} })
 
 // signer builds a client step by step.
 type signer struct {
@@ -145,35 +160,6 @@ func (s *signer) authenticate(ctx context.Context) (header http.Header, problem 
 	s.client.sign = s.sign
 	s.client.scrub.secrets = secrets(s.cfg)
 	return trial.Header, nil
-}
-
-// prove signs in, asks who we are, and refuses an answer from another workspace than
-// was asked for.
-func (s *signer) prove(ctx context.Context) *Problem {
-	header, problem := s.authenticate(ctx)
-	if problem != nil {
-		return problem
-	}
-	s.session.authType, s.session.scopes = s.cfg.AuthType, scopesOf(s.cfg.AuthType, header.Get("Authorization"))
-	s.session.me, s.session.meFault = s.client.forSection(engine.SectionWorkspace).whoAmI(ctx)
-	if fault := s.session.meFault; fault != nil && fault.Fatal() {
-		return fault
-	}
-	// A host that serves several workspaces is asked once more, now that it is known
-	// which one is meant.
-	if who := s.client.identity(); who.Cloud == "" && who.ID != "" {
-		asking := *s.client
-		asking.routeID = who.ID
-		if meta, problem := asking.hostMetadata(ctx); problem == nil {
-			s.noteMetadata(meta)
-		}
-	}
-	asked, got := cmp.Or(s.client.routeID, s.target.WorkspaceID), s.session.me.workspaceID
-	if asked == "" || got == "" || asked == got || strings.Trim(asked, "0123456789") != "" {
-		return nil
-	}
-	return problemOf(reasonWrongWorkspace, "Correct workspace_id or the host in the profile or environment.",
-		"asked for workspace %s, workspace %s answered", engine.SafeText(asked), engine.SafeText(got))
 }
 
 // scopesOf are the API scopes of a credential: of an OAuth access token of the
@@ -317,31 +303,33 @@ func secrets(cfg *config.Config) []string {
 	return found
 }
 
+// loader is a step of reading the configuration.
+type loader struct {
+	name      string
+	configure func(*config.Config) error
+}
+
+func (l loader) Name() string                       { return l.name }
+func (l loader) Configure(cfg *config.Config) error { return l.configure(cfg) }
+
 // loaders read the configuration: as every Databricks tool does, except that
 // a profile that is asked for by name is not overruled by the environment.
 func loaders(t Target) []config.Loader {
-	if t.Discovered {
-		return append(loaders(Target{Profile: t.Profile, ConfigFile: t.ConfigFile}), discovered{t}) // the account is the target whose credential reads the workspace
+	if t.Discovered { // the account is the target whose credential reads the workspace
+		account := Target{Profile: t.Profile, ConfigFile: t.ConfigFile}
+		return append(loaders(account), loader{"discovered workspace", t.configureDiscovered})
 	}
+	hardening := loader{"hardening", func(cfg *config.Config) error { // what nobody may switch on
+		cfg.DebugHeaders = false
+		cfg.InsecureSkipVerify = false
+		cfg.RetryTimeoutSeconds = 20
+		cfg.HTTPTimeoutSeconds = cmp.Or(cfg.HTTPTimeoutSeconds, 20)
+		return plainValues(cfg)
+	}}
 	if t.Profile == "" {
-		return []config.Loader{config.ConfigAttributes, config.ConfigFile, hardening{}}
+		return []config.Loader{config.ConfigAttributes, config.ConfigFile, hardening}
 	}
-	return []config.Loader{namedProfile{t}, hardening{}}
-}
-
-// hardening overrides what nobody may switch on.
-type hardening struct{}
-
-func (hardening) Name() string { return "hardening" }
-
-func (hardening) Configure(cfg *config.Config) error {
-	cfg.DebugHeaders = false
-	cfg.InsecureSkipVerify = false
-	cfg.RetryTimeoutSeconds = int((20 * time.Second).Seconds())
-	if cfg.HTTPTimeoutSeconds == 0 {
-		cfg.HTTPTimeoutSeconds = 20
-	}
-	return plainValues(cfg)
+	return []config.Loader{loader{"named profile", t.configureNamed}, hardening}
 }
 
 // unfitValue is a value that no request can carry.
@@ -373,27 +361,23 @@ func plainValues(cfg *config.Config) error {
 	return nil
 }
 
-// namedProfile loads a profile first and fills gaps from the environment.
+// configureNamed loads a profile first and fills gaps from the environment.
 // Otherwise DATABRICKS_HOST would have several profiles read one workspace.
-type namedProfile struct{ target Target }
-
-func (namedProfile) Name() string { return "named profile" }
-
-func (p namedProfile) Configure(cfg *config.Config) error {
+func (t Target) configureNamed(cfg *config.Config) error {
 	cfg.ConfigFile = cmp.Or(cfg.ConfigFile, os.Getenv("DATABRICKS_CONFIG_FILE"))
 	cfg.Host = ""
 	if err := config.ConfigFile.Configure(cfg); err != nil {
-		return fmt.Errorf("profile %s: %w", p.target.Profile, err)
+		return fmt.Errorf("profile %s: %w", t.Profile, err)
 	}
 	if cfg.Host == "" { // the SDK takes a file that is not there for an empty one
 		if _, err := config.LoadFile(cfg.ConfigFile); err != nil {
-			return fmt.Errorf("profile %s: %w", p.target.Profile, err)
+			return fmt.Errorf("profile %s: %w", t.Profile, err)
 		}
 	}
 	// A profile's credential goes to no other host.
-	given := p.target.Host
+	given := t.Host
 	if given != "" && cfg.Host != "" && (&config.Config{Host: given}).CanonicalHostName() != (&config.Config{Host: cfg.Host}).CanonicalHostName() {
-		return fmt.Errorf("profile %s is for %s, not for %s", p.target.Profile, cfg.Host, given)
+		return fmt.Errorf("profile %s is for %s, not for %s", t.Profile, cfg.Host, given)
 	}
 	cfg.Host = cmp.Or(cfg.Host, given)
 	ownHost := cfg.Host != ""

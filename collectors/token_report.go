@@ -29,9 +29,6 @@ func (set) TokenReport() Collector {
 		OnRequest: hintTokenReport,
 		Flag:      "--token-report",
 		Order:     95,
-		Read: func(_ context.Context, c *Client) engine.Section {
-			return c.o.TokenReport.section(c.identity(), c.session.tokens, c.now())
-		},
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -55,14 +56,13 @@ func readTokens(ctx context.Context, c *Client) engine.Section {
 		return failed(implausible(reasonNotAList, "GET %s: the answer is a bare list, which no workspace gives", tokensPath))
 	}
 	c.warnOfUnknown(seen.unknown)
-	missing := slices.DeleteFunc(slices.Clone(own), func(id string) bool { return seen.ids[id] })
-	if len(missing) > 0 { // some may have been revoked between the two lists
+	if len(seen.missing()) > 0 { // some may have been revoked between the two lists
 		still, _ := c.ownTokens(ctx)
-		missing = slices.DeleteFunc(missing, func(id string) bool { return !slices.Contains(still, id) })
+		maps.DeleteFunc(seen.own, func(id string, listed bool) bool { return !listed && !slices.Contains(still, id) })
 	}
 	list.inUse, list.today = c.tokenInUse(ctx), seen.now-seen.now%engine.Day
 	e := &c.session.evidence
-	e.own, e.ownMissing, e.seen, e.rows, e.tokenInUse = own, missing, seen, list.rows, list.inUse
+	e.seen, e.rows, e.tokenInUse = seen, list.rows, list.inUse
 	return list.section()
 }
 

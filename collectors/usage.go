@@ -60,7 +60,7 @@ func (c *Client) orNoEvents(s engine.Section) engine.Section {
 
 // readUsage reads how tokens are used, page by page: a result is bounded in
 // bytes. Rows are kept as they are to be stored.
-func (c *Client) readUsage(ctx context.Context) engine.Section {
+func readUsage(ctx context.Context, c *Client) engine.Section {
 	reader, parameters, problem := c.usageReader(ctx)
 	if problem != nil {
 		return failed(problem)
@@ -107,7 +107,7 @@ func (c *Client) readUsage(ctx context.Context) engine.Section {
 	if err := out.Flush(); err != nil {
 		return failed(problemOf(reasonSpool, hintSpool, "keep the audit log: %s", err))
 	}
-	section := c.orNoEvents(log.section(workspace, c.now()))
+	section := c.orNoEvents(log.section(c.identity(), engine.Section{}, c.now()))
 	if !section.Coverage.Usable() {
 		return section
 	}
@@ -285,10 +285,10 @@ const (
 
 const (
 	hintWarehouse = "Name a SQL warehouse of this workspace that the caller may use (CAN USE), and sign in with the scope sql or sql:restricted-query."
-	hintStarting  = "Start the warehouse and run it again, or wait longer: usage: {wait: 20m} in patrol.yaml."
 	hintQuery     = "Look at the message, and at the warehouse's query history."
 	hintGrant     = "Let the caller read the table: GRANT USE CATALOG ON CATALOG system, GRANT USE SCHEMA ON SCHEMA system.access and GRANT SELECT ON TABLE system.access.audit."
 	hintSchema    = "Let an account admin enable the system schema `access` of the metastore; where it is enabled, the caller lacks USE CATALOG on system or USE SCHEMA on system.access."
+	hintStarting  = "Start the warehouse and run it again, or wait longer: usage: {wait: 20m} in patrol.yaml."
 	hintTruncated = "Run it again; if it persists, ask for fewer days."
 )
 
@@ -417,7 +417,7 @@ func (c *Client) query(ctx context.Context, q Query, parameters []parameter, row
 		}
 	}
 	if problem == nil && rows != e.Manifest.Rows {
-		return &Problem{Status: engine.Truncated, Reason: reasonTruncated, Hint: hintTruncated, Detail: fmt.Sprintf("query %s: %d rows arrived of %d", q.Name, rows, e.Manifest.Rows)}
+		return truncatedResult("query %s: %d rows arrived of %d", q.Name, rows, e.Manifest.Rows)
 	}
 	return problem
 }
@@ -453,12 +453,16 @@ func warehouseProblem(p *Problem) *Problem {
 	return p
 }
 
+func truncatedResult(format string, args ...any) *Problem {
+	return problem(engine.Truncated, reasonTruncated, hintTruncated, format, args...)
+}
+
 // ended is why a query that has ended brought no result.
 func (c *Client) ended(q Query, e envelope) *Problem {
 	state, columns := e.Status.State, e.Manifest.Schema.Columns
 	if state == "SUCCEEDED" {
 		if e.Manifest.Truncated {
-			return problem(engine.Truncated, reasonTruncated, hintTruncated, "query %s: the platform cut the result off", q.Name)
+			return truncatedResult("query %s: the platform cut the result off", q.Name)
 		}
 		if len(columns) != len(q.Columns) {
 			return problemOf(reasonColumns, hintQuery, "query %s: the result has %d columns, want %d", q.Name, len(columns), len(q.Columns))

@@ -165,7 +165,7 @@ func FuzzAuditChanges(f *testing.F) {
 		}
 		for workspace := range changes.workspaces {
 			var log engine.ChangeLog
-			if err := json.Unmarshal(changes.section(workspace).Document, &log); err != nil {
+			if err := json.Unmarshal(changes.section(engine.Workspace{ID: workspace}, engine.Section{}, time.Time{}).Document, &log); err != nil {
 				t.Fatal(err)
 			}
 			before := log.First

@@ -3,7 +3,6 @@ package collectors
 import (
 	"cmp"
 	"context"
-	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -30,16 +29,19 @@ func (set) Workspace() Collector {
 	}
 }
 
-// caller is whom the credential belongs to.
-type caller struct {
+// Caller is whom the credential of a session belongs to.
+type Caller struct {
 	Admin       bool        `json:"admin"`
-	AuthType    string      `json:"auth_type"`
+	AuthType    string      `json:"auth_type"` // as the Databricks tools name it
 	DisplayName string      `json:"display_name"`
 	ID          string      `json:"id"`
 	Kind        engine.Kind `json:"kind"`
 	Name        string      `json:"name"`
 	// Scopes of the credential: nil where nobody tells, as of a token.
 	Scopes []string `json:"scopes,omitempty"`
+	// TokenID is what the id of the token would be that this session signs in
+	// with, if the platform derives ids as it seems to; "" without a token.
+	TokenID string `json:"-"`
 
 	workspaceID string
 	groups      []string
@@ -50,7 +52,7 @@ type caller struct {
 var uuid = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 // whoAmI asks once per session; it also proves the credential.
-func (c *Client) whoAmI(ctx context.Context) (caller, *Problem) {
+func (c *Client) whoAmI(ctx context.Context) (Caller, *Problem) {
 	var answer struct {
 		ID          string `json:"id"`
 		UserName    string `json:"userName"`
@@ -62,11 +64,11 @@ func (c *Client) whoAmI(ctx context.Context) (caller, *Problem) {
 	}
 	header, problem := c.getJSON(ctx, mePath, nil, &answer)
 	if problem != nil {
-		return caller{}, problem
+		return Caller{}, problem
 	}
-	me := caller{
+	me := Caller{
 		AuthType: c.session.authType, Scopes: c.session.scopes, ID: answer.ID, Name: cmp.Or(answer.Application, answer.UserName),
-		DisplayName: answer.DisplayName, Kind: engine.User, workspaceID: workspaceIDOf(header),
+		DisplayName: answer.DisplayName, Kind: engine.User, workspaceID: engine.Response{Header: header}.WorkspaceID(),
 	}
 	if uuid.MatchString(me.Name) {
 		me.Kind = engine.ServicePrincipal
@@ -76,12 +78,6 @@ func (c *Client) whoAmI(ctx context.Context) (caller, *Problem) {
 		me.Admin = me.Admin || group.Display == adminsGroup
 	}
 	return me, nil
-}
-
-// workspaceIDOf reads the header that names the workspace that answered; it
-// is being renamed.
-func workspaceIDOf(h http.Header) string {
-	return strings.TrimSpace(cmp.Or(h.Get("X-Databricks-Org-Id"), h.Get("X-Databricks-Workspace-Id")))
 }
 
 func readWorkspace(_ context.Context, c *Client) engine.Section {

@@ -48,8 +48,7 @@ type Source struct {
 	account  *accountListing // nil before it was asked, and without one
 	sections []engine.SectionName
 	usage    *collectors.Usage // nil: not asked for
-	log      *collectors.AuditLog
-	changes  *collectors.AuditChanges
+	exports  map[engine.SectionName]collectors.Export
 	report   *collectors.TokenReport
 }
 
@@ -167,14 +166,16 @@ func (r *Run) ResolveSource(ctx context.Context, s *Source) (err error) {
 		}
 		s.sections = append(s.sections, engine.SectionName(name))
 	}
+	s.exports = map[engine.SectionName]collectors.Export{}
 	if s.AuditLog != "" {
-		s.log, err = collectors.OpenAuditLog(ctx, s.AuditLog)
+		s.exports[engine.SectionAuditLog], err = collectors.OpenAuditLog(ctx, s.AuditLog)
 	}
 	if err == nil && s.AuditChanges != "" {
-		s.changes, err = collectors.OpenAuditChanges(ctx, s.AuditChanges)
+		s.exports[engine.SectionAuditChanges], err = collectors.OpenAuditChanges(ctx, s.AuditChanges)
 	}
 	if err == nil && s.TokenReport != "" {
 		s.report, err = collectors.OpenTokenReport(ctx, s.TokenReport)
+		s.exports[engine.SectionTokenReport] = s.report
 	}
 	if err != nil {
 		return err
@@ -204,13 +205,11 @@ func (r *Run) ResolveSource(ctx context.Context, s *Source) (err error) {
 func (r *Run) CollectOptions(s *Source) collectors.Options {
 	options := collectors.Options{
 		Now: r.Now, Parallel: s.Parallel, CAFile: s.CAFile, NoProxy: s.NoProxy, UserAgentVersion: r.Version,
-		SpoolDir:     filepath.Dir(r.DBPath),
-		Sections:     s.sections,
-		Usage:        s.usage,
-		AuditLog:     s.log,
-		AuditChanges: s.changes,
-		TokenReport:  s.report,
-		RetryBudget:  max(s.RetryBudget, 1), // 0 would mean the default: a nanosecond is no time for a retry
+		SpoolDir:    filepath.Dir(r.DBPath),
+		Sections:    s.sections,
+		Usage:       s.usage,
+		Exports:     s.exports,
+		RetryBudget: max(s.RetryBudget, 1), // 0 would mean the default: a nanosecond is no time for a retry
 	}
 	if s.account != nil {
 		options.Account = &s.account.Account
