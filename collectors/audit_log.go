@@ -180,9 +180,12 @@ func (c *logCells) wrong(column, want string) {
 	c.err = errors.Join(c.err, fmt.Errorf("%s: want %s, got %q", column, want, cut([]byte(c.fields[column]))))
 }
 
+// mostEvents bounds counts, so that sums of them are what they say.
+const mostEvents = 1 << 53
+
 func (c *logCells) count(column string) int64 {
 	n, err := strconv.ParseInt(c.text(column), 10, 64)
-	if err != nil || n < 0 {
+	if err != nil || n < 0 || n > mostEvents {
 		c.wrong(column, "a count")
 	}
 	return n
@@ -248,8 +251,10 @@ func readLogRow(r record) (row logRow, err error) {
 	for i := range d.Calls {
 		call := &d.Calls[i]
 		call.Service, call.Action = bounded(call.Service), bounded(call.Action)
-		called += call.Events
-		if call.Service == "" || call.Action == "" || call.Events < 1 || call.Refused < 0 || call.Refused > call.Events {
+		if called <= row.Events {
+			called += call.Events
+		}
+		if call.Service == "" || call.Action == "" || call.Events < 1 || call.Events > mostEvents || call.Refused < 0 || call.Refused > call.Events {
 			c.err = errors.Join(c.err, fmt.Errorf("calls: %q makes no sense", cut([]byte(r.text("calls")))))
 			break
 		}

@@ -182,6 +182,9 @@ func TestAuditLogOfOthers(t *testing.T) {
 func TestAuditLogWithMistakes(t *testing.T) {
 	t.Parallel()
 	const good = "1,a,1,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,1,[]\n"
+	detailHeader := strings.TrimSpace(logHeader) + ",days_used,succeeded,refused,addresses,top_address,distinct_calls,calls\n"
+	const endless = `""service"":""jobs"",""action"":""run"",""events"":9223372036854775807` // two of them are less than one event
+	const endlessCalls = `1,a,5,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,1,[],1,5,0,1,192.0.2.1,2,"[{` + endless + `},{` + endless + `}]"` + "\n"
 	for name, test := range map[string]struct{ file, text, want string }{
 		"empty":          {"l.csv", "", "the file is empty"},
 		"no column":      {"l.csv", "workspace_id,token_id\n1,a\n", ":2: events is missing"},
@@ -193,6 +196,7 @@ func TestAuditLogWithMistakes(t *testing.T) {
 		"no time":        {"l.csv", logHeader + "1,a,1,soon,2026-11-01T00:00:00Z,1,[]\n", "first_event: want a time"},
 		"backwards":      {"l.csv", logHeader + "1,a,1,2026-11-02T00:00:00Z,2026-11-01T00:00:00Z,1,[]\n", "last_event is before first_event"},
 		"agents no list": {"l.csv", logHeader + "1,a,1,2026-11-01T00:00:00Z,2026-11-01T00:00:00Z,1,curl\n", "user_agents: want a list"},
+		"endless calls":  {"l.csv", detailHeader + endlessCalls, ":2: calls: "},
 		"no JSON":        {"l.jsonl", `{"workspace_id":1` + "\n", ":1: want a JSON object a line"},
 		"no object":      {"l.jsonl", "{}\n[1]\n", ":1: workspace_id is missing"},
 		"key twice":      {"l.jsonl", `{"workspace_id":1,"workspace_id":2}`, "each key once"},
