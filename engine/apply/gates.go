@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,26 +63,16 @@ func (r *run) checkHistory() error {
 
 // checkMaker refuses what another policy engine, or other policies, decided.
 func (r *run) checkMaker() error {
-	plan := r.job.Plan
+	plan, judged := r.job.Plan, slices.ContainsFunc(r.approved(), remedy.OnToken) // a step rests on policies that are run again
 	switch {
 	case plan.Schema != engine.PlanSchema:
 		return refused("schema", plan.ID, "Use the version of patrol that made it.", "plan has schema %d, want %d", plan.Schema, engine.PlanSchema)
-	case plan.Policies != r.job.Policies && r.judged():
+	case plan.Policies != r.job.Policies && judged:
 		return refused("policy_digest", plan.ID, "Give the same --policy directories as for the plan, or plan again.", "the policies are not those that the plan was made with")
-	case plan.Engine != r.job.Engine && r.judged():
+	case plan.Engine != r.job.Engine && judged:
 		return refused("engine_version", plan.ID, hintReplan, "made with policy engine %s, this is %s", plan.Engine, r.job.Engine)
 	}
 	return nil
-}
-
-// judged reports whether any step rests on policies that are run again.
-func (r *run) judged() bool {
-	for _, step := range r.approved() {
-		if remedy.OnToken(step) {
-			return true
-		}
-	}
-	return false
 }
 
 // checkTimes holds the plan against our own clock, before any network. Whether
@@ -215,8 +206,8 @@ func (r *run) checkWorkspace(w engine.PlanWorkspace, live Workspace) error {
 	case live.Skew.Abs() > maxSkew:
 		return refused("clock_skew", w.Name, "Correct this machine's clock.", "the clocks differ by %s", live.Skew.Round(time.Second))
 	}
-	for _, step := range r.approvedIn(w.ID) {
-		if remedy.DisablesTokens(step) && live.Caller.PAT {
+	for _, step := range r.approved() {
+		if step.WorkspaceID == w.ID && remedy.DisablesTokens(step) && live.Caller.PAT {
 			return refused("pat_auth", w.Name, "Sign in by OAuth for this step.", "switching tokens off would cut off the token that this run signs in with")
 		}
 	}

@@ -101,14 +101,32 @@ func (r *run) gates(ctx context.Context) error {
 	return nil
 }
 
-// perform is the part that writes.
+// perform is the part that writes. It asks for each workspace in which something will
+// be done before the first write anywhere, and takes the plan into the journal, and
+// with it the right to write.
 func (r *run) perform(ctx context.Context) (engine.OutcomeReport, error) {
-	if err := r.confirmAll(ctx); err != nil {
-		report, failed := r.report(ctx)
-		return report, errors.Join(err, failed)
+	for _, w := range r.involved() {
+		q := r.question(w, r.openIn(w.ID))
+		if q.Steps == 0 || r.expired {
+			continue
+		}
+		if err := r.job.Confirm(ctx, q); err != nil {
+			report, failed := r.report(ctx)
+			return report, errors.Join(err, failed)
+		}
 	}
 	durable := context.WithoutCancel(ctx)
-	err := r.begin(durable)
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	err = r.job.Journal.Begin(durable, engine.Registration{
+		SHA: r.job.SHA, Bytes: r.job.Bytes, Approval: r.job.Approval.Bytes, By: r.job.Approval.By,
+		Steps: r.steps(), Host: host, PID: os.Getpid(),
+	})
+	if err == nil {
+		err = r.reload(durable)
+	}
 	if err == nil {
 		for _, w := range r.involved() {
 			if err = r.workspace(ctx, w); err != nil {
@@ -122,38 +140,6 @@ func (r *run) perform(ctx context.Context) (engine.OutcomeReport, error) {
 		err = verdict(report)
 	}
 	return report, explain(err, report.PlanID)
-}
-
-// begin takes the plan into the journal, and with it the right to write.
-func (r *run) begin(ctx context.Context) error {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	err = r.job.Journal.Begin(ctx, engine.Registration{
-		SHA: r.job.SHA, Bytes: r.job.Bytes, Approval: r.job.Approval.Bytes, By: r.job.Approval.By,
-		Steps: r.steps(), Host: host, PID: os.Getpid(),
-	})
-	if err != nil {
-		return err
-	}
-	return r.reload(ctx)
-}
-
-// confirmAll asks for each workspace in which something will be done, before
-// the first write anywhere.
-func (r *run) confirmAll(ctx context.Context) error {
-	for _, w := range r.involved() {
-		open := r.openIn(w.ID)
-		q := r.question(w, open)
-		if q.Steps == 0 || r.expired {
-			continue
-		}
-		if err := r.job.Confirm(ctx, q); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (r *run) question(w engine.PlanWorkspace, open []engine.Step) Question {
@@ -255,23 +241,18 @@ func (r *run) step(ctx context.Context, s engine.Step) error {
 	if err != nil {
 		return err
 	}
-	return r.countRefusals(it.entry)
-}
-
-const maxRefusals = 3
-
-// countRefusals stops a run whose rights seem to have gone.
-func (r *run) countRefusals(e engine.Entry) error {
-	if e.State != engine.StateRefused && e.Reason != reasonForbidden {
+	if it.entry.State != engine.StateRefused && it.entry.Reason != reasonForbidden {
 		r.refusals = 0
 		return nil
 	}
 	r.refusals++
-	if r.refusals < maxRefusals {
+	if r.refusals < maxRefusals { // the rights of this run seem to have gone
 		return nil
 	}
 	return stopped{reasonForbidden, fmt.Sprintf("%d steps in a row were refused", r.refusals)}
 }
+
+const maxRefusals = 3
 
 // approved are the approved steps in the order of the plan.
 func (r *run) approved() []engine.Step {
@@ -282,10 +263,6 @@ func (r *run) approved() []engine.Step {
 		}
 	}
 	return steps
-}
-
-func (r *run) approvedIn(workspace string) []engine.Step {
-	return slices.DeleteFunc(r.approved(), func(s engine.Step) bool { return s.WorkspaceID != workspace })
 }
 
 // steps are those that this run is about: the approved ones, and those that

@@ -66,69 +66,15 @@ func EncodeStatement(s Statement) []byte {
 	return indented(engine.CompactJSON(s))
 }
 
-// CheckStatement reads a statement and holds it against the plan that it is about.
+// CheckStatement reads a statement and holds it against the plan that it is about: the
+// error is of another plan, or of steps that the plan lacks.
 func CheckStatement(payload []byte, content []byte, p engine.Plan) (Statement, error) {
 	s, err := readStatement(payload)
 	if err != nil {
 		return s, err
 	}
-	return s, s.about(content, p)
-}
-
-func readStatement(payload []byte) (Statement, error) {
-	var s Statement
-	if err := decodeStrict(payload, &s); err != nil {
-		return s, badApproval(fmt.Errorf("statement: %w", err))
-	}
-	if !bytes.Equal(EncodeStatement(s), payload) {
-		return s, badApproval(errors.New("statement is not written as patrol writes it"))
-	}
-	if err := s.check(); err != nil {
-		return s, badApproval(err)
-	}
-	return s, nil
-}
-
-func badApproval(err error) error {
-	return refused("bad_approval", "read approval", "Remove the approval file and approve the plan again.", err)
-}
-
-func (s Statement) check() error {
-	switch {
-	case s.Schema != ApprovalSchema:
-		return fmt.Errorf("statement has version %d, this patrol reads %d", s.Schema, ApprovalSchema)
-	case s.Kind != Approve && s.Kind != Withdraw:
-		return fmt.Errorf("statement is of unknown kind %q", s.Kind)
-	case s.Approver == "":
-		return errors.New("statement names no approver")
-	case strings.Contains(s.Approver, "@"):
-		if _, err := engine.Person(s.Approver); err != nil {
-			return fmt.Errorf("approver %w", err)
-		}
-	}
-	switch {
-	case s.All == (len(s.Decisions) > 0):
-		return errors.New("statement is about all steps, or about named ones: not both, not none")
-	}
-	for i, d := range s.Decisions {
-		if d.Verdict != Accept && d.Verdict != Reject && d.Verdict != Defer {
-			return fmt.Errorf("decision on step %s is %q", d.Step, d.Verdict)
-		}
-		if i > 0 && s.Decisions[i-1].Step == d.Step {
-			return fmt.Errorf("step %s is decided twice", d.Step)
-		}
-	}
-	if _, err := parseTime("at", s.At); err != nil {
-		return err
-	}
-	_, err := parseTime("expires_at", s.ExpiresAt)
-	return err
-}
-
-// about refuses a statement on another plan, or on steps that the plan lacks.
-func (s Statement) about(content []byte, p engine.Plan) error {
 	if s.PlanSHA != Digest(content) || s.PlanID != p.ID {
-		return refused("other_plan", "read approval", "Approve this plan: an approval counts for the very bytes that were approved.",
+		return s, refused("other_plan", "read approval", "Approve this plan: an approval counts for the very bytes that were approved.",
 			fmt.Errorf("%s approved plan %s (sha256 %.12s), this is %s (sha256 %.12s)", s.Approver, s.PlanID, s.PlanSHA, p.ID, Digest(content)))
 	}
 	known := map[string]bool{}
@@ -137,10 +83,52 @@ func (s Statement) about(content []byte, p engine.Plan) error {
 	}
 	for _, d := range s.Decisions {
 		if !known[d.Step] {
-			return badApproval(fmt.Errorf("the plan has no step %q", d.Step))
+			return s, badApproval(fmt.Errorf("the plan has no step %q", d.Step))
 		}
 	}
-	return nil
+	return s, nil
+}
+
+func readStatement(payload []byte) (s Statement, err error) {
+	if err := decodeStrict(payload, &s); err != nil {
+		return s, badApproval(fmt.Errorf("statement: %w", err))
+	}
+	_, notPerson := engine.Person(s.Approver)
+	_, err1 := parseTime("at", s.At)
+	_, err2 := parseTime("expires_at", s.ExpiresAt)
+	switch {
+	case !bytes.Equal(EncodeStatement(s), payload):
+		err = errors.New("statement is not written as patrol writes it")
+	case s.Schema != ApprovalSchema:
+		err = fmt.Errorf("statement has version %d, this patrol reads %d", s.Schema, ApprovalSchema)
+	case s.Kind != Approve && s.Kind != Withdraw:
+		err = fmt.Errorf("statement is of unknown kind %q", s.Kind)
+	case s.Approver == "":
+		err = errors.New("statement names no approver")
+	case strings.Contains(s.Approver, "@") && notPerson != nil:
+		err = fmt.Errorf("approver %w", notPerson)
+	case s.All == (len(s.Decisions) > 0):
+		err = errors.New("statement is about all steps, or about named ones: not both, not none")
+	default:
+		err = cmp.Or(err1, err2)
+	}
+	for i, d := range s.Decisions {
+		switch {
+		case err != nil:
+		case d.Verdict != Accept && d.Verdict != Reject && d.Verdict != Defer:
+			err = fmt.Errorf("decision on step %s is %q", d.Step, d.Verdict)
+		case i > 0 && s.Decisions[i-1].Step == d.Step:
+			err = fmt.Errorf("step %s is decided twice", d.Step)
+		}
+	}
+	if err != nil {
+		return s, badApproval(err)
+	}
+	return s, nil
+}
+
+func badApproval(err error) error {
+	return refused("bad_approval", "read approval", "Remove the approval file and approve the plan again.", err)
 }
 
 func (s Statement) expired(now time.Time) bool {

@@ -79,39 +79,26 @@ func (k Keyring) Signer(ctx context.Context, path string) (ssh.Signer, io.Closer
 	if err != nil {
 		return nil, nil, err
 	}
-	signer, err := ssh.ParsePrivateKey(content)
-	if err == nil {
+	signer, private := ssh.ParsePrivateKey(content)
+	if private == nil {
 		return signer, io.NopCloser(nil), nil
 	}
-	public, cause := publicKey(path, content, err)
-	if cause != nil {
-		return nil, nil, cause
-	}
-	return k.fromAgent(ctx, public)
-}
-
-// publicKey is the key to ask the agent for: the file's own, or that of a
-// private key which only the agent can use.
-func publicKey(path string, content []byte, private error) (ssh.PublicKey, error) {
-	if key, _, _, _, err := ssh.ParseAuthorizedKey(content); err == nil {
-		return key, nil
-	}
-	var locked *ssh.PassphraseMissingError
-	if errors.As(private, &locked) && locked.PublicKey != nil {
-		return locked.PublicKey, nil
-	}
-	beside, err := os.ReadFile(strings.TrimSuffix(path, ".pub") + ".pub")
+	// The key to ask the agent for is the file's own, or that of a private key which only the agent can use.
+	key, _, _, _, err := ssh.ParseAuthorizedKey(content)
 	if err != nil {
-		return nil, private
+		var locked *ssh.PassphraseMissingError
+		if errors.As(private, &locked) && locked.PublicKey != nil {
+			key = locked.PublicKey
+		} else {
+			beside, err := os.ReadFile(strings.TrimSuffix(path, ".pub") + ".pub")
+			if err != nil {
+				return nil, nil, private
+			}
+			if key, _, _, _, err = ssh.ParseAuthorizedKey(beside); err != nil {
+				return nil, nil, private
+			}
+		}
 	}
-	key, _, _, _, err := ssh.ParseAuthorizedKey(beside)
-	if err != nil {
-		return nil, private
-	}
-	return key, nil
-}
-
-func (k Keyring) fromAgent(ctx context.Context, key ssh.PublicKey) (ssh.Signer, io.Closer, error) {
 	if k.Agent == "" {
 		return nil, nil, fmt.Errorf("key %s needs an agent (SSH_AUTH_SOCK is not set)", ssh.FingerprintSHA256(key))
 	}
@@ -167,66 +154,50 @@ func ParseSigners(content []byte) (*Signers, error) {
 	return s, nil
 }
 
-func parseAllowed(text string) (allowed, error) {
-	names, rest, err := splitPrincipals(text)
-	if err != nil {
-		return allowed{}, err
+func parseAllowed(text string) (one allowed, err error) {
+	end := strings.IndexAny(text, " \t")
+	names, rest := text[:max(end, 0)], text[max(end, 0):]
+	if quoted, found := strings.CutPrefix(text, `"`); found {
+		if names, rest, found = strings.Cut(quoted, `"`); !found {
+			return one, errors.New("a quote is not closed")
+		}
+	} else if end < 0 {
+		return one, errors.New("no key after the principals")
 	}
-	one := allowed{principals: strings.Split(names, ",")}
+	one.principals = strings.Split(names, ",")
 	if slices.Contains(one.principals, "") {
 		return one, errors.New("a principal is empty")
 	}
-	key, _, options, more, err := ssh.ParseAuthorizedKey([]byte(rest))
-	if err != nil {
+	key, _, options, more, err := ssh.ParseAuthorizedKey([]byte(strings.TrimSpace(rest)))
+	switch {
+	case err != nil:
 		return one, fmt.Errorf("no key after the principals: %w", err)
-	}
-	if len(bytes.TrimSpace(more)) > 0 {
+	case len(bytes.TrimSpace(more)) > 0:
 		return one, errors.New("more than one key")
-	}
-	if strings.Contains(key.Type(), "-cert-") {
+	case strings.Contains(key.Type(), "-cert-"):
 		return one, errors.New("a certificate is no key: name the key itself")
 	}
 	one.key = key
 	for _, option := range options {
-		if err := one.option(option); err != nil {
+		name, value, _ := strings.Cut(option, "=")
+		value = strings.Trim(value, `"`)
+		switch strings.ToLower(name) {
+		case "cert-authority":
+			err = errors.New("cert-authority is not supported: name each signer's own key")
+		case "namespaces":
+			one.namespaces = strings.Split(value, ",")
+		case "valid-after":
+			one.after, err = parseStamp(value)
+		case "valid-before":
+			one.before, err = parseStamp(value)
+		default:
+			err = fmt.Errorf("option %q is not known", option)
+		}
+		if err != nil {
 			return one, err
 		}
 	}
 	return one, nil
-}
-
-func splitPrincipals(text string) (names, rest string, err error) {
-	if strings.HasPrefix(text, `"`) {
-		names, rest, ok := strings.Cut(text[1:], `"`)
-		if !ok {
-			return "", "", errors.New("a quote is not closed")
-		}
-		return names, strings.TrimSpace(rest), nil
-	}
-	i := strings.IndexAny(text, " \t")
-	if i < 0 {
-		return "", "", errors.New("no key after the principals")
-	}
-	return text[:i], strings.TrimSpace(text[i:]), nil
-}
-
-func (a *allowed) option(option string) error {
-	name, value, _ := strings.Cut(option, "=")
-	value = strings.Trim(value, `"`)
-	var err error
-	switch strings.ToLower(name) {
-	case "cert-authority":
-		return errors.New("cert-authority is not supported: name each signer's own key")
-	case "namespaces":
-		a.namespaces = strings.Split(value, ",")
-	case "valid-after":
-		a.after, err = parseStamp(value)
-	case "valid-before":
-		a.before, err = parseStamp(value)
-	default:
-		return fmt.Errorf("option %q is not known", option)
-	}
-	return err
 }
 
 // parseStamp reads YYYYMMDD[HHMM[SS]][Z]. Without a Z ssh-keygen takes the
@@ -257,34 +228,33 @@ func (s *Signers) permit(namespace, principal string, key ssh.PublicKey, now tim
 		if !bytes.Equal(one.key.Marshal(), key.Marshal()) {
 			continue
 		}
-		if err = one.permit(namespace, principal, now); err == nil {
+		why := ""
+		switch {
+		case principal != "" && !matches(one.principals, principal):
+			why = fmt.Sprintf("the key is not that of %q", principal)
+		case one.namespaces != nil && !matches(one.namespaces, namespace):
+			why = "the key may not sign in namespace " + namespace
+		case !one.after.IsZero() && now.Before(one.after):
+			why = "the key is not valid yet"
+		case !one.before.IsZero() && !now.Before(one.before):
+			why = "the key is not valid any more"
+		default:
 			return strings.Join(one.principals, ","), nil
 		}
-		err = fmt.Errorf("allowed_signers, line %d: %w", one.line, err)
+		err = fmt.Errorf("allowed_signers, line %d: %s", one.line, why)
 	}
 	return "", err
 }
 
-func (a allowed) permit(namespace, principal string, now time.Time) error {
-	switch {
-	case principal != "" && !matches(a.principals, principal):
-		return fmt.Errorf("the key is not that of %q", principal)
-	case a.namespaces != nil && !matches(a.namespaces, namespace):
-		return fmt.Errorf("the key may not sign in namespace %s", namespace)
-	case !a.after.IsZero() && now.Before(a.after):
-		return errors.New("the key is not valid yet")
-	case !a.before.IsZero() && !now.Before(a.before):
-		return errors.New("the key is not valid any more")
-	}
-	return nil
-}
-
-// matches holds when a pattern matches and none that begins with ! does.
+// matches holds when a pattern matches and none that begins with ! does. * and ? are as
+// in ssh; everything else stands for itself.
 func matches(patterns []string, text string) bool {
+	// A slash separates nothing here; path.Match must not see one.
+	harmless := strings.NewReplacer(`\`, `\\`, `[`, `\[`, "/", "\x00")
 	found := false
 	for _, pattern := range patterns {
-		negated := strings.HasPrefix(pattern, "!")
-		if !wildcard(strings.TrimPrefix(pattern, "!"), text) {
+		wanted, negated := strings.CutPrefix(pattern, "!")
+		if ok, err := path.Match(harmless.Replace(wanted), strings.ReplaceAll(text, "/", "\x00")); err != nil || !ok {
 			continue
 		}
 		if negated {
@@ -293,14 +263,6 @@ func matches(patterns []string, text string) bool {
 		found = true
 	}
 	return found
-}
-
-// wildcard matches * and ? as ssh does; everything else stands for itself.
-func wildcard(pattern, text string) bool {
-	quoted := strings.NewReplacer(`\`, `\\`, `[`, `\[`).Replace(pattern)
-	// A slash separates nothing here; path.Match must not see one.
-	ok, err := path.Match(strings.ReplaceAll(quoted, "/", "\x00"), strings.ReplaceAll(text, "/", "\x00"))
-	return err == nil && ok
 }
 
 // ownedBy reports whether the file lists the key for that person.

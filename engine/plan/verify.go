@@ -64,10 +64,7 @@ func Verify(p engine.Plan, content, file []byte, trust Trust, now time.Time) (Ap
 	}
 	votes, lapsed := map[string][]vote{}, false // by step, in the order of statements
 	for i, e := range entries {
-		s, by, key, err := trust.statement(e, p, content, now)
-		if err == nil && s.Kind == Approve {
-			err = trust.checkPlanner(p.Planner, s, key)
-		}
+		s, by, err := trust.statement(e, p, content, now)
 		if known, ok := engine.AsError(err); ok {
 			numbered := *known
 			numbered.Target = strconv.Itoa(i + 1)
@@ -98,15 +95,13 @@ func Verify(p engine.Plan, content, file []byte, trust Trust, now time.Time) (Ap
 	a := Approved{Plan: p, SHA256: Digest(content), Steps: map[string]bool{}, Others: map[string]string{}, Unsigned: trust.Signers == nil}
 	a.ExpiresAt, _ = time.Parse(time.RFC3339, p.ExpiresAt)
 	for _, step := range p.Steps {
-		if why := trust.objection(step, votes[step.ID]); why != "" {
+		counted, why := trust.count(step, votes[step.ID])
+		if why != "" {
 			a.Others[step.ID] = why
 			continue
 		}
 		a.Steps[step.ID] = true
-		for _, one := range votes[step.ID] {
-			if one.decision.Verdict != Accept {
-				continue
-			}
+		for _, one := range counted {
 			if one.expires.Before(a.ExpiresAt) {
 				a.ExpiresAt = one.expires
 			}
@@ -146,45 +141,36 @@ type vote struct {
 }
 
 // statement verifies an entry before it parses it, and asks only then who signed.
-func (t Trust) statement(e Entry, p engine.Plan, content []byte, now time.Time) (Statement, Approver, ssh.PublicKey, error) {
+// Planner and approver are told apart by name and user, and where signers are named by
+// key: one may sign in another name, not with another key.
+func (t Trust) statement(e Entry, p engine.Plan, content []byte, now time.Time) (s Statement, by Approver, err error) {
 	var key ssh.PublicKey
 	if e.Signature != "" {
-		var err error
 		if key, err = verifySignature(e.Payload, e.Signature); err != nil {
-			return Statement{}, Approver{}, nil, refused("bad_signature", "verify approval", "Remove the approval file and approve the plan again.", err)
+			return s, by, refused("bad_signature", "verify approval", "Remove the approval file and approve the plan again.", err)
 		}
 	} else if t.Signers != nil {
-		return Statement{}, Approver{}, nil, refused("unsigned", "verify approval", "Remove the approval file and approve with --sign-key: the configuration names allowed signers.",
+		return s, by, refused("unsigned", "verify approval", "Remove the approval file and approve with --sign-key: the configuration names allowed signers.",
 			errors.New("it is not signed"))
 	}
-	s, err := CheckStatement(e.Payload, content, p)
-	if err != nil {
-		return s, Approver{}, nil, err
+	if s, err = CheckStatement(e.Payload, content, p); err != nil {
+		return s, by, err
 	}
-	by := Approver{Name: s.Approver, Reason: s.Reason, At: s.At}
+	by = Approver{Name: s.Approver, Reason: s.Reason, At: s.At, Signed: t.Signers != nil}
 	if key != nil {
 		by.Key = ssh.FingerprintSHA256(key)
 	}
-	if t.Signers == nil {
-		return s, by, key, nil
+	if t.Signers != nil {
+		if _, err := t.Signers.permit(Namespace, s.Approver, key, now); err != nil {
+			return s, by, refused("wrong_key", "verify approval", "Sign with the key that allowed_signers lists for the approver.", fmt.Errorf("key %s, approver %s: %w", by.Key, s.Approver, err))
+		}
 	}
-	if _, err := t.Signers.permit(Namespace, s.Approver, key, now); err != nil {
-		return s, by, key, refused("wrong_key", "verify approval", "Sign with the key that allowed_signers lists for the approver.", fmt.Errorf("key %s, approver %s: %w", by.Key, s.Approver, err))
-	}
-	by.Signed = true
-	return s, by, key, nil
-}
-
-// checkPlanner tells planner and approver apart by name and user, and where
-// signers are named by key: one may sign in another name, not with another key.
-func (t Trust) checkPlanner(planner string, s Statement, key ssh.PublicKey) error {
-	switch {
-	case t.PlannerMayApprove || planner == "":
-		return nil
+	switch planner := p.Planner; {
+	case t.PlannerMayApprove || planner == "" || s.Kind != Approve:
 	case samePerson(planner, s.Approver), samePerson(planner, s.User), t.Signers != nil && t.Signers.ownedBy(key, planner):
-		return refused("planner_approved", "verify approval", "Let somebody else approve: the configuration forbids who planned to.", fmt.Errorf("%s made the plan", planner))
+		return s, by, refused("planner_approved", "verify approval", "Let somebody else approve: the configuration forbids who planned to.", fmt.Errorf("%s made the plan", planner))
 	}
-	return nil
+	return s, by, nil
 }
 
 // samePerson takes alice for alice@example.com, however it is written: one is
@@ -202,32 +188,30 @@ func (a Approver) same(b Approver) bool {
 	return strings.EqualFold(a.Name, b.Name) || a.Key != "" && a.Key == b.Key
 }
 
-// objection tells why a step is not approved; "" when it is.
-func (t Trust) objection(step engine.Step, votes []vote) string {
-	var counted []Approver
-	deferred := ""
+// count is the votes that approve a step, and why they do not approve it; "" when they do.
+func (t Trust) count(step engine.Step, votes []vote) (counted []vote, why string) {
 	for _, one := range votes {
 		switch {
 		case one.decision.Verdict == Reject:
-			return withReason("rejected by "+one.by.Name, one.decision.Reason)
+			return nil, withReason("rejected by "+one.by.Name, one.decision.Reason)
 		case one.decision.Verdict == Defer:
-			deferred = withReason("deferred by "+one.by.Name, one.decision.Reason)
+			why = withReason("deferred by "+one.by.Name, one.decision.Reason)
 		case t.CriticalNeedOwn && step.Critical && !one.own:
-			deferred = "critical: needs a statement of its own (approve --step " + step.ID + ")"
+			why = "critical: needs a statement of its own (approve --step " + step.ID + ")"
 		default:
-			counted = append(counted, one.by)
+			counted = append(counted, one)
 		}
 	}
-	if need := max(1, t.Required); len(counted) < need {
-		if deferred != "" {
-			return deferred
-		}
-		if need == 1 {
-			return "not approved"
-		}
-		return fmt.Sprintf("approved by %d of %d", len(counted), need)
+	need := max(1, t.Required)
+	switch {
+	case len(counted) >= need:
+		return counted, ""
+	case why != "":
+		return nil, why
+	case need == 1:
+		return nil, "not approved"
 	}
-	return ""
+	return nil, fmt.Sprintf("approved by %d of %d", len(counted), need)
 }
 
 func withReason(text, reason string) string {

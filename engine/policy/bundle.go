@@ -126,10 +126,28 @@ func unpack(name string) (map[string][]byte, error) {
 
 // verify holds each file against the signature, before any of them is looked into.
 func verify(files map[string][]byte, publicKey []byte) error {
-	config, err := verification(publicKey)
+	block, _ := pem.Decode(publicKey)
+	if block == nil {
+		return errors.New("the public key is not PEM")
+	}
+	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return fmt.Errorf("parse public key: %w", err)
+	}
+	algorithm := "RS256"
+	switch key := parsed.(type) {
+	case *rsa.PublicKey:
+	case *ecdsa.PublicKey:
+		algorithm = fmt.Sprintf("ES%d", map[int]int{256: 256, 384: 384, 521: 512}[key.Params().BitSize])
+	default:
+		return fmt.Errorf("the public key is of type %T; want RSA or ECDSA", key)
+	}
+	key, err := keys.NewKeyConfig(string(publicKey), algorithm, "")
 	if err != nil {
 		return err
 	}
+	const id = "patrol" // of the one key there is, for us; the signature may name any
+	config := bundle.NewVerificationConfig(map[string]*bundle.KeyConfig{id: key}, id, "", nil)
 	var signatures bundle.SignaturesConfig
 	if err := json.Unmarshal(files[".signatures.json"], &signatures); err != nil {
 		return fmt.Errorf("it has no signatures that can be read: %w", err)
@@ -155,38 +173,4 @@ func verify(files map[string][]byte, publicKey []byte) error {
 		return fmt.Errorf("files of the signature are missing: %s", strings.Join(engine.SortedKeys(signed), ", "))
 	}
 	return nil
-}
-
-// keyID is the id that our configuration gives to the one key there is; the
-// signature may name any.
-const keyID = "patrol"
-
-func verification(publicKey []byte) (*bundle.VerificationConfig, error) {
-	algorithm, err := algorithmOf(publicKey)
-	if err != nil {
-		return nil, err
-	}
-	key, err := keys.NewKeyConfig(string(publicKey), algorithm, "")
-	if err != nil {
-		return nil, err
-	}
-	return bundle.NewVerificationConfig(map[string]*bundle.KeyConfig{keyID: key}, keyID, "", nil), nil
-}
-
-func algorithmOf(publicKey []byte) (string, error) {
-	block, _ := pem.Decode(publicKey)
-	if block == nil {
-		return "", errors.New("the public key is not PEM")
-	}
-	key, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return "", fmt.Errorf("parse public key: %w", err)
-	}
-	switch key := key.(type) {
-	case *rsa.PublicKey:
-		return "RS256", nil
-	case *ecdsa.PublicKey:
-		return fmt.Sprintf("ES%d", map[int]int{256: 256, 384: 384, 521: 512}[key.Params().BitSize]), nil
-	}
-	return "", fmt.Errorf("the public key is of type %T; want RSA or ECDSA", key)
 }

@@ -57,16 +57,16 @@ type Process struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	lines  chan line // closed after the last
-	stderr *head
+	stderr head      // whole once it is gone
 	stop   sync.Once
 }
 
 // Start starts a sandbox, which must be stopped.
 func Start(command Command) (*Process, error) {
-	p := &Process{cmd: command(), lines: make(chan line), stderr: &head{}}
+	p := &Process{cmd: command(), lines: make(chan line)}
 	p.cmd.Env = []string{} // not nil, which would hand on ours
 	p.cmd.Dir = "/"
-	p.cmd.Stderr = p.stderr
+	p.cmd.Stderr = &p.stderr
 	p.cmd.SysProcAttr = bound()
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
@@ -115,12 +115,7 @@ func (p *Process) Ask(ctx context.Context, deadline time.Duration, request any, 
 		return fmt.Errorf("ask sandbox: %w", err)
 	}
 	go func() { _, _ = p.in.Write(append(text, '\n')) }() // that it cannot be sent shows in the end of the lines
-	doing := ""
-	end := func(why string) error {
-		p.Stop()
-		return &End{Doing: doing, Why: why}
-	}
-	patience := LoadTime
+	doing, patience := "", LoadTime
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
@@ -129,7 +124,7 @@ func (p *Process) Ask(ctx context.Context, deadline time.Duration, request any, 
 			switch {
 			case !open:
 				p.Stop()
-				return end(p.whyEnded())
+				return &End{Doing: doing, Why: p.whyEnded()}
 			case l.Failed != "":
 				p.Stop()
 				return &End{Doing: doing, Why: l.Failed, Said: true}
@@ -145,7 +140,8 @@ func (p *Process) Ask(ctx context.Context, deadline time.Duration, request any, 
 			}
 			timer.Reset(patience)
 		case <-timer.C:
-			return end(Overdue(deadline).Error())
+			p.Stop()
+			return &End{Doing: doing, Why: Overdue(deadline).Error()}
 		case <-ctx.Done():
 			p.Stop()
 			return ctx.Err()
@@ -169,11 +165,10 @@ func (p *Process) Stop() {
 	})
 }
 
-// whyEnded tells why a sandbox ended that nobody killed.
+// whyEnded tells why a sandbox ended that nobody killed, once it is gone.
 func (p *Process) whyEnded() string {
-	text := p.stderr.String()
 	for _, sign := range []string{"out of memory", "cannot allocate memory", "resource temporarily unavailable"} {
-		if strings.Contains(text, sign) {
+		if strings.Contains(string(p.stderr), sign) {
 			return "evaluation ran out of memory"
 		}
 	}
@@ -181,22 +176,11 @@ func (p *Process) whyEnded() string {
 }
 
 // head keeps the first 4 KiB: they tell the fault, the rest is stacks.
-type head struct {
-	mu   sync.Mutex
-	text []byte
-}
+type head []byte
 
 func (h *head) Write(p []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.text = append(h.text, p[:min(len(p), 4<<10-len(h.text))]...)
+	*h = append(*h, p[:min(len(p), 4<<10-len(*h))]...)
 	return len(p), nil
-}
-
-func (h *head) String() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return string(h.text)
 }
 
 // Pool keeps sandboxes that wait for the next request, for starting one and

@@ -50,38 +50,25 @@ func (c *conjunction) add(e *ast.Expr) {
 	}
 }
 
-// value is a term whose value Go can read. One of the readers is set; a value that is
-// absent makes every comparison false, as in Rego.
+// value is a term whose value Go can read. One of the readers of its field is set; a value
+// that is absent makes every comparison false, as in Rego.
 type value struct {
+	engine.Field
+
 	constant any // string, bool or int64; nil when it is read from the token
-	number   func(*engine.Subject) *int64
-	text     func(*engine.Subject) *string
-	truth    func(*engine.Subject) *bool
 }
 
-func (v *value) known() bool { return v.number != nil || v.text != nil || v.truth != nil }
-
-func (v *value) present(s *engine.Subject) bool {
-	switch {
-	case v.constant != nil:
-		return true
-	case v.number != nil:
-		return v.number(s) != nil
-	case v.text != nil:
-		return v.text(s) != nil
-	}
-	return v.truth(s) != nil
-}
+func (v *value) known() bool { return v.Number != nil || v.Text != nil || v.Truth != nil }
 
 func fixed(of any) (v value) {
 	v.constant = of
 	switch of := of.(type) {
 	case string:
-		v.text = func(*engine.Subject) *string { return &of }
+		v.Text = func(*engine.Subject) *string { return &of }
 	case bool:
-		v.truth = func(*engine.Subject) *bool { return &of }
+		v.Truth = func(*engine.Subject) *bool { return &of }
 	case int64:
-		v.number = func(*engine.Subject) *int64 { return &of }
+		v.Number = func(*engine.Subject) *int64 { return &of }
 	}
 	return v
 }
@@ -100,9 +87,7 @@ func (c *conjunction) value(term *ast.Term) (v value) {
 	case ast.Var:
 		return c.vars[t]
 	case ast.Ref:
-		if field, ok := fieldOf(t); ok {
-			v.number, v.text, v.truth = field.Number, field.Text, field.Truth
-		}
+		v.Field, _ = fieldOf(t)
 	case ast.Call:
 		if len(t) == 2 {
 			return c.function(t[0].String(), t[1])
@@ -114,13 +99,13 @@ func (c *conjunction) value(term *ast.Term) (v value) {
 func (c *conjunction) function(name string, of *ast.Term) (v value) {
 	if name == ast.Count.Name {
 		if list := listOf(of); list != nil {
-			v.number = func(s *engine.Subject) *int64 { return new(int64(len(list(s)))) }
+			v.Number = func(s *engine.Subject) *int64 { return new(int64(len(list(s)))) }
 		}
 		return v
 	}
 	change := map[string]func(string) string{ast.Lower.Name: strings.ToLower, ast.Upper.Name: strings.ToUpper, ast.TrimSpace.Name: strings.TrimSpace}[name]
-	if text := c.value(of).text; text != nil && change != nil {
-		v.text = func(s *engine.Subject) *string {
+	if text := c.value(of).Text; text != nil && change != nil {
+		v.Text = func(s *engine.Subject) *string {
 			before := text(s)
 			if before == nil {
 				return nil
@@ -279,18 +264,18 @@ func (c *conjunction) compare(name string, holds func(int) bool, left, right *as
 				return nil
 			}
 			c.vars[to] = v
-			return v.present
+			return there(v.Field)
 		}
 	}
 	l, r := c.value(left), c.value(right)
 	switch {
-	case l.number != nil && r.number != nil:
-		return both(l.number, r.number, holds)
-	case l.text != nil && r.text != nil:
-		return both(l.text, r.text, holds)
-	case l.truth != nil && r.truth != nil && (holds(0) != holds(1)) && holds(1) == holds(-1): // equal or not, never ordered
+	case l.Number != nil && r.Number != nil:
+		return both(l.Number, r.Number, holds)
+	case l.Text != nil && r.Text != nil:
+		return both(l.Text, r.Text, holds)
+	case l.Truth != nil && r.Truth != nil && (holds(0) != holds(1)) && holds(1) == holds(-1): // equal or not, never ordered
 		return func(s *engine.Subject) bool {
-			a, b := l.truth(s), r.truth(s)
+			a, b := l.Truth(s), r.Truth(s)
 			return a != nil && b != nil && (*a == *b) == holds(0)
 		}
 	}
@@ -327,13 +312,13 @@ func (c *conjunction) builtin(name string, operands []*ast.Term) test {
 		switch {
 		case !v.known():
 			return nil
-		case name == ast.IsBoolean.Name && v.truth != nil, name == ast.IsNumber.Name && v.number != nil, name == ast.IsString.Name && v.text != nil:
-			return v.present
+		case name == ast.IsBoolean.Name && v.Truth != nil, name == ast.IsNumber.Name && v.Number != nil, name == ast.IsString.Name && v.Text != nil:
+			return there(v.Field)
 		}
 		return always(false)
 	case ast.Lower.Name, ast.Upper.Name, ast.TrimSpace.Name: // every text is true
-		if v := c.value(operands[0]); v.text != nil {
-			return v.present
+		if v := c.value(operands[0]); v.Text != nil {
+			return there(v.Field)
 		}
 	}
 	return nil
@@ -342,11 +327,11 @@ func (c *conjunction) builtin(name string, operands []*ast.Term) test {
 func (c *conjunction) textTest(of, constant *ast.Term, holds func(text, part string) bool) test {
 	v := c.value(of)
 	part, ok := constant.Value.(ast.String)
-	if v.text == nil || !ok {
+	if v.Text == nil || !ok {
 		return nil
 	}
 	return func(s *engine.Subject) bool {
-		text := v.text(s)
+		text := v.Text(s)
 		return text != nil && holds(*text, string(part))
 	}
 }
@@ -368,9 +353,9 @@ func (c *conjunction) member(element, list *ast.Term) test {
 		switch {
 		case w.constant == nil:
 			good = false
-		case isText && v.text != nil:
+		case isText && v.Text != nil:
 			texts[text] = true
-		case (v.number != nil) == (w.number != nil) && (v.truth != nil) == (w.truth != nil):
+		case (v.Number != nil) == (w.Number != nil) && (v.Truth != nil) == (w.Truth != nil):
 			tests = append(tests, c.compare("", comparisons[ast.Equal.Name], element, one))
 		}
 	}
@@ -385,9 +370,9 @@ func (c *conjunction) member(element, list *ast.Term) test {
 	if !good {
 		return nil
 	}
-	if v.text != nil {
+	if v.Text != nil {
 		return func(s *engine.Subject) bool {
-			text := v.text(s)
+			text := v.Text(s)
 			return text != nil && texts[*text]
 		}
 	}
