@@ -135,14 +135,7 @@ func (s *screen) unjudged(causes []*cause, workspaces []engine.WorkspaceReport, 
 	}
 	s.Styled(table.Yellow, "NOT JUDGED")
 	for _, c := range sharedCauses(causes, workspaces) {
-		where := c.names[0]
-		if len(c.names) > 1 {
-			where = engine.Plural(len(c.names), "workspace")
-		}
-		s.Wrap("  ", where+": "+c.message)
-		if len(c.names) > 1 {
-			s.Wrap("    ", "in "+engine.FewWords(c.names, limit))
-		}
+		s.inWorkspaces(c.names, ": "+c.message, limit)
 		list := make([]string, len(c.policies))
 		for i, policy := range c.policies {
 			list[i] = policy
@@ -167,20 +160,23 @@ func (s *screen) unread(workspaces []engine.WorkspaceReport, limit int) {
 		if reason := gap.Coverage.Reason; reason != "" && reason != state {
 			state += " (" + reason + ")"
 		}
-		where := gap.Workspaces[0]
-		if len(gap.Workspaces) > 1 {
-			where = engine.Plural(len(gap.Workspaces), "workspace")
-		}
-		s.Wrap("  ", where+"  "+gap.Names()+": "+state)
-		if len(gap.Workspaces) > 1 {
-			s.Wrap("    ", "in "+engine.FewWords(gap.Workspaces, limit))
-		}
+		s.inWorkspaces(gap.Workspaces, "  "+gap.Names()+": "+state, limit)
 		s.Wrap("    ", gap.Coverage.Detail)
 		if gap.Coverage.Hint != "" {
 			s.Wrap("    ", "hint: "+gap.Coverage.Hint)
 		}
 	}
 	s.Blank()
+}
+
+// inWorkspaces says what one workspace or several have, and names the first few of several.
+func (s *screen) inWorkspaces(names []string, what string, limit int) {
+	if len(names) == 1 {
+		s.Wrap("  ", names[0]+what)
+		return
+	}
+	s.Wrap("  ", engine.Plural(len(names), "workspace")+what)
+	s.Wrap("    ", "in "+engine.FewWords(names, limit))
 }
 
 // exceptions tells what was excused, by whom and until when, and which
