@@ -94,7 +94,7 @@ func commandsPage(root *cobra.Command) string {
 		})
 	})
 	var b strings.Builder
-	b.WriteString(generatedNotice + "# Commands\n\n`patrol COMMAND --help` says more of each flag. Every flag is also an environment variable, `PATROL_<FLAG>`, and most are a key of\n[patrol.yaml](configuration.md).\n\n## Flags of every command\n\n```")
+	b.WriteString(generatedNotice + "# Commands\n\n`patrol COMMAND --help` says more of each flag. Every flag is also an environment variable, `PATROL_<FLAG>`, and most are a key of\n[patrol.yaml](configuration.md). After `also:` stand flags that the first two lists explain; a title in quotes is a whole group of them.\n\n## Flags of every command\n\n```")
 	b.WriteString(flagUsages(inBrief(root.PersistentFlags())) + "```\n\n## Flags of several commands\n\n```" + flagUsages(inBrief(shared)) + "```\n")
 	everyCommand(root, func(cmd *cobra.Command) {
 		completes := cmd.Name() == "completion"
