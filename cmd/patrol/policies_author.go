@@ -274,8 +274,8 @@ func (a *app) newPolicy(name, id string, severity engine.Severity, dir string) e
 			return engine.UsageError("scaffold policy", file[0], "Choose another name, or remove the file.", errors.New("exists already"))
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(base), 0o755); err != nil {
-		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "create", Target: dir, Hint: "Name another directory with --policy.", Err: err}
+	if err := makeFolder(filepath.Dir(base)); err != nil {
+		return err
 	}
 	for _, file := range files {
 		if err := writeText(file[0], file[1]); err != nil {

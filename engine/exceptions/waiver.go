@@ -183,7 +183,7 @@ func ParseWaivers(path string, text []byte, known []engine.Policy) (*Waivers, er
 		}
 	}
 	var written WaiverFile
-	file := strictyaml.Read(path, text, &written, strictyaml.Plain)
+	file := strictyaml.Read(path, text, &written, true)
 	read := &Waivers{Path: path}
 	ids := map[string]int{}
 	for i, w := range written.Waivers {

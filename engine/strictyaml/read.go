@@ -47,19 +47,11 @@ type Value struct {
 	Line int
 }
 
-// Option changes how a file is read.
-type Option func(*File)
-
-// Plain refuses anchors, aliases, tags and merge keys.
-func Plain(f *File) { f.plain = true }
-
-// Read reads text into the struct that into points to. What is wrong is in
-// Problems; more may be added with Wrong.
-func Read(path string, text []byte, into any, options ...Option) *File {
-	f := &File{Path: path, lines: map[string]int{}}
-	for _, option := range options {
-		option(f)
-	}
+// Read reads text into the struct that into points to; plain refuses anchors,
+// aliases, tags and merge keys. What is wrong is in Problems; more may be added
+// with Wrong.
+func Read(path string, text []byte, into any, plain bool) *File {
+	f := &File{Path: path, lines: map[string]int{}, plain: plain}
 	body := f.parse(text)
 	if body != nil && len(f.Problems) == 0 {
 		f.mapping(body, reflect.ValueOf(into).Elem(), "", "keys and values", 0)

@@ -25,7 +25,7 @@ type sample struct {
 func TestRead(t *testing.T) {
 	t.Parallel()
 	var got sample
-	f := Read("a.yaml", []byte("\ufefftext: 2026-11-30\nword: SKIP\ncount: 7\nids: [0123456789012345678901, 12e5]\none: x\nlabels: &l {a: 1}\nparams: {p: *l, since: 2026-01-01}\n"), &got)
+	f := Read("a.yaml", []byte("\ufefftext: 2026-11-30\nword: SKIP\ncount: 7\nids: [0123456789012345678901, 12e5]\none: x\nlabels: &l {a: 1}\nparams: {p: *l, since: 2026-01-01}\n"), &got, false)
 	if err := f.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestReadRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
 			var into sample
-			err := Read("y", []byte(c.text), &into).Err()
+			err := Read("y", []byte(c.text), &into, false).Err()
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %s", err, c.want)
 			}

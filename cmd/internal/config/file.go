@@ -180,7 +180,7 @@ func Load(path string, required bool, flags Flags) (*File, error) {
 func Parse(path string, text []byte, flags Flags) (*File, error) {
 	f := Default()
 	f.Path = path
-	f.source = strictyaml.Read(path, text, f)
+	f.source = strictyaml.Read(path, text, f, false)
 	f.check(flags)
 	return f, f.failure()
 }
