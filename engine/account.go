@@ -178,19 +178,16 @@ func (s Snapshot) AccountDirectory() (d AccountDirectory, err error) {
 	}
 	d = AccountDirectory{known: map[string]AccountParty{}, whole: coverage.Complete()}
 	for _, p := range listed.Principals {
-		d.known[p.ID] = AccountParty{Status: p.status(), Kind: p.Kind, Name: p.Name}
+		status := AccountInactive
+		switch {
+		case p.Active == nil:
+			status = AccountUnclear
+		case *p.Active:
+			status = AccountActive
+		}
+		d.known[p.ID] = AccountParty{Status: status, Kind: p.Kind, Name: p.Name}
 	}
 	return d, nil
-}
-
-func (p AccountPrincipal) status() AccountStatus {
-	switch {
-	case p.Active == nil:
-		return AccountUnclear
-	case *p.Active:
-		return AccountActive
-	}
-	return AccountInactive
 }
 
 // Of is what the account knows of a principal; nil when nobody can tell.

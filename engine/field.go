@@ -369,13 +369,12 @@ func AutoscopeState(text string) *string {
 
 // VisibleComment is a comment; one in which nothing can be seen is no comment.
 func VisibleComment(text string) string {
-	if strings.ContainsFunc(text, visible) {
+	const brailleBlank = '\u2800'
+	seen := func(r rune) bool {
+		return r != brailleBlank && !unicode.In(r, unicode.White_Space, unicode.Z, unicode.C, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+	}
+	if strings.ContainsFunc(text, seen) {
 		return text
 	}
 	return ""
-}
-
-func visible(r rune) bool {
-	const brailleBlank = '\u2800'
-	return r != brailleBlank && !unicode.In(r, unicode.White_Space, unicode.Z, unicode.C, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }

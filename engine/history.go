@@ -74,7 +74,7 @@ func TokenFields(a, b *Token) []string {
 		case f.Text != nil:
 			differs = *f.Text(a) != *f.Text(b)
 		case f.Time != nil:
-			differs = !sameMs(*f.Time(a), *f.Time(b))
+			differs = !reflect.DeepEqual(*f.Time(a), *f.Time(b))
 		default:
 			differs = !slices.Equal(*f.Texts(a), *f.Texts(b))
 		}
@@ -84,13 +84,6 @@ func TokenFields(a, b *Token) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-func sameMs(a, b *int64) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return *a == *b
 }
 
 // Removal is what the journal says of a token: how its step ended, under which plan.

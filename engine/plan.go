@@ -326,7 +326,7 @@ func TokenIdentity(workspaceID string, t Token) map[string]any {
 // that people write into comments.
 func TokenVolatile(t Token) map[string]any {
 	return map[string]any{
-		"comment_sha256": TextDigest(t.Comment), "scopes": textsOrEmpty(t.Scopes), "autoscope_state": t.AutoscopeState, "last_used_day": stamp(t.LastUsed),
+		"comment_sha256": TextDigest(t.Comment), "scopes": append([]string{}, t.Scopes...), "autoscope_state": t.AutoscopeState, "last_used_day": stamp(t.LastUsed),
 	}
 }
 
@@ -396,11 +396,4 @@ func stamp(ms *int64) any {
 		return nil
 	}
 	return fmt.Sprint(*ms)
-}
-
-func textsOrEmpty(texts []string) []string {
-	if texts == nil {
-		return []string{}
-	}
-	return texts
 }

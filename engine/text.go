@@ -19,7 +19,7 @@ import (
 // the pipeline whose log shows it, the beginning of what an agent takes for a
 // command anywhere in a line, ##vso[ or ##[, becomes \u{23}#.
 func SafeText(text string) string {
-	if !hasUnsafe(text) {
+	if plain(text) || utf8.ValidString(text) && !strings.ContainsFunc(text, unsafeRune) && !strings.Contains(text, "##") {
 		return text
 	}
 	var b strings.Builder
@@ -36,10 +36,6 @@ func SafeText(text string) string {
 		i += size
 	}
 	return b.String()
-}
-
-func hasUnsafe(text string) bool {
-	return !plain(text) && (!utf8.ValidString(text) || strings.ContainsFunc(text, unsafeRune) || strings.Contains(text, "##"))
 }
 
 // plain holds for most texts, which need no closer look: ASCII that is seen, and

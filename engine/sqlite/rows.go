@@ -16,11 +16,6 @@ type Querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// Execer changes rows.
-type Execer interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-}
-
 // Scan streams the rows of a query. The row is reused from step to step; the
 // values in it are not. A column that is not of the type that it was read as is an
 // error after the row. Breaking off closes the query.

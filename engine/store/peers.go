@@ -60,7 +60,7 @@ var errUnequal = errors.New("the tokens of the snapshot were not read twice alik
 
 // compare compares the tokens of a snapshot at an instant and at later ones.
 func (db *DB) compare(ctx context.Context, s engine.Snapshot, asOf int64, later ...int64) (*comparison, error) {
-	c := &comparison{seen: map[int64]int64{}, shifts: map[int32][]shift{}, successors: map[int32]engine.Successor{}, stop: func() {}}
+	c := &comparison{past: make([]past, 0, max(0, s.Tokens)), seen: map[int64]int64{}, shifts: map[int32][]shift{}, successors: map[int32]engine.Successor{}, stop: func() {}}
 	err := db.q.QueryRowContext(ctx, `SELECT coalesce(max(s.id), 0) FROM snapshot s
 		JOIN section c ON c.snapshot_id = s.id AND c.name = 'tokens'
 			AND (c.status = 'complete' OR c.status = 'partial' AND c.reason IN ('`+strings.Join(engine.OddRowReasons(), "', '")+`'))
@@ -76,50 +76,59 @@ func (db *DB) compare(ctx context.Context, s engine.Snapshot, asOf int64, later 
 		}
 		c.seen[row.Int()] = row.Int()
 	}
-	all, err := db.dates(ctx, s, c.previous, asOf)
-	if err != nil {
-		return nil, err
+	all := make([]dates, 0, max(0, s.Tokens)) // growing would hold two of them
+	owners := map[string]int32{"": 0}
+	for row, err := range sqlite.Scan(ctx, db.q, datesQuery, s.ID, c.previous) {
+		if err != nil {
+			return nil, err
+		}
+		d := dates{version: row.Int()}
+		owner, comment := row.Text(), row.Text()
+		created, expires, used := row.IntOrNull(), row.IntOrNull(), row.IntOrNull()
+		useUnknown := row.Bool()
+		c.past = append(c.past, past{before: row.Bool(), first: int32(row.Int())}) //nolint:gosec // there are not so many snapshots
+		if _, known := owners[owner]; !known {
+			owners[owner] = int32(len(owners)) //nolint:gosec // there are not so many
+		}
+		d.owner = owners[owner]
+		d.set(owner, comment, created, expires, used, useUnknown, asOf)
+		all = append(all, d)
 	}
 	in := order(all)
-	c.first = in.standings(all)
+	// The ids of successors are looked up, so that the dates can go.
+	standings := func() ([]standing, error) {
+		found := in.standings(all)
+		for _, at := range found {
+			if _, known := c.successors[at.successor]; known || at.successor < 0 {
+				continue
+			}
+			d := all[at.successor]
+			named := engine.Successor{Created: d.created, LastUsed: d.used}
+			if err := db.q.QueryRowContext(ctx, `SELECT token_id FROM token_version WHERE version = ?`, d.version).Scan(&named.ID); err != nil {
+				return nil, err
+			}
+			c.successors[at.successor] = named
+		}
+		return found, nil
+	}
+	if c.first, err = standings(); err != nil {
+		return nil, err
+	}
 	was := c.first
 	for i, at := range later {
 		if !in.elapse(all, at) {
 			continue
 		}
-		now := in.standings(all)
+		now, err := standings()
+		if err != nil {
+			return nil, err
+		}
 		for place := range all {
 			if now[place] != was[place] {
 				c.shifts[int32(place)] = append(c.shifts[int32(place)], shift{i + 1, now[place]}) //nolint:gosec // there are not so many
 			}
 		}
 		was = now
-	}
-	c.past = make([]past, len(all))
-	for i, d := range all {
-		c.past[i] = past{int32(d.first), d.before} //nolint:gosec // there are not so many snapshots
-	}
-	// The ids of successors are looked up, so that the dates can go.
-	name := func(place int32) error {
-		if _, known := c.successors[place]; known || place < 0 {
-			return nil
-		}
-		found := engine.Successor{Created: all[place].created, LastUsed: all[place].used}
-		err := db.q.QueryRowContext(ctx, `SELECT token_id FROM token_version WHERE version = ?`, all[place].version).Scan(&found.ID)
-		c.successors[place] = found
-		return err
-	}
-	for _, at := range c.first {
-		if err := name(at.successor); err != nil {
-			return nil, err
-		}
-	}
-	for _, list := range c.shifts {
-		for _, at := range list {
-			if err := name(at.successor); err != nil {
-				return nil, err
-			}
-		}
 	}
 	if usable(s, engine.SectionAuditLog) {
 		c.log, c.stop = iter.Pull2(activities(ctx, db.q, s.ID))
@@ -189,39 +198,15 @@ var datesQuery = `SELECT v.version, v.owner_id, v.comment, v.created_ms, v.expir
 	CASE WHEN v.version = v.token_key THEN v.since ELSE (SELECT f.since FROM token_version f WHERE f.version = v.token_key) END
 	FROM token_version v WHERE ` + holds + ` ORDER BY v.token_id`
 
-func (db *DB) dates(ctx context.Context, s engine.Snapshot, previous, asOf int64) ([]dates, error) {
-	all := make([]dates, 0, max(0, s.Tokens)) // growing would hold two of them
-	owners := map[string]int32{"": 0}
-	for c, err := range sqlite.Scan(ctx, db.q, datesQuery, s.ID, previous) {
-		if err != nil {
-			return nil, err
-		}
-		d := dates{version: c.Int()}
-		owner, comment := c.Text(), c.Text()
-		created, expires, used := c.IntOrNull(), c.IntOrNull(), c.IntOrNull()
-		useUnknown := c.Bool()
-		d.before, d.first = c.Bool(), c.Int()
-		if _, known := owners[owner]; !known {
-			owners[owner] = int32(len(owners)) //nolint:gosec // there are not so many
-		}
-		d.owner = owners[owner]
-		d.set(owner, comment, created, expires, used, useUnknown, asOf)
-		all = append(all, d)
-	}
-	return slices.Clip(all), nil
-}
-
 // dates is what is compared of a token.
 type dates struct {
 	version int64
-	first   int64    // snapshot that first held it
 	group   [16]byte // of owner and comment; zero for a token that is in none
 	owner   int32    // 0: unknown
 	created int64    // ms; unknown
 	expires int64    // ms; unknown for one that is endless or has expired, too
 	used    int64    // ms; unknown when never used, too
 	doubt   bool     // created is not known, or used
-	before  bool     // the complete snapshot before held it
 }
 
 const unknown = -1

@@ -181,7 +181,7 @@ func TestActivity(t *testing.T) {
 	want := engine.Activity{TokenID: tokens[1].ID, Events: 7, First: 1, Last: 2, MaxIPsPerDay: 3, UserAgents: []string{"a", "b\x1b"}, Detail: &engine.ActivityDetail{
 		Days: 2, Succeeded: 6, Refused: 1, Addresses: 3, TopAddress: "192.0.2.1", MoreCalls: 1, Calls: []engine.Call{{Service: "jobs", Action: "runNow", Events: 7, Refused: 1}},
 	}}
-	other := engine.Activity{TokenID: "zz"} // of a token that is gone
+	other := engine.Activity{TokenID: "zz", Detail: &engine.ActivityDetail{Days: 1}} // of a token that is gone, from no address that is told
 	plain := mustSave(t, db, capture("prod", "1", now, tokens, nil))
 	s := mustSave(t, db, withLog(capture("prod", "1", now, tokens, nil), activitiesOf(other, want)))
 	must(t, db.VerifySnapshot(t.Context(), s.ID))
