@@ -108,7 +108,7 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 		fmt.Fprintln(a.env.stdout, hang(fmt.Sprintf("%-12s", head), engine.SafeText(fmt.Sprintf(format, args...)), 79))
 	}
 
-	say("account", "%s with %s each, simulated on loopback", plural(o.account.workspaces, "workspace"), plural(o.account.tokens, "token"))
+	say("account", "%s with %s each, simulated on loopback", plural(o.account.Workspaces, "workspace"), plural(o.account.Tokens, "token"))
 	if err := patrol("audit", "--output-dir", o.dir); err != nil {
 		return err
 	}
@@ -253,12 +253,7 @@ func (a *app) demoEnd(ctx context.Context, o *demoOptions, server *server) error
 		return nil
 	}
 	fmt.Fprintf(a.env.stdout, "\nThe account is served at %s until you interrupt; go on in another terminal.\n", server.url)
-	select {
-	case <-ctx.Done():
-		return nil // an interrupt is how it ends
-	case err := <-server.failed:
-		return err
-	}
+	return server.wait(ctx)
 }
 
 func ifSet(set bool, text string) string {

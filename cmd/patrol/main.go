@@ -124,9 +124,15 @@ func (i interrupted) Error() string {
 	return "stopped by Ctrl-C (SIGINT)"
 }
 
+// errServed is what a command returns that serves until it is interrupted.
+var errServed = errors.New("served until interrupted")
+
 // causeOf returns why ctx ended, in preference to the error that its end caused.
 func causeOf(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	switch {
+	case errors.Is(err, errServed):
+		return nil
+	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
 	return err

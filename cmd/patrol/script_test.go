@@ -134,7 +134,7 @@ func simOf(ts *testscript.TestScript) *sim { return ts.Value(simKey{}).(*sim) }
 // notfound (the code of a token that does not exist; half of the stories that apply
 // have NOT_FOUND, the others RESOURCE_DOES_NOT_EXIST), tls.
 func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
-	o := simulateOptions{seed: 1, workspaces: 2, tokens: 60}
+	o := simulateOptions{Options: simulator.Options{Seed: 1, Workspaces: 2, Tokens: 60}}
 	tls := false
 	o.clock = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	for _, arg := range args {
@@ -142,21 +142,21 @@ func cmdAccount(ts *testscript.TestScript, neg bool, args []string) {
 		var err error
 		switch key {
 		case "seed":
-			o.seed, err = strconv.ParseUint(value, 10, 64)
+			o.Seed, err = strconv.ParseUint(value, 10, 64)
 		case "workspaces":
-			o.workspaces, err = strconv.Atoi(value)
+			o.Workspaces, err = strconv.Atoi(value)
 		case "tokens":
-			o.tokens, err = strconv.Atoi(value)
+			o.Tokens, err = strconv.Atoi(value)
 		case "clock":
 			if o.clock = (time.Time{}); value != "now" { // now: it runs with the machine's, which bounds plans
 				o.clock, err = parseInstant(value)
 			}
 		case "int64strings":
-			o.int64Strings = true
+			o.Int64Strings = true
 		case "maxpage":
-			o.maxPage, err = strconv.Atoi(value)
+			o.MaxPage, err = strconv.Atoi(value)
 		case "notfound":
-			o.notFound = value
+			o.NotFound = value
 		case "tls": // the certificate is of no known authority: ca.pem is its own
 			tls = true
 		default:

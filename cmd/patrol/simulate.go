@@ -20,18 +20,11 @@ import (
 
 // simulateOptions describe a simulated account.
 type simulateOptions struct {
-	listen       string
-	seed         uint64
-	workspaces   int
-	tokens       int
-	clock        time.Time
-	latency      time.Duration
-	rateLimit    int
-	int64Strings bool
-	notFound     string
-	maxPage      int
-	faults       string
-	writeConfig  string
+	simulator.Options
+	clock       time.Time // zero: it runs
+	listen      string
+	faults      string
+	writeConfig string
 }
 
 // Simulate serves the simulated account.
@@ -51,50 +44,46 @@ func (c commands) Simulate() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "loopback `address` to serve on; port 0 takes a free one")
 	o.addPopulation(flags)
-	flags.DurationVar(&o.latency, "latency", 0, "wait this long before each answer")
-	flags.IntVar(&o.rateLimit, "rate-limit", 0, "answer 429 beyond this many token calls per second and workspace (0: never)")
-	flags.BoolVar(&o.int64Strings, "int64-strings", false, "send 64-bit integers as decimal strings")
-	flags.StringVar(&o.notFound, "not-found", simulator.NotFoundResource, "error `code` of a token that does not exist: "+simulator.NotFoundResource+" or "+simulator.NotFoundPlain)
-	flags.IntVar(&o.maxPage, "max-page", 10_000, "answer at most this many SCIM resources on one page")
+	flags.DurationVar(&o.Latency, "latency", 0, "wait this long before each answer")
+	flags.IntVar(&o.RateLimit, "rate-limit", 0, "answer 429 beyond this many token calls per second and workspace (0: never)")
+	flags.BoolVar(&o.Int64Strings, "int64-strings", false, "send 64-bit integers as decimal strings")
+	flags.StringVar(&o.NotFound, "not-found", simulator.NotFoundResource, "error `code` of a token that does not exist: "+simulator.NotFoundResource+" or "+simulator.NotFoundPlain)
+	flags.IntVar(&o.MaxPage, "max-page", 10_000, "answer at most this many SCIM resources on one page")
 	flags.StringVar(&o.faults, "faults", "", "order the faults in this JSON `file`")
 	flags.StringVar(&o.writeConfig, "write-config", "", "write a .databrickscfg with a profile for each workspace to this `file`")
 	return cmd
 }
 
 func (o *simulateOptions) addPopulation(flags *pflag.FlagSet) {
-	flags.Uint64Var(&o.seed, "seed", 1, "the same seed and clock give the same account")
-	flags.IntVar(&o.workspaces, "workspaces", 2, "number of workspaces")
-	flags.IntVar(&o.tokens, "tokens", 60, "tokens per workspace")
+	flags.Uint64Var(&o.Seed, "seed", 1, "the same seed and clock give the same account")
+	flags.IntVar(&o.Workspaces, "workspaces", 2, "number of workspaces")
+	flags.IntVar(&o.Tokens, "tokens", 60, "tokens per workspace")
 	flags.Var(instantFlag(&o.clock), "clock", "stop the account's clock at this moment (default: it runs with this machine's)")
 }
 
 func (o *simulateOptions) account(now func() time.Time) (*simulator.Account, error) {
-	if o.workspaces < 1 || o.tokens < 0 || o.tokens > simulator.MaxTokens {
+	if o.Workspaces < 1 || o.Tokens < 0 || o.Tokens > simulator.MaxTokens {
 		return nil, engine.UsageError("read flags", "--workspaces and --tokens", fmt.Sprintf("Use at least one workspace, and 0 to %d tokens in each.", simulator.MaxTokens),
-			fmt.Errorf("%d workspaces, %d tokens", o.workspaces, o.tokens))
+			fmt.Errorf("%d workspaces, %d tokens", o.Workspaces, o.Tokens))
 	}
-	if o.notFound != "" && o.notFound != simulator.NotFoundResource && o.notFound != simulator.NotFoundPlain {
-		return nil, engine.UsageError("read flags", "--not-found", "Use "+simulator.NotFoundResource+" or "+simulator.NotFoundPlain+".", fmt.Errorf("%q is neither", o.notFound))
+	if o.NotFound != "" && o.NotFound != simulator.NotFoundResource && o.NotFound != simulator.NotFoundPlain {
+		return nil, engine.UsageError("read flags", "--not-found", "Use "+simulator.NotFoundResource+" or "+simulator.NotFoundPlain+".", fmt.Errorf("%q is neither", o.NotFound))
 	}
+	o.Now = now
 	if !o.clock.IsZero() {
-		now = func() time.Time { return o.clock }
+		o.Now = func() time.Time { return o.clock }
 	}
-	account := simulator.New(simulator.Options{
-		Seed: o.seed, Workspaces: o.workspaces, Tokens: o.tokens, Now: now,
-		Latency: o.latency, RateLimit: o.rateLimit, Int64Strings: o.int64Strings,
-		NotFound: o.notFound, MaxPage: o.maxPage,
-	})
+	account := simulator.New(o.Options)
 	if o.faults == "" {
 		return account, nil
 	}
-	const hint = "Name a file of faults; docs/simulator.md describes it."
 	text, err := os.ReadFile(o.faults)
-	if err != nil {
-		return nil, engine.UsageError("read faults", o.faults, hint, err)
+	var faults []simulator.Fault
+	if err == nil {
+		faults, err = simulator.ParseFaults(text)
 	}
-	faults, err := simulator.ParseFaults(text)
 	if err != nil {
-		return nil, engine.UsageError("read faults", o.faults, hint, err)
+		return nil, engine.UsageError("read faults", o.faults, "Name a file of faults; docs/simulator.md describes it.", err)
 	}
 	for _, fault := range faults {
 		account.AddFault(fault)
@@ -112,25 +101,18 @@ func (a *app) simulate(ctx context.Context, o *simulateOptions) error {
 		return err
 	}
 	defer server.stop()
-	if o.writeConfig != "" {
-		if err := writeText(o.writeConfig, account.ConfigFile(server.url)); err != nil {
-			return err
-		}
-	}
 	fmt.Fprintf(a.env.stdout, "simulated account at %s\n", server.url)
 	for _, w := range account.Workspaces() {
 		fmt.Fprintf(a.env.stdout, "  %-16s id %-20d DATABRICKS_HOST=%s DATABRICKS_TOKEN=%s\n", w.Name, w.ID, server.url, w.Token)
 	}
 	if o.writeConfig != "" {
+		if err := writeText(o.writeConfig, account.ConfigFile(server.url)); err != nil {
+			return err
+		}
 		fmt.Fprintf(a.env.stdout, "profiles in %s\n", o.writeConfig)
 	}
 	fmt.Fprintln(a.env.stdout, "ready; interrupt to stop")
-	select {
-	case <-ctx.Done():
-		return nil // an interrupt is how a simulation ends
-	case err := <-server.failed:
-		return err
-	}
+	return server.wait(ctx)
 }
 
 // writeText writes a file that appears whole.
@@ -173,3 +155,13 @@ func serve(ctx context.Context, address string, handler http.Handler) (*server, 
 }
 
 func (s *server) stop() { _ = s.http.Close() }
+
+// wait serves until an interrupt, which is how that ends.
+func (s *server) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return errServed
+	case err := <-s.failed:
+		return err
+	}
+}

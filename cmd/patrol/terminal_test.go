@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"patrol/collectors"
+	"patrol/collectors/simulator"
 	"patrol/engine"
 	"patrol/engine/enginetest"
 
@@ -26,7 +27,7 @@ import (
 // go test -update accepts what is printed.
 func TestScreens(t *testing.T) {
 	enginetest.NotInRace(t)
-	o := simulateOptions{seed: 1, workspaces: 6, tokens: 40, clock: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
+	o := simulateOptions{Options: simulator.Options{Seed: 1, Workspaces: 6, Tokens: 40}, clock: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
 	account, err := o.account(time.Now)
 	must(t, err)
 	server := httptest.NewServer(account)
