@@ -34,16 +34,8 @@ import (
 	"time"
 )
 
-// The usual size of an account. A zero Options.Workspaces stands for the first;
-// Options.Tokens has no such meaning of zero, because a workspace without tokens
-// is worth simulating: a negative number stands for the second.
-const (
-	DefaultWorkspaces = 2
-	DefaultTokens     = 60
-	defaultMaxPage    = 10000
-	// MaxTokens is how many tokens a workspace can start with.
-	MaxTokens = 1_000_000
-)
+// MaxTokens is how many tokens a workspace can start with.
+const MaxTokens = 1_000_000
 
 // The two spellings in which the platform says that a token does not exist; no
 // source says where it uses which.
@@ -56,9 +48,9 @@ const (
 type Options struct {
 	// Seed decides everything that is random in the population.
 	Seed uint64
-	// Workspaces is how many there are; 0 means DefaultWorkspaces.
+	// Workspaces is how many there are; 0 means 2.
 	Workspaces int
-	// Tokens is how many each workspace starts with; negative means DefaultTokens.
+	// Tokens is how many each workspace starts with.
 	Tokens int
 	// Now is the simulated clock, time.Now when nil. It also fills the Date
 	// header of every answer.
@@ -70,8 +62,8 @@ type Options struct {
 	// RateLimit, when positive, is how many token-management calls one workspace
 	// answers per second of real time; more get 429 with Retry-After.
 	RateLimit int
-	// MaxPage bounds the resources on one SCIM page whatever the client asks
-	// for; 0 means 10000.
+	// MaxPage bounds the rows on one page whatever the client asks for; 0 means
+	// 10000.
 	MaxPage int
 	// NotFound is the error code of a token that does not exist: NotFoundResource,
 	// which "" stands for, or NotFoundPlain.
@@ -79,25 +71,6 @@ type Options struct {
 	// OnRequest, when set, hears of every API call as it arrives, before it has
 	// an effect. It runs on the goroutine of the call.
 	OnRequest func(Request)
-}
-
-func (o Options) withDefaults() Options {
-	if o.Workspaces <= 0 {
-		o.Workspaces = DefaultWorkspaces
-	}
-	if o.Tokens < 0 {
-		o.Tokens = DefaultTokens
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.MaxPage <= 0 {
-		o.MaxPage = defaultMaxPage
-	}
-	if o.NotFound == "" {
-		o.NotFound = NotFoundResource
-	}
-	return o
 }
 
 // Account is a simulated Databricks account. It is safe for concurrent use.
@@ -108,37 +81,46 @@ type Account struct {
 	offset atomic.Int64 // added to opts.Now, in nanoseconds
 	born   time.Time    // what the clock said when the population was made
 
-	// mu guards all that follows, workspaces and directory included. Tokens
-	// themselves are immutable once stored, so that a listing can be streamed
-	// from a copy of the row pointers without holding the lock.
-	mu         sync.RWMutex
+	// mu guards all that follows, workspaces and directory included, and the page
+	// size and error code in opts. Tokens themselves are immutable once stored, so
+	// that a list can be streamed without it.
+	mu         sync.Mutex
 	directory  *directory
 	workspaces []*workspace
 	sessions   map[string]session
-	revoked    map[string]bool // ids of tokens
-	issued     uint64
-	notFound   string
-	maxPage    int
+	revoked    map[string]bool    // ids of tokens
+	results    map[string]*result // of statements, by id
+	issued     uint64             // credentials and statements so far
 
-	faults faultSet
-	log    requestLog
-
-	results      map[string]*result // of statements, by id
-	statementsMu sync.Mutex         // guards them beside mu
+	faults   []*Fault
+	cleared  chan struct{} // closed when faults are cleared
+	requests []*Request    // the latest
+	seq      uint64        // of the last of them
+	counts   map[string]int64
 }
 
 // New computes an account; it opens nothing.
 func New(opts Options) *Account {
-	opts = opts.withDefaults()
+	if opts.Workspaces <= 0 {
+		opts.Workspaces = 2
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.MaxPage <= 0 {
+		opts.MaxPage = 10_000
+	}
+	if opts.NotFound == "" {
+		opts.NotFound = NotFoundResource
+	}
 	a := &Account{
 		opts:     opts,
+		mux:      http.NewServeMux(),
 		sessions: map[string]session{},
 		revoked:  map[string]bool{},
-		log:      requestLog{counts: map[string]int64{}},
 		results:  map[string]*result{},
-		mux:      http.NewServeMux(),
-		notFound: opts.NotFound,
-		maxPage:  opts.MaxPage,
+		cleared:  make(chan struct{}),
+		counts:   map[string]int64{},
 	}
 	for _, r := range routes() {
 		a.mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, request *http.Request) { a.serve(w, request, &r) })
@@ -182,8 +164,8 @@ type Workspace struct {
 
 // Workspaces returns the facts of every workspace, in order.
 func (a *Account) Workspaces() []Workspace {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	facts := make([]Workspace, 0, len(a.workspaces))
 	for _, ws := range a.workspaces {
 		facts = append(facts, ws.Workspace)
@@ -193,9 +175,7 @@ func (a *Account) Workspaces() []Workspace {
 
 // Credentials returns the OAuth credentials of the account admin.
 func (a *Account) Credentials() (clientID, clientSecret string) {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	return a.directory.auditor.Name, a.directory.auditor.secret
+	return a.directory.auditor.Name, a.directory.auditor.secret // never changed
 }
 
 // ConfigFile is the text of a .databrickscfg for the account as served at host
@@ -228,40 +208,38 @@ type workspace struct {
 
 	admin, viewer, client *principal
 
-	// outside holds the principals of the directory that are not assigned here.
-	outside map[int64]bool
-	admins  *group
-	users   *group
+	outside int64 // id of the principal of the directory that is not assigned here
+	admins  *principal
+	users   *principal
 
 	tokens    tokenStore
 	tokensOff bool
 
 	conf        map[string]string
 	grants      []Grant
-	grantState  GrantState
-	adminsEntry AdminsEntry
+	grantState  string
+	adminsEntry string
 	restrict    restrictSetting
 	ipLists     []IPList
-	limiter     limiter
+
+	// Calls within one second of real time: the simulated clock may stand still, and
+	// a client that waits for Retry-After waits for real.
+	second time.Time
+	calls  int
 
 	statements string       // what happens to statements; see Statements
 	events     []auditEvent // what somebody did, in the order of time
 }
 
-// limiter counts calls within one second of real time: the simulated clock may
-// stand still, and a client that waits for Retry-After waits for real.
-type limiter struct {
-	mu    sync.Mutex
-	start time.Time
-	count int
-}
+// names reports whether ref names the workspace, by name or id.
+func (ws *workspace) names(ref string) bool { return ref == ws.Name || ref == decimal(ws.ID) }
 
-func (l *limiter) allow(now time.Time, perSecond int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now.Sub(l.start) >= time.Second {
-		l.start, l.count = now, 0
+// find returns the workspace of that id or name, or nil.
+func (a *Account) find(name string) *workspace {
+	for _, ws := range a.workspaces {
+		if ws.names(name) {
+			return ws
+		}
 	}
-	l.count++
-	return l.count <= perSecond
+	return nil
 }

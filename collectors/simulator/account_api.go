@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -14,7 +13,7 @@ import (
 // listWorkspaces answers a bare array, without wrapper or pages.
 func listWorkspaces(c *call) *answer {
 	rows := make([]obj, 0, len(c.workspaces))
-	for _, ws := range visible(c, c.workspaces, func(ws *workspace) []string { return []string{ws.Name, strconv.FormatInt(ws.ID, 10)} }) {
+	for _, ws := range visible(c, c.workspaces, func(ws *workspace) []string { return []string{ws.Name, decimal(ws.ID)} }) {
 		rows = append(rows, c.workspaceDoc(ws))
 	}
 	return ok(rows)
@@ -63,11 +62,13 @@ func listManagedSecrets(c *call) *answer {
 
 // service is the service principal that the path names, or the 404.
 func (c *call) service() (*principal, *answer) {
-	id, err := strconv.ParseInt(c.request.PathValue("id"), 10, 64)
-	if p := c.directory.byID[id]; err == nil && p != nil && p.Service {
-		return p, nil
+	id := c.request.PathValue("id")
+	for _, p := range c.directory.services {
+		if decimal(p.ID) == id {
+			return p, nil
+		}
 	}
-	return nil, gone("Service principal %s does not exist", c.request.PathValue("id"))
+	return nil, gone("Service principal %s does not exist", id)
 }
 
 // page is a page of rows, by page_token and the parameter for its size. A sparse
@@ -107,8 +108,8 @@ func listSecrets(c *call) *answer {
 	if p.secret != "" {
 		count = max(count, 1)
 	}
-	now := c.born.UTC().Truncate(time.Hour)
-	rows := make([]obj, 0, count)
+	now := c.born.Truncate(time.Hour)
+	var rows []obj
 	for i := range count {
 		age := time.Duration(30+150*i) * 24 * time.Hour
 		created := now.Add(-age).Format(time.RFC3339)
@@ -140,33 +141,6 @@ func (a *Account) Tenant() string { return uuid(stream(a.opts.Seed, "azure tenan
 // Subscription is where the account's workspaces on Azure are.
 func (a *Account) Subscription() string { return azureSubscription }
 
-// issueAzure is Entra's client-credentials grant. A token is good for the
-// resource that it was issued for, and for nothing else.
-func issueAzure(c *call) *answer {
-	form, err := url.ParseQuery(string(c.body))
-	if err != nil {
-		return oauthError(http.StatusBadRequest, "invalid_request", "AADSTS900144: the form cannot be parsed")
-	}
-	resource := form.Get("resource")
-	management := resource == c.base()+"/"
-	switch p := c.oauthClient(form); {
-	case c.request.PathValue("tenant") != c.Tenant():
-		return oauthError(http.StatusBadRequest, "invalid_request", "AADSTS90002: Tenant '"+c.request.PathValue("tenant")+"' not found.")
-	case p == nil:
-		return oauthError(http.StatusUnauthorized, "invalid_client", "AADSTS7000215: Invalid client secret provided.")
-	case !management && resource != databricksApp:
-		return oauthError(http.StatusBadRequest, "invalid_resource", "AADSTS500011: The resource principal named "+resource+" was not found.")
-	default:
-		bearer := c.mint("sim-azure-")
-		c.signIn(bearer, session{principal: p, management: management})
-		seconds := strconv.Itoa(int(sessionLife / time.Second))
-		return ok(obj{
-			"token_type": "Bearer", "expires_in": seconds, "resource": resource, "access_token": bearer,
-			"expires_on": strconv.FormatInt(time.Now().Add(sessionLife).Unix(), 10),
-		})
-	}
-}
-
 // listAzureWorkspaces answers a page of the subscription's resource list. A workspace
 // that is being made, or that could not be, has neither id nor address yet.
 func listAzureWorkspaces(c *call) *answer {
@@ -191,7 +165,7 @@ func listAzureWorkspaces(c *call) *answer {
 			"parameters": obj{"enableNoPublicIp": obj{"type": "Bool", "value": true}},
 		}
 		if state != "Creating" && state != "Accepted" {
-			properties["workspaceId"], properties["workspaceUrl"] = strconv.FormatInt(ws.ID, 10), c.request.Host
+			properties["workspaceId"], properties["workspaceUrl"] = decimal(ws.ID), c.request.Host
 		}
 		rows = append(rows, obj{
 			"id":   group + "rg-" + ws.Name + "/providers/Microsoft.Databricks/workspaces/" + ws.Name,
@@ -212,28 +186,17 @@ func listAzureWorkspaces(c *call) *answer {
 	return ok(doc)
 }
 
-// refuseAzure checks a call of Resource Manager; the lock is held.
-func (c *call) refuseAzure() *answer {
-	switch {
-	case !c.who.management:
-		return azureError(http.StatusUnauthorized, "InvalidAuthenticationToken", "The access token is invalid.")
-	case !strings.EqualFold(c.request.PathValue("subscription"), azureSubscription):
-		return azureError(http.StatusNotFound, "SubscriptionNotFound", fmt.Sprintf("The subscription '%s' could not be found.", c.request.PathValue("subscription")))
-	}
-	return nil
-}
-
 func azureError(status int, code, message string) *answer {
 	return jsonAnswer(status, "application/json", obj{"error": obj{"code": code, "message": message}})
 }
 
 func (c *call) federation(name string, owner int64, oidc obj) obj {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d/federation/%d/%s", c.opts.Seed, owner, name))
-	made := c.born.UTC().Add(-40 * 24 * time.Hour).Format(time.RFC3339)
+	made := c.born.Add(-40 * 24 * time.Hour).Format(time.RFC3339)
 	path := "accounts/" + c.id
 	doc := obj{"uid": hex.EncodeToString(sum[:8]), "policy_id": name, "oidc_policy": oidc, "create_time": made, "update_time": made}
 	if owner != 0 {
-		path += "/servicePrincipals/" + strconv.FormatInt(owner, 10)
+		path += "/servicePrincipals/" + decimal(owner)
 		doc["service_principal_id"] = c.int64(owner)
 	}
 	doc["name"] = path + "/federationPolicies/" + name
@@ -270,7 +233,7 @@ func listCustomApps(c *call) *answer {
 	app := func(id, name string, scopes []string, confidential bool, refreshDays int, single bool) obj {
 		return obj{
 			"integration_id": id, "client_id": id + "-client", "name": name, "confidential": confidential, "scopes": scopes,
-			"redirect_urls": []string{"https://app.example.com/callback"}, "create_time": c.born.UTC().Format(time.RFC3339),
+			"redirect_urls": []string{"https://app.example.com/callback"}, "create_time": c.born.Format(time.RFC3339),
 			"token_access_policy": obj{
 				"access_token_ttl_in_minutes": 60, "refresh_token_ttl_in_minutes": refreshDays * 24 * 60,
 				"enable_single_use_refresh_tokens": single,
@@ -296,7 +259,7 @@ func metastoreSummary(c *call) *answer {
 
 // listRecipients answers whom the caller may see: the metastore's admin all, anybody else its own.
 func listRecipients(c *call) *answer {
-	now := c.born.UTC().Truncate(time.Hour)
+	now := c.born.Truncate(time.Hour)
 	token := func(id string, age, life int) []obj {
 		row := obj{"id": id, "created_at": c.int64(now.AddDate(0, 0, -age).UnixMilli()), "activation_url": "https://share.example.com/activate?" + id}
 		if life > 0 {

@@ -151,9 +151,8 @@ func TestEmptyWorkspaceHasNoTokenInfos(t *testing.T) {
 	if r := w.as(0, "GET", tokensPath, ""); r.status != 200 || r.body != "{}" {
 		t.Errorf("got %d %s", r.status, r.body)
 	}
-	usual := simulator.New(simulator.Options{Tokens: -1})
-	if len(usual.Workspaces()) != simulator.DefaultWorkspaces || len(usual.Tokens("dev-sandbox")) != simulator.DefaultTokens {
-		t.Errorf("the usual account has %d workspaces", len(usual.Workspaces()))
+	if n := len(simulator.New(simulator.Options{}).Workspaces()); n != 2 {
+		t.Errorf("the usual account has %d workspaces", n)
 	}
 }
 
@@ -440,7 +439,7 @@ func TestTokenPermissions(t *testing.T) {
 
 func TestTokenPermissionsMissing(t *testing.T) {
 	tests := []struct {
-		state   simulator.GrantState
+		state   string
 		code    string
 		message string
 	}{
@@ -448,7 +447,7 @@ func TestTokenPermissionsMissing(t *testing.T) {
 		{simulator.GrantsDisabled, "FEATURE_DISABLED", ""},
 	}
 	for _, tt := range tests {
-		t.Run(string(tt.state), func(t *testing.T) {
+		t.Run(tt.state, func(t *testing.T) {
 			w := newWorld(t)
 			w.change(0, simulator.Change{Grants: tt.state})
 			for _, call := range [][2]string{{"GET", aclPath}, {"PUT", aclPath}, {"PATCH", aclPath}, {"GET", aclPath + "/permissionLevels"}} {
@@ -470,7 +469,7 @@ func TestTokenPermissionsMissing(t *testing.T) {
 // What was inherited, or left out, is explicit once it was written.
 func TestWrittenGrantsAreExplicit(t *testing.T) {
 	const admins = `{"all_permissions":[{"inherited":false,"permission_level":"CAN_MANAGE"}],"group_name":"admins"}`
-	for _, entry := range []simulator.AdminsEntry{simulator.AdminsInherited, simulator.AdminsAbsent} {
+	for _, entry := range []string{simulator.AdminsInherited, simulator.AdminsAbsent} {
 		w := newWorld(t)
 		w.change(0, simulator.Change{Admins: entry, ACL: &[]simulator.Grant{{GroupName: "users", Level: simulator.CanUse, Inherited: true}}})
 		before := w.as(0, "GET", aclPath, "").body

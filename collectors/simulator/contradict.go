@@ -136,7 +136,7 @@ func visible[T any](c *call, rows []T, names func(T) []string) []T {
 		case ofOwners && isPercent:
 			owners := c.recentOwners()
 			for _, id := range owners[:(len(owners)*percent+99)/100] {
-				hidden[strconv.FormatInt(id, 10)] = true
+				hidden[decimal(id)] = true
 			}
 		case isPercent:
 			rows = rows[:len(rows)*(100-percent)/100]
@@ -154,7 +154,7 @@ func visible[T any](c *call, rows []T, names func(T) []string) []T {
 func (c *call) recentOwners() []int64 {
 	since := midnight(c.Now().UnixMilli()) - dayMillis
 	owners := map[int64]bool{}
-	for t := range c.ws.tokens.all() {
+	for _, t := range c.ws.tokens.all() {
 		if t.LastUsedDay >= since && c.directory.member(c.ws, t.OwnerID) != nil && t.OwnerID != c.who.principal.ID {
 			owners[t.OwnerID] = true
 		}

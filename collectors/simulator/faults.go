@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -69,56 +69,108 @@ type Fault struct {
 	// after that, 0 means all.
 	Skip  int `json:"skip,omitempty"`
 	Times int `json:"times,omitempty"`
+
+	seen int // matching calls
 }
 
-// activeFault is a fault with its count of matching calls.
-type activeFault struct {
-	Fault
-	seen int
+// faultJSON is a fault in JSON: the delay is text ("250ms"), and a body may be a
+// string or the JSON itself.
+type faultJSON struct {
+	plainFault
+	Body  json.RawMessage `json:"body,omitempty"`
+	Delay string          `json:"delay,omitempty"`
 }
 
-type faultSet struct {
-	mu      sync.Mutex
-	list    []*activeFault
-	cleared chan struct{} // closed when they are; nil: nobody waits
+type plainFault Fault
+
+// MarshalJSON says how often the fault matched, too.
+func (f Fault) MarshalJSON() ([]byte, error) {
+	doc := struct {
+		faultJSON
+		Seen int `json:"seen"`
+	}{faultJSON{plainFault: plainFault(f)}, f.seen}
+	if f.Body != "" {
+		doc.Body = encode(f.Body)
+	}
+	if f.Delay != 0 {
+		doc.Delay = f.Delay.String()
+	}
+	return encode(doc), nil
+}
+
+// ParseFaults reads a fault in JSON, or a list of them. An unknown key is an
+// error that names it.
+func ParseFaults(data []byte) ([]Fault, error) {
+	docs := make([]faultJSON, 1)
+	var into any = &docs[0]
+	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
+		into = &docs
+	}
+	if err := decodeStrict(data, into); err != nil {
+		return nil, err
+	}
+	faults := make([]Fault, 0, len(docs))
+	for i, doc := range docs {
+		f := Fault(doc.plainFault)
+		f.Body = string(doc.Body)
+		var err error
+		if bytes.HasPrefix(doc.Body, []byte(`"`)) {
+			err = json.Unmarshal(doc.Body, &f.Body)
+		}
+		if err == nil && doc.Delay != "" {
+			if f.Delay, err = time.ParseDuration(doc.Delay); err != nil {
+				err = fmt.Errorf("delay: %w", err)
+			}
+		}
+		if err == nil && f.Then != nil {
+			if err = decodeStrict(f.Then, &Change{}); err != nil {
+				err = fmt.Errorf("then: %w", err)
+			}
+		}
+		if err == nil && f.Status != 0 && (f.Status < 200 || f.Status > 599) {
+			err = fmt.Errorf("status: %d is not between 200 and 599", f.Status)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("fault %d: %w", i+1, err)
+		}
+		faults = append(faults, f)
+	}
+	return faults, nil
 }
 
 // AddFault arms a fault.
 func (a *Account) AddFault(f Fault) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	f.Headers = maps.Clone(f.Headers)
-	a.faults.mu.Lock()
-	defer a.faults.mu.Unlock()
-	a.faults.list = append(a.faults.list, &activeFault{Fault: f})
+	a.faults = append(a.faults, &f)
 }
 
 // ClearFaults disarms all faults. Calls that a delay holds up go on.
 func (a *Account) ClearFaults() {
-	a.faults.mu.Lock()
-	defer a.faults.mu.Unlock()
-	a.faults.list = nil
-	if a.faults.cleared != nil {
-		close(a.faults.cleared)
-		a.faults.cleared = nil
-	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	close(a.cleared)
+	a.faults, a.cleared = nil, make(chan struct{})
 }
 
 // Faults returns what is armed, used-up faults included.
 func (a *Account) Faults() []Fault {
-	a.faults.mu.Lock()
-	defer a.faults.mu.Unlock()
-	list := make([]Fault, 0, len(a.faults.list))
-	for _, f := range a.faults.list {
-		list = append(list, f.Fault)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := make([]Fault, 0, len(a.faults))
+	for _, f := range a.faults {
+		list = append(list, *f)
 	}
 	return list
 }
 
-// take returns the fault that applies to the call, and counts it. What it also
-// returns is closed when faults are cleared.
-func (s *faultSet) take(c *call) (f Fault, cleared <-chan struct{}, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.list {
+// takeFault returns the fault that applies to the call, or nil, and counts it.
+// cleared is closed when faults are cleared.
+func (c *call) takeFault() (fault *Fault, cleared <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.faults {
 		pattern, whole := strings.CutSuffix(f.Path, "$")
 		if !whole {
 			pattern += "*"
@@ -129,13 +181,11 @@ func (s *faultSet) take(c *call) (f Fault, cleared <-chan struct{}, ok bool) {
 		}
 		f.seen++
 		if f.seen > f.Skip && (f.Times == 0 || f.seen <= f.Skip+f.Times) {
-			if s.cleared == nil {
-				s.cleared = make(chan struct{})
-			}
-			return f.Fault, s.cleared, true
+			taken := *f
+			return &taken, c.cleared
 		}
 	}
-	return Fault{}, nil, false
+	return nil, nil
 }
 
 // globMatch matches "*" against any run of characters.
@@ -158,6 +208,15 @@ func globMatch(pattern, s string) bool {
 	return strings.HasSuffix(s, parts[len(parts)-1])
 }
 
+// errorCodes go with a status that a fault answers.
+var errorCodes = map[int]string{
+	http.StatusBadRequest: "BAD_REQUEST", http.StatusUnauthorized: "UNAUTHENTICATED",
+	http.StatusForbidden: "PERMISSION_DENIED", http.StatusNotFound: "RESOURCE_DOES_NOT_EXIST",
+	http.StatusConflict: "RESOURCE_CONFLICT", http.StatusTooManyRequests: "REQUEST_LIMIT_EXCEEDED",
+	http.StatusInternalServerError: "INTERNAL_ERROR", http.StatusServiceUnavailable: "TEMPORARILY_UNAVAILABLE",
+	http.StatusGatewayTimeout: "DEADLINE_EXCEEDED",
+}
+
 // serveFault answers in the fault's way. The true answer is computed when it is
 // needed, or when the fault comes after the effect.
 func (c *call) serveFault(w http.ResponseWriter, f Fault, cleared <-chan struct{}, status *int) {
@@ -166,38 +225,26 @@ func (c *call) serveFault(w http.ResponseWriter, f Fault, cleared <-chan struct{
 	}
 	c.hide, c.firstPage = f.Hide, f.FirstPage
 	if f.As != "" {
-		c.mu.RLock()
 		if other := c.find(f.As); other != nil {
 			c.ws, c.who.principal = other, other.admin
 		}
-		c.mu.RUnlock()
 		c.stampWorkspace(w.Header())
 	}
 	replaced := f.Status != 0 || f.Body != "" || f.Reset && f.Truncate == 0
 	var reply *answer
 	if !replaced || f.After {
-		reply = c.answer()
+		reply = c.carryOut()
 	}
 	if f.Reset && f.Truncate == 0 {
 		reset(w)
 		return
 	}
-	code := f.Status
-	if code == 0 {
-		code = http.StatusOK
-	}
+	code := cmp.Or(f.Status, http.StatusOK)
 	switch {
 	case !replaced:
 		reply = f.edit(reply)
 	case f.Body == "" && code >= http.StatusBadRequest:
-		word := map[int]string{
-			http.StatusBadRequest: "BAD_REQUEST", http.StatusUnauthorized: "UNAUTHENTICATED",
-			http.StatusForbidden: "PERMISSION_DENIED", http.StatusNotFound: "RESOURCE_DOES_NOT_EXIST",
-			http.StatusConflict: "RESOURCE_CONFLICT", http.StatusTooManyRequests: "REQUEST_LIMIT_EXCEEDED",
-			http.StatusInternalServerError: "INTERNAL_ERROR", http.StatusServiceUnavailable: "TEMPORARILY_UNAVAILABLE",
-			http.StatusGatewayTimeout: "DEADLINE_EXCEEDED",
-		}[code]
-		reply = c.fail(code, cmp.Or(word, "UNKNOWN"), "Injected fault: %d %s", code, http.StatusText(code))
+		reply = c.fail(code, cmp.Or(errorCodes[code], "UNKNOWN"), "Injected fault: %d %s", code, http.StatusText(code))
 	default:
 		reply = &answer{status: code, header: http.Header{"Content-Type": {"application/json"}}, body: []byte(f.Body)}
 	}

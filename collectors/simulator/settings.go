@@ -212,9 +212,12 @@ func patchConf(c *call) *answer {
 	if len(refused) > 0 {
 		return fail(http.StatusBadRequest, "INVALID_REQUEST", "Some values are not allowed: %s", encode(refused))
 	}
-	for key, value := range values {
-		c.ws.conf[key] = *value
+	keys, texts := slices.Sorted(maps.Keys(values)), []string{}
+	for _, key := range keys {
+		c.ws.conf[key] = *values[key]
+		texts = append(texts, *values[key])
 	}
+	c.note("workspaceConfEdit", map[string]string{"workspaceConfKeys": string(encode(keys)), "workspaceConfValues": string(encode(texts))})
 	return &answer{status: http.StatusNoContent, header: http.Header{}}
 }
 
@@ -236,51 +239,36 @@ type Grant struct {
 	Inherited            bool   `json:"inherited,omitempty"`
 }
 
-// GrantState is what the ACL of tokens answers.
-type GrantState string
-
-// The states of the tokens ACL.
+// What the ACL of tokens answers: as usual, 404 "tokens tokens does not exist", or
+// 404 FEATURE_DISABLED.
 const (
-	// GrantsInitialised is the usual one.
-	GrantsInitialised GrantState = "initialised"
-	// GrantsNotInitialised answers 404 "tokens tokens does not exist".
-	GrantsNotInitialised GrantState = "not_initialised"
-	// GrantsDisabled answers 404 FEATURE_DISABLED.
-	GrantsDisabled GrantState = "disabled"
+	GrantsInitialised    = "initialised"
+	GrantsNotInitialised = "not_initialised"
+	GrantsDisabled       = "disabled"
 )
 
-// AdminsEntry is how the ACL of tokens lists the admins' CAN_MANAGE.
-type AdminsEntry string
-
-// The forms of the admins' entry. A PUT or PATCH makes it explicit.
+// How the ACL of tokens lists the admins' CAN_MANAGE: usually not inherited and
+// without a source, or from the object above, or not at all, as answers of 2020
+// did. A PUT or PATCH makes it explicit.
 const (
-	// AdminsExplicit is the usual one: not inherited, without a source.
-	AdminsExplicit AdminsEntry = "explicit"
-	// AdminsInherited names the object above as the source.
-	AdminsInherited AdminsEntry = "inherited"
-	// AdminsAbsent leaves it out, as answers of 2020 did.
-	AdminsAbsent AdminsEntry = "absent"
+	AdminsExplicit  = "explicit"
+	AdminsInherited = "inherited"
+	AdminsAbsent    = "absent"
 )
 
-// principalKey says whom the grant is for.
-func (g Grant) principalKey() string {
-	switch {
-	case g.UserName != "":
-		return "UserName(" + g.UserName + ")"
-	case g.GroupName != "":
-		return "GroupName(" + g.GroupName + ")"
-	}
-	return "ServicePrincipalName(" + g.ServicePrincipalName + ")"
-}
-
-func (g Grant) names() int {
-	n := 0
-	for _, name := range []string{g.UserName, g.GroupName, g.ServicePrincipalName} {
-		if name != "" {
-			n++
+// principal is whom the grant is for: the key of the one name that is set, and the
+// name. The key is "" where not exactly one is set.
+func (g Grant) principal() (key, name string) {
+	for _, p := range [][2]string{{"user_name", g.UserName}, {"group_name", g.GroupName}, {"service_principal_name", g.ServicePrincipalName}} {
+		switch {
+		case p[1] == "":
+		case key != "":
+			return "", ""
+		default:
+			key, name = p[0], p[1]
 		}
 	}
-	return n
+	return key, name
 }
 
 func (c *call) grantsMissing() *answer {
@@ -308,24 +296,16 @@ func (c *call) acl() obj {
 	entries := []obj{}
 	at := map[string]int{}
 	for _, g := range all {
-		key := strings.ToLower(g.principalKey())
+		field, name := g.principal()
+		key := strings.ToLower(field + " " + name)
 		i, seen := at[key]
 		if !seen {
 			i = len(entries)
 			at[key] = i
-			entry := obj{}
-			switch {
-			case g.UserName != "":
-				entry["user_name"] = g.UserName
-			case g.ServicePrincipalName != "":
-				entry["service_principal_name"] = g.ServicePrincipalName
-			default:
-				entry["group_name"] = g.GroupName
+			entries = append(entries, obj{field: name})
+			if p := c.directory.named(name); p != nil && g.GroupName == "" {
+				entries[i]["display_name"] = p.DisplayName
 			}
-			if p := c.directory.named(g.UserName + g.ServicePrincipalName); p != nil && g.GroupName == "" {
-				entry["display_name"] = p.DisplayName
-			}
-			entries = append(entries, entry)
 		}
 		level := obj{"permission_level": g.Level, "inherited": g.Inherited}
 		if g.Inherited {
@@ -351,21 +331,22 @@ func writeGrants(c *call) *answer {
 	}
 	withAdmins := false
 	for i, g := range body.List {
-		p := c.directory.named(g.UserName + g.ServicePrincipalName)
+		key, name := g.principal()
+		p := c.directory.named(name)
 		exists := p != nil && p.Service == (g.ServicePrincipalName != "")
 		if g.GroupName != "" {
-			exists = c.directory.groupIn(c.ws, g.GroupName) != nil
+			exists = c.directory.groupIn(c.ws, name) != nil
 		}
-		forAdmins := strings.EqualFold(g.GroupName, "admins")
 		switch {
-		case g.names() != 1:
+		case key == "":
 			return invalid("Exactly one of user_name, group_name and service_principal_name must be given.")
 		case g.Level != CanUse && g.Level != CanManage:
 			return invalid("%q is not a permission level of tokens.", g.Level)
-		case g.Level == CanManage && !forAdmins:
+		case g.Level == CanManage && !strings.EqualFold(g.GroupName, "admins"):
 			return invalid("Only admins can be given CAN_MANAGE permission on tokens")
 		case !exists:
-			return gone("Principal: %s does not exist", g.principalKey())
+			word := map[string]string{"user_name": "UserName", "group_name": "GroupName", "service_principal_name": "ServicePrincipalName"}[key]
+			return gone("Principal: %s(%s) does not exist", word, name)
 		}
 		body.List[i].Inherited = false
 		withAdmins = withAdmins || g.Level == CanManage
@@ -376,27 +357,25 @@ func writeGrants(c *call) *answer {
 	} else if !withAdmins {
 		return invalid("Cannot change permissions for group 'admins' to None.")
 	}
-	c.ws.grants, c.ws.adminsEntry = mergeGrants(before, withoutManage(body.List)), AdminsExplicit
+	c.ws.grants, c.ws.adminsEntry = addGrants(before, body.List), AdminsExplicit
+	c.note("changeDbTokenAcl", map[string]string{})
 	return ok(c.acl())
 }
 
-// withoutManage drops the admins' CAN_MANAGE, which is implied.
-func withoutManage(grants []Grant) []Grant {
-	kept := slices.DeleteFunc(slices.Clone(grants), func(g Grant) bool { return g.Level == CanManage })
-	return mergeGrants(nil, kept)
-}
-
-func mergeGrants(into, more []Grant) []Grant {
-	merged := slices.Clone(into)
+// addGrants adds each grant once. The admins' CAN_MANAGE is implied.
+func addGrants(into, more []Grant) []Grant {
+	grants := slices.Clone(into)
 	for _, g := range more {
-		same := func(have Grant) bool {
-			return have.Level == g.Level && strings.EqualFold(have.principalKey(), g.principalKey())
-		}
-		if !slices.ContainsFunc(merged, same) {
-			merged = append(merged, g)
+		key, name := g.principal()
+		there := slices.ContainsFunc(grants, func(have Grant) bool {
+			haveKey, haveName := have.principal()
+			return have.Level == g.Level && haveKey == key && strings.EqualFold(haveName, name)
+		})
+		if !there && g.Level != CanManage {
+			grants = append(grants, g)
 		}
 	}
-	return merged
+	return grants
 }
 
 func grantLevels(c *call) *answer {

@@ -21,9 +21,9 @@ type Change struct {
 	DeleteToken string             `json:"delete_token"`
 	User        *UserChange        `json:"user"`
 	Conf        map[string]*string `json:"conf"` // null unsets
-	Grants      GrantState         `json:"grants"`
+	Grants      string             `json:"grants"`
 	ACL         *[]Grant           `json:"access_control_list"` // without the admins' implied entry
-	Admins      AdminsEntry        `json:"admins_entry"`
+	Admins      string             `json:"admins_entry"`
 	Tokens      string             `json:"tokens"`                    // enabled, or disabled: 404 FEATURE_DISABLED, apart from enableTokensConfig
 	NotFound    string             `json:"not_found"`                 // of tokens: RESOURCE_DOES_NOT_EXIST or NOT_FOUND
 	MaxPage     int                `json:"max_page"`                  // resources on a SCIM page
@@ -114,9 +114,9 @@ func (a *Account) Change(change Change) (stored Token, err error) {
 			*into = value
 		}
 	}
-	set((*string)(&ws.grantState), "grant state", string(change.Grants), string(GrantsInitialised), string(GrantsNotInitialised), string(GrantsDisabled))
-	set((*string)(&ws.adminsEntry), "admins entry", string(change.Admins), string(AdminsExplicit), string(AdminsInherited), string(AdminsAbsent))
-	set(&a.notFound, "error code", change.NotFound, NotFoundResource, NotFoundPlain)
+	set(&ws.grantState, "grant state", change.Grants, GrantsInitialised, GrantsNotInitialised, GrantsDisabled)
+	set(&ws.adminsEntry, "admins entry", change.Admins, AdminsExplicit, AdminsInherited, AdminsAbsent)
+	set(&a.opts.NotFound, "error code", change.NotFound, NotFoundResource, NotFoundPlain)
 	set(&ws.status, "status", change.Status)
 	feature := ""
 	set(&feature, "state of tokens", change.Tokens, "enabled", "disabled")
@@ -131,15 +131,15 @@ func (a *Account) Change(change Change) (stored Token, err error) {
 		ws.restrict.version++
 	}
 	if change.MaxPage > 0 {
-		a.maxPage = change.MaxPage
+		a.opts.MaxPage = change.MaxPage
 	}
 	if change.ACL != nil {
 		for _, g := range *change.ACL {
-			if g.names() != 1 {
+			if key, _ := g.principal(); key == "" {
 				return stored, fmt.Errorf("grant %+v names not exactly one principal", g)
 			}
 		}
-		ws.grants = withoutManage(*change.ACL)
+		ws.grants = addGrants(nil, *change.ACL)
 	}
 	if change.IPLists != nil {
 		for _, l := range *change.IPLists {
@@ -169,12 +169,19 @@ func (a *Account) changeUser(ws *workspace, change UserChange) error {
 	case *change.Admin:
 		ws.admins.add(p)
 	default:
-		ws.admins.drop(p.ID)
+		ws.admins.drop(p)
 	}
 	if change.Removed {
-		a.directory.remove(p)
+		d := a.directory
+		d.users = slices.DeleteFunc(d.users, func(other *principal) bool { return other == p })
+		d.services = slices.DeleteFunc(d.services, func(other *principal) bool { return other == p })
+		delete(d.byID, p.ID)
+		delete(d.byName, strings.ToLower(p.Name))
+		for _, g := range d.groups {
+			g.drop(p)
+		}
 		for _, ws := range a.workspaces {
-			ws.admins.drop(p.ID)
+			ws.admins.drop(p)
 		}
 	}
 	return nil
@@ -224,8 +231,8 @@ func (a *Account) completed(ws *workspace, t Token) (Token, error) {
 // look reads the state of a workspace, named by id or name; the zero value where
 // there is none.
 func look[T any](a *Account, where string, read func(*workspace) T) (found T) {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if ws := a.find(where); ws != nil {
 		found = read(ws)
 	}
@@ -233,8 +240,14 @@ func look[T any](a *Account, where string, read func(*workspace) T) (found T) {
 }
 
 // Tokens returns the tokens of a workspace in the order of the list.
-func (a *Account) Tokens(where string) []Token {
-	return look(a, where, func(ws *workspace) []Token { return ws.tokens.list() })
+func (a *Account) Tokens(where string) []Token { return look(a, where, (*workspace).copies) }
+
+func (ws *workspace) copies() []Token {
+	list := make([]Token, 0, len(ws.tokens.index))
+	for _, t := range ws.tokens.all() {
+		list = append(list, *t)
+	}
+	return list
 }
 
 // Token returns one token.
@@ -267,7 +280,7 @@ func (a *Account) Kinds(where string) map[string]int { return look(a, where, (*w
 
 func (ws *workspace) kinds() map[string]int {
 	counts := map[string]int{}
-	for t := range ws.tokens.all() {
+	for _, t := range ws.tokens.all() {
 		counts[cmp.Or(t.Kind, "other")]++
 	}
 	return counts
@@ -275,8 +288,8 @@ func (ws *workspace) kinds() map[string]int {
 
 // Users returns the directory: users first, then service principals.
 func (a *Account) Users() []User {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	var list []User
 	for _, p := range slices.Concat(a.directory.users, a.directory.services) {
 		list = append(list, p.User)
@@ -295,6 +308,6 @@ func (a *Account) AddUser(u User) (User, error) {
 	if u.Name == "" || a.directory.named(u.Name) != nil || a.directory.byID[u.ID] != nil {
 		return User{}, fmt.Errorf("user %q (%d) has no name or exists", u.Name, u.ID)
 	}
-	a.directory.add(&principal{User: u})
+	a.directory.add(u)
 	return u, nil
 }

@@ -3,9 +3,7 @@ package simulator
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,8 +116,6 @@ func (c *call) chunk(r *result, n int) obj {
 }
 
 func getStatement(c *call) *answer {
-	c.statementsMu.Lock() // a GET holds the read lock only
-	defer c.statementsMu.Unlock()
 	r := c.results[c.request.PathValue("id")]
 	if r == nil {
 		return gone("The statement %s was not found.", c.request.PathValue("id"))
@@ -129,15 +125,11 @@ func getStatement(c *call) *answer {
 }
 
 func cancelStatement(c *call) *answer {
-	c.statementsMu.Lock()
-	defer c.statementsMu.Unlock()
 	delete(c.results, c.request.PathValue("id")) // a statement that has ended, or never was, is answered alike
 	return ok(obj{})
 }
 
 func getChunk(c *call) *answer {
-	c.statementsMu.Lock()
-	defer c.statementsMu.Unlock()
 	r := c.results[c.request.PathValue("id")]
 	n, err := strconv.Atoi(c.request.PathValue("chunk"))
 	if r == nil || err != nil || n < 0 || n >= r.chunks() {
@@ -203,12 +195,7 @@ func (c *call) usageRows(ws *workspace, days int, after string, page int) (rows 
 		rows = append(rows, []any{workspace, "*", "100000", eventTime(from), eventTime(until), "0", "[]", "0", "0", "0", "0", nil, "0", "[]"})
 		page++
 	}
-	var tokens []*Token
-	for t := range ws.tokens.all() {
-		if t.LastUsedDay != 0 && t.ID > after {
-			tokens = append(tokens, t)
-		}
-	}
+	tokens := ws.tokens.list(func(t *Token) bool { return t.LastUsedDay != 0 && t.ID > after })
 	slices.SortFunc(tokens, func(a, b *Token) int { return strings.Compare(a.ID, b.ID) })
 	for _, t := range tokens {
 		if len(rows) >= page {
@@ -328,7 +315,7 @@ func (c *call) changeRows(ws *workspace, days int) [][]any {
 	add := func(e auditEvent) {
 		rows = append(rows, []any{workspace, eventTime(e.at), e.id, e.action, e.actor, "200", string(encode(e.params))})
 	}
-	for t := range ws.tokens.all() {
+	for _, t := range ws.tokens.all() {
 		if t.CreationTime >= from && len(rows) < 10_000 {
 			add(auditEvent{t.CreationTime, "g-" + t.ID[:16], "generateDbToken", t.CreatedByUsername, map[string]string{"tokenId": t.ID}})
 		}
@@ -339,35 +326,8 @@ func (c *call) changeRows(ws *workspace, days int) [][]any {
 	return rows
 }
 
-// audit notes what a call that was carried out changed.
-func (c *call) audit(reply *answer) {
-	if c.route == nil || reply.status >= http.StatusBadRequest || c.ws == nil {
-		return
-	}
-	var body map[string]json.RawMessage
-	_ = json.Unmarshal(c.body, &body) // it was accepted
-	text := func(key string) (s string) { _ = json.Unmarshal(body[key], &s); return s }
-	action, params := "", map[string]string{}
-	switch path := c.route.path; {
-	case c.route.method == http.MethodDelete && strings.HasSuffix(path, "/token-management/tokens/{id}"):
-		action, params["tokenId"] = "revokeDbToken", c.request.PathValue("id")
-	case path == "/api/2.0/token/delete":
-		action, params["tokenId"] = "revokeDbToken", text("token_id")
-	case c.route.method == http.MethodPatch && strings.HasSuffix(path, "/workspace-conf"):
-		keys, values := []string{}, []string{}
-		for key := range body {
-			keys = append(keys, key)
-		}
-		slices.Sort(keys)
-		for _, key := range keys {
-			values = append(values, text(key))
-		}
-		action, params["workspaceConfKeys"], params["workspaceConfValues"] = "workspaceConfEdit", string(encode(keys)), string(encode(values))
-	case c.route.method != http.MethodGet && strings.HasSuffix(path, "/permissions/authorization/tokens"):
-		action = "changeDbTokenAcl"
-	default:
-		return
-	}
+// note has the audit log say what the caller did.
+func (c *call) note(action string, params map[string]string) {
 	c.ws.note(c.Now().UnixMilli(), action, c.who.principal.Name, params)
 }
 

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"iter"
 	"net/http"
 	"strconv"
 	"strings"
@@ -62,10 +61,6 @@ type tokenStore struct {
 	index map[string]int
 }
 
-func newTokenStore(capacity int) tokenStore {
-	return tokenStore{rows: make([]*Token, 0, capacity), index: make(map[string]int, capacity)}
-}
-
 func (s *tokenStore) get(id string) *Token {
 	if i, ok := s.index[id]; ok {
 		return s.rows[i]
@@ -82,38 +77,28 @@ func (s *tokenStore) put(t *Token) {
 	s.rows = append(s.rows, t)
 }
 
-func (s *tokenStore) remove(id string) bool {
-	i, ok := s.index[id]
-	if ok {
-		s.rows[i] = nil
-		delete(s.index, id)
-	}
-	return ok
-}
-
-func (s *tokenStore) all() iter.Seq[*Token] {
-	return func(yield func(*Token) bool) {
-		for _, t := range s.rows {
-			if t != nil && !yield(t) {
-				return
-			}
+// list are those that meet a condition.
+func (s *tokenStore) list(meets func(*Token) bool) []*Token {
+	list := make([]*Token, 0, len(s.index))
+	for _, t := range s.rows {
+		if t != nil && meets(t) {
+			list = append(list, t)
 		}
-	}
-}
-
-// list are copies of all.
-func (s *tokenStore) list() []Token {
-	list := make([]Token, 0, len(s.index))
-	for t := range s.all() {
-		list = append(list, *t)
 	}
 	return list
 }
 
+func (s *tokenStore) all() []*Token { return s.list(func(*Token) bool { return true }) }
+
 // revoke removes a token and remembers that its value is no good any more.
 func (a *Account) revoke(ws *workspace, id string) bool {
 	a.revoked[id] = true
-	return ws.tokens.remove(id)
+	i, ok := ws.tokens.index[id]
+	if ok {
+		ws.tokens.rows[i] = nil
+		delete(ws.tokens.index, id)
+	}
+	return ok
 }
 
 // mint makes the next credential; the sequence follows from the seed.
@@ -136,12 +121,9 @@ func listTokens(c *call) *answer {
 	if text != "" && err != nil {
 		return invalid("created_by_id is not a number: %s", text)
 	}
-	rows := make([]*Token, 0, len(c.ws.tokens.index))
-	for t := range c.ws.tokens.all() {
-		if (text == "" || t.CreatedByID == id) && (name == "" || strings.EqualFold(t.CreatedByUsername, name)) {
-			rows = append(rows, t)
-		}
-	}
+	rows := c.ws.tokens.list(func(t *Token) bool {
+		return (text == "" || t.CreatedByID == id) && (name == "" || strings.EqualFold(t.CreatedByUsername, name))
+	})
 	rows = visible(c, rows, c.calledBy)
 	if len(rows) == 0 {
 		return ok(obj{}) // the field is left out, not empty
@@ -175,10 +157,12 @@ func (c *call) calledBy(t *Token) []string {
 	return names
 }
 
-// tokenInfo is what admins see of a token. A current workspace names the scopes
-// of every token, also that there are none.
+// tokenInfo is what admins see of a token: a current workspace names the scopes of
+// every token, also that there are none. Owners see of theirs neither owner,
+// creator nor last use.
 func (c *call) tokenInfo(t *Token) any {
-	if t.Raw != nil {
+	own := c.route.access == caller
+	if t.Raw != nil && !own {
 		return t.Raw
 	}
 	row := struct {
@@ -186,40 +170,34 @@ func (c *call) tokenInfo(t *Token) any {
 		Created     any      `json:"creation_time"`
 		Expires     any      `json:"expiry_time"`
 		Comment     string   `json:"comment"`
-		CreatorID   any      `json:"created_by_id"`
-		CreatorName string   `json:"created_by_username"`
-		Owner       any      `json:"owner_id"`
-		Workspace   any      `json:"workspace_id"`
+		CreatorID   any      `json:"created_by_id,omitempty"`
+		CreatorName any      `json:"created_by_username,omitempty"`
+		Owner       any      `json:"owner_id,omitempty"`
+		Workspace   any      `json:"workspace_id,omitempty"`
 		LastUsed    any      `json:"last_used_day,omitempty"`
-		Scopes      []string `json:"scopes"`
-		State       string   `json:"autoscope_state"`
+		Scopes      []string `json:"scopes,omitzero"`
+		State       string   `json:"autoscope_state,omitempty"`
 		Inferred    []string `json:"inferred_scopes,omitempty"`
 		Backfill    []string `json:"backfill_scopes,omitempty"`
 	}{
-		t.ID, c.int64(t.CreationTime), c.int64(t.ExpiryTime), t.Comment, c.int64(t.CreatedByID), t.CreatedByUsername, c.int64(t.OwnerID),
-		c.int64(c.ws.ID), nil, t.Scopes, cmp.Or(t.AutoscopeState, "AUTOSCOPE_STATE_UNSPECIFIED"), t.InferredScopes, t.BackfillScopes,
+		ID: t.ID, Created: c.int64(t.CreationTime), Expires: c.int64(t.ExpiryTime), Comment: t.Comment,
+		State: t.AutoscopeState, Inferred: t.InferredScopes, Backfill: t.BackfillScopes,
 	}
+	if len(t.Scopes) > 0 {
+		row.Scopes = t.Scopes
+	}
+	if own {
+		return row
+	}
+	row.CreatorID, row.CreatorName, row.Owner, row.Workspace = c.int64(t.CreatedByID), t.CreatedByUsername, c.int64(t.OwnerID), c.int64(c.ws.ID)
 	if t.LastUsedDay != 0 {
 		row.LastUsed = c.int64(t.LastUsedDay)
 	}
 	if row.Scopes == nil {
 		row.Scopes = []string{}
 	}
+	row.State = cmp.Or(row.State, "AUTOSCOPE_STATE_UNSPECIFIED")
 	return row
-}
-
-// ownTokenInfo is what owners see of their tokens: no owner, creator or last use.
-func (c *call) ownTokenInfo(t *Token) any {
-	return struct {
-		ID       string   `json:"token_id"`
-		Created  any      `json:"creation_time"`
-		Expires  any      `json:"expiry_time"`
-		Comment  string   `json:"comment"`
-		Scopes   []string `json:"scopes,omitempty"`
-		State    string   `json:"autoscope_state,omitempty"`
-		Inferred []string `json:"inferred_scopes,omitempty"`
-		Backfill []string `json:"backfill_scopes,omitempty"`
-	}{t.ID, c.int64(t.CreationTime), c.int64(t.ExpiryTime), t.Comment, t.Scopes, t.AutoscopeState, t.InferredScopes, t.BackfillScopes}
 }
 
 // findToken is the token of that id, or the 404, in the spelling that the account
@@ -227,7 +205,7 @@ func (c *call) ownTokenInfo(t *Token) any {
 func (c *call) findToken(id string) (*Token, *answer) {
 	t := c.ws.tokens.get(id)
 	if t == nil || c.route.access == caller && t.OwnerID != c.who.principal.ID {
-		return nil, fail(http.StatusNotFound, c.notFound, "Token with ID %s does not exist.", id)
+		return nil, fail(http.StatusNotFound, c.opts.NotFound, "Token with ID %s does not exist.", id)
 	}
 	return t, nil
 }
@@ -246,6 +224,7 @@ func deleteToken(c *call) *answer {
 		return missing
 	}
 	c.revoke(c.ws, t.ID)
+	c.note("revokeDbToken", map[string]string{"tokenId": t.ID})
 	return ok(obj{})
 }
 
@@ -287,17 +266,12 @@ func patchToken(c *call) *answer {
 }
 
 func listOwnTokens(c *call) *answer {
-	var own []*Token
-	for t := range c.ws.tokens.all() {
-		if t.OwnerID == c.who.principal.ID {
-			own = append(own, t)
-		}
-	}
+	own := c.ws.tokens.list(func(t *Token) bool { return t.OwnerID == c.who.principal.ID })
 	var rows []any
 	for _, t := range visible(c, own, c.calledBy) {
-		rows = append(rows, c.ownTokenInfo(t))
+		rows = append(rows, c.tokenInfo(t))
 	}
-	if len(rows) == 0 {
+	if rows == nil {
 		return ok(obj{})
 	}
 	return ok(obj{"token_infos": rows})
@@ -315,9 +289,10 @@ func deleteOwnToken(c *call) *answer {
 		return missing
 	}
 	if t.expiredAt(c.Now().UnixMilli()) {
-		return fail(http.StatusNotFound, c.notFound, "No valid token with ID %s found.", body.ID)
+		return fail(http.StatusNotFound, c.opts.NotFound, "No valid token with ID %s found.", body.ID)
 	}
 	c.revoke(c.ws, t.ID)
+	c.note("revokeDbToken", map[string]string{"tokenId": t.ID})
 	return ok(obj{})
 }
 
@@ -337,16 +312,12 @@ func createToken(c *call) *answer {
 	owner, onBehalf := c.who.principal, c.route.access == admin
 	if onBehalf {
 		owner = c.directory.named(body.ApplicationID)
-		if owner == nil || !owner.Service || c.ws.outside[owner.ID] {
+		if owner == nil || !owner.Service || c.ws.outside == owner.ID {
 			return gone("Service principal with application ID %q does not exist.", body.ApplicationID)
 		}
 	}
-	now, live := c.Now().UnixMilli(), 0
-	for t := range c.ws.tokens.all() {
-		if t.OwnerID == owner.ID && !t.expiredAt(now) {
-			live++
-		}
-	}
+	now := c.Now().UnixMilli()
+	live := c.ws.tokens.list(func(t *Token) bool { return t.OwnerID == owner.ID && !t.expiredAt(now) })
 	limit, limited := int64(platformDays*dayMillis), false
 	if days, err := strconv.ParseInt(c.ws.conf["maxTokenLifetimeDays"], 10, 64); err == nil && days > 0 {
 		limit, limited = days*dayMillis, true
@@ -358,7 +329,7 @@ func createToken(c *call) *answer {
 		return c.forbid("'%s' has no permission to use tokens.", owner.Name)
 	case body.LifetimeSeconds != nil && *body.LifetimeSeconds <= 0:
 		return invalid("Invalid timeout: %d", *body.LifetimeSeconds)
-	case live >= tokenQuota:
+	case len(live) >= tokenQuota:
 		return fail(http.StatusBadRequest, "QUOTA_EXCEEDED", "Token quota exceeded (%d tokens)", tokenQuota)
 	case body.LifetimeSeconds != nil && *body.LifetimeSeconds > limit/1000:
 		return invalid("Token lifetime exceeds the maximum of %d days.", limit/dayMillis)
@@ -381,8 +352,5 @@ func createToken(c *call) *answer {
 	if c.ws.grantState == GrantsNotInitialised {
 		c.ws.grantState = GrantsInitialised // the first PAT creates the ACL
 	}
-	if onBehalf {
-		return ok(obj{"token_value": value, "token_info": c.tokenInfo(t)})
-	}
-	return ok(obj{"token_value": value, "token_info": c.ownTokenInfo(t)})
+	return ok(obj{"token_value": value, "token_info": c.tokenInfo(t)})
 }
