@@ -325,7 +325,7 @@ func (r demoReport) worst(n int) (lines []string) {
 		}
 	}
 	if left > 0 {
-		lines = append(lines, fmt.Sprintf("     and %d policies more", left))
+		lines = append(lines, fmt.Sprintf("     and %d more policies", left))
 	}
 	return lines
 }

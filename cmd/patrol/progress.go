@@ -68,7 +68,9 @@ func (a *app) progress(workspaces int) (func(collectors.Event), func()) {
 		for _, alike := range engine.SortedKeys(met) {
 			if events := met[alike]; len(events) > mostAlike && !a.verbose {
 				last := events[len(events)-1]
-				last.Workspace = fmt.Sprintf("%s and %d more", last.Workspace, len(events)-mostAlike-1)
+				if more := len(events) - mostAlike - 1; more > 0 {
+					last.Workspace = fmt.Sprintf("%s and %d more", last.Workspace, more)
+				}
 				a.sayEvent(last)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"patrol/engine"
 )
@@ -113,7 +114,7 @@ func (it *item) drift(seen engine.Observation) (reason, detail string) {
 func changes(planned, seen map[string]any) string {
 	var found []string
 	for _, key := range engine.SortedKeys(seen) {
-		before, after := text(planned[key]), text(seen[key])
+		before, after := text(key, planned[key]), text(key, seen[key])
 		switch {
 		case before == after:
 		case len(before)+len(after) > 100:
@@ -125,8 +126,14 @@ func changes(planned, seen map[string]any) string {
 	return strings.Join(found, ", ")
 }
 
-func text(value any) string {
-	return engine.SafeText(engine.RedactSecrets(string(engine.CompactJSON(value))))
+// text shows a value; one that the API gives in ms since 1970, as a date.
+func text(key string, value any) string {
+	shown := engine.SafeText(engine.RedactSecrets(string(engine.CompactJSON(value))))
+	ms, err := strconv.ParseInt(strings.Trim(shown, `"`), 10, 64)
+	if strings.HasSuffix(key, "_time") && err == nil && ms > 0 {
+		return time.UnixMilli(ms).UTC().Format(time.RFC3339)
+	}
+	return shown
 }
 
 // withdrawn tells why nothing new may be done about a step that an earlier run
