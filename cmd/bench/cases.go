@@ -7,8 +7,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -57,23 +55,6 @@ func (b *bench) simulate(ctx context.Context, workspaces, tokens int, more ...st
 		return a, fmt.Errorf("simulated account: %w\n%s", err, said.String())
 	}
 	return a, nil
-}
-
-// get returns an answer of the account. The caller closes it.
-func (a account) get(ctx context.Context, path string) (io.ReadCloser, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.address+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Authorization", "Bearer any")
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	if answer.StatusCode != http.StatusOK {
-		return nil, errors.Join(fmt.Errorf("GET %s: %s", path, answer.Status), answer.Body.Close())
-	}
-	return answer.Body, nil
 }
 
 // reads is a command that reads the account into a database, which it makes anew.
@@ -147,7 +128,25 @@ func (b *bench) floors(ctx context.Context, name string) (both cost, err error) 
 	if err := db.QueryRowContext(ctx, `SELECT sql FROM sqlite_schema WHERE name = 'finding'`).Scan(&table); err != nil {
 		return both, err
 	}
-	read := func() error {
+	measure := func(name string, work func() error) error {
+		var best cost
+		for range max(b.runs, 1) {
+			begin := time.Now()
+			before, _ := own()
+			if err := work(); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			after, _ := own()
+			if wall := time.Since(begin); best.wall == 0 || wall < best.wall {
+				best = cost{wall: wall, cpu: after - before}
+			}
+		}
+		best.print(name)
+		fmt.Println()
+		both.wall, both.cpu = both.wall+best.wall, both.cpu+best.cpu
+		return nil
+	}
+	err = measure("floor: bare SQL scan", func() error {
 		rows, err := db.QueryContext(ctx, `SELECT v.*, u.day, u.ms FROM token_version v LEFT JOIN token_use u ON u.token_key = v.token_key
 			AND u.since = (SELECT max(w.since) FROM token_use w WHERE w.token_key = v.token_key) WHERE v.until IS NULL ORDER BY v.token_id`)
 		if err != nil {
@@ -157,8 +156,11 @@ func (b *bench) floors(ctx context.Context, name string) (both cost, err error) 
 		for rows.Next() {
 		}
 		return rows.Err()
+	})
+	if err != nil {
+		return both, err
 	}
-	write := func() error {
+	err = measure("floor: writing the findings", func() error {
 		file := b.sides[0].path("floor.db")
 		if err := errors.Join(os.RemoveAll(file), os.RemoveAll(file+"-wal"), os.RemoveAll(file+"-shm")); err != nil {
 			return err
@@ -176,28 +178,8 @@ func (b *bench) floors(ctx context.Context, name string) (both cost, err error) 
 			}
 		}
 		return nil
-	}
-	for _, part := range []struct {
-		name string
-		work func() error
-	}{{"floor: bare SQL scan", read}, {"floor: writing the findings", write}} {
-		var best cost
-		for range max(b.runs, 1) {
-			begin := time.Now()
-			before, _ := own()
-			if err := part.work(); err != nil {
-				return both, fmt.Errorf("%s: %w", part.name, err)
-			}
-			after, _ := own()
-			if wall := time.Since(begin); best.wall == 0 || wall < best.wall {
-				best = cost{wall: wall, cpu: after - before}
-			}
-		}
-		best.print(part.name)
-		fmt.Println()
-		both.wall, both.cpu = both.wall+best.wall, both.cpu+best.cpu
-	}
-	return both, nil
+	})
+	return both, err
 }
 
 // fleet is a size of account: workspaces, and tokens in each.

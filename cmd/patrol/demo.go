@@ -116,14 +116,7 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 	if err := readJSON(in("audit.json"), &before); err != nil {
 		return err
 	}
-	failed := map[engine.Severity]int{}
-	for _, result := range before.Results {
-		if result.Status == engine.Fail {
-			failed[result.Severity]++
-		}
-	}
-	severities := engine.SeverityCounts(func(severity engine.Severity) int { return failed[severity] })
-	say("1 audit", "%s: %s", plural(before.failed(), "failed result"), strings.Join(severities, ", "))
+	say("1 audit", "%s: %s", plural(before.failed(), "failed result"), strings.Join(engine.SeverityCounts(before.failedAt), ", "))
 	for _, line := range before.worst(6) {
 		fmt.Fprintf(a.env.stdout, "%12s%s\n", "", engine.SafeText(line))
 	}
@@ -268,11 +261,7 @@ func demoConfig(account *simulator.Account) string {
 	var b strings.Builder
 	b.WriteString("# The workspaces of the simulated account.\nworkspaces:\n")
 	for _, w := range account.Workspaces() {
-		fmt.Fprintf(&b, "  - {name: %s, profile: %s, labels: {", w.Name, w.Profile)
-		for i, key := range engine.SortedKeys(w.Labels) {
-			fmt.Fprintf(&b, "%s%s: %s", ifSet(i > 0, ", "), key, w.Labels[key])
-		}
-		b.WriteString("}}\n")
+		fmt.Fprintf(&b, "  - {name: %s, profile: %s, labels: {cloud: %s, env: %s}}\n", w.Name, w.Profile, w.Labels["cloud"], w.Labels["env"])
 	}
 	fmt.Fprintf(&b, "# Who uses the tokens is read from the audit log, by this SQL warehouse of each workspace.\nusage: {warehouse: %s}\n", simulator.Warehouse)
 	return b.String()
@@ -285,10 +274,6 @@ type demoReport struct {
 		Title    string
 		Severity engine.Severity
 		Fail     int
-	}
-	Results []struct {
-		Severity engine.Severity
-		Status   engine.Status
 	}
 }
 
@@ -303,11 +288,18 @@ func readJSON(path string, into any) error {
 	return nil
 }
 
-func (r demoReport) failed() (n int) {
-	for _, result := range r.Results {
-		if result.Status == engine.Fail {
-			n++
+func (r demoReport) failedAt(severity engine.Severity) (n int) {
+	for _, p := range r.Policies {
+		if p.Severity == severity {
+			n += p.Fail
 		}
+	}
+	return n
+}
+
+func (r demoReport) failed() (n int) {
+	for _, p := range r.Policies {
+		n += p.Fail
 	}
 	return n
 }
