@@ -38,8 +38,9 @@ func (c commands) Demo() *cobra.Command {
 		Short: "Run the whole story on a simulated account, without credentials",
 		Long: "Starts a simulated account on loopback, audits its workspaces, plans what to do, approves the harmless part, applies it\n" +
 			"while one token changes under its hands, audits again, and shows the way off the token that is used most. Each step is a\n" +
-			"command of patrol; the story is a screen of what came of them. Leaves all that they printed, database, reports, plan, outcome and journal in a directory. Ends with\n" +
-			"exit code 0: the findings, and the step that is skipped, are part of the story.\n\n" +
+			"command of patrol; the story is a screen of what came of them. Leaves all that they printed, database,\n" +
+			"reports, plan, outcome and journal in a directory, in place of those of an earlier demo. Ends with exit code 0: the\n" +
+			"findings, and the step that is skipped, are part of the story.\n\n" +
 			"With --serve the account stays afterwards, for you to try commands on, until interrupted.",
 		Example: "  patrol demo\n  patrol demo --serve\n  patrol demo --tokens 5000 --output-dir /tmp/demo",
 		Args:    cobra.NoArgs,
@@ -71,6 +72,15 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 	}
 	if err := writeText(in("patrol.yaml"), demoConfig(account)); err != nil {
 		return err
+	}
+	// The account is a new one: to what an earlier demo left, its tokens would be
+	// revoked ones that came back.
+	if _, err := os.Stat(in("demo.log")); err == nil {
+		for _, name := range []string{"patrol.db", "patrol.db-wal", "patrol.db-shm", "patrol-journal.db", "patrol-journal.db-wal", "patrol-journal.db-shm"} {
+			if err := os.Remove(in(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "remove", Target: in(name), Hint: "Name another directory by --output-dir.", Err: err}
+			}
+		}
 	}
 	var log bytes.Buffer // all that the commands print
 	save := func() error {
