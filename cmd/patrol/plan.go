@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -134,9 +135,6 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 		if err != nil {
 			return err
 		}
-		if err := report.Intact(); err != nil {
-			return err
-		}
 		if err := knownPolicies(report, o.selection.policies); err != nil {
 			return err
 		}
@@ -153,7 +151,7 @@ func (a *app) makePlan(ctx context.Context, o *planOptions) error {
 			},
 			Version: a.env.version, Engine: policy.EngineVersion(), Planner: a.person(o.planner),
 		})
-		if err != nil {
+		if err := cmp.Or(report.Intact(), err); err != nil { // nothing of a plan counts before; what was read whole is not read again
 			return err
 		}
 		for _, step := range made.Steps { // a plan must not look for a pseudonym in a workspace
