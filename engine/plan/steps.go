@@ -360,7 +360,9 @@ func (b *builder) narrow() {
 	b.steps = slices.DeleteFunc(b.steps, func(s engine.Step) bool {
 		at := target{s.WorkspaceID, s.Target}
 		if choice.Step != nil && !choice.Step(s) {
-			gone[at] = cmp.Or(gone[at], "")
+			if _, known := gone[at]; !known {
+				gone[at] = ""
+			}
 			return true
 		}
 		why := left(s)
