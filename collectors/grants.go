@@ -44,12 +44,15 @@ type aclPermission struct {
 }
 
 func readGrants(ctx context.Context, c *Client) engine.Section {
-	rows, _, problem := c.getList(ctx, grantsPath, nil, "access_control_list", false)
+	rows, answer, problem := c.getList(ctx, grantsPath, nil, "access_control_list", false)
 	if problem != nil && problem.Status == engine.NotInitialised {
 		return engine.Section{
 			Coverage: engine.Coverage{Status: engine.Complete, Detail: "permissions on tokens were never set: nobody but admins may use tokens, as is the platform's default"},
 			Document: document(engine.Grants{}),
 		}
+	}
+	if problem == nil {
+		problem = notOfTokens(rows, answer)
 	}
 	if problem != nil {
 		return failed(problem)
@@ -61,6 +64,19 @@ func readGrants(ctx context.Context, c *Client) engine.Section {
 			cmp.Compare(a.Level, b.Level), cmp.Compare(a.InheritedFrom, b.InheritedFrom))
 	})
 	return engine.Section{Coverage: t.coverage(len(grants)), Document: document(grants)}
+}
+
+// notOfTokens finds out that a list cannot be that of who may use tokens: it is about
+// something else, or nobody has a right by it, where admins always have one.
+func notOfTokens(rows []json.RawMessage, answer object) *Problem {
+	of, isText := asText(answer.members["object_type"])
+	switch {
+	case !isText || of != "" && of != "tokens":
+		return implausible(reasonNotAList, "GET %s: the answer is about %s, not about tokens", grantsPath, engine.SafeText(cut(answer.members["object_type"])))
+	case len(rows) == 0:
+		return implausible(reasonNotAList, "GET %s: the list is empty, though admins always may use tokens", grantsPath)
+	}
+	return nil
 }
 
 // ParseGrants reads the answer that lists who may use tokens, as the collector
@@ -79,6 +95,9 @@ func ParseGrants(body []byte) (engine.Grants, error) {
 		return nil, fmt.Errorf("the key %q stands twice", key)
 	case !listed:
 		return nil, errors.New("the answer has no access_control_list")
+	}
+	if problem := notOfTokens(rows, o); problem != nil {
+		return nil, errors.New(problem.Detail)
 	}
 	var t tally
 	grants := grantsOf(rows, &t)
@@ -111,6 +130,10 @@ func grantsOf(rows []json.RawMessage, t *tally) engine.Grants {
 		if principal == "" || len(permissions) == 0 {
 			reason, permissions = cmp.Or(reason, reasonMissing), nil
 		}
+		others := len(e.Group)+len(e.SP)+len(e.User) != len(principal)
+		if others || e.Direct != "" && !slices.ContainsFunc(permissions, func(p aclPermission) bool { return p.Level == e.Direct }) {
+			reason = cmp.Or(reason, reasonContradictory)
+		}
 		for _, p := range permissions {
 			if p.Level != "CAN_USE" && p.Level != "CAN_MANAGE" {
 				reason = reasonUnknownLevel
@@ -121,7 +144,7 @@ func grantsOf(rows []json.RawMessage, t *tally) engine.Grants {
 			})
 		}
 		if reason != "" {
-			t.add(reason, "entry %d names no principal, or no permission that is known", i+1)
+			t.add(reason, "entry %d names no principal or several, or no permission that is known", i+1)
 		}
 	}
 	return grants

@@ -283,10 +283,10 @@ func (r *rowReader) wire(row record, original string) []byte {
 		for _, found := range ownDefect.FindAllStringSubmatch(row.fields["defects"], -1) {
 			defects = append(defects, "["+quote(found[1])+","+quote(found[2])+"]")
 		}
-		if row.text("used") == "false" {
+		if strings.EqualFold(row.text("used"), "false") { // spreadsheets write FALSE
 			row.fields["last_used_day"] = "never"
 		}
-		if row.text("never_expires") == "true" {
+		if strings.EqualFold(row.text("never_expires"), "true") {
 			row.fields["expiry_time"] = "never"
 		}
 	}
@@ -413,7 +413,8 @@ func importTime(text string) (ms int64, ok bool) {
 	if ms, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return ms, true
 	}
-	if f, err := strconv.ParseFloat(text, 64); err == nil && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+	// A spreadsheet shows 1.76E+12 of a time in ms: the other digits are gone.
+	if f, err := strconv.ParseFloat(text, 64); err == nil && f == math.Trunc(f) && math.Abs(f) < 1<<53 && !strings.Contains(text, "E+") {
 		return int64(f), true
 	}
 	for _, layout := range timeLayouts {
@@ -461,12 +462,10 @@ func scopesJSON(text string) string {
 	var scopes []string
 	for _, scope := range strings.FieldsFunc(inner, func(r rune) bool { return strings.ContainsRune(",; \t\n", r) }) {
 		scope = strings.Trim(scope, `'"`)
-		if !scopeWord.MatchString(scope) || nullWord(scope) {
+		if !scopeName(scope) {
 			return quote(text)
 		}
 		scopes = append(scopes, quote(scope))
 	}
 	return "[" + strings.Join(scopes, ",") + "]"
 }
-
-var scopeWord = regexp.MustCompile(`^[A-Za-z0-9_.:*-]+$`)

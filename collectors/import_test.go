@@ -562,3 +562,40 @@ func containsInOrder(text string, parts []string) bool {
 	}
 	return true
 }
+
+// TestImportOddFiles: rows and headings as spreadsheets and other hands leave them.
+func TestImportOddFiles(t *testing.T) {
+	t.Parallel()
+	const header = "Token ID,Owner ID,Created,Expires,Scopes,Comment"
+	const good = "aa,12,2026-01-02,2026-12-31,sql,x"
+	wide := strings.Repeat("w", 700)
+	for _, c := range []struct{ name, text, want string }{
+		{"returns alone behind a long header", wide + "," + header + "\r1," + good + "\r", "aa"},
+		{"returns alone, a line feed in quotes", header + "\raa,12,2026-01-02,2026-12-31,sql,\"two\nlines\"\rbb,12,2026-01-02,2026-12-31,sql,x\r", "aa bb"},
+		{"empty cells below the list", header + "\n" + good + "\n,,,,,\n , ,,,,\n", "aa"},
+		{"the header twice", header + "\n" + good + "\n" + header + "\n" + good + "\n", "odd.csv:3: the header stands here again"},
+		{"a heading in another script", strings.Replace(header, "Expires", "日Expires", 1) + "\n" + good + "\n", "no column for expiry_time"},
+		{"a time that a spreadsheet cut", header + "\naa,12,1.76E+12,-1,sql,x\n", `creation_time "1.76E+12"`},
+		{"all scopes by another word", header + "\naa,12,2026-01-02,2026-12-31,All,x\n", `scopes "All"`},
+		{"made after its end", header + "\naa,12,2026-10-02,2026-01-02,sql,x\n", "contradictory 2"},
+		{"made and ended on one day", header + "\naa,12,2026-01-02,2026-01-02,sql,x\n", "aa"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			outcomes, err := importText(t, "odd.csv", c.text)
+			got := fmt.Sprint(err)
+			if err == nil {
+				s := outcomes[0].Capture.Sections[engine.SectionTokens]
+				if got = s.Coverage.Detail; s.Coverage.Status == engine.Complete {
+					var ids []string
+					for _, token := range tokensOf(t, s) {
+						ids = append(ids, token.ID)
+					}
+					got = strings.Join(ids, " ")
+				}
+			}
+			if !strings.Contains(got, c.want) {
+				t.Errorf("%s", got)
+			}
+		})
+	}
+}

@@ -95,13 +95,18 @@ func (c *Client) getList(ctx context.Context, path string, query url.Values, key
 
 // marksMore reports whether a member of an answer says that the answer is not all.
 func marksMore(key string, value json.RawMessage) bool {
-	switch strings.ToLower(strings.ReplaceAll(key, "_", "")) {
-	case "nextpagetoken", "nextcursor", "nextlink":
-		return !absent(value) && string(value) != `""`
-	case "hasmore", "truncated":
-		return !absent(value) && !slices.Contains([]string{"false", `"false"`, "0"}, string(value))
+	if absent(value) || slices.Contains([]string{`""`, "false", `"false"`, "0", "{}", "[]"}, string(value)) {
+		return false
 	}
-	return false
+	switch word := letters(strings.TrimPrefix(key, "@odata.")); word {
+	case "hasmore", "truncated", "istruncated", "incomplete", "partial", "pagetoken", "cursor", "morepages":
+		return true
+	case "links":
+		links, _ := parseObject(value)
+		return slices.ContainsFunc(engine.SortedKeys(links.members), func(key string) bool { return marksMore(key, links.members[key]) })
+	default:
+		return strings.HasPrefix(word, "next") || strings.HasPrefix(word, "hasnext") || strings.HasPrefix(word, "continu")
+	}
 }
 
 // Bounds of what an answer may hold; no workspace comes near them.
@@ -165,6 +170,8 @@ func badJSON(what string, err error) *Problem {
 		return implausible(reasonNotAList, "%s: %v", what, err)
 	case errors.Is(err, errMore):
 		return implausible(reasonPaged, "%s: %v", what, err)
+	case errors.Is(err, errTotal):
+		return implausible(reasonTotals, "%s: %v", what, err)
 	case errors.Is(err, errTwice):
 		return implausible(reasonDuplicateKey, "%s: %v", what, err)
 	}

@@ -20,6 +20,7 @@ const (
 	reasonUnlistedGroup  = "unlisted_group"
 	reasonOwnersMissing  = "owners_missing"
 	reasonMembersMissing = "members_missing"
+	reasonTokenWorks     = "token_works"
 	reasonTokensOfOthers = "tokens_of_non_admins"
 	reasonShrunk         = "shrunk"
 )
@@ -57,6 +58,15 @@ func (s *session) judge(sections map[engine.SectionName]engine.Section) {
 			doubt(engine.SectionTokens, reasonOwnMissing, "own token missing: the list lacks %d of the %d tokens that the caller has by its own list%s",
 				len(missing), len(s.seen.own), inUse)
 		}
+		for _, id := range engine.SortedKeys(s.seen.workspaces) {
+			if s.me.workspaceID != "" && id != s.me.workspaceID && id != "0" && id != "" {
+				doubt(engine.SectionTokens, reasonWrongWorkspace, "the list has tokens of workspace %s, but patrol signed in to workspace %s", engine.SafeText(cut([]byte(id))), engine.SafeText(s.me.workspaceID))
+				break
+			}
+		}
+	}
+	if usable(engine.SectionTokens) && s.me.AuthType == "pat" && tokensOff(sections) {
+		doubt(engine.SectionSettings, reasonTokenWorks, "enableTokensConfig is said to be false, but patrol signed in with a token, and tokens are listed")
 	}
 	if usable(engine.SectionPrincipals) {
 		known := map[string]*person{}
@@ -305,13 +315,7 @@ func (e *evidence) unlisted() string {
 // switchedOff knows tokens to be off where the workspace's settings say so and
 // the calls for tokens answer that the feature is disabled.
 func switchedOff(sections map[engine.SectionName]engine.Section) {
-	var settings engine.Settings
-	if json.Unmarshal(sections[engine.SectionSettings].Document, &settings) != nil {
-		return
-	}
-	setting, read := settings["enableTokensConfig"]
-	on, known := engine.ParseSwitch(setting.Value, true)
-	if !read || setting.Problem != "" || !known || on {
+	if !tokensOff(sections) {
 		return
 	}
 	for _, name := range []engine.SectionName{engine.SectionTokens, engine.SectionGrants} {
@@ -322,6 +326,17 @@ func switchedOff(sections map[engine.SectionName]engine.Section) {
 	}
 }
 
+// tokensOff reports whether the settings say that tokens are off.
+func tokensOff(sections map[engine.SectionName]engine.Section) bool {
+	var settings engine.Settings
+	if json.Unmarshal(sections[engine.SectionSettings].Document, &settings) != nil {
+		return false
+	}
+	setting, read := settings["enableTokensConfig"]
+	on, known := engine.ParseSwitch(setting.Value, true)
+	return read && setting.Problem == "" && known && !on
+}
+
 // tokensSeen is what is noted of tokens while their list is read.
 type tokensSeen struct {
 	yesterday, now int64
@@ -330,7 +345,8 @@ type tokensSeen struct {
 	live           map[string]int  // tokens that have not expired, by owner
 	// What rows hold that this patrol does not know: the platform has learned something,
 	// or the answer comes from somewhere else. The rows keep it as it came.
-	unknown map[string]bool
+	unknown    map[string]bool
+	workspaces map[string]bool // that rows name as theirs
 }
 
 const mostUnknown = 50 // are gathered: a row may have any number of fields
@@ -338,7 +354,7 @@ const mostUnknown = 50 // are gathered: a row may have any number of fields
 func newTokensSeen(now time.Time, own []string) tokensSeen {
 	s := tokensSeen{
 		now: now.UnixMilli(), yesterday: now.UTC().Truncate(24*time.Hour).UnixMilli() - engine.Day,
-		own: map[string]bool{}, owners: map[string]bool{}, live: map[string]int{}, unknown: map[string]bool{},
+		own: map[string]bool{}, owners: map[string]bool{}, live: map[string]int{}, unknown: map[string]bool{}, workspaces: map[string]bool{},
 	}
 	for _, id := range own {
 		s.own[id] = false

@@ -108,10 +108,19 @@ func TestSoundLookingLists(t *testing.T) {
 		{"a mark in other letters", "paged", engine.SectionTokens, simulator.Fault{Path: tokensPath, Set: map[string]json.RawMessage{"Next_Page_Token": json.RawMessage(`"m"`)}}},
 		{"a cursor", "paged", engine.SectionPrincipals, simulator.Fault{Path: scim + "Users$", Set: map[string]json.RawMessage{"nextCursor": json.RawMessage(`"m"`)}}},
 		{"a link", "paged", engine.SectionIPAccessLists, simulator.Fault{Path: "/api/2.0/ip-access-lists$", Set: map[string]json.RawMessage{"nextLink": json.RawMessage(`"m"`)}}},
+		{"tokens are off, and one signed in", "token_works", engine.SectionSettings, simulator.Fault{Path: "/api/2.0/workspace-conf$", Set: map[string]json.RawMessage{"enableTokensConfig": json.RawMessage(`"false"`)}}},
+		{"tokens of another workspace", "wrong_workspace", engine.SectionTokens, simulator.Fault{}},
 		{"more, as text", "paged", engine.SectionTokens, simulator.Fault{Path: tokensPath, Set: map[string]json.RawMessage{"has_more": json.RawMessage(`"true"`)}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, simulator.Options{Seed: 1, Tokens: 60, Workspaces: 1})
+			if c.reason == "wrong_workspace" { // among the rows of this one
+				for _, id := range []int64{0, 4242} {
+					if _, err := w.PutToken(w.Workspaces()[0].Name, simulator.Token{Raw: json.RawMessage(fmt.Sprintf(`{"token_id":"of-%d","workspace_id":%d,"owner_id":1,"creation_time":1761000000000,"expiry_time":-1}`, id, id))}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
 			if c.reason == "caller_inactive" {
 				me := w.collect(w.admin()).Capture.Sections[engine.SectionPrincipals].Principals
 				i := slices.IndexFunc(me, func(p engine.Principal) bool { return strings.HasPrefix(p.Name, "patrol-admin@") })
@@ -143,7 +152,9 @@ func TestGrantsBeliedByUse(t *testing.T) {
 		want   engine.CoverageStatus
 		reason string
 	}{
-		{"nobody", answer(""), 200, engine.Implausible, "tokens_of_non_admins"},
+		{"nobody, not even admins", answer(""), 0, engine.Implausible, "not_a_list"},
+		{"two names in one entry", answer(admins + `,{"group_name":"admins","user_name":"ann@example.com","all_permissions":[{"permission_level":"CAN_USE"}]}`), 0, engine.Partial, "contradictory"},
+		{"rights on something else", simulator.Fault{Path: grants, Status: 200, Body: `{"object_type":"passwords","access_control_list":[` + admins + `]}`}, 0, engine.Implausible, "not_a_list"},
 		{"admins only", answer(admins), 200, engine.Implausible, "tokens_of_non_admins"},
 		{"users", answer(admins + `,{"group_name":"users","all_permissions":[{"permission_level":"CAN_USE"}]}`), 200, engine.Complete, ""},
 		{"admins only, nobody has a token", answer(admins), 0, engine.Complete, ""},

@@ -27,6 +27,7 @@ const (
 	reasonBadTimestamp    = "bad_timestamp"
 	reasonBadType         = "bad_type"
 	reasonConfig          = "config"
+	reasonContradictory   = "contradictory"
 	reasonDuplicateID     = "duplicate_id"
 	reasonDuplicateKey    = "duplicate_key"
 	reasonEndless         = "endless"
@@ -375,7 +376,7 @@ func (t tally) join(other tally) tally {
 }
 
 // gravest orders reasons: rows that are not there before values that are not.
-var gravest = []string{reasonPermission, reasonUnknownLevel, reasonMissingID, reasonDuplicateID, reasonDuplicateKey, reasonBadType, reasonBadTimestamp, reasonMissing}
+var gravest = []string{reasonPermission, reasonUnknownLevel, reasonMissingID, reasonDuplicateID, reasonDuplicateKey, reasonBadType, reasonBadTimestamp, reasonContradictory, reasonMissing}
 
 // coverage is complete when nothing was added.
 func (t *tally) coverage(rows int) engine.Coverage {

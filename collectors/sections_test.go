@@ -390,13 +390,16 @@ func TestIPAccessLists(t *testing.T) {
 		`{}`:                     `implausible not_a_list`,
 		`{"ip_access_lists":[]}`: `complete  []`,
 		`{"ip_access_lists":[{"list_id":"2","label":"vpn","list_type":"BLOCK","enabled":false},{"list_id":"1","label":"office","list_type":"ALLOW","enabled":true,"ip_addresses":["192.0.2.0/24","::1"],"address_count":2}]}`: `complete  [{"addresses":["192.0.2.0/24","::1"],"enabled":true,"id":"1","label":"office","type":"ALLOW"},{"addresses":[],"enabled":false,"id":"2","label":"vpn","type":"BLOCK"}]`,
-		`{"ip_access_lists":[{"list_type":"ALLOW"}]}`:                                                `partial missing`,
-		`{"ip_access_lists":[{"enabled":true}]}`:                                                     `partial missing`,
-		`{"ip_access_lists":[7]}`:                                                                    `partial bad_type`,
-		`{"ip_access_lists":[{"list_type":"ALLOW","enabled":"yes"}]}`:                                `partial bad_type`,
-		`{"ip_access_lists":[{"list_type":"ALLOW","enabled":true,"ip_addresses":["office"]}]}`:       `partial bad_type`,
-		`{"ip_access_lists":[{"list_type":"ALLOW","enabled":true,"ip_addresses":["192.0.2.0/33"]}]}`: `partial bad_type`,
-		`{"ip_access_lists":7}`:                                                                      `implausible not_a_list`,
+		`{"ip_access_lists":[{"list_type":"ALLOW"}]}`:                                                               `partial missing`,
+		`{"ip_access_lists":[{"enabled":true}]}`:                                                                    `partial missing`,
+		`{"ip_access_lists":[7]}`:                                                                                   `partial bad_type`,
+		`{"ip_access_lists":[{"list_type":"ALLOW","enabled":"yes"}]}`:                                               `partial bad_type`,
+		`{"ip_access_lists":[{"list_type":"ALLOW","enabled":true,"ip_addresses":["office"]}]}`:                      `partial bad_type`,
+		`{"ip_access_lists":[{"list_type":"ALLOW","enabled":true,"ip_addresses":["192.0.2.0/33"]}]}`:                `partial bad_type`,
+		`{"ip_access_lists":[{"list_type":"PERMIT","enabled":true}]}`:                                               `partial bad_type`,
+		`{"ip_access_lists":[{"list_type":"ALLOW","enabled":true,"ip_addresses":["::ffff:0.0.0.0/96"]}]}`:           `partial bad_type`,
+		`{"ip_access_lists":[{"list_type":"ALLOW","enabled":true,"ip_addresses":["192.0.2.1"],"address_count":2}]}`: `partial contradictory`,
+		`{"ip_access_lists":7}`: `implausible not_a_list`,
 	} {
 		s := readIPAccessLists(context.Background(), clientFor(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, body) }))
 		got := fmt.Sprintf("%s %s %s", s.Coverage.Status, s.Coverage.Reason, s.Document)

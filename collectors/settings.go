@@ -200,10 +200,13 @@ func readIPAccessLists(ctx context.Context, c *Client) engine.Section {
 		}
 		for _, text := range list.Addresses {
 			_, notAnAddress := netip.ParseAddr(text)
-			_, notARange := netip.ParsePrefix(text)
-			r.must(notAnAddress == nil || notARange == nil, reasonBadType)
+			prefix, notARange := netip.ParsePrefix(text)
+			r.must(notAnAddress == nil || notARange == nil && !prefix.Addr().Is4In6(), reasonBadType) // ::ffff:0.0.0.0/96 is every address of IPv4
 		}
 		r.must(list.Type != "" && !absent(r.member("enabled")), reasonMissing)
+		r.must(list.Type == "ALLOW" || list.Type == "BLOCK", reasonBadType)
+		count := r.number("address_count")
+		r.must(count == nil || *count == int64(len(list.Addresses)), reasonContradictory)
 		if r.reason != "" {
 			t.add(r.reason, "list %d has no type, state or addresses that can be read", i+1)
 			list.Enabled = false

@@ -13,8 +13,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
-	"golang.org/x/text/encoding/unicode"
+	encoding "golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
 
 	"patrol/engine"
@@ -62,7 +63,7 @@ func find(columns []columnOf, headings []string) (at map[string]int, err error) 
 // letters is what headings are compared by: "Token ID" is tokenid.
 func letters(heading string) string {
 	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) { // of any script: "日 expires" is something else
 			return r
 		}
 		return -1
@@ -101,7 +102,7 @@ func openTable(ctx context.Context, path string, stdin io.Reader) (*table, error
 // newTable tells CSV from JSON by the first character.
 func newTable(ctx context.Context, file io.ReadCloser) (*table, error) {
 	from := bufio.NewReaderSize(cancellable(ctx, file), copyBufBytes)
-	head, err := from.Peek(512)
+	head, err := from.Peek(copyBufBytes)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
@@ -109,8 +110,8 @@ func newTable(ctx context.Context, file io.ReadCloser) (*table, error) {
 	case bytes.HasPrefix(head, []byte("\xFF\xFE\x00\x00")), bytes.HasPrefix(head, []byte("\x00\x00\xFE\xFF")):
 		return nil, errors.New("the file is UTF-32: save it as UTF-8")
 	case bytes.HasPrefix(head, []byte("\xFF\xFE")), bytes.HasPrefix(head, []byte("\xFE\xFF")):
-		from = bufio.NewReaderSize(transform.NewReader(from, unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM).NewDecoder()), copyBufBytes)
-		if head, err = from.Peek(512); err != nil && !errors.Is(err, io.EOF) {
+		from = bufio.NewReaderSize(transform.NewReader(from, encoding.UTF16(encoding.LittleEndian, encoding.ExpectBOM).NewDecoder()), copyBufBytes)
+		if head, err = from.Peek(copyBufBytes); err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
 		}
 	case bytes.HasPrefix(head, []byte("\xEF\xBB\xBF")):
@@ -119,7 +120,7 @@ func newTable(ctx context.Context, file io.ReadCloser) (*table, error) {
 	case bytes.IndexByte(head[:min(len(head), 4)], 0) >= 0:
 		return nil, errors.New("the file is neither UTF-8 nor UTF-16 with a byte order mark")
 	}
-	if bytes.IndexByte(head, '\r') >= 0 && bytes.IndexByte(head, '\n') < 0 { // lines as old Macs, and Excel for them, end them
+	if endsLinesByReturn(head) {
 		returns := from
 		from = bufio.NewReaderSize(readerFunc(func(p []byte) (int, error) {
 			n, err := returns.Read(p)
@@ -132,6 +133,23 @@ func newTable(ctx context.Context, file io.ReadCloser) (*table, error) {
 		return nil, errors.New("the file is empty")
 	}
 	return &table{Closer: file, from: from, isCSV: head[0] != '{' && head[0] != '['}, nil
+}
+
+// endsLinesByReturn looks at the first end of a line that is in no quotes: old Macs,
+// and Excel for them, write a carriage return alone.
+func endsLinesByReturn(head []byte) bool {
+	quoted := false
+	for i, c := range head {
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case c == '\r' && !quoted:
+			return i+1 == len(head) || head[i+1] != '\n'
+		case c == '\n' && !quoted:
+			return false
+		}
+	}
+	return false
 }
 
 // cancellable ends reading when the context ends.
@@ -257,7 +275,7 @@ func (t *table) eachRow(columns []columnOf, take func(record) error) (line int, 
 	if len(missing) > 0 {
 		return 1 + skipped, fmt.Errorf("no column for %s; the columns are: %s", strings.Join(missing, ", "), engine.SafeText(strings.Join(header, ", ")))
 	}
-	r.ReuseRecord = true // the header is done with
+	r.ReuseRecord = true // the header keeps its own
 	for {
 		cells, err := r.Read()
 		if errors.Is(err, io.EOF) {
@@ -267,6 +285,12 @@ func (t *table) eachRow(columns []columnOf, take func(record) error) (line int, 
 			return lineOf(err), err
 		}
 		line, _ := r.FieldPos(0)
+		switch {
+		case slices.Equal(cells, header):
+			return line + skipped, errors.New("the header stands here again: give each list as a file of its own")
+		case !slices.ContainsFunc(cells, func(cell string) bool { return strings.TrimSpace(cell) != "" }): // as spreadsheets leave below a list
+			continue
+		}
 		row := record{line: line + skipped, fields: make(map[string]string, len(at)), cells: cells}
 		for field, i := range at {
 			row.fields[field] = cells[i]

@@ -74,6 +74,7 @@ var (
 	errNoList = errors.New("it is neither a list")
 	errTwice  = errors.New("a key occurs twice")
 	errMore   = errors.New("it says that there is more than it holds")
+	errTotal  = errors.New("its total is not that of its rows")
 )
 
 // readRows takes the rows of a token list, with where they begin: of a bare list, or
@@ -91,11 +92,16 @@ func readRows(what string, from io.Reader, lists []string, take func(raw json.Ra
 		}
 	}
 	for _, key := range []string{"total_count", "totalCount", "total", "totalResults"} {
-		if total, ok := asInt(members[key]); ok && err == nil && total > n {
+		switch total, ok := asInt(members[key]); {
+		case !ok || err != nil:
+		case total > n:
 			err = fmt.Errorf("%w: a total of %d", errMore, total)
+		case total < n:
+			err = fmt.Errorf("%w: %d announced, %d read", errTotal, total, n)
 		}
 	}
-	if err == nil && !listed && len(members) > 0 { // {} is an empty list; anything else is something else
+	refused := !absent(members["error_code"]) || !absent(members["detail"])
+	if err == nil && (refused || !listed && len(members) > 0) { // {} is an empty list; anything else is something else
 		err = fmt.Errorf("%w nor an object with %s", errNoList, lists[0])
 	}
 	if err == nil {
@@ -180,6 +186,9 @@ func (l *tokenList) add(raw json.RawMessage, at int64, line int) bool {
 	}
 	if l.seen != nil {
 		l.seen.note(o, token)
+		if of := o.members[workspaceIDKey]; !absent(of) {
+			l.seen.workspaces[strings.Trim(string(of), `"`)] = true
+		}
 	}
 	ref := rowRef{at: at, size: uint32(len(raw)), used: useUnknown}
 	if token.LastUsed != nil {
@@ -393,7 +402,7 @@ func decodeToken(raw []byte, w window) (t engine.Token, o object, ok bool) {
 	for _, key := range o.twice {
 		defect(key, reasonDuplicateKey)
 	}
-	if t.ID = r.text("token_id"); t.ID == "" {
+	if t.ID = r.text("token_id"); strings.TrimSpace(t.ID) == "" {
 		return t, o, false
 	}
 	t.Raw = json.RawMessage(raw)
@@ -417,6 +426,17 @@ func decodeToken(raw []byte, w window) (t engine.Token, o object, ok bool) {
 	if !absent(o.members["last_used_day"]) {
 		t.LastUsed = timestamp("last_used_day", w.now)
 	}
+	for _, field := range impossibleDates(t) {
+		defect(field, reasonContradictory)
+		switch field {
+		case "creation_time":
+			t.Created = nil
+		case "expiry_time":
+			t.Expires = nil
+		case "last_used_day":
+			t.LastUsed = nil
+		}
+	}
 	t.CreatorID = r.id("created_by_id")
 	t.CreatorName = r.text("created_by_username")
 	t.OwnerID = r.id("owner_id")
@@ -437,10 +457,16 @@ func decodeToken(raw []byte, w window) (t engine.Token, o object, ok bool) {
 	if t.OwnerID == "" { // most policies ask about it
 		defect("owner_id", reasonMissing)
 	}
-	t.Scopes = r.texts("scopes")
+	scopes := func(key string) []string {
+		texts := r.texts(key)
+		if slices.ContainsFunc(texts, func(text string) bool { return !scopeName(text) }) {
+			defect(key, reasonBadType)
+			return nil
+		}
+		return texts
+	}
+	t.Scopes, t.InferredScopes, t.BackfillScopes = scopes("scopes"), scopes("inferred_scopes"), scopes("backfill_scopes")
 	t.AutoscopeState = r.text("autoscope_state")
-	t.InferredScopes = r.texts("inferred_scopes")
-	t.BackfillScopes = r.texts("backfill_scopes")
 	var known [][2]string
 	if json.Unmarshal(o.members[ownDefectsKey], &known) == nil {
 		for _, found := range known {
@@ -448,6 +474,53 @@ func decodeToken(raw []byte, w window) (t engine.Token, o object, ok bool) {
 		}
 	}
 	return t, o, true
+}
+
+// scopeName holds for what the platform may call a scope: sql, scim:read, all-apis. A
+// policy would take another spelling, or a word for all or none, for a scope of its own.
+func scopeName(text string) bool {
+	if text == "" || text[0] < 'a' || text[0] > 'z' || strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789_.:-") != "" {
+		return false
+	}
+	switch text {
+	case "all", "any", "apis", "false", "full", "na", "nan", "nil", "none", "null", "true", "undefined", "unknown", "unrestricted":
+		return false
+	}
+	return true
+}
+
+// impossibleDates are the dates of a token that contradict each other: it ends before it
+// was made, or was used outside of its life. Which of two is wrong nobody can tell.
+// The last use is known to about a day; a file may tell days only.
+func impossibleDates(t engine.Token) []string {
+	const grace = 2 * engine.Day
+	ends := t.Expires != nil && *t.Expires != engine.NeverExpires
+	var fields []string
+	if ends && t.Created != nil && (*t.Expires < *t.Created || *t.Expires == *t.Created && *t.Created%engine.Day != 0) {
+		fields = append(fields, "creation_time", "expiry_time")
+	}
+	if t.LastUsed != nil && t.Created != nil && *t.LastUsed < *t.Created-grace {
+		fields = append(fields, "creation_time", "last_used_day")
+	}
+	if t.LastUsed != nil && ends && *t.LastUsed > *t.Expires+grace {
+		fields = append(fields, "expiry_time", "last_used_day")
+	}
+	return fields
+}
+
+// namedOwner is for a report that was exported, which names owners instead of
+// numbering them: their names stand in for ids, and the creator's with them. A name
+// is not compared with a number, nor an address with any other name.
+func namedOwner(name string, t engine.Token) (owner, creator string) {
+	switch {
+	case name == "":
+		return "", t.CreatorID
+	case strings.EqualFold(t.CreatorName, name):
+		return name, name
+	case signInName(t.CreatorName) && signInName(name):
+		return name, t.CreatorName
+	}
+	return name, ""
 }
 
 func cut(raw []byte) string {

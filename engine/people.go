@@ -30,6 +30,9 @@ func Person(text string) (string, error) {
 		return link
 	})
 	if principalID.MatchString(text) {
+		if digits := strings.TrimLeft(text, "0"); !strings.Contains(text, "-") && digits != "" { // 0123 is 123
+			return digits, nil
+		}
 		return text, nil
 	}
 	address, err := mail.ParseAddress(text)

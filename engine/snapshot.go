@@ -254,7 +254,7 @@ func (c Coverage) Whole() bool {
 // OddRowReasons are why a list of which every row was read is partial all the
 // same: some rows hold values that could not be read.
 func OddRowReasons() []string {
-	return []string{"bad_timestamp", "bad_type", "duplicate_id", "duplicate_key", "missing"}
+	return []string{"bad_timestamp", "bad_type", "contradictory", "duplicate_id", "duplicate_key", "missing"}
 }
 
 // ForPlan is the status as a plan tells it.

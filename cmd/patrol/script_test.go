@@ -264,12 +264,13 @@ func cmdPut(ts *testscript.TestScript, neg bool, args []string) {
 		"id": strconv.Itoa(s.put), "created": "-10d", "lives": "60d", "used": "-1d", "comment": "nightly export of sales",
 		"owner": "alice@example.com", "creator": "", "workspace": "", "scopes": "",
 	}
+	given := map[string]bool{}
 	for _, arg := range args {
 		key, value, _ := strings.Cut(arg, "=")
 		if _, known := values[key]; !known || neg {
 			ts.Fatalf("put: unknown key %q", key)
 		}
-		values[key] = value
+		values[key], given[key] = value, true
 	}
 	token := simulator.Token{ID: values["id"] + strings.Repeat("0", 64-len(values["id"])), Comment: values["comment"]}
 	token.CreationTime = s.moment(ts, values["created"])
@@ -277,8 +278,18 @@ func cmdPut(ts *testscript.TestScript, neg bool, args []string) {
 	if values["lives"] != "never" {
 		token.ExpiryTime = token.CreationTime + distance(ts, values["lives"]).Milliseconds()
 	}
-	if values["used"] != "never" {
-		token.LastUsedDay = s.moment(ts, values["used"]) / engine.Day * engine.Day
+	if values["used"] != "never" { // dates that are not given do not contradict those that are
+		used := s.moment(ts, values["used"])
+		if !given["used"] && token.ExpiryTime > 0 {
+			used = min(used, token.ExpiryTime)
+		}
+		if !given["used"] {
+			used = max(used, token.CreationTime)
+		}
+		if !given["created"] {
+			token.CreationTime = min(token.CreationTime, used)
+		}
+		token.LastUsedDay = used / engine.Day * engine.Day
 	}
 	if values["scopes"] != "" {
 		token.Scopes = strings.Split(values["scopes"], ",")

@@ -212,8 +212,13 @@ func (a *Account) completed(ws *workspace, t Token) (Token, error) {
 	if t.OwnerID == 0 {
 		t.OwnerID = ws.admin.ID
 	}
-	if t.CreationTime == 0 {
+	if t.CreationTime == 0 { // of what is told, nothing may come before it
 		t.CreationTime = a.Now().UnixMilli()
+		for _, later := range []int64{t.LastUsedDay, t.ExpiryTime - dayMillis} {
+			if later > 0 {
+				t.CreationTime = min(t.CreationTime, later)
+			}
+		}
 	}
 	creator := &principal{User: User{ID: t.CreatedByID, Name: t.CreatedByUsername}} // need not exist
 	switch {

@@ -178,14 +178,18 @@ func (t Trust) statement(e Entry, p engine.Plan, content []byte, now time.Time) 
 func samePerson(a, b string) bool {
 	a, _ = engine.Person(a) // what is no address is compared as it stands
 	b, _ = engine.Person(b)
-	userA, _, fullA := strings.Cut(a, "@")
-	userB, _, fullB := strings.Cut(b, "@")
-	return strings.EqualFold(a, b) || fullA != fullB && strings.EqualFold(userA, userB)
+	userA, hostA, fullA := strings.Cut(a, "@")
+	userB, hostB, fullB := strings.Cut(b, "@")
+	userA, _, _ = strings.Cut(userA, "+") // ann+ci@example.com reaches Ann
+	userB, _, _ = strings.Cut(userB, "+")
+	return strings.EqualFold(a, b) || strings.EqualFold(userA, userB) && (fullA != fullB || fullA && strings.EqualFold(hostA, hostB))
 }
 
-// same holds for one person, by name or by key: neither counts twice.
+// same holds for one person, by name or by key: what they say last counts.
 func (a Approver) same(b Approver) bool {
-	return strings.EqualFold(a.Name, b.Name) || a.Key != "" && a.Key == b.Key
+	nameA, _ := engine.Person(a.Name)
+	nameB, _ := engine.Person(b.Name)
+	return strings.EqualFold(nameA, nameB) || a.Key != "" && a.Key == b.Key
 }
 
 // count is the votes that approve a step, and why they do not approve it; "" when they do.
@@ -198,8 +202,8 @@ func (t Trust) count(step engine.Step, votes []vote) (counted []vote, why string
 			why = withReason("deferred by "+one.by.Name, one.decision.Reason)
 		case t.CriticalNeedOwn && step.Critical && !one.own:
 			why = "critical: needs a statement of its own (approve --step " + step.ID + ")"
-		default:
-			counted = append(counted, one)
+		case !slices.ContainsFunc(counted, func(other vote) bool { return samePerson(other.by.Name, one.by.Name) }):
+			counted = append(counted, one) // nobody counts twice, by whichever of their names
 		}
 	}
 	need := max(1, t.Required)

@@ -21,6 +21,12 @@ one_of(text, list) if {
 
 # METADATA
 # description: >-
+#   Whom a name or address reaches, in lower case: what stands behind a plus sign in the
+#   first part of an address only sorts a person's mail.
+mailbox(name) := regex.replace(lower(name), `\+[^@]*@`, "@")
+
+# METADATA
+# description: >-
 #   An OAuth app as findings name it: by its name, and by its id where another app of
 #   the account has the same name, so that a waiver for one is none for the other.
 app_name(app, apps) := app.name if {

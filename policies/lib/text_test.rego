@@ -16,4 +16,8 @@ test_one_of_ignores_case if lib.one_of("Example.COM", ["example.org", "eXample.c
 
 test_one_of_needs_the_whole_text if not lib.one_of("example.com.org", ["example.com"])
 
+test_mailbox_ignores_case_and_plus if lib.mailbox("Ann+ci+x@Example.com") == "ann@example.com"
+
+test_mailbox_of_others if lib.mailbox("7000000000000000001") == "7000000000000000001"
+
 test_one_of_nothing if not lib.one_of("example.com", [])

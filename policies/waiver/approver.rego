@@ -25,7 +25,8 @@ package patrol.waiver.approver
 import data.patrol.lib
 
 deny contains message if {
-	lib.one_of(input.waiver.approver, owners)
+	some owner in owners
+	lib.mailbox(input.waiver.approver) == lib.mailbox(owner)
 	message := sprintf("approved by %s, who owns the %s", [input.waiver.approver, input.finding.resource])
 }
 

@@ -12,6 +12,11 @@ test_owner_by_name_fires if {
 	findings == {"approved by Ann@Example.com, who owns the token"}
 }
 
+test_owner_by_another_mailbox_of_theirs_fires if {
+	findings := approver.deny with input as fixtures.waiver({"waiver": {"approver": "ann+waivers@example.com"}}, params)
+	findings == {"approved by ann+waivers@example.com, who owns the token"}
+}
+
 test_owner_by_id_fires if {
 	findings := approver.deny with input as fixtures.waiver({"waiver": {"approver": "7000000000000000001"}}, params)
 	findings == {"approved by 7000000000000000001, who owns the token"}

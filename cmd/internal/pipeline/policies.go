@@ -335,7 +335,7 @@ func (p *Policies) Effective(w engine.Workspace) map[string]policy.Tuning {
 			changed = changed || as != ""
 		}
 		i := slices.IndexFunc(one.Params, func(param engine.Param) bool { return param.Name == "label" })
-		if w.Cloud == "azure" && i >= 0 { // the name of an Azure tag is one name in any letter case
+		if i >= 0 { // what a workspace is for does not hang on a letter's case; overrides match labels so, too
 			named, isText := cmp.Or(t.Params["label"], one.Params[i].Value).(string)
 			if as, set := config.LabelIn(w.Labels, named); isText && set && as != named {
 				t.Params["label"], changed = as, true
