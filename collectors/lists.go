@@ -284,7 +284,7 @@ func scimPages(ctx context.Context, c *Client, kind, attributes string) ([]json.
 		if problem != nil {
 			return nil, problem
 		}
-		if n, told := asInt(answer.members["totalResults"]); told {
+		if n, told := asInt(answer.members["totalResults"]); told && n >= 0 {
 			if total >= 0 && n != total {
 				return nil, implausible(reasonTotals, "GET %s: the total was %d and became %d between pages", path, total, n)
 			}

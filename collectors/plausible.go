@@ -19,6 +19,7 @@ const (
 	reasonCallerNoAdmin  = "caller_not_in_admins"
 	reasonUnlistedGroup  = "unlisted_group"
 	reasonOwnersMissing  = "owners_missing"
+	reasonOwnersInactive = "owners_inactive"
 	reasonMembersMissing = "members_missing"
 	reasonTokenWorks     = "token_works"
 	reasonTokensOfOthers = "tokens_of_non_admins"
@@ -74,16 +75,19 @@ func (s *session) judge(sections map[engine.SectionName]engine.Section) {
 			known[p.ID] = &s.people.rows[i]
 		}
 		me := known[s.me.ID]
-		recent, missing := 0, 0 // owners whose tokens were used a moment ago
+		recent, missing, inactive := 0, 0, 0 // owners whose tokens were used a moment ago
 		for owner, used := range s.seen.owners {
 			if used {
 				recent++
-				if known[owner] == nil {
+				switch p := known[owner]; {
+				case p == nil:
 					missing++
+				case p.Active != nil && !*p.Active:
+					inactive++
 				}
 			}
 		}
-		fewMissing := missing < 2 || 5*missing < recent && (missing < 3 || 8*missing < recent)
+		few := func(n int) bool { return n < 2 || 5*n < recent && (n < 3 || 8*n < recent) } // they may have left this morning
 		switch {
 		case s.me.ID != "" && me == nil:
 			doubt(engine.SectionPrincipals, reasonCallerMissing,
@@ -91,9 +95,14 @@ func (s *session) judge(sections map[engine.SectionName]engine.Section) {
 				caller, s.people.counts[engine.User], s.people.counts[engine.ServicePrincipal])
 		case s.me.ID != "" && me.Active != nil && !*me.Active:
 			doubt(engine.SectionPrincipals, reasonCallerInactive, "%s is said to be inactive, but patrol signed in as it", caller)
-		case usable(engine.SectionTokens) && !fewMissing:
+		case s.me.ID != "" && s.me.Name != "" && me.Kind != "" && me.Kind != s.me.Kind:
+			doubt(engine.SectionPrincipals, reasonCallerMissing, "%s, as whom patrol signed in, is a %s, and is listed as a %s", caller, s.me.Kind, me.Kind)
+		case usable(engine.SectionTokens) && !few(missing):
 			doubt(engine.SectionPrincipals, reasonOwnersMissing,
 				"%d of the %d owners whose tokens were used yesterday or today are not in the directory: who does not exist cannot use a token", missing, recent)
+		case usable(engine.SectionTokens) && !few(inactive):
+			doubt(engine.SectionPrincipals, reasonOwnersInactive,
+				"%d of the %d owners whose tokens were used yesterday or today are said to be inactive: who is inactive cannot use a token", inactive, recent)
 		case usable(engine.SectionGroups):
 			for _, list := range []string{"Users", "ServicePrincipals"} {
 				if members, listed := s.membersOf(list); members > 0 && listed == 0 && usable(engine.SectionPrincipals) {
@@ -286,7 +295,7 @@ func (e *evidence) membersOf(list string) (members, listed int) {
 		}
 	}
 	for _, p := range e.people.rows {
-		if ids[p.ID] {
+		if ids[p.ID] && (p.Kind == "" || (p.Kind == engine.User) == (list == "Users")) {
 			listed++
 		}
 	}

@@ -108,6 +108,11 @@ func TestSoundLookingLists(t *testing.T) {
 		{"a mark in other letters", "paged", engine.SectionTokens, simulator.Fault{Path: tokensPath, Set: map[string]json.RawMessage{"Next_Page_Token": json.RawMessage(`"m"`)}}},
 		{"a cursor", "paged", engine.SectionPrincipals, simulator.Fault{Path: scim + "Users$", Set: map[string]json.RawMessage{"nextCursor": json.RawMessage(`"m"`)}}},
 		{"a link", "paged", engine.SectionIPAccessLists, simulator.Fault{Path: "/api/2.0/ip-access-lists$", Set: map[string]json.RawMessage{"nextLink": json.RawMessage(`"m"`)}}},
+		{"most owners are inactive", "owners_inactive", engine.SectionPrincipals, simulator.Fault{}},
+		{"the caller is no service principal", "caller_missing", engine.SectionPrincipals, simulator.Fault{}},
+		{"nobody is signed in", "missing_id", engine.SectionWorkspace, simulator.Fault{Path: scim + "Me$", Status: 200, Body: `{}`}},
+		{"an error in place of the caller", "missing_id", engine.SectionWorkspace, simulator.Fault{Path: scim + "Me$", Status: 200, Body: `{"detail":"try again"}`}},
+		{"a total below zero", "bad_type", engine.SectionPrincipals, simulator.Fault{Path: scim + "Users$", Total: -100_000}},
 		{"tokens are off, and one signed in", "token_works", engine.SectionSettings, simulator.Fault{Path: "/api/2.0/workspace-conf$", Set: map[string]json.RawMessage{"enableTokensConfig": json.RawMessage(`"false"`)}}},
 		{"tokens of another workspace", "wrong_workspace", engine.SectionTokens, simulator.Fault{}},
 		{"more, as text", "paged", engine.SectionTokens, simulator.Fault{Path: tokensPath, Set: map[string]json.RawMessage{"has_more": json.RawMessage(`"true"`)}}},
@@ -120,6 +125,21 @@ func TestSoundLookingLists(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
+			}
+			if c.reason == "owners_inactive" {
+				for _, user := range w.Users() {
+					if !strings.HasPrefix(user.Name, "patrol-admin@") {
+						if _, err := w.Change(simulator.Change{User: &simulator.UserChange{Name: user.Name, Active: new(false)}}); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+			}
+			if c.reason == "caller_missing" { // it is one of the users, and listed among the others
+				me := w.collect(w.admin()).Capture.Sections[engine.SectionPrincipals].Principals
+				i := slices.IndexFunc(me, func(p engine.Principal) bool { return strings.HasPrefix(p.Name, "patrol-admin@") })
+				w.AddFault(simulator.Fault{Path: scim + "Users$", Status: 200, Body: `{"Resources":[{"id":"1","userName":"x@example.com"}],"totalResults":1}`})
+				c.fault = simulator.Fault{Path: scim + "ServicePrincipals$", Status: 200, Body: `{"Resources":[{"id":"` + me[i].ID + `"}],"totalResults":1}`}
 			}
 			if c.reason == "caller_inactive" {
 				me := w.collect(w.admin()).Capture.Sections[engine.SectionPrincipals].Principals

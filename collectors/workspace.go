@@ -66,6 +66,9 @@ func (c *Client) whoAmI(ctx context.Context) (Caller, *Problem) {
 	if problem != nil {
 		return Caller{}, problem
 	}
+	if answer.ID == "" {
+		return Caller{}, implausible(reasonMissingID, "GET %s: the answer names nobody", mePath)
+	}
 	me := Caller{
 		AuthType: c.session.authType, Scopes: c.session.scopes, ID: answer.ID, Name: cmp.Or(answer.Application, answer.UserName),
 		DisplayName: answer.DisplayName, Kind: engine.User, workspaceID: engine.Response{Header: header}.WorkspaceID(),

@@ -39,6 +39,9 @@ func Person(text string) (string, error) {
 	if err != nil {
 		return text, fmt.Errorf("%q is neither an e-mail address nor the id of a principal", text)
 	}
+	if _, domain, _ := strings.Cut(address.Address, "@"); strings.ContainsAny(domain, "!#$%&'*/=?^_`{|}~+") {
+		return text, fmt.Errorf("%q is neither an e-mail address nor the id of a principal", text)
+	}
 	if i := strings.IndexFunc(address.Address, func(r rune) bool { return r > unicode.MaxASCII }); i >= 0 {
 		return text, fmt.Errorf("%q holds letters that no sign-in address has (%+q): write the address in plain letters, or the numeric id", address.Address, address.Address[i:])
 	}

@@ -230,7 +230,7 @@ func TestPerson(t *testing.T) {
 	if id, err := Person("0042"); err != nil || id != "42" {
 		t.Errorf("%q, %v: zeros make no other principal", id, err)
 	}
-	for _, text := range []string{"", "ann", "\u0430nn@example.com", "ann@ex\u0430mple.com", "a\u0301nn@example.com", "ann@example.com, ben@example.com", "ann@", "https://example.com/ann", "mailto:"} {
+	for _, text := range []string{"", "ann", "\u0430nn@example.com", "ann@ex\u0430mple.com", "a\u0301nn@example.com", "ann@example.com, ben@example.com", "ann@", "https://example.com/ann", "mailto:", "ann@example.com/approved"} {
 		if address, err := Person(text); err == nil {
 			t.Errorf("%q is taken for %q", text, address)
 		}
