@@ -490,17 +490,14 @@ func scopeName(text string) bool {
 }
 
 // impossibleDates are the dates of a token that contradict each other: it ends before it
-// was made, or was used outside of its life. Which of two is wrong nobody can tell.
+// was made, or was used after its end. Which of two is wrong nobody can tell.
 // The last use is known to about a day; a file may tell days only.
 func impossibleDates(t engine.Token) []string {
 	const grace = 2 * engine.Day
 	ends := t.Expires != nil && *t.Expires != engine.NeverExpires
 	var fields []string
-	if ends && t.Created != nil && (*t.Expires < *t.Created || *t.Expires == *t.Created && *t.Created%engine.Day != 0) {
+	if ends && t.Created != nil && *t.Expires < *t.Created {
 		fields = append(fields, "creation_time", "expiry_time")
-	}
-	if t.LastUsed != nil && t.Created != nil && *t.LastUsed < *t.Created-grace {
-		fields = append(fields, "creation_time", "last_used_day")
 	}
 	if t.LastUsed != nil && ends && *t.LastUsed > *t.Expires+grace {
 		fields = append(fields, "expiry_time", "last_used_day")

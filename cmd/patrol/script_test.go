@@ -278,16 +278,10 @@ func cmdPut(ts *testscript.TestScript, neg bool, args []string) {
 	if values["lives"] != "never" {
 		token.ExpiryTime = token.CreationTime + distance(ts, values["lives"]).Milliseconds()
 	}
-	if values["used"] != "never" { // dates that are not given do not contradict those that are
+	if values["used"] != "never" { // a date that is not given does not contradict those that are
 		used := s.moment(ts, values["used"])
 		if !given["used"] && token.ExpiryTime > 0 {
 			used = min(used, token.ExpiryTime)
-		}
-		if !given["used"] {
-			used = max(used, token.CreationTime)
-		}
-		if !given["created"] {
-			token.CreationTime = min(token.CreationTime, used)
 		}
 		token.LastUsedDay = used / engine.Day * engine.Day
 	}

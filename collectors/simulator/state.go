@@ -212,12 +212,10 @@ func (a *Account) completed(ws *workspace, t Token) (Token, error) {
 	if t.OwnerID == 0 {
 		t.OwnerID = ws.admin.ID
 	}
-	if t.CreationTime == 0 { // of what is told, nothing may come before it
+	if t.CreationTime == 0 { // no token ends before it is made
 		t.CreationTime = a.Now().UnixMilli()
-		for _, later := range []int64{t.LastUsedDay, t.ExpiryTime - dayMillis} {
-			if later > 0 {
-				t.CreationTime = min(t.CreationTime, later)
-			}
+		if t.ExpiryTime > 0 {
+			t.CreationTime = min(t.CreationTime, t.ExpiryTime-dayMillis)
 		}
 	}
 	creator := &principal{User: User{ID: t.CreatedByID, Name: t.CreatedByUsername}} // need not exist
