@@ -505,21 +505,6 @@ func impossibleDates(t engine.Token) []string {
 	return fields
 }
 
-// namedOwner is for a report that was exported, which names owners instead of
-// numbering them: their names stand in for ids, and the creator's with them. A name
-// is not compared with a number, nor an address with any other name.
-func namedOwner(name string, t engine.Token) (owner, creator string) {
-	switch {
-	case name == "":
-		return "", t.CreatorID
-	case strings.EqualFold(t.CreatorName, name):
-		return name, name
-	case signInName(t.CreatorName) && signInName(name):
-		return name, t.CreatorName
-	}
-	return name, ""
-}
-
 func cut(raw []byte) string {
 	const most = 64
 	return strings.ToValidUTF8(string(raw[:min(len(raw), most)]), "\uFFFD")
