@@ -490,7 +490,7 @@ func scopeName(text string) bool {
 }
 
 // impossibleDates are the dates of a token that contradict each other: it ends before it
-// was made, or was used after its end. Which of two is wrong nobody can tell.
+// was made, or was used before that or after its end. Which of two is wrong nobody can tell.
 // The last use is known to about a day; a file may tell days only.
 func impossibleDates(t engine.Token) []string {
 	const grace = 2 * engine.Day
@@ -502,7 +502,11 @@ func impossibleDates(t engine.Token) []string {
 	if t.LastUsed != nil && ends && *t.LastUsed > *t.Expires+grace {
 		fields = append(fields, "expiry_time", "last_used_day")
 	}
-	return fields
+	if t.LastUsed != nil && t.Created != nil && *t.LastUsed < *t.Created-grace {
+		fields = append(fields, "creation_time", "last_used_day")
+	}
+	slices.Sort(fields)
+	return slices.Compact(fields)
 }
 
 func cut(raw []byte) string {

@@ -108,6 +108,8 @@ func TestTokenListCoverage(t *testing.T) {
 		"blank id":              {`[` + good + `,` + row("  ", goodRest) + `]`, engine.Partial, "missing_id", 1},
 		"ends before it began":  {`[` + row("a", `"owner_id":1,"creation_time":1761000000000,"expiry_time":1760000000000`) + `]`, engine.Partial, "contradictory", 1},
 		"used after its end":    {`[` + row("a", `"owner_id":1,"creation_time":1761000000000,"expiry_time":1762000000000,"last_used_day":1762214400000`) + `]`, engine.Partial, "contradictory", 1},
+		"used before it was":    {`[` + row("a", `"owner_id":1,"creation_time":1761000000000,"expiry_time":1768000000000,"last_used_day":1760745600000`) + `]`, engine.Partial, "contradictory", 1},
+		"used the day before":   {`[` + row("a", `"owner_id":1,"creation_time":1761000000000,"expiry_time":1768000000000,"last_used_day":1760918400000`) + `]`, engine.Complete, "", 1},
 		"used on its last day":  {`[` + row("a", `"owner_id":1,"creation_time":1761000000000,"expiry_time":1762000000000,"last_used_day":1761955200000`) + `]`, engine.Complete, "", 1},
 		"scope without a name":  {`[` + row("a", goodRest+`,"scopes":[""]`) + `]`, engine.Partial, "bad_type", 1},
 		"scope with blanks":     {`[` + row("a", goodRest+`,"scopes":[" authentication "]`) + `]`, engine.Partial, "bad_type", 1},

@@ -255,7 +255,7 @@ func cmdFault(ts *testscript.TestScript, neg bool, args []string) {
 // put KEY=VALUE… adds a healthy token, or changes the one of that id, and sets
 // $ID_id to the whole of it and $OWNER_id to who owns it. Keys: id
 // (a few hexadecimal digits, filled up with zeros), created and used (distance
-// from the account's clock: -30d, -1d12h), lives (from creation: 90d, or
+// from the account's clock: -30d, -1d12h; created at the latest when used), lives (from creation: 90d, or
 // never), comment, owner (name; made when new), creator, scopes, workspace.
 func cmdPut(ts *testscript.TestScript, neg bool, args []string) {
 	s := simOf(ts)
@@ -272,6 +272,9 @@ func cmdPut(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		values[key], given[key] = value, true
 	}
+	if used := values["used"]; given["used"] && !given["created"] && used != "never" && distance(ts, used) < distance(ts, values["created"]) {
+		values["created"] = used // nobody uses what is not there yet
+	}
 	token := simulator.Token{ID: values["id"] + strings.Repeat("0", 64-len(values["id"])), Comment: values["comment"]}
 	token.CreationTime = s.moment(ts, values["created"])
 	token.ExpiryTime = -1
@@ -282,6 +285,9 @@ func cmdPut(ts *testscript.TestScript, neg bool, args []string) {
 		used := s.moment(ts, values["used"])
 		if !given["used"] && token.ExpiryTime > 0 {
 			used = min(used, token.ExpiryTime)
+		}
+		if !given["used"] {
+			used = max(used, token.CreationTime)
 		}
 		token.LastUsedDay = used / engine.Day * engine.Day
 	}
