@@ -49,10 +49,26 @@ func TestListsReadBackGiveTheSameVerdicts(t *testing.T) {
 			return // each run makes three databases
 		}
 		tokens := enginetest.Tokens(rapid.Uint64().Draw(rt, "seed"), rapid.IntRange(1, 40).Draw(rt, "tokens"), asOf.UnixMilli())
-		for i := range tokens { // a file's times after today are not believed
-			for _, at := range []*int64{tokens[i].Created, tokens[i].LastUsed} {
+		for i := range tokens { // what cannot be true is not believed of a file
+			t := &tokens[i]
+			for _, at := range []*int64{t.Created, t.LastUsed} {
 				if at != nil {
 					*at = min(*at, asOf.UnixMilli())
+				}
+			}
+			if t.Created != nil && t.LastUsed != nil {
+				*t.LastUsed = max(*t.LastUsed, *t.Created)
+			}
+			if t.Expires != nil && *t.Expires != engine.NeverExpires {
+				for _, at := range []*int64{t.Created, t.LastUsed} {
+					if at != nil {
+						*t.Expires = max(*t.Expires, *at)
+					}
+				}
+			}
+			for _, scopes := range [][]string{t.Scopes, t.InferredScopes, t.BackfillScopes} {
+				for n := range scopes {
+					scopes[n] = strings.ToLower(scopes[n])
 				}
 			}
 		}

@@ -156,7 +156,7 @@ func (h *hostility) spread() {
 		_, err = h.account.PutToken(where, token)
 		h.check(err)
 		token.Raw = engine.CompactJSON(map[string]any{"token_id": name, "comment": value, "owner_id": user.ID, "created_by_id": user.ID,
-			"created_by_username": name, "creation_time": token.CreationTime, "expiry_time": -1, "scopes": []string{name}})
+			"created_by_username": name, "creation_time": token.CreationTime, "expiry_time": -1, "scopes": []string{"sql"}})
 		token.ID = ""
 		_, err = h.account.PutToken(where, token)
 		h.check(err)
@@ -164,7 +164,7 @@ func (h *hostility) spread() {
 		token = simulator.Token{Comment: value, OwnerID: reachable.ID, CreatedByID: reachable.ID, CreationTime: token.CreationTime, ExpiryTime: -1}
 		_, err = h.account.PutToken(where, token)
 		h.check(err)
-		token.Raw = engine.CompactJSON(map[string]any{"token_id": idOf(i), "comment": i, "expiry_time": value, "creation_time": value, "owner_id": name})
+		token.Raw = engine.CompactJSON(map[string]any{"token_id": idOf(i), "comment": i, "expiry_time": value, "creation_time": value, "owner_id": name, "scopes": []string{name}})
 		_, err = h.account.PutToken(spaces[2].Name, token)
 		h.check(err)
 		_, err = h.account.Change(simulator.Change{Workspace: where, Conf: map[string]*string{keys[i%len(keys)]: &value}})

@@ -48,7 +48,15 @@ func recordedWorkspace(t *testing.T, at time.Time, without string, changed map[s
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("X-Databricks-Org-Id", "6543210987654321")
 		answer, known := answers[r.URL.Path]
-		if !known || r.Method != http.MethodGet {
+		switch { // on a day without tokens one signs in by OAuth
+		case r.URL.Path == "/oidc/.well-known/oauth-authorization-server":
+			answer, known = engine.CompactJSON(map[string]string{"token_endpoint": "http://" + r.Host + "/oidc/v1/token"}), true
+		case r.URL.Path == "/oidc/v1/token":
+			answer, known = json.RawMessage(`{"access_token": "of-the-story", "token_type": "Bearer", "expires_in": 3600}`), true
+		case r.Method != http.MethodGet:
+			known = false
+		}
+		if !known {
 			w.WriteHeader(http.StatusNotFound)
 			answer = json.RawMessage(`{"error_code":"ENDPOINT_NOT_FOUND"}`)
 		}
@@ -102,11 +110,16 @@ func stricter() map[string]map[string]any {
 	}
 }
 
+const (
+	byToken = "token = of-the-story"
+	byOAuth = "client_id = 5d3f0d36-6a37-4b9c-9d0b-0f6f0a6f4b11\nclient_secret = of-the-story"
+)
+
 // runPatrol runs a command in this process, signed in to a server.
-func runPatrol(t *testing.T, server *httptest.Server, at time.Time, args ...string) (code int, stdout, stderr string) {
+func runPatrol(t *testing.T, server *httptest.Server, credential string, at time.Time, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	profiles := filepath.Join(t.TempDir(), "databrickscfg")
-	if err := os.WriteFile(profiles, []byte("[recorded]\nhost = "+server.URL+"\ntoken = of-the-story\n"), 0o600); err != nil {
+	if err := os.WriteFile(profiles, []byte("[recorded]\nhost = "+server.URL+"\n"+credential+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("DATABRICKS_CONFIG_FILE", profiles)
@@ -139,14 +152,14 @@ func TestPack(t *testing.T) {
 	db, config := filepath.Join(dir, "patrol.db"), recorded("patrol.yaml")
 	yesterday := recordedWorkspace(t, today.AddDate(0, 0, -1), "0026", stricter())
 	defer yesterday.Close()
-	if code, _, stderr := runPatrol(t, yesterday, today, "collect", "--config", config, "--db", db); code != 0 {
+	if code, _, stderr := runPatrol(t, yesterday, byOAuth, today, "collect", "--config", config, "--db", db); code != 0 {
 		t.Fatalf("collect ends with %d: %s", code, stderr)
 	}
 	now := recordedWorkspace(t, today, "", nil)
 	defer now.Close()
 	args := []string{"audit", "--config", config, "--db", db, "--audit-log", recorded("audit-log.csv"), "--token-report", recorded("token-report.csv"),
 		"--output-dir", dir, "--exclude", "PAT-027"}
-	code, stdout, stderr := runPatrol(t, now, today, append(args, "--format", allFormats())...)
+	code, stdout, stderr := runPatrol(t, now, byToken, today, append(args, "--format", allFormats())...)
 	if code != 1 {
 		t.Fatalf("audit ends with %d: %s%s", code, stdout, stderr)
 	}
@@ -159,7 +172,7 @@ func TestPack(t *testing.T) {
 		{"policies", "show", "PAT-021", "--explain", "0021"}, {"policies", "show", "PAT-023", "--explain", "002301"},
 		{"plan", "-o", filepath.Join(dir, "plan.json")}, {"show", filepath.Join(dir, "plan.json")}, {"snapshots", "show", "2"},
 	} {
-		code, stdout, stderr := runPatrol(t, now, today, append(args, "--config", config, "--db", db)...)
+		code, stdout, stderr := runPatrol(t, now, byToken, today, append(args, "--config", config, "--db", db)...)
 		if code != 0 {
 			t.Errorf("%v ends with %d: %s", args, code, stderr)
 		}
