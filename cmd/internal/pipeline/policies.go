@@ -243,31 +243,6 @@ func tuningOf(p engine.Policy, tunings map[string]config.Tuning) (t config.Tunin
 	return t, as
 }
 
-// knownFramework refuses a framework or control that no policy serves.
-func knownFramework(all []engine.Policy, framework, control string) error {
-	if framework == "" || slices.ContainsFunc(all, func(p engine.Policy) bool { return Serves(p, framework, control) }) {
-		return nil
-	}
-	names := map[string]bool{}       // of frameworks
-	ofFramework := map[string]bool{} // framework:control
-	for _, p := range all {
-		for name, controls := range p.Controls {
-			names[name] = true
-			for _, c := range controls {
-				if name == framework {
-					ofFramework[name+":"+c] = true
-				}
-			}
-		}
-	}
-	known := engine.SortedKeys(names)
-	if len(ofFramework) > 0 {
-		known = engine.SortedKeys(ofFramework)
-	}
-	return engine.UsageError("read flag", "--framework", "Use one of "+strings.Join(known, ", ")+".",
-		fmt.Errorf("no policy serves %q", strings.TrimSuffix(framework+":"+control, ":")))
-}
-
 // Selects reports whether --only and --exclude leave a policy in.
 func Selects(only, exclude []string, p engine.Policy) bool {
 	in := func(ids []string) bool {
