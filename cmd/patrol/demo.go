@@ -19,6 +19,7 @@ import (
 	"patrol/engine"
 	"patrol/engine/outfile"
 	"patrol/engine/remedy"
+	"patrol/engine/store"
 
 	"github.com/spf13/cobra"
 )
@@ -67,20 +68,21 @@ func (a *app) demo(ctx context.Context, o *demoOptions) error {
 	}
 	defer server.stop()
 	in := func(name string) string { return filepath.Join(o.dir, name) }
+	// The account is a new one: to what an earlier demo left, its tokens would be revoked
+	// ones that came back. What is of other workspaces stays.
+	if err := a.onlyOfDemo(ctx, in("patrol.db"), in("patrol.yaml")); err != nil {
+		return err
+	}
+	for _, name := range []string{"patrol.db", "patrol.db-wal", "patrol.db-shm", "patrol-journal.db", "patrol-journal.db-wal", "patrol-journal.db-shm"} {
+		if err := os.Remove(in(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "remove", Target: in(name), Hint: "Name another directory by --output-dir.", Err: err}
+		}
+	}
 	if err := writeText(in("databrickscfg"), account.ConfigFile(server.url)); err != nil {
 		return err
 	}
 	if err := writeText(in("patrol.yaml"), demoConfig(account)); err != nil {
 		return err
-	}
-	// The account is a new one: to what an earlier demo left, its tokens would be
-	// revoked ones that came back.
-	if _, err := os.Stat(in("demo.log")); err == nil {
-		for _, name := range []string{"patrol.db", "patrol.db-wal", "patrol.db-shm", "patrol-journal.db", "patrol-journal.db-wal", "patrol-journal.db-shm"} {
-			if err := os.Remove(in(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "remove", Target: in(name), Hint: "Name another directory by --output-dir.", Err: err}
-			}
-		}
 	}
 	var log bytes.Buffer // all that the commands print
 	save := func() error {
@@ -267,9 +269,38 @@ func ifSet(set bool, text string) string {
 }
 
 // demoConfig names the workspaces, so that commands need no profile.
+// onlyOfDemo refuses to replace a database or a configuration that no demo made.
+func (a *app) onlyOfDemo(ctx context.Context, path, configuration string) error {
+	refuse := func(name string) error {
+		return &engine.Error{Class: engine.ClassUsage, Reason: "not_a_demo", Op: "replace", Target: name, Hint: "Name another directory by --output-dir.",
+			Err: errors.New("is not of an earlier demo")}
+	}
+	switch text, err := os.ReadFile(configuration); {
+	case err == nil && !strings.HasPrefix(string(text), demoHead):
+		return refuse(configuration)
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return &engine.Error{Class: engine.ClassStorage, Reason: "output", Op: "read", Target: configuration, Hint: "Name another directory by --output-dir.", Err: err}
+	}
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	db, err := store.Open(ctx, path, store.Options{Mode: store.ReadOnly, Now: a.env.now})
+	if err != nil {
+		return err
+	}
+	snapshots, err := db.Snapshots(ctx)
+	err = errors.Join(err, db.Close())
+	if err == nil && slices.ContainsFunc(snapshots, func(s engine.Snapshot) bool { return !strings.HasPrefix(s.Workspace.Host, "http://127.0.0.1:") }) {
+		return refuse(path)
+	}
+	return err
+}
+
+const demoHead = "# The workspaces of the simulated account.\n"
+
 func demoConfig(account *simulator.Account) string {
 	var b strings.Builder
-	b.WriteString("# The workspaces of the simulated account.\nworkspaces:\n")
+	b.WriteString(demoHead + "workspaces:\n")
 	for _, w := range account.Workspaces() {
 		fmt.Fprintf(&b, "  - {name: %s, profile: %s, labels: {cloud: %s, env: %s}}\n", w.Name, w.Profile, w.Labels["cloud"], w.Labels["env"])
 	}
