@@ -435,7 +435,7 @@ func (a *app) tellApply(e apply.Event) {
 	}
 }
 
-// targetOf is the target of a step; of a token enough to tell it apart.
+// targetOf is the target of a step; of a token, enough to know it by.
 func targetOf(target string) string {
 	if len(target) == 64 {
 		return target[:12] + "…"

@@ -152,7 +152,7 @@ func inBrief(flags *pflag.FlagSet) *pflag.FlagSet {
 	return brief
 }
 
-// namedValue is the value of a flag, named apart from the flag's text.
+// namedValue is the value of a flag, which the flag's text names.
 type namedValue struct {
 	pflag.Value
 	name string
